@@ -1,0 +1,155 @@
+"""Every error that Headrace raises on purpose.
+
+    HeadraceError                 exit 5   Headrace's own fault, where nothing below fits
+    ├── UsageError                exit 2   the command, the project or the code can't be run as it stands
+    │   ├── ProjectError                   no project, no such pipeline, a file that can't be imported
+    │   ├── ConfigError                    `headrace.toml`: broken, unknown key, wrong type
+    │   ├── DefinitionError                a stage or pipeline declared wrongly
+    │   ├── TraceError                     the pipeline's body wires stages wrongly
+    │   │   └── EdgeTypeError              a stage's output doesn't fit the parameter it is given to
+    │   ├── CodecError                     a value that no codec takes, or that can't be read back
+    │   └── NotFoundError                  no such run, task, artifact
+    ├── RefusedError              exit 4   a policy, budget or pool says no before anything ran
+    │   └── PlacementError                 no pool can ever hold the task
+    ├── TaskFailed                exit 1   `.value()` of a task that failed
+    ├── RunFailed                 exit 1   a run ended in failure; carries the run
+    ├── RunCancelled              exit 3   a run was cancelled; carries the run
+    ├── StoreError                exit 5   a store can't be read or written
+    │   ├── BlobMissing
+    │   └── BlobDamaged
+    ├── LedgerError               exit 5   the ledger can't be read or written
+    │   ├── LedgerVersionError    exit 2   another Headrace wrote it
+    │   ├── LeaseHeld             exit 2   another driver holds the run
+    │   └── LeaseLost                      this driver was fenced out
+    └── BackendError              exit 5   a pool can't be reached or broke
+
+Each carries `message` (what is wrong, names in backticks) and `hint` (what to do about it).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class HeadraceError(Exception):
+    """The base of all errors of Headrace: a message, and a hint where there is one."""
+
+    exit_code: ClassVar[int] = 5
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.hint)
+
+
+def _rebuild(kind: type[HeadraceError], message: str, hint: str | None) -> HeadraceError:
+    return kind(message, hint=hint)
+
+
+class UsageError(HeadraceError):
+    """The command, the project or the code can't be run as it stands."""
+
+    exit_code = 2
+
+
+class ProjectError(UsageError):
+    """There is no project here, no such pipeline, or a file of it can't be imported."""
+
+
+class ConfigError(UsageError):
+    """`headrace.toml` or a setting is broken."""
+
+
+class DefinitionError(UsageError):
+    """A stage or a pipeline is declared wrongly."""
+
+
+class TraceError(UsageError):
+    """The body of a pipeline wires its stages wrongly."""
+
+
+class EdgeTypeError(TraceError):
+    """An output does not fit the parameter that it is given to."""
+
+
+class CodecError(UsageError):
+    """No codec takes this value, or a value can't be read back."""
+
+
+class NotFoundError(UsageError):
+    """There is no such run, task or artifact."""
+
+
+class RefusedError(HeadraceError):
+    """A policy, a budget or a pool said no before anything ran."""
+
+    exit_code = 4
+
+
+class PlacementError(RefusedError):
+    """No pool can ever hold this task."""
+
+
+class TaskFailed(HeadraceError):
+    """The task whose value was asked for has failed, or was skipped."""
+
+    exit_code = 1
+
+
+class RunFailed(HeadraceError):
+    """The run ended with a failed task; `run` is the run."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None, run: Any = None) -> None:
+        super().__init__(message, hint=hint)
+        self.run = run
+
+
+class RunCancelled(HeadraceError):
+    """The run was cancelled; `run` is the run."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, hint: str | None = None, run: Any = None) -> None:
+        super().__init__(message, hint=hint)
+        self.run = run
+
+
+class StoreError(HeadraceError):
+    """A store can't be read or written."""
+
+
+class BlobMissing(StoreError):
+    """The store holds no such blob."""
+
+
+class BlobDamaged(StoreError):
+    """The bytes of a blob don't have the digest that names them."""
+
+
+class LedgerError(HeadraceError):
+    """The ledger can't be read or written."""
+
+
+class LedgerVersionError(LedgerError):
+    """The ledger was written by another version of Headrace."""
+
+    exit_code = 2
+
+
+class LeaseHeld(LedgerError):
+    """Another driver holds the lease of this run."""
+
+    exit_code = 2
+
+
+class LeaseLost(LedgerError):
+    """Another driver took the lease; nothing that this one does counts any more."""
+
+
+class BackendError(HeadraceError):
+    """A pool can't be reached, or broke."""

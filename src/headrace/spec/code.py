@@ -1,0 +1,36 @@
+"""The code part of a key: what a stage's function reaches, each with a digest."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from headrace.spec.noun import Row
+
+PartKind = Literal["function", "class", "constant", "module", "distribution", "bundle", "environment"]
+
+
+class Part(Row, frozen=True):
+    """One thing that a stage's function reaches.
+
+    `name` is dotted (`pipelines.clean`, `numpy`). `where` is `path:first-last` within the bundle, where it has source.
+    `text` is a short form for people: a constant's value, a distribution's version.
+    """
+
+    name: str
+    kind: PartKind
+    digest: str
+    where: str | None = None
+    text: str | None = None
+
+
+class Code(Row, frozen=True):
+    """All that a stage's function reaches, as one digest and as parts to explain it by.
+
+    `notes` say in words where the digest is coarser than the function (a computed name widened it). `uncached` is the
+    reason why outputs of this code may not be reused at all, or None.
+    """
+
+    digest: str
+    parts: tuple[Part, ...] = ()
+    notes: tuple[str, ...] = ()
+    uncached: str | None = None

@@ -1,0 +1,21 @@
+"""Why an attempt failed, told apart by kind, since each kind has its own retry rule."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from headrace.spec.noun import Row
+
+FailureKind = Literal["user", "timeout", "memory", "crash", "lost", "refused", "cancelled"]
+"""`user`: the stage raised. `timeout`: it ran past its limit. `memory`: it took more than its share. `crash`: its
+process died. `lost`: the worker or node went away through no fault of the task, or it waited behind one that died.
+`refused`: an input or output could not be read or kept. `cancelled`: it was told to stop."""
+
+
+class Failure(Row, frozen=True):
+    """What went wrong with one attempt, for people: message, traceback (the user's frames), and what to do."""
+
+    kind: FailureKind
+    message: str
+    traceback: str | None = None
+    hint: str | None = None

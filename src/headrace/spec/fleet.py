@@ -1,0 +1,82 @@
+"""The fleet: pools of like machines, in regions, joined by links."""
+
+from __future__ import annotations
+
+from headrace.errors import ConfigError
+from headrace.spec.noun import Noun
+from headrace.spec.stage import Resources
+
+
+class Pool(Noun, frozen=True):
+    """Like machines of one provider in one region behind one backend.
+
+    `cpu`, `memory_gib` and `gpus` are what all its machines hold together; `usd_per_hour` is what all of it costs.
+    """
+
+    name: str
+    backend: str = "local"
+    provider: str = "local"
+    region: str = "local"
+    cpu: float = 1.0
+    memory_gib: float = 1.0
+    gpus: int = 0
+    gpu_kind: str | None = None
+    nodes: int = 1
+    usd_per_hour: float = 0.0
+    spot: bool = False
+
+    def __post_init__(self) -> None:
+        if self.cpu <= 0 or self.memory_gib <= 0 or self.nodes < 1 or self.usd_per_hour < 0 or self.gpus < 0:
+            raise ConfigError(
+                f"pool `{self.name}` has cpu={self.cpu:g} memory_gib={self.memory_gib:g} nodes={self.nodes} "
+                f"gpus={self.gpus} usd_per_hour={self.usd_per_hour:g}",
+                hint="cpu, memory_gib and nodes are above 0; gpus and usd_per_hour are 0 or more",
+            )
+
+    def holds(self, need: Resources) -> str | None:
+        """Say why this pool can never hold an attempt that needs this, or None where it can."""
+        nodes = need.nodes
+        if nodes > self.nodes:
+            return f"it has {self.nodes} node{'s' if self.nodes > 1 else ''}"
+        if need.cpu * nodes > self.cpu:
+            return f"it has {self.cpu:g} cpus"
+        if need.memory_gib * nodes > self.memory_gib:
+            return f"it has {self.memory_gib:.3g} GiB of memory"
+        if need.gpus * nodes > self.gpus:
+            return f"it has {self.gpus} gpus" if self.gpus else "it has no gpu"
+        if need.gpu_kind and need.gpu_kind != self.gpu_kind:
+            return f"its gpus are {self.gpu_kind or 'of no named kind'}"
+        return None
+
+    def share(self, need: Resources) -> float:
+        """The share of the pool that an attempt takes: the largest of its shares of cpus, memory and gpus."""
+        nodes = need.nodes
+        shares = [need.cpu * nodes / self.cpu, need.memory_gib * nodes / self.memory_gib]
+        if self.gpus:
+            shares.append(need.gpus * nodes / self.gpus)
+        return min(1.0, max(shares))
+
+
+class Region(Noun, frozen=True):
+    """A place with a store."""
+
+    name: str
+    store: str
+    jurisdiction: str | None = None
+
+
+class Link(Noun, frozen=True):
+    """What carries bytes between two regions: bits per second, and US dollars for a GB (10**9 bytes)."""
+
+    source: str
+    target: str
+    bits_per_s: float
+    usd_per_gb: float
+
+
+class Fleet(Noun, frozen=True):
+    """All pools, regions and links that a project may use."""
+
+    pools: tuple[Pool, ...]
+    regions: tuple[Region, ...] = ()
+    links: tuple[Link, ...] = ()

@@ -1,0 +1,13 @@
+"""The base of all nouns: frozen, made by keyword, checked where they are made."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Noun(Struct, frozen=True, kw_only=True):
+    """A frozen value with named fields; a new one comes from `msgspec.structs.replace`."""
+
+
+class Row(Struct, frozen=True, kw_only=True, array_like=True):
+    """A noun that is stored and sent by position: short, fast; new fields go last and have a default."""

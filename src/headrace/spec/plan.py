@@ -1,0 +1,46 @@
+"""A plan: for each task, reuse, or run there, with expected time, cost and why."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from headrace.spec.noun import Noun
+
+Decision = Literal["reuse", "reuse_if_unchanged", "run", "skip"]
+
+
+class PlannedTask(Noun, frozen=True):
+    """What is to be done about one task, and the reason to show the user.
+
+    `expected_s` and `expected_usd` are None where nothing is known. `width` is 1, or the number of elements of a
+    mapped task (None: not known before it runs).
+    """
+
+    name: str
+    stage: str
+    kind: str
+    decision: Decision
+    reason: str
+    key: str | None = None
+    pool: str | None = None
+    width: int | None = 1
+    expected_s: float | None = None
+    expected_usd: float | None = None
+    needs: tuple[str, ...] = ()
+
+
+class Plan(Noun, frozen=True):
+    """All planned tasks in the order in which they were traced.
+
+    `expected_s` is a range in seconds, `expected_usd` one in US dollars: low where everything that may be cut off is,
+    high where nothing is. `bound_usd` is a floor under the cost of any plan, `gap` how far `expected_usd` may be above
+    it. `partial`: the pipeline asked for a value, so the rest is not known yet.
+    """
+
+    pipeline: str
+    tasks: tuple[PlannedTask, ...]
+    expected_s: tuple[float, float] | None
+    expected_usd: tuple[float, float]
+    bound_usd: float
+    gap: float
+    partial: bool = False

@@ -1,0 +1,16 @@
+"""What the user wants of a run, apart from its result."""
+
+from __future__ import annotations
+
+from headrace.spec.noun import Row
+
+
+class Policy(Row, frozen=True):
+    """`only`: stages to run, with what they need. `force`: stages to run though their output could be reused.
+
+    `timeout_s` ends the run when it has taken that long.
+    """
+
+    only: tuple[str, ...] = ()
+    force: tuple[str, ...] = ()
+    timeout_s: float | None = None

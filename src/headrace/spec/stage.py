@@ -1,0 +1,93 @@
+"""A stage: a typed Python function with a declaration."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from headrace.errors import DefinitionError
+from headrace.spec.code import Code
+from headrace.spec.noun import Row
+
+Kind = Literal["ingest", "prepare", "train", "evaluate", "deploy", "monitor", "stage"]
+Cache = Literal["always", "run", "never"]
+Isolation = Literal["warm", "fresh"]
+KINDS: tuple[Kind, ...] = ("ingest", "prepare", "train", "evaluate", "deploy", "monitor", "stage")
+
+
+class Resources(Row, frozen=True):
+    """What one attempt needs: cpus (a fraction will do), memory in GiB (0: not declared), accelerators, nodes.
+
+    `gpu` is a count, `"1"`, or a kind and a count, `"A100:1"`.
+    """
+
+    cpu: float = 1.0
+    memory_gib: float = 0.0
+    gpu: str | None = None
+    nodes: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.cpu <= 4096:
+            raise DefinitionError(f"`cpu` is {self.cpu}", hint="give a number of cpus above 0 and up to 4096")
+        if not 0 <= self.memory_gib <= 65536:
+            raise DefinitionError(f"`memory_gib` is {self.memory_gib}", hint="give GiB from 0 to 65536")
+        if not 1 <= self.nodes <= 10_000:
+            raise DefinitionError(f"`nodes` is {self.nodes}", hint="give a whole number of nodes from 1")
+        if self.gpu is not None and self.gpus < 0:
+            raise DefinitionError(f"`gpu` is {self.gpu!r}", hint='give a count, "1", or a kind and a count, "A100:1"')
+
+    @property
+    def gpus(self) -> int:
+        """The number of accelerators asked for; -1 where `gpu` can't be read."""
+        if self.gpu is None:
+            return 0
+        count = self.gpu.rpartition(":")[2]
+        return int(count) if count.isdecimal() else -1
+
+    @property
+    def gpu_kind(self) -> str | None:
+        """The kind of accelerator asked for, `A100`, or None for any."""
+        return (self.gpu.rpartition(":")[0] or None) if self.gpu else None
+
+    def __str__(self) -> str:
+        words = [f"cpu={self.cpu:g}"]
+        if self.memory_gib:
+            words.append(f"memory_gib={self.memory_gib:g}")
+        if self.gpu:
+            words.append(f"gpu={self.gpu}")
+        if self.nodes > 1:
+            words.append(f"nodes={self.nodes}")
+        return " ".join(words)
+
+
+class Stage(Row, frozen=True):
+    """A stage's declaration, and the code that its function reaches.
+
+    `function` is `module:qualname` within the bundle. `defaults` names the parameters that have one. `outputs` names
+    the fields of a NamedTuple output, or counts a tuple's. `timeout_s` and `backoff_s` are seconds.
+    """
+
+    name: str
+    function: str
+    kind: Kind = "stage"
+    resources: Resources = Resources()
+    retries: int = 0
+    backoff_s: float = 1.0
+    timeout_s: float | None = None
+    cache: Cache = "always"
+    isolation: Isolation = "warm"
+    portable: bool = False
+    environment: str | None = None
+    defaults: tuple[str, ...] = ()
+    code: Code = Code(digest="")
+
+    def __post_init__(self) -> None:
+        if self.retries < 0:
+            raise DefinitionError(f"stage `{self.name}` has retries={self.retries}", hint="give 0 or more")
+        if self.retries > 1000:
+            raise DefinitionError(f"stage `{self.name}` has retries={self.retries}", hint="give 1000 or fewer")
+        if self.timeout_s is not None and self.timeout_s <= 0:
+            raise DefinitionError(f"stage `{self.name}` has timeout={self.timeout_s}s", hint="give a time above 0")
+        if self.backoff_s < 0:
+            raise DefinitionError(f"stage `{self.name}` has backoff={self.backoff_s}s", hint="give 0 or more")
+        if self.kind not in KINDS:
+            raise DefinitionError(f"stage `{self.name}` has kind={self.kind!r}", hint=f"one of {', '.join(KINDS)}")

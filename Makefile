@@ -57,8 +57,8 @@ check: $(INSTALLED) ## lint, formatting, types, and the layers of docs/design.md
 bench: $(INSTALLED) ## run the benchmarks and print their table
 	$(BIN)/python -m bench
 
-docs: $(INSTALLED) ## build the documentation into build/site
-	$(BIN)/mkdocs build --quiet --strict
+docs: $(INSTALLED) ## build the documentation into build/site; a broken link or anchor is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Resolves anew, for every Python and platform that Headrace supports; commit what it changes.
 LOCK = .venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \

@@ -1,0 +1,231 @@
+"""From files and environment to a `Config`: layers of tables, each value with where it was said.
+
+`headrace.toml` is the lowest layer, `--config FILE` lies over it, `HEADRACE__SECTION__KEY` over both.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+
+from headrace.app.config import SECTIONS, Config, section_class, words
+from headrace.errors import ConfigError
+
+PREFIX = "HEADRACE__"
+TABLES = tuple(dict.fromkeys(name.partition(".")[0] for name in SECTIONS))
+"""The names that may stand at the head of a table."""
+_HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
+_AT_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)$")
+_AT_PATH = re.compile(r" - at `\$(.*?)`$")
+
+Keys = tuple[str, ...]
+
+
+class Layers:
+    """The settings so far, and for each of them who said it."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+        self._origins: dict[Keys, str] = {}
+
+    def add_file(self, file: Path) -> None:
+        """Lay a TOML file over what there is.
+
+        Raises:
+            ConfigError: it can't be read, isn't TOML, or has a section or key that we don't know.
+        """
+        text = _read(file)
+        lines = _Lines(text)
+        table = _parse(text, file)
+        for path, value in _leaves(table):
+            origin = f"{file.name}:{lines.of(path)}"
+            _check_known(path, value, origin)
+            self._put(path, value, origin)
+
+    def add_environment(self, environment: Mapping[str, str]) -> None:
+        """Lay `HEADRACE__SECTION__KEY` variables over what there is.
+
+        Raises:
+            ConfigError: a variable names a section or key that we don't know.
+        """
+        for variable in sorted(environment):
+            if variable.startswith(PREFIX):
+                path = self._path(variable)
+                _check_known(path, None, variable)
+                self._put(path, _read_value(path, environment[variable]), variable)
+
+    def config(self) -> Config:
+        """Give all of it, checked.
+
+        Raises:
+            ConfigError: a value has the wrong type or isn't allowed.
+        """
+        try:
+            return msgspec.convert(self._values, Config)
+        except msgspec.ValidationError as error:
+            raise self._wrong_value(str(error)) from None
+
+    def origin(self, *path: str) -> str | None:
+        """Say where a setting was made (`headrace.toml:3`, or the variable), or None where it wasn't."""
+        return self._origins.get(path)
+
+    def _put(self, path: Keys, value: Any, origin: str) -> None:
+        table = self._values
+        for name in path[:-1]:
+            table = table.setdefault(name, {})
+        if value is _EMPTY:
+            table.setdefault(path[-1], {})
+        else:
+            table[path[-1]] = value
+        self._origins[path] = origin
+
+    def _path(self, variable: str) -> Keys:
+        """Find what a variable overrides; a pool that a file names is meant whatever the case of its name."""
+        path = [part.lower() for part in variable.removeprefix(PREFIX).split("__")]
+        if path[0] == "pool" and len(path) == 3:
+            known = {name.lower().replace("-", "_"): name for name in self._values.get("pool", {})}
+            path[1] = known.get(path[1], path[1])
+        return tuple(path)
+
+    def _wrong_value(self, text: str) -> ConfigError:
+        found = _AT_PATH.search(text)
+        path = tuple(re.findall(r"[^.\[\]]+", found.group(1))) if found else ()
+        path = self._pool_path(path) if path[:1] == ("pool",) else path[:2]
+        origin = next((self._origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self._origins), None)
+        value = _at(self._values, path)
+        shown = f" is {value!r}" if value is not None and not isinstance(value, dict) else ""
+        name = ".".join(path)
+        return ConfigError(f"{origin or 'the settings'}: `{name}`{shown}", hint=f"give a {_type_words(path)}")
+
+    def _pool_path(self, path: Keys) -> Keys:
+        """Name the pool that msgspec's message leaves out (it writes `[...]`): the first that fails by itself."""
+        for name, table in self._values.get("pool", {}).items():
+            try:
+                msgspec.convert({"pool": {name: table}}, Config)
+            except msgspec.ValidationError:
+                return ("pool", name, path[1])
+        return path
+
+
+class _Lines:
+    """Finds the line of a key in TOML text: good enough for a message, where the parser tells none."""
+
+    def __init__(self, text: str) -> None:
+        self._numbers: dict[Keys, int] = {}
+        head: Keys = ()
+        for number, line in enumerate(text.splitlines(), 1):
+            if header := _HEADER.match(line):
+                head = _split(header.group(1))
+                self._numbers.setdefault(head, number)
+            elif "=" in line:
+                self._numbers.setdefault((*head, *_split(line.partition("=")[0])), number)
+
+    def of(self, path: Keys) -> int:
+        return next((self._numbers[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self._numbers), 1)
+
+
+_EMPTY: dict[str, Any] = {}
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"there is no file `{file}`", hint="give the path of a TOML file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"`{file}` isn't UTF-8 text ({error.reason})", hint="TOML is always UTF-8") from None
+    except OSError as error:
+        raise ConfigError(
+            f"`{file}` can't be read: {error.strerror}", hint="check what it is, and its rights"
+        ) from None
+
+
+def _parse(text: str, file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        words = str(error)
+        at = _AT_LINE.search(words)
+        where = f"{file.name}:{at.group(1)}" if at else file.name
+        what = _AT_LINE.sub("", words)
+        raise ConfigError(
+            f"{where}: not valid TOML: {what[0].lower() + what[1:]}",
+            hint='a setting is `key = value` under its `[section]`; text stands in "quotes"',
+        ) from None
+
+
+def _leaves(table: Mapping[str, Any], head: Keys = ()) -> Iterable[tuple[Keys, Any]]:
+    """Give every value with its path; a table that has no values counts as one."""
+    for key, value in table.items():
+        path = (*head, key)
+        depth = 3 if path[0] == "pool" else 2
+        if isinstance(value, dict) and len(path) < depth:
+            yield from _leaves(value, path) if value else [(path, _EMPTY)]
+        else:
+            yield path, value
+
+
+def _check_known(path: Keys, value: Any, origin: str) -> None:
+    """Refuse a section or a key that we don't know, with the nearest that we do."""
+    if path[0] not in TABLES:
+        raise _unknown("section" if isinstance(value, dict) or len(path) > 1 else "key", path[0], TABLES, origin)
+    needs = 3 if path[0] == "pool" else 2
+    if len(path) < needs:
+        if value is _EMPTY:
+            return
+        form = "[pool.NAME]" if path[0] == "pool" else f"[{path[0]}]"
+        raise ConfigError(
+            f"{origin}: `{'.'.join(path)}` stands where a section should", hint=f"write `{form}` above it"
+        )
+    section = section_class(path[0])
+    assert section is not None
+    if path[needs - 1] not in section.__struct_fields__ or len(path) > needs:
+        raise _unknown("key", ".".join(path[needs - 1 :]), section.__struct_fields__, origin)
+
+
+def _unknown(what: str, name: str, known: Iterable[str], origin: str) -> ConfigError:
+    known = list(known)
+    near = difflib.get_close_matches(name, known, 1)
+    homes = [section for section, fields in SECTIONS.items() if name in fields.__struct_fields__]
+    if near:
+        hint = f"did you mean `{near[0]}`?"
+    elif homes:
+        hint = f"write it under `[{homes[0]}]`"
+    else:
+        hint = f"known here: {', '.join(f'`{each}`' for each in known)}"
+    return ConfigError(f"{origin}: unknown {what} `{name}`", hint=hint)
+
+
+def _type_words(path: Keys) -> str:
+    section = section_class(path[0])
+    return words(get_type_hints(section, include_extras=True)[path[-1]])
+
+
+def _read_value(path: Keys, text: str) -> Any:
+    """Read a variable's text as the setting's type wants it: as TOML where that fits, else as it stands."""
+    section = section_class(path[0])
+    hint = get_type_hints(section, include_extras=True)[path[-1]]
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+        msgspec.convert(value, hint)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError):
+        return text
+    return value
+
+
+def _split(name: str) -> Keys:
+    return tuple(part.strip().strip("\"'") for part in name.split("."))
+
+
+def _at(table: Any, path: Keys) -> Any:
+    for name in path:
+        if not isinstance(table, dict) or name not in table:
+            return None if isinstance(table, dict) else table
+        table = table[name]
+    return table

@@ -1,0 +1,190 @@
+"""The project: its folder, where its state lives, and its settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from headrace.app import machine
+from headrace.app.config import Config, PoolSection
+from headrace.app.overlay import Layers
+from headrace.errors import ConfigError, DefinitionError, ProjectError
+from headrace.spec.duration import seconds
+from headrace.spec.fleet import Pool
+
+FILE = "headrace.toml"
+STATE = ".headrace"
+
+
+class Project(Struct, frozen=True, kw_only=True):
+    """A project as found: `root` is its folder, `home` that of its state, `files` the Python files with its pipelines.
+
+    `config_files` are the files that the settings come from.
+    """
+
+    root: Path
+    home: Path
+    files: tuple[Path, ...]
+    config: Config = Config()
+    config_files: tuple[Path, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.config.project.name or self.root.name
+
+    @property
+    def ledger_url(self) -> str:
+        return self.config.ledger.url or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
+    def store_url(self) -> str:
+        return self.config.store.url or str(self.home / "store")
+
+    @property
+    def timeout_s(self) -> float | None:
+        """The longest that a run may take unless the command says otherwise."""
+        timeout = self.config.run.timeout
+        return None if timeout is None else seconds(timeout)
+
+    def pools(self) -> tuple[Pool, ...]:
+        """Give the pools that tasks may run in: those of the settings, or this machine.
+
+        Raises:
+            ConfigError: a pool's numbers make no sense.
+        """
+        sections = self.config.pool or {"local": PoolSection()}
+        return tuple(_pool(name, section) for name, section in sections.items())
+
+    def make_home(self) -> Path:
+        """Make the state folder where it isn't there yet, hidden from git, and give it.
+
+        Raises:
+            ProjectError: it can't be made.
+        """
+        ignore = self.home / ".gitignore"
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            if not ignore.exists():
+                ignore.write_text("*\n")
+        except OSError as error:
+            raise ProjectError(
+                f"the state folder `{self.home}` can't be written: {error.strerror}",
+                hint="give the folder rights, or set HEADRACE_HOME to a folder that you may write",
+            ) from None
+        return self.home
+
+
+def load(
+    *, target: str | None = None, overlay: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Project:
+    """Find the project of the current folder, or of the file that `target` names as `FILE:NAME`, with its settings.
+
+    Raises:
+        ProjectError: there is none.
+        ConfigError: its settings are broken.
+    """
+    environment = os.environ if environment is None else environment
+    here = _here()
+    named = _named_file(target, here)
+    root = _root(here, named)
+    layers = Layers()
+    config_files = [file for file in (root / FILE, overlay) if file is not None and (file is overlay or file.exists())]
+    for file in config_files:
+        layers.add_file(file)
+    layers.add_environment(environment)
+    config = layers.config()
+    _check_timeout(config, layers)
+    project_file = (root / FILE).is_file()
+    files = _pipeline_files(root, config, layers) if project_file or layers.origin("project", "pipelines") else ()
+    if named is not None and named not in files:
+        files = (named, *files)
+    home = Path(environment.get("HEADRACE_HOME") or STATE).expanduser()
+    return Project(
+        root=root,
+        home=home if home.is_absolute() else root / home,
+        files=files,
+        config=config,
+        config_files=tuple(config_files),
+    )
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise ProjectError("the current folder was deleted", hint="change to a folder that exists") from None
+
+
+def _named_file(target: str | None, here: Path) -> Path | None:
+    """Give the file of `FILE:NAME`; a pipeline's plain name has none."""
+    if target is None or ":" not in target:
+        return None
+    text = target.rpartition(":")[0]
+    file = here / text
+    if not file.is_file():
+        raise ProjectError(
+            f"there is no file `{text}`", hint="name a pipeline as `path/to/file.py:name`, seen from the current folder"
+        )
+    return file.resolve()
+
+
+def _root(here: Path, named: Path | None) -> Path:
+    root = _upward(here)
+    if named is None:
+        if root is not None:
+            return root
+        raise ProjectError(
+            f"no `{FILE}` in `{here}` or above it",
+            hint="`headrace init` makes a project; `headrace run path/to/file.py:name` runs without one",
+        )
+    if root is not None and named.is_relative_to(root.resolve()):
+        return root
+    return _upward(named.parent) or named.parent
+
+
+def _upward(folder: Path) -> Path | None:
+    """Give the nearest folder that has a `headrace.toml`; else the nearest with state of runs made without one."""
+    folders = (folder, *folder.parents)
+    return next((each for each in folders if (each / FILE).exists()), None) or next(
+        (each for each in folders if (each / STATE / "ledger.db").exists()), None
+    )
+
+
+def _pipeline_files(root: Path, config: Config, layers: Layers) -> tuple[Path, ...]:
+    files = []
+    for name in config.project.pipelines:
+        file = root / name
+        if not file.is_file():
+            where = layers.origin("project", "pipelines")
+            raise ConfigError(
+                f"{f'{where}: ' if where else ''}there is no file `{name}` in `{root}`",
+                hint="`[project] pipelines` lists the Python files that define pipelines, relative to its folder",
+            )
+        files.append(file)
+    return tuple(files)
+
+
+def _check_timeout(config: Config, layers: Layers) -> None:
+    try:
+        if config.run.timeout is not None and seconds(config.run.timeout) <= 0:
+            raise DefinitionError(f"`timeout` is {config.run.timeout!r}", hint="give a time above 0")
+    except DefinitionError as error:
+        raise ConfigError(f"{layers.origin('run', 'timeout')}: {error.message}", hint=error.hint) from None
+
+
+def _pool(name: str, section: PoolSection) -> Pool:
+    return Pool(
+        name=name,
+        backend=section.backend,
+        provider=section.provider,
+        region=section.region,
+        cpu=machine.cpus() if section.cpu is None else section.cpu,
+        memory_gib=machine.memory_gib() if section.memory_gib is None else section.memory_gib,
+        gpus=section.gpus,
+        gpu_kind=section.gpu_kind,
+        nodes=section.nodes,
+        usd_per_hour=section.usd_per_hour,
+    )

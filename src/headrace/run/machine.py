@@ -92,17 +92,17 @@ class Missed(Struct, frozen=True):
 class Room(Protocol):
     """Where attempts may start now."""
 
-    def take(self, task: str, need: Resources, stage: Stage) -> tuple[int, ...] | None:
-        """Reserve workers for an attempt, or say None where there is no room for it."""
+    @property
+    def pool(self) -> str:
+        """The pool's name."""
+        ...
+
+    def take(self, task: str, attempt: int, stage: Stage) -> tuple[int, ...] | None:
+        """Give an attempt to workers, or say None where there is no room for it."""
         ...
 
     def price(self, need: Resources) -> float:
         """Give US dollars per hour of an attempt that needs this."""
-        ...
-
-    @property
-    def pool(self) -> str:
-        """The pool's name."""
         ...
 
 
@@ -123,7 +123,6 @@ class Machine:
         self.notes: dict[int, float] = {}
         self.kept: dict[tuple[str, str], Ref] = {}
         self.made: dict[str, Ref] = {}
-        self.lasted = 0
         self._question: Asked | None = None
         self._dependents: dict[str, list[Task]] = {}
         self._ready: dict[Resources, deque[Task]] = {}
@@ -174,6 +173,10 @@ class Machine:
         """Give a task's arguments, each handle replaced by the artifact that it came to; dropped where it has none."""
         task = self.tasks[name]
         return resolve(task, self.tasks)
+
+    def forget_question(self) -> None:
+        """The tracer starts anew, and will ask anew."""
+        self._question = None
 
     def unseen(self, stages: tuple[Stage, ...], nodes: tuple[Node, ...], seen: int) -> Traced | None:
         """Compare a trace with what is known of this generation, and give what is new.
@@ -252,8 +255,8 @@ class Machine:
         found: list[Launched] = []
         if not self.may_launch:
             return found
-        for need, queue in sorted(self._ready.items(), key=lambda item: item[1][0].ordinal if item[1] else 0):
-            while queue and (launch := self._propose(queue[0], need, room, at)) is not None:
+        for queue in sorted((queue for queue in self._ready.values() if queue), key=lambda queue: queue[0].ordinal):
+            while queue and (launch := self._propose(queue[0], room, at)) is not None:
                 queue.popleft()
                 found.append(launch)
             if queue:
@@ -264,13 +267,13 @@ class Machine:
                 self._passed_over = 0
         return found
 
-    def _propose(self, task: Task, need: Resources, room: Room, at: float) -> Launched | None:
-        workers = room.take(task.name, need, task.stage)
+    def _propose(self, task: Task, room: Room, at: float) -> Launched | None:
+        attempt = task.attempt + 1
+        workers = room.take(task.name, attempt, task.stage)
         if workers is None:
             return None
-        return Launched(
-            task.name, task.attempt + 1, task.key or "", workers, room.pool, task.reason, room.price(need), at
-        )
+        price = room.price(task.stage.resources)
+        return Launched(task.name, attempt, task.key or "", workers, room.pool, task.reason, price, at)
 
     # -- the trace -----------------------------------------------------------------------------------------------
 
@@ -572,7 +575,6 @@ class Machine:
         for task in self.tasks.values():
             if task.good and task.key and task.out is not None:
                 self.kept[task.name, task.key] = task.out
-        self.lasted = self._ordinal
         for part in (self.tasks, self.stages, self.nodes, self._dependents, self._ready, self._due, self._fresh):
             part.clear()
         self.notes.clear()

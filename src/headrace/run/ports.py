@@ -66,7 +66,11 @@ class RunRow(Struct, frozen=True, kw_only=True):
 
 
 class Batch(Struct, kw_only=True):
-    """All that one tick stores, in one transaction. `first` is the number of the first of `bodies`."""
+    """All that one tick stores, in one transaction. `first` is the number of the first of `bodies`.
+
+    `kept` are the artifacts whose generations in the store this run names from now on. `absorbed` are the signals
+    that became events. `renewed`: the run's task rows are of an older trace, and go before the new ones come.
+    """
 
     first: int
     bodies: list[bytes]
@@ -75,6 +79,7 @@ class Batch(Struct, kw_only=True):
     results: list[ResultRow] = []
     kept: list[Ref] = []
     absorbed: list[int] = []
+    renewed: bool = False
 
 
 class Found(Struct, frozen=True, kw_only=True):

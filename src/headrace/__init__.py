@@ -1,0 +1,58 @@
+"""Headrace: the whole life of a model as one typed pipeline.
+
+The facade is lazy: a worker that imports user code loads neither ledger nor command line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headrace.app.launcher import load as load
+    from headrace.app.launcher import runs as runs
+    from headrace.codec.file import File as File
+    from headrace.codec.file import Folder as Folder
+    from headrace.define.attempt import attempt as attempt
+    from headrace.define.handle import value as value
+    from headrace.define.now import now as now
+    from headrace.define.pipeline import pipeline as pipeline
+    from headrace.define.secret import secret as secret
+    from headrace.define.stage import stage as stage
+    from headrace.errors import RunCancelled as RunCancelled
+    from headrace.errors import RunFailed as RunFailed
+    from headrace.errors import TaskFailed as TaskFailed
+    from headrace.spec.stage import Resources as Resources
+
+__version__ = "0.1.0"
+
+_PLACES = {
+    "File": "headrace.codec.file",
+    "Folder": "headrace.codec.file",
+    "Resources": "headrace.spec.stage",
+    "RunCancelled": "headrace.errors",
+    "RunFailed": "headrace.errors",
+    "TaskFailed": "headrace.errors",
+    "attempt": "headrace.define.attempt",
+    "load": "headrace.app.launcher",
+    "now": "headrace.define.now",
+    "pipeline": "headrace.define.pipeline",
+    "runs": "headrace.app.launcher",
+    "secret": "headrace.define.secret",
+    "stage": "headrace.define.stage",
+    "value": "headrace.define.handle",
+}
+__all__ = sorted(_PLACES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module `headrace` has no attribute `{name}`")
+    import importlib
+
+    found = getattr(importlib.import_module(_PLACES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,109 @@
+"""Whether an output fits the parameter that it is given to, by their types."""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import types
+import typing
+from typing import Any
+
+_STREAMS = (collections.abc.Iterator, collections.abc.Iterable)
+_LISTS = (list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
+
+
+def fits(given: Any, wanted: Any) -> bool:
+    """Say whether a value of type `given` may be passed where `wanted` stands. What can't be judged fits.
+
+    A table and a stream of its record batches fit each other: the worker turns one into the other.
+    """
+    if _is_open(given) or _is_open(wanted) or given == wanted:
+        return True
+    if _is_plain(given) and _is_plain(wanted):
+        return issubclass(given, wanted) or (wanted is float and given is int) or _tabular(given, wanted)
+    if _tabular(given, wanted):
+        return True
+    if wanted is float or given is int:
+        wanted = wanted | int if wanted is float else wanted
+    return _is_subtype(given, wanted)
+
+
+def admits(value: object, wanted: Any) -> bool:
+    """Say whether a value may be passed where `wanted` stands. What can't be judged is admitted."""
+    if _is_open(wanted):
+        return True
+    if _is_plain(wanted):
+        return isinstance(value, wanted) or (wanted is float and isinstance(value, int)) or _like_number(value, wanted)
+    return _is_bearable(value, wanted)
+
+
+def element(hint: Any) -> Any:
+    """Give the type of the elements of a list type, or None where it is no list."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint in _LISTS:
+        return Any
+    if origin in _LISTS and args:
+        return args[0]
+    if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
+        return args[0]
+    return None
+
+
+def shown(hint: Any) -> str:
+    """Give a type as people write it."""
+    if hint is inspect.Parameter.empty or hint is Any:
+        return "Any"
+    if isinstance(hint, type) and not typing.get_args(hint):
+        return hint.__qualname__ if hint.__module__ == "builtins" else f"{hint.__module__.split('.')[0]}.{hint.__qualname__}"
+    return str(hint).replace("typing.", "")
+
+
+def _is_open(hint: Any) -> bool:
+    return hint is Any or hint is inspect.Parameter.empty or hint is object or isinstance(hint, typing.TypeVar)
+
+
+def _is_plain(hint: Any) -> bool:
+    return isinstance(hint, type) and not typing.get_args(hint) and not getattr(hint, "_is_protocol", False)
+
+
+def _tabular(given: Any, wanted: Any) -> bool:
+    return _is_table(given) and _is_table(wanted)
+
+
+def _is_table(hint: Any) -> bool:
+    """Whether a type is an Arrow table, a reader, or an iterator of record batches; Arrow needn't be imported."""
+    args = typing.get_args(hint)
+    if typing.get_origin(hint) in _STREAMS and args:
+        return bool(getattr(args[0], "__module__", "").startswith("pyarrow")) and args[0].__name__ == "RecordBatch"
+    module, name = getattr(hint, "__module__", ""), getattr(hint, "__name__", "")
+    return module.startswith("pyarrow") and name in ("Table", "RecordBatchReader")
+
+
+def _like_number(value: object, wanted: type) -> bool:
+    """NumPy's numbers pass for Python's, as they do at run time."""
+    return wanted in (int, float, bool) and type(value).__module__ == "numpy" and isinstance(getattr(value, "item", lambda: None)(), wanted)
+
+
+def _is_subtype(given: Any, wanted: Any) -> bool:
+    # beartype.door takes 0.1 s to import, so it is asked only about types that are not plain classes
+    from beartype.door import is_subhint
+    from beartype.roar import BeartypeException
+
+    try:
+        return bool(is_subhint(_without_none_doubt(given), wanted))
+    except (BeartypeException, TypeError):
+        return True
+
+
+def _is_bearable(value: object, wanted: Any) -> bool:
+    from beartype.door import is_bearable  # as above
+    from beartype.roar import BeartypeException
+
+    try:
+        return bool(is_bearable(value, wanted))
+    except (BeartypeException, TypeError):
+        return True
+
+
+def _without_none_doubt(hint: Any) -> Any:
+    return types.NoneType if hint is None else hint

@@ -1,0 +1,175 @@
+"""`@pipeline`: a plain function that wires stages."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, ParamSpec, Protocol, overload
+
+import msgspec
+
+from headrace.define.ports import resolver
+from headrace.define.trace import Trace, tracing
+from headrace.errors import DefinitionError, TraceError, UsageError
+
+P = ParamSpec("P")
+
+
+class Launcher(Protocol):
+    """What a pipeline's `run` and `plan` ask of the application."""
+
+    def run(self, pipeline: PipelineFunction[Any], params: Mapping[str, object], options: Mapping[str, Any]) -> Any: ...
+    def plan(self, pipeline: PipelineFunction[Any], params: Mapping[str, object], options: Mapping[str, Any]) -> Any: ...
+
+
+class PipelineFunction(Generic[P]):
+    """A pipeline. `run` runs it; inside another pipeline, a call wires its stages there."""
+
+    def __init__(self, function: Callable[P, Any], name: str, triggers: Sequence[object]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.__headrace_function__ = function
+        self.name = name
+        self.triggers = tuple(triggers)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Wire this pipeline's stages into the pipeline that is being traced."""
+        trace = Trace.current()
+        if trace is None or resolver.get() is None:
+            raise TraceError(
+                f"pipeline `{self.name}` was called like a function",
+                hint=f"`{self.name}.run(...)` runs it; its stages can be called as plain functions",
+            )
+        if self.name in trace.pipelines:
+            path = " -> ".join([*trace.pipelines, self.name])
+            raise TraceError(f"a cycle of pipelines: {path}", hint="a pipeline can't wire itself")
+        trace.pipelines.append(self.name)
+        try:
+            return self.function(*args, **kwargs)
+        finally:
+            trace.pipelines.pop()
+
+    def run(self, **params: Any) -> Any:
+        """Run the pipeline with these parameters; wait for its end and give the `Run`.
+
+        Raises:
+            RunFailed: a task failed; it carries the run.
+        """
+        return _launcher().run(self, params, {})
+
+    def plan(self, **params: Any) -> Any:
+        """Plan the pipeline with these parameters, and run nothing."""
+        return _launcher().plan(self, params, {})
+
+    def trace(self, trace: Trace, raw: Sequence[tuple[str, str]]) -> None:
+        """Run the body under a trace, with parameters as the user wrote them."""
+        params = convert(self, raw)
+        token = tracing.set(trace)
+        try:
+            self(**params)
+            trace.flush()
+        finally:
+            tracing.reset(token)
+
+    def __repr__(self) -> str:
+        return f"<pipeline {self.name}>"
+
+
+@overload
+def pipeline(function: Callable[P, Any], /) -> PipelineFunction[P]: ...
+@overload
+def pipeline(
+    *, name: str | None = None, triggers: Sequence[object] = ()
+) -> Callable[[Callable[P, Any]], PipelineFunction[P]]: ...
+def pipeline(function: Callable[..., Any] | None = None, /, **declared: Any) -> Any:
+    """Declare a function to be a pipeline.
+
+    Args:
+        name: what it is called; the function's name if not told.
+        triggers: reasons to start it by itself.
+
+    Raises:
+        DefinitionError: it is no function.
+    """
+    if function is None:
+        return lambda function: _declare(function, **declared)
+    return _declare(function, **declared)
+
+
+def _declare(
+    function: Callable[..., Any], *, name: str | None = None, triggers: Sequence[object] = ()
+) -> PipelineFunction[Any]:
+    if not inspect.isfunction(function):
+        raise DefinitionError(f"`{function!r}` is no function", hint="`@pipeline` goes above a `def`")
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise DefinitionError(
+            f"pipeline `{function.__name__}` is asynchronous or a generator", hint="its stages may be; it is a plain `def`"
+        )
+    return PipelineFunction(function, name or function.__name__, triggers)
+
+
+def convert(pipeline: PipelineFunction[Any], raw: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Turn a pipeline's parameters from text into values, by its annotations.
+
+    Raises:
+        UsageError: one is missing, superfluous or can't be read.
+    """
+    signature = inspect.signature(pipeline.function)
+    try:
+        hints = typing.get_type_hints(pipeline.function)
+    except Exception as error:  # an annotation is user code
+        raise UsageError(
+            f"the annotations of pipeline `{pipeline.name}` can't be read: {error}", hint="import what they name"
+        ) from error
+    values: dict[str, Any] = {}
+    for name, text in raw:
+        if name not in signature.parameters:
+            near = difflib.get_close_matches(name, signature.parameters, 1)
+            raise UsageError(
+                f"pipeline `{pipeline.name}` has no parameter `{name}`",
+                hint=f"did you mean `{near[0]}`?" if near else _has(signature),
+            )
+        values[name] = _value(pipeline.name, name, text, hints.get(name, Any), signature.parameters[name].default)
+    missing = [
+        parameter.name
+        for parameter in signature.parameters.values()
+        if parameter.default is inspect.Parameter.empty and parameter.name not in values
+    ]
+    if missing:
+        raise UsageError(
+            f"pipeline `{pipeline.name}` needs `{missing[0]}`", hint=f"give it as `--{missing[0].replace('_', '-')} VALUE`"
+        )
+    return values
+
+
+def _value(pipeline: str, name: str, text: str, hint: Any, default: Any) -> Any:
+    if hint is Any and default not in (inspect.Parameter.empty, None):
+        hint = type(default)
+    if hint is str or hint is Any:
+        return text
+    try:
+        return msgspec.convert(text, hint, strict=False)
+    except (msgspec.ValidationError, TypeError):
+        pass
+    try:
+        return msgspec.json.decode(text, type=hint)
+    except (msgspec.DecodeError, TypeError) as error:
+        raise UsageError(
+            f"`{name}` of pipeline `{pipeline}` is {text!r}: {error}", hint=f"it takes `{hint}`".replace("<class '", "").replace("'>", "")
+        ) from None
+
+
+def _has(signature: inspect.Signature) -> str:
+    names = ", ".join(f"`{name}`" for name in signature.parameters)
+    return f"it has {names}" if names else "it has none"
+
+
+def _launcher() -> Launcher:
+    # the one dynamic import: the layers below never know the application
+    import importlib
+
+    launcher: Launcher = importlib.import_module("headrace.app.launcher").Launcher()
+    return launcher

@@ -1,0 +1,214 @@
+"""`@stage`: a plain function, declared to be a stage."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+
+from headrace.define.ports import resolver
+from headrace.errors import DefinitionError, TraceError
+from headrace.spec import stage as spec
+from headrace.spec.duration import seconds
+from headrace.spec.stage import Resources
+
+P = ParamSpec("P")
+R = TypeVar("R")
+OPTIONS = ("when", "after", "always", "allow_failures")
+
+
+class StageFunction(Generic[P, R]):
+    """A stage. Called outside a pipeline it is the plain function; inside one, the call becomes a task of the graph.
+
+    Every call may also be given `when=` (a boolean handle that must be true), `after=` (handles that must have ended
+    well first) and `always=True` (run although something before it failed or was skipped).
+    """
+
+    def __init__(self, function: Callable[P, R], declaration: spec.Stage) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.__headrace_function__ = function
+        self.declaration = declaration
+
+    @functools.cached_property
+    def signature(self) -> inspect.Signature:
+        """The function's parameters, with annotations as types."""
+        return inspect.signature(self.function)
+
+    @functools.cached_property
+    def hints(self) -> dict[str, Any]:
+        """The types of the parameters and of the output; empty where they can't be read."""
+        try:
+            return typing.get_type_hints(self.function)
+        except Exception:  # an annotation is user code: what it can't tell is not checked
+            return {}
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def __call__(self, *args: Any, when: object, **kwargs: Any) -> R: ...
+    @overload
+    def __call__(self, *args: Any, after: object, **kwargs: Any) -> R: ...
+    @overload
+    def __call__(self, *args: Any, always: bool, **kwargs: Any) -> R: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> R:
+        """Call the function; inside a pipeline, add a task and give a handle to its output."""
+        from headrace.define.trace import Trace, check_no_handles  # trace needs this class
+
+        trace = Trace.current()
+        if trace is not None and resolver.get() is not None:
+            return typing.cast(R, trace.call(self, args, kwargs))
+        check_no_handles(self, args, kwargs)
+        for option in OPTIONS:
+            kwargs.pop(option, None)
+        return self.function(*args, **kwargs)
+
+    def map(
+        self,
+        *args: Any,
+        when: object = None,
+        after: object = None,
+        always: bool = False,
+        allow_failures: int = 0,
+        **kwargs: Any,
+    ) -> list[R]:
+        """Call the stage once for each element of the lists among the arguments, and give the list of its outputs.
+
+        An argument is mapped over if it is a list where the parameter takes an element; lists go in step, so they have
+        one length. All else is given to every call. The list may be one that a task gives, of unknown length.
+        `allow_failures` elements may fail: the output then lists the others' only.
+        """
+        from headrace.define.trace import Trace, plain_map
+
+        trace = Trace.current()
+        if trace is None or resolver.get() is None:
+            return plain_map(self, args, kwargs)
+        options = {"when": when, "after": after, "always": always, "allow_failures": allow_failures}
+        return typing.cast(list[R], trace.map(self, args, kwargs, options))
+
+    def __repr__(self) -> str:
+        return f"<stage {self.declaration.function}>"
+
+
+@overload
+def stage(function: Callable[P, R], /) -> StageFunction[P, R]: ...
+@overload
+def stage(
+    *,
+    kind: spec.Kind = "stage",
+    resources: Resources | None = None,
+    retries: int = 0,
+    backoff: str | float = 1.0,
+    timeout: str | float | None = None,
+    cache: bool | Literal["run"] = True,
+    isolation: spec.Isolation = "warm",
+    portable: bool = False,
+    environment: str | None = None,
+    name: str | None = None,
+) -> Callable[[Callable[P, R]], StageFunction[P, R]]: ...
+def stage(function: Callable[..., Any] | None = None, /, **declared: Any) -> Any:
+    """Declare a function to be a stage.
+
+    Args:
+        kind: what it does in a model's life: `ingest`, `prepare`, `train`, `evaluate`, `deploy`, `monitor`.
+        resources: what one attempt needs; one cpu if not told.
+        retries: how many more attempts a failure is worth.
+        backoff: seconds (or `"30s"`) before the second attempt; doubled for each further one.
+        timeout: the most time that one attempt may take, in seconds or words such as `"6h"`.
+        cache: `True`: an output is reused as long as nothing that determines it changes; `"run"`: within a run only;
+            `False`: never.
+        isolation: `"fresh"` gives each attempt a process of its own.
+        portable: its output is the same on every platform.
+        environment: the group of the lock that it runs in.
+        name: what its tasks are called; the function's name if not told.
+
+    Raises:
+        DefinitionError: something of this makes no sense.
+    """
+    if function is None:
+        return lambda function: _declare(function, **declared)
+    return _declare(function, **declared)
+
+
+def _declare(
+    function: Callable[..., Any],
+    *,
+    kind: spec.Kind = "stage",
+    resources: Resources | None = None,
+    retries: int = 0,
+    backoff: str | float = 1.0,
+    timeout: str | float | None = None,
+    cache: bool | Literal["run"] = True,
+    isolation: spec.Isolation = "warm",
+    portable: bool = False,
+    environment: str | None = None,
+    name: str | None = None,
+) -> StageFunction[..., Any]:
+    if isinstance(function, StageFunction):
+        raise DefinitionError(f"`{function.declaration.name}` is a stage already", hint="decorate the function once")
+    if not inspect.isroutine(function) and not callable(function) or isinstance(function, type):
+        raise DefinitionError(f"`{function!r}` is no function", hint="`@stage` goes above a `def`")
+    called = name or getattr(function, "__name__", "stage")
+    if not called.isidentifier() and called != "<lambda>":
+        raise DefinitionError(f"a stage can't be called {called!r}", hint="use letters, digits and `_`")
+    if cache not in (True, False, "run"):
+        raise DefinitionError(f"stage `{called}` has cache={cache!r}", hint='give True, False or "run"')
+    if isolation not in ("warm", "fresh"):
+        raise DefinitionError(f"stage `{called}` has isolation={isolation!r}", hint='give "warm" or "fresh"')
+    if inspect.isgeneratorfunction(function) and "return" not in function.__annotations__:
+        raise DefinitionError(
+            f"stage `{called}` yields, and does not say what", hint="annotate it `-> Iterator[pa.RecordBatch]`"
+        )
+    _check_module(function, called)
+    parameters = _parameters(function, called)
+    return StageFunction(
+        function,
+        spec.Stage(
+            name=called.replace("<lambda>", "lambda"),
+            function=f"{function.__module__}:{getattr(function, '__qualname__', called)}",
+            kind=kind,
+            resources=Resources() if resources is None else resources,
+            retries=_whole(retries, called),
+            backoff_s=seconds(backoff, name="backoff"),
+            timeout_s=None if timeout is None else seconds(timeout),
+            cache={True: "always", False: "never"}.get(cache, "run"),  # type: ignore[arg-type,call-overload]
+            isolation=isolation,
+            portable=portable,
+            environment=environment,
+            defaults=tuple(p.name for p in parameters if p.default is not inspect.Parameter.empty),
+        ),
+    )
+
+
+def _whole(retries: object, name: str) -> int:
+    if isinstance(retries, bool) or not isinstance(retries, int):
+        raise DefinitionError(f"stage `{name}` has retries={retries!r}", hint="give a whole number from 0")
+    return retries
+
+
+def _parameters(function: Callable[..., Any], name: str) -> Sequence[inspect.Parameter]:
+    parameters = list(inspect.signature(function).parameters.values())
+    for parameter in parameters:
+        if parameter.name in OPTIONS:
+            raise DefinitionError(
+                f"stage `{name}` has a parameter `{parameter.name}`, which every stage call takes for itself",
+                hint=f"call the parameter something else; taken are {', '.join(OPTIONS)}",
+            )
+    return parameters
+
+
+def _check_module(function: Callable[..., Any], name: str) -> None:
+    """Refuse a second stage of one name in a module; a notebook's cell may well be run again."""
+    space = getattr(function, "__globals__", {})
+    qualname = getattr(function, "__qualname__", "")
+    before = space.get(qualname)
+    if isinstance(before, StageFunction) and "__file__" in space and before.__module__ == function.__module__:
+        raise DefinitionError(
+            f"module `{function.__module__}` has two stages `{name}`, at lines"
+            f" {before.function.__code__.co_firstlineno} and {function.__code__.co_firstlineno}",
+            hint="give one another name",
+        )
+
+

@@ -1,0 +1,49 @@
+"""The key of a task: the digest of all that determines its output."""
+
+from __future__ import annotations
+
+import msgspec
+from blake3 import blake3
+
+from headrace.spec.graph import Arg, Const, Many, Out, Secret
+from headrace.spec.stage import Stage
+
+Inputs = tuple[tuple[str, Arg], ...]
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[tuple[str, str], ...]).decode
+
+
+def key_of(stage: Stage, inputs: Inputs, platform: str | None) -> tuple[str, bytes]:
+    """Give the key, and the identities of the inputs that it was made of (encoded, to compare with another's).
+
+    The stage's code stands in it with its environment (`spec.code`); the platform that the bundle's lock declares
+    does too, unless the stage is portable. Arguments count by name, so their order doesn't matter.
+    """
+    told = _encode(sorted((name, identity(arg)) for name, arg in inputs))
+    place = "" if stage.portable else (platform or "")
+    return blake3(f"{stage.code.digest}\n{place}\n".encode() + told).hexdigest(), told
+
+
+def identity(arg: Arg) -> str:
+    """Give what stands for an argument in a key.
+
+    Raises:
+        ValueError: a handle in it has not come to an artifact yet.
+    """
+    match arg:
+        case Const(ref=ref):
+            return ref.identity
+        case Secret(name=name):
+            return f"secret:{name}"
+        case Many(shape=shape, items=items, names=names):
+            hasher = blake3(f"{shape}:{len(items)}:{names!r}".encode())
+            for item in items:
+                hasher.update(f"\n{identity(item)}".encode())
+            return f"{shape}:{hasher.hexdigest()}"
+        case Out(task=task):
+            raise ValueError(f"the output of `{task}` is not known yet")
+
+
+def told(inputs: bytes) -> dict[str, str]:
+    """Read the identities of inputs, by parameter."""
+    return dict(_decode(inputs))

@@ -1,0 +1,61 @@
+"""Whether a task's output may be reused, and in words why, or why not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from headrace.plan.keys import told
+from headrace.spec.policy import Policy
+from headrace.spec.stage import Stage
+
+
+class Before(Struct, frozen=True):
+    """What the key of the same task was made of in an earlier run."""
+
+    run: str
+    key: str
+    code: str
+    inputs: bytes
+
+
+def barred(stage: Stage, policy: Policy) -> str | None:
+    """Say why an output of an earlier run may not be used for this stage, or None where it may."""
+    if stage.name in policy.force:
+        return "forced (`--force`)"
+    if stage.cache == "never":
+        return "never reused (`cache=False`)"
+    if stage.code.uncached is not None:
+        return f"not reusable: {stage.code.uncached}"
+    if stage.cache == "run":
+        return 'reused within a run only (`cache="run"`)'
+    return None
+
+
+def within_run(stage: Stage) -> bool:
+    """Say whether two tasks of one run may share an output under one key."""
+    return stage.cache != "never" and stage.code.uncached is None
+
+
+def why_run(stage: Stage, key: str, inputs: bytes, before: Before | None, changed_code: Sequence[str] | None) -> str:
+    """Say why no output is there: what differs from the same task in an earlier run.
+
+    `changed_code` names the parts of the code that differ, where that is known.
+    """
+    if before is None:
+        return "no earlier result"
+    words = []
+    if before.code != stage.code.digest:
+        parts = ", ".join(f"`{name}`" for name in (changed_code or ())[:3])
+        words.append(f"code changed: {parts}" if parts else "code changed")
+    now, then = told(inputs), told(before.inputs)
+    for name in now:
+        if name not in then:
+            words.append(f"`{name}` is new")
+        elif now[name] != then[name]:
+            words.append(f"`{name}` changed")
+    words += [f"`{name}` is gone" for name in then if name not in now]
+    if words:
+        return "; ".join(words)
+    return "its earlier output is gone" if before.key == key else "the platform changed"

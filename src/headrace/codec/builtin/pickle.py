@@ -1,0 +1,117 @@
+"""The last resort: pickle, labelled as such."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import cloudpickle
+
+from headrace.codec.classes import describe, is_a
+from headrace.codec.misfit import Misfit
+from headrace.codec.sink import Sink
+from headrace.codec.source import Source
+
+REFUSED: dict[str, str] = {
+    "builtins.function": "give out what the function returns, or its name",
+    "builtins.builtin_function_or_method": "give out what the function returns, or its name",
+    "builtins.method": "give out the object, and call its method in the stage that takes it",
+    "builtins.type": "give out an instance of the class, or its name",
+    "builtins.module": "import the module in the stage that needs it",
+    "builtins.generator": "give out a list; a generator may give only `pyarrow.RecordBatch`",
+    "builtins.async_generator": "give out a list",
+    "builtins.coroutine": "await it and give out its result",
+    "builtins.map": "give out a list",
+    "builtins.filter": "give out a list",
+    "builtins.zip": "give out a list",
+    "builtins.memoryview": "give out `bytes(...)` of it",
+    "builtins.frame": "give out the values that you need from it",
+    "builtins.traceback": "give out its text",
+    "_io._IOBase": "give out `headrace.File(path)` of a closed file, or what the file holds",
+    "_thread.lock": "open or make it in the stage that needs it",
+    "_thread.RLock": "open or make it in the stage that needs it",
+    "_socket.socket": "open it in the stage that needs it",
+    "threading.Thread": "start it in the stage that needs it",
+    "subprocess.Popen": "start it in the stage that needs it",
+    "sqlite3.Connection": "give out the query's result, and connect in the stage that needs it",
+    "polars.lazyframe.frame.LazyFrame": "call its `.collect()` and give out the frame",
+    "pyarrow._dataset.Dataset": "give out its `.to_table()`, or its path as `headrace.Folder`",
+    "matplotlib.axes._axes.Axes": "give out its `.figure`",
+}
+"""Classes that mean nothing in another process, or that run code there, with what to give out instead."""
+
+
+class PickleCodec:
+    """Whatever pickle takes, classes of `__main__` by value. It runs code when read, so servers and pages refuse it.
+
+    Bytes differ between equal values (they depend on identity), and there is no content digest: a task that makes
+    such a value again makes a new one.
+    """
+
+    name = "pickle"
+    safe = False
+
+    def takes(self, value: object) -> bool:  # noqa: ARG002 - the last in line takes what is left, or says why not
+        return True
+
+    def save(self, value: object, sink: Sink) -> None:
+        refuse(value)
+        try:
+            cloudpickle.dump(value, sink.file, protocol=5)
+        except RecursionError as error:
+            raise Misfit(describe(type(value)), "it is nested too deep", "give out something flatter") from error
+        except (TypeError, pickle.PicklingError, AttributeError, NotImplementedError) as error:
+            raise _culprit(value) or Misfit(
+                describe(type(value)), f"pickle says: {error}", "give out plain values, or write a codec for the class"
+            ) from error
+
+    def load(self, source: Source) -> object:
+        if source.inline is not None:
+            return pickle.loads(source.inline)
+        with source.path.open("rb") as file:
+            return pickle.load(file)
+
+
+def refuse(value: object) -> None:
+    """Raise `Misfit` for a value that should not be handed on at all, pickled or not."""
+    for name, hint in REFUSED.items():
+        if is_a(value, name):
+            raise Misfit(describe(type(value)), "it means nothing in another process", hint)
+
+
+def _culprit(value: object) -> Misfit | None:
+    """Find the innermost value that pickle stumbles over, looking into attributes and elements some levels deep."""
+    misfit: Misfit | None = None
+    way: list[str] = []
+    while len(way) < 10:
+        found = next(((step, each) for step, each in _inside(value) if not _pickles(each)), None)
+        if found is None:
+            break
+        way.append(found[0])
+        value = found[1]
+        misfit = Misfit(describe(type(value)), "it can't be pickled", "leave it out of what the stage returns")
+        try:
+            refuse(value)
+        except Misfit as known:
+            misfit = known
+            break
+    if misfit is not None:
+        misfit.where = way[::-1]
+    return misfit
+
+
+def _inside(value: object) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        yield from ((f"[{key!r}]", each) for key, each in value.items())
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from ((f"[{index}]", each) for index, each in enumerate(value))
+    yield from ((f".{name}", each) for name, each in getattr(value, "__dict__", {}).items())
+
+
+def _pickles(value: object) -> bool:
+    try:
+        cloudpickle.dumps(value)
+    except Exception:  # noqa: BLE001 - whatever a class of the user's raises
+        return False
+    return True

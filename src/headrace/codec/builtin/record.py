@@ -1,0 +1,133 @@
+"""Values with named or keyed parts: dataclasses, msgspec structs, named tuples; dictionaries with other keys; enums."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import Any
+
+import msgspec
+
+from headrace.codec import plain
+from headrace.codec.classes import is_importable
+from headrace.codec.sink import Sink
+from headrace.codec.source import Source
+from headrace.errors import CodecError
+
+
+class RecordCodec:
+    """A dataclass, msgspec struct or named tuple: each field is an artifact of its own.
+
+    Loading imports the class, so it isn't safe. Fields are set as they were, without `__init__` (a struct's
+    `__post_init__` runs). What can't be made from its fields is left to pickle: a class that no import finds or that
+    pickles in a way of its own, an instance that holds more than its fields.
+    """
+
+    name = "record"
+    safe = False
+
+    def takes(self, value: object) -> bool:
+        kind = type(value)
+        if not is_importable(kind):
+            return False
+        if issubclass(kind, tuple):
+            return hasattr(kind, "_fields") and not getattr(value, "__dict__", None)
+        if issubclass(kind, msgspec.Struct):
+            return not getattr(value, "__dict__", None)
+        return dataclasses.is_dataclass(kind) and _is_only_fields(value)
+
+    def save(self, value: object, sink: Sink) -> None:
+        sink.compose()
+        for name in _fields(type(value)):
+            sink.part(getattr(value, name), name)
+
+    def load(self, source: Source) -> object:
+        kind: Any = source.kind
+        names = source.names or ()
+        if not is_record(kind) or _fields(kind) != names:
+            raise CodecError(
+                f"the fields of `{source.type}` are no longer those that were saved ({', '.join(names) or 'none'})",
+                hint="run what made the artifact again",
+            )
+        values = dict(zip(names, source.parts(), strict=True))
+        if issubclass(kind, tuple):
+            return tuple.__new__(kind, values.values())
+        if issubclass(kind, msgspec.Struct):
+            return kind(**values)
+        record = object.__new__(kind)
+        for name, value in values.items():
+            object.__setattr__(record, name, value)
+        return record
+
+
+class ItemsCodec:
+    """A dictionary whose keys aren't all text: the list of its keys and the list of its values."""
+
+    name = "items"
+    safe = True
+
+    def takes(self, value: object) -> bool:
+        return type(value) is dict
+
+    def save(self, value: object, sink: Sink) -> None:
+        assert isinstance(value, dict)
+        sink.part(list(value), "keys")
+        sink.part(list(value.values()), "values")
+
+    def load(self, source: Source) -> object:
+        keys, values = source.parts()
+        assert isinstance(keys, list)
+        assert isinstance(values, list)
+        return dict(zip(keys, values, strict=True))
+
+
+class EnumCodec:
+    """A member of an enumeration by its name, a combination of flags by its value; loading imports the class."""
+
+    name = "enum"
+    safe = False
+
+    def takes(self, value: object) -> bool:
+        return isinstance(value, enum.Enum) and is_importable(type(value))
+
+    def save(self, value: object, sink: Sink) -> None:
+        assert isinstance(value, enum.Enum)
+        members = type(value).__members__
+        sink.write(plain.encode([value.name, None] if value.name in members else [None, value.value]))
+
+    def load(self, source: Source) -> object:
+        kind: Any = source.kind
+        if not issubclass(kind, enum.Enum):
+            raise CodecError(f"`{source.type}` is no enumeration any more", hint="run what made the artifact again")
+        name, value = msgspec.convert(plain.decode(source.read()), list[Any])
+        return kind(value) if name is None else kind[name]
+
+
+def is_record(kind: type) -> bool:
+    """Tell whether a class is one of those that have named fields."""
+    return dataclasses.is_dataclass(kind) or issubclass(kind, tuple | msgspec.Struct)
+
+
+def _fields(kind: Any) -> tuple[str, ...]:
+    if issubclass(kind, tuple):
+        return tuple(getattr(kind, "_fields", ()))
+    if issubclass(kind, msgspec.Struct):
+        return tuple(kind.__struct_fields__)
+    return tuple(each.name for each in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else ()
+
+
+_OWN_STATE = (getattr(object, "__getstate__", None), getattr(dataclasses, "_dataclass_getstate", None), None)
+
+
+def _is_only_fields(value: object) -> bool:
+    """Tell whether a dataclass instance is no more than its fields, all of which are set."""
+    kind = type(value)
+    fields = _fields(kind)
+    return (
+        kind.__reduce__ is object.__reduce__
+        and kind.__reduce_ex__ is object.__reduce_ex__
+        and getattr(kind, "__getstate__", None) in _OWN_STATE
+        and kind.__new__ is object.__new__
+        and not (vars(value).keys() - set(fields) if hasattr(value, "__dict__") else ())
+        and all(hasattr(value, each) for each in fields)
+    )

@@ -1,0 +1,111 @@
+"""Classes by name: telling what a value is without importing its library, and finding a class again."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+from headrace.errors import CodecError
+
+PACKAGES = {"sklearn": "scikit-learn skops", "skops": "skops", "PIL": "pillow"}
+"""What to install where the name differs from what is imported."""
+
+
+def describe(kind: type) -> str:
+    """Name a class as artifacts do: `module.Qualname`.
+
+    >>> from decimal import Decimal
+    >>> describe(Decimal)
+    'decimal.Decimal'
+    """
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def is_a(value: object, *names: str) -> bool:
+    """Tell whether a value's class, or a class that it inherits from, has one of these names. Imports nothing.
+
+    >>> is_a(True, "builtins.int")
+    True
+    >>> is_a("text", "pandas.DataFrame", "polars.dataframe.frame.DataFrame")
+    False
+    """
+    return any(describe(each) in names for each in type(value).__mro__)
+
+
+def is_exactly(value: object, *names: str) -> bool:
+    """Tell whether a value's very class has one of these names: one that inherits may hold more than its base saves."""
+    return describe(type(value)) in names
+
+
+def roots(value: object) -> tuple[str, ...]:
+    """Name the packages that a value's class and its bases come from, most derived first.
+
+    >>> roots(True)
+    ('builtins',)
+    """
+    return _roots(type(value))
+
+
+@lru_cache(maxsize=1024)
+def _roots(kind: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.__module__.partition(".")[0] for each in kind.__mro__))
+
+
+def is_importable(kind: type) -> bool:
+    """Tell whether another process finds this class by its name; one made inside a function isn't found."""
+    found: object = sys.modules.get(kind.__module__)
+    for name in kind.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is kind
+
+
+def resolve(name: str) -> type:
+    """Give the class that an artifact names, importing its module; digits of its code after `@` are passed over.
+
+    >>> resolve("decimal.Decimal")
+    <class 'decimal.Decimal'>
+    """
+    path = name.partition("@")[0]
+    module, inner = _module_of(path)
+    found: object = module
+    for each in inner:
+        found = getattr(found, each, None)
+    if not isinstance(found, type):
+        raise CodecError(
+            f"the class `{path}` of an artifact is not there any more",
+            hint="the class was renamed, moved, or made where no import finds it; run what made the artifact again",
+        )
+    return found
+
+
+def _module_of(path: str) -> tuple[object, list[str]]:
+    """Import the longest prefix of a dotted path that is a module; give it with what is left."""
+    names = path.split(".")
+    for count in range(len(names) - 1, 0, -1):
+        prefix = ".".join(names[:count])
+        try:
+            return importlib.import_module(prefix), names[count:]
+        except ModuleNotFoundError as error:
+            if error.name is None or not (prefix == error.name or prefix.startswith(f"{error.name}.")):
+                raise CodecError(
+                    f"the module of class `{path}` can't be imported: {error}", hint=f"install `{error.name}`"
+                ) from error
+    raise CodecError(
+        f"no module of class `{path}` can be imported here",
+        hint="install the package that it came from, or run what made the artifact again",
+    )
+
+
+def library_named(name: str) -> ModuleType:
+    """Import an optional library, or say how to get it."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or name
+        raise CodecError(
+            f"the library `{missing}` is needed to read this artifact, and isn't installed",
+            hint=f"pip install {PACKAGES.get(missing, missing)}",
+        ) from error

@@ -1,0 +1,110 @@
+"""Loading one value from its artifact, and what it consists of from theirs."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from blake3 import blake3
+
+from headrace.codec.plain import MARK_BYTES
+from headrace.codec.ports import Blobs
+from headrace.codec.registry import Registry
+from headrace.codec.scratch import Scratch
+from headrace.codec.source import Source
+from headrace.errors import BlobDamaged, CodecError, HeadraceError
+from headrace.spec.artifact import Ref
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Loading:
+    """One call of `load`: the store, what is checked and refused, and how classes are found."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        blobs: Blobs,
+        *,
+        verify: bool,
+        safe_only: bool,
+        scratch: Scratch,
+        resolve: Callable[[str], type],
+    ) -> None:
+        self._registry = registry
+        self._blobs = blobs
+        self._verify = verify
+        self._safe_only = safe_only
+        self._scratch = scratch
+        self._resolve = resolve
+
+    def value(self, ref: Ref) -> object:
+        """Give the value of an artifact."""
+        data = ref.inline
+        if data is not None and self._verify and blake3(data).hexdigest() != ref.digest:
+            raise BlobDamaged(f"the bytes of artifact `{ref.digest[:12]}` don't have its digest")
+        if data is not None and ref.codec == "json" and MARK_BYTES not in data:
+            return self._plain(ref, data)
+        if ref.codec == "parts":
+            return self._elements(ref)
+        return self._by_codec(ref)
+
+    def _plain(self, ref: Ref, data: bytes) -> object:
+        try:
+            value: object = _decode(data)
+        except msgspec.DecodeError as error:
+            raise _unreadable(ref, error) from error
+        return value
+
+    def _elements(self, ref: Ref) -> object:
+        values = [self.value(each) for each in ref.parts or ()]
+        match ref.type:
+            case "builtins.list":
+                return values
+            case "builtins.tuple":
+                return tuple(values)
+            case "builtins.dict":
+                return dict(zip(ref.names or (), values, strict=True))
+            case "collections.OrderedDict":
+                return OrderedDict(zip(ref.names or (), values, strict=True))
+            case other:
+                raise CodecError(f"no `{other}` is made of unnamed parts", hint="install a newer Headrace")
+
+    def _by_codec(self, ref: Ref) -> object:
+        codec = self._registry.named(ref.codec)
+        if self._safe_only and not (codec.safe or ref.type.startswith("headrace.")):
+            raise CodecError(
+                f"an artifact of class `{ref.type}` is saved by codec `{ref.codec}`, which runs code when it is read",
+                hint="servers and pages load only safe forms: save the model in its library's own form",
+            )
+        source = Source(ref, stored=self._stored(ref), scratch=self._scratch, load=self.value, resolve=self._resolve)
+        try:
+            return codec.load(source)
+        except HeadraceError:
+            raise
+        except Exception as error:
+            raise _unreadable(ref, error) from error
+
+    def _stored(self, ref: Ref) -> Path | None:
+        """Give the file of a blob, which has the size that it should have, and its digest if that is to be checked."""
+        if ref.nonce is None:
+            return None
+        path = self._blobs.path(ref.digest, ref.nonce)
+        size = path.stat().st_size
+        if size != ref.size:
+            raise BlobDamaged(
+                f"the blob `{ref.digest[:12]}` (generation `{ref.nonce}`) has {size} bytes instead of {ref.size}",
+                hint="run what made it again; `headrace fsck` lists what else is damaged",
+            )
+        if self._verify:
+            self._blobs.verify(ref.digest, ref.nonce)
+        return path
+
+
+def _unreadable(ref: Ref, error: Exception) -> CodecError:
+    return CodecError(
+        f"the artifact `{ref.digest[:12]}` of class `{ref.type}` can't be read by codec `{ref.codec}`: {error}",
+        hint="its bytes are damaged, or another version of the library wrote them; run what made it again",
+    )

@@ -1,0 +1,238 @@
+"""Exact JSON: plain values as plain JSON, and what JSON would change (tuples, NaN, other keys, dates) under a tag.
+
+A tagged value is an object with the single key `$`: `(1, 2)` is `{"$": ["tuple", [1, 2]]}`. Whoever reads only plain
+JSON needs no more than a JSON parser. Only exact builtin and standard classes are taken: a subclass would be lost.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import struct
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path, PosixPath, PurePath, PurePosixPath, PureWindowsPath
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from headrace.codec.classes import library_named
+
+MARK = "$"
+MARK_BYTES = b'{"$":'
+BYTES_LIMIT = 1024
+"""Longer bytes inside a value become an artifact of their own: a third of base64 is waste."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+class NotPlain(Exception):
+    """A value, or one inside of it, that exact JSON doesn't take."""
+
+
+def is_plain(kind: type) -> bool:
+    """Tell whether values of this very class may be plain; those that hold others need a closer look."""
+    return kind in _TAGGERS or (kind.__module__ == "numpy" and kind.__name__ in _NUMPY)
+
+
+def encode(value: object) -> bytes:
+    """Give a value as exact JSON; raise `NotPlain` if it, or a value inside of it, isn't plain."""
+    try:
+        return _encode(_tag(value))
+    except (UnicodeEncodeError, RecursionError) as error:  # a lone surrogate, which no UTF-8 has; a value inside itself
+        raise NotPlain from error
+
+
+def decode(data: bytes) -> object:
+    """Give back what `encode` was given."""
+    value: object = _decode(data)
+    return _untag(value) if MARK_BYTES in data else value
+
+
+def _tag(value: Any) -> Any:
+    tagger = _TAGGERS.get(type(value))
+    return _tag_numpy(value) if tagger is None else tagger(value)
+
+
+def _same(value: object) -> object:
+    return value
+
+
+def _mark(name: str, *body: object) -> dict[str, list[object]]:
+    return {MARK: [name, *body]}
+
+
+def _int(value: int) -> object:
+    return value if -(2**63) <= value < 2**63 else _mark("int", hex(value))
+
+
+def _float(value: float) -> object:
+    return value if math.isfinite(value) else _mark("float", struct.pack(">d", value).hex())
+
+
+def _list(value: list[Any]) -> list[Any]:
+    return [_tag(each) for each in value]
+
+
+def _dict(value: dict[Any, Any]) -> dict[str, Any]:
+    if MARK not in value and all(type(key) is str for key in value):
+        return {key: _tag(each) for key, each in value.items()}
+    return _mark("dict", [[_tag(key), _tag(each)] for key, each in value.items()])
+
+
+def _set(value: set[Any] | frozenset[Any]) -> object:
+    """Sort by what is written: the order of a set differs from process to process."""
+    return _mark(type(value).__name__, sorted(map(_tag, value), key=_encode))
+
+
+def _bytes(value: bytes | bytearray) -> object:
+    if len(value) > BYTES_LIMIT:
+        raise NotPlain
+    return _mark(type(value).__name__, base64.b64encode(value).decode())
+
+
+def _zone(value: tzinfo | None) -> object:
+    if type(value) is timezone:
+        offset, *name = value.__getinitargs__()  # type: ignore[attr-defined]
+        return ["offset", offset.days, offset.seconds, offset.microseconds, *name]
+    if type(value) is ZoneInfo and value.key:
+        return ["zone", value.key]
+    if value is not None:
+        raise NotPlain
+    return None
+
+
+def _unzone(body: Any) -> tzinfo | None:
+    match body:
+        case ["offset", days, seconds, microseconds, *name]:
+            return timezone(timedelta(days, seconds, microseconds), *name)
+        case ["zone", key]:
+            return ZoneInfo(key)
+        case _:
+            return None
+
+
+def _datetime(value: datetime) -> object:
+    return _mark("datetime", value.replace(tzinfo=None, fold=0).isoformat(), value.fold, _zone(value.tzinfo))
+
+
+def _undatetime(text: str, fold: int, zone: object) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=_unzone(zone), fold=fold)
+
+
+def _time(value: time) -> object:
+    return _mark("time", value.replace(tzinfo=None, fold=0).isoformat(), value.fold, _zone(value.tzinfo))
+
+
+def _untime(text: str, fold: int, zone: object) -> time:
+    return time.fromisoformat(text).replace(tzinfo=_unzone(zone), fold=fold)
+
+
+def _timedelta(value: timedelta) -> object:
+    return _mark("timedelta", value.days, value.seconds, value.microseconds)
+
+
+def _path(value: PurePath) -> object:
+    return _mark(type(value).__name__, str(value))
+
+
+def _complex(value: complex) -> object:
+    return _mark("complex", struct.pack(">dd", value.real, value.imag).hex())
+
+
+def _range(value: range) -> object:
+    return _mark("range", *map(_int, (value.start, value.stop, value.step)))
+
+
+def _slice(value: slice) -> object:
+    return _mark("slice", *map(_tag, (value.start, value.stop, value.step)))
+
+
+_NUMPY = {
+    "bool": bool,
+    "bool_": bool,
+    **dict.fromkeys((f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)), int),
+    **dict.fromkeys(("float16", "float32", "float64"), float),
+}
+
+
+def _tag_numpy(value: Any) -> object:
+    """Take NumPy's scalars, since metrics are full of them; without NumPy, since most workers don't have it loaded."""
+    kind = type(value)
+    plain = _NUMPY.get(kind.__name__) if kind.__module__ == "numpy" else None
+    if plain is None:
+        raise NotPlain
+    return _mark(f"numpy.{kind.__name__}", _tag(plain(value)))
+
+
+_TAGGERS: dict[type, Callable[[Any], object]] = {
+    type(None): _same,
+    bool: _same,
+    str: _same,
+    int: _int,
+    float: _float,
+    list: _list,
+    dict: _dict,
+    tuple: lambda value: _mark("tuple", _list(value)),
+    set: _set,
+    frozenset: _set,
+    bytes: _bytes,
+    bytearray: _bytes,
+    complex: _complex,
+    datetime: _datetime,
+    date: lambda value: _mark("date", value.isoformat()),
+    time: _time,
+    timedelta: _timedelta,
+    Decimal: lambda value: _mark("Decimal", str(value)),
+    Fraction: lambda value: _mark("Fraction", str(value)),
+    UUID: lambda value: _mark("UUID", value.hex),
+    PosixPath: _path,
+    PurePosixPath: _path,
+    PureWindowsPath: _path,
+    range: _range,
+    slice: _slice,
+}
+
+
+def _untag(value: Any) -> Any:
+    if type(value) is list:
+        return [_untag(each) for each in value]
+    if type(value) is not dict:
+        return value
+    if MARK not in value:
+        return {key: _untag(each) for key, each in value.items()}
+    name, *body = map(_untag, value[MARK])
+    library, _, inner = name.partition(".")
+    if library == "numpy" and inner in _NUMPY:
+        return getattr(library_named("numpy"), inner)(*body)
+    return _UNTAGGERS[name](*body)
+
+
+_UNTAGGERS: dict[str, Callable[..., object]] = {
+    "int": lambda text: int(text, 16),
+    "float": lambda text: struct.unpack(">d", bytes.fromhex(text))[0],
+    "complex": lambda text: complex(*struct.unpack(">dd", bytes.fromhex(text))),
+    "tuple": tuple,
+    "set": set,
+    "frozenset": frozenset,
+    "dict": dict,
+    "bytes": base64.b64decode,
+    "bytearray": lambda text: bytearray(base64.b64decode(text)),
+    "datetime": _undatetime,
+    "date": date.fromisoformat,
+    "time": _untime,
+    "timedelta": timedelta,
+    "Decimal": Decimal,
+    "Fraction": Fraction,
+    "UUID": UUID,
+    "PosixPath": Path,
+    "PurePosixPath": PurePosixPath,
+    "PureWindowsPath": PureWindowsPath,
+    "range": range,
+    "slice": slice,
+}

@@ -1,0 +1,104 @@
+"""Which codecs there are: ours, those for libraries, and those that packages offer."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import entry_points
+
+from headrace.codec.builtin.json import JsonCodec
+from headrace.codec.builtin.pickle import PickleCodec
+from headrace.codec.builtin.raw import BytesCodec, TextCodec
+from headrace.codec.builtin.record import EnumCodec, ItemsCodec, RecordCodec
+from headrace.codec.classes import is_exactly, roots
+from headrace.codec.codec import Codec
+from headrace.errors import CodecError
+
+GROUP = "headrace.codecs"
+
+LIBRARIES = {"pyarrow": "arrow"}
+"""Packages whose classes have a codec of ours, and its module. A module is loaded when such a class or artifact is
+met, so a worker that handles numbers never imports a library of tables."""
+
+NAMES = {"arrow": "arrow", "arrow-stream": "arrow"}
+"""The names of those codecs, and the module of each."""
+
+ITERATORS = {"builtins.generator", "builtins.map", "builtins.filter", "itertools.chain", "itertools.islice"}
+"""What may give record batches one by one. Only running it tells; without pyarrow loaded it surely does not."""
+
+
+class Registry:
+    """Finds the codec of a value, and the codec that an artifact names.
+
+    The packages installed are searched only when none of ours fits, since that takes long; `extra` codecs are asked
+    before them. Pickle comes last, and takes what is left.
+    """
+
+    def __init__(self, extra: Sequence[Codec] = ()) -> None:
+        self.pickle = PickleCodec()
+        self._extra = list(extra)
+        self._own: tuple[Codec, ...] = (
+            TextCodec(),
+            BytesCodec(),
+            JsonCodec(),
+            EnumCodec(),
+            RecordCodec(),
+            ItemsCodec(),
+        )
+        everyone: list[Codec] = [*self._own, self.pickle, *self._extra]
+        self._named = {each.name: each for each in everyone}
+        self._library: dict[str, Sequence[Codec]] = {}
+
+    def of(self, value: object) -> Codec:
+        """Give the first codec that takes a value."""
+        if is_exactly(value, *ITERATORS) and "pyarrow" in sys.modules:
+            return self.named("arrow-stream")
+        for root in roots(value):
+            if root in LIBRARIES:
+                for codec in self._module(LIBRARIES[root]):
+                    if codec.takes(value):
+                        return codec
+        for codec in (*self._own, *self._extra, *self._offered):
+            if codec.takes(value):
+                return codec
+        return self.pickle
+
+    def of_mapping(self, value: Mapping[object, object]) -> Codec | None:
+        """Give the codec of a library that takes a whole dictionary of its objects, judged by the first of them."""
+        for first in value.values():
+            for root in roots(first):
+                for codec in self._module(LIBRARIES[root]) if root in LIBRARIES else ():
+                    if codec.takes(value):
+                        return codec
+            break
+        return None
+
+    def named(self, name: str) -> Codec:
+        """Give the codec of this name."""
+        if name not in self._named:
+            codecs = self._module(NAMES[name]) if name in NAMES else self._offered
+            for codec in codecs:
+                self._named.setdefault(codec.name, codec)
+        if name not in self._named:
+            raise CodecError(
+                f"no codec is named `{name}`, and an artifact needs it",
+                hint="install the package that offers it, or a Headrace that is new enough",
+            )
+        return self._named[name]
+
+    def _module(self, name: str) -> Sequence[Codec]:
+        if name not in self._library:
+            module = importlib.import_module(f"headrace.codec.builtin.{name}")
+            self._library[name] = module.CODECS
+        return self._library[name]
+
+    @cached_property
+    def _offered(self) -> list[Codec]:
+        """What the installed packages offer: a codec, or a class to make one of."""
+        found: list[Codec] = []
+        for each in entry_points(group=GROUP):
+            offered = each.load()
+            found.append(offered() if isinstance(offered, type) else offered)
+        return found

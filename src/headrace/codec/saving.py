@@ -1,0 +1,160 @@
+"""Saving one value: it, or each value inside of it, becomes an artifact."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from blake3 import blake3
+
+from headrace.codec import plain
+from headrace.codec.codec import Codec, HasContent
+from headrace.codec.misfit import CallerFailed, Misfit
+from headrace.codec.ports import Blobs
+from headrace.codec.refs import compose, inline
+from headrace.codec.registry import Registry
+from headrace.codec.sink import Sink
+from headrace.errors import CodecError, HeadraceError
+from headrace.spec.artifact import INLINE_LIMIT_BYTES, Ref
+
+PARTS_LIMIT = 100_000
+"""How many artifacts one value may consist of; what is longer is saved whole. Lists inside a list share it."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _constant(value: bool | None) -> Ref:
+    data = _encode(value)
+    kind = f"builtins.{type(value).__name__}"
+    return Ref(digest=blake3(data).hexdigest(), size=len(data), codec="json", type=kind, inline=data)
+
+
+_CONSTANTS = {each: _constant(each) for each in (None, True, False)}
+
+
+def _int(value: int) -> Ref | None:
+    if not -(2**63) <= value < 2**64:
+        return None
+    data = _encode(value)
+    return Ref(digest=blake3(data).hexdigest(), size=len(data), codec="json", type="builtins.int", inline=data)
+
+
+def _float(value: float) -> Ref | None:
+    if not math.isfinite(value):
+        return None
+    data = _encode(value)
+    return Ref(digest=blake3(data).hexdigest(), size=len(data), codec="json", type="builtins.float", inline=data)
+
+
+def _text(value: str) -> Ref | None:
+    data = value.encode("utf-8", "surrogatepass")
+    if len(data) > INLINE_LIMIT_BYTES:
+        return None
+    return Ref(digest=blake3(data).hexdigest(), size=len(data), codec="text", type="builtins.str", inline=data)
+
+
+SCALARS: dict[type, Callable[[Any], Ref | None]] = {
+    int: _int,
+    float: _float,
+    str: _text,
+    bool: _CONSTANTS.__getitem__,
+    type(None): _CONSTANTS.__getitem__,
+}
+"""The way by which most values go: a microsecond or two each. None sends a value the long way."""
+
+_HOLDERS = frozenset({list, tuple, dict, OrderedDict})
+
+
+class Saving:
+    """One call of `save`: the store, how classes are named, and which values are being looked into."""
+
+    def __init__(self, registry: Registry, blobs: Blobs, describe: Callable[[type], str]) -> None:
+        self._registry = registry
+        self._blobs = blobs
+        self._describe = describe
+        self._open: set[int] = set()
+        self._room = PARTS_LIMIT
+
+    def ref(self, value: object) -> Ref:
+        """Save a value; raise `Misfit` when no codec takes it, or one inside of it."""
+        kind: Any = type(value)
+        scalar = SCALARS.get(kind)
+        if scalar is not None and (short := scalar(value)) is not None:
+            return short
+        if kind in _HOLDERS:
+            return self._holder(value)
+        return self._by(self._registry.of(value), value)
+
+    def _holder(self, value: Any) -> Ref:
+        if id(value) in self._open:
+            raise Misfit(self._describe(type(value)), "it contains itself", "give out something without the cycle")
+        room = self._room
+        self._open.add(id(value))
+        try:
+            if len(value) > room:
+                return self._whole(value)
+            if isinstance(value, dict):
+                return self._mapping(value)
+            return self._elements(value, f"builtins.{type(value).__name__}", None)
+        finally:
+            self._open.remove(id(value))
+            self._room = room
+
+    def _mapping(self, value: dict[Any, Any]) -> Ref:
+        if type(value) is dict:
+            with suppress(plain.NotPlain):
+                return self._plain(value)
+        if (codec := self._registry.of_mapping(value)) is not None:
+            return self._by(codec, value)
+        if not all(type(key) is str and key.isprintable() for key in value):
+            return self._by(self._registry.named("items"), value)
+        return self._elements(value.values(), self._describe(type(value)), tuple(value))
+
+    def _plain(self, value: object) -> Ref:
+        data = plain.encode(value)
+        kind = self._describe(type(value))
+        if len(data) <= INLINE_LIMIT_BYTES:
+            return inline("json", kind, data)
+        kept = self._blobs.put(data)
+        return Ref(digest=kept.digest, size=kept.size, codec="json", type=kind, nonce=kept.nonce)
+
+    def _elements(self, values: Iterable[Any], kind: str, names: tuple[str, ...] | None) -> Ref:
+        inner = sum(map(_HOLDERS.__contains__, map(type, values)))
+        if inner:
+            self._room //= inner
+        parts: list[Ref] = []
+        add, scalars, ref = parts.append, SCALARS, self.ref
+        try:
+            for each in values:
+                scalar = scalars.get(type(each))
+                add((scalar(each) if scalar is not None else None) or ref(each))
+        except Misfit as misfit:
+            raise misfit.inside(f"[{len(parts) if names is None else repr(names[len(parts)])}]") from None
+        return compose("parts", kind, parts, names)
+
+    def _whole(self, value: object) -> Ref:
+        try:
+            return self._plain(value)
+        except plain.NotPlain:
+            return self._by(self._registry.pickle, value)
+
+    def _by(self, codec: Codec, value: object) -> Ref:
+        try:
+            with Sink(self._blobs, self.ref) as sink:
+                codec.save(value, sink)
+                content = codec.content(value) if isinstance(codec, HasContent) else None
+                return sink.ref(codec.name, self._describe(sink.kind or type(value)), content)
+        except plain.NotPlain:
+            return self._by(self._registry.pickle, value)
+        except (Misfit, CallerFailed, HeadraceError, RecursionError):
+            raise
+        except Exception as error:
+            kind = self._describe(type(value))
+            raise CodecError(
+                f"codec `{codec.name}` failed to save a `{kind}`: {error}",
+                hint="see the cause above; what the library can't write, give out in another form",
+            ) from error

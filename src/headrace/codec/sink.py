@@ -1,0 +1,115 @@
+"""A sink: what a codec saves one value into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from headrace.codec.misfit import Misfit
+from headrace.codec.ports import Blobs, Draft
+from headrace.codec.refs import compose, inline
+from headrace.errors import CodecError
+from headrace.spec.artifact import INLINE_LIMIT_BYTES, Ref
+
+SPILL_BYTES = 1 << 16
+"""Bytes written beyond this go to a file of the store's instead of memory."""
+
+
+class Sink:
+    """Takes a value as bytes (`write`, `file` or `path`, whichever suits the library), or as parts (`part`).
+
+    Small values end up inside the artifact's row whichever way was used. `kind` is set by a codec that gives back
+    another class than it took.
+    """
+
+    def __init__(self, blobs: Blobs, save: Callable[[object], Ref]) -> None:
+        self.kind: type | None = None
+        self._blobs = blobs
+        self._save = save
+        self._pieces: list[bytes] = []
+        self._length = 0
+        self._draft: Draft | None = None
+        self._opened = False
+        self._parts: list[Ref] = []
+        self._composed = False
+        self._names: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._draft is not None:
+            self._draft.__exit__(kind, error, trace)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Add bytes."""
+        if self._draft is None and self._length + len(data) <= SPILL_BYTES:
+            self._pieces.append(bytes(data))
+            self._length += len(data)
+        else:
+            self.file.write(data)
+
+    @property
+    def file(self) -> BinaryIO:
+        """A binary file, open for writing."""
+        file = self._drafted().file
+        self._opened = True
+        if self._pieces:
+            file.writelines(self._pieces)
+            self._pieces = []
+        return file
+
+    @property
+    def path(self) -> Path:
+        """The path of a file that isn't there yet, for libraries that write to a path."""
+        return self._drafted().path
+
+    def compose(self) -> None:
+        """Say that the value consists of parts, though it may have none."""
+        self._composed = True
+
+    def part(self, value: object, name: str | None = None) -> None:
+        """Add a value of its own, which readers can load without the rest. Give all parts a name, or none."""
+        try:
+            ref = self._save(value)
+        except Misfit as misfit:
+            raise misfit.inside(f".{name}" if name is not None else f"[{len(self._parts)}]") from None
+        self.compose()
+        self._parts.append(ref)
+        if name is not None:
+            self._names.append(name)
+
+    def ref(self, codec: str, kind: str, content: str | None) -> Ref:
+        """Give the artifact that was written; from now on it is durable."""
+        if self._composed:
+            if self._draft is not None or self._pieces or len(self._names) not in {0, len(self._parts)}:
+                raise CodecError(
+                    f"codec `{codec}` wrote bytes and parts, or named only some parts",
+                    hint="add the bytes as a part of their own; give all parts a name, or none",
+                )
+            return compose(codec, kind, self._parts, tuple(self._names) if self._names else None)
+        data = self._small()
+        if data is not None and len(data) <= INLINE_LIMIT_BYTES:
+            return inline(codec, kind, data, content)
+        kept = self._draft.keep() if data is None and self._draft is not None else self._blobs.put(data or b"")
+        return Ref(digest=kept.digest, size=kept.size, codec=codec, type=kind, nonce=kept.nonce, content=content)
+
+    def _drafted(self) -> Draft:
+        if self._draft is None:
+            self._draft = self._blobs.draft().__enter__()
+        return self._draft
+
+    def _small(self) -> bytes | None:
+        """Give what was written if it is in memory, or little enough for the artifact's row."""
+        if self._draft is None:
+            return b"".join(self._pieces)
+        if self._opened:
+            self._draft.file.flush()
+        path = self._draft.path
+        if not path.exists() or path.stat().st_size > INLINE_LIMIT_BYTES:
+            return None
+        return path.read_bytes()

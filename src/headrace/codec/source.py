@@ -1,0 +1,89 @@
+"""A source: what a codec loads one value from."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from pathlib import Path
+
+from headrace.codec.scratch import Scratch
+from headrace.errors import CodecError
+from headrace.spec.artifact import Ref
+
+
+class Source:
+    """Gives the bytes of an artifact (`inline`, `read` or `path`, whichever suits the library), or its parts."""
+
+    def __init__(
+        self,
+        ref: Ref,
+        *,
+        stored: Path | None,
+        scratch: Scratch,
+        load: Callable[[Ref], object],
+        resolve: Callable[[str], builtins.type],
+    ) -> None:
+        self.names = ref.names
+        self.size = ref.size
+        self.inline = ref.inline
+        self._ref = ref
+        self._stored = stored
+        self._scratch = scratch
+        self._load = load
+        self._resolve = resolve
+
+    @property
+    def type(self) -> str:
+        """The name of the value's class, `module.Qualname`."""
+        return self._ref.type.partition("@")[0]
+
+    @property
+    def kind(self) -> builtins.type:
+        """The value's class itself, imported. A safe codec does without, or checks what it gets."""
+        return self._resolve(self._ref.type)
+
+    @property
+    def path(self) -> Path:
+        """A file with the bytes, only to be read; it has no telling suffix."""
+        if self._stored is None:
+            return self._scratch.write(self._ref.digest, self.read())
+        return self._stored
+
+    def named(self, name: str) -> Path:
+        """Give a file with the bytes under a name of its own, for what goes by a file's suffix."""
+        if self._stored is None:
+            return self._scratch.write(self._ref.digest, self.read(), name)
+        return self._scratch.link(self._ref.digest, self._stored, name)
+
+    def folder(self) -> Path:
+        """Give an empty folder that lasts as long as the attempt."""
+        return self._scratch.folder(self._ref.digest)
+
+    def read(self) -> bytes:
+        """Give all bytes."""
+        if self.inline is not None:
+            return self.inline
+        if self._stored is None:
+            raise CodecError(f"the artifact `{self._ref.digest[:12]}` has parts, and no bytes of its own")
+        return self._stored.read_bytes()
+
+    def __len__(self) -> int:
+        return len(self._ref.parts or ())
+
+    def part(self, index: int) -> object:
+        """Load the part at this place."""
+        return self._load(self._parts[index])
+
+    def parts(self) -> list[object]:
+        """Load all parts."""
+        return [self._load(each) for each in self._parts]
+
+    def refs(self) -> tuple[Ref, ...]:
+        """Give the artifacts of the parts, not loaded."""
+        return self._parts
+
+    @property
+    def _parts(self) -> tuple[Ref, ...]:
+        if self._ref.parts is None:
+            raise CodecError(f"the artifact `{self._ref.digest[:12]}` has no parts, and its codec wants some")
+        return self._ref.parts

@@ -1,0 +1,72 @@
+"""The spool: what the workers of a run append while no driver listens, outside of all digests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from headrace.errors import StoreError
+from headrace.store.sync import sync_folder
+from headrace.store.trouble import trouble
+
+
+class Spool:
+    """Files that only grow, one folder a run. Where one record ends is the writer's to say: the last may be torn."""
+
+    def __init__(self, path: Path) -> None:
+        self._root = path
+
+    def spill(self, run: str, name: str, data: bytes) -> None:
+        """Append to a file of the run's; what was appended has reached the disk."""
+        path = self._path(run, name)
+        try:
+            try:
+                descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            except FileNotFoundError:
+                descriptor = self._create(path)
+            try:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise trouble(error, path) or StoreError(f"can't append to `{path}`: {error.strerror}") from error
+
+    def spills(self, run: str) -> Iterator[tuple[str, bytes]]:
+        """Go over the files of a run, by name: each name with its bytes."""
+        folder = self._folder(run)
+        if not folder.is_dir():
+            return
+        for path in sorted(folder.iterdir()):
+            yield path.name, path.read_bytes()
+
+    def runs(self) -> list[str]:
+        """Name the runs that have spilled."""
+        return sorted(each.name for each in self._root.iterdir()) if self._root.is_dir() else []
+
+    def forget(self, run: str) -> None:
+        """Delete all that a run has spilled."""
+        shutil.rmtree(self._folder(run), ignore_errors=True)
+
+    def _create(self, path: Path) -> int:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        for folder in (path.parent, self._root, self._root.parent):
+            sync_folder(folder)
+        return descriptor
+
+    def _folder(self, run: str) -> Path:
+        return self._root / _plain(run)
+
+    def _path(self, run: str, name: str) -> Path:
+        return self._folder(run) / _plain(name)
+
+
+def _plain(name: str) -> str:
+    if not name or name in {".", ".."} or "/" in name or "\0" in name:
+        raise StoreError(f"`{name}` is no name for a file of the spool")
+    return name

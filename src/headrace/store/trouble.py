@@ -1,0 +1,46 @@
+"""What the operating system's refusals mean for a store, in one place and in the user's words."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from headrace.errors import StoreError
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+FULL_BELOW_BYTES = 1 << 20
+
+
+def trouble(error: BaseException, path: Path) -> StoreError | None:
+    """Give the store's error that stands behind `error`, met while `path` was written; None if the store is not why.
+
+    Libraries that write to a path report a full disk in ways of their own (a short write, a message without a number),
+    so the file system itself is asked too.
+    """
+    code = error.errno if isinstance(error, OSError) else None
+    if code in FULL or (not isinstance(error, StoreError) and code is None and _is_full(path)):
+        return StoreError(
+            f"no room left in the store `{path.parent.parent}`",
+            hint="free some space there (`headrace gc`), or move the store with HEADRACE_HOME",
+        )
+    if code in CLOSED and isinstance(error, OSError) and _is_ours(error, path):
+        return StoreError(
+            f"the store `{path.parent.parent}` can't be written to: {error.strerror}",
+            hint="check its owner, its mode and how it is mounted",
+        )
+    return None
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        room = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return room.f_bavail * room.f_frsize < FULL_BELOW_BYTES
+
+
+def _is_ours(error: OSError, path: Path) -> bool:
+    """Tell whether the refusal was about the store, not about some file that the caller read meanwhile."""
+    return error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(path.parent.parent)

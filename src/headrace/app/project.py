@@ -58,6 +58,13 @@ class Project(Struct, frozen=True, kw_only=True):
         sections = self.config.pool or {"local": PoolSection()}
         return tuple(_pool(name, section) for name, section in sections.items())
 
+    def address(self, target: str) -> str:
+        """Give a pipeline as the command names it, the file of `FILE:NAME` relative to the project's folder."""
+        if ":" not in target:
+            return target
+        file, _, name = target.rpartition(":")
+        return f"{os.path.relpath(Path(file).resolve(), self.root.resolve())}:{name}"
+
     def make_home(self) -> Path:
         """Make the state folder where it isn't there yet, hidden from git, and give it.
 

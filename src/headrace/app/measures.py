@@ -1,0 +1,39 @@
+"""Measures in words: durations, sizes and money, as the terminal and the page show them."""
+
+from __future__ import annotations
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Say a duration: `0.8 ms`, `3.2 s`, `4 min 10 s`, `2 h 05 min`, `3 d 4 h`."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms" if seconds >= 0.001 else ("0 s" if seconds <= 0 else "<1 ms")
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def bytes_text(size: float) -> str:
+    """Say a size in binary units: `812 B`, `1.4 KiB`, `3.0 GiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def usd_text(usd: float | None) -> str:
+    """Say an amount of US dollars, to the cent or, below one, to two figures."""
+    if usd is None:
+        return ""
+    if usd == 0:
+        return "$0"
+    if usd < 0.0001:
+        return "<$0.0001"
+    return f"${usd:,.2f}" if usd >= 0.095 else f"${usd:.2g}"

@@ -1,0 +1,102 @@
+"""All commands, each imported only when it is called."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from headrace.errors import UsageError
+
+COMMANDS = {
+    "init": "Make a small project that runs at once.",
+    "run": "Run a pipeline.",
+    "plan": "Say what a run would do, and why, without doing it.",
+    "show": "Show a run: its tasks, their states, times and reasons.",
+    "runs": "List the runs, newest first.",
+    "explain": "Say why a task ran or was reused, and what differs from before.",
+    "logs": "Print what a run's tasks printed.",
+    "resume": "Go on with a run that stopped, failed or was cancelled.",
+    "cancel": "End a run.",
+    "debug": "Call a task's stage here, with the inputs that it had.",
+    "get": "Write an artifact to a file.",
+    "lineage": "Show what an output was made from, or what was made from it.",
+    "gc": "Delete what no run needs any more.",
+    "fsck": "Check that ledger and store hold what they should.",
+    "doctor": "Check this machine, the project and its state.",
+}
+"""Each command's name, and the line that says what it is for. It is `headrace.cli.commands.NAME.command`, whose docstring
+says the rest."""
+
+COMPLETE = "_HEADRACE_COMPLETE"
+SHELLS = ("bash", "zsh", "fish")
+
+
+class Catalogue(click.Group):
+    """Imports a command when it is asked for, and no other."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return command(cmd_name) if cmd_name in COMMANDS else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name in COMMANDS or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        hint = f"did you mean `headrace {near[0]}`?" if near else "`headrace --help` lists the commands"
+        raise UsageError(f"there is no command `{name}`", hint=hint)
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return names or click.Command.shell_complete(self, ctx, incomplete)
+
+
+def command(name: str) -> click.Command:
+    """Give one command, its help opened by the catalogue's line."""
+    found: click.Command = importlib.import_module(f"headrace.cli.commands.{name}").command
+    found.name = name
+    if not (found.help or "").startswith(COMMANDS[name]):
+        found.help = f"{COMMANDS[name]}\n\n{found.help or ''}"
+    return found
+
+
+def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"headrace {importlib.metadata.version('headrace')}")
+        context.exit()
+
+
+def _completion(context: click.Context, _parameter: click.Parameter, shell: str | None) -> None:
+    if shell is not None:
+        complete = get_completion_class(shell)
+        assert complete is not None
+        click.echo(complete(group, {}, "headrace", COMPLETE).source())
+        context.exit()
+
+
+@click.group("headrace", cls=Catalogue, no_args_is_help=True)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
+@click.option(
+    "--completion",
+    type=click.Choice(SHELLS),
+    is_eager=True,
+    expose_value=False,
+    callback=_completion,
+    help='Print the completion script of a shell; try it with `eval "$(headrace --completion bash)"`.',
+)
+def group() -> None:
+    """Run the life of an ML model as one typed Python pipeline, and know why everything ran."""

@@ -1,0 +1,46 @@
+"""`headrace run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headrace.app import project, session
+from headrace.cli import options
+from headrace.cli.parameters import split
+from headrace.cli.summary import close
+from headrace.cli.terminal import say
+from headrace.cli.watching import watching
+
+
+@click.command(context_settings=options.PARAMETERS)
+@options.pipeline
+@click.option("--detach", is_flag=True, help="Return at once with the run's id, and let the run go on by itself.")
+@options.as_json
+@options.config
+def command(
+    words: tuple[str, ...],
+    param: tuple[str, ...],
+    only: tuple[str, ...],
+    force: tuple[str, ...],
+    timeout: str | None,
+    detach: bool,
+    as_json: bool,
+    config: Path | None,
+) -> int:
+    """NAME is a pipeline of the project, or `path/to/file.py:name`. Its parameters are options of their names:
+    `headrace run flights --month 3`.
+
+    The exit code is 0 if the run succeeded, 1 if a task failed, 2 for wrong usage, 3 if it was cancelled, 4 if it was
+    refused, 5 for a fault of Headrace. ^C ends the run in order, a second ^C at once.
+    """
+    target, parameters = split("run", words, param)
+    found = project.load(target=target, overlay=config)
+    wanted = options.policy(found, only, force, timeout)
+    with watching(as_json=as_json) as watcher:
+        view = session.run(found, found.address(target), parameters, wanted, watcher=watcher, detach=detach)
+    if detach and not as_json:
+        say(view.run)
+        return 0
+    return close(view, as_json=as_json)

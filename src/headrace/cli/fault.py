@@ -1,0 +1,59 @@
+"""An error as text or as one JSON object, and its exit code."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+from headrace.app.project import load
+from headrace.cli.terminal import say_json, tell
+from headrace.errors import HeadraceError
+
+INTERNAL = 5
+
+
+def show(error: HeadraceError, *, as_json: bool) -> int:
+    """Show an error of ours and give its exit code."""
+    return show_words(type(error).__name__, error.message, error.hint, error.exit_code, as_json=as_json)
+
+
+def show_words(name: str, message: str, hint: str | None, code: int, *, as_json: bool) -> int:
+    """Show what went wrong and what to do: the `error:` line first, the `hint:` after it. Gives the exit code."""
+    if as_json:
+        say_json({"error": name, "message": message, "hint": hint})
+        return code
+    tell(message, "bold", "red", label="error:")
+    if hint:
+        tell(hint, "bold", "cyan", label="hint:")
+    return code
+
+
+def show_internal(error: Exception, *, as_json: bool) -> int:
+    """Show that Headrace itself is at fault; the traceback goes to a file that the hint names."""
+    text = "".join(traceback.format_exception(error))
+    file = _keep(text)
+    what = f"internal error: {type(error).__name__}: {error}"
+    hint = f"please report it with `{file}`, which holds the traceback" if file else f"please report it:\n{text}"
+    return show_words("InternalError", what, hint, INTERNAL, as_json=as_json)
+
+
+def _keep(text: str) -> Path | None:
+    """Write a traceback beside the state of the project, or where temporary files go."""
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
+    for folder in (_faults, lambda: Path(tempfile.gettempdir())):
+        try:
+            file = folder() / f"headrace-{name}"
+            file.write_text(text, encoding="utf-8", errors="backslashreplace")
+        except (HeadraceError, OSError):
+            continue
+        return file
+    return None
+
+
+def _faults() -> Path:
+    folder = load().make_home() / "faults"
+    folder.mkdir(exist_ok=True)
+    return folder

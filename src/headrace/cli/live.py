@@ -1,0 +1,102 @@
+"""Progress as a table that stays in place, for terminals."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from headrace.app.measures import seconds_text
+from headrace.app.watcher import RunRow, TaskRow
+from headrace.cli.marks import MARKS, STYLES
+from headrace.cli.tally import Stage, Tally
+from headrace.cli.terminal import printable
+
+
+class LiveWatcher:
+    """Shows each stage on a line: state, how many of its tasks are done, running, reused and failed, and the time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tally = Tally()
+        self._run_id = ""
+        self._began = time.monotonic()
+        self._elapsed: dict[str, tuple[float, float | None]] = {}
+        self._live = Live(self, console=Console(stderr=True), refresh_per_second=8, vertical_overflow="crop")
+
+    def opened(self, run_id: str) -> None:
+        self._run_id = run_id
+        self._live.start()
+
+    def tasks(self, rows: Sequence[TaskRow]) -> None:
+        with self._lock:
+            self._tally.absorb(rows)
+            for stage in {row.stage for row in rows}:
+                self._time(self._tally[stage])
+
+    def note(self, text: str) -> None:
+        self._live.console.print(Text(printable(text)))
+
+    def closed(self, _row: RunRow) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Leave the last picture where it is, and the terminal as it was."""
+        self._live.stop()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        with self._lock:
+            stages = list(self._tally)
+            yield Text.assemble(
+                ("run ", "dim"), (self._run_id, "bold"), (f"  {seconds_text(time.monotonic() - self._began)}", "dim")
+            )
+            room = max(3, options.size.height - 4)
+            shown = _most_telling(stages, room)
+            yield self._table(shown)
+            if len(shown) < len(stages):
+                yield Text(f"  and {len(stages) - len(shown)} more stages", "dim")
+
+    def _time(self, stage: Stage) -> None:
+        """Keep when a stage's first task began and its last one ended."""
+        if stage.state == "waiting":
+            return
+        began = self._elapsed.get(stage.name, (time.monotonic(), None))[0]
+        self._elapsed[stage.name] = (began, time.monotonic() if stage.done == stage.total else None)
+
+    def _seconds(self, stage: Stage) -> str:
+        began, ended = self._elapsed.get(stage.name, (None, None))
+        if began is None or stage.state in ("reused", "skipped"):
+            return ""
+        return seconds_text((ended or time.monotonic()) - began)
+
+    def _table(self, stages: Sequence[Stage]) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for stage in stages:
+            state = stage.state
+            style = STYLES[state]
+            table.add_row(
+                Text(f"{MARKS[state]} {printable(stage.name)}", style),
+                ProgressBar(total=max(1, stage.total), completed=stage.done, width=16, complete_style=style),
+                Text(f"{stage.done}/{stage.total}"),
+                Text(", ".join(_counts(stage)) or state, "dim"),
+                Text(self._seconds(stage), "dim"),
+            )
+        return table
+
+
+def _most_telling(stages: Sequence[Stage], room: int) -> list[Stage]:
+    """Give the stages that fit: what runs or failed before what waits, and that before what is done."""
+    order = {"running": 0, "failed": 1, "cancelled": 1, "waiting": 2}
+    kept = sorted(stages, key=lambda stage: order.get(stage.state, 3))[:room]
+    return [stage for stage in stages if stage in kept]
+
+
+def _counts(stage: Stage) -> list[str]:
+    states = ("running", "reused", "failed", "skipped", "cancelled")
+    return [f"{stage.states[state]} {state}" for state in states if stage.states[state]]

@@ -1,0 +1,23 @@
+"""The entry of `headrace`. It imports next to nothing, so that ^C is met from the first moment on."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    try:
+        code = importlib.import_module("headrace.cli.shell").run(sys.argv[1:])
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        code = 3
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`headrace runs | head`).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

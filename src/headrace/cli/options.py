@@ -1,0 +1,69 @@
+"""Options and arguments that several commands take, and what they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from headrace.app.project import Project
+from headrace.cli import complete
+from headrace.errors import UsageError
+from headrace.spec.duration import seconds
+from headrace.spec.policy import Policy
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+FILE = click.Path(path_type=Path)
+PARAMETERS = {"ignore_unknown_options": True}
+"""The context settings of a command that takes a pipeline's parameters as options."""
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, errors included.")
+config = click.option("--config", type=FILE, metavar="FILE", help="Lay this TOML file over `headrace.toml`.")
+run_id = click.argument("run_id", metavar="RUN", shell_complete=complete.runs)
+task = click.argument("task", metavar="TASK", shell_complete=complete.tasks)
+
+
+def pipeline(function: Function) -> Function:
+    """Add what names a pipeline, its parameters and the policy."""
+    for option in (
+        click.argument(
+            "words",
+            nargs=-1,
+            type=click.UNPROCESSED,
+            metavar="NAME [--PARAMETER VALUE]...",
+            shell_complete=complete.pipelines,
+        ),
+        click.option(
+            "--param",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="A parameter of the pipeline whose name is that of an option here.",
+        ),
+        click.option(
+            "--only",
+            multiple=True,
+            metavar="STAGE",
+            help="Run this stage, and what it needs, only; may be given again.",
+        ),
+        click.option(
+            "--force",
+            multiple=True,
+            metavar="STAGE",
+            help="Run this stage though it could be reused; may be given again.",
+        ),
+        click.option("--timeout", metavar="TIME", help="End the run when it has taken that long: `90s`, `6h`."),
+    ):
+        function = option(function)
+    return function
+
+
+def policy(project: Project, only: Sequence[str], force: Sequence[str], timeout: str | None) -> Policy:
+    """Give what the options, and the settings behind them, want of a run."""
+    limit = project.timeout_s
+    if timeout is not None:
+        limit = seconds(timeout, name="--timeout")
+        if limit <= 0:
+            raise UsageError(f"`--timeout` is {timeout!r}", hint="give a time above 0")
+    return Policy(only=tuple(only), force=tuple(force), timeout_s=limit)

@@ -1,0 +1,66 @@
+"""The words of `headrace run NAME --month 3`: which pipeline, and its parameters as the user wrote them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from headrace.errors import UsageError
+
+_OPTION = re.compile(r"--([A-Za-z_][\w-]*)(?:=(.*))?", re.DOTALL)
+_NUMBER = re.compile(r"-\.?\d")
+_FORM = "`headrace {} NAME [--PARAMETER VALUE]...`; a file's pipeline is `path/to/file.py:name`"
+
+
+def split(command: str, words: Sequence[str], pairs: Iterable[str] = ()) -> tuple[str, dict[str, str]]:
+    """Tell the pipeline's name from its parameters; `pairs` are those of `--param NAME=VALUE`.
+
+    An option that nothing follows is switched on: `--fast` is `--fast true`.
+
+    >>> split("run", ["flights", "--month", "3", "--dry-run"])
+    ('flights', {'month': '3', 'dry_run': 'true'})
+
+    Raises:
+        UsageError: there is no name, or something that is neither.
+    """
+    names: list[str] = []
+    found: list[tuple[str, str]] = []
+    rest = list(reversed(words))
+    while rest:
+        word = rest.pop()
+        option = _OPTION.fullmatch(word)
+        if option is None:
+            names.append(word)
+            continue
+        value = option.group(2)
+        if value is None:
+            value = rest.pop() if rest and not _is_option(rest[-1]) else "true"
+        found.append((option.group(1).replace("-", "_"), value))
+    found += [_pair(pair) for pair in pairs]
+    if not names:
+        raise UsageError("which pipeline? its name is missing", hint=_FORM.format(command))
+    if len(names) > 1:
+        raise UsageError(f"what is `{names[1]}`? it follows no option", hint=_FORM.format(command))
+    return names[0], _unique(found)
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-") and len(word) > 1 and not _NUMBER.match(word)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise UsageError(f"`--param {text}` isn't `NAME=VALUE`", hint="such as `--param month=3`")
+    return name, value
+
+
+def _unique(found: Sequence[tuple[str, str]]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for name, value in found:
+        if name in given:
+            raise UsageError(
+                f"parameter `{name}` is given twice: {given[name]!r} and {value!r}", hint="leave one of them out"
+            )
+        given[name] = value
+    return given

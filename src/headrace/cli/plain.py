@@ -1,0 +1,72 @@
+"""Progress as plain lines, for logs and pipes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from headrace.app.measures import seconds_text
+from headrace.app.watcher import RunRow, TaskRow
+from headrace.cli.marks import STYLES
+from headrace.cli.tally import ENDED, Stage, Tally
+from headrace.cli.terminal import tell
+
+WIDE = 8
+"""A stage with more tasks than this is told of as a whole."""
+EVERY_S = 2.0
+
+
+class PlainWatcher:
+    """Writes a line on stderr when a task begins or ends; of a wide stage, one every two seconds."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._tally = Tally()
+        self._told: dict[str, float] = {}
+        self._failures: dict[str, int] = {}
+
+    def opened(self, run_id: str) -> None:
+        tell(run_id, "bold", label="run")
+
+    def tasks(self, rows: Sequence[TaskRow]) -> None:
+        self._tally.absorb(rows)
+        wide: dict[str, Stage] = {}
+        for row in rows:
+            stage = self._tally[row.stage]
+            if stage.total > WIDE:
+                wide[row.stage] = stage
+                self._failed_element(row)
+            elif row.state != "waiting" and not (row.parent is None and stage.total > 1 and row.state == "running"):
+                _tell_task(row)
+        for stage in wide.values():
+            self._tell_stage(stage)
+
+    def note(self, text: str) -> None:
+        tell(text)
+
+    def closed(self, row: RunRow) -> None:
+        pass
+
+    def _tell_stage(self, stage: Stage) -> None:
+        now = self._monotonic()
+        whole = stage.done == stage.total
+        if not whole and now - self._told.get(stage.name, -EVERY_S) < EVERY_S:
+            return
+        self._told[stage.name] = now
+        counts = ", ".join(f"{count} {state}" for state, count in stage.states.items() if count and state != "waiting")
+        tell(f"{stage.name} {stage.done}/{stage.total}: {counts}", STYLES[stage.state], label=f"{stage.state:<9}")
+
+    def _failed_element(self, row: TaskRow) -> None:
+        """Tell of the first failures in a wide stage, each on its own."""
+        if row.state == "failed" and self._failures.get(row.stage, 0) < WIDE:
+            self._failures[row.stage] = self._failures.get(row.stage, 0) + 1
+            _tell_task(row)
+
+
+def _tell_task(row: TaskRow) -> None:
+    words = [row.name]
+    if row.state == "succeeded":
+        words.append(seconds_text(row.seconds))
+    elif row.state in ENDED or row.attempts > 1:
+        words.append(row.reason)
+    tell("  ".join(word for word in words if word), STYLES[row.state], label=f"{row.state:<9}")

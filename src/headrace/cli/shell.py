@@ -1,0 +1,47 @@
+"""The command line as a whole: finds the command, runs it, and turns every error into text and an exit code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import click
+
+from headrace.cli import fault, terminal
+from headrace.cli.catalogue import COMPLETE, group
+from headrace.errors import HeadraceError
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and give its exit code."""
+    terminal.prepare()
+    if COMPLETE in os.environ:
+        group.main(list(arguments), prog_name="headrace", complete_var=COMPLETE)
+    as_json = "--json" in arguments
+    try:
+        with group.make_context("headrace", list(arguments)) as context:
+            return int(group.invoke(context) or 0)
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        terminal.tell(error.format_message())
+        return 2
+    except click.ClickException as error:
+        return _wrong_usage(error, as_json=as_json)
+    except HeadraceError as error:
+        return fault.show(error, as_json=as_json)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the last line of defence, where faults become text
+        return fault.show_internal(error, as_json=as_json)
+
+
+def _wrong_usage(error: click.ClickException, *, as_json: bool) -> int:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    message = error.format_message()
+    hint = f"`{context.command_path if context else 'headrace'} --help` lists what there is"
+    if isinstance(error, click.NoSuchOption):
+        message = f"there is no option `{error.option_name}`"
+        if error.possibilities:
+            hint = f"did you mean `{error.possibilities[0]}`? {hint}"
+    return fault.show_words("UsageError", message[0].lower() + message[1:].rstrip("."), hint, 2, as_json=as_json)

@@ -1,0 +1,63 @@
+"""What goes to stdout and stderr: in colour only where it is wanted, and with nothing in it that a terminal acts on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Literal, TextIO
+
+import msgspec
+
+Style = Literal["bold", "dim", "red", "green", "yellow", "blue", "cyan"]
+_CODES: dict[Style, int] = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "cyan": 36}
+
+
+def coloured(stream: TextIO) -> bool:
+    """Say whether a stream takes colour: NO_COLOR and FORCE_COLOR say so, else whether it is a terminal."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, *styles: Style, stream: TextIO) -> str:
+    """Give a text in colour where the stream takes it."""
+    if not styles or not coloured(stream):
+        return text
+    return f"\x1b[{';'.join(str(_CODES[style]) for style in styles)}m{text}\x1b[0m"
+
+
+def printable(text: str, *, keep: str = "\n\t") -> str:
+    """Give a text with its control characters written out, so that a name can't move the cursor."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in keep else repr(each)[1:-1] for each in text)
+
+
+def say(text: str = "", *styles: Style) -> None:
+    """Print a line of data on stdout."""
+    sys.stdout.write(paint(printable(text), *styles, stream=sys.stdout) + "\n")
+
+
+def say_json(value: Any) -> None:
+    """Print one JSON object on stdout."""
+    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def tell(text: str, *styles: Style, label: str = "") -> None:
+    """Print a message on stderr, its label in the style; where nobody can read it, that doesn't matter."""
+    line = printable(f"{label} {text}" if label else text)
+    painted = paint(line[: len(label) or None], *styles, stream=sys.stderr)
+    try:
+        sys.stderr.write(f"{painted}{line[len(label) :] if label else ''}\n")
+        sys.stderr.flush()
+    except OSError:
+        pass
+
+
+def prepare() -> None:
+    """Have both streams take any text: what their encoding lacks is written out."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # they are text files here

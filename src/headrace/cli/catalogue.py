@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.metadata
+import inspect
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
@@ -28,8 +28,8 @@ COMMANDS = {
     "fsck": "Check that ledger and store hold what they should.",
     "doctor": "Check this machine, the project and its state.",
 }
-"""Each command's name, and the line that says what it is for. It is `headrace.cli.commands.NAME.command`, whose docstring
-says the rest."""
+"""Each command's name, and the line that says what it is for. `headrace.cli.commands.NAME.command` is the command; its
+docstring says the rest."""
 
 COMPLETE = "_HEADRACE_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
@@ -66,16 +66,10 @@ class Catalogue(click.Group):
 def command(name: str) -> click.Command:
     """Give one command, its help opened by the catalogue's line."""
     found: click.Command = importlib.import_module(f"headrace.cli.commands.{name}").command
-    found.name = name
-    if not (found.help or "").startswith(COMMANDS[name]):
-        found.help = f"{COMMANDS[name]}\n\n{found.help or ''}"
+    if found.name != name:
+        found.name = name
+        found.help = f"{COMMANDS[name]}\n\n{inspect.cleandoc(found.help or '')}"
     return found
-
-
-def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
-    if wanted:
-        click.echo(f"headrace {importlib.metadata.version('headrace')}")
-        context.exit()
 
 
 def _completion(context: click.Context, _parameter: click.Parameter, shell: str | None) -> None:
@@ -87,9 +81,7 @@ def _completion(context: click.Context, _parameter: click.Parameter, shell: str 
 
 
 @click.group("headrace", cls=Catalogue, no_args_is_help=True)
-@click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
-)
+@click.version_option(package_name="headrace", message="headrace %(version)s", help="Print the version.")
 @click.option(
     "--completion",
     type=click.Choice(SHELLS),

@@ -25,36 +25,39 @@ run_id = click.argument("run_id", metavar="RUN", shell_complete=complete.runs)
 task = click.argument("task", metavar="TASK", shell_complete=complete.tasks)
 
 
+_PIPELINE = (
+    click.argument(
+        "words",
+        nargs=-1,
+        type=click.UNPROCESSED,
+        metavar="NAME [--PARAMETER VALUE]...",
+        shell_complete=complete.pipelines,
+    ),
+    click.option(
+        "--param",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A parameter of the pipeline whose name is that of an option here.",
+    ),
+    click.option(
+        "--only",
+        multiple=True,
+        metavar="STAGE",
+        help="Run this stage, and what it needs, only; may be given again.",
+    ),
+    click.option(
+        "--force",
+        multiple=True,
+        metavar="STAGE",
+        help="Run this stage though it could be reused; may be given again.",
+    ),
+    click.option("--timeout", metavar="TIME", help="End the run when it has taken that long: `90s`, `6h`."),
+)
+
+
 def pipeline(function: Function) -> Function:
     """Add what names a pipeline, its parameters and the policy."""
-    for option in (
-        click.argument(
-            "words",
-            nargs=-1,
-            type=click.UNPROCESSED,
-            metavar="NAME [--PARAMETER VALUE]...",
-            shell_complete=complete.pipelines,
-        ),
-        click.option(
-            "--param",
-            multiple=True,
-            metavar="NAME=VALUE",
-            help="A parameter of the pipeline whose name is that of an option here.",
-        ),
-        click.option(
-            "--only",
-            multiple=True,
-            metavar="STAGE",
-            help="Run this stage, and what it needs, only; may be given again.",
-        ),
-        click.option(
-            "--force",
-            multiple=True,
-            metavar="STAGE",
-            help="Run this stage though it could be reused; may be given again.",
-        ),
-        click.option("--timeout", metavar="TIME", help="End the run when it has taken that long: `90s`, `6h`."),
-    ):
+    for option in reversed(_PIPELINE):
         function = option(function)
     return function
 

@@ -1,0 +1,138 @@
+"""The lease of a run on one machine: a lock on a file, which the kernel frees when the driver's process ends.
+
+No clock is asked, so one that jumps frees nobody's lease. The lock keeps two drivers apart; what makes it safe is the
+run's epoch, which every write checks. A process that is forked from the driver after this, and executes nothing else,
+shares the lock until it ends too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from headrace.errors import LeaseHeld, LedgerError
+
+PATIENCE_S = 0.1
+"""How long a driver tries for a lock: somebody who only looks whether it is held holds it for some microseconds."""
+
+
+class Holder(Struct, frozen=True):
+    """Who holds a lease, for people: its process, on which host, since when (Unix seconds), and in whose words."""
+
+    pid: int
+    host: str
+    since: float
+    name: str = ""
+
+    def __str__(self) -> str:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"process {self.pid} on `{self.host}` since {since}"
+
+
+class Lease:
+    """The held lock of one run. Made by `acquire`."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Free the lock and remove its file; a lease that is released already stays so."""
+        if self._descriptor < 0:
+            return
+        with contextlib.suppress(OSError):
+            self._path.unlink()  # still locked: whoever opened it before sees that it is another file now
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+
+def acquire(folder: Path, run: str, name: str = "") -> Lease:
+    """Take a run's lease for this process.
+
+    Raises:
+        LeaseHeld: another driver has it; the message says who.
+        LedgerError: the lock can't be made.
+    """
+    path = folder / f"{run}.lock"
+    try:
+        while True:
+            descriptor = _open(path)
+            if not _lock(descriptor):
+                holder = _read(descriptor)
+                os.close(descriptor)
+                raise LeaseHeld(
+                    f"run `{run}` is held by {holder or 'another driver'}",
+                    hint="wait until it ends, or end it by `headrace cancel`",
+                )
+            if _is_at(descriptor, path):
+                _write(descriptor, Holder(os.getpid(), os.uname().nodename, time.time(), name))
+                return Lease(path, descriptor)
+            os.close(descriptor)  # its holder has removed it meanwhile
+    except OSError as error:
+        raise LedgerError(
+            f"can't lock run `{run}`: {path}: {error.strerror}",
+            hint="check that the folder can be written to and that its disk has room",
+        ) from error
+
+
+def holder(folder: Path, run: str) -> Holder | None:
+    """Say who holds a run's lease, or None where nobody does."""
+    try:
+        descriptor = os.open(folder / f"{run}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read(descriptor) or Holder(0, "", 0.0)
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o644)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o644)
+
+
+def _lock(descriptor: int) -> bool:
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.005)
+        else:
+            return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _write(descriptor: int, holder: Holder) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, msgspec.json.encode(holder), 0)
+
+
+def _read(descriptor: int) -> Holder | None:
+    try:
+        return msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Holder)
+    except (OSError, msgspec.DecodeError):
+        return None  # it is being written

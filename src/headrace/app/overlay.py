@@ -44,7 +44,7 @@ class Layers:
         lines = _Lines(text)
         table = _parse(text, file)
         for path, value in _leaves(table):
-            origin = f"{file.name}:{lines.of(path)}"
+            origin = f"{file.name}:{lines.of(path if path[0] in TABLES else path[:1])}"
             _check_known(path, value, origin)
             self._put(path, value, origin)
 

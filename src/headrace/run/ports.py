@@ -119,7 +119,10 @@ class Grant(Struct, frozen=True, kw_only=True):
 
 
 class Want(Struct, frozen=True, kw_only=True):
-    """What a run would use of a pool if it could, and what it uses now."""
+    """What a run would use of a pool if it could (what it uses included), and what it uses now.
+
+    `least_...` is what the attempt that it would start next needs; zero where that isn't told.
+    """
 
     pool: str
     cpu: float
@@ -128,6 +131,9 @@ class Want(Struct, frozen=True, kw_only=True):
     used_cpu: float
     used_memory_gib: float
     used_gpus: int
+    least_cpu: float = 0.0
+    least_memory_gib: float = 0.0
+    least_gpus: int = 0
 
 
 class Ledger(Protocol):

@@ -199,6 +199,10 @@ def views() -> Mapping[str, Statement]:
         .limit(bindparam("limit")),
         "run_ids": select(runs.c.id).order_by(runs.c.number.desc()).limit(bindparam("limit")),
         "task_lines": select(tasks.c.ordinal, *_SHOWN).where(tasks.c.run == bindparam("run")),
+        "failed_lines": select(tasks.c.ordinal, *_SHOWN)
+        .where(tasks.c.run == bindparam("run"), tasks.c.state == literal_column("'failed'"))
+        .order_by(tasks.c.ordinal)
+        .limit(bindparam("limit")),
         "task_row": select(tasks).where(tasks.c.run == bindparam("run"), tasks.c.name == bindparam("name")),
         "task_names": select(tasks.c.name).where(tasks.c.run == bindparam("run")),
         "stage_lines": select(
@@ -235,11 +239,11 @@ def _history() -> Statement:
             name,
             tasks.c.stage,
             func.count(took).label("ran"),
+            func.count(tasks.c.parent).label("elements"),
             func.avg(took * tasks.c.seconds).label("seconds"),
             func.max(took * tasks.c.seconds).label("longest_s"),
             func.avg(took * (tasks.c.load_s + tasks.c.save_s)).label("moving_s"),
             func.avg(tasks.c.bytes).label("bytes"),
-            func.count(tasks.c.parent).label("elements"),
         )
         .where(tasks.c.run.in_(latest))
         .group_by(tasks.c.run, name, tasks.c.stage)

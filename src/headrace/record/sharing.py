@@ -91,6 +91,7 @@ def _claim(want: Want, held: Amount, served: int) -> Claim:
             gpus=max(want.gpus, used.gpus),
         ),
         used=used,
+        least=Amount(cpu=want.least_cpu, memory_gib=want.least_memory_gib, gpus=want.least_gpus),
         held=held,
         served=served,
     )

@@ -346,12 +346,16 @@ class RunLedger:
         if batch.results or batch.kept:
             now = self._clock()
             if batch.results:
-                rows = [(row.key, number, row.task, now, None, _encode_ref(row.out)) for row in batch.results]
-                db.executemany(sql.PUT_RESULT, rows)
-            named = [*batch.kept, *(row.out for row in batch.results)]
-            kept = [(ref.digest, ref.nonce, number, ref.size, now) for each in named for ref in blobs(each)]
-            if kept:
-                db.executemany(sql.PUT_BLOB, kept)
+                db.executemany(
+                    sql.PUT_RESULT,
+                    [(row.key, number, row.task, now, None, _encode_ref(row.out)) for row in batch.results],
+                )
+            # A driver keeps what it gives out too, so most are named twice.
+            named = {(ref.digest, ref.nonce): ref.size for each in batch.kept for ref in blobs(each)}
+            named.update(((ref.digest, ref.nonce), ref.size) for row in batch.results for ref in blobs(row.out))
+            if named:
+                rows = [(digest, nonce, number, size, now) for (digest, nonce), size in named.items()]
+                db.executemany(sql.PUT_BLOB, rows)
         if batch.absorbed:
             db.executemany(sql.ABSORB, [(number, id) for id in batch.absorbed])
 

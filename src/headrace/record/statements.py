@@ -201,6 +201,13 @@ SELECT tasks.ordinal, tasks.name, tasks.stage, tasks.kind, tasks.state, tasks.re
 tasks.load_s, tasks.save_s, tasks.usd, tasks.pool, tasks.out FROM tasks WHERE tasks.run = ?
 """
 
+# run, limit
+FAILED_LINES = """
+SELECT tasks.ordinal, tasks.name, tasks.stage, tasks.kind, tasks.state, tasks.reason, tasks.attempts, tasks.seconds,
+tasks.load_s, tasks.save_s, tasks.usd, tasks.pool, tasks.out FROM tasks WHERE tasks.run = ? AND tasks.state =
+'failed' ORDER BY tasks.ordinal LIMIT ?
+"""
+
 # run, name
 TASK_ROW = """
 SELECT tasks.run, tasks.name, tasks.ordinal, tasks.stage, tasks.kind, tasks.state, tasks.attempts, tasks.started,
@@ -224,10 +231,10 @@ attempts FROM tasks WHERE tasks.run = ? GROUP BY tasks.stage, tasks.kind, tasks.
 # pipeline, limit
 HISTORY = """
 SELECT tasks.run, coalesce(tasks.parent, tasks.name) AS task, tasks.stage, count(CASE WHEN (tasks.state =
-'succeeded') THEN 1 END) AS ran, avg(CASE WHEN (tasks.state = 'succeeded') THEN 1 END * tasks.seconds) AS seconds,
-max(CASE WHEN (tasks.state = 'succeeded') THEN 1 END * tasks.seconds) AS longest_s, avg(CASE WHEN (tasks.state =
-'succeeded') THEN 1 END * (tasks.load_s + tasks.save_s)) AS moving_s, avg(tasks.bytes) AS bytes, count(tasks.parent)
-AS elements FROM tasks WHERE tasks.run IN (SELECT runs.number FROM runs WHERE runs.pipeline = ? ORDER BY runs.number
+'succeeded') THEN 1 END) AS ran, count(tasks.parent) AS elements, avg(CASE WHEN (tasks.state = 'succeeded') THEN 1
+END * tasks.seconds) AS seconds, max(CASE WHEN (tasks.state = 'succeeded') THEN 1 END * tasks.seconds) AS longest_s,
+avg(CASE WHEN (tasks.state = 'succeeded') THEN 1 END * (tasks.load_s + tasks.save_s)) AS moving_s, avg(tasks.bytes)
+AS bytes FROM tasks WHERE tasks.run IN (SELECT runs.number FROM runs WHERE runs.pipeline = ? ORDER BY runs.number
 DESC LIMIT ?) GROUP BY tasks.run, coalesce(tasks.parent, tasks.name), tasks.stage
 """
 

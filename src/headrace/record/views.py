@@ -1,0 +1,409 @@
+"""What people and programs look at: runs, tasks, attempts, and what past runs teach the planner.
+
+    views = Views(path)
+    views.show("latest").state
+    views.runs(limit=20)
+
+The structs' JSON is that of docs/design.md, section 7. Everything is read as it stands in one snapshot of the ledger; a
+run whose driver died is shown as waiting for another.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from headrace.errors import NotFoundError
+from headrace.record import lease
+from headrace.record import statements as sql
+from headrace.record.database import connect, troubles
+from headrace.run.events import (
+    Event,
+    Failed,
+    Launched,
+    Renewed,
+    Span,
+    Succeeded,
+    Traced,
+    decode_event,
+)
+from headrace.run.ports import Earlier, TaskRow
+from headrace.spec.artifact import Ref
+from headrace.spec.failure import Failure
+from headrace.spec.graph import Node
+from headrace.spec.stage import Stage
+
+LIVE = frozenset(("queued", "running", "waiting"))
+"""The states of a run that has not ended."""
+
+GONE = "its driver is gone; resume it"
+NO_END = 1 << 62
+PARTS_SHOWN = 64
+HISTORY_RUNS = 10
+
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+_decode_params = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class OutputView(Struct, frozen=True, kw_only=True):
+    """An artifact that a task gave."""
+
+    digest: str
+    type: str
+    bytes: int
+
+
+class TaskView(Struct, frozen=True, kw_only=True):
+    """A task; `seconds` are those of the user's code."""
+
+    name: str
+    stage: str
+    kind: str
+    state: str
+    reason: str
+    attempts: int
+    seconds: float
+    load_s: float
+    save_s: float
+    usd: float
+    pool: str | None
+    outputs: tuple[OutputView, ...]
+
+
+class RunView(Struct, frozen=True, kw_only=True):
+    """A run; `tasks` is left out where runs are only listed. `why` says why it ended as it did, or who has to act."""
+
+    run: str
+    pipeline: str
+    state: str
+    created: float
+    seconds: float
+    usd: float
+    params: dict[str, Any]
+    why: str
+    tasks: tuple[TaskView, ...] | UnsetType = UNSET
+
+
+class RunsView(Struct, frozen=True, kw_only=True):
+    """Runs, newest first. `more`: pass it as `before` to get those after them; None at the end."""
+
+    runs: tuple[RunView, ...]
+    more: int | None = None
+
+
+class StageView(Struct, frozen=True, kw_only=True):
+    """The tasks of one stage of a run, taken together: how many are in which state, and what they took."""
+
+    stage: str
+    kind: str
+    states: dict[str, int]
+    tasks: int
+    attempts: int
+    seconds: float
+    longest_s: float
+    usd: float
+    bytes: int
+
+
+class AttemptView(Struct, frozen=True, kw_only=True):
+    """One try of a task: where, why there, how it ended (`running` `succeeded` `failed`), where its output lies."""
+
+    task: str
+    attempt: int
+    state: str
+    pool: str
+    why: str
+    at: float
+    seconds: float = 0.0
+    failure: Failure | None = None
+    log: Span | None = None
+
+
+class PastView(Struct, frozen=True, kw_only=True):
+    """What a task took in one of the latest runs; the elements of a map are counted under their task.
+
+    `seconds`, `moving_s` (load and save) and `bytes` are means over those that ran, None where none did.
+    """
+
+    run: int
+    task: str
+    stage: str
+    ran: int
+    elements: int
+    seconds: float | None
+    longest_s: float | None
+    moving_s: float | None
+    bytes: float | None
+
+
+class Views:
+    """Reads a ledger. One that isn't there yet is empty, and stays unmade."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
+        self._leases = self.path.parent / "leases"
+        self._db = connect(self.path) if self.path.exists() else _nothing()
+
+    def __enter__(self) -> Views:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def find(self, name: str | None = None) -> RunView:
+        """Give a run, without its tasks, by its id, by the beginning of it, or the newest (`latest`, or no name).
+
+        Raises:
+            NotFoundError: there is none, or several begin so; the message names those that come near.
+        """
+        return self._view(self._find(name))
+
+    def runs(self, *, limit: int = 1000, pipeline: str | None = None, before: int | None = None) -> RunsView:
+        """Give the newest runs, without their tasks."""
+        first = NO_END if before is None else before
+        if pipeline is None:
+            rows = self._all(sql.RUN_LINES, first, limit)
+        else:
+            rows = self._all(sql.RUN_LINES_OF, pipeline, first, limit)
+        return RunsView(
+            runs=tuple(self._view(row) for row in rows), more=rows[-1][0] if rows and len(rows) == limit else None
+        )
+
+    def show(self, name: str | None = None) -> RunView:
+        """Give a run with all of its tasks, in their order."""
+        row = self._find(name)
+        view = self._view(row)
+        gone = view.why == GONE
+        lines = sorted(self._all(sql.TASK_LINES, row[0]))
+        return msgspec.structs.replace(view, tasks=tuple(_task(line, gone=gone) for line in lines))
+
+    def stages(self, name: str | None = None) -> list[StageView]:
+        """Sum up a run's tasks by stage, in the order in which the stages came."""
+        found: dict[tuple[str, str], list[Any]] = {}
+        for stage, kind, *numbers in sorted(self._all(sql.STAGE_LINES, self._find(name)[0]), key=lambda row: row[3]):
+            found.setdefault((stage, kind), []).append(numbers)
+        return [_stage(stage, kind, rows) for (stage, kind), rows in found.items()]
+
+    def failures(self, name: str | None = None, *, limit: int = 20) -> list[TaskView]:
+        """Give a run's failed tasks, the earliest first."""
+        rows = self._all(sql.FAILED_LINES, self._find(name)[0], limit)
+        return [_task(row, gone=False) for row in rows]
+
+    def task(self, run: str | None, task: str) -> TaskRow:
+        """Give all that the ledger's row says of a task.
+
+        Raises:
+            NotFoundError: the run has no such task; the hint names those that come near.
+        """
+        number, run_id, *_ = self._find(run)
+        rows = self._all(sql.TASK_ROW, number, task)
+        if not rows:
+            names = [name for (name,) in self._all(sql.TASK_NAMES, number)]
+            raise NotFoundError(f"run `{run_id}` has no task `{task}`", hint=_near(task, names, "its tasks are"))
+        return task_row(rows[0])
+
+    def earlier(self, run: str | None, task: str) -> Earlier | None:
+        """Give what the key of a task was made of in the latest run of the pipeline before this one."""
+        number, _, pipeline, *_ = self._find(run)
+        for before, run_id in self._all(sql.EARLIER_RUNS, pipeline, number, HISTORY_RUNS):
+            for row in self._all(sql.TASK_ROW, before, task):
+                found = task_row(row)
+                if found.key is not None:
+                    return Earlier(run=run_id, key=found.key, code=found.code or "", inputs=found.inputs or b"")
+        return None
+
+    def graph(self, run: str | None = None) -> tuple[dict[str, Stage], list[Node]]:
+        """Give the stages (by `function`) and the nodes of a run's latest trace."""
+        stages: dict[str, Stage] = {}
+        nodes: list[Node] = []
+        for event in self.events(run):
+            match event:
+                case Traced(stages=more, nodes=new):
+                    stages.update((stage.function, stage) for stage in more)
+                    nodes += new
+                case Renewed():
+                    stages.clear()
+                    nodes.clear()
+        return stages, nodes
+
+    def attempts(self, run: str | None = None, task: str | None = None) -> list[AttemptView]:
+        """Give the attempts of a run, or of one of its tasks, in the order of their launch."""
+        found: dict[tuple[str, int], AttemptView] = {}
+        for event in self.events(run):
+            if isinstance(event, Launched | Succeeded | Failed) and task in (None, event.task):
+                key = event.task, event.attempt
+                found[key] = _attempt(event, found.get(key))
+        return list(found.values())
+
+    def events(self, run: str | None = None) -> Iterator[Event]:
+        """Go over what happened in a run."""
+        for body in self.bodies(run):
+            yield decode_event(body)
+
+    def bodies(self, run: str | None = None) -> Iterator[bytes]:
+        """Go over a run's events as they are stored."""
+        number, seq = self._find(run)[0], 0
+        while rows := self._all(sql.EVENTS_FROM, number, seq, 1000):
+            yield from (body for _, body in rows)
+            seq = rows[-1][0] + 1
+
+    def history(self, pipeline: str, *, runs: int = HISTORY_RUNS) -> list[PastView]:
+        """Give what the tasks of a pipeline took in its latest runs, newest run first."""
+        rows = self._all(sql.HISTORY, pipeline, runs)
+        names = PastView.__struct_fields__
+        found = [PastView(**dict(zip(names, row, strict=True))) for row in rows]
+        return sorted(found, key=lambda past: -past.run)
+
+    def _find(self, name: str | None) -> tuple[Any, ...]:
+        if name in (None, "", "latest"):
+            rows = self._all(sql.NEWEST_RUN)
+            if not rows:
+                raise NotFoundError("there is no run yet", hint="`headrace run NAME` makes one")
+            return rows[0]
+        assert name is not None
+        rows = self._all(sql.RUN_LINE, name) or self._all(sql.RUNS_BY_PREFIX, name, name + "\U0010ffff", 5)
+        if len(rows) == 1:
+            return rows[0]
+        if rows:
+            raise NotFoundError(
+                f"several runs begin with `{name}`", hint=f"say more of it: {_listed([row[1] for row in rows])}"
+            )
+        ids = [run_id for (run_id,) in self._all(sql.RUN_IDS, 1000)]
+        raise NotFoundError(f"there is no run `{name}`", hint=_near(name, ids, "the newest are"))
+
+    def _view(self, row: tuple[Any, ...]) -> RunView:
+        _, run, pipeline, state, created, _, seconds, usd, params, why, _, _ = row
+        if state in LIVE and lease.holder(self._leases, run) is None:
+            state, why = "waiting", GONE
+        return RunView(
+            run=run,
+            pipeline=pipeline,
+            state=state,
+            created=created,
+            seconds=seconds,
+            usd=usd,
+            params=_decode_params(params),
+            why=why,
+        )
+
+    def _all(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with troubles(self.path):
+            return self._db.execute(statement, parameters).fetchall()
+
+
+def task_row(row: tuple[Any, ...]) -> TaskRow:
+    """Make a task's projection of a row of the table."""
+    _, name, ordinal, stage, kind, state, attempts, started, seconds, load_s, save_s, usd, pool, parent, *rest = row
+    _, _, log, start, end, reason, key, code, inputs, out = rest
+    return TaskRow(
+        ordinal=ordinal,
+        name=name,
+        stage=stage,
+        kind=kind,
+        state=state,
+        reason=reason,
+        attempts=attempts,
+        started=started,
+        seconds=seconds,
+        load_s=load_s,
+        save_s=save_s,
+        usd=usd,
+        pool=pool,
+        key=key,
+        code=code,
+        inputs=inputs,
+        out=out,
+        log=None if log is None else Span(log, start, end),
+        parent=parent,
+    )
+
+
+def _nothing() -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    for statement in sql.CREATE:
+        db.execute(statement)
+    return db
+
+
+def _task(line: tuple[Any, ...], *, gone: bool) -> TaskView:
+    _, name, stage, kind, state, reason, attempts, seconds, load_s, save_s, usd, pool, out = line
+    if gone and state == "running":
+        state, reason = "waiting", GONE
+    return TaskView(
+        name=name,
+        stage=stage,
+        kind=kind,
+        state=state,
+        reason=reason,
+        attempts=attempts,
+        seconds=seconds,
+        load_s=load_s,
+        save_s=save_s,
+        usd=usd,
+        pool=pool,
+        outputs=() if out is None else _outputs(_decode_ref(out)),
+    )
+
+
+def _outputs(ref: Ref) -> tuple[OutputView, ...]:
+    """Give the parts of a tuple or record, which are a stage's several outputs; of all else, the one artifact."""
+    several = ref.parts and (ref.codec == "record" or ref.type == "builtins.tuple") and len(ref.parts) <= PARTS_SHOWN
+    refs = ref.parts if several and ref.parts else (ref,)
+    return tuple(OutputView(digest=each.digest, type=each.type, bytes=each.size) for each in refs)
+
+
+def _stage(stage: str, kind: str, rows: list[Any]) -> StageView:
+    states: dict[str, int] = {}
+    for state, _, count, *_ in rows:
+        states[state] = states.get(state, 0) + count
+    _, _, counts, seconds, longest_s, usd, sizes, attempts = zip(*rows, strict=True)
+    return StageView(
+        stage=stage,
+        kind=kind,
+        states=states,
+        tasks=sum(counts),
+        attempts=sum(attempts),
+        seconds=sum(seconds),
+        longest_s=max(longest_s),
+        usd=sum(usd),
+        bytes=sum(size or 0 for size in sizes),
+    )
+
+
+def _attempt(event: Launched | Succeeded | Failed, before: AttemptView | None) -> AttemptView:
+    if before is None:
+        before = AttemptView(task=event.task, attempt=event.attempt, state="running", pool="", why="", at=0.0)
+    replace: Callable[..., AttemptView] = msgspec.structs.replace
+    match event:
+        case Launched():
+            return replace(before, pool=event.pool, why=event.why, at=event.at)
+        case Succeeded():
+            return replace(before, state="succeeded", seconds=event.seconds, log=event.log)
+        case Failed():
+            return replace(before, state="failed", seconds=event.seconds, log=event.log, failure=event.failure)
+
+
+def _near(name: str, names: list[str], otherwise: str) -> str:
+    """Say which of these the user may have meant."""
+    import difflib  # noqa: PLC0415  (needed for an error only, and not cheap)
+
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {_listed(near)}?"
+    return f"{otherwise} {_listed(names[:3])}" if names else "there are none"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

@@ -54,6 +54,7 @@ from headrace.run.ports import (
 from headrace.run.wire import Ack, Do, Down, Question, Quit, Refused, Report, Tell, Trace
 from headrace.run.wire import Answer as Reply
 from headrace.spec.artifact import Ref, blobs
+from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Arg, Const, Many
 from headrace.spec.stage import Resources
@@ -82,7 +83,9 @@ class Driver:
         clock: Clock,
         next_seq: int = 0,
         files: Files | None = None,
+        opened: Callable[[], None] = lambda: None,
         rows: Rows = lambda rows: None,
+        closed: Callable[[RunRow], None] = lambda row: None,
         changed_code: Callable[[str, str], Sequence[str]] = lambda before, after: (),
     ) -> None:
         self._machine = machine
@@ -92,7 +95,9 @@ class Driver:
         self._clock = clock
         self._seq = next_seq
         self._files = files
+        self._tell_opened = opened
         self._show = rows
+        self._tell_closed = closed
         self._changed_code = changed_code
         self._crew = Crew(backend.pool)
         self._bodies: list[bytes] = []
@@ -122,11 +127,12 @@ class Driver:
         for event in first:
             self._absorb(event)
 
-    def trace(self, *, pipeline: str, params: tuple[tuple[str, str], ...]) -> None:
+    def trace(self) -> None:
         """Start the tracer: unless all is traced already, the graph comes from it."""
-        self._trace = Trace(pipeline, params)
+        opened = self._machine.opened
+        assert opened is not None
         self._backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
-        self._backend.tell(TRACER, [self._trace])
+        self._backend.tell(TRACER, [Trace(opened.pipeline, opened.files, opened.params)])
 
     def adopt(self) -> None:
         """Take over what an earlier driver left: what its workers spilled counts, what they didn't is lost."""
@@ -273,8 +279,7 @@ class Driver:
             return
         self._seen = 0
         self._machine.forget_question()
-        self._backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
-        self._backend.tell(TRACER, [self._trace])
+        self.trace()
 
     def _beat(self, beat: Beat) -> None:
         """End the attempt that a worker is at if it has run past its timeout."""
@@ -320,6 +325,7 @@ class Driver:
     def _ask_grant(self) -> None:
         cpu, memory, gpus = self._crew.used()
         want_cpu, want_memory, want_gpus = cpu, memory, gpus
+        least = next((need for need, _ in self._machine.wanted), _NOTHING)
         for need, count in self._machine.wanted:
             want_cpu += need.cpu * need.nodes * count
             want_memory += need.memory_gib * need.nodes * count
@@ -333,6 +339,9 @@ class Driver:
             used_cpu=cpu,
             used_memory_gib=memory,
             used_gpus=gpus,
+            least_cpu=least.cpu * least.nodes,
+            least_memory_gib=least.memory_gib * least.nodes,
+            least_gpus=least.gpus * least.nodes,
         )
         self._crew.grant = self._ledger.grant(want)
         self._crew.shrink()
@@ -363,7 +372,10 @@ class Driver:
                 self._kept.append(out)
             case Traced(nodes=nodes):
                 self._kept.extend(ref for node in nodes for _, arg in node.args for ref in _constants(arg))
-            case Renewed():
+            case Opened(bundle=bundle):
+                self._kept.append(_archive(bundle))
+            case Renewed(bundle=bundle):
+                self._kept.append(_archive(bundle))
                 self._renewed, self._seen = True, 0
                 self._barred.clear()
             case _:
@@ -492,10 +504,11 @@ class Driver:
         rows = [task.row() for task in machine.changed.values()]
         first = not self._opened
         state_changed = first or machine.closed is not None or machine.cancelled is not None
+        run = self._run_row() if state_changed else None
         batch = Batch(
             first=self._seq,
             bodies=self._bodies,
-            run=self._run_row() if state_changed else None,
+            run=run,
             tasks=rows,
             results=self._results,
             kept=self._kept,
@@ -507,8 +520,12 @@ class Driver:
         self._bodies, self._results, self._kept, self._absorbed = [], [], [], []
         self._renewed, self._opened = False, True
         machine.changed.clear()
+        if first:
+            self._tell_opened()
         if rows:
             self._show(rows)
+        if run is not None and machine.closed is not None:
+            self._tell_closed(run)
 
     def _run_row(self) -> RunRow:
         machine = self._machine
@@ -571,11 +588,17 @@ class Driver:
                 self._post(worker, Tell(task, known.attempt, word))  # type: ignore[arg-type]
 
 
+_NOTHING = Resources(cpu=1e-9)
 _HINTS = {
     "memory": "raise `memory_gib` in its resources, or let it work on less at a time",
     "timeout": "raise `timeout`, or let it do less",
     "crash": "`headrace logs RUN TASK` shows what it printed last; `headrace debug RUN TASK` runs it in one process",
 }
+
+
+def _archive(bundle: Bundle) -> Ref:
+    """Name a bundle's archive as an artifact, so that its generation is kept while a run names it."""
+    return Ref(digest=bundle.digest, size=bundle.size, codec="bundle", type="bundle", nonce=bundle.nonce)
 
 
 def _constants(arg: Arg) -> list[Ref]:

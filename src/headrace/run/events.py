@@ -40,9 +40,13 @@ class Use(Struct, frozen=True, array_like=True):
 
 
 class Opened(Struct, frozen=True, array_like=True, tag="opened"):
-    """A run began. `params` are the pipeline's parameters as the user wrote them; the tracer converts them."""
+    """A run began: of the pipeline of this name, which one of these files of the bundle defines.
+
+    `params` are the pipeline's parameters as the user wrote them; the tracer converts them.
+    """
 
     pipeline: str
+    files: tuple[str, ...]
     bundle: Bundle
     at: float
     params: tuple[tuple[str, str], ...] = ()

@@ -57,9 +57,10 @@ class Tell(Struct, frozen=True, array_like=True, tag="tell"):
 
 
 class Trace(Struct, frozen=True, array_like=True, tag="trace"):
-    """Trace this pipeline of the bundle with these raw parameters."""
+    """Trace the pipeline of this name, which one of these files of the bundle defines, with these raw parameters."""
 
     pipeline: str
+    files: tuple[str, ...]
     params: tuple[tuple[str, str], ...]
 
 
@@ -108,21 +109,61 @@ Up = Report | Question | Refused
 
 
 class Hello(Struct, frozen=True, array_like=True, tag="hello"):
-    """What a worker is, told once at its start. `store` is an address that its region's workers can open."""
+    """What the workers of a run need to know, told once to the process that begins them.
+
+    `store` is the folder of their region's store; logs, scratch and spool lie in it too. `memory_gib` is what the pool
+    holds: a worker whose task declares no limit ends there.
+    """
 
     run: str
-    worker: int
     bundle: Bundle
     store: str
-    scratch: str
-    cpu: float = 1.0
-    secrets: tuple[tuple[str, str], ...] = ()
+    memory_gib: float
+
+
+class Fork(Struct, frozen=True, array_like=True, tag="fork"):
+    """Begin a worker; the socket that it speaks over comes beside this message."""
+
+    worker: int
+    tracer: bool
+    cpu: float
+    memory_gib: float
+    gpus: int = 0
+
+
+class Kill(Struct, frozen=True, array_like=True, tag="kill"):
+    """Send a signal to a worker."""
+
+    worker: int
+    signal: int
+
+
+class Ended(Struct, frozen=True, array_like=True, tag="ended"):
+    """A worker's process has ended, and what it had begun with it. `status` is its exit code, or minus a signal."""
+
+    worker: int
+    status: int
+    memory: str = ""
+
+
+class Pulse(Struct, frozen=True, array_like=True, tag="pulse"):
+    """A worker lives: it has finished `done` attempts and is at the next since `since` (Unix seconds)."""
+
+    worker: int
+    done: int
+    since: float
+    memory_gib: float
+
+
+Order = Hello | Fork | Kill
+News = Ended | Pulse
 
 
 _encoder = msgspec.msgpack.Encoder()
 decode_down = msgspec.msgpack.Decoder(Down).decode
 decode_up = msgspec.msgpack.Decoder(Up).decode
-decode_hello = msgspec.msgpack.Decoder(Hello).decode
+decode_order = msgspec.msgpack.Decoder(Order).decode
+decode_news = msgspec.msgpack.Decoder(News).decode
 
 
 def frame(message: Struct) -> bytes:

@@ -1,0 +1,26 @@
+"""Files and folders that a pipeline names, kept as artifacts by the driver, who sees the project's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headrace.codec.codecs import Codecs
+from headrace.codec.file import File, Folder
+from headrace.errors import ProjectError
+from headrace.spec.artifact import Ref
+from headrace.store.folder import FolderStore
+
+
+def keep_path(root: Path, store: FolderStore, about: str, path: str) -> Ref:
+    """Keep a file or folder as it is now; a relative path is seen from the project's folder.
+
+    Raises:
+        ProjectError: it isn't there.
+    """
+    found = root / Path(path).expanduser()
+    there = found.is_file() if about == "file" else found.is_dir()
+    if not there:
+        raise ProjectError(
+            f"there is no {about} `{path}`", hint=f"paths are seen from the project's folder, `{root}`"
+        )
+    return Codecs().save(File(found) if about == "file" else Folder(found), store)

@@ -1,0 +1,241 @@
+"""A session: the one place that wires ledger, store, backend and driver together for a project."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from headrace.app.bundling import make_bundle, names_of
+from headrace.app.clock import SystemClock
+from headrace.app.files import keep_path
+from headrace.app.project import Project
+from headrace.app.watcher import NoWatcher, Watcher
+from headrace.backends.local.backend import LocalBackend
+from headrace.backends.local.namespace import Namespace, works
+from headrace.errors import ConfigError, LeaseHeld
+from headrace.place.share import grant
+from headrace.record.sqlite import RunLedger, SqliteLedger
+from headrace.record.views import RunView, Views
+from headrace.run.driver import Driver
+from headrace.run.events import Cancelled, Event, Opened, Renewed, Taken, decode_event
+from headrace.run.machine import Machine
+from headrace.run.wire import Hello
+from headrace.spec.bundle import Bundle
+from headrace.spec.fleet import Pool
+from headrace.spec.policy import Policy
+from headrace.store.folder import FolderStore
+
+
+def run(
+    project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, *, watcher: Watcher, detach: bool = False
+) -> RunView:
+    """Run a pipeline to its end and give the run; with `detach`, give it once it has begun.
+
+    Raises:
+        UsageError: it can't be traced; there is no run then.
+        RefusedError: no pool can hold one of its tasks.
+    """
+    if detach:
+        from headrace.app.detach import detached  # only this way of running forks the driver
+
+        run_id = detached(lambda opened: _run(project, pipeline, params, policy, opened))
+        return views(project).show(run_id)
+    return views(project).show(_run(project, pipeline, params, policy, watcher))
+
+
+def resume(project: Project, run_id: str, *, new_code: bool = False, watcher: Watcher) -> RunView:
+    """Go on with a run that was interrupted, failed or cancelled; what had succeeded is not run again.
+
+    Raises:
+        LeaseHeld: its driver lives.
+    """
+    with open_ledger(project) as ledger:
+        run_id = views(project).find(run_id).run
+        with ledger.take(run_id, holder=_user()) as lease:
+            machine = replay(lease)
+            if machine.closed is not None and machine.closed.state == "succeeded" and not new_code:
+                watcher.note(f"run {run_id} has succeeded already")
+                return views(project).show(run_id)
+            store = open_store(project)
+            watcher.opened(run_id)
+            clock = SystemClock()
+            events: list[Event] = [Taken(lease.epoch, _user(), clock.now(), again=True)]
+            if new_code:
+                events.append(Renewed(make_bundle(project, store), clock.now()))
+            bundle = machine.bundle if not new_code else events[-1].bundle  # type: ignore[union-attr]
+            assert bundle is not None
+            with _driver(project, lease, machine, store, bundle, watcher) as driver:
+                driver.open(events)
+                driver.adopt()
+                if not machine.trace_ended:
+                    driver.trace()
+                driver.drive()
+    return views(project).show(run_id)
+
+
+def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") -> str:
+    """Have a run end: by its driver, or by taking its lease where none lives. Give a line that says what was done."""
+    run_id = views(project).find(run_id).run
+    by = by or _user()
+    with open_ledger(project) as ledger:
+        try:
+            with ledger.take(run_id, holder=by) as lease:
+                machine = replay(lease)
+                if machine.closed is not None:
+                    return f"run {run_id} has ended already ({machine.closed.state})"
+                assert machine.bundle is not None
+                store = open_store(project)
+                with _driver(project, lease, machine, store, machine.bundle, NoWatcher()) as driver:
+                    at = SystemClock().now()
+                    driver.open([Taken(lease.epoch, by, at), Cancelled(by, f"cancelled by {by}", at, now=True)])
+                    driver.adopt()
+                    driver.drive()
+                return f"run {run_id} is cancelled; it had no driver"
+        except LeaseHeld:
+            ledger.signal(run_id, "cancel", by=by, body="now" if now else "")
+            return f"run {run_id} was told to end{' at once' if now else ''}"
+
+
+def replay(lease: RunLedger) -> Machine:
+    """Rebuild a run from its events alone."""
+    machine = Machine()
+    for body in lease.events():
+        machine.step(decode_event(body))
+    return machine
+
+
+def views(project: Project) -> Views:
+    """Give the read views of the project's ledger."""
+    return Views(ledger_path(project))
+
+
+def ledger_path(project: Project) -> Path:
+    """Give the ledger's file.
+
+    Raises:
+        ConfigError: the project's ledger is of a kind that this release has no code for.
+    """
+    url = project.ledger_url
+    if not url.startswith("sqlite:///"):
+        raise ConfigError(
+            f"`[ledger] url` is `{url}`, and this release keeps its ledger in SQLite only",
+            hint="leave it out, or give sqlite:///path/to/ledger.db",
+        )
+    return Path(url.removeprefix("sqlite:///"))
+
+
+def open_ledger(project: Project) -> SqliteLedger:
+    """Open the project's ledger, which is made if it isn't there."""
+    project.make_home()
+    return SqliteLedger(ledger_path(project), pools=project.pools(), share=grant)
+
+
+def open_store(project: Project) -> FolderStore:
+    """Open the project's store.
+
+    Raises:
+        ConfigError: it is of a kind that this release has no code for.
+    """
+    url = project.store_url
+    if "://" in url:
+        raise ConfigError(
+            f"`[store] url` is `{url}`, and this release keeps its store in a folder only", hint="give a folder"
+        )
+    return FolderStore(project.root / Path(url).expanduser())
+
+
+def _run(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, watcher: Watcher) -> str:
+    file, _, name = pipeline.rpartition(":")
+    files = (file,) if file else names_of(project)
+    with open_ledger(project) as ledger:
+        store = open_store(project)
+        bundle = make_bundle(project, store)
+        clock = SystemClock()
+        with ledger.open_run(name, holder=_user()) as lease:
+            opened = Opened(
+                pipeline=name,
+                files=files,
+                bundle=bundle,
+                at=clock.now(),
+                params=tuple(params.items()),
+                policy=policy,
+                user=_user(),
+            )
+            with _driver(project, lease, Machine(), store, bundle, watcher) as driver:
+                driver.open([opened, Taken(lease.epoch, _user(), clock.now())])
+                driver.trace()
+                driver.drive()
+            return lease.run
+
+
+@contextmanager
+def _driver(
+    project: Project, lease: RunLedger, machine: Machine, store: FolderStore, bundle: Bundle, watcher: Watcher
+) -> Iterator[Driver]:
+    """Give a driver with everything wired, which ^C and SIGTERM interrupt."""
+    pool = project.pools()[0]
+    hello = Hello(run=lease.run, bundle=bundle, store=str(store.root), memory_gib=pool.memory_gib)
+    driver = Driver(
+        machine=machine,
+        ledger=lease,
+        store=store,
+        backend=_backend(project, pool, hello, store),
+        clock=SystemClock(),
+        next_seq=lease.next_seq,
+        files=lambda about, path: keep_path(project.root, store, about, path),
+        opened=lambda: watcher.opened(lease.run),
+        rows=watcher.tasks,
+        closed=watcher.closed,
+    )
+    with _interrupted_by(driver.interrupt):
+        yield driver
+
+
+def _backend(project: Project, pool: Pool, hello: Hello, store: FolderStore) -> LocalBackend:
+    if pool.backend != "local":
+        raise ConfigError(
+            f"pool `{pool.name}` has backend `{pool.backend}`, which this release doesn't have", hint='use "local"'
+        )
+    wanted = project.config.pool[pool.name].namespace if pool.name in project.config.pool else "auto"
+    prefix: list[str] = []
+    if wanted == "on" or (wanted == "auto" and works()):
+        if wanted == "on" and not works():
+            raise ConfigError(
+                f"pool `{pool.name}` has namespace = \"on\", and bubblewrap is missing or may not work here",
+                hint='install `bubblewrap`, or set namespace = "auto"',
+            )
+        hidden = (project.home.resolve(), *([project.root.resolve()] if wanted == "on" else []))
+        store.draft().__exit__(None, None, None)  # a store that isn't there yet can't be shown
+        prefix = Namespace(hidden=hidden, shown=(store.root.resolve(),)).command()
+    return LocalBackend(pool, hello, prefix=prefix)
+
+
+@contextmanager
+def _interrupted_by(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Have ^C and SIGTERM call `interrupt` instead of raising; in a thread that gets no signals, change nothing."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        interrupt()
+
+    try:
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

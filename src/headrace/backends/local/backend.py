@@ -1,0 +1,225 @@
+"""The local backend: a pool that is this machine. Implements `run.ports.Backend`."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from headrace.backends.local.leftover import end_leftovers, spilled
+from headrace.backends.local.line import Line
+from headrace.backends.local.spawn import Spawned, spawn
+from headrace.errors import BackendError
+from headrace.run.ports import Beat, Died, Heard, Job, Notice
+from headrace.run.wire import Down, Ended, Fork, Hello, Kill, Pulse, Quit, decode_news, decode_up, frame
+from headrace.spec.fleet import Pool
+
+GRACE_S = 5.0
+_SIGNALS = {
+    signal.SIGKILL: "it was killed (signal 9); the kernel does so when memory runs out",
+    signal.SIGSEGV: "it crashed: a segmentation fault (signal 11)",
+    signal.SIGABRT: "it aborted itself (signal 6)",
+    signal.SIGBUS: "it crashed: a bus error (signal 7)",
+}
+
+
+class LocalBackend:
+    """Workers of one run on this machine, forked by a zygote that watches them."""
+
+    def __init__(
+        self, pool: Pool, hello: Hello, *, prefix: Sequence[str] = (), spawned: Spawned | None = None
+    ) -> None:
+        self.pool = pool
+        self._hello = hello
+        self._prefix = prefix
+        self._selector = selectors.DefaultSelector()
+        self._lines: dict[int, Line] = {}
+        self._notices: list[Notice] = []
+        self._doomed: dict[int, float] = {}
+        self._zygote: Spawned | None = None
+        self._control: Line | None = None
+        if spawned is not None:
+            self._use(spawned)
+
+    # -- the port ------------------------------------------------------------------------------------------------
+
+    def start(self, jobs: Sequence[Job]) -> None:
+        """Begin workers; the zygote with the first."""
+        if self._zygote is None:
+            self._use(spawn(self._prefix))
+        for job in jobs:
+            ours, theirs = socket.socketpair()
+            need = job.resources
+            fork = Fork(job.worker, job.tracer, need.cpu, need.memory_gib, need.gpus)
+            self._send_with(frame(fork), theirs)
+            theirs.close()
+            line = Line(ours)
+            self._lines[job.worker] = line
+            self._selector.register(ours, selectors.EVENT_READ, job.worker)
+
+    def tell(self, worker: int, messages: Sequence[Down]) -> None:
+        """Send messages to a worker; to one that is gone they mean nothing."""
+        line = self._lines.get(worker)
+        if line is None:
+            return
+        line.send(b"".join([frame(message) for message in messages]))
+        self._listen(worker, line)
+
+    def events(self, timeout_s: float) -> list[Notice]:
+        """Wait for something to happen, up to `timeout_s`; give all that has."""
+        if self._zygote is None:
+            time.sleep(timeout_s)
+            return []
+        for key, mask in self._selector.select(0 if self._notices else timeout_s):
+            if key.data == _CONTROL:
+                self._hear_zygote()
+                continue
+            line = self._lines.get(key.data)
+            if line is None:
+                continue
+            if mask & selectors.EVENT_WRITE:
+                line.push()
+                self._listen(key.data, line)
+            if mask & selectors.EVENT_READ:
+                self._hear(key.data, line)
+        self._end_doomed()
+        notices, self._notices = self._notices, []
+        return notices
+
+    def adopt(self) -> Iterable[bytes]:
+        """End what an earlier driver's workers left, after a little patience, and give what they had spilled."""
+        store = Path(self._hello.store)
+        end_leftovers(store / "workers" / self._hello.run)
+        return spilled(store / "spool" / self._hello.run)
+
+    def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
+        """End some workers, or everything. Unless `now`, an attempt is asked to stop first, and given a little time."""
+        if workers is not None:
+            for worker in workers:
+                self._signal(worker, signal.SIGKILL if now else signal.SIGTERM)
+                if not now:
+                    self._doomed.setdefault(worker, time.monotonic() + GRACE_S)
+            return
+        if self._zygote is None:
+            return
+        for worker in list(self._lines):
+            self.tell(worker, [Quit()])
+            if now:
+                self._signal(worker, signal.SIGKILL)
+        self._leave(self._zygote)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _use(self, spawned: Spawned) -> None:
+        self._zygote = spawned
+        spawned.control.sendall(frame(self._hello))
+        self._control = Line(spawned.control)
+        self._selector.register(spawned.control, selectors.EVENT_READ, _CONTROL)
+
+    def _send_with(self, data: bytes, descriptor: socket.socket) -> None:
+        assert self._zygote is not None
+        control = self._zygote.control
+        control.setblocking(True)
+        try:
+            socket.send_fds(control, [data], [descriptor.fileno()])
+        except OSError as error:
+            raise BackendError(
+                f"pool `{self.pool.name}` can't begin a worker: {error.strerror}",
+                hint="the process that begins workers has died: look for the reason above, and resume the run",
+            ) from error
+        finally:
+            control.setblocking(False)
+
+    def _signal(self, worker: int, number: int) -> None:
+        if self._control is not None and worker in self._lines:
+            self._control.send(frame(Kill(worker, number)))
+
+    def _listen(self, worker: int, line: Line) -> None:
+        """Ask to be told when more can be sent, exactly while something is left."""
+        if line.closed:
+            return
+        mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if line.waits else 0)
+        if self._selector.get_key(line.socket).events != mask:
+            self._selector.modify(line.socket, mask, worker)
+
+    def _hear(self, worker: int, line: Line) -> None:
+        for body in line.read():
+            self._notices.append(Heard(worker, decode_up(body)))
+        if line.closed:
+            self._selector.unregister(line.socket)  # its end proves nothing: the zygote tells of its death
+
+    def _hear_zygote(self) -> None:
+        assert self._control is not None
+        for body in self._control.read():
+            match decode_news(body):
+                case Ended() as ended:
+                    self._ended(ended)
+                case Pulse(worker=worker, done=done, since=since, memory_gib=memory):
+                    self._notices.append(Beat(worker, done, since, memory, 0.0))
+        if self._control.closed:
+            self._selector.unregister(self._control.socket)
+            for worker in list(self._lines):
+                self._forget(worker, Died(worker, "lost", "the process that begins workers has died"))
+            self._zygote = self._control = None
+            end_leftovers(Path(self._hello.store) / "workers" / self._hello.run, patience_s=0.0)
+
+    def _ended(self, ended: Ended) -> None:
+        """A worker is dead: hear the last of what it sent, then say so."""
+        if ended.worker not in self._lines:
+            return
+        if ended.memory:
+            died = Died(ended.worker, "memory", ended.memory)
+        elif ended.worker in self._doomed:
+            died = Died(ended.worker, "cancelled", "it was stopped")
+        else:
+            died = Died(ended.worker, "crash", _words(ended.status))
+        self._forget(ended.worker, died)
+
+    def _forget(self, worker: int, died: Died) -> None:
+        line = self._lines.pop(worker)
+        self._doomed.pop(worker, None)
+        if not line.closed:
+            for body in line.read():
+                self._notices.append(Heard(worker, decode_up(body)))
+        if line.socket in self._selector.get_map():
+            self._selector.unregister(line.socket)
+        line.socket.close()
+        self._notices.append(died)
+
+    def _end_doomed(self) -> None:
+        now = time.monotonic()
+        for worker, due in list(self._doomed.items()):
+            if now >= due:
+                self._signal(worker, signal.SIGKILL)
+                self._doomed[worker] = now + GRACE_S
+
+    def _leave(self, zygote: Spawned) -> None:
+        """Wait for the workers to leave, end those that don't, and reap the zygote."""
+        due = time.monotonic() + GRACE_S
+        while self._lines and self._zygote is not None and time.monotonic() < due:
+            self.events(min(0.05, max(0.0, due - time.monotonic())))
+        for worker in list(self._lines):
+            self._signal(worker, signal.SIGKILL)
+        due = time.monotonic() + GRACE_S
+        while self._lines and self._zygote is not None and time.monotonic() < due:
+            self.events(0.05)
+        self._selector.close()
+        zygote.control.close()
+        try:
+            os.waitpid(zygote.pid, 0)
+        except ChildProcessError:
+            pass
+        self._zygote = self._control = None
+
+
+_CONTROL = -1
+
+
+def _words(status: int) -> str:
+    if status >= 0:
+        return f"it ended its own process, with exit code {status}"
+    return _SIGNALS.get(signal.Signals(-status), f"it was ended by signal {-status}")

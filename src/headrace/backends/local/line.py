@@ -1,0 +1,67 @@
+"""The driver's end of a line to a worker: what can't be sent at once is kept, so that neither side waits on the other."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+from headrace.run.wire import Frames
+
+_READ_BYTES = 1 << 18
+
+
+class Line:
+    """A socket that never blocks."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self.socket = line
+        self._frames = Frames()
+        self._unsent = bytearray()
+        self.closed = False
+        line.setblocking(False)
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is left to be sent."""
+        return bool(self._unsent) and not self.closed
+
+    def send(self, data: bytes) -> None:
+        """Send what can be sent now, and keep the rest."""
+        if self._unsent:
+            self._unsent += data
+            self.push()
+            return
+        try:
+            sent = self.socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.closed = True
+            return
+        self._unsent += data[sent:]
+
+    def push(self) -> None:
+        """Send more of what is left."""
+        try:
+            sent = self.socket.send(self._unsent)
+            del self._unsent[:sent]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.closed = True
+
+    def read(self) -> Iterator[bytes]:
+        """Give the bodies that have arrived, until there are no more or the other side has closed."""
+        while not self.closed:
+            try:
+                data = self.socket.recv(_READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self.closed = True
+                return
+            yield from self._frames.feed(data)
+            if len(data) < _READ_BYTES:
+                return

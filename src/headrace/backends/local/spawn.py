@@ -1,0 +1,30 @@
+"""Begins the zygote. Kept apart and light, so that it can be begun before the driver imports the rest."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+
+class Spawned(Struct):
+    """A zygote that has been begun: its process, and the socket that it listens on."""
+
+    pid: int
+    control: socket.socket
+
+
+def spawn(prefix: Sequence[str] = ()) -> Spawned:
+    """Begin a zygote; `prefix` are the words of a namespace.
+
+    `-P` keeps the current folder off its import path: the project's modules come from the bundle only.
+    """
+    ours, theirs = socket.socketpair()
+    theirs.set_inheritable(True)
+    words = [*prefix, sys.executable, "-P", "-m", "headrace.work.zygote", str(theirs.fileno())]
+    pid = os.posix_spawn(words[0], words, os.environ)
+    theirs.close()
+    return Spawned(pid, ours)

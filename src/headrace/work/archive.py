@@ -1,0 +1,61 @@
+"""The archive of a bundle: its files in one blob, the same bytes for the same files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from headrace.errors import StoreError
+from headrace.spec.bundle import Bundle
+from headrace.store.folder import FolderStore
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode
+
+
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """Give the archive of files by their path (POSIX, relative to the bundle)."""
+    return _encode(sorted(files.items()))
+
+
+def files_of(archive: bytes) -> dict[str, bytes]:
+    """Give an archive's files by path.
+
+    Raises:
+        StoreError: it is no archive, or a path leads out of it.
+    """
+    try:
+        files = dict(_decode(archive))
+    except msgspec.MsgspecError as error:
+        raise StoreError("a bundle can't be read", hint="run the pipeline again") from error
+    for path in files:
+        if path.startswith("/") or ".." in path.split("/"):
+            raise StoreError(f"a bundle holds `{path}`, which leads out of it", hint="run the pipeline again")
+    return files
+
+
+def unpack(bundle: Bundle, store: FolderStore) -> Path:
+    """Give the folder of a bundle's files; it is made once, and never changes."""
+    folder = store.root / "bundles" / bundle.digest
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    try:
+        for name, data in files_of(store.path(bundle.digest, bundle.nonce).read_bytes()).items():
+            path = aside / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        aside.chmod(0o755)
+        os.rename(aside, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return folder

@@ -1,0 +1,86 @@
+"""What an attempt prints: standard output and error of the worker's process, in one log file of the worker's."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+
+from headrace.run.events import Span
+
+_STDOUT, _STDERR = 1, 2
+
+
+class Capture:
+    """Points descriptors 1 and 2 at the log, and tells which bytes of it each attempt wrote."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._name = name
+        self._file = os.open(folder / name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._masked: set[bytes] = set()
+        self._streams: tuple[object, object] = (None, None)
+        self._start = 0
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+        self._point()
+
+    def begin(self) -> None:
+        """Note where the next attempt's output begins, and mend what an earlier one closed or replaced."""
+        if (sys.stdout, sys.stderr) != self._streams or not self._is_open():
+            self._point()
+        self._start = os.fstat(self._file).st_size
+
+    def end(self) -> Span | None:
+        """Give what has been written since `begin`, or None if that is nothing."""
+        for stream in self._streams:
+            try:
+                stream.flush()  # type: ignore[attr-defined]
+            except (ValueError, OSError):
+                pass  # the user's code closed it: what it held is gone
+        end = os.fstat(self._file).st_size
+        if end == self._start:
+            return None
+        if self._masked:
+            self._mask(end)
+        return Span(self._name, self._start, end)
+
+    def hide(self, secret: str) -> None:
+        """From now on, mask this in all that is printed."""
+        if secret:
+            self._masked.add(secret.encode())
+
+    def mask(self, text: str) -> str:
+        """Give a text with the secrets in it masked."""
+        for secret in self._masked:
+            text = text.replace(secret.decode(), "*" * 8)
+        return text
+
+    def _point(self) -> None:
+        os.dup2(self._file, _STDOUT)
+        os.dup2(self._file, _STDERR)
+        sys.stdout = io.TextIOWrapper(io.FileIO(_STDOUT, "w", closefd=False), "utf-8", "replace", line_buffering=True)
+        sys.stderr = io.TextIOWrapper(io.FileIO(_STDERR, "w", closefd=False), "utf-8", "replace", line_buffering=True)
+        self._streams = (sys.stdout, sys.stderr)
+
+    def _is_open(self) -> bool:
+        try:
+            here = os.fstat(self._file)
+            return all(os.path.samestat(here, os.fstat(number)) for number in (_STDOUT, _STDERR))
+        except OSError:
+            return False
+
+    def _mask(self, end: int) -> None:
+        """Overwrite secrets in place: the file is opened anew, since what is appended can't be overwritten."""
+        data = os.pread(self._file, end - self._start, self._start)
+        if not any(secret in data for secret in self._masked):
+            return
+        for secret in self._masked:
+            data = data.replace(secret, b"*" * len(secret))
+        writer = os.open(f"/proc/self/fd/{self._file}", os.O_WRONLY)
+        try:
+            os.pwrite(writer, data, self._start)
+        finally:
+            os.close(writer)

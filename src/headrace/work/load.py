@@ -1,0 +1,132 @@
+"""User code, imported from the unpacked bundle."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import linecache
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from headrace.define.pipeline import PipelineFunction
+from headrace.define.stage import StageFunction
+from headrace.errors import HeadraceError, ProjectError
+
+_OURS = __file__.rpartition("/work/")[0]
+
+
+def enter_bundle(folder: Path, roots: Sequence[str]) -> None:
+    """Put the bundle's roots first on the import path."""
+    sys.dont_write_bytecode = True  # the folder is shared, and never changes
+    sys.path[:0] = [str((folder / root).resolve()) for root in roots]
+
+
+def module_of(file: str, roots: Sequence[str]) -> str:
+    """Give the module name of a bundle's file, seen from the longest root that holds it."""
+    holding = [root for root in roots if root == "." or file.startswith(f"{root}/")]
+    root = max(holding, key=len, default=".")
+    inner = file if root == "." else file[len(root) + 1 :]
+    return inner.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def import_user(name: str, folder: Path) -> ModuleType:
+    """Import a module of the bundle.
+
+    Raises:
+        ProjectError: it can't be imported; the message says where and why.
+    """
+    try:
+        return importlib.import_module(name)
+    except HeadraceError:
+        raise
+    except BaseException as error:  # the module's body is user code
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise ProjectError(f"can't import `{name}`: {describe(error, folder)}", hint=_import_hint(error)) from error
+
+
+def find_pipeline(name: str, files: Sequence[str], roots: Sequence[str], folder: Path) -> PipelineFunction[Any]:
+    """Find a pipeline by name in the files that may define it.
+
+    Raises:
+        ProjectError: none of them does.
+    """
+    found: dict[str, PipelineFunction[Any]] = {}
+    for file in files:
+        module = import_user(module_of(file, roots), folder)
+        for value in vars(module).values():
+            if isinstance(value, PipelineFunction):
+                found.setdefault(value.name, value)
+        if name in found:
+            return found[name]
+    near = difflib.get_close_matches(name, found, 1)
+    names = ", ".join(f"`{each}`" for each in found)
+    raise ProjectError(
+        f"there is no pipeline `{name}` in {', '.join(f'`{file}`' for file in files)}",
+        hint=f"did you mean `{near[0]}`?" if near else f"there is {names}" if names else "decorate one with `@hr.pipeline`",
+    )
+
+
+def find_function(function: str, folder: Path) -> StageFunction[..., Any]:
+    """Find a stage by `module:qualname`.
+
+    Raises:
+        ProjectError: it isn't there, or is no stage.
+    """
+    module, _, qualname = function.partition(":")
+    value: Any = import_user(module, folder)
+    for part in qualname.split("."):
+        value = getattr(value, part, None)
+    if not isinstance(value, StageFunction):
+        raise ProjectError(
+            f"`{function}` is no stage that a worker can import",
+            hint="define stages at the top level of a module, under the function's own name",
+        )
+    return value
+
+
+def describe(error: BaseException, folder: Path) -> str:
+    """Say an exception in a line, with its place in the user's code."""
+    if isinstance(error, SyntaxError):
+        return f"{error.msg} ({os.path.basename(error.filename or '?')}:{error.lineno})"
+    place = ""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename.startswith(str(folder)):
+            place = f" ({os.path.relpath(frame.filename, folder)}:{frame.lineno})"
+            break
+    return f"{_name(error)}: {error}{place}" if str(error) else f"{_name(error)}{place}"
+
+
+def user_traceback(error: BaseException, folder: Path) -> str:
+    """Give an exception's traceback without our own frames, with paths as the user knows them."""
+    lines = traceback.TracebackException.from_exception(error)
+    seen: set[int] = set()
+    rest = [lines]
+    while rest:
+        each = rest.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        kept = [frame for frame in each.stack if not frame.filename.startswith(_OURS)]
+        each.stack = traceback.StackSummary.from_list(kept)
+        rest += [other for other in (each.__cause__, each.__context__) if other is not None]
+    linecache.checkcache()
+    return "".join(lines.format()).replace(f"{folder}/", "")
+
+
+def _name(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _import_hint(error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return "mend the line, and run again"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"install `{error.name}`, or add its file to the project (data and ignored files are not in a bundle)"
+    return "a module is imported before anything runs: it must import without side effects that fail"

@@ -1,0 +1,125 @@
+"""The tracer: it runs a pipeline's body from the bundle, and tells the driver what stages it calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from headrace.codec.file import File, Folder
+from headrace.define.code.fingerprint import fingerprint
+from headrace.define.code.project import Project
+from headrace.define.ports import resolver
+from headrace.define.trace import Trace, tracing
+from headrace.errors import HeadraceError, ProjectError, TaskFailed, UsageError
+from headrace.run.events import Asked, Traced, TraceEnded, TraceFailed
+from headrace.run.wire import Answer, Question, Refused
+from headrace.run.wire import Trace as Order
+from headrace.spec.artifact import Ref
+from headrace.spec.failure import Failure
+from headrace.spec.graph import Node, Out
+from headrace.spec.stage import Stage
+from headrace.work.attempt import Desk
+from headrace.work.link import Gone, Link
+from headrace.work.load import describe, find_function, find_pipeline, user_traceback
+
+
+def trace(order: Order, link: Link, desk: Desk, bundle: Path, roots: tuple[str, ...], project: Project) -> None:
+    """Trace a pipeline and report its graph; an error before the first good trace refuses it, a later one fails it."""
+    asker = Asker(link, desk, bundle, project)
+    token = resolver.set(asker)
+    try:
+        pipeline = find_pipeline(order.pipeline, order.files, roots, bundle)
+        pipeline.trace(Trace(asker), order.params)
+        link.report(TraceEnded(), now=True)
+    except Gone:
+        raise
+    except BaseException as error:  # the body is user code
+        if asker.answered:
+            message = error.message if isinstance(error, HeadraceError) else describe(error, bundle)
+            link.report(TraceFailed(Failure("user", message, user_traceback(error, bundle))), now=True)
+        else:
+            link.send(_refusal(error, bundle))
+    finally:
+        resolver.reset(token)
+
+
+def _refusal(error: BaseException, bundle: Path) -> Refused:
+    if isinstance(error, HeadraceError):
+        return Refused(type(error).__name__, error.message, error.hint)
+    return Refused(
+        "UsageError",
+        f"the pipeline's body raised {describe(error, bundle)}",
+        "a pipeline's body only wires stages: what needs data belongs into a stage, or behind `.value()`",
+        user_traceback(error, bundle),
+    )
+
+
+class Asker:
+    """Answers the trace by asking the driver (`define.ports.Resolver`)."""
+
+    def __init__(self, link: Link, desk: Desk, bundle: Path, project: Project) -> None:
+        self._link = link
+        self._desk = desk
+        self._bundle = bundle
+        self._project = project
+        self._questions = 0
+        self.answered = False
+
+    def declare(self, stage: Stage, function: Any) -> Stage:
+        """Give the stage with the code that its function reaches, once a worker can find it."""
+        if "<" in stage.function:
+            raise ProjectError(
+                f"stage `{stage.name}` is defined inside a function or is a lambda, so no worker can import it",
+                hint="define it at the top level of a module",
+            )
+        found = find_function(stage.function, self._bundle)
+        if found.function is not function:
+            raise ProjectError(
+                f"`{stage.function}` is another function than the stage that is called",
+                hint="give each stage a name of its own in its module",
+            )
+        return replace(stage, code=fingerprint(function, self._project))
+
+    def extend(self, stages: list[Stage], nodes: list[Node]) -> None:
+        """Report more of the graph."""
+        self._link.report(Traced(tuple(stages), tuple(nodes)), now=True)
+
+    def keep(self, value: object) -> Ref:
+        """Keep an argument; a file of the project is kept by the driver, who sees the project's folder."""
+        if isinstance(value, File | Folder):
+            about = "file" if isinstance(value, File) else "folder"
+            answer = self._ask(lambda number: self._link.send(Question(number, about, str(value.path))))
+            assert answer.ref is not None
+            return answer.ref
+        return self._desk.save(value)
+
+    def value(self, out: Out) -> object:
+        """Report what has been traced, wait for a task's end, and give its output."""
+        current = tracing.get()
+        if current is not None:
+            current.flush()
+        answer = self._ask(lambda number: self._link.report(Asked(number, out), now=True), TaskFailed)
+        assert answer.ref is not None
+        self.answered = True
+        return self._desk.load(answer.ref)
+
+    def now(self) -> float:
+        """Ask the driver for the time."""
+        answer = self._ask(lambda number: self._link.send(Question(number, "now")))
+        assert answer.now is not None
+        return answer.now
+
+    def _ask(self, send: Any, failure: type[HeadraceError] = UsageError) -> Answer:
+        number = self._questions
+        self._questions += 1
+        send(number)
+        while True:
+            message = self._link.next()
+            if isinstance(message, Answer) and message.question == number:
+                break
+        if message.error is not None:
+            self.answered = self.answered or failure is TaskFailed
+            raise failure(message.error, hint=message.hint)
+        return message

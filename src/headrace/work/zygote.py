@@ -1,0 +1,282 @@
+"""The zygote: a process that has imported what workers need, and forks them in a fraction of a millisecond.
+
+It is the parent of all workers of a run on this machine: it reports their deaths, ends what they leave behind, and
+watches their memory, so that one that takes too much is a named failure and not a dead machine. It imports no library
+that starts threads, since a fork would lose them.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+from headrace.run.wire import Ended, Fork, Frames, Hello, Kill, Pulse, decode_order, frame
+from headrace.work.board import Board
+from headrace.work.worker import work
+
+WATCH_S = 0.05
+PULSE_S = 0.2
+FREE_SHARE = 0.03
+_PAGE_GIB = os.sysconf("SC_PAGE_SIZE") / 2**30
+_SUBREAPER = 36  # prctl: orphans of workers become the zygote's children, so that it can end them
+
+
+class Child:
+    """A worker's process as its parent sees it."""
+
+    __slots__ = ("board", "limit_gib", "memory", "number", "pid", "quiet")
+
+    def __init__(self, number: int, pid: int, board: Board, limit_gib: float) -> None:
+        self.number = number
+        self.pid = pid
+        self.board = board
+        self.limit_gib = limit_gib
+        self.memory = ""
+        self.quiet = False
+
+
+class Zygote:
+    """Forks workers as the driver orders, and tells it of them, until the driver goes and the last worker has ended."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._frames = Frames()
+        self._lines: deque[int] = deque()
+        self._children: dict[int, Child] = {}
+        self._hello: Hello | None = None
+        self._listening = True
+        self._pulsed = 0.0
+        self._wake, waker = socket.socketpair()
+        self._wake.setblocking(False)
+        waker.setblocking(False)
+        self._waker = waker
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what ^C means
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _become_subreaper()
+
+    def serve(self) -> None:
+        """Serve until nobody listens and nothing lives."""
+        while self._listening or self._children:
+            ready = self._wait()
+            if self._control in ready:
+                self._read()
+            if self._wake in ready:
+                self._wake.recv(4096)
+            self._reap()
+            self._watch()
+        _end_strays()
+
+    def _wait(self) -> list[socket.socket]:
+        busy = any(child.board.read()[1] for child in self._children.values())
+        sockets = [self._control, self._wake] if self._listening else [self._wake]
+        try:
+            return select.select(sockets, [], [], WATCH_S if busy else 1.0)[0]
+        except InterruptedError:
+            return []
+
+    def _read(self) -> None:
+        try:
+            data, ancillary, _, _ = self._control.recvmsg(1 << 16, socket.CMSG_SPACE(64 * 4))
+        except ConnectionError:
+            data, ancillary = b"", []
+        for level, kind, packed in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors = array.array("i")
+                descriptors.frombytes(packed[: len(packed) - len(packed) % descriptors.itemsize])
+                self._lines.extend(descriptors)
+        if not data:
+            self._listening = False
+            return
+        for body in self._frames.feed(data):
+            match decode_order(body):
+                case Hello() as hello:
+                    self._hello = hello
+                case Fork() as fork:
+                    self._fork(fork, self._lines.popleft())
+                case Kill(worker=worker, signal=number):
+                    self._signal(worker, number)
+
+    def _fork(self, fork: Fork, descriptor: int) -> None:
+        hello = self._hello
+        assert hello is not None
+        board = Board()
+        pid = os.fork()
+        if pid:
+            os.close(descriptor)
+            self._children[pid] = Child(fork.worker, pid, board, fork.memory_gib or hello.memory_gib)
+            _note_pid(hello, fork.worker, pid)
+            return
+        code = 1
+        try:
+            self._become_worker(fork)
+            work(socket.socket(fileno=descriptor), hello, fork, board)
+            code = 0
+        except BaseException:  # nothing may unwind into the zygote's own loop
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def _become_worker(self, fork: Fork) -> None:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        self._control.close()
+        self._wake.close()
+        self._waker.close()
+        for line in self._lines:
+            os.close(line)
+        threads = str(max(1, int(fork.cpu)))
+        for name in _THREAD_CAPS:
+            os.environ[name] = threads
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(number) for number in range(fork.gpus))
+        _volunteer_for_oom()
+
+    def _signal(self, worker: int, number: int) -> None:
+        for child in self._children.values():
+            if child.number == worker:
+                _signal_session(child.pid, number)
+
+    def _reap(self) -> None:
+        while self._children:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            child = self._children.pop(pid, None)
+            if child is None:
+                continue  # an orphan of a worker
+            _signal_session(pid, signal.SIGKILL)
+            code = os.waitstatus_to_exitcode(status)
+            self._tell(frame(Ended(child.number, code, child.memory)))
+
+    def _watch(self) -> None:
+        """End what takes more memory than its share, or the largest when the machine runs out."""
+        now = time.monotonic()
+        pulse = now - self._pulsed >= PULSE_S
+        busy = [(child, *child.board.read()) for child in self._children.values()]
+        busy = [each for each in busy if each[2]]
+        sizes = {}
+        for child, done, since in busy:
+            sizes[child.pid] = size = _memory_gib(child.pid)
+            if size > child.limit_gib and not child.memory:
+                child.memory = f"it took {size:.2f} GiB of memory, more than its {child.limit_gib:.3g}"
+                _signal_session(child.pid, signal.SIGKILL)
+            elif pulse:
+                self._tell(frame(Pulse(child.number, done, since, size)))
+        if pulse:
+            self._pulsed = now
+        if sizes and (why := _machine_is_full()):
+            pid = max(sizes, key=sizes.__getitem__)
+            child = self._children[pid]
+            if not child.memory:
+                child.memory = f"{why}, and it was the largest task, at {sizes[pid]:.2f} GiB"
+                _signal_session(pid, signal.SIGKILL)
+
+    def _tell(self, data: bytes) -> None:
+        if self._listening:
+            try:
+                self._control.sendall(data)
+            except OSError:
+                self._listening = False
+
+
+_THREAD_CAPS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS", "POLARS_MAX_THREADS")
+
+
+def _become_subreaper() -> None:
+    try:
+        ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+    except (OSError, AttributeError):
+        pass  # no Linux: orphans of workers are then the system's
+
+
+def _volunteer_for_oom() -> None:
+    """Let the kernel, should it run out of memory, end a worker before anything else."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    except OSError:
+        pass
+
+
+def _signal_session(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _memory_gib(pid: int) -> float:
+    """Give the memory that is a process's own (resident, less what it shares), in GiB."""
+    try:
+        fields = Path(f"/proc/{pid}/statm").read_bytes().split()
+    except OSError:
+        return 0.0
+    return (int(fields[1]) - int(fields[2])) * _PAGE_GIB
+
+
+def _machine_is_full() -> str | None:
+    try:
+        text = Path("/proc/meminfo").read_bytes()
+    except OSError:
+        return None
+    total = int(text.split(b"MemTotal:")[1].split()[0])
+    free = int(text.split(b"MemAvailable:")[1].split()[0])
+    return "the machine had run out of memory" if free < total * FREE_SHARE else None
+
+
+def _note_pid(hello: Hello, worker: int, pid: int) -> None:
+    """Leave word of a worker where a later driver of the run looks for what this one left behind."""
+    folder = Path(hello.store) / "workers" / hello.run
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        began = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        began = ""
+    (folder / str(pid)).write_text(began)
+
+
+def _end_strays() -> None:
+    """End what workers left behind: processes that were reparented to this one."""
+    me = os.getpid()
+    for _ in range(10):
+        strays = _children_of(me)
+        if not strays:
+            return
+        for pid in strays:
+            try:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            except (ProcessLookupError, ChildProcessError):
+                pass
+
+
+def _children_of(pid: int) -> list[int]:
+    try:
+        return [int(each) for each in Path(f"/proc/self/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def main() -> None:
+    """Be the zygote of a run, on the socket whose descriptor is the first argument."""
+    Zygote(socket.socket(fileno=int(sys.argv[1]))).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""Where to draw the nodes of a graph: in layers from top to bottom, with few crossings and straight edges.
+
+The steps are those of Sugiyama et al. (1981): rank by the longest path, order each layer by the mean place of its
+neighbours, then place. Edges that span several layers run through waypoints, shared by all edges of one source. Places
+are the least squares fit to the neighbours' under the order (isotonic regression).
+"""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+SWEEPS = 8
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Centres of the nodes in units of a node's width and of a layer, and the way of each edge through the layers."""
+
+    places: Mapping[str, Point]
+    ways: Mapping[tuple[str, str], Sequence[Point]]
+    width: float
+    layers: int
+
+
+@dataclass(slots=True)
+class _Vertex:
+    """A node, or a waypoint of the edges of one (`name` None)."""
+
+    name: str | None
+    rank: int
+    above: list[_Vertex] = field(default_factory=list)
+    below: list[_Vertex] = field(default_factory=list)
+    order: int = 0
+    x: float = 0.0
+
+
+def draw(nodes: Sequence[str], edges: Iterable[tuple[str, str]], *, waypoint_width: float = 0.25) -> Drawing:
+    """Lay out an acyclic graph; edges lead from what comes first."""
+    edges = sorted(set(edges))
+    ranks = _ranks(nodes, edges)
+    vertices = {name: _Vertex(name, ranks[name]) for name in nodes}
+    ways = _connect(vertices, edges)
+    layers = _layers(vertices, ways)
+    _reduce_crossings(layers)
+    _place(layers, waypoint_width)
+    left = min((vertex.x - _half(vertex, waypoint_width) for layer in layers for vertex in layer), default=0.0)
+    right = max((vertex.x + _half(vertex, waypoint_width) for layer in layers for vertex in layer), default=0.0)
+    return Drawing(
+        places={name: (vertex.x - left, float(vertex.rank)) for name, vertex in vertices.items()},
+        ways={edge: [(vertex.x - left, float(vertex.rank)) for vertex in way] for edge, way in ways.items()},
+        width=right - left,
+        layers=len(layers),
+    )
+
+
+def _ranks(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, int]:
+    """Give each node its layer: one below the lowest that it needs; what needs nothing stands right above its use."""
+    below: dict[str, list[str]] = {name: [] for name in nodes}
+    waits = dict.fromkeys(nodes, 0)
+    for source, target in edges:
+        below[source].append(target)
+        waits[target] += 1
+    sources = [name for name in nodes if not waits[name]]
+    ranks = dict.fromkeys(nodes, 0)
+    ready = list(reversed(sources))
+    while ready:
+        name = ready.pop()
+        for target in below[name]:
+            ranks[target] = max(ranks[target], ranks[name] + 1)
+            waits[target] -= 1
+            if not waits[target]:
+                ready.append(target)
+    for name in sources:
+        ranks[name] = min((ranks[target] for target in below[name]), default=1) - 1
+    return ranks
+
+
+def _connect(vertices: Mapping[str, _Vertex], edges: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[_Vertex]]:
+    """Join the vertices, layer by layer, and give the way of each edge."""
+    ways = {}
+    trunks: dict[str, list[_Vertex]] = {}
+    for source, target in sorted(edges, key=lambda edge: vertices[edge[1]].rank):
+        first, last = vertices[source], vertices[target]
+        trunk = trunks.setdefault(source, [first])
+        while trunk[-1].rank < last.rank - 1:
+            waypoint = _Vertex(None, trunk[-1].rank + 1)
+            _join(trunk[-1], waypoint)
+            trunk.append(waypoint)
+        way = trunk[: last.rank - first.rank]
+        _join(way[-1], last)
+        ways[source, target] = [*way, last]
+    return ways
+
+
+def _join(upper: _Vertex, lower: _Vertex) -> None:
+    upper.below.append(lower)
+    lower.above.append(upper)
+
+
+def _layers(vertices: Mapping[str, _Vertex], ways: Mapping[tuple[str, str], Sequence[_Vertex]]) -> list[list[_Vertex]]:
+    """Give the vertices of each layer, first in the order in which they are met from above."""
+    every = {id(vertex): vertex for vertex in vertices.values()}
+    every |= {id(vertex): vertex for way in ways.values() for vertex in way}
+    layers: list[list[_Vertex]] = [[] for _ in range(max((each.rank for each in every.values()), default=-1) + 1)]
+    for vertex in every.values():
+        layers[vertex.rank].append(vertex)
+    for layer in layers:
+        _number(layer)
+    return layers
+
+
+def _number(layer: Sequence[_Vertex]) -> None:
+    for order, vertex in enumerate(layer):
+        vertex.order = order
+
+
+def _reduce_crossings(layers: list[list[_Vertex]]) -> None:
+    """Order each layer by the mean place of its neighbours, downward and upward in turns; keep the best that was."""
+    best, fewest = [list(layer) for layer in layers], _crossings(layers)
+    for sweep in range(SWEEPS):
+        if not fewest:
+            break
+        down = sweep % 2 == 0
+        for layer in layers if down else reversed(layers):
+            layer.sort(key=lambda vertex: _mean(vertex.above if down else vertex.below, vertex.order))
+            _number(layer)
+        count = _crossings(layers)
+        if count < fewest:
+            best, fewest = [list(layer) for layer in layers], count
+    for layer, kept in zip(layers, best, strict=True):
+        layer[:] = kept
+        _number(layer)
+
+
+def _mean(neighbours: Sequence[_Vertex], default: float) -> float:
+    return sum(each.order for each in neighbours) / len(neighbours) if neighbours else default
+
+
+def _crossings(layers: Sequence[Sequence[_Vertex]]) -> int:
+    """Count the pairs of edges that cross: inversions of the lower ends, edges taken in the order of the upper."""
+    count = 0
+    for layer in layers:
+        seen: list[int] = []
+        for vertex in layer:
+            lower = sorted(each.order for each in vertex.below)
+            count += sum(len(seen) - bisect_left(seen, order + 1) for order in lower)
+            for order in lower:
+                insort(seen, order)
+    return count
+
+
+def _place(layers: Sequence[Sequence[_Vertex]], waypoint_width: float) -> None:
+    """Give each vertex its place across, as near to its neighbours' as the order and the widths allow."""
+    for layer in layers:
+        for vertex in layer:
+            vertex.x = float(vertex.order)
+    for sweep in range(2 * SWEEPS):
+        down = sweep % 2 == 0
+        for layer in layers if down else reversed(layers):
+            if layer:
+                _fit(layer, waypoint_width, _wishes(layer, down=down, both=sweep > SWEEPS))
+
+
+def _wishes(layer: Sequence[_Vertex], *, down: bool, both: bool) -> list[float]:
+    wishes = []
+    for vertex in layer:
+        near = vertex.above if down else vertex.below
+        near = [*vertex.above, *vertex.below] if both or not near else near
+        wishes.append(sum(each.x for each in near) / len(near) if near else vertex.x)
+    return wishes
+
+
+def _fit(layer: Sequence[_Vertex], waypoint_width: float, wishes: Sequence[float]) -> None:
+    """Move a layer's vertices to the places nearest their wishes that keep order and distance."""
+    offsets = [0.0]
+    for left, right in itertools.pairwise(layer):
+        offsets.append(offsets[-1] + _half(left, waypoint_width) + _half(right, waypoint_width))
+    blocks: list[tuple[float, float, int]] = []  # the mean of a block that moves as one, its weight, its size
+    for vertex, wish, offset in zip(layer, wishes, offsets, strict=True):
+        weight = 1.0 if vertex.name is not None else 4.0  # straight edges matter more than centred nodes
+        mean, size = wish - offset, 1
+        while blocks and blocks[-1][0] >= mean:
+            before, before_weight, before_size = blocks.pop()
+            mean = (mean * weight + before * before_weight) / (weight + before_weight)
+            weight, size = weight + before_weight, size + before_size
+        blocks.append((mean, weight, size))
+    means = [mean for mean, _, size in blocks for _ in range(size)]
+    for vertex, mean, offset in zip(layer, means, offsets, strict=True):
+        vertex.x = mean + offset
+
+
+def _half(vertex: _Vertex, waypoint_width: float) -> float:
+    return 0.5 if vertex.name is not None else waypoint_width / 2

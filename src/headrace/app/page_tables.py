@@ -1,0 +1,115 @@
+"""The tables of a page: facts, tasks, numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+
+from headrace.app.markup import Child, Markup, tag
+from headrace.app.measures import seconds_text, usd_text
+from headrace.app.page_facts import Measured, TaskFacts
+
+MAX_ROWS = 2000
+MAX_COLUMNS = 12
+
+
+def facts(pairs: Iterable[tuple[str, Child]]) -> Markup:
+    """Give names and values as a list of definitions."""
+    return tag("dl", (tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs), class_="facts")
+
+
+def state_badge(state: str) -> Markup:
+    """Give a state as a coloured word."""
+    return tag("span", state, class_=f"state {state}")
+
+
+NUMBERS = frozenset({"tries", "run", "load", "save", "cost", "value"})
+
+
+def task_table(tasks: Sequence[TaskFacts], anchors: Mapping[str, str]) -> Markup:
+    """Give all tasks in a table that can be sorted by any column; of many elements, the telling ones come first."""
+    shown = _most_telling(tasks)
+    priced = any(task.usd for task in tasks)
+    heads = ["task", "kind", "state", "reason", "tries", "run", "load", "save", "pool", "output"]
+    heads.insert(8, "cost") if priced else None
+    rows = (_task_row(task, anchors, priced=priced) for task in shown)
+    left = len(tasks) - len(shown)
+    note = tag("p", f"{left:,} more elements of maps, all well, are left out here.", class_="note") if left else None
+    return tag("div", _table(heads, rows, NUMBERS, sortable=True), note)
+
+
+def _most_telling(tasks: Sequence[TaskFacts]) -> list[TaskFacts]:
+    """Give as many tasks as fit: all that are no elements, elements that went wrong, then the rest."""
+    ranked = sorted(
+        range(len(tasks)),
+        key=lambda place: (tasks[place].parent is not None, tasks[place].state in ("succeeded", "reused"), place),
+    )
+    return [tasks[place] for place in sorted(ranked[:MAX_ROWS])]
+
+
+def _task_row(task: TaskFacts, anchors: Mapping[str, str], *, priced: bool) -> Markup:
+    return tag(
+        "tr",
+        tag("th", tag("code", task.name), scope="row"),
+        tag("td", task.kind),
+        tag("td", state_badge(task.state)),
+        tag("td", task.reason, class_="reason"),
+        _number(task.attempts, str(task.attempts) if task.attempts else ""),
+        _number(task.seconds, seconds_text(task.seconds) if task.attempts else ""),
+        _number(task.load_s, seconds_text(task.load_s) if task.load_s >= 0.001 else ""),
+        _number(task.save_s, seconds_text(task.save_s) if task.save_s >= 0.001 else ""),
+        _number(task.usd, usd_text(task.usd) if task.usd else "") if priced else None,
+        tag("td", task.pool or ""),
+        tag("td", (tag("span", output, class_="output") for output in task.outputs)),
+        id=anchors.get(task.name),
+        class_="element" if task.parent is not None else None,
+    )
+
+
+def measured_table(measured: Sequence[Measured]) -> Markup:
+    """Give numbers: of one task below each other, of several side by side with a row for each."""
+    names = list(dict.fromkeys(name for each in measured for name in each.values))
+    if len(measured) == 1 or len(names) > MAX_COLUMNS:
+        heads = ["", *(each.task for each in measured)] if len(measured) > 1 else ["number", "value"]
+        rows = (
+            tag("tr", tag("th", name, scope="row"), (_value(each.values.get(name)) for each in measured))
+            for name in names
+        )
+    else:
+        heads = ["task", *names]
+        rows = (
+            tag(
+                "tr",
+                tag("th", tag("code", each.task), scope="row"),
+                (_value(each.values.get(name)) for name in names),
+            )
+            for each in measured
+        )
+    return _table(heads, rows, heads[1:], sortable=len(measured) > 1, narrow=True)
+
+
+def _table(
+    heads: Sequence[str], rows: Iterable[Markup], numbers: Container[str], *, sortable: bool, narrow: bool = False
+) -> Markup:
+    """Give a table; the heads in `numbers` stand to the right, as their columns do."""
+    head = (
+        tag(
+            "th",
+            tag("button", name, type="button") if sortable and name else name,
+            scope="col",
+            class_="number" if name in numbers else None,
+        )
+        for name in heads
+    )
+    table = tag("table", tag("thead", tag("tr", head)), tag("tbody", rows), class_="sortable" if sortable else None)
+    return tag("div", table, class_="scroll narrow" if narrow else "scroll", tabindex=0)
+
+
+def _number(value: float, text: str) -> Markup:
+    return tag("td", text, class_="number", data_sort=f"{value!r}")
+
+
+def _value(value: float | None) -> Markup:
+    if value is None:
+        return tag("td")
+    text = f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+    return _number(value, text)

@@ -1,0 +1,358 @@
+"""The flights example, on its real data: times, what features may know, the model, its scores and its report."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from sklearn import metrics as reference
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "flights"
+sys.path.insert(0, str(EXAMPLE))  # as a project's own folder is on the path when its pipelines run
+
+from delays import cleaning, evaluation, features, figures, intervals, learning, page, sources  # noqa: E402 - see above
+
+MONTHS = [1, 2, 3]
+OUTCOMES = ["dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"]
+WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
+
+
+class World:
+    """The raw tables, some months of them, and what is made of them."""
+
+    def __init__(self, flights: pa.Table, weather: pa.Table, planes: pa.Table, airports: pa.Table) -> None:
+        self.raw, self.raw_weather, self.planes, self.airports = flights, weather, planes, airports
+        self.flights = cleaning.clean_flights(flights, airports)
+        self.weather = cleaning.clean_weather(weather)
+        self.features = features.build_features(self.flights, self.weather, planes, airports)
+
+    def altered(self, flights: pd.DataFrame, weather: pd.DataFrame) -> "World":
+        return World(
+            pa.Table.from_pandas(flights, self.raw.schema, preserve_index=False),
+            pa.Table.from_pandas(weather, self.raw_weather.schema, preserve_index=False),
+            self.planes,
+            self.airports,
+        )
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    edition = sources.release()
+    flights, weather, planes, airports = (
+        sources.read(name, edition) for name in ("flights", "weather", "planes", "airports")
+    )
+    wanted = pa.array(MONTHS)
+    flights = flights.filter(pc.is_in(flights["month"], wanted))
+    weather = weather.filter(pc.is_in(weather["month"], wanted))
+    return World(flights, weather, planes, airports)
+
+
+@pytest.fixture(scope="module")
+def whole_year() -> pa.Table:
+    """Clean flights of all months."""
+    edition = sources.release()
+    return cleaning.clean_flights(sources.read("flights", edition), sources.read("airports", edition))
+
+
+def keyed(table: pd.DataFrame) -> pd.DataFrame:
+    return table.set_index(["scheduled_dep", "carrier", "flight", "origin"])
+
+
+def raw_with_times(world: World) -> pd.DataFrame:
+    """The raw flights, each with its `scheduled_dep`, `scheduled_arr` and `landed` in UTC."""
+    raw = world.raw.to_pandas()
+    raw["scheduled_dep"] = pd.to_datetime(raw["time_hour"], utc=True) + pd.to_timedelta(raw["minute"], unit="min")
+    clean = keyed(world.flights.to_pandas())[["scheduled_arr", "landed"]]
+    return raw.join(clean, on=["scheduled_dep", "carrier", "flight", "origin"])
+
+
+def some_flights(world: World, count: int) -> pd.DataFrame:
+    """Flights of the last month, of evenings too, when much is late and in the air."""
+    table = world.features.to_pandas()
+    late_in_day = table[(table["month"] == MONTHS[-1]) & (table["minute_of_day"] > 15 * 60)]
+    return late_in_day.sample(count, random_state=7)
+
+
+def features_of(world: World, flight: pd.Series) -> pd.Series:
+    row = keyed(world.features.to_pandas()).loc[
+        [(flight["scheduled_dep"], flight["carrier"], flight["flight"], flight["origin"])]
+    ]
+    assert len(row) == 1
+    return row.iloc[0][[name for name in features.FEATURES if name not in ("carrier", "origin")]]
+
+
+# --- times
+
+
+def test_the_clock_at_the_destination_shows_the_recorded_arrival(world: World) -> None:
+    """The landing time comes from the schedule, zones and the delay; the recorded clock time is another column."""
+    raw = raw_with_times(world).dropna(subset=["landed"])
+    zones = world.airports.to_pandas().set_index("faa")["tzone"].to_dict()
+    wrong = 0
+    for zone, rows in raw.groupby(raw["dest"].map(zones).fillna(cleaning.ATLANTIC_ZONE)):
+        local = rows["landed"].dt.tz_convert(zone)
+        wrong += (local.dt.hour * 100 + local.dt.minute != rows["arr_time"] % 2400).sum()
+    assert wrong == 1  # of 77,911: it landed in the night when clocks went forward, at 02:03, which there wasn't
+
+
+def test_no_flight_lands_before_it_could(world: World) -> None:
+    raw = raw_with_times(world).dropna(subset=["landed"])
+    flown = raw["scheduled_dep"] + pd.to_timedelta(raw["dep_delay"] + raw["air_time"], unit="min")
+    assert (raw["landed"] > flown).all()
+
+
+def test_flights_end_in_one_of_three_ways_and_only_landed_ones_have_a_label(whole_year: pa.Table) -> None:
+    table = whole_year.to_pandas()
+    assert table["status"].value_counts().to_dict() == {"landed": 327_346, "cancelled": 8_255, "diverted": 1_175}
+    landed = table["status"] == "landed"
+    assert table["late"].notna().equals(landed)
+    assert table["landed"].notna().equals(landed)
+    assert (table["late"][landed] == (table["arr_delay"][landed] >= 15)).all()
+
+
+def test_an_airport_without_a_time_zone_is_refused(world: World) -> None:
+    strange = world.raw.slice(0, 1).set_column(world.raw.schema.get_field_index("dest"), "dest", pa.array(["XXX"]))
+    with pytest.raises(ValueError, match="XXX"):
+        cleaning.clean_flights(strange, world.airports)
+
+
+def test_another_version_of_the_data_than_the_installed_one_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"0\.0\.0 was asked for"):
+        sources.read("planes", "0.0.0")
+
+
+# --- what features may know
+
+
+def test_features_stay_when_all_that_lies_after_the_prediction_is_erased(world: World) -> None:
+    """Later flights are not there, flights that have not landed have no outcome, later weather is not there."""
+    raw, weather = raw_with_times(world), world.raw_weather.to_pandas()
+    observed = pd.to_datetime(weather["time_hour"], utc=True)
+    for _, flight in some_flights(world, 6).iterrows():
+        moment = flight["predicted_at"]
+        past = raw[raw["scheduled_dep"] <= flight["scheduled_dep"]].copy()
+        past.loc[~(past["landed"] < moment), OUTCOMES] = np.nan
+        # An hour's observation is made in its course: the last one that may count is that of the hour before.
+        then = world.altered(past, weather[observed + pd.Timedelta(hours=1) <= moment])
+        pd.testing.assert_series_equal(features_of(then, flight), features_of(world, flight), check_exact=True)
+
+
+def test_features_stay_when_all_that_lies_after_the_prediction_is_scrambled(world: World) -> None:
+    """Departures, times in the air and arrivals are anything, as long as what had landed by then has its delay."""
+    random = np.random.default_rng(11)
+    raw, weather = raw_with_times(world), world.raw_weather.to_pandas()
+    observed = pd.to_datetime(weather["time_hour"], utc=True)
+    for _, flight in some_flights(world, 6).iterrows():
+        moment = flight["predicted_at"]
+        other = raw.copy()
+        for column in OUTCOMES:
+            if column != "arr_delay":
+                other[column] = random.integers(1, 2000, len(other))
+        unknown = ~(other["landed"] < moment)
+        until_then = ((moment - other["scheduled_arr"]).dt.total_seconds() / 60).clip(lower=0)
+        still_up = until_then + random.integers(0, 900, len(other))
+        other.loc[unknown, "arr_delay"] = still_up[unknown].where(random.random(unknown.sum()) > 0.2)
+        later = other["scheduled_dep"] > flight["scheduled_dep"]
+        for column in ("carrier", "dest", "tailnum", "origin", "distance"):
+            other.loc[later, column] = random.permutation(other.loc[later, column].to_numpy())
+        other = other.drop_duplicates(["scheduled_dep", "carrier", "flight", "origin"])
+        sky = weather.copy()
+        unseen = observed + pd.Timedelta(hours=1) > moment
+        sky.loc[unseen, WEATHER] = random.integers(0, 99, (unseen.sum(), len(WEATHER)))
+        then = world.altered(other, sky)
+        pd.testing.assert_series_equal(features_of(then, flight), features_of(world, flight), check_exact=True)
+
+
+def test_history_is_what_a_plain_filter_finds(world: World) -> None:
+    flights = world.flights.to_pandas()
+    flights["hour"] = flights["minute_of_day"] // 60
+    for _, flight in some_flights(world, 25).iterrows():
+        flight["hour"] = flight["minute_of_day"] // 60
+        landed = flights[flights["landed"] < flight["predicted_at"]]
+        for name, (keys, value, hours) in features.HISTORY.items():
+            recent = landed[landed["landed"] >= flight["predicted_at"] - pd.Timedelta(hours=hours)]
+            for key in keys:
+                recent = recent[recent[key] == flight[key]]
+            expected = recent[value].astype(float).mean()
+            assert flight[name] == pytest.approx(expected, rel=1e-6, nan_ok=True), name
+
+
+def test_overdue_flights_are_those_that_should_have_landed_and_have_not(world: World) -> None:
+    flights = world.flights.to_pandas()
+    for _, flight in some_flights(world, 25).iterrows():
+        moment = flight["predicted_at"]
+        due = flights["scheduled_arr"] + pd.Timedelta(minutes=features.OVERDUE_AFTER_MINUTES)
+        forgotten = due + pd.Timedelta(minutes=features.FORGOTTEN_AFTER_MINUTES)
+        overdue = flights[(due < moment) & ~(flights["landed"] < moment) & (forgotten >= moment)]
+        for name, (key,) in features.OVERDUE.items():
+            assert flight[name] == (overdue[key] == flight[key]).sum(), name
+
+
+def test_a_landing_counts_from_the_minute_after_it(world: World) -> None:
+    """Without this the tests above would pass for features that know nothing at all."""
+    flights = world.flights.to_pandas()
+    flight = some_flights(world, 1).iloc[0]
+
+    def delay_if_plane_landed(at: pd.Timestamp) -> float:
+        table = flights[flights["tailnum"] != flight["tailnum"]]
+        own = flights[(flights["tailnum"] == flight["tailnum"]) & (flights["scheduled_dep"] == flight["scheduled_dep"])]
+        one = own.assign(
+            flight=9999,
+            scheduled_dep=flight["scheduled_dep"] - pd.Timedelta(hours=9),
+            landed=at,
+            arr_delay=77,
+            late=True,
+        )
+        table = pa.Table.from_pandas(pd.concat([table, own, one]), world.flights.schema, preserve_index=False)
+        made = features.build_features(table, world.weather, world.planes, world.airports).to_pandas()
+        return float(
+            keyed(made).loc[tuple(flight[["scheduled_dep", "carrier", "flight", "origin"]]), "plane_last_delay"]
+        )
+
+    assert np.isnan(delay_if_plane_landed(flight["predicted_at"]))
+    assert delay_if_plane_landed(flight["predicted_at"] - pd.Timedelta(minutes=1)) == 77
+
+
+# --- the model
+
+
+@pytest.fixture(scope="module")
+def cut(world: World) -> learning.Split:
+    """January to learn from, February to stop by, March to judge by."""
+    landed = world.features.filter(pc.equal(world.features["status"], "landed"))
+    return learning.Split(
+        train=learning.of_months(landed, range(1, 2)),
+        valid=learning.of_months(landed, range(2, 3)),
+        test=learning.of_months(world.features, range(3, 4)),
+    )
+
+
+@pytest.fixture(scope="module")
+def candidates(cut: learning.Split) -> list[learning.Candidate]:
+    return [learning.fit_booster(cut.train, cut.valid, num_leaves=leaves, threads=1) for leaves in (7, 15)]
+
+
+@pytest.fixture(scope="module")
+def found(cut: learning.Split, candidates: list[learning.Candidate]) -> evaluation.Evaluation:
+    return evaluation.evaluate_model(learning.best_of(candidates).model, cut.train, cut.test, threads=1)
+
+
+def test_what_is_learned_is_older_than_what_it_is_judged_on(world: World) -> None:
+    made = learning.split_by_month(world.features)
+    assert (made.train.num_rows, made.valid.num_rows, made.test.num_rows) == (77_911, 0, 0)
+    months = [learning.TRAIN_MONTHS, learning.VALID_MONTHS, learning.TEST_MONTHS]
+    assert [month for part in months for month in part] == list(range(1, 13))
+
+
+def test_learning_again_gives_the_same_model_on_one_thread_or_two(
+    cut: learning.Split, candidates: list[learning.Candidate]
+) -> None:
+    again = learning.fit_booster(cut.train, cut.valid, num_leaves=7, threads=2)
+    assert again.valid_log_loss == candidates[0].valid_log_loss
+    np.testing.assert_array_equal(
+        learning.predict(again.model, cut.test, threads=1), learning.predict(candidates[0].model, cut.test, threads=2)
+    )
+
+
+def test_the_best_has_the_lowest_loss_and_of_equals_the_fewest_leaves(candidates: list[learning.Candidate]) -> None:
+    low, high = sorted(candidates, key=lambda each: each.loss)
+    assert learning.best_of([high, low]) is low
+    assert learning.best_of([low._replace(num_leaves=99), low]) is low
+
+
+def test_a_destination_never_seen_gets_a_probability(cut: learning.Split, candidates: list[learning.Candidate]) -> None:
+    strange = cut.test.slice(0, 3)
+    place = strange.schema.get_field_index("dest")
+    strange = strange.set_column(place, "dest", pa.array(["XXX", "YYY", "ZZZ"]))
+    probability = learning.predict(candidates[0].model, strange, threads=1)
+    assert ((probability > 0) & (probability < 1)).all()
+
+
+def test_a_scored_month_holds_every_scheduled_flight_and_nothing_of_its_outcome(
+    world: World, candidates: list[learning.Candidate]
+) -> None:
+    scored = learning.score_month(candidates[0].model, world.features, 3, threads=1)
+    assert scored.num_rows == 28_834  # 861 of them were cancelled
+    assert not set(scored.column_names) & {"late", "status", "arr_delay", "landed"}
+    assert scored["seen"].unique().to_pylist() == [True]
+    assert pc.min_max(scored["late_probability"]).as_py()["max"] < 1
+
+
+# --- scores and the report
+
+
+def test_ranking_scores_agree_with_scikit_learn_with_ties_and_weights() -> None:
+    random = np.random.default_rng(3)
+    for digits in (1, 2, 6):
+        probability = random.random(500).round(digits)
+        late = (random.random(500) < probability).astype(int)
+        weights = random.integers(0, 4, 500).astype(float)
+        auc, precision = intervals.Ranking(late, probability).scores(weights)
+        assert auc == pytest.approx(reference.roc_auc_score(late, probability, sample_weight=weights))
+        assert precision == pytest.approx(reference.average_precision_score(late, probability, sample_weight=weights))
+
+
+def test_intervals_over_days_are_wider_where_days_differ() -> None:
+    random = np.random.default_rng(5)
+    day = np.repeat(np.arange(60), 100)
+    alike = random.random(6000) < 0.25
+    stormy = random.random(6000) < np.where(day % 4 == 0, 0.85, 0.05)
+    narrow, wide = (intervals.Days(day).mean(late.astype(float)) for late in (alike, stormy))
+    assert wide["high"] - wide["low"] > 3 * (narrow["high"] - narrow["low"])
+    assert narrow["low"] < 0.25 < narrow["high"]
+
+
+def test_scores_agree_with_scikit_learn(found: evaluation.Evaluation) -> None:
+    late = np.asarray(found.predictions["late"]).astype(int)
+    for name, scores in found.metrics.scores.items():
+        probability = found.predictions[name].to_numpy()
+        assert scores["log_loss"]["value"] == pytest.approx(reference.log_loss(late, probability))
+        assert scores["brier"]["value"] == pytest.approx(reference.brier_score_loss(late, probability))
+        for score in scores.values():
+            assert score["low"] < score["value"] < score["high"]
+
+
+def test_the_model_beats_both_baselines_even_on_one_month_of_training(found: evaluation.Evaluation) -> None:
+    assert evaluation.beats_baselines(found.metrics)
+    assert found.metrics.scores[evaluation.MODEL]["auc"]["low"] > 0.65
+    assert "auc" not in found.metrics.scores[evaluation.CONSTANT]
+
+
+def test_the_gate_says_no_where_a_difference_may_be_chance(found: evaluation.Evaluation) -> None:
+    doubtful = {name: {**gain, "low": -0.001} for name, gain in found.metrics.gains.items()}
+    assert not evaluation.beats_baselines(replace(found.metrics, gains=doubtful))
+
+
+def test_slices_and_calibration_count_every_flight(found: evaluation.Evaluation) -> None:
+    slices = found.slices.to_pandas()
+    assert slices.groupby("by")["flights"].sum().unique().tolist() == [found.metrics.flights]
+    assert sum(each["flights"] for each in found.metrics.calibration) == found.metrics.flights
+    assert slices[slices["late"] < intervals.LEAST]["auc_value"].isna().all()
+
+
+def test_the_report_needs_nothing_else_and_is_the_same_each_time(
+    found: evaluation.Evaluation, candidates: list[learning.Candidate]
+) -> None:
+    best = learning.best_of(candidates)
+
+    def made() -> str:
+        drawn = {
+            "ranking": figures.draw_ranking(found.predictions),
+            "calibration": figures.draw_calibration(found.metrics, found.predictions),
+            "days": figures.draw_days(found.predictions),
+            "slices": figures.draw_slices(found.slices, found.metrics),
+            "learning": figures.draw_learning(candidates, best),
+        }
+        svg = {name: figures.as_svg(figure) for name, figure in drawn.items()}
+        return page.report_page(found.metrics, found.slices, candidates, best, svg, {"UA": "United & Co <air>"})
+
+    text = made()
+    assert text == made()
+    assert f"{found.metrics.scores[evaluation.MODEL]['auc']['value']:.3f}" in text
+    assert "United &amp; Co &lt;air&gt;" in text
+    assert text.count("data:image/svg+xml;base64,") == 5
+    assert not any(link in text for link in ("http:", "https:", "<script", "<link"))

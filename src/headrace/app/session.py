@@ -32,7 +32,13 @@ from headrace.store.folder import FolderStore
 
 
 def run(
-    project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, *, watcher: Watcher, detach: bool = False
+    project: Project,
+    pipeline: str,
+    params: Mapping[str, str],
+    policy: Policy,
+    *,
+    watcher: Watcher,
+    detach: bool = False,
 ) -> RunView:
     """Run a pipeline to its end and give the run; with `detach`, give it once it has begun.
 
@@ -44,8 +50,9 @@ def run(
         from headrace.app.detach import detached  # only this way of running forks the driver
 
         run_id = detached(lambda opened: _run(project, pipeline, params, policy, opened))
-        return views(project).show(run_id)
-    return views(project).show(_run(project, pipeline, params, policy, watcher))
+    else:
+        run_id = _run(project, pipeline, params, policy, watcher)
+    return views(project).show(run_id)
 
 
 def resume(project: Project, run_id: str, *, new_code: bool = False, watcher: Watcher) -> RunView:
@@ -206,7 +213,7 @@ def _backend(project: Project, pool: Pool, hello: Hello, store: FolderStore) -> 
     if wanted == "on" or (wanted == "auto" and works()):
         if wanted == "on" and not works():
             raise ConfigError(
-                f"pool `{pool.name}` has namespace = \"on\", and bubblewrap is missing or may not work here",
+                f'pool `{pool.name}` has namespace = "on", and bubblewrap is missing or may not work here',
                 hint='install `bubblewrap`, or set namespace = "auto"',
             )
         hidden = (project.home.resolve(), *([project.root.resolve()] if wanted == "on" else []))

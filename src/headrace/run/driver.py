@@ -24,6 +24,7 @@ from headrace.run.events import (
     Failed,
     Launched,
     Noted,
+    Opened,
     Renewed,
     Reused,
     Succeeded,

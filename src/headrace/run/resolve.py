@@ -10,6 +10,12 @@ from headrace.spec.artifact import Ref
 from headrace.spec.graph import Arg, Const, Many, Out, outs
 
 _LABEL_LIMIT = 32
+_TRUTHS = {
+    b"true": True,
+    b"false": False,
+    b'{"$":["numpy.bool",true]}': True,  # what comparing NumPy's numbers gives, in exact JSON
+    b'{"$":["numpy.bool",false]}': False,
+}
 _PLAIN = re.compile(r"-?[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 
@@ -29,7 +35,7 @@ def follow(ref: Ref, path: tuple[int, ...]) -> Ref:
 
 def truth(ref: Ref) -> bool | None:
     """Say whether a boolean artifact is true; None where it isn't a boolean."""
-    return {b"true": True, b"false": False}.get(ref.inline or b"") if ref.codec == "json" else None
+    return _TRUTHS.get(ref.inline or b"") if ref.codec == "json" else None
 
 
 def resolve(task: Task, tasks: Mapping[str, Task]) -> Inputs:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from blake3 import blake3
 
 from headrace.spec.noun import Row
+
+_encode = msgspec.json.Encoder().encode
 
 INLINE_LIMIT_BYTES = 4096
 """A value whose bytes are no more than this lives in the ledger's row instead of the store."""
@@ -53,22 +56,23 @@ def blobs(ref: Ref) -> list[Ref]:
 
 
 def gather(
-    parts: Sequence[Ref], *, codec: str = "list", type: str = "builtins.list", names: Sequence[str] | None = None
+    parts: Sequence[Ref], *, codec: str = "parts", type: str = "builtins.list", names: tuple[str, ...] | None = None
 ) -> Ref:
-    """Name the value that is made of these artifacts: its digest covers their identities, their order and their names.
+    """Name the value that is made of these artifacts, without a look at the values themselves.
 
-    The machine makes the output of a mapped task this way, without a look at the values.
+    Its digest covers the codecs and classes of the parts too: `[1]` and `["1"]` have the same bytes inside. If a part
+    has a content digest, so has the whole.
     """
-    hasher = blake3(f"{codec}:{type}:{len(parts)}".encode())
-    for part in parts:
-        hasher.update(f"\n{part.identity}".encode())
-    for name in names or ():
-        hasher.update(f"\n{name!r}".encode())
+    told = [f"{each.codec}:{each.type}:{each.digest}" for each in parts]
+    content = None
+    if any(each.content is not None for each in parts):
+        content = blake3(_encode((names, [each.identity for each in parts]))).hexdigest()
     return Ref(
-        digest=hasher.hexdigest(),
-        size=sum(part.size for part in parts),
+        digest=blake3(_encode((names, told))).hexdigest(),
+        size=sum(each.size for each in parts),
         codec=codec,
         type=type,
+        content=content,
         parts=tuple(parts),
-        names=None if names is None else tuple(names),
+        names=names,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import shutil
 import signal
 import socket
 import time
@@ -111,6 +112,9 @@ class LocalBackend:
             if now:
                 self._signal(worker, signal.SIGKILL)
         self._leave(self._zygote)
+        store, run = Path(self._hello.store), self._hello.run
+        for place in ("workers", "scratch") if now else ("workers", "scratch", "spool"):
+            shutil.rmtree(store / place / run, ignore_errors=True)
 
     # -- inside --------------------------------------------------------------------------------------------------
 

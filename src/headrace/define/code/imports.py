@@ -1,0 +1,32 @@
+"""What import statements bind."""
+
+from __future__ import annotations
+
+import ast
+from typing import NamedTuple
+
+
+class Imported(NamedTuple):
+    """An import inside of a piece: `name` is what it binds; `attribute` is None for a module, `*` for all it has."""
+
+    name: str
+    module: str
+    level: int
+    attribute: str | None
+
+
+def imports_of(node: ast.Import | ast.ImportFrom) -> list[Imported]:
+    """Give what an import statement binds; a name of "" binds nothing but loads a module."""
+    if isinstance(node, ast.ImportFrom):
+        module, level = node.module or "", node.level
+        return [
+            Imported("" if each.name == "*" else each.asname or each.name, module, level, each.name)
+            for each in node.names
+        ]
+    found = []
+    for alias in node.names:
+        name = alias.asname or alias.name.partition(".")[0]
+        found.append(Imported(name, alias.name if alias.asname else name, 0, None))
+        if not alias.asname and name != alias.name:
+            found.append(Imported("", alias.name, 0, None))
+    return found

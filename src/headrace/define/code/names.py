@@ -1,0 +1,124 @@
+"""What names stand for in a loaded module: which are global in a piece of code, and what a chain of attributes gives."""
+
+from __future__ import annotations
+
+import functools
+import opcode
+import sys
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple
+
+from headrace.define.code.home import Homes
+from headrace.define.code.normal import Chain
+
+_EXTENDED = opcode.opmap["EXTENDED_ARG"]
+_LOADS = [
+    (opcode.opmap[name], shift)
+    for name, shift in (("LOAD_GLOBAL", 1), ("LOAD_NAME", 0), ("LOAD_FROM_DICT_OR_GLOBALS", 0))
+    if name in opcode.opmap
+]
+_STORES = [(opcode.opmap[name], 0) for name in ("STORE_GLOBAL", "DELETE_GLOBAL")]
+MISSING = object()
+
+
+class Globals(NamedTuple):
+    """The global names that code reads, and those that it binds."""
+
+    read: frozenset[str]
+    bound: frozenset[str]
+
+
+@functools.lru_cache(maxsize=100_000)
+def global_names(code: CodeType) -> Globals:
+    """Give the global names in a code object and in those inside of it."""
+    read: set[str] = set()
+    bound: set[str] = set()
+    rest = [code]
+    while rest:
+        each = rest.pop()
+        read |= _used(each, _LOADS)
+        bound |= _used(each, _STORES)
+        rest.extend(inner for inner in each.co_consts if isinstance(inner, CodeType))
+    return Globals(frozenset(read), frozenset(bound))
+
+
+def _used(code: CodeType, operations: list[tuple[int, int]]) -> set[str]:
+    data = code.co_code
+    operators, arguments = data[0::2], data[1::2]
+    found = set()
+    for operator, shift in operations:
+        at = operators.find(operator)
+        while at >= 0:
+            argument, before = arguments[at], at - 1
+            scale = 8
+            while before >= 0 and operators[before] == _EXTENDED:
+                argument |= arguments[before] << scale
+                scale += 8
+                before -= 1
+            found.add(code.co_names[argument >> shift])
+            at = operators.find(operator, at + 1)
+    return found
+
+
+class Resolved(NamedTuple):
+    """What a chain stands for: `used` is as much of it as led there, found in `scope` (a module's globals) as `name`."""
+
+    used: Chain
+    value: object
+    scope: dict[str, Any]
+    name: str
+
+
+def resolve(chain: Chain, scope: dict[str, Any], homes: Homes) -> Resolved | None:
+    """Follow a chain through loaded modules to the first thing that is none; None where its first name is not bound.
+
+    Attributes are read from the modules' dictionaries, so nothing of the user's runs.
+    """
+    if chain[0] not in scope:
+        return None
+    return follow(chain, Resolved(chain[:1], scope[chain[0]], scope, chain[0]))
+
+
+def follow(chain: Chain, at: Resolved) -> Resolved:
+    """Follow the rest of a chain from what its beginning stands for."""
+    while isinstance(at.value, ModuleType) and len(at.used) < len(chain):
+        name = chain[len(at.used)]
+        inner = vars(at.value)
+        value = inner.get(name, MISSING)
+        if value is MISSING:
+            value = sys.modules.get(f"{at.value.__name__}.{name}", MISSING)
+        if value is MISSING:
+            return at
+        at = Resolved(chain[: len(at.used) + 1], value, inner, name)
+    return at
+
+
+class LiveNames:
+    """The names of a loaded module, as far as normal forms depend on them."""
+
+    def __init__(self, scope: dict[str, Any], homes: Homes) -> None:
+        self._scope = scope
+        self._homes = homes
+
+    def ours(self, chain: Chain) -> bool:
+        """Say whether a chain stands for something of Headrace's."""
+        found = resolve(chain, self._scope, self._homes)
+        if found is None:
+            return False
+        value = found.value
+        while isinstance(value, functools.partial):
+            value = value.func
+        if isinstance(value, ModuleType):
+            return self._homes.of_module(value.__name__) == "ours"
+        if isinstance(value, MethodType):
+            value = value.__func__
+        if isinstance(value, FunctionType):
+            # not its `__module__`, which `functools.wraps` copies from what is wrapped
+            return self._homes.of_code(value.__code__, value.__globals__) == "ours"
+        kind = value if isinstance(value, type) else type(value)
+        return self._homes.of_module(kind.__module__) == "ours"
+
+    def type_checking(self, chain: Chain) -> bool:
+        """Say whether a chain is `typing.TYPE_CHECKING`, which is false when code runs."""
+        found = resolve(chain, self._scope, self._homes)
+        return found is not None and (found.value is False or isinstance(found.value, ModuleType))

@@ -1,0 +1,510 @@
+"""A piece of code in normal form, with the names it uses: no comments, no formatting, docstrings and annotations apart.
+
+The normal form is a text that two pieces of code share when they do the same for sure. Docstrings and annotations lie
+in it as segments of their own, since only who reads the code knows whether they act.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal, NamedTuple, Protocol
+
+from headrace.define.code.imports import Imported, imports_of
+
+Chain = tuple[str, ...]
+"""A name and the attributes read from it: `helpers.clean` is `("helpers", "clean")`."""
+
+Aside = Literal["doc", "signature", "annotation"]
+"""What may act or not: a docstring, the annotations of the piece's own signature, annotations further in."""
+
+ANY_DEPTH = 50_000
+"""The parser has bounded the depth of a tree already; Python frames for it are cheap and are not on the C stack."""
+
+MUTATORS = frozenset(
+    "append appendleft extend extendleft insert remove pop popleft popitem clear sort reverse rotate add discard update"
+    " setdefault difference_update intersection_update symmetric_difference_update subtract write writelines send throw"
+    " put put_nowait fill resize setflags itemset __setitem__ __delitem__ __setattr__ __iadd__ __next__".split()
+)
+"""Methods that change what they are called on."""
+
+CHANGERS = frozenset(
+    "next setattr delattr heappush heappop heapify heapreplace heappushpop insort insort_left insort_right shuffle"
+    " setitem delitem".split()
+)
+"""Functions that change their first argument."""
+
+
+IMPORTERS = frozenset({"import_module", "__import__"})
+
+
+class Names(Protocol):
+    """What a piece's names stand for, as far as its normal form depends on it."""
+
+    def ours(self, chain: Chain) -> bool:
+        """Say whether a decorator is Headrace's."""
+        ...
+
+    def type_checking(self, chain: Chain) -> bool:
+        """Say whether a name is `typing.TYPE_CHECKING`."""
+        ...
+
+
+class Segment(NamedTuple):
+    """A part of the normal form that counts only where its kind acts."""
+
+    kind: Aside
+    text: str
+
+
+class Change(NamedTuple):
+    """A place where a piece changes what a name holds in place.
+
+    `how`: `put` stores an item or attribute; `step` stores one computed from what was there; `call` is a method or
+    function known to change it.
+    """
+
+    name: str
+    how: Literal["put", "step", "call"]
+    attribute: str | None
+    line: int
+
+
+class Given(NamedTuple):
+    """A name that is given to a function: the function, and the position or keyword."""
+
+    function: Chain
+    slot: int | str
+    name: str
+
+
+@dataclass(slots=True, eq=False)
+class Piece:
+    """The normal form of a piece of code and what it uses.
+
+    `names` are used by the code itself, `outer` by its decorators and bases, `defaults` by its default arguments (the
+    code around evaluates both), `annotations` by annotations.
+    """
+
+    segments: list[str | Segment] = field(default_factory=list)
+    names: dict[Chain, None] = field(default_factory=dict)
+    outer: dict[Chain, None] = field(default_factory=dict)
+    defaults: dict[Chain, None] = field(default_factory=dict)
+    annotations: dict[Chain, None] = field(default_factory=dict)
+    signature: dict[Chain, None] = field(default_factory=dict)
+    words: set[str] = field(default_factory=set)
+    imports: list[Imported] = field(default_factory=list)
+    import_calls: list[tuple[Chain, str]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    given: list[Given] = field(default_factory=list)
+    decorated: bool = False
+
+    def text(self, kinds: frozenset[Aside]) -> str:
+        """Give the normal form with those asides that act."""
+        return "".join(
+            each if isinstance(each, str) else each.text
+            for each in self.segments
+            if isinstance(each, str) or each.kind in kinds
+        )
+
+
+def piece(nodes: list[ast.stmt] | list[ast.expr] | list[ast.AST], names: Names) -> Piece:
+    """Bring statements, or an expression, into normal form."""
+    writer = _Writer(names)
+    with deep():
+        for node in nodes:
+            writer.top(node)
+    return writer.piece
+
+
+@contextmanager
+def deep() -> Iterator[None]:
+    """Let functions recurse as deep as a syntax tree is."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, ANY_DEPTH))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def chain_of(node: ast.AST) -> Chain | None:
+    """Give the chain that an expression is, if it is one."""
+    attributes = []
+    while isinstance(node, ast.Attribute):
+        attributes.append(node.attr)
+        node = node.value
+    return (node.id, *reversed(attributes)) if isinstance(node, ast.Name) else None
+
+
+def is_idle(node: ast.stmt) -> bool:
+    """Say whether a statement does nothing: `pass`, or a constant by itself, such as a docstring."""
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+
+
+@cache
+def _fields(kind: type[ast.AST]) -> tuple[str, ...]:
+    unread = {"ctx", "kind", "type_comment", "type_ignores"}
+    return tuple(name for name in kind._fields if name not in unread)
+
+
+class _Writer:
+    """Writes a normal form, node by node."""
+
+    def __init__(self, names: Names) -> None:
+        self.piece = Piece()
+        self._out: list[str | Segment] = self.piece.segments
+        self._sink = self.piece.names
+        self._names = names
+        self._in_class = False
+        self._depth = 0
+        self._handlers: dict[type[ast.AST], Callable[[Any], None]] = {
+            ast.Name: self._name,
+            ast.Constant: self._constant,
+            ast.Attribute: self._attribute,
+            ast.Call: self._call,
+            ast.FunctionDef: self._function,
+            ast.AsyncFunctionDef: self._function,
+            ast.Lambda: self._lambda,
+            ast.ClassDef: self._class,
+            ast.AnnAssign: self._annotated,
+            ast.Assign: self._assign,
+            ast.AugAssign: self._augmented,
+            ast.Delete: self._delete,
+            ast.For: self._for,
+            ast.AsyncFor: self._for,
+            ast.If: self._if,
+            ast.Import: self._import,
+            ast.ImportFrom: self._import,
+        }
+
+    def top(self, node: ast.AST) -> None:
+        self._visit(node)
+
+    # How each kind of node is written
+
+    def _visit(self, node: ast.AST) -> None:
+        handler = self._handlers.get(node.__class__)
+        if handler is not None:
+            handler(node)
+        else:
+            self._plain(node)
+
+    def _plain(self, node: ast.AST, skip: str = "") -> None:
+        kind = node.__class__
+        self._out.append(f"({kind.__name__} ")
+        for name in _fields(kind):
+            if name == skip:
+                continue
+            value = getattr(node, name)
+            if value.__class__ is list:
+                self._list(name, value)
+            elif isinstance(value, ast.AST):
+                self._visit(value)
+            else:
+                self._out.append(f"{value!r};")
+        self._out.append(")")
+
+    def _list(self, name: str, values: list[Any]) -> None:
+        if name in ("body", "orelse", "finalbody"):
+            self._body(values)
+            return
+        self._out.append("[")
+        for each in values:
+            if isinstance(each, ast.AST):
+                self._visit(each)
+            else:
+                self._out.append(f"{each!r},")
+        self._out.append("]")
+
+    def _body(self, statements: list[ast.stmt]) -> None:
+        self._out.append("{")
+        for each in statements:
+            if not is_idle(each):
+                self._visit(each)
+            elif isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant):
+                if isinstance(each.value.value, str):
+                    self._out.append(Segment("doc", f"doc {each.value.value!r};"))
+        self._out.append("}")
+
+    def _name(self, node: ast.Name) -> None:
+        self._out.append(f"${node.id} ")
+        if node.ctx.__class__ is ast.Load:
+            self._sink[(node.id,)] = None
+
+    def _constant(self, node: ast.Constant) -> None:
+        value = node.value
+        if value.__class__ is int and value.bit_length() > 10_000:
+            self._out.append(f"#{value:x}h ")
+            return
+        self._out.append(f"#{value!r} ")
+        if value.__class__ is str and value.startswith("__"):
+            self.piece.words.add(value)
+
+    def _attribute(self, node: ast.Attribute) -> None:
+        chain = chain_of(node)
+        if chain is None:
+            self.piece.words.add(node.attr)
+            self._out.append(f"(.{node.attr} ")
+            self._visit(node.value)
+            self._out.append(")")
+            return
+        self.piece.words.update(chain[1:])
+        self._out.append(f"${'.'.join(chain)} ")
+        self._sink[chain if node.ctx.__class__ is ast.Load else chain[:-1]] = None
+
+    def _call(self, node: ast.Call) -> None:
+        function = chain_of(node.func)
+        if function is not None:
+            self._note_call(function, node)
+        elif isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
+            self._note_change(node.func.value, "call", node.func.attr)
+        if function == ("getattr",) or function == ("hasattr",):
+            read = self._literal_getattr(node)
+            if read is not None:
+                self._sink[function] = None
+                self._sink[read] = None
+                self.piece.words.add(read[-1])
+                sink, self._sink = self._sink, {}
+                self._plain(node)
+                sink.update((chain, None) for chain in self._sink if chain != read[:-1])
+                self._sink = sink
+                return
+        if self._imports_literally(function, node):
+            sink, self._sink = self._sink, {}
+            self._plain(node)
+            sink.update((chain, None) for chain in self._sink if chain != function)
+            self._sink = sink
+            return
+        self._plain(node)
+
+    def _imports_literally(self, function: Chain | None, node: ast.Call) -> bool:
+        """Note `import_module("name")`, whose function is no computed import then."""
+        first = node.args[0] if node.args else None
+        if function is None or function[-1] not in IMPORTERS or len(node.args) + len(node.keywords) != 1:
+            return False
+        if not isinstance(first, ast.Constant) or not isinstance(first.value, str):
+            return False
+        self.piece.import_calls.append((function, first.value))
+        return True
+
+    def _literal_getattr(self, node: ast.Call) -> Chain | None:
+        if len(node.args) < 2:
+            return None
+        base, attribute = chain_of(node.args[0]), node.args[1]
+        if base is None or not isinstance(attribute, ast.Constant) or not isinstance(attribute.value, str):
+            return None
+        return (*base, attribute.value)
+
+    def _note_call(self, function: Chain, node: ast.Call) -> None:
+        first = node.args[0] if node.args else None
+        if len(function) > 1 and function[-1] in MUTATORS:
+            self.piece.changes.append(Change(function[0], "call", function[-1], node.lineno))
+        if function[-1] in CHANGERS and first is not None:
+            self._note_change(first, "call", function[-1])
+        for position, each in enumerate(node.args):
+            if isinstance(each, ast.Name):
+                self.piece.given.append(Given(function, position, each.id))
+        for keyword in node.keywords:
+            if keyword.arg is not None and isinstance(keyword.value, ast.Name):
+                self.piece.given.append(Given(function, keyword.arg, keyword.value.id))
+
+    # Functions and classes
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        is_top = self._depth == 0
+        decorators = [each for each in node.decorator_list if not self._is_ours(each)]
+        self._out.append(f"(def {node.__class__.__name__} {node.name} [")
+        self._from_outside(decorators, is_top)
+        self._out.append("]")
+        self._type_parameters(node)
+        keep = self._in_class or bool(decorators)
+        if is_top:
+            self.piece.decorated = bool(decorators)
+        self._arguments(node.args, keep, is_top)
+        self._aside(node.returns, keep, is_top)
+        self._inside(lambda: self._body(node.body))
+        self._out.append(")")
+
+    def _lambda(self, node: ast.Lambda) -> None:
+        self._out.append("(lambda ")
+        self._arguments(node.args, False, self._depth == 0)
+        self._inside(lambda: self._visit(node.body))
+        self._out.append(")")
+
+    def _inside(self, write: Callable[[], None]) -> None:
+        in_class, self._in_class = self._in_class, False
+        self._depth += 1
+        write()
+        self._depth -= 1
+        self._in_class = in_class
+
+    def _class(self, node: ast.ClassDef) -> None:
+        is_top = self._depth == 0
+        decorators = [each for each in node.decorator_list if not self._is_ours(each)]
+        self._out.append(f"(class {node.name} [")
+        self._from_outside(decorators, is_top)
+        self._out.append("]")
+        self._type_parameters(node)
+        self._from_outside([*node.bases, *node.keywords], is_top)
+        in_class, self._in_class = self._in_class, True
+        self._depth += 1
+        self._body(node.body)
+        self._depth -= 1
+        self._in_class = in_class
+        self._out.append(")")
+
+    def _type_parameters(self, node: ast.AST) -> None:
+        for each in getattr(node, "type_params", ()):
+            self._visit(each)
+
+    def _from_outside(self, nodes: list[Any], is_top: bool) -> None:
+        sink = self._sink
+        self._sink = self.piece.outer if is_top else sink
+        for each in nodes:
+            self._visit(each)
+        self._sink = sink
+
+    def _is_ours(self, decorator: ast.expr) -> bool:
+        called = decorator.func if isinstance(decorator, ast.Call) else decorator
+        chain = chain_of(called)
+        return chain is not None and self._names.ours(chain)
+
+    def _arguments(self, node: ast.arguments, keep: bool, is_top: bool) -> None:
+        for name in ("posonlyargs", "args", "vararg", "kwonlyargs", "kwarg"):
+            value = getattr(node, name)
+            self._out.append(f"{name}:")
+            for each in value if isinstance(value, list) else [value]:
+                if each is not None:
+                    self._out.append(f"{each.arg},")
+                    self._aside(each.annotation, keep, is_top)
+        sink = self._sink
+        self._sink = self.piece.defaults if is_top else sink
+        self._list("defaults", node.defaults)
+        self._list("kw_defaults", node.kw_defaults)
+        self._sink = sink
+
+    def _aside(self, annotation: ast.expr | None, keep: bool, is_top: bool) -> None:
+        """Write an annotation: into the text where it is kept, else beside it."""
+        if annotation is None:
+            return
+        sink, out = self._sink, self._out
+        self._sink = self.piece.signature if is_top else self.piece.annotations
+        if keep:
+            self._sink = self.piece.outer if is_top else self._annotation_sink()
+        self._out = []
+        self._visit(_read_string(annotation))
+        text = f":{''.join(each if isinstance(each, str) else each.text for each in self._out)}"
+        self._sink, self._out = sink, out
+        self._out.append(text if keep else Segment("signature" if is_top else "annotation", text))
+
+    def _annotation_sink(self) -> dict[Chain, None]:
+        return self.piece.outer
+
+    # Statements that change things
+
+    def _annotated(self, node: ast.AnnAssign) -> None:
+        keep = self._in_class
+        self._out.append("(Assign " if node.value is not None else "(AnnAssign ")
+        self._out.append("[")
+        self._visit(node.target)
+        self._out.append("]")
+        self._aside(node.annotation, keep, False)
+        if node.value is not None:
+            self._visit(node.value)
+            self._note_store(node.target, node.value)
+        self._out.append(")")
+
+    def _assign(self, node: ast.Assign) -> None:
+        for each in node.targets:
+            self._note_store(each, node.value)
+        self._plain(node)
+
+    def _augmented(self, node: ast.AugAssign) -> None:
+        self._note_change(node.target, "step", None)
+        target = chain_of(node.target)
+        if target is not None:
+            # `x += 1` reads `x` though its context is Store
+            self._sink[target] = None
+        self._plain(node)
+
+    def _for(self, node: ast.For | ast.AsyncFor) -> None:
+        self._note_store(node.target, node.iter)
+        self._plain(node)
+
+    def _delete(self, node: ast.Delete) -> None:
+        self._out.append("(Delete ")
+        rest: list[ast.expr] = list(reversed(node.targets))
+        while rest:
+            each = rest.pop()
+            if isinstance(each, ast.Tuple | ast.List):
+                rest.extend(reversed(each.elts))
+                continue
+            self._note_change(each, "step", None)
+            self._visit(each)
+        self._out.append(")")
+
+    def _note_store(self, target: ast.expr, value: ast.expr) -> None:
+        rest = [target]
+        while rest:
+            each = rest.pop()
+            if isinstance(each, ast.Tuple | ast.List):
+                rest.extend(each.elts)
+            elif isinstance(each, ast.Starred):
+                rest.append(each.value)
+            elif isinstance(each, ast.Attribute | ast.Subscript):
+                root = _root(each)
+                reads = any(isinstance(inner, ast.Name) and inner.id == root for inner in ast.walk(value))
+                self._note_change(each, "step" if reads else "put", None)
+
+    def _note_change(self, target: ast.expr, how: Literal["put", "step", "call"], attribute: str | None) -> None:
+        if how == "step" and isinstance(target, ast.Name):
+            # a plain name is bound anew; only an in-place operator may change what it held, and `+=` on a list does
+            self.piece.changes.append(Change(target.id, "step", attribute, target.lineno))
+            return
+        root = _root(target)
+        if root is not None:
+            attribute = attribute or (target.attr if isinstance(target, ast.Attribute) else None)
+            self.piece.changes.append(Change(root, how, attribute, target.lineno))
+
+    # Imports, and what is not run
+
+    def _if(self, node: ast.If) -> None:
+        chain = chain_of(node.test)
+        if chain is not None and chain[-1] == "TYPE_CHECKING" and self._names.type_checking(chain):
+            for each in node.orelse:
+                if not is_idle(each):
+                    self._visit(each)
+            return
+        self._plain(node)
+
+    def _import(self, node: ast.Import | ast.ImportFrom) -> None:
+        self.piece.imports.extend(imports_of(node))
+        self._plain(node)
+
+
+def _root(node: ast.expr) -> str | None:
+    """Give the name at the root of `a.b[c].d(e)`."""
+    inner: ast.AST = node
+    while True:
+        match inner:
+            case ast.Attribute(value=value) | ast.Subscript(value=value) | ast.Call(func=ast.Attribute(value=value)):
+                inner = value
+            case ast.Name(id=name):
+                return name
+            case _:
+                return None
+
+
+def _read_string(annotation: ast.expr) -> ast.expr:
+    """Give what an annotation written as a string says; as it stands where that is no expression."""
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        try:
+            return ast.parse(annotation.value.strip(), mode="eval").body
+        except SyntaxError:
+            return annotation
+    return annotation

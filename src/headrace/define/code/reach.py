@@ -1,0 +1,198 @@
+"""What is common to all that is reached: the graph, the notes, what lies outside of the project, and the whole of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Literal
+
+from headrace.define.code.dist import Distribution
+from headrace.define.code.graph import Graph, Node, digest
+from headrace.define.code.normal import Aside, Chain, Piece
+from headrace.define.code.project import Project
+from headrace.define.code.roots import file_of
+from headrace.define.code.source import Source, read_python
+
+Special = Literal["bundle", "module"]
+
+_BUNDLE = {
+    "builtins": ("eval", "exec", "__import__"),
+    "importlib": ("import_module", "__import__", "reload", "util", "machinery"),
+    "importlib.util": ("find_spec", "module_from_spec", "spec_from_file_location", "spec_from_loader"),
+    "pkgutil": ("iter_modules", "walk_packages", "resolve_name", "find_loader", "get_loader"),
+    "runpy": ("run_module", "run_path"),
+    "sys": ("modules",),
+    "gc": ("get_objects", "get_referrers"),
+}
+"""What can reach any code by a computed name."""
+
+READS_DOC = frozenset({"__doc__", "getdoc", "getsource", "getcomments"})
+READS_ANNOTATIONS = frozenset(
+    {"__annotations__", "__annotate__", "get_type_hints", "get_annotations", "signature", "getfullargspec", "Signature"}
+)
+
+
+class Reach:
+    """What has been reached so far, and what is to be said about it."""
+
+    def __init__(self, project: Project, acting: frozenset[Aside]) -> None:
+        self.project = project
+        self.homes = project.homes
+        self.sources = project.sources
+        self.graph = Graph()
+        self.acting = acting
+        self.read: set[Aside] = set()
+        self.notes: dict[str, None] = {}
+        self.uncached: str | None = None
+
+    def note(self, text: str) -> None:
+        """Say where the digest is coarser than what is reached."""
+        self.notes[text] = None
+
+    def never(self, reason: str) -> None:
+        """Say why outputs may not be reused."""
+        self.uncached = min(self.uncached or reason, reason)
+
+    def text(self, piece: Piece, *, signature: bool = False) -> str:
+        """Give a piece's normal form with what acts; note what it reads of others."""
+        words = piece.words.union(*piece.names)
+        if words & READS_DOC:
+            self.read.add("doc")
+        if words & READS_ANNOTATIONS:
+            self.read.add("annotation")
+        kinds = self.acting
+        if signature or "annotation" in kinds:
+            kinds = kinds | {"signature"}
+        return piece.text(kinds)
+
+    # What lies outside of the project
+
+    def symbol(self, name: str, module: str, path: str | None = None) -> Node:
+        """Give the node of a name that lies outside of the project: its dotted name, and the distribution that has it."""
+
+        def fill(node: Node) -> None:
+            node.own = f"name {name}"
+            if self.homes.of_module(module) == "other":
+                found = self.distribution(module, path)
+                if found is not None:
+                    node.edges["distribution"] = found
+
+        return self.graph.node(("name", name, module), name, None, fill)
+
+    def distribution(self, module: str, path: str | None = None) -> Node | None:
+        """Give the node of the distribution that a module belongs to."""
+        path = path or self._file_upwards(module)
+        found = self.project.distributions.of_file(path) if path is not None else None
+        if found is None:
+            found = self._by_metadata(module)
+        if found is None:
+            self.note(f"`{module}` belongs to no installed distribution: only its name counts")
+            return None
+        return self.graph.leaf(
+            ("distribution", found.name), found.name, "distribution", f"distribution {found.digest}", found.version
+        )
+
+    def _file_upwards(self, module: str) -> str | None:
+        loaded: ModuleType | None = sys.modules.get(module)
+        path = file_of(loaded) if loaded is not None else None
+        top = sys.modules.get(module.partition(".")[0])
+        return path or (file_of(top) if top is not None else None)
+
+    def _by_metadata(self, module: str) -> Distribution | None:
+        import importlib.metadata  # noqa: PLC0415  20 ms, and only where folders didn't tell
+
+        names = importlib.metadata.packages_distributions().get(module.partition(".")[0], ())
+        return next(filter(None, (self.project.distributions.named(name) for name in sorted(names))), None)
+
+    def missing(self, name: str) -> Node:
+        """Give the node of a name that stands for nothing."""
+        return self.graph.leaf(("missing", name), name, None, f"missing {name}")
+
+    # What can reach anything
+
+    def widens(self, value: object) -> Special | None:
+        """Say whether something of the standard library can reach code by a computed name, and how far."""
+        for module, names in _BUNDLE.items():
+            loaded = sys.modules.get(module)
+            if loaded is not None and any(value is vars(loaded).get(name) for name in names):
+                return "bundle"
+        if value is globals:
+            return "module"
+        return None
+
+    def bundle(self) -> Node:
+        """Give the node of all Python of the project."""
+        return self.graph.node("bundle", "the project's Python", "bundle", self._fill_bundle)
+
+    def _fill_bundle(self, node: Node) -> None:
+        texts = []
+        for path, place in self.project.roots.python_files():
+            source = self.sources.at(path)
+            if source is None:
+                texts += [place.relative, f"unread {read_python(path)}"]
+                continue
+            whole = source.piece(source.tree.body, Plain())
+            texts += [place.relative, self.text(whole)]
+            for each in whole.imports:
+                if not each.level:
+                    self._bundle_import(node, each.module)
+        for name in sorted(self.project.roots.extra_sources):
+            texts += ["cell", self.project.roots.extra_sources[name]]
+        node.own = digest("bundle", *texts)
+
+    def _bundle_import(self, node: Node, module: str) -> None:
+        loaded = sys.modules.get(module)
+        if loaded is not None and self.homes.of_module(module) == "other":
+            found = self.distribution(module)
+            if found is not None:
+                node.edges[f"distribution {found.name}"] = found
+
+    # Shared ways to say where
+
+    def title(self, source: Source | None, scope: dict[str, object], qualname: str) -> str:
+        """Give the dotted name of something, by its file: `pipelines.clean` for `__main__` run from `pipelines.py`."""
+        place = source.place if source is not None else None
+        if place is not None:
+            return f"{place.module}.{qualname}"
+        name = scope.get("__name__")
+        return f"{name if isinstance(name, str) and name != '__main__' else 'notebook'}.{qualname}"
+
+
+class Plain:
+    """Names of which nothing is known."""
+
+    def ours(self, chain: Chain) -> bool:
+        """No decorator is known to be Headrace's."""
+        return False
+
+    def type_checking(self, chain: Chain) -> bool:
+        """The name is taken at its word."""
+        return True
+
+
+def installed_path(module: str) -> str | None:
+    """Find the file of a module that is not loaded, without importing what holds it."""
+    relative = module.replace(".", os.sep)
+    for folder in sys.path:
+        base = os.path.join(folder or os.getcwd(), relative)
+        for path in (os.path.join(base, "__init__.py"), f"{base}.py"):
+            if os.path.isfile(path):
+                return path
+        found = _compiled(base)
+        if found is not None:
+            return found
+    return None
+
+
+def _compiled(base: str) -> str | None:
+    folder, name = os.path.split(base)
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return None
+    ending = (".so", ".pyd", ".abi3.so")
+    return next((os.path.join(folder, each) for each in names if each.startswith(f"{name}.") and each.endswith(ending)), None)
+
+

@@ -1,0 +1,116 @@
+"""Which code counts as the project's, and how a file of it is named wherever the checkout lies."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import NamedTuple
+
+FOREIGN_FOLDERS = frozenset({"site-packages", "dist-packages", "node_modules", "__pycache__", "__pypackages__"})
+NO_SOURCES: Mapping[str, str] = MappingProxyType({})
+
+
+class Place(NamedTuple):
+    """A file of the project: the root that it lies under, its path there, and the dotted name that its path gives."""
+
+    root: str
+    relative: str
+    module: str
+
+
+class Roots:
+    """The folders whose Python is the project's; `extra_sources` holds code without a file (notebook cells) by its name.
+
+    What is installed (anything under `site-packages`, or an environment inside a root) is not the project's.
+    `loose(folder)` adds the folder of an editable install, whose files count the same way.
+    """
+
+    def __init__(self, roots: Sequence[Path], *, extra_sources: Mapping[str, str] = NO_SOURCES) -> None:
+        self.roots = [os.path.abspath(root) for root in roots]
+        self.extra_sources = dict(extra_sources)
+        self._places: dict[str, Place | None] = {}
+        self._environments: dict[str, bool] = {}
+        self._loose: list[str] = []
+        self._prefixes: re.Pattern[str] | None = None
+
+    def place(self, path: str) -> Place | None:
+        """Give the place of a file, or None where it isn't the project's."""
+        if path not in self._places:
+            self._places[path] = self._find(path)
+        return self._places[path]
+
+    def loose(self, folder: str) -> None:
+        """Count the Python under a folder outside of the roots as the project's too."""
+        if folder not in self._loose:
+            self._loose.append(folder)
+            self._prefixes = None
+            self._places = {path: place for path, place in self._places.items() if place is not None}
+
+    def neutral(self, text: str) -> str:
+        """Give a text with each path into the project cut to what lies under its root, so that a checkout can move."""
+        if self._prefixes is None:
+            self._prefixes = self._pattern()
+        return self._prefixes.sub("\0root\0", text)
+
+    def _pattern(self) -> re.Pattern[str]:
+        spelled = {name for root in [*self.roots, *self._loose] for name in (root, os.path.realpath(root))}
+        longest_first = sorted((root for root in spelled if len(root) > 1), key=len, reverse=True)
+        if not longest_first:
+            return re.compile(r"(?!)")
+        return re.compile("(?:" + "|".join(map(re.escape, longest_first)) + r")(?![\w.-])")
+
+    def _find(self, path: str) -> Place | None:
+        if not os.path.isabs(path):
+            return None
+        for each in dict.fromkeys((path, os.path.realpath(path))):
+            for root in [*self.roots, *self._loose]:
+                for spelled in dict.fromkeys((root, os.path.realpath(root))):
+                    if each.startswith(spelled.rstrip(os.sep) + os.sep) and not self._foreign(spelled, each):
+                        return _named(root, os.path.relpath(each, spelled))
+        return None
+
+    def _foreign(self, root: str, path: str) -> bool:
+        folder = os.path.dirname(path)
+        while len(folder) > len(root):
+            if os.path.basename(folder) in FOREIGN_FOLDERS or self._is_environment(folder):
+                return True
+            folder = os.path.dirname(folder)
+        return False
+
+    def _is_environment(self, folder: str) -> bool:
+        if folder not in self._environments:
+            self._environments[folder] = os.path.exists(os.path.join(folder, "pyvenv.cfg")) or os.path.isdir(
+                os.path.join(folder, "conda-meta")
+            )
+        return self._environments[folder]
+
+    def python_files(self) -> list[tuple[str, Place]]:
+        """Give every Python file under the roots, in an order that doesn't depend on the file system."""
+        found = []
+        for root in [*self.roots, *self._loose]:
+            for folder, folders, files in os.walk(root):
+                folders[:] = sorted(
+                    each
+                    for each in folders
+                    if not each.startswith(".")
+                    and each not in FOREIGN_FOLDERS
+                    and not self._is_environment(os.path.join(folder, each))
+                )
+                paths = (os.path.join(folder, name) for name in sorted(files) if name.endswith(".py"))
+                found += [(path, place) for path in paths if (place := self.place(path)) is not None]
+        return found
+
+
+def file_of(module: ModuleType) -> str | None:
+    """Give the absolute path of a module's file, or None where it has none."""
+    path = module.__dict__.get("__file__")
+    return os.path.abspath(path) if isinstance(path, str) else None
+
+
+def _named(root: str, relative: str) -> Place:
+    stem = relative.removesuffix(".py")
+    dotted = stem.replace(os.sep, ".")
+    return Place(root, relative.replace(os.sep, "/"), dotted.removesuffix(".__init__"))

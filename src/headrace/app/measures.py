@@ -8,7 +8,9 @@ def seconds_text(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < 1:
-        return f"{seconds * 1000:.3g} ms" if seconds >= 0.001 else ("0 s" if seconds <= 0 else "<1 ms")
+        if seconds < 0.001:
+            return "<1 ms" if seconds > 0 else "0 s"
+        return f"{seconds * 1000:.1f} ms" if seconds < 0.01 else f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

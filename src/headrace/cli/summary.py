@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 
-from headrace.app.answer import RunAnswer
 from headrace.app.measures import seconds_text, usd_text
+from headrace.app.reading import RunView
 from headrace.cli.marks import STYLES
 from headrace.cli.terminal import say, say_json, tell
 
 EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 3, "refused": 4}
 
 
-def close(answer: RunAnswer, *, as_json: bool) -> int:
+def close(answer: RunView, *, as_json: bool) -> int:
     """Show how a run ended and give the exit code; one that still lives has 0."""
     if as_json:
         say_json(answer)
@@ -26,7 +26,7 @@ def close(answer: RunAnswer, *, as_json: bool) -> int:
     return EXIT_CODES.get(answer.state, 0)
 
 
-def line(answer: RunAnswer) -> str:
+def line(answer: RunView) -> str:
     """Say how a run ended: `run 3f2a succeeded in 3.2 s: 3 succeeded, 1 reused`."""
     states = Counter(task.state for task in answer.tasks or ())
     tasks = ", ".join(f"{count} {state}" for state, count in states.items())

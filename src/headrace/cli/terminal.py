@@ -40,6 +40,11 @@ def say(text: str = "", *styles: Style) -> None:
     sys.stdout.write(paint(printable(text), *styles, stream=sys.stdout) + "\n")
 
 
+def say_styled(line: str) -> None:
+    """Print a line of data whose parts are printable and painted already."""
+    sys.stdout.write(line + "\n")
+
+
 def say_json(value: Any) -> None:
     """Print one JSON object on stdout."""
     sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")

@@ -1,0 +1,27 @@
+"""`headrace resume`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headrace.app import project, session
+from headrace.cli import options
+from headrace.cli.summary import close
+from headrace.cli.watching import watching
+
+
+@click.command()
+@options.run_id
+@click.option("--new-code", is_flag=True, help="Go on with the project's code as it is now, not as the run began with.")
+@options.as_json
+@options.config
+def command(run_id: str, new_code: bool, as_json: bool, config: Path | None) -> int:
+    """Tasks that succeeded are not run again; those that failed, were skipped or cancelled are. The exit code is as that
+    of `headrace run`.
+    """
+    found = project.load(overlay=config)
+    with watching(as_json=as_json) as watcher:
+        view = session.resume(found, run_id, new_code=new_code, watcher=watcher)
+    return close(view, as_json=as_json)

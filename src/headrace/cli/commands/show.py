@@ -1,0 +1,141 @@
+"""`headrace show`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from headrace.app import project
+from headrace.app.measures import bytes_text, seconds_text, usd_text
+from headrace.app.reading import RunView, StageView, TaskView, Views, read
+from headrace.cli import complete, options
+from headrace.cli.marks import MARKS, STYLES
+from headrace.cli.table import Cell, table
+from headrace.cli.terminal import paint, printable, say, say_json, say_styled
+
+FEW = 200
+"""Up to so many tasks, their reasons are read along."""
+
+
+@click.command()
+@click.argument("run_id", metavar="[RUN]", required=False, shell_complete=complete.runs)
+@click.option("--tasks", is_flag=True, help="Show every task, not only every stage.")
+@click.option("--html", is_flag=True, help="Write one self-contained page: graph, times, reasons, metrics, figures.")
+@click.option("--to", type=options.FILE, metavar="FILE", help="Where to write the page; `RUN.html` when not given.")
+@options.as_json
+@options.config
+def command(run_id: str | None, tasks: bool, html: bool, to: Path | None, as_json: bool, config: Path | None) -> int:
+    """RUN is a run's id, the beginning of one, or `latest`, which it is when not given."""
+    found = project.load(overlay=config)
+    with read(found) as views:
+        if html or to is not None:
+            return _write_page(found, run_id, to)
+        if as_json:
+            say_json(views.show(run_id))
+            return 0
+        view = views.show(run_id) if tasks else views.find(run_id)
+        _say_head(view)
+        if tasks:
+            _say_tasks(view)
+        else:
+            _say_stages(views, view)
+            _say_failures(views.failures(run_id))
+    return 0
+
+
+def _say_head(run: RunView) -> None:
+    state = paint(f"{MARKS[run.state]} {run.state}", STYLES[run.state], stream=sys.stdout)
+    say_styled(f"{paint(printable(run.pipeline), 'bold', stream=sys.stdout)}  {run.run}  {state}")
+    started = f"{datetime.fromtimestamp(run.created).astimezone():%Y-%m-%d %H:%M:%S}"
+    facts = [started, seconds_text(run.seconds), usd_text(run.usd) if run.usd else ""]
+    facts += [f"{name}={value}" for name, value in run.params.items()]
+    say("  ".join(fact for fact in facts if fact), "dim")
+    if run.why:
+        say(run.why)
+    say()
+
+
+def _say_stages(views: Views, run: RunView) -> None:
+    stages = views.stages(run.run)
+    few = sum(stage.tasks for stage in stages) <= FEW
+    reasons = _reasons(views.show(run.run)) if few else {}
+    heads = ["", "stage", "kind", "tasks", "time", "longest", "cost", "output", "why"]
+    rows = [_stage_row(stage, reasons.get(stage.stage, "")) for stage in stages]
+    for line in table(heads, rows, numbers=(4, 5, 6, 7)):
+        say_styled(line)
+
+
+def _stage_row(stage: StageView, reason: str) -> list[Cell]:
+    state = _state(stage.states)
+    single = stage.tasks == 1
+    counts = state if single else ", ".join(f"{count} {state}" for state, count in stage.states.items())
+    return [
+        (MARKS[state], STYLES[state]),
+        stage.stage,
+        stage.kind,
+        (counts, STYLES[state]),
+        seconds_text(stage.seconds) if stage.attempts else "",
+        seconds_text(stage.longest_s) if stage.attempts and not single else "",
+        usd_text(stage.usd) if stage.usd else "",
+        bytes_text(stage.bytes) if stage.bytes else "",
+        (reason, "dim"),
+    ]
+
+
+def _state(states: dict[str, int]) -> str:
+    """Give the state that tells most of a stage: what goes on, what went wrong, what was done."""
+    order = ("running", "failed", "cancelled", "waiting", "succeeded", "reused", "skipped")
+    return next((state for state in order if states.get(state)), "waiting")
+
+
+def _reasons(run: RunView) -> dict[str, str]:
+    """Give each stage the reason of its task that tells most: one that failed or ran before one that was reused."""
+    order = ("failed", "cancelled", "skipped", "running", "succeeded", "waiting", "reused")
+    found: dict[str, TaskView] = {}
+    for task in run.tasks or ():
+        best = found.get(task.stage)
+        if best is None or order.index(task.state) < order.index(best.state):
+            found[task.stage] = task
+    return {stage: task.reason for stage, task in found.items()}
+
+
+def _say_tasks(run: RunView) -> None:
+    heads = ["", "task", "kind", "state", "tries", "time", "load", "save", "cost", "pool", "output", "why"]
+    for line in table(heads, [_task_row(task) for task in run.tasks or ()], numbers=(4, 5, 6, 7, 8, 10)):
+        say_styled(line)
+
+
+def _task_row(task: TaskView) -> list[Cell]:
+    ran = task.attempts > 0
+    return [
+        (MARKS[task.state], STYLES[task.state]),
+        task.name,
+        task.kind,
+        (task.state, STYLES[task.state]),
+        str(task.attempts or ""),
+        seconds_text(task.seconds) if ran else "",
+        seconds_text(task.load_s) if task.load_s >= 0.001 else "",
+        seconds_text(task.save_s) if task.save_s >= 0.001 else "",
+        usd_text(task.usd) if task.usd else "",
+        task.pool or "",
+        bytes_text(sum(output.bytes for output in task.outputs)) if task.outputs else "",
+        (task.reason, "dim"),
+    ]
+
+
+def _say_failures(tasks: list[TaskView]) -> None:
+    """Say what failed; a map whose failed elements are told is not told itself."""
+    for task in tasks:
+        if any(other.name.startswith(f"{task.name}[") and other.stage == task.stage for other in tasks):
+            continue
+        say()
+        say(task.name, "bold", "red")
+        for line in task.reason.splitlines():
+            say(f"  {line}")
+
+
+def _write_page(found: project.Project, run_id: str | None, to: Path | None) -> int:
+    raise NotImplementedError

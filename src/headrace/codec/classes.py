@@ -46,7 +46,8 @@ def roots(value: object) -> tuple[str, ...]:
     >>> roots(True)
     ('builtins',)
     """
-    return _roots(type(value))
+    kind: Any = type(value)
+    return _roots(kind)
 
 
 @lru_cache(maxsize=1024)

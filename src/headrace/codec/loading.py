@@ -79,13 +79,22 @@ class Loading:
                 f"an artifact of class `{ref.type}` is saved by codec `{ref.codec}`, which runs code when it is read",
                 hint="servers and pages load only safe forms: save the model in its library's own form",
             )
-        source = Source(ref, stored=self._stored(ref), scratch=self._scratch, load=self.value, resolve=self._resolve)
         try:
-            return codec.load(source)
+            return codec.load(self._source(ref))
         except HeadraceError:
             raise
         except Exception as error:
             raise _unreadable(ref, error) from error
+
+    def _source(self, ref: Ref) -> Source:
+        return Source(
+            ref,
+            stored=self._stored(ref),
+            scratch=self._scratch,
+            load=self.value,
+            enter=self._source,
+            resolve=self._resolve,
+        )
 
     def _stored(self, ref: Ref) -> Path | None:
         """Give the file of a blob, which has the size that it should have, and its digest if that is to be checked."""

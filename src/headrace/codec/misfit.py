@@ -1,4 +1,4 @@
-"""What goes up through nested values when one inside of them can't be saved, gathering the way to it."""
+"""What goes up through nested values when one inside of them isn't saved, gathering the way to it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ class Misfit(Exception):
         where = "".join(reversed(self.where))
         place = f" (at `{where}` of the value)" if where else ""
         return CodecError(f"a `{self.kind}`{place} can't be saved: {self.why}", hint=self.hint)
+
+
+class Declined(Exception):
+    """Raised by a codec that on a closer look doesn't take a value after all; the last resort gets it."""
 
 
 class CallerFailed(Exception):

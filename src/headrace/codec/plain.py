@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from headrace.codec.classes import library_named
+from headrace.codec.misfit import Declined
 
 MARK = "$"
 MARK_BYTES = b'{"$":'
@@ -31,21 +32,17 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
-class NotPlain(Exception):
-    """A value, or one inside of it, that exact JSON doesn't take."""
-
-
 def is_plain(kind: type) -> bool:
     """Tell whether values of this very class may be plain; those that hold others need a closer look."""
     return kind in _TAGGERS or (kind.__module__ == "numpy" and kind.__name__ in _NUMPY)
 
 
 def encode(value: object) -> bytes:
-    """Give a value as exact JSON; raise `NotPlain` if it, or a value inside of it, isn't plain."""
+    """Give a value as exact JSON; raise `Declined` if it, or a value inside of it, isn't plain."""
     try:
         return _encode(_tag(value))
     except (UnicodeEncodeError, RecursionError) as error:  # a lone surrogate, which no UTF-8 has; a value inside itself
-        raise NotPlain from error
+        raise Declined from error
 
 
 def decode(data: bytes) -> object:
@@ -92,7 +89,7 @@ def _set(value: set[Any] | frozenset[Any]) -> object:
 
 def _bytes(value: bytes | bytearray) -> object:
     if len(value) > BYTES_LIMIT:
-        raise NotPlain
+        raise Declined
     return _mark(type(value).__name__, base64.b64encode(value).decode())
 
 
@@ -103,7 +100,7 @@ def _zone(value: tzinfo | None) -> object:
     if type(value) is ZoneInfo and value.key:
         return ["zone", value.key]
     if value is not None:
-        raise NotPlain
+        raise Declined
     return None
 
 
@@ -166,7 +163,7 @@ def _tag_numpy(value: Any) -> object:
     kind = type(value)
     plain = _NUMPY.get(kind.__name__) if kind.__module__ == "numpy" else None
     if plain is None:
-        raise NotPlain
+        raise Declined
     return _mark(f"numpy.{kind.__name__}", _tag(plain(value)))
 
 

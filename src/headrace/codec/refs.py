@@ -9,6 +9,9 @@ from blake3 import blake3
 
 from headrace.spec.artifact import Ref
 
+PARTS_LIMIT = 100_000
+"""How many artifacts one value may consist of; what is longer is saved whole. Lists inside a list share it."""
+
 _encode = msgspec.json.Encoder().encode
 
 

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import entry_points
 
+from headrace.codec.builtin.file import FileCodec, FolderCodec
 from headrace.codec.builtin.json import JsonCodec
 from headrace.codec.builtin.pickle import PickleCodec
+from headrace.codec.builtin.picture import PictureCodec
 from headrace.codec.builtin.raw import BytesCodec, TextCodec
 from headrace.codec.builtin.record import EnumCodec, ItemsCodec, RecordCodec
-from headrace.codec.classes import is_exactly, roots
+from headrace.codec.classes import is_exactly, library_named, roots
 from headrace.codec.codec import Codec
 from headrace.errors import CodecError
 
 GROUP = "headrace.codecs"
 
-LIBRARIES = {"pyarrow": "arrow"}
+LIBRARIES = {
+    "pyarrow": "arrow",
+    "pandas": "pandas",
+    "polars": "polars",
+    "numpy": "numpy",
+    "lightgbm": "lightgbm",
+    "sklearn": "sklearn",
+    "torch": "torch",
+}
 """Packages whose classes have a codec of ours, and its module. A module is loaded when such a class or artifact is
 met, so a worker that handles numbers never imports a library of tables."""
 
-NAMES = {"arrow": "arrow", "arrow-stream": "arrow"}
+NAMES = {
+    "arrow": "arrow",
+    "arrow-stream": "arrow",
+    "pandas": "pandas",
+    "polars": "polars",
+    "numpy": "numpy",
+    "lightgbm": "lightgbm",
+    "skops": "sklearn",
+    "safetensors": "torch",
+}
 """The names of those codecs, and the module of each."""
 
 ITERATORS = {"builtins.generator", "builtins.map", "builtins.filter", "itertools.chain", "itertools.islice"}
@@ -43,6 +61,9 @@ class Registry:
             TextCodec(),
             BytesCodec(),
             JsonCodec(),
+            FileCodec(),
+            FolderCodec(),
+            PictureCodec(),
             EnumCodec(),
             RecordCodec(),
             ItemsCodec(),
@@ -90,8 +111,7 @@ class Registry:
 
     def _module(self, name: str) -> Sequence[Codec]:
         if name not in self._library:
-            module = importlib.import_module(f"headrace.codec.builtin.{name}")
-            self._library[name] = module.CODECS
+            self._library[name] = library_named(f"headrace.codec.builtin.{name}").CODECS
         return self._library[name]
 
     @cached_property

@@ -13,16 +13,13 @@ from blake3 import blake3
 
 from headrace.codec import plain
 from headrace.codec.codec import Codec, HasContent
-from headrace.codec.misfit import CallerFailed, Misfit
+from headrace.codec.misfit import CallerFailed, Declined, Misfit
 from headrace.codec.ports import Blobs
-from headrace.codec.refs import compose, inline
+from headrace.codec.refs import PARTS_LIMIT, compose, inline
 from headrace.codec.registry import Registry
 from headrace.codec.sink import Sink
 from headrace.errors import CodecError, HeadraceError
 from headrace.spec.artifact import INLINE_LIMIT_BYTES, Ref
-
-PARTS_LIMIT = 100_000
-"""How many artifacts one value may consist of; what is longer is saved whole. Lists inside a list share it."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -106,7 +103,7 @@ class Saving:
 
     def _mapping(self, value: dict[Any, Any]) -> Ref:
         if type(value) is dict:
-            with suppress(plain.NotPlain):
+            with suppress(Declined):
                 return self._plain(value)
         if (codec := self._registry.of_mapping(value)) is not None:
             return self._by(codec, value)
@@ -139,7 +136,7 @@ class Saving:
     def _whole(self, value: object) -> Ref:
         try:
             return self._plain(value)
-        except plain.NotPlain:
+        except Declined:
             return self._by(self._registry.pickle, value)
 
     def _by(self, codec: Codec, value: object) -> Ref:
@@ -148,7 +145,7 @@ class Saving:
                 codec.save(value, sink)
                 content = codec.content(value) if isinstance(codec, HasContent) else None
                 return sink.ref(codec.name, self._describe(sink.kind or type(value)), content)
-        except plain.NotPlain:
+        except Declined:
             return self._by(self._registry.pickle, value)
         except (Misfit, CallerFailed, HeadraceError, RecursionError):
             raise

@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from headrace.errors import CodecError
+
 
 class Scratch:
     """A folder made when it is first needed: the attempt's own, or a temporary one that goes with this process."""
@@ -16,25 +18,20 @@ class Scratch:
         self._path = path
         self._made = False
 
-    def link(self, digest: str, stored: Path, name: str) -> Path:
-        """Give a link of this name to a file of the store."""
-        path = self._place(digest) / name
-        path.symlink_to(stored)
-        return path
-
-    def write(self, digest: str, data: bytes, name: str = "value") -> Path:
-        """Give a read-only file of this name that holds these bytes."""
-        path = self._place(digest) / name
-        path.write_bytes(data)
-        path.chmod(0o444)
-        return path
-
     def folder(self, digest: str) -> Path:
-        """Give a folder of its own."""
-        return self._place(digest)
-
-    def _place(self, digest: str) -> Path:
+        """Give an empty folder for what belongs to an artifact."""
         return Path(tempfile.mkdtemp(prefix=f"{digest[:12]}-", dir=self._root()))
+
+    def lay(self, folder: Path, name: str, content: Path | bytes) -> Path:
+        """Put a file under a name into a folder, read-only: a link to a file of the store, or bytes."""
+        path = folder.joinpath(*steps(name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, Path):
+            path.symlink_to(content)
+        else:
+            path.write_bytes(content)
+            path.chmod(0o444)
+        return path
 
     def _root(self) -> Path:
         if self._path is None:
@@ -44,6 +41,18 @@ class Scratch:
             self._path.mkdir(parents=True, exist_ok=True)
         self._made = True
         return self._path
+
+
+def steps(name: str) -> list[str]:
+    """Split a relative name; raise `CodecError` for one that would leave its folder.
+
+    >>> steps("logs/train.txt")
+    ['logs', 'train.txt']
+    """
+    found = name.split("/")
+    if "\0" in name or any(each in {"", ".", ".."} for each in found):
+        raise CodecError(f"`{name}` is no name for a file in a folder", hint="the artifact is damaged, or forged")
+    return found
 
 
 def _remove(path: Path, owner: int) -> None:

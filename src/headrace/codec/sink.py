@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -82,6 +84,14 @@ class Sink:
         self._parts.append(ref)
         if name is not None:
             self._names.append(name)
+
+    def add_file(self, path: str | os.PathLike[str], name: str) -> None:
+        """Add the bytes of a file as a part, for libraries that write several files; see `Source.folder`."""
+        self.compose()
+        with Sink(self._blobs, self._save) as inner:
+            shutil.copyfile(path, inner.path)
+            self._parts.append(inner.ref("bytes", "builtins.bytes", None))
+        self._names.append(name)
 
     def ref(self, codec: str, kind: str, content: str | None) -> Ref:
         """Give the artifact that was written; from now on it is durable."""

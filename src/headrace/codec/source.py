@@ -21,6 +21,7 @@ class Source:
         stored: Path | None,
         scratch: Scratch,
         load: Callable[[Ref], object],
+        enter: Callable[[Ref], Source],
         resolve: Callable[[str], builtins.type],
     ) -> None:
         self.names = ref.names
@@ -30,6 +31,7 @@ class Source:
         self._stored = stored
         self._scratch = scratch
         self._load = load
+        self._enter = enter
         self._resolve = resolve
 
     @property
@@ -43,21 +45,23 @@ class Source:
         return self._resolve(self._ref.type)
 
     @property
+    def content(self) -> Path | bytes:
+        """The bytes where they are: in a file of the store, or here."""
+        return self.read() if self._stored is None else self._stored
+
+    @property
     def path(self) -> Path:
         """A file with the bytes, only to be read; it has no telling suffix."""
         if self._stored is None:
-            return self._scratch.write(self._ref.digest, self.read())
+            return self._scratch.lay(self._scratch.folder(self._ref.digest), "value", self.read())
         return self._stored
 
-    def named(self, name: str) -> Path:
-        """Give a file with the bytes under a name of its own, for what goes by a file's suffix."""
-        if self._stored is None:
-            return self._scratch.write(self._ref.digest, self.read(), name)
-        return self._scratch.link(self._ref.digest, self._stored, name)
-
     def folder(self) -> Path:
-        """Give an empty folder that lasts as long as the attempt."""
-        return self._scratch.folder(self._ref.digest)
+        """Lay out the parts as files under their names in a folder of their own, which lasts as long as the attempt."""
+        folder = self._scratch.folder(self._ref.digest)
+        for name, ref in zip(self.names or (), self._parts, strict=True):
+            self._scratch.lay(folder, name, self._enter(ref).content)
+        return folder
 
     def read(self) -> bytes:
         """Give all bytes."""
@@ -77,10 +81,6 @@ class Source:
     def parts(self) -> list[object]:
         """Load all parts."""
         return [self._load(each) for each in self._parts]
-
-    def refs(self) -> tuple[Ref, ...]:
-        """Give the artifacts of the parts, not loaded."""
-        return self._parts
 
     @property
     def _parts(self) -> tuple[Ref, ...]:

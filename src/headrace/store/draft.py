@@ -44,9 +44,9 @@ class Draft:
 
     @property
     def file(self) -> BinaryIO:
-        """The draft as a binary file, open for writing and reading."""
+        """The draft as a binary file, open for writing."""
         if self._file is None:
-            self._file = self.path.open("x+b")
+            self._file = self.path.open("xb")
         return self._file
 
     def keep(self) -> Blob:

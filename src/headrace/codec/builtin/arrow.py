@@ -112,6 +112,7 @@ def _write(sink: Sink, schema: Any, batches: Iterable[Any], size: int) -> None:
     with target, pa.ipc.new_file(target, schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
+            del batch  # so that it is gone before the next one is made
     if size < SMALL_BYTES:
         sink.write(memoryview(target.getvalue()))
 
@@ -120,8 +121,7 @@ def _cut(table: Any) -> Iterator[Any]:
     """Cut a table into batches of a length that its schema alone decides."""
     rows = _rows(table.schema)
     for start in range(0, table.num_rows, rows):
-        piece = table.slice(start, rows).combine_chunks()
-        yield from piece.to_batches()
+        yield from table.slice(start, rows).combine_chunks().to_batches()
 
 
 def _rows(schema: Any) -> int:

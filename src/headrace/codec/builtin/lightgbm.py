@@ -1,0 +1,92 @@
+"""LightGBM's models as their own text."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from typing import Any
+
+import lightgbm
+
+from headrace.codec.classes import is_exactly
+from headrace.codec.misfit import Declined, Misfit
+from headrace.codec.sink import Sink
+from headrace.codec.source import Source
+from headrace.errors import CodecError
+
+MODELS = ("LGBMClassifier", "LGBMRanker", "LGBMRegressor")
+
+
+class LightGbmCodec:
+    """A booster, or a classifier, regressor or ranker: the model as text with all its trees, and beside it what the
+    text leaves out (parameters, classes, scores). Predictions are equal to the last digit.
+
+    Training data is not kept, nor the order of keys in scores. A model that holds a function (an objective of one's
+    own) is left to pickle. Equal models make equal bytes.
+    """
+
+    name = "lightgbm"
+    safe = True
+
+    def takes(self, value: object) -> bool:
+        names = (f"lightgbm.sklearn.{each}" for each in MODELS)
+        return is_exactly(value, "lightgbm.basic.Booster", *names)
+
+    def save(self, value: object, sink: Sink) -> None:
+        booster = value if isinstance(value, lightgbm.Booster) else vars(value).get("_Booster")
+        try:
+            sink.part(None if booster is None else _text(booster), "model")
+            sink.part(None if booster is None else _state_of(booster), "booster")
+            if booster is not value:
+                sink.part(_plain({key: each for key, each in vars(value).items() if key != "_Booster"}), "estimator")
+        except Misfit as misfit:
+            raise Declined(misfit.why) from misfit
+
+    def load(self, source: Source) -> object:
+        parts: dict[str, Any] = dict(zip(source.names or (), source.parts(), strict=True))
+        booster = None if parts["model"] is None else _booster(parts["model"], parts["booster"])
+        kind = source.type.rpartition(".")[2]
+        if kind == "Booster":
+            return booster
+        if kind not in MODELS:
+            raise CodecError(f"`{source.type}` is no model of LightGBM")
+        model: Any = object.__new__(getattr(lightgbm, kind))
+        model.__dict__.update(parts["estimator"])
+        for name in ("_best_score",):
+            if name in vars(model):
+                setattr(model, name, _scores(vars(model)[name]))
+        if booster is not None or "fitted_" in vars(model):
+            model._Booster = booster
+        return model
+
+
+CODECS = (LightGbmCodec(),)
+
+
+def _text(booster: Any) -> str:
+    return str(booster.model_to_string(num_iteration=-1))
+
+
+def _state_of(booster: Any) -> dict[str, Any]:
+    state = {"best_iteration": booster.best_iteration, "best_score": booster.best_score, "params": booster.params}
+    return {key: _plain(each) for key, each in state.items()}
+
+
+def _booster(text: str, state: dict[str, Any]) -> Any:
+    booster: Any = lightgbm.Booster(model_str=text)
+    booster.best_iteration = state["best_iteration"]
+    booster.best_score = _scores(state["best_score"])
+    booster.params = state["params"]
+    return booster
+
+
+def _plain(value: Any) -> Any:
+    """Make dictionaries of any kind plain ones: LightGBM's own have defaults that only pickle knows."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return value
+
+
+def _scores(value: dict[str, Any]) -> Any:
+    scores: Any = defaultdict(OrderedDict)
+    scores.update({key: OrderedDict(each) for key, each in value.items()})
+    return scores

@@ -1,0 +1,60 @@
+"""NumPy's arrays and scalars as `.npy`, memory-mapped by the reader."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from headrace.codec import plain
+from headrace.codec.sink import Sink
+from headrace.codec.source import Source
+
+SMALL_BYTES = 1 << 16
+"""Below this, an array is written in memory first: most of it ends up in the artifact's row."""
+
+
+class NumpyCodec:
+    """An array, or a scalar that JSON doesn't hold. What is loaded is read-only: copy it to change it.
+
+    Equal arrays of the same memory order make equal bytes. Objects and subclasses (masked arrays, matrices) are left
+    to pickle; a memory map is saved and comes back as the array that it shows.
+    """
+
+    name = "numpy"
+    safe = True
+
+    def takes(self, value: object) -> bool:
+        if isinstance(value, np.generic):
+            return not plain.is_plain(type(value)) and _is_raw(value.dtype)
+        return type(value) in (np.ndarray, np.memmap) and isinstance(value, np.ndarray) and _is_raw(value.dtype)
+
+    def save(self, value: object, sink: Sink) -> None:
+        array = np.asarray(value)
+        if isinstance(value, np.memmap):
+            sink.kind = np.ndarray
+        if array.nbytes > SMALL_BYTES:
+            np.lib.format.write_array(sink.file, array, allow_pickle=False)
+            return
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, array, allow_pickle=False)
+        sink.write(buffer.getbuffer())
+
+    def load(self, source: Source) -> object:
+        array = _read(source)
+        array.flags.writeable = False
+        return array if source.type == "numpy.ndarray" else array[()]
+
+
+CODECS = (NumpyCodec(),)
+
+
+def _is_raw(dtype: np.dtype[np.generic]) -> bool:
+    """Tell whether the memory of an array of this type is all there is to it."""
+    return not dtype.hasobject and dtype.kind != "T" and not dtype.metadata
+
+
+def _read(source: Source) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    if source.inline is not None:
+        return np.lib.format.read_array(io.BytesIO(source.inline), allow_pickle=False)
+    return np.asarray(np.load(source.path, mmap_mode="r", allow_pickle=False))

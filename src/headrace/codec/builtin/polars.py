@@ -1,0 +1,70 @@
+"""polars' frames and series as Arrow IPC."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from headrace.codec.misfit import Declined
+from headrace.codec.sink import Sink
+from headrace.codec.source import Source
+
+SMALL_BYTES = 1 << 16
+"""Below this, a frame is written in memory first: most of it ends up in the artifact's row."""
+
+ROWS = 1 << 20
+"""The rows of a record batch, whatever the chunks of the frame."""
+
+
+class PolarsCodec:
+    """A frame or series as an Arrow IPC file in polars' own types, memory-mapped by the reader.
+
+    A lazy frame is refused: collect it. Columns of Python objects are left to pickle. Equal frames make equal bytes.
+    """
+
+    name = "polars"
+    safe = True
+
+    def takes(self, value: object) -> bool:
+        return type(value) in (pl.DataFrame, pl.Series)
+
+    def save(self, value: object, sink: Sink) -> None:
+        assert isinstance(value, pl.DataFrame | pl.Series)
+        frame = value.to_frame() if isinstance(value, pl.Series) else value
+        if any(_holds_objects(each) for each in frame.dtypes):
+            raise Declined("a column of Python objects")
+        if frame.estimated_size() > SMALL_BYTES:
+            frame.write_ipc(sink.path, record_batch_size=ROWS)
+            return
+        buffer = io.BytesIO()
+        frame.write_ipc(buffer, record_batch_size=ROWS)
+        sink.write(buffer.getbuffer())
+
+    def load(self, source: Source) -> object:
+        frame = pl.read_ipc(io.BytesIO(source.inline)) if source.inline is not None else _map(source.path)
+        return frame.to_series() if source.type.endswith(".Series") else frame
+
+
+CODECS = (PolarsCodec(),)
+
+
+def _holds_objects(dtype: pl.DataType) -> bool:
+    if isinstance(dtype, pl.Struct):
+        return any(_holds_objects(each.dtype) for each in dtype.fields)  # type: ignore[arg-type]
+    if isinstance(dtype, pl.List | pl.Array):
+        return _holds_objects(dtype.inner)  # type: ignore[arg-type]
+    return dtype == pl.Object
+
+
+def _map(path: Path) -> pl.DataFrame:
+    """Map a file into memory by way of pyarrow, since polars copies it; a few types only polars reads."""
+    try:
+        frame = pl.from_arrow(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
+    except pa.ArrowNotImplementedError:
+        return pl.read_ipc(path)
+    if not isinstance(frame, pl.DataFrame) or frame.schema != pl.read_ipc_schema(path):
+        return pl.read_ipc(path)
+    return frame

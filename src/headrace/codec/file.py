@@ -1,0 +1,62 @@
+"""Files and folders as values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class File(os.PathLike[str]):
+    """A file as a value: its bytes and its name, handed on without reading it into memory.
+
+    A stage that gives one out gives a path of its own (`File("model.gguf")`); the file is copied into the store when
+    the stage ends. A stage that takes one gets a read-only path with the same name, good for as long as it runs.
+    `File` stands wherever a path does: `open(file)`, `pandas.read_csv(file)`.
+    """
+
+    path: Path
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        object.__setattr__(self, "path", Path(path).absolute())
+
+    @property
+    def name(self) -> str:
+        """The file's name with its suffix."""
+        return self.path.name
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Folder(os.PathLike[str]):
+    """A folder as a value: the files in it and their relative names. Empty folders and file modes are not kept.
+
+    Handed on like a `File`: copied into the store when the stage ends, read-only for the stage that takes it. What
+    didn't change between two versions of a folder is stored once more only until the collector merges it.
+    """
+
+    path: Path
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        object.__setattr__(self, "path", Path(path).absolute())
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def files(self) -> Iterator[Path]:
+        """Go over all files inside, in the order of their names."""
+        for folder, folders, names in os.walk(self.path, followlinks=True):
+            folders.sort()
+            yield from (Path(folder, name) for name in sorted(names))

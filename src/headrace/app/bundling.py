@@ -18,7 +18,7 @@ from headrace.store.folder import FolderStore
 from headrace.work.archive import pack
 
 SUFFIXES = frozenset(
-    ".py .pyi .ipynb .sql .toml .yaml .yml .json .cfg .ini .txt .md .jinja .j2 .html .css .js .tmpl .template".split()
+    [".py", ".pyi", ".ipynb", ".sql", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".txt", ".md", ".jinja", ".j2", ".html", ".css", ".js", ".tmpl", ".template"]
 )
 FILE_LIMIT_BYTES = 1 << 20
 BUNDLE_LIMIT_BYTES = 64 << 20
@@ -119,7 +119,8 @@ def _inside(file: Path, root: Path) -> str:
         return file.resolve().relative_to(root.resolve()).as_posix()
     except ValueError:
         raise ProjectError(
-            f"`{file}` is outside the project's folder `{root}`", hint="move it there: a bundle holds the project's files"
+            f"`{file}` is outside the project's folder `{root}`",
+            hint="move it there: a bundle holds the project's files",
         ) from None
 
 

@@ -20,7 +20,5 @@ def keep_path(root: Path, store: FolderStore, about: str, path: str) -> Ref:
     found = root / Path(path).expanduser()
     there = found.is_file() if about == "file" else found.is_dir()
     if not there:
-        raise ProjectError(
-            f"there is no {about} `{path}`", hint=f"paths are seen from the project's folder, `{root}`"
-        )
+        raise ProjectError(f"there is no {about} `{path}`", hint=f"paths are seen from the project's folder, `{root}`")
     return Codecs().save(File(found) if about == "file" else Folder(found), store)

@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from headrace.app import debugging, explaining, getting, planning
 from headrace.app.bundling import make_bundle, names_of
 from headrace.app.clock import SystemClock
+from headrace.app.explaining import Explanation
 from headrace.app.files import keep_path
+from headrace.app.past import PastCode
 from headrace.app.project import Project
 from headrace.app.watcher import NoWatcher, Watcher
 from headrace.backends.local.backend import LocalBackend
@@ -24,9 +27,10 @@ from headrace.record.views import RunView, Views
 from headrace.run.driver import Driver
 from headrace.run.events import Cancelled, Event, Opened, Renewed, Taken, decode_event
 from headrace.run.machine import Machine
-from headrace.run.wire import Hello
+from headrace.run.wire import Hello, Trace
 from headrace.spec.bundle import Bundle
 from headrace.spec.fleet import Pool
+from headrace.spec.plan import Plan
 from headrace.spec.policy import Policy
 from headrace.store.folder import FolderStore
 
@@ -53,6 +57,30 @@ def run(
     else:
         run_id = _run(project, pipeline, params, policy, watcher)
     return views(project).show(run_id)
+
+
+def plan(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy) -> Plan:
+    """Plan a pipeline as it is now, and run nothing.
+
+    Raises:
+        UsageError: it can't be traced.
+        RefusedError: no pool can hold one of its tasks.
+    """
+    name, files = _named(project, pipeline)
+    with open_ledger(project) as ledger, ledger.open_run(name, holder=_user()) as lease:
+        store = open_store(project)
+        bundle = make_bundle(project, store)
+        pool = project.pools()[0]
+        hello = Hello(run=lease.run, bundle=bundle, store=str(store.root), memory_gib=pool.memory_gib)
+        backend = _backend(project, pool, hello, store)
+        try:
+            order = Trace(name, files, tuple(params.items()))
+            graph = planning.trace(project, store, backend, order, SystemClock().now())
+        finally:
+            backend.close()
+        return planning.plan(
+            name, graph, policy=policy, pool=pool, bundle=bundle, lease=lease, store=store, views=views(project)
+        )
 
 
 def resume(project: Project, run_id: str, *, new_code: bool = False, watcher: Watcher) -> RunView:
@@ -108,6 +136,31 @@ def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") ->
             return f"run {run_id} was told to end{' at once' if now else ''}"
 
 
+def explain(project: Project, run_id: str, task: str) -> Explanation:
+    """Say what was decided about a task of a run, why, and what differs from the run before."""
+    return explaining.explain(views(project), open_store(project), run_id, task)
+
+
+def get(project: Project, run_id: str, task: str | None, to: Path) -> Path:
+    """Write an artifact to a file: a task's output (`TASK`, or a part of it, `TASK.PART`), or one named by its digest.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    found = views(project)
+    ref = found.artifact(run_id) if task is None else getting.find(found, run_id, task)
+    return getting.write(ref, open_store(project), to)
+
+
+def debug(project: Project, run_id: str, task: str, *, use_pdb: bool = False, new_code: bool = False) -> object:
+    """Run a task of a run again in this process, with the inputs that it had; give its output."""
+    machine = Machine()
+    for event in views(project).events(run_id):
+        machine.step(event)
+    root = project.root if new_code else None
+    return debugging.debug(machine, open_store(project), task, use_pdb=use_pdb, root=root)
+
+
 def replay(lease: RunLedger) -> Machine:
     """Rebuild a run from its events alone."""
     machine = Machine()
@@ -156,9 +209,14 @@ def open_store(project: Project) -> FolderStore:
     return FolderStore(project.root / Path(url).expanduser())
 
 
-def _run(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, watcher: Watcher) -> str:
+def _named(project: Project, pipeline: str) -> tuple[str, tuple[str, ...]]:
+    """Give a pipeline's name, and the files that may define it."""
     file, _, name = pipeline.rpartition(":")
-    files = (file,) if file else names_of(project)
+    return name, (file,) if file else names_of(project)
+
+
+def _run(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, watcher: Watcher) -> str:
+    name, files = _named(project, pipeline)
     with open_ledger(project) as ledger:
         store = open_store(project)
         bundle = make_bundle(project, store)
@@ -197,6 +255,7 @@ def _driver(
         files=lambda about, path: keep_path(project.root, store, about, path),
         opened=lambda: watcher.opened(lease.run),
         rows=watcher.tasks,
+        changed_code=lambda earlier, stage: PastCode(views(project)).changed(earlier, stage),
         closed=watcher.closed,
     )
     with _interrupted_by(driver.interrupt):

@@ -58,7 +58,7 @@ from headrace.spec.artifact import Ref, blobs
 from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Arg, Const, Many
-from headrace.spec.stage import Resources
+from headrace.spec.stage import Resources, Stage
 
 TRACER = 0
 BEAT_S = 0.2
@@ -69,6 +69,8 @@ TRACER_TRIES = 3
 Files = Callable[[str, str], Ref]
 """Keeps a file or folder of the project as an artifact: `(about, path)` to its ref."""
 Rows = Callable[[Sequence[TaskRow]], None]
+ChangedCode = Callable[[str, Stage], Sequence[str]]
+"""Names the parts of a stage's code that differ from what they were in an earlier run."""
 
 
 class Driver:
@@ -87,7 +89,7 @@ class Driver:
         opened: Callable[[], None] = lambda: None,
         rows: Rows = lambda rows: None,
         closed: Callable[[RunRow], None] = lambda row: None,
-        changed_code: Callable[[str, str], Sequence[str]] = lambda before, after: (),
+        changed_code: ChangedCode = lambda run, stage: (),
     ) -> None:
         self._machine = machine
         self._ledger = ledger
@@ -184,7 +186,7 @@ class Driver:
                 case Heard(message=Question() as question):
                     self._question(question)
                 case Heard(message=Refused() as refused):
-                    raise _refusal(refused)
+                    raise refusal(refused)
                 case Died():
                     self._died(notice)
                 case Beat():
@@ -421,7 +423,7 @@ class Driver:
             if not self._there(found.out):
                 return machine.step(Missed(name, key, told, f"its output of run {found.run} is gone from the store"))
             out, run, why = found.out, found.run, f"nothing that determines it has changed since run {found.run}"
-        event = Reused(name, key, out, run, why)
+        event = Reused(name, key, out, run, why, told)
         self._bodies.append(encode_event(event))
         self._kept.append(out)
         self._foreign.update(ref.digest for ref in blobs(out))
@@ -432,7 +434,7 @@ class Driver:
         if earlier is None:
             return "no earlier result"
         stage = self._machine.tasks[name].stage
-        parts = self._changed_code(earlier.code, stage.code.digest) if earlier.code != stage.code.digest else ()
+        parts = self._changed_code(earlier.run, stage) if earlier.code != stage.code.digest else ()
         return why_run(stage, key, told, Before(earlier.run, earlier.key, earlier.code, earlier.inputs), parts)
 
     def _there(self, out: Ref) -> bool:
@@ -612,8 +614,8 @@ def _constants(arg: Arg) -> list[Ref]:
             return []
 
 
-def _refusal(refused: Refused) -> HeadraceError:
-    """Raise the tracer's error here, as the class that it had there where that is one of ours."""
+def refusal(refused: Refused) -> HeadraceError:
+    """Give the tracer's error, as the class that it had there where that is one of ours."""
     kind = getattr(errors, refused.error, UsageError)
     known = isinstance(kind, type) and issubclass(kind, HeadraceError)
     return (kind if known else UsageError)(refused.message, hint=refused.hint)

@@ -103,17 +103,24 @@ class Noted(Struct, frozen=True, array_like=True, tag="noted"):
 
 
 class Reused(Struct, frozen=True, array_like=True, tag="reused"):
-    """A task's output was there already, under the same key, made by `run`."""
+    """A task's output was there already, under the same key, made by `run` (empty: by this one).
+
+    `inputs` are the identities that the key was made of, encoded.
+    """
 
     task: str
     key: str
     out: Ref
     run: str
     why: str
+    inputs: bytes
 
 
 class Launched(Struct, frozen=True, array_like=True, tag="launched"):
-    """An attempt is about to be sent to its workers (more than one when it spans nodes)."""
+    """An attempt is about to be sent to its workers (more than one when it spans nodes).
+
+    It carries the key, and the identities that the key was made of: replay doesn't ask how another version makes them.
+    """
 
     task: str
     attempt: int
@@ -121,6 +128,7 @@ class Launched(Struct, frozen=True, array_like=True, tag="launched"):
     workers: tuple[int, ...]
     pool: str
     why: str
+    inputs: bytes
     usd_per_hour: float = 0.0
     at: float = 0.0
 

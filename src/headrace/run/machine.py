@@ -16,6 +16,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from headrace.errors import TraceError
+from headrace.plan.planner import names_needed, needed_by
+from headrace.plan.resolve import Unmappable, follow, labels, truth
 from headrace.run.events import (
     Asked,
     Cancelled,
@@ -36,13 +38,13 @@ from headrace.run.events import (
     TraceFailed,
     Woke,
 )
-from headrace.run.resolve import Unmappable, follow, labels, lists, resolve, truth
+from headrace.run.resolve import lists, resolve
 from headrace.run.retry import retry
 from headrace.run.task import Inputs, Phase, Task
 from headrace.spec.artifact import Ref, gather
 from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure
-from headrace.spec.graph import Node, Out, outs
+from headrace.spec.graph import Node, outs
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Resources, Stage
 
@@ -273,7 +275,9 @@ class Machine:
         if workers is None:
             return None
         price = room.price(task.stage.resources)
-        return Launched(task.name, attempt, task.key or "", workers, room.pool, task.reason, price, at)
+        return Launched(
+            task.name, attempt, task.key or "", workers, room.pool, task.reason, task.inputs or b"", price, at
+        )
 
     # -- the trace -----------------------------------------------------------------------------------------------
 
@@ -283,7 +287,7 @@ class Machine:
         for node in event.nodes:
             task = self._add(node.name, node, self.stages[node.stage])
             self.nodes.append(node)
-            needs = needed(node)
+            needs = names_needed(node)
             for name in needs:
                 if not self.tasks[name].ended:
                     task.waits += 1
@@ -303,23 +307,12 @@ class Machine:
         """The trace is good: know what is asked for, and start what waits for nothing."""
         only = self.policy.only
         if only:
-            self._wanted = self._ancestors(only)
+            asked = only if self._question is None else (*only, self._question.out.task)
+            self._wanted = needed_by(asked, self.nodes, self.stages)
         for task in self._fresh:
             if not task.ended:
                 self._ended.append(task)
         self._fresh.clear()
-
-    def _ancestors(self, stages: tuple[str, ...]) -> set[str]:
-        rest = [node.name for node in self.nodes if self.stages[node.stage].name in stages or node.name in stages]
-        if self._question is not None:
-            rest.append(self._question.out.task)
-        found = set(rest)
-        while rest:
-            for name in needed(self.tasks[rest.pop()].node):
-                if name not in found:
-                    found.add(name)
-                    rest.append(name)
-        return found
 
     def _trace_failed(self, failure: Failure) -> None:
         self.trace_failure = failure
@@ -454,7 +447,7 @@ class Machine:
         task = self.tasks[event.task]
         if task.phase in ("probing", "ready"):
             self._unqueue(task)
-            task.key, task.out = event.key, event.out
+            task.key, task.out, task.inputs = event.key, event.out, event.inputs
             task.code = task.stage.code.digest
             self.made.setdefault(event.key, event.out)
             self._end(task, "reused", event.why)
@@ -466,7 +459,8 @@ class Machine:
         self._unqueue(task)
         task.phase = "running"
         task.attempt = event.attempt
-        task.key, task.workers, task.pool = event.key, event.workers, event.pool
+        task.key, task.inputs, task.code = event.key, event.inputs, task.stage.code.digest
+        task.workers, task.pool = event.workers, event.pool
         task.usd_per_hour, task.started, task.reason = event.usd_per_hour, event.at, event.why
         self.changed[task.name] = task
 
@@ -550,7 +544,7 @@ class Machine:
                 self.changed[task.name] = task
         for task in self.tasks.values():
             if task.phase == "blocked":
-                task.waits = sum(not self.tasks[name].ended for name in needed(task.node))
+                task.waits = sum(not self.tasks[name].ended for name in names_needed(task.node))
                 if task.waits == 0:
                     (self._ended if self.trace_ended else self._fresh).append(task)
 
@@ -638,19 +632,6 @@ class Machine:
 
 PATIENCE = 64
 """How often a ready task may be passed over for lack of room before nothing younger starts."""
-
-
-def needed(node: Node) -> list[str]:
-    """Give the names of the tasks that a node waits for, each once."""
-    found: dict[str, None] = {}
-    for _, arg in node.args:
-        for out in outs(arg):
-            found[out.task] = None
-    if isinstance(node.when, Out):
-        found[node.when.task] = None
-    for name in node.after:
-        found[name] = None
-    return list(found)
 
 
 def _because(source: Task) -> str:

@@ -33,7 +33,7 @@ class Ref(Row, frozen=True):
     inline: bytes | None = None
     nonce: str | None = None
     content: str | None = None
-    parts: tuple["Ref", ...] | None = None
+    parts: tuple[Ref, ...] | None = None
     names: tuple[str, ...] | None = None
 
     @property

@@ -12,8 +12,8 @@ Decision = Literal["reuse", "reuse_if_unchanged", "run", "skip"]
 class PlannedTask(Noun, frozen=True):
     """What is to be done about one task, and the reason to show the user.
 
-    `expected_s` and `expected_usd` are None where nothing is known. `width` is 1, or the number of elements of a
-    mapped task (None: not known before it runs).
+    `expected_s` and `expected_usd` are None where nothing is known; `expected_usd` is a range where it depends on a
+    cut-off. `width` is 1, or the number of elements of a mapped task (None: not known before it runs).
     """
 
     name: str
@@ -25,7 +25,7 @@ class PlannedTask(Noun, frozen=True):
     pool: str | None = None
     width: int | None = 1
     expected_s: float | None = None
-    expected_usd: float | None = None
+    expected_usd: float | tuple[float, float] | None = None
     needs: tuple[str, ...] = ()
 
 

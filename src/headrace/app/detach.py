@@ -1,0 +1,78 @@
+"""Runs a driver on its own, apart from the terminal and the command that began it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+from headrace import errors
+from headrace.app.watcher import NoWatcher
+from headrace.errors import HeadraceError
+
+
+class Announcing(NoWatcher):
+    """Tells the command that began the run its id, once there is one."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def opened(self, run_id: str) -> None:
+        """Write the run's id, and listen no more."""
+        self.say({"run": run_id})
+
+    def say(self, message: dict[str, str | None]) -> None:
+        """Write one message; the second is one too many."""
+        if self._descriptor >= 0:
+            os.write(self._descriptor, msgspec.json.encode(message))
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def detached(drive: Callable[[Announcing], object]) -> str:
+    """Drive a run in a process of its own session; give its id as soon as it is open.
+
+    Raises:
+        HeadraceError: whatever kept the run from being opened.
+    """
+    reading, writing = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        _drive(drive, Announcing(writing))
+    os.close(writing)
+    os.waitpid(pid, 0)
+    with os.fdopen(reading, "rb") as pipe:
+        message = pipe.read()
+    if not message:
+        raise HeadraceError("the detached driver ended before its run began", hint="run it without --detach to see why")
+    told = msgspec.json.decode(message, type=dict[str, str | None])
+    if told.get("run"):
+        return str(told["run"])
+    kind = getattr(errors, str(told["error"]), HeadraceError)
+    raise kind(told["message"], hint=told["hint"])
+
+
+def _drive(drive: Callable[[Announcing], object], watcher: Announcing) -> None:
+    """Leave the terminal and the command's session, drive, and end: this never returns."""
+    code = 5
+    try:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        drive(watcher)
+        code = 0
+    except HeadraceError as error:
+        watcher.say({"error": type(error).__name__, "message": error.message, "hint": error.hint})
+        code = error.exit_code
+    except BaseException as error:  # noqa: BLE001  the process ends here, and its parent is to know why
+        watcher.say({"error": "HeadraceError", "message": f"{type(error).__name__}: {error}", "hint": None})
+    finally:
+        os._exit(code)

@@ -1,0 +1,153 @@
+"""What Python programs and notebooks call: run and plan a pipeline, look at runs, load artifacts."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from headrace.app import project as projects
+from headrace.app import session
+from headrace.app.getting import find
+from headrace.app.project import Project
+from headrace.app.watcher import NoWatcher
+from headrace.codec.codecs import Codecs
+from headrace.define.pipeline import PipelineFunction
+from headrace.errors import NotFoundError, RunCancelled, RunFailed, UsageError
+from headrace.record.views import RunView, TaskView
+from headrace.spec.plan import Plan
+from headrace.spec.policy import Policy
+
+
+class RunTask:
+    """A task of a run, as Python programs see it."""
+
+    def __init__(self, project: Project, run: str, view: TaskView) -> None:
+        self._project = project
+        self._run = run
+        self._view = view
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._view, name)
+
+    def value(self) -> Any:
+        """Load the task's output.
+
+        Raises:
+            NotFoundError: it has none.
+        """
+        ref = find(session.views(self._project), self._run, self._view.name)
+        return Codecs().load(ref, session.open_store(self._project), verify=True)
+
+    def __repr__(self) -> str:
+        return f"<task {self._view.name}: {self._view.state}>"
+
+
+class Run:
+    """A run: `id`, `state`, `tasks`, and each task by its name: `run["fit"].value()`."""
+
+    def __init__(self, project: Project, view: RunView) -> None:
+        self._project = project
+        self._view = view
+        self.id = view.run
+        self.tasks = [RunTask(project, view.run, task) for task in view.tasks or ()]
+
+    @property
+    def state(self) -> str:
+        """How it ended, or that it lives."""
+        return self._view.state
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self._view.seconds
+
+    @property
+    def usd(self) -> float:
+        """What it cost, in US dollars."""
+        return self._view.usd
+
+    @property
+    def why(self) -> str:
+        """Why it ended as it did, where that isn't plain."""
+        return self._view.why
+
+    def __getitem__(self, name: str) -> RunTask:
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        names = ", ".join(task.name for task in self.tasks[:10])
+        raise NotFoundError(f"run `{self.id}` has no task `{name}`", hint=f"it has {names}")
+
+    def __iter__(self) -> Iterator[RunTask]:
+        return iter(self.tasks)
+
+    def __repr__(self) -> str:
+        return f"<run {self.id}: {self.state}, {len(self.tasks)} tasks>"
+
+
+class Launcher:
+    """Serves `run` and `plan` of a pipeline (`define.pipeline.Launcher`)."""
+
+    def run(self, pipeline: PipelineFunction[Any], params: Mapping[str, object], options: Mapping[str, Any]) -> Run:
+        """Run a pipeline to its end.
+
+        Raises:
+            RunFailed: a task failed.
+            RunCancelled: somebody ended it.
+        """
+        project, address = _place(pipeline)
+        view = session.run(project, address, _texts(params), Policy(**options), watcher=NoWatcher())
+        run = Run(project, view)
+        if view.state == "cancelled":
+            raise RunCancelled(f"run {view.run} was cancelled: {view.why}", run=run)
+        if view.state != "succeeded":
+            raise RunFailed(f"run {view.run} {view.state}: {view.why}", hint=f"headrace show {view.run}", run=run)
+        return run
+
+    def plan(self, pipeline: PipelineFunction[Any], params: Mapping[str, object], options: Mapping[str, Any]) -> Plan:
+        """Plan a pipeline, and run nothing."""
+        project, address = _place(pipeline)
+        return session.plan(project, address, _texts(params), Policy(**options))
+
+
+def runs(*, limit: int = 100) -> list[Run]:
+    """Give the newest runs of the project of the current folder, newest first."""
+    project = projects.load()
+    views = session.views(project)
+    return [Run(project, views.show(view.run)) for view in views.runs(limit=limit).runs]
+
+
+def load(digest: str) -> Any:
+    """Load an artifact of the project of the current folder by its digest, or the beginning of it.
+
+    Raises:
+        NotFoundError: no run names it.
+    """
+    project = projects.load()
+    ref = session.views(project).artifact(digest)
+    return Codecs().load(ref, session.open_store(project), verify=True)
+
+
+def _place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
+    """Find the project of a pipeline that a program holds, and the pipeline's address in it."""
+    file = inspect.getsourcefile(pipeline.function)
+    if file is None or not os.path.isfile(file):
+        raise UsageError(
+            f"pipeline `{pipeline.name}` is in no file, so no worker can import it",
+            hint="write it to a file of the project, and import it from there",
+        )
+    target = f"{os.path.relpath(file, Path.cwd())}:{pipeline.name}"
+    project = projects.load(target=target)
+    return project, project.address(target)
+
+
+def _texts(params: Mapping[str, object]) -> dict[str, str]:
+    """Give parameters as the command line would."""
+    return {
+        name: value if isinstance(value, str) else msgspec.json.encode(value).decode() for name, value in params.items()
+    }

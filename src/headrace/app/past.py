@@ -1,0 +1,91 @@
+"""What the ledger knows of the past, for plans, reasons and explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from headrace.plan.reuse import Before
+from headrace.record.views import PastView, Views
+from headrace.run.ports import Blobs, Ledger
+from headrace.spec.artifact import Ref, blobs
+from headrace.spec.code import Part
+from headrace.spec.stage import Stage
+
+_SHOWN_FIRST = ("function", "class", "constant", "module", "bundle", "distribution", "environment")
+
+
+class PastCode:
+    """The code of earlier runs' stages, read once a run."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+        self._stages: dict[str, Mapping[str, Stage]] = {}
+
+    def stage(self, run: str, function: str) -> Stage | None:
+        """Give a stage as an earlier run had it."""
+        if run not in self._stages:
+            self._stages[run] = self._views.graph(run)[0]
+        return self._stages[run].get(function)
+
+    def changed(self, run: str, stage: Stage) -> Sequence[str]:
+        """Name the parts of a stage's code that differ from what they were in an earlier run."""
+        before = self.stage(run, stage.function)
+        return () if before is None else [part.name for part, _ in differing(before, stage)]
+
+
+def differing(before: Stage, after: Stage) -> list[tuple[Part, Part | None]]:
+    """Pair each part of the code that differs with what it was before: code first, then packages and Python.
+
+    A part that is gone stands with itself as what it was, and without a text.
+    """
+    old = {(part.kind, part.name): part for part in before.code.parts}
+    new = {(part.kind, part.name): part for part in after.code.parts}
+    found: list[tuple[Part, Part | None]] = []
+    for key, part in new.items():
+        then = old.get(key)
+        if then is None or then.digest != part.digest:
+            found.append((part, then))
+    for key, part in old.items():
+        if key not in new:
+            found.append((Part(name=part.name, kind=part.kind, digest=""), part))
+    return sorted(found, key=lambda pair: _SHOWN_FIRST.index(pair[0].kind))
+
+
+class LedgerHistory:
+    """What past runs taught the planner (`plan.planner.History`)."""
+
+    def __init__(self, ledger: Ledger, store: Blobs, past: Sequence[PastView]) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._by_task: dict[str, PastView] = {}
+        self._by_stage: dict[str, PastView] = {}
+        for view in past:
+            self._by_task.setdefault(view.task, view)
+            if view.ran:
+                self._by_stage.setdefault(view.stage, view)
+
+    def result(self, key: str) -> tuple[Ref, str] | None:
+        """Give the output that is there under a key, and the run that made it."""
+        found = self._ledger.result(key)
+        if found is None or any(self._store.size(r.digest, r.nonce or "") != r.size for r in blobs(found.out)):
+            return None
+        return found.out, found.run
+
+    def before(self, task: str) -> Before | None:
+        """Give what the key of a task was made of in the latest earlier run."""
+        earlier = self._ledger.earlier(task)
+        return None if earlier is None else Before(earlier.run, earlier.key, earlier.code, earlier.inputs)
+
+    def seconds(self, task: str, stage: str) -> float | None:
+        """Give how long an attempt took, load and save included; that of another task of the stage if need be."""
+        view = self._by_task.get(task)
+        if view is None or view.seconds is None:
+            view = self._by_stage.get(stage)
+        if view is None or view.seconds is None:
+            return None
+        return view.seconds + (view.moving_s or 0.0)
+
+    def width(self, task: str) -> int | None:
+        """Give how many elements a mapped task had."""
+        view = self._by_task.get(task)
+        return None if view is None else view.elements or None

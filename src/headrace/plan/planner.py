@@ -1,0 +1,296 @@
+"""The planner: from the graph, what past runs taught, the policy and the pool to a decision about each task. Pure.
+
+What has no output yet has none either in the plan, so what depends on it is decided by what is known: if nothing but
+that input could differ from an earlier run, the task is reused should the input come out the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from headrace.plan.keys import Inputs, identity, key_of, told
+from headrace.plan.resolve import Unmappable, columns, follow, labels, truth, value
+from headrace.plan.reuse import Before, barred, why_run
+from headrace.spec.artifact import Ref, gather
+from headrace.spec.fleet import Pool
+from headrace.spec.graph import Arg, Node, outs
+from headrace.spec.plan import Decision, Plan, PlannedTask
+from headrace.spec.policy import Policy
+from headrace.spec.stage import Stage
+
+
+class History(Protocol):
+    """What past runs taught, as one snapshot."""
+
+    def result(self, key: str) -> tuple[Ref, str] | None:
+        """Give the output that is there under a key, and the run that made it."""
+        ...
+
+    def before(self, task: str) -> Before | None:
+        """Give what the key of a task was made of in the latest earlier run."""
+        ...
+
+    def seconds(self, task: str, stage: str) -> float | None:
+        """Give how long an attempt of a task took, its load and save included; None where none ever ran."""
+        ...
+
+    def width(self, task: str) -> int | None:
+        """Give how many elements a mapped task had."""
+        ...
+
+
+class _Fate(Struct):
+    """What the plan expects of a task: its output where that is known, and how long until then."""
+
+    decision: Decision
+    out: Ref | None = None
+    low_s: float = 0.0
+    high_s: float = 0.0
+
+
+class Planner:
+    """Plans one graph, node by node in the order in which they were traced, which is one that works."""
+
+    def __init__(
+        self,
+        *,
+        stages: Mapping[str, Stage],
+        policy: Policy,
+        pool: Pool,
+        history: History,
+        platform: str | None = None,
+        changed_code: Callable[[str, Stage], Sequence[str]] = lambda run, stage: (),
+    ) -> None:
+        self._stages = stages
+        self._policy = policy
+        self._pool = pool
+        self._history = history
+        self._platform = platform
+        self._changed_code = changed_code
+        self._fates: dict[str, _Fate] = {}
+        self._tasks: list[PlannedTask] = []
+        self._low_usd = self._high_usd = 0.0
+        self._low_busy = self._high_busy = 0.0
+        self._timed = True
+
+    def plan(self, pipeline: str, nodes: Sequence[Node], *, partial: bool = False) -> Plan:
+        """Plan all nodes. `partial`: the trace waits for a value, so more is to come."""
+        wanted = needed_by(self._policy.only, nodes, self._stages) if self._policy.only else None
+        for node in nodes:
+            self._node(node, wanted)
+        ends = [(fate.low_s, fate.high_s) for fate in self._fates.values()]
+        capacity = max(self._pool.cpu, 1e-9)
+        low = max(max((low for low, _ in ends), default=0.0), self._low_busy / capacity)
+        high = max(max((high for _, high in ends), default=0.0), self._high_busy / capacity)
+        return Plan(
+            pipeline=pipeline,
+            tasks=tuple(self._tasks),
+            expected_s=(low, high) if self._timed else None,
+            expected_usd=(self._low_usd, self._high_usd),
+            bound_usd=self._low_usd,
+            gap=0.0,
+            partial=partial,
+        )
+
+    def _node(self, node: Node, wanted: set[str] | None) -> None:
+        stage = self._stages[node.stage]
+        needs = names_needed(node)
+        start = (
+            max((self._fates[name].low_s for name in needs), default=0.0),
+            max((self._fates[name].high_s for name in needs), default=0.0),
+        )
+        skip = self._why_skip(node, stage, wanted)
+        if skip is not None:
+            self._settle(node, stage, "skip", skip, start=start)
+        elif all(self._is_known(arg) for _, arg in node.args):
+            self._known(node, stage, start)
+        else:
+            self._unknown(node, stage, start)
+
+    def _why_skip(self, node: Node, stage: Stage, wanted: set[str] | None) -> str | None:
+        if wanted is not None and node.name not in wanted:
+            return "not asked for (`--only`)"
+        for name, arg in node.args:
+            for out in outs(arg):
+                if self._fates[out.task].decision == "skip" and name not in stage.defaults:
+                    return f"`{out.task}` is skipped"
+        if node.when is not None:
+            source = self._fates[node.when.task]
+            if source.decision == "skip":
+                return f"`{node.when.task}` is skipped"
+            if source.out is not None and truth(follow(source.out, node.when.path)) is False:
+                return f"`when=`: the value of `{node.when.task}` is false"
+        return None
+
+    def _is_known(self, arg: Arg) -> bool:
+        """Whether each output in an argument is known, or is left out since its task is skipped."""
+        return all(
+            self._fates[out.task].out is not None or self._fates[out.task].decision == "skip" for out in outs(arg)
+        )
+
+    def _known(self, node: Node, stage: Stage, start: tuple[float, float]) -> None:
+        args = [
+            (name, arg) for name, arg in node.args if all(self._fates[out.task].out is not None for out in outs(arg))
+        ]
+        if not node.over:
+            inputs = tuple((name, value(arg, self._output)) for name, arg in args)
+            decision, why, out, key = self._decide(node.name, stage, inputs)
+            self._settle(node, stage, decision, why, start=start, out=out, key=key)
+            return
+        try:
+            lists = columns(node.name, dict(args), node.over, self._output)
+        except Unmappable as problem:
+            self._settle(node, stage, "run", f"it will fail: {problem}", start=start)
+            return
+        names = labels(node.name, lists)
+        whole = {name: value(arg, self._output) for name, arg in args if name not in lists}
+        refs: list[Ref] = []
+        reasons: list[str] = []
+        for index, name in enumerate(names):
+            row = {**whole, **{param: column[index] for param, column in lists.items()}}
+            inputs = tuple((param, row[param]) for param, _ in args)
+            _, why, out, _ = self._decide(name, stage, inputs)
+            refs += [out] if out is not None else []
+            reasons += [why] if out is None else []
+        if reasons:
+            why = f"{len(reasons)} of {len(names)} elements: {reasons[0]}"
+            self._settle(node, stage, "run", why, start=start, width=len(names), runs=len(reasons))
+        else:
+            self._settle(
+                node,
+                stage,
+                "reuse",
+                f"{len(names)} elements are there",
+                start=start,
+                out=gather(refs),
+                width=len(names),
+            )
+
+    def _decide(self, name: str, stage: Stage, inputs: Inputs) -> tuple[Decision, str, Ref | None, str]:
+        key, parts = key_of(stage, inputs, self._platform)
+        bar = barred(stage, self._policy)
+        found = self._history.result(key) if bar is None else None
+        if found is not None:
+            return "reuse", f"nothing that determines it has changed since run {found[1]}", found[0], key
+        return "run", bar or self._why_run(name, stage, key, parts), None, key
+
+    def _why_run(self, name: str, stage: Stage, key: str, parts: bytes) -> str:
+        before = self._history.before(name)
+        differs = before is not None and before.code != stage.code.digest
+        changed = self._changed_code(before.run, stage) if before is not None and differs else ()
+        return why_run(stage, key, parts, before, changed)
+
+    def _unknown(self, node: Node, stage: Stage, start: tuple[float, float]) -> None:
+        """An input is to be made yet: the task runs, unless the input comes out as it was."""
+        bar = barred(stage, self._policy)
+        before = self._history.before(node.name)
+        waits = ", ".join(
+            f"`{name}`"
+            for name in names_needed(node)
+            if self._fates[name].out is None and self._fates[name].decision != "skip"
+        )
+        if bar is not None:
+            self._settle(node, stage, "run", bar, start=start)
+        elif node.over:
+            width = self._history.width(node.name)
+            self._settle(node, stage, "run", f"its list comes from {waits}", start=start, width=width, runs=width or 1)
+        elif before is None:
+            self._settle(node, stage, "run", "no earlier result", start=start)
+        elif before.code != stage.code.digest:
+            what = ", ".join(f"`{each}`" for each in self._changed_code(before.run, stage)[:3])
+            self._settle(node, stage, "run", f"code changed: {what}" if what else "code changed", start=start)
+        elif (what := self._differs(node, before)) is not None:
+            self._settle(node, stage, "run", what, start=start)
+        else:
+            self._settle(node, stage, "reuse_if_unchanged", f"reused if {waits} gives what it gave before", start=start)
+
+    def _differs(self, node: Node, before: Before) -> str | None:
+        """Say which input that is known already differs from the earlier run's."""
+        then = told(before.inputs)
+        for name, arg in node.args:
+            if name not in then:
+                return f"`{name}` is new"
+            if self._is_known(arg) and all(self._fates[out.task].out is not None for out in outs(arg)):
+                if identity(value(arg, self._output)) != then[name]:
+                    return f"`{name}` changed"
+        return None
+
+    def _settle(
+        self,
+        node: Node,
+        stage: Stage,
+        decision: Decision,
+        reason: str,
+        *,
+        start: tuple[float, float],
+        out: Ref | None = None,
+        key: str | None = None,
+        width: int | None = 1,
+        runs: int = 1,
+    ) -> None:
+        """Note a decision, with the time and money that it is expected to take."""
+        works = decision in ("run", "reuse_if_unchanged")
+        each = self._history.seconds(node.name, stage.name) if works else 0.0
+        if each is None:
+            self._timed = False
+        need = stage.resources
+        rounds = -(-runs // max(1, int(self._pool.cpu / (need.cpu * need.nodes)))) if runs > 1 else 1
+        seconds = (each or 0.0) * rounds
+        usd = (each or 0.0) * runs * self._pool.usd_per_hour * self._pool.share(need) / 3600
+        busy = (each or 0.0) * runs * need.cpu * need.nodes
+        low = 0.0 if decision == "reuse_if_unchanged" else 1.0
+        self._low_usd += usd * low
+        self._high_usd += usd
+        self._low_busy += busy * low
+        self._high_busy += busy
+        self._fates[node.name] = _Fate(decision, out, start[0] + seconds * low, start[1] + seconds)
+        self._tasks.append(
+            PlannedTask(
+                name=node.name,
+                stage=stage.name,
+                kind=stage.kind,
+                decision=decision,
+                reason=reason,
+                key=key,
+                pool=self._pool.name if works else None,
+                width=width if node.over or width != 1 else 1,
+                expected_s=seconds if each is not None else None,
+                expected_usd=None if each is None else (0.0, usd) if decision == "reuse_if_unchanged" else usd,
+                needs=tuple(names_needed(node)),
+            )
+        )
+
+    def _output(self, name: str) -> Ref:
+        ref = self._fates[name].out
+        assert ref is not None
+        return ref
+
+
+def names_needed(node: Node) -> list[str]:
+    """Give the names of the tasks that a node waits for, each once."""
+    found: dict[str, None] = {}
+    for _, arg in node.args:
+        for out in outs(arg):
+            found[out.task] = None
+    if node.when is not None:
+        found[node.when.task] = None
+    for name in node.after:
+        found[name] = None
+    return list(found)
+
+
+def needed_by(only: Iterable[str], nodes: Sequence[Node], stages: Mapping[str, Stage]) -> set[str]:
+    """Give the tasks that are asked for by stage or task, with all that they need."""
+    asked = set(only)
+    needs = {node.name: names_needed(node) for node in nodes}
+    rest = [node.name for node in nodes if stages[node.stage].name in asked or node.name in asked]
+    found = set(rest)
+    while rest:
+        for name in needs[rest.pop()]:
+            if name not in found:
+                found.add(name)
+                rest.append(name)
+    return found

@@ -1,0 +1,107 @@
+"""From handles to artifacts: what arguments come to, once the tasks before have an output."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from headrace.spec.artifact import Ref
+from headrace.spec.graph import Arg, Const, Many, Out
+
+_LABEL_LIMIT = 32
+_PLAIN = re.compile(r"-?[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_TRUTHS = {
+    b"true": True,
+    b"false": False,
+    b'{"$":["numpy.bool",true]}': True,  # what comparing NumPy's numbers gives, in exact JSON
+    b'{"$":["numpy.bool",false]}': False,
+}
+
+
+class Unmappable(ValueError):
+    """What `.map()` was given can't be mapped over; the message says why."""
+
+
+def follow(ref: Ref, path: tuple[int, ...]) -> Ref:
+    """Give the part of an artifact at a path of positions.
+
+    Raises:
+        Unmappable: it has no such part.
+    """
+    for position in path:
+        parts = ref.parts or ()
+        if position >= len(parts):
+            raise Unmappable(f"a `{ref.type}` has {len(parts)} parts, so none at {position}")
+        ref = parts[position]
+    return ref
+
+
+def truth(ref: Ref) -> bool | None:
+    """Say whether a boolean artifact is true; None where it isn't a boolean."""
+    return _TRUTHS.get(ref.inline or b"") if ref.codec == "json" else None
+
+
+def value(arg: Arg, output: Callable[[str], Ref]) -> Arg:
+    """Replace the handles in an argument. Nesting is as deep as the user wrote it, so recursion is safe here."""
+    match arg:
+        case Out(task=name, path=path):
+            return Const(follow(output(name), path))
+        case Many(shape=shape, items=items, names=names):
+            return Many(shape, tuple([value(item, output) for item in items]), names)
+        case _:
+            return arg
+
+
+def elements(name: str, arg: Arg) -> Sequence[Arg]:
+    """Give what a list that is mapped over consists of.
+
+    Raises:
+        Unmappable: it is no list.
+    """
+    match arg:
+        case Many(shape="list" | "tuple", items=items):
+            return items
+        case Const(ref=ref) if ref.parts is not None and ref.names is None:
+            return tuple([Const(part) for part in ref.parts])
+        case Const(ref=ref):
+            raise Unmappable(f"`{name}` is a `{ref.type}`, which can't be mapped over")
+        case _:
+            raise Unmappable(f"`{name}` is no list, so it can't be mapped over")
+
+
+def columns(
+    task: str, args: Mapping[str, Arg], over: Sequence[str], output: Callable[[str], Ref]
+) -> dict[str, Sequence[Arg]]:
+    """Give the lists that a mapped task is spread over, by parameter.
+
+    Raises:
+        Unmappable: one is no list, or their lengths differ.
+    """
+    found = {name: elements(name, value(args[name], output)) for name in over}
+    lengths = {name: len(column) for name, column in found.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
+        raise Unmappable(f"the lists that `{task}` maps over differ in length: {told}")
+    return found
+
+
+def labels(name: str, columns: Mapping[str, Sequence[Arg]]) -> list[str]:
+    """Name the elements of a mapped task: by their values where these are short and differ, else by number."""
+    rows = list(zip(*columns.values(), strict=True))
+    texts = [_label(columns, row) for row in rows]
+    if None not in texts and len(set(texts)) == len(texts):
+        return [f"{name}[{text}]" for text in texts]
+    return [f"{name}[#{index}]" for index in range(len(rows))]
+
+
+def _label(columns: Mapping[str, Sequence[Arg]], row: Sequence[Arg]) -> str | None:
+    words = []
+    for param, arg in zip(columns, row, strict=True):
+        if not isinstance(arg, Const) or arg.ref.codec != "json" or arg.ref.inline is None:
+            return None
+        text = arg.ref.inline.decode()
+        plain = text[1:-1] if text.startswith('"') else text
+        if len(text) > _LABEL_LIMIT or not _PLAIN.fullmatch(plain):
+            return None
+        words.append(f"{param}={plain}")
+    return ",".join(words)

@@ -18,8 +18,9 @@ from headrace.cli.watching import watching
 @options.as_json
 @options.config
 def command(run_id: str, new_code: bool, as_json: bool, config: Path | None) -> int:
-    """Tasks that succeeded are not run again; those that failed, were skipped or cancelled are. The exit code is as that
-    of `headrace run`.
+    """Tasks that succeeded are not run again; those that failed, were skipped or cancelled are.
+
+    The exit code is as that of `headrace run`.
     """
     found = project.load(overlay=config)
     with watching(as_json=as_json) as watcher:

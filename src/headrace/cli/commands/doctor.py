@@ -1,0 +1,49 @@
+"""`headrace doctor`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from headrace.app import project
+from headrace.app.doctor import Finding, examine
+from headrace.cli import options
+from headrace.cli.terminal import Style, paint, printable, say_json, say_styled
+from headrace.errors import ProjectError
+
+MARKS: dict[str, tuple[str, Style]] = {"well": ("✓", "green"), "doubtful": ("?", "yellow"), "wrong": ("✗", "red")}
+
+
+@click.command()
+@options.as_json
+@options.config
+def command(as_json: bool, config: Path | None) -> int:
+    """Each line says what was found and, where something is amiss, what to do.
+
+    The exit code is 2 if something is wrong, and 0 if all is well or merely doubtful.
+    """
+    found = []
+    for finding in examine(_project(config)):
+        found.append(finding)
+        if not as_json:
+            _say(finding)
+    if as_json:
+        say_json({"findings": found})
+    return 2 if any(finding.state == "wrong" for finding in found) else 0
+
+
+def _project(config: Path | None) -> project.Project | None:
+    """Give the project, or None where there is none; broken settings are an error here too."""
+    try:
+        return project.load(overlay=config)
+    except ProjectError:
+        return None
+
+
+def _say(finding: Finding) -> None:
+    mark, style = MARKS[finding.state]
+    say_styled(f"{paint(mark, style, stream=sys.stdout)} {finding.about:<10} {printable(finding.found)}")
+    if finding.hint:
+        say_styled(f"{'':<13}{paint(printable(finding.hint), style, stream=sys.stdout)}")

@@ -26,3 +26,5 @@ STYLES: dict[str, Style] = {
     "cancelled": "yellow",
     "refused": "red",
 }
+DECISIONS = {"run": "▸", "reuse": "↺", "reuse_if_unchanged": "≟", "skip": "-"}
+DECISION_STYLES: dict[str, Style] = {"run": "bold", "reuse": "blue", "reuse_if_unchanged": "cyan", "skip": "dim"}

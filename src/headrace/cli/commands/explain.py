@@ -1,0 +1,65 @@
+"""`headrace explain`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from headrace.app import project, session
+from headrace.app.explaining import Difference, Explanation
+from headrace.cli import options
+from headrace.cli.terminal import Style, paint, printable, say, say_json, say_styled
+
+
+@click.command()
+@options.run_id
+@options.task
+@options.as_json
+@options.config
+def command(run_id: str, task: str, as_json: bool, config: Path | None) -> int:
+    """Names each input, parameter, function, class, constant, package or platform that differs from the run before,
+    with the lines of code that changed.
+    """
+    found = session.explain(project.load(overlay=config), run_id, task)
+    if as_json:
+        say_json(found)
+    else:
+        _say(found)
+    return 0
+
+
+def _say(found: Explanation) -> None:
+    say_styled(
+        f"{paint(printable(found.task), 'bold', stream=sys.stdout)}  {found.decision}: {printable(found.reason)}"
+    )
+    if found.against is not None:
+        count = len(found.differences)
+        say(f"against run {found.against}: {count or 'no'} difference{'' if count == 1 else 's'}", "dim")
+    for difference in found.differences:
+        say()
+        _say_difference(difference)
+    for note in found.notes:
+        say()
+        say(note, "dim")
+
+
+def _say_difference(difference: Difference) -> None:
+    what = "" if difference.kind == difference.name else f"{difference.kind} "
+    change = _change(difference.before, difference.after)
+    name = paint(printable(difference.name), "bold", stream=sys.stdout)
+    say_styled(f"{what}{name}{f': {printable(change)}' if change else ''}")
+    for line in difference.diff:
+        styles: dict[str, Style] = {"+": "green", "-": "red", "@": "cyan"}
+        say(f"    {line}", *([styles[line[0]]] if line[:1] in styles else []))
+
+
+def _change(before: str | None, after: str | None) -> str:
+    if before == after:
+        return ""
+    if before is None:
+        return f"new, {after}"
+    if after is None:
+        return f"gone, was {before}"
+    return f"{before} -> {after}"

@@ -1,0 +1,89 @@
+"""`headrace plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from headrace.app import project, session
+from headrace.app.measures import seconds_text, usd_text
+from headrace.cli import options
+from headrace.cli.marks import DECISION_STYLES, DECISIONS
+from headrace.cli.parameters import split
+from headrace.cli.table import Cell, table
+from headrace.cli.terminal import say, say_json, say_styled
+from headrace.spec.plan import Plan, PlannedTask
+
+
+@click.command(context_settings=options.PARAMETERS)
+@options.pipeline
+@options.as_json
+@options.config
+def command(
+    words: tuple[str, ...],
+    param: tuple[str, ...],
+    only: tuple[str, ...],
+    force: tuple[str, ...],
+    timeout: str | None,
+    as_json: bool,
+    config: Path | None,
+) -> int:
+    """Takes what `headrace run` takes. Says for each task whether it would run or be reused, why, where, and what it
+    would take and cost as far as past runs tell.
+    """
+    target, parameters = split("plan", words, param)
+    found = project.load(target=target, overlay=config)
+    wanted = options.policy(found, only, force, timeout)
+    plan = session.plan(found, found.address(target), parameters, wanted)
+    if as_json:
+        say_json(plan)
+    else:
+        _say(plan)
+    return 0
+
+
+def _say(plan: Plan) -> None:
+    heads = ["", "task", "kind", "decision", "tasks", "pool", "time", "cost", "why"]
+    for line in table(heads, [_row(task) for task in plan.tasks], numbers=(4, 6, 7)):
+        say_styled(line)
+    say()
+    for text in _sums(plan):
+        say(text, "dim")
+
+
+def _row(task: PlannedTask) -> list[Cell]:
+    style = DECISION_STYLES[task.decision]
+    return [
+        (DECISIONS[task.decision], style),
+        task.name,
+        task.kind,
+        (task.decision.replace("_", " "), style),
+        "?" if task.width is None else str(task.width) if task.width != 1 else "",
+        task.pool or "",
+        _amount(task.expected_s, seconds_text),
+        _amount(task.expected_usd, usd_text) if task.expected_usd not in (None, 0, (0, 0)) else "",
+        (task.reason, "dim"),
+    ]
+
+
+def _sums(plan: Plan) -> list[str]:
+    texts = []
+    if plan.expected_s is not None:
+        texts.append(f"expected to take {_amount(plan.expected_s, seconds_text)}")
+    if any(plan.expected_usd):
+        texts.append(
+            f"expected to cost {_amount(plan.expected_usd, usd_text)}, and at least {usd_text(plan.bound_usd)}"
+        )
+    if plan.partial:
+        texts.append("the pipeline asks for a value: what it does with it is not planned yet")
+    return texts
+
+
+def _amount(amount: float | tuple[float, float] | None, text: Callable[[float], str]) -> str:
+    """Say an amount, or a range of it; nothing where it isn't known."""
+    if amount is None:
+        return ""
+    low, high = amount if isinstance(amount, tuple) else (amount, amount)
+    return text(low) if low == high else f"{text(low)} to {text(high)}"

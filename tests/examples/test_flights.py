@@ -1,13 +1,18 @@
 """The flights example, on its real data: times, what features may know, the model, its scores and its report."""
 
+import json
+import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as parquet
 import pytest
 from sklearn import metrics as reference
 
@@ -356,3 +361,39 @@ def test_the_report_needs_nothing_else_and_is_the_same_each_time(
     assert "United &amp; Co &lt;air&gt;" in text
     assert text.count("data:image/svg+xml;base64,") == 5
     assert not any(link in text for link in ("http:", "https:", "<script", "<link"))
+
+
+# --- the pipeline, as a user runs it
+
+
+def headrace(project: Path, *arguments: str) -> dict[str, Any]:
+    command = [str(Path(sys.executable).with_name("headrace")), *arguments]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return cast(dict[str, Any], json.loads(done.stdout)) if "--json" in arguments else {}
+
+
+def states(run: dict[str, Any]) -> dict[str, str]:
+    return {task["name"]: task["state"] for task in run["tasks"]}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_pipeline_runs_and_after_that_only_what_an_edit_reaches(tmp_path: Path) -> None:
+    project = tmp_path / "flights"
+    shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns(".headrace", "out", "__pycache__"))
+    first = states(headrace(project, "run", "flights", "--month", "12", "--json"))
+    assert set(first.values()) == {"succeeded"}
+    assert {"fit[num_leaves=15]", "choose", "report", "score"} <= first.keys()
+    headrace(project, "get", "latest", "score", "--to", str(tmp_path / "december.parquet"))
+    assert parquet.read_table(tmp_path / "december.parquet").num_rows == 28_135
+
+    assert set(states(headrace(project, "run", "flights", "--month", "12", "--json")).values()) == {"reused"}
+
+    another_month = states(headrace(project, "run", "flights", "--month", "11", "--json"))
+    assert [name for name, state in another_month.items() if state == "succeeded"] == ["score"]
+
+    code = project / "delays" / "page.py"
+    code.write_text(code.read_text().replace('TITLE = "Will it land late?"', 'TITLE = "Late again?"'))
+    edited = states(headrace(project, "run", "flights", "--month", "12", "--json"))
+    assert [name for name, state in edited.items() if state == "succeeded"] == ["report"]

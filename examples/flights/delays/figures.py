@@ -37,8 +37,10 @@ STYLE = {
 }
 
 
-def as_svg(figure: Figure) -> str:
-    """A figure as SVG text, the same each time."""
+def as_svg(figure: Any) -> str:
+    """A figure as SVG text, the same each time. One that came from another stage is a picture, which is SVG already."""
+    if hasattr(figure, "_repr_svg_"):
+        return str(figure._repr_svg_())
     out = io.StringIO()
     with mpl.rc_context(STYLE):
         figure.savefig(out, format="svg", metadata={"Date": None})

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Runs the flights example, and shows what runs again when something changes, and why. Needs `headrace` on the PATH.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+heading() { printf '\n--- %s\n' "$*"; }
+
+heading "The whole way: 336,776 flights, three candidates, a report, December scored"
+headrace run flights --month 12
+
+heading "The same again: all of it is reused"
+headrace run flights --month 12
+
+heading "Another month: only its scoring runs"
+headrace run flights --month 11
+
+# Edits are made in a copy, with a copy of the state, so that nothing here changes.
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+cp -R . "$copy"
+
+heading "In a copy, a comment is edited: nothing runs"
+(cd "$copy" && sed -i.bak 's/^# Means over flights/# Averages over flights/' delays/features.py && rm delays/*.bak && headrace run flights)
+
+heading "In the copy, the title of the page is edited: only the report runs"
+(cd "$copy" && sed -i.bak 's/^TITLE = .*/TITLE = "Late again?"/' delays/page.py && rm delays/*.bak && headrace run flights)
+
+heading "In the copy, history looks 4 hours back, not 3: features and what follows run, loading and cleaning don't"
+(cd "$copy" && sed -i.bak 's/^RECENT_HOURS = 3/RECENT_HOURS = 4/' delays/features.py && rm delays/*.bak && headrace run flights)
+
+heading "Why did the features run?"
+(cd "$copy" && headrace explain latest features)
+
+heading "What it made"
+mkdir -p out
+headrace run flights --month 12 --json >out/run.json
+headrace get latest report --to out/report.html
+headrace get latest score --to out/december.parquet
+headrace show latest --html --to out/run.html
+echo "the model's report:  $PWD/out/report.html"
+echo "December, scored:    $PWD/out/december.parquet"
+echo "the run, as a page:  $PWD/out/run.html"

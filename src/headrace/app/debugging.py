@@ -10,6 +10,7 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
+from typing import Any
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import NotFoundError, TaskFailed
@@ -35,7 +36,7 @@ def debug(machine: Machine, store: FolderStore, task: str, *, use_pdb: bool, roo
     folder = unpack(machine.bundle, store) if root is None else root
     enter_bundle(folder, machine.bundle.roots)
     stage = find_function(found.stage.function, folder)
-    values = {name: _value(arg, store) for name, arg in machine.inputs(task)}
+    values: dict[str, Any] = {name: _value(arg, store) for name, arg in machine.inputs(task)}
     missing = [name for name, _ in found.node.args if name not in values]
     if missing:
         raise NotFoundError(

@@ -54,7 +54,7 @@ def detached(drive: Callable[[Announcing], object]) -> str:
     if told.get("run"):
         return str(told["run"])
     kind = getattr(errors, str(told["error"]), HeadraceError)
-    raise kind(told["message"], hint=told["hint"])
+    raise kind(told["message"] or "", hint=told["hint"])
 
 
 def _drive(drive: Callable[[Announcing], object], watcher: Announcing) -> None:

@@ -13,6 +13,7 @@ from types import FrameType
 from headrace.app import debugging, explaining, getting, planning
 from headrace.app.bundling import make_bundle, names_of
 from headrace.app.clock import SystemClock
+from headrace.app.detach import detached
 from headrace.app.explaining import Explanation
 from headrace.app.files import keep_path
 from headrace.app.past import PastCode
@@ -51,8 +52,6 @@ def run(
         RefusedError: no pool can hold one of its tasks.
     """
     if detach:
-        from headrace.app.detach import detached  # only this way of running forks the driver
-
         run_id = detached(lambda opened: _run(project, pipeline, params, policy, opened))
     else:
         run_id = _run(project, pipeline, params, policy, watcher)
@@ -285,7 +284,7 @@ def _backend(project: Project, pool: Pool, hello: Hello, store: FolderStore) -> 
 def _interrupted_by(interrupt: Callable[[], None]) -> Iterator[None]:
     """Have ^C and SIGTERM call `interrupt` instead of raising; in a thread that gets no signals, change nothing."""
 
-    def handle(number: int, frame: FrameType | None) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
         interrupt()
 
     try:

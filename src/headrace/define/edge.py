@@ -54,7 +54,11 @@ def shown(hint: Any) -> str:
     if hint is inspect.Parameter.empty or hint is Any:
         return "Any"
     if isinstance(hint, type) and not typing.get_args(hint):
-        return hint.__qualname__ if hint.__module__ == "builtins" else f"{hint.__module__.split('.')[0]}.{hint.__qualname__}"
+        return (
+            hint.__qualname__
+            if hint.__module__ == "builtins"
+            else f"{hint.__module__.split('.')[0]}.{hint.__qualname__}"
+        )
     return str(hint).replace("typing.", "")
 
 
@@ -81,13 +85,17 @@ def _is_table(hint: Any) -> bool:
 
 def _like_number(value: object, wanted: type) -> bool:
     """NumPy's numbers pass for Python's, as they do at run time."""
-    return wanted in (int, float, bool) and type(value).__module__ == "numpy" and isinstance(getattr(value, "item", lambda: None)(), wanted)
+    return (
+        wanted in (int, float, bool)
+        and type(value).__module__ == "numpy"
+        and isinstance(getattr(value, "item", lambda: None)(), wanted)
+    )
 
 
 def _is_subtype(given: Any, wanted: Any) -> bool:
     # beartype.door takes 0.1 s to import, so it is asked only about types that are not plain classes
-    from beartype.door import is_subhint
-    from beartype.roar import BeartypeException
+    from beartype.door import is_subhint  # noqa: PLC0415
+    from beartype.roar import BeartypeException  # noqa: PLC0415
 
     try:
         return bool(is_subhint(_without_none_doubt(given), wanted))
@@ -96,8 +104,8 @@ def _is_subtype(given: Any, wanted: Any) -> bool:
 
 
 def _is_bearable(value: object, wanted: Any) -> bool:
-    from beartype.door import is_bearable  # as above
-    from beartype.roar import BeartypeException
+    from beartype.door import is_bearable  # noqa: PLC0415  as above
+    from beartype.roar import BeartypeException  # noqa: PLC0415
 
     try:
         return bool(is_bearable(value, wanted))

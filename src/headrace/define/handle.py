@@ -34,7 +34,9 @@ class Handle:
         """
         found = resolver.get()
         if found is None:
-            raise TraceError("`.value()` was called outside a running pipeline", hint='after a run, use run["task"].value()')
+            raise TraceError(
+                "`.value()` was called outside a running pipeline", hint='after a run, use run["task"].value()'
+            )
         return found.value(self._headrace_out)
 
     def __getattr__(self, name: str) -> Handle:
@@ -85,10 +87,10 @@ class Handle:
             hint="use `.map()` for lists, `when=` for conditions, or `.value()` for the object itself",
         )
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> bool:  # noqa: PLE0304  it has none: that is the point
         self._unknown("truth")
 
-    def _refuse(self, *others: object) -> Any:
+    def _refuse(self, *_: object) -> Any:
         self._unknown("value to compute with")
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import difflib
 import functools
+import importlib
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, ParamSpec, Protocol, overload
+from typing import Any, Generic, ParamSpec, Protocol, cast, overload
 
 import msgspec
 
-from headrace.define.ports import resolver
-from headrace.define.trace import Trace, tracing
+from headrace.define.ports import Tracer, tracing
 from headrace.errors import DefinitionError, TraceError, UsageError
 
 P = ParamSpec("P")
@@ -22,7 +22,9 @@ class Launcher(Protocol):
     """What a pipeline's `run` and `plan` ask of the application."""
 
     def run(self, pipeline: PipelineFunction[Any], params: Mapping[str, object], options: Mapping[str, Any]) -> Any: ...
-    def plan(self, pipeline: PipelineFunction[Any], params: Mapping[str, object], options: Mapping[str, Any]) -> Any: ...
+    def plan(
+        self, pipeline: PipelineFunction[Any], params: Mapping[str, object], options: Mapping[str, Any]
+    ) -> Any: ...
 
 
 class PipelineFunction(Generic[P]):
@@ -37,8 +39,8 @@ class PipelineFunction(Generic[P]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Wire this pipeline's stages into the pipeline that is being traced."""
-        trace = Trace.current()
-        if trace is None or resolver.get() is None:
+        trace = tracing.get()
+        if trace is None:
             raise TraceError(
                 f"pipeline `{self.name}` was called like a function",
                 hint=f"`{self.name}.run(...)` runs it; its stages can be called as plain functions",
@@ -64,12 +66,12 @@ class PipelineFunction(Generic[P]):
         """Plan the pipeline with these parameters, and run nothing."""
         return _launcher().plan(self, params, {})
 
-    def trace(self, trace: Trace, raw: Sequence[tuple[str, str]]) -> None:
+    def trace(self, trace: Tracer, raw: Sequence[tuple[str, str]]) -> None:
         """Run the body under a trace, with parameters as the user wrote them."""
         params = convert(self, raw)
         token = tracing.set(trace)
         try:
-            self(**params)
+            cast(Any, self)(**params)
             trace.flush()
         finally:
             tracing.reset(token)
@@ -106,7 +108,8 @@ def _declare(
         raise DefinitionError(f"`{function!r}` is no function", hint="`@pipeline` goes above a `def`")
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise DefinitionError(
-            f"pipeline `{function.__name__}` is asynchronous or a generator", hint="its stages may be; it is a plain `def`"
+            f"pipeline `{function.__name__}` is asynchronous or a generator",
+            hint="its stages may be; it is a plain `def`",
         )
     return PipelineFunction(function, name or function.__name__, triggers)
 
@@ -140,7 +143,8 @@ def convert(pipeline: PipelineFunction[Any], raw: Sequence[tuple[str, str]]) -> 
     ]
     if missing:
         raise UsageError(
-            f"pipeline `{pipeline.name}` needs `{missing[0]}`", hint=f"give it as `--{missing[0].replace('_', '-')} VALUE`"
+            f"pipeline `{pipeline.name}` needs `{missing[0]}`",
+            hint=f"give it as `--{missing[0].replace('_', '-')} VALUE`",
         )
     return values
 
@@ -158,7 +162,8 @@ def _value(pipeline: str, name: str, text: str, hint: Any, default: Any) -> Any:
         return msgspec.json.decode(text, type=hint)
     except (msgspec.DecodeError, TypeError) as error:
         raise UsageError(
-            f"`{name}` of pipeline `{pipeline}` is {text!r}: {error}", hint=f"it takes `{hint}`".replace("<class '", "").replace("'>", "")
+            f"`{name}` of pipeline `{pipeline}` is {text!r}: {error}",
+            hint=f"it takes `{hint}`".replace("<class '", "").replace("'>", ""),
         ) from None
 
 
@@ -169,7 +174,5 @@ def _has(signature: inspect.Signature) -> str:
 
 def _launcher() -> Launcher:
     # the one dynamic import: the layers below never know the application
-    import importlib
-
     launcher: Launcher = importlib.import_module("headrace.app.launcher").Launcher()
     return launcher

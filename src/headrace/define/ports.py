@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any, Literal, Protocol
 
@@ -69,5 +70,24 @@ class Attempt(Protocol):
         ...
 
 
+class Tracer(Protocol):
+    """A trace that goes on: stage calls become tasks of it. `pipelines` are being wired, the outermost first."""
+
+    pipelines: list[str]
+
+    def call(self, stage: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Add a task for a stage call; give a handle to its output."""
+        ...
+
+    def map(self, stage: Any, args: Sequence[Any], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
+        """Add a mapped task; give a handle to the list of its outputs."""
+        ...
+
+    def flush(self) -> None:
+        """Hand on what has been gathered."""
+        ...
+
+
 resolver: ContextVar[Resolver | None] = ContextVar("headrace_resolver", default=None)
+tracing: ContextVar[Tracer | None] = ContextVar("headrace_trace", default=None)
 running: ContextVar[Attempt | None] = ContextVar("headrace_attempt", default=None)

@@ -8,14 +8,16 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
-from headrace.define.ports import resolver
-from headrace.errors import DefinitionError, TraceError
+from headrace.define.call import check_no_handles, plain_map
+from headrace.define.ports import tracing
+from headrace.errors import DefinitionError
 from headrace.spec import stage as spec
 from headrace.spec.duration import seconds
 from headrace.spec.stage import Resources
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_CACHES: dict[bool | str, spec.Cache] = {True: "always", False: "never", "run": "run"}
 OPTIONS = ("when", "after", "always", "allow_failures")
 
 
@@ -32,6 +34,11 @@ class StageFunction(Generic[P, R]):
         self.__headrace_function__ = function
         self.declaration = declaration
 
+    @property
+    def name(self) -> str:
+        """What its tasks are called."""
+        return self.declaration.name
+
     @functools.cached_property
     def signature(self) -> inspect.Signature:
         """The function's parameters, with annotations as types."""
@@ -42,7 +49,7 @@ class StageFunction(Generic[P, R]):
         """The types of the parameters and of the output; empty where they can't be read."""
         try:
             return typing.get_type_hints(self.function)
-        except Exception:  # an annotation is user code: what it can't tell is not checked
+        except Exception:  # noqa: BLE001  an annotation is user code: what it can't tell is not checked
             return {}
 
     @overload
@@ -55,10 +62,8 @@ class StageFunction(Generic[P, R]):
     def __call__(self, *args: Any, always: bool, **kwargs: Any) -> R: ...
     def __call__(self, *args: Any, **kwargs: Any) -> R:
         """Call the function; inside a pipeline, add a task and give a handle to its output."""
-        from headrace.define.trace import Trace, check_no_handles  # trace needs this class
-
-        trace = Trace.current()
-        if trace is not None and resolver.get() is not None:
+        trace = tracing.get()
+        if trace is not None:
             return typing.cast(R, trace.call(self, args, kwargs))
         check_no_handles(self, args, kwargs)
         for option in OPTIONS:
@@ -80,10 +85,8 @@ class StageFunction(Generic[P, R]):
         one length. All else is given to every call. The list may be one that a task gives, of unknown length.
         `allow_failures` elements may fail: the output then lists the others' only.
         """
-        from headrace.define.trace import Trace, plain_map
-
-        trace = Trace.current()
-        if trace is None or resolver.get() is None:
+        trace = tracing.get()
+        if trace is None:
             return plain_map(self, args, kwargs)
         options = {"when": when, "after": after, "always": always, "allow_failures": allow_failures}
         return typing.cast(list[R], trace.map(self, args, kwargs, options))
@@ -148,9 +151,9 @@ def _declare(
 ) -> StageFunction[..., Any]:
     if isinstance(function, StageFunction):
         raise DefinitionError(f"`{function.declaration.name}` is a stage already", hint="decorate the function once")
-    if not inspect.isroutine(function) and not callable(function) or isinstance(function, type):
+    if not inspect.isroutine(function):
         raise DefinitionError(f"`{function!r}` is no function", hint="`@stage` goes above a `def`")
-    called = name or getattr(function, "__name__", "stage")
+    called: str = name or function.__name__
     if not called.isidentifier() and called != "<lambda>":
         raise DefinitionError(f"a stage can't be called {called!r}", hint="use letters, digits and `_`")
     if cache not in (True, False, "run"):
@@ -173,7 +176,7 @@ def _declare(
             retries=_whole(retries, called),
             backoff_s=seconds(backoff, name="backoff"),
             timeout_s=None if timeout is None else seconds(timeout),
-            cache={True: "always", False: "never"}.get(cache, "run"),  # type: ignore[arg-type,call-overload]
+            cache=_CACHES[cache],
             isolation=isolation,
             portable=portable,
             environment=environment,
@@ -210,5 +213,3 @@ def _check_module(function: Callable[..., Any], name: str) -> None:
             f" {before.function.__code__.co_firstlineno} and {function.__code__.co_firstlineno}",
             hint="give one another name",
         )
-
-

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextvars import ContextVar
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from headrace.codec.file import File, Folder
+from headrace.define.call import bind, holds_handle, is_mapped, user_line
 from headrace.define.edge import admits, element, fits, shown
 from headrace.define.handle import UNKNOWN, Handle
 from headrace.define.ports import Resolver
@@ -20,8 +18,7 @@ from headrace.spec.graph import Arg, Const, Many, Node, Out
 from headrace.spec.stage import Stage
 
 CHUNK = 500
-_DEEPEST = 50
-_PACKAGE = __file__.rpartition("/define/")[0]
+_SHAPES: dict[type, Literal["list", "tuple", "dict"]] = {list: "list", tuple: "tuple", dict: "dict"}
 
 
 class Trace:
@@ -34,11 +31,6 @@ class Trace:
         self._nodes: list[Node] = []
         self._calls: dict[str, int] = {}
         self.pipelines: list[str] = []
-
-    @staticmethod
-    def current() -> Trace | None:
-        """Give the trace that goes on, or None."""
-        return tracing.get()
 
     def call(self, stage: StageFunction[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Handle:
         """Add a task for a stage call; give a handle to its output."""
@@ -105,7 +97,7 @@ class Trace:
 
     def _over(self, stage: StageFunction[..., Any], bound: Sequence[tuple[str, Any]], line: str) -> tuple[str, ...]:
         """Find the arguments to map over: lists where the parameter takes an element."""
-        over = tuple(name for name, value in bound if _is_mapped(value, stage.hints.get(name, UNKNOWN)))
+        over = tuple(name for name, value in bound if is_mapped(value, stage.hints.get(name, UNKNOWN)))
         if not over:
             raise TraceError(
                 f"`{stage.declaration.name}.map()` was given no list to map over ({line})",
@@ -151,116 +143,14 @@ class Trace:
                     f"a dictionary with handles for `{name}` of `{stage.declaration.name}` has keys that are not text",
                     hint="use text as keys",
                 )
-            return Many(type(value).__name__, tuple(self._arg(item, name, stage) for item in items), keys)
+            shape: Literal["list", "tuple", "dict"] = _SHAPES[type(value)]
+            return Many(shape, tuple([self._arg(item, name, stage) for item in items]), keys)
         try:
             return Const(self._resolver.keep(value))
         except CodecError as error:
             raise CodecError(
                 f"argument `{name}` of `{stage.declaration.name}` ({user_line()}): {error.message}", hint=error.hint
             ) from error
-
-
-tracing: ContextVar[Trace | None] = ContextVar("headrace_trace", default=None)
-
-
-def bind(
-    stage: StageFunction[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], line: str
-) -> list[tuple[str, Any]]:
-    """Pair arguments with parameters, by name; `*name` and `**name` gather the rest. Defaults are left out.
-
-    Raises:
-        TraceError: an argument is missing or superfluous.
-    """
-    try:
-        bound = stage.signature.bind(*args, **kwargs)
-    except TypeError as error:
-        raise TraceError(
-            f"`{stage.declaration.name}` {error} ({line})", hint=f"it takes {stage.declaration.name}{stage.signature}"
-        ) from None
-    found: list[tuple[str, Any]] = []
-    for name, value in bound.arguments.items():
-        match stage.signature.parameters[name].kind:
-            case inspect.Parameter.VAR_POSITIONAL:
-                found.append((f"*{name}", value))
-            case inspect.Parameter.VAR_KEYWORD:
-                found.extend(value.items())
-            case _:
-                found.append((name, value))
-    return found
-
-
-def holds_handle(value: Any) -> bool:
-    """Say whether a list, tuple or dictionary has a handle, a secret or a file anywhere inside."""
-    rest: list[tuple[Any, int]] = [(value, 0)]
-    while rest:
-        each, depth = rest.pop()
-        if isinstance(each, Handle | Secret | File | Folder):
-            return True
-        if type(each) in (list, tuple, dict) and depth < _DEEPEST:
-            items = each.values() if isinstance(each, dict) else each
-            rest.extend((item, depth + 1) for item in items if type(item) not in _LEAVES)
-    return False
-
-
-_LEAVES = frozenset((int, float, str, bool, bytes, type(None)))
-
-
-def check_no_handles(stage: StageFunction[..., Any], args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
-    """Refuse a handle given to a stage that is called outside a pipeline."""
-    for value in (*args, *kwargs.values()):
-        if isinstance(value, Handle) or (type(value) in (list, tuple, dict) and _holds_only_handle(value)):
-            raise TraceError(
-                f"stage `{stage.declaration.name}` was called outside a pipeline with a handle ({user_line()})",
-                hint="call it inside the pipeline that the handle comes from, or give it a value",
-            )
-
-
-def _holds_only_handle(value: Any) -> bool:
-    items = value.values() if isinstance(value, dict) else value
-    return any(isinstance(item, Handle) for item in items)
-
-
-def plain_map(stage: StageFunction[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
-    """What `.map()` does outside a pipeline: call the function for each element."""
-    bound = bind(stage, args, kwargs, user_line())
-    over = {name for name, value in bound if _is_mapped(value, stage.hints.get(name, UNKNOWN))}
-    lengths = {len(value) for name, value in bound if name in over}
-    if len(lengths) != 1:
-        raise TraceError(
-            f"`{stage.declaration.name}.map()` needs lists of one length, not of {sorted(lengths) or 'none'}",
-            hint="give at least one list for a parameter that takes an element",
-        )
-    return [
-        stage.function(**{name: value[index] if name in over else value for name, value in bound})
-        for index in range(lengths.pop())
-    ]
-
-
-def user_line() -> str:
-    """Give the file and line of the user's code that called us, `pipelines.py:31`."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
-
-
-def _is_mapped(value: Any, wanted: Any) -> bool:
-    if isinstance(value, Handle):
-        inner = element(value._headrace_hint)
-        if inner is None:
-            return False
-        return wanted is UNKNOWN or not fits(value._headrace_hint, wanted)
-    if not isinstance(value, list | tuple) or hasattr(value, "_fields"):
-        return False
-    return wanted is UNKNOWN or element(wanted) is None or (bool(value) and not admits_list(value, wanted))
-
-
-def admits_list(value: Any, wanted: Any) -> bool:
-    """Say whether a list as a whole may stand for a parameter."""
-    inner = element(wanted)
-    return all(
-        fits(item._headrace_hint, inner) if isinstance(item, Handle) else admits(item, inner) for item in value
-    )
 
 
 def _condition(when: Any, stage: str) -> Out | None:

@@ -62,7 +62,7 @@ class Planner:
         pool: Pool,
         history: History,
         platform: str | None = None,
-        changed_code: Callable[[str, Stage], Sequence[str]] = lambda run, stage: (),
+        changed_code: Callable[[str, Stage], Sequence[str]],
     ) -> None:
         self._stages = stages
         self._policy = policy
@@ -202,8 +202,8 @@ class Planner:
         elif before.code != stage.code.digest:
             what = ", ".join(f"`{each}`" for each in self._changed_code(before.run, stage)[:3])
             self._settle(node, stage, "run", f"code changed: {what}" if what else "code changed", start=start)
-        elif (what := self._differs(node, before)) is not None:
-            self._settle(node, stage, "run", what, start=start)
+        elif (other := self._differs(node, before)) is not None:
+            self._settle(node, stage, "run", other, start=start)
         else:
             self._settle(node, stage, "reuse_if_unchanged", f"reused if {waits} gives what it gave before", start=start)
 
@@ -213,9 +213,9 @@ class Planner:
         for name, arg in node.args:
             if name not in then:
                 return f"`{name}` is new"
-            if self._is_known(arg) and all(self._fates[out.task].out is not None for out in outs(arg)):
-                if identity(value(arg, self._output)) != then[name]:
-                    return f"`{name}` changed"
+            known = all(self._fates[out.task].out is not None for out in outs(arg))
+            if known and identity(value(arg, self._output)) != then[name]:
+                return f"`{name}` changed"
         return None
 
     def _settle(

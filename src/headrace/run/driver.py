@@ -73,6 +73,15 @@ ChangedCode = Callable[[str, Stage], Sequence[str]]
 """Names the parts of a stage's code that differ from what they were in an earlier run."""
 
 
+def _ignore(_: object) -> None:
+    """Nobody looks on."""
+
+
+def _unknown(_run: str, _stage: Stage) -> Sequence[str]:
+    """Nobody knows what the code was."""
+    return ()
+
+
 class Driver:
     """Drives one run to its end. `machine` may have absorbed earlier events already: then this is a resumed run."""
 
@@ -87,9 +96,9 @@ class Driver:
         next_seq: int = 0,
         files: Files | None = None,
         opened: Callable[[], None] = lambda: None,
-        rows: Rows = lambda rows: None,
-        closed: Callable[[RunRow], None] = lambda row: None,
-        changed_code: ChangedCode = lambda run, stage: (),
+        rows: Rows = _ignore,
+        closed: Callable[[RunRow], None] = _ignore,
+        changed_code: ChangedCode = _unknown,
     ) -> None:
         self._machine = machine
         self._ledger = ledger
@@ -451,8 +460,9 @@ class Driver:
         for stage in traced.stages:
             why = self._backend.pool.holds(stage.resources)
             if why is not None:
+                name = self._backend.pool.name
                 raise PlacementError(
-                    f"no pool can hold stage `{stage.name}` ({stage.resources}): pool `{self._backend.pool.name}`: {why}",
+                    f"no pool can hold stage `{stage.name}` ({stage.resources}): pool `{name}`: {why}",
                     hint="lower its resources, or describe a larger pool under `[pool.NAME]` in headrace.toml",
                 )
 
@@ -533,7 +543,8 @@ class Driver:
     def _run_row(self) -> RunRow:
         machine = self._machine
         opened, closed, bundle = machine.opened, machine.closed, machine.bundle
-        assert opened is not None and bundle is not None
+        assert opened is not None
+        assert bundle is not None
         at = self._clock.now() if closed is None else closed.at
         return RunRow(
             pipeline=opened.pipeline,

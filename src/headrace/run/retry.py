@@ -41,7 +41,7 @@ class Retry(Struct, frozen=True):
     why: str
 
 
-def retry(stage: Stage, kind: FailureKind, failures: dict[str, int], jitter: float) -> Retry:
+def retry(stage: Stage, kind: FailureKind, failures: dict[FailureKind, int], jitter: float) -> Retry:
     """Decide about the next attempt, after `failures` (by kind, this one included).
 
     The pause is `backoff` x 2^(n-1) for the n-th failure of the kind, spread by half of itself (`jitter` from 0 to 1)
@@ -49,7 +49,7 @@ def retry(stage: Stage, kind: FailureKind, failures: dict[str, int], jitter: flo
     """
     rule = RULES[kind]
     count = failures[kind]
-    counted = sum(number for name, number in failures.items() if RULES[name].counted)  # type: ignore[index]
+    counted = sum(number for name, number in failures.items() if RULES[name].counted)
     allowed = stage.retries if rule.counted else rule.free
     used = counted if rule.counted else count
     if used > allowed:

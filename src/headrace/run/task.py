@@ -9,7 +9,7 @@ import msgspec
 from headrace.run.events import Span, TaskState
 from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref
-from headrace.spec.failure import Failure
+from headrace.spec.failure import Failure, FailureKind
 from headrace.spec.graph import Arg, Node
 from headrace.spec.stage import Stage
 
@@ -98,7 +98,7 @@ class Task:
         self.waits = 0
         self.elements: list[Task] | None = None
         self.attempt = 0
-        self.failures: dict[str, int] | None = None
+        self.failures: dict[FailureKind, int] | None = None
         self.failure: Failure | None = None
         self.by_when = False
         self.key: str | None = None

@@ -27,7 +27,7 @@ class Many(Struct, frozen=True, array_like=True, tag="m"):
     """A list, tuple or dictionary with handles somewhere inside; `names` are the dictionary's keys."""
 
     shape: Literal["list", "tuple", "dict"]
-    items: tuple[Const | Out | Many, ...]
+    items: tuple[Const | Out | Many | Secret, ...]
     names: tuple[str, ...] = ()
 
 

@@ -10,6 +10,7 @@ import random
 import resource
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
@@ -83,7 +84,7 @@ class Desk:
             out, unreusable = self._work(order, Path(folder), marks)
         except StopAttempt as stop:
             return self._failed(order, started, marks, Failure("cancelled", str(stop) or "it was told to stop"))
-        except BaseException as error:  # user code may raise anything
+        except BaseException as error:  # noqa: BLE001  user code may raise anything
             return self._failed(order, started, marks, self._failure(error))
         finally:
             running.reset(token)
@@ -201,7 +202,9 @@ class Desk:
         elif isinstance(error, MemoryError):
             kind = "memory"
         if isinstance(error, HeadraceError):
-            told = error.message if kind == "refused" or isinstance(error, CodecError) else describe(error, self._bundle)
+            told = (
+                error.message if kind == "refused" or isinstance(error, CodecError) else describe(error, self._bundle)
+            )
             return Failure(kind, self._capture.mask(told), hint=error.hint)
         message = self._capture.mask(describe(error, self._bundle))
         trace = self._capture.mask(user_traceback(error, self._bundle))
@@ -223,10 +226,8 @@ class Desk:
     def _log(self, failure: Failure) -> Span | None:
         """Close the attempt's part of the log, with the traceback in it, as people expect to find it there."""
         if failure.traceback:
-            try:
+            with suppress(OSError):  # the user's code closed it, or the disk is full: the event has the traceback
                 os.write(2, failure.traceback.encode())
-            except OSError:
-                pass  # the user's code closed it, or the disk is full: the event has the traceback
         return self._capture.end()
 
     def _describe(self, kind: type) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from headrace.run.events import Span
 
@@ -20,7 +22,7 @@ class Capture:
         self._name = name
         self._file = os.open(folder / name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._masked: set[bytes] = set()
-        self._streams: tuple[object, object] = (None, None)
+        self._streams: tuple[TextIO | None, TextIO | None] = (None, None)
         self._start = 0
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
@@ -35,11 +37,9 @@ class Capture:
 
     def end(self) -> Span | None:
         """Give what has been written since `begin`, or None if that is nothing."""
-        for stream in self._streams:
-            try:
-                stream.flush()  # type: ignore[attr-defined]
-            except (ValueError, OSError):
-                pass  # the user's code closed it: what it held is gone
+        for stream in filter(None, self._streams):
+            with suppress(ValueError, OSError):  # the user's code closed it: what it held is gone
+                stream.flush()
         end = os.fstat(self._file).st_size
         if end == self._start:
             return None

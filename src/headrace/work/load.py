@@ -68,7 +68,11 @@ def find_pipeline(name: str, files: Sequence[str], roots: Sequence[str], folder:
     names = ", ".join(f"`{each}`" for each in found)
     raise ProjectError(
         f"there is no pipeline `{name}` in {', '.join(f'`{file}`' for file in files)}",
-        hint=f"did you mean `{near[0]}`?" if near else f"there is {names}" if names else "decorate one with `@hr.pipeline`",
+        hint=f"did you mean `{near[0]}`?"
+        if near
+        else f"there is {names}"
+        if names
+        else "decorate one with `@hr.pipeline`",
     )
 
 
@@ -121,7 +125,9 @@ def user_traceback(error: BaseException, folder: Path) -> str:
 
 def _name(error: BaseException) -> str:
     kind = type(error)
-    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    return (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )
 
 
 def _import_hint(error: BaseException) -> str:

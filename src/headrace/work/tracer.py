@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
 from headrace.codec.file import File, Folder
 from headrace.define.code.fingerprint import fingerprint
 from headrace.define.code.project import Project
-from headrace.define.ports import resolver
-from headrace.define.trace import Trace, tracing
+from headrace.define.ports import resolver, tracing
+from headrace.define.trace import Trace
 from headrace.errors import HeadraceError, ProjectError, TaskFailed, UsageError
 from headrace.run.events import Asked, Traced, TraceEnded, TraceFailed
 from headrace.run.wire import Answer, Question, Refused
@@ -35,7 +35,7 @@ def trace(order: Order, link: Link, desk: Desk, bundle: Path, roots: tuple[str, 
         link.report(TraceEnded(), now=True)
     except Gone:
         raise
-    except BaseException as error:  # the body is user code
+    except BaseException as error:  # noqa: BLE001  the body is user code
         if asker.answered:
             message = error.message if isinstance(error, HeadraceError) else describe(error, bundle)
             link.report(TraceFailed(Failure("user", message, user_traceback(error, bundle))), now=True)
@@ -89,7 +89,7 @@ class Asker:
     def keep(self, value: object) -> Ref:
         """Keep an argument; a file of the project is kept by the driver, who sees the project's folder."""
         if isinstance(value, File | Folder):
-            about = "file" if isinstance(value, File) else "folder"
+            about: Literal["file", "folder"] = "file" if isinstance(value, File) else "folder"
             answer = self._ask(lambda number: self._link.send(Question(number, about, str(value.path))))
             assert answer.ref is not None
             return answer.ref

@@ -81,7 +81,7 @@ class _Stop:
     def __exit__(self, *_: Any) -> None:
         self._running = False
 
-    def _signalled(self, number: int, frame: FrameType | None) -> None:
+    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
         if self._running:
             raise StopAttempt("it was told to stop")
         os._exit(0)

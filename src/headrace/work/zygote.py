@@ -15,7 +15,9 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 from headrace.run.wire import Ended, Fork, Frames, Hello, Kill, Pulse, decode_order, frame
@@ -114,16 +116,14 @@ class Zygote:
         if pid:
             os.close(descriptor)
             self._children[pid] = Child(fork.worker, pid, board, fork.memory_gib or hello.memory_gib)
-            _note_pid(hello, fork.worker, pid)
+            _note_pid(hello, pid)
             return
         code = 1
         try:
             self._become_worker(fork)
             work(socket.socket(fileno=descriptor), hello, fork, board)
             code = 0
-        except BaseException:  # nothing may unwind into the zygote's own loop
-            import traceback
-
+        except BaseException:  # noqa: BLE001  nothing may unwind into the zygote's own loop
             traceback.print_exc()
         finally:
             os._exit(code)
@@ -196,29 +196,29 @@ class Zygote:
                 self._listening = False
 
 
-_THREAD_CAPS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS", "POLARS_MAX_THREADS")
+_THREAD_CAPS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_MAX_THREADS",
+    "POLARS_MAX_THREADS",
+)
 
 
 def _become_subreaper() -> None:
-    try:
+    with suppress(OSError, AttributeError):  # no Linux: orphans of workers are then the system's
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
-    except (OSError, AttributeError):
-        pass  # no Linux: orphans of workers are then the system's
 
 
 def _volunteer_for_oom() -> None:
     """Let the kernel, should it run out of memory, end a worker before anything else."""
-    try:
+    with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-    except OSError:
-        pass
 
 
 def _signal_session(pid: int, number: int) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _memory_gib(pid: int) -> float:
@@ -240,7 +240,7 @@ def _machine_is_full() -> str | None:
     return "the machine had run out of memory" if free < total * FREE_SHARE else None
 
 
-def _note_pid(hello: Hello, worker: int, pid: int) -> None:
+def _note_pid(hello: Hello, pid: int) -> None:
     """Leave word of a worker where a later driver of the run looks for what this one left behind."""
     folder = Path(hello.store) / "workers" / hello.run
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from headrace.backends.local.leftover import end_leftovers, spilled
@@ -31,9 +32,7 @@ _SIGNALS = {
 class LocalBackend:
     """Workers of one run on this machine, forked by a zygote that watches them."""
 
-    def __init__(
-        self, pool: Pool, hello: Hello, *, prefix: Sequence[str] = (), spawned: Spawned | None = None
-    ) -> None:
+    def __init__(self, pool: Pool, hello: Hello, *, prefix: Sequence[str] = (), spawned: Spawned | None = None) -> None:
         self.pool = pool
         self._hello = hello
         self._prefix = prefix
@@ -213,10 +212,8 @@ class LocalBackend:
             self.events(0.05)
         self._selector.close()
         zygote.control.close()
-        try:
+        with suppress(ChildProcessError):
             os.waitpid(zygote.pid, 0)
-        except ChildProcessError:
-            pass
         self._zygote = self._control = None
 
 

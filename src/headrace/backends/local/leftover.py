@@ -34,7 +34,7 @@ def end_leftovers(folder: Path, patience_s: float = PATIENCE_S) -> None:
 
 
 def spilled(folder: Path) -> Iterator[bytes]:
-    """Give the events that workers spilled, by worker in the order in which they wrote them; a torn last one is none."""
+    """Give the events that workers spilled, each worker's in the order of its writing; a torn last one is none."""
     if not folder.is_dir():
         return
     for path in sorted(folder.iterdir()):

@@ -1,4 +1,4 @@
-"""The driver's end of a line to a worker: what can't be sent at once is kept, so that neither side waits on the other."""
+"""The driver's end of a line to a worker: what can't be sent at once is kept, so that neither waits on the other."""
 
 from __future__ import annotations
 

@@ -1,0 +1,124 @@
+"""The arguments of a stage call: bound to parameters, searched for handles, spread over lists."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from headrace.codec.file import File, Folder
+from headrace.define.edge import admits, element, fits
+from headrace.define.handle import UNKNOWN, Handle
+from headrace.define.secret import Secret
+from headrace.errors import TraceError
+
+_DEEPEST = 50
+_PACKAGE = __file__.rpartition("/define/")[0]
+
+
+class Callee(Protocol):
+    """What is called: a stage's function, with its parameters and their types."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def function(self) -> Callable[..., Any]: ...
+    @property
+    def signature(self) -> inspect.Signature: ...
+    @property
+    def hints(self) -> Mapping[str, Any]: ...
+
+
+def bind(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], line: str) -> list[tuple[str, Any]]:
+    """Pair arguments with parameters, by name; `*name` and `**name` gather the rest. Defaults are left out.
+
+    Raises:
+        TraceError: an argument is missing or superfluous.
+    """
+    try:
+        bound = call.signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TraceError(f"`{call.name}` {error} ({line})", hint=f"it takes {call.name}{call.signature}") from None
+    found: list[tuple[str, Any]] = []
+    for name, value in bound.arguments.items():
+        match call.signature.parameters[name].kind:
+            case inspect.Parameter.VAR_POSITIONAL:
+                found.append((f"*{name}", value))
+            case inspect.Parameter.VAR_KEYWORD:
+                found.extend(value.items())
+            case _:
+                found.append((name, value))
+    return found
+
+
+def holds_handle(value: Any) -> bool:
+    """Say whether a list, tuple or dictionary has a handle, a secret or a file anywhere inside."""
+    rest: list[tuple[Any, int]] = [(value, 0)]
+    while rest:
+        each, depth = rest.pop()
+        if isinstance(each, Handle | Secret | File | Folder):
+            return True
+        if type(each) in (list, tuple, dict) and depth < _DEEPEST:
+            items = each.values() if isinstance(each, dict) else each
+            rest.extend((item, depth + 1) for item in items if type(item) not in _LEAVES)
+    return False
+
+
+_LEAVES = frozenset((int, float, str, bool, bytes, type(None)))
+
+
+def check_no_handles(call: Callee, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
+    """Refuse a handle given to a stage that is called outside a pipeline."""
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Handle) or (type(value) in (list, tuple, dict) and _holds_only_handle(value)):
+            raise TraceError(
+                f"stage `{call.name}` was called outside a pipeline with a handle ({user_line()})",
+                hint="call it inside the pipeline that the handle comes from, or give it a value",
+            )
+
+
+def _holds_only_handle(value: Any) -> bool:
+    items = value.values() if isinstance(value, dict) else value
+    return any(isinstance(item, Handle) for item in items)
+
+
+def plain_map(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+    """What `.map()` does outside a pipeline: call the function for each element."""
+    bound = bind(call, args, kwargs, user_line())
+    over = {name for name, value in bound if is_mapped(value, call.hints.get(name, UNKNOWN))}
+    lengths = {len(value) for name, value in bound if name in over}
+    if len(lengths) != 1:
+        raise TraceError(
+            f"`{call.name}.map()` needs lists of one length, not of {sorted(lengths) or 'none'}",
+            hint="give at least one list for a parameter that takes an element",
+        )
+    return [
+        call.function(**{name: value[index] if name in over else value for name, value in bound})
+        for index in range(lengths.pop())
+    ]
+
+
+def user_line() -> str:
+    """Give the file and line of the user's code that called us, `pipelines.py:31`."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
+
+
+def is_mapped(value: Any, wanted: Any) -> bool:
+    if isinstance(value, Handle):
+        inner = element(value._headrace_hint)
+        if inner is None:
+            return False
+        return wanted is UNKNOWN or not fits(value._headrace_hint, wanted)
+    if not isinstance(value, list | tuple) or hasattr(value, "_fields"):
+        return False
+    return wanted is UNKNOWN or element(wanted) is None or (bool(value) and not admits_list(value, wanted))
+
+
+def admits_list(value: Any, wanted: Any) -> bool:
+    """Say whether a list as a whole may stand for a parameter."""
+    inner = element(wanted)
+    return all(fits(item._headrace_hint, inner) if isinstance(item, Handle) else admits(item, inner) for item in value)

@@ -19,7 +19,7 @@ from headrace.spec.artifact import Ref
 
 
 class Codecs:
-    """Saves and loads any value that some codec takes; `extra` codecs come before those that packages offer."""
+    """Saves and loads any value that some codec takes; `extra` codecs are asked before ours."""
 
     def __init__(self, extra: Sequence[Codec] = ()) -> None:
         self._registry = Registry(extra)

@@ -50,8 +50,8 @@ ITERATORS = {"builtins.generator", "builtins.map", "builtins.filter", "itertools
 class Registry:
     """Finds the codec of a value, and the codec that an artifact names.
 
-    The packages installed are searched only when none of ours fits, since that takes long; `extra` codecs are asked
-    before them. Pickle comes last, and takes what is left.
+    `extra` codecs are asked first. The packages installed are searched only when none of ours fits, since that takes
+    long. Pickle comes last, and takes what is left.
     """
 
     def __init__(self, extra: Sequence[Codec] = ()) -> None:
@@ -74,6 +74,9 @@ class Registry:
 
     def of(self, value: object) -> Codec:
         """Give the first codec that takes a value."""
+        for codec in self._extra:
+            if codec.takes(value):
+                return codec
         if is_exactly(value, *ITERATORS) and "pyarrow" in sys.modules:
             return self.named("arrow-stream")
         for root in roots(value):
@@ -81,7 +84,7 @@ class Registry:
                 for codec in self._module(LIBRARIES[root]):
                     if codec.takes(value):
                         return codec
-        for codec in (*self._own, *self._extra, *self._offered):
+        for codec in (*self._own, *self._offered):
             if codec.takes(value):
                 return codec
         return self.pickle

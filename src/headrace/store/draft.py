@@ -33,14 +33,16 @@ class Draft:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            with suppress(OSError):  # the flush of what is thrown away anyway
-                self._file.close()
-        self.path.unlink(missing_ok=True)
+        cause = None
         if error is not None and not isinstance(error, StoreError):
-            cause = trouble(error, self.path)
-            if cause is not None:
-                raise cause from error
+            cause = trouble(error, self.path)  # asked while the draft still takes its room
+        with suppress(OSError):  # what can't be flushed or removed is a stray
+            if self._file is not None:
+                self._file.close()
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+        if cause is not None:
+            raise cause from error
 
     @property
     def file(self) -> BinaryIO:

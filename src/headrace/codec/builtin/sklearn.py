@@ -122,12 +122,10 @@ def _without_gaps(data: bytes) -> bytes:
     if b"'|V" not in data[:1024]:
         return data
     array: Any = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-    clean: Any = np.zeros_like(array)
+    clean: Any = np.zeros(array.shape, array.dtype)
     for name in array.dtype.names or ():
         clean[name] = array[name]
-    written = io.BytesIO()
-    np.lib.format.write_array(written, clean, allow_pickle=False)
-    return written.getvalue()
+    return data[: -clean.nbytes] + clean.tobytes() if clean.nbytes and clean.ndim == 1 else data
 
 
 def _nodes(schema: Any) -> Iterator[dict[str, Any]]:

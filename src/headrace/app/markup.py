@@ -33,6 +33,18 @@ def join(children: Iterable[Child]) -> Markup:
     return Markup("".join(_escape(child) for child in children))
 
 
+def ticked(text: str) -> Markup:
+    """Give a text with what stands in `backticks` as code.
+
+    >>> ticked("`fit` failed")
+    '<code>fit</code> failed'
+    """
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return join([text])
+    return join(tag("code", part) if place % 2 else part for place, part in enumerate(parts))
+
+
 def _escape(child: Child) -> str:
     if child is None:
         return ""

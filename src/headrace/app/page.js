@@ -33,7 +33,8 @@ for (const graph of document.querySelectorAll(".graph")) {
     node.addEventListener("focus", () => point(node));
     node.addEventListener("blur", leave);
   }
-  // A graph that fits the page after some shrinking is shown whole; a larger one scrolls.
+  // A graph that fits the page after some shrinking is shown whole; a larger one scrolls, at first to its middle.
   const svg = graph.querySelector("svg");
   if (svg.width.baseVal.value < graph.clientWidth * 1.6) graph.classList.add("fit");
+  else graph.scrollLeft = (graph.scrollWidth - graph.clientWidth) / 2;
 }

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from headrace.app.markup import Child, Markup, tag
+from headrace.app.markup import Child, Markup, tag, ticked
 from headrace.app.measures import seconds_text, usd_text
 from headrace.app.page_facts import Figure, Measured, RunFacts, TaskFacts
 from headrace.app.page_graph import graph
@@ -66,7 +66,7 @@ def _header(run: RunFacts) -> Markup:
         "header",
         tag("p", run.project, class_="project"),
         tag("h1", run.pipeline, " ", state_badge(run.state)),
-        tag("p", run.why, class_="why") if run.why else None,
+        tag("p", ticked(run.why), class_="why") if run.why else None,
         facts(pairs),
     )
 
@@ -121,7 +121,7 @@ def _figure(figure: Figure) -> Markup:
 
 
 def _footer(run: RunFacts) -> Markup:
-    return tag("footer", (tag("p", each) for each in run.omitted), tag("p", "Made by Headrace."))
+    return tag("footer", (tag("p", ticked(each)) for each in run.omitted), tag("p", "Made by Headrace."))
 
 
 def _time(at: float) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +33,7 @@ def command(run_id: str | None, tasks: bool, html: bool, to: Path | None, as_jso
     found = project.load(overlay=config)
     with read(found) as views:
         if html or to is not None:
-            return _write_page(found, run_id, to)
+            return _write_page(found, views, run_id, to)
         if as_json:
             say_json(views.show(run_id))
             return 0
@@ -137,5 +138,7 @@ def _say_failures(tasks: list[TaskView]) -> None:
             say(f"  {line}")
 
 
-def _write_page(found: project.Project, run_id: str | None, to: Path | None) -> int:
-    raise NotImplementedError
+def _write_page(found: project.Project, views: Views, run_id: str | None, to: Path | None) -> int:
+    writing = importlib.import_module("headrace.app.page_writing")  # it loads the codecs, which tables don't need
+    say(str(writing.write_page(found, views, run_id, to)))
+    return 0

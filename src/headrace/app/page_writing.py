@@ -1,0 +1,28 @@
+"""Writes the page about a run to a file."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from headrace.app.page import page
+from headrace.app.page_reading import run_facts
+from headrace.app.project import Project
+from headrace.app.reading import Views
+from headrace.errors import UsageError
+
+
+def write_page(project: Project, views: Views, run_id: str | None, to: Path | None) -> Path:
+    """Write a run's page, to `RUN.html` in the current folder unless told otherwise, and give the file.
+
+    Raises:
+        NotFoundError: there is no such run.
+        UsageError: it can't be written there.
+    """
+    facts = run_facts(project, views, run_id, now=time.time())
+    file = Path(f"{facts.run}.html") if to is None else to
+    try:
+        file.write_text(page(facts), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"can't write `{file}`: {error.strerror}", hint="give another path by `--to`") from None
+    return file

@@ -165,7 +165,8 @@ for each in (store, FolderStore(sys.argv[1])):
 
 @pytest.mark.parametrize("script", [FULL, READ_ONLY], ids=["full", "read-only"])
 def test_a_disk_that_takes_no_more_is_said_clearly_and_keeps_what_it_has(script: str, tmp_path: Path) -> None:
-    if not _can_mount(tmp_path / "try" if (tmp_path / "try").mkdir() is None else tmp_path):
+    (tmp_path / "probe").mkdir()
+    if not _can_mount(tmp_path / "probe"):
         pytest.skip("this system gives users no mounts of their own")
     done = _in_a_mount(script, tmp_path)
     assert done.returncode == 0, done.stderr

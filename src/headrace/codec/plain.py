@@ -65,7 +65,7 @@ def _mark(name: str, *body: object) -> dict[str, list[object]]:
 
 
 def _int(value: int) -> object:
-    return value if -(2**63) <= value < 2**63 else _mark("int", hex(value))
+    return value if -(2**63) <= value < 2**64 else _mark("int", hex(value))
 
 
 def _float(value: float) -> object:

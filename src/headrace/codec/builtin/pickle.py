@@ -17,6 +17,7 @@ REFUSED: dict[str, str] = {
     "builtins.function": "give out what the function returns, or its name",
     "builtins.builtin_function_or_method": "give out what the function returns, or its name",
     "builtins.method": "give out the object, and call its method in the stage that takes it",
+    "builtins.method-wrapper": "give out the object, and call its method in the stage that takes it",
     "builtins.type": "give out an instance of the class, or its name",
     "builtins.module": "import the module in the stage that needs it",
     "builtins.generator": "give out a list; a generator may give only `pyarrow.RecordBatch`",

@@ -17,9 +17,10 @@ from headrace.spec.bundle import Bundle
 from headrace.store.folder import FolderStore
 from headrace.work.archive import pack
 
-SUFFIXES = frozenset(
-    [".py", ".pyi", ".ipynb", ".sql", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".txt", ".md", ".jinja", ".j2", ".html", ".css", ".js", ".tmpl", ".template"]
-)
+_CODE = (".py", ".pyi", ".ipynb", ".sql")
+_SETTINGS = (".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".txt", ".md")
+_PAGES = (".jinja", ".j2", ".tmpl", ".template", ".html", ".css", ".js")
+SUFFIXES = frozenset((*_CODE, *_SETTINGS, *_PAGES))
 FILE_LIMIT_BYTES = 1 << 20
 BUNDLE_LIMIT_BYTES = 64 << 20
 LOCKS = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "requirements.lock", "requirements.txt")

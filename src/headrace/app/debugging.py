@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import pdb
+import pdb  # noqa: T100  the debugger is what this command is for
 import sys
 import tempfile
 import traceback
-from pathlib import Path
 from typing import Any
 
+from headrace.app.project import Project
+from headrace.app.state import open_store, views
 from headrace.codec.codecs import Codecs
 from headrace.errors import NotFoundError, TaskFailed
 from headrace.run.machine import Machine
@@ -21,19 +22,23 @@ from headrace.work.archive import unpack
 from headrace.work.load import describe, enter_bundle, find_function
 
 
-def debug(machine: Machine, store: FolderStore, task: str, *, use_pdb: bool, root: Path | None) -> object:
-    """Call a task's stage with the inputs that it had, and give its output.
+def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_code: bool = False) -> object:
+    """Call a task's stage in this process with the inputs that it had, and give its output.
 
-    `root` is the project's folder: with it, the code as it is now runs instead of the run's own.
+    With `new_code`, the project's code as it is now runs instead of the run's own.
 
     Raises:
         NotFoundError: there is no such task, or an input of it was never made.
         TaskFailed: it raised.
     """
+    store = open_store(project)
+    machine = Machine()
+    for event in views(project).events(run):
+        machine.step(event)
     found = machine.tasks.get(task)
     if found is None or machine.bundle is None:
         raise NotFoundError(f"the run has no task `{task}`", hint=f"it has {', '.join(list(machine.tasks)[:8])}")
-    folder = unpack(machine.bundle, store) if root is None else root
+    folder = project.root if new_code else unpack(machine.bundle, store)
     enter_bundle(folder, machine.bundle.roots)
     stage = find_function(found.stage.function, folder)
     values: dict[str, Any] = {name: _value(arg, store) for name, arg in machine.inputs(task)}

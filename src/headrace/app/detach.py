@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from headrace import errors
+from headrace.app.project import Project
+from headrace.app.session import drive
+from headrace.app.state import views
 from headrace.app.watcher import NoWatcher
 from headrace.errors import HeadraceError
+from headrace.record.views import RunView
+from headrace.spec.policy import Policy
 
 
 class Announcing(NoWatcher):
@@ -31,7 +36,17 @@ class Announcing(NoWatcher):
             self._descriptor = -1
 
 
-def detached(drive: Callable[[Announcing], object]) -> str:
+def run_detached(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy) -> RunView:
+    """Run a pipeline in a process of its own; give the run as soon as it has begun.
+
+    Raises:
+        HeadraceError: whatever kept it from beginning.
+    """
+    run_id = detached(lambda watcher: drive(project, pipeline, params, policy, watcher))
+    return views(project).show(run_id)
+
+
+def detached(work: Callable[[Announcing], object]) -> str:
     """Drive a run in a process of its own session; give its id as soon as it is open.
 
     Raises:
@@ -43,7 +58,7 @@ def detached(drive: Callable[[Announcing], object]) -> str:
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        _drive(drive, Announcing(writing))
+        _leave(work, Announcing(writing))
     os.close(writing)
     os.waitpid(pid, 0)
     with os.fdopen(reading, "rb") as pipe:
@@ -57,7 +72,7 @@ def detached(drive: Callable[[Announcing], object]) -> str:
     raise kind(told["message"] or "", hint=told["hint"])
 
 
-def _drive(drive: Callable[[Announcing], object], watcher: Announcing) -> None:
+def _leave(work: Callable[[Announcing], object], watcher: Announcing) -> None:
     """Leave the terminal and the command's session, drive, and end: this never returns."""
     code = 5
     try:
@@ -67,7 +82,7 @@ def _drive(drive: Callable[[Announcing], object], watcher: Announcing) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
-        drive(watcher)
+        work(watcher)
         code = 0
     except HeadraceError as error:
         watcher.say({"error": type(error).__name__, "message": error.message, "hint": error.hint})

@@ -10,6 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from headrace.app.past import differing
+from headrace.app.project import Project
+from headrace.app.state import open_store
+from headrace.app.state import views as open_views
 from headrace.plan.keys import told
 from headrace.record.views import Views
 from headrace.run.events import Opened, Renewed
@@ -51,12 +54,13 @@ class Explanation(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-def explain(views: Views, store: FolderStore, run: str, task: str) -> Explanation:
-    """Explain a task of a run.
+def explain(project: Project, run: str, task: str) -> Explanation:
+    """Say what was decided about a task of a run, why, and what differs from the run before.
 
     Raises:
         NotFoundError: there is no such run or task.
     """
+    views, store = open_views(project), open_store(project)
     view = views.find(run)
     row = views.task(view.run, task)
     stages, nodes = views.graph(view.run)

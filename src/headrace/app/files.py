@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headrace.codec.codecs import Codecs
 from headrace.codec.file import File, Folder
 from headrace.errors import ProjectError
 from headrace.spec.artifact import Ref
@@ -17,6 +16,8 @@ def keep_path(root: Path, store: FolderStore, about: str, path: str) -> Ref:
     Raises:
         ProjectError: it isn't there.
     """
+    from headrace.codec.codecs import Codecs  # noqa: PLC0415  30 ms that only pipelines with files need
+
     found = root / Path(path).expanduser()
     there = found.is_file() if about == "file" else found.is_dir()
     if not there:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from headrace.app.project import Project
+from headrace.app.state import open_store, views
 from headrace.codec.codecs import Codecs
 from headrace.codec.file import File, Folder
 from headrace.errors import NotFoundError, UsageError
@@ -17,15 +19,24 @@ from headrace.store.folder import FolderStore
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
-def find(views: Views, run: str, task: str | None) -> Ref:
+def get(project: Project, run: str, task: str | None, to: Path) -> Path:
+    """Write an artifact to a file: a task's output (`TASK`, or a part of it, `TASK.PART`), or one named by its digest.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    found = views(project)
+    ref = found.artifact(run) if task is None else find(found, run, task)
+    return write(ref, open_store(project), to)
+
+
+def find(views: Views, run: str, task: str) -> Ref:
     """Give the artifact of a task's output; `task` may end in the name or place of a part, `split.train`, `fit.0`.
 
     Raises:
         NotFoundError: there is none.
     """
     view = views.find(run)
-    if task is None:
-        raise UsageError(f"which artifact of run `{view.run}`?", hint="name a task: `headrace get RUN TASK`")
     try:
         row, path = views.task(view.run, task), ""
     except NotFoundError:

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
+from headrace.app import planning, session
 from headrace.app import project as projects
-from headrace.app import session
 from headrace.app.getting import find
 from headrace.app.project import Project
+from headrace.app.state import open_store, views
 from headrace.app.watcher import NoWatcher
 from headrace.codec.codecs import Codecs
 from headrace.define.pipeline import PipelineFunction
@@ -40,8 +41,8 @@ class RunTask:
         Raises:
             NotFoundError: it has none.
         """
-        ref = find(session.views(self._project), self._run, self._view.name)
-        return Codecs().load(ref, session.open_store(self._project), verify=True)
+        ref = find(views(self._project), self._run, self._view.name)
+        return Codecs().load(ref, open_store(self._project), verify=True)
 
     def __repr__(self) -> str:
         return f"<task {self._view.name}: {self._view.state}>"
@@ -112,14 +113,14 @@ class Launcher:
     def plan(self, pipeline: PipelineFunction[Any], params: Mapping[str, object], options: Mapping[str, Any]) -> Plan:
         """Plan a pipeline, and run nothing."""
         project, address = _place(pipeline)
-        return session.plan(project, address, _texts(params), Policy(**options))
+        return planning.plan(project, address, _texts(params), Policy(**options))
 
 
 def runs(*, limit: int = 100) -> list[Run]:
     """Give the newest runs of the project of the current folder, newest first."""
     project = projects.load()
-    views = session.views(project)
-    return [Run(project, views.show(view.run)) for view in views.runs(limit=limit).runs]
+    found = views(project)
+    return [Run(project, found.show(view.run)) for view in found.runs(limit=limit).runs]
 
 
 def load(digest: str) -> Any:
@@ -129,8 +130,8 @@ def load(digest: str) -> Any:
         NotFoundError: no run names it.
     """
     project = projects.load()
-    ref = session.views(project).artifact(digest)
-    return Codecs().load(ref, session.open_store(project), verify=True)
+    ref = views(project).artifact(digest)
+    return Codecs().load(ref, open_store(project), verify=True)
 
 
 def _place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:

@@ -7,9 +7,14 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from headrace.app.bundling import make_bundle
+from headrace.app.clock import SystemClock
 from headrace.app.files import keep_path
 from headrace.app.past import LedgerHistory, PastCode
+from headrace.app.pools import open_backend
 from headrace.app.project import Project
+from headrace.app.session import named
+from headrace.app.state import open_ledger, open_store, user, views
 from headrace.backends.local.backend import LocalBackend
 from headrace.errors import PlacementError, ProjectError, UsageError
 from headrace.plan.planner import Planner
@@ -26,6 +31,29 @@ from headrace.spec.plan import Plan, PlannedTask
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Resources, Stage
 from headrace.store.folder import FolderStore
+
+
+def plan(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy) -> Plan:
+    """Plan a pipeline as it is now, and run nothing.
+
+    Raises:
+        UsageError: it can't be traced.
+        RefusedError: no pool can hold one of its tasks.
+    """
+    name, files = named(project, pipeline)
+    with open_ledger(project) as ledger, ledger.open_run(name, holder=user()) as lease:
+        store = open_store(project)
+        bundle = make_bundle(project, store)
+        backend = open_backend(project, lease.run, bundle, store)
+        try:
+            order = Trace(name, files, tuple(params.items()))
+            graph = trace(project, store, backend, order, SystemClock().now())
+        finally:
+            backend.close()
+        found = views(project)
+        return _plan(
+            name, graph, policy=policy, pool=backend.pool, bundle=bundle, lease=lease, store=store, views=found
+        )
 
 
 class Graph(Struct):
@@ -70,7 +98,7 @@ def trace(
                     )
 
 
-def plan(
+def _plan(
     pipeline: str,
     graph: Graph,
     *,
@@ -79,7 +107,7 @@ def plan(
     bundle: Bundle,
     lease: RunLedger,
     store: FolderStore,
-    views: Views,
+    past: Views,
 ) -> Plan:
     """Plan a traced graph; where it is partial, forecast its rest from the last run.
 
@@ -93,17 +121,17 @@ def plan(
                 f"no pool can hold stage `{stage.name}` ({stage.resources}): pool `{pool.name}`: {why}",
                 hint="lower its resources, or describe a larger pool under `[pool.NAME]` in headrace.toml",
             )
-    history = LedgerHistory(lease, store, views.history(pipeline))
+    history = LedgerHistory(lease, store, past.history(pipeline))
     planner = Planner(
         stages=graph.stages,
         policy=policy,
         pool=pool,
         history=history,
         platform=bundle.platform,
-        changed_code=PastCode(views).changed,
+        changed_code=PastCode(past).changed,
     )
     found = planner.plan(pipeline, graph.nodes, partial=graph.partial)
-    return replace(found, tasks=(*found.tasks, *_forecast(pipeline, graph, views))) if graph.partial else found
+    return replace(found, tasks=(*found.tasks, *_forecast(pipeline, graph, past))) if graph.partial else found
 
 
 def _forecast(pipeline: str, graph: Graph, views: Views) -> Sequence[PlannedTask]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from headrace.app.project import Project
@@ -18,7 +21,9 @@ __all__ = [
     "TaskView",
     "Views",
     "ledger_file",
+    "maps",
     "read",
+    "stages_of",
 ]
 
 
@@ -40,3 +45,41 @@ def ledger_file(project: Project) -> Path:
             hint="leave it out, or give sqlite:///path/to/ledger.db",
         )
     return project.root / url.removeprefix("sqlite:///")
+
+
+_ELEMENT = re.compile(r"\[(?:#\d|[^\W\d]\w*=)")
+
+
+def maps(names: Iterable[str]) -> set[str]:
+    """Tell which of these tasks are maps whose elements are among them, such as `fit` beside `fit[depth=4]`.
+
+    >>> maps(["fit", "fit[1]", "score", "score[#0]", "score[#1]"])
+    {'score'}
+    """
+    known = set(names)
+    return {
+        name[: found.start()] for name in known for found in _ELEMENT.finditer(name) if name[: found.start()] in known
+    }
+
+
+def stages_of(tasks: Sequence[TaskView]) -> list[StageView]:
+    """Sum up tasks by stage, in the order in which the stages came; a map counts by its elements."""
+    mapped = maps(task.name for task in tasks)
+    stages: dict[tuple[str, str], list[TaskView]] = {}
+    for task in tasks:
+        if task.name not in mapped:
+            stages.setdefault((task.stage, task.kind), []).append(task)
+    return [
+        StageView(
+            stage=stage,
+            kind=kind,
+            states=dict(Counter(task.state for task in members)),
+            tasks=len(members),
+            attempts=sum(task.attempts for task in members),
+            seconds=sum(task.seconds for task in members),
+            longest_s=max(task.seconds for task in members),
+            usd=sum(task.usd for task in members),
+            bytes=sum(output.bytes for task in members for output in task.outputs),
+        )
+        for (stage, kind), members in stages.items()
+    ]

@@ -82,7 +82,13 @@ class LiveWatcher:
             style = STYLES[state]
             table.add_row(
                 Text(f"{MARKS[state]} {printable(stage.name)}", style),
-                ProgressBar(total=max(1, stage.total), completed=stage.done, width=16, complete_style=style),
+                ProgressBar(
+                    total=max(1, stage.total),
+                    completed=stage.done,
+                    width=16,
+                    complete_style=style,
+                    finished_style=style,
+                ),
                 Text(f"{stage.done}/{stage.total}"),
                 Text(", ".join(_counts(stage)) or state, "dim"),
                 Text(self._seconds(stage), "dim"),

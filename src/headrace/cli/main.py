@@ -7,9 +7,12 @@ import os
 import signal
 import sys
 
+from headrace.app import early
+
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    early.begin(sys.argv[1:])
     try:
         code = importlib.import_module("headrace.cli.shell").run(sys.argv[1:])
         sys.stdout.flush()
@@ -20,4 +23,6 @@ def main() -> None:
         # Whoever read our output has seen enough (`headrace runs | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    finally:
+        early.end()
     sys.exit(code)

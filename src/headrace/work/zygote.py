@@ -276,6 +276,7 @@ def _children_of(pid: int) -> list[int]:
 def main() -> None:
     """Be the zygote of a run, on the socket whose descriptor is the first argument."""
     Zygote(socket.socket(fileno=int(sys.argv[1]))).serve()
+    os._exit(0)  # there is nothing to tear down, and the driver waits
 
 
 if __name__ == "__main__":

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
 
-from msgspec import Struct
 
-
-class Spawned(Struct):
+class Spawned:
     """A zygote that has been begun: its process, and the socket that it listens on."""
 
-    pid: int
-    control: socket.socket
+    def __init__(self, pid: int, control: socket.socket) -> None:
+        self.pid = pid
+        self.control = control
+
+    def discard(self) -> None:
+        """End it, unused."""
+        self.control.close()
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
 
 
 def spawn(prefix: Sequence[str] = ()) -> Spawned:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project, session
+from headrace.app import debugging, project
 from headrace.cli import options
 from headrace.cli.terminal import say
 
@@ -21,6 +21,6 @@ def command(run_id: str, task: str, use_pdb: bool, new_code: bool, config: Path 
     """The stage runs in this process, where a debugger can be in it; nothing is recorded, and its output is printed.
     Where it raises and there is a terminal, the debugger opens at the place.
     """
-    value = session.debug(project.load(overlay=config), run_id, task, use_pdb=use_pdb, new_code=new_code)
+    value = debugging.debug(project.load(overlay=config), run_id, task, use_pdb=use_pdb, new_code=new_code)
     say(repr(value))
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project, session
+from headrace.app import explaining, project
 from headrace.app.explaining import Difference, Explanation
 from headrace.cli import options
 from headrace.cli.terminal import Style, paint, printable, say, say_json, say_styled
@@ -22,7 +22,7 @@ def command(run_id: str, task: str, as_json: bool, config: Path | None) -> int:
     """Names each input, parameter, function, class, constant, package or platform that differs from the run before,
     with the lines of code that changed.
     """
-    found = session.explain(project.load(overlay=config), run_id, task)
+    found = explaining.explain(project.load(overlay=config), run_id, task)
     if as_json:
         say_json(found)
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project, session
+from headrace.app import getting, project
 from headrace.cli import complete, options
 from headrace.cli.terminal import say
 
@@ -20,5 +20,5 @@ def command(run_id: str, task: str | None, to: Path, config: Path | None) -> int
     """The artifact is that of a run's task, `TASK.PART` for one of several outputs, or the one that a digest, or its
     beginning, names. The file has the artifact's own form: Arrow, JSON, SVG, a model's own.
     """
-    say(str(session.get(project.load(overlay=config), run_id, task, to)))
+    say(str(getting.get(project.load(overlay=config), run_id, task, to)))
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project, session
+from headrace.app import planning, project
 from headrace.app.measures import seconds_text, usd_text
 from headrace.cli import options
 from headrace.cli.marks import DECISION_STYLES, DECISIONS
@@ -36,7 +36,7 @@ def command(
     target, parameters = split("plan", words, param)
     found = project.load(target=target, overlay=config)
     wanted = options.policy(found, only, force, timeout)
-    plan = session.plan(found, found.address(target), parameters, wanted)
+    plan = planning.plan(found, found.address(target), parameters, wanted)
     if as_json:
         say_json(plan)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import click
@@ -9,8 +10,7 @@ import click
 from headrace.app import project, session
 from headrace.cli import options
 from headrace.cli.parameters import split
-from headrace.cli.summary import close
-from headrace.cli.terminal import say
+from headrace.cli.summary import begun, close
 from headrace.cli.watching import watching
 
 
@@ -38,9 +38,9 @@ def command(
     target, parameters = split("run", words, param)
     found = project.load(target=target, overlay=config)
     wanted = options.policy(found, only, force, timeout)
+    if detach:
+        run_detached = importlib.import_module("headrace.app.detach").run_detached  # the rare way to run
+        return begun(run_detached(found, found.address(target), parameters, wanted), as_json=as_json)
     with watching(as_json=as_json) as watcher:
-        view = session.run(found, found.address(target), parameters, wanted, watcher=watcher, detach=detach)
-    if detach and not as_json:
-        say(view.run)
-        return 0
+        view = session.run(found, found.address(target), parameters, wanted, watcher=watcher)
     return close(view, as_json=as_json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import click
 
 from headrace.app import project
 from headrace.app.measures import bytes_text, seconds_text, usd_text
-from headrace.app.reading import RunView, StageView, TaskView, Views, read
+from headrace.app.reading import RunView, StageView, TaskView, Views, maps, read, stages_of
 from headrace.cli import complete, options
 from headrace.cli.marks import MARKS, STYLES
 from headrace.cli.table import Cell, table
@@ -61,8 +62,10 @@ def _say_head(run: RunView) -> None:
 
 def _say_stages(views: Views, run: RunView) -> None:
     stages = views.stages(run.run)
-    few = sum(stage.tasks for stage in stages) <= FEW
-    reasons = _reasons(views.show(run.run)) if few else {}
+    reasons: dict[str, str] = {}
+    if sum(stage.tasks for stage in stages) <= FEW:
+        tasks = views.show(run.run).tasks or ()
+        stages, reasons = stages_of(tasks), _reasons(tasks)
     heads = ["", "stage", "kind", "tasks", "time", "longest", "cost", "output", "why"]
     rows = [_stage_row(stage, reasons.get(stage.stage, "")) for stage in stages]
     for line in table(heads, rows, numbers=(4, 5, 6, 7)):
@@ -92,11 +95,11 @@ def _state(states: dict[str, int]) -> str:
     return next((state for state in order if states.get(state)), "waiting")
 
 
-def _reasons(run: RunView) -> dict[str, str]:
+def _reasons(tasks: Sequence[TaskView]) -> dict[str, str]:
     """Give each stage the reason of its task that tells most: one that failed or ran before one that was reused."""
     order = ("failed", "cancelled", "skipped", "running", "succeeded", "waiting", "reused")
     found: dict[str, TaskView] = {}
-    for task in run.tasks or ():
+    for task in tasks:
         best = found.get(task.stage)
         if best is None or order.index(task.state) < order.index(best.state):
             found[task.stage] = task
@@ -129,8 +132,9 @@ def _task_row(task: TaskView) -> list[Cell]:
 
 def _say_failures(tasks: list[TaskView]) -> None:
     """Say what failed; a map whose failed elements are told is not told itself."""
+    mapped = maps(task.name for task in tasks)
     for task in tasks:
-        if any(other.name.startswith(f"{task.name}[") and other.stage == task.stage for other in tasks):
+        if task.name in mapped:
             continue
         say()
         say(task.name, "bold", "red")

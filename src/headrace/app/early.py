@@ -1,0 +1,60 @@
+"""Begins the process that forks workers before anything else is imported: it takes as long to start as the driver.
+
+What begins it (the words of its namespace) is as it was in the last run of the project; should that have changed, the
+one begun early is thrown away. This module and what it imports is on the way of every command, so it imports little.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from headrace.backends.local.spawn import Spawned, spawn
+
+_NOTE = "zygote.json"
+_begun: list[tuple[str, list[str], Spawned]] = []  # at most one; a list, so that no global is rebound
+
+
+def begin(arguments: Sequence[str]) -> None:
+    """Begin it if these arguments will need it, and an earlier run told how."""
+    if arguments[:1] not in (["run"], ["resume"], ["plan"]) or "--help" in arguments or "--detach" in arguments:
+        return
+    home = os.environ.get("HEADRACE_HOME") or _home(os.getcwd())
+    if home is None:
+        return
+    try:
+        with open(os.path.join(home, _NOTE), encoding="utf-8") as file:
+            prefix = json.load(file)
+    except (OSError, ValueError):
+        return
+    _begun.append((os.path.realpath(home), prefix, spawn(prefix)))
+
+
+def take(home: Path, prefix: Sequence[str]) -> Spawned | None:
+    """Give the one begun early, if it was begun for this project in this way; note the way for the next time."""
+    while _begun:
+        there, words, spawned = _begun.pop()
+        if there == os.path.realpath(home) and words == list(prefix):
+            return spawned
+        spawned.discard()
+    (home / _NOTE).write_text(json.dumps(list(prefix)))
+    return None
+
+
+def end() -> None:
+    """Throw away one that nobody took."""
+    while _begun:
+        _begun.pop()[2].discard()
+
+
+def _home(folder: str) -> str | None:
+    """Give the state folder of the project that a folder is in, or None."""
+    while True:
+        if os.path.exists(os.path.join(folder, "headrace.toml")):
+            return os.path.join(folder, ".headrace")
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent

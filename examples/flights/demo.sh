@@ -25,8 +25,8 @@ heading "In a copy, a comment is edited: nothing runs"
 heading "In the copy, the title of the page is edited: only the report runs"
 (cd "$copy" && sed -i.bak 's/^TITLE = .*/TITLE = "Late again?"/' delays/page.py && rm delays/*.bak && headrace run flights)
 
-heading "In the copy, history looks 4 hours back, not 3: features and what follows run, loading and cleaning don't"
-(cd "$copy" && sed -i.bak 's/^RECENT_HOURS = 3/RECENT_HOURS = 4/' delays/features.py && rm delays/*.bak && headrace run flights)
+heading "In the copy, predictions are made 3 hours ahead, not 2: features and what follows run, loading and cleaning don't"
+(cd "$copy" && sed -i.bak 's/^PREDICTED_BEFORE_H = 2/PREDICTED_BEFORE_H = 3/' delays/features.py && rm delays/*.bak && headrace run flights)
 
 heading "Why did the features run?"
 (cd "$copy" && headrace explain latest features)

@@ -80,7 +80,7 @@ def observations(weather: pa.Table) -> pa.Table:
 
 @hr.stage(kind="prepare", resources=hr.Resources(cpu=1, memory_gib=2))
 def features(flights: pa.Table, weather: pa.Table, planes: pa.Table, airports: pa.Table) -> pa.Table:
-    """What can be known of each flight two hours before it should leave."""
+    """What can be known of each flight some hours before it should leave."""
     return build_features(flights, weather, planes, airports)
 
 

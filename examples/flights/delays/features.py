@@ -1,4 +1,4 @@
-"""What can be known of a flight two hours before it should leave.
+"""What can be known of a flight some hours before it should leave.
 
 Each flight is predicted at a moment of its own, `predicted_at`. The schedule counts as known. The weather counts once
 it was observed and reported. Of another flight only one thing counts: its delay once it has *landed*, strictly before
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-PREDICTED_BEFORE = pd.Timedelta(hours=2)
+PREDICTED_BEFORE_H = 2
 WEATHER_TOLERANCE = pd.Timedelta(hours=6)
 
 RECENT_HOURS = 3
@@ -49,7 +49,7 @@ def build_features(flights: pa.Table, weather: pa.Table, planes: pa.Table, airpo
     """One row for each scheduled flight, cancelled ones too: `KEYS`, then `FEATURES`, null where nothing is known."""
     table = flights.to_pandas()
     table["hour"] = table["minute_of_day"] // 60
-    table["predicted_at"] = (table["scheduled_dep"] - PREDICTED_BEFORE).astype("datetime64[s, UTC]")
+    table["predicted_at"] = table["scheduled_dep"] - pd.Timedelta(hours=PREDICTED_BEFORE_H).as_unit("s")
     parts = [_schedule(table), _destination(table, airports), _plane(table, planes), _weather(table, weather)]
     table = pd.concat([table, *parts, _history(table), _overdue(table)], axis="columns")
     table[NUMBERS] = table[NUMBERS].astype("float32")

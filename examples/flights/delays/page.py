@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from delays.cleaning import LATE_MINUTES
 from delays.evaluation import BASELINES, MODEL, Metrics, beats_baselines
-from delays.features import FEATURES
+from delays.features import FEATURES, PREDICTED_BEFORE_H
 from delays.figures import slice_name
 from delays.intervals import LEAST, Interval
 from delays.learning import Candidate
@@ -65,8 +65,8 @@ def report_page(
     body = f"""
 <h1>{TITLE}</h1>
 <p class="lead">The chance that a flight from New York lands {LATE_MINUTES} minutes late or more, as it could be known
-two hours before it should leave. Learned from January to August 2013, judged on {_count(metrics.flights)} flights of
-October to December that it has not seen.</p>
+{PREDICTED_BEFORE_H} hours before it should leave. Learned from January to August 2013, judged on
+{_count(metrics.flights)} flights of October to December that it has not seen.</p>
 <p class="verdict {"yes" if passed else "no"}">{verdict}</p>
 {_headline(metrics)}
 {_cards(metrics)}
@@ -208,7 +208,8 @@ flights to there went.
 Of other flights it knows what has landed, or is due and has not, and only flights from New York: where a plane comes
 from is not in the data.
 
-The tail number is taken as known two hours ahead. Planes are swapped, so a real system would know a little less.
+The tail number is taken as known {PREDICTED_BEFORE_H} hours ahead. Planes are swapped, so a real system would know a
+little less.
 """.strip().split("\n\n")
     return f"<ul>{''.join(f'<li>{point}</li>' for point in points)}</ul>"
 

@@ -8,9 +8,10 @@ use until it asks again. The rule:
 2. The rest goes out in steps of one attempt, each to the run that is neediest: whose dominant share (the largest of
    its shares of cpus, memory and gpus) is least; among equals, the one that got more longest ago; then the oldest.
    This is dominant resource fairness (Ghodsi et al., 2011), max-min where one resource is scarce.
-3. If the neediest run's attempt doesn't fit into what is free now, what is free of its needs is held back for it, and
-   nobody behind it gets that. So an attempt larger than its run's share gets its turn once the attempts of others
-   end, and since it then has the most recent turn, the others come before its next one.
+3. If the neediest run has nothing in use and its attempt doesn't fit into what is free now, what is free of its needs
+   is held back for it, and nobody behind it gets that; unless a run that was before it got something this time. So an
+   attempt larger than its run's share gets its turn once the attempts of others end, and since it then has had the
+   most recent turn, the others fill the pool before its next one.
 4. A run that is alone gets all of the pool at once.
 """
 
@@ -47,6 +48,8 @@ def shares(capacity: Amount, claims: Sequence[Claim]) -> list[Amount]:
     has = [_three(claim.used) for claim in claims]
     free = [max(0.0, total[r] - sum(each[r] for each in has)) for r in range(3)]
     queue = [(_dominant(has[i], total), claim.served, i) for i, claim in enumerate(claims)]
+    places = {i: place for place, (_, _, i) in enumerate(sorted(queue))}
+    got = len(claims)  # the first place of those that got something
     heapq.heapify(queue)
     units = [_unit(claim) for claim in claims]
     while queue:
@@ -57,17 +60,22 @@ def shares(capacity: Amount, claims: Sequence[Claim]) -> list[Amount]:
         step = _step(units[i], rest, free, total)
         if any(step[r] > total[r] - has[i][r] + SLACK for r in range(3)):
             continue  # it never fits beside what the run has itself
+        if any(has[i]) and all(step[r] < units[i][r] - SLACK for r in range(3) if units[i][r] > SLACK):
+            continue  # less than an attempt is of no use to it
         if all(step[r] <= free[r] + SLACK for r in range(3)):
             has[i] = [have + more for have, more in zip(has[i], step, strict=True)]
             heapq.heappush(queue, (_dominant(has[i], total), served, i))
-            free = [max(0.0, free[r] - step[r]) for r in range(3)]
-        else:
-            free = [max(0.0, free[r] - step[r]) for r in range(3)]  # held back for it
+            got = min(got, places[i])
+        elif any(has[i]) or got < places[i]:
+            continue
+        free = [max(0.0, free[r] - step[r]) for r in range(3)]  # given, or held back
     return [_amount(each) for each in has]
 
 
 def _step(unit: Sequence[float], rest: Sequence[float], free: Sequence[float], total: Sequence[float]) -> list[float]:
-    """Give as many attempts at once as keep the number of steps small, but no more than fit."""
+    """Give as many attempts at once as keep the number of steps small, but no more than fit; at least something."""
+    if not any(unit[r] > SLACK and rest[r] > SLACK for r in range(3)):
+        return list(rest)
     most = max((min(rest[r], total[r]) / unit[r] for r in range(3) if unit[r] > SLACK), default=1.0)
     fit = min((free[r] / unit[r] for r in range(3) if unit[r] > SLACK), default=1.0)
     count = max(1, min(math.ceil(most / STEPS), math.floor(fit + SLACK)))

@@ -36,7 +36,7 @@ def make_bundle(project: Project, store: FolderStore) -> Bundle:
     Raises:
         ProjectError: they are too large together; the message names the largest.
     """
-    files = dict(source_files(project.root))
+    files = {**dict(source_files(project.root)), **project.extra}
     total = sum(len(data) for data in files.values())
     if total > BUNDLE_LIMIT_BYTES:
         largest = sorted(files, key=lambda name: -len(files[name]))[:3]

@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
@@ -20,10 +19,10 @@ from headrace.app import machine
 from headrace.app.measures import bytes_text, seconds_text
 from headrace.app.pipelines import written
 from headrace.app.project import Project
-from headrace.app.reading import ledger_file, read
+from headrace.app.reading import read
+from headrace.app.state import ledger_path, open_store
 from headrace.backends.local.namespace import bubblewrap, works
 from headrace.errors import HeadraceError
-from headrace.store.folder import FolderStore
 
 LEAST_BYTES, FEW_BYTES = 100 << 20, 2 << 30
 SLOW_SYNC_S = 0.05
@@ -141,7 +140,7 @@ def _locks(project: Project) -> Answer:
 
 
 def _ledger(project: Project) -> Answer:
-    file = ledger_file(project)
+    file = ledger_path(project)
     if not file.exists():
         return "well", "none yet; the first run makes it", None
     with read(project) as views:
@@ -150,7 +149,7 @@ def _ledger(project: Project) -> Answer:
 
 
 def _store(project: Project) -> Answer:
-    store = FolderStore(project.root / Path(project.store_url).expanduser())
+    store = open_store(project)
     data = os.urandom(TRIAL_BYTES)
     start = time.perf_counter()
     blob = store.put(data)

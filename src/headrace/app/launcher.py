@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from headrace.app import planning, session
 from headrace.app import project as projects
 from headrace.app.getting import find
+from headrace.app.notebook import notebook_files
 from headrace.app.project import Project
 from headrace.app.state import open_store, views
 from headrace.app.watcher import NoWatcher
 from headrace.codec.codecs import Codecs
 from headrace.define.pipeline import PipelineFunction
-from headrace.errors import NotFoundError, RunCancelled, RunFailed, UsageError
+from headrace.errors import NotFoundError, ProjectError, RunCancelled, RunFailed
 from headrace.record.views import RunView, TaskView
 from headrace.spec.plan import Plan
 from headrace.spec.policy import Policy
+from headrace.work.notebook import NOTEBOOK
 
 
 class RunTask:
@@ -138,13 +141,21 @@ def _place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
     """Find the project of a pipeline that a program holds, and the pipeline's address in it."""
     file = inspect.getsourcefile(pipeline.function)
     if file is None or not os.path.isfile(file):
-        raise UsageError(
-            f"pipeline `{pipeline.name}` is in no file, so no worker can import it",
-            hint="write it to a file of the project, and import it from there",
-        )
+        return _notebook_place(pipeline)
     target = f"{os.path.relpath(file, Path.cwd())}:{pipeline.name}"
     project = projects.load(target=target)
     return project, project.address(target)
+
+
+def _notebook_place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
+    """Give the project of the current folder, or one that is nothing but this folder, with the notebook in it."""
+    here = Path.cwd()
+    try:
+        found = projects.load()
+    except ProjectError:
+        found = Project(root=here, home=here / projects.STATE, files=())
+    found = replace(found, files=(found.root / NOTEBOOK,), extra=notebook_files(pipeline))
+    return found, pipeline.name
 
 
 def _texts(params: Mapping[str, object]) -> dict[str, str]:

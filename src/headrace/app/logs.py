@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from headrace.app.project import Project
 from headrace.app.reading import LIVE, AttemptView, Views
+from headrace.app.state import open_store
 from headrace.run.events import Event, Failed, Launched, Succeeded
 
 PATIENCE_S = 0.2
@@ -80,7 +81,7 @@ def follow(
 
 
 def _folder(project: Project, run: str) -> Path:
-    return project.root / project.store_url / "logs" / run
+    return open_store(project).root / "logs" / run
 
 
 def _bytes(file: Path, attempt: AttemptView) -> Iterator[Piece]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from msgspec import UNSET, Struct
@@ -13,6 +12,7 @@ from headrace.app.page_facts import AttemptFacts, Figure, Measured, RunFacts, Ta
 from headrace.app.page_values import figures, numbers
 from headrace.app.project import Project
 from headrace.app.reading import LIVE, OutputView, RunView, TaskView, Views
+from headrace.app.state import open_store
 from headrace.codec.codecs import Codecs
 from headrace.errors import HeadraceError
 from headrace.run.events import Event, Failed, Launched, Opened, Renewed, Reused, Succeeded, Taken, Traced
@@ -72,7 +72,7 @@ def run_facts(project: Project, views: Views, run_id: str | None, *, now: float)
     for event in views.events(view.run):
         story.hear(event)
     stages = {task.name: task.stage for task in _tasks(view)}
-    store = FolderStore(project.root / Path(project.store_url).expanduser())
+    store = open_store(project)
     omitted: list[str] = []
     return RunFacts(
         run=view.run,

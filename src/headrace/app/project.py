@@ -22,7 +22,7 @@ STATE = ".headrace"
 class Project(Struct, frozen=True, kw_only=True):
     """A project as found: `root` is its folder, `home` that of its state, `files` the Python files with its pipelines.
 
-    `config_files` are the files that the settings come from.
+    `config_files` are the files that the settings come from. `extra` goes into bundles beside the source files.
     """
 
     root: Path
@@ -30,6 +30,7 @@ class Project(Struct, frozen=True, kw_only=True):
     files: tuple[Path, ...]
     config: Config = Config()
     config_files: tuple[Path, ...] = ()
+    extra: dict[str, bytes] = {}
 
     @property
     def name(self) -> str:

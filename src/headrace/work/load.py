@@ -16,6 +16,7 @@ from typing import Any
 from headrace.define.pipeline import PipelineFunction
 from headrace.define.stage import StageFunction
 from headrace.errors import HeadraceError, ProjectError
+from headrace.work.notebook import NOTEBOOK
 
 _OURS = __file__.rpartition("/work/")[0]
 
@@ -58,7 +59,7 @@ def find_pipeline(name: str, files: Sequence[str], roots: Sequence[str], folder:
     """
     found: dict[str, PipelineFunction[Any]] = {}
     for file in files:
-        module = import_user(module_of(file, roots), folder)
+        module = import_user("__main__" if file == NOTEBOOK else module_of(file, roots), folder)
         for value in vars(module).values():
             if isinstance(value, PipelineFunction):
                 found.setdefault(value.name, value)

@@ -19,6 +19,7 @@ from headrace.work.board import Board
 from headrace.work.capture import Capture
 from headrace.work.link import Gone, Link
 from headrace.work.load import enter_bundle
+from headrace.work.notebook import enter_notebook
 from headrace.work.state import CleanState
 from headrace.work.tracer import trace
 
@@ -33,7 +34,7 @@ def work(line: socket.socket, hello: Hello, fork: Fork, board: Board) -> None:
     bundle = unpack(hello.bundle, store)
     roots = hello.bundle.roots
     enter_bundle(bundle, roots)
-    project = Project([bundle / root for root in roots])
+    project = Project([bundle / root for root in roots], extra_sources=enter_notebook(bundle))
     state = CleanState(scratch)
     state.enter("0")
     desk = Desk(link=link, store=store, bundle=bundle, project=project, capture=capture, state=state)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from headrace.define.code.follow import IMPORT_TIME
 from headrace.define.code.graph import Node, digest, graph_digest, in_order, parts
 from headrace.define.code.live import Live
 from headrace.define.code.normal import Aside
@@ -17,10 +18,14 @@ from headrace.spec.code import Code
 def fingerprint(function: Callable[..., Any], project: Project) -> Code:
     """Give the digest of all that a stage's function reaches, with its parts, and what is to be said of it."""
     root, reach = _reached(function, project, signature=True)
-    root.edges["environment"] = _environment()
+    root.edges["~environment"] = _environment()
     order = in_order(root)
+    never = sorted(reason for node in in_order(root, without=IMPORT_TIME) for reason in node.never)
     return Code(
-        digest=graph_digest(order), parts=parts(order), notes=tuple(sorted(reach.notes)), uncached=reach.uncached
+        digest=graph_digest(order),
+        parts=parts(order),
+        notes=tuple(sorted(reach.notes)),
+        uncached=never[0] if never else None,
     )
 
 
@@ -40,9 +45,9 @@ def _reached(value: object, project: Project, *, signature: bool) -> tuple[Node,
         root = Node("", None)
         live = Live(reach)
         if signature:
-            live.root_edge(root, value)
+            live.root(root, value)
         else:
-            live.value_edge(root, "root", value, "")
+            live.value(root, "root", value, "")
         reach.graph.fill()
         if reach.read <= acting:
             return root, reach

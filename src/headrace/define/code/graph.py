@@ -25,7 +25,8 @@ def digest(*texts: str, size: int = 16) -> str:
 class Node:
     """One thing that is reached. `own` stands for the thing alone; `edges` lead from its names to other nodes.
 
-    `shown` is what a person is told of it; a node without one (a name of the standard library) is no part.
+    A node without a kind (a name of the standard library) is no part that a person is told of. `never` says why what
+    depends on it may not be reused.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Node:
     edges: dict[str, Node] = field(default_factory=dict)
     where: str | None = None
     text: str | None = None
+    never: list[str] = field(default_factory=list)
 
 
 class Graph:
@@ -67,13 +69,13 @@ class Graph:
             fill(node)
 
 
-def in_order(root: Node) -> list[Node]:
-    """Give the nodes that a root reaches, in an order that only names decide."""
+def in_order(root: Node, *, without: str = "") -> list[Node]:
+    """Give the nodes that a root reaches, in an order that only names decide; not by edges that begin with `without`."""
     order = [root]
     seen = {id(root)}
     for node in order:
-        for _, target in sorted(node.edges.items()):
-            if id(target) not in seen:
+        for name, target in sorted(node.edges.items()):
+            if id(target) not in seen and not (without and name.startswith(without)):
                 seen.add(id(target))
                 order.append(target)
     return order
@@ -107,9 +109,7 @@ def parts(order: list[Node]) -> tuple[Part, ...]:
         same = found.get((node.kind, node.name))
         if same is not None and same.digest != own:
             own = digest(same.digest, own)
-        found[node.kind, node.name] = Part(
-            name=node.name, kind=node.kind, digest=own, where=node.where, text=node.text
-        )
+        found[node.kind, node.name] = Part(name=node.name, kind=node.kind, digest=own, where=node.where, text=node.text)
     first, *rest = found.values() if found else [None]
     if first is None:
         return ()

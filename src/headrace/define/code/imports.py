@@ -30,3 +30,12 @@ def imports_of(node: ast.Import | ast.ImportFrom) -> list[Imported]:
         if not alias.asname and name != alias.name:
             found.append(Imported("", alias.name, 0, None))
     return found
+
+
+def absolute(module: str, level: int, package: str) -> str:
+    """Give the absolute name of a module that is imported from inside of a package."""
+    if not level:
+        return module
+    base = package.split(".") if package else []
+    base = base[: len(base) - (level - 1)] if level > 1 else base
+    return ".".join([*base, module] if module else base)

@@ -1,69 +1,76 @@
-"""What a loaded function reaches: functions and classes by their source, constants by value, followed name by name."""
+"""What is loaded, followed: names to what they stand for, and that to what it reaches in turn."""
 
 from __future__ import annotations
 
-import ast
 import builtins
-import reprlib
+import os
+import sys
 import types
 from collections.abc import Iterable
 from typing import Any, cast
 
+from headrace.define.code.classes import fill_class, scope_of
+from headrace.define.code.follow import IMPORT_TIME, Scope
+from headrace.define.code.function import cells_of, fill_function
 from headrace.define.code.graph import Node, digest
 from headrace.define.code.names import Globals, LiveNames, Resolved, follow, global_names, resolve
 from headrace.define.code.normal import Chain, Piece
+from headrace.define.code.origin import Origin, origin
 from headrace.define.code.reach import Reach
-from headrace.define.code.roots import file_of
-from headrace.define.code.source import Found, Source, code_path
+from headrace.define.code.shown import shown
+from headrace.define.code.source import DEFINITIONS, Source
 from headrace.define.code.static import Static, package_of
+from headrace.define.code.thing import instance_dict, is_thing, plain_function, thing_name
 from headrace.define.code.value import Encoded, Owner, Values
 
-Scope = dict[str, Any]
-OURS = "__headrace_function__"
-_UNREAD_DUNDERS = frozenset({"__name__", "__file__"})
-_SHOWN = reprlib.Repr()
-_SHOWN.maxstring = _SHOWN.maxother = 200
-_SHOWN.maxlist = _SHOWN.maxtuple = _SHOWN.maxset = _SHOWN.maxfrozenset = _SHOWN.maxdict = 8
+OWN_NAMES = frozenset(
+    {"__spec__", "__loader__", "__builtins__", "__cached__", "__annotations__", "__conditional_annotations__"}
+)
+"""Names of a module that the import system sets, and that say nothing of the code."""
+PLAIN = (str, bytes, int, float, complex, bool, type(None), list, tuple, dict, set, frozenset)
 
 
 class Live:
-    """Follows loaded objects."""
+    """Follows loaded objects; satisfies `Follow`."""
 
     def __init__(self, reach: Reach) -> None:
         self.reach = reach
         self.homes = reach.homes
         self.static = Static(reach)
-        self.values = Values(reach.project.roots, owner=self._owner, thing=is_thing, name=self._thing_name)
+        self.read = Values(reach.project.roots, owner=self._owner, name=self._stable_name)
 
-    # Things: functions, classes and modules
+    def root(self, root: Node, value: object) -> None:
+        """Add an edge to a stage's function. Its own signature counts, and that of each function that it wraps."""
+        plain: Any = plain_function(value) or value
+        self.value(root, "root", plain, "stage")
+        for index in range(100):
+            if is_thing(plain):
+                found = self.thing(plain, signature=True)
+                if found is not None:
+                    root.edges[f"root {index}"] = found
+            plain = instance_dict(plain).get("__wrapped__")
+            if plain is None:
+                return
+
+    # Things
 
     def thing(self, value: object, *, signature: bool = False) -> Node | None:
-        """Give the node of a function, class or module; None for one that is as Python itself made it."""
+        """Give the node of a function, class or module."""
         plain = plain_function(value)
-        if plain is not None:
+        if plain is not None and is_thing(plain):
             return self.thing(plain, signature=signature)
         if isinstance(value, types.ModuleType):
-            return self.module(value)
+            return self._module(value)
         if isinstance(value, type):
-            return self.class_(value)
+            return self._class(value)
         if isinstance(value, types.FunctionType):
-            return self.function(value, signature=signature)
-        name = getattr(value, "__qualname__", "?")
+            return self._function(value, signature=signature)
         module = getattr(value, "__module__", None) or "builtins"
-        return self.reach.symbol(f"{module}.{name}", module)
+        if self.homes.of_module(module) == "project" and module in sys.modules:
+            return self._module(sys.modules[module])
+        return self.reach.symbol(thing_name(value), module)
 
-    def root_edge(self, root: Node, value: object) -> None:
-        """Add an edge to a stage's function: its own signature counts, and that of what it wraps."""
-        plain = plain_function(value) or value
-        if is_thing(plain):
-            found = self.thing(plain, signature=True)
-            if found is not None:
-                root.edges["root"] = found
-        else:
-            self.value_edge(root, "root", plain, "stage")
-
-    def function(self, function: types.FunctionType, *, signature: bool = False) -> Node:
-        """Give the node of a Python function."""
+    def _function(self, function: types.FunctionType, *, signature: bool) -> Node:
         home = self.homes.of_code(function.__code__, function.__globals__)
         if home == "ours":
             return self._ours(function)
@@ -71,10 +78,11 @@ class Live:
             return self._foreign(function)
         source = self.reach.sources.of_code(function.__code__, function.__globals__)
         title = self.reach.title(source, function.__globals__, function.__code__.co_qualname)
-        key = ("function", id(function), signature)
-        return self.reach.graph.node(
-            key, title, "function", lambda node: self._fill_function(node, function, source, signature), function
-        )
+
+        def fill(node: Node) -> None:
+            fill_function(self, node, function, source, signature=signature)
+
+        return self.reach.graph.node(("function", id(function), signature), title, "function", fill, function)
 
     def _ours(self, function: types.FunctionType) -> Node:
         """A function of Headrace's counts by its name; a ready-made stage's by the version that it carries too."""
@@ -85,233 +93,281 @@ class Live:
         return self.reach.graph.leaf(("ours", name), name, "function", f"ours {name} {version}", str(version))
 
     def _foreign(self, function: types.FunctionType) -> Node:
-        """A function of a distribution counts by its name, and what of the project's it wraps."""
+        """A function of a distribution counts by its name, and by what of the project's it wraps."""
         name = f"{function.__module__}.{function.__qualname__}"
+        module = str(function.__globals__.get("__name__", ""))
 
         def fill(node: Node) -> None:
-            node.own = f"name {name}"
-            node.edges["home"] = self.reach.symbol(name, function.__globals__.get("__name__", ""))
-            for label, each in _inside(function):
-                if is_thing(each) and self._is_project_thing(each):
-                    found = self.thing(each)
-                    if found is not None:
-                        node.edges[label] = found
+            node.own = f"name {function.__code__.co_qualname}"
+            node.edges["home"] = self.reach.symbol(f"{module}.{function.__code__.co_qualname}", module)
+            for label, each in self.wrapped(function):
+                found = self.thing(each, signature=True)
+                if found is not None:
+                    node.edges[label] = found
 
         return self.reach.graph.node(("foreign", id(function)), name, None, fill, function)
 
-    def _is_project_thing(self, value: object) -> bool:
+    def wrapped(self, value: object) -> list[tuple[str, object]]:
+        """Give the project's functions and classes that something of a distribution's holds, as a wrapper does."""
+        inside = dict(instance_dict(value))
+        if isinstance(value, types.FunctionType):
+            inside.update((f"cell {name}", each) for name, each in cells_of(value).items())
+            registry = inside.pop("registry", None)
+            if isinstance(registry, types.MappingProxyType):
+                # `singledispatch`: what is registered for each class
+                inside.update((f"for {self._stable_name(kind)}", each) for kind, each in registry.items())
+        return [(name, each) for name, each in sorted(inside.items()) if self._holds_project(each)]
+
+    def _holds_project(self, value: object) -> bool:
         plain = plain_function(value) or value
         if isinstance(plain, types.FunctionType):
-            return self.homes.of_code(plain.__code__, plain.__globals__) == "project" or plain.__closure__ is not None
+            is_ours = self.homes.of_code(plain.__code__, plain.__globals__) == "project"
+            return is_ours or plain.__closure__ is not None
         return isinstance(plain, type) and self._owner(plain) == "project"
 
-    def _fill_function(self, node: Node, function: types.FunctionType, source: Source | None, signature: bool) -> None:
-        found = source.find(function.__code__) if source is not None else None
-        if source is None or found is None:
-            self._fill_without_source(node, function, source)
-            return
-        names = LiveNames(function.__globals__, self.homes)
-        piece = source.piece([found.node], names)
-        node.own = digest("function", self.reach.text(piece, signature=signature))
-        node.where = source.where(found.node)
-        cells = self._cells(function)
-        self.edges(node, piece, function.__globals__, global_names(function.__code__), cells)
-        self._outer_edges(node, piece, function.__globals__, found.around)
-        if signature or piece.decorated or "annotation" in self.reach.acting:
-            self._chain_edges(node, piece.signature, function.__globals__)
-        self.bound_values(node, function)
-
-    def _fill_without_source(self, node: Node, function: types.FunctionType, source: Source | None) -> None:
-        if source is not None:
-            self.reach.never(f"the source of `{node.name}` changed since it was imported")
-        self.reach.note(f"`{node.name}` has no source that fits: it counts as compiled")
-        node.own = digest("code", code_text(function.__code__))
-        for name in sorted(global_names(function.__code__).read):
-            self._chain_edges(node, {(name,): None}, function.__globals__)
-        for name, cell in sorted(self._cells(function).items()):
-            self.value_edge(node, f"cell {name}", cell, node.name)
-        self.bound_values(node, function)
-
-    def _cells(self, function: types.FunctionType) -> Scope:
-        cells = {}
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-            try:
-                cells[name] = cell.cell_contents
-            except ValueError:  # not bound yet
-                continue
-        return cells
-
-    def bound_values(self, node: Node, function: types.FunctionType, prefix: str = "") -> None:
-        """Add what a function object carries beside its code: default arguments and attributes, by value."""
-        for index, value in enumerate(function.__defaults__ or ()):
-            self.value_edge(node, f"{prefix}default {index}", value, node.name)
-        for name, value in (function.__kwdefaults__ or {}).items():
-            self.value_edge(node, f"{prefix}default {name}", value, node.name)
-        for name, value in function.__dict__.items():
-            if not name.startswith("__headrace_"):
-                self.value_edge(node, f"{prefix}attribute {name}", value, node.name)
-
-    # Names
-
-    def edges(self, node: Node, piece: Piece, scope: Scope, names: Globals, cells: Scope) -> None:
-        """Add an edge for each name that a piece uses."""
-        place = self.reach.sources.of_globals(scope)
-        local = self.static.targets(piece.imports, package_of(place) if place is not None else "")
-        self.static.imports(node, piece, local)
-        for name in sorted(names.bound):
-            self.reach.never(f"`{node.name}` changes the global `{name}` while it runs")
-        for chain in piece.names | piece.annotations if "annotation" in self.reach.acting else piece.names:
-            if chain[0] in cells:
-                self._found_edge(node, follow(chain, Resolved(chain[:1], cells[chain[0]], {}, chain[0])), "cell ")
-            elif chain[0] in names.read:
-                self._chain_edge(node, chain, scope)
-
-    def _outer_edges(self, node: Node, piece: Piece, scope: Scope, around: types.CodeType | None) -> None:
-        """Add an edge for each global name of decorators and bases, which the code around evaluates."""
-        inside = around is not None and around.co_name != "<module>"
-        names = global_names(around).read if inside and around is not None else None
-        for chain in piece.outer:
-            if names is None or chain[0] in names:
-                self._chain_edge(node, chain, scope)
-
-    def _chain_edges(self, node: Node, chains: Iterable[Chain], scope: Scope) -> None:
-        for chain in chains:
-            self._chain_edge(node, chain, scope)
-
-    def _chain_edge(self, node: Node, chain: Chain, scope: Scope) -> None:
-        found = resolve(chain, scope, self.homes)
-        if found is not None:
-            self._found_edge(node, found)
-        elif hasattr(builtins, chain[0]):
-            self._widen(node, getattr(builtins, chain[0]), chain[0], scope)
-        else:
-            node.edges[chain[0]] = self.reach.missing(chain[0])
-
-    def _found_edge(self, node: Node, found: Resolved, prefix: str = "") -> None:
-        label = prefix + ".".join(found.used)
-        if isinstance(found.value, types.ModuleType) and self.homes.of_module(found.value.__name__) == "project":
-            self.reach.note(f"`{found.value.__name__}` is used as a value in `{node.name}`: all of it counts")
-        if self._widen(node, found.value, label, found.scope):
-            return
-        target = self.named(found.scope, found.name, found.value) if found.scope else None
-        if target is not None:
-            node.edges[label] = target
-        else:
-            self.value_edge(node, label, found.value, node.name)
-
-    def _widen(self, node: Node, value: object, label: str, scope: Scope) -> bool:
-        widened = self.reach.widens(value) if callable(value) or isinstance(value, dict) else None
-        if widened == "bundle":
-            self.reach.note(f"`{label}` in `{node.name}`: all Python of the project counts")
-            node.edges[label] = self.reach.bundle()
-        elif widened == "module":
-            self.reach.note(f"`{label}` in `{node.name}`: all of its module counts")
-            node.edges[label] = self.scope_module(scope)
-        return widened is not None
-
-    def named(self, scope: Scope, name: str, value: object) -> Node | None:
-        """Give the node of what a global name stands for."""
-        if is_thing(value):
-            return self.thing(value)
-        key = ("constant", id(scope), name)
-        title = self.reach.title(self.reach.sources.of_globals(scope), scope, name)
-        return self.reach.graph.node(key, title, "constant", lambda node: self._fill_constant(node, value), value)
-
-    def _fill_constant(self, node: Node, value: object) -> None:
-        encoded = self.encode(node, value)
-        node.own = encoded.digest
-        node.text = shown(value)
-
-    def encode(self, node: Node, value: object, label: str = "") -> Encoded:
-        """Read a value, and add an edge for each function, class and module in it."""
-        encoded = self.values.encode(value)
-        for index, each in enumerate(encoded.things):
-            target = self.thing(each)
-            if target is not None:
-                node.edges[f"{label} {index}"] = target
-        if encoded.changing is not None:
-            self.reach.never(f"`{node.name}` is {encoded.changing}, which changes while it is used")
-        if encoded.unread:
-            kinds = ", ".join(sorted(set(encoded.unread)))
-            self.reach.note(f"`{node.name}` has no readable value ({kinds}): it counts as written")
-        return encoded
-
-    def value_edge(self, node: Node, label: str, value: object, title: str) -> None:
-        """Add an edge to a value that has no global name."""
-        if is_thing(value):
-            target = self.thing(value)
-            if target is not None:
-                node.edges[label] = target
-            return
-        inner = Node(f"{title}: {label}", "constant")
-        inner.own = self.encode(inner, value, label).digest
-        inner.text = shown(value)
-        node.edges[label] = inner
-
-    # Classes and modules
-
-    def class_(self, cls: type) -> Node:
-        """Give the node of a class."""
-        owner = self._owner(cls)
-        if owner != "project":
+    def _class(self, cls: type) -> Node:
+        if self._owner(cls) != "project":
             return self.reach.symbol(f"{cls.__module__}.{cls.__qualname__}", cls.__module__)
-        scope = self._class_scope(cls)
-        source = self.reach.sources.of_globals(scope)
-        title = self.reach.title(source, scope, cls.__qualname__)
-        return self.reach.graph.node(
-            ("class", id(cls)), title, "class", lambda node: self._fill_class(node, cls, source, scope), cls
-        )
+        scope = scope_of(cls)
+        title = self.reach.title(self.reach.sources.of_globals(scope), scope, cls.__qualname__)
+        return self.reach.graph.node(("class", id(cls)), title, "class", lambda node: fill_class(self, node, cls), cls)
 
-    def _fill_class(self, node: Node, cls: type, source: Source | None, scope: Scope) -> None:
-        found = source.classes(cls.__qualname__) if source is not None else []
-        texts = []
-        for each in found:
-            assert source is not None
-            piece = source.piece([each.node], LiveNames(scope, self.homes))
-            texts.append(self.reach.text(piece))
-            self.edges(node, piece, scope, global_names(each.code), {})
-            self._outer_edges(node, piece, scope, each.around)
-            node.where = source.where(each.node)
-        node.own = digest("class", *texts)
-        for index, base in enumerate(cls.__bases__):
-            self.value_edge(node, f"base {index}", base, node.name)
-        if type(cls) is not type:
-            self.value_edge(node, "metaclass", type(cls), node.name)
-        for name, value in vars(cls).items():
-            self._class_entry(node, name, value)
+    # Modules
 
-    def _class_entry(self, node: Node, name: str, value: object) -> None:
-        pass
-
-    def _class_scope(self, cls: type) -> Scope:
-        import sys
-
-        module = sys.modules.get(cls.__module__)
-        return vars(module) if module is not None else {}
-
-    def module(self, module: types.ModuleType) -> Node:
-        """Give the node of a module that is used as a value."""
+    def _module(self, module: types.ModuleType) -> Node:
         if self.homes.of_module(module.__name__) != "project":
             return self.reach.symbol(module.__name__, module.__name__)
         return self.scope_module(vars(module))
 
     def scope_module(self, scope: Scope) -> Node:
-        """Give the node of a whole module, by its globals."""
+        """Give the node of a whole module of the project, by its globals."""
         source = self.reach.sources.of_globals(scope)
         title = source.place.module if source is not None and source.place else str(scope.get("__name__"))
-        return self.reach.graph.node(
-            ("module", id(scope)), title, "module", lambda node: self._fill_module(node, source, scope), scope
-        )
+        key = ("module", id(scope))
+        return self.reach.graph.node(key, title, "module", lambda node: self._fill_module(node, source, scope), scope)
 
     def _fill_module(self, node: Node, source: Source | None, scope: Scope) -> None:
-        if source is not None:
+        if source is None:
+            node.own = digest("module", self.reach.file_digest(scope.get("__file__")))
+        else:
             piece = source.piece(source.tree.body, LiveNames(scope, self.homes))
             node.own = digest("module", self.reach.text(piece))
-            names = global_names(source.code)
-            self.edges(node, piece, scope, Globals(names.read, frozenset()), {})
-        for name, value in scope.items():
-            if not (name.startswith("__") and name.endswith("__")) and not isinstance(value, types.ModuleType):
-                self._chain_edge(node, (name,), scope)
+            node.where = source.where_all(source.tree.body)
+            self.uses(node, piece, scope, Globals(global_names(source.code).read, frozenset()), {})
+        prefix = f"{scope.get('__name__')}."
+        for name, value in list(scope.items()):
+            dunder = name.startswith("__") and name.endswith("__")
+            other = isinstance(value, types.ModuleType) and not value.__name__.startswith(prefix)
+            if not dunder and not other:
+                self._found(node, Resolved((name,), value, scope, name), "")
+
+    # Names
+
+    def uses(self, node: Node, piece: Piece, scope: Scope, names: Globals, cells: Scope) -> None:
+        """Add an edge for each name that a piece's own code uses."""
+        source = self.reach.sources.of_globals(scope)
+        local = self.static.targets(piece.imports, package_of(source) if source is not None else "")
+        self.static.imports(node, piece, local)
+        for function, module in piece.import_calls:
+            self._import_call(node, function, module, scope)
+        chains = {**piece.names, **piece.annotations} if "annotation" in self.reach.acting else piece.names
+        for chain in chains:
+            if chain[0] in cells:
+                self._found(node, follow(chain, Resolved(chain[:1], cells[chain[0]], {}, chain[0])), "cell ")
+            elif chain[0] in names.read:
+                self._chain(node, chain, scope, "")
+        self._given(node, piece, scope)
+
+    def _given(self, node: Node, piece: Piece, scope: Scope) -> None:
+        """A function that is given to one of a distribution may have its annotations read there."""
+        for given in piece.given:
+            value = plain_function(scope.get(given.name)) or scope.get(given.name)
+            if isinstance(value, types.FunctionType) and self._holds_project(value):
+                taker = resolve(given.function, scope)
+                if taker is not None and self._is_of_distribution(taker):
+                    found = self.thing(value, signature=True)
+                    if found is not None:
+                        node.edges[f"given {given.name}"] = found
+
+    def _is_of_distribution(self, found: Resolved) -> bool:
+        value = found.value
+        if isinstance(value, types.ModuleType):
+            return self.homes.of_module(value.__name__) == "other"
+        return callable(value) and self.homes.of_module(getattr(value, "__module__", None) or "") == "other"
+
+    def _import_call(self, node: Node, function: Chain, module: str, scope: Scope) -> None:
+        found = resolve(function, scope)
+        value = found.value if found is not None else getattr(builtins, function[0], None)
+        if self.reach.widens(value) is None:
+            self._chain(node, function, scope, "")
+            return
+        target = self.static.node(self.static.locate(module))
+        if target is not None:
+            node.edges[f"import_module {module}"] = target
+            self.reach.note_whole(node, target)
+
+    def chains(self, node: Node, chains: Iterable[Chain], scope: Scope, prefix: str = "") -> None:
+        """Add an edge for each chain, from a module's globals."""
+        for chain in chains:
+            self._chain(node, chain, scope, prefix)
+
+    def _chain(self, node: Node, chain: Chain, scope: Scope, prefix: str) -> None:
+        found = resolve(chain, scope)
+        if found is not None:
+            self._found(node, found, prefix)
+        elif hasattr(builtins, chain[0]):
+            self._widen(node, getattr(builtins, chain[0]), chain[0], scope)
+        else:
+            node.edges[prefix + chain[0]] = self.reach.missing(chain[0])
+
+    def _found(self, node: Node, found: Resolved, prefix: str) -> None:
+        label = prefix + ".".join(found.used)
+        value = found.value
+        if self._widen(node, value, label, found.scope):
+            return
+        if isinstance(value, types.ModuleType) and self.homes.of_module(value.__name__) == "project":
+            node.edges[label] = self._module(value)
+            self.reach.note_whole(node, node.edges[label])
+        elif found.scope:
+            node.edges[label] = self.named(found.scope, found.name, value)
+        else:
+            self.value(node, label, value, f"{node.name}.{found.name}")
+
+    def _widen(self, node: Node, value: object, label: str, scope: Scope) -> bool:
+        widened = self.reach.widens(value) if callable(value) or isinstance(value, dict | types.ModuleType) else None
+        if widened == "bundle":
+            node.edges[label] = self.reach.bundle()
+            self.reach.note_whole(node, node.edges[label], label)
+        elif widened == "module":
+            node.edges[label] = self.scope_module(scope)
+            self.reach.note_whole(node, node.edges[label], label)
+        return widened is not None
+
+    # Values
+
+    def named(self, scope: Scope, name: str, value: object) -> Node:
+        """Give the node of what a global name stands for."""
+        if isinstance(value, types.ModuleType) or self._is_defined(value):
+            found = self.thing(value)
+            assert found is not None
+            return found
+        if name.startswith("__") and name.endswith("__"):
+            return self._own_name(scope, name, value)
+        at = origin(self.reach.sources, scope, name, value)
+        home = self.homes.of_module(at.module)
+        if home in ("standard", "ours") or (home == "other" and type(value) not in PLAIN):
+            return self.reach.symbol(f"{at.module}.{at.name}", at.module)
+        title = self.reach.title(at.source, at.scope, at.name)
+        key = ("constant", id(at.scope), at.name)
+        return self.reach.graph.node(key, title, "constant", lambda node: self._fill_named(node, at, value), value)
+
+    def _is_defined(self, value: object) -> bool:
+        """Say whether a value is a function or class that its definition tells all of."""
+        plain = plain_function(value) or value
+        if not is_thing(plain):
+            return False
+        if isinstance(plain, types.FunctionType) and self._holds_project(plain):
+            if self.homes.of_code(plain.__code__, plain.__globals__) == "project":
+                return not plain.__closure__ or self._reads_cells(plain)
+        if isinstance(plain, type) and self._owner(plain) == "project":
+            return True
+        return _is_at_home(plain)
+
+    def _reads_cells(self, function: types.FunctionType) -> bool:
+        return not any(self.read.encode(each).unread for each in cells_of(function).values() if not is_thing(each))
+
+    def _own_name(self, scope: Scope, name: str, value: object) -> Node:
+        """A name that every module has: its own name is that of its file, as in a module that is imported."""
+        if name == "__name__" and isinstance(value, str):
+            value = self.homes.module_name(value)
+        elif name == "__file__" and isinstance(value, str):
+            value = os.path.abspath(value)
+        elif name in OWN_NAMES:
+            value = None
+        title = self.reach.title(self.reach.sources.of_globals(scope), scope, name)
+        node = self.reach.graph.leaf(
+            ("own", id(scope), name), title, "constant", "", shown(value, self.reach.project.roots)
+        )
+        node.own = self.values_of(node, value).digest
+        return node
+
+    def _fill_named(self, node: Node, at: Origin, value: object) -> None:
+        encoded = self.values_of(node, value)
+        node.own = encoded.digest
+        node.text = shown(value, self.reach.project.roots)
+        if at.source is not None:
+            node.where = at.source.where_all(at.source.top.binders.get(at.name, []))
+        if self.homes.of_module(at.module) == "other":
+            node.edges["home"] = self.reach.symbol(f"{at.module}.{at.name}", at.module)
+        elif encoded.unread or is_thing(value):
+            self._add_written(node, at, value, encoded)
+
+    def _add_written(self, node: Node, at: Origin, value: object, encoded: Encoded) -> None:
+        """Add how a value that can't be read is made. What decorates a function of the project is told by that function."""
+        statements = at.source.top.binders.get(at.name, []) if at.source is not None else []
+        wrapped = self.wrapped(value)
+        for label, each in wrapped:
+            found = self.thing(each, signature=True)
+            if found is not None:
+                node.edges[f"wraps {label}"] = found
+        is_decorated = bool(wrapped) and bool(statements) and all(isinstance(each, DEFINITIONS) for each in statements)
+        if not is_decorated:
+            kinds = ", ".join(sorted(set(encoded.unread))) or type(value).__qualname__
+            self.reach.note(f"`{node.name}` has no readable value ({kinds}): it counts as written")
+            node.own = digest(node.own, self.written(node, at.name, value, at.scope))
+
+    def written(self, node: Node, name: str, value: object, scope: Scope) -> str:
+        """Give the text of what binds a global name and uses it while its module is loaded, with an edge for its names."""
+        source = self.reach.sources.of_globals(scope)
+        if source is None:
+            source = next(iter(self.reach.sources.cells_that_bind(name)[-1:]), None)
+        statements = source.top.statements(name) if source is not None else []
+        if source is None or not statements:
+            node.edges["module"] = self.scope_module(scope)
+            self.reach.note(f"`{node.name}` is made while its module is loaded: all of the module counts")
+            return ""
+        names = LiveNames(scope, self.homes)
+        texts = []
+        for each in statements:
+            piece = source.piece([each], names)
+            texts.append(self.reach.text(piece))
+            code = source.code_of(each) if isinstance(each, DEFINITIONS) else None
+            if code is not None:
+                self.uses(node, piece, scope, global_names(code), {})
+            chains = piece.outer if code is not None else {**piece.names, **piece.outer, **piece.defaults}
+            local = self.static.targets(piece.imports, package_of(source))
+            self.static.imports(node, piece, local)
+            outer = [chain for chain in chains if chain[0] != name and chain[0] in scope and chain[0] not in local]
+            self.chains(node, outer, scope, IMPORT_TIME)
+        return " ".join(texts)
+
+    def values_of(self, node: Node, value: object, label: str = "") -> Encoded:
+        """Read a value, with an edge for each function, class and module in it."""
+        encoded = self.read.encode(value)
+        for index, each in enumerate(encoded.things):
+            target = self.thing(each)
+            if target is not None:
+                node.edges[f"{label} {index}"] = target
+        if encoded.changing is not None:
+            self.reach.never(node, f"`{node.name}` is {encoded.changing}, which changes while it is used")
+        return encoded
+
+    def value(self, node: Node, label: str, value: object, title: str) -> Encoded | None:
+        """Add an edge to a value that has no global name; None where it is a function, class or module."""
+        if is_thing(value):
+            target = self.thing(value)
+            if target is not None:
+                node.edges[label] = target
+            return None
+        inner = Node(title, "constant", text=shown(value, self.reach.project.roots))
+        encoded = self.values_of(inner, value)
+        inner.own = encoded.digest
+        node.edges[label] = inner
+        for name, each in self.wrapped(value) if encoded.unread else ():
+            found = self.thing(each, signature=True)
+            if found is not None:
+                inner.edges[f"wraps {name}"] = found
+        return encoded
 
     # Whose and what
 
@@ -319,57 +375,16 @@ class Live:
         home = self.homes.of_module(cls.__module__)
         return "other" if home == "ours" else cast(Owner, home)
 
-    def _thing_name(self, value: object) -> str:
+    def _stable_name(self, value: object) -> str:
         plain = plain_function(value) or value
-        module = getattr(plain, "__module__", None) or ""
-        return f"{self.homes.module_name(module)}.{getattr(plain, '__qualname__', getattr(plain, '__name__', '?'))}"
+        module, _, name = thing_name(plain).rpartition(".")
+        return f"{self.homes.module_name(getattr(plain, '__module__', None) or module)}.{name}"
 
 
-def plain_function(value: object) -> object | None:
-    """Give the plain function of a stage or pipeline object, or None for anything else."""
-    if isinstance(value, type | types.FunctionType | types.ModuleType):
-        return vars(value).get(OURS) if isinstance(value, types.FunctionType) else None
-    if any(OURS in vars(each) for each in type(value).__mro__) or OURS in getattr(value, "__dict__", {}):
-        function: object = getattr(value, OURS)
-        return function
-    return None
-
-
-def is_thing(value: object) -> bool:
-    """Say whether a value is code: a function, class or module, which is followed and not read."""
-    if isinstance(value, types.FunctionType | type | types.ModuleType):
-        return True
-    if isinstance(value, types.BuiltinFunctionType):
-        return value.__self__ is None or isinstance(value.__self__, types.ModuleType)
-    return plain_function(value) is not None
-
-
-def shown(value: object) -> str:
-    """Give a constant in short, for people."""
-    try:
-        return _SHOWN.repr(value)[:200]
-    except Exception:  # whatever a class of the user's does to be shown
-        return f"<{type(value).__name__}>"
-
-
-def code_text(code: types.CodeType) -> str:
-    """Give a text of compiled code, for a function whose source is not to be had."""
-    return repr(code_parts(code))
-
-
-def code_parts(code: types.CodeType) -> tuple[object, ...]:
-    """Give what stands for compiled code, without the places where it was compiled."""
-    constants = [code_parts(each) if isinstance(each, types.CodeType) else repr(each) for each in code.co_consts]
-    return (code.co_code.hex(), code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars, constants)
-
-
-def _inside(function: types.FunctionType) -> Iterable[tuple[str, object]]:
-    """Give what a function of a distribution may wrap."""
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        try:
-            yield f"cell {name}", cell.cell_contents
-        except ValueError:
-            continue
-    yield from ((f"attribute {name}", value) for name, value in function.__dict__.items())
-
-
+def _is_at_home(value: object) -> bool:
+    """Say whether the module that a function or class names as its own has it under its name."""
+    found: object = sys.modules.get(getattr(value, "__module__", None) or "builtins")
+    for name in str(getattr(value, "__qualname__", "?")).split("."):
+        inside = vars(found) if isinstance(found, type | types.ModuleType) else {}
+        found = inside.get(name)
+    return found is value

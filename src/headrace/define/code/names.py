@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import opcode
 import sys
+from collections.abc import Iterator
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ _LOADS = [
     if name in opcode.opmap
 ]
 _STORES = [(opcode.opmap[name], 0) for name in ("STORE_GLOBAL", "DELETE_GLOBAL")]
+_CELL_STORES = [opcode.opmap[name] for name in ("STORE_DEREF", "DELETE_DEREF")]
 MISSING = object()
 
 
@@ -43,21 +45,40 @@ def global_names(code: CodeType) -> Globals:
 
 
 def _used(code: CodeType, operations: list[tuple[int, int]]) -> set[str]:
+    return {code.co_names[each >> shift] for operator, shift in operations for each in _arguments(code, operator)}
+
+
+def _arguments(code: CodeType, operator: int) -> Iterator[int]:
+    """Give the argument of each instruction of a kind."""
     data = code.co_code
     operators, arguments = data[0::2], data[1::2]
-    found = set()
-    for operator, shift in operations:
-        at = operators.find(operator)
-        while at >= 0:
-            argument, before = arguments[at], at - 1
-            scale = 8
-            while before >= 0 and operators[before] == _EXTENDED:
-                argument |= arguments[before] << scale
-                scale += 8
-                before -= 1
-            found.add(code.co_names[argument >> shift])
-            at = operators.find(operator, at + 1)
-    return found
+    at = operators.find(operator)
+    while at >= 0:
+        argument, before, shift = arguments[at], at - 1, 8
+        while before >= 0 and operators[before] == _EXTENDED:
+            argument |= arguments[before] << shift
+            before, shift = before - 1, shift + 8
+        yield argument
+        at = operators.find(operator, at + 1)
+
+
+def rebound_cells(code: CodeType) -> set[str]:
+    """Give the names of enclosing functions that a function, or one inside of it, binds anew (`nonlocal`)."""
+    found: set[str] = set()
+    rest = [code]
+    while rest:
+        each = rest.pop()
+        names = _local_names(each)
+        stored = {names[argument] for operator in _CELL_STORES for argument in _arguments(each, operator)}
+        found |= stored & set(each.co_freevars)
+        rest.extend(inner for inner in each.co_consts if isinstance(inner, CodeType))
+    return found & set(code.co_freevars)
+
+
+def _local_names(code: CodeType) -> tuple[str, ...]:
+    """Give the names of a frame's variables in the order that instructions number them: a cell that is an argument once."""
+    cells = tuple(name for name in code.co_cellvars if name not in code.co_varnames)
+    return code.co_varnames + cells + code.co_freevars
 
 
 class Resolved(NamedTuple):
@@ -69,7 +90,7 @@ class Resolved(NamedTuple):
     name: str
 
 
-def resolve(chain: Chain, scope: dict[str, Any], homes: Homes) -> Resolved | None:
+def resolve(chain: Chain, scope: dict[str, Any]) -> Resolved | None:
     """Follow a chain through loaded modules to the first thing that is none; None where its first name is not bound.
 
     Attributes are read from the modules' dictionaries, so nothing of the user's runs.
@@ -102,7 +123,7 @@ class LiveNames:
 
     def ours(self, chain: Chain) -> bool:
         """Say whether a chain stands for something of Headrace's."""
-        found = resolve(chain, self._scope, self._homes)
+        found = resolve(chain, self._scope)
         if found is None:
             return False
         value = found.value
@@ -120,5 +141,5 @@ class LiveNames:
 
     def type_checking(self, chain: Chain) -> bool:
         """Say whether a chain is `typing.TYPE_CHECKING`, which is false when code runs."""
-        found = resolve(chain, self._scope, self._homes)
+        found = resolve(chain, self._scope)
         return found is not None and (found.value is False or isinstance(found.value, ModuleType))

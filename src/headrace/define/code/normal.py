@@ -62,16 +62,16 @@ class Segment(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A place where a piece changes what a name holds in place.
+    """A place where a piece changes in place what a name holds.
 
-    `how`: `put` stores an item or attribute; `step` stores one computed from what was there; `call` is a method or
-    function known to change it.
+    `base` is what is changed. `how`: `put` stores an item or attribute; `step` stores one that is computed from what
+    was there; `call` calls a method or function known to change it; `bind` binds the name itself anew, as `+=` does.
+    `attribute` is the attribute stored, or the method.
     """
 
-    name: str
-    how: Literal["put", "step", "call"]
+    base: Chain
+    how: Literal["put", "step", "call", "bind"]
     attribute: str | None
-    line: int
 
 
 class Given(NamedTuple):
@@ -87,13 +87,15 @@ class Piece:
     """The normal form of a piece of code and what it uses.
 
     `names` are used by the code itself, `outer` by its decorators and bases, `defaults` by its default arguments (the
-    code around evaluates both), `annotations` by annotations.
+    code around evaluates both), `kept` by annotations that are part of the normal form, `signature` and `annotations`
+    by those that are asides. `words` are attributes read from anything, and strings that look like a dunder.
     """
 
     segments: list[str | Segment] = field(default_factory=list)
     names: dict[Chain, None] = field(default_factory=dict)
     outer: dict[Chain, None] = field(default_factory=dict)
     defaults: dict[Chain, None] = field(default_factory=dict)
+    kept: dict[Chain, None] = field(default_factory=dict)
     annotations: dict[Chain, None] = field(default_factory=dict)
     signature: dict[Chain, None] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
@@ -262,7 +264,7 @@ class _Writer:
         if function is not None:
             self._note_call(function, node)
         elif isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
-            self._note_change(node.func.value, "call", node.func.attr)
+            self._note_base(node.func.value, "call", node.func.attr)
         if function == ("getattr",) or function == ("hasattr",):
             read = self._literal_getattr(node)
             if read is not None:
@@ -303,9 +305,9 @@ class _Writer:
     def _note_call(self, function: Chain, node: ast.Call) -> None:
         first = node.args[0] if node.args else None
         if len(function) > 1 and function[-1] in MUTATORS:
-            self.piece.changes.append(Change(function[0], "call", function[-1], node.lineno))
+            self.piece.changes.append(Change(function[:-1], "call", function[-1]))
         if function[-1] in CHANGERS and first is not None:
-            self._note_change(first, "call", function[-1])
+            self._note_base(first, "call", function[-1])
         for position, each in enumerate(node.args):
             if isinstance(each, ast.Name):
                 self.piece.given.append(Given(function, position, each.id))
@@ -393,17 +395,15 @@ class _Writer:
         if annotation is None:
             return
         sink, out = self._sink, self._out
-        self._sink = self.piece.signature if is_top else self.piece.annotations
-        if keep:
-            self._sink = self.piece.outer if is_top else self._annotation_sink()
+        self._sink = self.piece.kept if keep else self.piece.signature if is_top else self.piece.annotations
         self._out = []
-        self._visit(_read_string(annotation))
-        text = f":{''.join(each if isinstance(each, str) else each.text for each in self._out)}"
+        for each in _strings_in(annotation):
+            self._visit(each)
+        self._out = []
+        self._visit(annotation)
+        text = ":" + "".join(each if isinstance(each, str) else each.text for each in self._out)
         self._sink, self._out = sink, out
         self._out.append(text if keep else Segment("signature" if is_top else "annotation", text))
-
-    def _annotation_sink(self) -> dict[Chain, None]:
-        return self.piece.outer
 
     # Statements that change things
 
@@ -425,7 +425,7 @@ class _Writer:
         self._plain(node)
 
     def _augmented(self, node: ast.AugAssign) -> None:
-        self._note_change(node.target, "step", None)
+        self._note_change(node.target, "step")
         target = chain_of(node.target)
         if target is not None:
             # `x += 1` reads `x` though its context is Store
@@ -444,7 +444,7 @@ class _Writer:
             if isinstance(each, ast.Tuple | ast.List):
                 rest.extend(reversed(each.elts))
                 continue
-            self._note_change(each, "step", None)
+            self._note_change(each, "step")
             self._visit(each)
         self._out.append(")")
 
@@ -459,17 +459,23 @@ class _Writer:
             elif isinstance(each, ast.Attribute | ast.Subscript):
                 root = _root(each)
                 reads = any(isinstance(inner, ast.Name) and inner.id == root for inner in ast.walk(value))
-                self._note_change(each, "step" if reads else "put", None)
+                self._note_change(each, "step" if reads else "put")
 
-    def _note_change(self, target: ast.expr, how: Literal["put", "step", "call"], attribute: str | None) -> None:
-        if how == "step" and isinstance(target, ast.Name):
-            # a plain name is bound anew; only an in-place operator may change what it held, and `+=` on a list does
-            self.piece.changes.append(Change(target.id, "step", attribute, target.lineno))
-            return
-        root = _root(target)
-        if root is not None:
-            attribute = attribute or (target.attr if isinstance(target, ast.Attribute) else None)
-            self.piece.changes.append(Change(root, how, attribute, target.lineno))
+    def _note_change(self, target: ast.expr, how: Literal["put", "step"]) -> None:
+        if isinstance(target, ast.Attribute):
+            self._note_base(target.value, how, target.attr)
+        elif isinstance(target, ast.Subscript):
+            self._note_base(target.value, how, None)
+        elif isinstance(target, ast.Name) and how == "step":
+            self.piece.changes.append(Change((target.id,), "bind", None))
+
+    def _note_base(self, base: ast.expr, how: Literal["put", "step", "call"], attribute: str | None) -> None:
+        chain = chain_of(base)
+        if chain is None:
+            root = _root(base)
+            chain = (root,) if root is not None else None
+        if chain is not None:
+            self.piece.changes.append(Change(chain, how, attribute))
 
     # Imports, and what is not run
 
@@ -500,11 +506,13 @@ def _root(node: ast.expr) -> str | None:
                 return None
 
 
-def _read_string(annotation: ast.expr) -> ast.expr:
-    """Give what an annotation written as a string says; as it stands where that is no expression."""
-    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-        try:
-            return ast.parse(annotation.value.strip(), mode="eval").body
-        except SyntaxError:
-            return annotation
-    return annotation
+def _strings_in(annotation: ast.expr) -> list[ast.expr]:
+    """Give what the strings in an annotation say, as far as they are expressions: `list["Row"]` names `Row`."""
+    found = []
+    for each in ast.walk(annotation):
+        if isinstance(each, ast.Constant) and isinstance(each.value, str):
+            try:
+                found.append(ast.parse(each.value.strip(), mode="eval").body)
+            except (SyntaxError, ValueError):
+                continue
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from hashlib import blake2b
 from types import ModuleType
 from typing import Literal
 
@@ -45,17 +45,17 @@ class Reach:
         self.acting = acting
         self.read: set[Aside] = set()
         self.notes: dict[str, None] = {}
-        self.uncached: str | None = None
+        self._reads_docs: dict[str, bool] = {}
 
     def note(self, text: str) -> None:
         """Say where the digest is coarser than what is reached."""
         self.notes[text] = None
 
-    def never(self, reason: str) -> None:
-        """Say why outputs may not be reused."""
-        self.uncached = min(self.uncached or reason, reason)
+    def never(self, node: Node, reason: str) -> None:
+        """Say why what depends on a node may not be reused."""
+        node.never.append(reason)
 
-    def text(self, piece: Piece, *, signature: bool = False) -> str:
+    def text(self, piece: Piece, *, signature: bool = False, docs: bool = False) -> str:
         """Give a piece's normal form with what acts; note what it reads of others."""
         words = piece.words.union(*piece.names)
         if words & READS_DOC:
@@ -65,7 +65,19 @@ class Reach:
         kinds = self.acting
         if signature or "annotation" in kinds:
             kinds = kinds | {"signature"}
-        return piece.text(kinds)
+        return piece.text(kinds | {"doc"} if docs else kinds)
+
+    def reads_docs(self, value: object) -> bool:
+        """Say whether something of a distribution may read docstrings: the module that defines it reads `__doc__`."""
+        module = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        if not isinstance(module, str):
+            return False
+        if module not in self._reads_docs:
+            loaded = sys.modules.get(module)
+            path = file_of(loaded) if loaded is not None and self.homes.of_module(module) == "other" else None
+            text = read_python(path) if path is not None and path.endswith(".py") else None
+            self._reads_docs[module] = text is not None and "__doc__" in text
+        return self._reads_docs[module]
 
     # What lies outside of the project
 
@@ -122,6 +134,10 @@ class Reach:
             return "module"
         return None
 
+    def widens_by_name(self, module: str, name: str) -> bool:
+        """Say the same of something by its name, where its module is not loaded."""
+        return name in _BUNDLE.get(module, ())
+
     def bundle(self) -> Node:
         """Give the node of all Python of the project."""
         return self.graph.node("bundle", "the project's Python", "bundle", self._fill_bundle)
@@ -149,7 +165,24 @@ class Reach:
             if found is not None:
                 node.edges[f"distribution {found.name}"] = found
 
-    # Shared ways to say where
+    def file_digest(self, path: object) -> str:
+        """Give the digest of a file's bytes: of an extension module of the project."""
+        if not isinstance(path, str):
+            return ""
+        try:
+            with open(path, "rb") as file:
+                return blake2b(file.read(), digest_size=16).hexdigest()
+        except OSError:
+            return ""
+
+    # Shared ways to say things
+
+    def note_whole(self, node: Node, found: Node, label: str = "") -> None:
+        """Say that an edge led to a whole module, or to all of the project."""
+        if found.kind == "module":
+            self.note(f"`{label or found.name}` is used as a value in `{node.name}`: all of `{found.name}` counts")
+        elif found.kind == "bundle":
+            self.note(f"`{label or 'a computed import'}` in `{node.name}`: all Python of the project counts")
 
     def title(self, source: Source | None, scope: dict[str, object], qualname: str) -> str:
         """Give the dotted name of something, by its file: `pipelines.clean` for `__main__` run from `pipelines.py`."""
@@ -193,6 +226,6 @@ def _compiled(base: str) -> str | None:
     except OSError:
         return None
     ending = (".so", ".pyd", ".abi3.so")
-    return next((os.path.join(folder, each) for each in names if each.startswith(f"{name}.") and each.endswith(ending)), None)
-
-
+    return next(
+        (os.path.join(folder, each) for each in names if each.startswith(f"{name}.") and each.endswith(ending)), None
+    )

@@ -17,6 +17,7 @@ from headrace.define.code.roots import Place, Roots
 from headrace.define.code.top import TopLevel
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 FUTURES = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 
 
@@ -106,6 +107,14 @@ class Source:
         ]
         return max(inside, key=lambda node: (node.lineno, node.col_offset), default=None)
 
+    def is_class(self, code: CodeType) -> bool:
+        """Say whether code is the body of a class."""
+        return isinstance(self.node(code), ast.ClassDef)
+
+    def around(self, code: CodeType) -> CodeType | None:
+        """Give the code around a code object of this source."""
+        return next((around for each, around in self._codes.get(code.co_qualname, ()) if each is code), None)
+
     def piece(self, nodes: list[ast.stmt] | list[ast.AST], names: Names) -> Piece:
         """Give the normal form of some of this source's nodes, made once."""
         key = tuple(map(id, nodes))
@@ -164,6 +173,20 @@ class Sources:
         if key not in self._read:
             self._read[key] = self._load(path, flags, module_globals)
         return self._read[key]
+
+    def is_cell(self, path: str) -> bool:
+        """Say whether a name that code objects have for their file is that of a notebook cell."""
+        if path in self._roots.extra_sources:
+            return True
+        entry = linecache.cache.get(path)
+        made = path == "<string>" or "generated" in path
+        return entry is not None and len(entry) == 4 and entry[1] is None and not made
+
+    def cells_that_bind(self, name: str) -> list[Source]:
+        """Give the notebook cells that bind a name, in the order that they ran."""
+        paths = [*self._roots.extra_sources, *(path for path in list(linecache.cache) if self.is_cell(path))]
+        sources = [source for path in dict.fromkeys(paths) if (source := self.at(path)) is not None]
+        return [source for source in sources if name in source.top.binders]
 
     def _load(self, path: str, flags: int, module_globals: dict[str, object] | None) -> Source | None:
         text = self.text(path, module_globals)
@@ -247,7 +270,7 @@ def definitions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDe
     rest: list[ast.AST] = [tree]
     while rest:
         node = rest.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        if isinstance(node, DEFINITIONS):
             yield node
         rest.extend(inner_statements(node))
 
@@ -282,5 +305,3 @@ def _arguments(node: ast.Lambda) -> tuple[str, ...]:
 
 def _count(code: CodeType) -> int:
     return code.co_argcount + code.co_kwonlyargcount
-
-

@@ -1,7 +1,7 @@
-"""Code that is reached by an import inside of a function, read from its source: nothing is imported to look at it.
+"""Code that an import inside of a function reaches, read from its source: nothing is imported to look at it.
 
-Whether such a module is loaded depends on what ran before, so it is never looked at as loaded: the same digest comes
-out in every process. Its constants count as written.
+Whether such a module is loaded depends on what ran before in the process, so it is never looked at as loaded: the same
+digest comes out everywhere. Its constants count as they are written.
 """
 
 from __future__ import annotations
@@ -10,23 +10,32 @@ import ast
 import builtins
 import os
 import sys
+from collections.abc import Iterator
+from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 from headrace.define.code.graph import Node, digest
+from headrace.define.code.imports import Imported, absolute
 from headrace.define.code.names import global_names
-from headrace.define.code.normal import Chain, Imported, Piece
+from headrace.define.code.normal import Chain, Piece
 from headrace.define.code.reach import Reach, installed_path
 from headrace.define.code.roots import file_of
-from headrace.define.code.source import Source
+from headrace.define.code.source import DEFINITIONS, Source
+from headrace.spec.code import PartKind
 
 
 class Target(NamedTuple):
-    """What an import gives: a module of the project (`path`; `folder` for a package), or a name elsewhere."""
+    """What an import gives: a module, or a `name` in it. The project's have a `path`, and a `folder` if a package."""
 
     module: str
     path: str | None = None
     folder: str | None = None
     name: str | None = None
+
+    @property
+    def is_project(self) -> bool:
+        """Whether it is found in the project."""
+        return self.path is not None or self.folder is not None
 
 
 class Static:
@@ -35,10 +44,10 @@ class Static:
     def __init__(self, reach: Reach) -> None:
         self.reach = reach
 
-    # Imports
+    # What imports give
 
     def targets(self, imported: list[Imported], package: str) -> dict[str, list[Target]]:
-        """Give what each name that imports bind stands for; two where a `try` has two imports of one name."""
+        """Give what each name that imports bind stands for: more than one where a `try` has two imports of a name."""
         found: dict[str, list[Target]] = {}
         for each in imported:
             found.setdefault(each.name, []).append(self.target(each, package))
@@ -46,20 +55,16 @@ class Static:
 
     def target(self, imported: Imported, package: str) -> Target:
         """Give what an import stands for."""
-        module = absolute(imported.module, imported.level, package)
-        at = self.locate(module)
+        at = self.locate(absolute(imported.module, imported.level, package))
         if imported.attribute is None or imported.attribute == "*":
             return at
         return self.inside(at, imported.attribute)
 
     def inside(self, at: Target, name: str) -> Target:
         """Give what a name of a module stands for: what the module binds, else a module inside of it."""
-        if at.name is not None or (at.path is None and at.folder is None):
-            return at
-        if at.path is not None:
-            source = self.reach.sources.at(at.path)
-            if source is not None and name in source.top.binders:
-                return at._replace(name=name)
+        source = self.reach.sources.at(at.path) if at.path is not None else None
+        if source is not None and name in source.top.binders:
+            return at._replace(name=name)
         inner = self._in_folder(at.folder, name, f"{at.module}.{name}") if at.folder is not None else None
         return inner or at._replace(name=name)
 
@@ -69,12 +74,11 @@ class Static:
         path = file_of(loaded) if loaded is not None else None
         if path is not None and self.reach.project.roots.place(path) is not None:
             return _module(module, path)
-        if loaded is not None and self.reach.homes.of_module(module) != "project":
-            return Target(module)
-        for folder in self._folders():
-            found = self._in_folder(folder, module.replace(".", os.sep), module)
-            if found is not None:
-                return found
+        if loaded is None or self.reach.homes.of_module(module) == "project":
+            for folder in self._folders():
+                found = self._in_folder(folder, module.replace(".", os.sep), module)
+                if found is not None:
+                    return found
         return Target(module)
 
     def _folders(self) -> list[str]:
@@ -95,140 +99,175 @@ class Static:
     # Nodes
 
     def follow(self, chain: Chain, at: Target) -> tuple[str, Node | None]:
-        """Give the node that a chain leads to from what its first name stands for, and how much of it led there."""
+        """Give how much of a chain leads from what its first name stands for, and the node that it leads to."""
         used = 1
-        while at.name is None and used < len(chain) and (at.path is not None or at.folder is not None):
+        while at.name is None and used < len(chain) and at.is_project:
             at = self.inside(at, chain[used])
             used += 1
         return ".".join(chain[:used]), self.node(at, chain[used:])
 
     def node(self, at: Target, rest: Chain = ()) -> Node | None:
-        """Give the node of what an import stands for."""
-        if at.path is None and at.folder is None:
-            return self._elsewhere(at.module, rest)
+        """Give the node of what an import stands for; `rest` is read from it."""
+        if not at.is_project:
+            return self._elsewhere(at, rest)
         if at.path is None:
-            return self.reach.missing(at.module)
-        if at.name is None:
-            return self.module(at.path)
-        return self.name(at.path, at.name)
+            return self.reach.missing(f"{at.module}.{at.name}") if at.name else self._folder(at)
+        return self._whole(at.path) if at.name is None else self._name(at.path, at.name)
 
-    def _elsewhere(self, module: str, rest: Chain) -> Node:
-        home = self.reach.homes.of_module(module)
-        if home != "other" or module in sys.modules:
-            loaded = sys.modules.get(module)
-            value = vars(loaded).get(rest[0]) if loaded is not None and rest else None
+    def _elsewhere(self, at: Target, rest: Chain) -> Node:
+        name = at.name or (rest[0] if rest else None)
+        dotted = f"{at.module}.{at.name}" if at.name else at.module
+        loaded = sys.modules.get(at.module)
+        if loaded is not None or self.reach.homes.of_module(at.module) != "other":
+            value = vars(loaded).get(name) if loaded is not None and name else None
             if value is not None and self.reach.widens(value) == "bundle":
                 return self.reach.bundle()
-            return self.reach.symbol(module, module)
-        path = installed_path(module) or installed_path(module.partition(".")[0])
-        if path is None:
-            return self.reach.missing(module)
-        return self.reach.symbol(module, module, path)
+            return self.reach.symbol(dotted, at.module)
+        if name is not None and self.reach.widens_by_name(at.module, name):
+            return self.reach.bundle()
+        path = installed_path(at.module) or installed_path(at.module.partition(".")[0])
+        return self.reach.symbol(dotted, at.module, path) if path is not None else self.reach.missing(at.module)
 
-    def name(self, path: str, name: str) -> Node:
-        """Give the node of what a module binds to a name."""
-        source = self.reach.sources.at(path)
-        title = f"{source.place.module}.{name}" if source is not None and source.place else name
-        return self.reach.graph.node(("static", path, name), title, "constant", lambda node: self._fill(node, path, name))
+    def _folder(self, at: Target) -> Node:
+        return self.reach.graph.leaf(("folder", at.folder), at.module, None, f"folder {at.module}")
 
-    def module(self, path: str) -> Node:
-        """Give the node of a whole module."""
-        source = self.reach.sources.at(path)
-        title = source.place.module if source is not None and source.place else path
-        return self.reach.graph.node(("static", path), title, "module", lambda node: self._fill_module(node, path))
+    def _name(self, path: str, name: str) -> Node:
+        return self.reach.graph.node(
+            ("static", path, name), f"{self._title(path)}.{name}", "constant", lambda node: self._fill(node, path, name)
+        )
+
+    def _whole(self, path: str) -> Node:
+        return self.reach.graph.node(
+            ("static", path), self._title(path), "module", lambda node: self._fill_whole(node, path)
+        )
+
+    def _title(self, path: str) -> str:
+        place = self.reach.project.roots.place(path)
+        return place.module if place is not None else path
 
     def _fill(self, node: Node, path: str, name: str) -> None:
         source = self.reach.sources.at(path)
-        if source is None:
-            node.own = digest("unread", self.reach.sources.text(path) or "")
-            return
-        statements = source.top.statements(name)
-        if not statements:
+        statements = source.top.statements(name) if source is not None else []
+        if source is None or not statements:
             self._fill_unbound(node, source, path, name)
             return
         node.kind = _kind(statements)
         node.where = source.where_all(statements)
-        if node.kind == "constant" and not _is_literal(statements):
-            self.reach.note(f"`{node.name}` is imported while a function runs: it counts as written")
+        if node.kind == "constant":
+            node.text = ast.unparse(statements[0])[:200]
+            if not _is_literal(statements):
+                self.reach.note(f"`{node.name}` is imported while a function runs: it counts as written")
+        self._check_loaded(node, source, path, name)
         self._add(node, source, path, statements)
 
-    def _fill_unbound(self, node: Node, source: Source, path: str, name: str) -> None:
-        """A name that a module doesn't bind itself comes from `import *`, or is made while the module is loaded."""
+    def _fill_unbound(self, node: Node, source: Source | None, path: str, name: str) -> None:
+        """Fill the node of a name that a module doesn't bind itself: it has it from `import *`, or makes it somehow."""
         node.kind = None
-        node.own = f"unbound {name}"
-        stars = [each for each in source.top.stars if each.attribute == "*"]
+        node.own = digest("unbound", name)
+        stars = source.top.stars if source is not None else []
         for index, each in enumerate(stars):
             at = self.target(each, package_of(source))
-            inner = self.inside(at, name)
-            found = self.node(inner if inner.path else at)
+            inner = self.inside(at, name) if at.is_project else at
+            found = self.node(inner)
             if found is not None:
                 node.edges[f"* {index}"] = found
         if not stars:
             self.reach.note(f"`{node.name}` is made while its module is loaded: all of the module counts")
-            node.edges["module"] = self.module(path)
+            node.edges["module"] = self._whole(path)
 
-    def _fill_module(self, node: Node, path: str) -> None:
+    def _fill_whole(self, node: Node, path: str) -> None:
         source = self.reach.sources.at(path)
         if source is None:
-            node.own = digest("unread", self.reach.sources.text(path) or "")
+            node.own = digest("unread", self.reach.file_digest(path))
             return
         node.where = source.where_all(source.tree.body)
         self._add(node, source, path, source.tree.body)
 
+    def _check_loaded(self, node: Node, source: Source, path: str, name: str) -> None:
+        """Where the module is loaded already, see that a function in it is still the one that the source has."""
+        for module in list(sys.modules.values()):
+            if isinstance(module, ModuleType) and vars(module).get("__file__") == path:
+                value = vars(module).get(name)
+                if isinstance(value, FunctionType) and value.__code__.co_filename == path:
+                    if source.find(value.__code__) is None:
+                        self.reach.never(node, f"the source of `{node.name}` changed since it was imported")
+
+    # What a piece of an unloaded module uses
+
     def _add(self, node: Node, source: Source, path: str, statements: list[ast.stmt]) -> None:
-        piece = source.piece(statements, StaticNames(self, source))
-        node.own = digest("written", self.reach.text(piece))
-        self.edges(node, piece, source, path, self._global_names(source, statements))
-
-    def _global_names(self, source: Source, statements: list[ast.stmt]) -> frozenset[str]:
-        found: set[str] = set()
-        code = source.code_of
-        for each in statements:
-            inner = code(each) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else None
-            if inner is not None:
-                found |= global_names(inner).read
-                found |= {chain.id for decorator in each.decorator_list for chain in _names(decorator)}  # type: ignore[attr-defined]
-            else:
-                found |= {name.id for name in _names(each)}
-        return frozenset(found)
-
-    def edges(self, node: Node, piece: Piece, source: Source, path: str, names: frozenset[str]) -> None:
-        """Add an edge for each name that a piece of an unloaded module uses."""
+        piece = source.piece(statements, StaticNames(source))
+        node.own = digest("written", self.reach.text(piece, docs=self._docs_read(piece, source)))
         local = self.targets(piece.imports, package_of(source))
         self.imports(node, piece, local)
-        chains = {**piece.names, **piece.outer, **piece.defaults, **piece.annotations}
+        read, bound = _global_names(source, statements)
+        for name in sorted(bound if node.kind != "module" else ()):
+            self.reach.never(node, f"`{node.name}` changes the global `{name}` while it runs")
+        self._check_changes(node, piece, source)
+        for function, module in piece.import_calls:
+            self._import_call(node, function, module, source, path)
+        chains = {**piece.names, **piece.outer, **piece.defaults, **piece.kept}
         if "annotation" in self.reach.acting:
-            chains |= piece.signature
+            chains |= {**piece.signature, **piece.annotations}
         for chain in chains:
-            if chain[0] in local:
-                continue
-            if chain[0] not in names and chain not in piece.outer and chain not in piece.defaults:
-                continue
-            if chain[0] in source.top.binders:
+            is_outside = chain in piece.outer or chain in piece.defaults or chain in piece.kept
+            if chain[0] not in local and (chain[0] in read or is_outside):
                 self._edge(node, chain, source, path)
-            elif hasattr(builtins, chain[0]):
-                self._builtin(node, chain, path)
-            elif source.top.stars:
-                node.edges[chain[0]] = self.name(path, chain[0])
+
+    def _check_changes(self, node: Node, piece: Piece, source: Source) -> None:
+        if node.kind not in ("function", "class"):
+            return
+        for change in piece.changes:
+            name = change.base[0]
+            grows = change.how == "call" and change.attribute in GROWS
+            if name in source.top.binders and source.top.imported(name) is None and (grows or change.how == "step"):
+                self.reach.never(node, f"`{node.name}` changes `{name}` while it runs")
+
+    def _docs_read(self, piece: Piece, source: Source) -> bool:
+        for chain in piece.outer:
+            for each in source.top.imported(chain[0]) or ():
+                loaded = sys.modules.get(absolute(each.module, each.level, package_of(source)))
+                value = vars(loaded).get(each.attribute or "", loaded) if loaded is not None else None
+                if self.reach.reads_docs(value):
+                    return True
+        return False
 
     def _edge(self, node: Node, chain: Chain, source: Source, path: str) -> None:
+        if chain[0] not in source.top.binders:
+            self._unbound_edge(node, chain, source, path)
+            return
         only = source.top.imported(chain[0])
         if only is None:
-            node.edges[chain[0]] = self.name(path, chain[0])
+            node.edges[chain[0]] = self._name(path, chain[0])
             return
         for index, target in enumerate(self.targets(only, package_of(source))[chain[0]]):
             label, found = self.follow(chain, target)
             if found is not None:
-                node.edges[f"{label} {index}" if index else label] = found
+                node.edges[f"{label} {index}"] = found
+                self.reach.note_whole(node, found)
 
-    def _builtin(self, node: Node, chain: Chain, path: str) -> None:
-        widened = self.reach.widens(getattr(builtins, chain[0]))
+    def _unbound_edge(self, node: Node, chain: Chain, source: Source, path: str) -> None:
+        value = getattr(builtins, chain[0], None)
+        widened = self.reach.widens(value) if value is not None else None
         if widened == "bundle":
-            self.reach.note(f"`{chain[0]}` in `{node.name}`: all Python of the project counts")
             node.edges[chain[0]] = self.reach.bundle()
+            self.reach.note_whole(node, node.edges[chain[0]], chain[0])
         elif widened == "module":
-            self.reach.note(f"`{chain[0]}` in `{node.name}`: all of its module counts")
-            node.edges[chain[0]] = self.module(path)
+            node.edges[chain[0]] = self._whole(path)
+            self.reach.note_whole(node, node.edges[chain[0]], chain[0])
+        elif source.top.stars:
+            node.edges[chain[0]] = self._name(path, chain[0])
+
+    def _import_call(self, node: Node, function: Chain, module: str, source: Source, path: str) -> None:
+        imported = source.top.imported(function[0]) or []
+        from_importlib = any(each.module.partition(".")[0] == "importlib" for each in imported)
+        is_builtin = function == ("__import__",) and function[0] not in source.top.binders
+        if not from_importlib and not is_builtin:
+            self._edge(node, function, source, path)
+            return
+        target = self.node(self.locate(module))
+        if target is not None:
+            node.edges[f"import_module {module}"] = target
+            self.reach.note_whole(node, target)
 
     def imports(self, node: Node, piece: Piece, local: dict[str, list[Target]]) -> None:
         """Add an edge for each use of what a piece imports; a module that is imported and not used counts whole."""
@@ -239,46 +278,34 @@ class Static:
                 for index, target in enumerate(targets):
                     label, found = self.follow(chain, target)
                     if found is not None:
-                        node.edges[f"import {label} {target.module} {index}"] = found
-                        self._note_whole(node, found)
+                        node.edges[f"import {label} {index}"] = found
+                        self.reach.note_whole(node, found)
 
-    def _note_whole(self, node: Node, found: Node) -> None:
-        if found.kind == "module":
-            self.reach.note(f"`{found.name}` is used as a value in `{node.name}`: all of it counts")
-        elif found.kind == "bundle":
-            self.reach.note(f"a computed import in `{node.name}`: all Python of the project counts")
+
+GROWS = frozenset({"append", "extend", "insert", "pop", "popleft", "appendleft", "popitem", "clear", "remove", "add"})
+"""Methods that change a list, set or dictionary, where the type is not known."""
 
 
 class StaticNames:
     """The names of an unloaded module, as far as normal forms depend on them."""
 
-    def __init__(self, static: Static, source: Source) -> None:
-        self._static = static
-        self._source = source
+    def __init__(self, source: Source) -> None:
+        self._top = source.top
 
     def ours(self, chain: Chain) -> bool:
         """Say whether a name was imported from Headrace."""
-        imported = self._source.top.imported(chain[0])
+        imported = self._top.imported(chain[0])
         return bool(imported) and all(each.module.partition(".")[0] == "headrace" for each in imported or ())
 
     def type_checking(self, chain: Chain) -> bool:
         """Say whether a name was imported from `typing`."""
-        imported = self._source.top.imported(chain[0])
+        imported = self._top.imported(chain[0])
         return bool(imported) and all(each.module in ("typing", "typing_extensions") for each in imported or ())
 
 
-def absolute(module: str, level: int, package: str) -> str:
-    """Give the absolute name of a module that is imported from inside of a package."""
-    if not level:
-        return module
-    base = package.split(".") if package else []
-    base = base[: len(base) - (level - 1)] if level > 1 else base
-    return ".".join([*base, module] if module else base)
-
-
-def package_of(source: Source) -> str:
+def package_of(source: Source | None) -> str:
     """Give the package that a source's relative imports start from."""
-    if source.place is None:
+    if source is None or source.place is None:
         return ""
     if source.place.relative.endswith("__init__.py"):
         return source.place.module
@@ -290,13 +317,49 @@ def _module(module: str, path: str) -> Target:
     return Target(module, path, folder)
 
 
-def _kind(statements: list[ast.stmt]) -> str:
+def _kind(statements: list[ast.stmt]) -> PartKind:
+    if all(isinstance(each, ast.ClassDef) for each in statements):
+        return "class"
+    if all(isinstance(each, DEFINITIONS) for each in statements):
+        return "function"
     return "constant"
 
 
 def _is_literal(statements: list[ast.stmt]) -> bool:
-    return True
+    """Say whether a constant is a literal, so that what is written is its value."""
+    if len(statements) != 1 or not isinstance(statements[0], ast.Assign | ast.AnnAssign):
+        return False
+    value = statements[0].value
+    allowed = (
+        ast.Constant,
+        ast.Tuple,
+        ast.List,
+        ast.Dict,
+        ast.Set,
+        ast.UnaryOp,
+        ast.operator,
+        ast.unaryop,
+        ast.expr_context,
+    )
+    return value is not None and all(isinstance(each, allowed) for each in ast.walk(value))
 
 
-def _names(node: ast.AST) -> list[ast.Name]:
-    return [each for each in ast.walk(node) if isinstance(each, ast.Name)]
+def _global_names(source: Source, statements: list[ast.stmt]) -> tuple[frozenset[str], frozenset[str]]:
+    """Give the names of the module that statements read, and those that functions in them bind."""
+    read: set[str] = set()
+    bound: set[str] = set()
+    for each in statements:
+        code = source.code_of(each) if isinstance(each, DEFINITIONS) else None
+        if code is not None:
+            names = global_names(code)
+            read |= names.read
+            bound |= names.bound
+        else:
+            read |= set(_names(each))
+    return frozenset(read), frozenset(bound)
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name):
+            yield each.id

@@ -18,13 +18,14 @@ from typing import Any, Literal
 
 from headrace.define.code.arrays import read_array
 from headrace.define.code.roots import Roots
+from headrace.define.code.thing import is_thing
 
 Owner = Literal["project", "standard", "other"]
 
 LRU_CACHE = type(functools.lru_cache(len))
 PLAIN = frozenset({int, float, complex, str, bytes, bool, type(None)})
-STATELESS = frozenset({"_thread.lock", "_thread.RLock", "builtins.object"})
-"""Types whose values hold nothing that a result could depend on."""
+STATELESS = frozenset({"_thread.lock", "_thread.RLock", "builtins.object", "os._Environ"})
+"""Types whose values hold nothing that is part of the code."""
 RANDOM = frozenset(
     "random.Random numpy.random._generator.Generator numpy.random.mtrand.RandomState torch._C.Generator"
     " jax._src.prng.PRNGKeyArray".split()
@@ -48,23 +49,17 @@ class Encoded:
 
 
 class Values:
-    """Encodes values.
-
-    `owner` says whose a class is; `thing` whether a value is code, which is reached and not read; `name` names code, to
-    put sets of it in order.
-    """
+    """Encodes values. `owner` says whose a class is; `name` names a thing, to put sets of them in order."""
 
     def __init__(
         self,
         roots: Roots,
         *,
         owner: Callable[[type], Owner],
-        thing: Callable[[object], bool],
         name: Callable[[object], str],
     ) -> None:
         self.neutral = roots.neutral
         self.owner = owner
-        self.thing = thing
         self.name = name
 
     def encode(self, value: object) -> Encoded:
@@ -147,7 +142,7 @@ class _Encoder:
             self._plain(value)
         elif id(value) in self._path:
             self._text("cycle ", str(len(self._path) - self._path[id(value)]))
-        elif self._values.thing(value):
+        elif is_thing(value):
             self._thing(value)
         elif not self._container(value, kind) and not self._known(value, kind) and not self._object(value, kind):
             self._unread(value, kind)
@@ -327,7 +322,9 @@ def attributes(value: Any, kind: type) -> list[object]:
     for each in reversed(kind.__mro__):
         slots = each.__dict__.get("__slots__", ())
         for name in [slots] if isinstance(slots, str) else slots:
-            mangled = f"_{each.__name__.lstrip('_')}{name}" if name.startswith("__") and not name.endswith("__") else name
+            mangled = (
+                f"_{each.__name__.lstrip('_')}{name}" if name.startswith("__") and not name.endswith("__") else name
+            )
             member = each.__dict__.get(mangled)
             if isinstance(member, types.MemberDescriptorType):
                 try:
@@ -357,5 +354,3 @@ def reduced(value: Any) -> list[object] | None:
         else:
             state.append(each)
     return state
-
-

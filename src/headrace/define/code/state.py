@@ -1,0 +1,211 @@
+"""State that changes while a stage runs: what a function closes over or shares, and something changes.
+
+Outputs of such a function depend on what ran before in the same process, so they may not be reused. A dictionary that is
+filled by plain stores (`CACHE[key] = value`) is taken for a memo where it is global: its value counts as it was at import.
+"""
+
+from __future__ import annotations
+
+import types
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from headrace.define.code.graph import Node
+from headrace.define.code.names import LiveNames, Resolved, global_names, rebound_cells, resolve
+from headrace.define.code.normal import Chain, Change, Piece
+from headrace.define.code.reach import Reach
+from headrace.define.code.thing import instance_dict, plain_function
+from headrace.define.code.source import Found, Source
+
+FIXED = (
+    str,
+    bytes,
+    int,
+    float,
+    complex,
+    bool,
+    type(None),
+    tuple,
+    frozenset,
+    types.FunctionType,
+    types.BuiltinFunctionType,
+)
+MEMO = frozenset({"setdefault", "update", "__setitem__", "setitem", "subtract"})
+"""Calls that fill a dictionary as a plain store does."""
+Scope = dict[str, Any]
+
+
+class Changing:
+    """Finds state that changes, in one function or class at a time."""
+
+    def __init__(self, reach: Reach) -> None:
+        self.reach = reach
+
+    def check(self, node: Node, function: types.FunctionType, source: Source, found: Found, piece: Piece) -> None:
+        """Look at a function, what it closes over, and the functions that share this with it."""
+        code, scope = function.__code__, function.__globals__
+        self.check_globals(node, piece, code, scope)
+        cells = {name: _content(cell) for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False)}
+        if not cells:
+            return
+        for sibling in _sharing(source, found):
+            self._check_cells(node, source, sibling, cells, scope)
+
+    def check_globals(self, node: Node, piece: Piece, code: types.CodeType, scope: Scope) -> None:
+        """Look at what a piece of code does to its module's globals."""
+        names = global_names(code)
+        for name in sorted(names.bound):
+            self.reach.never(node, f"`{node.name}` changes the global `{name}` while it runs")
+        for change in piece.changes:
+            if change.base[0] in names.read:
+                found = resolve(change.base, scope)
+                if found is not None and self._steps(found, change):
+                    self._say(node, ".".join(change.base), "")
+        for chain in piece.names:
+            if chain[0] in names.read and len(chain) > 1:
+                found = resolve(chain, scope)
+                if found is not None and self._method_steps(found.value, chain[len(found.used) :]):
+                    self._say(node, ".".join(found.used), "")
+        self._check_given(node, piece, scope, {name: scope[name] for name in names.read if name in scope}, "")
+
+    def _say(self, node: Node, name: str, how: str) -> None:
+        self.reach.never(node, f"`{node.name}` changes `{name}`{how} while it runs")
+
+    def _check_cells(self, node: Node, source: Source, code: types.CodeType, cells: Scope, scope: Scope) -> None:
+        shared = set(code.co_freevars) & set(cells)
+        closes_over = ", which it closes over,"
+        for name in sorted(rebound_cells(code) & shared):
+            self._say(node, name, closes_over)
+        definition = source.node(code)
+        if definition is None:
+            return
+        piece = source.piece([definition], LiveNames(scope, self.reach.homes))
+        for change in piece.changes:
+            name = change.base[0]
+            if name in shared and change.how != "bind" and not isinstance(cells[name], FIXED):
+                self._say(node, name, closes_over)
+        for chain in piece.names:
+            if chain[0] in shared and self._method_steps(cells[chain[0]], chain[1:]):
+                self._say(node, chain[0], closes_over)
+        self._check_given(node, piece, scope, {name: cells[name] for name in shared}, closes_over)
+
+    def _steps(self, found: Resolved, change: Change) -> bool:
+        """Say whether a change to a global makes what comes later depend on what came before."""
+        if change.how == "bind" or not self._is_project(found.scope.get("__name__")):
+            return False
+        value = _inner(found.value, change.base[len(found.used) :])
+        if isinstance(value, types.ModuleType):
+            return change.attribute is not None and change.how != "call" and self._is_project(value.__name__)
+        if isinstance(value, type | types.FunctionType):
+            module = getattr(value, "__module__", None)
+            return change.attribute is not None and change.how != "call" and self._is_project(module)
+        if isinstance(value, dict):
+            return change.how == "step" or (change.how == "call" and change.attribute not in MEMO)
+        if isinstance(value, list | set | bytearray | deque):
+            return True
+        if isinstance(value, FIXED):
+            return False
+        if change.how == "call":
+            return self._is_project(type(value).__module__) and self._method_steps(value, (change.attribute or "",))
+        return True
+
+    def _is_project(self, module: str | None) -> bool:
+        return self.reach.homes.of_module(module) == "project"
+
+    def _method_steps(self, value: object, rest: Chain) -> bool:
+        """Say whether a method of a project's object changes the object by what it holds."""
+        if not rest or isinstance(value, FIXED) or isinstance(value, type | types.ModuleType):
+            return False
+        if not self._is_project(type(value).__module__) or plain_function(value) is not None:
+            return False
+        method = next((vars(each)[rest[0]] for each in type(value).__mro__ if rest[0] in vars(each)), None)
+        if isinstance(method, property):
+            method = method.fget
+        return isinstance(method, types.FunctionType) and self._changes_parameter(method, 0)
+
+    def _check_given(self, node: Node, piece: Piece, scope: Scope, values: Scope, how: str) -> None:
+        """Look at values that are given to functions of the project, which may change them."""
+        for given in piece.given:
+            value = values.get(given.name)
+            if value is None or isinstance(value, FIXED) or isinstance(value, type | types.ModuleType):
+                continue
+            found = resolve(given.function, scope)
+            function = plain_function(found.value) or found.value if found is not None else None
+            if isinstance(function, types.FunctionType) and self._changes_parameter(function, given.slot):
+                self._say(node, given.name, how)
+
+    def _changes_parameter(self, function: types.FunctionType, slot: int | str) -> bool:
+        """Say whether a function changes a parameter in place, by itself or through functions that it gives it to."""
+        rest = [(function, slot)]
+        seen = set()
+        while rest:
+            each, slot = rest.pop()
+            name = _parameter(each, slot)
+            if name is None or (each, name) in seen:
+                continue
+            seen.add((each, name))
+            piece = self._piece(each)
+            if piece is None:
+                continue
+            if any(change.base[0] == name and _is_real(change) for change in piece.changes):
+                return True
+            for given in piece.given:
+                found = resolve(given.function, each.__globals__) if given.name == name else None
+                inner = plain_function(found.value) or found.value if found is not None else None
+                if isinstance(inner, types.FunctionType):
+                    rest.append((inner, given.slot))
+        return False
+
+    def _piece(self, function: types.FunctionType) -> Piece | None:
+        scope = function.__globals__
+        if self.reach.homes.of_code(function.__code__, scope) != "project":
+            return None
+        source = self.reach.sources.of_code(function.__code__, scope)
+        found = source.find(function.__code__) if source is not None else None
+        if source is None or found is None:
+            return None
+        return source.piece([found.node], LiveNames(scope, self.reach.homes))
+
+
+def _inner(value: object, rest: Chain) -> object:
+    """Give what attributes of a class or object hold, read without running any code."""
+    for name in rest:
+        kinds = value.__mro__ if isinstance(value, type) else type(value).__mro__
+        inside: list[Any] = [] if isinstance(value, type) else [instance_dict(value)]
+        holding = next((each for each in [*inside, *map(vars, kinds)] if name in each), None)
+        if holding is None:
+            break
+        value = holding[name]
+    return value
+
+
+def _content(cell: types.CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
+
+
+def _is_real(change: Change) -> bool:
+    """Say whether a change of a parameter counts: a plain store further in is a memo, as in `self._x[key] = x`."""
+    return not (change.how == "put" and (change.attribute is not None or len(change.base) > 1))
+
+
+def _parameter(function: types.FunctionType, slot: int | str) -> str | None:
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    if isinstance(slot, int):
+        return names[slot] if slot < code.co_argcount else None
+    return slot if slot in names else None
+
+
+def _sharing(source: Source, found: Found) -> Iterator[types.CodeType]:
+    """Give a function's code, and that of each function beside it that may close over the same."""
+    yield found.code
+    around = found.around
+    while around is not None and source.is_class(around):
+        around = source.around(around)
+    for each in around.co_consts if around is not None and around.co_name != "<module>" else ():
+        if isinstance(each, types.CodeType) and each is not found.code:
+            yield each

@@ -56,6 +56,12 @@ def _refusal(error: BaseException, bundle: Path) -> Refused:
     )
 
 
+def _as_written(path: Path) -> str:
+    """Give a path as the user wrote it: one that was relative has been seen from this process's empty folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 class Asker:
     """Answers the trace by asking the driver (`define.ports.Resolver`)."""
 
@@ -90,7 +96,8 @@ class Asker:
         """Keep an argument; a file of the project is kept by the driver, who sees the project's folder."""
         if isinstance(value, File | Folder):
             about: Literal["file", "folder"] = "file" if isinstance(value, File) else "folder"
-            answer = self._ask(lambda number: self._link.send(Question(number, about, str(value.path))))
+            path = _as_written(value.path)
+            answer = self._ask(lambda number: self._link.send(Question(number, about, path)))
             assert answer.ref is not None
             return answer.ref
         return self._desk.save(value)

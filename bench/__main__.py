@@ -1,0 +1,56 @@
+"""`python -m bench [NAME ...] [--rounds N] [--json]`: run benchmarks and print their table."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from bench.table import Row, report, text
+
+BENCHMARKS = {
+    "start": "one integer stage, the whole process",
+    "fan": "a fan of 1,000 short tasks",
+    "chain": "a chain of 1,000 durable steps",
+    "reuse": "the same chain, all of it reused",
+    "handoff": "a table of 400 MB from stage to stage",
+    "views": "show and runs over a large ledger",
+    "machine": "machine and planner on 100,000 tasks",
+}
+"""Each is a module of this package with `rows(folder, rounds)`, which gives its rows. `folder` is an empty one, on the
+disk that the repository is on: memory would make the floors too good."""
+
+PLACE = Path(__file__).resolve().parent.parent / "build" / "bench"
+
+
+def main() -> None:
+    """Run what is asked for, or everything."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Headrace beside its floors.")
+    told = "; ".join(f"{name}: {what}" for name, what in BENCHMARKS.items())
+    parser.add_argument("names", nargs="*", metavar="NAME", help=told)
+    parser.add_argument("--rounds", type=int, default=7, help="how often each side is measured, in turns (default 7)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    given = parser.parse_args()
+    unknown = [name for name in given.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"there is no benchmark `{unknown[0]}`; there are {', '.join(BENCHMARKS)}")
+    made = report(measure(given.names or list(BENCHMARKS), given.rounds))
+    print(msgspec.json.encode(made).decode() if given.json else text(made))
+
+
+def measure(names: list[str], rounds: int) -> Iterator[Row]:
+    """Run benchmarks one after another; say on stderr which is at work, since some take a minute."""
+    PLACE.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        print(f"{name}: {BENCHMARKS[name]} ...", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=PLACE) as folder:
+            yield from importlib.import_module(f"bench.{name}").rows(Path(folder), rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -47,7 +47,8 @@ class Lease:
         if self._descriptor < 0:
             return
         with contextlib.suppress(OSError):
-            self._path.unlink()  # still locked: whoever opened it before sees that it is another file now
+            if _is_at(self._descriptor, self._path):
+                self._path.unlink()  # still locked: whoever has opened it sees that it is another file now
         os.close(self._descriptor)
         self._descriptor = -1
 

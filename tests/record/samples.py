@@ -1,0 +1,73 @@
+"""Batches, rows and refs to test the record with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from blake3 import blake3
+
+from headrace.place.share import grant
+from headrace.record.sqlite import RunLedger, SqliteLedger
+from headrace.run.ports import Batch, ResultRow, RunRow, TaskRow, Want
+from headrace.spec.artifact import Ref
+from headrace.spec.fleet import Pool
+
+POOL = Pool(name="here", cpu=8, memory_gib=32, gpus=2)
+
+
+def open_ledger(path: Path, **more: Any) -> SqliteLedger:
+    """Open the ledger of a project's state folder."""
+    return SqliteLedger(path / "ledger.db", pools=[POOL], share=grant, **more)
+
+
+def digest(text: str) -> str:
+    return blake3(text.encode()).hexdigest()
+
+
+def blob(text: str, nonce: str = "n1", **more: Any) -> Ref:
+    """An artifact in the store, of these bytes."""
+    return Ref(digest=digest(text), size=len(text), codec="text", type="builtins.str", nonce=nonce, **more)
+
+
+def run_row(state: str = "running", **more: Any) -> RunRow:
+    return RunRow(**{"pipeline": "flights", "state": state, "created": 100.0, "bundle": digest("bundle")} | more)
+
+
+def task_row(name: str = "fit", state: str = "succeeded", *, out: Ref | None = None, **more: Any) -> TaskRow:
+    row: dict[str, Any] = {
+        "ordinal": 0,
+        "name": name,
+        "stage": name.partition("[")[0],
+        "kind": "train",
+        "state": state,
+        "reason": "no earlier result",
+        "attempts": 1,
+        "key": digest(f"key of {name}"),
+        "code": digest("code"),
+        "inputs": msgspec.msgpack.encode([("table", "arrow:pyarrow.Table:abc")]),
+        "out": None if out is None else msgspec.msgpack.encode(out),
+    }
+    return TaskRow(**row | more)
+
+
+def result(out: Ref, key: str = "key", task: str = "fit") -> ResultRow:
+    return ResultRow(key=key, task=task, out=out)
+
+
+def first(bodies: Iterable[bytes] = (b"opened",), **more: Any) -> Batch:
+    """The commit that opens a run."""
+    return Batch(**{"first": 0, "bodies": list(bodies), "run": run_row()} | more)
+
+
+def after(ledger: RunLedger, /, *bodies: bytes, **more: Any) -> Batch:
+    """The next commit of a run."""
+    return Batch(first=ledger.next_seq, bodies=list(bodies), **more)
+
+
+def want(cpu: float = 1, used: float = 0, least: float = 0, pool: str = "here") -> Want:
+    return Want(
+        pool=pool, cpu=cpu, memory_gib=0, gpus=0, used_cpu=used, used_memory_gib=0, used_gpus=0, least_cpu=least
+    )

@@ -2,10 +2,13 @@
 
 Short attempts are queued behind another on the same worker, so that no worker waits for the driver; they share its
 grant. How many is measured: about 10 ms of work ahead, one attempt while nothing is known.
+
+Every question is answered from counts kept by need, so that a crew of thousands costs no more than one of four.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 
 from headrace.run.ports import Grant, Job
@@ -14,34 +17,80 @@ from headrace.spec.stage import Resources, Stage
 
 AHEAD_S = 0.010
 AHEAD_LIMIT = 256
-_NOTHING = Resources(cpu=1e-9)
+_SLACK = 1e-6
+
+Three = tuple[float, float, float]
+"""Cpus, GiB of memory, gpus."""
 
 
 class Worker:
-    """One worker process: what it holds, what it has been told to do, oldest first."""
+    """One worker process: what it holds, and the attempts that it has been told to run, oldest first.
 
-    __slots__ = ("done", "fresh", "gang", "number", "queue", "resources")
+    `ahead_s` is how long these will take, as far as that is known; `unknown` counts those of which it isn't. `done`
+    counts the attempts that have ended.
+    """
+
+    __slots__ = ("ahead_s", "done", "fresh", "gang", "number", "queue", "resources", "unknown")
 
     def __init__(self, number: int, resources: Resources, *, fresh: bool) -> None:
         self.number = number
         self.resources = resources
         self.fresh = fresh
-        self.queue: deque[tuple[str, int]] = deque()
+        self.queue: deque[tuple[str, int, float | None]] = deque()
         self.gang = False
         self.done = 0
+        self.ahead_s = 0.0
+        self.unknown = 0
+
+    def add(self, task: str, attempt: int, mean: float | None) -> None:
+        """Queue an attempt, which takes some such time if that is known."""
+        self.queue.append((task, attempt, mean))
+        if mean is None:
+            self.unknown += 1
+        else:
+            self.ahead_s += mean
+
+    def remove(self, task: str, attempt: int) -> bool:
+        """Take an attempt out of the queue; say whether it was there."""
+        place = next((i for i, each in enumerate(self.queue) if each[:2] == (task, attempt)), None)
+        if place is None:
+            return False
+        mean = self.queue[place][2]
+        del self.queue[place]
+        if mean is None:
+            self.unknown -= 1
+        else:
+            self.ahead_s = self.ahead_s - mean if self.queue else 0.0
+        return True
+
+
+class Count:
+    """How many workers hold this much, how many of them have something to do, and which are idle."""
+
+    __slots__ = ("all", "busy", "idle", "short")
+
+    def __init__(self) -> None:
+        self.all = 0
+        self.busy = 0
+        self.idle: dict[int, Worker] = {}
+        self.short: list[tuple[float, int]] = []  # a heap of (ahead_s, number), each true until it has changed
 
 
 class Crew:
     """Reserves workers for attempts within the run's grant; starts and dismisses them. Implements `machine.Room`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, first: int = 1) -> None:
         self._pool = pool
         self.grant = Grant(pool=pool.name, cpu=0, memory_gib=0, gpus=0, expires=0)
         self.workers: dict[int, Worker] = {}
         self.jobs: list[Job] = []
         self.leaving: list[int] = []
-        self._next = 1
+        self._counts: dict[Resources, Count] = {}
+        self._next = first
         self._mean: dict[str, float] = {}
+        self._held: Resources | None = None
+
+    # -- the room that a machine sees ----------------------------------------------------------------------------
 
     @property
     def pool(self) -> str:
@@ -52,46 +101,75 @@ class Crew:
         """Give US dollars per hour of an attempt: its share of the pool, at the pool's price."""
         return self._pool.usd_per_hour * self._pool.share(need)
 
+    def hold(self, need: Resources | None) -> None:
+        """Leave room for an attempt that needs this, whatever else asks; None: for none in particular."""
+        self._held = need
+
     def take(self, task: str, attempt: int, stage: Stage) -> tuple[int, ...] | None:
         """Give an attempt to workers: idle ones, new ones or, if it is short, one behind others; None if none can."""
         need, fresh = stage.resources, stage.isolation == "fresh"
-        like = [] if fresh else [w for w in self.workers.values() if not w.fresh and w.resources == need]
-        chosen = [worker for worker in like if not worker.queue][: need.nodes]
-        while len(chosen) < need.nodes and (worker := self._hire(need, fresh=fresh)) is not None:
-            chosen.append(worker)
-        if len(chosen) < need.nodes:
-            ahead = None if need.nodes > 1 else self._behind(like, stage.function)
+        mean = self._mean.get(stage.function)
+        if self._fits(need):
+            chosen = self._choose(need, fresh=fresh)
+        else:
+            ahead = None if need.nodes > 1 or fresh else self._behind(need, mean)
             if ahead is None:
                 return None
             chosen = [ahead]
+        count = self._counts[need]
         for worker in chosen:
-            worker.gang = need.nodes > 1
-            worker.queue.append((task, attempt))
-        return tuple(worker.number for worker in chosen)
+            if not worker.queue:
+                count.busy += 1
+                worker.gang = need.nodes > 1
+            worker.add(task, attempt, mean)
+            self._note_ahead(count, worker)
+        return tuple([worker.number for worker in chosen])
+
+    # -- what the driver tells it --------------------------------------------------------------------------------
 
     def finished(self, number: int, task: str, attempt: int, stage: str, seconds: float | None) -> None:
         """Note that an attempt has ended on a worker, and how long all of it took there, if it succeeded."""
-        worker = self.workers.get(number)
-        if worker is None:
-            return
-        if (task, attempt) in worker.queue:
-            worker.queue.remove((task, attempt))
-            worker.done += 1
         if seconds is not None:
             mean = self._mean.get(stage)
             self._mean[stage] = seconds if mean is None else mean + (seconds - mean) / 8
-        if worker.fresh and not worker.queue:
+        worker = self.workers.get(number)
+        if worker is None or not worker.remove(task, attempt):
+            return
+        worker.done += 1
+        count = self._counts[worker.resources]
+        if worker.queue:
+            self._note_ahead(count, worker)
+            return
+        count.busy -= 1
+        count.idle[number] = worker
+        if worker.fresh:
             self._dismiss(worker)
 
     def lost(self, number: int) -> list[tuple[str, int]]:
         """Forget a worker that died; give the attempts that it had, oldest first."""
         worker = self.workers.pop(number, None)
-        return [] if worker is None else list(worker.queue)
+        if worker is None:
+            return []
+        count = self._counts[worker.resources]
+        count.all -= 1
+        count.busy -= bool(worker.queue)
+        count.idle.pop(number, None)
+        return [(task, attempt) for task, attempt, _ in worker.queue]
+
+    def holds(self, number: int, task: str, attempt: int) -> bool:
+        """Say whether a worker has this attempt still to end."""
+        worker = self.workers.get(number)
+        return worker is not None and any(each[:2] == (task, attempt) for each in worker.queue)
+
+    def present(self, number: int) -> tuple[str, int] | None:
+        """Give the attempt that a worker is at, as far as has been heard."""
+        worker = self.workers.get(number)
+        return worker.queue[0][:2] if worker is not None and worker.queue else None
 
     def used(self) -> tuple[float, float, int]:
         """Give the cpus, GiB and gpus that workers with something to do hold."""
-        busy = [worker.resources for worker in self.workers.values() if worker.queue]
-        return sum(n.cpu for n in busy), sum(n.memory_gib for n in busy), sum(n.gpus for n in busy)
+        cpu, memory, gpus = self._busy()
+        return cpu, memory, int(gpus)
 
     def drain(self) -> tuple[list[Job], list[int]]:
         """Give, once, the workers to start and those to dismiss."""
@@ -101,45 +179,116 @@ class Crew:
 
     def shrink(self) -> None:
         """Dismiss idle workers that the grant no longer covers."""
-        for worker in list(self.workers.values()):
-            if self._fits(_NOTHING):
-                return
-            if not worker.queue:
-                self._dismiss(worker)
+        self._make_room((0.0, 0.0, 0.0))
 
-    def _behind(self, like: list[Worker], stage: str) -> Worker | None:
-        mean = self._mean.get(stage)
-        if mean is None or not like:
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _choose(self, need: Resources, *, fresh: bool) -> list[Worker]:
+        """Give the workers of an attempt: idle ones, then new ones in the place of others' idle ones."""
+        count = self._counts.setdefault(need, Count())
+        chosen: list[Worker] = []
+        while not fresh and count.idle and len(chosen) < need.nodes:
+            chosen.append(count.idle.popitem()[1])
+        missing = need.nodes - len(chosen)
+        if missing:
+            self._make_room(_times(need, missing))
+        for _ in range(missing):
+            worker = Worker(self._next, need, fresh=fresh)
+            self._next += 1
+            self.workers[worker.number] = worker
+            count.all += 1
+            self.jobs.append(Job(worker=worker.number, resources=need))
+            chosen.append(worker)
+        return chosen
+
+    def _behind(self, need: Resources, mean: float | None) -> Worker | None:
+        """Find the worker with the least to do, if what it has to do is known to be short, as this attempt is."""
+        count = self._counts.get(need)
+        if mean is None or mean > AHEAD_S or count is None or self._is_held_from(need):
             return None
-        most = min(AHEAD_LIMIT, int(AHEAD_S / max(mean, 1e-6)))
-        shortest = min((w for w in like if not w.gang), key=lambda w: len(w.queue), default=None)
-        return shortest if shortest is not None and len(shortest.queue) <= most else None
+        while count.short:
+            ahead_s, number = count.short[0]
+            worker = self.workers.get(number)
+            if worker is None or not worker.queue or worker.ahead_s != ahead_s or worker.unknown:
+                heapq.heappop(count.short)
+                continue
+            return worker if ahead_s <= AHEAD_S and len(worker.queue) < AHEAD_LIMIT else None
+        return None
 
-    def _hire(self, need: Resources, *, fresh: bool) -> Worker | None:
-        if not self._fits(need):
-            for worker in list(self.workers.values()):
-                if not worker.queue and (worker.resources != need or fresh):
-                    self._dismiss(worker)
-                    if self._fits(need):
-                        break
-            else:
-                return None
-        worker = Worker(self._next, need, fresh=fresh)
-        self._next += 1
-        self.workers[worker.number] = worker
-        self.jobs.append(Job(worker=worker.number, resources=need))
-        return worker
+    def _note_ahead(self, count: Count, worker: Worker) -> None:
+        if worker.unknown or worker.gang or worker.fresh:
+            return
+        if len(count.short) > 8 * count.all + 64:
+            numbers = {number for _, number in count.short}
+            living = [self.workers[number] for number in numbers if number in self.workers]
+            count.short = [(each.ahead_s, each.number) for each in living if each.queue and not each.unknown]
+            heapq.heapify(count.short)
+        heapq.heappush(count.short, (worker.ahead_s, worker.number))
+
+    def _make_room(self, more: Three) -> None:
+        """Dismiss idle workers until the grant covers all that are left, and this much more."""
+        total = self._total()
+        for need, count in self._counts.items():
+            one = _times(need, 1)
+            while count.idle and not self._covers(_plus(total, more)):
+                self._dismiss(next(reversed(count.idle.values())))
+                total = _plus(total, one, -1)
 
     def _dismiss(self, worker: Worker) -> None:
         del self.workers[worker.number]
+        count = self._counts[worker.resources]
+        count.all -= 1
+        count.idle.pop(worker.number, None)
         self.leaving.append(worker.number)
 
     def _fits(self, need: Resources) -> bool:
-        """Whether one more worker (one node's share) fits within the grant, beside those that are there."""
-        held = [worker.resources for worker in self.workers.values()]
-        slack = 1e-6
-        return (
-            sum(n.cpu for n in held) + need.cpu <= self.grant.cpu + slack
-            and sum(n.memory_gib for n in held) + need.memory_gib <= self.grant.memory_gib + slack
-            and sum(n.gpus for n in held) + need.gpus <= self.grant.gpus
-        )
+        """Whether an attempt fits within the grant beside those that run, and beside the one that room is held for."""
+        with_it = _plus(self._busy(), _times(need, need.nodes))
+        if not self._covers(with_it):
+            return False
+        held = self._held
+        if held is None or held == need:
+            return True
+        return self._covers(_plus(with_it, _shared(held, need)))
+
+    def _is_held_from(self, need: Resources) -> bool:
+        held = self._held
+        return held is not None and held != need and not self._covers(_plus(self._busy(), _shared(held, need)))
+
+    def _covers(self, amount: Three) -> bool:
+        grant = self.grant
+        cpu, memory_gib, gpus = amount
+        return cpu <= grant.cpu + _SLACK and memory_gib <= grant.memory_gib + _SLACK and gpus <= grant.gpus
+
+    def _busy(self) -> Three:
+        cpu = memory_gib = gpus = 0.0
+        for need, count in self._counts.items():
+            if count.busy:
+                cpu += need.cpu * count.busy
+                memory_gib += need.memory_gib * count.busy
+                gpus += need.gpus * count.busy
+        return cpu, memory_gib, gpus
+
+    def _total(self) -> Three:
+        total = (0.0, 0.0, 0.0)
+        for need, count in self._counts.items():
+            total = _plus(total, _times(need, count.all))
+        return total
+
+
+def _times(need: Resources, count: int) -> Three:
+    return need.cpu * count, need.memory_gib * count, float(need.gpus * count)
+
+
+def _plus(one: Three, other: Three, sign: int = 1) -> Three:
+    return one[0] + sign * other[0], one[1] + sign * other[1], one[2] + sign * other[2]
+
+
+def _shared(held: Resources, need: Resources) -> Three:
+    """Give what is held of those things that the other needs too: nobody waits for what he doesn't use."""
+    cpu, memory_gib, gpus = _times(held, held.nodes)
+    return (
+        cpu if need.cpu else 0.0,
+        memory_gib if need.memory_gib else 0.0,
+        gpus if need.gpus else 0.0,
+    )

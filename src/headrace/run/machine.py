@@ -1,7 +1,8 @@
 """The machine: it absorbs a run's events and says what follows from them. Pure: no clock, file, socket or chance.
 
 Invariants (`headrace.run.invariants` checks them):
-- a task ends once, and an ended task never changes again within a generation of the trace;
+- a task ends once, and never changes again, save that a new lease may try again what came to nothing, with all that
+  had gone on without it;
 - a task is launched only while all that it waits for has ended, and never while another attempt of it runs;
 - replaying the stored events gives the same state, whatever version of the machine wrote them.
 """
@@ -10,14 +11,13 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Collection
 
 from msgspec import Struct
 
 from headrace.errors import TraceError
 from headrace.plan.planner import names_needed, needed_by
-from headrace.plan.resolve import Unmappable, follow, labels, truth
+from headrace.plan.resolve import Unmappable, follow
 from headrace.run.events import (
     Asked,
     Cancelled,
@@ -38,10 +38,12 @@ from headrace.run.events import (
     TraceFailed,
     Woke,
 )
-from headrace.run.resolve import lists, resolve
+from headrace.run.ready import Ready, Room
+from headrace.run.resolve import resolve, spread
 from headrace.run.retry import retry
+from headrace.run.skip import why_skip
 from headrace.run.task import Inputs, Phase, Task
-from headrace.spec.artifact import Ref, gather
+from headrace.spec.artifact import Ref, blobs, gather
 from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Node, outs
@@ -91,25 +93,12 @@ class Missed(Struct, frozen=True):
     why: str
 
 
-class Room(Protocol):
-    """Where attempts may start now."""
-
-    @property
-    def pool(self) -> str:
-        """The pool's name."""
-        ...
-
-    def take(self, task: str, attempt: int, stage: Stage) -> tuple[int, ...] | None:
-        """Give an attempt to workers, or say None where there is no room for it."""
-        ...
-
-    def price(self, need: Resources) -> float:
-        """Give US dollars per hour of an attempt that needs this."""
-        ...
-
-
 class Machine:
-    """One run's state. `step` absorbs an event; `launches` proposes attempts; `changed` holds tasks to project anew."""
+    """One run's state. `step` absorbs an event; `launches` proposes attempts; `changed` holds tasks to project anew.
+
+    `kept` are outputs by name and key of tasks that have succeeded in this run, but may be asked for anew; `made` are
+    all its outputs by key. `foreign` are the digests of what other runs made, to be checked at first read.
+    """
 
     def __init__(self) -> None:
         self.tasks: dict[str, Task] = {}
@@ -120,21 +109,24 @@ class Machine:
         self.closed: Closed | None = None
         self.bundle: Bundle | None = None
         self.cancelled: Cancelled | None = None
-        self.trace_ended = False
         self.trace_failure: Failure | None = None
         self.notes: dict[int, float] = {}
         self.kept: dict[tuple[str, str], Ref] = {}
         self.made: dict[str, Ref] = {}
+        self.foreign: set[str] = set()
+        self.last_worker = 0
+        self._whole = False
+        self._begun = False
         self._question: Asked | None = None
         self._dependents: dict[str, list[Task]] = {}
-        self._ready: dict[Resources, deque[Task]] = {}
+        self._ready = Ready()
         self._due: list[tuple[float, int, str]] = []
+        self._free: dict[str, Task] = {}
+        self._freed: deque[Task] = deque()
         self._ended: deque[Task] = deque()
-        self._fresh: list[Task] = []
         self._wanted: set[str] | None = None
         self._live = 0
         self._ordinal = 0
-        self._passed_over = 0
 
     # -- what others may ask -------------------------------------------------------------------------------------
 
@@ -144,9 +136,14 @@ class Machine:
         return self.opened.policy if self.opened else Policy()
 
     @property
+    def trace_ended(self) -> bool:
+        """Whether nothing more is to be traced: the body has returned or raised, or the run is cancelled."""
+        return self._whole or self.trace_failure is not None or self.cancelled is not None
+
+    @property
     def may_launch(self) -> bool:
-        """Whether the trace is good so far: it has ended, or waits for a value."""
-        return (self.trace_ended or self._question is not None) and self.cancelled is None and self.closed is None
+        """Whether the trace has been good so far: it has ended, or has come to a value that it asked for."""
+        return self._begun and self.cancelled is None and self.closed is None
 
     @property
     def next_due(self) -> float | None:
@@ -156,12 +153,12 @@ class Machine:
     @property
     def ready(self) -> int:
         """How many tasks could be launched now if there were room."""
-        return sum(len(queue) for queue in self._ready.values())
+        return len(self._ready)
 
     @property
-    def wanted(self) -> Iterable[tuple[Resources, int]]:
-        """What the tasks that are ready need, and how many of each there are."""
-        return [(need, len(queue)) for need, queue in self._ready.items() if queue]
+    def wanted(self) -> list[tuple[Resources, int]]:
+        """What the tasks that are ready need, and how many of each there are; the oldest first."""
+        return self._ready.wanted()
 
     def running(self) -> list[Task]:
         """Give the tasks that an attempt is out for."""
@@ -173,8 +170,7 @@ class Machine:
 
     def inputs(self, name: str) -> Inputs:
         """Give a task's arguments, each handle replaced by the artifact that it came to; dropped where it has none."""
-        task = self.tasks[name]
-        return resolve(task, self.tasks)
+        return resolve(self.tasks[name], self.tasks)
 
     def forget_question(self) -> None:
         """The tracer starts anew, and will ask anew."""
@@ -222,7 +218,7 @@ class Machine:
             case Traced():
                 self._traced(event)
             case TraceEnded():
-                self.trace_ended = True
+                self._whole = True
                 self._begin()
             case Asked():
                 self._question = event
@@ -239,7 +235,7 @@ class Machine:
             case TraceFailed(failure=failure):
                 self._trace_failed(failure)
             case Taken(again=again):
-                self._taken(again)
+                self._taken(commands, again=again)
             case Opened():
                 self.opened, self.bundle = event, event.bundle
             case Renewed(bundle=bundle):
@@ -250,34 +246,11 @@ class Machine:
         return commands
 
     def launches(self, room: Room, at: float) -> list[Launched]:
-        """Propose an attempt for each ready task that there is room for, oldest first among those of like needs.
+        """Propose an attempt for each ready task that there is room for; each is to be absorbed before the next call.
 
-        A task that has been passed over many times is waited for, so that small ones can't starve a big one.
+        None where nothing may start: before the first good trace, and once the run is cancelled.
         """
-        found: list[Launched] = []
-        if not self.may_launch:
-            return found
-        for queue in sorted((queue for queue in self._ready.values() if queue), key=lambda queue: queue[0].ordinal):
-            while queue and (launch := self._propose(queue[0], room, at)) is not None:
-                queue.popleft()
-                found.append(launch)
-            if queue:
-                self._passed_over += 1
-                if self._passed_over > PATIENCE:
-                    break
-            elif found:
-                self._passed_over = 0
-        return found
-
-    def _propose(self, task: Task, room: Room, at: float) -> Launched | None:
-        attempt = task.attempt + 1
-        workers = room.take(task.name, attempt, task.stage)
-        if workers is None:
-            return None
-        price = room.price(task.stage.resources)
-        return Launched(
-            task.name, attempt, task.key or "", workers, room.pool, task.reason, task.inputs or b"", price, at
-        )
+        return self._ready.propose(room, at) if self.may_launch else []
 
     # -- the trace -----------------------------------------------------------------------------------------------
 
@@ -287,14 +260,17 @@ class Machine:
         for node in event.nodes:
             task = self._add(node.name, node, self.stages[node.stage])
             self.nodes.append(node)
-            needs = names_needed(node)
-            for name in needs:
+            for name in names_needed(node):
                 if not self.tasks[name].ended:
                     task.waits += 1
                 self._dependents.setdefault(name, []).append(task)
             self._live += 1
-            if task.waits == 0:
-                self._fresh.append(task)
+            if self.cancelled is not None:
+                self._end(task, "cancelled", self.cancelled.why)
+            elif task.waits == 0:
+                self._free[task.name] = task
+        if self._begun:
+            self._begin()
 
     def _add(self, name: str, node: Node, stage: Stage, parent: Task | None = None, index: int = -1) -> Task:
         task = Task(self._ordinal, name, node, stage, parent, index)
@@ -304,134 +280,126 @@ class Machine:
         return task
 
     def _begin(self) -> None:
-        """The trace is good: know what is asked for, and start what waits for nothing."""
+        """The trace is good so far: let go what waits for nothing. What `--only` leaves out is known at its end."""
+        self._begun = True
         only = self.policy.only
         if only:
             asked = only if self._question is None else (*only, self._question.out.task)
-            self._wanted = needed_by(asked, self.nodes, self.stages)
-        for task in self._fresh:
-            if not task.ended:
-                self._ended.append(task)
-        self._fresh.clear()
+            self._wanted = (self._wanted or set()) | needed_by(asked, self.nodes, self.stages)
+        keep: dict[str, Task] = {}
+        for name, task in self._free.items():
+            if self._wanted is None or self.trace_ended or name in self._wanted:
+                self._freed.append(task)
+            else:
+                keep[name] = task
+        self._free = keep
 
     def _trace_failed(self, failure: Failure) -> None:
+        """The body raised: what runs may end, and nothing else begins."""
         self.trace_failure = failure
-        self.trace_ended = True
-        for task in self.tasks.values():
-            if task.phase in ("blocked", "probing", "ready", "resting"):
-                self._end(task, "cancelled", "the pipeline's body raised")
+        self._end_waiting("the pipeline's body raised")
 
     # -- a task's way --------------------------------------------------------------------------------------------
 
     def _propagate(self, commands: list[Command]) -> None:
         """Work off what has ended or become free, one at a time: a chain may be as long as memory allows."""
-        while self._ended:
-            task = self._ended.popleft()
-            if task.phase == "blocked":
+        while self._ended or self._freed:
+            if self._ended:
+                self._pass_on(self._ended.popleft())
+            elif (task := self._freed.popleft()).phase == "blocked":
                 self._release(task, commands)
-                continue
-            if task.parent is not None:
-                self._element_ended(task)
-            for dependent in self._dependents.get(task.name, ()):
-                dependent.waits -= 1
-                if dependent.waits == 0 and dependent.phase == "blocked":
-                    if self.may_launch or self.trace_ended:
-                        self._ended.append(dependent)
-                    else:
-                        self._fresh.append(dependent)
         self._answer(commands)
         if self._live == 0 and self.trace_ended and self.closed is None and self.opened is not None:
             commands.append(self._verdict())
 
+    def _pass_on(self, task: Task) -> None:
+        """A task has ended: tell those that wait for it."""
+        parent = task.parent
+        if parent is not None:
+            if parent.phase == "spread":
+                parent.waits -= 1
+                if parent.waits == 0:
+                    self._gather(parent)
+            return
+        for dependent in self._dependents.get(task.name, ()):
+            if dependent.phase == "blocked":
+                dependent.waits -= 1
+                if dependent.waits == 0:
+                    self._let_go(dependent)
+
+    def _let_go(self, task: Task) -> None:
+        """A task waits for no other any more."""
+        if self._begun and (self._wanted is None or self.trace_ended or task.name in self._wanted):
+            self._freed.append(task)
+        else:
+            self._free[task.name] = task
+
     def _release(self, task: Task, commands: list[Command]) -> None:
         """All that a task waited for has ended: skip it, spread it, or ask for its output."""
-        if self.cancelled is not None:
-            self._end(task, "cancelled", "the run was cancelled")
-            return
         if self._wanted is not None and task.name not in self._wanted:
             self._end(task, "skipped", "not asked for (`--only`)")
             return
-        skip = self._why_skip(task)
-        if skip is not None:
-            task.by_when = skip[1]
-            self._end(task, "skipped", skip[0])
-        elif task.node.over:
-            self._spread(task, commands)
-        else:
-            task.phase = "probing"
-            commands.append(Probe(task.name))
-
-    def _why_skip(self, task: Task) -> tuple[str, bool] | None:
-        """Say why a task is not to run, and whether a `when=` is the cause; None where it is to run."""
-        node = task.node
-        always = node.always
-        for param, arg in node.args:
-            for out in outs(arg):
-                source = self.tasks[out.task]
-                if source.good:
-                    continue
-                if param in task.stage.defaults and (source.by_when or always):
-                    continue
-                return _because(source), source.by_when
-        for name in node.after:
-            source = self.tasks[name]
-            if not source.good and not always:
-                return _because(source), source.by_when
-        if node.when is None:
-            return None
-        source = self.tasks[node.when.task]
-        if not source.good or source.out is None:
-            return _because(source), source.by_when
-        verdict = truth(follow(source.out, node.when.path))
-        if verdict is None:
-            return f"`when=` got a value of `{source.name}` that is neither true nor false", False
-        return None if verdict else (f"`when=`: the value of `{source.name}` is false", True)
+        try:
+            skip = why_skip(task, self.tasks)
+            if skip is not None:
+                task.by_when = skip.by_when
+                self._end(task, "skipped", skip.why)
+            elif task.node.over:
+                self._spread(task, commands)
+            else:
+                resolve(task, self.tasks)
+                task.phase = "probing"
+                commands.append(Probe(task.name))
+        except Unmappable as problem:
+            hint = "`.map()` takes lists of one length" if task.node.over else "annotate the stage with what it returns"
+            task.failure = Failure("user", str(problem), hint=hint)
+            self._end(task, "failed", str(problem))
 
     def _spread(self, task: Task, commands: list[Command]) -> None:
-        """Make the elements of a mapped task, now that its lists are known."""
-        try:
-            columns = lists(task, self.tasks)
-        except Unmappable as problem:
-            task.failure = Failure("user", str(problem), hint="give `.map()` lists of one length")
-            self._end(task, "failed", str(problem))
-            return
-        names = labels(task.name, columns)
-        task.phase = "spread"
-        task.elements = []
-        task.waits = len(names)
-        self.changed[task.name] = task
-        if not names:
-            self._gather(task)
-            return
-        for index, name in enumerate(names):
-            element = self._add(name, task.node, task.stage, task, index)
-            element.phase = "probing"
-            task.elements.append(element)
-            commands.append(Probe(name))
-        self._live += len(names)
+        """Make the elements of a mapped task, now that its lists are known; those that it has already stay as they are.
 
-    def _element_ended(self, element: Task) -> None:
-        parent = element.parent
-        assert parent is not None
-        parent.waits -= 1
-        if parent.waits == 0:
-            self._gather(parent)
+        Raises:
+            Unmappable: it has no lists of one length.
+        """
+        task.spread = spread(task, self.tasks)
+        names = task.spread.labels(task.name)
+        known = {element.name: element for element in task.elements or ()}
+        task.phase = "spread"
+        self.changed[task.name] = task
+        task.elements = []
+        for index, name in enumerate(names):
+            element = known.pop(name, None)
+            if element is None:
+                element = self._add(name, task.node, task.stage, task, index)
+                self._live += 1
+            task.elements.append(element)
+            element.index = index
+            if element.phase == "blocked":
+                element.phase = "probing"
+                commands.append(Probe(name))
+        for element in known.values():
+            self._end(element, "skipped", "the list has it no more")
+        task.waits = sum(not element.ended for element in task.elements)
+        if task.waits == 0:
+            self._gather(task)
 
     def _gather(self, task: Task) -> None:
         """All elements of a mapped task have ended: its output lists those that gave one."""
         elements = task.elements or []
         bad = [element for element in elements if not element.good]
-        if any(element.phase == "cancelled" for element in bad):
-            self._end(task, "cancelled", "the run was cancelled")
+        task.spread = None
+        task.seconds = sum(element.seconds for element in elements)
+        task.load_s = sum(element.load_s for element in elements)
+        task.save_s = sum(element.save_s for element in elements)
+        task.usd = sum(element.usd for element in elements)
+        stopped = next((element for element in bad if element.phase == "cancelled"), None)
+        if stopped is not None:
+            self._end(task, "cancelled", stopped.reason)
         elif len(bad) > task.node.allow_failures:
             task.failure = bad[0].failure
             self._end(task, "failed", f"{len(bad)} of {len(elements)} failed, first `{bad[0].name}`: {bad[0].reason}")
         else:
             task.out = gather([element.out for element in elements if element.out is not None])
-            for element in elements:
-                task.spend(0.0)
-                task.seconds += element.seconds
-                task.usd += element.usd
             reused = bool(elements) and all(element.phase == "reused" for element in elements)
             lost = f", {len(bad)} failed as allowed" if bad else ""
             self._end(task, "reused" if reused else "succeeded", f"{len(elements)} elements{lost}")
@@ -439,27 +407,30 @@ class Machine:
     def _missed(self, event: Missed) -> None:
         task = self.tasks[event.task]
         if task.phase == "probing":
-            task.key, task.inputs, task.reason = event.key, event.inputs, event.why
-            task.code = task.stage.code.digest
+            _identify(task, event.key, event.inputs)
+            task.reason = event.why
             self._queue(task)
 
     def _reused(self, event: Reused) -> None:
         task = self.tasks[event.task]
         if task.phase in ("probing", "ready"):
-            self._unqueue(task)
-            task.key, task.out, task.inputs = event.key, event.out, event.inputs
-            task.code = task.stage.code.digest
+            _identify(task, event.key, event.inputs)
+            task.out = event.out
+            if event.run:
+                self.foreign.update(ref.digest for ref in blobs(event.out))
             self.made.setdefault(event.key, event.out)
             self._end(task, "reused", event.why)
 
     def _launched(self, event: Launched) -> None:
         task = self.tasks[event.task]
+        self.last_worker = max((self.last_worker, *event.workers))
         if task.ended or task.phase == "running":
             return
-        self._unqueue(task)
+        if task.phase == "ready":
+            self._ready.remove(task)
         task.phase = "running"
         task.attempt = event.attempt
-        task.key, task.inputs, task.code = event.key, event.inputs, task.stage.code.digest
+        _identify(task, event.key, event.inputs)
         task.workers, task.pool = event.workers, event.pool
         task.usd_per_hour, task.started, task.reason = event.usd_per_hour, event.at, event.why
         self.changed[task.name] = task
@@ -493,6 +464,7 @@ class Machine:
             self._end(task, "failed", f"{verdict.why}: {event.failure.message}")
         elif verdict.pause_s:
             task.phase = "resting"
+            task.workers = ()
             task.due = event.at + verdict.pause_s
             task.reason = f"{verdict.why}, in {verdict.pause_s:.1f} s: {event.failure.message}"
             heapq.heappush(self._due, (task.due, task.ordinal, task.name))
@@ -503,65 +475,82 @@ class Machine:
 
     def _woke(self, at: float) -> None:
         while self._due and self._due[0][0] <= at:
-            _, _, name = heapq.heappop(self._due)
+            due, _, name = heapq.heappop(self._due)
             task = self.tasks[name]
-            if task.phase == "resting" and task.due <= at:
+            if task.phase == "resting" and task.due == due:
                 self._queue(task)
 
     # -- the run's way -------------------------------------------------------------------------------------------
 
     def _cancel(self, event: Cancelled, commands: list[Command]) -> None:
         self.cancelled = event
-        self.trace_ended = True
-        for task in self.tasks.values():
-            if task.phase == "running":
-                commands.append(Stop(task.name, task.attempt, task.workers, event.now))
-            elif task.phase in ("blocked", "probing", "ready", "resting"):
-                self._unqueue(task)
-                self._end(task, "cancelled", event.why)
+        commands.extend(Stop(task.name, task.attempt, task.workers, event.now) for task in self.running())
+        self._end_waiting(event.why)
 
-    def _taken(self, again: bool) -> None:
-        """A new driver: its tracer, if it needs one, asks anew; what had come to nothing may be tried again."""
+    def _end_waiting(self, why: str) -> None:
+        """End what doesn't run; a mapped task ends with the last of its elements."""
+        for task in self.tasks.values():
+            if task.phase in ("blocked", "probing", "ready", "resting"):
+                self._end(task, "cancelled", why)
+        self._free.clear()
+        self._due.clear()
+
+    def _taken(self, commands: list[Command], *, again: bool) -> None:
+        """A new driver: its tracer, if it needs one, asks anew; what had come to nothing may be tried again.
+
+        What runs has been adopted before: an attempt of an earlier driver either counts or is lost.
+        """
         self._question = None
-        if not again:
-            return
-        self.closed = self.cancelled = None
-        if self.trace_failure is not None:
-            self.trace_failure = None
-            self.trace_ended = False
-        self._revive()
+        if again:
+            self.closed = self.cancelled = self.trace_failure = None
+            self._begun = self._whole
+            self._revive(commands)
 
-    def _revive(self) -> None:
+    def _revive(self, commands: list[Command]) -> None:
+        """Have what came to nothing tried again, and what went on without it asked for again."""
+        revived: set[str] = set()
+        for task in list(self.tasks.values()):
+            if task.failures:
+                task.failures.pop("lost", None)  # that drivers die goes to no task's account
+            if task.parent is not None or task.phase == "blocked":
+                continue
+            moved = _is_moved(task, revived)
+            if moved or task.phase in ("failed", "cancelled"):
+                revived.add(task.name)
+                self._reset(task, moved=moved)
+            elif task.phase == "spread":
+                self._revive_elements(task, commands)
+        self._free.clear()
         for task in self.tasks.values():
-            if task.phase in ("failed", "skipped", "cancelled") and task.parent is None:
-                self._live += 1
-                task.phase = "blocked"
-                task.failures = task.failure = None
-                task.by_when = False
-                task.reason = ""
-                if task.elements is not None:
-                    self._respread(task)
-                self.changed[task.name] = task
-        for task in self.tasks.values():
-            if task.phase == "blocked":
+            if task.phase == "blocked" and task.parent is None:
                 task.waits = sum(not self.tasks[name].ended for name in names_needed(task.node))
                 if task.waits == 0:
-                    (self._ended if self.trace_ended else self._fresh).append(task)
+                    self._let_go(task)
 
-    def _respread(self, task: Task) -> None:
-        """Try those elements of a mapped task again that have no output; the others stay as they are."""
-        task.phase = "spread"
+    def _reset(self, task: Task, *, moved: bool) -> None:
+        """Have a task wait again, as if it had never been tried. `moved`: what it depends on is tried again too."""
+        if task.good and task.key and task.out is not None:
+            self.kept[task.name, task.key] = task.out
+        if task.phase == "ready":
+            self._ready.remove(task)
+        self._live += task.ended
+        task.phase, task.reason = "blocked", ""
+        task.failures = task.failure = task.out = task.spread = None
+        task.by_when = False
         task.waits = 0
+        self.changed[task.name] = task
         for element in task.elements or ():
-            if element.good:
-                continue
-            element.phase = "probing"
-            element.failures = element.failure = None
-            self._live += 1
-            task.waits += 1
-            self.changed[element.name] = element
-        if task.waits == 0:
-            self._gather(task)
+            if moved or not element.good:
+                self._reset(element, moved=moved)
+
+    def _revive_elements(self, task: Task, commands: list[Command]) -> None:
+        """Try those elements again that have failed while others of the same mapped task still live."""
+        for element in task.elements or ():
+            if element.ended and not element.good:
+                self._reset(element, moved=False)
+                element.phase = "probing"
+                task.waits += 1
+                commands.append(Probe(element.name))
 
     def _renew(self, bundle: Bundle) -> None:
         """Forget the graph, keep what succeeded: a task of the same name and key never runs again."""
@@ -569,12 +558,12 @@ class Machine:
         for task in self.tasks.values():
             if task.good and task.key and task.out is not None:
                 self.kept[task.name, task.key] = task.out
-        for part in (self.tasks, self.stages, self.nodes, self._dependents, self._ready, self._due, self._fresh):
+        for part in (self.tasks, self.stages, self.nodes, self.changed, self.notes, self._dependents, self._free):
             part.clear()
-        self.notes.clear()
-        self._ended.clear()
-        self.trace_ended, self.trace_failure, self._question = False, None, None
-        self.closed = self.cancelled = self._wanted = None
+        self._ready = Ready()
+        self._due.clear()
+        self._whole = self._begun = False
+        self.trace_failure = self.closed = self.cancelled = self._question = self._wanted = None
         self._live = self._ordinal = 0
 
     def _answer(self, commands: list[Command]) -> None:
@@ -585,10 +574,13 @@ class Machine:
         if not task.ended:
             return
         self._question = None
-        if task.out is not None and task.good:
-            commands.append(Answer(asked.question, follow(task.out, asked.out.path)))
-        else:
+        if task.out is None or not task.good:
             commands.append(Answer(asked.question, error=f"`{task.name}` {task.phase}: {task.reason}"))
+            return
+        try:
+            commands.append(Answer(asked.question, follow(task.out, asked.out.path)))
+        except Unmappable as problem:
+            commands.append(Answer(asked.question, error=f"`{task.name}`: {problem}"))
 
     def _verdict(self) -> Finish:
         if self.cancelled is not None:
@@ -611,28 +603,37 @@ class Machine:
 
     def _queue(self, task: Task) -> None:
         task.phase = "ready"
-        self._ready.setdefault(task.stage.resources, deque()).append(task)
+        task.workers = ()
+        self._ready.add(task)
         self.changed[task.name] = task
 
-    def _unqueue(self, task: Task) -> None:
-        """Take a task out of the queue; `launches` has done so for those that it proposed."""
-        if task.phase != "ready":
-            return
-        queue = self._ready[task.stage.resources]
-        if queue and task in queue:
-            queue.remove(task)
-
     def _end(self, task: Task, phase: Phase, reason: str) -> None:
+        if task.phase == "ready":
+            self._ready.remove(task)
         task.phase, task.reason = phase, reason
         task.workers = ()
         self._live -= 1
         self.changed[task.name] = task
         self._ended.append(task)
+        for element in task.elements or ():
+            if element.phase == "blocked":  # it was to be tried again, and now is not
+                self._end(element, phase, reason)
 
 
-PATIENCE = 64
-"""How often a ready task may be passed over for lack of room before nothing younger starts."""
+def _is_moved(task: Task, revived: Collection[str]) -> bool:
+    """Whether a task that has begun or ended may come out otherwise, now that these others are tried again."""
+    if not revived:
+        return False
+    if not task.good:
+        return any(name in revived for name in names_needed(task.node))
+    sources = [out.task for _, arg in task.node.args for out in outs(arg)]
+    if task.node.when is not None:
+        sources.append(task.node.when.task)
+    return any(name in revived for name in sources)
 
 
-def _because(source: Task) -> str:
-    return f"`{source.name}` {'was skipped' if source.phase == 'skipped' else source.phase}"
+def _identify(task: Task, key: str, inputs: bytes) -> None:
+    """Note a task's key; a checkpoint made under another is of no use any more."""
+    if key != task.key:
+        task.key, task.checkpoint = key, None
+    task.inputs, task.code = inputs, task.stage.code.digest

@@ -4,32 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from headrace.plan.resolve import columns, elements, value
+from headrace.plan.resolve import columns, value
+from headrace.run.spread import Spread
 from headrace.run.task import Inputs, Task
 from headrace.spec.artifact import Ref
 from headrace.spec.graph import Arg, outs
 
 
 def resolve(task: Task, tasks: Mapping[str, Task]) -> Inputs:
-    """Give a task's arguments with each handle replaced by its artifact; one whose task was skipped is dropped."""
-    over = task.node.over if task.parent is not None else ()
-    output = _outputs(tasks)
-    found = []
-    for name, arg in task.node.args:
-        if any(not tasks[out.task].good for out in outs(arg)):
-            continue
-        known = value(arg, output)
-        found.append((name, elements(name, known)[task.index] if name in over else known))
-    return tuple(found)
-
-
-def lists(task: Task, tasks: Mapping[str, Task]) -> dict[str, Sequence[Arg]]:
-    """Give the lists that a mapped task is spread over, by parameter.
+    """Give a task's arguments with each handle replaced by its artifact; one whose task was skipped is dropped.
 
     Raises:
-        Unmappable: one is no list, or their lengths differ.
+        Unmappable: an output lacks a part that is asked of it, or is no list where it should be one.
     """
-    return columns(task.name, dict(task.node.args), task.node.over, _outputs(tasks))
+    if task.parent is None:
+        return tuple(_whole(task, tasks).items())
+    if task.parent.spread is None:
+        task.parent.spread = spread(task.parent, tasks)
+    return task.parent.spread.row(task.index)
+
+
+def spread(task: Task, tasks: Mapping[str, Task]) -> Spread:
+    """Give what the elements of a mapped task are made of; all that they share is resolved once.
+
+    Raises:
+        Unmappable: what it is spread over are not lists of one length.
+    """
+    lists = columns(task.name, dict(task.node.args), task.node.over, _outputs(tasks))
+    return Spread([name for name, _ in task.node.args], lists, _whole(task, tasks, without=task.node.over))
+
+
+def _whole(task: Task, tasks: Mapping[str, Task], without: Sequence[str] = ()) -> dict[str, Arg]:
+    output = _outputs(tasks)
+    found: dict[str, Arg] = {}
+    for name, arg in task.node.args:
+        if name not in without:
+            needs = outs(arg)
+            if not needs:
+                found[name] = arg
+            elif all(tasks[out.task].good for out in needs):
+                found[name] = value(arg, output)
+    return found
 
 
 def _outputs(tasks: Mapping[str, Task]) -> Callable[[str], Ref]:

@@ -8,6 +8,7 @@ import msgspec
 
 from headrace.run.events import Span, TaskState
 from headrace.run.ports import TaskRow
+from headrace.run.spread import Spread
 from headrace.spec.artifact import Ref
 from headrace.spec.failure import Failure, FailureKind
 from headrace.spec.graph import Arg, Node
@@ -49,7 +50,8 @@ class Task:
 
     `ordinal` is its place in the run. An element of a mapped task has a `parent` and an `index`; a mapped task has
     `elements`, and counts in `waits` those that live, as a task that is blocked counts the tasks it waits for.
-    `failures` counts failed attempts by kind. `by_when`: it was skipped because its own or an earlier `when=` said no.
+    `spread` is what its elements are made of, while they live. `failures` counts failed attempts by kind. `by_when`:
+    it was skipped because its own or an earlier `when=` said no.
     """
 
     __slots__ = (
@@ -76,6 +78,7 @@ class Task:
         "reason",
         "save_s",
         "seconds",
+        "spread",
         "stage",
         "started",
         "usd",
@@ -97,6 +100,7 @@ class Task:
         self.reason = ""
         self.waits = 0
         self.elements: list[Task] | None = None
+        self.spread: Spread | None = None
         self.attempt = 0
         self.failures: dict[FailureKind, int] | None = None
         self.failure: Failure | None = None

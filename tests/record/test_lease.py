@@ -1,0 +1,130 @@
+"""The lease of a run: a file's lock."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from headrace.errors import LeaseHeld, LedgerError
+from headrace.record import lease
+from headrace.record.lease import acquire, holder
+
+HOLD = """
+    import sys
+    from pathlib import Path
+    from headrace.record.lease import acquire
+    held = acquire(Path(sys.argv[1]), "run", "a test")
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> subprocess.Popen[str]:
+    """Another process that holds the lease until its input closes."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HOLD), str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "held\n"
+    return child
+
+
+def test_a_lease_held_by_another_process_names_it(tmp_path: Path, other: subprocess.Popen[str]) -> None:
+    with other:
+        with pytest.raises(LeaseHeld, match=f"process {other.pid} on `{os.uname().nodename}`"):
+            acquire(tmp_path, "run")
+        found = holder(tmp_path, "run")
+        assert found is not None
+        assert (found.pid, found.name) == (other.pid, "a test")
+
+
+def test_the_lease_of_a_killed_process_is_free_at_once(tmp_path: Path, other: subprocess.Popen[str]) -> None:
+    with other:
+        other.kill()
+        other.wait()
+        assert holder(tmp_path, "run") is None
+        acquire(tmp_path, "run").release()
+
+
+def test_a_child_that_executes_a_program_does_not_inherit_the_lease(tmp_path: Path) -> None:
+    held = acquire(tmp_path, "run")
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE):
+        held.release()
+        assert holder(tmp_path, "run") is None
+        acquire(tmp_path, "run").release()
+
+
+def test_a_released_lease_leaves_no_file(tmp_path: Path) -> None:
+    held = acquire(tmp_path, "run")
+    held.release()
+    held.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_looking_who_holds_a_lease_makes_nothing(tmp_path: Path) -> None:
+    assert holder(tmp_path / "leases", "run") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lease_is_taken_past_somebody_who_only_looks(tmp_path: Path) -> None:
+    code = """
+        import sys
+        from pathlib import Path
+        from headrace.record.lease import holder
+        print("looks", flush=True)
+        while True:
+            holder(Path(sys.argv[1]), "run")
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as looker:
+        assert looker.stdout is not None
+        looker.stdout.readline()
+        for _ in range(200):
+            acquire(tmp_path, "run").release()
+        looker.kill()
+
+
+def test_two_processes_never_hold_one_lease_though_its_file_comes_and_goes(tmp_path: Path) -> None:
+    code = """
+        import os, sys
+        from pathlib import Path
+        from headrace.errors import LeaseHeld
+        from headrace.record import lease
+        lease.PATIENCE_S = 0.0
+        mark, got = Path(sys.argv[1]) / "mark", 0
+        while got < 100:
+            try:
+                held = lease.acquire(Path(sys.argv[1]), "run")
+            except LeaseHeld:
+                continue
+            os.close(os.open(mark, os.O_CREAT | os.O_EXCL))  # fails if another is within
+            os.unlink(mark)
+            held.release()
+            got += 1
+    """
+    children = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]) for _ in range(3)]
+    assert [child.wait() for child in children] == [0, 0, 0]
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "leases").write_text("")
+    with pytest.raises(LedgerError, match="can't lock run `run`"):
+        acquire(tmp_path / "leases", "run")
+
+
+def test_the_clock_frees_nobodys_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = acquire(tmp_path, "run")
+    monkeypatch.setattr(lease.time, "time", lambda: 9e12)
+    with pytest.raises(LeaseHeld):
+        acquire(tmp_path, "run")
+    held.release()

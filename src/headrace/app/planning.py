@@ -50,10 +50,8 @@ def plan(project: Project, pipeline: str, params: Mapping[str, str], policy: Pol
             graph = trace(project, store, backend, order, SystemClock().now())
         finally:
             backend.close()
-        found = views(project)
-        return _plan(
-            name, graph, policy=policy, pool=backend.pool, bundle=bundle, lease=lease, store=store, views=found
-        )
+        past = views(project)
+        return _plan(name, graph, policy=policy, pool=backend.pool, bundle=bundle, lease=lease, store=store, past=past)
 
 
 class Graph(Struct):

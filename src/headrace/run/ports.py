@@ -198,7 +198,9 @@ class Backend(Protocol):
 
     `start` begins a worker (it may take long; a worker that can't be begun is `Died`). `tell` sends messages down, in
     order. `events` waits up to `timeout_s` for something to happen and gives all that has. `adopt` ends what an
-    earlier driver of the run left behind and gives the reports that it spilled, in order by worker. `close` ends all.
+    earlier driver of the run left behind and gives the reports that its workers spilled, each worker's in order.
+    `close` ends some workers, or all, with what they began; unless `now`, an attempt is asked to stop first and given a
+    little time. Once all are closed nothing lives any more.
     """
 
     pool: Pool
@@ -206,7 +208,7 @@ class Backend(Protocol):
     def start(self, jobs: Sequence[Job]) -> None: ...
     def tell(self, worker: int, messages: Sequence[Down]) -> None: ...
     def events(self, timeout_s: float) -> list[Notice]: ...
-    def adopt(self) -> Iterable[bytes]: ...
+    def adopt(self) -> Iterable[Heard]: ...
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None: ...
 
 

@@ -48,12 +48,15 @@ class Ack(Struct, frozen=True, array_like=True, tag="ack"):
     seq: int
 
 
+Word = Literal["stop", "prune", "checkpoint"]
+
+
 class Tell(Struct, frozen=True, array_like=True, tag="tell"):
     """A word to the attempt that runs: stop early, prune, or keep a checkpoint now."""
 
     task: str
     attempt: int
-    word: Literal["stop", "prune", "checkpoint"]
+    word: Word
 
 
 class Trace(Struct, frozen=True, array_like=True, tag="trace"):

@@ -1,0 +1,74 @@
+"""The journal: all that a tick has to store, gathered until it is committed in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from headrace.run.events import Event, encode_event
+from headrace.run.ports import Batch, Ledger, ResultRow, RunRow, TaskRow
+from headrace.spec.artifact import Ref
+
+
+class Journal:
+    """Numbers events and commits them with what they change; a run is open once its first events are stored."""
+
+    def __init__(self, ledger: Ledger, next_seq: int) -> None:
+        self._ledger = ledger
+        self._seq = next_seq
+        self.is_open = next_seq > 0
+        self._clear()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to store."""
+        return not self._bodies and not self._absorbed
+
+    def note(self, event: Event, body: bytes | None = None) -> None:
+        """Take an event down; `body` are its bytes, where it came in bytes."""
+        self._bodies.append(encode_event(event) if body is None else body)
+
+    def keep(self, refs: Iterable[Ref]) -> None:
+        """Have the run name these artifacts, so that they are kept."""
+        self._kept.extend(refs)
+
+    def offer(self, result: ResultRow) -> None:
+        """Have later runs reuse an output."""
+        self._results.append(result)
+
+    def absorb(self, signal: int) -> None:
+        """Take a signal out of the inbox, in the same transaction as the event that it became."""
+        self._absorbed.append(signal)
+
+    def renew(self) -> None:
+        """Have the task rows that are there go: they are of an older trace."""
+        self._renewed = True
+
+    def commit(self, run: RunRow | None, tasks: list[TaskRow]) -> None:
+        """Store it all, or nothing.
+
+        Raises:
+            LeaseLost: another driver took the run.
+            LedgerError: it can't be written.
+        """
+        self._ledger.commit(
+            Batch(
+                first=self._seq,
+                bodies=self._bodies,
+                run=run,
+                tasks=tasks,
+                results=self._results,
+                kept=self._kept,
+                absorbed=self._absorbed,
+                renewed=self._renewed,
+            )
+        )
+        self._seq += len(self._bodies)
+        self.is_open = True
+        self._clear()
+
+    def _clear(self) -> None:
+        self._bodies: list[bytes] = []
+        self._results: list[ResultRow] = []
+        self._kept: list[Ref] = []
+        self._absorbed: list[int] = []
+        self._renewed = False

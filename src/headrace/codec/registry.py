@@ -5,11 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from importlib.metadata import entry_points
 
 from headrace.codec.builtin.file import FileCodec, FolderCodec
 from headrace.codec.builtin.json import JsonCodec
-from headrace.codec.builtin.pickle import PickleCodec
 from headrace.codec.builtin.picture import PictureCodec
 from headrace.codec.builtin.raw import BytesCodec, TextCodec
 from headrace.codec.builtin.record import EnumCodec, ItemsCodec, RecordCodec
@@ -40,6 +38,7 @@ NAMES = {
     "lightgbm": "lightgbm",
     "skops": "sklearn",
     "safetensors": "torch",
+    "pickle": "pickle",
 }
 """The names of those codecs, and the module of each."""
 
@@ -55,7 +54,6 @@ class Registry:
     """
 
     def __init__(self, extra: Sequence[Codec] = ()) -> None:
-        self.pickle = PickleCodec()
         self._extra = list(extra)
         self._own: tuple[Codec, ...] = (
             TextCodec(),
@@ -68,7 +66,7 @@ class Registry:
             RecordCodec(),
             ItemsCodec(),
         )
-        everyone: list[Codec] = [*self._own, self.pickle, *self._extra]
+        everyone: list[Codec] = [*self._own, *self._extra]
         self._named = {each.name: each for each in everyone}
         self._library: dict[str, Sequence[Codec]] = {}
 
@@ -84,10 +82,13 @@ class Registry:
                 for codec in self._module(LIBRARIES[root]):
                     if codec.takes(value):
                         return codec
-        for codec in (*self._own, *self._offered):
+        for codec in self._own:
             if codec.takes(value):
                 return codec
-        return self.pickle
+        for codec in self._offered:
+            if codec.takes(value):
+                return codec
+        return self.named("pickle")
 
     def of_mapping(self, value: Mapping[object, object]) -> Codec | None:
         """Give the codec of a library that takes a whole dictionary of its objects, judged by the first of them."""
@@ -120,6 +121,8 @@ class Registry:
     @cached_property
     def _offered(self) -> list[Codec]:
         """What the installed packages offer: a codec, or a class to make one of."""
+        from importlib.metadata import entry_points  # noqa: PLC0415 - 15 ms that few processes need
+
         found: list[Codec] = []
         for each in entry_points(group=GROUP):
             offered = each.load()

@@ -137,7 +137,7 @@ class Saving:
         try:
             return self._plain(value)
         except Declined:
-            return self._by(self._registry.pickle, value)
+            return self._by(self._registry.named("pickle"), value)
 
     def _by(self, codec: Codec, value: object) -> Ref:
         try:
@@ -146,7 +146,7 @@ class Saving:
                 content = codec.content(value) if isinstance(codec, HasContent) else None
                 return sink.ref(codec.name, self._describe(sink.kind or type(value)), content)
         except Declined:
-            return self._by(self._registry.pickle, value)
+            return self._by(self._registry.named("pickle"), value)
         except (Misfit, CallerFailed, HeadraceError, RecursionError):
             raise
         except Exception as error:

@@ -10,7 +10,6 @@ A put never trusts what it sees in `blobs/`: an equal blob may be half gone, or 
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,7 +39,7 @@ class FolderStore:
         """Give a draft to write to; used as a context manager, it leaves nothing behind unless it is kept."""
         if not self._made:
             self._make()
-        return Draft(self._tmp / secrets.token_hex(8), self._place)
+        return Draft(self._tmp / os.urandom(8).hex(), self._place)
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
         """Keep these bytes; what is returned has reached the disk."""
@@ -130,7 +129,7 @@ class FolderStore:
         shelf = digest[:2]
         if shelf not in self._shelves:
             self._make_shelf(shelf)
-        nonce = secrets.token_hex(NONCE_BYTES)
+        nonce = os.urandom(NONCE_BYTES).hex()
         folder = self._blobs / shelf
         os.rename(draft, folder / f"{digest}.{nonce}")
         sync_folder(folder)

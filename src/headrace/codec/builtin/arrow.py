@@ -23,7 +23,7 @@ class ArrowCodec:
     """A table, record batch, array, chunked array or schema, as an Arrow IPC file; metadata is kept.
 
     How a table was chunked is not part of its value: it is cut anew, by its schema and length alone, so equal tables
-    make equal bytes (what stands under nulls, and the order of a dictionary, still show).
+    make equal bytes. What stands under nulls, the order of a dictionary, and the buffers of view types still show.
     """
 
     name = "arrow"
@@ -40,7 +40,7 @@ class ArrowCodec:
             _write(sink, value.schema, [value], value.nbytes)
             return
         if isinstance(value, pa.ChunkedArray | pa.Array):
-            value = pa.table({"": value})
+            value = pa.Table.from_arrays([value], names=[""])
         assert isinstance(value, pa.Table)
         write_table(value, sink)
 
@@ -118,10 +118,21 @@ def _write(sink: Sink, schema: Any, batches: Iterable[Any], size: int) -> None:
 
 
 def _cut(table: Any) -> Iterator[Any]:
-    """Cut a table into batches of a length that its schema alone decides."""
+    """Cut a table into batches of a length that its schema alone decides.
+
+    Where Arrow would fill the gap behind a column with what follows in memory, the column is copied: values of varying
+    length, and the end of the table.
+    """
     rows = _rows(table.schema)
     for start in range(0, table.num_rows, rows):
-        yield from table.slice(start, rows).combine_chunks().to_batches()
+        piece = table.slice(start, rows)
+        ends = start + rows >= table.num_rows
+        columns = [
+            each.combine_chunks() if ends or each.num_chunks > 1 or not _is_fixed(each.type) else each
+            for each in piece.columns
+        ]
+        yield from pa.Table.from_arrays(columns, schema=table.schema).to_batches()
+        del piece, columns
 
 
 def _rows(schema: Any) -> int:
@@ -131,10 +142,11 @@ def _rows(schema: Any) -> int:
 
 def _width(kind: Any) -> int:
     """Give about how many bytes a value of this type takes; a guess where lengths vary."""
-    try:
-        return max(1, int(kind.bit_width) // 8)
-    except ValueError:
-        return 64
+    return max(1, int(kind.bit_width) // 8) if _is_fixed(kind) else 64
+
+
+def _is_fixed(kind: Any) -> bool:
+    return bool(pa.types.is_primitive(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def _batches(value: Any) -> Iterator[Any]:

@@ -74,6 +74,9 @@ class PickleCodec:
             return pickle.load(file)
 
 
+CODECS = (PickleCodec(),)
+
+
 def refuse(value: object) -> None:
     """Raise `Misfit` for a value that should not be handed on at all, pickled or not."""
     for name, hint in REFUSED.items():

@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from headrace.codec.misfit import Declined
+from headrace.codec.classes import describe
+from headrace.codec.misfit import Misfit
 from headrace.codec.sink import Sink
 from headrace.codec.source import Source
 
@@ -22,7 +23,8 @@ ROWS = 1 << 20
 class PolarsCodec:
     """A frame or series as an Arrow IPC file in polars' own types, memory-mapped by the reader.
 
-    A lazy frame is refused: collect it. Columns of Python objects are left to pickle. Equal frames make equal bytes.
+    A lazy frame is refused: collect it; so are columns of Python objects, which not even pickle takes. Equal
+    frames make equal bytes.
     """
 
     name = "polars"
@@ -35,7 +37,7 @@ class PolarsCodec:
         assert isinstance(value, pl.DataFrame | pl.Series)
         frame = value.to_frame() if isinstance(value, pl.Series) else value
         if any(_holds_objects(each) for each in frame.dtypes):
-            raise Declined("a column of Python objects")
+            raise Misfit(describe(type(value)), "a column holds Python objects", "cast it to a type of polars")
         if frame.estimated_size() > SMALL_BYTES:
             frame.write_ipc(sink.path, record_batch_size=ROWS)
             return

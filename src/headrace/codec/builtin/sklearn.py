@@ -21,6 +21,7 @@ from headrace.errors import CodecError
 
 CLASSES = {
     "collections.OrderedDict",
+    "functools.partial",
     "numpy.dtype",
     "scipy.interpolate._bsplines.BSpline",
     "scipy.interpolate._interpolate.interp1d",
@@ -41,6 +42,7 @@ FUNCTIONS = (
     "sklearn.cluster._kmeans._kmeans_single_",
     "sklearn.feature_selection.",
     "sklearn.metrics.",
+    "sklearn.utils.validation.check_array",
 )
 """Where functions come from that an estimator may hold: scores, and nothing that reads or writes."""
 

@@ -1,0 +1,210 @@
+"""Models are saved in safe forms and predict the same, to the last digit."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headrace.codec.codecs import Codecs
+from headrace.errors import CodecError
+from headrace.store.folder import FolderStore
+
+pytest.importorskip("sklearn")
+pytest.importorskip("skops")
+lightgbm = pytest.importorskip("lightgbm")
+
+from sklearn.base import BaseEstimator, TransformerMixin  # noqa: E402
+from sklearn.compose import ColumnTransformer  # noqa: E402
+from sklearn.ensemble import (  # noqa: E402
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    IsolationForest,
+    RandomForestClassifier,
+    StackingClassifier,
+)
+from sklearn.feature_selection import SelectKBest  # noqa: E402
+from sklearn.isotonic import IsotonicRegression  # noqa: E402
+from sklearn.linear_model import LogisticRegression, Ridge  # noqa: E402
+from sklearn.model_selection import GridSearchCV  # noqa: E402
+from sklearn.neighbors import KNeighborsClassifier  # noqa: E402
+from sklearn.pipeline import make_pipeline  # noqa: E402
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler  # noqa: E402
+from sklearn.tree import DecisionTreeClassifier  # noqa: E402
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.random((200, 4))
+Y = (X[:, 0] + X[:, 1] * X[:, 2] > 0.7).astype(int)
+WORDS = np.where(Y == 1, "late", "on time")
+
+SAFE = [
+    LogisticRegression(),
+    make_pipeline(StandardScaler(), LogisticRegression()),
+    make_pipeline(SelectKBest(k=2), Ridge()),
+    make_pipeline(FunctionTransformer(np.log1p), Ridge()),
+    RandomForestClassifier(n_estimators=5, random_state=0),
+    GradientBoostingRegressor(n_estimators=5),
+    HistGradientBoostingClassifier(max_iter=5, random_state=0),
+    HistGradientBoostingRegressor(max_iter=5, loss="poisson"),
+    HistGradientBoostingRegressor(max_iter=5, categorical_features=[3]),
+    StackingClassifier([("tree", DecisionTreeClassifier(random_state=0))], LogisticRegression()),
+    GridSearchCV(DecisionTreeClassifier(random_state=0), {"max_depth": [1, 2]}),
+    KNeighborsClassifier(),
+    IsolationForest(n_estimators=5, random_state=0),
+    make_pipeline(ColumnTransformer([("hot", OneHotEncoder(), [3])], remainder="passthrough"), Ridge()),
+    make_pipeline(StandardScaler(), lightgbm.LGBMClassifier(n_estimators=3, verbose=-1)),
+]  # fmt: skip
+
+
+def table() -> Any:
+    features = X.copy()
+    features[:, 3] = features[:, 3].round(1) * 10 // 2
+    return features
+
+
+@pytest.mark.parametrize("model", SAFE, ids=lambda each: type(each).__name__)
+def test_an_estimator_predicts_the_same_and_servers_read_it(model: Any, codecs: Codecs, store: FolderStore) -> None:
+    model.fit(table(), Y)
+    ref = codecs.save(model, store)
+    assert ref.codec == "skops"
+    found: Any = codecs.load(ref, store, verify=True, safe_only=True)
+    assert type(found) is type(model)
+    assert np.array_equal(found.predict(table()), model.predict(table()))
+    assert str(found.get_params()) == str(model.get_params())
+
+
+@pytest.mark.parametrize("model", [SAFE[1], SAFE[4], SAFE[6]], ids=lambda each: type(each).__name__)
+def test_fitting_again_makes_the_same_artifact(model: Any, codecs: Codecs, store: FolderStore) -> None:
+    first = codecs.save(model.fit(X, Y), store)
+    assert codecs.save(model.fit(X, Y), store).identity == first.identity
+
+
+def test_an_estimator_without_a_fit_is_saved(codecs: Codecs, store: FolderStore) -> None:
+    found: Any = codecs.load(codecs.save(Ridge(alpha=3), store), store, safe_only=True)
+    assert found.get_params() == Ridge(alpha=3).get_params()
+
+
+def test_one_dimensional_regressions_are_safe(codecs: Codecs, store: FolderStore) -> None:
+    model = IsotonicRegression(out_of_bounds="clip").fit(X[:, 0], Y)
+    found: Any = codecs.load(codecs.save(model, store), store, safe_only=True)
+    assert np.array_equal(found.predict(X[:, 0]), model.predict(X[:, 0]))
+
+
+class Double(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """A project's own estimator."""
+
+    def fit(self, x: Any, y: Any = None) -> Any:
+        return self
+
+    def transform(self, x: Any) -> Any:
+        return x * 2
+
+
+@pytest.mark.parametrize("model", [Double(), make_pipeline(Double(), Ridge()), FunctionTransformer(np.loadtxt)])
+def test_an_estimator_that_holds_other_code_is_pickled_and_servers_refuse_it(
+    model: Any, codecs: Codecs, store: FolderStore
+) -> None:
+    ref = codecs.save(model, store)
+    assert ref.codec == "pickle"
+    with pytest.raises(CodecError, match="runs code"):
+        codecs.load(ref, store, safe_only=True)
+
+
+def forged(ref: Any, store: FolderStore, change: Any) -> Any:
+    """Give the artifact of a model whose schema and arrays were changed."""
+    data = ref.inline or store.path(ref.digest, ref.nonce).read_bytes()
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(made, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, change(name, old.read(name)))
+    blob = store.put(made.getvalue())
+    return type(ref)(digest=blob.digest, size=blob.size, nonce=blob.nonce, codec=ref.codec, type=ref.type)
+
+
+def test_a_forged_estimator_that_names_other_code_is_refused(codecs: Codecs, store: FolderStore) -> None:
+    def rename(name: str, data: bytes) -> bytes:
+        return data.replace(b'"log1p"', b'"loadtxt"').replace(b'"numpy.log1p"', b'"numpy.loadtxt"')
+
+    ref = codecs.save(FunctionTransformer(np.log1p), store)
+    with pytest.raises(CodecError, match="not known to be safe"):
+        codecs.load(forged(ref, store, rename), store)
+
+
+def test_a_forged_tree_is_refused(codecs: Codecs, store: FolderStore) -> None:
+    def bend(name: str, data: bytes) -> bytes:
+        if name == "schema.json" or b"left" not in data[:200]:
+            return data
+        array = np.load(io.BytesIO(data)).copy()
+        array["left_child" if "left_child" in array.dtype.names else "left"][0] = 10**6
+        made = io.BytesIO()
+        np.save(made, array)
+        return made.getvalue()
+
+    for model in (DecisionTreeClassifier(), HistGradientBoostingClassifier(max_iter=1)):
+        ref = codecs.save(model.fit(X, Y), store)
+        assert codecs.load(forged(ref, store, lambda _, data: data), store)
+        with pytest.raises(CodecError, match="points outside"):
+            codecs.load(forged(ref, store, bend), store)
+
+
+def test_no_address_and_no_date_is_in_what_is_saved(codecs: Codecs, store: FolderStore) -> None:
+    ref = codecs.save(SAFE[1].fit(X, Y), store)
+    data = ref.inline or store.path(ref.digest, ref.nonce or "").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert {each.date_time for each in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        numbers: list[int] = []
+        json.loads(archive.read("schema.json"), object_hook=lambda node: numbers.append(node.get("__id__", 0)))
+    assert max(numbers) < 1000
+
+
+@pytest.mark.filterwarnings("ignore:The argument 'eval_set' is deprecated")
+@pytest.mark.parametrize("labels", [Y, WORDS], ids=["numbers", "words"])
+def test_a_lightgbm_classifier_predicts_the_same(labels: Any, codecs: Codecs, store: FolderStore) -> None:
+    stop = lightgbm.early_stopping(3, verbose=False)
+    model = lightgbm.LGBMClassifier(n_estimators=30, verbose=-1, num_leaves=5, random_state=1)
+    model.fit(X, labels, eval_set=[(X[:50], labels[:50])], callbacks=[stop])
+    ref = codecs.save(model, store)
+    assert ref.codec == "lightgbm"
+    found: Any = codecs.load(ref, store, verify=True, safe_only=True)
+    assert type(found) is type(model)
+    assert np.array_equal(found.predict_proba(X), model.predict_proba(X))
+    assert np.array_equal(found.predict(X), model.predict(X))
+    assert found.best_iteration_ == model.best_iteration_
+    assert found.best_score_ == model.best_score_
+    assert found.get_params() == model.get_params()
+    assert codecs.save(found, store).identity == ref.identity
+
+
+def test_a_lightgbm_regressor_booster_and_an_unfitted_model_come_back(codecs: Codecs, store: FolderStore) -> None:
+    model = lightgbm.LGBMRegressor(n_estimators=5, verbose=-1).fit(X, X[:, 0])
+    for each in (model, model.booster_):
+        found: Any = codecs.load(codecs.save(each, store), store, safe_only=True)
+        assert type(found) is type(each)
+        assert np.array_equal(found.predict(X), each.predict(X))
+    blank: Any = codecs.load(codecs.save(lightgbm.LGBMRanker(n_estimators=3), store), store, safe_only=True)
+    assert blank.get_params()["n_estimators"] == 3
+    assert blank.fit(X, Y, group=[200]).predict(X).shape == (200,)
+
+
+def test_categories_of_a_frame_go_with_the_model(codecs: Codecs, store: FolderStore) -> None:
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"a": X[:, 0], "b": pd.Categorical(np.where(X[:, 1] > 0.5, "x", "y"))})
+    model = lightgbm.LGBMClassifier(n_estimators=5, verbose=-1).fit(frame, Y)
+    found: Any = codecs.load(codecs.save(model, store), store, safe_only=True)
+    assert np.array_equal(found.predict_proba(frame), model.predict_proba(frame))
+
+
+def test_a_lightgbm_model_with_a_function_inside_is_pickled(codecs: Codecs, store: FolderStore) -> None:
+    def squared(truth: Any, guess: Any) -> Any:
+        return guess - truth, np.ones_like(truth)
+
+    model = lightgbm.LGBMRegressor(objective=squared, n_estimators=3, verbose=-1).fit(X, X[:, 0])
+    ref = codecs.save(model, store)
+    assert ref.codec == "pickle"
+    found: Any = codecs.load(ref, store)
+    assert np.array_equal(found.predict(X), model.predict(X))

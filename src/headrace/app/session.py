@@ -53,14 +53,15 @@ def resume(project: Project, run_id: str, *, new_code: bool = False, watcher: Wa
             store = open_store(project)
             watcher.opened(run_id)
             clock = SystemClock()
-            events: list[Event] = [Taken(lease.epoch, user(), clock.now(), again=True)]
-            if new_code:
-                events.append(Renewed(make_bundle(project, store), clock.now()))
-            bundle = machine.bundle if not new_code else events[-1].bundle  # type: ignore[union-attr]
+            events: list[Event] = [Taken(lease.epoch, user(), clock.now(), again=not new_code)]
+            bundle = make_bundle(project, store) if new_code else machine.bundle
             assert bundle is not None
+            if new_code:
+                events.append(Renewed(bundle, clock.now()))
             with _driver(project, lease, machine, store, bundle, watcher) as driver:
-                driver.open(events)
                 driver.adopt()
+                if new_code or machine.closed is None or machine.closed.state != "succeeded":
+                    driver.open(events)
                 if not machine.trace_ended:
                     driver.trace()
                 driver.drive()
@@ -81,9 +82,12 @@ def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") ->
                 store = open_store(project)
                 with _driver(project, lease, machine, store, machine.bundle, NoWatcher()) as driver:
                     at = SystemClock().now()
-                    driver.open([Taken(lease.epoch, by, at), Cancelled(by, f"cancelled by {by}", at, now=True)])
                     driver.adopt()
+                    if machine.closed is None:
+                        driver.open([Taken(lease.epoch, by, at), Cancelled(by, f"cancelled by {by}", at, now=True)])
                     driver.drive()
+                if machine.cancelled is None:
+                    return f"run {run_id} had come to its end; it had no driver to note it"
                 return f"run {run_id} is cancelled; it had no driver"
         except LeaseHeld:
             ledger.signal(run_id, "cancel", by=by, body="now" if now else "")

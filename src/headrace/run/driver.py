@@ -53,7 +53,7 @@ from headrace.run.ports import (
 )
 from headrace.run.prober import ChangedCode, Prober
 from headrace.run.wire import Answer as Reply
-from headrace.run.wire import Do, Question, Refused, Report, Tell, Trace, Word
+from headrace.run.wire import Do, Question, Quit, Refused, Report, Tell, Trace, Word
 from headrace.spec.artifact import Ref, blobs
 from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure, FailureKind
@@ -104,11 +104,10 @@ class Driver:
         self._tell_opened = opened
         self._show = rows
         self._tell_closed = closed
-        self._crew = Crew(backend.pool)
+        self._crew = Crew(backend.pool, first=machine.last_worker + 1)
         self._journal = Journal(ledger, next_seq)
         self._courier = Courier(backend)
         self._prober = Prober(machine, ledger, store, changed_code)
-        self._foreign: set[str] = set()
         self._seen = 0
         self._tracer_deaths = 0
         self._began = clock.monotonic()
@@ -379,11 +378,12 @@ class Driver:
                 self._keep_output(event)
             case Reused(out=out):
                 self._journal.keep((out,))
-                self._foreign.update(ref.digest for ref in blobs(out))
             case Checkpointed(out=out):
                 self._journal.keep((out,))
             case Traced(nodes=nodes):
                 self._journal.keep(ref for node in nodes for _, arg in node.args for ref in _constants(arg))
+            case TraceEnded() | TraceFailed():
+                self._courier.post(TRACER, Quit())  # what it has imported may be large
             case Opened(bundle=bundle):
                 self._journal.keep((_archive(bundle),))
             case Renewed(bundle=bundle):
@@ -419,7 +419,6 @@ class Driver:
         if isinstance(found, Reused):
             self._journal.note(found)
             self._journal.keep((found.out,))
-            self._foreign.update(ref.digest for ref in blobs(found.out))
         return self._machine.step(found)
 
     def _keep_output(self, event: Succeeded) -> None:

@@ -90,7 +90,7 @@ class LocalBackend:
         notices, self._notices = self._notices, []
         return notices
 
-    def adopt(self) -> Iterable[bytes]:
+    def adopt(self) -> Iterable[Heard]:
         """End what an earlier driver's workers left, after a little patience, and give what they had spilled."""
         store = Path(self._hello.store)
         end_leftovers(store / "workers" / self._hello.run)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from headrace.run.ports import Heard
 from headrace.run.wire import Frames, Report, decode_up
 
 PATIENCE_S = 2.0
@@ -33,15 +34,16 @@ def end_leftovers(folder: Path, patience_s: float = PATIENCE_S) -> None:
         path.unlink(missing_ok=True)
 
 
-def spilled(folder: Path) -> Iterator[bytes]:
-    """Give the events that workers spilled, each worker's in the order of its writing; a torn last one is none."""
+def spilled(folder: Path) -> Iterator[Heard]:
+    """Give what workers spilled, each worker's in the order of its writing; a torn last report is none."""
     if not folder.is_dir():
         return
     for path in sorted(folder.iterdir()):
+        worker = path.name.partition("-")[0]
         for body in Frames().feed(path.read_bytes()):
             message = decode_up(body)
-            if isinstance(message, Report):
-                yield message.body
+            if isinstance(message, Report) and worker.isdecimal():
+                yield Heard(int(worker), message)
 
 
 def process_began(pid: int) -> str:

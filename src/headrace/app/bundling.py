@@ -11,6 +11,7 @@ from pathlib import Path
 from blake3 import blake3
 from pathspec import GitIgnoreSpec
 
+from headrace.app.editable import editable_roots
 from headrace.app.project import Project
 from headrace.errors import ProjectError
 from headrace.spec.bundle import Bundle
@@ -24,6 +25,8 @@ SUFFIXES = frozenset((*_CODE, *_SETTINGS, *_PAGES))
 FILE_LIMIT_BYTES = 1 << 20
 BUNDLE_LIMIT_BYTES = 64 << 20
 LOCKS = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "requirements.lock", "requirements.txt")
+EDITABLE = "_editable"
+"""The folder of a bundle that holds the code of editable installs, each under its distribution's name."""
 _SKIPPED = frozenset(("__pycache__", "node_modules", "site-packages"))
 
 
@@ -31,12 +34,15 @@ def make_bundle(project: Project, store: FolderStore) -> Bundle:
     """Keep the project's source files as they are now.
 
     They are those that `.gitignore` and `.headraceignore` leave, and that look like source: no data, nothing hidden, no
-    environments.
+    environments. The code of editable installs is the project's own too.
 
     Raises:
         ProjectError: they are too large together; the message names the largest.
     """
     files = {**dict(source_files(project.root)), **project.extra}
+    editable = [(f"{EDITABLE}/{name}", folder) for name, folder in editable_roots() if not _holds(project.root, folder)]
+    for inside, folder in editable:
+        files |= {f"{inside}/{name}": data for name, data in source_files(folder)}
     total = sum(len(data) for data in files.values())
     if total > BUNDLE_LIMIT_BYTES:
         largest = sorted(files, key=lambda name: -len(files[name]))[:3]
@@ -55,7 +61,7 @@ def make_bundle(project: Project, store: FolderStore) -> Bundle:
         digest=blob.digest,
         size=blob.size,
         nonce=blob.nonce,
-        roots=tuple(_roots(project, files)),
+        roots=(*_roots(project, files), *(inside for inside, _ in editable)),
         lock=None if lock is None else blake3(lock).hexdigest(),
         platform=f"{sys.platform}-{platform.machine()}",
     )
@@ -113,6 +119,10 @@ def _roots(project: Project, files: dict[str, bytes]) -> Iterator[str]:
         if folder not in seen and f"{folder}/__init__.py" not in files:
             seen.add(folder)
             yield folder
+
+
+def _holds(root: Path, folder: Path) -> bool:
+    return folder.resolve().is_relative_to(root.resolve())
 
 
 def _inside(file: Path, root: Path) -> str:

@@ -354,7 +354,7 @@ class RunLedger:
             named = {(ref.digest, ref.nonce): ref.size for each in batch.kept for ref in blobs(each)}
             named.update(((ref.digest, ref.nonce), ref.size) for row in batch.results for ref in blobs(row.out))
             if named:
-                rows = [(digest, nonce, number, size, now) for (digest, nonce), size in named.items()]
+                rows = [(number, digest, nonce, size, now) for (digest, nonce), size in named.items()]
                 db.executemany(sql.PUT_BLOB, rows)
         if batch.absorbed:
             db.executemany(sql.ABSORB, [(number, id) for id in batch.absorbed])

@@ -58,9 +58,9 @@ INSERT INTO results ("key", run, task, at, unusable, out) VALUES (?, ?, ?, ?, ?,
 SET run = excluded.run, task = excluded.task, at = excluded.at, unusable = excluded.unusable, out = excluded.out
 """
 
-# digest, nonce, run, size, born
+# run, digest, nonce, size, born
 PUT_BLOB = """
-INSERT INTO blobs (digest, nonce, run, size, born) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+INSERT INTO blobs (run, digest, nonce, size, born) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 # run, id
@@ -240,8 +240,8 @@ DESC LIMIT ?) GROUP BY tasks.run, coalesce(tasks.parent, tasks.name), tasks.stag
 
 CREATE = (
     """
-    CREATE TABLE blobs (digest TEXT NOT NULL, nonce TEXT NOT NULL, run INTEGER NOT NULL, size BIGINT NOT NULL, born
-    FLOAT NOT NULL, CONSTRAINT pk_blobs PRIMARY KEY (digest, nonce, run)) WITHOUT ROWID
+    CREATE TABLE blobs (run INTEGER NOT NULL, digest TEXT NOT NULL, nonce TEXT NOT NULL, size BIGINT NOT NULL, born
+    FLOAT NOT NULL, CONSTRAINT pk_blobs PRIMARY KEY (run, digest, nonce)) WITHOUT ROWID
     """,
     """
     CREATE TABLE cursors (name TEXT NOT NULL, version INTEGER NOT NULL, value BLOB NOT NULL, CONSTRAINT pk_cursors

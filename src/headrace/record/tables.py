@@ -123,12 +123,12 @@ results = Table(
 blobs = Table(
     "blobs",
     metadata,
+    Column("run", Integer, nullable=False),
     Column("digest", Text, nullable=False),
     Column("nonce", Text, nullable=False),
-    Column("run", Integer, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("born", Float, nullable=False),
-    PrimaryKeyConstraint("digest", "nonce", "run"),
+    PrimaryKeyConstraint("run", "digest", "nonce"),
     sqlite_with_rowid=False,
 )
 

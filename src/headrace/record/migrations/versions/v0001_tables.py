@@ -81,12 +81,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "blobs",
+        sa.Column("run", sa.Integer, nullable=False),
         sa.Column("digest", sa.Text, nullable=False),
         sa.Column("nonce", sa.Text, nullable=False),
-        sa.Column("run", sa.Integer, nullable=False),
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("born", sa.Float, nullable=False),
-        sa.PrimaryKeyConstraint("digest", "nonce", "run", name="pk_blobs"),
+        sa.PrimaryKeyConstraint("run", "digest", "nonce", name="pk_blobs"),
         sqlite_with_rowid=False,
     )
     op.create_table(

@@ -107,6 +107,6 @@ def library_named(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = error.name or name
         raise CodecError(
-            f"the library `{missing}` is needed to read this artifact, and isn't installed",
+            f"the library `{missing}`, which a codec needs, isn't installed",
             hint=f"pip install {PACKAGES.get(missing, missing)}",
         ) from error

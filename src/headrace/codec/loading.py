@@ -74,7 +74,7 @@ class Loading:
 
     def _by_codec(self, ref: Ref) -> object:
         codec = self._registry.named(ref.codec)
-        if self._safe_only and not (codec.safe or ref.type.startswith("headrace.")):
+        if self._safe_only and not (codec.safe or self._is_ours(ref)):
             raise CodecError(
                 f"an artifact of class `{ref.type}` is saved by codec `{ref.codec}`, which runs code when it is read",
                 hint="servers and pages load only safe forms: save the model in its library's own form",
@@ -85,6 +85,14 @@ class Loading:
             raise
         except Exception as error:
             raise _unreadable(ref, error) from error
+
+    def _is_ours(self, ref: Ref) -> bool:
+        """Tell whether an artifact is a record or enumeration of Headrace itself, such as a report."""
+        return (
+            ref.codec in {"record", "enum"}
+            and ref.type.startswith("headrace.")
+            and self._resolve(ref.type).__module__.startswith("headrace.")
+        )
 
     def _source(self, ref: Ref) -> Source:
         return Source(

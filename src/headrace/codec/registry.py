@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 from headrace.codec.builtin.file import FileCodec, FolderCodec
@@ -77,11 +78,9 @@ class Registry:
                 return codec
         if is_exactly(value, *ITERATORS) and "pyarrow" in sys.modules:
             return self.named("arrow-stream")
-        for root in roots(value):
-            if root in LIBRARIES:
-                for codec in self._module(LIBRARIES[root]):
-                    if codec.takes(value):
-                        return codec
+        for codec in self._of_library(value):
+            if codec.takes(value):
+                return codec
         for codec in self._own:
             if codec.takes(value):
                 return codec
@@ -93,11 +92,7 @@ class Registry:
     def of_mapping(self, value: Mapping[object, object]) -> Codec | None:
         """Give the codec of a library that takes a whole dictionary of its objects, judged by the first of them."""
         for first in value.values():
-            for root in roots(first):
-                for codec in self._module(LIBRARIES[root]) if root in LIBRARIES else ():
-                    if codec.takes(value):
-                        return codec
-            break
+            return next((codec for codec in self._of_library(first) if codec.takes(value)), None)
         return None
 
     def named(self, name: str) -> Codec:
@@ -112,6 +107,15 @@ class Registry:
                 hint="install the package that offers it, or a Headrace that is new enough",
             )
         return self._named[name]
+
+    def _of_library(self, value: object) -> Iterator[Codec]:
+        """Give the codecs for the libraries that a value's class comes from, as far as what they need is installed."""
+        for root in roots(value):
+            if root in LIBRARIES:
+                try:
+                    yield from self._module(LIBRARIES[root])
+                except CodecError as error:
+                    warnings.warn(f"{error.message}: a `{root}` object is pickled ({error.hint})", stacklevel=2)
 
     def _module(self, name: str) -> Sequence[Codec]:
         if name not in self._library:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -149,9 +150,17 @@ class Saving:
             return self._by(self._registry.named("pickle"), value)
         except (Misfit, CallerFailed, HeadraceError, RecursionError):
             raise
-        except Exception as error:
-            kind = self._describe(type(value))
-            raise CodecError(
-                f"codec `{codec.name}` failed to save a `{kind}`: {error}",
-                hint="see the cause above; what the library can't write, give out in another form",
-            ) from error
+        except Exception as error:  # noqa: BLE001 - whatever a library raises while it writes
+            return self._after(error, codec, value)
+
+    def _after(self, error: Exception, failed: Codec, value: object) -> Ref:
+        """Pickle what its codec failed to save, and say so: hours of work may stand behind the value."""
+        what = f"codec `{failed.name}` failed to save a `{self._describe(type(value))}`: {error}"
+        if failed.name != "pickle":
+            with suppress(Misfit, CodecError):
+                ref = self._by(self._registry.named("pickle"), value)
+                warnings.warn(f"{what}; it is pickled instead", stacklevel=2)
+                return ref
+        raise CodecError(
+            what, hint="see the cause above; what the library can't write, give out in another form"
+        ) from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from headrace.define.call import check_no_handles, plain_map
+from headrace.define.call import OPTIONS, check_no_handles, plain_map
 from headrace.define.ports import tracing
 from headrace.errors import DefinitionError
 from headrace.spec import stage as spec
@@ -18,7 +19,6 @@ from headrace.spec.stage import Resources
 P = ParamSpec("P")
 R = TypeVar("R")
 _CACHES: dict[bool | str, spec.Cache] = {True: "always", False: "never", "run": "run"}
-OPTIONS = ("when", "after", "always", "allow_failures")
 
 
 class StageFunction(Generic[P, R]):
@@ -95,6 +95,17 @@ class StageFunction(Generic[P, R]):
         return f"<stage {self.declaration.function}>"
 
 
+class Declares(Protocol):
+    """What `@stage(...)` gives: a decorator. In a pipeline, a call of an async stage stands for what it returns."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> StageFunction[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> StageFunction[P, R]: ...
+
+
+@overload
+def stage(function: Callable[P, Coroutine[Any, Any, R]], /) -> StageFunction[P, R]: ...
 @overload
 def stage(function: Callable[P, R], /) -> StageFunction[P, R]: ...
 @overload
@@ -110,7 +121,7 @@ def stage(
     portable: bool = False,
     environment: str | None = None,
     name: str | None = None,
-) -> Callable[[Callable[P, R]], StageFunction[P, R]]: ...
+) -> Declares: ...
 def stage(function: Callable[..., Any] | None = None, /, **declared: Any) -> Any:
     """Declare a function to be a stage.
 
@@ -130,6 +141,13 @@ def stage(function: Callable[..., Any] | None = None, /, **declared: Any) -> Any
     Raises:
         DefinitionError: something of this makes no sense.
     """
+    strange = [each for each in declared if each not in _DECLARED]
+    if strange:
+        near = difflib.get_close_matches(strange[0], _DECLARED, 1)
+        raise DefinitionError(
+            f"`@stage` takes no `{strange[0]}`",
+            hint=f"did you mean `{near[0]}`?" if near else f"it takes {', '.join(_DECLARED)}",
+        )
     if function is None:
         return lambda function: _declare(function, **declared)
     return _declare(function, **declared)
@@ -153,11 +171,17 @@ def _declare(
         raise DefinitionError(f"`{function.declaration.name}` is a stage already", hint="decorate the function once")
     if not inspect.isroutine(function):
         raise DefinitionError(f"`{function!r}` is no function", hint="`@stage` goes above a `def`")
-    called: str = name or function.__name__
-    if not called.isidentifier() and called != "<lambda>":
+    called: str = getattr(function, "__name__", "stage") if name is None else name
+    if not isinstance(called, str) or (not called.isidentifier() and called != "<lambda>"):
         raise DefinitionError(f"a stage can't be called {called!r}", hint="use letters, digits and `_`")
     if cache not in (True, False, "run"):
         raise DefinitionError(f"stage `{called}` has cache={cache!r}", hint='give True, False or "run"')
+    if not isinstance(resources, Resources | None):
+        raise DefinitionError(
+            f"stage `{called}` has resources={resources!r}", hint="give `hr.Resources(cpu=4, memory_gib=8)`"
+        )
+    if not isinstance(environment, str | None):
+        raise DefinitionError(f"stage `{called}` has environment={environment!r}", hint="name a group of the lock")
     if isolation not in ("warm", "fresh"):
         raise DefinitionError(f"stage `{called}` has isolation={isolation!r}", hint='give "warm" or "fresh"')
     if inspect.isgeneratorfunction(function) and "return" not in function.__annotations__:
@@ -178,11 +202,17 @@ def _declare(
             timeout_s=None if timeout is None else seconds(timeout),
             cache=_CACHES[cache],
             isolation=isolation,
-            portable=portable,
+            portable=bool(portable),
             environment=environment,
             defaults=tuple(p.name for p in parameters if p.default is not inspect.Parameter.empty),
         ),
     )
+
+
+_DECLARED = tuple(
+    name for name, each in inspect.signature(_declare).parameters.items() if each.kind is each.KEYWORD_ONLY
+)
+"""What a stage's declaration may say."""
 
 
 def _whole(retries: object, name: str) -> int:

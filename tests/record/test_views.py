@@ -263,8 +263,8 @@ def test_history_gives_what_tasks_took_in_the_latest_runs(ledger: SqliteLedger, 
     for seconds in (1.0, 2.0, 3.0):
         rows = [
             task_row("load", seconds=seconds, load_s=0.5, save_s=0.25, out=blob("data")),
-            task_row("fit", ordinal=1, kind="train"),
-            task_row("fit[0]", ordinal=2, seconds=seconds, parent="fit"),
+            task_row("fit", ordinal=1, attempts=0, key=None, out=blob("all the models")),
+            task_row("fit[0]", ordinal=2, seconds=seconds, parent="fit", out=blob("model")),
             task_row("fit[1]", "reused", ordinal=3, parent="fit"),
         ]
         ended(ledger, tasks=rows)
@@ -276,7 +276,7 @@ def test_history_gives_what_tasks_took_in_the_latest_runs(ledger: SqliteLedger, 
         (1, 2.0, 0.75, 4.0),
     ]
     fit = next(past for past in found if past.task == "fit")
-    assert (fit.elements, fit.longest_s) == (2, 3.0)
+    assert (fit.ran, fit.elements, fit.seconds, fit.longest_s, fit.bytes) == (1, 2, 3.0, 3.0, 5.0)
 
 
 @pytest.mark.slow

@@ -204,6 +204,15 @@ def views() -> Mapping[str, Statement]:
         .order_by(tasks.c.ordinal)
         .limit(bindparam("limit")),
         "task_row": select(tasks).where(tasks.c.run == bindparam("run"), tasks.c.name == bindparam("name")),
+        "task_rows": select(tasks).where(tasks.c.run == bindparam("run")),
+        "tasks_by_digest": select(tasks.c.run, tasks.c.name)
+        .where(tasks.c.digest >= bindparam("first"), tasks.c.digest < bindparam("past"))
+        .order_by(tasks.c.run.desc()),
+        "runs_by_blob": select(blobs.c.run, blobs.c.digest)
+        .where(blobs.c.digest >= bindparam("first"), blobs.c.digest < bindparam("past"))
+        .order_by(blobs.c.run.desc())
+        .distinct(),
+        "run_id": select(runs.c.id).where(_run()),
         "task_names": select(tasks.c.name).where(tasks.c.run == bindparam("run")),
         "stage_lines": select(
             tasks.c.stage,
@@ -232,7 +241,8 @@ def _history() -> Statement:
         .limit(bindparam("limit"))
     )
     name = func.coalesce(tasks.c.parent, tasks.c.name).label("task")
-    took = case((tasks.c.state == literal_column("'succeeded'"), 1))
+    took = case(((tasks.c.state == literal_column("'succeeded'")) & (tasks.c.attempts > literal_column("0")), 1))
+    size = case((tasks.c.key.is_not(null()), tasks.c.bytes))  # a mapped task's own row has no key, and sums up
     return (
         select(
             tasks.c.run,
@@ -243,7 +253,7 @@ def _history() -> Statement:
             func.avg(took * tasks.c.seconds).label("seconds"),
             func.max(took * tasks.c.seconds).label("longest_s"),
             func.avg(took * (tasks.c.load_s + tasks.c.save_s)).label("moving_s"),
-            func.avg(tasks.c.bytes).label("bytes"),
+            func.avg(size).label("bytes"),
         )
         .where(tasks.c.run.in_(latest))
         .group_by(tasks.c.run, name, tasks.c.stage)

@@ -217,6 +217,30 @@ WHERE tasks.run = ? AND tasks.name = ?
 """
 
 # run
+TASK_ROWS = """
+SELECT tasks.run, tasks.name, tasks.ordinal, tasks.stage, tasks.kind, tasks.state, tasks.attempts, tasks.started,
+tasks.seconds, tasks.load_s, tasks.save_s, tasks.usd, tasks.pool, tasks.parent, tasks.bytes, tasks.digest,
+tasks.log, tasks.log_start, tasks.log_end, tasks.reason, tasks."key", tasks.code, tasks.inputs, tasks.out FROM tasks
+WHERE tasks.run = ?
+"""
+
+# first, past
+TASKS_BY_DIGEST = """
+SELECT tasks.run, tasks.name FROM tasks WHERE tasks.digest >= ? AND tasks.digest < ? ORDER BY tasks.run DESC
+"""
+
+# first, past
+RUNS_BY_BLOB = """
+SELECT DISTINCT blobs.run, blobs.digest FROM blobs WHERE blobs.digest >= ? AND blobs.digest < ? ORDER BY blobs.run
+DESC
+"""
+
+# number
+RUN_ID = """
+SELECT runs.id FROM runs WHERE runs.number = ?
+"""
+
+# run
 TASK_NAMES = """
 SELECT tasks.name FROM tasks WHERE tasks.run = ?
 """
@@ -231,11 +255,13 @@ attempts FROM tasks WHERE tasks.run = ? GROUP BY tasks.stage, tasks.kind, tasks.
 # pipeline, limit
 HISTORY = """
 SELECT tasks.run, coalesce(tasks.parent, tasks.name) AS task, tasks.stage, count(CASE WHEN (tasks.state =
-'succeeded') THEN 1 END) AS ran, count(tasks.parent) AS elements, avg(CASE WHEN (tasks.state = 'succeeded') THEN 1
-END * tasks.seconds) AS seconds, max(CASE WHEN (tasks.state = 'succeeded') THEN 1 END * tasks.seconds) AS longest_s,
-avg(CASE WHEN (tasks.state = 'succeeded') THEN 1 END * (tasks.load_s + tasks.save_s)) AS moving_s, avg(tasks.bytes)
-AS bytes FROM tasks WHERE tasks.run IN (SELECT runs.number FROM runs WHERE runs.pipeline = ? ORDER BY runs.number
-DESC LIMIT ?) GROUP BY tasks.run, coalesce(tasks.parent, tasks.name), tasks.stage
+'succeeded' AND tasks.attempts > 0) THEN 1 END) AS ran, count(tasks.parent) AS elements, avg(CASE WHEN (tasks.state
+= 'succeeded' AND tasks.attempts > 0) THEN 1 END * tasks.seconds) AS seconds, max(CASE WHEN (tasks.state =
+'succeeded' AND tasks.attempts > 0) THEN 1 END * tasks.seconds) AS longest_s, avg(CASE WHEN (tasks.state =
+'succeeded' AND tasks.attempts > 0) THEN 1 END * (tasks.load_s + tasks.save_s)) AS moving_s, avg(CASE WHEN
+(tasks."key" IS NOT NULL) THEN tasks.bytes END) AS bytes FROM tasks WHERE tasks.run IN (SELECT runs.number FROM runs
+WHERE runs.pipeline = ? ORDER BY runs.number DESC LIMIT ?) GROUP BY tasks.run, coalesce(tasks.parent, tasks.name),
+tasks.stage
 """
 
 CREATE = (

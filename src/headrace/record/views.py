@@ -214,6 +214,21 @@ class Views:
             raise NotFoundError(f"run `{run_id}` has no task `{task}`", hint=_near(task, names, "its tasks are"))
         return task_row(rows[0])
 
+    def rows(self, run: str | None = None) -> list[TaskRow]:
+        """Give all that the ledger's rows say of a run's tasks, in their order."""
+        found = [task_row(row) for row in self._all(sql.TASK_ROWS, self._find(run)[0])]
+        return sorted(found, key=lambda row: row.ordinal)
+
+    def runs_holding(self, digest: str) -> set[int]:
+        """Give the numbers of the runs that made or reused an artifact, by its digest or the beginning of it."""
+        span = digest, digest + "\U0010ffff"
+        return {run for run, _ in (*self._all(sql.RUNS_BY_BLOB, *span), *self._all(sql.TASKS_BY_DIGEST, *span))}
+
+    def run_id(self, number: int) -> str:
+        """Give the id of a run by its number."""
+        found: str = self._all(sql.RUN_ID, number)[0][0]
+        return found
+
     def earlier(self, run: str | None, task: str) -> Earlier | None:
         """Give what the key of a task was made of in the latest run of the pipeline before this one."""
         number, _, pipeline, *_ = self._find(run)
@@ -353,12 +368,15 @@ def _task(line: tuple[Any, ...], *, gone: bool) -> TaskView:
         save_s=save_s,
         usd=usd,
         pool=pool,
-        outputs=() if out is None else _outputs(_decode_ref(out)),
+        outputs=outputs(out),
     )
 
 
-def _outputs(ref: Ref) -> tuple[OutputView, ...]:
-    """Give the parts of a tuple or record, which are a stage's several outputs; of all else, the one artifact."""
+def outputs(out: bytes | None) -> tuple[OutputView, ...]:
+    """Read an output: the parts of a tuple or record, which are a stage's several outputs; of all else, the one."""
+    if out is None:
+        return ()
+    ref = _decode_ref(out)
     several = ref.parts and (ref.codec == "record" or ref.type == "builtins.tuple") and len(ref.parts) <= PARTS_SHOWN
     refs = ref.parts if several and ref.parts else (ref,)
     return tuple(OutputView(digest=each.digest, type=each.type, bytes=each.size) for each in refs)

@@ -9,9 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
-from bench.table import Row, report, text
+from bench.table import Row, json, report, text
 
 BENCHMARKS = {
     "start": "one integer stage, the whole process",
@@ -40,7 +38,7 @@ def main() -> None:
     if unknown:
         parser.error(f"there is no benchmark `{unknown[0]}`; there are {', '.join(BENCHMARKS)}")
     made = report(measure(given.names or list(BENCHMARKS), given.rounds))
-    print(msgspec.json.encode(made).decode() if given.json else text(made))
+    print(json(made).decode() if given.json else text(made))
 
 
 def measure(names: list[str], rounds: int) -> Iterator[Row]:

@@ -7,7 +7,8 @@ import platform
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from msgspec import Struct
+import msgspec
+from msgspec import Struct, structs
 
 Unit = Literal["s", "MiB"]
 HEADS = ("what", "measured", "floor", "ratio", "bar", "met")
@@ -84,10 +85,15 @@ def text(report: Report) -> str:
     shown.insert(1, "  ".join("-" * width for width in widths))
     shown.append("")
     shown += [f"{row.what}: {_told(row)}" for row in report.rows if _told(row)]
-    shown.append(
-        f"Python {report.python}, {report.cpus} cpus, load {report.load_before:.1f} before and {report.load_after:.1f} after"
-    )
+    load = f"load {report.load_before:.1f} before and {report.load_after:.1f} after"
+    shown.append(f"Python {report.python}, {report.cpus} cpus, {load}")
     return "\n".join(shown)
+
+
+def json(report: Report) -> bytes:
+    """Give the report as JSON, with what follows from the numbers."""
+    rows = [{**structs.asdict(row), "ratio": row.ratio, "met": row.met} for row in report.rows]
+    return msgspec.json.encode({**structs.asdict(report), "rows": rows})
 
 
 def report(rows: Iterable[Row]) -> Report:
@@ -96,7 +102,7 @@ def report(rows: Iterable[Row]) -> Report:
     measured = tuple(rows)
     return Report(
         python=platform.python_version(),
-        cpus=len(os.sched_getaffinity(0)),
+        cpus=os.cpu_count() or 1,
         load_before=before,
         load_after=os.getloadavg()[0],
         rows=measured,

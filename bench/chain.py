@@ -1,0 +1,67 @@
+"""A chain of 1,000 steps, each durable before the next begins: `(T(1000) - T(1)) / 999`, where T is the whole command.
+
+The floor is what a durable step can't do without: to send it to another process and hear of its end, to digest its
+value, and to commit once (`synchronous=FULL`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from statistics import median
+
+from bench.command import headrace, project
+from bench.floor import Commits, Echo, digest
+from bench.table import Row, amount
+from bench.turns import in_turns
+
+LENGTH = 1000
+BAR = 3.0
+CODE = """\
+import headrace as hr
+
+
+@hr.stage
+def step(n: int) -> int:
+    return n + 1
+
+
+@hr.pipeline
+def chain(start: int = 0, length: int = 1) -> None:
+    n = start
+    for _ in range(length):
+        n = step(n)
+"""
+
+
+def rows(folder: Path, rounds: int) -> Iterator[Row]:
+    """Measure a long and a short run, and the parts of the floor, in turns."""
+    place = project(folder / "project", CODE)
+    starts = count(step=2 * LENGTH)
+
+    def run(length: int) -> float:
+        return headrace(["run", "one.py:chain", "--start", str(next(starts)), "--length", str(length)], place).wall_s
+
+    for _ in range(2):
+        run(1)
+    with Echo() as echo, Commits(folder / "floor.db") as commits:
+        sides = {
+            "long": lambda: run(LENGTH),
+            "commit": commits.commit,
+            "short": lambda: run(1),
+            "pipe": echo.round_trip,
+            "digest": lambda: digest(b"1000"),
+        }
+        found = {name: median(numbers) for name, numbers in in_turns(rounds, sides).items()}
+    floor = found["pipe"] + found["digest"] + found["commit"]
+    yield Row(
+        what="chain of 1,000, a durable step",
+        measured=(found["long"] - found["short"]) / (LENGTH - 1),
+        floor=floor,
+        bar=BAR * floor,
+        bar_is=f"{BAR:g} x the floor",
+        floor_is=f"a round trip through a pipe ({amount(found['pipe'], 's')}), BLAKE3 of the value"
+        f" ({amount(found['digest'], 's')}) and a commit ({amount(found['commit'], 's')})",
+        note=f"the runs took {amount(found['long'], 's')} and {amount(found['short'], 's')}",
+    )

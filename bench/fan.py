@@ -1,0 +1,62 @@
+"""A fan of 1,000 short tasks: `(T(1000) - T(1)) / 999`, where T is the whole command.
+
+Everything is on: the tasks are traced, each gets its key, its retries, a clean state and its output captured, and each
+is a row of the ledger. The floor is what no system of two processes can do without: to send a task and its answer
+through a pipe, and to digest the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from statistics import median
+
+from bench.command import headrace, project
+from bench.floor import Echo, digest
+from bench.table import Row, amount
+from bench.turns import in_turns
+
+WIDTH = 1000
+BAR_S = 0.0002
+CODE = """\
+import headrace as hr
+
+
+@hr.stage(retries=2)
+def work(n: int, salt: int) -> int:
+    return n + salt
+
+
+@hr.pipeline
+def fan(salt: int = 0, width: int = 1) -> None:
+    work.map(list(range(width)), salt)
+"""
+
+
+def rows(folder: Path, rounds: int) -> Iterator[Row]:
+    """Measure a wide and a narrow run, and the floor, in turns."""
+    place = project(folder / "project", CODE)
+    salts = count()
+
+    def run(width: int) -> float:
+        return headrace(["run", "one.py:fan", "--salt", str(next(salts)), "--width", str(width)], place).wall_s
+
+    for _ in range(2):
+        run(1)
+    with Echo() as echo:
+        sides = {
+            "wide": lambda: run(WIDTH),
+            "narrow": lambda: run(1),
+            "pipe": echo.round_trip,
+            "digest": lambda: digest(b"1000"),
+        }
+        found = {name: median(numbers) for name, numbers in in_turns(rounds, sides).items()}
+    yield Row(
+        what="fan of 1,000, a task",
+        measured=(found["wide"] - found["narrow"]) / (WIDTH - 1),
+        floor=found["pipe"] + found["digest"],
+        bar=BAR_S,
+        floor_is="a round trip through a pipe, and BLAKE3 of the value",
+        note=f"the runs took {amount(found['wide'], 's')} and {amount(found['narrow'], 's')}",
+    )

@@ -164,5 +164,7 @@ def _is_generated(follow: Follow, function: types.FunctionType) -> bool:
     """Say whether a decorator such as `dataclass` made a method; the text of the class stands for it."""
     if not function.__name__.startswith("__"):
         return False
+    while isinstance(inner := function.__dict__.get("__wrapped__"), types.FunctionType):
+        function = inner  # `dataclass` wraps the `__repr__` that it makes
     path = code_path(function.__code__, function.__globals__)
     return path.startswith("<") and not follow.reach.sources.is_cell(path)

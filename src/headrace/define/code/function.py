@@ -57,6 +57,8 @@ def carried(follow: Follow, node: Node, function: types.FunctionType, prefix: st
         encoded = follow.value(node, f"{prefix}{label} {name}", value, f"{node.name}.{prefix}{name}")
         if encoded is not None and encoded.unread:
             unread.add(label)
+            kinds = ", ".join(sorted(set(encoded.unread)))
+            follow.reach.note(f"`{node.name}.{prefix}{name}` has no readable value ({kinds}): it counts as written")
     return unread
 
 

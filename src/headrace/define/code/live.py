@@ -170,6 +170,7 @@ class Live:
         self.static.imports(node, piece, local)
         for function, module in piece.import_calls:
             self._import_call(node, function, module, scope)
+        self.reach.note_subclasses(node, piece)
         chains = {**piece.names, **piece.annotations} if "annotation" in self.reach.acting else piece.names
         for chain in chains:
             if chain[0] in cells:

@@ -142,6 +142,12 @@ class Reach:
         """Give the node of all Python of the project."""
         return self.graph.node("bundle", "the project's Python", "bundle", self._fill_bundle)
 
+    def note_subclasses(self, node: Node, piece: Piece) -> None:
+        """Add all of the project where a piece asks a class for its subclasses, which may be anywhere in it."""
+        if "__subclasses__" in piece.words:
+            node.edges["__subclasses__"] = self.bundle()
+            self.note_whole(node, node.edges["__subclasses__"], "__subclasses__")
+
     def _fill_bundle(self, node: Node) -> None:
         texts = []
         for path, place in self.project.roots.python_files():

@@ -205,6 +205,7 @@ class Static:
         self._check_changes(node, piece, source)
         for function, module in piece.import_calls:
             self._import_call(node, function, module, source, path)
+        self.reach.note_subclasses(node, piece)
         chains = {**piece.names, **piece.outer, **piece.defaults, **piece.kept}
         if "annotation" in self.reach.acting:
             chains |= {**piece.signature, **piece.annotations}
@@ -272,7 +273,10 @@ class Static:
     def imports(self, node: Node, piece: Piece, local: dict[str, list[Target]]) -> None:
         """Add an edge for each use of what a piece imports; a module that is imported and not used counts whole."""
         chains = {**piece.names, **piece.outer, **piece.defaults}
+        dotted = {".".join(chain[:length]) for chain in chains for length in range(1, len(chain) + 1)}
         for name, targets in local.items():
+            if not name:
+                targets = [each for each in targets if each.module not in dotted]
             used = [chain for chain in chains if chain[0] == name] or [(name,)]
             for chain in used:
                 for index, target in enumerate(targets):

@@ -1,0 +1,7 @@
+"""The whole table."""
+
+from __future__ import annotations
+
+from tests.define.code.edits import basics, code, modules
+
+ROWS = [*basics.ROWS, *code.ROWS, *modules.ROWS]

@@ -1,0 +1,82 @@
+"""The table of edits: an edit reruns the stages that it reaches, and no others."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.define.code.edits import table
+from tests.define.code.edits.row import Row
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+
+
+def can_run(row: Row) -> bool:
+    return sys.version_info >= row.python and (row.needs is None or importlib.util.find_spec(row.needs) is not None)
+
+
+ROWS = [row for row in table.ROWS if can_run(row)]
+
+
+def start(rows: Path, folder: Path, seed: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT / "src"), "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, str(HERE / "edits" / "bench.py"), str(rows), str(folder), str(folder / "results.json")]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, cwd=folder)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """Run the whole table twice: in two processes with different hash seeds, in two folders."""
+    folder = tmp_path_factory.mktemp("edits")
+    described = []
+    for row in ROWS:
+        before, after = row.versions()
+        stages = [*row.changes, *row.keeps]
+        described.append({"before": before, "after": after, "stages": stages, "live": row.live})
+    rows = folder / "rows.json"
+    rows.write_text(json.dumps(described), encoding="utf-8")
+    running = []
+    for seed, name in (("1", "one checkout"), ("2", "zwei/ein anderer Ort")):
+        (folder / name).mkdir(parents=True)
+        running.append((start(rows, folder / name, seed), folder / name / "results.json"))
+    answers = []
+    for process, answer in running:
+        assert process.wait(timeout=110) == 0
+        answers.append(json.loads(answer.read_text(encoding="utf-8")))
+    return {row.name: [first, second] for row, first, second in zip(ROWS, *answers, strict=True)}
+
+
+def test_names_of_rows_are_unique_and_there_are_enough() -> None:
+    names = [row.name for row in table.ROWS]
+    assert len(set(names)) == len(names)
+    assert len(names) >= 150
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_edit(row: Row, results: dict[str, list[Any]]) -> None:
+    here, elsewhere = results[row.name]
+    assert isinstance(here, list), here
+    before, after = here
+    assert here == elsewhere, "the digest depends on the folder, the process or the hash seed"
+    for stage in row.changes:
+        assert before[stage]["digest"] != after[stage]["digest"], f"`{stage}` would be reused falsely"
+        assert before[stage]["parts"] != after[stage]["parts"] or stage.startswith("class:"), "no part tells what changed"
+    for stage in row.keeps:
+        assert before[stage]["digest"] == after[stage]["digest"], f"`{stage}` would run for nothing"
+    for stage in (*row.changes, *row.keeps):
+        if row.note is not None:
+            assert any(row.note in note for note in after[stage]["notes"]), after[stage]["notes"]
+        else:
+            assert after[stage]["notes"] == []
+        if row.uncached:
+            assert row.uncached in (after[stage]["uncached"] or "")
+        else:
+            assert after[stage]["uncached"] is None

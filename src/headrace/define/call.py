@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +14,8 @@ from headrace.define.handle import UNKNOWN, Handle
 from headrace.define.secret import Secret
 from headrace.errors import TraceError
 
+OPTIONS = ("when", "after", "always", "allow_failures")
+"""What every stage call may be given beside the stage's own parameters."""
 _DEEPEST = 50
 _PACKAGE = __file__.rpartition("/define/")[0]
 
@@ -39,7 +42,7 @@ def bind(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], line: str
     try:
         bound = call.signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise TraceError(f"`{call.name}` {error} ({line})", hint=f"it takes {call.name}{call.signature}") from None
+        raise _unbound(call, args, kwargs, line, str(error)) from None
     found: list[tuple[str, Any]] = []
     for name, value in bound.arguments.items():
         match call.signature.parameters[name].kind:
@@ -50,6 +53,27 @@ def bind(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], line: str
             case _:
                 found.append((name, value))
     return found
+
+
+def _unbound(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], line: str, problem: str) -> TraceError:
+    """Say which argument is missing or superfluous, with the nearest name there is."""
+    takes = f"it takes {call.name}{call.signature}"
+    parameters = call.signature.parameters.values()
+    named = [each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    open_ended = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    strange = [] if open_ended else [name for name in kwargs if name not in named]
+    if strange:
+        near = difflib.get_close_matches(strange[0], [*named, *OPTIONS], 1)
+        hint = f"did you mean `{near[0]}`? {takes}" if near else takes
+        return TraceError(f"`{call.name}` has no parameter `{strange[0]}` ({line})", hint=hint)
+    missing = [
+        each.name
+        for place, each in enumerate(parameters)
+        if each.name in named and each.default is each.empty and place >= len(args) and each.name not in kwargs
+    ]
+    if missing:
+        return TraceError(f"`{call.name}` needs `{missing[0]}` ({line})", hint=takes)
+    return TraceError(f"`{call.name}`: {problem} ({line})", hint=takes)
 
 
 def holds_handle(value: Any) -> bool:

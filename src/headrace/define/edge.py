@@ -6,10 +6,20 @@ import collections.abc
 import inspect
 import types
 import typing
+from collections.abc import Callable, Iterable
 from typing import Any
 
 _STREAMS = (collections.abc.Iterator, collections.abc.Iterable)
 _LISTS = (list, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
+_MAPS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+_SETS = (collections.abc.Set, collections.abc.Iterable, collections.abc.Collection)
+_ORIGINS: dict[type, tuple[Any, ...]] = {
+    list: (*_LISTS, collections.abc.MutableSequence),
+    tuple: _LISTS[1:],
+    set: (set, collections.abc.MutableSet, *_SETS),
+    frozenset: (frozenset, *_SETS),
+}
+_UNIONS = (typing.Union, types.UnionType)
 
 
 def fits(given: Any, wanted: Any) -> bool:
@@ -28,13 +38,69 @@ def fits(given: Any, wanted: Any) -> bool:
     return _is_subtype(given, wanted)
 
 
+def misfit(value: object, wanted: Any, given: Callable[[object], Any] = lambda _: None) -> tuple[object, Any] | None:
+    """Give what of a value doesn't fit where `wanted` stands, and what is wanted there; None where all of it fits.
+
+    That is the value itself, or something in it: each element is looked at. `given` tells the type of what only stands
+    for a value, such as a handle; None of all else. What can't be judged fits.
+    """
+    stands_for = given(value)
+    if stands_for is not None:
+        return None if fits(stands_for, wanted) else (value, wanted)
+    if _is_open(wanted):
+        return None
+    if _is_plain(wanted):
+        good = isinstance(value, wanted) or (wanted is float and isinstance(value, int)) or _like_number(value, wanted)
+        return None if good else (value, wanted)
+    if typing.get_origin(wanted) in _UNIONS:
+        good = any(misfit(value, each, given) is None for each in typing.get_args(wanted))
+        return None if good else (value, wanted)
+    parts = _parts(value, wanted)
+    if parts is None:
+        return None if _is_bearable(value, wanted) else (value, wanted)
+    for items, hint in parts:
+        found = _misfit_in(items, hint, given)
+        if found is not None:
+            return found
+    return None
+
+
 def admits(value: object, wanted: Any) -> bool:
     """Say whether a value may be passed where `wanted` stands. What can't be judged is admitted."""
-    if _is_open(wanted):
-        return True
-    if _is_plain(wanted):
-        return isinstance(value, wanted) or (wanted is float and isinstance(value, int)) or _like_number(value, wanted)
-    return _is_bearable(value, wanted)
+    return misfit(value, wanted) is None
+
+
+def _misfit_in(items: Iterable[object], wanted: Any, given: Callable[[object], Any]) -> tuple[object, Any] | None:
+    """Find the first of many that doesn't fit; where only their class counts, one of each class is looked at."""
+    by_class = _is_plain(wanted)
+    seen: set[type] = set()
+    for item in items:
+        if by_class and type(item) in seen:
+            continue
+        found = misfit(item, wanted, given)
+        if found is not None:
+            return found
+        if given(item) is None:
+            seen.add(type(item))
+    return None
+
+
+def _parts(value: object, wanted: Any) -> list[tuple[Iterable[object], Any]] | None:
+    """Give what is in a builtin container, with the type wanted of it; None where the container isn't what is wanted.
+
+    beartype, which judges all else, looks at one element of a list by chance.
+    """
+    origin, args = typing.get_origin(wanted), typing.get_args(wanted)
+    kind = type(value)
+    if isinstance(value, dict):
+        return [(value.keys(), args[0]), (value.values(), args[1])] if origin in _MAPS and len(args) == 2 else None
+    if isinstance(value, tuple) and origin is tuple:
+        if len(args) == 2 and args[1] is Ellipsis:
+            return [(value, args[0])]
+        return [([item], hint) for item, hint in zip(value, args, strict=True)] if len(value) == len(args) else None
+    if kind in (list, tuple, set, frozenset) and len(args) == 1:
+        return [(typing.cast("Iterable[object]", value), args[0])] if origin in _ORIGINS[kind] else None
+    return None
 
 
 def element(hint: Any) -> Any:

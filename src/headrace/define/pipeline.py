@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import functools
 import importlib
@@ -12,7 +13,8 @@ from typing import Any, Generic, ParamSpec, Protocol, cast, overload
 
 import msgspec
 
-from headrace.define.ports import Tracer, tracing
+from headrace.define.edge import shown
+from headrace.define.ports import Tracer, running, tracing
 from headrace.errors import DefinitionError, TraceError, UsageError
 
 P = ParamSpec("P")
@@ -60,11 +62,26 @@ class PipelineFunction(Generic[P]):
         Raises:
             RunFailed: a task failed; it carries the run.
         """
+        self._refuse_inside("run")
         return _launcher().run(self, params, {})
 
     def plan(self, **params: Any) -> Any:
         """Plan the pipeline with these parameters, and run nothing."""
+        self._refuse_inside("plan")
         return _launcher().plan(self, params, {})
+
+    def _refuse_inside(self, what: str) -> None:
+        """Refuse to start a driver in a tracer or a worker, which see neither ledger nor project."""
+        if tracing.get() is not None:
+            raise TraceError(
+                f"`{self.name}.{what}()` was called inside a pipeline",
+                hint=f"`{self.name}(...)` wires its stages into the pipeline that calls it",
+            )
+        if running.get() is not None:
+            raise UsageError(
+                f"`{self.name}.{what}()` was called inside a stage",
+                hint="call it from a pipeline: a stage is one task, and can't drive others",
+            )
 
     def trace(self, trace: Tracer, raw: Sequence[tuple[str, str]]) -> None:
         """Run the body under a trace, with parameters as the user wrote them."""
@@ -160,11 +177,36 @@ def _value(pipeline: str, name: str, text: str, hint: Any, default: Any) -> Any:
         pass
     try:
         return msgspec.json.decode(text, type=hint)
-    except (msgspec.DecodeError, TypeError) as error:
+    except (msgspec.DecodeError, TypeError):
         raise UsageError(
-            f"`{name}` of pipeline `{pipeline}` is {text!r}: {error}",
-            hint=f"it takes `{hint}`".replace("<class '", "").replace("'>", ""),
+            f"`{name}` of pipeline `{pipeline}` is {_brief(text)}, which is no `{shown(hint)}`",
+            hint=f"give it as `--{name.replace('_', '-')} {_example(hint)}`",
         ) from None
+
+
+def _brief(text: str) -> str:
+    return repr(text) if len(text) <= 60 else f"{text[:57]!r}..."
+
+
+def _example(hint: Any) -> str:
+    """Show how a value of a type is written on a command line."""
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(str(each) for each in typing.get_args(hint))
+    origin = typing.get_origin(hint) or hint
+    return _EXAMPLES.get(origin, "VALUE") if isinstance(origin, type) else "VALUE"
+
+
+_EXAMPLES: dict[Any, str] = {
+    bool: "true` or `false",
+    int: "3",
+    float: "0.5",
+    list: "'[1, 2]'",
+    tuple: "'[1, 2]'",
+    set: "'[1, 2]'",
+    dict: """'{"a": 1}'""",
+    dt.date: "2025-12-31",
+    dt.datetime: "2025-12-31T08:00:00",
+}
 
 
 def _has(signature: inspect.Signature) -> str:

@@ -171,8 +171,8 @@ def _declare(
         raise DefinitionError(f"`{function.declaration.name}` is a stage already", hint="decorate the function once")
     if not inspect.isroutine(function):
         raise DefinitionError(f"`{function!r}` is no function", hint="`@stage` goes above a `def`")
-    called: str = getattr(function, "__name__", "stage") if name is None else name
-    if not isinstance(called, str) or (not called.isidentifier() and called != "<lambda>"):
+    called: Any = getattr(function, "__name__", "stage") if name is None else name
+    if not isinstance(called, str) or not (called.isidentifier() or called == "<lambda>"):
         raise DefinitionError(f"a stage can't be called {called!r}", hint="use letters, digits and `_`")
     if cache not in (True, False, "run"):
         raise DefinitionError(f"stage `{called}` has cache={cache!r}", hint='give True, False or "run"')

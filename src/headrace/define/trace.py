@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from headrace.codec.file import File, Folder
-from headrace.define.call import bind, holds_handle, is_mapped, user_line
-from headrace.define.edge import admits, element, fits, shown
+from headrace.define.call import OPTIONS, bind, holds_handle, is_mapped, user_line
+from headrace.define.edge import element, fits, misfit, shown
 from headrace.define.handle import UNKNOWN, Handle
 from headrace.define.ports import Resolver
 from headrace.define.secret import Secret
-from headrace.define.stage import OPTIONS, StageFunction
+from headrace.define.stage import StageFunction
 from headrace.errors import CodecError, EdgeTypeError, TraceError
 from headrace.spec import graph
 from headrace.spec.graph import Arg, Const, Many, Node, Out
@@ -103,6 +103,13 @@ class Trace:
                 f"`{stage.declaration.name}.map()` was given no list to map over ({line})",
                 hint="give a list, or a handle to a stage that returns one, for a parameter that takes an element",
             )
+        lengths = {name: len(value) for name, value in bound if name in over and not isinstance(value, Handle)}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
+            raise TraceError(
+                f"the lists that `{stage.declaration.name}` maps over differ in length: {told} ({line})",
+                hint="lists go in step: make them of one length, or give what all calls share as it is",
+            )
         return over
 
     def _check(self, stage: StageFunction[..., Any], name: str, value: Any, line: str, *, mapped: bool) -> None:
@@ -110,23 +117,22 @@ class Trace:
         wanted = stage.hints.get(name.lstrip("*"), UNKNOWN)
         if wanted is UNKNOWN:
             return
-        if mapped and not isinstance(value, Handle):
-            for each in value:
-                self._check(stage, name, each, line, mapped=False)
-        elif isinstance(value, Handle):
-            given = element(value._headrace_hint) if mapped else value._headrace_hint
+        takes = f"parameter `{name}` of `{stage.declaration.name}` takes `{shown(wanted)}`"
+        if mapped and isinstance(value, Handle):
+            given = element(value._headrace_hint)
             if given is not None and not fits(given, wanted):
-                raise EdgeTypeError(
-                    f"`{value._headrace_stage}` gives `{shown(given)}`, but parameter `{name}` of"
-                    f" `{stage.declaration.name}` takes `{shown(wanted)}` ({line})",
-                    hint="change one of the two annotations, or put a stage between them",
-                )
-        elif isinstance(value, Secret | File | Folder) or holds_handle(value):
+                raise _edge_error(value, given, takes, line)
             return
-        elif not admits(value, wanted):
+        for each in value if mapped or name.startswith("*") else [value]:
+            found = misfit(each, wanted, _stands_for)
+            if found is None:
+                continue
+            part, need = found
+            if isinstance(part, Handle):
+                raise _edge_error(part, part._headrace_hint, takes, line)
+            inside = f", where its parts are `{shown(need)}`" if part is not each else ""
             raise EdgeTypeError(
-                f"parameter `{name}` of `{stage.declaration.name}` takes `{shown(wanted)}`, but was given"
-                f" `{_brief(value)}`, a `{shown(type(value))}` ({line})",
+                f"{takes}, but was given `{_brief(part)}`, a `{shown(type(part))}`{inside} ({line})",
                 hint="change the argument or the annotation",
             )
 
@@ -184,6 +190,20 @@ def _allowance(count: Any, stage: str, *, mapped: bool) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
         raise TraceError(f"`allow_failures=` of `{stage}` is {count!r}", hint="give a whole number from 0")
     return count
+
+
+def _edge_error(handle: Handle, given: Any, takes: str, line: str) -> EdgeTypeError:
+    return EdgeTypeError(
+        f"`{handle._headrace_stage}` gives `{shown(given)}`, but {takes} ({line})",
+        hint="change one of the two annotations, or put a stage between them",
+    )
+
+
+def _stands_for(value: object) -> Any:
+    """Give the type of the value that a handle stands for; a secret or a file is what the stage makes of it."""
+    if isinstance(value, Handle):
+        return value._headrace_hint
+    return Any if isinstance(value, Secret | File | Folder) else None
 
 
 def _brief(value: Any) -> str:

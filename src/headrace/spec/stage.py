@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from headrace.errors import DefinitionError
@@ -11,6 +12,7 @@ from headrace.spec.noun import Row
 Kind = Literal["ingest", "prepare", "train", "evaluate", "deploy", "monitor", "stage"]
 Cache = Literal["always", "run", "never"]
 Isolation = Literal["warm", "fresh"]
+_DIGITS = 6
 KINDS: tuple[Kind, ...] = ("ingest", "prepare", "train", "evaluate", "deploy", "monitor", "stage")
 
 
@@ -26,22 +28,23 @@ class Resources(Row, frozen=True):
     nodes: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 < self.cpu <= 4096:
-            raise DefinitionError(f"`cpu` is {self.cpu}", hint="give a number of cpus above 0 and up to 4096")
-        if not 0 <= self.memory_gib <= 65536:
-            raise DefinitionError(f"`memory_gib` is {self.memory_gib}", hint="give GiB from 0 to 65536")
-        if not 1 <= self.nodes <= 10_000:
-            raise DefinitionError(f"`nodes` is {self.nodes}", hint="give a whole number of nodes from 1")
+        if not _is_number(self.cpu) or not 0 < self.cpu <= 4096:
+            raise DefinitionError(f"`cpu` is {self.cpu!r}", hint="give a number of cpus above 0 and up to 4096")
+        if not _is_number(self.memory_gib) or not 0 <= self.memory_gib <= 65536:
+            raise DefinitionError(f"`memory_gib` is {self.memory_gib!r}", hint="give a number of GiB from 0 to 65536")
+        if not _is_whole(self.nodes) or not 1 <= self.nodes <= 10_000:
+            raise DefinitionError(f"`nodes` is {self.nodes!r}", hint="give a whole number of nodes from 1 to 10000")
         if self.gpu is not None and self.gpus < 0:
-            raise DefinitionError(f"`gpu` is {self.gpu!r}", hint='give a count, "1", or a kind and a count, "A100:1"')
+            shown = repr(self.gpu) if len(repr(self.gpu)) < 40 else f"{repr(self.gpu)[:40]}..."
+            raise DefinitionError(f"`gpu` is {shown}", hint='give a count, "1", or a kind and a count, "A100:1"')
 
     @property
     def gpus(self) -> int:
         """The number of accelerators asked for; -1 where `gpu` can't be read."""
         if self.gpu is None:
             return 0
-        count = self.gpu.rpartition(":")[2]
-        return int(count) if count.isdecimal() else -1
+        count = self.gpu.rpartition(":")[2] if _is_text(self.gpu) else ""
+        return int(count) if count.isdecimal() and len(count) <= _DIGITS else -1
 
     @property
     def gpu_kind(self) -> str | None:
@@ -57,6 +60,18 @@ class Resources(Row, frozen=True):
         if self.nodes > 1:
             words.append(f"nodes={self.nodes}")
         return " ".join(words)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 class Stage(Row, frozen=True):
@@ -85,9 +100,12 @@ class Stage(Row, frozen=True):
             raise DefinitionError(f"stage `{self.name}` has retries={self.retries}", hint="give 0 or more")
         if self.retries > 1000:
             raise DefinitionError(f"stage `{self.name}` has retries={self.retries}", hint="give 1000 or fewer")
-        if self.timeout_s is not None and self.timeout_s <= 0:
-            raise DefinitionError(f"stage `{self.name}` has timeout={self.timeout_s}s", hint="give a time above 0")
-        if self.backoff_s < 0:
-            raise DefinitionError(f"stage `{self.name}` has backoff={self.backoff_s}s", hint="give 0 or more")
+        if self.timeout_s is not None and not 0 < self.timeout_s < math.inf:
+            raise DefinitionError(
+                f"stage `{self.name}` has timeout={self.timeout_s:g} s",
+                hint="give a time above 0, or none for no limit",
+            )
+        if not 0 <= self.backoff_s < math.inf:
+            raise DefinitionError(f"stage `{self.name}` has backoff={self.backoff_s:g} s", hint="give 0 or more")
         if self.kind not in KINDS:
             raise DefinitionError(f"stage `{self.name}` has kind={self.kind!r}", hint=f"one of {', '.join(KINDS)}")

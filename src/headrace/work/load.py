@@ -6,6 +6,7 @@ import difflib
 import importlib
 import linecache
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from typing import Any
 from headrace.define.pipeline import PipelineFunction
 from headrace.define.stage import StageFunction
 from headrace.errors import HeadraceError, ProjectError
+from headrace.spec.stage import Resources
 from headrace.work.notebook import NOTEBOOK
 
 _OURS = __file__.rpartition("/work/")[0]
@@ -43,8 +45,8 @@ def import_user(name: str, folder: Path) -> ModuleType:
     """
     try:
         return importlib.import_module(name)
-    except HeadraceError:
-        raise
+    except HeadraceError as error:
+        raise placed(error, folder) from error
     except BaseException as error:  # the module's body is user code
         if isinstance(error, KeyboardInterrupt):
             raise
@@ -98,13 +100,34 @@ def find_function(function: str, folder: Path) -> StageFunction[..., Any]:
 def describe(error: BaseException, folder: Path) -> str:
     """Say an exception in a line, with its place in the user's code."""
     if isinstance(error, SyntaxError):
-        return f"{error.msg} ({os.path.basename(error.filename or '?')}:{error.lineno})"
-    place = ""
+        where = f" ({os.path.basename(error.filename)}:{error.lineno})" if error.filename else ""
+        return _readable(f"{error.msg}{where}", folder)
+    if isinstance(error, HeadraceError):
+        return placed(error, folder).message
+    place = place_of(error, folder)
+    return _readable(f"{_name(error)}: {error}{place}" if str(error) else f"{_name(error)}{place}", folder)
+
+
+def placed(error: HeadraceError, folder: Path) -> HeadraceError:
+    """Give an error of ours with the place in the user's code that it comes from, unless it tells one."""
+    message = error.message if _TELLS_PLACE.search(error.message) else f"{error.message}{place_of(error, folder)}"
+    return type(error)(_readable(message, folder), hint=error.hint)
+
+
+def place_of(error: BaseException, folder: Path) -> str:
+    """Give the innermost place in the user's code that an exception went through, ` (file.py:3)`, or nothing."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename.startswith(str(folder)):
-            place = f" ({os.path.relpath(frame.filename, folder)}:{frame.lineno})"
-            break
-    return f"{_name(error)}: {error}{place}" if str(error) else f"{_name(error)}{place}"
+        if frame.filename.startswith(f"{folder}/"):
+            return f" ({os.path.relpath(frame.filename, folder)}:{frame.lineno})"
+    return ""
+
+
+_TELLS_PLACE = re.compile(r"\([^()]+:\d+\)")
+
+
+def _readable(text: str, folder: Path) -> str:
+    """Give a text with paths as the user knows them, and without what no encoding has."""
+    return text.replace(f"{folder}/", "").encode(errors="backslashreplace").decode()
 
 
 def user_traceback(error: BaseException, folder: Path) -> str:
@@ -121,7 +144,7 @@ def user_traceback(error: BaseException, folder: Path) -> str:
         each.stack = traceback.StackSummary.from_list(kept)
         rest += [other for other in (each.__cause__, each.__context__) if other is not None]
     linecache.checkcache()
-    return "".join(lines.format()).replace(f"{folder}/", "")
+    return _readable("".join(lines.format()), folder)
 
 
 def _name(error: BaseException) -> str:
@@ -131,9 +154,18 @@ def _name(error: BaseException) -> str:
     )
 
 
+_STRANGE_FIELD = re.compile(r"Unexpected keyword argument '(\w+)'")
+
+
 def _import_hint(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return "mend the line, and run again"
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"install `{error.name}`, or add its file to the project (data and ignored files are not in a bundle)"
+    if isinstance(error, ImportError) and "partially initialized" in str(error):
+        return "two modules import each other: move what both need into a third"
+    strange = _STRANGE_FIELD.match(str(error))
+    near = difflib.get_close_matches(strange.group(1), Resources.__struct_fields__, 1) if strange else []
+    if near:
+        return f"did you mean `{near[0]}`?"
     return "a module is imported before anything runs: it must import without side effects that fail"

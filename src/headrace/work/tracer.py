@@ -37,7 +37,7 @@ def trace(order: Order, link: Link, desk: Desk, bundle: Path, roots: tuple[str, 
         raise
     except BaseException as error:  # noqa: BLE001  the body is user code
         if asker.answered:
-            message = error.message if isinstance(error, HeadraceError) else describe(error, bundle)
+            message = describe(error, bundle)
             link.report(TraceFailed(Failure("user", message, user_traceback(error, bundle))), now=True)
         else:
             link.send(_refusal(error, bundle))
@@ -47,7 +47,7 @@ def trace(order: Order, link: Link, desk: Desk, bundle: Path, roots: tuple[str, 
 
 def _refusal(error: BaseException, bundle: Path) -> Refused:
     if isinstance(error, HeadraceError):
-        return Refused(type(error).__name__, error.message, error.hint)
+        return Refused(type(error).__name__, describe(error, bundle), error.hint)
     return Refused(
         "UsageError",
         f"the pipeline's body raised {describe(error, bundle)}",

@@ -298,3 +298,16 @@ def test_a_large_run_and_many_runs_are_shown_as_fast_as_an_empty_ledger(tmp_path
 
     for look in (lambda views: views.stages(), lambda views: views.failures(), lambda views: views.runs(limit=10_000)):
         assert took(look, large) - took(look, small) < 0.05
+
+
+def test_an_artifact_is_found_by_the_beginning_of_its_digest_parts_included(ledger: SqliteLedger, views: Views) -> None:
+    number = Ref(digest=digest("1"), size=1, codec="json", type="builtins.int", inline=b"1")
+    whole = Ref(digest=digest("all"), size=3, codec="parts", type="builtins.tuple", parts=(blob("a"), blob("bc")))
+    ended(ledger, tasks=[task_row("fit", out=whole), task_row("count", out=number, ordinal=1)], kept=[whole])
+    assert views.artifact(whole.digest) == whole
+    assert views.artifact(digest("bc")[:10]) == blob("bc")
+    assert views.artifact(number.digest) == number
+    with pytest.raises(NotFoundError, match="no task gave"):
+        views.artifact("ffff")
+    with pytest.raises(NotFoundError, match="several artifacts"):
+        views.artifact("")

@@ -205,6 +205,9 @@ def views() -> Mapping[str, Statement]:
         .limit(bindparam("limit")),
         "task_row": select(tasks).where(tasks.c.run == bindparam("run"), tasks.c.name == bindparam("name")),
         "task_rows": select(tasks).where(tasks.c.run == bindparam("run")),
+        "task_outs": select(tasks.c.name, tasks.c.out).where(
+            tasks.c.run == bindparam("run"), tasks.c.out.is_not(null())
+        ),
         "tasks_by_digest": select(tasks.c.run, tasks.c.name)
         .where(tasks.c.digest >= bindparam("first"), tasks.c.digest < bindparam("past"))
         .order_by(tasks.c.run.desc()),
@@ -229,6 +232,42 @@ def views() -> Mapping[str, Statement]:
         .where(tasks.c.run == bindparam("run"))
         .group_by(tasks.c.stage, tasks.c.kind, tasks.c.state),
         "history": _history(),
+    }
+
+
+def keeping() -> Mapping[str, Statement]:
+    """What the collector and the checker read and write."""
+    result, task = results.c.key == bindparam("key"), tasks.c.name == bindparam("name")
+    return {
+        "all_runs": select(
+            runs.c.number, runs.c.id, runs.c.state, runs.c.created, runs.c.ended, runs.c.bundle
+        ).order_by(runs.c.number),
+        "all_blobs": select(blobs.c.run, blobs.c.digest, blobs.c.nonce, blobs.c.size),
+        "all_results": select(results.c.key, results.c.run, results.c.task, results.c.out, results.c.unusable),
+        "all_outs": select(tasks.c.run, tasks.c.name, tasks.c.state, tasks.c.key, tasks.c.out).where(
+            tasks.c.out.is_not(null())
+        ),
+        "running_since": select(func.min(tasks.c.started)).where(
+            tasks.c.run == bindparam("run"), tasks.c.state == literal_column("'running'")
+        ),
+        "forget_events": delete(events).where(events.c.run == bindparam("run")),
+        "forget_blobs": delete(blobs).where(blobs.c.run == bindparam("run")),
+        "forget_inbox": delete(inbox).where(inbox.c.run == bindparam("run")),
+        "forget_run": delete(runs).where(_run()),
+        "forget_result": delete(results).where(result),
+        "adopt_result": update(results).where(result).values(run=bindparam("adopter")),
+        "doubt_result": update(results).where(result).values(unusable=bindparam("why")),
+        "point_result": update(results).where(result).values(out=bindparam("to")),
+        "point_task": update(tasks).where(tasks.c.run == bindparam("number"), task).values(out=bindparam("to")),
+        "point_event": update(events)
+        .where(events.c.run == bindparam("number"), events.c.seq == bindparam("number_of_event"))
+        .values(body=bindparam("to")),
+        "forget_blob": delete(blobs).where(
+            blobs.c.run == bindparam("run"), blobs.c.digest == bindparam("digest"), blobs.c.nonce == bindparam("nonce")
+        ),
+        "event_span": select(func.count(), func.min(events.c.seq), func.max(events.c.seq)).where(
+            events.c.run == bindparam("run")
+        ),
     }
 
 
@@ -275,7 +314,7 @@ def schema() -> list[str]:
 def source() -> str:
     """Give the text of the module `statements`."""
     parts = [HEAD.format(schema=SCHEMA)]
-    for group in (writes(), reads(), sharing(), kept_values(), views()):
+    for group in (writes(), reads(), sharing(), kept_values(), views(), keeping()):
         parts += [_constant(name.upper(), statement) for name, statement in group.items()]
     tables = "".join(f'    """\n{textwrap.indent(_tidy(text), "    ")}\n    """,\n' for text in schema())
     parts.append(f"CREATE = (\n{tables})\n")

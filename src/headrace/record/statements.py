@@ -224,6 +224,11 @@ tasks.log, tasks.log_start, tasks.log_end, tasks.reason, tasks."key", tasks.code
 WHERE tasks.run = ?
 """
 
+# run
+TASK_OUTS = """
+SELECT tasks.name, tasks.out FROM tasks WHERE tasks.run = ? AND tasks.out IS NOT NULL
+"""
+
 # first, past
 TASKS_BY_DIGEST = """
 SELECT tasks.run, tasks.name FROM tasks WHERE tasks.digest >= ? AND tasks.digest < ? ORDER BY tasks.run DESC
@@ -262,6 +267,87 @@ SELECT tasks.run, coalesce(tasks.parent, tasks.name) AS task, tasks.stage, count
 (tasks."key" IS NOT NULL) THEN tasks.bytes END) AS bytes FROM tasks WHERE tasks.run IN (SELECT runs.number FROM runs
 WHERE runs.pipeline = ? ORDER BY runs.number DESC LIMIT ?) GROUP BY tasks.run, coalesce(tasks.parent, tasks.name),
 tasks.stage
+"""
+
+ALL_RUNS = """
+SELECT runs.number, runs.id, runs.state, runs.created, runs.ended, runs.bundle FROM runs ORDER BY runs.number
+"""
+
+ALL_BLOBS = """
+SELECT blobs.run, blobs.digest, blobs.nonce, blobs.size FROM blobs
+"""
+
+ALL_RESULTS = """
+SELECT results."key", results.run, results.task, results.out, results.unusable FROM results
+"""
+
+ALL_OUTS = """
+SELECT tasks.run, tasks.name, tasks.state, tasks."key", tasks.out FROM tasks WHERE tasks.out IS NOT NULL
+"""
+
+# run
+RUNNING_SINCE = """
+SELECT min(tasks.started) AS min_1 FROM tasks WHERE tasks.run = ? AND tasks.state = 'running'
+"""
+
+# run
+FORGET_EVENTS = """
+DELETE FROM events WHERE events.run = ?
+"""
+
+# run
+FORGET_BLOBS = """
+DELETE FROM blobs WHERE blobs.run = ?
+"""
+
+# run
+FORGET_INBOX = """
+DELETE FROM inbox WHERE inbox.run = ?
+"""
+
+# number
+FORGET_RUN = """
+DELETE FROM runs WHERE runs.number = ?
+"""
+
+# key
+FORGET_RESULT = """
+DELETE FROM results WHERE results."key" = ?
+"""
+
+# adopter, key
+ADOPT_RESULT = """
+UPDATE results SET run=? WHERE results."key" = ?
+"""
+
+# why, key
+DOUBT_RESULT = """
+UPDATE results SET unusable=? WHERE results."key" = ?
+"""
+
+# to, key
+POINT_RESULT = """
+UPDATE results SET out=? WHERE results."key" = ?
+"""
+
+# to, number, name
+POINT_TASK = """
+UPDATE tasks SET out=? WHERE tasks.run = ? AND tasks.name = ?
+"""
+
+# to, number, number_of_event
+POINT_EVENT = """
+UPDATE events SET body=? WHERE events.run = ? AND events.seq = ?
+"""
+
+# run, digest, nonce
+FORGET_BLOB = """
+DELETE FROM blobs WHERE blobs.run = ? AND blobs.digest = ? AND blobs.nonce = ?
+"""
+
+# run
+EVENT_SPAN = """
+SELECT count(*) AS count_1, min(events.seq) AS min_1, max(events.seq) AS max_1 FROM events WHERE events.run = ?
 """
 
 CREATE = (

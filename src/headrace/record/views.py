@@ -224,6 +224,26 @@ class Views:
         span = digest, digest + "\U0010ffff"
         return {run for run, _ in (*self._all(sql.RUNS_BY_BLOB, *span), *self._all(sql.TASKS_BY_DIGEST, *span))}
 
+    def artifact(self, digest: str) -> Ref:
+        """Give an artifact that a task gave, by its digest or the beginning of it: an output, or a part of one.
+
+        Raises:
+            NotFoundError: no task gave it, or several artifacts begin so.
+        """
+        found: dict[str, Ref] = {}
+        for number in sorted(self.runs_holding(digest), reverse=True):
+            for _, out in self._all(sql.TASK_OUTS, number):
+                found.update((ref.digest, ref) for ref in _within(_decode_ref(out)) if ref.digest.startswith(digest))
+            if found:
+                break
+        if len(found) > 1:
+            raise NotFoundError(f"several artifacts begin with `{digest}`", hint=f"say more of it: {_listed([*found])}")
+        if not found:
+            raise NotFoundError(
+                f"no task gave an artifact `{digest}`", hint="`headrace show RUN --json` lists the digests of outputs"
+            )
+        return next(iter(found.values()))
+
     def run_id(self, number: int) -> str:
         """Give the id of a run by its number."""
         found: str = self._all(sql.RUN_ID, number)[0][0]
@@ -380,6 +400,15 @@ def outputs(out: bytes | None) -> tuple[OutputView, ...]:
     several = ref.parts and (ref.codec == "record" or ref.type == "builtins.tuple") and len(ref.parts) <= PARTS_SHOWN
     refs = ref.parts if several and ref.parts else (ref,)
     return tuple(OutputView(digest=each.digest, type=each.type, bytes=each.size) for each in refs)
+
+
+def _within(ref: Ref) -> Iterator[Ref]:
+    """Go over an artifact and all its parts."""
+    rest = [ref]
+    while rest:
+        each = rest.pop()
+        yield each
+        rest.extend(each.parts or ())
 
 
 def _stage(stage: str, kind: str, rows: list[Any]) -> StageView:

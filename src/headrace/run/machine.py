@@ -461,7 +461,8 @@ class Machine:
             return
         verdict = retry(task.stage, kind, task.failures, event.jitter)
         if not verdict.again:
-            self._end(task, "failed", f"{verdict.why}: {event.failure.message}")
+            hint = f"\nhint: {event.failure.hint}" if event.failure.hint else ""
+            self._end(task, "failed", f"{verdict.why}: {event.failure.message}{hint}")
         elif verdict.pause_s:
             task.phase = "resting"
             task.workers = ()

@@ -35,7 +35,8 @@ class Codecs:
         if scalar is not None and (ref := scalar(value)) is not None:
             return ref
         try:
-            return Saving(self._registry, blobs, describe).ref(value)
+            with Saving(self._registry, blobs, describe) as saving:
+                return saving.ref(value)
         except Misfit as misfit:
             raise misfit.error() from misfit.__cause__
         except CallerFailed as failed:

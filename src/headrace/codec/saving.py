@@ -7,7 +7,8 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import msgspec
 from blake3 import blake3
@@ -15,7 +16,7 @@ from blake3 import blake3
 from headrace.codec import plain
 from headrace.codec.codec import Codec, HasContent
 from headrace.codec.misfit import CallerFailed, Declined, Misfit
-from headrace.codec.ports import Blobs
+from headrace.codec.ports import Batch, Blobs
 from headrace.codec.refs import PARTS_LIMIT, compose, inline
 from headrace.codec.registry import Registry
 from headrace.codec.sink import Sink
@@ -68,14 +69,25 @@ _HOLDERS = frozenset({list, tuple, dict, OrderedDict})
 
 
 class Saving:
-    """One call of `save`: the store, how classes are named, and which values are being looked into."""
+    """One call of `save`: the store, how classes are named, and which values are being looked into. What it saves is
+    durable when it is left."""
 
     def __init__(self, registry: Registry, blobs: Blobs, describe: Callable[[type], str]) -> None:
         self._registry = registry
         self._blobs = blobs
+        self._begun: Batch | None = None
         self._describe = describe
         self._open: set[int] = set()
         self._room = PARTS_LIMIT
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._begun is not None:
+            self._begun.__exit__(kind, error, trace)
 
     def ref(self, value: object) -> Ref:
         """Save a value; raise `Misfit` when no codec takes it, or one inside of it."""
@@ -86,6 +98,12 @@ class Saving:
         if kind in _HOLDERS:
             return self._holder(value)
         return self._by(self._registry.of(value), value)
+
+    def _batch(self) -> Batch:
+        """Give the batch that all blobs of this value are part of, begun by the first of them."""
+        if self._begun is None:
+            self._begun = self._blobs.batch().__enter__()
+        return self._begun
 
     def _holder(self, value: Any) -> Ref:
         if id(value) in self._open:
@@ -117,7 +135,7 @@ class Saving:
         kind = self._describe(type(value))
         if len(data) <= INLINE_LIMIT_BYTES:
             return inline("json", kind, data)
-        kept = self._blobs.put(data)
+        kept = self._batch().put(data)
         return Ref(digest=kept.digest, size=kept.size, codec="json", type=kind, nonce=kept.nonce)
 
     def _elements(self, values: Iterable[Any], kind: str, names: tuple[str, ...] | None) -> Ref:
@@ -142,7 +160,7 @@ class Saving:
 
     def _by(self, codec: Codec, value: object) -> Ref:
         try:
-            with Sink(self._blobs, self.ref) as sink:
+            with Sink(self._batch, self.ref) as sink:
                 codec.save(value, sink)
                 content = codec.content(value) if isinstance(codec, HasContent) else None
                 return sink.ref(codec.name, self._describe(sink.kind or type(value)), content)

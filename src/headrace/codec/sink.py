@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from headrace.codec.misfit import Misfit
-from headrace.codec.ports import Blobs, Draft
+from headrace.codec.ports import Batch, Draft
 from headrace.codec.refs import compose, inline
 from headrace.errors import CodecError
 from headrace.spec.artifact import INLINE_LIMIT_BYTES, Ref
@@ -26,9 +26,9 @@ class Sink:
     another class than it took.
     """
 
-    def __init__(self, blobs: Blobs, save: Callable[[object], Ref]) -> None:
+    def __init__(self, batch: Callable[[], Batch], save: Callable[[object], Ref]) -> None:
         self.kind: type | None = None
-        self._blobs = blobs
+        self._batch = batch
         self._save = save
         self._pieces: list[bytes] = []
         self._length = 0
@@ -88,7 +88,7 @@ class Sink:
     def add_file(self, path: str | os.PathLike[str], name: str) -> None:
         """Add the bytes of a file as a part, for libraries that write several files; see `Source.folder`."""
         self.compose()
-        with Sink(self._blobs, self._save) as inner:
+        with Sink(self._batch, self._save) as inner:
             shutil.copyfile(path, inner.path)
             self._parts.append(inner.ref("bytes", "builtins.bytes", None))
         self._names.append(name)
@@ -105,12 +105,12 @@ class Sink:
         data = self._small()
         if data is not None and len(data) <= INLINE_LIMIT_BYTES:
             return inline(codec, kind, data, content)
-        kept = self._draft.keep() if data is None and self._draft is not None else self._blobs.put(data or b"")
+        kept = self._draft.keep() if data is None and self._draft is not None else self._batch().put(data or b"")
         return Ref(digest=kept.digest, size=kept.size, codec=codec, type=kind, nonce=kept.nonce, content=content)
 
     def _drafted(self) -> Draft:
         if self._draft is None:
-            self._draft = self._blobs.draft().__enter__()
+            self._draft = self._batch().draft().__enter__()
         return self._draft
 
     def _small(self) -> bytes | None:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from headrace.errors import StoreError
 from headrace.store.blob import Blob
-from headrace.store.digest import digest_of
 from headrace.store.trouble import trouble
-
-SYNC_ASIDE_BYTES = 1 << 20
-"""From this size on, the digest is computed while the disk is written; below, a thread costs more than it gives."""
 
 
 class Draft:
     """Write to `file`, or let a library write to `path`; then `keep()` makes it a blob."""
 
-    def __init__(self, path: Path, place: Callable[[Path, str], str]) -> None:
+    def __init__(self, path: Path, keep: Callable[[Path], Blob]) -> None:
         self.path = path
-        self._place = place
+        self._keep = keep
+        self._kept = False
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> Self:
@@ -39,8 +34,9 @@ class Draft:
         with suppress(OSError):  # what can't be flushed or removed is a stray
             if self._file is not None:
                 self._file.close()
-        with suppress(OSError):
-            self.path.unlink(missing_ok=True)
+        if not self._kept:
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
         if cause is not None:
             raise cause from error
 
@@ -52,43 +48,13 @@ class Draft:
         return self._file
 
     def keep(self) -> Blob:
-        """Make what was written durable and give the blob that it is now."""
+        """Give the blob that this becomes: at once durable, or when the batch ends that the draft is part of."""
         if self._file is not None:
             self._file.close()
-        try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError as error:
+        if not self.path.exists():
             raise StoreError(
-                "nothing was written to the draft",
-                hint="write to its `file` or to its `path` before it is kept",
-            ) from error
-        try:
-            os.fchmod(descriptor, 0o444)
-            size = os.fstat(descriptor).st_size
-            digest = _digest_and_sync(descriptor, size)
-        finally:
-            os.close(descriptor)
-        return Blob(digest=digest, size=size, nonce=self._place(self.path, digest))
-
-
-def _digest_and_sync(descriptor: int, size: int) -> str:
-    if size < SYNC_ASIDE_BYTES:
-        os.fsync(descriptor)
-        return digest_of(descriptor)
-    failures: list[OSError] = []
-
-    def sync() -> None:
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            failures.append(error)
-
-    syncing = Thread(target=sync, name="headrace-sync")
-    syncing.start()
-    try:
-        digest = digest_of(descriptor)
-    finally:
-        syncing.join()
-    if failures:
-        raise failures[0]
-    return digest
+                "nothing was written to the draft", hint="write to its `file` or to its `path` before it is kept"
+            )
+        blob = self._keep(self.path)
+        self._kept = True
+        return blob

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headrace.errors import StoreError
-from headrace.store.sync import sync_folder
+from headrace.store.sync import sync
 from headrace.store.trouble import trouble
 
 
@@ -56,7 +56,7 @@ class Spool:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         for folder in (path.parent, self._root, self._root.parent):
-            sync_folder(folder)
+            sync(folder)
         return descriptor
 
     def _folder(self, run: str) -> Path:

@@ -71,6 +71,29 @@ class StoreContract:
         assert list(store.blobs()) == []
         assert list(store.strays()) == []
 
+    @pytest.mark.parametrize("sizes", [(), (10,), (2 << 20,), (5, 5, 5), (1, 2 << 20) * 12])
+    def test_a_batch_makes_all_its_blobs_durable_together(self, store: Any, sizes: tuple[int, ...]) -> None:
+        with store.batch() as batch:
+            kept = [batch.put(bytes(size)) for size in sizes]
+            with batch.draft() as draft:
+                draft.path.write_bytes(b"by a library")
+                kept.append(draft.keep())
+            with batch.draft() as draft:
+                draft.file.write(b"thrown away")
+        assert len({each.nonce for each in kept}) == len(sizes) + 1
+        for each in kept:
+            store.verify(each.digest, each.nonce)
+        assert len(list(store.blobs())) == len(kept)
+        assert list(store.strays()) == []
+
+    def test_a_batch_that_fails_leaves_nothing(self, store: Any) -> None:
+        with suppress(ZeroDivisionError), store.batch() as batch:
+            batch.put(b"small")
+            batch.put(bytes(3 << 20))
+            raise ZeroDivisionError
+        assert list(store.blobs()) == []
+        assert list(store.strays()) == []
+
     def test_keeping_a_draft_that_was_never_written_is_an_error(self, store: Any) -> None:
         with pytest.raises(StoreError, match="nothing was written"), store.draft() as draft:
             draft.keep()

@@ -29,9 +29,7 @@ class Failing(JsonCodec):
 
 
 def test_what_a_codec_fails_to_save_is_pickled_with_a_warning(store: FolderStore) -> None:
-    with pytest.warns(
-        UserWarning, match=r"codec `failing` failed to save .*: in the codec; it is pickled"
-    ):
+    with pytest.warns(UserWarning, match=r"codec `failing` failed to save .*: in the codec; it is pickled"):
         ref = Codecs([Failing()]).save({1, 2}, store)
     assert ref.codec == "pickle"
     assert Codecs().load(ref, store) == {1, 2}

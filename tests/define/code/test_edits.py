@@ -24,6 +24,7 @@ def can_run(row: Row) -> bool:
 
 
 ROWS = [row for row in table.ROWS if can_run(row)]
+pytestmark = pytest.mark.timeout(300)  # the whole table runs in the first test that asks for it
 
 
 def start(rows: Path, folder: Path, seed: str) -> subprocess.Popen[bytes]:
@@ -49,7 +50,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
         running.append((start(rows, folder / name, seed), folder / name / "results.json"))
     answers = []
     for process, answer in running:
-        assert process.wait(timeout=110) == 0
+        assert process.wait(timeout=280) == 0
         answers.append(json.loads(answer.read_text(encoding="utf-8")))
     return {row.name: [first, second] for row, first, second in zip(ROWS, *answers, strict=True)}
 

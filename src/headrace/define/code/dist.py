@@ -6,13 +6,13 @@ folders beside the module instead, and asks there only where that tells nothing.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
 from functools import cached_property
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+
+import msgspec
 
 from headrace.define.code.graph import digest
 
@@ -74,8 +74,8 @@ class _Info:
         """What `direct_url.json` says: where it was installed from, if not from an index."""
         text = self.text("direct_url.json")
         try:
-            return dict(json.loads(text)) if text else {}
-        except (ValueError, TypeError):
+            return msgspec.json.decode(text, type=dict[str, object]) if text else {}
+        except msgspec.DecodeError:
             return {}
 
     @property
@@ -84,6 +84,8 @@ class _Info:
         inner = self.direct.get("dir_info")
         if not isinstance(inner, dict) or not inner.get("editable"):
             return None
+        from urllib.parse import unquote, urlsplit  # noqa: PLC0415  some ms, for an editable install only
+
         return os.path.realpath(unquote(urlsplit(str(self.direct.get("url"))).path))
 
     @property

@@ -40,7 +40,7 @@ def fill_function(
 
 
 def _fill_without_source(follow: Follow, node: Node, function: types.FunctionType, source: Source | None) -> None:
-    if source is not None:
+    if source is not None or follow.reach.sources.has_text(function.__code__, function.__globals__):
         follow.reach.never(node, f"the source of `{node.name}` changed since it was imported")
     else:
         follow.reach.note(f"`{node.name}` has no source: it counts as compiled")

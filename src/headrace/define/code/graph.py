@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from hashlib import blake2b
+
+from blake3 import blake3
 
 from headrace.spec.code import Part, PartKind
 
@@ -13,12 +14,11 @@ SEPARATOR = "\x1f"
 
 def digest(*texts: str, size: int = 16) -> str:
     """Give the hex digest of texts; where one ends and the next begins is part of it."""
-    hasher = blake2b(digest_size=size)
+    pieces = []
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")
-        hasher.update(b"%d:" % len(data))
-        hasher.update(data)
-    return hasher.hexdigest()
+        pieces += [b"%d:" % len(data), data]
+    return blake3(b"".join(pieces)).hexdigest(length=size)
 
 
 @dataclass(slots=True, eq=False)

@@ -88,7 +88,7 @@ class Piece:
 
     `names` are used by the code itself, `outer` by its decorators and bases, `defaults` by its default arguments (the
     code around evaluates both), `kept` by annotations that are part of the normal form, `signature` and `annotations`
-    by those that are asides. `words` are attributes read from anything, and strings that look like a dunder.
+    by those that are asides. `words` are all names and attributes, and strings that look like a dunder.
     """
 
     segments: list[str | Segment] = field(default_factory=list)
@@ -120,7 +120,23 @@ def piece(nodes: list[ast.stmt] | list[ast.expr] | list[ast.AST], names: Names) 
     with deep():
         for node in nodes:
             writer.top(node)
+    writer.piece.segments = _joined(writer.piece.segments)
+    for chain in (*writer.piece.names, *writer.piece.outer):
+        writer.piece.words.update(chain)
     return writer.piece
+
+
+def _joined(segments: list[str | Segment]) -> list[str | Segment]:
+    """Give segments with those that always count joined to as few as can be."""
+    joined: list[str | Segment] = []
+    texts: list[str] = []
+    for each in segments:
+        if isinstance(each, str):
+            texts.append(each)
+        else:
+            joined += ["".join(texts), each]
+            texts.clear()
+    return [*joined, "".join(texts)]
 
 
 @contextmanager

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from hashlib import blake2b
 from types import ModuleType
 from typing import Literal
+
+from blake3 import blake3
 
 from headrace.define.code.dist import Distribution
 from headrace.define.code.graph import Graph, Node, digest
@@ -57,10 +58,9 @@ class Reach:
 
     def text(self, piece: Piece, *, signature: bool = False, docs: bool = False) -> str:
         """Give a piece's normal form with what acts; note what it reads of others."""
-        words = piece.words.union(*piece.names)
-        if words & READS_DOC:
+        if not piece.words.isdisjoint(READS_DOC):
             self.read.add("doc")
-        if words & READS_ANNOTATIONS:
+        if not piece.words.isdisjoint(READS_ANNOTATIONS):
             self.read.add("annotation")
         kinds = self.acting
         if signature or "annotation" in kinds:
@@ -177,7 +177,7 @@ class Reach:
             return ""
         try:
             with open(path, "rb") as file:
-                return blake2b(file.read(), digest_size=16).hexdigest()
+                return blake3(file.read()).hexdigest(length=16)
         except OSError:
             return ""
 

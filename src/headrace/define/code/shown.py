@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import reprlib
 import types
+from collections.abc import Iterable
+from typing import Any
 
 from headrace.define.code.roots import Roots
 from headrace.define.code.thing import is_thing, thing_name
@@ -19,6 +21,16 @@ class _Short(reprlib.Repr):
         super().__init__()
         self.maxstring = self.maxlong = self.maxother = LONGEST
         self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdict = self.maxdeque = 10
+
+    def repr_set(self, x: set[Any], level: int) -> str:
+        return self._in_order(x, level, "{", "}") if x else "set()"
+
+    def repr_frozenset(self, x: frozenset[Any], level: int) -> str:
+        return self._in_order(x, level, "frozenset({", "})") if x else "frozenset()"
+
+    def _in_order(self, x: Iterable[Any], level: int, left: str, right: str) -> str:
+        shown = sorted(self.repr1(each, level - 1) for each in x)
+        return left + ", ".join(shown[: self.maxset]) + (", ..." if len(shown) > self.maxset else "") + right
 
     def repr_instance(self, x: object, level: int) -> str:
         kind = type(x)

@@ -162,6 +162,10 @@ class Sources:
         flags = 0 if place else code.co_flags & FUTURES
         return self.at(path, flags, module_globals)
 
+    def has_text(self, code: CodeType, module_globals: dict[str, object]) -> bool:
+        """Say whether there is a text where a code object came from, be it Python or not."""
+        return self.text(code_path(code, module_globals), module_globals) is not None
+
     def of_globals(self, module_globals: dict[str, object]) -> Source | None:
         """Give the source of a loaded module, by its globals; None for a notebook, which has many."""
         path = module_globals.get("__file__")

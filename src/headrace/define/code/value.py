@@ -12,9 +12,10 @@ import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from hashlib import blake2b
 from pathlib import PurePath
 from typing import Any, Literal
+
+from blake3 import blake3
 
 from headrace.define.code.arrays import read_array
 from headrace.define.code.roots import Roots
@@ -91,7 +92,7 @@ class _Encoder:
     def __init__(self, values: Values, *, by_name: bool) -> None:
         self._values = values
         self._by_name = by_name
-        self._hasher = blake2b(digest_size=16)
+        self._hasher = blake3()
         self._stack: list[object] = []
         self._path: dict[int, int] = {}
         self._numbers: dict[int, int] = {}
@@ -113,7 +114,7 @@ class _Encoder:
                 self._write(each.data)
             else:
                 self._read(each)
-        self._found.digest = self._hasher.hexdigest()
+        self._found.digest = self._hasher.hexdigest(length=16)
         return self._found
 
     # Writing

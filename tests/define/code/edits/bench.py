@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import json
 import sys
@@ -56,7 +55,6 @@ def import_and_describe(folder: Path, files: dict[str, str], stages: list[str], 
             module = sys.modules[name]
             if str(folder) in str(getattr(module, "__file__", None) or getattr(module, "__path__", "")):
                 del sys.modules[name]
-        gc.collect()
 
 
 def main(rows_file: str, folder: str, results_file: str) -> None:

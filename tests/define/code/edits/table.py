@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.define.code.edits import basics, code, modules
+from tests.define.code.edits import basics, code, modules, state
 
-ROWS = [*basics.ROWS, *code.ROWS, *modules.ROWS]
+ROWS = [*basics.ROWS, *code.ROWS, *modules.ROWS, *state.ROWS]

@@ -60,5 +60,6 @@ def project(folder: Path, code: str) -> Path:
 
 
 def environment() -> Mapping[str, str]:
-    """Give the environment without settings of Headrace's: the numbers are to be those of a plain project."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE")}
+    """Give the environment without settings of Headrace's, and with bytecode: a plain project on a warm disk."""
+    without = ("HEADRACE", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+    return {name: value for name, value in os.environ.items() if not name.startswith(without)}

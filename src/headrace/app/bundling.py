@@ -7,9 +7,9 @@ import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
-from pathspec import GitIgnoreSpec
 
 from headrace.app.editable import editable_roots
 from headrace.app.project import Project
@@ -17,6 +17,9 @@ from headrace.errors import ProjectError
 from headrace.spec.bundle import Bundle
 from headrace.store.folder import FolderStore
 from headrace.work.archive import pack
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 _CODE = (".py", ".pyi", ".ipynb", ".sql")
 _SETTINGS = (".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".txt", ".md")
@@ -101,6 +104,8 @@ def _ignore(folder: Path, inside: str) -> Iterator[tuple[str, GitIgnoreSpec]]:
             lines = (folder / name).read_text().splitlines()
         except OSError:
             continue
+        from pathspec import GitIgnoreSpec  # noqa: PLC0415  10 ms that a folder without such a file doesn't need
+
         yield inside, GitIgnoreSpec.from_lines(lines)
 
 

@@ -1,19 +1,18 @@
 """Begins the process that forks workers before anything else is imported: it takes as long to start as the driver.
 
 What begins it (the words of its namespace) is as it was in the last run of the project; should that have changed, the
-one begun early is thrown away. This module and what it imports is on the way of every command, so it imports little.
+one begun early is thrown away. Nothing that takes long stands before it, not even `typing`, `json` or `pathlib`: they
+take 15 ms, a tenth of a small run.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from headrace.backends.local.spawn import Spawned, spawn
 
-_NOTE = "zygote.json"
+_NOTE = "zygote"  # its words, each ended by a zero byte
 _begun: list[tuple[str, list[str], Spawned]] = []  # at most one; a list, so that no global is rebound
 
 
@@ -21,25 +20,26 @@ def begin(arguments: Sequence[str]) -> None:
     """Begin it if these arguments will need it, and an earlier run told how."""
     if arguments[:1] not in (["run"], ["resume"], ["plan"]) or "--help" in arguments or "--detach" in arguments:
         return
-    home = os.environ.get("HEADRACE_HOME") or _home(os.getcwd())
-    if home is None:
-        return
     try:
-        with open(os.path.join(home, _NOTE), encoding="utf-8") as file:
-            prefix = json.load(file)
-    except (OSError, ValueError):
-        return
-    _begun.append((os.path.realpath(home), prefix, spawn(prefix)))
+        home = os.environ.get("HEADRACE_HOME") or _home(os.getcwd())
+        if home is None:
+            return
+        with open(os.path.join(home, _NOTE), "rb") as file:
+            prefix = [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
+        _begun.append((os.path.realpath(home), prefix, spawn(prefix)))
+    except OSError:
+        return  # it was never told, or bubblewrap or the current folder is gone
 
 
-def take(home: Path, prefix: Sequence[str]) -> Spawned | None:
+def take(home: os.PathLike[str], prefix: Sequence[str]) -> Spawned | None:
     """Give the one begun early, if it was begun for this project in this way; note the way for the next time."""
     while _begun:
         there, words, spawned = _begun.pop()
         if there == os.path.realpath(home) and words == list(prefix):
             return spawned
         spawned.discard()
-    (home / _NOTE).write_text(json.dumps(list(prefix)))
+    with open(os.path.join(home, _NOTE), "wb") as file:
+        file.write(b"".join(os.fsencode(word) + b"\0" for word in prefix))
     return None
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
-import traceback
 from pathlib import Path
 
 from headrace.app.project import load
@@ -33,6 +31,8 @@ def show_words(name: str, message: str, hint: str | None, code: int, *, as_json:
 
 def show_internal(error: Exception, *, as_json: bool) -> int:
     """Show that Headrace itself is at fault; the traceback goes to a file that the hint names."""
+    import traceback  # noqa: PLC0415  3 ms with `tempfile`, on the way of every command
+
     text = "".join(traceback.format_exception(error))
     file = _keep(text)
     what = f"internal error: {type(error).__name__}: {error}"
@@ -42,6 +42,8 @@ def show_internal(error: Exception, *, as_json: bool) -> int:
 
 def _keep(text: str) -> Path | None:
     """Write a traceback beside the state of the project, or where temporary files go."""
+    import tempfile  # noqa: PLC0415  as above
+
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
     for folder in (_faults, lambda: Path(tempfile.gettempdir())):
         try:

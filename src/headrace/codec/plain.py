@@ -16,11 +16,10 @@ from fractions import Fraction
 from pathlib import Path, PosixPath, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import msgspec
 
-from headrace.codec.classes import library_named
+from headrace.codec.classes import is_exactly, library_named
 from headrace.codec.misfit import Declined
 
 MARK = "$"
@@ -97,8 +96,8 @@ def _zone(value: tzinfo | None) -> object:
     if type(value) is timezone:
         offset, *name = value.__getinitargs__()  # type: ignore[attr-defined]
         return ["offset", offset.days, offset.seconds, offset.microseconds, *name]
-    if type(value) is ZoneInfo and value.key:
-        return ["zone", value.key]
+    if is_exactly(value, "zoneinfo.ZoneInfo") and (key := getattr(value, "key", None)):
+        return ["zone", key]
     if value is not None:
         raise Declined
     return None
@@ -109,6 +108,8 @@ def _unzone(body: Any) -> tzinfo | None:
         case ["offset", days, seconds, microseconds, *name]:
             return timezone(timedelta(days, seconds, microseconds), *name)
         case ["zone", key]:
+            from zoneinfo import ZoneInfo  # noqa: PLC0415  2 ms, in the parent of all workers, that few values need
+
             return ZoneInfo(key)
         case _:
             return None

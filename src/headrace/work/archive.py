@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,13 +44,13 @@ def unpack(bundle: Bundle, store: FolderStore) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    aside = folder.parent / f".new-{os.urandom(8).hex()}"
+    aside.mkdir(0o755)
     try:
         for name, data in files_of(store.path(bundle.digest, bundle.nonce).read_bytes()).items():
             path = aside / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        aside.chmod(0o755)
         os.rename(aside, folder)
     except OSError:
         if not folder.is_dir():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import collections.abc
 import inspect
 import os
@@ -126,6 +125,8 @@ class Desk:
         marks.load()
         value = entry.stage.function(*args, **kwargs)
         if entry.is_async:
+            import asyncio  # noqa: PLC0415  16 ms and OpenSSL, in the parent of all workers
+
             value = asyncio.run(value)
         if inspect.isgenerator(value):
             # its body runs while the codec draws from it: that is time of the user's code, not of saving

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import linecache
-import pickle
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +19,9 @@ def enter_notebook(folder: Path) -> Mapping[str, str]:
     """
     if not (folder / NOTEBOOK).exists():
         return {}
+    import json  # noqa: PLC0415  3 ms with `pickle`, in the parent of all workers, few of which have a notebook
+    import pickle  # noqa: PLC0415  as above
+
     cells: dict[str, str] = json.loads((folder / CELLS).read_text())
     for name, source in cells.items():
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)

@@ -98,6 +98,7 @@ def load(
     here = _here()
     named = _named_file(target, here)
     root = _root(here, named)
+    _check_encoding(root)
     layers = Layers()
     config_files = [file for file in (root / FILE, overlay) if file is not None and (file is overlay or file.exists())]
     for file in config_files:
@@ -126,6 +127,15 @@ def _here() -> Path:
         raise ProjectError("the current folder was deleted", hint="change to a folder that exists") from None
 
 
+def _check_encoding(root: Path) -> None:
+    try:
+        str(root).encode()
+    except UnicodeEncodeError:
+        raise ProjectError(
+            f"the project's folder has a name that isn't UTF-8: {str(root)!r}", hint="rename it, or one above it"
+        ) from None
+
+
 def _named_file(target: str | None, here: Path) -> Path | None:
     """Give the file of `FILE:NAME`; a pipeline's plain name has none."""
     if target is None or ":" not in target:
@@ -136,7 +146,17 @@ def _named_file(target: str | None, here: Path) -> Path | None:
         raise ProjectError(
             f"there is no file `{text}`", hint="name a pipeline as `path/to/file.py:name`, seen from the current folder"
         )
+    _check_module(file, text)
     return file.resolve()
+
+
+def _check_module(file: Path, name: str) -> None:
+    """Refuse a file that Python can't import by its name."""
+    if file.suffix != ".py" or "." in file.stem:
+        raise ProjectError(
+            f"`{name}` can't be imported as a module",
+            hint="a pipeline's file ends in `.py`, and has no other dot in its name",
+        )
 
 
 def _root(here: Path, named: Path | None) -> Path:
@@ -171,6 +191,7 @@ def _pipeline_files(root: Path, config: Config, layers: Layers) -> tuple[Path, .
                 f"{f'{where}: ' if where else ''}there is no file `{name}` in `{root}`",
                 hint="`[project] pipelines` lists the Python files that define pipelines, relative to its folder",
             )
+        _check_module(file, name)
         files.append(file)
     return tuple(files)
 

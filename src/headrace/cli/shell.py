@@ -9,7 +9,7 @@ import click
 
 from headrace.cli import fault, terminal
 from headrace.cli.catalogue import COMPLETE, group
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, UsageError
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -19,6 +19,7 @@ def run(arguments: Sequence[str]) -> int:
         group.main(list(arguments), prog_name="headrace", complete_var=COMPLETE)
     as_json = "--json" in arguments
     try:
+        _check_encoding(arguments)
         with group.make_context("headrace", list(arguments)) as context:
             return int(group.invoke(context) or 0)
     except click.exceptions.Exit as leave:
@@ -34,6 +35,14 @@ def run(arguments: Sequence[str]) -> int:
         raise
     except Exception as error:  # noqa: BLE001 - the last line of defence, where faults become text
         return fault.show_internal(error, as_json=as_json)
+
+
+def _check_encoding(arguments: Sequence[str]) -> None:
+    for each in arguments:
+        try:
+            each.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{each!r} isn't text in UTF-8", hint="names and parameters are text") from None
 
 
 def _wrong_usage(error: click.ClickException, *, as_json: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from headrace.errors import DefinitionError
@@ -19,6 +20,8 @@ def seconds(text: str | float, *, name: str = "timeout") -> float:
     if isinstance(text, bool) or not isinstance(text, int | float | str):
         raise DefinitionError(f"`{name}` is {text!r}", hint='give seconds, or words such as "90s", "1h30m", "7d"')
     if not isinstance(text, str):
+        if not math.isfinite(text):
+            raise DefinitionError(f"`{name}` is {text!r}", hint="give a number of seconds")
         return float(text)
     terms = _TERM.findall(text)
     if not terms or _TERM.sub("", text).strip():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from headrace.errors import ConfigError
 from headrace.spec.noun import Noun
 from headrace.spec.stage import Resources
@@ -26,11 +28,19 @@ class Pool(Noun, frozen=True):
     spot: bool = False
 
     def __post_init__(self) -> None:
-        if self.cpu <= 0 or self.memory_gib <= 0 or self.nodes < 1 or self.usd_per_hour < 0 or self.gpus < 0:
+        finite = math.isfinite(self.cpu) and math.isfinite(self.memory_gib) and math.isfinite(self.usd_per_hour)
+        if (
+            not finite
+            or self.cpu <= 0
+            or self.memory_gib <= 0
+            or self.nodes < 1
+            or self.usd_per_hour < 0
+            or self.gpus < 0
+        ):
             raise ConfigError(
                 f"pool `{self.name}` has cpu={self.cpu:g} memory_gib={self.memory_gib:g} nodes={self.nodes} "
                 f"gpus={self.gpus} usd_per_hour={self.usd_per_hour:g}",
-                hint="cpu, memory_gib and nodes are above 0; gpus and usd_per_hour are 0 or more",
+                hint="cpu, memory_gib and nodes are finite and above 0; gpus and usd_per_hour are 0 or more",
             )
 
     def holds(self, need: Resources) -> str | None:

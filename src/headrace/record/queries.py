@@ -54,7 +54,7 @@ ALEMBIC = (
 )
 """As Alembic itself would make it, so that it finds a new ledger at the last revision."""
 
-Statement = Select[Any] | Insert | Update | Delete
+Statement = Select[*tuple[Any, ...]] | Insert | Update | Delete
 
 TARGET = Path(__file__).with_name("statements.py")
 
@@ -260,9 +260,12 @@ def keeping() -> Mapping[str, Statement]:
         "point_result": update(results).where(result).values(out=bindparam("to")),
         "point_task": update(tasks).where(tasks.c.run == bindparam("number"), task).values(out=bindparam("to")),
         "point_event": update(events)
-        .where(events.c.run == bindparam("number"), events.c.seq == bindparam("number_of_event"))
+        .where(events.c.run == bindparam("number"), events.c.seq == bindparam("at"))
         .values(body=bindparam("to")),
         "forget_blob": delete(blobs).where(
+            blobs.c.run == bindparam("run"), blobs.c.digest == bindparam("digest"), blobs.c.nonce == bindparam("nonce")
+        ),
+        "blob": select(blobs.c.size, blobs.c.born).where(
             blobs.c.run == bindparam("run"), blobs.c.digest == bindparam("digest"), blobs.c.nonce == bindparam("nonce")
         ),
         "event_span": select(func.count(), func.min(events.c.seq), func.max(events.c.seq)).where(

@@ -335,7 +335,7 @@ POINT_TASK = """
 UPDATE tasks SET out=? WHERE tasks.run = ? AND tasks.name = ?
 """
 
-# to, number, number_of_event
+# to, number, at
 POINT_EVENT = """
 UPDATE events SET body=? WHERE events.run = ? AND events.seq = ?
 """
@@ -343,6 +343,11 @@ UPDATE events SET body=? WHERE events.run = ? AND events.seq = ?
 # run, digest, nonce
 FORGET_BLOB = """
 DELETE FROM blobs WHERE blobs.run = ? AND blobs.digest = ? AND blobs.nonce = ?
+"""
+
+# run, digest, nonce
+BLOB = """
+SELECT blobs.size, blobs.born FROM blobs WHERE blobs.run = ? AND blobs.digest = ? AND blobs.nonce = ?
 """
 
 # run

@@ -1,0 +1,168 @@
+"""What the checker finds, and what it mends."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.record.fsck import Checked, Checker
+from headrace.record.gc import GRACE_S
+from headrace.record.sqlite import SqliteLedger
+from headrace.run.events import Renewed, Succeeded, encode_event
+from headrace.spec.artifact import Ref
+from headrace.spec.bundle import Bundle
+from headrace.store.folder import FolderStore
+from tests.record.samples import first, open_ledger, result, run_row, task_row
+
+NOW = 1_000_000_000.0
+OLD = NOW - 2 * GRACE_S
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> SqliteLedger:
+    return open_ledger(tmp_path / "state")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
+
+
+def put(store: FolderStore, text: str) -> Ref:
+    blob = store.put(text.encode())
+    os.utime(store.path(blob.digest, blob.nonce), (OLD, OLD))
+    return Ref(digest=blob.digest, size=blob.size, codec="text", type="builtins.str", nonce=blob.nonce)
+
+
+def ended(ledger: SqliteLedger, out: Ref, **more: Any) -> str:
+    bodies = [encode_event(Succeeded("fit", 1, out, 1.0, 1.0))]
+    batch = {"bodies": bodies, "tasks": [task_row(out=out)], "results": [result(out)], "kept": [out]}
+    with ledger.open_run("flights") as run:
+        run.commit(first(run=run_row("succeeded"), **batch | more))
+        return run.run
+
+
+def check(ledger: SqliteLedger, store: FolderStore, **more: Any) -> Checked:
+    return Checker(ledger, store).check(now=NOW, **more)
+
+
+def damage(store: FolderStore, ref: Ref, data: bytes) -> None:
+    path = store.path(ref.digest, ref.nonce or "")
+    path.chmod(0o600)
+    path.write_bytes(data)
+
+
+def test_a_sound_ledger_has_no_problems(ledger: SqliteLedger, store: FolderStore) -> None:
+    ended(ledger, put(store, "model"))
+    found = check(ledger, store, deep=True)
+    assert (found.problems, found.runs, found.blobs, found.bytes) == ((), 1, 1, 5)
+
+
+def test_a_missing_blob_is_named_with_its_runs_and_its_result(ledger: SqliteLedger, store: FolderStore) -> None:
+    out = put(store, "model")
+    run = ended(ledger, out)
+    store.delete(out.digest, out.nonce or "")
+    blob, reuse = check(ledger, store).problems
+    assert (blob.about, blob.subject) == ("blob", f"{out.digest}.{out.nonce}")
+    assert blob.what == f"it is missing from the store; named by `{run}`"
+    assert (reuse.about, reuse.subject, reuse.mended) == ("result", "fit", None)
+
+
+def test_a_blob_of_another_size_is_found_without_reading_it(ledger: SqliteLedger, store: FolderStore) -> None:
+    out = put(store, "model")
+    ended(ledger, out)
+    damage(store, out, b"mod")
+    assert "it has 3 bytes in the store, and had 5" in check(ledger, store).problems[0].what
+
+
+def test_a_blob_of_other_bytes_is_found_by_a_deep_check(ledger: SqliteLedger, store: FolderStore) -> None:
+    out = put(store, "model")
+    ended(ledger, out)
+    damage(store, out, b"MODEL")
+    assert check(ledger, store).problems == ()
+    assert "is damaged" in check(ledger, store, deep=True).problems[0].what
+
+
+def test_repair_keeps_a_result_from_being_reused(ledger: SqliteLedger, store: FolderStore) -> None:
+    out, sound = put(store, "model"), put(store, "sound")
+    ended(ledger, out)
+    ended(ledger, sound, results=[result(sound, "other key")])
+    store.delete(out.digest, out.nonce or "")
+    assert check(ledger, store, repair=True).problems[1].mended is not None
+    with ledger.open_run("flights") as run:
+        assert run.result("key") is None
+        assert run.result("other key") is not None
+        again = put(store, "model")
+        run.commit(first([], results=[result(again)], kept=[again]))
+        assert run.result("key") is not None, "made again, it may be reused again"
+    (blob,) = check(ledger, store).problems
+    assert blob.about == "blob"
+
+
+def edit(ledger: SqliteLedger, statement: str) -> None:
+    db = sqlite3.connect(ledger.path)
+    with db:
+        db.execute(statement)
+    db.close()
+
+
+def test_a_gap_in_a_runs_events_is_found(ledger: SqliteLedger, store: FolderStore) -> None:
+    run = ended(
+        ledger,
+        put(store, "model"),
+        bodies=[encode_event(Succeeded("fit", i, put(store, "model"), 1.0, 1.0)) for i in range(3)],
+    )
+    edit(ledger, "delete from events where seq = 1")
+    (problem,) = check(ledger, store).problems
+    assert (problem.about, problem.subject) == ("run", run)
+    assert "holds 2 events, numbered 0 to 2" in problem.what
+
+
+def test_a_row_that_differs_from_its_events_is_found(ledger: SqliteLedger, store: FolderStore) -> None:
+    run = ended(ledger, put(store, "model"))
+    edit(ledger, "update tasks set state = 'failed'")
+    (problem,) = check(ledger, store).problems
+    assert problem.subject == f"{run} fit"
+    assert "the row of a failed task" in problem.what
+
+
+def test_an_event_that_cannot_be_read_is_found(ledger: SqliteLedger, store: FolderStore) -> None:
+    ended(ledger, put(store, "model"), bodies=[b"\x93nonsense"])
+    assert "can't be read" in check(ledger, store).problems[0].what
+
+
+def test_events_of_an_older_trace_are_held_against_no_row(ledger: SqliteLedger, store: FolderStore) -> None:
+    out = put(store, "model")
+    events = [Succeeded("gone", 1, out, 1.0, 1.0), Renewed(Bundle(digest="b", size=1, nonce="n"), 1.0)]
+    ended(ledger, out, bodies=[encode_event(event) for event in events])
+    assert check(ledger, store).problems == ()
+
+
+def test_a_damaged_file_is_told_as_a_finding(ledger: SqliteLedger, store: FolderStore) -> None:
+    for i in range(50):
+        ended(ledger, put(store, f"model {i}"))
+    edit(ledger, "pragma wal_checkpoint(truncate)")
+    with ledger.path.open("r+b") as file:
+        file.seek(4096 * 12)
+        file.write(os.urandom(4096 * 4))
+    problems = check(ledger, store).problems
+    assert problems
+    assert {problem.about for problem in problems} == {"ledger"}
+    assert "is damaged" in problems[0].what
+
+
+def test_what_the_collector_would_delete_is_counted(ledger: SqliteLedger, store: FolderStore) -> None:
+    ended(ledger, put(store, "model"))
+    put(store, "orphan")
+    draft = store.draft()
+    draft.file.write(b"half")
+    draft.file.close()
+    (stray,) = store.strays()
+    os.utime(store.root / "tmp" / stray.name, (OLD, OLD))
+    found = check(ledger, store)
+    assert (found.orphans, found.orphan_bytes, found.drafts, found.draft_bytes) == (1, 6, 1, 4)
+    assert found.problems == ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import click
@@ -23,6 +23,15 @@ def pipelines(_context: click.Context, _parameter: click.Parameter, incomplete: 
     except HeadraceError:
         return []
     return [CompletionItem(each.name, help=each.doc) for each in found if each.name.startswith(incomplete)]
+
+
+def parameters(words: Sequence[str]) -> list[str]:
+    """Give the parameters of the pipeline that was named, as options."""
+    try:
+        found = [each for each in written(load()) if each.name in words]
+    except HeadraceError:
+        return []
+    return [f"--{name.replace('_', '-')}" for each in found for name in each.parameters]
 
 
 def runs(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

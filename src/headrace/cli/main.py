@@ -17,12 +17,17 @@ def main() -> None:
         code = importlib.import_module("headrace.cli.shell").run(sys.argv[1:])
         sys.stdout.flush()
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         code = 3
+        exec("")  # an interrupt inside of `exec` (namedtuple uses it) would make CPython die by SIGINT when it ends
     except BrokenPipeError:
         # Whoever read our output has seen enough (`headrace runs | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     finally:
         early.end()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # else Python, while it ends, lets ^C kill it
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

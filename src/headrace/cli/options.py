@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from headrace.app.project import Project
 from headrace.cli import complete
@@ -53,6 +54,16 @@ _PIPELINE = (
     ),
     click.option("--timeout", metavar="TIME", help="End the run when it has taken that long: `90s`, `6h`."),
 )
+
+
+class PipelineCommand(click.Command):
+    """A command whose options include the parameters of the pipeline that it is given."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = complete.parameters(ctx.params.get("words") or ()) if incomplete.startswith("--") else []
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)] + super().shell_complete(
+            ctx, incomplete
+        )
 
 
 def pipeline(function: Function) -> Function:

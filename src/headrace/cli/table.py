@@ -18,18 +18,21 @@ ENDLESS = 10_000
 Cell = str | tuple[str, Style]
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, numbers: Sequence[int] = ()) -> Iterator[str]:
+def table(
+    heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, numbers: Sequence[int] = (), spare: Sequence[str] = ()
+) -> Iterator[str]:
     """Give the lines of a table; the columns in `numbers` are aligned to the right, and empty ones left out.
 
-    Lines are wrapped for a terminal only.
+    On a terminal that is too narrow, the columns in `spare` are left out, the first of them first, and the last column
+    is wrapped. A file gets it all.
     """
-    kept = [column for column in range(len(heads)) if any(_text(row[column]) for row in rows)]
+    kept = _kept(heads, rows, spare)
     numbers = [place for place, column in enumerate(kept) if column in numbers]
     heads, rows = [heads[column] for column in kept], [[row[column] for column in kept] for row in rows]
     texts = [[_text(cell) for cell in row] for row in (heads, *rows)]
     widths = [max(map(_width, column)) for column in zip(*texts, strict=True)]
     left = sum(width + len(GAP) for width in widths[:-1])
-    room = shutil.get_terminal_size().columns - left if sys.stdout.isatty() else ENDLESS
+    room = _columns() - left
     for number, row in enumerate([[(head, "dim") for head in heads], *rows]):
         cells = [
             paint(_pad(text, width, right=column in numbers), *_style(cell), stream=sys.stdout)
@@ -45,8 +48,23 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, numbers: Sequ
             yield from (" " * left + paint(line, *style, stream=sys.stdout) for line in rest)
         else:
             yield head.rstrip()
-            wide = shutil.get_terminal_size().columns - 4
-            yield from ("    " + paint(line, *style, stream=sys.stdout) for line in textwrap.wrap(last, max(16, wide)))
+            wrapped = textwrap.wrap(last, max(16, _columns() - 4))
+            yield from ("    " + paint(line, *style, stream=sys.stdout) for line in wrapped)
+
+
+def _kept(heads: Sequence[str], rows: Sequence[Sequence[Cell]], spare: Sequence[str]) -> list[int]:
+    """Give the columns to show: those that hold something, without those that there is no room for."""
+    kept = [column for column in range(len(heads)) if any(_text(row[column]) for row in rows)]
+    widths = {column: max(_width(_text(row[column])) for row in (heads, *rows)) + len(GAP) for column in kept[:-1]}
+    for name in spare:
+        if sum(widths.values()) <= _columns():
+            break
+        widths.pop(heads.index(name), None)
+    return [column for column in kept if column in widths or column == kept[-1]]
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else ENDLESS
 
 
 def _text(cell: Cell) -> str:

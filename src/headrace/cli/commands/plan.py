@@ -17,7 +17,7 @@ from headrace.cli.terminal import say, say_json, say_styled
 from headrace.spec.plan import Plan, PlannedTask
 
 
-@click.command(context_settings=options.PARAMETERS)
+@click.command(cls=options.PipelineCommand, context_settings=options.PARAMETERS)
 @options.pipeline
 @options.as_json
 @options.config
@@ -46,7 +46,9 @@ def command(
 
 def _say(plan: Plan) -> None:
     heads = ["", "task", "kind", "decision", "tasks", "pool", "time", "cost", "why"]
-    for line in table(heads, [_row(task) for task in plan.tasks], numbers=(4, 6, 7)):
+    for line in table(
+        heads, [_row(task) for task in plan.tasks], numbers=(4, 6, 7), spare=("kind", "pool", "tasks", "cost")
+    ):
         say_styled(line)
     say()
     for text in _sums(plan):

@@ -14,7 +14,7 @@ from headrace.cli.summary import begun, close
 from headrace.cli.watching import watching
 
 
-@click.command(context_settings=options.PARAMETERS)
+@click.command(cls=options.PipelineCommand, context_settings=options.PARAMETERS)
 @options.pipeline
 @click.option("--detach", is_flag=True, help="Return at once with the run's id, and let the run go on by itself.")
 @options.as_json

@@ -34,7 +34,7 @@ def command(limit: int | None, pipeline: str | None, as_json: bool, config: Path
         tell("there is no run yet")
         return 0
     heads = ["", "run", "state", "pipeline", "started", "took", "cost", "parameters"]
-    for line in table(heads, [_row(run) for run in found.runs], numbers=(5, 6)):
+    for line in table(heads, [_row(run) for run in found.runs], numbers=(5, 6), spare=("cost", "took", "state")):
         say_styled(line)
     if found.more is not None:
         tell(f"older runs: `headrace runs --limit {2 * len(found.runs)}`", label="hint:")

@@ -18,6 +18,8 @@ from headrace.cli.marks import MARKS, STYLES
 from headrace.cli.table import Cell, table
 from headrace.cli.terminal import paint, printable, say, say_json, say_styled
 
+SPARE = ("save", "load", "pool", "tries", "kind", "output", "cost", "time")
+"""Columns that a narrow terminal does without."""
 FEW = 200
 """Up to so many tasks, their reasons are read along."""
 
@@ -68,7 +70,7 @@ def _say_stages(views: Views, run: RunView) -> None:
         stages, reasons = stages_of(tasks), _reasons(tasks)
     heads = ["", "stage", "kind", "tasks", "time", "longest", "cost", "output", "why"]
     rows = [_stage_row(stage, reasons.get(stage.stage, "")) for stage in stages]
-    for line in table(heads, rows, numbers=(4, 5, 6, 7)):
+    for line in table(heads, rows, numbers=(4, 5, 6, 7), spare=("longest", "output", "kind", "cost")):
         say_styled(line)
 
 
@@ -108,7 +110,7 @@ def _reasons(tasks: Sequence[TaskView]) -> dict[str, str]:
 
 def _say_tasks(run: RunView) -> None:
     heads = ["", "task", "kind", "state", "tries", "time", "load", "save", "cost", "pool", "output", "why"]
-    for line in table(heads, [_task_row(task) for task in run.tasks or ()], numbers=(4, 5, 6, 7, 8, 10)):
+    for line in table(heads, [_task_row(task) for task in run.tasks or ()], numbers=(4, 5, 6, 7, 8, 10), spare=SPARE):
         say_styled(line)
 
 

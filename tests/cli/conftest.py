@@ -1,0 +1,108 @@
+"""The real command, run as a process in a project of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "headrace.cli.main"]
+
+PIPELINES = '''
+import headrace as hr
+
+
+@hr.stage
+def one(n: int) -> int:
+    print("one is here")
+    return n + 1
+
+
+@hr.stage(kind="train")
+def fit(x: int, *, depth: int) -> dict:
+    if depth == 13:
+        raise ValueError("depth 13 is unlucky")
+    return {"auc": depth / 10, "x": x}
+
+
+@hr.stage(kind="evaluate")
+def best(reports: list[dict]) -> float:
+    return max(report["auc"] for report in reports)
+
+
+@hr.pipeline
+def good(month: int = 1) -> None:
+    """Fits three times."""
+    best(fit.map(one(month), depth=[1, 2, 3]))
+
+
+@hr.pipeline
+def bad(month: int = 1) -> None:
+    """Fails once."""
+    best(fit.map(one(month), depth=[1, 13, 3]))
+'''
+
+
+@dataclass
+class Result:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class Shell:
+    """Runs commands in a folder, with nothing of the tests' own environment that they would heed."""
+
+    folder: Path
+
+    def __call__(self, *arguments: str, **environment: str) -> Result:
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=self.folder,
+            env=self.environment(**environment),
+            capture_output=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def start(self, *arguments: str, **settings: Any) -> subprocess.Popen[bytes]:
+        """Start a command, and don't wait for it."""
+        return subprocess.Popen([*COMMAND, *arguments], cwd=self.folder, env=self.environment(), **settings)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
+        return kept | {"LANG": "C.UTF-8"} | more
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(textwrap.dedent(text))
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Shell:
+    """A folder without a project."""
+    return Shell(tmp_path)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Shell:
+    """A project with a pipeline that succeeds and one that fails."""
+    shell = Shell(tmp_path)
+    shell.write("headrace.toml", "")
+    shell.write("pipelines.py", PIPELINES)
+    return shell

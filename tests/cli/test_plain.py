@@ -1,0 +1,80 @@
+"""Progress as lines: what is told, and how often."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.app.watcher import TaskRow
+from headrace.cli.plain import PlainWatcher
+from headrace.cli.tally import Tally
+
+
+def row(name: str, state: str, *, parent: str | None = None, seconds: float = 0.0, reason: str = "") -> TaskRow:
+    return TaskRow(
+        ordinal=0,
+        name=name,
+        stage=name.partition("[")[0],
+        kind="stage",
+        state=state,  # type: ignore[arg-type]
+        reason=reason,
+        parent=parent,
+        seconds=seconds,
+    )
+
+
+class Clock:
+    """Stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_each_task_is_told_once_it_begins_and_once_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    watcher = PlainWatcher()
+    watcher.opened("r1")
+    watcher.tasks([row("a", "waiting"), row("b", "waiting")])
+    watcher.tasks([row("a", "running")])
+    watcher.tasks([row("a", "succeeded", seconds=3.25)])
+    watcher.tasks([row("b", "skipped", reason="`c` failed")])
+    assert capsys.readouterr().err.splitlines() == [
+        "run r1",
+        "running   a",
+        "succeeded a  3.2 s",
+        "skipped   b  `c` failed",
+    ]
+
+
+def test_a_wide_map_is_told_of_every_two_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    watcher = PlainWatcher(clock)
+    names = [f"fit[#{number}]" for number in range(100)]
+    watcher.tasks([row("fit", "running"), *(row(name, "waiting", parent="fit") for name in names)])
+    capsys.readouterr()
+    for number, name in enumerate(names):
+        clock.now += 0.1
+        state = "failed" if number == 50 else "succeeded"
+        watcher.tasks([row(name, state, parent="fit", reason="ValueError: no")])
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) <= 9
+    assert "failed    fit[#50]  ValueError: no" in lines
+    assert lines[-1] == "failed    fit 100/100: 99 succeeded, 1 failed"
+
+
+def test_names_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    PlainWatcher().tasks([row("a\x1b[2J\r", "running")])
+    assert capsys.readouterr().err == "running   a\\x1b[2J\\r\n"
+
+
+def test_a_map_counts_by_its_elements() -> None:
+    tally = Tally()
+    tally.absorb([row("fit", "running")])
+    assert (tally["fit"].total, tally["fit"].state) == (1, "running")
+    tally.absorb([row("fit[#0]", "succeeded", parent="fit"), row("fit[#1]", "waiting", parent="fit")])
+    tally.absorb([row("fit", "running")])
+    stage = tally["fit"]
+    assert (stage.total, stage.done, stage.state) == (2, 1, "running")
+    tally.absorb([row("fit[#1]", "failed", parent="fit"), row("fit", "failed")])
+    assert (stage.done, stage.state) == (2, "failed")

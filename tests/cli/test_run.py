@@ -1,0 +1,171 @@
+"""`run`, `plan`, `show`, `runs`, `explain`, `logs` and `get` on a real project."""
+
+from __future__ import annotations
+
+from tests.cli.conftest import Shell
+
+TASK = {
+    "name",
+    "stage",
+    "kind",
+    "state",
+    "reason",
+    "attempts",
+    "seconds",
+    "load_s",
+    "save_s",
+    "usd",
+    "pool",
+    "outputs",
+}
+
+
+def test_a_run_says_how_it_went(project: Shell) -> None:
+    done = project("run", "good", "--month", "3")
+    assert done.code == 0, done.err
+    assert "succeeded" in done.out
+    assert "5 succeeded" in done.out
+    assert "succeeded fit[depth=2]" in done.err
+    assert "\x1b" not in done.out + done.err
+    assert (project.folder / ".headrace" / ".gitignore").read_text() == "*\n"
+
+
+def test_json_has_the_stable_form(project: Shell) -> None:
+    done = project("run", "good", "--json")
+    assert done.err == ""
+    run = done.json
+    assert {"run", "state", "seconds", "usd", "tasks"} <= run.keys()
+    assert run["state"] == "succeeded"
+    assert [task["name"] for task in run["tasks"] if task["stage"] == "one"] == ["one"]
+    assert all(task.keys() >= TASK for task in run["tasks"])
+    output = next(task for task in run["tasks"] if task["name"] == "best")["outputs"][0]
+    assert output.keys() == {"digest", "type", "bytes"}
+    assert project("show", run["run"], "--json").json == run
+    listed = project("runs", "--json").json
+    assert [each["run"] for each in listed["runs"]] == [run["run"]]
+    assert "tasks" not in listed["runs"][0]
+
+
+def test_a_failed_run_has_code_1_and_its_tasks_are_told(project: Shell) -> None:
+    done = project("run", "bad", "--json")
+    assert done.code == 1
+    states = {task["name"]: task["state"] for task in done.json["tasks"]}
+    assert states["fit[depth=13]"] == "failed"
+    assert states["best"] == "skipped"
+    assert done.json["state"] == "failed"
+    again = project("run", "bad")
+    assert again.code == 1
+    assert "depth 13 is unlucky" in again.err
+    assert "hint: `headrace show" in again.err
+    shown = project("show")
+    assert shown.code == 0
+    assert "2 reused, 1 failed" in shown.out
+    assert "depth 13 is unlucky" in shown.out
+
+
+def test_a_second_run_reuses_and_a_plan_says_so_before(project: Shell) -> None:
+    assert project("plan", "good", "--json").json["tasks"][0]["decision"] == "run"
+    project("run", "good")
+    plan = project("plan", "good", "--json").json
+    assert {task["decision"] for task in plan["tasks"]} == {"reuse"}
+    assert {"partial", "bound_usd", "gap"} <= plan.keys()
+    assert "reuse" in project("plan", "good").out
+    again = project("run", "good", "--json").json
+    assert {task["state"] for task in again["tasks"]} == {"reused"}
+
+
+def test_a_change_is_explained(project: Shell) -> None:
+    project("run", "good")
+    text = (project.folder / "pipelines.py").read_text()
+    project.write("pipelines.py", text.replace("n + 1", "n + 2"))
+    project("run", "good")
+    shown = project("explain", "latest", "one")
+    assert shown.code == 0
+    assert "+    return n + 2" in shown.out
+    assert project("explain", "latest", "one", "--json").json["differences"]
+
+
+def test_logs_are_those_of_the_tasks(project: Shell) -> None:
+    project("run", "good")
+    every = project("logs", "latest")
+    assert every.out == "--- one\none is here\n"
+    assert project("logs", "latest", "one").out == "one is here\n"
+    assert project("logs", "latest", "-f").out == every.out
+    assert project("logs", "latest", "best").out == ""
+
+
+def test_an_artifact_is_written_to_a_file(project: Shell) -> None:
+    run = project("run", "good", "--json").json
+    done = project("get", run["run"], "best", "--to", "best.json")
+    assert done.out == "best.json\n"
+    assert (project.folder / "best.json").read_text() == "0.3"
+    digest = next(task for task in run["tasks"] if task["name"] == "one")["outputs"][0]["digest"]
+    assert project("get", digest[:12], "--to", "one.json").code == 0
+    assert (project.folder / "one.json").read_text() == "2"
+
+
+def test_a_stage_is_debugged_with_its_real_inputs(project: Shell) -> None:
+    project("run", "good", "--month", "4")
+    done = project("debug", "latest", "one")
+    assert done.out == "one is here\n5\n"
+    project("run", "bad")
+    failed = project("debug", "latest", "fit[depth=13]")
+    assert failed.code == 1
+    assert 'raise ValueError("depth 13 is unlucky")' in failed.err
+
+
+def test_the_page_is_one_file_that_needs_no_other(project: Shell) -> None:
+    project("run", "bad", "--month", "4")
+    done = project("show", "--html", "--to", "page.html")
+    assert done.out == "page.html\n"
+    page = (project.folder / "page.html").read_text()
+    assert "depth 13 is unlucky" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+    assert project("show", "--html").out.endswith(".html\n")
+
+
+def test_a_file_names_a_pipeline_without_a_project(empty: Shell) -> None:
+    empty.write(
+        "flow.py",
+        """
+        import headrace as hr
+
+        @hr.stage
+        def two(n: int) -> int:
+            return 2 * n
+
+        @hr.pipeline
+        def main(only: int = 1) -> None:
+            two(only)
+        """,
+    )
+    done = empty("run", "flow.py:main", "--param", "only=21")
+    assert done.code == 0, done.err
+    assert empty("runs", "--json").json["runs"][0]["params"] == {"only": "21"}
+
+
+def test_a_detached_run_gives_its_id_at_once(project: Shell) -> None:
+    done = project("run", "good", "--detach")
+    assert done.code == 0
+    (run,) = done.out.split()
+    assert project("logs", run, "-f").code == 0  # until it has ended
+    assert project("show", run, "--json").json["state"] == "succeeded"
+
+
+def test_a_run_that_failed_is_resumed_with_new_code(project: Shell) -> None:
+    run = project("run", "bad", "--json").json["run"]
+    assert project("resume", run).code == 1
+    text = (project.folder / "pipelines.py").read_text()
+    project.write("pipelines.py", text.replace("depth == 13", "depth == 14"))
+    done = project("resume", run, "--new-code", "--json")
+    assert done.code == 0, done.err
+    assert done.json["run"] == run
+
+
+def test_only_and_force_choose_stages(project: Shell) -> None:
+    project("run", "good")
+    forced = project("run", "good", "--force", "one", "--json").json
+    assert next(task for task in forced["tasks"] if task["name"] == "one")["state"] == "succeeded"
+    only = project("run", "good", "--only", "one", "--json").json
+    assert {task["stage"] for task in only["tasks"] if task["state"] != "skipped"} == {"one"}

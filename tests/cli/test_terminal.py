@@ -1,0 +1,163 @@
+"""Terminals, pipes, signals, colours, and the tab key."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import COMMAND, Shell
+
+SLOW = """
+import pathlib
+import time
+
+import headrace as hr
+
+
+@hr.stage
+def sleepy(folder: str) -> int:
+    print("going to sleep", flush=True)
+    (pathlib.Path(folder) / "asleep").touch()
+    time.sleep(60)
+    return 1
+
+
+@hr.pipeline
+def slow(folder: str = ".") -> None:
+    sleepy(folder)
+"""
+
+
+def wait_for(file: Path) -> None:
+    end = time.monotonic() + 30
+    while not file.exists():
+        assert time.monotonic() < end, f"{file} never came"
+        time.sleep(0.02)
+
+
+def on_a_terminal(shell: Shell, *words: str, columns: int = 100, **environment: str) -> tuple[int, str]:
+    """Run a command whose output is a terminal, and give its exit code and what it showed."""
+    terminal, inside = os.openpty()
+    known = shell.environment(TERM="xterm", COLUMNS=str(columns), **environment)
+    running = subprocess.Popen(
+        [*COMMAND, *words], cwd=shell.folder, env=known, stdin=inside, stdout=inside, stderr=inside
+    )
+    os.close(inside)
+    shown = b""
+    while select.select([terminal], [], [], 30)[0]:
+        try:
+            shown += os.read(terminal, 4096)
+        except OSError:  # nobody has it open any more
+            break
+    os.close(terminal)
+    return running.wait(30), shown.decode()
+
+
+def test_a_terminal_sees_each_stage_in_place(project: Shell) -> None:
+    code, shown = on_a_terminal(project, "run", "bad")
+    assert code == 1
+    assert "\x1b[?25l" in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # the cursor is back
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert re.search(r"fit +━+ +3/3 +.*1 failed", plain)
+    assert "✗ fit" in plain
+
+
+def test_no_color_is_heeded_on_a_terminal(project: Shell) -> None:
+    code, shown = on_a_terminal(project, "runs", "--limit", "0", NO_COLOR="1")
+    assert code == 2
+    assert "error: " in shown
+    assert "\x1b[" not in shown
+    assert "\x1b[1;31merror:" in on_a_terminal(project, "runs", "--limit", "0")[1]
+
+
+def test_a_narrow_terminal_folds_the_last_column(project: Shell) -> None:
+    project("run", "bad")
+    _, shown = on_a_terminal(project, "show", columns=60, NO_COLOR="1")
+    assert max(len(line) for line in shown.splitlines() if "depth=13" not in line) <= 60
+
+
+def test_color_can_be_forced(project: Shell) -> None:
+    assert "\x1b[1;31merror:\x1b[0m" in project("show", FORCE_COLOR="1").err
+    assert "\x1b" not in project("show").err
+
+
+def test_a_reader_that_leaves_is_no_error(project: Shell) -> None:
+    for _ in range(3):
+        project("run", "good")
+    running = project.start("show", "--tasks", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert running.stdout is not None
+    running.stdout.close()
+    assert running.stderr is not None
+    assert running.stderr.read() == b""
+    running.stderr.close()
+    assert running.wait(30) == 0
+
+
+def test_interrupted_once_a_run_is_cancelled(project: Shell, tmp_path: Path) -> None:
+    project.write("pipelines.py", SLOW)
+    running = project.start("run", "slow", "--folder", str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for(tmp_path / "asleep")
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=40)
+    assert running.returncode == 3
+    assert b"Traceback" not in err
+    assert b"cancelled" in out
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.03, 0.06, 0.1, 0.15, 0.3])
+def test_interrupted_at_any_moment_there_is_no_traceback(project: Shell, after_s: float) -> None:
+    running = project.start("run", "good", stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    # Before our first line runs, Python itself answers an interrupt. click is the first that we import.
+    maps = Path(f"/proc/{running.pid}/maps")
+    while running.poll() is None and "_decimal" not in maps.read_text() and "msgspec" not in maps.read_text():
+        time.sleep(0.002)
+    time.sleep(after_s)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=40)
+    assert b"Traceback" not in err
+    assert running.returncode in (0, 3)
+
+
+def test_logs_are_followed_while_a_task_prints_them(project: Shell, tmp_path: Path) -> None:
+    project.write("pipelines.py", SLOW)
+    run = project("run", "slow", "--folder", str(tmp_path), "--detach").out.strip()
+    wait_for(tmp_path / "asleep")
+    following = project.start("logs", run, "-f", stdout=subprocess.PIPE)
+    assert following.stdout is not None
+    assert following.stdout.readline() == b"--- sleepy\n"
+    assert following.stdout.readline() == b"going to sleep\n"
+    cancelled = project("cancel", run, "--now")
+    assert cancelled.code == 0
+    assert run in cancelled.err
+    assert following.wait(30) == 0
+    following.stdout.close()
+    assert project("show", run, "--json").json["state"] == "cancelled"
+
+
+def completions(shell: Shell, words: str) -> list[str]:
+    done = shell(_HEADRACE_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(len(words.split(" ")) - 1))
+    assert done.err == ""
+    return [line.partition(",")[2] for line in done.out.split("\n") if line]
+
+
+def test_the_tab_key_knows_commands_pipelines_runs_and_tasks(project: Shell) -> None:
+    run = project("run", "good", "--json").json["run"]
+    assert completions(project, "headrace re") == ["resume"]
+    assert completions(project, "headrace run ") == ["good", "bad"]
+    assert completions(project, "headrace run good --mo") == ["--month"]
+    assert completions(project, "headrace show ") == [run]
+    assert "fit[depth=2]" in completions(project, f"headrace explain {run} fit")
+    assert project("--completion", "zsh").out.startswith("#compdef headrace")
+
+
+def test_the_tab_key_is_silent_without_a_project(empty: Shell) -> None:
+    for words in ("headrace run ", "headrace show ", "headrace explain x "):
+        assert completions(empty, words) == []

@@ -61,6 +61,25 @@ def test_a_table_loads_no_library_of_frames(tmp_path: Path) -> None:
     assert loaded(TABLE, tmp_path, ("pandas", "polars", "sklearn", "torch")) == []
 
 
+MODEL = """
+import sys
+import lightgbm, numpy as np
+from headrace.codec.codecs import Codecs
+from headrace.store.folder import FolderStore
+store, codecs = FolderStore(sys.argv[1]), Codecs()
+features, labels = np.arange(100.0).reshape(50, 2), np.array(["a", "b"] * 25)
+model = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1).fit(features, labels)
+found = codecs.load(codecs.save(model, store), store, safe_only=True)
+assert (found.predict(features) == model.predict(features)).all()
+print(*(each for each in sys.argv[2:] if each in sys.modules))
+"""
+
+
+def test_a_model_of_lightgbm_does_not_wait_for_skops(tmp_path: Path) -> None:
+    pytest.importorskip("lightgbm")
+    assert loaded(MODEL, tmp_path, ("skops",)) == []
+
+
 VALUES = """
 import collections, datetime, decimal, sys
 import numpy as np

@@ -188,6 +188,7 @@ def test_a_lightgbm_regressor_booster_and_an_unfitted_model_come_back(codecs: Co
         assert np.array_equal(found.predict(X), each.predict(X))
     blank: Any = codecs.load(codecs.save(lightgbm.LGBMRanker(n_estimators=3), store), store, safe_only=True)
     assert blank.get_params()["n_estimators"] == 3
+    assert vars(blank).keys() == vars(lightgbm.LGBMRanker()).keys()
     assert blank.fit(X, Y, group=[200]).predict(X).shape == (200,)
 
 

@@ -6,6 +6,7 @@ from collections import OrderedDict, defaultdict
 from typing import Any
 
 import lightgbm
+from lightgbm.compat import _LGBMLabelEncoder as LabelEncoder  # scikit-learn's, where it is installed
 
 from headrace.codec.classes import is_exactly
 from headrace.codec.misfit import Declined, Misfit
@@ -37,7 +38,7 @@ class LightGbmCodec:
             sink.part(None if booster is None else _text(booster), "model")
             sink.part(None if booster is None else _state_of(booster), "booster")
             if booster is not value:
-                sink.part(_plain({key: each for key, each in vars(value).items() if key != "_Booster"}), "estimator")
+                sink.part(_estimator(value), "estimator")
         except Misfit as misfit:
             raise Declined(misfit.why) from misfit
 
@@ -50,16 +51,32 @@ class LightGbmCodec:
         if kind not in MODELS:
             raise CodecError(f"`{source.type}` is no model of LightGBM")
         model: Any = object.__new__(getattr(lightgbm, kind))
-        model.__dict__.update(parts["estimator"])
-        for name in ("_best_score",):
-            if name in vars(model):
-                setattr(model, name, _scores(vars(model)[name]))
-        if booster is not None or "fitted_" in vars(model):
+        model.__dict__.update(_attributes(parts["estimator"]))
+        if booster is not None:
             model._Booster = booster
         return model
 
 
 CODECS = (LightGbmCodec(),)
+
+
+def _estimator(model: Any) -> dict[str, Any]:
+    """Give the attributes of a model without its booster, and the encoder of labels as the labels in their order."""
+    state = {key: None if key == "_Booster" else _plain(each) for key, each in vars(model).items()}
+    if isinstance(encoder := state.get("_le"), LabelEncoder):
+        state["_le"] = encoder.classes_
+    return state
+
+
+def _attributes(state: dict[str, Any]) -> dict[str, Any]:
+    """Undo `_estimator`."""
+    if state.get("_le") is not None:
+        encoder = LabelEncoder()
+        encoder.classes_ = state["_le"]
+        state["_le"] = encoder
+    if "_best_score" in state:
+        state["_best_score"] = _scores(state["_best_score"])
+    return state
 
 
 def _text(booster: Any) -> str:

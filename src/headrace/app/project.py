@@ -187,8 +187,10 @@ def _pipeline_files(root: Path, config: Config, layers: Layers) -> tuple[Path, .
         file = root / name
         if not file.is_file():
             where = layers.origin("project", "pipelines")
+            if where is None:
+                continue  # the default: a project may do without, and name each file as it runs it
             raise ConfigError(
-                f"{f'{where}: ' if where else ''}there is no file `{name}` in `{root}`",
+                f"{where}: there is no file `{name}` in `{root}`",
                 hint="`[project] pipelines` lists the Python files that define pipelines, relative to its folder",
             )
         _check_module(file, name)

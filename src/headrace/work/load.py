@@ -59,6 +59,11 @@ def find_pipeline(name: str, files: Sequence[str], roots: Sequence[str], folder:
     Raises:
         ProjectError: none of them does.
     """
+    if not files:
+        raise ProjectError(
+            f"there is no pipeline `{name}`: the project has no `pipelines.py`",
+            hint="write one, list other files under `[project] pipelines`, or give `path/to/file.py:name`",
+        )
     found: dict[str, PipelineFunction[Any]] = {}
     for file in files:
         module = import_user("__main__" if file == NOTEBOOK else module_of(file, roots), folder)

@@ -25,7 +25,8 @@ def _numpy(value: Any, numpy: Any) -> Read | None:
     if isinstance(value, numpy.dtype):
         return Read([str(value.descr if value.names else value.str)], [])
     if isinstance(value, numpy.ufunc):
-        return Read([value.__name__], []) if getattr(numpy, value.__name__, None) is value else None
+        name = str(value.__name__)
+        return Read([name], []) if getattr(numpy, name, None) is value else None
     if isinstance(value, numpy.generic):
         if value.dtype.hasobject:
             return None
@@ -55,9 +56,9 @@ def _pandas(value: Any, pandas: Any) -> Read | None:
 
 def _column(column: Any) -> list[object]:
     """Give a column or index as its type and an array; an extension type, element by element."""
-    import numpy  # noqa: PLC0415  pandas is loaded, and so is NumPy
+    import numpy as np  # noqa: PLC0415  pandas is loaded, and so is NumPy
 
-    if isinstance(column.dtype, numpy.dtype):
+    if isinstance(column.dtype, np.dtype):
         return [str(column.dtype), column.to_numpy()]
     return [str(column.dtype), list(column.astype(object))]
 

@@ -15,21 +15,14 @@ from headrace.define.code.graph import Node, digest
 from headrace.define.code.names import LiveNames, global_names
 from headrace.define.code.source import Found, Source, code_path
 from headrace.define.code.state import Changing
-
-DESCRIPTORS = (
-    types.MemberDescriptorType,
-    types.GetSetDescriptorType,
-    types.WrapperDescriptorType,
-    types.MethodDescriptorType,
-    types.ClassMethodDescriptorType,
-)
+from headrace.define.code.value import DESCRIPTORS
 
 
 def fill_class(follow: Follow, node: Node, cls: type) -> None:
     """Fill the node of a class of the project."""
     scope = scope_of(cls)
     found = _definitions(follow, cls, scope)
-    docs = any(follow.reach.reads_docs(each) for each in (*cls.__mro__, *type(cls).__mro__))
+    docs = any(follow.reach.reads_docs(each) for each in [*cls.__mro__, *type.mro(type(cls))])
     texts = []
     for source, each in found:
         piece = source.piece([each.node], LiveNames(scope, follow.reach.homes))
@@ -94,7 +87,7 @@ def _unwritten(follow: Follow, node: Node, cls: type, scope: Scope) -> str:
     names = sorted(name for name, value in scope.items() if value is cls)
     if not names:
         follow.reach.note(f"`{node.name}` is made while its module is loaded: it counts by its attributes")
-    return " ".join(follow.written(node, name, cls, scope) for name in names)
+    return " ".join(follow.written(node, name, scope) for name in names)
 
 
 def _entries(cls: type) -> list[tuple[str, Any]]:

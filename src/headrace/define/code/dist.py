@@ -111,7 +111,7 @@ class _Info:
 
 def _is_content(line: str) -> bool:
     path = line.split(",", 1)[0]
-    return not (path.startswith("..") or ".dist-info/" in path or "__pycache__" in path or path.startswith("/"))
+    return not (path.startswith(("..", "/")) or ".dist-info/" in path or "__pycache__" in path)
 
 
 def normal_name(name: str) -> str:

@@ -31,7 +31,7 @@ def fingerprint(function: Callable[..., Any], project: Project) -> Code:
 
 def fingerprint_class(cls: type, project: Project) -> str | None:
     """Give twelve hex digits that stand for a class of the project and what it reaches; None for any other class."""
-    if not isinstance(cls, type) or project.homes.of_module(cls.__module__) != "project":
+    if project.homes.of_module(cls.__module__) != "project":
         return None
     root, _ = _reached(cls, project, signature=False)
     return graph_digest(in_order(root))[:12]
@@ -55,7 +55,7 @@ def _reached(value: object, project: Project, *, signature: bool) -> tuple[Node,
 
 
 def _environment() -> Node:
-    version = "%d.%d" % sys.version_info[:2]
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     flags = f"-O{sys.flags.optimize}" if sys.flags.optimize else ""
     own = digest(sys.implementation.name, version, flags)
     return Node(sys.implementation.name, "environment", own=own, text=f"{version} {flags}".strip())

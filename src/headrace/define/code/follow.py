@@ -38,5 +38,5 @@ class Follow(Protocol):
     def chains(self, node: Node, chains: Iterable[Chain], scope: Scope, prefix: str = "") -> None:
         """Add an edge for each chain, from a module's globals."""
 
-    def written(self, node: Node, name: str, value: object, scope: Scope) -> str:
-        """Give the text of what binds a global name and uses it while its module is loaded, with an edge for its names."""
+    def written(self, node: Node, name: str, scope: Scope) -> str:
+        """Give the text of what binds a global name and uses it at import, with an edge for each of its names."""

@@ -106,7 +106,7 @@ def known(chains: Iterable[tuple[str, ...]], scope: Scope) -> list[tuple[str, ..
 
 
 def read_by_others(follow: Follow, piece: Piece, scope: Scope) -> bool:
-    """Say whether a decorator or base of a distribution may read the docstring: its module reads `__doc__` somewhere."""
+    """Say whether a distribution's decorator or base may read the docstring: its module has `__doc__` in it."""
     for chain in piece.outer:
         found = resolve(chain, scope)
         if found is not None and follow.reach.reads_docs(found.value):

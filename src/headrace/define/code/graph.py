@@ -49,7 +49,7 @@ class Graph:
     def node(
         self, key: Hashable, name: str, kind: PartKind | None, fill: Callable[[Node], None], keep: object = None
     ) -> Node:
-        """Give the node of a key, made now and filled later if it is new. `keep` is kept alive, so that an id stays its."""
+        """Give the node of a key, made now and filled later if it is new. `keep` lives on, so that its id stays its."""
         if key not in self._nodes:
             node = self._nodes[key] = Node(name, kind)
             self._unfilled.append((node, fill))
@@ -70,7 +70,7 @@ class Graph:
 
 
 def in_order(root: Node, *, without: str = "") -> list[Node]:
-    """Give the nodes that a root reaches, in an order that only names decide; not by edges that begin with `without`."""
+    """Give the nodes that a root reaches, in the order of names; not by edges that begin with `without`."""
     order = [root]
     seen = {id(root)}
     for node in order:
@@ -110,7 +110,5 @@ def parts(order: list[Node]) -> tuple[Part, ...]:
         if same is not None and same.digest != own:
             own = digest(same.digest, own)
         found[node.kind, node.name] = Part(name=node.name, kind=node.kind, digest=own, where=node.where, text=node.text)
-    first, *rest = found.values() if found else [None]
-    if first is None:
-        return ()
-    return (first, *sorted(rest, key=lambda part: (part.kind, part.name)))
+    listed = list(found.values())
+    return (*listed[:1], *sorted(listed[1:], key=lambda part: (part.kind, part.name)))

@@ -52,7 +52,7 @@ class Homes:
         return "project" if self._roots.place(path) is not None else "other"
 
     def module_name(self, name: str) -> str:
-        """Give the name of a module by its path, where it is the project's: `__main__` and `-m` give what import does."""
+        """Give a project module's name by its path, so that `__main__` is called as it is when imported."""
         module = sys.modules.get(name)
         path = file_of(module) if module is not None else None
         place = self._roots.place(path) if path is not None else None

@@ -7,7 +7,7 @@ import os
 import sys
 import types
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 from headrace.define.code.classes import fill_class, scope_of
 from headrace.define.code.follow import IMPORT_TIME, Scope
@@ -267,9 +267,8 @@ class Live:
         plain = plain_function(value) or value
         if not is_thing(plain):
             return False
-        if isinstance(plain, types.FunctionType) and self._holds_project(plain):
-            if self.homes.of_code(plain.__code__, plain.__globals__) == "project":
-                return not plain.__closure__ or self._reads_cells(plain)
+        if isinstance(plain, types.FunctionType) and self.homes.of_code(plain.__code__, plain.__globals__) == "project":
+            return not plain.__closure__ or self._reads_cells(plain)
         if isinstance(plain, type) and self._owner(plain) == "project":
             return True
         return _is_at_home(plain)
@@ -304,7 +303,7 @@ class Live:
             self._add_written(node, at, value, encoded)
 
     def _add_written(self, node: Node, at: Origin, value: object, encoded: Encoded) -> None:
-        """Add how a value that can't be read is made. What decorates a function of the project is told by that function."""
+        """Add how a value that can't be read is made; what decorates a project's function is told by that function."""
         statements = at.source.top.binders.get(at.name, []) if at.source is not None else []
         wrapped = self.wrapped(value)
         for label, each in wrapped:
@@ -315,10 +314,10 @@ class Live:
         if not is_decorated:
             kinds = ", ".join(sorted(set(encoded.unread))) or type(value).__qualname__
             self.reach.note(f"`{node.name}` has no readable value ({kinds}): it counts as written")
-            node.own = digest(node.own, self.written(node, at.name, value, at.scope))
+            node.own = digest(node.own, self.written(node, at.name, at.scope))
 
-    def written(self, node: Node, name: str, value: object, scope: Scope) -> str:
-        """Give the text of what binds a global name and uses it while its module is loaded, with an edge for its names."""
+    def written(self, node: Node, name: str, scope: Scope) -> str:
+        """Give the text of what binds a global name and uses it at import, with an edge for each of its names."""
         source = self.reach.sources.of_globals(scope)
         if source is None:
             source = next(iter(self.reach.sources.cells_that_bind(name)[-1:]), None)
@@ -374,7 +373,7 @@ class Live:
 
     def _owner(self, cls: type) -> Owner:
         home = self.homes.of_module(cls.__module__)
-        return "other" if home == "ours" else cast(Owner, home)
+        return "other" if home == "ours" else home
 
     def _stable_name(self, value: object) -> str:
         plain = plain_function(value) or value

@@ -1,4 +1,4 @@
-"""What names stand for in a loaded module: which are global in a piece of code, and what a chain of attributes gives."""
+"""What names stand for in a loaded module: which are global in code, and what a chain of attributes gives."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ def rebound_cells(code: CodeType) -> set[str]:
 
 
 def _local_names(code: CodeType) -> tuple[str, ...]:
-    """Give the names of a frame's variables in the order that instructions number them: a cell that is an argument once."""
+    """Give the names of a frame's variables as instructions number them; a cell that is an argument comes once."""
     cells = tuple(name for name in code.co_cellvars if name not in code.co_varnames)
     return code.co_varnames + cells + code.co_freevars
 
 
 class Resolved(NamedTuple):
-    """What a chain stands for: `used` is as much of it as led there, found in `scope` (a module's globals) as `name`."""
+    """What a chain stands for: `used` is as much of it as led there, found in `scope`, a module's, as `name`."""
 
     used: Chain
     value: object

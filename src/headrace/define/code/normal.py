@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Literal, NamedTuple, Protocol
 
 from headrace.define.code.imports import Imported, imports_of
@@ -26,15 +25,16 @@ ANY_DEPTH = 50_000
 """The parser has bounded the depth of a tree already; Python frames for it are cheap and are not on the C stack."""
 
 MUTATORS = frozenset(
-    "append appendleft extend extendleft insert remove pop popleft popitem clear sort reverse rotate add discard update"
-    " setdefault difference_update intersection_update symmetric_difference_update subtract write writelines send throw"
-    " put put_nowait fill resize setflags itemset __setitem__ __delitem__ __setattr__ __iadd__ __next__".split()
+    {"append", "appendleft", "extend", "extendleft", "insert", "remove", "pop", "popleft", "popitem", "clear", "sort"}
+    | {"reverse", "rotate", "add", "discard", "update", "setdefault", "difference_update", "intersection_update"}
+    | {"symmetric_difference_update", "subtract", "write", "writelines", "send", "throw", "put", "put_nowait", "fill"}
+    | {"resize", "setflags", "itemset", "__setitem__", "__delitem__", "__setattr__", "__iadd__", "__next__"}
 )
 """Methods that change what they are called on."""
 
 CHANGERS = frozenset(
-    "next setattr delattr heappush heappop heapify heapreplace heappushpop insort insort_left insort_right shuffle"
-    " setitem delitem".split()
+    {"next", "setattr", "delattr", "heappush", "heappop", "heapify", "heapreplace", "heappushpop"}
+    | {"insort", "insort_left", "insort_right", "shuffle", "setitem", "delitem"}
 )
 """Functions that change their first argument."""
 
@@ -114,7 +114,7 @@ class Piece:
         )
 
 
-def piece(nodes: list[ast.stmt] | list[ast.expr] | list[ast.AST], names: Names) -> Piece:
+def piece(nodes: Sequence[ast.AST], names: Names) -> Piece:
     """Bring statements, or an expression, into normal form."""
     writer = _Writer(names)
     with deep():
@@ -164,10 +164,12 @@ def is_idle(node: ast.stmt) -> bool:
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
 
 
-@cache
-def _fields(kind: type[ast.AST]) -> tuple[str, ...]:
-    unread = {"ctx", "kind", "type_comment", "type_ignores"}
-    return tuple(name for name in kind._fields if name not in unread)
+_UNREAD = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
+_FIELDS = {
+    kind: tuple(name for name in kind._fields if name not in _UNREAD)
+    for kind in vars(ast).values()
+    if isinstance(kind, type) and issubclass(kind, ast.AST)
+}
 
 
 class _Writer:
@@ -215,7 +217,7 @@ class _Writer:
     def _plain(self, node: ast.AST, skip: str = "") -> None:
         kind = node.__class__
         self._out.append(f"({kind.__name__} ")
-        for name in _fields(kind):
+        for name in _FIELDS[kind]:
             if name == skip:
                 continue
             value = getattr(node, name)
@@ -244,9 +246,8 @@ class _Writer:
         for each in statements:
             if not is_idle(each):
                 self._visit(each)
-            elif isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant):
-                if isinstance(each.value.value, str):
-                    self._out.append(Segment("doc", f"doc {each.value.value!r};"))
+            elif isinstance(each, ast.Expr) and isinstance(text := getattr(each.value, "value", None), str):
+                self._out.append(Segment("doc", f"doc {text!r};"))
         self._out.append("}")
 
     def _name(self, node: ast.Name) -> None:

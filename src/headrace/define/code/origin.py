@@ -27,7 +27,7 @@ class Origin(NamedTuple):
 
 
 def origin(sources: Sources, scope: Scope, name: str, value: object) -> Origin:
-    """Follow `from ... import` back to where a value is bound, as far as each module on the way holds the same value."""
+    """Follow `from ... import` back to where a value is bound, as far as each module on the way holds the same."""
     seen = set()
     while True:
         source = sources.of_globals(scope)

@@ -12,7 +12,7 @@ from headrace.define.code.source import Sources
 
 
 class Project:
-    """Which code counts as the project's: the Python under `roots`, and `extra_sources` by their names (notebook cells).
+    """Which code counts as the project's: the Python under `roots`, and `extra_sources` (cells) by their names.
 
     What is installed is not, but for editable installs. It keeps what it has read, so one serves for all stages of a
     process.

@@ -1,4 +1,4 @@
-"""What is common to all that is reached: the graph, the notes, what lies outside of the project, and the whole of it."""
+"""What has been reached: the graph, the notes, what lies outside of the project, and the project as a whole."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Reach:
     # What lies outside of the project
 
     def symbol(self, name: str, module: str, path: str | None = None) -> Node:
-        """Give the node of a name that lies outside of the project: its dotted name, and the distribution that has it."""
+        """Give the node of a name outside of the project: its dotted name, and the distribution that has it."""
 
         def fill(node: Node) -> None:
             node.own = f"name {name}"
@@ -202,11 +202,11 @@ class Reach:
 class Plain:
     """Names of which nothing is known."""
 
-    def ours(self, chain: Chain) -> bool:
+    def ours(self, chain: Chain) -> bool:  # noqa: ARG002  satisfies `Names`
         """No decorator is known to be Headrace's."""
         return False
 
-    def type_checking(self, chain: Chain) -> bool:
+    def type_checking(self, chain: Chain) -> bool:  # noqa: ARG002  satisfies `Names`
         """The name is taken at its word."""
         return True
 

@@ -22,7 +22,7 @@ class Place(NamedTuple):
 
 
 class Roots:
-    """The folders whose Python is the project's; `extra_sources` holds code without a file (notebook cells) by its name.
+    """The folders whose Python is the project's; `extra_sources` holds code without a file (cells) by its name.
 
     What is installed (anything under `site-packages`, or an environment inside a root) is not the project's.
     `loose(folder)` adds the folder of an editable install, whose files count the same way.
@@ -53,7 +53,7 @@ class Roots:
         """Give a text with each path into the project cut to what lies under its root, so that a checkout can move."""
         if self._prefixes is None:
             self._prefixes = self._pattern()
-        return self._prefixes.sub("\0root\0", text)
+        return self._prefixes.sub("\0root\0", text.replace("\0", "\0\0"))
 
     def _pattern(self) -> re.Pattern[str]:
         spelled = {name for root in [*self.roots, *self._loose] for name in (root, os.path.realpath(root))}

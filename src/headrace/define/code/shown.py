@@ -15,7 +15,7 @@ LONGEST = 200
 
 
 class _Short(reprlib.Repr):
-    """Shows plain values, a few elements of each container, and of all else its type: `repr` may take long or run code."""
+    """Shows plain values, some elements of each container, and of all else its type: `repr` may run code."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,13 +1,12 @@
 """Source files: each read, parsed and compiled once, and the definition that a loaded code object came from."""
 
 from __future__ import annotations
-
 import __future__
 
 import ast
 import linecache
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from types import CodeType
 from typing import NamedTuple
@@ -115,7 +114,7 @@ class Source:
         """Give the code around a code object of this source."""
         return next((around for each, around in self._codes.get(code.co_qualname, ()) if each is code), None)
 
-    def piece(self, nodes: list[ast.stmt] | list[ast.AST], names: Names) -> Piece:
+    def piece(self, nodes: Sequence[ast.AST], names: Names) -> Piece:
         """Give the normal form of some of this source's nodes, made once."""
         key = tuple(map(id, nodes))
         if key not in self._pieces:
@@ -225,8 +224,8 @@ def read_python(path: str) -> str | None:
 
 
 def _decoded(data: bytes) -> str:
-    import io
-    import tokenize  # only sources that aren't ASCII pay for it
+    import io  # noqa: PLC0415  only sources that aren't ASCII pay for these
+    import tokenize  # noqa: PLC0415
 
     return io.TextIOWrapper(io.BytesIO(data), tokenize.detect_encoding(io.BytesIO(data).readline)[0]).read()
 

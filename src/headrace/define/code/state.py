@@ -1,7 +1,7 @@
 """State that changes while a stage runs: what a function closes over or shares, and something changes.
 
-Outputs of such a function depend on what ran before in the same process, so they may not be reused. A dictionary that is
-filled by plain stores (`CACHE[key] = value`) is taken for a memo where it is global: its value counts as it was at import.
+Outputs of such a function depend on what ran before in the same process, so they may not be reused. A global dictionary
+that is filled by plain stores (`CACHE[key] = value`) is taken for a memo: its value counts as it was at import.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from headrace.define.code.graph import Node
 from headrace.define.code.names import LiveNames, Resolved, global_names, rebound_cells, resolve
 from headrace.define.code.normal import Chain, Change, Piece
 from headrace.define.code.reach import Reach
-from headrace.define.code.thing import instance_dict, plain_function
 from headrace.define.code.source import Found, Source
+from headrace.define.code.thing import instance_dict, plain_function
 
 FIXED = (
     str,
@@ -115,7 +115,7 @@ class Changing:
 
     def _method_steps(self, value: object, rest: Chain) -> bool:
         """Say whether a method of a project's object changes the object by what it holds."""
-        if not rest or isinstance(value, FIXED) or isinstance(value, type | types.ModuleType):
+        if not rest or isinstance(value, (*FIXED, type, types.ModuleType)):
             return False
         if not self._is_project(type(value).__module__) or plain_function(value) is not None:
             return False
@@ -128,7 +128,7 @@ class Changing:
         """Look at values that are given to functions of the project, which may change them."""
         for given in piece.given:
             value = values.get(given.name)
-            if value is None or isinstance(value, FIXED) or isinstance(value, type | types.ModuleType):
+            if isinstance(value, (*FIXED, type, types.ModuleType)):
                 continue
             found = resolve(given.function, scope)
             function = plain_function(found.value) or found.value if found is not None else None

@@ -11,7 +11,7 @@ import builtins
 import os
 import sys
 from collections.abc import Iterator
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import NamedTuple
 
 from headrace.define.code.graph import Node, digest
@@ -186,11 +186,11 @@ class Static:
     def _check_loaded(self, node: Node, source: Source, path: str, name: str) -> None:
         """Where the module is loaded already, see that a function in it is still the one that the source has."""
         for module in list(sys.modules.values()):
-            if isinstance(module, ModuleType) and vars(module).get("__file__") == path:
-                value = vars(module).get(name)
-                if isinstance(value, FunctionType) and value.__code__.co_filename == path:
-                    if source.find(value.__code__) is None:
-                        self.reach.never(node, f"the source of `{node.name}` changed since it was imported")
+            inside: dict[str, object] = getattr(module, "__dict__", {})
+            value = inside.get(name) if inside.get("__file__") == path else None
+            is_here = isinstance(value, FunctionType) and value.__code__.co_filename == path
+            if is_here and isinstance(value, FunctionType) and source.find(value.__code__) is None:
+                self.reach.never(node, f"the source of `{node.name}` changed since it was imported")
 
     # What a piece of an unloaded module uses
 

@@ -24,7 +24,7 @@ class TopLevel:
         return None if name in self._made else self.imports.get(name)
 
     def statements(self, name: str) -> list[ast.stmt]:
-        """Give the statements that bind a name, and those that use it while the module is loaded: they may change it."""
+        """Give the statements that bind a name, and those that use it at import: they may change what it holds."""
         binders = self.binders.get(name, [])
         others = [each for each in self._users.get(name, []) if each not in binders] if binders else []
         return sorted([*binders, *others], key=lambda each: (each.lineno, each.col_offset))

@@ -1,7 +1,7 @@
 """A constant by its value: the same digest for equal values in every process, another one for values that differ.
 
 No pickle and no marshal: their bytes depend on which parts of a value are the same object. Values are written as a
-stream of marks and contents, in which a container says how many elements follow; so the stream can be read one way only.
+stream of marks and contents, in which a container says how many elements follow: it can be read in one way only.
 """
 
 from __future__ import annotations
@@ -23,13 +23,19 @@ from headrace.define.code.thing import is_thing
 
 Owner = Literal["project", "standard", "other"]
 
+DESCRIPTORS = (
+    types.MemberDescriptorType,
+    types.GetSetDescriptorType,
+    types.WrapperDescriptorType,
+    types.MethodDescriptorType,
+    types.ClassMethodDescriptorType,
+)
 LRU_CACHE = type(functools.lru_cache(len))
 PLAIN = frozenset({int, float, complex, str, bytes, bool, type(None)})
 STATELESS = frozenset({"_thread.lock", "_thread.RLock", "builtins.object", "os._Environ"})
 """Types whose values hold nothing that is part of the code."""
 RANDOM = frozenset(
-    "random.Random numpy.random._generator.Generator numpy.random.mtrand.RandomState torch._C.Generator"
-    " jax._src.prng.PRNGKeyArray".split()
+    {"random.Random", "numpy.random._generator.Generator", "numpy.random.mtrand.RandomState", "torch._C.Generator"}
 )
 MOST_STEPS = 3_000_000
 """A value with more elements than this, one by one, counts as written: reading it would take seconds."""
@@ -234,9 +240,7 @@ class _Encoder:
             self._text("logger ", value.name)
         elif type_name(kind) in STATELESS or value is Ellipsis or value is NotImplemented:
             self._text("single ", type_name(kind))
-        elif isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType | types.MethodDescriptorType):
-            self._put(value, "descriptor", [value.__objclass__, value.__name__])
-        elif isinstance(value, types.WrapperDescriptorType | types.ClassMethodDescriptorType):
+        elif isinstance(value, DESCRIPTORS):
             self._put(value, "descriptor", [value.__objclass__, value.__name__])
         else:
             return self._array(value, kind)
@@ -309,9 +313,10 @@ def base_content(value: Any) -> list[object]:
     if isinstance(value, set | frozenset):
         plain: Any = set if isinstance(value, set) else frozenset
         return [frozenset(plain.__iter__(value))]
-    for kind in (str, bytes, int, float, complex):
+    kinds: tuple[Any, ...] = (str, bytes, int, float, complex)
+    for kind in kinds:
         if isinstance(value, kind):
-            return [kind.__new__(kind, value)] if kind is not str else [str.__str__(value)]
+            return [kind.__getnewargs__(value)]
     if isinstance(value, BaseException):
         return [value.args]
     return []
@@ -342,7 +347,7 @@ def reduced(value: Any) -> list[object] | None:
     """Give the state of an instance of a standard type as it would be copied, or None where it can't be."""
     try:
         parts = value.__reduce_ex__(2)
-    except Exception:  # a type says in its own way that it can't be copied
+    except Exception:  # noqa: BLE001  a type says in its own way that it can't be copied
         return None
     if isinstance(parts, str):
         return [parts]

@@ -1,5 +1,7 @@
 """Helpers, constants, defaults, comments and formatting."""
 
+# ruff: noqa: E501  the source in a row reads best as it is
+
 from __future__ import annotations
 
 from tests.define.code.edits.row import row
@@ -72,11 +74,27 @@ ROWS = [
     row("editing a helper reruns the stage that calls it", CHAIN, ("x - 3", "x - 4"), changes="fit", keeps="score"),
     row("editing a helper in the middle of a chain", CHAIN, ("* 2", "* 3"), changes="fit", keeps="score"),
     row("editing the stage itself", CHAIN, ("return first(x)", "return first(x) + 1"), changes="fit", keeps="score"),
-    row("editing a function that no stage calls", CHAIN + "\n    def idle():\n        return 1\n", ("return 1\n", "return 2\n"), keeps="fit score"),
-    row("adding a function", CHAIN, ("def unrelated", "def added():\n    return 1\n\ndef unrelated"), keeps="fit score"),
-    row("renaming a helper changes its callers", CHAIN, ("second(x) + 1", "zweite(x) + 1"), ("def second", "def zweite"), changes="fit", keeps="score"),
+    row(
+        "editing a function that no stage calls",
+        CHAIN + "\n    def idle():\n        return 1\n",
+        ("return 1\n", "return 2\n"),
+        keeps="fit score",
+    ),
+    row(
+        "adding a function", CHAIN, ("def unrelated", "def added():\n    return 1\n\ndef unrelated"), keeps="fit score"
+    ),
+    row(
+        "renaming a helper changes its callers",
+        CHAIN,
+        ("second(x) + 1", "zweite(x) + 1"),
+        ("def second", "def zweite"),
+        changes="fit",
+        keeps="score",
+    ),
     row("a stage calls another helper", CHAIN, ("return first(x)", "return second(x)"), changes="fit", keeps="score"),
-    row("helpers that call each other in a circle", """
+    row(
+        "helpers that call each other in a circle",
+        """
         def even(n):
             return n == 0 or odd(n - 1)
 
@@ -88,52 +106,133 @@ ROWS = [
 
         def score(n):
             return n
-    """, ("n != 0 and", "n > 0 and"), changes="fit", keeps="score"),
-    row("a helper that calls itself", """
+    """,
+        ("n != 0 and", "n > 0 and"),
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "a helper that calls itself",
+        """
         def factorial(n):
             return 1 if n < 2 else n * factorial(n - 1)
 
         def fit(n):
             return factorial(n)
-    """, ("n < 2", "n < 1"), changes="fit"),
-    row("a helper that is called in a comprehension", CHAIN.replace("return first(x)", "return [first(y) for y in x]"), ("x - 3", "x - 4"), changes="fit", keeps="score"),
-    row("a helper that is called in a nested function", CHAIN.replace("return first(x)", "def inner():\n            return first(x)\n        return inner()"), ("x - 3", "x - 4"), changes="fit", keeps="score"),
-    row("a helper that is called in a lambda", CHAIN.replace("return first(x)", "return (lambda: first(x))()"), ("x - 3", "x - 4"), changes="fit", keeps="score"),
-    row("a helper that is called in an except clause", CHAIN.replace("return first(x)", "try:\n            return x\n        except ValueError:\n            return first(x)"), ("x - 3", "x - 4"), changes="fit", keeps="score"),
-    row("a helper that is called in a match guard", CHAIN.replace("return first(x)", "match x:\n            case int() if first(x):\n                return 1"), ("x - 3", "x - 4"), changes="fit", keeps="score"),
-    row("a helper that is called in an f-string", CHAIN.replace("return first(x)", "return f'{first(x):>10}'"), ("x - 3", "x - 4"), changes="fit", keeps="score"),
-    row("a helper that is called in a walrus", CHAIN.replace("return first(x)", "return (y := first(x)) + y"), ("x - 3", "x - 4"), changes="fit", keeps="score"),
-    row("a helper that is given on as a value", CHAIN.replace("return first(x)", "return list(map(first, x))"), ("x - 3", "x - 4"), changes="fit", keeps="score"),
-    row("an async helper", """
+    """,
+        ("n < 2", "n < 1"),
+        changes="fit",
+    ),
+    row(
+        "a helper that is called in a comprehension",
+        CHAIN.replace("return first(x)", "return [first(y) for y in x]"),
+        ("x - 3", "x - 4"),
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "a helper that is called in a nested function",
+        CHAIN.replace("return first(x)", "def inner():\n            return first(x)\n        return inner()"),
+        ("x - 3", "x - 4"),
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "a helper that is called in a lambda",
+        CHAIN.replace("return first(x)", "return (lambda: first(x))()"),
+        ("x - 3", "x - 4"),
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "a helper that is called in an except clause",
+        CHAIN.replace(
+            "return first(x)", "try:\n            return x\n        except ValueError:\n            return first(x)"
+        ),
+        ("x - 3", "x - 4"),
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "a helper that is called in a match guard",
+        CHAIN.replace("return first(x)", "match x:\n            case int() if first(x):\n                return 1"),
+        ("x - 3", "x - 4"),
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "a helper that is called in an f-string",
+        CHAIN.replace("return first(x)", "return f'{first(x):>10}'"),
+        ("x - 3", "x - 4"),
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "a helper that is called in a walrus",
+        CHAIN.replace("return first(x)", "return (y := first(x)) + y"),
+        ("x - 3", "x - 4"),
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "a helper that is given on as a value",
+        CHAIN.replace("return first(x)", "return list(map(first, x))"),
+        ("x - 3", "x - 4"),
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "an async helper",
+        """
         async def helper(x):
             return x + 1
 
         async def fit(x):
             return await helper(x)
-    """, ("x + 1", "x + 2"), changes="fit"),
-    row("a generator helper", """
+    """,
+        ("x + 1", "x + 2"),
+        changes="fit",
+    ),
+    row(
+        "a generator helper",
+        """
         def rows(n):
             for i in range(n):
                 yield i
 
         def fit(n):
             return sum(rows(n))
-    """, ("yield i", "yield i * 2"), changes="fit"),
-    row("a helper that a stage hides behind a parameter of the same name", """
+    """,
+        ("yield i", "yield i * 2"),
+        changes="fit",
+    ),
+    row(
+        "a helper that a stage hides behind a parameter of the same name",
+        """
         def helper(x):
             return x
 
         def fit(helper):
             return helper + 1
-    """, ("return x", "return -x"), keeps="fit"),
-    row("a name that a stage uses only as an attribute of something else", """
+    """,
+        ("return x", "return -x"),
+        keeps="fit",
+    ),
+    row(
+        "a name that a stage uses only as an attribute of something else",
+        """
         def clean(x):
             return x
 
         def fit(table):
             return table.clean()
-    """, ("return x", "return -x"), keeps="fit"),
-    row("a stage that another stage calls as a function", """
+    """,
+        ("return x", "return -x"),
+        keeps="fit",
+    ),
+    row(
+        "a stage that another stage calls as a function",
+        """
         import headrace as hr
 
         @hr.stage(kind="prepare")
@@ -147,22 +246,39 @@ ROWS = [
         @hr.stage
         def score(x: int) -> int:
             return x
-    """, ("x + 1", "x + 2"), changes="fit prepare", keeps="score"),
-    row("the declaration of a stage is not in its key", """
+    """,
+        ("x + 1", "x + 2"),
+        changes="fit prepare",
+        keeps="score",
+    ),
+    row(
+        "the declaration of a stage is not in its key",
+        """
         import headrace as hr
 
         @hr.stage(kind="train", retries=2, timeout="6h", resources=hr.Resources(cpu=2))
         def fit(x: int) -> int:
             return x
-    """, ('retries=2, timeout="6h", resources=hr.Resources(cpu=2)', "retries=5"), keeps="fit"),
-    row("declaring a function to be a stage by another name for the decorator", """
+    """,
+        ('retries=2, timeout="6h", resources=hr.Resources(cpu=2)', "retries=5"),
+        keeps="fit",
+    ),
+    row(
+        "declaring a function to be a stage by another name for the decorator",
+        """
         from headrace import stage
 
         @stage
         def fit(x: int) -> int:
             return x
-    """, ("from headrace import stage", "from headrace import stage as declare"), ("@stage", "@declare(retries=1)"), keeps="fit"),
-    row("the body of a pipeline is not in its stages' keys", """
+    """,
+        ("from headrace import stage", "from headrace import stage as declare"),
+        ("@stage", "@declare(retries=1)"),
+        keeps="fit",
+    ),
+    row(
+        "the body of a pipeline is not in its stages' keys",
+        """
         import headrace as hr
 
         @hr.stage
@@ -172,42 +288,107 @@ ROWS = [
         @hr.pipeline
         def flights(x: int = 1) -> None:
             fit(x)
-    """, ("    fit(x)\n", "    fit(x + 1)\n"), keeps="fit"),
-    row("removing a helper that was called leaves a name without meaning", CHAIN, ("def third(x):\n    return x - 3\n", ""), changes="fit", keeps="score"),
-
+    """,
+        ("    fit(x)\n", "    fit(x + 1)\n"),
+        keeps="fit",
+    ),
+    row(
+        "removing a helper that was called leaves a name without meaning",
+        CHAIN,
+        ("def third(x):\n    return x - 3\n", ""),
+        changes="fit",
+        keeps="score",
+    ),
     # Constants
     row("editing a constant", CONSTANTS, ("DEPTH = 6", "DEPTH = 7"), changes="fit double", keeps="score check"),
-    row("editing a constant that no stage reads", CONSTANTS, ("RATE = 0.1", "RATE = 0.2"), keeps="fit score check double"),
+    row(
+        "editing a constant that no stage reads",
+        CONSTANTS,
+        ("RATE = 0.1", "RATE = 0.2"),
+        keeps="fit score check double",
+    ),
     row("editing an element of a list", CONSTANTS, ('"month"', '"day"'), changes="score", keeps="fit check double"),
-    row("editing a value in a dictionary", CONSTANTS, ('"high": 10', '"high": 11'), changes="check", keeps="fit score double"),
-    row("the order of a dictionary counts", CONSTANTS, ('"low": 1, "high": 10', '"high": 10, "low": 1'), changes="check", keeps="fit score double"),
-    row("a constant that is computed from another one", CONSTANTS, ("DEPTH * 2", "DEPTH * 3"), changes="double", keeps="fit score check"),
-    row("a constant that is computed in another way with the same value", CONSTANTS, ("BOTH = DEPTH * 2", "BOTH = 12"), keeps="fit score check double"),
+    row(
+        "editing a value in a dictionary",
+        CONSTANTS,
+        ('"high": 10', '"high": 11'),
+        changes="check",
+        keeps="fit score double",
+    ),
+    row(
+        "the order of a dictionary counts",
+        CONSTANTS,
+        ('"low": 1, "high": 10', '"high": 10, "low": 1'),
+        changes="check",
+        keeps="fit score double",
+    ),
+    row(
+        "a constant that is computed from another one",
+        CONSTANTS,
+        ("DEPTH * 2", "DEPTH * 3"),
+        changes="double",
+        keeps="fit score check",
+    ),
+    row(
+        "a constant that is computed in another way with the same value",
+        CONSTANTS,
+        ("BOTH = DEPTH * 2", "BOTH = 12"),
+        keeps="fit score check double",
+    ),
     row("an integer becomes a float", CONSTANTS, ("DEPTH = 6", "DEPTH = 6.0"), changes="fit", keeps="score check"),
-    row("an integer becomes a boolean", CONSTANTS.replace("DEPTH = 6", "DEPTH = 1"), ("DEPTH = 1", "DEPTH = True"), changes="fit", keeps="score check"),
-    row("a list becomes a tuple", CONSTANTS, ('["carrier", "month"]', '("carrier", "month")'), changes="score", keeps="fit check double"),
+    row(
+        "an integer becomes a boolean",
+        CONSTANTS.replace("DEPTH = 6", "DEPTH = 1"),
+        ("DEPTH = 1", "DEPTH = True"),
+        changes="fit",
+        keeps="score check",
+    ),
+    row(
+        "a list becomes a tuple",
+        CONSTANTS,
+        ('["carrier", "month"]', '("carrier", "month")'),
+        changes="score",
+        keeps="fit check double",
+    ),
     row("a text becomes bytes", CONSTANTS, ('"carrier"', 'b"carrier"'), changes="score", keeps="fit check double"),
     row("the spelling of a constant's number", CONSTANTS, ("DEPTH = 6", "DEPTH = 0x6"), keeps="fit score check double"),
     row("an annotation on a constant", CONSTANTS, ("DEPTH = 6", "DEPTH: int = 6"), keeps="fit score check double"),
-    row("the order of a set does not count", """
+    row(
+        "the order of a set does not count",
+        """
         NAMES = {"a", "b", "c"}
 
         def fit(x):
             return x in NAMES
-    """, ('{"a", "b", "c"}', '{"c", "a", "b"}'), keeps="fit"),
-    row("an element is added to a set", """
+    """,
+        ('{"a", "b", "c"}', '{"c", "a", "b"}'),
+        keeps="fit",
+    ),
+    row(
+        "an element is added to a set",
+        """
         NAMES = {"a", "b", "c"}
 
         def fit(x):
             return x in NAMES
-    """, ('"c"}', '"c", "d"}'), changes="fit"),
-    row("an element is added to a frozenset of tuples", """
+    """,
+        ('"c"}', '"c", "d"}'),
+        changes="fit",
+    ),
+    row(
+        "an element is added to a frozenset of tuples",
+        """
         NAMES = frozenset({("a", 1), ("b", 2)})
 
         def fit(x):
             return x in NAMES
-    """, ('("b", 2)', '("b", 3)'), changes="fit"),
-    row("a constant that is assigned in several places", """
+    """,
+        ('("b", 2)', '("b", 3)'),
+        changes="fit",
+    ),
+    row(
+        "a constant that is assigned in several places",
+        """
         import sys
 
         DEPTH = 1
@@ -216,15 +397,25 @@ ROWS = [
 
         def fit(x):
             return x * DEPTH
-    """, ("DEPTH = 2", "DEPTH = 3"), changes="fit"),
-    row("a first assignment that a later one replaces", """
+    """,
+        ("DEPTH = 2", "DEPTH = 3"),
+        changes="fit",
+    ),
+    row(
+        "a first assignment that a later one replaces",
+        """
         DEPTH = 1
         DEPTH = 2
 
         def fit(x):
             return x * DEPTH
-    """, ("DEPTH = 1", "DEPTH = 5"), keeps="fit"),
-    row("a constant that is filled by statements of its module", """
+    """,
+        ("DEPTH = 1", "DEPTH = 5"),
+        keeps="fit",
+    ),
+    row(
+        "a constant that is filled by statements of its module",
+        """
         WORDS = {}
         for index, word in enumerate(["a", "b"]):
             WORDS[word] = index
@@ -232,59 +423,99 @@ ROWS = [
 
         def fit(x):
             return WORDS[x]
-    """, ("z=26", "z=27"), changes="fit"),
-    row("a constant that is deep in others", """
+    """,
+        ("z=26", "z=27"),
+        changes="fit",
+    ),
+    row(
+        "a constant that is deep in others",
+        """
         DEEP = {"a": [{"b": ({"c"}, [1, 2, {"d": None}])}]}
 
         def fit(x):
             return DEEP
-    """, ('"d": None', '"d": False'), changes="fit"),
-    row("a constant that holds itself", """
+    """,
+        ('"d": None', '"d": False'),
+        changes="fit",
+    ),
+    row(
+        "a constant that holds itself",
+        """
         LOOP = [1, 2]
         LOOP.append(LOOP)
 
         def fit(x):
             return LOOP
-    """, ("[1, 2]", "[1, 3]"), changes="fit"),
-    row("a zero gets a sign", """
+    """,
+        ("[1, 2]", "[1, 3]"),
+        changes="fit",
+    ),
+    row(
+        "a zero gets a sign",
+        """
         ZERO = 0.0
 
         def fit(x):
             return x * ZERO
-    """, ("ZERO = 0.0", "ZERO = -0.0"), changes="fit"),
-    row("a constant that is read by a nested function only", """
+    """,
+        ("ZERO = 0.0", "ZERO = -0.0"),
+        changes="fit",
+    ),
+    row(
+        "a constant that is read by a nested function only",
+        """
         DEPTH = 1
 
         def fit(x):
             def inner():
                 return DEPTH
             return inner
-    """, ("DEPTH = 1", "DEPTH = 2"), changes="fit"),
-    row("a constant that is read in a class inside of a function", """
+    """,
+        ("DEPTH = 1", "DEPTH = 2"),
+        changes="fit",
+    ),
+    row(
+        "a constant that is read in a class inside of a function",
+        """
         DEPTH = 1
 
         def fit(x):
             class Inner:
                 depth = DEPTH
             return Inner
-    """, ("DEPTH = 1", "DEPTH = 2"), changes="fit"),
-    row("a regular expression", """
+    """,
+        ("DEPTH = 1", "DEPTH = 2"),
+        changes="fit",
+    ),
+    row(
+        "a regular expression",
+        """
         import re
 
         PATTERN = re.compile("[a-z]+")
 
         def fit(x):
             return PATTERN.match(x)
-    """, ("[a-z]+", "[a-y]+"), changes="fit"),
-    row("the flags of a regular expression", """
+    """,
+        ("[a-z]+", "[a-y]+"),
+        changes="fit",
+    ),
+    row(
+        "the flags of a regular expression",
+        """
         import re
 
         PATTERN = re.compile("[a-z]+")
 
         def fit(x):
             return PATTERN.match(x)
-    """, ('"[a-z]+"', '"[a-z]+", re.I'), changes="fit"),
-    row("dates, decimals, fractions, ranges and paths", """
+    """,
+        ('"[a-z]+"', '"[a-z]+", re.I'),
+        changes="fit",
+    ),
+    row(
+        "dates, decimals, fractions, ranges and paths",
+        """
         from datetime import date, datetime, timedelta, timezone
         from decimal import Decimal
         from fractions import Fraction
@@ -295,16 +526,26 @@ ROWS = [
 
         def fit(x):
             return ALL
-    """, ('Decimal("1.0")', 'Decimal("1.00")'), changes="fit"),
-    row("a time zone in a list of dates", """
+    """,
+        ('Decimal("1.0")', 'Decimal("1.00")'),
+        changes="fit",
+    ),
+    row(
+        "a time zone in a list of dates",
+        """
         from datetime import datetime, timedelta, timezone
 
         ALL = [datetime(2026, 1, 1, tzinfo=timezone.utc)]
 
         def fit(x):
             return ALL
-    """, ("timezone.utc", "timezone(timedelta(hours=1))"), changes="fit"),
-    row("a path that is made from the file's own place is the same in another checkout", """
+    """,
+        ("timezone.utc", "timezone(timedelta(hours=1))"),
+        changes="fit",
+    ),
+    row(
+        "a path that is made from the file's own place is the same in another checkout",
+        """
         from pathlib import Path
 
         DATA = Path(__file__).parent / "data"
@@ -312,16 +553,27 @@ ROWS = [
 
         def fit(x):
             return DATA, TEXT, __file__
-    """, ('"data"', '"files"'), changes="fit"),
-    row("a constant of another module with the same name", """
+    """,
+        ('"data"', '"files"'),
+        changes="fit",
+    ),
+    row(
+        "a constant of another module with the same name",
+        """
         import config
 
         DEPTH = 1
 
         def fit(x):
             return config.DEPTH
-    """, ("DEPTH = 1", "DEPTH = 2"), files={"config.py": "DEPTH = 5\n"}, keeps="fit"),
-    row("an enumeration's member as a constant", """
+    """,
+        ("DEPTH = 1", "DEPTH = 2"),
+        files={"config.py": "DEPTH = 5\n"},
+        keeps="fit",
+    ),
+    row(
+        "an enumeration's member as a constant",
+        """
         from enum import Enum
 
         class Color(Enum):
@@ -332,8 +584,13 @@ ROWS = [
 
         def fit(x):
             return DEFAULT
-    """, ("DEFAULT = Color.RED", "DEFAULT = Color.BLUE"), changes="fit"),
-    row("a dataclass instance as a constant", """
+    """,
+        ("DEFAULT = Color.RED", "DEFAULT = Color.BLUE"),
+        changes="fit",
+    ),
+    row(
+        "a dataclass instance as a constant",
+        """
         from dataclasses import dataclass
 
         @dataclass
@@ -345,8 +602,13 @@ ROWS = [
 
         def fit(x):
             return OPTIONS.depth
-    """, ("depth=3", "depth=4"), changes="fit"),
-    row("the method of a constant's class", """
+    """,
+        ("depth=3", "depth=4"),
+        changes="fit",
+    ),
+    row(
+        "the method of a constant's class",
+        """
         class Scaler:
             def __init__(self, factor):
                 self.factor = factor
@@ -358,8 +620,13 @@ ROWS = [
 
         def fit(x):
             return SCALER.apply(x)
-    """, ("x * self.factor", "x / self.factor"), changes="fit"),
-    row("an attribute of a constant in slots", """
+    """,
+        ("x * self.factor", "x / self.factor"),
+        changes="fit",
+    ),
+    row(
+        "an attribute of a constant in slots",
+        """
         class Scaler:
             __slots__ = ("factor",)
 
@@ -370,8 +637,13 @@ ROWS = [
 
         def fit(x):
             return SCALER.factor * x
-    """, ("Scaler(2)", "Scaler(3)"), changes="fit"),
-    row("a logger is the same whatever its module is called", """
+    """,
+        ("Scaler(2)", "Scaler(3)"),
+        changes="fit",
+    ),
+    row(
+        "a logger is the same whatever its module is called",
+        """
         import logging
 
         log = logging.getLogger(__name__)
@@ -379,8 +651,13 @@ ROWS = [
         def fit(x):
             log.info("fit")
             return x
-    """, ("getLogger(__name__)", 'getLogger("pipelines")'), keeps="fit"),
-    row("a constant that nothing can read counts as written", """
+    """,
+        ("getLogger(__name__)", 'getLogger("pipelines")'),
+        keeps="fit",
+    ),
+    row(
+        "a constant that nothing can read counts as written",
+        """
         import threading
 
         LOCAL = threading.local()
@@ -388,8 +665,14 @@ ROWS = [
 
         def fit(x):
             return LOCAL.depth
-    """, ("depth = 3", "depth = 4"), changes="fit", note="`pipelines.LOCAL` has no readable value"),
-    row("what a constant that counts as written is made from", """
+    """,
+        ("depth = 3", "depth = 4"),
+        changes="fit",
+        note="`pipelines.LOCAL` has no readable value",
+    ),
+    row(
+        "what a constant that counts as written is made from",
+        """
         import threading
 
         DEPTH = 3
@@ -403,8 +686,14 @@ ROWS = [
 
         def fit(x):
             return LOCAL.depth
-    """, ("DEPTH = 3", "DEPTH = 4"), changes="fit", note="counts as written"),
-    row("who makes a constant that counts as written", """
+    """,
+        ("DEPTH = 3", "DEPTH = 4"),
+        changes="fit",
+        note="counts as written",
+    ),
+    row(
+        "who makes a constant that counts as written",
+        """
         import threading
 
         def make(depth):
@@ -416,34 +705,56 @@ ROWS = [
 
         def fit(x):
             return LOCAL.depth
-    """, ("local.depth = depth", "local.depth = depth + 1"), changes="fit", note="counts as written"),
-
+    """,
+        ("local.depth = depth", "local.depth = depth + 1"),
+        changes="fit",
+        note="counts as written",
+    ),
     # Defaults
     row("a default argument of the stage", DEFAULTS, ("STEP = 2", "STEP = 3"), changes="fit", keeps="score"),
     row("a default argument of a helper", DEFAULTS, ("factor=3", "factor=4"), changes="fit", keeps="score"),
-    row("a keyword-only default argument of a helper", DEFAULTS, ("offset=1", "offset=2"), changes="fit", keeps="score"),
+    row(
+        "a keyword-only default argument of a helper", DEFAULTS, ("offset=1", "offset=2"), changes="fit", keeps="score"
+    ),
     row("a default that is spelled in another way", DEFAULTS, ("factor=3", "factor=0b11"), keeps="fit score"),
-    row("a default that holds a function", """
+    row(
+        "a default that holds a function",
+        """
         def helper(x):
             return x
 
         def fit(x, by=helper):
             return by(x)
-    """, ("return x\n\n", "return -x\n\n"), changes="fit"),
-    row("a default that holds a list of functions", """
+    """,
+        ("return x\n\n", "return -x\n\n"),
+        changes="fit",
+    ),
+    row(
+        "a default that holds a list of functions",
+        """
         def helper(x):
             return x
 
         def fit(x, by=(helper, len)):
             return by[0](x)
-    """, ("return x\n\n", "return -x\n\n"), changes="fit"),
-    row("a default that is replaced after the definition", """
+    """,
+        ("return x\n\n", "return -x\n\n"),
+        changes="fit",
+    ),
+    row(
+        "a default that is replaced after the definition",
+        """
         def fit(x, step=1):
             return x + step
 
         fit.__defaults__ = (2,)
-    """, ("(2,)", "(3,)"), changes="fit"),
-    row("an attribute of a function", """
+    """,
+        ("(2,)", "(3,)"),
+        changes="fit",
+    ),
+    row(
+        "an attribute of a function",
+        """
         def helper(x):
             return x * helper.factor
 
@@ -451,8 +762,13 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, ("factor = 2", "factor = 3"), changes="fit"),
-    row("a default that nothing can read, by what it is made from", """
+    """,
+        ("factor = 2", "factor = 3"),
+        changes="fit",
+    ),
+    row(
+        "a default that nothing can read, by what it is made from",
+        """
         import threading
 
         def make():
@@ -460,8 +776,11 @@ ROWS = [
 
         def fit(x, local=make()):
             return local
-    """, ("return threading.local()", "return threading.local() or None"), changes="fit", note="`pipelines.fit.local` has no readable value"),
-
+    """,
+        ("return threading.local()", "return threading.local() or None"),
+        changes="fit",
+        note="`pipelines.fit.local` has no readable value",
+    ),
     # Text
     row("editing a comment", TEXT, ("# what a comment says", "# something else"), keeps="fit"),
     row("editing a docstring", TEXT, ("Fit a model.", "Train a model."), keeps="fit"),
@@ -473,21 +792,58 @@ ROWS = [
     row("the spelling of a number", TEXT, ("1000", "1_000"), keeps="fit"),
     row("the spelling of a number in hexadecimal", TEXT, ("1000", "0x3e8"), keeps="fit"),
     row("parentheses that change nothing", TEXT, ("row * 1000 + len(", "(row * 1000) + len("), keeps="fit"),
-    row("parentheses that change the result", TEXT, ('row * 1000 + len("it\'s")', 'row * (1000 + len("it\'s"))'), changes="fit"),
-    row("a line that is continued with a backslash", TEXT, ("total += row", "total += \\\n            row"), keeps="fit"),
-    row("a line that is continued in parentheses", TEXT, ('return {\'depth\': depth, "total": total}', "return {\n        'depth': depth,\n        \"total\": total,\n    }"), keeps="fit"),
-    row("a text that is continued on the next line", 'def fit():\n    return "ab"\n', ('"ab"', '("a"\n        "b")'), keeps="fit"),
-    row("two statements on one line", 'def fit(x):\n    y = x; return y\n', ("y = x; ", "y = x\n    "), keeps="fit"),
-    row("a statement that does nothing", 'def fit(x):\n    pass\n    return x\n', ("    pass\n", ""), keeps="fit"),
-    row("a text that stands by itself", 'def fit(x):\n    return x\n', ("    return", "    'a note'\n    return"), keeps="fit"),
+    row(
+        "parentheses that change the result",
+        TEXT,
+        ('row * 1000 + len("it\'s")', 'row * (1000 + len("it\'s"))'),
+        changes="fit",
+    ),
+    row(
+        "a line that is continued with a backslash", TEXT, ("total += row", "total += \\\n            row"), keeps="fit"
+    ),
+    row(
+        "a line that is continued in parentheses",
+        TEXT,
+        (
+            "return {'depth': depth, \"total\": total}",
+            "return {\n        'depth': depth,\n        \"total\": total,\n    }",
+        ),
+        keeps="fit",
+    ),
+    row(
+        "a text that is continued on the next line",
+        'def fit():\n    return "ab"\n',
+        ('"ab"', '("a"\n        "b")'),
+        keeps="fit",
+    ),
+    row("two statements on one line", "def fit(x):\n    y = x; return y\n", ("y = x; ", "y = x\n    "), keeps="fit"),
+    row("a statement that does nothing", "def fit(x):\n    pass\n    return x\n", ("    pass\n", ""), keeps="fit"),
+    row(
+        "a text that stands by itself",
+        "def fit(x):\n    return x\n",
+        ("    return", "    'a note'\n    return"),
+        keeps="fit",
+    ),
     row("the spelling of an escape", "def fit():\n    return 'a\\x41'\n", ("\\x41", "A"), keeps="fit"),
     row("the prefix u of a text", "def fit():\n    return 'a'\n", ("'a'", "u'a'"), keeps="fit"),
     row("a raw text of the same value", "def fit():\n    return 'a\\\\d'\n", ("'a\\\\d'", "r'a\\d'"), keeps="fit"),
     row("parentheses after del", "def fit(x, y):\n    del x, y\n", ("x, y\n", "(x, y)\n"), keeps="fit"),
-    row("Windows line endings", "def fit(x):\n    y = x\n    return y\n", after={"pipelines.py": "def fit(x):\r\n    y = x\r\n    return y\r\n"}, keeps="fit"),
+    row(
+        "Windows line endings",
+        "def fit(x):\n    y = x\n    return y\n",
+        after={"pipelines.py": "def fit(x):\r\n    y = x\r\n    return y\r\n"},
+        keeps="fit",
+    ),
     row("a letter that is not ASCII", "def fit(x):\n    return 'größe'\n", ("größe", "grösse"), changes="fit"),
-    row("a declared encoding", "def fit(x):\n    return 'a'\n", after={"pipelines.py": "# -*- coding: utf-8 -*-\ndef fit(x):\n    return 'a'\n"}, keeps="fit"),
-    row("a whole file that a formatter went over", """
+    row(
+        "a declared encoding",
+        "def fit(x):\n    return 'a'\n",
+        after={"pipelines.py": "# -*- coding: utf-8 -*-\ndef fit(x):\n    return 'a'\n"},
+        keeps="fit",
+    ),
+    row(
+        "a whole file that a formatter went over",
+        """
         x = { 'a':37,'b':42,
 
         'c':927}
@@ -502,7 +858,9 @@ ROWS = [
             with open('a') as f, \\
                  open('b') as g: del(f), (g)
             return [ y for y in range(10) if y  not in x ]
-    """, after={"pipelines.py": '''
+    """,
+        after={
+            "pipelines.py": '''
         x = {"a": 37, "b": 42, "c": 927}
 
 
@@ -520,20 +878,35 @@ ROWS = [
             with open("a") as f, open("b") as g:
                 del f, g
             return [y for y in range(10) if y not in x]
-    '''}, keeps="fit"),
-    row("a docstring that the stage reads", """
+    '''
+        },
+        keeps="fit",
+    ),
+    row(
+        "a docstring that the stage reads",
+        """
         def fit(x):
             \"\"\"One.\"\"\"
             return fit.__doc__
-    """, ("One.", "Two."), changes="fit"),
-    row("a docstring that the stage reads of a helper", """
+    """,
+        ("One.", "Two."),
+        changes="fit",
+    ),
+    row(
+        "a docstring that the stage reads of a helper",
+        """
         def helper():
             \"\"\"One.\"\"\"
 
         def fit(x):
             return getattr(helper, "__doc__")
-    """, ("One.", "Two."), changes="fit"),
-    row("the module's docstring, where it is read", """
+    """,
+        ("One.", "Two."),
+        changes="fit",
+    ),
+    row(
+        "the module's docstring, where it is read",
+        """
         \"\"\"One.\"\"\"
 
         def fit(x):
@@ -541,8 +914,14 @@ ROWS = [
 
         def score(x):
             return x
-    """, ("One.", "Two."), changes="fit", keeps="score"),
-    row("a docstring where inspect reads it", """
+    """,
+        ("One.", "Two."),
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "a docstring where inspect reads it",
+        """
         import inspect
 
         def helper():
@@ -550,15 +929,39 @@ ROWS = [
 
         def fit(x):
             return inspect.getdoc(helper)
-    """, ("One.", "Two."), changes="fit"),
-
+    """,
+        ("One.", "Two."),
+        changes="fit",
+    ),
     # Annotations
-    row("an annotation of a helper", "def helper(x: int) -> int:\n    return x\n\ndef fit(x):\n    return helper(x)\n", ("x: int) -> int", "x: float) -> float"), keeps="fit"),
+    row(
+        "an annotation of a helper",
+        "def helper(x: int) -> int:\n    return x\n\ndef fit(x):\n    return helper(x)\n",
+        ("x: int) -> int", "x: float) -> float"),
+        keeps="fit",
+    ),
     row("an annotation of the stage", "def fit(x: int) -> int:\n    return x\n", ("x: int", "x: float"), changes="fit"),
-    row("the annotated result of the stage", "def fit(x: int) -> int:\n    return x\n", ("-> int", "-> float"), changes="fit"),
-    row("an annotation of a variable in a function", "def fit(x):\n    y = x\n    return y\n", ("y = x", "y: int = x"), keeps="fit"),
-    row("an annotation of a nested function", "def fit(x):\n    def inner(y):\n        return y\n    return inner(x)\n", ("def inner(y)", "def inner(y: int)"), keeps="fit"),
-    row("a type that only a helper's annotation names", """
+    row(
+        "the annotated result of the stage",
+        "def fit(x: int) -> int:\n    return x\n",
+        ("-> int", "-> float"),
+        changes="fit",
+    ),
+    row(
+        "an annotation of a variable in a function",
+        "def fit(x):\n    y = x\n    return y\n",
+        ("y = x", "y: int = x"),
+        keeps="fit",
+    ),
+    row(
+        "an annotation of a nested function",
+        "def fit(x):\n    def inner(y):\n        return y\n    return inner(x)\n",
+        ("def inner(y)", "def inner(y: int)"),
+        keeps="fit",
+    ),
+    row(
+        "a type that only a helper's annotation names",
+        """
         from dataclasses import dataclass
 
         @dataclass
@@ -570,8 +973,13 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, ("x: int = 1", "x: int = 2"), keeps="fit"),
-    row("a type that the stage's annotation names", """
+    """,
+        ("x: int = 1", "x: int = 2"),
+        keeps="fit",
+    ),
+    row(
+        "a type that the stage's annotation names",
+        """
         from dataclasses import dataclass
 
         @dataclass
@@ -580,8 +988,13 @@ ROWS = [
 
         def fit(row: Row) -> int:
             return row.x
-    """, ("x: int = 1", "x: int = 2"), changes="fit class:Row"),
-    row("a type that the stage's annotation names as a text", """
+    """,
+        ("x: int = 1", "x: int = 2"),
+        changes="fit class:Row",
+    ),
+    row(
+        "a type that the stage's annotation names as a text",
+        """
         from __future__ import annotations
 
         from dataclasses import dataclass
@@ -592,8 +1005,13 @@ ROWS = [
 
         def fit(row: "list[Row]") -> int:
             return row[0].x
-    """, ("x: int = 1", "x: int = 2"), changes="fit class:Row"),
-    row("an import for type checkers only", """
+    """,
+        ("x: int = 1", "x: int = 2"),
+        changes="fit class:Row",
+    ),
+    row(
+        "an import for type checkers only",
+        """
         from __future__ import annotations
 
         from typing import TYPE_CHECKING
@@ -606,24 +1024,39 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, ("from somewhere import Nothing", "from elsewhere import Nothing"), keeps="fit"),
-    row("an import for type checkers only, inside of a function", """
+    """,
+        ("from somewhere import Nothing", "from elsewhere import Nothing"),
+        keeps="fit",
+    ),
+    row(
+        "an import for type checkers only, inside of a function",
+        """
         import typing
 
         def fit(x):
             if typing.TYPE_CHECKING:
                 from somewhere import Nothing
             return x
-    """, ("from somewhere", "from elsewhere"), keeps="fit"),
-    row("a TYPE_CHECKING of the project's own that is true", """
+    """,
+        ("from somewhere", "from elsewhere"),
+        keeps="fit",
+    ),
+    row(
+        "a TYPE_CHECKING of the project's own that is true",
+        """
         TYPE_CHECKING = True
 
         def fit(x):
             if TYPE_CHECKING:
                 return 1
             return 2
-    """, ("return 1", "return 3"), changes="fit"),
-    row("an annotation that a helper reads of another", """
+    """,
+        ("return 1", "return 3"),
+        changes="fit",
+    ),
+    row(
+        "an annotation that a helper reads of another",
+        """
         import typing
 
         def helper(x: int) -> int:
@@ -631,8 +1064,13 @@ ROWS = [
 
         def fit(x):
             return typing.get_type_hints(helper)
-    """, ("x: int", "x: str"), changes="fit"),
-    row("an annotation under a decorator of the project's", """
+    """,
+        ("x: int", "x: str"),
+        changes="fit",
+    ),
+    row(
+        "an annotation under a decorator of the project's",
+        """
         def checked(function):
             kind = function.__annotations__["x"]
             def wrapper(x):
@@ -645,6 +1083,14 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, ("x: int", "x: float"), changes="fit"),
-    row("renaming a local variable may rerun, and does", "def fit(x):\n    y = x\n    return y\n", ("y = x\n    return y", "z = x\n    return z"), changes="fit"),
+    """,
+        ("x: int", "x: float"),
+        changes="fit",
+    ),
+    row(
+        "renaming a local variable may rerun, and does",
+        "def fit(x):\n    y = x\n    return y\n",
+        ("y = x\n    return y", "z = x\n    return z"),
+        changes="fit",
+    ),
 ]

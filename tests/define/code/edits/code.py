@@ -1,5 +1,7 @@
 """Decorators, classes, closures, partials, wrappers: code that is not a plain function of its module."""
 
+# ruff: noqa: E501  the source in a row reads best as it is
+
 from __future__ import annotations
 
 from tests.define.code.edits.row import row
@@ -104,13 +106,33 @@ CLOSURES = """
 ROWS = [
     # Decorators
     row("editing the wrapped function", DECORATED, ("x + 1", "x + 3"), changes="fit", keeps="score"),
-    row("editing the wrapper", DECORATED, ("round(function(*args), LIMIT)", "round(function(*args), LIMIT + 1)"), changes="fit", keeps="score"),
+    row(
+        "editing the wrapper",
+        DECORATED,
+        ("round(function(*args), LIMIT)", "round(function(*args), LIMIT + 1)"),
+        changes="fit",
+        keeps="score",
+    ),
     row("a constant that the wrapper reads", DECORATED, ("LIMIT = 3", "LIMIT = 4"), changes="fit", keeps="score"),
     row("the argument of a decorator", DECORATED, ('@named("a")', '@named("b")'), changes="score", keeps="fit"),
     row("removing a decorator", DECORATED, ("@timed\n", ""), changes="fit", keeps="score"),
-    row("adding a decorator", DECORATED, ("@timed\ndef helper", '@timed\n@named("a")\ndef helper'), changes="fit", keeps="score"),
-    row("the order of decorators", DECORATED.replace("@timed\n    def helper", '@timed\n    @named("a")\n    def helper'), ('@timed\n@named("a")\ndef helper', '@named("a")\n@timed\ndef helper'), changes="fit", keeps="score"),
-    row("a decorator of the stage itself, under Headrace's", """
+    row(
+        "adding a decorator",
+        DECORATED,
+        ("@timed\ndef helper", '@timed\n@named("a")\ndef helper'),
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "the order of decorators",
+        DECORATED.replace("@timed\n    def helper", '@timed\n    @named("a")\n    def helper'),
+        ('@timed\n@named("a")\ndef helper', '@named("a")\n@timed\ndef helper'),
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "a decorator of the stage itself, under Headrace's",
+        """
         import functools
         import headrace as hr
 
@@ -124,8 +146,13 @@ ROWS = [
         @timed
         def fit(x: int) -> int:
             return x
-    """, ("function(x) + 1", "function(x) + 2"), changes="fit"),
-    row("the stage itself, under a decorator", """
+    """,
+        ("function(x) + 1", "function(x) + 2"),
+        changes="fit",
+    ),
+    row(
+        "the stage itself, under a decorator",
+        """
         import functools
         import headrace as hr
 
@@ -139,8 +166,13 @@ ROWS = [
         @timed
         def fit(x: int) -> int:
             return x
-    """, ("return x\n", "return -x\n"), changes="fit"),
-    row("the signature of a stage under a decorator", """
+    """,
+        ("return x\n", "return -x\n"),
+        changes="fit",
+    ),
+    row(
+        "the signature of a stage under a decorator",
+        """
         import functools
         import headrace as hr
 
@@ -154,8 +186,13 @@ ROWS = [
         @timed
         def fit(x: int) -> int:
             return x
-    """, ("x: int", "x: float"), changes="fit"),
-    row("a decorator that registers and gives the function back", """
+    """,
+        ("x: int", "x: float"),
+        changes="fit",
+    ),
+    row(
+        "a decorator that registers and gives the function back",
+        """
         HOOKS = {}
 
         def hook(name):
@@ -173,8 +210,14 @@ ROWS = [
 
         def score(x):
             return x
-    """, ("x + 1", "x + 2"), changes="fit", keeps="score"),
-    row("a function is registered by a decorator", """
+    """,
+        ("x + 1", "x + 2"),
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "a function is registered by a decorator",
+        """
         HOOKS = []
 
         def hook(function):
@@ -190,8 +233,13 @@ ROWS = [
 
         def score(x):
             return clean(x)
-    """, ("def fit", "@hook\ndef added(x):\n    return x\n\ndef fit"), changes="fit score"),
-    row("a decorator that is a class", """
+    """,
+        ("def fit", "@hook\ndef added(x):\n    return x\n\ndef fit"),
+        changes="fit score",
+    ),
+    row(
+        "a decorator that is a class",
+        """
         class Memo:
             def __init__(self, function):
                 self.function = function
@@ -205,8 +253,13 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, ("x + 1", "x + 2"), changes="fit"),
-    row("the code of a decorator that is a class", """
+    """,
+        ("x + 1", "x + 2"),
+        changes="fit",
+    ),
+    row(
+        "the code of a decorator that is a class",
+        """
         class Memo:
             def __init__(self, function):
                 self.function = function
@@ -220,8 +273,13 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, ("self.function(x) * 2", "self.function(x) * 3"), changes="fit"),
-    row("a function under lru_cache", """
+    """,
+        ("self.function(x) * 2", "self.function(x) * 3"),
+        changes="fit",
+    ),
+    row(
+        "a function under lru_cache",
+        """
         from functools import lru_cache
 
         @lru_cache(maxsize=10)
@@ -230,8 +288,13 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, ("x + 1", "x + 2"), changes="fit"),
-    row("the size of an lru_cache", """
+    """,
+        ("x + 1", "x + 2"),
+        changes="fit",
+    ),
+    row(
+        "the size of an lru_cache",
+        """
         from functools import lru_cache
 
         @lru_cache(maxsize=10)
@@ -240,8 +303,13 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, ("maxsize=10", "maxsize=20"), changes="fit"),
-    row("a function under cache that calls another", """
+    """,
+        ("maxsize=10", "maxsize=20"),
+        changes="fit",
+    ),
+    row(
+        "a function under cache that calls another",
+        """
         from functools import cache
 
         def inner(x):
@@ -253,8 +321,13 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, ("x + 1", "x + 2"), changes="fit"),
-    row("a function that singledispatch chooses", """
+    """,
+        ("x + 1", "x + 2"),
+        changes="fit",
+    ),
+    row(
+        "a function that singledispatch chooses",
+        """
         from functools import singledispatch
 
         @singledispatch
@@ -274,8 +347,14 @@ ROWS = [
 
         def score(x):
             return x
-    """, ("x + 1", "x + 2"), changes="fit", keeps="score"),
-    row("a function that singledispatch chooses for a named type", """
+    """,
+        ("x + 1", "x + 2"),
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "a function that singledispatch chooses for a named type",
+        """
         from functools import singledispatch
 
         @singledispatch
@@ -288,8 +367,13 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, ('x + "!"', 'x + "?"'), changes="fit"),
-    row("registering one more function with singledispatch", """
+    """,
+        ('x + "!"', 'x + "?"'),
+        changes="fit",
+    ),
+    row(
+        "registering one more function with singledispatch",
+        """
         from functools import singledispatch
 
         @singledispatch
@@ -298,8 +382,13 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, ("def fit", "@helper.register(str)\ndef text(x):\n    return x + '!'\n\ndef fit"), changes="fit"),
-    row("the fallback of singledispatch", """
+    """,
+        ("def fit", "@helper.register(str)\ndef text(x):\n    return x + '!'\n\ndef fit"),
+        changes="fit",
+    ),
+    row(
+        "the fallback of singledispatch",
+        """
         from functools import singledispatch
 
         @singledispatch
@@ -308,8 +397,13 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, ("return x\n\n", "return -x\n\n"), changes="fit"),
-    row("a context manager made by a decorator", """
+    """,
+        ("return x\n\n", "return -x\n\n"),
+        changes="fit",
+    ),
+    row(
+        "a context manager made by a decorator",
+        """
         from contextlib import contextmanager
 
         @contextmanager
@@ -319,8 +413,13 @@ ROWS = [
         def fit(x):
             with opened(x) as y:
                 return y
-    """, ("yield x + 1", "yield x + 2"), changes="fit"),
-    row("a wrapper that does not say what it wraps", """
+    """,
+        ("yield x + 1", "yield x + 2"),
+        changes="fit",
+    ),
+    row(
+        "a wrapper that does not say what it wraps",
+        """
         def twice(function):
             def inner(x):
                 return function(function(x))
@@ -332,8 +431,13 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, ("x + 1", "x + 2"), changes="fit"),
-    row("a decorator in another module", """
+    """,
+        ("x + 1", "x + 2"),
+        changes="fit",
+    ),
+    row(
+        "a decorator in another module",
+        """
         from tools import traced
 
         @traced
@@ -342,7 +446,10 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, ("tools.py", "function(x) + 1", "function(x) + 2"), files={"tools.py": """
+    """,
+        ("tools.py", "function(x) + 1", "function(x) + 2"),
+        files={
+            "tools.py": """
         import functools
 
         def traced(function):
@@ -350,28 +457,132 @@ ROWS = [
             def wrapper(x):
                 return function(x) + 1
             return wrapper
-    """}, changes="fit"),
-
+    """
+        },
+        changes="fit",
+    ),
     # Classes
-    row("a method of a class that the stage makes", CLASSES, ("self.depth = depth", "self.depth = depth + 1"), changes="fit class:Model", keeps="score check class:Base class:Unused"),
-    row("a method of a base class", CLASSES, ("* self.factor", "/ self.factor"), changes="fit score class:Model class:Middle class:Base", keeps="check class:Unused"),
-    row("a helper of a base class", CLASSES, ("return x\n\nclass Base", "return -x\n\nclass Base"), changes="fit score class:Model class:Base", keeps="check class:Unused"),
-    row("an attribute of a base class", CLASSES, ("    factor = 1", "    factor = 5"), changes="fit score", keeps="check class:Unused"),
-    row("an attribute of a class that another constant gives", CLASSES, ("DEPTH = 2", "DEPTH = 4"), changes="fit class:Model", keeps="score check class:Base"),
-    row("a property of a class counts with the whole of it", CLASSES, ("self.depth * 2", "self.depth * 3"), changes="fit", keeps="score check"),
-    row("a static method of a class counts with the whole of it", CLASSES, ("x / 2", "x / 3"), changes="fit", keeps="score check"),
-    row("a class method of a class counts with the whole of it", CLASSES, ("cls(depth=4)", "cls(depth=5)"), changes="fit", keeps="score check"),
+    row(
+        "a method of a class that the stage makes",
+        CLASSES,
+        ("self.depth = depth", "self.depth = depth + 1"),
+        changes="fit class:Model",
+        keeps="score check class:Base class:Unused",
+    ),
+    row(
+        "a method of a base class",
+        CLASSES,
+        ("* self.factor", "/ self.factor"),
+        changes="fit score class:Model class:Middle class:Base",
+        keeps="check class:Unused",
+    ),
+    row(
+        "a helper of a base class",
+        CLASSES,
+        ("return x\n\nclass Base", "return -x\n\nclass Base"),
+        changes="fit score class:Model class:Base",
+        keeps="check class:Unused",
+    ),
+    row(
+        "an attribute of a base class",
+        CLASSES,
+        ("    factor = 1", "    factor = 5"),
+        changes="fit score",
+        keeps="check class:Unused",
+    ),
+    row(
+        "an attribute of a class that another constant gives",
+        CLASSES,
+        ("DEPTH = 2", "DEPTH = 4"),
+        changes="fit class:Model",
+        keeps="score check class:Base",
+    ),
+    row(
+        "a property of a class counts with the whole of it",
+        CLASSES,
+        ("self.depth * 2", "self.depth * 3"),
+        changes="fit",
+        keeps="score check",
+    ),
+    row(
+        "a static method of a class counts with the whole of it",
+        CLASSES,
+        ("x / 2", "x / 3"),
+        changes="fit",
+        keeps="score check",
+    ),
+    row(
+        "a class method of a class counts with the whole of it",
+        CLASSES,
+        ("cls(depth=4)", "cls(depth=5)"),
+        changes="fit",
+        keeps="score check",
+    ),
     row("a default of a method", CLASSES, ("depth=3", "depth=30"), changes="fit class:Model", keeps="score check"),
-    row("a class that no stage makes", CLASSES, ("    factor = 2", "    factor = 3"), changes="class:Unused", keeps="fit score check"),
-    row("a comment in a class", CLASSES, ("    factor = 1", "    # a comment\n    factor = 1"), keeps="fit score check class:Base"),
-    row("a docstring of a class", CLASSES, ("    factor = 1", "    '''What it is.'''\n    factor = 1"), keeps="fit score check class:Base"),
-    row("the base of a class", CLASSES, ("class Model(Middle)", "class Model(Base)"), changes="fit class:Model", keeps="score check"),
-    row("an annotation in a class counts", CLASSES, ("    factor = 1", "    factor: int = 1"), changes="fit score class:Base", keeps="check"),
-    row("a method is replaced after the class was made", CLASSES + "\n    Base.apply = lambda self, x: x + 1\n", ("lambda self, x: x + 1", "lambda self, x: x + 2"), changes="fit score class:Base", keeps="check"),
-    row("an attribute is replaced after the class was made", CLASSES + "\n    Base.factor = 7\n", ("Base.factor = 7", "Base.factor = 8"), changes="fit score class:Base", keeps="check"),
-    row("a function is put into a class by its name", CLASSES + "\n    def late(self):\n        return 1\n\n    Base.late = late\n", ("return 1\n", "return 2\n"), changes="fit score class:Base", keeps="check"),
-    row("moving a class within its file", CLASSES, ("class Unused:\n    factor = 2\n", ""), ("DEPTH = 2\n", "DEPTH = 2\n\nclass Unused:\n    factor = 2\n"), keeps="fit score check class:Model class:Unused"),
-    row("a dataclass's field", """
+    row(
+        "a class that no stage makes",
+        CLASSES,
+        ("    factor = 2", "    factor = 3"),
+        changes="class:Unused",
+        keeps="fit score check",
+    ),
+    row(
+        "a comment in a class",
+        CLASSES,
+        ("    factor = 1", "    # a comment\n    factor = 1"),
+        keeps="fit score check class:Base",
+    ),
+    row(
+        "a docstring of a class",
+        CLASSES,
+        ("    factor = 1", "    '''What it is.'''\n    factor = 1"),
+        keeps="fit score check class:Base",
+    ),
+    row(
+        "the base of a class",
+        CLASSES,
+        ("class Model(Middle)", "class Model(Base)"),
+        changes="fit class:Model",
+        keeps="score check",
+    ),
+    row(
+        "an annotation in a class counts",
+        CLASSES,
+        ("    factor = 1", "    factor: int = 1"),
+        changes="fit score class:Base",
+        keeps="check",
+    ),
+    row(
+        "a method is replaced after the class was made",
+        CLASSES + "\n    Base.apply = lambda self, x: x + 1\n",
+        ("lambda self, x: x + 1", "lambda self, x: x + 2"),
+        changes="fit score class:Base",
+        keeps="check",
+    ),
+    row(
+        "an attribute is replaced after the class was made",
+        CLASSES + "\n    Base.factor = 7\n",
+        ("Base.factor = 7", "Base.factor = 8"),
+        changes="fit score class:Base",
+        keeps="check",
+    ),
+    row(
+        "a function is put into a class by its name",
+        CLASSES + "\n    def late(self):\n        return 1\n\n    Base.late = late\n",
+        ("return 1\n", "return 2\n"),
+        changes="fit score class:Base",
+        keeps="check",
+    ),
+    row(
+        "moving a class within its file",
+        CLASSES,
+        ("class Unused:\n    factor = 2\n", ""),
+        ("DEPTH = 2\n", "DEPTH = 2\n\nclass Unused:\n    factor = 2\n"),
+        keeps="fit score check class:Model class:Unused",
+    ),
+    row(
+        "a dataclass's field",
+        """
         from dataclasses import dataclass, field
 
         @dataclass(frozen=True)
@@ -381,8 +592,13 @@ ROWS = [
 
         def fit(x):
             return Row(x)
-    """, ("default_factory=list", "default_factory=dict"), changes="fit class:Row"),
-    row("the type of a dataclass's field", """
+    """,
+        ("default_factory=list", "default_factory=dict"),
+        changes="fit class:Row",
+    ),
+    row(
+        "the type of a dataclass's field",
+        """
         from dataclasses import dataclass
 
         @dataclass
@@ -391,8 +607,13 @@ ROWS = [
 
         def fit(x):
             return Row(x)
-    """, ("x: int", "x: float"), changes="fit class:Row"),
-    row("the options of a dataclass", """
+    """,
+        ("x: int", "x: float"),
+        changes="fit class:Row",
+    ),
+    row(
+        "the options of a dataclass",
+        """
         from dataclasses import dataclass
 
         @dataclass
@@ -401,8 +622,13 @@ ROWS = [
 
         def fit(x):
             return Row(x)
-    """, ("@dataclass\n", "@dataclass(order=True)\n"), changes="fit class:Row"),
-    row("a class that a dataclass's field names", """
+    """,
+        ("@dataclass\n", "@dataclass(order=True)\n"),
+        changes="fit class:Row",
+    ),
+    row(
+        "a class that a dataclass's field names",
+        """
         from __future__ import annotations
         from dataclasses import dataclass
 
@@ -416,8 +642,13 @@ ROWS = [
 
         def fit(x):
             return Row([])
-    """, ("size: int", "size: float"), changes="fit class:Row"),
-    row("a default factory of the project's", """
+    """,
+        ("size: int", "size: float"),
+        changes="fit class:Row",
+    ),
+    row(
+        "a default factory of the project's",
+        """
         from dataclasses import dataclass, field
 
         def empty():
@@ -429,8 +660,13 @@ ROWS = [
 
         def fit(x):
             return Row()
-    """, ("return [1]", "return [2]"), changes="fit class:Row"),
-    row("a NamedTuple's field", """
+    """,
+        ("return [1]", "return [2]"),
+        changes="fit class:Row",
+    ),
+    row(
+        "a NamedTuple's field",
+        """
         from typing import NamedTuple
 
         class Row(NamedTuple):
@@ -439,16 +675,26 @@ ROWS = [
 
         def fit(x):
             return Row(x)
-    """, ("y: int = 0", "y: int = 1"), changes="fit class:Row"),
-    row("a namedtuple that a call makes", """
+    """,
+        ("y: int = 0", "y: int = 1"),
+        changes="fit class:Row",
+    ),
+    row(
+        "a namedtuple that a call makes",
+        """
         from collections import namedtuple
 
         Row = namedtuple("Row", "x y")
 
         def fit(x):
             return Row(x, x)
-    """, ('"x y"', '"x z"'), changes="fit class:Row"),
-    row("a TypedDict's field", """
+    """,
+        ('"x y"', '"x z"'),
+        changes="fit class:Row",
+    ),
+    row(
+        "a TypedDict's field",
+        """
         from typing import TypedDict
 
         class Row(TypedDict):
@@ -456,8 +702,13 @@ ROWS = [
 
         def fit(x):
             return Row(x=x)
-    """, ("x: int", "x: float"), changes="fit"),
-    row("an enumeration's value", """
+    """,
+        ("x: int", "x: float"),
+        changes="fit",
+    ),
+    row(
+        "an enumeration's value",
+        """
         from enum import Enum
 
         class Color(Enum):
@@ -469,8 +720,13 @@ ROWS = [
 
         def fit(x):
             return Color(x)
-    """, ("BLUE = 2", "BLUE = 3"), changes="fit class:Color"),
-    row("an enumeration's method", """
+    """,
+        ("BLUE = 2", "BLUE = 3"),
+        changes="fit class:Color",
+    ),
+    row(
+        "an enumeration's method",
+        """
         from enum import IntFlag
 
         class Color(IntFlag):
@@ -482,16 +738,26 @@ ROWS = [
 
         def fit(x):
             return Color(x)
-    """, ("return self.name", "return self.value"), changes="fit class:Color"),
-    row("an enumeration that a call makes", """
+    """,
+        ("return self.name", "return self.value"),
+        changes="fit class:Color",
+    ),
+    row(
+        "an enumeration that a call makes",
+        """
         from enum import Enum
 
         Color = Enum("Color", "RED BLUE")
 
         def fit(x):
             return Color.RED
-    """, ('"RED BLUE"', '"RED GREEN"'), changes="fit class:Color"),
-    row("a class that type() makes", """
+    """,
+        ('"RED BLUE"', '"RED GREEN"'),
+        changes="fit class:Color",
+    ),
+    row(
+        "a class that type() makes",
+        """
         def apply(self, x):
             return x + 1
 
@@ -499,8 +765,13 @@ ROWS = [
 
         def fit(x):
             return Model().apply(x)
-    """, ("x + 1", "x + 2"), changes="fit class:Model"),
-    row("an msgspec struct's default", """
+    """,
+        ("x + 1", "x + 2"),
+        changes="fit class:Model",
+    ),
+    row(
+        "an msgspec struct's default",
+        """
         import msgspec
 
         class Row(msgspec.Struct):
@@ -508,8 +779,13 @@ ROWS = [
 
         def fit(x):
             return Row()
-    """, ("x: int = 1", "x: int = 2"), changes="fit class:Row"),
-    row("an msgspec struct as a constant", """
+    """,
+        ("x: int = 1", "x: int = 2"),
+        changes="fit class:Row",
+    ),
+    row(
+        "an msgspec struct as a constant",
+        """
         import msgspec
 
         class Row(msgspec.Struct):
@@ -519,8 +795,13 @@ ROWS = [
 
         def fit(x):
             return ROW.x
-    """, ("Row(x=3)", "Row(x=4)"), changes="fit"),
-    row("an attrs class", """
+    """,
+        ("Row(x=3)", "Row(x=4)"),
+        changes="fit",
+    ),
+    row(
+        "an attrs class",
+        """
         import attrs
 
         @attrs.define
@@ -531,8 +812,14 @@ ROWS = [
 
         def fit(x):
             return ROW.x
-    """, ("Row(3)", "Row(4)"), changes="fit", needs="attrs"),
-    row("a pydantic model's field", """
+    """,
+        ("Row(3)", "Row(4)"),
+        changes="fit",
+        needs="attrs",
+    ),
+    row(
+        "a pydantic model's field",
+        """
         from pydantic import BaseModel, Field
 
         class Row(BaseModel):
@@ -542,8 +829,14 @@ ROWS = [
 
         def fit(x):
             return ROW.x
-    """, ("gt=0", "gt=1"), changes="fit class:Row", needs="pydantic"),
-    row("a pydantic model as a constant", """
+    """,
+        ("gt=0", "gt=1"),
+        changes="fit class:Row",
+        needs="pydantic",
+    ),
+    row(
+        "a pydantic model as a constant",
+        """
         from pydantic import BaseModel
 
         class Row(BaseModel):
@@ -553,8 +846,14 @@ ROWS = [
 
         def fit(x):
             return ROW.x
-    """, ("Row(x=3)", "Row(x=4)"), changes="fit", needs="pydantic"),
-    row("a generic class", """
+    """,
+        ("Row(x=3)", "Row(x=4)"),
+        changes="fit",
+        needs="pydantic",
+    ),
+    row(
+        "a generic class",
+        """
         from typing import Generic, TypeVar
 
         T = TypeVar("T")
@@ -565,16 +864,27 @@ ROWS = [
 
         def fit(x):
             return Box[int]().get()
-    """, ("return 1", "return 2"), changes="fit class:Box"),
-    row("a generic class with type parameters", """
+    """,
+        ("return 1", "return 2"),
+        changes="fit class:Box",
+    ),
+    row(
+        "a generic class with type parameters",
+        """
         class Box[T]:
             def get(self) -> T:
                 return 1
 
         def fit[T](x: T) -> T:
             return Box[int]().get()
-    """, ("return 1", "return 2"), changes="fit class:Box", python=(3, 12)),
-    row("an abstract base class", """
+    """,
+        ("return 1", "return 2"),
+        changes="fit class:Box",
+        python=(3, 12),
+    ),
+    row(
+        "an abstract base class",
+        """
         from abc import ABC, abstractmethod
 
         class Base(ABC):
@@ -590,8 +900,13 @@ ROWS = [
 
         def fit(x):
             return Model().twice(x)
-    """, ("self.apply(self.apply(x))", "self.apply(x)"), changes="fit class:Model"),
-    row("a metaclass", """
+    """,
+        ("self.apply(self.apply(x))", "self.apply(x)"),
+        changes="fit class:Model",
+    ),
+    row(
+        "a metaclass",
+        """
         class Meta(type):
             def __call__(cls, *args):
                 made = super().__call__(*args)
@@ -603,8 +918,13 @@ ROWS = [
 
         def fit(x):
             return Model().depth
-    """, ("made.depth = 1", "made.depth = 2"), changes="fit class:Model"),
-    row("a mixin from another module", """
+    """,
+        ("made.depth = 1", "made.depth = 2"),
+        changes="fit class:Model",
+    ),
+    row(
+        "a mixin from another module",
+        """
         from mixins import Mixin
 
         class Model(Mixin):
@@ -612,8 +932,14 @@ ROWS = [
 
         def fit(x):
             return Model().apply(x)
-    """, ("mixins.py", "x + 1", "x + 2"), files={"mixins.py": "class Mixin:\n    def apply(self, x):\n        return x + 1\n"}, changes="fit class:Model"),
-    row("subclasses that register themselves", """
+    """,
+        ("mixins.py", "x + 1", "x + 2"),
+        files={"mixins.py": "class Mixin:\n    def apply(self, x):\n        return x + 1\n"},
+        changes="fit class:Model",
+    ),
+    row(
+        "subclasses that register themselves",
+        """
         class Base:
             kinds = {}
 
@@ -626,8 +952,13 @@ ROWS = [
 
         def fit(x):
             return Base.kinds["One"]().apply(x)
-    """, ("x + 1", "x + 2"), changes="fit class:Base"),
-    row("subclasses that a stage looks for", """
+    """,
+        ("x + 1", "x + 2"),
+        changes="fit class:Base",
+    ),
+    row(
+        "subclasses that a stage looks for",
+        """
         class Base:
             pass
 
@@ -637,8 +968,14 @@ ROWS = [
 
         def fit(x):
             return [each().apply(x) for each in Base.__subclasses__()]
-    """, ("x + 1", "x + 2"), changes="fit", note="all Python of the project counts"),
-    row("a class that is defined under a condition", """
+    """,
+        ("x + 1", "x + 2"),
+        changes="fit",
+        note="all Python of the project counts",
+    ),
+    row(
+        "a class that is defined under a condition",
+        """
         import sys
 
         if sys.maxsize > 0:
@@ -652,8 +989,13 @@ ROWS = [
 
         def fit(x):
             return Model().apply(x)
-    """, ("x + 1", "x + 3"), changes="fit class:Model"),
-    row("the branch of a class's condition that was not taken", """
+    """,
+        ("x + 1", "x + 3"),
+        changes="fit class:Model",
+    ),
+    row(
+        "the branch of a class's condition that was not taken",
+        """
         import sys
 
         if sys.maxsize > 0:
@@ -667,8 +1009,13 @@ ROWS = [
 
         def fit(x):
             return Model().apply(x)
-    """, ("x + 2", "x + 3"), keeps="fit class:Model"),
-    row("a function that is defined under a condition", """
+    """,
+        ("x + 2", "x + 3"),
+        keeps="fit class:Model",
+    ),
+    row(
+        "a function that is defined under a condition",
+        """
         import sys
 
         if sys.maxsize > 0:
@@ -680,8 +1027,13 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, ("x + 2", "x + 3"), keeps="fit"),
-    row("a class inside of a class", """
+    """,
+        ("x + 2", "x + 3"),
+        keeps="fit",
+    ),
+    row(
+        "a class inside of a class",
+        """
         class Outer:
             class Inner:
                 def apply(self, x):
@@ -689,8 +1041,13 @@ ROWS = [
 
         def fit(x):
             return Outer.Inner().apply(x)
-    """, ("x + 1", "x + 2"), changes="fit class:Outer"),
-    row("a class that a function makes", """
+    """,
+        ("x + 1", "x + 2"),
+        changes="fit class:Outer",
+    ),
+    row(
+        "a class that a function makes",
+        """
         def make(factor):
             class Model:
                 def apply(self, x):
@@ -701,8 +1058,13 @@ ROWS = [
 
         def fit(x):
             return Double().apply(x)
-    """, ("make(2)", "make(3)"), changes="fit class:Double"),
-    row("a bound method as a constant", """
+    """,
+        ("make(2)", "make(3)"),
+        changes="fit class:Double",
+    ),
+    row(
+        "a bound method as a constant",
+        """
         class Scaler:
             def __init__(self, factor):
                 self.factor = factor
@@ -714,16 +1076,26 @@ ROWS = [
 
         def fit(x):
             return apply(x)
-    """, ("Scaler(2)", "Scaler(3)"), changes="fit"),
-    row("a method that is read from a class", """
+    """,
+        ("Scaler(2)", "Scaler(3)"),
+        changes="fit",
+    ),
+    row(
+        "a method that is read from a class",
+        """
         class Scaler:
             def apply(self, x):
                 return x * 2
 
         def fit(x):
             return Scaler.apply(None, x)
-    """, ("x * 2", "x * 3"), changes="fit"),
-    row("a stage that a class calls", """
+    """,
+        ("x * 2", "x * 3"),
+        changes="fit",
+    ),
+    row(
+        "a stage that a class calls",
+        """
         import headrace as hr
 
         @hr.stage
@@ -736,14 +1108,29 @@ ROWS = [
 
         def fit(x):
             return Runner().run(x)
-    """, ("x + 1", "x + 2"), changes="fit clean"),
-
+    """,
+        ("x + 1", "x + 2"),
+        changes="fit clean",
+    ),
     # Closures and partials
     row("what a closure closes over", CLOSURES, ("scaler(2)", "scaler(4)"), changes="fit", keeps="score"),
     row("the code of a closure", CLOSURES, ("x * factor", "x / factor"), changes="fit score"),
-    row("what the function around does besides", CLOSURES, ("def scaler(factor):\n", "def scaler(factor):\n    print(factor)\n"), keeps="fit score"),
-    row("two closures of one function are told apart", CLOSURES, ("return double(x)", "return triple(x)"), changes="fit", keeps="score"),
-    row("a closure over a function", """
+    row(
+        "what the function around does besides",
+        CLOSURES,
+        ("def scaler(factor):\n", "def scaler(factor):\n    print(factor)\n"),
+        keeps="fit score",
+    ),
+    row(
+        "two closures of one function are told apart",
+        CLOSURES,
+        ("return double(x)", "return triple(x)"),
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "a closure over a function",
+        """
         def compose(f, g):
             return lambda x: f(g(x))
 
@@ -757,8 +1144,13 @@ ROWS = [
 
         def fit(x):
             return both(x)
-    """, ("x * 2", "x * 3"), changes="fit"),
-    row("two functions in a closure are swapped", """
+    """,
+        ("x * 2", "x * 3"),
+        changes="fit",
+    ),
+    row(
+        "two functions in a closure are swapped",
+        """
         def compose(f, g):
             return lambda x: f(g(x))
 
@@ -772,8 +1164,13 @@ ROWS = [
 
         def fit(x):
             return both(x)
-    """, ("compose(one, two)", "compose(two, one)"), changes="fit"),
-    row("a closure over a list that nothing changes", """
+    """,
+        ("compose(one, two)", "compose(two, one)"),
+        changes="fit",
+    ),
+    row(
+        "a closure over a list that nothing changes",
+        """
         def chooser(names):
             def choose(x):
                 return [x[name] for name in names]
@@ -783,8 +1180,13 @@ ROWS = [
 
         def fit(x):
             return choose(x)
-    """, ('["a", "b"]', '["a", "c"]'), changes="fit"),
-    row("a closure over what nothing can read", """
+    """,
+        ('["a", "b"]', '["a", "c"]'),
+        changes="fit",
+    ),
+    row(
+        "a closure over what nothing can read",
+        """
         import threading
 
         def make(local):
@@ -801,12 +1203,39 @@ ROWS = [
 
         def fit(x):
             return get()
-    """, ("make(local(1))", "make(local(2))"), changes="fit", note="counts as written"),
-    row("a lambda as a constant", "double = lambda x: x * 2\n\ndef fit(x):\n    return double(x)\n", ("x * 2", "x * 3"), changes="fit"),
-    row("one of two lambdas on a line", "one, two = (lambda x: x * 2), (lambda x: x * 3)\n\ndef fit(x):\n    return one(x)\n\ndef score(x):\n    return two(x)\n", ("x * 2", "x * 4"), changes="fit", keeps="score"),
-    row("a lambda in a lambda", "make = lambda a: lambda x: x * a\ntwo = make(2)\n\ndef fit(x):\n    return two(x)\n", ("x * a", "x + a"), changes="fit"),
-    row("a lambda moves along its line", "one = lambda x: x * 2\n\ndef fit(x):\n    return one(x)\n", ("one = lambda", "one   =   lambda"), keeps="fit"),
-    row("the function of a partial", """
+    """,
+        ("make(local(1))", "make(local(2))"),
+        changes="fit",
+        note="counts as written",
+    ),
+    row(
+        "a lambda as a constant",
+        "double = lambda x: x * 2\n\ndef fit(x):\n    return double(x)\n",
+        ("x * 2", "x * 3"),
+        changes="fit",
+    ),
+    row(
+        "one of two lambdas on a line",
+        "one, two = (lambda x: x * 2), (lambda x: x * 3)\n\ndef fit(x):\n    return one(x)\n\ndef score(x):\n    return two(x)\n",
+        ("x * 2", "x * 4"),
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "a lambda in a lambda",
+        "make = lambda a: lambda x: x * a\ntwo = make(2)\n\ndef fit(x):\n    return two(x)\n",
+        ("x * a", "x + a"),
+        changes="fit",
+    ),
+    row(
+        "a lambda moves along its line",
+        "one = lambda x: x * 2\n\ndef fit(x):\n    return one(x)\n",
+        ("one = lambda", "one   =   lambda"),
+        keeps="fit",
+    ),
+    row(
+        "the function of a partial",
+        """
         from functools import partial
 
         def scale(x, factor):
@@ -816,8 +1245,13 @@ ROWS = [
 
         def fit(x):
             return double(x)
-    """, ("x * factor", "x / factor"), changes="fit"),
-    row("the arguments of a partial", """
+    """,
+        ("x * factor", "x / factor"),
+        changes="fit",
+    ),
+    row(
+        "the arguments of a partial",
+        """
         from functools import partial
 
         def scale(x, factor):
@@ -827,8 +1261,13 @@ ROWS = [
 
         def fit(x):
             return double(x)
-    """, ("factor=2", "factor=3"), changes="fit"),
-    row("a partial of a partial", """
+    """,
+        ("factor=2", "factor=3"),
+        changes="fit",
+    ),
+    row(
+        "a partial of a partial",
+        """
         from functools import partial
 
         def scale(x, factor, offset):
@@ -838,8 +1277,13 @@ ROWS = [
 
         def fit(x):
             return double(x)
-    """, ("offset=1", "offset=2"), changes="fit"),
-    row("a partial of a function of the standard library", """
+    """,
+        ("offset=1", "offset=2"),
+        changes="fit",
+    ),
+    row(
+        "a partial of a function of the standard library",
+        """
         from functools import partial
         from operator import mul
 
@@ -847,24 +1291,39 @@ ROWS = [
 
         def fit(x):
             return double(x)
-    """, ("from operator import mul", "from operator import add as mul"), changes="fit"),
-    row("an item getter", """
+    """,
+        ("from operator import mul", "from operator import add as mul"),
+        changes="fit",
+    ),
+    row(
+        "an item getter",
+        """
         from operator import itemgetter
 
         get = itemgetter("a", "b")
 
         def fit(x):
             return get(x)
-    """, ('"a", "b"', '"a", "c"'), changes="fit"),
-    row("a stage under a partial", """
+    """,
+        ('"a", "b"', '"a", "c"'),
+        changes="fit",
+    ),
+    row(
+        "a stage under a partial",
+        """
         from functools import partial
 
         def train(x, depth):
             return x * depth
 
         fit = partial(train, depth=2)
-    """, ("depth=2", "depth=3"), changes="fit"),
-    row("a dictionary of functions", """
+    """,
+        ("depth=2", "depth=3"),
+        changes="fit",
+    ),
+    row(
+        "a dictionary of functions",
+        """
         def one(x):
             return x + 1
 
@@ -878,8 +1337,14 @@ ROWS = [
 
         def score(x):
             return one(x)
-    """, ("x + 2", "x + 3"), changes="fit", keeps="score"),
-    row("two functions in a dictionary are swapped", """
+    """,
+        ("x + 2", "x + 3"),
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "two functions in a dictionary are swapped",
+        """
         def one(x):
             return x + 1
 
@@ -890,8 +1355,13 @@ ROWS = [
 
         def fit(x, kind):
             return KINDS[kind](x)
-    """, ('"one": one, "two": two', '"one": two, "two": one'), changes="fit"),
-    row("a function in a list in a dictionary", """
+    """,
+        ('"one": one, "two": two', '"one": two, "two": one'),
+        changes="fit",
+    ),
+    row(
+        "a function in a list in a dictionary",
+        """
         def one(x):
             return x + 1
 
@@ -899,14 +1369,24 @@ ROWS = [
 
         def fit(x, kind):
             return KINDS[kind][0](x)
-    """, ("x + 1", "x + 2"), changes="fit"),
-    row("a lambda in a dictionary", """
+    """,
+        ("x + 1", "x + 2"),
+        changes="fit",
+    ),
+    row(
+        "a lambda in a dictionary",
+        """
         KINDS = {"one": lambda x: x + 1, "two": lambda x: x + 2}
 
         def fit(x, kind):
             return KINDS[kind](x)
-    """, ("x + 2", "x + 3"), changes="fit"),
-    row("a class in a dictionary", """
+    """,
+        ("x + 2", "x + 3"),
+        changes="fit",
+    ),
+    row(
+        "a class in a dictionary",
+        """
         class One:
             def apply(self, x):
                 return x + 1
@@ -915,8 +1395,13 @@ ROWS = [
 
         def fit(x, kind):
             return KINDS[kind]().apply(x)
-    """, ("x + 1", "x + 2"), changes="fit"),
-    row("a set of functions", """
+    """,
+        ("x + 1", "x + 2"),
+        changes="fit",
+    ),
+    row(
+        "a set of functions",
+        """
         def one(x):
             return x + 1
 
@@ -927,16 +1412,26 @@ ROWS = [
 
         def fit(x):
             return all(check(x) for check in CHECKS)
-    """, ("x + 2", "x + 3"), changes="fit"),
-    row("a function of the standard library in a dictionary", """
+    """,
+        ("x + 2", "x + 3"),
+        changes="fit",
+    ),
+    row(
+        "a function of the standard library in a dictionary",
+        """
         import math
 
         KINDS = {"sin": math.sin}
 
         def fit(x, kind):
             return KINDS[kind](x)
-    """, ("math.sin", "math.cos"), changes="fit"),
-    row("a stage in a dictionary", """
+    """,
+        ("math.sin", "math.cos"),
+        changes="fit",
+    ),
+    row(
+        "a stage in a dictionary",
+        """
         import headrace as hr
 
         @hr.stage
@@ -947,5 +1442,8 @@ ROWS = [
 
         def fit(x):
             return STEPS["clean"](x)
-    """, ("x + 1", "x + 2"), changes="fit clean"),
+    """,
+        ("x + 1", "x + 2"),
+        changes="fit clean",
+    ),
 ]

@@ -6,18 +6,21 @@ from dataclasses import dataclass, field
 from textwrap import dedent
 
 Edit = tuple[str, str] | tuple[str, str, str]
-"""What is replaced, by what; with the file's name before it where that is not `pipelines.py`."""
+"""What is replaced, and by what; before it the file's name where that is not `pipelines.py`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One edit.
 
-    `before` is `pipelines.py`; `files` are others, by path. `after` gives whole files anew (None removes one). Of the
-    functions in `pipelines.py`, the edit must give those in `changes` another digest and leave that of those in `keeps`
-    as it is; `class:Name` is a class, as an artifact records it. `note` and `uncached` are part of what each of them must
-    say after the edit; `uncached=""` means that nothing may forbid reuse. In a `live` row, the edit is made after the
-    import; in a `cells` row, `before` and `after["cells"]` are the cells of a notebook, split by `# %%`.
+    `before` is `pipelines.py`; `files` are others, by path. `after` gives whole files anew (None removes one).
+
+    Of the functions in `pipelines.py`, the edit must give those in `changes` another digest and leave that of those in
+    `keeps` as it is; `class:Name` is a class, as an artifact records it. `note` and `uncached` are part of what each of
+    them must say after the edit: None and "" mean that there is no note, and that nothing forbids reuse.
+
+    In a `live` row, the edit is made after the import. `needs` is a library and `python` the version without which the row
+    can't run.
     """
 
     name: str

@@ -39,7 +39,9 @@ CLASS = """
 
 ROWS = [
     # Closures
-    row("a closure that counts with nonlocal", """
+    row(
+        "a closure that counts with nonlocal",
+        """
         def counter():
             n = 0
 
@@ -54,8 +56,14 @@ ROWS = [
 
         def fit(x):
             return count() + x
-    """, IDLE, keeps="fit", uncached="changes `n`, which it closes over, while it runs"),
-    row("a closure that appends to a list", """
+    """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `n`, which it closes over, while it runs",
+    ),
+    row(
+        "a closure that appends to a list",
+        """
         def collector():
             seen = []
 
@@ -69,8 +77,14 @@ ROWS = [
 
         def fit(x):
             return collect(x)
-    """, IDLE, keeps="fit", uncached="changes `seen`, which it closes over"),
-    row("a closure that fills a dictionary", """
+    """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `seen`, which it closes over",
+    ),
+    row(
+        "a closure that fills a dictionary",
+        """
         def memoised(function):
             known = {}
 
@@ -87,8 +101,14 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, IDLE, keeps="fit", uncached="changes `known`, which it closes over"),
-    row("a closure over a list that a sibling changes", """
+    """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `known`, which it closes over",
+    ),
+    row(
+        "a closure over a list that a sibling changes",
+        """
         def pair():
             seen = [1]
 
@@ -104,8 +124,14 @@ ROWS = [
 
         def fit(x):
             return total()
-    """, IDLE, keeps="fit", uncached="changes `seen`, which it closes over"),
-    row("a closure over a list that its maker fills before", """
+    """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `seen`, which it closes over",
+    ),
+    row(
+        "a closure over a list that its maker fills before",
+        """
         def chooser():
             names = []
             for name in ("a", "b"):
@@ -120,8 +146,13 @@ ROWS = [
 
         def fit(x):
             return choose(x)
-    """, IDLE, keeps="fit"),
-    row("a closure that gives its list to a function which changes it", """
+    """,
+        IDLE,
+        keeps="fit",
+    ),
+    row(
+        "a closure that gives its list to a function which changes it",
+        """
         def push(items, x):
             items.append(x)
 
@@ -138,8 +169,14 @@ ROWS = [
 
         def fit(x):
             return collect(x)
-    """, IDLE, keeps="fit", uncached="changes `seen`, which it closes over"),
-    row("a closure over an object whose method changes it", """
+    """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `seen`, which it closes over",
+    ),
+    row(
+        "a closure over an object whose method changes it",
+        """
         class Counter:
             def __init__(self):
                 self.n = 0
@@ -155,8 +192,14 @@ ROWS = [
 
         def fit(x):
             return bump(x)
-    """, IDLE, keeps="fit", uncached="changes `counter`, which it closes over"),
-    row("a closure over an iterator", """
+    """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `counter`, which it closes over",
+    ),
+    row(
+        "a closure over an iterator",
+        """
         def make(numbers):
             return lambda: next(numbers)
 
@@ -164,8 +207,15 @@ ROWS = [
 
         def fit(x):
             return draw()
-    """, IDLE, keeps="fit", uncached="which changes while it is used", note="no readable value"),
-    row("a method of a class in a function that changes what it closes over", """
+    """,
+        IDLE,
+        keeps="fit",
+        uncached="which changes while it is used",
+        note="no readable value",
+    ),
+    row(
+        "a method of a class in a function that changes what it closes over",
+        """
         def make():
             seen = []
 
@@ -180,8 +230,14 @@ ROWS = [
 
         def fit(x):
             return Model().apply(x)
-    """, IDLE, keeps="fit", uncached="changes `seen`, which it closes over"),
-    row("a closure over text, numbers and tuples changes nothing", """
+    """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `seen`, which it closes over",
+    ),
+    row(
+        "a closure over text, numbers and tuples changes nothing",
+        """
         def make(a, b, c):
             def inner(x):
                 a_local = [a]
@@ -193,10 +249,14 @@ ROWS = [
 
         def fit(x):
             return inner(x)
-    """, IDLE, keeps="fit"),
-
+    """,
+        IDLE,
+        keeps="fit",
+    ),
     # Globals
-    row("a global that a helper binds anew", """
+    row(
+        "a global that a helper binds anew",
+        """
         COUNT = 0
 
         def bump():
@@ -209,8 +269,14 @@ ROWS = [
 
         def score(x):
             return x
-    """, IDLE, keeps="fit", uncached="`pipelines.bump` changes the global `COUNT` while it runs"),
-    row("another stage of the same module stays cached", """
+    """,
+        IDLE,
+        keeps="fit",
+        uncached="`pipelines.bump` changes the global `COUNT` while it runs",
+    ),
+    row(
+        "another stage of the same module stays cached",
+        """
         COUNT = 0
 
         def bump():
@@ -219,8 +285,13 @@ ROWS = [
 
         def fit(x):
             return x
-    """, IDLE, keeps="fit"),
-    row("a global list that a helper appends to", """
+    """,
+        IDLE,
+        keeps="fit",
+    ),
+    row(
+        "a global list that a helper appends to",
+        """
         SEEN = []
 
         def helper(x):
@@ -229,8 +300,14 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, IDLE, keeps="fit", uncached="`pipelines.helper` changes `SEEN` while it runs"),
-    row("a global dictionary that is filled as a memo", """
+    """,
+        IDLE,
+        keeps="fit",
+        uncached="`pipelines.helper` changes `SEEN` while it runs",
+    ),
+    row(
+        "a global dictionary that is filled as a memo",
+        """
         KNOWN = {}
 
         def helper(x):
@@ -240,29 +317,54 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, IDLE, keeps="fit"),
-    row("a count in a global dictionary", """
+    """,
+        IDLE,
+        keeps="fit",
+    ),
+    row(
+        "a count in a global dictionary",
+        """
         COUNTS = {"n": 0}
 
         def fit(x):
             COUNTS["n"] += 1
             return COUNTS["n"]
-    """, IDLE, keeps="fit", uncached="changes `COUNTS` while it runs"),
-    row("a count in a global dictionary, spelled out", """
+    """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `COUNTS` while it runs",
+    ),
+    row(
+        "a count in a global dictionary, spelled out",
+        """
         COUNTS = {"n": 0}
 
         def fit(x):
             COUNTS["n"] = COUNTS["n"] + 1
             return COUNTS["n"]
-    """, IDLE, keeps="fit", uncached="changes `COUNTS` while it runs"),
-    row("an attribute of another module that is set", """
+    """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `COUNTS` while it runs",
+    ),
+    row(
+        "an attribute of another module that is set",
+        """
         import config
 
         def fit(x):
             config.DEPTH = x
             return x
-    """, IDLE, files={"config.py": "DEPTH = 1\n"}, keeps="fit", uncached="changes `config` while it runs", note="all of `config` counts"),
-    row("a count in a function's attribute", """
+    """,
+        IDLE,
+        files={"config.py": "DEPTH = 1\n"},
+        keeps="fit",
+        uncached="changes `config` while it runs",
+        note="all of `config` counts",
+    ),
+    row(
+        "a count in a function's attribute",
+        """
         def helper(x):
             helper.calls += 1
             return helper.calls
@@ -271,8 +373,14 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, IDLE, keeps="fit", uncached="changes `helper` while it runs"),
-    row("a count in a class's attribute", """
+    """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `helper` while it runs",
+    ),
+    row(
+        "a count in a class's attribute",
+        """
         class Model:
             made = 0
 
@@ -281,8 +389,14 @@ ROWS = [
 
         def fit(x):
             return Model().made
-    """, IDLE, keeps="fit", uncached="changes `Model` while it runs"),
-    row("a global object whose method counts", """
+    """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `Model` while it runs",
+    ),
+    row(
+        "a global object whose method counts",
+        """
         class Counter:
             def __init__(self):
                 self.n = 0
@@ -295,8 +409,14 @@ ROWS = [
 
         def fit(x):
             return COUNTER.bump()
-    """, IDLE, keeps="fit", uncached="changes `COUNTER` while it runs"),
-    row("a global object that keeps what it opened", """
+    """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `COUNTER` while it runs",
+    ),
+    row(
+        "a global object that keeps what it opened",
+        """
         class Client:
             def __init__(self):
                 self._open = None
@@ -310,30 +430,54 @@ ROWS = [
 
         def fit(x):
             return CLIENT.get(x)
-    """, IDLE, keeps="fit"),
-    row("a global random generator", """
+    """,
+        IDLE,
+        keeps="fit",
+    ),
+    row(
+        "a global random generator",
+        """
         import random
 
         RNG = random.Random(0)
 
         def fit(x):
             return RNG.random()
-    """, IDLE, keeps="fit", uncached="a random generator", note="counts as written"),
-    row("a random generator of the stage's own", """
+    """,
+        IDLE,
+        keeps="fit",
+        uncached="a random generator",
+        note="counts as written",
+    ),
+    row(
+        "a random generator of the stage's own",
+        """
         import random
 
         def fit(x):
             return random.Random(0).random()
-    """, IDLE, keeps="fit"),
-    row("a global iterator", """
+    """,
+        IDLE,
+        keeps="fit",
+    ),
+    row(
+        "a global iterator",
+        """
         import itertools
 
         NUMBERS = itertools.count()
 
         def fit(x):
             return next(NUMBERS)
-    """, IDLE, keeps="fit", uncached="while", note="counts as written"),
-    row("a decorator that fills a registry while modules are loaded", """
+    """,
+        IDLE,
+        keeps="fit",
+        uncached="while",
+        note="counts as written",
+    ),
+    row(
+        "a decorator that fills a registry while modules are loaded",
+        """
         HOOKS = []
 
         def hook(function):
@@ -346,16 +490,26 @@ ROWS = [
 
         def fit(x):
             return helper(x)
-    """, IDLE, keeps="fit"),
-    row("a list of the function's own", """
+    """,
+        IDLE,
+        keeps="fit",
+    ),
+    row(
+        "a list of the function's own",
+        """
         SEEN = []
 
         def fit(x):
             SEEN = []
             SEEN.append(x)
             return SEEN
-    """, IDLE, keeps="fit"),
-    row("a lock", """
+    """,
+        IDLE,
+        keeps="fit",
+    ),
+    row(
+        "a lock",
+        """
         import threading
 
         LOCK = threading.Lock()
@@ -363,25 +517,92 @@ ROWS = [
         def fit(x):
             with LOCK:
                 return x
-    """, IDLE, keeps="fit"),
-
+    """,
+        IDLE,
+        keeps="fit",
+    ),
     # While the process lives
-    row("a helper is edited after it was imported", HELPER, ("x + DEPTH", "x - DEPTH"), live=True, changes="fit", uncached="the source of `pipelines.helper` changed since it was imported"),
-    row("what a stage does not reach is edited after it was imported", HELPER, ("x + DEPTH", "x - DEPTH"), live=True, keeps="score"),
-    row("a comment is added after the import", HELPER, ("DEPTH = 2", "# two\n\nDEPTH = 2"), live=True, keeps="fit score"),
-    row("a function is moved after the import", HELPER, ("def helper(x):\n    return x + DEPTH\n\n", ""), ("    return idle(x)\n", "    return idle(x)\n\ndef helper(x):\n    return x + DEPTH\n"), live=True, keeps="fit score"),
-    row("a constant is edited after the import: the value that runs counts", HELPER, ("DEPTH = 2", "DEPTH = 3"), live=True, keeps="fit score"),
-    row("a function is removed after the import", HELPER, ("def helper(x):\n    return x + DEPTH\n\n", ""), live=True, changes="fit", uncached="the source of `pipelines.helper` changed since it was imported"),
-    row("a method is edited after the import", CLASS, ("x + self.depth", "x - self.depth"), live=True, changes="fit", uncached="the source of `pipelines.Model` changed since it was imported"),
-    row("another stage beside a method that is edited after the import", CLASS, ("x + self.depth", "x - self.depth"), live=True, keeps="score"),
-    row("a file breaks after the import", HELPER, ("DEPTH = 2", "DEPTH = = 2"), live=True, changes="fit score", uncached="changed since it was imported"),
-    row("a file is removed after the import", """
+    row(
+        "a helper is edited after it was imported",
+        HELPER,
+        ("x + DEPTH", "x - DEPTH"),
+        live=True,
+        changes="fit",
+        uncached="the source of `pipelines.helper` changed since it was imported",
+    ),
+    row(
+        "what a stage does not reach is edited after it was imported",
+        HELPER,
+        ("x + DEPTH", "x - DEPTH"),
+        live=True,
+        keeps="score",
+    ),
+    row(
+        "a comment is added after the import", HELPER, ("DEPTH = 2", "# two\n\nDEPTH = 2"), live=True, keeps="fit score"
+    ),
+    row(
+        "a function is moved after the import",
+        HELPER,
+        ("def helper(x):\n    return x + DEPTH\n\n", ""),
+        ("    return idle(x)\n", "    return idle(x)\n\ndef helper(x):\n    return x + DEPTH\n"),
+        live=True,
+        keeps="fit score",
+    ),
+    row(
+        "a constant is edited after the import: the value that runs counts",
+        HELPER,
+        ("DEPTH = 2", "DEPTH = 3"),
+        live=True,
+        keeps="fit score",
+    ),
+    row(
+        "a function is removed after the import",
+        HELPER,
+        ("def helper(x):\n    return x + DEPTH\n\n", ""),
+        live=True,
+        changes="fit",
+        uncached="the source of `pipelines.helper` changed since it was imported",
+    ),
+    row(
+        "a method is edited after the import",
+        CLASS,
+        ("x + self.depth", "x - self.depth"),
+        live=True,
+        changes="fit",
+        uncached="the source of `pipelines.Model` changed since it was imported",
+    ),
+    row(
+        "another stage beside a method that is edited after the import",
+        CLASS,
+        ("x + self.depth", "x - self.depth"),
+        live=True,
+        keeps="score",
+    ),
+    row(
+        "a file breaks after the import",
+        HELPER,
+        ("DEPTH = 2", "DEPTH = = 2"),
+        live=True,
+        changes="fit score",
+        uncached="changed since it was imported",
+    ),
+    row(
+        "a file is removed after the import",
+        """
         from helpers import clean
 
         def fit(x):
             return clean(x)
-    """, ("helpers.py", "def clean(x):\n    return x\n", "\n"), files={"helpers.py": "def clean(x):\n    return x\n"}, live=True, changes="fit", uncached="the source of `helpers.clean` changed since it was imported"),
-    row("a function is defined anew after the import", """
+    """,
+        ("helpers.py", "def clean(x):\n    return x\n", "\n"),
+        files={"helpers.py": "def clean(x):\n    return x\n"},
+        live=True,
+        changes="fit",
+        uncached="the source of `helpers.clean` changed since it was imported",
+    ),
+    row(
+        "a function is defined anew after the import",
+        """
         def helper(x):
             return x + 1
 
@@ -389,8 +610,13 @@ ROWS = [
             return helper(x)
 
         helper.__code__ = (lambda x: x + 2).__code__
-    """, ("x + 2", "x + 3"), changes="fit"),
-    row("a dictionary that is filled while running has another digest then", """
+    """,
+        ("x + 2", "x + 3"),
+        changes="fit",
+    ),
+    row(
+        "a dictionary that is filled while running has another digest then",
+        """
         KNOWN = {}
 
         def fit(x):
@@ -399,5 +625,8 @@ ROWS = [
 
         if len(__file__) < 0:
             fit(1)
-    """, ("len(__file__) < 0", "len(__file__) > 0"), changes="fit"),
+    """,
+        ("len(__file__) < 0", "len(__file__) > 0"),
+        changes="fit",
+    ),
 ]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headrace.errors import StoreError
-from headrace.store.sync import sync
+from headrace.store.sync import sync, sync_open
 from headrace.store.trouble import trouble
 
 
@@ -30,7 +30,7 @@ class Spool:
                 rest = memoryview(data)
                 while rest:
                     rest = rest[os.write(descriptor, rest) :]
-                os.fsync(descriptor)
+                sync_open(descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:

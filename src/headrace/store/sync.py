@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,14 +12,25 @@ THREADS = 8
 """So many syncs overlap. A disk that is asked for many at once writes them in a few rounds: 300 small files took 2.7 s
 one after the other and 0.2 s like this."""
 
+FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+"""On macOS `fsync` leaves the bytes in the disk's own cache; this does not."""
+
 
 def sync(path: Path) -> None:
     """Wait until a file's bytes, or a folder's names, as they are now, have reached the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        sync_open(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_open(descriptor: int) -> None:
+    """Do the same for what is open."""
+    if FULL_SYNC is None:
+        os.fsync(descriptor)
+    else:
+        fcntl.fcntl(descriptor, FULL_SYNC)
 
 
 def sync_all(paths: Iterable[Path]) -> None:

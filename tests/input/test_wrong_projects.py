@@ -1,0 +1,105 @@
+"""Settings, files and surroundings that are wrong: one message with a hint, whatever the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import Project, check_error, check_json_error, finish
+
+PIPELINES = """\
+import headrace as hr
+@hr.stage
+def one(n: int = 1) -> int:
+    return n
+@hr.pipeline
+def flow(text: str = "") -> None:
+    one()
+"""
+
+SETTINGS = {
+    "a bracket left open": ("[project\n", "headrace.toml:1: not valid TOML", "key = value"),
+    "a section twice": ("[run]\n[run]\n", "headrace.toml:2: not valid TOML", "key = value"),
+    "an unknown key": ("[project]\npipeline = []\n", "headrace.toml:2: unknown key `pipeline`", "`pipelines`?"),
+    "an unknown section": ("[projct]\n", "headrace.toml:1: unknown section `projct`", "`project`?"),
+    "text for a list": ("[project]\npipelines = 'a.py'\n", "headrace.toml:2: `project.pipelines`", "list of strings"),
+    "a missing file": ("[project]\npipelines = ['a.py']\n", "headrace.toml:2: there is no file `a.py`", "relative to"),
+    "a file that is no Python": ("[project]\npipelines = ['a.txt']\n", "`a.txt` can't be imported", "`.py`"),
+    "cpus that are no number": ("[pool.local]\ncpu = nan\n", "headrace.toml:2: `pool.local.cpu` is nan", "above 0"),
+    "endless cpus": ("[pool.local]\ncpu = inf\n", "pool `local` has cpu=inf", "finite"),
+    "no memory": ("[pool.local]\nmemory_gib = 0\n", "headrace.toml:2: `pool.local.memory_gib` is 0", "above 0"),
+    "an unknown backend": ("[pool.far]\nbackend = 'moon'\n", "backend `moon`", "local"),
+    "an unknown store": ("[store]\nurl = 'moon://x'\n", "moon://x", "folder"),
+    "a strange time": ("[run]\ntimeout = 'soon'\n", "headrace.toml:2: `timeout` is 'soon'", "1h30m"),
+    "a time that is no number": ("[run]\ntimeout = nan\n", "headrace.toml:2: `timeout` is nan", "seconds"),
+}
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    project.write("headrace.toml", "")
+    project.write("pipelines.py", PIPELINES)
+    project.write("a.txt", PIPELINES)
+    return project
+
+
+@pytest.mark.parametrize(("text", "message", "hint"), SETTINGS.values(), ids=SETTINGS)
+def test_settings_are_told_with_file_and_line(project: Project, text: str, message: str, hint: str) -> None:
+    project.write("headrace.toml", text)
+    check_error(project.headrace("run", "flow"), 2, message, hint=hint)
+    assert not project.home.joinpath("store", "logs").exists()
+
+
+def test_a_file_of_settings_that_is_no_text_is_told(project: Project) -> None:
+    (project.root / "headrace.toml").write_bytes(b"\xff\xfe")
+    check_error(project.headrace("runs"), 2, "headrace.toml", "UTF-8", hint="TOML")
+    (project.root / "headrace.toml").unlink()
+    (project.root / "headrace.toml").mkdir()
+    check_error(project.headrace("runs"), 2, "headrace.toml", "directory", hint="check what it is")
+
+
+def test_a_variable_that_is_wrong_is_told_by_its_name(project: Project) -> None:
+    project.environment["HEADRACE__POOL__LOCAL__CPU"] = "many"
+    check_error(project.headrace("run", "flow"), 2, "HEADRACE__POOL__LOCAL__CPU", "'many'", hint="number above 0")
+
+
+def test_no_project_is_told_with_what_makes_one(tmp_path: Path) -> None:
+    nowhere = Project(tmp_path)
+    for words in (["run", "flow"], ["resume", "latest"], ["explain", "latest", "one"]):
+        check_error(nowhere.headrace(*words), 2, "no `headrace.toml`", hint="`headrace init`")
+        check_json_error(nowhere.headrace(*words, "--json"), 2, "no `headrace.toml`", error="ProjectError")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_module_is_told(project: Project) -> None:
+    for name in ("a.txt", "flow.v2.py"):
+        project.write(name, PIPELINES)
+        check_error(project.headrace("run", f"{name}:flow"), 2, f"`{name}` can't be imported", hint="`.py`")
+    for name in ("nothing.py", ".", ""):
+        check_error(project.headrace("run", f"{name}:flow"), 2, f"there is no file `{name}`", hint="path/to/file.py")
+
+
+def test_a_state_folder_that_can_not_be_is_told(project: Project) -> None:
+    project.environment["HEADRACE_HOME"] = str(project.write("file", ""))
+    check_error(project.headrace("run", "flow"), 2, f"state folder `{project.root / 'file'}`", hint="HEADRACE_HOME")
+
+
+def test_a_folder_that_was_deleted_is_told_by_every_command(project: Project) -> None:
+    gone = project.root / "gone"
+    for words in (["run", "flow"], ["plan", "flow"], ["resume", "latest"], ["show"], ["runs"], ["logs", "latest"]):
+        gone.mkdir()
+        process = project.start(*words, folder=gone, preexec_fn=gone.rmdir)
+        check_error(finish(process), 2, "the current folder was deleted", hint="that exists")
+
+
+def test_words_in_no_encoding_are_told(project: Project) -> None:
+    for words in (["run", "fl\udcff"], ["run", "flow", "--text", "\udcff"], ["show", "\udcff"]):
+        check_error(project.headrace(*words), 2, "udcff", "UTF-8", hint="text")
+
+
+def test_a_project_in_a_folder_of_no_encoding_is_told(tmp_path: Path) -> None:
+    project = Project(tmp_path / "caf\udce9")
+    project.write("headrace.toml", "")
+    project.write("pipelines.py", PIPELINES)
+    check_error(project.headrace("run", "flow"), 2, "udce9", "UTF-8", hint="rename it")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from headrace.app.launcher import runs as runs
     from headrace.codec.file import File as File
     from headrace.codec.file import Folder as Folder
+    from headrace.codec.picture import Picture as Picture
     from headrace.define.attempt import attempt as attempt
     from headrace.define.handle import value as value
     from headrace.define.now import now as now
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "File": "headrace.codec.file",
+    "Picture": "headrace.codec.picture",
     "Folder": "headrace.codec.file",
     "Resources": "headrace.spec.stage",
     "RunCancelled": "headrace.errors",

@@ -29,7 +29,7 @@ def test_doctor_finds_a_sound_project_sound(project: Shell) -> None:
     for about in ("python", "machine", "namespace", "pipelines", "pools", "state", "locks", "ledger", "store", "clock"):
         assert f" {about}" in done.out
     assert "`good`, `bad`" in done.out
-    assert "1 runs" in done.out
+    assert "1 run in" in done.out
 
 
 def test_doctor_says_what_to_do(project: Shell) -> None:

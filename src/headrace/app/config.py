@@ -42,18 +42,14 @@ class StoreSection(Section, frozen=True):
 
     url: Annotated[
         str | None,
-        Meta(
-            description="The store's address: a folder, or `s3://bucket/prefix`; `store` in the state folder when not "
-            "given."
-        ),
+        Meta(description="The store's address, in this release a folder; in the state folder when not given."),
     ] = None
-    endpoint: Annotated[str | None, Meta(description="The address of an S3 service that isn't Amazon's.")] = None
 
 
 class PoolSection(Section, frozen=True):
     """Like machines behind one backend."""
 
-    backend: Annotated[str, Meta(description="What runs attempts there.")] = "local"
+    backend: Annotated[str, Meta(description="What runs attempts there; in this release `local`.")] = "local"
     cpu: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(
@@ -75,8 +71,8 @@ class PoolSection(Section, frozen=True):
     namespace: Annotated[
         Literal["auto", "on", "off"],
         Meta(
-            description="Whether workers see neither ledger, project folder nor network (bubblewrap): `auto` where it "
-            "works, `on` or nothing runs, `off`."
+            description="Whether workers live in a namespace (bubblewrap) without the state folder, but for the store: "
+            "`auto` where it works, `on` without the project's folder too, `off`."
         ),
     ] = "auto"
 

@@ -16,7 +16,7 @@ from typing import Literal
 from msgspec import Struct
 
 from headrace.app import machine
-from headrace.app.measures import bytes_text, seconds_text
+from headrace.app.measures import bytes_text, count_text, seconds_text
 from headrace.app.pipelines import written
 from headrace.app.project import Project
 from headrace.app.reading import read
@@ -145,7 +145,7 @@ def _ledger(project: Project) -> Answer:
         return "well", "none yet; the first run makes it", None
     with read(project) as views:
         runs = views.runs(limit=1 << 31).runs
-    return "well", f"{len(runs):,} runs in {bytes_text(file.stat().st_size)}", None
+    return "well", f"{count_text(len(runs), 'run')} in {bytes_text(file.stat().st_size)}", None
 
 
 def _store(project: Project) -> Answer:

@@ -39,3 +39,8 @@ def usd_text(usd: float | None) -> str:
     if usd < 0.0001:
         return "<$0.0001"
     return f"${usd:,.2f}" if usd >= 0.095 else f"${usd:.2g}"
+
+
+def count_text(count: int, noun: str) -> str:
+    """Say how many there are: `no runs`, `1 run`, `1,000 runs`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}" if count else f"no {noun}s"

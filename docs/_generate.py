@@ -1,0 +1,118 @@
+"""Writes the pages that follow from the code: `cli.md` from the commands, `configuration.md` from the settings.
+
+    python docs/_generate.py
+
+After a change of a command, an option or a setting; `tests/test_docs.py` fails until it was run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from headrace.app.config import SECTIONS, Setting, settings
+from headrace.cli.catalogue import COMMANDS, command, group
+
+FOLDER = Path(__file__).parent
+
+CLI = """\
+# The command line
+
+<!-- Written by docs/_generate.py: change the commands instead. -->
+
+Data goes to stdout, messages go to stderr, so that `headrace runs | head` and `RUN=$(headrace run flights --detach)` do
+what they look like. With `--json`, stdout holds one JSON object; an error is
+`{"error": ..., "message": ..., "hint": ...}`. `NO_COLOR` and `FORCE_COLOR` are heeded. RUN is a run's id, the beginning
+of one, or `latest`.
+
+| exit code | meaning |
+|---|---|
+| 0 | it succeeded |
+| 1 | a task failed |
+| 2 | wrong usage or configuration |
+| 3 | it was cancelled, by ^C too |
+| 4 | it was refused, by a policy, a budget or an approval |
+| 5 | a fault of Headrace or damage to its state; a traceback is kept in `.headrace/faults/` |
+
+The tab key knows commands, options, pipelines, runs and tasks: `eval "$(headrace --completion bash)"` (or `zsh`, or
+`fish`) in the shell's start-up file.
+"""
+
+CONFIGURATION = """\
+# Settings
+
+<!-- Written by docs/_generate.py: change headrace/app/config.py instead. -->
+
+A project is a folder with a `headrace.toml`, which may be empty. Commands look for it in the current folder and above.
+
+```toml
+[project]
+pipelines = ["pipelines.py"]
+
+[pool.local]
+cpu = 2
+memory_gib = 4
+```
+
+`--config FILE` lays another file over it, and a variable of the environment overrides one value:
+`HEADRACE__RUN__TIMEOUT=6h`, `HEADRACE__POOL__LOCAL__CPU=2`. Without any pool there is one, `local`: this machine. The
+state of a project lives in `.headrace/` in its folder; `HEADRACE_HOME` moves it. Without a `headrace.toml`,
+`headrace run path/to/file.py:name` runs a pipeline of a single file, whose folder then is the project.
+"""
+
+
+def cli_page() -> str:
+    """Give the page on the command line."""
+    parts = [CLI, "\n## headrace\n\n", *_options(group), "\n"]
+    for name in COMMANDS:
+        parts += _command(command(name), name)
+    return "".join(parts).rstrip() + "\n"
+
+
+def _command(found: click.Command, name: str) -> Iterator[str]:
+    context = click.Context(found, info_name=f"headrace {name}")
+    usage = " ".join([context.command_path, *found.collect_usage_pieces(context)])
+    yield f"## headrace {name}\n\n```\n{usage}\n```\n\n{(found.help or '').strip()}\n\n"
+    yield from _options(found)
+    yield "\n"
+
+
+def _options(found: click.Command) -> Iterator[str]:
+    rows = [
+        (" ".join(filter(None, [", ".join(each.opts), _metavar(each)])), each.help or "")
+        for each in found.params
+        if isinstance(each, click.Option)
+    ]
+    if rows:
+        yield "| option | |\n|---|---|\n"
+        yield from (f"| `{names}` | {text} |\n" for names, text in rows)
+
+
+def _metavar(option: click.Option) -> str:
+    if option.is_flag or option.is_eager:
+        return "\\|".join(option.type.choices) if isinstance(option.type, click.Choice) else ""
+    return option.metavar or option.type.name.upper().partition(" ")[0]
+
+
+def configuration_page() -> str:
+    """Give the page on the settings."""
+    parts = [CONFIGURATION]
+    every = list(settings())
+    for section, of in SECTIONS.items():
+        parts.append(f"\n## [{section}]\n\n{of.__doc__}\n\n| key | type | default | |\n|---|---|---|---|\n")
+        parts += [_setting(each) for each in every if each.section == section]
+    return "".join(parts)
+
+
+def _setting(setting: Setting) -> str:
+    default = f"`{setting.default}`" if setting.default else ""
+    return f"| `{setting.key}` | {setting.type} | {default} | {setting.doc} |\n"
+
+
+PAGES = {"cli.md": cli_page, "configuration.md": configuration_page}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page(), encoding="utf-8")

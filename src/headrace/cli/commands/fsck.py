@@ -1,0 +1,48 @@
+"""`headrace fsck`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from headrace.app import project
+from headrace.app.measures import bytes_text, count_text
+from headrace.app.upkeep import Checked, check
+from headrace.cli import options
+from headrace.cli.terminal import paint, printable, say, say_json, say_styled, tell
+
+DAMAGED = 5
+
+
+@click.command()
+@click.option("--deep", is_flag=True, help="Read every blob, and hold its bytes against its digest.")
+@click.option(
+    "--repair", is_flag=True, help="Keep outputs that are damaged from being reused, so that they are made anew."
+)
+@options.as_json
+@options.config
+def command(deep: bool, repair: bool, as_json: bool, config: Path | None) -> int:
+    """Checks what the ledger says of itself, and that each blob that it names is in the store with its size.
+
+    The exit code is 0 if all is well and 5 if something is damaged.
+    """
+    found = check(project.load(overlay=config), deep=deep, repair=repair)
+    if as_json:
+        say_json(found)
+    else:
+        _say(found)
+    return DAMAGED if any(problem.mended is None for problem in found.problems) else 0
+
+
+def _say(found: Checked) -> None:
+    for problem in found.problems:
+        subject = paint(f"{problem.about} {printable(problem.subject)}", "red", stream=sys.stdout)
+        say_styled(f"{subject}: {printable(problem.what)}")
+        say(f"    {problem.mended or problem.hint}", "dim")
+    looked = f"{count_text(found.runs, 'run')} and {count_text(found.blobs, 'blob')} ({bytes_text(found.bytes)})"
+    say(f"{count_text(len(found.problems), 'problem')} in {looked}", "red" if found.problems else "green")
+    if found.orphans or found.drafts:
+        size = bytes_text(found.orphan_bytes + found.draft_bytes)
+        tell(f"{size} belong to no run; `headrace gc` deletes what is old enough", label="hint:")

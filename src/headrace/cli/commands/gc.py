@@ -1,0 +1,48 @@
+"""`headrace gc`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headrace.app import project
+from headrace.app.measures import bytes_text, count_text
+from headrace.app.upkeep import Collected, collect
+from headrace.cli import options
+from headrace.cli.terminal import say, say_json, tell
+from headrace.spec.duration import seconds
+
+
+@click.command()
+@click.option("--keep-runs", type=click.IntRange(0), metavar="N", help="Forget ended runs but for the newest N.")
+@click.option("--keep", metavar="TIME", help="Forget runs that ended longer ago than this, such as `30d`.")
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
+@options.as_json
+@options.config
+def command(keep_runs: int | None, keep: str | None, dry_run: bool, as_json: bool, config: Path | None) -> int:
+    """Deletes what no run names once it is an hour old. Runs are forgotten only where `--keep-runs` or `--keep` says
+    so; with both, a run stays that either keeps.
+    """
+    keep_s = None if keep is None else seconds(keep, name="--keep")
+    found = collect(project.load(overlay=config), keep_runs=keep_runs, keep_s=keep_s, dry_run=dry_run)
+    if as_json:
+        say_json(found)
+    else:
+        _say(found)
+    return 0
+
+
+def _say(found: Collected) -> None:
+    would = "would delete" if found.dry_run else "deleted"
+    drafts = f", {count_text(found.drafts, 'unfinished file')}" if found.drafts else ""
+    say(f"{would} {count_text(len(found.blobs), 'blob')}{drafts}: {bytes_text(found.bytes)}")
+    if found.runs:
+        say(f"{'would forget' if found.dry_run else 'forgot'} {count_text(len(found.runs), 'run')}")
+    if found.later_bytes:
+        tell(f"{bytes_text(found.later_bytes)} more go the next time: a run is being driven now")
+    if found.young_bytes:
+        tell(f"{bytes_text(found.young_bytes)} that no run names are too young to go")
+    for held in found.held:
+        if not held.is_driven:
+            tell(f"run {held.run} has not ended: resume or cancel it, since it holds back what may be its own")

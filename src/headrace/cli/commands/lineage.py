@@ -1,0 +1,57 @@
+"""`headrace lineage`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from headrace.app import project
+from headrace.app.measures import bytes_text
+from headrace.app.origins import Need, Step, trail
+from headrace.cli import complete, options
+from headrace.cli.marks import MARKS, STYLES
+from headrace.cli.table import Cell, table
+from headrace.cli.terminal import say, say_json, say_styled
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN|DIGEST", shell_complete=complete.runs)
+@click.argument("task", metavar="[TASK]", required=False, shell_complete=complete.tasks)
+@options.as_json
+@options.config
+def command(run_id: str, task: str | None, as_json: bool, config: Path | None) -> int:
+    """The artifact is that of a run's task, or the one that a digest, or its beginning, names. Shows the tasks that
+    gave it, all that those needed, and all that needed it in any run.
+    """
+    found = trail(project.load(overlay=config), run_id, task)
+    if as_json:
+        say_json(found)
+        return 0
+    _say("made by", found.made)
+    _say("from", found.up)
+    _say("needed by", found.down)
+    return 0
+
+
+def _say(title: str, steps: Sequence[Step]) -> None:
+    say(title if steps else f"{title}: nothing", "bold")
+    heads = ["", "task", "run", "output", "inputs"]
+    for line in table(heads, [_row(step) for step in steps], spare=("output",)) if steps else ():
+        say_styled(line)
+    say()
+
+
+def _row(step: Step) -> list[Cell]:
+    return [
+        (MARKS.get(step.state, ""), STYLES.get(step.state, "dim")),
+        step.task,
+        step.origin or step.run,
+        ", ".join(f"{output.digest[:12]} ({bytes_text(output.bytes)})" for output in step.outputs),
+        (", ".join(_need(need) for need in step.needs), "dim"),
+    ]
+
+
+def _need(need: Need) -> str:
+    return f"{need.param}: {', '.join(need.tasks) if need.tasks else need.text}"

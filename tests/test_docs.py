@@ -1,0 +1,61 @@
+"""Everything that a user can say has documentation, and the pages made from the code are as the code is."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+
+from headrace.app.config import Setting, settings
+from headrace.cli.catalogue import COMMANDS, command, group
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def _generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "_generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["cli.md", "configuration.md"])
+def test_a_page_made_from_the_code_is_up_to_date(name: str) -> None:
+    made = _generator().PAGES[name]()
+    assert (DOCS / name).read_text(encoding="utf-8") == made, "run `python docs/_generate.py`"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_says_what_it_is_for(name: str) -> None:
+    found = command(name)
+    assert COMMANDS[name].endswith(".")
+    assert len(COMMANDS[name]) <= 66  # one line of `headrace --help`
+    assert importlib.import_module(f"headrace.cli.commands.{name}").command.callback.__doc__
+    assert found.name == name
+
+
+@pytest.mark.parametrize("name", ["headrace", *COMMANDS])
+def test_each_option_has_help(name: str) -> None:
+    found = group if name == "headrace" else command(name)
+    for option in found.params:
+        if isinstance(option, click.Option):
+            assert option.help, f"`headrace {name} {option.opts[0]}` has no help"
+            assert option.help.endswith(".")
+
+
+def test_there_is_no_command_that_the_catalogue_lacks() -> None:
+    folder = Path(importlib.import_module("headrace.cli.commands").__path__[0])
+    assert {file.stem for file in folder.glob("[a-z]*.py")} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("setting", list(settings()), ids=lambda setting: f"{setting.section}.{setting.key}")
+def test_each_setting_has_a_description_and_a_type(setting: Setting) -> None:
+    assert setting.doc.endswith(".")
+    assert setting.type
+    assert setting.variable.startswith("HEADRACE__")

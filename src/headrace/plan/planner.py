@@ -285,9 +285,14 @@ def names_needed(node: Node) -> list[str]:
 def needed_by(only: Iterable[str], nodes: Sequence[Node], stages: Mapping[str, Stage]) -> set[str]:
     """Give the tasks that are asked for by stage or task, with all that they need."""
     asked = set(only)
+    return with_needs([node.name for node in nodes if stages[node.stage].name in asked or node.name in asked], nodes)
+
+
+def with_needs(names: Iterable[str], nodes: Sequence[Node]) -> set[str]:
+    """Give these tasks, with all that they need."""
     needs = {node.name: names_needed(node) for node in nodes}
-    rest = [node.name for node in nodes if stages[node.stage].name in asked or node.name in asked]
-    found = set(rest)
+    found = set(names)
+    rest = list(found)
     while rest:
         for name in needs[rest.pop()]:
             if name not in found:

@@ -16,7 +16,7 @@ from collections.abc import Collection
 from msgspec import Struct
 
 from headrace.errors import TraceError
-from headrace.plan.planner import names_needed, needed_by
+from headrace.plan.planner import names_needed, needed_by, with_needs
 from headrace.plan.resolve import Unmappable, follow
 from headrace.run.events import (
     Asked,
@@ -284,8 +284,10 @@ class Machine:
         self._begun = True
         only = self.policy.only
         if only:
-            asked = only if self._question is None else (*only, self._question.out.task)
-            self._wanted = (self._wanted or set()) | needed_by(asked, self.nodes, self.stages)
+            wanted = needed_by(only, self.nodes, self.stages)
+            if self._question is not None:
+                wanted |= with_needs((self._question.out.task,), self.nodes)
+            self._wanted = (self._wanted or set()) | wanted
         keep: dict[str, Task] = {}
         for name, task in self._free.items():
             if self._wanted is None or self.trace_ended or name in self._wanted:

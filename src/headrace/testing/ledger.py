@@ -1,0 +1,141 @@
+"""A ledger in memory, for tests: it does what the real one does, and forgets everything with the process.
+
+ledger = MemoryLedger(pool)
+run = ledger.open("flights")
+Driver(ledger=run, ...)
+
+run = ledger.take("flights")     # another driver: the one before is fenced out
+for body in run.events(): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from headrace.errors import LeaseLost, LedgerError, NotFoundError
+from headrace.run.ports import Batch, Earlier, Found, Grant, RunRow, Signal, TaskRow, Want
+from headrace.spec.artifact import Ref, blobs
+from headrace.spec.fleet import Pool
+
+
+class Record:
+    """All that is stored of one run. `kept` are the generations in the store that it names."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.epoch = 0
+        self.bodies: list[bytes] = []
+        self.tasks: dict[str, TaskRow] = {}
+        self.row: RunRow | None = None
+        self.kept: set[tuple[str, str]] = set()
+        self.inbox: list[Signal] = []
+
+
+class MemoryLedger:
+    """A project's ledger. Its runs may use all of the pool, each as if it were alone."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.runs: dict[str, Record] = {}
+        self.results: dict[str, Found] = {}
+        self._signals = 0
+
+    def open(self, run: str) -> MemoryRun:
+        """Begin a run and hold it."""
+        if run in self.runs:
+            raise LedgerError(f"there is a run `{run}` already", hint="give it another name")
+        self.runs[run] = Record(run)
+        return self.take(run)
+
+    def take(self, run: str) -> MemoryRun:
+        """Hold a run; whoever held it before can't write any more."""
+        record = self.runs.get(run)
+        if record is None:
+            raise NotFoundError(f"there is no run `{run}`", hint="open it first")
+        record.epoch += 1
+        return MemoryRun(self, record)
+
+    def signal(self, run: str, kind: str, *, by: str = "somebody", body: str = "") -> None:
+        """Put a signal in a run's inbox."""
+        self._signals += 1
+        self.runs[run].inbox.append(Signal(id=self._signals, kind=kind, by=by, body=body))  # type: ignore[arg-type]
+
+
+class MemoryRun:
+    """One run's ledger, as the driver that holds it sees it (`run.ports.Ledger`)."""
+
+    def __init__(self, ledger: MemoryLedger, record: Record) -> None:
+        self._ledger = ledger
+        self._record = record
+        self.epoch = record.epoch
+
+    @property
+    def record(self) -> Record:
+        """What is stored of the run."""
+        return self._record
+
+    @property
+    def next_seq(self) -> int:
+        """The number that the next event gets."""
+        return len(self._record.bodies)
+
+    def events(self) -> Iterable[bytes]:
+        """Give the stored events in order."""
+        return tuple(self._record.bodies)
+
+    def commit(self, batch: Batch) -> None:
+        """Store all of a tick, or nothing.
+
+        Raises:
+            LeaseLost: another has taken the run.
+            LedgerError: the events don't follow on those that are there.
+        """
+        self._check_epoch()
+        record = self._record
+        if batch.bodies and batch.first != len(record.bodies):
+            raise LedgerError(f"event {batch.first} comes where {len(record.bodies)} is next")
+        if record.row is None and batch.run is None:
+            raise LedgerError("the first commit of a run carries no row of it")
+        record.bodies += batch.bodies
+        record.row = batch.run or record.row
+        if batch.renewed:
+            record.tasks.clear()
+        record.tasks.update((row.name, row) for row in batch.tasks)
+        for result in batch.results:
+            self._ledger.results[result.key] = Found(out=result.out, run=record.run, at=0.0)
+        for ref in [*batch.kept, *(result.out for result in batch.results)]:
+            record.kept.update(_generations(ref))
+        record.inbox = [signal for signal in record.inbox if signal.id not in batch.absorbed]
+
+    def result(self, key: str) -> Found | None:
+        """Give the output that is there under a key."""
+        return self._ledger.results.get(key)
+
+    def earlier(self, task: str) -> Earlier | None:
+        """Give what the key of a task was made of in the latest earlier run that has one."""
+        before = [record for name, record in self._ledger.runs.items() if name != self._record.run]
+        for record in reversed(before):
+            row = record.tasks.get(task)
+            if row is not None and row.key is not None:
+                return Earlier(run=record.run, key=row.key, code=row.code or "", inputs=row.inputs or b"")
+        return None
+
+    def inbox(self) -> Sequence[Signal]:
+        """Give the signals that no event has absorbed yet."""
+        return tuple(self._record.inbox)
+
+    def grant(self, want: Want) -> Grant:
+        """Give all of the pool."""
+        self._check_epoch()
+        pool = self._ledger.pool
+        if want.pool != pool.name:
+            raise LedgerError(f"the ledger knows no pool `{want.pool}`")
+        return Grant(pool=pool.name, cpu=pool.cpu, memory_gib=pool.memory_gib, gpus=pool.gpus, expires=float("inf"))
+
+    def _check_epoch(self) -> None:
+        if self._record.epoch != self.epoch:
+            raise LeaseLost(f"another driver has taken run `{self._record.run}`", hint="this one has stopped")
+
+
+def _generations(ref: Ref) -> set[tuple[str, str]]:
+    return {(each.digest, each.nonce or "") for each in blobs(ref)}

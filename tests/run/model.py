@@ -1,0 +1,278 @@
+"""A driver without a backend: whoever holds it decides what happens next, and the machine is checked after each step."""
+
+from __future__ import annotations
+
+from headrace.run.crew import Crew
+from headrace.run.events import (
+    Asked,
+    Cancelled,
+    Checkpointed,
+    Closed,
+    Event,
+    Failed,
+    Launched,
+    Opened,
+    Renewed,
+    Reused,
+    Succeeded,
+    Taken,
+    Traced,
+    TraceFailed,
+    Woke,
+    decode_event,
+    encode_event,
+)
+from headrace.run.invariants import check
+from headrace.run.machine import Answer, Command, Finish, Machine, Probe, Stop
+from headrace.run.ports import Batch, Grant, ResultRow, RunRow
+from headrace.run.prober import Prober
+from headrace.run.task import Task
+from headrace.spec.artifact import Ref
+from headrace.spec.failure import Failure, FailureKind
+from headrace.spec.fleet import Pool
+from headrace.spec.policy import Policy
+from headrace.testing.blobs import MemoryBlobs
+from headrace.testing.graphs import BUNDLE, number
+from headrace.testing.ledger import MemoryLedger
+from tests.run.scenes import Scene, output
+
+POOL = Pool(name="here", cpu=4, memory_gib=4, nodes=2)
+ROW = RunRow(pipeline="scene", state="running", created=0.0, bundle="")
+
+
+class Model:
+    """One run of a scene. `done` is what has succeeded, by name and key; `stopping` are attempts told to stop."""
+
+    def __init__(self, scene: Scene, policy: Policy | None = None) -> None:
+        self.scene = scene
+        self.now = 1000.0
+        self.ledger = MemoryLedger(POOL)
+        self.run = self.ledger.open("scene")
+        self.stored: list[bytes] = []
+        self.done: set[tuple[str, str]] = set()
+        self.stopping: set[tuple[str, int]] = set()
+        self.checkpoints: dict[str, str | None] = {}
+        self._begin(Machine())
+        self.absorb(Opened("scene", (), BUNDLE, self.now, policy=policy or Policy()))
+        self.absorb(Taken(1, "model", self.now))
+
+    def _begin(self, machine: Machine) -> None:
+        self.machine = machine
+        self.prober = Prober(machine, self.run, MemoryBlobs(), lambda run, stage: ())
+        self.crew = Crew(POOL, first=machine.last_worker + 1)
+        self.crew.grant = Grant(pool=POOL.name, cpu=POOL.cpu, memory_gib=POOL.memory_gib, gpus=0, expires=0)
+        self.place = self.seen = 0
+        self.question: int | None = None
+
+    # -- the drive loop's part -----------------------------------------------------------------------------------
+
+    def absorb(self, event: Event) -> None:
+        """Store an event, step the machine, do what it says, and check it."""
+        self.stored.append(encode_event(event))
+        self._obey(self.machine.step(event))
+        check(self.machine)
+
+    def _obey(self, commands: list[Command]) -> None:
+        rest = list(reversed(commands))
+        while rest:
+            match rest.pop():
+                case Probe(task=name):
+                    found = self.prober.probe(name)
+                    if isinstance(found, Reused):
+                        self.stored.append(encode_event(found))
+                    rest.extend(reversed(self.machine.step(found)))
+                case Answer(question=question):
+                    if question == self.question:
+                        self.question = None
+                case Stop(task=task, attempt=attempt):
+                    self.stopping.add((task, attempt))
+                case Finish(state=state, why=why):
+                    closed = Closed(state, self.now, why)
+                    self.stored.append(encode_event(closed))
+                    rest.extend(reversed(self.machine.step(closed)))
+
+    # -- what may happen -----------------------------------------------------------------------------------------
+
+    def enabled(self) -> list[str]:
+        """Name what may happen next in the ordinary course of things."""
+        found = []
+        if self.machine.closed is not None:
+            return found
+        if self._may_trace:
+            found.append("trace")
+        if self.machine.may_launch and self.machine.ready:
+            found.append("launch")
+        if self.heads():
+            found.append("succeed")
+        if self.machine.next_due is not None:
+            found.append("wake")
+        return found
+
+    @property
+    def _may_trace(self) -> bool:
+        return not self.machine.trace_ended and self.question is None and self.place < len(self.scene.events)
+
+    def heads(self) -> list[Task]:
+        """Give the tasks whose attempt a worker is really at; those queued behind wait."""
+        found = {}
+        for worker in self.crew.workers.values():
+            if worker.queue:
+                name, attempt, _ = worker.queue[0]
+                task = self.machine.tasks.get(name)
+                if task is not None and task.phase == "running" and task.attempt == attempt:
+                    found[name] = task
+        return list(found.values())
+
+    def trace(self) -> None:
+        """Have the tracer report one thing more."""
+        event = self.scene.events[self.place]
+        self.place += 1
+        match event:
+            case Traced(stages=stages, nodes=nodes):
+                fresh = self.machine.unseen(stages, nodes, self.seen)
+                self.seen += len(nodes)
+                if fresh is not None:
+                    self.absorb(fresh)
+            case Asked(question=question):
+                self.question = question
+                self.absorb(event)
+            case _:
+                self.absorb(event)
+
+    def break_trace(self) -> None:
+        """Have the body raise."""
+        self.absorb(TraceFailed(Failure("user", "the body raised")))
+
+    def launch(self) -> bool:
+        """Launch all that there is room for; say whether there was any."""
+        launches = self.machine.launches(self.crew, self.now)
+        for launch in launches:
+            self._check_launch(launch)
+            self.absorb(launch)
+        cpu, memory_gib, _ = self.crew.used()
+        assert cpu <= POOL.cpu
+        assert memory_gib <= POOL.memory_gib
+        return bool(launches)
+
+    def _check_launch(self, launch: Launched) -> None:
+        task = self.machine.tasks[launch.task]
+        assert (launch.task, launch.key) not in self.done, f"`{launch.task}` had succeeded under this key"
+        assert launch.attempt == task.attempt + 1
+        assert task.checkpoint is None or self.checkpoints[launch.task] == launch.key
+        assert len(set(launch.workers)) == task.stage.resources.nodes
+
+    def succeed(self, task: Task, seconds: float = 0.001) -> None:
+        """Have the attempt of a task succeed."""
+        assert task.key is not None
+        out, attempt = output(task.stage.function, task.key), task.attempt
+        self._release(task, seconds)
+        self.done.add((task.name, task.key))
+        if task.stage.cache == "always":
+            self._offer(task, ResultRow(key=task.key, task=task.name, out=out))
+        self.absorb(Succeeded(task.name, attempt, out, self.now, seconds))
+
+    def _offer(self, task: Task, result: ResultRow) -> None:
+        self.run.commit(Batch(first=self.run.next_seq, bodies=[], run=ROW, results=[result]))
+
+    def fail(self, task: Task, kind: FailureKind) -> None:
+        """Have the attempt of a task fail."""
+        attempt = task.attempt
+        self._release(task, None)
+        self.absorb(Failed(task.name, attempt, Failure(kind, f"it failed: {kind}"), self.now, jitter=0.5))
+
+    def die(self, task: Task) -> None:
+        """Have the first worker of an attempt die: those queued behind are lost."""
+        number = task.workers[0]
+        for place, (name, attempt) in enumerate(self.crew.lost(number)):
+            each = self.machine.tasks[name]
+            if each.phase == "running" and each.attempt == attempt:
+                for other in each.workers[1:]:
+                    self.crew.lost(other)
+                failure = Failure("crash" if place == 0 else "lost", "its worker died")
+                self.absorb(Failed(name, attempt, failure, self.now, jitter=0.5))
+
+    def _release(self, task: Task, seconds: float | None) -> None:
+        for worker in task.workers:
+            self.crew.finished(worker, task.name, task.attempt, task.stage.function, seconds)
+
+    def checkpoint(self, task: Task) -> None:
+        """Have an attempt keep a checkpoint."""
+        self.checkpoints[task.name] = task.key
+        self.absorb(Checkpointed(task.name, task.attempt, number(task.attempt)))
+
+    def wake(self) -> None:
+        """Let time pass until the next retry is due."""
+        assert self.machine.next_due is not None
+        self.now = max(self.now, self.machine.next_due)
+        self.absorb(Woke(self.now))
+
+    def cancel(self, *, now: bool) -> None:
+        """Cancel the run."""
+        self.absorb(Cancelled("somebody", "cancelled by somebody", self.now, now))
+
+    def resume(self, spilled: int, *, new_code: bool = False) -> None:
+        """Lose the driver; a new one replays the events, adopts what ran (so many attempts had succeeded), goes on."""
+        again = replay(self.stored)
+        compare(self.machine, again)
+        self._begin(again)
+        self.stopping.clear()
+        for place, task in enumerate(again.running()):
+            if place < spilled:
+                self.succeed(task)
+            else:
+                self.absorb(Failed(task.name, task.attempt, Failure("lost", "its driver is gone"), self.now))
+        self.absorb(Taken(2, "model", self.now, again=not new_code))
+        if new_code:
+            self.prober.forget()
+            self.absorb(Renewed(BUNDLE, self.now))
+        self._obey(list(self.machine.probes()))
+        check(self.machine)
+
+    def finish(self, most: int = 2000) -> None:
+        """Let everything that is left succeed."""
+        for _ in range(most):
+            ready = self.enabled()
+            if "trace" in ready:
+                self.trace()
+            elif "launch" in ready and self.launch():
+                continue
+            elif "succeed" in ready:
+                self.succeed(self.heads()[0])
+            elif "wake" in ready:
+                self.wake()
+            else:
+                break
+        assert self.machine.closed is not None, "the run is stuck"
+        compare(self.machine, replay(self.stored))
+
+    def outcome(self) -> dict[str, tuple[str, Ref | None]]:
+        """Give what each task came to: its output if it has one, and else how it ended."""
+        return {name: ("good" if task.good else task.phase, task.out) for name, task in self.machine.tasks.items()}
+
+
+def replay(stored: list[bytes]) -> Machine:
+    """Rebuild a run from its events alone."""
+    machine = Machine()
+    for body in stored:
+        machine.step(decode_event(body))
+        check(machine)
+    return machine
+
+
+def compare(live: Machine, again: Machine) -> None:
+    """Hold a replayed machine against the one that lived through it. Misses are not stored: they are probed anew."""
+    assert list(live.tasks) == list(again.tasks)
+    assert live.nodes == again.nodes
+    assert live.kept == again.kept
+    assert live.made == again.made
+    assert live.foreign == again.foreign
+    for name, task in live.tasks.items():
+        other = again.tasks[name]
+        if other.phase == "probing":
+            assert task.phase in ("probing", "ready"), f"`{name}` is {task.phase}, and probing when replayed"
+        elif task.phase == "cancelled" and not task.attempt:
+            assert (other.phase, other.reason) == ("cancelled", task.reason)  # it may have been missed before
+        else:
+            assert task.row() == other.row()
+            assert (task.phase, task.waits, task.workers) == (other.phase, other.waits, other.workers)
+            assert task.checkpoint == other.checkpoint

@@ -1,0 +1,88 @@
+"""The machine under random pipelines and random fates; its invariants are checked after each step."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.plan.planner import needed_by, with_needs
+from headrace.run.events import Asked, decode_event
+from headrace.spec.failure import FailureKind
+from headrace.spec.policy import Policy
+from tests.run.model import Model, compare, replay
+from tests.run.scenes import Scene, scenes
+
+FATES = ("succeed", "succeed", "succeed", "fail", "fail", "die", "checkpoint")
+RARE = ("cancel", "resume", "resume", "renew", "break_trace", "replay")
+FAILURES: tuple[FailureKind, ...] = ("user", "timeout", "memory", "crash", "lost", "refused", "cancelled")
+
+
+def live(model: Model, data: st.DataObject, steps: int) -> None:
+    """Let one thing happen after another, whatever is drawn."""
+    for _ in range(data.draw(st.integers(0, steps))):
+        ready = model.enabled()
+        if not ready and model.machine.closed is None:
+            return
+        choices = [each for each in ready if each != "succeed"] + (list(FATES) if "succeed" in ready else [])
+        step = data.draw(st.sampled_from([*choices * 2, *RARE]))
+        happen(model, data, step)
+
+
+def happen(model: Model, data: st.DataObject, step: str) -> None:
+    match step:
+        case "succeed" | "die" | "checkpoint":
+            getattr(model, step)(data.draw(st.sampled_from(model.heads())))
+        case "fail":
+            model.fail(data.draw(st.sampled_from(model.heads())), data.draw(st.sampled_from(FAILURES)))
+        case "cancel":
+            if model.machine.closed is None:
+                model.cancel(now=data.draw(st.booleans()))
+        case "break_trace":
+            if model.machine.may_launch and not model.machine.trace_ended:
+                model.break_trace()
+        case "resume":
+            model.resume(data.draw(st.integers(0, 3)))
+        case "renew":
+            model.resume(data.draw(st.integers(0, 3)), new_code=True)
+        case "replay":
+            compare(model.machine, replay(model.stored))
+        case _:
+            getattr(model, step)()
+
+
+@settings(max_examples=400, deadline=None)
+@given(scenes(), st.data())
+def test_a_run_keeps_its_invariants_and_ends_whatever_happens(scene: Scene, data: st.DataObject) -> None:
+    model = Model(scene)
+    live(model, data, 40)
+    model.finish()
+
+
+@settings(max_examples=200, deadline=None)
+@given(scenes(), st.data())
+def test_a_run_that_asks_for_some_tasks_only_runs_all_that_they_need(scene: Scene, data: st.DataObject) -> None:
+    only = data.draw(st.sampled_from(("plain0", "map0", "flag1", "nothing")))
+    model = Model(scene, Policy(only=(only,)))
+    live(model, data, 25)
+    model.finish()
+    machine = model.machine
+    events = [decode_event(body) for body in model.stored]
+    asked = [event.out.task for event in events if isinstance(event, Asked)]
+    wanted = needed_by([only], machine.nodes, machine.stages) | with_needs(asked, machine.nodes)
+    for task in machine.tasks.values():
+        if "--only" in task.reason:
+            assert task.name not in wanted
+
+
+@settings(max_examples=400, deadline=None)
+@given(scenes(allows=0), st.data())
+def test_a_run_that_is_resumed_until_all_is_well_gives_what_an_undisturbed_one_gives(
+    scene: Scene, data: st.DataObject
+) -> None:
+    calm, model = Model(scene), Model(scene)
+    calm.finish()
+    live(model, data, 40)
+    model.finish()
+    model.resume(0)
+    model.finish()
+    assert model.outcome() == calm.outcome()

@@ -17,11 +17,11 @@ from headrace.codec import plain
 from headrace.codec.codec import Codec, HasContent
 from headrace.codec.misfit import CallerFailed, Declined, Misfit
 from headrace.codec.ports import Batch, Blobs
-from headrace.codec.refs import PARTS_LIMIT, compose, inline
+from headrace.codec.refs import PARTS_LIMIT, inline
 from headrace.codec.registry import Registry
 from headrace.codec.sink import Sink
 from headrace.errors import CodecError, HeadraceError
-from headrace.spec.artifact import INLINE_LIMIT_BYTES, Ref
+from headrace.spec.artifact import INLINE_LIMIT_BYTES, Ref, gather
 
 _encode = msgspec.json.Encoder().encode
 
@@ -150,7 +150,7 @@ class Saving:
                 add((scalar(each) if scalar is not None else None) or ref(each))
         except Misfit as misfit:
             raise misfit.inside(f"[{len(parts) if names is None else repr(names[len(parts)])}]") from None
-        return compose("parts", kind, parts, names)
+        return gather(parts, type=kind, names=names)
 
     def _whole(self, value: object) -> Ref:
         try:

@@ -11,9 +11,9 @@ from typing import BinaryIO, Self
 
 from headrace.codec.misfit import Misfit
 from headrace.codec.ports import Batch, Draft
-from headrace.codec.refs import compose, inline
+from headrace.codec.refs import inline
 from headrace.errors import CodecError
-from headrace.spec.artifact import INLINE_LIMIT_BYTES, Ref
+from headrace.spec.artifact import INLINE_LIMIT_BYTES, Ref, gather
 
 SPILL_BYTES = 1 << 16
 """Bytes written beyond this go to a file of the store's instead of memory."""
@@ -101,7 +101,7 @@ class Sink:
                     f"codec `{codec}` wrote bytes and parts, or named only some parts",
                     hint="add the bytes as a part of their own; give all parts a name, or none",
                 )
-            return compose(codec, kind, self._parts, tuple(self._names) if self._names else None)
+            return gather(self._parts, codec=codec, type=kind, names=tuple(self._names) if self._names else None)
         data = self._small()
         if data is not None and len(data) <= INLINE_LIMIT_BYTES:
             return inline(codec, kind, data, content)

@@ -7,6 +7,7 @@ heading() { printf '\n--- %s\n' "$*"; }
 
 heading "The whole way: 336,776 flights, three candidates, a report, December scored"
 headrace run flights --month 12
+run=$(headrace runs --json | grep -o '"run":"[^"]*"' | head -n 1 | cut -d '"' -f 4)
 
 heading "The same again: all of it is reused"
 headrace run flights --month 12
@@ -33,10 +34,9 @@ heading "Why did the features run?"
 
 heading "What it made"
 mkdir -p out
-headrace run flights --month 12 --json >out/run.json
-headrace get latest report --to out/report.html
-headrace get latest score --to out/december.parquet
-headrace show latest --html --to out/run.html
-echo "the model's report:  $PWD/out/report.html"
-echo "December, scored:    $PWD/out/december.parquet"
-echo "the run, as a page:  $PWD/out/run.html"
+headrace get "$run" score --to out/december.parquet
+headrace show "$run" --html --to out/run.html
+headrace get "$run" report --to out/report.html
+echo "December, scored:   $PWD/out/december.parquet"
+echo "the run, as a page: $PWD/out/run.html"
+echo "the report:         $PWD/out/report.html"

@@ -7,6 +7,7 @@ import lightgbm as lgb
 import matplotlib as mpl
 import numpy as np
 import pyarrow as pa
+from matplotlib import dates
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
@@ -19,7 +20,7 @@ INK, MUTED, FAINT = "#1f2933", "#66727f", "#e3e7eb"
 COLOURS = {MODEL: "#0b6e8f", CARRIER_HOUR: "#c8702a", CONSTANT: "#8a94a0"}
 TRIALS = ["#8fc1d1", "#3d93ae", "#0b4f66"]
 PERCENT = PercentFormatter(1.0, decimals=0)
-STYLE = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "text.color": INK,
@@ -106,9 +107,9 @@ def draw_days(predictions: pa.Table) -> Figure:
     axes.plot(daily.index, daily[MODEL], color=COLOURS[MODEL], linewidth=1.8, label="predicted")
     _title(axes, "Day by day", ylabel="share of flights", ylim=(0, None), xlim=(daily.index[0], daily.index[-1]))
     axes.yaxis.set_major_formatter(PERCENT)
-    axes.xaxis.set_major_locator(mpl.dates.MonthLocator())
-    axes.xaxis.set_major_formatter(mpl.dates.DateFormatter("%-d %b"))
-    axes.xaxis.set_minor_locator(mpl.dates.WeekdayLocator(byweekday=mpl.dates.MO))
+    axes.xaxis.set_major_locator(dates.MonthLocator())
+    axes.xaxis.set_major_formatter(dates.DateFormatter("%-d %b"))
+    axes.xaxis.set_minor_locator(dates.WeekdayLocator(byweekday=dates.MO))
     axes.grid(visible=False, axis="x")
     axes.legend(loc="upper left", ncols=2, frameon=False)
     return figure

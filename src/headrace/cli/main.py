@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import gc
-import importlib
 import os
 import signal
 import sys
+from types import FrameType
 
-from headrace.app import early
+INTERRUPTED = 3
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    """Leave at once. What counts is stored, and what has been begun ends by itself when it sees this process gone."""
+    if os.isatty(2):
+        os.write(2, b"\x1b[?25h")  # a table that stays in place may have hidden the cursor
+    os._exit(INTERRUPTED)
+
+
+# Here and not in `main`, since what follows takes a while to import; a run answers ^C in a way of its own. Whoever
+# merely imports this module (a test, a program that makes documentation) keeps what it has.
+if os.path.basename(sys.argv[0]) in ("headrace", "main.py"):
+    signal.signal(signal.SIGINT, _interrupted)
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    if sys.argv[1:2] == ["debug"]:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the debugger wants to know where
+    import gc  # noqa: PLC0415  all of these: see above
+
+    from headrace.app import early  # noqa: PLC0415
+
     gc.set_threshold(50_000, 20, 20)  # what imports make is no garbage, and a driver makes little
     early.begin(sys.argv[1:])
     try:
-        code = importlib.import_module("headrace.cli.shell").run(sys.argv[1:])
+        from headrace.cli.shell import run  # noqa: PLC0415
+
+        code = run(sys.argv[1:])
         sys.stdout.flush()
     except KeyboardInterrupt:
-        code = 3
+        code = INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough (`headrace runs | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -33,11 +51,15 @@ def main() -> None:
 
 
 def _leave(code: int) -> None:
-    """End the process, but don't take the interpreter apart: that takes 15 ms, and lets ^C kill it meanwhile."""
+    """End the process, but don't take the interpreter apart: that takes 15 ms."""
+    import atexit  # noqa: PLC0415
+
     atexit._run_exitfuncs()
     for stream in filter(None, (sys.stdout, sys.stderr)):
-        with contextlib.suppress(OSError, ValueError):
+        try:
             stream.flush()
+        except (OSError, ValueError):
+            continue
     os._exit(code)
 
 

@@ -64,6 +64,7 @@ class Zygote:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what ^C means
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])  # see `spawn`
         _become_subreaper()
 
     def serve(self) -> None:
@@ -133,6 +134,7 @@ class Zygote:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # what a stage begins inherits it
         self._control.close()
         self._wake.close()
         self._waker.close()
@@ -277,7 +279,3 @@ def main() -> None:
     """Be the zygote of a run, on the socket whose descriptor is the first argument."""
     Zygote(socket.socket(fileno=int(sys.argv[1]))).serve()
     os._exit(0)  # there is nothing to tear down, and the driver waits
-
-
-if __name__ == "__main__":
-    main()

@@ -30,7 +30,8 @@ def spawn(prefix: Sequence[str] = ()) -> Spawned:
     """
     ours, theirs = socket.socketpair()
     theirs.set_inheritable(True)
-    words = [*prefix, sys.executable, "-P", "-m", "headrace.work.zygote", str(theirs.fileno())]
-    pid = os.posix_spawn(words[0], words, os.environ)
+    words = [*prefix, sys.executable, "-P", "-m", "headrace.work", str(theirs.fileno())]
+    # ^C reaches all processes of a terminal: it waits until the zygote has said that it doesn't heed it.
+    pid = os.posix_spawn(words[0], words, os.environ, setsigmask=[signal.SIGINT, signal.SIGTERM])
     theirs.close()
     return Spawned(pid, ours)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import textwrap
+import time
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +16,10 @@ import msgspec
 import pytest
 
 from headrace.errors import LedgerError
-from headrace.record.gc import GRACE_S, Collected, Collector
+from headrace.record.database import connect
+from headrace.record.gc import GRACE_S, TICK_S, Collected, Collector
 from headrace.record.merging import moved_event
+from headrace.record.names import Names
 from headrace.record.sqlite import SqliteLedger
 from headrace.record.views import Views
 from headrace.run import events
@@ -222,13 +228,14 @@ def test_what_lost_its_last_name_just_now_stays_while_a_driver_lives(ledger: Sql
     assert there(store, out)
 
 
-def test_a_collected_runs_next_pass_takes_what_was_left(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_a_later_pass_takes_what_was_left(ledger: SqliteLedger, store: FolderStore) -> None:
     out = put(store, "out")
     ended(ledger, out)
     with ledger.open_run("other"):
-        collect(ledger, store, keep_runs=0)
+        assert collect(ledger, store, keep_runs=0).later_bytes == 3
+        assert collect(ledger, store, now=NOW + 1).later_bytes == 3, "the driver may be within the same tick still"
         assert there(store, out)
-        collect(ledger, store)
+        assert collect(ledger, store, now=NOW + TICK_S).bytes == 3
     assert not there(store, out)
 
 
@@ -276,8 +283,17 @@ def test_a_run_that_a_driver_has_goes_on_naming_what_it_named(ledger: SqliteLedg
     with ledger.open_run("flights") as run:
         run.commit(first(kept=[outs[2]]))
         assert collect(ledger, store).bytes == 0
-        assert collect(ledger, store).bytes == 2 * len("model"), "what the first pass had left"
+        assert collect(ledger, store, now=NOW + TICK_S).bytes == 2 * len("model"), "what the first pass had left"
     assert there(store, outs[2])
+
+
+def test_the_lock_files_of_drivers_that_died_go(ledger: SqliteLedger, store: FolderStore) -> None:
+    ledger.leases.mkdir()
+    (ledger.leases / "dead.lock").write_text("{}")
+    with ledger.open_run("flights") as run:
+        collect(ledger, store)
+        assert [path.stem for path in ledger.leases.iterdir() if path.stem != "the-collector"] == [run.run]
+        assert ledger.holder(run.run) is not None
 
 
 def test_only_one_collector_works_at_a_time(ledger: SqliteLedger, store: FolderStore) -> None:
@@ -299,6 +315,47 @@ def test_a_live_driver_loses_nothing_to_a_collector_beside_it(ledger: SqliteLedg
             outs.append(out)
             collect(ledger, store, keep_runs=0)
     assert all(there(store, out) for out in outs)
+
+
+DRIVE = """
+    import random, sys, time
+    from pathlib import Path
+    from headrace.store.folder import FolderStore
+    from tests.record.samples import *
+    store = FolderStore(sys.argv[2])
+    for _ in range(15):
+        with open_ledger(Path(sys.argv[1])) as ledger, ledger.open_run("flights") as run:
+            run.commit(first([], run=run_row(created=time.time())))
+            for _ in range(5):
+                key = random.choice("abcdef")
+                found = run.result(key)
+                if found is not None and store.size(found.out.digest, found.out.nonce) is not None:
+                    run.commit(after(run, tasks=[task_row(key, "reused", key=key, out=found.out)], kept=[found.out]))
+                    continue
+                run.commit(after(run, tasks=[task_row(key, "running", started=time.time())]))
+                kept = store.put(key.encode() * 10)
+                out = Ref(digest=kept.digest, size=kept.size, codec="text", type="builtins.str", nonce=kept.nonce)
+                run.commit(after(run, tasks=[task_row(key, key=key, out=out)], kept=[out], results=[result(out, key)]))
+            run.commit(after(run, run=run_row("succeeded", ended=time.time())))
+"""
+
+
+def test_drivers_of_other_processes_lose_nothing_to_a_collector_beside_them(
+    tmp_path: Path, ledger: SqliteLedger, store: FolderStore
+) -> None:
+    folder = str(tmp_path / "state")
+    drivers = [
+        subprocess.Popen([sys.executable, "-c", textwrap.dedent(DRIVE), folder, str(store.root)]) for _ in range(3)
+    ]
+    deleted = 0
+    while any(driver.poll() is None for driver in drivers):
+        deleted += len(collect(ledger, store, keep_runs=1, grace_s=0, now=time.time()).blobs)
+    assert [driver.returncode for driver in drivers] == [0, 0, 0]
+    assert deleted > 0
+    db = connect(ledger.path)
+    for named in Names(db).sizes:
+        assert store.size(*named) is not None
+    db.close()
 
 
 OTHER = "n2"

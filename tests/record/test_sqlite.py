@@ -5,10 +5,14 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headrace.errors import LeaseHeld, LeaseLost, LedgerError, NotFoundError
 from headrace.record.sqlite import SqliteLedger
@@ -297,3 +301,59 @@ def test_the_hot_path_loads_no_sqlalchemy(tmp_path: Path) -> None:
         [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True
     )
     assert child.stdout.strip() == "[]"
+
+
+def test_a_value_between_runs_goes_from_version_to_version(ledger: SqliteLedger) -> None:
+    assert ledger.cursor("watermark") is None
+    ledger.advance("watermark", b"monday", version=1)
+    ledger.advance("watermark", b"tuesday", version=2)
+    assert ledger.cursor("watermark") == (2, b"tuesday")
+    with pytest.raises(LedgerError, match="another process was first"):
+        ledger.advance("watermark", b"late", version=2)
+
+
+names = st.sampled_from(["a", "b", "c[0]", "c[1]"])
+ticks = st.lists(
+    st.fixed_dictionaries(
+        {
+            "bodies": st.lists(st.binary(max_size=20), max_size=3),
+            "tasks": st.dictionaries(names, st.sampled_from(["waiting", "running", "succeeded", "failed"])),
+            "results": st.dictionaries(st.sampled_from("xyz"), names),
+            "renewed": st.booleans(),
+            "fails": st.booleans(),
+            "retaken": st.booleans(),
+        }
+    ),
+    max_size=12,
+)
+
+
+@given(ticks=ticks)
+@settings(max_examples=50, deadline=None)
+def test_a_run_holds_what_its_commits_said_and_no_more(ticks: list[dict[str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as folder, open_ledger(Path(folder)) as ledger:
+        run = ledger.open_run("flights")
+        run.commit(first([]))
+        bodies: list[bytes] = []
+        tasks: dict[str, str] = {}
+        found: dict[str, str] = {}
+        for tick in ticks:
+            changed = [task_row(name, state) for name, state in tick["tasks"].items()]
+            given_out = [result(blob(task), key) for key, task in tick["results"].items()]
+            if tick["fails"]:
+                with pytest.raises(LedgerError):
+                    run.commit(after(run, *tick["bodies"], tasks=[*changed, task_row(reason=None)], results=given_out))
+                continue
+            run.commit(after(run, *tick["bodies"], tasks=changed, results=given_out, renewed=tick["renewed"]))
+            bodies += tick["bodies"]
+            tasks = ({} if tick["renewed"] else tasks) | tick["tasks"]
+            found |= tick["results"]
+            if tick["retaken"]:
+                run.close()
+                run = ledger.take(run.run)
+        assert list(run.events()) == bodies
+        assert dict(rows(ledger, "select name, state from tasks")) == tasks
+        for key in "xyz":
+            held = run.result(key)
+            assert (held and held.out) == (blob(found[key]) if key in found else None)
+        run.close()

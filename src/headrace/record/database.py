@@ -84,6 +84,10 @@ _TROUBLES = {
         "is damaged, or is no ledger: it is no SQLite database",
         "restore it from a backup, or move it away to begin a new one",
     ),
+    sqlite3.SQLITE_CONSTRAINT: (
+        "already holds what was to be added: another process was first",
+        "try again",
+    ),
     sqlite3.SQLITE_CORRUPT: (
         "is damaged",
         "restore it from a backup; `headrace fsck` says how much of it can be read",

@@ -7,15 +7,16 @@ What no row names goes, once it is older than a grace time and than every attemp
 but not reported yet has no row. With a rule for keeping runs, those past it are forgotten first: only ended ones, under
 their leases. Equal generations that runs name apart are made one.
 
-A driver may have looked up a result just before its row goes, and name its blobs just after. So what has lost its last
-name in this pass stays until the next one, unless no driver lives: one that begins later finds no such row.
+A driver may have looked up a result just before its row goes, and name its blobs just after, within one tick. So what
+has lost its last name in this pass stays until a later one, unless no driver lives: one that begins later finds no such
+row.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from types import TracebackType
 
 from msgspec import Struct
@@ -30,7 +31,15 @@ from headrace.record.sqlite import SqliteLedger
 from headrace.store.blob import Found
 
 GRACE_S = 3600.0
+CLOCKS_S = 60.0
+"""How far the store's clock may be behind that of the driver which noted when an attempt began."""
+
+TICK_S = 60.0
+"""No driver's tick takes as long as this."""
+
 COLLECTOR = "the-collector"
+LEFT = "headrace.collector"
+"""The cursor that says when a pass last left something to a later one."""
 
 
 class Garbage(Struct, frozen=True, kw_only=True):
@@ -102,59 +111,67 @@ class Collector:
         """Forget the runs that are neither among the newest `keep_runs` nor ended within `keep_s` seconds, where either
         is given; then delete what no run names. A dry run changes nothing."""
         with troubles(self._ledger.path):
-            before = Names(self._db, self._spills)
-            named = before.of(before.runs)
-            past = _past(before.runs, keep_runs, keep_s, now)
-            forgotten = past if dry_run else [run for run in past if self._forget(run, before, past)]
-            merged = self._merge(before, forgotten, dry_run=dry_run)
-            lives = any(self._drivers())
-            after = before if dry_run else Names(self._db, self._spills)
-            kept = [run for run in after.runs if run not in forgotten]
-            needed = after.needed(kept) - (merged.keys() if dry_run else set())
-            held = self._held(kept)
-            edge = min([now - grace_s, *(each.since for each in held)])
-        tally = _Tally()
-        for blob in self._store.blobs():
-            generation = blob.digest, blob.nonce
-            if generation in needed or (blob.digest, "") in needed:
-                continue
-            runs = named.get(generation, ())
-            if lives and runs:
-                tally.later += blob.size
-            elif blob.modified >= edge and not runs:
-                tally.young += blob.size
-            else:
-                tally.take(blob, _reason(runs, merged.get(generation)))
-                if not dry_run:
-                    self._store.delete(blob.digest, blob.nonce)
-        for stray in self._store.strays():
-            if stray.modified < edge:
-                tally.drafts += 1
-                tally.bytes += stray.size
-                if not dry_run:
-                    self._store.discard(stray)
-        if not dry_run:
-            self._forget_spills(after.runs)
-        return tally.result(forgotten, held, dry_run=dry_run)
+            pass_ = self._look(keep_runs, keep_s, now - grace_s, now, dry_run=dry_run)
+            self._sweep(pass_)
+            if not dry_run:
+                self._forget_spills(pass_.runs)
+                self._forget_locks()
+                if pass_.later and not pass_.waits:
+                    self._db.execute(sql.PUT_CURSOR, (LEFT, 1, str(now).encode()))
+        return pass_.result()
 
-    def _forget(self, run: RunRecord, names: Names, past: Sequence[RunRecord]) -> bool:
+    def _look(self, keep_runs: int | None, keep_s: float | None, edge: float, now: float, *, dry_run: bool) -> _Pass:
+        """Forget runs and make equal generations one; then read what is still named. The order matters: whoever has
+        seen a row before it went is a driver that lives after."""
+        before = Names(self._db, self._spills)
+        past = _past(before.runs, keep_runs, keep_s, now)
+        numbers = {run.number for run in past}
+        forgotten = past if dry_run else [run for run in past if self._forget(run, before, numbers)]
+        merged = self._merge(before, forgotten, dry_run=dry_run)
+        lives = any(self._drivers())
+        after = before if dry_run else Names(self._db, self._spills)
+        kept = [run for run in after.runs if run not in forgotten]
+        held = self._held(kept)
+        return _Pass(
+            dry_run=dry_run,
+            runs=after.runs,
+            forgotten=forgotten,
+            held=held,
+            named=before.of(before.runs),
+            needed=after.needed(kept) - (merged.keys() if dry_run else set()),
+            merged=merged,
+            lives=lives,
+            waits=lives and now - self._left() < TICK_S,
+            edge=min([edge, *(each.since - CLOCKS_S for each in held)]),
+        )
+
+    def _sweep(self, pass_: _Pass) -> None:
+        for blob in self._store.blobs():
+            if pass_.takes(blob) and not pass_.dry_run:
+                self._store.delete(blob.digest, blob.nonce)
+        for stray in self._store.strays():
+            if stray.modified < pass_.edge:
+                pass_.drafts += 1
+                pass_.bytes += stray.size
+                if not pass_.dry_run:
+                    self._store.discard(stray)
+
+    def _forget(self, run: RunRecord, names: Names, past: Container[int]) -> bool:
         """Delete the rows of a run, unless a driver has it; a result that a kept run uses becomes that one's."""
         try:
             held = lease.acquire(self._ledger.leases, run.id, COLLECTOR)
         except LeaseHeld:
             return False
-        numbers = {each.number for each in past}
         try:
             with _Transaction(self._db):
                 if not _is_past_still(self._db, run):
                     return False
-                for result in names.results:
-                    if result.run == run.number:
-                        users = [each for each in names.keys.get(result.key, ()) if each not in numbers]
-                        if users:
-                            self._db.execute(sql.ADOPT_RESULT, (max(users), result.key))
-                        else:
-                            self._db.execute(sql.FORGET_RESULT, (result.key,))
+                for result in names.results_of(run):
+                    users = [each for each in names.keys.get(result.key, ()) if each not in past]
+                    if users:
+                        self._db.execute(sql.ADOPT_RESULT, (max(users), result.key, run.number))
+                    else:
+                        self._db.execute(sql.FORGET_RESULT, (result.key, run.number))
                 for statement in (sql.FORGET_EVENTS, sql.FORGET_TASKS, sql.FORGET_BLOBS, sql.FORGET_INBOX):
                     self._db.execute(statement, (run.number,))
                 self._db.execute(sql.FORGET_RUN, (run.number,))
@@ -210,6 +227,16 @@ class Collector:
                     found.append(Held(run=run.id, since=since or run.created, is_driven=driven))
         return tuple(found)
 
+    def _forget_locks(self) -> None:
+        """Delete the lock files of drivers that died."""
+        for path in self._ledger.leases.glob("*.lock"):
+            with suppress(LeaseHeld):
+                lease.acquire(self._ledger.leases, path.stem, COLLECTOR, patience_s=0).release()
+
+    def _left(self) -> float:
+        row = self._db.execute(sql.CURSOR, (LEFT,)).fetchone()
+        return float(row[1]) if row else 0.0
+
     def _forget_spills(self, runs: Iterable[RunRecord]) -> None:
         """Delete what the workers of ended runs spilled: no driver will read it."""
         ended = {run.id: run.has_ended for run in runs}
@@ -218,27 +245,52 @@ class Collector:
                 self._spills.forget(run_id)
 
 
-class _Tally:
-    """Counts what goes."""
+class _Pass(Struct, kw_only=True):
+    """What a pass goes by, and what it has found to delete so far."""
 
-    def __init__(self) -> None:
-        self.blobs: list[Garbage] = []
-        self.drafts = self.bytes = self.later = self.young = 0
+    dry_run: bool
+    runs: Sequence[RunRecord]
+    forgotten: Sequence[RunRecord]
+    held: tuple[Held, ...]
+    named: Mapping[Generation, Sequence[RunRecord]]
+    needed: Container[Generation]
+    merged: Mapping[Generation, str]
+    lives: bool
+    waits: bool
+    edge: float
+    blobs: list[Garbage] = []
+    drafts: int = 0
+    bytes: int = 0
+    later: int = 0
+    young: int = 0
 
-    def take(self, blob: Found, reason: str) -> None:
+    def takes(self, blob: Found) -> bool:
+        """Decide about a blob, and note it."""
+        generation = blob.digest, blob.nonce
+        if generation in self.needed or (blob.digest, "") in self.needed:
+            return False
+        runs = self.named.get(generation, ())
+        if blob.modified >= self.edge and not runs:
+            self.young += blob.size
+            return False
+        if self.waits or (self.lives and runs):
+            self.later += blob.size
+            return False
+        reason = _reason(runs, self.merged.get(generation))
         self.blobs.append(Garbage(digest=blob.digest, nonce=blob.nonce, bytes=blob.size, reason=reason))
         self.bytes += blob.size
+        return True
 
-    def result(self, runs: Iterable[RunRecord], held: tuple[Held, ...], *, dry_run: bool) -> Collected:
+    def result(self) -> Collected:
         return Collected(
-            runs=tuple(run.id for run in runs),
+            runs=tuple(run.id for run in self.forgotten),
             blobs=tuple(self.blobs),
             drafts=self.drafts,
             bytes=self.bytes,
             later_bytes=self.later,
             young_bytes=self.young,
-            held=held,
-            dry_run=dry_run,
+            held=self.held,
+            dry_run=self.dry_run,
         )
 
 

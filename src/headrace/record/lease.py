@@ -53,7 +53,7 @@ class Lease:
         self._descriptor = -1
 
 
-def acquire(folder: Path, run: str, name: str = "") -> Lease:
+def acquire(folder: Path, run: str, name: str = "", *, patience_s: float = PATIENCE_S) -> Lease:
     """Take a run's lease for this process.
 
     Raises:
@@ -64,7 +64,7 @@ def acquire(folder: Path, run: str, name: str = "") -> Lease:
     try:
         while True:
             descriptor = _open(path)
-            if not _lock(descriptor):
+            if not _lock(descriptor, patience_s):
                 holder = _read(descriptor)
                 os.close(descriptor)
                 raise LeaseHeld(
@@ -107,8 +107,8 @@ def _open(path: Path) -> int:
         return os.open(path, flags, 0o644)
 
 
-def _lock(descriptor: int) -> bool:
-    end = time.monotonic() + PATIENCE_S
+def _lock(descriptor: int, patience_s: float) -> bool:
+    end = time.monotonic() + patience_s
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

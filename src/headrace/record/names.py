@@ -75,7 +75,16 @@ class Names:
             ]
         finally:
             db.execute("ROLLBACK")
+        self._by_maker: dict[int, list[ResultRecord]] | None = None
         self.spilled = _spilled(self.runs, spills) if spills is not None else set()
+
+    def results_of(self, run: RunRecord) -> Sequence[ResultRecord]:
+        """Give the results that a run made."""
+        if self._by_maker is None:
+            self._by_maker = defaultdict(list)
+            for result in self.results:
+                self._by_maker[result.run].append(result)
+        return self._by_maker.get(run.number, ())
 
     @property
     def sizes(self) -> dict[Generation, int]:

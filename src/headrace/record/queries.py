@@ -177,6 +177,7 @@ def kept_values() -> Mapping[str, Statement]:
         .order_by(cursors.c.version.desc())
         .limit(1),
         "advance_cursor": insert(cursors).values(_all(cursors)),
+        "put_cursor": _put(cursors),
     }
 
 
@@ -254,8 +255,10 @@ def keeping() -> Mapping[str, Statement]:
         "forget_blobs": delete(blobs).where(blobs.c.run == bindparam("run")),
         "forget_inbox": delete(inbox).where(inbox.c.run == bindparam("run")),
         "forget_run": delete(runs).where(_run()),
-        "forget_result": delete(results).where(result),
-        "adopt_result": update(results).where(result).values(run=bindparam("adopter")),
+        "forget_result": delete(results).where(result, results.c.run == bindparam("number")),
+        "adopt_result": update(results)
+        .where(result, results.c.run == bindparam("number"))
+        .values(run=bindparam("adopter")),
         "doubt_result": update(results).where(result).values(unusable=bindparam("why")),
         "point_result": update(results).where(result).values(out=bindparam("to")),
         "point_task": update(tasks).where(tasks.c.run == bindparam("number"), task).values(out=bindparam("to")),

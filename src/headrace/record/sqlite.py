@@ -128,6 +128,21 @@ class SqliteLedger:
         with troubles(self.path):
             self._db.execute(sql.SIGNAL, (number, kind, by, body, self._clock()))
 
+    def cursor(self, name: str) -> tuple[int, bytes] | None:
+        """Give the latest version of a value that lives between runs, and the value; None where there is none."""
+        with troubles(self.path):
+            found: tuple[int, bytes] | None = self._db.execute(sql.CURSOR, (name,)).fetchone()
+            return found
+
+    def advance(self, name: str, value: bytes, *, version: int) -> None:
+        """Set a value that lives between runs, as version number `version`, which is one more than the latest.
+
+        Raises:
+            LedgerError: there is such a version already: another has set it meanwhile.
+        """
+        with troubles(self.path):
+            self._db.execute(sql.ADVANCE_CURSOR, (name, version, value))
+
     def _known(self, run_id: str) -> tuple[int, int, str, str]:
         found = self._run(run_id)
         if found is None:

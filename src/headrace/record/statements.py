@@ -160,6 +160,12 @@ ADVANCE_CURSOR = """
 INSERT INTO cursors (name, version, value) VALUES (?, ?, ?)
 """
 
+# name, version, value
+PUT_CURSOR = """
+INSERT INTO cursors (name, version, value) VALUES (?, ?, ?) ON CONFLICT (name, version) DO UPDATE SET value =
+excluded.value
+"""
+
 NEWEST_RUN = """
 SELECT runs.number, runs.id, runs.pipeline, runs.state, runs.created, runs.bundle, runs.seconds, runs.usd,
 runs.params, runs.why, runs.ended, runs.holder FROM runs ORDER BY runs.number DESC LIMIT 1
@@ -310,14 +316,14 @@ FORGET_RUN = """
 DELETE FROM runs WHERE runs.number = ?
 """
 
-# key
+# key, number
 FORGET_RESULT = """
-DELETE FROM results WHERE results."key" = ?
+DELETE FROM results WHERE results."key" = ? AND results.run = ?
 """
 
-# adopter, key
+# adopter, key, number
 ADOPT_RESULT = """
-UPDATE results SET run=? WHERE results."key" = ?
+UPDATE results SET run=? WHERE results."key" = ? AND results.run = ?
 """
 
 # why, key

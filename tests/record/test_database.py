@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,16 +71,34 @@ def test_a_file_in_the_folders_place_is_an_error(tmp_path: Path) -> None:
     assert "folder" in (caught.value.hint or "")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
-def test_a_folder_that_cannot_be_written_to_is_an_error(path: Path) -> None:
-    path.chmod(0o400)
-    path.parent.chmod(0o500)
-    try:
-        with pytest.raises(LedgerError, match="can't be") as caught:
-            open_ledger(path.parent).open_run("flights")
-    finally:
-        path.parent.chmod(0o700)
-    assert "writ" in (caught.value.hint or "")
+def test_a_folder_that_cannot_be_written_to_is_read_and_tells_who_would_write() -> None:
+    code = """
+        import os, sys
+        from pathlib import Path
+        from headrace.errors import LedgerError
+        from headrace.record.views import Views
+        from tests.record.samples import *
+        folder = Path(sys.argv[1])
+        with open_ledger(folder) as ledger, ledger.open_run("flights") as run:
+            run.commit(first())
+        (folder / "ledger.db").chmod(0o444)
+        folder.chmod(0o555)
+        if os.geteuid() == 0:
+            os.setuid(65534)  # nothing is read-only to root
+        print(len(Views(folder / "ledger.db").runs().runs))
+        try:
+            open_ledger(folder).open_run("flights")
+        except LedgerError as error:
+            print(error.message, error.hint)
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        child = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code), folder], stdout=subprocess.PIPE, text=True, check=True
+        )
+        Path(folder).chmod(0o700)
+    one, told = child.stdout.splitlines()
+    assert one == "1"
+    assert "can't be written to make the file and its folder writable" in told
 
 
 def test_a_ledger_that_stays_locked_is_an_error(

@@ -22,7 +22,7 @@ from msgspec import UNSET, Struct, UnsetType
 from headrace.errors import NotFoundError
 from headrace.record import lease
 from headrace.record import statements as sql
-from headrace.record.database import connect, troubles
+from headrace.record.database import connect_to_read, troubles
 from headrace.run.events import (
     Event,
     Failed,
@@ -148,7 +148,7 @@ class Views:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
         self._leases = self.path.parent / "leases"
-        self._db = connect(self.path) if self.path.exists() else _nothing()
+        self._db = connect_to_read(self.path) if self.path.exists() else _nothing()
 
     def __enter__(self) -> Views:
         return self

@@ -23,7 +23,6 @@ WRONG = {
     "no run at all": (["show"], "there is no run", "headrace run"),
     "a strange time": (["run", "good", "--timeout", "soon"], "`--timeout` is 'soon'", "90s"),
     "no time": (["run", "good", "--timeout", "0"], "`--timeout` is '0'", ""),
-    "an unknown stage": (["run", "good", "--only", "ones"], "`ones`", "`one`"),
     "a missing overlay": (["run", "good", "--config", "x.toml"], "there is no file `x.toml`", "TOML"),
     "get without a place": (["get", "latest", "one"], "--to", "--help"),
 }

@@ -53,7 +53,8 @@ def _policy(script: str) -> Markup:
 
 
 def _header(run: RunFacts) -> Markup:
-    states = Counter(task.state for task in run.tasks)
+    maps = {task.parent for task in run.tasks}
+    states = Counter(task.state for task in run.tasks if task.name not in maps)
     pairs: list[tuple[str, Child]] = [
         ("run", tag("code", run.run)),
         ("started", _time(run.created)),

@@ -97,7 +97,7 @@ def _second_line(task: TaskFacts, elements: Sequence[TaskFacts]) -> str:
         took = f" · {seconds_text(task.seconds)}" if task.state in ("succeeded", "failed") else ""
         return f"{task.state}{took}"
     states = Counter(each.state for each in elements)
-    counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    counts = ", ".join(f"{count:,} {state}" for state, count in states.most_common())
     return _shorten(counts, 27)
 
 

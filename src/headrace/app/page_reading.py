@@ -146,8 +146,9 @@ def _attempts(story: _Story, stages: dict[str, str], now: float | None, omitted:
     if len(current) < len(story.ended):
         omitted.append("The timeline shows what ran since the run was resumed.")
     if len(current) > MAX_ATTEMPTS:
-        omitted.append(f"The timeline shows the first {MAX_ATTEMPTS:,} of {len(current):,} attempts.")
-    for event in current[:MAX_ATTEMPTS]:
+        omitted.append(f"The timeline shows the longest {MAX_ATTEMPTS:,} of {len(current):,} attempts.")
+        current = sorted(current, key=lambda event: -event.seconds)[:MAX_ATTEMPTS]
+    for event in current:
         failure = event.failure if isinstance(event, Failed) else None
         yield AttemptFacts(
             task=event.task,

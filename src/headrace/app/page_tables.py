@@ -38,12 +38,15 @@ def task_table(tasks: Sequence[TaskFacts], anchors: Mapping[str, str]) -> Markup
 
 
 def _most_telling(tasks: Sequence[TaskFacts]) -> list[TaskFacts]:
-    """Give as many tasks as fit: all that are no elements, elements that went wrong, then the rest."""
+    """Give as many tasks as fit: all that are no elements, elements that went wrong, then the rest; elements stand
+    below their map."""
     ranked = sorted(
         range(len(tasks)),
         key=lambda place: (tasks[place].parent is not None, tasks[place].state in ("succeeded", "reused"), place),
     )
-    return [tasks[place] for place in sorted(ranked[:MAX_ROWS])]
+    places = {task.name: place for place, task in enumerate(tasks)}
+    kept = sorted(ranked[:MAX_ROWS], key=lambda place: (places.get(tasks[place].parent or "", place), place))
+    return [tasks[place] for place in kept]
 
 
 def _task_row(task: TaskFacts, anchors: Mapping[str, str], *, priced: bool) -> Markup:

@@ -1,5 +1,7 @@
 """Constants by value: values that differ have different digests, equal ones the same in every process."""
 
+# ruff: noqa: E501  code in texts reads best as it is
+
 from __future__ import annotations
 
 import json
@@ -119,8 +121,10 @@ def test_values_that_look_alike_have_different_digests(different: list[object]) 
 
 def test_sharing_does_not_count() -> None:
     inner = [1]
+    letters = {"a"}
+    twice = (letters, letters)
     assert digest([inner, inner]) == digest([[1], [1]])
-    assert digest(({"a"}, {"a"})) == digest((inner := {"a"}, inner))
+    assert digest(({"a"}, {"a"})) == digest(twice)
 
 
 def test_a_value_that_holds_itself_can_be_read() -> None:
@@ -167,7 +171,7 @@ def test_what_has_no_readable_value_is_named() -> None:
 
 def test_what_changes_while_it_is_used_is_named() -> None:
     assert encode(iter([1])).changing == "an iterator (`list_iterator`)"
-    assert encode((x for x in ())).changing == "an iterator (`generator`)"
+    assert encode(x for x in ()).changing == "an iterator (`generator`)"
 
 
 ARRAYS = """

@@ -37,7 +37,9 @@ class Live:
         self.reach = reach
         self.homes = reach.homes
         self.static = Static(reach)
-        self.read = Values(reach.project.roots, owner=self._owner, name=self._stable_name)
+        self.read = Values(
+            reach.project.roots, owner=self._owner, name=self._stable_name, module=self.homes.module_name
+        )
 
     def root(self, root: Node, value: object) -> None:
         """Add an edge to a stage's function. Its own signature counts, and that of each function that it wraps."""

@@ -56,7 +56,11 @@ class Encoded:
 
 
 class Values:
-    """Encodes values. `owner` says whose a class is; `name` names a thing, to put sets of them in order."""
+    """Encodes values.
+
+    `owner` says whose a class is; `name` names a thing, to put sets of them in order; `module` gives a module's name as
+    it is where the module is imported.
+    """
 
     def __init__(
         self,
@@ -64,10 +68,12 @@ class Values:
         *,
         owner: Callable[[type], Owner],
         name: Callable[[object], str],
+        module: Callable[[str], str] = str,
     ) -> None:
         self.neutral = roots.neutral
         self.owner = owner
         self.name = name
+        self.module = module
 
     def encode(self, value: object) -> Encoded:
         """Read a value."""
@@ -237,7 +243,7 @@ class _Encoder:
         elif kind in (range, slice):
             self._put(value, kind.__name__, [value.start, value.stop, value.step])
         elif type_name(kind) == "logging.Logger":
-            self._text("logger ", value.name)
+            self._text("logger ", self._values.module(value.name))
         elif type_name(kind) in STATELESS or value is Ellipsis or value is NotImplemented:
             self._text("single ", type_name(kind))
         elif isinstance(value, DESCRIPTORS):

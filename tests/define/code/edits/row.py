@@ -19,8 +19,8 @@ class Row:
     `keeps` as it is; `class:Name` is a class, as an artifact records it. `note` and `uncached` are part of what each of
     them must say after the edit: None and "" mean that there is no note, and that nothing forbids reuse.
 
-    In a `live` row, the edit is made after the import. `needs` is a library and `python` the version without which the row
-    can't run.
+    In a `live` row, the edit is made after the import. A row can't run without the library that it `needs`, nor below
+    the version that `python` is.
     """
 
     name: str

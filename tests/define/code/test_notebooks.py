@@ -1,0 +1,123 @@
+"""Stages in the cells of a notebook: they count by their source, wherever the kernel keeps it."""
+
+# ruff: noqa: E501  code in texts reads best as it is
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+
+
+class Notebook(NamedTuple):
+    """Cells before and after an edit, and whether it reaches `fit`."""
+
+    name: str
+    before: list[str]
+    after: list[str]
+    changes: bool
+    note: str | None = None
+
+
+HELPER = ["DEPTH = 2", "def helper(x):\n    return x + DEPTH", "def fit(x: int) -> int:\n    return helper(x)"]
+MODEL = [
+    "class Model:\n    depth = 2\n\n    def apply(self, x):\n        return x",
+    "def fit(x):\n    return Model().apply(x)",
+]
+UNREAD = ["import threading", "LOCAL = threading.local()\nLOCAL.depth = 1", "def fit(x):\n    return LOCAL.depth"]
+FUTURE = [
+    "from __future__ import annotations",
+    "import dataclasses\n@dataclasses.dataclass\nclass Model:\n    x: int = 1",
+    "def fit(m: Model) -> Nothing:\n    return m.x",
+]
+NOTEBOOKS = [
+    Notebook("a helper in another cell", HELPER, [HELPER[0], HELPER[1].replace("+", "-"), HELPER[2]], True),
+    Notebook("a constant in another cell", HELPER, ["DEPTH = 3", *HELPER[1:]], True),
+    Notebook("a cell that is run again, changed", HELPER, [*HELPER, HELPER[1].replace("+", "-")], True),
+    Notebook("a cell that is run again, unchanged", HELPER, [*HELPER, HELPER[1]], False),
+    Notebook("a comment in a cell", HELPER, [*HELPER[:2], "# a comment\n" + HELPER[2]], False),
+    Notebook("a cell that is split", HELPER, ["DEPTH = 2\n" + HELPER[1], HELPER[2]], False),
+    Notebook("a cell that the stage does not reach", HELPER, ["other = 1", *HELPER], False),
+    Notebook("a method of a class", MODEL, [MODEL[0].replace("return x", "return -x"), MODEL[1]], True),
+    Notebook("an attribute of a class", MODEL, [MODEL[0].replace("depth = 2", "depth = 3"), MODEL[1]], True),
+    Notebook(
+        "a class without methods",
+        ["class Model:\n    depth = 2", "def fit(x):\n    return Model.depth"],
+        ["class Model:\n    depth = 3", "def fit(x):\n    return Model.depth"],
+        True,
+    ),
+    Notebook(
+        "what counts as written",
+        UNREAD,
+        [UNREAD[0], UNREAD[1].replace("= 1", "= 2"), UNREAD[2]],
+        True,
+        "counts as written",
+    ),
+    Notebook(
+        "a lambda",
+        ["half = lambda x: x / 2", "def fit(x):\n    return half(x)"],
+        ["half = lambda x: x / 3", "def fit(x):\n    return half(x)"],
+        True,
+    ),
+    Notebook(
+        "names in annotations that come from an earlier cell's future",
+        FUTURE,
+        [FUTURE[0], FUTURE[1].replace("= 1", "= 2"), FUTURE[2]],
+        True,
+    ),
+    Notebook(
+        "globals()",
+        ["def helper():\n    return 1", "def fit(name):\n    return globals()[name]()"],
+        ["def helper():\n    return 2", "def fit(name):\n    return globals()[name]()"],
+        True,
+        "counts",
+    ),
+]
+
+
+def can_run(how: str) -> bool:
+    return how != "ipython" or importlib.util.find_spec("IPython") is not None
+
+
+@pytest.fixture(scope="module", params=["ipython", "linecache", "sources"])
+def results(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[dict[str, Any]]]:
+    if not can_run(request.param):
+        pytest.skip("IPython is not installed")
+    folder = tmp_path_factory.mktemp("notebooks")
+    notebooks = folder / "notebooks.json"
+    notebooks.write_text(
+        json.dumps([cells for each in NOTEBOOKS for cells in (each.before, each.after)]), encoding="utf-8"
+    )
+    answers = []
+    for place in ("here", "there"):
+        (folder / place).mkdir()
+        script = [sys.executable, str(HERE / "edits" / "notebook.py"), request.param, str(notebooks), "results.json"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "IPYTHONDIR": str(folder / "ipython")}
+        subprocess.run(script, cwd=folder / place, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=100)
+        answers.append(json.loads((folder / place / "results.json").read_text(encoding="utf-8")))
+    assert answers[0] == answers[1]
+    return {each.name: answers[0][2 * index : 2 * index + 2] for index, each in enumerate(NOTEBOOKS)}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.name)
+def test_notebook(notebook: Notebook, results: dict[str, list[dict[str, Any]]]) -> None:
+    before, after = results[notebook.name]
+    assert (before["digest"] != after["digest"]) == notebook.changes
+    for each in (before, after):
+        assert each["uncached"] is None
+        assert bool(each["notes"]) == (notebook.note is not None), each["notes"]
+        assert notebook.note is None or notebook.note in each["notes"][0]
+    if notebook.before == MODEL:
+        assert before["class"] != after["class"]
+    assert "notebook.fit" in before["names"]

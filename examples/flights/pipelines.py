@@ -10,6 +10,10 @@ from typing import NamedTuple
 
 import lightgbm as lgb
 import pyarrow as pa
+from matplotlib.figure import Figure
+from pyarrow import parquet
+
+import headrace as hr
 from delays.cleaning import clean_flights, clean_weather
 from delays.evaluation import Evaluation, Metrics, beats_baselines, evaluate_model
 from delays.features import build_features
@@ -17,10 +21,6 @@ from delays.figures import as_svg, draw_calibration, draw_days, draw_learning, d
 from delays.learning import Candidate, Split, best_of, fit_booster, score_month, split_by_month
 from delays.page import report_page
 from delays.sources import read, release
-from matplotlib.figure import Figure
-from pyarrow import parquet
-
-import headrace as hr
 
 LEAVES = [15, 31, 63]
 FITTING = hr.Resources(cpu=1, memory_gib=2)  # so that candidates learn side by side, where there are cores

@@ -5,8 +5,6 @@ The facade is lazy: a worker that imports user code loads neither ledger nor com
 
 from __future__ import annotations
 
-import importlib
-
 # Type checkers take it for true. Importing it from `typing` would hold up the start of the workers' parent by 8 ms.
 TYPE_CHECKING = False
 
@@ -54,6 +52,8 @@ __all__ = sorted(_PLACES)  # noqa: PLE0605  a list it is, and there is one table
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module `headrace` has no attribute `{name}`")
+    import importlib  # noqa: PLC0415  2 ms, on the way of every command, during which ^C would be answered by Python
+
     found = getattr(importlib.import_module(_PLACES[name]), name)
     globals()[name] = found
     return found

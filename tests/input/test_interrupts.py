@@ -1,0 +1,179 @@
+"""^C at any moment: exit 3 or a finish, never a traceback of ours, no process left, and `resume` goes on."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import headrace as hr
+from tests.projects import Done, Project, finish, wait_for
+
+SEED = int(os.environ.get("SEED", "1"))
+OURS = str(Path(hr.__file__).parent)
+
+PIPELINES = """\
+import time
+from pathlib import Path
+import headrace as hr
+
+@hr.stage
+def one(n: int, salt: int) -> int:
+    time.sleep(0.03)
+    return n
+
+@hr.stage
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+@hr.stage(cache=False)
+def waits(folder: str) -> int:
+    Path(folder, "begun").touch()
+    try:
+        while not Path(folder, "end").exists():
+            time.sleep(0.01)
+    finally:
+        Path(folder, "tidied").touch()
+    return 1
+
+@hr.stage(cache=False)
+def stays(folder: str) -> int:
+    Path(folder, "begun").touch()
+    while not Path(folder, "end").exists():
+        try:
+            time.sleep(0.01)
+        except BaseException:
+            Path(folder, "asked").touch()
+    return 1
+
+@hr.pipeline
+def flow(salt: int) -> None:
+    total(one.map([1, 2, 3, 4, 5, 6], salt))
+
+@hr.pipeline
+def slow(folder: str) -> None:
+    total([waits(folder), waits(folder)])
+
+@hr.pipeline
+def stubborn(folder: str) -> None:
+    stays(folder)
+"""
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    project.write("headrace.toml", "")
+    project.write("pipelines.py", PIPELINES)
+    return project
+
+
+def interrupt(process: subprocess.Popen[str], whole: bool) -> None:
+    """Send SIGINT to the driver alone, as `kill` does, or to its whole group, as a terminal does."""
+    try:
+        (os.killpg if whole else os.kill)(process.pid, signal.SIGINT)
+    except ProcessLookupError:
+        return
+
+
+def check_quiet(done: Done) -> None:
+    """Check that nothing of ours was unwound. Before our first line has run, Python itself answers, and dies of it."""
+    assert done.code in (0, 3, -signal.SIGINT), done
+    if done.code == -signal.SIGINT:
+        assert OURS not in done.err, done
+    else:
+        assert "Traceback" not in done.err, done
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_at_a_random_moment(project: Project, number: int) -> None:
+    rng = random.Random(f"{SEED}-{number}")
+    pause_s, whole, twice = rng.uniform(0, 0.9), rng.random() < 0.5, rng.random() < 0.4
+    print(f"SEED={SEED} number={number} pause_s={pause_s:.3f} whole={whole} twice={twice}")
+    if number % 2:
+        project.headrace("run", "flow", "--salt", "0")  # from now on the workers' parent is begun early
+    process = project.start("run", "flow", "--salt", "1", start_new_session=True)
+    time.sleep(pause_s)  # the moment is the point
+    interrupt(process, whole)
+    if twice:
+        time.sleep(rng.uniform(0, 0.05))
+        interrupt(process, whole)
+    done = finish(process, 20)
+    check_quiet(done)
+    project.check_no_process_is_left()
+    if done.code == 3 and done.err.startswith("run "):
+        again = project.headrace("resume", "latest", "--json")
+        assert again.json["state"] == "succeeded"
+    again = project.headrace("run", "flow", "--salt", "1", "--json")
+    assert again.code == 0, again
+    assert project.headrace("get", "latest", "total", "--to", "total.json").code == 0
+    assert (project.root / "total.json").read_text() == "21"
+
+
+COMMANDS = [["plan", "flow", "--salt", "1"], ["show"], ["runs"], ["explain", "latest", "total"], ["logs", "latest"]]
+
+
+def test_any_command_is_ended_by_it(project: Project) -> None:
+    project.headrace("run", "flow", "--salt", "0")
+    rng = random.Random(SEED)
+    for words in COMMANDS:
+        process = project.start(*words, start_new_session=True)
+        time.sleep(rng.uniform(0, 0.3))  # the moment is the point
+        interrupt(process, whole=True)
+        check_quiet(finish(process, 20))
+    project.check_no_process_is_left()
+
+
+def begin(project: Project, tmp_path: Path, name: str) -> tuple[subprocess.Popen[str], Callable[[str], Path]]:
+    """Begin a pipeline whose stage waits, and wait until it does."""
+    process = project.start("run", name, "--folder", str(tmp_path), start_new_session=True)
+    wait_for((tmp_path / "begun").exists)
+    return process, lambda file: tmp_path / file
+
+
+def test_once_it_lets_stages_tidy_up_and_twice_it_ends_them(project: Project, tmp_path: Path) -> None:
+    process, file = begin(project, tmp_path, "slow")
+    interrupt(process, whole=True)
+    done = finish(process)
+    assert done.code == 3
+    assert "cancelled" in done.out
+    assert file("tidied").exists()
+    project.check_no_process_is_left()
+    file("begun").unlink()
+    process, file = begin(project, tmp_path, "stubborn")
+    interrupt(process, whole=True)
+    wait_for(file("asked").exists)
+    assert process.poll() is None
+    interrupt(process, whole=True)
+    assert finish(process, 3).code == 3
+    project.check_no_process_is_left()
+    file("end").touch()
+    for run in project.headrace("runs", "--json").json["runs"]:
+        assert run["state"] == "cancelled"
+        again = project.headrace("resume", run["run"], "--json")
+        assert again.json["state"] == "succeeded", again
+
+
+def test_a_terminate_is_answered_like_an_interrupt(project: Project, tmp_path: Path) -> None:
+    process, file = begin(project, tmp_path, "slow")
+    process.terminate()
+    done = finish(process)
+    assert done.code == 3
+    assert file("tidied").exists()
+    project.check_no_process_is_left()
+
+
+def test_a_detached_run_does_not_hear_it(project: Project, tmp_path: Path) -> None:
+    process = project.start("run", "slow", "--folder", str(tmp_path), "--detach", start_new_session=True)
+    done = finish(process)
+    assert done.code == 0
+    wait_for((tmp_path / "begun").exists)
+    interrupt(process, whole=True)
+    (tmp_path / "end").touch()
+    run = done.out.strip()
+    wait_for(lambda: project.headrace("show", run, "--json").json["state"] == "succeeded")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from headrace.app.markup import VOID, tag
 from headrace.app.page import page
 from headrace.app.page_facts import AttemptFacts, Figure, Measured, RunFacts, TaskFacts
+from headrace.app.page_tables import measured_tables
 from headrace.app.page_timeline import timeline
 
 EVIL = "</script></style><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
@@ -121,6 +122,14 @@ def test_a_wide_map_is_shortened_to_what_tells() -> None:
     assert "fit[#4999]" in text
     assert "3,001 more elements" in text
     assert len(text) < 2_000_000
+
+
+def test_numbers_that_are_named_alike_share_a_table() -> None:
+    values = {"auc.value": 0.8, "auc.low": 0.7, "brier.value": 0.2, "brier.low": 0.1, "rows": 9.0}
+    tables = str(measured_tables([Measured(task="t", stage="t", values=values)]))
+    heads = re.findall(r"<thead><tr>(.*?)</tr>", tables)
+    assert [re.findall(r">([a-z]*)</th>", head) for head in heads] == [["", "value", "low"], ["number", "value"]]
+    assert tables.count("<tr>") == 2 + 2 + 1
 
 
 def test_an_empty_run_has_a_page() -> None:

@@ -13,7 +13,7 @@ from headrace.app.markup import Child, Markup, tag, ticked
 from headrace.app.measures import seconds_text, usd_text
 from headrace.app.page_facts import Figure, Measured, RunFacts, TaskFacts
 from headrace.app.page_graph import graph
-from headrace.app.page_tables import facts, measured_table, state_badge, task_table
+from headrace.app.page_tables import facts, measured_tables, state_badge, task_table
 from headrace.app.page_timeline import timeline
 
 FOLDER = Path(__file__).parent
@@ -111,7 +111,7 @@ def _metrics(measured: tuple[Measured, ...]) -> Iterator[Markup]:
         stages.setdefault(each.stage, []).append(each)
     for stage, members in stages.items():
         yield tag("h3", stage)
-        yield measured_table(members)
+        yield measured_tables(members)
 
 
 def _figure(figure: Figure) -> Markup:

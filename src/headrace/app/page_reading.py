@@ -22,7 +22,7 @@ from headrace.store.folder import FolderStore
 
 MAX_ATTEMPTS = 3000
 MAX_FIGURES = 60
-MAX_NUMBERS = 40
+MAX_NUMBERS = 120
 
 
 class _Story(Struct):

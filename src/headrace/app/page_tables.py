@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from headrace.app.markup import Child, Markup, tag, ticked
 from headrace.app.measures import seconds_text, usd_text
@@ -68,26 +69,40 @@ def _task_row(task: TaskFacts, anchors: Mapping[str, str], *, priced: bool) -> M
     )
 
 
-def measured_table(measured: Sequence[Measured]) -> Markup:
-    """Give numbers: of one task below each other, of several side by side with a row for each."""
+def measured_tables(measured: Sequence[Measured]) -> Markup:
+    """Give the numbers of a stage: of several tasks in a table with a row for each, of one in as few rows as tell."""
     names = list(dict.fromkeys(name for each in measured for name in each.values))
-    if len(measured) == 1 or len(names) > MAX_COLUMNS:
-        heads = ["", *(each.task for each in measured)] if len(measured) > 1 else ["number", "value"]
-        rows = (
-            tag("tr", tag("th", name, scope="row"), (_value(each.values.get(name)) for each in measured))
-            for name in names
-        )
-    else:
-        heads = ["task", *names]
-        rows = (
-            tag(
-                "tr",
-                tag("th", tag("code", each.task), scope="row"),
-                (_value(each.values.get(name)) for name in names),
-            )
-            for each in measured
-        )
-    return _table(heads, rows, heads[1:], sortable=len(measured) > 1, narrow=True)
+    if len(measured) == 1:
+        return tag("div", _single(measured[0].values), class_="tables")
+    if len(names) <= MAX_COLUMNS:
+        rows = ((each.task, [each.values.get(name) for name in names]) for each in measured)
+        return _numbers_table(["task", *names], rows, sortable=True)
+    rows = ((name, [each.values.get(name) for each in measured]) for name in names)
+    return _numbers_table(["", *(each.task for each in measured)], rows)
+
+
+def _single(values: Mapping[str, float]) -> Iterator[Markup]:
+    """Give names that end alike (`auc.low`, `auc.high`, `brier.low`, ...) as one table, and the others below each
+    other."""
+    groups: dict[str, dict[str, float]] = {}
+    for name, value in values.items():
+        stem, _, leaf = name.rpartition(".")
+        groups.setdefault(stem, {})[leaf] = value
+    likes = Counter(tuple(leaves) for leaves in groups.values() if len(leaves) > 1)
+    leaves, count = likes.most_common(1)[0] if likes else ((), 0)
+    alike = {stem: group for stem, group in groups.items() if count > 1 and tuple(group) == leaves}
+    rest = {name: value for name, value in values.items() if name.rpartition(".")[0] not in alike}
+    if alike:
+        yield _numbers_table(["", *leaves], ((stem, list(group.values())) for stem, group in alike.items()))
+    if rest:
+        yield _numbers_table(["number", "value"], ((name, [value]) for name, value in rest.items()))
+
+
+def _numbers_table(
+    heads: Sequence[str], rows: Iterable[tuple[str, Sequence[float | None]]], *, sortable: bool = False
+) -> Markup:
+    body = (tag("tr", tag("th", name, scope="row"), (_value(value) for value in values)) for name, values in rows)
+    return _table(heads, body, heads[1:], sortable=sortable, narrow=True)
 
 
 def _table(

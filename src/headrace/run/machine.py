@@ -40,6 +40,7 @@ from headrace.run.events import (
 )
 from headrace.run.ready import Ready, Room
 from headrace.run.resolve import resolve, spread
+from headrace.run.retrace import same
 from headrace.run.retry import retry
 from headrace.run.skip import why_skip
 from headrace.run.task import Inputs, Phase, Task
@@ -170,7 +171,8 @@ class Machine:
 
     def inputs(self, name: str) -> Inputs:
         """Give a task's arguments, each handle replaced by the artifact that it came to; dropped where it has none."""
-        return resolve(self.tasks[name], self.tasks)
+        task = self.tasks[name]
+        return resolve(task, self.tasks) if task.args is None else task.args
 
     def forget_question(self) -> None:
         """The tracer starts anew, and will ask anew."""
@@ -186,7 +188,7 @@ class Machine:
         """
         known = self.nodes[seen : seen + len(nodes)]
         for before, after in zip(known, nodes, strict=False):
-            if before != after:
+            if not same(before, after):
                 raise TraceError(
                     f"the pipeline traced `{after.name}` ({after.line}) where it had traced `{before.name}`"
                     f" ({before.line}) with other arguments"
@@ -310,7 +312,8 @@ class Machine:
                 self._pass_on(self._ended.popleft())
             elif (task := self._freed.popleft()).phase == "blocked":
                 self._release(task, commands)
-        self._answer(commands)
+        if self._question is not None:
+            self._answer(self._question, commands)
         if self._live == 0 and self.trace_ended and self.closed is None and self.opened is not None:
             commands.append(self._verdict())
 
@@ -349,7 +352,7 @@ class Machine:
             elif task.node.over:
                 self._spread(task, commands)
             else:
-                resolve(task, self.tasks)
+                task.args = resolve(task, self.tasks)
                 task.phase = "probing"
                 commands.append(Probe(task.name))
         except Unmappable as problem:
@@ -538,7 +541,7 @@ class Machine:
             self._ready.remove(task)
         self._live += task.ended
         task.phase, task.reason = "blocked", ""
-        task.failures = task.failure = task.out = task.spread = None
+        task.failures = task.failure = task.out = task.args = task.spread = None
         task.by_when = False
         task.waits = 0
         self.changed[task.name] = task
@@ -569,10 +572,7 @@ class Machine:
         self.trace_failure = self.closed = self.cancelled = self._question = self._wanted = None
         self._live = self._ordinal = 0
 
-    def _answer(self, commands: list[Command]) -> None:
-        asked = self._question
-        if asked is None:
-            return
+    def _answer(self, asked: Asked, commands: list[Command]) -> None:
         task = self.tasks[asked.out.task]
         if not task.ended:
             return
@@ -614,7 +614,7 @@ class Machine:
         if task.phase == "ready":
             self._ready.remove(task)
         task.phase, task.reason = phase, reason
-        task.workers = ()
+        task.workers, task.args = (), None
         self._live -= 1
         self.changed[task.name] = task
         self._ended.append(task)

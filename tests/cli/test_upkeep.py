@@ -1,0 +1,96 @@
+"""`gc`, `fsck` and `lineage` on a real project."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.cli.conftest import Shell
+
+TABLES = """
+import pyarrow as pa
+
+import headrace as hr
+
+
+@hr.stage
+def table(rows: int) -> pa.Table:
+    print("a table")
+    return pa.table({"n": list(range(rows))})
+
+
+@hr.stage
+def count(rows: pa.Table) -> int:
+    return rows.num_rows
+
+
+@hr.pipeline
+def tables(rows: int = 5000) -> None:
+    count(table(rows))
+"""
+
+
+def blobs(project: Shell) -> list[Path]:
+    return sorted((project.folder / ".headrace" / "store" / "blobs").glob("*/*"))
+
+
+def output(project: Shell, task: str) -> str:
+    run = project("show", "--json").json
+    digest = next(each for each in run["tasks"] if each["name"] == task)["outputs"][0]["digest"]
+    assert isinstance(digest, str)
+    return digest
+
+
+def test_runs_that_are_not_kept_go_with_their_blobs(project: Shell) -> None:
+    project.write("pipelines.py", TABLES)
+    first = project("run", "tables", "--json").json["run"]
+    project("run", "tables", "--rows", "6000")
+    before = blobs(project)
+    assert "deleted no blobs" in project("gc").out
+    would = project("gc", "--keep-runs", "1", "--dry-run")
+    assert "would forget 1 run" in would.out
+    assert blobs(project) == before
+    done = project("gc", "--keep-runs", "1")
+    assert done.code == 0
+    assert "forgot 1 run" in done.out
+    assert len(blobs(project)) < len(before)
+    assert project("show", first).code == 2
+    assert not (project.folder / ".headrace" / "store" / "logs" / first).exists()
+    assert project("fsck", "--deep").code == 0
+    again = project("run", "tables", "--rows", "6000", "--json").json
+    assert {task["state"] for task in again["tasks"]} == {"reused"}
+    assert project("gc", "--keep", "soon").code == 2
+    assert project("gc", "--keep", "1d", "--json").json["runs"] == []
+
+
+def test_a_damaged_blob_is_found_and_made_anew(project: Shell) -> None:
+    project.write("pipelines.py", TABLES)
+    project("run", "tables")
+    assert "no problems" in project("fsck").out
+    digest = output(project, "table")
+    (file,) = [each for each in blobs(project) if each.name.startswith(digest)]
+    file.chmod(0o644)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    os.utime(file)
+    assert project("fsck").code == 0  # its size is right
+    found = project("fsck", "--deep")
+    assert found.code == 5
+    assert digest[:12] in found.out
+    assert project("fsck", "--deep", "--json").json["problems"]
+    project("fsck", "--deep", "--repair")
+    again = project("run", "tables", "--json").json
+    assert {task["name"]: task["state"] for task in again["tasks"]}["table"] == "succeeded"
+
+
+def test_an_output_knows_where_it_came_from_and_what_came_of_it(project: Shell) -> None:
+    project.write("pipelines.py", TABLES)
+    project("run", "tables", "--rows", "7000")
+    by_task = project("lineage", "latest", "table")
+    assert "rows: 7000" in by_task.out
+    assert "count" in by_task.out.partition("needed by")[2]
+    by_digest = project("lineage", output(project, "table")[:16], "--json").json
+    assert [step["task"] for step in by_digest["down"]] == ["count"]
+    assert project("lineage", "latest", "tabel").code == 2
+    assert project("lineage", "abcdef").code == 2

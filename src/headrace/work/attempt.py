@@ -69,6 +69,7 @@ class Desk:
         self._entries: dict[str, Entry] = {}
         self._types: dict[type, str] = {}
         self._verified: set[str] = set()
+        self._pid = os.getpid()
 
     def run(self, order: Do) -> Succeeded | Failed:
         """Run one attempt and give its event; whatever the user's code does short of ending the process."""
@@ -87,6 +88,8 @@ class Desk:
             return self._failed(order, started, marks, self._failure(error))
         finally:
             running.reset(token)
+            if os.getpid() != self._pid:
+                os._exit(0)  # the user's code forked, and this is the child: the line is its parent's
         return Succeeded(
             task=order.task,
             attempt=order.attempt,

@@ -22,19 +22,19 @@ from pathlib import Path
 
 from headrace.run.wire import Ended, Fork, Frames, Hello, Kill, Pulse, decode_order, frame
 from headrace.work.board import Board
+from headrace.work.memory import Scale
 from headrace.work.worker import work
 
 WATCH_S = 0.05
 PULSE_S = 0.2
 FREE_SHARE = 0.03
-_PAGE_GIB = os.sysconf("SC_PAGE_SIZE") / 2**30
 _SUBREAPER = 36  # prctl: orphans of workers become the zygote's children, so that it can end them
 
 
 class Child:
     """A worker's process as its parent sees it."""
 
-    __slots__ = ("board", "limit_gib", "memory", "number", "pid", "quiet")
+    __slots__ = ("board", "limit_gib", "memory", "number", "pid", "scale")
 
     def __init__(self, number: int, pid: int, board: Board, limit_gib: float) -> None:
         self.number = number
@@ -42,7 +42,7 @@ class Child:
         self.board = board
         self.limit_gib = limit_gib
         self.memory = ""
-        self.quiet = False
+        self.scale = Scale(pid)
 
 
 class Zygote:
@@ -175,7 +175,7 @@ class Zygote:
         busy = [each for each in busy if each[2]]
         sizes = {}
         for child, done, since in busy:
-            sizes[child.pid] = size = _memory_gib(child.pid)
+            sizes[child.pid] = size = child.scale.weigh_gib(child.limit_gib, now)
             if size > child.limit_gib and not child.memory:
                 child.memory = f"it took {size:.2f} GiB of memory, more than its {child.limit_gib:.3g}"
                 _signal_session(child.pid, signal.SIGKILL)
@@ -221,15 +221,6 @@ def _volunteer_for_oom() -> None:
 def _signal_session(pid: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-
-
-def _memory_gib(pid: int) -> float:
-    """Give the memory that is a process's own (resident, less what it shares), in GiB."""
-    try:
-        fields = Path(f"/proc/{pid}/statm").read_bytes().split()
-    except OSError:
-        return 0.0
-    return (int(fields[1]) - int(fields[2])) * _PAGE_GIB
 
 
 def _machine_is_full() -> str | None:

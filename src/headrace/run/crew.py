@@ -185,7 +185,9 @@ class Crew:
 
     def _choose(self, need: Resources, *, fresh: bool) -> list[Worker]:
         """Give the workers of an attempt: idle ones, then new ones in the place of others' idle ones."""
-        count = self._counts.setdefault(need, Count())
+        count = self._counts.get(need)
+        if count is None:
+            count = self._counts[need] = Count()
         chosen: list[Worker] = []
         while not fresh and count.idle and len(chosen) < need.nodes:
             chosen.append(count.idle.popitem()[1])
@@ -243,13 +245,13 @@ class Crew:
 
     def _fits(self, need: Resources) -> bool:
         """Whether an attempt fits within the grant beside those that run, and beside the one that room is held for."""
-        with_it = _plus(self._busy(), _times(need, need.nodes))
-        if not self._covers(with_it):
-            return False
+        cpu, memory_gib, gpus = self._busy()
+        nodes = need.nodes
+        with_it = cpu + need.cpu * nodes, memory_gib + need.memory_gib * nodes, gpus + need.gpus * nodes
         held = self._held
         if held is None or held == need:
-            return True
-        return self._covers(_plus(with_it, _shared(held, need)))
+            return self._covers(with_it)
+        return self._covers(with_it) and self._covers(_plus(with_it, _shared(held, need)))
 
     def _is_held_from(self, need: Resources) -> bool:
         held = self._held

@@ -39,7 +39,7 @@ class Use(Struct, frozen=True, array_like=True):
     written_bytes: int = 0
 
 
-class Opened(Struct, frozen=True, array_like=True, tag="opened"):
+class Opened(Struct, frozen=True, array_like=True, gc=False, tag="opened"):
     """A run began: of the pipeline of this name, which one of these files of the bundle defines.
 
     `params` are the pipeline's parameters as the user wrote them; the tracer converts them.
@@ -55,7 +55,7 @@ class Opened(Struct, frozen=True, array_like=True, tag="opened"):
     user: str = ""
 
 
-class Taken(Struct, frozen=True, array_like=True, tag="taken"):
+class Taken(Struct, frozen=True, array_like=True, gc=False, tag="taken"):
     """A driver took the run's lease. `again`: what had failed, been skipped or cancelled is tried again."""
 
     epoch: int
@@ -64,45 +64,45 @@ class Taken(Struct, frozen=True, array_like=True, tag="taken"):
     again: bool = False
 
 
-class Renewed(Struct, frozen=True, array_like=True, tag="renewed"):
+class Renewed(Struct, frozen=True, array_like=True, gc=False, tag="renewed"):
     """The run goes on with other code: the graph is traced afresh, in a new generation."""
 
     bundle: Bundle
     at: float
 
 
-class Traced(Struct, frozen=True, array_like=True, tag="traced"):
+class Traced(Struct, frozen=True, array_like=True, gc=False, tag="traced"):
     """The tracer met these calls; `stages` are those not declared before."""
 
     stages: tuple[Stage, ...]
     nodes: tuple[Node, ...]
 
 
-class TraceEnded(Struct, frozen=True, array_like=True, tag="trace_ended"):
+class TraceEnded(Struct, frozen=True, array_like=True, gc=False, tag="trace_ended"):
     """The pipeline's body has returned: the graph is whole."""
 
 
-class TraceFailed(Struct, frozen=True, array_like=True, tag="trace_failed"):
+class TraceFailed(Struct, frozen=True, array_like=True, gc=False, tag="trace_failed"):
     """The pipeline's body raised after its first good trace."""
 
     failure: Failure
 
 
-class Asked(Struct, frozen=True, array_like=True, tag="asked"):
+class Asked(Struct, frozen=True, array_like=True, gc=False, tag="asked"):
     """The pipeline's body waits for a value: question `question` of this generation."""
 
     question: int
     out: Out
 
 
-class Noted(Struct, frozen=True, array_like=True, tag="noted"):
+class Noted(Struct, frozen=True, array_like=True, gc=False, tag="noted"):
     """`hr.now()` was answered with this time (Unix seconds); a trace of the same run gets the same answer."""
 
     question: int
     now: float
 
 
-class Reused(Struct, frozen=True, array_like=True, tag="reused"):
+class Reused(Struct, frozen=True, array_like=True, gc=False, tag="reused"):
     """A task's output was there already, under the same key, made by `run` (empty: by this one).
 
     `inputs` are the identities that the key was made of, encoded.
@@ -116,7 +116,7 @@ class Reused(Struct, frozen=True, array_like=True, tag="reused"):
     inputs: bytes
 
 
-class Launched(Struct, frozen=True, array_like=True, tag="launched"):
+class Launched(Struct, frozen=True, array_like=True, gc=False, tag="launched"):
     """An attempt is about to be sent to its workers (more than one when it spans nodes).
 
     It carries the key, and the identities that the key was made of: replay doesn't ask how another version makes them.
@@ -133,7 +133,7 @@ class Launched(Struct, frozen=True, array_like=True, tag="launched"):
     at: float = 0.0
 
 
-class Succeeded(Struct, frozen=True, array_like=True, tag="succeeded"):
+class Succeeded(Struct, frozen=True, array_like=True, gc=False, tag="succeeded"):
     """An attempt gave its output. `seconds` are those of the user's code; `unreusable` says why nobody may reuse it."""
 
     task: str
@@ -148,7 +148,7 @@ class Succeeded(Struct, frozen=True, array_like=True, tag="succeeded"):
     unreusable: str | None = None
 
 
-class Failed(Struct, frozen=True, array_like=True, tag="failed"):
+class Failed(Struct, frozen=True, array_like=True, gc=False, tag="failed"):
     """An attempt failed. `jitter`, drawn from 0 to 1 by whoever writes this, spreads the retries."""
 
     task: str
@@ -162,7 +162,7 @@ class Failed(Struct, frozen=True, array_like=True, tag="failed"):
     jitter: float = 0.0
 
 
-class Checkpointed(Struct, frozen=True, array_like=True, tag="checkpointed"):
+class Checkpointed(Struct, frozen=True, array_like=True, gc=False, tag="checkpointed"):
     """An attempt kept a checkpoint; the next attempt starts from it."""
 
     task: str
@@ -170,13 +170,13 @@ class Checkpointed(Struct, frozen=True, array_like=True, tag="checkpointed"):
     out: Ref
 
 
-class Woke(Struct, frozen=True, array_like=True, tag="woke"):
+class Woke(Struct, frozen=True, array_like=True, gc=False, tag="woke"):
     """This much time has come (Unix seconds): retries that were due go on."""
 
     at: float
 
 
-class Cancelled(Struct, frozen=True, array_like=True, tag="cancelled"):
+class Cancelled(Struct, frozen=True, array_like=True, gc=False, tag="cancelled"):
     """Somebody wants the run to end. `now`: don't wait for attempts to stop by themselves."""
 
     by: str
@@ -185,7 +185,7 @@ class Cancelled(Struct, frozen=True, array_like=True, tag="cancelled"):
     now: bool = False
 
 
-class Closed(Struct, frozen=True, array_like=True, tag="closed"):
+class Closed(Struct, frozen=True, array_like=True, gc=False, tag="closed"):
     """The run ended in this state."""
 
     state: RunState

@@ -52,7 +52,7 @@ from headrace.spec.policy import Policy
 from headrace.spec.stage import Resources, Stage
 
 
-class Probe(Struct, frozen=True):
+class Probe(Struct, frozen=True, gc=False):
     """Find out whether this task's output is there already; answer with `Reused` or `Missed`."""
 
     task: str
@@ -85,7 +85,7 @@ class Finish(Struct, frozen=True):
 Command = Probe | Answer | Stop | Finish
 
 
-class Missed(Struct, frozen=True):
+class Missed(Struct, frozen=True, gc=False):
     """No output is there under this key, so the task has to run. Not stored: `Launched` implies it."""
 
     task: str

@@ -78,14 +78,15 @@ class Ready:
         waiting: Task | None = None
         before = 0
         for queue in self._by_age():
+            price = room.price(next(iter(queue.values())).stage.resources)
             for task in queue.values():
-                launch = _propose(task, room, at)
-                if launch is None:
+                workers = room.take(task.name, task.attempt + 1, task.stage)
+                if workers is None:
                     if waiting is None:
                         waiting, before = task, len(found)
                         self._wait_for(task, room)
                     break
-                found.append(launch)
+                found.append(_launch(task, workers, room.pool, price, at))
         if waiting is None:
             self._waiting, self._passed = "", 0
         else:
@@ -103,10 +104,6 @@ class Ready:
         return sorted(self._queues.values(), key=lambda queue: next(iter(queue.values())).ordinal)
 
 
-def _propose(task: Task, room: Room, at: float) -> Launched | None:
-    attempt = task.attempt + 1
-    workers = room.take(task.name, attempt, task.stage)
-    if workers is None:
-        return None
-    price = room.price(task.stage.resources)
-    return Launched(task.name, attempt, task.key or "", workers, room.pool, task.reason, task.inputs or b"", price, at)
+def _launch(task: Task, workers: tuple[int, ...], pool: str, price: float, at: float) -> Launched:
+    key, inputs = task.key or "", task.inputs or b""
+    return Launched(task.name, task.attempt + 1, key, workers, pool, task.reason, inputs, price, at)

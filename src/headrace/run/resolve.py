@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from headrace.plan.resolve import columns, value
+from headrace.plan.resolve import columns, follow, value
 from headrace.run.spread import Spread
-from headrace.run.task import Inputs, Task
+from headrace.run.task import GOOD, Inputs, Task
 from headrace.spec.artifact import Ref
-from headrace.spec.graph import Arg, outs
+from headrace.spec.graph import Arg, Const, Many, Out, outs
 
 
 def resolve(task: Task, tasks: Mapping[str, Task]) -> Inputs:
@@ -35,15 +35,19 @@ def spread(task: Task, tasks: Mapping[str, Task]) -> Spread:
 
 
 def _whole(task: Task, tasks: Mapping[str, Task], without: Sequence[str] = ()) -> dict[str, Arg]:
-    output = _outputs(tasks)
+    """Resolve arguments as far as there is something to resolve; this runs for each task, so the usual comes first."""
     found: dict[str, Arg] = {}
     for name, arg in task.node.args:
-        if name not in without:
-            needs = outs(arg)
-            if not needs:
-                found[name] = arg
-            elif all(tasks[out.task].good for out in needs):
-                found[name] = value(arg, output)
+        if name in without:
+            continue
+        if isinstance(arg, Out):
+            ref = tasks[arg.task].out
+            if ref is not None and tasks[arg.task].phase in GOOD:
+                found[name] = Const(follow(ref, arg.path) if arg.path else ref)
+        elif not isinstance(arg, Many):
+            found[name] = arg
+        elif all(tasks[out.task].good for out in outs(arg)):
+            found[name] = value(arg, _outputs(tasks))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+from msgspec import Struct
 
 from headrace.run.events import Span, TaskState
 from headrace.run.ports import TaskRow
@@ -29,6 +30,9 @@ Phase = Literal[
 ]
 GOOD: frozenset[Phase] = frozenset(("succeeded", "reused"))
 ENDED: frozenset[Phase] = frozenset(("succeeded", "reused", "failed", "skipped", "cancelled"))
+Inputs = tuple[tuple[str, Arg], ...]
+"""A task's arguments with every handle replaced by the artifact that it came to."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _SHOWN: dict[Phase, TaskState] = {
     "blocked": "waiting",
@@ -45,81 +49,47 @@ _SHOWN: dict[Phase, TaskState] = {
 }
 
 
-class Task:
+class Task(Struct, eq=False):
     """One task's state. Only the machine changes it.
 
     `ordinal` is its place in the run. An element of a mapped task has a `parent` and an `index`; a mapped task has
     `elements`, and counts in `waits` those that live, as a task that is blocked counts the tasks it waits for.
-    `spread` is what its elements are made of, while they live. `failures` counts failed attempts by kind. `by_when`:
-    it was skipped because its own or an earlier `when=` said no.
+    `args` are its resolved arguments from when they are known until it has ended, `spread` what its elements are made
+    of, while they live. `failures` counts failed attempts by kind. `by_when`: it was skipped because its own or an
+    earlier `when=` said no.
     """
 
-    __slots__ = (
-        "attempt",
-        "by_when",
-        "checkpoint",
-        "code",
-        "due",
-        "elements",
-        "failure",
-        "failures",
-        "index",
-        "inputs",
-        "key",
-        "load_s",
-        "log",
-        "name",
-        "node",
-        "ordinal",
-        "out",
-        "parent",
-        "phase",
-        "pool",
-        "reason",
-        "save_s",
-        "seconds",
-        "spread",
-        "stage",
-        "started",
-        "usd",
-        "usd_per_hour",
-        "waits",
-        "workers",
-    )
-
-    def __init__(
-        self, ordinal: int, name: str, node: Node, stage: Stage, parent: Task | None = None, index: int = -1
-    ) -> None:
-        self.ordinal = ordinal
-        self.name = name
-        self.node = node
-        self.stage = stage
-        self.parent = parent
-        self.index = index
-        self.phase: Phase = "blocked"
-        self.reason = ""
-        self.waits = 0
-        self.elements: list[Task] | None = None
-        self.spread: Spread | None = None
-        self.attempt = 0
-        self.failures: dict[FailureKind, int] | None = None
-        self.failure: Failure | None = None
-        self.by_when = False
-        self.key: str | None = None
-        self.code: str | None = None
-        self.inputs: bytes | None = None
-        self.out: Ref | None = None
-        self.checkpoint: Ref | None = None
-        self.due = 0.0
-        self.workers: tuple[int, ...] = ()
-        self.pool: str | None = None
-        self.usd_per_hour = 0.0
-        self.started = 0.0
-        self.seconds = 0.0
-        self.load_s = 0.0
-        self.save_s = 0.0
-        self.usd = 0.0
-        self.log: Span | None = None
+    ordinal: int
+    name: str
+    node: Node
+    stage: Stage
+    parent: Task | None = None
+    index: int = -1
+    phase: Phase = "blocked"
+    reason: str = ""
+    waits: int = 0
+    elements: list[Task] | None = None
+    spread: Spread | None = None
+    args: Inputs | None = None
+    attempt: int = 0
+    failures: dict[FailureKind, int] | None = None
+    failure: Failure | None = None
+    by_when: bool = False
+    key: str | None = None
+    code: str | None = None
+    inputs: bytes | None = None
+    out: Ref | None = None
+    checkpoint: Ref | None = None
+    due: float = 0.0
+    workers: tuple[int, ...] = ()
+    pool: str | None = None
+    usd_per_hour: float = 0.0
+    started: float = 0.0
+    seconds: float = 0.0
+    load_s: float = 0.0
+    save_s: float = 0.0
+    usd: float = 0.0
+    log: Span | None = None
 
     @property
     def ended(self) -> bool:
@@ -161,7 +131,3 @@ class Task:
             log=self.log,
             parent=None if self.parent is None else self.parent.name,
         )
-
-
-Inputs = tuple[tuple[str, Arg], ...]
-"""A task's arguments with every handle replaced by the artifact that it came to."""

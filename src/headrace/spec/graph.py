@@ -10,20 +10,20 @@ from headrace.spec.artifact import Ref
 from headrace.spec.noun import Row
 
 
-class Const(Struct, frozen=True, array_like=True, tag="c"):
+class Const(Struct, frozen=True, array_like=True, gc=False, tag="c"):
     """An argument given as a value; its bytes are inline, or in the store."""
 
     ref: Ref
 
 
-class Out(Struct, frozen=True, array_like=True, tag="o"):
+class Out(Struct, frozen=True, array_like=True, gc=False, tag="o"):
     """An argument that another task gives: its output, or the part at `path` (positions within parts)."""
 
     task: str
     path: tuple[int, ...] = ()
 
 
-class Many(Struct, frozen=True, array_like=True, tag="m"):
+class Many(Struct, frozen=True, array_like=True, gc=False, tag="m"):
     """A list, tuple or dictionary with handles somewhere inside; `names` are the dictionary's keys."""
 
     shape: Literal["list", "tuple", "dict"]
@@ -31,7 +31,7 @@ class Many(Struct, frozen=True, array_like=True, tag="m"):
     names: tuple[str, ...] = ()
 
 
-class Secret(Struct, frozen=True, array_like=True, tag="s"):
+class Secret(Struct, frozen=True, array_like=True, gc=False, tag="s"):
     """A reference to a secret, resolved in the worker that needs it and nowhere else."""
 
     name: str
@@ -61,7 +61,11 @@ class Node(Row, frozen=True):
 
 def outs(arg: Arg) -> list[Out]:
     """Give every output that an argument needs, without recursion."""
+    if isinstance(arg, Out):
+        return [arg]
     found: list[Out] = []
+    if not isinstance(arg, Many):
+        return found
     rest: list[Arg] = [arg]
     while rest:
         match rest.pop():

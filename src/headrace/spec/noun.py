@@ -9,5 +9,8 @@ class Noun(Struct, frozen=True, kw_only=True):
     """A frozen value with named fields; a new one comes from `msgspec.structs.replace`."""
 
 
-class Row(Struct, frozen=True, kw_only=True, array_like=True):
-    """A noun that is stored and sent by position: short, fast; new fields go last and have a default."""
+class Row(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """A noun that is stored and sent by position: short, fast; new fields go last and have a default.
+
+    Frozen values hold nothing that leads back to them, so the garbage collector need not look at them.
+    """

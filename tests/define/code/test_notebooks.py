@@ -1,7 +1,5 @@
 """Stages in the cells of a notebook: they count by their source, wherever the kernel keeps it."""
 
-# ruff: noqa: E501  code in texts reads best as it is
-
 from __future__ import annotations
 
 import importlib.util

@@ -28,8 +28,9 @@ def fill_class(follow: Follow, node: Node, cls: type) -> None:
         piece = source.piece([each.node], LiveNames(scope, follow.reach.homes))
         texts.append(follow.reach.text(piece, docs=docs))
         follow.uses(node, piece, scope, global_names(each.code), {})
-        outer_edges(follow, node, piece, scope, each.around)
+        outer_edges(follow, node, piece, scope, source.evaluated_in(each))
         Changing(follow.reach).check_globals(node, piece, each.code, scope)
+        Changing(follow.reach).check_class(node, piece, cls)
         node.where = source.where(each.node)
     if not found:
         texts.append(_unwritten(follow, node, cls, scope))

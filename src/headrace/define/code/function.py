@@ -28,7 +28,7 @@ def fill_function(
     node.where = source.where(found.node)
     cells = cells_of(function)
     follow.uses(node, piece, scope, global_names(function.__code__), cells)
-    outer_edges(follow, node, piece, scope, found.around)
+    outer_edges(follow, node, piece, scope, source.evaluated_in(found))
     if signature or "annotation" in follow.reach.acting:
         follow.chains(node, known(piece.signature, scope), scope, IMPORT_TIME)
     unread = carried(follow, node, function)

@@ -28,9 +28,12 @@ class Homes:
         """Say whose a loaded module is, by its name."""
         if not name:
             return "other"
-        if name not in self._of_module:
-            self._of_module[name] = self._module(name)
-        return self._of_module[name]
+        found = self._of_module.get(name)
+        if found is None:
+            found = self._module(name)
+            if name in sys.modules:  # another one may be loaded later
+                self._of_module[name] = found
+        return found
 
     def of_code(self, code: CodeType, module_globals: dict[str, object]) -> Home:
         """Say whose a function is, by its code. One that was made by `exec` is its module's."""

@@ -117,7 +117,9 @@ class Live:
             registry = inside.pop("registry", None)
             if isinstance(registry, types.MappingProxyType):
                 # `singledispatch`: what is registered for each class
-                inside.update((f"for {self._stable_name(kind)}", each) for kind, each in registry.items())
+                for kind, each in registry.items():
+                    name = f"for {self._stable_name(kind)}"
+                    inside[name if name not in inside else f"{name} {len(inside)}"] = each
         return [(name, each) for name, each in sorted(inside.items()) if self._holds_project(each)]
 
     def _holds_project(self, value: object) -> bool:
@@ -219,7 +221,9 @@ class Live:
         if found is not None:
             self._found(node, found, prefix)
         elif hasattr(builtins, chain[0]):
-            self._widen(node, getattr(builtins, chain[0]), chain[0], scope)
+            value = getattr(builtins, chain[0])
+            if not self._widen(node, value, chain[0], scope) and isinstance(value, types.FunctionType):
+                node.edges[chain[0]] = self.named(vars(builtins), chain[0], value)
         else:
             node.edges[prefix + chain[0]] = self.reach.missing(chain[0])
 
@@ -350,6 +354,7 @@ class Live:
             target = self.thing(each)
             if target is not None:
                 node.edges[f"{label} {index}"] = target
+                self.reach.note_whole(node, target)
         if encoded.changing is not None:
             self.reach.never(node, f"`{node.name}` is {encoded.changing}, which changes while it is used")
         return encoded

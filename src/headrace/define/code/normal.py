@@ -66,12 +66,13 @@ class Change(NamedTuple):
 
     `base` is what is changed. `how`: `put` stores an item or attribute; `step` stores one that is computed from what
     was there; `call` calls a method or function known to change it; `bind` binds the name itself anew, as `+=` does.
-    `attribute` is the attribute stored, or the method.
+    `attribute` is the attribute stored, or the method. `function` is the name of the function that does it.
     """
 
     base: Chain
     how: Literal["put", "step", "call", "bind"]
     attribute: str | None
+    function: str
 
 
 class Given(NamedTuple):
@@ -182,6 +183,7 @@ class _Writer:
         self._names = names
         self._in_class = False
         self._depth = 0
+        self._function_name = ""
         self._handlers: dict[type[ast.AST], Callable[[Any], None]] = {
             ast.Name: self._name,
             ast.Constant: self._constant,
@@ -322,7 +324,7 @@ class _Writer:
     def _note_call(self, function: Chain, node: ast.Call) -> None:
         first = node.args[0] if node.args else None
         if len(function) > 1 and function[-1] in MUTATORS:
-            self.piece.changes.append(Change(function[:-1], "call", function[-1]))
+            self.piece.changes.append(Change(function[:-1], "call", function[-1], self._function_name))
         if function[-1] in CHANGERS and first is not None:
             self._note_base(first, "call", function[-1])
         for position, each in enumerate(node.args):
@@ -346,7 +348,9 @@ class _Writer:
             self.piece.decorated = bool(decorators)
         self._arguments(node.args, keep, is_top)
         self._aside(node.returns, keep, is_top)
+        name, self._function_name = self._function_name, node.name
         self._inside(lambda: self._body(node.body))
+        self._function_name = name
         self._out.append(")")
 
     def _lambda(self, node: ast.Lambda) -> None:
@@ -484,7 +488,7 @@ class _Writer:
         elif isinstance(target, ast.Subscript):
             self._note_base(target.value, how, None)
         elif isinstance(target, ast.Name) and how == "step":
-            self.piece.changes.append(Change((target.id,), "bind", None))
+            self.piece.changes.append(Change((target.id,), "bind", None, self._function_name))
 
     def _note_base(self, base: ast.expr, how: Literal["put", "step", "call"], attribute: str | None) -> None:
         chain = chain_of(base)
@@ -492,7 +496,7 @@ class _Writer:
             root = _root(base)
             chain = (root,) if root is not None else None
         if chain is not None:
-            self.piece.changes.append(Change(chain, how, attribute))
+            self.piece.changes.append(Change(chain, how, attribute, self._function_name))
 
     # Imports, and what is not run
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.machinery
+import importlib.util
 import os
 import sys
 from types import ModuleType
@@ -47,6 +49,12 @@ class Reach:
         self.read: set[Aside] = set()
         self.notes: dict[str, None] = {}
         self._reads_docs: dict[str, bool] = {}
+        self._wide = {
+            id(vars(sys.modules[module])[name])
+            for module, names in _BUNDLE.items()
+            for name in names
+            if module in sys.modules and name in vars(sys.modules[module])
+        }
 
     def note(self, text: str) -> None:
         """Say where the digest is coarser than what is reached."""
@@ -97,10 +105,11 @@ class Reach:
         """Give the node of the distribution that a module belongs to."""
         path = path or self._file_upwards(module)
         found = self.project.distributions.of_file(path) if path is not None else None
-        if found is None:
+        if found is None and path is not None:
             found = self._by_metadata(module)
         if found is None:
-            self.note(f"`{module}` belongs to no installed distribution: only its name counts")
+            if path is not None:
+                self.note(f"`{module}` belongs to no installed distribution: only its name counts")
             return None
         return self.graph.leaf(
             ("distribution", found.name), found.name, "distribution", f"distribution {found.digest}", found.version
@@ -126,13 +135,9 @@ class Reach:
 
     def widens(self, value: object) -> Special | None:
         """Say whether something of the standard library can reach code by a computed name, and how far."""
-        for module, names in _BUNDLE.items():
-            loaded = sys.modules.get(module)
-            if loaded is not None and any(value is vars(loaded).get(name) for name in names):
-                return "bundle"
-        if value is globals:
-            return "module"
-        return None
+        if id(value) in self._wide:
+            return "bundle"
+        return "module" if value is globals else None
 
     def widens_by_name(self, module: str, name: str) -> bool:
         """Say the same of something by its name, where its module is not loaded."""
@@ -213,25 +218,25 @@ class Plain:
 
 def installed_path(module: str) -> str | None:
     """Find the file of a module that is not loaded, without importing what holds it."""
-    relative = module.replace(".", os.sep)
-    for folder in sys.path:
-        base = os.path.join(folder or os.getcwd(), relative)
-        for path in (os.path.join(base, "__init__.py"), f"{base}.py"):
-            if os.path.isfile(path):
-                return path
-        found = _compiled(base)
-        if found is not None:
-            return found
-    return None
-
-
-def _compiled(base: str) -> str | None:
-    folder, name = os.path.split(base)
+    top, *inner = module.split(".")
     try:
-        names = os.listdir(folder)
-    except OSError:
+        spec = importlib.util.find_spec(top)
+    except (ValueError, ImportError):
         return None
-    ending = (".so", ".pyd", ".abi3.so")
-    return next(
-        (os.path.join(folder, each) for each in names if each.startswith(f"{name}.") and each.endswith(ending)), None
-    )
+    if spec is None:
+        return None
+    folders = list(spec.submodule_search_locations or ())
+    path = spec.origin if spec.has_location else None
+    for name in inner:
+        path = next((found for folder in folders if (found := _file_in(folder, name)) is not None), path)
+        folders = [os.path.join(folder, name) for folder in folders]
+    return path
+
+
+def _file_in(folder: str, name: str) -> str | None:
+    for path in (os.path.join(folder, name, "__init__.py"), os.path.join(folder, f"{name}.py")):
+        if os.path.isfile(path):
+            return path
+    endings = importlib.machinery.EXTENSION_SUFFIXES
+    compiled = (os.path.join(folder, name + ending) for ending in endings)
+    return next((path for path in compiled if os.path.isfile(path)), None)

@@ -110,6 +110,13 @@ class Source:
         """Say whether code is the body of a class."""
         return isinstance(self.node(code), ast.ClassDef)
 
+    def evaluated_in(self, found: Found) -> CodeType | None:
+        """Give the code that evaluates a definition's decorators: the code around, but for that of type parameters."""
+        around = found.around
+        while around is not None and around.co_name.startswith("<generic parameters"):
+            around = self.around(around)
+        return around
+
     def around(self, code: CodeType) -> CodeType | None:
         """Give the code around a code object of this source."""
         return next((around for each, around in self._codes.get(code.co_qualname, ()) if each is code), None)

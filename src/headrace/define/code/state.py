@@ -33,6 +33,8 @@ FIXED = (
 )
 MEMO = frozenset({"setdefault", "update", "__setitem__", "setitem", "subtract"})
 """Calls that fill a dictionary as a plain store does."""
+AT_IMPORT = frozenset({"__init_subclass__", "__set_name__"})
+"""Methods that run while classes are made."""
 Scope = dict[str, Any]
 
 
@@ -46,6 +48,7 @@ class Changing:
         """Look at a function, what it closes over, and the functions that share this with it."""
         code, scope = function.__code__, function.__globals__
         self.check_globals(node, piece, code, scope)
+        self._check_defaults(node, piece, function)
         cells = {name: _content(cell) for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False)}
         if not cells:
             return
@@ -58,7 +61,7 @@ class Changing:
         for name in sorted(names.bound):
             self.reach.never(node, f"`{node.name}` changes the global `{name}` while it runs")
         for change in piece.changes:
-            if change.base[0] in names.read:
+            if change.base[0] in names.read and change.function not in AT_IMPORT:
                 found = resolve(change.base, scope)
                 if found is not None and self._steps(found, change):
                     self._say(node, ".".join(change.base), "")
@@ -68,6 +71,32 @@ class Changing:
                 if found is not None and self._method_steps(found.value, chain[len(found.used) :]):
                     self._say(node, ".".join(found.used), "")
         self._check_given(node, piece, scope, {name: scope[name] for name in names.read if name in scope}, "")
+
+    def _check_defaults(self, node: Node, piece: Piece, function: types.FunctionType) -> None:
+        """Look at default arguments, which all calls share."""
+        code, given = function.__code__, function.__defaults__ or ()
+        names = code.co_varnames[code.co_argcount - len(given) : code.co_argcount]
+        defaults = {**dict(zip(names, given, strict=False)), **(function.__kwdefaults__ or {})}
+        for change in piece.changes:
+            name = change.base[0]
+            value = defaults.get(name)
+            grows = change.how == "bind" and isinstance(value, list | set | deque | bytearray)
+            if grows or self._steps(Resolved((name,), value, function.__globals__, name), change):
+                self._say(node, name, ", a default argument,")
+
+    def check_class(self, node: Node, piece: Piece, cls: type) -> None:
+        """Look at what methods do to attributes of their class, which all instances share."""
+        own = {change.attribute for change in piece.changes if change.base == ("self",) and change.how != "call"}
+        for change in piece.changes:
+            if change.function in AT_IMPORT or (issubclass(cls, type) and change.function in ("__new__", "__init__")):
+                continue
+            if change.base == ("cls",) and change.attribute in vars(cls) and change.how in ("put", "step"):
+                self._say(node, f"cls.{change.attribute}", "")
+            elif change.base[0] in ("self", "cls") and len(change.base) > 1 and change.base[1] not in own:
+                value = vars(cls).get(change.base[1])
+                found = Resolved(change.base[:2], value, {"__name__": cls.__module__}, change.base[1])
+                if isinstance(value, list | set | dict | deque | bytearray) and self._steps(found, change):
+                    self._say(node, ".".join(change.base), "")
 
     def _say(self, node: Node, name: str, how: str) -> None:
         self.reach.never(node, f"`{node.name}` changes `{name}`{how} while it runs")

@@ -11,6 +11,7 @@ import builtins
 import os
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from types import FunctionType
 from typing import NamedTuple
 
@@ -79,6 +80,14 @@ class Static:
                 found = self._in_folder(folder, module.replace(".", os.sep), module)
                 if found is not None:
                     return found
+        return self._loose(module) if loaded is None else Target(module)
+
+    def _loose(self, module: str) -> Target:
+        """Find a module outside of the project's folders that counts as the project's: of an editable install."""
+        is_standard = module.partition(".")[0] in sys.stdlib_module_names
+        path = installed_path(module) if not is_standard and module else None
+        if path is not None and path.endswith(".py") and self.reach.homes.of_file(path) == "project":
+            return _module(module, path)
         return Target(module)
 
     def _folders(self) -> list[str]:
@@ -185,12 +194,22 @@ class Static:
 
     def _check_loaded(self, node: Node, source: Source, path: str, name: str) -> None:
         """Where the module is loaded already, see that a function in it is still the one that the source has."""
-        for module in list(sys.modules.values()):
-            inside: dict[str, object] = getattr(module, "__dict__", {})
-            value = inside.get(name) if inside.get("__file__") == path else None
+        for scope in self._loaded.get(path, ()):
+            value = scope.get(name)
             is_here = isinstance(value, FunctionType) and value.__code__.co_filename == path
             if is_here and isinstance(value, FunctionType) and source.find(value.__code__) is None:
                 self.reach.never(node, f"the source of `{node.name}` changed since it was imported")
+
+    @cached_property
+    def _loaded(self) -> dict[str, list[dict[str, object]]]:
+        """The globals of loaded modules, by file."""
+        found: dict[str, list[dict[str, object]]] = {}
+        for module in list(sys.modules.values()):
+            scope: dict[str, object] = getattr(module, "__dict__", {})
+            path = scope.get("__file__")
+            if isinstance(path, str):
+                found.setdefault(path, []).append(scope)
+        return found
 
     # What a piece of an unloaded module uses
 

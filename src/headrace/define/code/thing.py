@@ -23,7 +23,8 @@ def is_thing(value: object) -> bool:
         return True
     if isinstance(value, types.BuiltinFunctionType):
         return value.__self__ is None or isinstance(value.__self__, types.ModuleType)
-    return plain_function(value) is not None
+    plain = plain_function(value)
+    return plain is not None and is_thing(plain)
 
 
 def instance_dict(value: object) -> dict[str, Any]:

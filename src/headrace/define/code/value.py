@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any, Literal, NewType, TypeVar
 
 from blake3 import blake3
 
 from headrace.define.code.arrays import read_array
 from headrace.define.code.roots import Roots
-from headrace.define.code.thing import is_thing
+from headrace.define.code.thing import is_thing, plain_function
 
 Owner = Literal["project", "standard", "other"]
 
@@ -153,6 +153,8 @@ class _Encoder:
         kind = type(value)
         if kind in PLAIN:
             self._plain(value)
+        elif not is_thing(value) and (plain := plain_function(value)) is not None:
+            self._stack.append(plain)
         elif id(value) in self._path:
             self._text("cycle ", str(len(self._path) - self._path[id(value)]))
         elif is_thing(value):
@@ -234,6 +236,12 @@ class _Encoder:
             self._put(value, "partialmethod", [value.func, value.args, value.keywords])
         elif kind is LRU_CACHE:
             self._put(value, "lru_cache", [value.__wrapped__, value.cache_parameters()])
+        elif isinstance(value, types.UnionType):
+            self._put(value, "union", value.__args__)
+        elif isinstance(value, NewType):
+            self._put(value, "type", [value.__name__, value.__supertype__])
+        elif isinstance(value, TypeVar):
+            self._put(value, "type", [value.__name__, value.__bound__, value.__constraints__])
         elif isinstance(value, re.Pattern):
             self._put(value, "pattern", [value.pattern, value.flags])
         elif isinstance(value, PurePath):

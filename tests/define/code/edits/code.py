@@ -1112,6 +1112,202 @@ ROWS = [
         ("x + 1", "x + 2"),
         changes="fit clean",
     ),
+    row(
+        "a decorator of a function with type parameters",
+        """
+        def noted(function):
+            function.note = 1
+            return function
+
+        @noted
+        def helper[T](x: T) -> T:
+            return x
+
+        def fit(x):
+            return helper(x)
+        """,
+        ("function.note = 1", "function.note = 1 + 0"),
+        changes="fit",
+        python=(3, 12),
+    ),
+    row(
+        "a decorator that only marks a function",
+        """
+        MARKS = []
+
+        def noted(function):
+            MARKS.append(1)
+            return function
+
+        @noted
+        def helper(x):
+            return x
+
+        def fit(x):
+            return helper(x)
+        """,
+        ("MARKS.append(1)", "MARKS.append(2)"),
+        changes="fit",
+    ),
+    row(
+        "types as constants",
+        """
+        from typing import NewType, Optional, TypeVar, Union
+
+        class Row:
+            x = 1
+
+        Rows = list[Row]
+        Maybe = Optional[Row]
+        Either = int | Row
+        Number = NewType("Number", int)
+        T = TypeVar("T", bound=Row)
+
+        def fit(x):
+            return Rows, Maybe, Either, Number, T
+        """,
+        ("    x = 1", "    x = 2"),
+        changes="fit",
+    ),
+    row(
+        "a property that is set after its class was made",
+        """
+        class Model:
+            pass
+
+        def size(self):
+            return 1
+
+        Model.size = property(size)
+
+        def fit(x):
+            return Model().size
+        """,
+        ("return 1", "return 2"),
+        changes="fit class:Model",
+    ),
+    row(
+        "a descriptor of the project's",
+        """
+        class Field:
+            def __init__(self, value):
+                self.value = value
+
+            def __get__(self, instance, owner):
+                return self.value + 1
+
+        class Model:
+            depth = Field(2)
+
+        def fit(x):
+            return Model().depth
+        """,
+        ("self.value + 1", "self.value + 2"),
+        changes="fit class:Model",
+    ),
+    row(
+        "a class under a decorator that makes one instance",
+        """
+        def single(cls):
+            made = cls()
+            return lambda: made
+
+        @single
+        class Model:
+            depth = 1
+
+        def fit(x):
+            return Model().depth
+        """,
+        ("depth = 1", "depth = 2"),
+        changes="fit",
+    ),
+    row(
+        "an exception of the project's",
+        """
+        class Wrong(ValueError):
+            code = 1
+
+        def fit(x):
+            try:
+                return 1 / x
+            except ZeroDivisionError as error:
+                raise Wrong(str(error)) from error
+        """,
+        ("code = 1", "code = 2"),
+        changes="fit class:Wrong",
+    ),
+    row(
+        "a cached property",
+        """
+        from functools import cached_property
+
+        class Model:
+            @cached_property
+            def size(self):
+                return helper()
+
+        def helper():
+            return 1
+
+        def fit(x):
+            return Model().size
+        """,
+        ("return 1", "return 2"),
+        changes="fit class:Model",
+    ),
+    row(
+        "a method that singledispatch chooses",
+        """
+        from functools import singledispatchmethod
+
+        class Model:
+            @singledispatchmethod
+            def apply(self, x):
+                return x
+
+            @apply.register
+            def _(self, x: int):
+                return helper(x)
+
+        def helper(x):
+            return x + 1
+
+        def fit(x):
+            return Model().apply(x)
+        """,
+        ("x + 1", "x + 2"),
+        changes="fit class:Model",
+    ),
+    row(
+        "a method that is a partial of another",
+        """
+        from functools import partialmethod
+
+        class Model:
+            def scale(self, x, factor):
+                return x * factor
+
+            double = partialmethod(scale, factor=2)
+
+        def fit(x):
+            return Model().double(x)
+        """,
+        ("factor=2", "factor=3"),
+        changes="fit class:Model",
+    ),
+    row(
+        "the name of a function, where it is read",
+        """
+        def helper(x):
+            return helper.__name__
+
+        def fit(x):
+            return helper(x)
+        """,
+        ("return helper.__name__", "return helper.__qualname__"),
+        changes="fit",
+    ),
     # Closures and partials
     row("what a closure closes over", CLOSURES, ("scaler(2)", "scaler(4)"), changes="fit", keeps="score"),
     row("the code of a closure", CLOSURES, ("x * factor", "x / factor"), changes="fit score"),

@@ -672,6 +672,7 @@ ROWS = [
         ("helpers.py", "x + 1", "x + 2"),
         files={"helpers.py": HELPERS},
         changes="fit",
+        note="all of `helpers` counts",
     ),
     row(
         "the names of a module by vars()",
@@ -1092,6 +1093,90 @@ ROWS = [
         files=EDITABLE,
         changes="fit",
         keeps="score",
+    ),
+    row(
+        "a function of an editable install that is imported inside of the stage",
+        """
+        def fit(x):
+            from lib.inner import run
+            return run(x)
+
+        def score(x):
+            from lib.inner import walk
+            return walk(x)
+        """,
+        ("elsewhere/lib/inner.py", "x + 1", "x + 2"),
+        files=EDITABLE,
+        changes="fit",
+        keeps="score",
+    ),
+    row(
+        "a module on the import path that no distribution has",
+        """
+        import loose
+
+        def fit(x):
+            return loose.run(x)
+        """,
+        ("elsewhere/loose.py", "x + 1", "x + 2"),
+        files={"elsewhere/loose.py": "def run(x):\n    return x + 1\n"},
+        changes="fit",
+    ),
+    row(
+        "a module on the import path that no distribution has, imported inside of the stage",
+        """
+        def fit(x):
+            import loose
+            return loose.run(x)
+        """,
+        ("elsewhere/loose.py", "x + 1", "x + 2"),
+        files={"elsewhere/loose.py": "def run(x):\n    return x + 1\n"},
+        changes="fit",
+    ),
+    row(
+        "a module of the project that is called as one of the standard library",
+        """
+        import queue
+
+        def fit(x):
+            return queue.run(x)
+        """,
+        ("queue.py", "x + 1", "x + 2"),
+        files={"queue.py": "def run(x):\n    return x + 1\n"},
+        changes="fit",
+    ),
+    row(
+        "a function of the project that is put among the built-in ones",
+        """
+        import builtins
+
+        def shout(x):
+            return x + 1
+
+        builtins.shout_at = shout
+
+        def fit(x):
+            return shout_at(x)
+        """,
+        ("x + 1", "x + 2"),
+        changes="fit",
+    ),
+    row(
+        "a function of another module that is replaced",
+        """
+        import helpers
+
+        def clean(x):
+            return x + 5
+
+        helpers.clean = clean
+
+        def fit(x):
+            return helpers.clean(x)
+        """,
+        ("x + 5", "x + 6"),
+        files={"helpers.py": HELPERS},
+        changes="fit",
     ),
     row(
         "the version of a distribution in an editable install's metadata is not its code",

@@ -521,6 +521,120 @@ ROWS = [
         IDLE,
         keeps="fit",
     ),
+    row(
+        "a default argument that is appended to",
+        """
+        def fit(x, seen=[]):
+            seen.append(x)
+            return len(seen)
+        """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `seen`, a default argument, while it runs",
+    ),
+    row(
+        "a default argument that grows by +=",
+        """
+        def fit(x, seen=[]):
+            seen += [x]
+            return len(seen)
+        """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `seen`, a default argument, while it runs",
+    ),
+    row(
+        "a default dictionary that is filled as a memo",
+        """
+        def fit(x, known={}):
+            known[x] = 1
+            return known[x]
+        """,
+        IDLE,
+        keeps="fit",
+    ),
+    row(
+        "a default number that is added to",
+        """
+        def fit(x, n=1):
+            n += x
+            return n
+        """,
+        IDLE,
+        keeps="fit",
+    ),
+    row(
+        "a list that all instances of a class share",
+        """
+        class Model:
+            seen = []
+
+            def apply(self, x):
+                self.seen.append(x)
+                return len(self.seen)
+
+        def fit(x):
+            return Model().apply(x)
+        """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `self.seen` while it runs",
+    ),
+    row(
+        "a list that each instance of a class has for itself",
+        """
+        class Model:
+            seen = []
+
+            def __init__(self):
+                self.seen = []
+
+            def apply(self, x):
+                self.seen.append(x)
+                return len(self.seen)
+
+        def fit(x):
+            return Model().apply(x)
+        """,
+        IDLE,
+        keeps="fit",
+    ),
+    row(
+        "a count that a class method keeps in its class",
+        """
+        class Model:
+            made = 0
+
+            @classmethod
+            def make(cls):
+                cls.made += 1
+                return cls.made
+
+        def fit(x):
+            return Model.make()
+        """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `cls.made` while it runs",
+    ),
+    row(
+        "subclasses that are listed while classes are made",
+        """
+        class Base:
+            kinds = []
+
+            def __init_subclass__(cls):
+                cls.kinds.append(cls.__name__)
+
+        class One(Base):
+            pass
+
+        def fit(x):
+            return Base.kinds
+        """,
+        IDLE,
+        keeps="fit",
+    ),
     # While the process lives
     row(
         "a helper is edited after it was imported",

@@ -81,7 +81,7 @@ class Desk:
         use = resource.getrusage(resource.RUSAGE_SELF)
         token = running.set(Here(order, self))
         try:
-            out, unreusable = self._work(order, Path(folder), marks)
+            out, unreusable = self._work(order, folder, marks)
         except StopAttempt as stop:
             return self._failed(order, started, marks, Failure("cancelled", str(stop) or "it was told to stop"))
         except BaseException as error:  # noqa: BLE001  user code may raise anything

@@ -31,9 +31,10 @@ class Capture:
 
     def begin(self) -> None:
         """Note where the next attempt's output begins, and mend what an earlier one closed or replaced."""
-        if (sys.stdout, sys.stderr) != self._streams or not self._is_open():
+        here = os.fstat(self._file)
+        if (sys.stdout, sys.stderr) != self._streams or not _is_open(here):
             self._point()
-        self._start = os.fstat(self._file).st_size
+        self._start = here.st_size
 
     def end(self) -> Span | None:
         """Give what has been written since `begin`, or None if that is nothing."""
@@ -65,13 +66,6 @@ class Capture:
         sys.stderr = io.TextIOWrapper(io.FileIO(_STDERR, "w", closefd=False), "utf-8", "replace", line_buffering=True)
         self._streams = (sys.stdout, sys.stderr)
 
-    def _is_open(self) -> bool:
-        try:
-            here = os.fstat(self._file)
-            return all(os.path.samestat(here, os.fstat(number)) for number in (_STDOUT, _STDERR))
-        except OSError:
-            return False
-
     def _mask(self, end: int) -> None:
         """Overwrite secrets in place: the file is opened anew, since what is appended can't be overwritten."""
         data = os.pread(self._file, end - self._start, self._start)
@@ -84,3 +78,11 @@ class Capture:
             os.pwrite(writer, data, self._start)
         finally:
             os.close(writer)
+
+
+def _is_open(log: os.stat_result) -> bool:
+    """Whether standard output and error still are the log."""
+    try:
+        return os.path.samestat(log, os.fstat(_STDOUT)) and os.path.samestat(log, os.fstat(_STDERR))
+    except OSError:
+        return False

@@ -7,6 +7,7 @@ import random
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 
 class CleanState:
@@ -15,37 +16,46 @@ class CleanState:
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
         self._count = 0
-        self._folder = ""
+        self._folder: Path | None = None
         self._environment = dict(os.environ)
+        self._encoded = dict(_encoded(os.environ))
         self._path = list(sys.path)
 
-    def enter(self, key: str) -> str:
+    def enter(self, key: str) -> Path:
         """Make the process ready for an attempt with this key; give the attempt's own folder, the current one now."""
-        if not self._folder or not _is_empty(self._folder):
-            self._leave()
-            self._count += 1
-            self._folder = str(self._scratch / str(self._count))
-            os.makedirs(self._folder, exist_ok=True)
-        os.chdir(self._folder)
-        if os.environ != self._environment:
+        folder = self._folder
+        if folder is None or not _is_empty(folder):
+            folder = self._renew()
+        os.chdir(folder)
+        if _encoded(os.environ) != self._encoded:
             _restore(self._environment)
         if sys.path != self._path:
             sys.path[:] = self._path
         _seed(key)
-        return self._folder
+        return folder
 
     def close(self) -> None:
         """Remove what is left."""
         os.chdir("/")
         shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _leave(self) -> None:
-        if self._folder:
+    def _renew(self) -> Path:
+        if self._folder is not None:
             os.chdir("/")
             shutil.rmtree(self._folder, ignore_errors=True)
+        self._count += 1
+        self._folder = self._scratch / str(self._count)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return self._folder
 
 
-def _is_empty(folder: str) -> bool:
+def _encoded(environment: Any) -> dict[bytes, bytes]:
+    """Give what is behind `os.environ`: to compare that takes a microsecond, and a hundred to compare it decoded."""
+    inner: dict[bytes, bytes] = getattr(environment, "_data", {})
+    return inner
+
+
+def _is_empty(folder: Path) -> bool:
     try:
         with os.scandir(folder) as entries:
             return next(entries, None) is None

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.app.logs import _divide, _File, _grown, _note
-from headrace.run.events import Launched, Span, Succeeded
+from headrace.run.events import Failed, Launched, Span, Succeeded
 from headrace.spec.artifact import Ref
+from headrace.spec.failure import Failure, FailureKind
 
 OUT = Ref(digest="", size=0, codec="json", type="builtins.int")
 
@@ -20,6 +21,10 @@ def launched(task: str, worker: int = 1) -> Launched:
 
 def ended(task: str, start: int, end: int, log: str = "1-77") -> Succeeded:
     return Succeeded(task=task, attempt=1, out=OUT, started=0.0, seconds=0.0, log=Span(log, start, end))
+
+
+def died(task: str, kind: FailureKind) -> Failed:
+    return Failed(task=task, attempt=1, failure=Failure(kind, "it died"), at=0.0)
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=6))
@@ -52,6 +57,17 @@ def test_what_has_not_ended_belongs_to_the_attempt_whose_turn_it_is(tmp_path: Pa
         file.write(b"bb")
     assert [(piece.task, piece.data) for piece in _grown(tmp_path, files, "b")] == [("b", b"bb")]
     assert list(_grown(tmp_path, files, None)) == []
+
+
+def test_what_a_worker_printed_before_it_died_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "1-77").write_bytes(b"aSegmentation fault")
+    files: dict[str, _File] = {}
+    for event in (launched("a"), launched("b"), launched("c"), ended("a", 0, 1), died("b", "crash"), died("c", "lost")):
+        _note(files, event)
+    assert [(piece.task, piece.data) for piece in _grown(tmp_path, files, None)] == [
+        ("a", b"a"),
+        ("b", b"Segmentation fault"),
+    ]
 
 
 def test_a_run_without_files_printed_nothing(tmp_path: Path) -> None:

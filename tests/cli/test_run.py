@@ -94,6 +94,30 @@ def test_logs_are_those_of_the_tasks(project: Shell) -> None:
     assert project("logs", "latest", "best").out == ""
 
 
+def test_logs_hold_what_a_task_printed_before_its_process_died(project: Shell) -> None:
+    project.write(
+        "pipelines.py",
+        """
+        import os
+
+        import headrace as hr
+
+        @hr.stage
+        def dies() -> int:
+            os.write(1, b"last words")
+            os.abort()
+
+        @hr.pipeline
+        def deadly() -> None:
+            print("wired")
+            dies()
+        """,
+    )
+    assert project("run", "deadly").code == 1
+    assert project("logs", "latest", "dies").out.startswith("last words")
+    assert "--- (the pipeline's body)\nwired\n" in project("logs", "latest").out
+
+
 def test_an_artifact_is_written_to_a_file(project: Shell) -> None:
     run = project("run", "good", "--json").json
     done = project("get", run["run"], "best", "--to", "best.json")

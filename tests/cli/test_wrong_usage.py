@@ -15,6 +15,7 @@ WRONG = {
     "a word too many": (["run", "good", "3"], "what is `3`?", "headrace run NAME"),
     "an unknown pipeline": (["run", "god"], "there is no pipeline `god`", "`good`"),
     "an unknown parameter": (["run", "good", "--mont", "3"], "no parameter `mont`", "`month`"),
+    "an option of ours misspelt": (["run", "good", "--detatch"], "no parameter `detatch`", "`--detach`"),
     "a wrong parameter": (["run", "good", "--month", "may"], "month", ""),
     "a pair that is none": (["run", "good", "--param", "month"], "NAME=VALUE", "month=3"),
     "a parameter given twice": (["run", "good", "--month", "3", "--month", "4"], "given twice", "one"),

@@ -1,7 +1,8 @@
 """What the tasks of a run printed: read from the files that its workers write, while they write them.
 
-A worker's file is named `WORKER-PID` and holds the output of its attempts one after another. Of an attempt that has
-ended, the ledger knows which bytes; what comes after the last of them is that of the attempt that runs.
+A worker's file is named `WORKER-PID` and holds the output of its attempts one after another. Of an attempt that told
+how it ended, the ledger knows which bytes. What comes after the last of them is that of the attempt that runs, or of
+the one that the worker died in.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ class Piece(Struct, frozen=True):
 
 
 class _File(Struct):
-    """A worker's file: how far it was read, who wrote the bytes up to where, and whose turn it is now."""
+    """A worker's file: how far it was read, who wrote the bytes up to where, whose turn it is, and in whose it died."""
 
     read: int = 0
     spans: list[tuple[int, str, int]] = []
     turn: list[tuple[str, int]] = []
+    died: tuple[str, int] | None = None
 
 
 def logs(project: Project, views: Views, run: str, task: str | None = None) -> Iterator[Piece]:
@@ -52,6 +54,12 @@ def logs(project: Project, views: Views, run: str, task: str | None = None) -> I
     for attempt in views.attempts(run, task):
         if attempt.log is not None:
             yield from _bytes(folder / attempt.log.log, attempt)
+    files: dict[str, _File] = {}
+    for event in views.events(run):
+        _note(files, event)
+    for file in files.values():
+        file.read = max((end for end, _, _ in file.spans), default=0)
+    yield from _grown(folder, files, task)
 
 
 def follow(
@@ -110,6 +118,8 @@ def _note(files: dict[str, _File], event: Event) -> None:
                     file.turn.remove((task, attempt))
                     if log is not None:
                         file.spans.append((log.end, task, attempt))
+                    elif isinstance(event, Failed) and event.failure.kind != "lost":
+                        file.died = task, attempt
         case _:
             pass
 
@@ -130,7 +140,9 @@ def _divide(file: _File, data: bytes, worker: str) -> Iterator[Piece]:
     while data:
         end, task, attempt = next((span for span in file.spans if span[0] > file.read), (None, "", 0))
         if end is None:
-            task, attempt = file.turn[0] if file.turn else (PIPELINE if worker == TRACER else "(no task)", 0)
+            task, attempt = (
+                file.turn[0] if file.turn else file.died or (PIPELINE if worker == TRACER else "(no task)", 0)
+            )
             end = file.read + len(data)
         part, data = data[: end - file.read], data[end - file.read :]
         file.read += len(part)

@@ -21,6 +21,7 @@ __all__ = [
     "maps",
     "read",
     "stages_of",
+    "took_s",
 ]
 
 _ELEMENT = re.compile(r"\[(?:#\d|[^\W\d]\w*=)")
@@ -36,6 +37,11 @@ def maps(names: Iterable[str]) -> set[str]:
     return {
         name[: found.start()] for name in known for found in _ELEMENT.finditer(name) if name[: found.start()] in known
     }
+
+
+def took_s(run: RunView, now: float) -> float:
+    """Give how long a run took, or has taken up to `now` (Unix seconds) if it lives."""
+    return max(run.seconds, now - run.created) if run.state in LIVE else run.seconds
 
 
 def stages_of(tasks: Sequence[TaskView]) -> list[StageView]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,6 +65,19 @@ class PipelineCommand(click.Command):
         return [CompletionItem(name) for name in names if name.startswith(incomplete)] + super().shell_complete(
             ctx, incomplete
         )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; a parameter that the pipeline doesn't have may be an option of ours, misspelt."""
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            ours = [name for parameter in self.params for name in parameter.opts if name.startswith("--")]
+            for word in ctx.params["words"]:
+                name = word.partition("=")[0]
+                near = difflib.get_close_matches(name, ours, 1, 0.7)
+                if near and f"no parameter `{name.lstrip('-').replace('-', '_')}`" in error.message:
+                    error.hint = f"did you mean `{near[0]}`?"
+            raise
 
 
 def pipeline(function: Function) -> Function:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import click
 
 from headrace.app import project
 from headrace.app.measures import seconds_text, usd_text
-from headrace.app.reading import RunView, read
+from headrace.app.reading import RunView, read, took_s
 from headrace.cli import complete, options
 from headrace.cli.marks import MARKS, STYLES
 from headrace.cli.table import Cell, table
@@ -49,7 +50,7 @@ def _row(run: RunView) -> list[Cell]:
         (run.state, style),
         run.pipeline,
         f"{datetime.fromtimestamp(run.created).astimezone():%Y-%m-%d %H:%M:%S}",
-        seconds_text(run.seconds),
+        seconds_text(took_s(run, time.time())),
         usd_text(run.usd) if run.usd else "",
         " ".join(f"{name}={value}" for name, value in run.params.items()),
     ]

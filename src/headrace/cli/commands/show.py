@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import click
 
 from headrace.app import project
 from headrace.app.measures import bytes_text, seconds_text, usd_text
-from headrace.app.reading import RunView, StageView, TaskView, Views, maps, read, stages_of
+from headrace.app.reading import RunView, StageView, TaskView, Views, maps, read, stages_of, took_s
 from headrace.cli import complete, options
 from headrace.cli.marks import MARKS, STYLES
 from headrace.cli.table import Cell, table
@@ -54,7 +55,7 @@ def _say_head(run: RunView) -> None:
     state = paint(f"{MARKS[run.state]} {run.state}", STYLES[run.state], stream=sys.stdout)
     say_styled(f"{paint(printable(run.pipeline), 'bold', stream=sys.stdout)}  {run.run}  {state}")
     started = f"{datetime.fromtimestamp(run.created).astimezone():%Y-%m-%d %H:%M:%S}"
-    facts = [started, seconds_text(run.seconds), usd_text(run.usd) if run.usd else ""]
+    facts = [started, seconds_text(took_s(run, time.time())), usd_text(run.usd) if run.usd else ""]
     facts += [f"{name}={value}" for name, value in run.params.items()]
     say("  ".join(fact for fact in facts if fact), "dim")
     if run.why:

@@ -17,7 +17,7 @@ from headrace.app.session import named
 from headrace.app.state import open_ledger, open_store, user, views
 from headrace.backends.local.backend import LocalBackend
 from headrace.errors import PlacementError, ProjectError, UsageError
-from headrace.plan.planner import Planner
+from headrace.plan.planner import Planner, check_policy
 from headrace.record.sqlite import RunLedger
 from headrace.record.views import Views
 from headrace.run.driver import TRACER, refusal
@@ -50,6 +50,8 @@ def plan(project: Project, pipeline: str, params: Mapping[str, str], policy: Pol
             graph = trace(project, store, backend, order, SystemClock().now())
         finally:
             backend.close()
+        if not graph.partial:
+            check_policy(policy, graph.nodes, graph.stages)
         past = views(project)
         return _plan(name, graph, policy=policy, pool=backend.pool, bundle=bundle, lease=lease, store=store, past=past)
 

@@ -6,11 +6,13 @@ that input could differ from an earlier run, the task is reused should the input
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
+from headrace.errors import UsageError
 from headrace.plan.keys import Inputs, identity, key_of, told
 from headrace.plan.resolve import Unmappable, columns, follow, labels, truth, value
 from headrace.plan.reuse import Before, barred, why_run
@@ -267,6 +269,21 @@ class Planner:
         ref = self._fates[name].out
         assert ref is not None
         return ref
+
+
+def check_policy(policy: Policy, nodes: Sequence[Node], stages: Mapping[str, Stage]) -> None:
+    """See that what a policy names is there.
+
+    Raises:
+        UsageError: it names a stage or task that the pipeline doesn't have.
+    """
+    known = dict.fromkeys([*(stage.name for stage in stages.values()), *(node.name for node in nodes)])
+    for option, names in (("--only", policy.only), ("--force", policy.force)):
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(list(known)[:10])}"
+                raise UsageError(f"`{option} {name}`: the pipeline has no such stage", hint=hint)
 
 
 def names_needed(node: Node) -> list[str]:

@@ -12,6 +12,7 @@ import msgspec
 
 from headrace import errors
 from headrace.errors import BackendError, HeadraceError, PlacementError, TraceError, UsageError
+from headrace.plan.planner import check_policy
 from headrace.plan.reuse import within_run
 from headrace.run.courier import Courier, Verdict
 from headrace.run.crew import Crew
@@ -90,6 +91,7 @@ class Driver:
         backend: Backend,
         clock: Clock,
         next_seq: int = 0,
+        beat_s: float = BEAT_S,
         files: Files | None = None,
         opened: Callable[[], None] = lambda: None,
         rows: Rows = _ignore,
@@ -100,6 +102,7 @@ class Driver:
         self._ledger = ledger
         self._backend = backend
         self._clock = clock
+        self._beat_s = beat_s
         self._files = files
         self._tell_opened = opened
         self._show = rows
@@ -111,7 +114,7 @@ class Driver:
         self._seen = 0
         self._tracer_deaths = 0
         self._began = clock.monotonic()
-        self._looked = -BEAT_S
+        self._looked = -beat_s
         self._interrupts = 0
         self._heeded = 0
         self._since: dict[int, tuple[int, float]] = {}
@@ -233,6 +236,8 @@ class Driver:
                         f"the pipeline no longer traces `{missing.name}` ({missing.line})",
                         hint="a pipeline's body must do the same each time; `--new-code` starts from the code as it is",
                     )
+                if not self._journal.is_open:
+                    check_policy(self._machine.policy, self._machine.nodes, self._machine.stages)
                 self._absorb(event, body)
             case _:
                 self._absorb(event, body)
@@ -315,7 +320,7 @@ class Driver:
         due = self._machine.next_due
         if due is not None and due <= self._clock.now():
             self._absorb(Woke(self._clock.now()))
-        if now - self._looked < BEAT_S:
+        if now - self._looked < self._beat_s:
             return
         self._looked = now
         if self._journal.is_open:
@@ -364,9 +369,12 @@ class Driver:
         """How long there is nothing to do but listen."""
         if not self._courier.is_empty or (self._journal.is_open and not self._journal.is_empty):
             return 0.0
-        due = self._machine.next_due
-        until_due = BEAT_S if due is None else max(0.0, due - self._clock.now())
-        return min(BEAT_S, until_due)
+        pauses = [self._beat_s]
+        if (due := self._machine.next_due) is not None:
+            pauses.append(due - self._clock.now())
+        if (limit := self._machine.policy.timeout_s) is not None:
+            pauses.append(self._began + limit - self._clock.monotonic())
+        return max(0.0, min(pauses))
 
     # -- step ----------------------------------------------------------------------------------------------------
 

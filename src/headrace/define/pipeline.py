@@ -14,7 +14,7 @@ from typing import Any, Generic, ParamSpec, Protocol, cast, overload
 import msgspec
 
 from headrace.define.edge import shown
-from headrace.define.ports import Tracer, running, tracing
+from headrace.define.ports import Tracer, resolver, running, tracing
 from headrace.errors import DefinitionError, TraceError, UsageError
 
 P = ParamSpec("P")
@@ -76,6 +76,11 @@ class PipelineFunction(Generic[P]):
             raise TraceError(
                 f"`{self.name}.{what}()` was called inside a pipeline",
                 hint=f"`{self.name}(...)` wires its stages into the pipeline that calls it",
+            )
+        if resolver.get() is not None:
+            raise UsageError(
+                f"`{self.name}.{what}()` was called while its module was imported",
+                hint='put it under `if __name__ == "__main__":`, since workers import the module too',
             )
         if running.get() is not None:
             raise UsageError(

@@ -33,6 +33,7 @@ def main() -> None:
 
     gc.set_threshold(50_000, 20, 20)  # what imports make is no garbage, and a driver makes little
     early.begin(sys.argv[1:])
+    code = 0
     try:
         from headrace.cli.shell import run  # noqa: PLC0415
 
@@ -41,9 +42,8 @@ def main() -> None:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough (`headrace runs | head`).
+        # Whoever read our output has seen enough (`headrace runs | head`); how a run ended stays the exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     finally:
         early.end()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -31,7 +31,9 @@ def run(arguments: Sequence[str]) -> int:
         return _wrong_usage(error, as_json=as_json)
     except HeadraceError as error:
         return fault.show(error, as_json=as_json)
-    except BrokenPipeError:
+    except BrokenPipeError as error:
+        if terminal.is_read():
+            return fault.show_internal(error, as_json=as_json)
         raise
     except Exception as error:  # noqa: BLE001 - the last line of defence, where faults become text
         return fault.show_internal(error, as_json=as_json)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 
 from headrace.app.measures import seconds_text, usd_text
@@ -13,11 +15,13 @@ EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 3, "refused": 4}
 
 
 def close(view: RunView, *, as_json: bool) -> int:
-    """Show how a run ended and give the exit code; one that still lives has 0."""
-    if as_json:
-        say_json(view)
-    else:
-        say(line(view), STYLES[view.state])
+    """Show how a run ended and give the exit code; one that still lives has 0. Nobody has to read it."""
+    try:
+        say_json(view) if as_json else say(line(view), STYLES[view.state])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not as_json:
         if view.why:
             tell(view.why)
         if view.state == "failed":

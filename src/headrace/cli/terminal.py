@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from typing import Any, Literal, TextIO
 
@@ -49,6 +50,13 @@ def say_json(value: Any) -> None:
     """Print one JSON object on stdout."""
     sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
     sys.stdout.buffer.flush()
+
+
+def is_read() -> bool:
+    """Say whether somebody may still read stdout: a pipe's reader may have left."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return not any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def tell(text: str, *styles: Style, label: str = "") -> None:

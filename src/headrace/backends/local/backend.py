@@ -21,6 +21,7 @@ from headrace.run.wire import Down, Ended, Fork, Hello, Kill, Pulse, Quit, decod
 from headrace.spec.fleet import Pool
 
 GRACE_S = 5.0
+TRIES = 3
 _SIGNALS = {
     signal.SIGKILL: "it was killed (signal 9); the kernel does so when memory runs out",
     signal.SIGSEGV: "it crashed: a segmentation fault (signal 11)",
@@ -48,18 +49,19 @@ class LocalBackend:
     # -- the port ------------------------------------------------------------------------------------------------
 
     def start(self, jobs: Sequence[Job]) -> None:
-        """Begin workers; the zygote with the first."""
-        if self._zygote is None:
-            self._use(spawn(self._prefix))
+        """Begin workers; the zygote with the first, and again where it has died."""
         for job in jobs:
-            ours, theirs = socket.socketpair()
-            need = job.resources
-            fork = Fork(job.worker, job.tracer, need.cpu, need.memory_gib, need.gpus)
-            self._send_with(frame(fork), theirs)
-            theirs.close()
-            line = Line(ours)
-            self._lines[job.worker] = line
-            self._selector.register(ours, selectors.EVENT_READ, job.worker)
+            for _ in range(TRIES):
+                if self._zygote is None:
+                    self._use(spawn(self._prefix))
+                if self._zygote is not None and self._begin(job):
+                    break
+                self._lose_zygote()
+            else:
+                raise BackendError(
+                    f"pool `{self.pool.name}` can't begin a worker: the process that begins them dies at once",
+                    hint="look for the reason above; `headrace doctor` checks this machine",
+                )
 
     def tell(self, worker: int, messages: Sequence[Down]) -> None:
         """Send messages to a worker; to one that is gone they mean nothing."""
@@ -71,7 +73,7 @@ class LocalBackend:
 
     def events(self, timeout_s: float) -> list[Notice]:
         """Wait for something to happen, up to `timeout_s`; give all that has."""
-        if self._zygote is None:
+        if self._zygote is None and not self._notices:
             time.sleep(timeout_s)
             return []
         for key, mask in self._selector.select(0 if self._notices else timeout_s):
@@ -118,10 +120,30 @@ class LocalBackend:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _use(self, spawned: Spawned) -> None:
+        """Take a zygote that was begun, unless it is dead already."""
+        try:
+            spawned.control.sendall(frame(self._hello))
+        except OSError:
+            spawned.discard()
+            return
         self._zygote = spawned
-        spawned.control.sendall(frame(self._hello))
         self._control = Line(spawned.control)
         self._selector.register(spawned.control, selectors.EVENT_READ, _CONTROL)
+
+    def _begin(self, job: Job) -> bool:
+        """Have the zygote begin a worker; say whether it was told."""
+        ours, theirs = socket.socketpair()
+        need = job.resources
+        try:
+            self._send_with(frame(Fork(job.worker, job.tracer, need.cpu, need.memory_gib, need.gpus)), theirs)
+        except OSError:
+            ours.close()
+            return False
+        finally:
+            theirs.close()
+        self._lines[job.worker] = Line(ours)
+        self._selector.register(ours, selectors.EVENT_READ, job.worker)
+        return True
 
     def _send_with(self, data: bytes, descriptor: socket.socket) -> None:
         assert self._zygote is not None
@@ -129,11 +151,6 @@ class LocalBackend:
         control.setblocking(True)
         try:
             socket.send_fds(control, [data], [descriptor.fileno()])
-        except OSError as error:
-            raise BackendError(
-                f"pool `{self.pool.name}` can't begin a worker: {error.strerror}",
-                hint="the process that begins workers has died: look for the reason above, and resume the run",
-            ) from error
         finally:
             control.setblocking(False)
 
@@ -164,11 +181,18 @@ class LocalBackend:
                 case Pulse(worker=worker, done=done, since=since, memory_gib=memory):
                     self._notices.append(Beat(worker, done, since, memory, 0.0))
         if self._control.closed:
-            self._selector.unregister(self._control.socket)
-            for worker in list(self._lines):
-                self._forget(worker, Died(worker, "lost", "the process that begins workers has died"))
-            self._zygote = self._control = None
-            end_leftovers(Path(self._hello.store) / "workers" / self._hello.run, patience_s=0.0)
+            self._lose_zygote()
+
+    def _lose_zygote(self) -> None:
+        """The zygote is dead, and so will be its workers."""
+        if self._zygote is None or self._control is None:
+            return
+        self._selector.unregister(self._control.socket)
+        for worker in list(self._lines):
+            self._forget(worker, Died(worker, "lost", "the process that begins workers has died"))
+        self._zygote.discard()
+        self._zygote = self._control = None
+        end_leftovers(Path(self._hello.store) / "workers" / self._hello.run, patience_s=0.0)
 
     def _ended(self, ended: Ended) -> None:
         """A worker is dead: hear the last of what it sent, then say so."""

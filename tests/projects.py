@@ -11,6 +11,7 @@ import textwrap
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,18 @@ class Project:
                 os.kill(int(each.split()[0]), signal.SIGKILL)
             except ProcessLookupError:
                 continue
+
+
+@contextmanager
+def lent(root: Path, toml: str = "") -> Iterator[Project]:
+    """Give a project whose processes have all ended by themselves when its test has succeeded."""
+    project = Project(root)
+    project.write("headrace.toml", toml)
+    try:
+        yield project
+        project.check_no_process_is_left()
+    finally:
+        project.kill_all()
 
 
 def finish(process: subprocess.Popen[str], within_s: float = PATIENCE_S) -> Done:

@@ -79,9 +79,10 @@ class Courier:
 
     def _acknowledge(self) -> None:
         """Acknowledge together with what else goes to a worker; by itself only once many reports wait for it."""
-        for worker in list(self._loud):
-            heard = self._heard[worker]
-            if heard - self._acknowledged.get(worker, 0) >= ACK_EVERY or worker in self._outbox:
+        for worker in [*self._loud, *self._outbox]:
+            heard = self._heard.get(worker, 0)
+            waiting = heard - self._acknowledged.get(worker, 0)
+            if waiting >= ACK_EVERY or (waiting and worker in self._outbox):
                 self._acknowledged[worker] = heard
                 self._outbox.setdefault(worker, []).insert(0, Ack(heard))
-                self._loud.discard(worker)
+        self._loud.clear()

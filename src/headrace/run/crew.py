@@ -65,15 +65,21 @@ class Worker:
 
 
 class Count:
-    """How many workers hold this much, how many of them have something to do, and which are idle."""
+    """How many workers hold what `need` says of one node, how many of them are busy, and which are idle."""
 
-    __slots__ = ("all", "busy", "idle", "short")
+    __slots__ = ("all", "busy", "cpu", "gpus", "idle", "memory_gib", "need", "short")
 
-    def __init__(self) -> None:
+    def __init__(self, need: Resources) -> None:
+        self.need = need
+        self.cpu, self.memory_gib, self.gpus = need.cpu, need.memory_gib, float(need.gpus)
         self.all = 0
         self.busy = 0
         self.idle: dict[int, Worker] = {}
         self.short: list[tuple[float, int]] = []  # a heap of (ahead_s, number), each true until it has changed
+
+    def times(self, workers: int) -> Three:
+        """Give what so many workers hold."""
+        return self.cpu * workers, self.memory_gib * workers, self.gpus * workers
 
 
 class Crew:
@@ -109,14 +115,16 @@ class Crew:
         """Give an attempt to workers: idle ones, new ones or, if it is short, one behind others; None if none can."""
         need, fresh = stage.resources, stage.isolation == "fresh"
         mean = self._mean.get(stage.function)
-        if self._fits(need):
-            chosen = self._choose(need, fresh=fresh)
+        count = self._counts.get(need)
+        if count is None:
+            count = self._counts[need] = Count(need)
+        if self._fits(count):
+            chosen = self._choose(count, fresh=fresh)
         else:
-            ahead = None if need.nodes > 1 or fresh else self._behind(need, mean)
+            ahead = None if need.nodes > 1 or fresh else self._behind(count, mean)
             if ahead is None:
                 return None
             chosen = [ahead]
-        count = self._counts[need]
         for worker in chosen:
             if not worker.queue:
                 count.busy += 1
@@ -183,17 +191,15 @@ class Crew:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _choose(self, need: Resources, *, fresh: bool) -> list[Worker]:
+    def _choose(self, count: Count, *, fresh: bool) -> list[Worker]:
         """Give the workers of an attempt: idle ones, then new ones in the place of others' idle ones."""
-        count = self._counts.get(need)
-        if count is None:
-            count = self._counts[need] = Count()
+        need = count.need
         chosen: list[Worker] = []
         while not fresh and count.idle and len(chosen) < need.nodes:
             chosen.append(count.idle.popitem()[1])
         missing = need.nodes - len(chosen)
         if missing:
-            self._make_room(_times(need, missing))
+            self._make_room(count.times(missing))
         for _ in range(missing):
             worker = Worker(self._next, need, fresh=fresh)
             self._next += 1
@@ -203,10 +209,9 @@ class Crew:
             chosen.append(worker)
         return chosen
 
-    def _behind(self, need: Resources, mean: float | None) -> Worker | None:
+    def _behind(self, count: Count, mean: float | None) -> Worker | None:
         """Find the worker with the least to do, if what it has to do is known to be short, as this attempt is."""
-        count = self._counts.get(need)
-        if mean is None or mean > AHEAD_S or count is None or self._is_held_from(need):
+        if mean is None or mean > AHEAD_S or self._is_held_from(count):
             return None
         while count.short:
             ahead_s, number = count.short[0]
@@ -230,8 +235,8 @@ class Crew:
     def _make_room(self, more: Three) -> None:
         """Dismiss idle workers until the grant covers all that are left, and this much more."""
         total = self._total()
-        for need, count in self._counts.items():
-            one = _times(need, 1)
+        for count in self._counts.values():
+            one = count.times(1)
             while count.idle and not self._covers(_plus(total, more)):
                 self._dismiss(next(reversed(count.idle.values())))
                 total = _plus(total, one, -1)
@@ -243,19 +248,19 @@ class Crew:
         count.idle.pop(worker.number, None)
         self.leaving.append(worker.number)
 
-    def _fits(self, need: Resources) -> bool:
+    def _fits(self, count: Count) -> bool:
         """Whether an attempt fits within the grant beside those that run, and beside the one that room is held for."""
-        cpu, memory_gib, gpus = self._busy()
-        nodes = need.nodes
-        with_it = cpu + need.cpu * nodes, memory_gib + need.memory_gib * nodes, gpus + need.gpus * nodes
+        with_it = _plus(self._busy(), count.times(count.need.nodes))
         held = self._held
-        if held is None or held == need:
+        if held is None or held == count.need:
             return self._covers(with_it)
-        return self._covers(with_it) and self._covers(_plus(with_it, _shared(held, need)))
+        return self._covers(with_it) and self._covers(_plus(with_it, _shared(held, count.need)))
 
-    def _is_held_from(self, need: Resources) -> bool:
+    def _is_held_from(self, count: Count) -> bool:
         held = self._held
-        return held is not None and held != need and not self._covers(_plus(self._busy(), _shared(held, need)))
+        if held is None or held == count.need:
+            return False
+        return not self._covers(_plus(self._busy(), _shared(held, count.need)))
 
     def _covers(self, amount: Three) -> bool:
         grant = self.grant
@@ -264,22 +269,18 @@ class Crew:
 
     def _busy(self) -> Three:
         cpu = memory_gib = gpus = 0.0
-        for need, count in self._counts.items():
+        for count in self._counts.values():
             if count.busy:
-                cpu += need.cpu * count.busy
-                memory_gib += need.memory_gib * count.busy
-                gpus += need.gpus * count.busy
+                cpu += count.cpu * count.busy
+                memory_gib += count.memory_gib * count.busy
+                gpus += count.gpus * count.busy
         return cpu, memory_gib, gpus
 
     def _total(self) -> Three:
         total = (0.0, 0.0, 0.0)
-        for need, count in self._counts.items():
-            total = _plus(total, _times(need, count.all))
+        for count in self._counts.values():
+            total = _plus(total, count.times(count.all))
         return total
-
-
-def _times(need: Resources, count: int) -> Three:
-    return need.cpu * count, need.memory_gib * count, float(need.gpus * count)
 
 
 def _plus(one: Three, other: Three, sign: int = 1) -> Three:
@@ -288,9 +289,9 @@ def _plus(one: Three, other: Three, sign: int = 1) -> Three:
 
 def _shared(held: Resources, need: Resources) -> Three:
     """Give what is held of those things that the other needs too: nobody waits for what he doesn't use."""
-    cpu, memory_gib, gpus = _times(held, held.nodes)
+    nodes = held.nodes
     return (
-        cpu if need.cpu else 0.0,
-        memory_gib if need.memory_gib else 0.0,
-        gpus if need.gpus else 0.0,
+        held.cpu * nodes if need.cpu else 0.0,
+        held.memory_gib * nodes if need.memory_gib else 0.0,
+        float(held.gpus * nodes) if need.gpus else 0.0,
     )

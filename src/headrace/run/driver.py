@@ -80,7 +80,10 @@ def _unknown(_run: str, _stage: Stage) -> Sequence[str]:
 
 
 class Driver:
-    """Drives one run to its end. `machine` may have absorbed earlier events already: then this is a resumed run."""
+    """Drives one run to its end. `machine` may have absorbed earlier events already: then this is a resumed run.
+
+    Every `beat_s` seconds it looks into the inbox and asks for its grant anew.
+    """
 
     def __init__(
         self,
@@ -283,7 +286,7 @@ class Driver:
         if self._machine.trace_ended or self._machine.closed is not None:
             return
         self._tracer_deaths += 1
-        if self._tracer_deaths >= TRACER_TRIES or not self._journal.is_open:
+        if self._tracer_deaths >= TRACER_TRIES:
             problem = f"the process that traces the pipeline died: {notice.why}"
             if not self._journal.is_open:
                 raise UsageError(problem, hint="look for what its module does when imported")
@@ -312,7 +315,7 @@ class Driver:
     # -- look about ----------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Several times a second: the inbox, the time, the grant."""
+        """At each tick the time; several times a second the inbox and the grant."""
         now = self._clock.monotonic()
         if self._interrupts > self._heeded:
             self._heeded = self._interrupts
@@ -320,6 +323,9 @@ class Driver:
         due = self._machine.next_due
         if due is not None and due <= self._clock.now():
             self._absorb(Woke(self._clock.now()))
+        limit = self._machine.policy.timeout_s
+        if limit is not None and now - self._began >= limit:
+            self._cancel("policy", f"the run took longer than {limit:g} s", now=True)
         if now - self._looked < self._beat_s:
             return
         self._looked = now
@@ -328,9 +334,6 @@ class Driver:
                 self._journal.absorb(signal.id)
                 if signal.kind == "cancel":
                     self._cancel(signal.by, f"cancelled by {signal.by}", now=signal.body == "now")
-        limit = self._machine.policy.timeout_s
-        if limit is not None and now - self._began > limit:
-            self._cancel("policy", f"the run took longer than {limit:g} s", now=True)
         self._ask_grant()
 
     def _cancel(self, by: str, why: str, *, now: bool) -> None:
@@ -372,7 +375,7 @@ class Driver:
         pauses = [self._beat_s]
         if (due := self._machine.next_due) is not None:
             pauses.append(due - self._clock.now())
-        if (limit := self._machine.policy.timeout_s) is not None:
+        if (limit := self._machine.policy.timeout_s) is not None and self._machine.cancelled is None:
             pauses.append(self._began + limit - self._clock.monotonic())
         return max(0.0, min(pauses))
 

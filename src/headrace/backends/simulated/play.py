@@ -1,0 +1,98 @@
+"""What an attempt does in a simulation, written as a generator: each `yield` takes virtual time, or talks.
+
+    def fit(order: Do) -> Play:
+        yield Wait(1800)
+        yield Keep(number(1))            # a checkpoint
+        yield Wait(1800)
+        return number(2)                 # the output
+
+An exception is the stage's own error, `Death` ends the worker's process. A graceful stop raises `Stopped` at the
+`yield` that the attempt is at, so `finally` blocks run, and whoever catches it goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from typing import Literal
+
+from msgspec import Struct
+
+from headrace.run.events import Asked, Event
+from headrace.run.wire import Answer, Do, Question, Refused, Trace, Word
+from headrace.spec.artifact import Ref
+
+
+class Wait(Struct, frozen=True):
+    """Take so many seconds."""
+
+    seconds: float
+
+
+class Listen(Struct, frozen=True):
+    """Wait for a word from the driver, which is what the `yield` gives."""
+
+
+class Keep(Struct, frozen=True):
+    """Keep a checkpoint."""
+
+    ref: Ref
+
+
+class Say(Struct, frozen=True):
+    """Report an event; a tracer's way to tell of the graph."""
+
+    event: Event
+
+
+class Ask(Struct, frozen=True):
+    """Ask the driver, and wait for its answer, which is what the `yield` gives; a tracer's, too."""
+
+    question: Asked | Question
+
+
+class Decline(Struct, frozen=True):
+    """Refuse to trace; a tracer's, too."""
+
+    refused: Refused
+
+
+class Stopped(BaseException):
+    """The attempt is told to end."""
+
+
+class Death(BaseException):
+    """The worker's process ends, for a reason of this kind."""
+
+    def __init__(self, kind: Literal["crash", "memory", "lost"], why: str = "it died") -> None:
+        super().__init__(why)
+        self.kind: Literal["crash", "memory", "lost"] = kind
+        self.why = why
+
+
+Step = Wait | Listen | Keep | Say | Ask | Decline
+Play = Generator[Step, Word | Answer | None, Ref | None]
+Script = Callable[[Do], Play]
+"""What each attempt does, by its order; a gang's workers get one each."""
+Tracing = Callable[[Trace], Play]
+
+
+def lasting(seconds: float | Callable[[Do], float], out: Ref | Callable[[Do], Ref]) -> Script:
+    """Give a script by which each attempt takes so long and gives this."""
+
+    def script(order: Do) -> Play:
+        yield Wait(seconds(order) if callable(seconds) else seconds)
+        return out(order) if callable(out) else out
+
+    return script
+
+
+def tracing(events: Iterable[Event]) -> Tracing:
+    """Give a tracer that reports these events, and waits for the answer where it asks."""
+    told = tuple(events)
+
+    def trace(_: Trace) -> Play:
+        for event in told:
+            yield Ask(event) if isinstance(event, Asked) else Say(event)
+        return None
+
+    return trace

@@ -1,0 +1,239 @@
+"""A worker of a simulation: its queue, the attempt that it is at, and what it has said that nobody has acknowledged."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from headrace.backends.simulated.play import (
+    Ask,
+    Death,
+    Decline,
+    Keep,
+    Listen,
+    Play,
+    Say,
+    Script,
+    Step,
+    Stopped,
+    Tracing,
+    Wait,
+)
+from headrace.run.events import Asked, Checkpointed, Event, Failed, Succeeded, encode_event
+from headrace.run.ports import Died, Heard, Job
+from headrace.run.wire import Ack, Answer, Do, Down, Quit, Report, Tell, Trace, Up, Word
+from headrace.spec.artifact import Ref
+from headrace.spec.failure import Failure
+
+
+class Place(Protocol):
+    """Where a worker lives, as the worker sees it."""
+
+    script: Script
+    tracer: Tracing
+
+    def now(self) -> float: ...
+    def later(self, worker: Worker, seconds: float) -> None: ...
+    def say(self, worker: Worker, message: Up) -> None: ...
+    def begun(self, worker: Worker) -> None: ...
+    def gone(self, worker: Worker, died: Died) -> None: ...
+
+
+class Worker:
+    """Acts when it is told something, and when the time comes that it waits for (`turn` tells old times from new)."""
+
+    __slots__ = (
+        "_place",
+        "_play",
+        "_queue",
+        "_seq",
+        "_waits_for",
+        "_words",
+        "alive",
+        "done",
+        "job",
+        "node",
+        "order",
+        "ready",
+        "since",
+        "stopping",
+        "turn",
+        "unacknowledged",
+    )
+
+    def __init__(self, place: Place, job: Job, node: int) -> None:
+        self.job = job
+        self.node = node
+        self.alive = True
+        self.ready = False
+        self.stopping = False
+        self.done = 0
+        self.since = 0.0
+        self.turn = 0
+        self.order: Do | None = None
+        self.unacknowledged: deque[Report] = deque()
+        self._place = place
+        self._play: Play | None = None
+        self._queue: deque[Do | Trace | Quit] = deque()
+        self._words: deque[Word | Answer] = deque()
+        self._waits_for: type[Listen | Ask] | None = None
+        self._seq = 0
+
+    @property
+    def number(self) -> int:
+        """The number that the driver gave it."""
+        return self.job.worker
+
+    @property
+    def spilled(self) -> list[Heard]:
+        """What it has said and nobody has acknowledged."""
+        return [Heard(self.number, report) for report in self.unacknowledged]
+
+    # -- what is done to it --------------------------------------------------------------------------------------
+
+    def hear(self, message: Down) -> None:
+        """Take a message."""
+        match message:
+            case Ack(seq=seq):
+                while self.unacknowledged and self.unacknowledged[0].seq <= seq:
+                    self.unacknowledged.popleft()
+            case Tell(task=task, attempt=attempt, word=word):
+                if self.order is not None and (self.order.task, self.order.attempt) == (task, attempt):
+                    self._hear(word, Listen)
+            case Answer():
+                self._hear(message, Ask)
+            case _:
+                self._queue.append(message)
+                self.go_on()
+
+    def wake(self) -> None:
+        """Go on: the worker has started, or the time has come that its attempt waited for."""
+        self.ready = True
+        self._act(None)
+        self.go_on()
+
+    def stop(self) -> None:
+        """End gracefully: the attempt is told to stop, and then the worker leaves."""
+        self.stopping = True
+        self._queue.clear()
+        self._act(Stopped("it was told to stop"))
+        self.go_on()
+
+    def unheard(self) -> None:
+        """Nobody listens any more: do what has been told, and leave."""
+        self._queue.append(Quit())
+        if self._waits_for is Ask:
+            self.die(Died(self.number, "cancelled", "nobody answers"))
+        self.go_on()
+
+    def die(self, died: Died) -> None:
+        """End at once."""
+        if self.alive:
+            self.alive = False
+            self.turn += 1
+            self._play = None
+            self._place.gone(self, died)
+
+    # -- what it does --------------------------------------------------------------------------------------------
+
+    def go_on(self) -> None:
+        """Take one thing after another from the queue, while nothing takes time."""
+        while self.alive and self.ready and self._play is None and self._queue:
+            match self._queue.popleft():
+                case Do() as order:
+                    self._begin(order, self._place.script(order))
+                case Trace() as order:
+                    self._begin(None, self._place.tracer(order))
+                case Quit():
+                    self.die(Died(self.number, "cancelled", "it left as it was told to"))
+        if self.alive and self.stopping and self._play is None:
+            self.die(Died(self.number, "cancelled", "it was stopped"))
+
+    def _begin(self, order: Do | None, play: Play) -> None:
+        self._play, self.order = play, order
+        self.since = self._place.now()
+        if order is not None:
+            self._place.begun(self)
+        self._act(None)
+
+    def _hear(self, word: Word | Answer, kind: type[Listen | Ask]) -> None:
+        self._words.append(word)
+        if self._waits_for is kind:
+            self._act(None)
+            self.go_on()
+
+    def _act(self, stop: Stopped | None) -> None:
+        """Run what it is at up to the next thing that takes time."""
+        self.turn += 1  # what it waited for until now counts no more
+        while self._play is not None:
+            step = self._step(self._play, stop)
+            stop = None
+            match step:
+                case None:
+                    return
+                case Wait(seconds=seconds):
+                    self._place.later(self, seconds)
+                    return
+                case Keep(ref=ref):
+                    if self.order is not None:
+                        self._report(Checkpointed(self.order.task, self.order.attempt, ref))
+                case Say(event=event):
+                    self._report(event)
+                case Decline(refused=refused):
+                    self._place.say(self, refused)
+                case Ask(question=question):
+                    if isinstance(question, Asked):
+                        self._report(question)
+                    else:
+                        self._place.say(self, question)
+                    self._waits_for = Ask
+                case Listen():
+                    self._waits_for = Listen
+            if self._waits_for is not None and not self._words:
+                return
+
+    def _step(self, play: Play, stop: Stopped | None) -> Step | None:
+        """Have the script go on to its next step; None if it has come to its end."""
+        heard = self._words.popleft() if self._waits_for is not None and stop is None else None
+        self._waits_for = None
+        try:
+            return play.throw(stop) if stop is not None else play.send(heard)
+        except StopIteration as end:
+            self._ended(end.value)
+        except Death as death:
+            self.die(Died(self.number, death.kind, death.why))
+        except Stopped as stopped:
+            self._failed(Failure("cancelled", str(stopped)))
+        except Exception as error:  # noqa: BLE001  the script stands for user code
+            self._failed(Failure("user", f"{type(error).__name__}: {error}"))
+        return None
+
+    def _ended(self, out: Ref | None) -> None:
+        order, now = self.order, self._place.now()
+        if order is not None and out is not None:
+            self._free(Succeeded(order.task, order.attempt, out, started=self.since, seconds=now - self.since))
+        elif order is not None:
+            self._failed(Failure("user", f"the script of `{order.function}` gave nothing"))
+        else:
+            self._free(None)
+
+    def _failed(self, failure: Failure) -> None:
+        order, now = self.order, self._place.now()
+        if order is None:
+            self.die(Died(self.number, "crash", failure.message))
+            return
+        seconds = now - self.since
+        self._free(Failed(order.task, order.attempt, failure, at=now, started=self.since, seconds=seconds))
+
+    def _free(self, event: Event | None) -> None:
+        self._play = self.order = None
+        self._words.clear()
+        if event is not None:
+            self.done += 1
+            self._report(event)
+
+    def _report(self, event: Event) -> None:
+        self._seq += 1
+        report = Report(self._seq, encode_event(event))
+        self.unacknowledged.append(report)
+        self._place.say(self, report)

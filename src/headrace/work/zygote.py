@@ -183,11 +183,11 @@ class Zygote:
                 self._tell(frame(Pulse(child.number, done, since, size)))
         if pulse:
             self._pulsed = now
-        if sizes and (why := _machine_is_full()):
+        if sizes and (wanted := _wanted_gib()):
             pid = max(sizes, key=sizes.__getitem__)
             child = self._children[pid]
-            if not child.memory:
-                child.memory = f"{why}, and it was the largest task, at {sizes[pid]:.2f} GiB"
+            if sizes[pid] >= wanted and not child.memory:  # less would help nobody: it is others who fill the machine
+                child.memory = f"the machine had run out of memory, and it was the largest task: {sizes[pid]:.2f} GiB"
                 _signal_session(pid, signal.SIGKILL)
 
     def _tell(self, data: bytes) -> None:
@@ -223,14 +223,15 @@ def _signal_session(pid: int, number: int) -> None:
         os.killpg(pid, number)
 
 
-def _machine_is_full() -> str | None:
+def _wanted_gib() -> float:
+    """Give how much memory should be free at least, in GiB, if it isn't; 0 if it is."""
     try:
         text = Path("/proc/meminfo").read_bytes()
     except OSError:
-        return None
+        return 0.0
     total = int(text.split(b"MemTotal:")[1].split()[0])
     free = int(text.split(b"MemAvailable:")[1].split()[0])
-    return "the machine had run out of memory" if free < total * FREE_SHARE else None
+    return total * FREE_SHARE / 2**20 if free < total * FREE_SHARE else 0.0
 
 
 def _note_pid(hello: Hello, pid: int) -> None:

@@ -109,6 +109,9 @@ CASES: dict[str, Wrong] = {
     "an exit while importing": wrong("raise SystemExit(3)", "SystemExit: 3", ":2)", hint="side effects"),
     "an end while importing": wrong("import os\nos._exit(3)", "died", "exit code 3", hint="when imported"),
     "a crash while importing": wrong("import ctypes\nctypes.string_at(0)", "segmentation fault", hint="when imported"),
+    "a run while importing": wrong(
+        "@hr.pipeline\ndef flow(): pass\nflow.run()", "`flow.run()`", "imported", ":4)", hint="__main__"
+    ),
     "modules that import each other": wrong("import circle\nname = 1", "partially", "circle.py:1", hint="each other"),
     "no pipeline in it": wrong("x = 1", "there is no pipeline `flow`", hint="@hr.pipeline"),
     "another pipeline in it": wrong("@hr.pipeline\ndef flew(): pass", "no pipeline `flow`", hint="`flew`"),

@@ -317,6 +317,8 @@ def _streamed(value: Any) -> Any:
 
 
 def _hint(error: BaseException) -> str | None:
+    if isinstance(error, MemoryError):
+        return "raise `memory_gib` in its resources, or let it work on less at a time"
     if isinstance(error, FileNotFoundError):
         return "a stage runs in an empty folder of its own: give it data as `hr.File(path)` from the pipeline"
     return None

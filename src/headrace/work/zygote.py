@@ -26,6 +26,8 @@ from headrace.work.memory import Scale
 from headrace.work.worker import work
 
 WATCH_S = 0.05
+LOOK_S = 0.1
+"""How often to look whether a worker has begun an attempt: nobody tells."""
 PULSE_S = 0.2
 FREE_SHARE = 0.03
 _SUBREAPER = 36  # prctl: orphans of workers become the zygote's children, so that it can end them
@@ -83,7 +85,7 @@ class Zygote:
         busy = any(child.board.read()[1] for child in self._children.values())
         sockets = [self._control, self._wake] if self._listening else [self._wake]
         try:
-            return select.select(sockets, [], [], WATCH_S if busy else 1.0)[0]
+            return select.select(sockets, [], [], WATCH_S if busy else LOOK_S if self._children else 1.0)[0]
         except InterruptedError:
             return []
 

@@ -105,7 +105,8 @@ class Launcher:
             RunCancelled: somebody ended it.
         """
         project, address = _place(pipeline)
-        view = session.run(project, address, _texts(params), Policy(**options), watcher=NoWatcher())
+        run_id = session.run(project, address, _texts(params), Policy(**options), watcher=NoWatcher())
+        view = views(project).show(run_id)
         run = Run(project, view)
         if view.state == "cancelled":
             raise RunCancelled(f"run {view.run} was cancelled: {view.why}", run=run)

@@ -20,6 +20,7 @@ class PastCode:
     def __init__(self, views: Views) -> None:
         self._views = views
         self._stages: dict[str, Mapping[str, Stage]] = {}
+        self._changed: dict[tuple[str, str], Sequence[str]] = {}
 
     def stage(self, run: str, function: str) -> Stage | None:
         """Give a stage as an earlier run had it."""
@@ -29,8 +30,12 @@ class PastCode:
 
     def changed(self, run: str, stage: Stage) -> Sequence[str]:
         """Name the parts of a stage's code that differ from what they were in an earlier run."""
-        before = self.stage(run, stage.function)
-        return () if before is None else [part.name for part, _ in differing(before, stage)]
+        known = self._changed.get((run, stage.function))
+        if known is None:
+            before = self.stage(run, stage.function)
+            known = () if before is None else [part.name for part, _ in differing(before, stage)]
+            self._changed[run, stage.function] = known
+        return known
 
 
 def differing(before: Stage, after: Stage) -> list[tuple[Part, Part | None]]:

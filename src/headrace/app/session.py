@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
 
 from headrace.app.bundling import make_bundle, names_of
@@ -17,7 +18,6 @@ from headrace.app.state import open_ledger, open_store, user, views
 from headrace.app.watcher import NoWatcher, Watcher
 from headrace.errors import LeaseHeld
 from headrace.record.sqlite import RunLedger
-from headrace.record.views import RunView
 from headrace.run.driver import Driver
 from headrace.run.events import Cancelled, Event, Opened, Renewed, Taken, decode_event
 from headrace.run.machine import Machine
@@ -26,19 +26,18 @@ from headrace.spec.policy import Policy
 from headrace.store.folder import FolderStore
 
 
-def run(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, *, watcher: Watcher) -> RunView:
-    """Run a pipeline to its end and give the run.
+def run(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, *, watcher: Watcher) -> str:
+    """Run a pipeline to its end and give the run's id.
 
     Raises:
         UsageError: it can't be traced; there is no run then.
         RefusedError: no pool can hold one of its tasks.
     """
-    run_id = drive(project, pipeline, params, policy, watcher)
-    return views(project).show(run_id)
+    return drive(project, pipeline, params, policy, watcher)
 
 
-def resume(project: Project, run_id: str, *, new_code: bool = False, watcher: Watcher) -> RunView:
-    """Go on with a run that was interrupted, failed or cancelled; what had succeeded is not run again.
+def resume(project: Project, run_id: str, *, new_code: bool = False, watcher: Watcher) -> str:
+    """Go on with a run that was interrupted, failed or cancelled, and give its id; what had succeeded isn't run again.
 
     Raises:
         LeaseHeld: its driver lives.
@@ -49,7 +48,7 @@ def resume(project: Project, run_id: str, *, new_code: bool = False, watcher: Wa
             machine = replay(lease)
             if machine.closed is not None and machine.closed.state == "succeeded" and not new_code:
                 watcher.note(f"run {run_id} has succeeded already")
-                return views(project).show(run_id)
+                return run_id
             store = open_store(project)
             watcher.opened(run_id)
             clock = SystemClock()
@@ -65,7 +64,7 @@ def resume(project: Project, run_id: str, *, new_code: bool = False, watcher: Wa
                 if not machine.trace_ended:
                     driver.trace()
                 driver.drive()
-    return views(project).show(run_id)
+    return run_id
 
 
 def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") -> str:
@@ -136,6 +135,7 @@ def _driver(
     project: Project, lease: RunLedger, machine: Machine, store: FolderStore, bundle: Bundle, watcher: Watcher
 ) -> Iterator[Driver]:
     """Give a driver with everything wired, which ^C and SIGTERM interrupt."""
+    past = cache(lambda: PastCode(views(project)))  # few runs ask, and those that do ask for many tasks
     driver = Driver(
         machine=machine,
         ledger=lease,
@@ -146,7 +146,7 @@ def _driver(
         files=lambda about, path: keep_path(project.root, store, about, path),
         opened=lambda: watcher.opened(lease.run),
         rows=watcher.tasks,
-        changed_code=lambda earlier, stage: PastCode(views(project)).changed(earlier, stage),
+        changed_code=lambda earlier, stage: past().changed(earlier, stage),
         closed=watcher.closed,
     )
     with _interrupted_by(driver.interrupt):

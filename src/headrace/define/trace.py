@@ -17,7 +17,8 @@ from headrace.spec import graph
 from headrace.spec.graph import Arg, Const, Many, Node, Out
 from headrace.spec.stage import Stage
 
-CHUNK = 500
+CHUNK = 100
+"""After so many nodes they are handed on: the driver takes them in while the rest is traced."""
 _SHAPES: dict[type, Literal["list", "tuple", "dict"]] = {list: "list", tuple: "tuple", dict: "dict"}
 
 
@@ -117,17 +118,17 @@ class Trace:
         wanted = stage.hints.get(name.lstrip("*"), UNKNOWN)
         if wanted is UNKNOWN:
             return
-        takes = f"parameter `{name}` of `{stage.declaration.name}` takes `{shown(wanted)}`"
         if mapped and isinstance(value, Handle):
             given = element(value._headrace_hint)
             if given is not None and not fits(given, wanted):
-                raise _edge_error(value, given, takes, line)
+                raise _edge_error(value, given, _takes(stage, name, wanted), line)
             return
         for each in value if mapped or name.startswith("*") else [value]:
             found = misfit(each, wanted, _stands_for)
             if found is None:
                 continue
             part, need = found
+            takes = _takes(stage, name, wanted)
             if isinstance(part, Handle):
                 raise _edge_error(part, part._headrace_hint, takes, line)
             inside = f", where its parts are `{shown(need)}`" if part is not each else ""
@@ -157,6 +158,10 @@ class Trace:
             raise CodecError(
                 f"argument `{name}` of `{stage.declaration.name}` ({user_line()}): {error.message}", hint=error.hint
             ) from error
+
+
+def _takes(stage: StageFunction[..., Any], name: str, wanted: Any) -> str:
+    return f"parameter `{name}` of `{stage.declaration.name}` takes `{shown(wanted)}`"
 
 
 def _condition(when: Any, stage: str) -> Out | None:

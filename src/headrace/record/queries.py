@@ -218,6 +218,10 @@ def views() -> Mapping[str, Statement]:
         .distinct(),
         "run_id": select(runs.c.id).where(_run()),
         "task_names": select(tasks.c.name).where(tasks.c.run == bindparam("run")),
+        "task_states": select(tasks.c.state, count)
+        .where(tasks.c.run == bindparam("run"), tasks.c.name.not_in(_maps()))
+        .group_by(tasks.c.state)
+        .order_by(func.min(tasks.c.ordinal)),
         "stage_lines": select(
             tasks.c.stage,
             tasks.c.kind,
@@ -275,6 +279,11 @@ def keeping() -> Mapping[str, Statement]:
             events.c.run == bindparam("run")
         ),
     }
+
+
+def _maps() -> Select[Any]:
+    """Name a run's maps: those that are the parent of another task."""
+    return select(tasks.c.parent).where(tasks.c.run == bindparam("run_of_maps"), tasks.c.parent.is_not(null()))
 
 
 def _history() -> Statement:

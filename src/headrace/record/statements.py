@@ -256,6 +256,12 @@ TASK_NAMES = """
 SELECT tasks.name FROM tasks WHERE tasks.run = ?
 """
 
+# run, run_of_maps
+TASK_STATES = """
+SELECT tasks.state, count(*) AS tasks FROM tasks WHERE tasks.run = ? AND (tasks.name NOT IN (SELECT tasks.parent
+FROM tasks WHERE tasks.run = ? AND tasks.parent IS NOT NULL)) GROUP BY tasks.state ORDER BY min(tasks.ordinal)
+"""
+
 # run
 STAGE_LINES = """
 SELECT tasks.stage, tasks.kind, tasks.state, min(tasks.ordinal) AS first, count(*) AS tasks, sum(tasks.seconds) AS

@@ -189,6 +189,11 @@ class Views:
         lines = sorted(self._all(sql.TASK_LINES, row[0]))
         return msgspec.structs.replace(view, tasks=tuple(_task(line, gone=gone) for line in lines))
 
+    def states(self, name: str | None = None) -> dict[str, int]:
+        """Count a run's tasks by state, in the order in which these occur first. A map counts by its elements."""
+        number = self._find(name)[0]
+        return dict(self._all(sql.TASK_STATES, number, number))
+
     def stages(self, name: str | None = None) -> list[StageView]:
         """Sum up a run's tasks by stage, in the order in which the stages came."""
         found: dict[tuple[str, str], list[Any]] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
+from msgspec import Struct
 
 from headrace import errors
 from headrace.errors import BackendError, HeadraceError, PlacementError, TraceError, UsageError
@@ -68,6 +69,14 @@ TRACER_TRIES = 3
 Files = Callable[[str, str], Ref]
 """Keeps a file or folder of the project as an artifact: `(about, path)` to its ref."""
 Rows = Callable[[Sequence[TaskRow]], None]
+
+
+class Stored(Struct, frozen=True, gc=False):
+    """What a tick has stored, for whoever looks on: rows of tasks, and whether the run has been opened or closed."""
+
+    rows: list[TaskRow]
+    opened: bool
+    closed: RunRow | None
 
 
 def _ignore(_: object) -> None:
@@ -179,8 +188,10 @@ class Driver:
         self._hear(self._backend.events(timeout_s))
         self._look()
         self._launch()
-        self._commit()
+        stored = self._commit()
         self._courier.dispatch(self._crew)
+        if stored is not None:
+            self._tell(stored)  # after the workers, who need not wait for whoever looks on
 
     # -- hear ----------------------------------------------------------------------------------------------------
 
@@ -496,23 +507,26 @@ class Driver:
         found = {ref.digest for _, arg in inputs for each in _constants(arg) for ref in blobs(each)}
         return tuple(found & self._machine.foreign)
 
-    def _commit(self) -> None:
+    def _commit(self) -> Stored | None:
         """Store all of this tick, once the run is open: its first good trace opens it."""
         machine, journal = self._machine, self._journal
         first = not journal.is_open
         if journal.is_empty or (first and not (machine.may_launch or machine.trace_ended)):
-            return
+            return None
         rows = [task.row() for task in machine.changed.values()]
         changed = first or machine.closed is not None or machine.cancelled is not None
         run = self._run_row() if changed else None
         journal.commit(run, rows)
         machine.changed.clear()
-        if first:
+        return Stored(rows, opened=first, closed=run if machine.closed is not None else None)
+
+    def _tell(self, stored: Stored) -> None:
+        if stored.opened:
             self._tell_opened()
-        if rows:
-            self._show(rows)
-        if run is not None and machine.closed is not None:
-            self._tell_closed(run)
+        if stored.rows:
+            self._show(stored.rows)
+        if stored.closed is not None:
+            self._tell_closed(stored.closed)
 
     def _run_row(self) -> RunRow:
         machine = self._machine

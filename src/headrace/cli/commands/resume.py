@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from headrace.app import project, session
+from headrace.app.reading import read
 from headrace.cli import options
 from headrace.cli.summary import close
 from headrace.cli.watching import watching
@@ -24,5 +25,5 @@ def command(run_id: str, new_code: bool, as_json: bool, config: Path | None) -> 
     """
     found = project.load(overlay=config)
     with watching(as_json=as_json) as watcher:
-        view = session.resume(found, run_id, new_code=new_code, watcher=watcher)
-    return close(view, as_json=as_json)
+        run_id = session.resume(found, run_id, new_code=new_code, watcher=watcher)
+    return close(read(found), run_id, as_json=as_json)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from headrace.app import project, session
+from headrace.app.reading import read
 from headrace.cli import options
 from headrace.cli.parameters import split
 from headrace.cli.summary import begun, close
@@ -42,5 +43,5 @@ def command(
         run_detached = importlib.import_module("headrace.app.detach").run_detached  # the rare way to run
         return begun(run_detached(found, found.address(target), parameters, wanted), as_json=as_json)
     with watching(as_json=as_json) as watcher:
-        view = session.run(found, found.address(target), parameters, wanted, watcher=watcher)
-    return close(view, as_json=as_json)
+        run_id = session.run(found, found.address(target), parameters, wanted, watcher=watcher)
+    return close(read(found), run_id, as_json=as_json)

@@ -438,6 +438,7 @@ class Machine:
         _identify(task, event.key, event.inputs)
         task.workers, task.pool = event.workers, event.pool
         task.usd_per_hour, task.started, task.reason = event.usd_per_hour, event.at, event.why
+        task.why = task.why or event.why
         self.changed[task.name] = task
 
     def _succeeded(self, event: Succeeded) -> None:
@@ -448,9 +449,12 @@ class Machine:
         task.spend(event.seconds, event.load_s, event.save_s)
         if task.key and event.unreusable is None:
             self.made.setdefault(task.key, event.out)
+        reason = task.why
+        if task.failure is not None:
+            reason = f"{reason}; attempt {event.attempt}, after: {task.failure.message}"
         if event.unreusable is not None:
-            task.reason = f"{task.reason}; not reusable: {event.unreusable}"
-        self._end(task, "succeeded", task.reason)
+            reason = f"{reason}; not reusable: {event.unreusable}"
+        self._end(task, "succeeded", reason)
 
     def _failed(self, event: Failed) -> None:
         task = self._running(event.task, event.attempt)
@@ -540,7 +544,7 @@ class Machine:
         if task.phase == "ready":
             self._ready.remove(task)
         self._live += task.ended
-        task.phase, task.reason = "blocked", ""
+        task.phase, task.reason, task.why = "blocked", "", ""
         task.failures = task.failure = task.out = task.args = task.spread = None
         task.by_when = False
         task.waits = 0

@@ -55,8 +55,8 @@ class Task(Struct, eq=False):
     `ordinal` is its place in the run. An element of a mapped task has a `parent` and an `index`; a mapped task has
     `elements`, and counts in `waits` those that live, as a task that is blocked counts the tasks it waits for.
     `args` are its resolved arguments from when they are known until it has ended, `spread` what its elements are made
-    of, while they live. `failures` counts failed attempts by kind. `by_when`: it was skipped because its own or an
-    earlier `when=` said no.
+    of, while they live. `why` is the reason why it runs at all, `reason` that of the present phase. `failures` counts
+    failed attempts by kind. `by_when`: it was skipped because its own or an earlier `when=` said no.
     """
 
     ordinal: int
@@ -67,6 +67,7 @@ class Task(Struct, eq=False):
     index: int = -1
     phase: Phase = "blocked"
     reason: str = ""
+    why: str = ""
     waits: int = 0
     elements: list[Task] | None = None
     spread: Spread | None = None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
+import os
 import time
-
-_chance = random.SystemRandom()
 
 
 class SystemClock:
@@ -21,4 +19,4 @@ class SystemClock:
 
     def jitter(self) -> float:
         """Give a number from 0 to 1."""
-        return _chance.random()
+        return int.from_bytes(os.urandom(6)) / (1 << 48)

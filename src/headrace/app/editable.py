@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import site
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import msgspec
 
 _OURS = "headrace"
 
@@ -32,8 +34,8 @@ def editable_roots() -> Iterator[tuple[str, Path]]:
 def _source(file: Path) -> Path | None:
     """Give the folder that an editable install is of; None for any other."""
     try:
-        told = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+        told = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError):
         return None
     if not told.get("dir_info", {}).get("editable"):
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headrace.codec.file import File, Folder
 from headrace.errors import ProjectError
 from headrace.spec.artifact import Ref
 from headrace.store.folder import FolderStore
@@ -17,6 +16,7 @@ def keep_path(root: Path, store: FolderStore, about: str, path: str) -> Ref:
         ProjectError: it isn't there.
     """
     from headrace.codec.codecs import Codecs  # noqa: PLC0415  30 ms that only pipelines with files need
+    from headrace.codec.file import File, Folder  # noqa: PLC0415  as above
 
     found = root / Path(path).expanduser()
     there = found.is_file() if about == "file" else found.is_dir()

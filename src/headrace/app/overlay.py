@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -191,6 +190,8 @@ def _check_known(path: Keys, value: Any, origin: str) -> None:
 
 def _unknown(what: str, name: str, known: Iterable[str], origin: str) -> ConfigError:
     known = list(known)
+    import difflib  # noqa: PLC0415  needed for an error only, on the way of every command
+
     near = difflib.get_close_matches(name, known, 1)
     homes = [section for section, fields in SECTIONS.items() if name in fields.__struct_fields__]
     if near:

@@ -51,7 +51,7 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _decode_params = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class OutputView(Struct, frozen=True, kw_only=True):
+class OutputView(Struct, frozen=True, kw_only=True, gc=False):
     """An artifact that a task gave."""
 
     digest: str
@@ -59,7 +59,7 @@ class OutputView(Struct, frozen=True, kw_only=True):
     bytes: int
 
 
-class TaskView(Struct, frozen=True, kw_only=True):
+class TaskView(Struct, frozen=True, kw_only=True, gc=False):
     """A task; `seconds` are those of the user's code."""
 
     name: str

@@ -13,7 +13,7 @@ LOCKED := $(VENV)/.locked-$(PYTHON_VERSION)
 INSTALLED := $(VENV)/.installed-$(PYTHON_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help env torch demo test check bench docs lock clean
+.PHONY: help env torch demo test faults check bench docs lock clean
 
 help: ## say what there is to make
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-7s %s\n", $$1, $$2 }'
@@ -47,6 +47,11 @@ demo: $(INSTALLED) ## run examples/flights: real data, a trained model, a report
 
 test: $(INSTALLED) ## run the tests
 	$(BIN)/python -m pytest
+
+ROUNDS ?= 50
+SEED ?= 1
+faults: $(INSTALLED) ## kill and interrupt runs ROUNDS=50 times from SEED=1 on, and print a gigabyte
+	ROUNDS=$(ROUNDS) SEED=$(SEED) $(BIN)/python -m pytest tests/faults tests/input/test_interrupts.py
 
 check: $(INSTALLED) ## lint, formatting, types, and the layers of docs/design.md
 	$(BIN)/ruff check

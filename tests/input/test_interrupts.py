@@ -16,6 +16,7 @@ import headrace as hr
 from tests.projects import Done, Project, finish, wait_for
 
 SEED = int(os.environ.get("SEED", "1"))
+ROUNDS = int(os.environ.get("ROUNDS", "12"))
 OURS = str(Path(hr.__file__).parent)
 
 PIPELINES = """\
@@ -90,7 +91,7 @@ def check_quiet(done: Done) -> None:
         assert "Traceback" not in done.err, done
 
 
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", range(ROUNDS))
 def test_at_a_random_moment(project: Project, number: int) -> None:
     rng = random.Random(f"{SEED}-{number}")
     pause_s, whole, twice = rng.uniform(0, 0.9), rng.random() < 0.5, rng.random() < 0.4

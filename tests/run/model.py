@@ -1,4 +1,4 @@
-"""A driver without a backend: whoever holds it decides what happens next, and the machine is checked after each step."""
+"""A driver without a backend: whoever holds it decides what happens next, and the machine is checked at each step."""
 
 from __future__ import annotations
 

@@ -82,6 +82,7 @@ def _declare(draw: st.DrawFn, sketch: Sketch, name: str) -> None:
     sketch.declare(
         name,
         retries=draw(st.integers(0, 1)),
+        timeout_s=60.0,
         backoff_s=draw(st.sampled_from((0.0, 1.0))),
         defaults=tuple(param for param in PARAMS if draw(st.booleans())),
         cache=draw(st.sampled_from(("always", "always", "always", "run", "never"))),

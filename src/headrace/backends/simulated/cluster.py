@@ -19,7 +19,7 @@ class Cluster:
 
     `script` says what attempts do, `tracer` what the tracer does. `start_s` is how long a worker takes to begin; None:
     it can't. Workers beat only where it matters, when an attempt begins and once it is past its timeout; `beats` has
-    them all beat five times a second. Workers are dealt to nodes one after another.
+    them all beat five times a second. Workers are dealt to nodes one after another; the tracer lives on none of them.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Cluster:
 
     def begin(self, job: Job) -> None:
         """Begin a worker."""
-        worker = Worker(self, job, self._dealt % self.nodes)
+        worker = Worker(self, job, -1 if job.tracer else self._dealt % self.nodes)
         self._dealt += not job.tracer
         self.workers[job.worker] = worker
         pause = self._start_s(job) if callable(self._start_s) else self._start_s

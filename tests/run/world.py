@@ -1,0 +1,158 @@
+"""A whole run in virtual time: driver, simulated machines, a ledger in memory; any driver may be lost at any tick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from headrace.backends.simulated.backend import SimulatedBackend
+from headrace.backends.simulated.cluster import Cluster
+from headrace.backends.simulated.play import Death, Keep, Play, Wait, tracing
+from headrace.run.driver import Driver
+from headrace.run.events import Launched, Opened, Renewed, Succeeded, Taken, decode_event
+from headrace.run.invariants import check
+from headrace.run.machine import Machine
+from headrace.run.ports import Batch
+from headrace.run.wire import Do
+from headrace.spec.artifact import Ref
+from headrace.spec.fleet import Pool
+from headrace.spec.policy import Policy
+from headrace.testing.blobs import MemoryBlobs
+from headrace.testing.graphs import BUNDLE, number
+from headrace.testing.ledger import MemoryLedger, MemoryRun
+from tests.run.scenes import Scene, output
+
+POOL = Pool(name="here", cpu=4, memory_gib=4, nodes=2)
+BEAT_S = 1.0
+
+
+class Crash(Exception):
+    """The driver is gone."""
+
+
+class FragileRun:
+    """A run's ledger whose driver dies at its n-th commit: before it is stored, or right after."""
+
+    def __init__(self, run: MemoryRun, dies_at: int | None, *, stored: bool) -> None:
+        self._run = run
+        self._left = dies_at
+        self._stored = stored
+        self.result, self.earlier, self.inbox, self.grant = run.result, run.earlier, run.inbox, run.grant
+
+    def commit(self, batch: Batch) -> None:
+        if self._left == 0 and not self._stored:
+            raise Crash
+        self._run.commit(batch)
+        if self._left == 0:
+            raise Crash
+        if self._left is not None:
+            self._left -= 1
+
+
+class World:
+    """One run of a scene; `fates` say which stages come to grief, and how, each time that they run."""
+
+    def __init__(self, scene: Scene, fates: Mapping[str, str], policy: Policy | None = None) -> None:
+        self.fates = fates
+        self.cluster = Cluster(self._script, tracer=tracing(scene.events), nodes=POOL.nodes, start_s=0.5)
+        self.ledger = MemoryLedger(POOL)
+        self.run = self.ledger.open("scene")
+        self.opened = Opened("scene", (), BUNDLE, self.cluster.clock.now(), policy=policy or Policy())
+        self.machine = Machine()
+
+    def _script(self, order: Do) -> Play:
+        yield Wait(int(order.key[:4], 16) % 50 / 10)
+        match self.fates.get(order.function.partition(":")[2]):
+            case "raises":
+                raise ValueError("it never works")
+            case "crashes":
+                raise Death("crash", "it never works")
+            case "hangs":
+                yield Wait(1e6)
+            case "keeps":
+                yield Keep(number(order.attempt))
+                yield Wait(2.0)
+        return output(order.function, order.key)
+
+    def drive(self, dies_at: int | None = None, *, stored: bool = True) -> bool:
+        """Have a driver go on with the run; say whether it came to its end, or died at its n-th commit."""
+        fragile = FragileRun(self.run, dies_at, stored=stored)
+        self.machine = Machine()
+        for body in self.run.events():
+            self.machine.step(decode_event(body))
+        backend = SimulatedBackend(POOL, self.cluster)
+        clock = self.cluster.clock
+        driver = Driver(
+            machine=self.machine,
+            ledger=fragile,
+            store=MemoryBlobs(),
+            backend=backend,
+            clock=clock,
+            next_seq=self.run.next_seq,
+            beat_s=BEAT_S,
+        )
+        taken = Taken(self.run.epoch, "world", clock.now(), again=self.run.next_seq > 0)
+        if self.run.next_seq:
+            driver.adopt()
+        if self.machine.closed is None or self.machine.closed.state != "succeeded":
+            driver.open([taken] if self.run.next_seq else [self.opened, taken])
+        try:
+            if not self.machine.trace_ended:
+                driver.trace()
+            driver.drive()
+        except Crash:
+            return False
+        assert not self.cluster.living
+        return True
+
+    def lose_driver(self, pause: float) -> None:
+        """The driver is gone, and its process with it; after a while another takes the run."""
+        self.cluster.orphan()
+        self.cluster.run(self.cluster.clock.monotonic() + pause, stop=lambda: False)
+        self.run = self.ledger.take("scene")
+
+    def cancel(self, after: float, *, now: bool) -> None:
+        """Have somebody cancel the run a while from now."""
+        at = self.cluster.clock.monotonic() + after
+        self.cluster.at(at, lambda: self.ledger.signal("scene", "cancel", body="now" if now else ""))
+
+    def forget_cancels(self) -> None:
+        """Let pass by what came too late for any driver to heed, and take the run."""
+        self.cluster.run(self.cluster.clock.monotonic() + 100, stop=lambda: False)
+        self.run = self.ledger.take("scene")
+        self.run.record.inbox.clear()
+
+    def lose_node(self, after: float, node: int) -> None:
+        """Have a node go away a while from now."""
+        self.cluster.at(self.cluster.clock.monotonic() + after, lambda: self.cluster.lose_node(node))
+
+    def check(self) -> None:
+        """Check what is to hold of a run that has ended: nothing ran twice, and the rows are what the machine says."""
+        check(self.machine)
+        keys: dict[tuple[str, int], str] = {}
+        done: set[tuple[str, str]] = set()
+        for body in self.run.events():
+            match decode_event(body):
+                case Renewed():
+                    keys.clear()
+                case Launched(task=task, attempt=attempt, key=key):
+                    assert (task, key) not in done, f"`{task}` ran again though it had succeeded"
+                    keys[task, attempt] = key
+                case Succeeded(task=task, attempt=attempt):
+                    key = keys[task, attempt]
+                    assert (task, key) not in done, f"`{task}` succeeded twice"
+                    done.add((task, key))
+        rows = {name: task.row() for name, task in self.machine.tasks.items()}
+        assert self.run.record.tasks == rows
+        row, closed = self.run.record.row, self.machine.closed
+        assert row is not None
+        assert closed is not None
+        assert row.state == closed.state
+
+    @property
+    def state(self) -> str:
+        """How the run has ended."""
+        return "" if self.machine.closed is None else self.machine.closed.state
+
+    def outcome(self) -> dict[str, tuple[str, Ref | None]]:
+        """Give what each task came to."""
+        return {name: ("good" if task.good else task.phase, task.out) for name, task in self.machine.tasks.items()}

@@ -117,6 +117,16 @@ class LocalBackend:
         for place in ("workers", "scratch") if now else ("workers", "scratch", "spool"):
             shutil.rmtree(store / place / run, ignore_errors=True)
 
+    def abandon(self) -> None:
+        """Let go of everything without a word, as a driver does that is killed."""
+        for line in self._lines.values():
+            line.socket.close()
+        self._lines.clear()
+        if self._zygote is not None:
+            self._zygote.control.close()
+        self._selector.close()
+        self._zygote = self._control = None
+
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _use(self, spawned: Spawned) -> None:

@@ -1,0 +1,14 @@
+"""The contract of backends, on the simulated one."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.testing.backend_contract import BackendContract, Stand
+from tests.contract.stands import SimulatedStand
+
+
+class TestSimulated(BackendContract):
+    @pytest.fixture
+    def stand(self) -> Stand:
+        return SimulatedStand()

@@ -137,6 +137,16 @@ def test_a_value_that_holds_itself_can_be_read() -> None:
     assert digest(loop) != digest(longer)
 
 
+def test_a_set_that_holds_itself_by_way_of_an_object_can_be_read() -> None:
+    class Holder:
+        pass
+
+    holder = Holder()
+    holder.inner = {holder, 1}  # type: ignore[attr-defined]
+    project = Values(Roots([]), owner=lambda _: "project", name=lambda value: type(value).__name__)
+    assert len(project.encode(holder).digest) == 32
+
+
 def test_deep_values_can_be_read() -> None:
     deep: list[Any] = []
     for _ in range(100_000):

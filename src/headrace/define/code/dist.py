@@ -139,6 +139,17 @@ class Distributions:
         info = self._by_name.get(normal_name(name))
         return self._describe(info) if info is not None else None
 
+    def of_top(self, name: str) -> Distribution | None:
+        """Give the distribution that says it has a top-level module, where no list of files told."""
+        return next(filter(None, map(self.named, self._by_top.get(name, ()))), None)
+
+    @cached_property
+    def _by_top(self) -> dict[str, list[str]]:
+        import importlib.metadata  # noqa: PLC0415  20 ms, and 70 more; only where folders didn't tell
+
+        found = importlib.metadata.packages_distributions()
+        return {top: sorted(names) for top, names in found.items()}
+
     def editable_folder(self, path: str) -> str | None:
         """Give the folder of the editable install that a file lies in, or None."""
         real = os.path.realpath(path)

@@ -11,7 +11,6 @@ from typing import Literal
 
 from blake3 import blake3
 
-from headrace.define.code.dist import Distribution
 from headrace.define.code.graph import Graph, Node, digest
 from headrace.define.code.normal import Aside, Chain, Piece
 from headrace.define.code.project import Project
@@ -106,7 +105,7 @@ class Reach:
         path = path or self._file_upwards(module)
         found = self.project.distributions.of_file(path) if path is not None else None
         if found is None and path is not None:
-            found = self._by_metadata(module)
+            found = self.project.distributions.of_top(module.partition(".")[0])
         if found is None:
             if path is not None:
                 self.note(f"`{module}` belongs to no installed distribution: only its name counts")
@@ -120,12 +119,6 @@ class Reach:
         path = file_of(loaded) if loaded is not None else None
         top = sys.modules.get(module.partition(".")[0])
         return path or (file_of(top) if top is not None else None)
-
-    def _by_metadata(self, module: str) -> Distribution | None:
-        import importlib.metadata  # noqa: PLC0415  20 ms, and only where folders didn't tell
-
-        names = importlib.metadata.packages_distributions().get(module.partition(".")[0], ())
-        return next(filter(None, (self.project.distributions.named(name) for name in sorted(names))), None)
 
     def missing(self, name: str) -> Node:
         """Give the node of a name that stands for nothing."""

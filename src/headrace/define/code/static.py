@@ -165,7 +165,9 @@ class Static:
         if node.kind == "constant":
             node.text = ast.unparse(statements[0])[:200]
             if not _is_literal(statements):
-                self.reach.note(f"`{node.name}` is imported while a function runs: it counts as written")
+                self.reach.note(
+                    f"`{self._title(path)}` is imported while a function runs: its constants count as written"
+                )
         self._check_loaded(node, source, path, name)
         self._add(node, source, path, statements)
 

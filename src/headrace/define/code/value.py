@@ -37,6 +37,8 @@ STATELESS = frozenset({"_thread.lock", "_thread.RLock", "builtins.object", "os._
 RANDOM = frozenset(
     {"random.Random", "numpy.random._generator.Generator", "numpy.random.mtrand.RandomState", "torch._C.Generator"}
 )
+MOST_SETS = 10
+"""Sets may lie in sets this deep; those that lie in themselves, by way of objects, end here."""
 MOST_STEPS = 3_000_000
 """A value with more elements than this, one by one, counts as written: reading it would take seconds."""
 
@@ -77,11 +79,7 @@ class Values:
 
     def encode(self, value: object) -> Encoded:
         """Read a value."""
-        return _Encoder(self, by_name=False).encode(value)
-
-    def sort_key(self, value: object) -> str:
-        """Give a text that puts the elements of a set in order."""
-        return _Encoder(self, by_name=True).encode(value).digest
+        return _Encoder(self).encode(value)
 
 
 class _Leave:
@@ -101,9 +99,9 @@ class _Mark:
 class _Encoder:
     """Reads one value, with a stack of its own: values nest deeper than Python recurses."""
 
-    def __init__(self, values: Values, *, by_name: bool) -> None:
+    def __init__(self, values: Values, sets_around: int = 0) -> None:
         self._values = values
-        self._by_name = by_name
+        self._sets_around = sets_around
         self._hasher = blake3()
         self._stack: list[object] = []
         self._path: dict[int, int] = {}
@@ -173,7 +171,8 @@ class _Encoder:
             self._text("p", repr(value))
 
     def _thing(self, value: object) -> None:
-        if self._by_name:
+        if self._sets_around:
+            # to put a set in order, things go by their names
             self._text("thing ", self._values.name(value))
             return
         if id(value) not in self._numbers:
@@ -199,8 +198,14 @@ class _Encoder:
     def _set(self, value: set[Any] | frozenset[Any], mark: str) -> None:
         if set(map(type, value)) <= PLAIN - {int}:
             self._put(value, mark, (_Mark(each.encode("utf-8", "surrogatepass")) for each in sorted(map(repr, value))))
+        elif self._sets_around > MOST_SETS:
+            self._found.unread.append("sets in sets")
+            self._text(mark, str(len(value)))
         else:
-            self._put(value, mark, sorted(value, key=self._values.sort_key))
+            self._put(value, mark, sorted(value, key=self._sort_key))
+
+    def _sort_key(self, value: object) -> str:
+        return _Encoder(self._values, self._sets_around + 1).encode(value).digest
 
     def _all_plain(self, value: object, elements: Iterable[object]) -> bool:
         """Write a container of plain values in one go, where it is one; `repr` tells all of them apart."""

@@ -181,8 +181,8 @@ class Frames:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Give each body that is whole now.
+    def feed(self, data: bytes | memoryview) -> Iterator[bytes]:
+        """Give each body that is whole now. `data` may be used again once the first is asked for.
 
         Raises:
             ValueError: the stream is not ours: a length is past all measure.

@@ -17,6 +17,7 @@ import sys
 import time
 import traceback
 from collections import deque
+from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 
@@ -79,7 +80,7 @@ class Zygote:
                 self._wake.recv(4096)
             self._reap()
             self._watch()
-        _end_strays()
+        _end_strays(())
 
     def _wait(self) -> list[socket.socket]:
         busy = any(child.board.read()[1] for child in self._children.values())
@@ -133,6 +134,7 @@ class Zygote:
 
     def _become_worker(self, fork: Fork) -> None:
         os.setsid()
+        _become_subreaper()  # so that what a stage begins stays with its worker until that ends
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
@@ -166,6 +168,7 @@ class Zygote:
             if child is None:
                 continue  # an orphan of a worker
             _signal_session(pid, signal.SIGKILL)
+            _end_strays(self._children)
             code = os.waitstatus_to_exitcode(status)
             self._tell(frame(Ended(child.number, code, child.memory)))
 
@@ -247,19 +250,17 @@ def _note_pid(hello: Hello, pid: int) -> None:
     (folder / str(pid)).write_text(began)
 
 
-def _end_strays() -> None:
-    """End what workers left behind: processes that were reparented to this one."""
+def _end_strays(workers: Container[int]) -> None:
+    """End what workers that have ended left behind, whatever session it is in: this process is its parent now."""
     me = os.getpid()
     for _ in range(10):
-        strays = _children_of(me)
+        strays = [pid for pid in _children_of(me) if pid not in workers]
         if not strays:
             return
         for pid in strays:
-            try:
+            with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-            except (ProcessLookupError, ChildProcessError):
-                pass
 
 
 def _children_of(pid: int) -> list[int]:

@@ -31,16 +31,29 @@ _SIGNALS = {
 
 
 class LocalBackend:
-    """Workers of one run on this machine, forked by a zygote that watches them."""
+    """Workers of one run on this machine, forked by a zygote that watches them.
 
-    def __init__(self, pool: Pool, hello: Hello, *, prefix: Sequence[str] = (), spawned: Spawned | None = None) -> None:
+    `prefix` are the words of a namespace, `grace_s` is how long an attempt may take to stop.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        hello: Hello,
+        *,
+        prefix: Sequence[str] = (),
+        spawned: Spawned | None = None,
+        grace_s: float = GRACE_S,
+    ) -> None:
         self.pool = pool
         self._hello = hello
         self._prefix = prefix
+        self._grace_s = grace_s
         self._selector = selectors.DefaultSelector()
         self._lines: dict[int, Line] = {}
         self._notices: list[Notice] = []
         self._doomed: dict[int, float] = {}
+        self._quitting: set[int] = set()
         self._zygote: Spawned | None = None
         self._control: Line | None = None
         if spawned is not None:
@@ -69,6 +82,8 @@ class LocalBackend:
         if line is None:
             return
         line.send(b"".join([frame(message) for message in messages]))
+        if any(isinstance(message, Quit) for message in messages):
+            self._quitting.add(worker)
         self._listen(worker, line)
 
     def events(self, timeout_s: float) -> list[Notice]:
@@ -100,18 +115,12 @@ class LocalBackend:
 
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
         """End some workers, or everything. Unless `now`, an attempt is asked to stop first, and given a little time."""
-        if workers is not None:
-            for worker in workers:
+        for worker in list(self._lines if workers is None else workers):
+            if worker in self._lines:
                 self._signal(worker, signal.SIGKILL if now else signal.SIGTERM)
-                if not now:
-                    self._doomed.setdefault(worker, time.monotonic() + GRACE_S)
+                self._doomed.setdefault(worker, time.monotonic() + self._grace_s)
+        if workers is not None or self._zygote is None:
             return
-        if self._zygote is None:
-            return
-        for worker in list(self._lines):
-            self.tell(worker, [Quit()])
-            if now:
-                self._signal(worker, signal.SIGKILL)
         self._leave(self._zygote)
         store, run = Path(self._hello.store), self._hello.run
         for place in ("workers", "scratch") if now else ("workers", "scratch", "spool"):
@@ -212,6 +221,8 @@ class LocalBackend:
             died = Died(ended.worker, "memory", ended.memory)
         elif ended.worker in self._doomed:
             died = Died(ended.worker, "cancelled", "it was stopped")
+        elif ended.worker in self._quitting and ended.status == 0:
+            died = Died(ended.worker, "cancelled", "it left as it was told to")
         else:
             died = Died(ended.worker, "crash", _words(ended.status))
         self._forget(ended.worker, died)
@@ -219,6 +230,7 @@ class LocalBackend:
     def _forget(self, worker: int, died: Died) -> None:
         line = self._lines.pop(worker)
         self._doomed.pop(worker, None)
+        self._quitting.discard(worker)
         if not line.closed:
             for body in line.read():
                 self._notices.append(Heard(worker, decode_up(body)))
@@ -232,16 +244,11 @@ class LocalBackend:
         for worker, due in list(self._doomed.items()):
             if now >= due:
                 self._signal(worker, signal.SIGKILL)
-                self._doomed[worker] = now + GRACE_S
+                self._doomed[worker] = now + self._grace_s
 
     def _leave(self, zygote: Spawned) -> None:
         """Wait for the workers to leave, end those that don't, and reap the zygote."""
-        due = time.monotonic() + GRACE_S
-        while self._lines and self._zygote is not None and time.monotonic() < due:
-            self.events(min(0.05, max(0.0, due - time.monotonic())))
-        for worker in list(self._lines):
-            self._signal(worker, signal.SIGKILL)
-        due = time.monotonic() + GRACE_S
+        due = time.monotonic() + self._grace_s + GRACE_S
         while self._lines and self._zygote is not None and time.monotonic() < due:
             self.events(0.05)
         self._selector.close()

@@ -11,23 +11,26 @@ _READ_BYTES = 1 << 16
 
 
 class Line:
-    """A socket that never blocks."""
+    """A socket that never blocks. That nothing can be sent any more doesn't mean that there is nothing left to read."""
 
     def __init__(self, line: socket.socket) -> None:
         self.socket = line
         self._frames = Frames()
         self._read_into = memoryview(bytearray(_READ_BYTES))  # one for all: to make and free one each time costs 30 us
         self._unsent = bytearray()
+        self._deaf = False
         self.closed = False
         line.setblocking(False)
 
     @property
     def waits(self) -> bool:
         """Whether something is left to be sent."""
-        return bool(self._unsent) and not self.closed
+        return bool(self._unsent) and not self._deaf
 
     def send(self, data: bytes) -> None:
         """Send what can be sent now, and keep the rest."""
+        if self._deaf:
+            return
         if self._unsent:
             self._unsent += data
             self.push()
@@ -37,7 +40,7 @@ class Line:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self.closed = True
+            self._deaf = True
             return
         self._unsent += data[sent:]
 
@@ -49,7 +52,7 @@ class Line:
         except BlockingIOError:
             pass
         except OSError:
-            self.closed = True
+            self._deaf = True
 
     def read(self) -> Iterator[bytes]:
         """Give the bodies that have arrived, until there are no more or the other side has closed."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from headrace.app.inputs import Inputs, marks_of
 from headrace.errors import ProjectError
 from headrace.spec.artifact import Ref
 from headrace.store.folder import FolderStore
 
 
-def keep_path(root: Path, store: FolderStore, about: str, path: str) -> Ref:
+def keep_path(root: Path, home: Path, store: FolderStore, about: str, path: str) -> Ref:
     """Keep a file or folder as it is now; a relative path is seen from the project's folder.
+
+    What was kept before and hasn't changed since is not kept again.
 
     Raises:
         ProjectError: it isn't there.
@@ -22,4 +25,10 @@ def keep_path(root: Path, store: FolderStore, about: str, path: str) -> Ref:
     there = found.is_file() if about == "file" else found.is_dir()
     if not there:
         raise ProjectError(f"there is no {about} `{path}`", hint=f"paths are seen from the project's folder, `{root}`")
-    return Codecs().save(File(found) if about == "file" else Folder(found), store)
+    inputs = Inputs(home / "inputs.msgpack", store)
+    if (known := inputs.recall(found)) is not None:
+        return known
+    marks = marks_of(found)
+    ref = Codecs().save(File(found) if about == "file" else Folder(found), store)
+    inputs.remember(found, marks, ref)
+    return ref

@@ -159,6 +159,6 @@ def _forecast(pipeline: str, graph: Graph, views: Views) -> Sequence[PlannedTask
 
 def _kept(project: Project, store: FolderStore, number: int, about: str, path: str) -> Answer:
     try:
-        return Answer(number, ref=keep_path(project.root, store, about, path))
+        return Answer(number, ref=keep_path(project.root, project.home, store, about, path))
     except ProjectError as error:
         return Answer(number, error=error.message, hint=error.hint)

@@ -143,7 +143,7 @@ def _driver(
         backend=open_backend(project, lease.run, bundle, store),
         clock=SystemClock(),
         next_seq=lease.next_seq,
-        files=lambda about, path: keep_path(project.root, store, about, path),
+        files=lambda about, path: keep_path(project.root, project.home, store, about, path),
         opened=lambda: watcher.opened(lease.run),
         rows=watcher.tasks,
         changed_code=lambda earlier, stage: past().changed(earlier, stage),

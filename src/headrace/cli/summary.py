@@ -28,6 +28,8 @@ def close(views: Views, run_id: str, *, as_json: bool) -> int:
         if view.state == "failed":
             see = f"`headrace show {view.run}` for its tasks, `headrace logs {view.run}` for what they printed"
             tell(see, label="hint:")
+        elif view.state == "cancelled":
+            tell(f"`headrace resume {view.run}` goes on from here", label="hint:")
     return EXIT_CODES.get(view.state, 0)
 
 

@@ -10,5 +10,8 @@ class Picture(Noun, frozen=True):
 
     svg: str
 
+    def __repr__(self) -> str:
+        return f"<picture of {len(self.svg)} characters of SVG>"
+
     def _repr_svg_(self) -> str:
         return self.svg

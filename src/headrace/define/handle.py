@@ -102,6 +102,12 @@ class Handle:
     def __hash__(self) -> int:
         return id(self)
 
+    def __str__(self) -> str:
+        return str(self._unknown("text"))
+
+    def __format__(self, _: str) -> str:
+        return str(self._unknown("text"))
+
     def __repr__(self) -> str:
         path = "".join(f"[{position}]" for position in self._headrace_out.path)
         return f"<handle to {self._headrace_out.task}{path}>"

@@ -188,7 +188,9 @@ class Planner:
     def _unknown(self, node: Node, stage: Stage, start: tuple[float, float]) -> None:
         """An input is to be made yet: the task runs, unless the input comes out as it was."""
         bar = barred(stage, self._policy)
-        before = self._history.before(node.name)
+        names = self._elements(node)
+        width = len(names) if names is not None else self._history.width(node.name)
+        before = self._history.before(names[0] if names else node.name)
         waits = ", ".join(
             f"`{name}`"
             for name in names_needed(node)
@@ -196,18 +198,31 @@ class Planner:
         )
         if bar is not None:
             self._settle(node, stage, "run", bar, start=start)
-        elif node.over:
-            width = self._history.width(node.name)
+        elif names is None:
             self._settle(node, stage, "run", f"its list comes from {waits}", start=start, width=width, runs=width or 1)
         elif before is None:
-            self._settle(node, stage, "run", "no earlier result", start=start)
+            self._settle(node, stage, "run", "no earlier result", start=start, width=width, runs=width or 1)
         elif before.code != stage.code.digest:
             what = ", ".join(f"`{each}`" for each in self._changed_code(before.run, stage)[:3])
-            self._settle(node, stage, "run", f"code changed: {what}" if what else "code changed", start=start)
+            why = f"code changed: {what}" if what else "code changed"
+            self._settle(node, stage, "run", why, start=start, width=width, runs=width or 1)
         elif (other := self._differs(node, before)) is not None:
-            self._settle(node, stage, "run", other, start=start)
+            self._settle(node, stage, "run", other, start=start, width=width, runs=width or 1)
         else:
-            self._settle(node, stage, "reuse_if_unchanged", f"reused if {waits} gives what it gave before", start=start)
+            why = f"reused if {waits} gives what it gave before"
+            self._settle(node, stage, "reuse_if_unchanged", why, start=start, width=width, runs=width or 1)
+
+    def _elements(self, node: Node) -> list[str] | None:
+        """Give the names of a task's elements, or its own if it is not mapped; None where its lists are to be made."""
+        if not node.over:
+            return [node.name]
+        args = dict(node.args)
+        if any(self._fates[out.task].out is None for name in node.over for out in outs(args[name])):
+            return None
+        try:
+            return labels(node.name, columns(node.name, args, node.over, self._output))
+        except Unmappable:
+            return None
 
     def _differs(self, node: Node, before: Before) -> str | None:
         """Say which input that is known already differs from the earlier run's."""
@@ -215,7 +230,7 @@ class Planner:
         for name, arg in node.args:
             if name not in then:
                 return f"`{name}` is new"
-            known = all(self._fates[out.task].out is not None for out in outs(arg))
+            known = name not in node.over and all(self._fates[out.task].out is not None for out in outs(arg))
             if known and identity(value(arg, self._output)) != then[name]:
                 return f"`{name}` changed"
         return None

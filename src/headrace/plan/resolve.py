@@ -97,7 +97,7 @@ def labels(name: str, columns: Mapping[str, Sequence[Arg]]) -> list[str]:
 def _label(columns: Mapping[str, Sequence[Arg]], row: Sequence[Arg]) -> str | None:
     words = []
     for param, arg in zip(columns, row, strict=True):
-        if not isinstance(arg, Const) or arg.ref.codec != "json" or arg.ref.inline is None:
+        if not isinstance(arg, Const) or arg.ref.codec not in ("json", "text") or arg.ref.inline is None:
             return None
         text = arg.ref.inline.decode()
         plain = text[1:-1] if text.startswith('"') else text

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from headrace import errors
-from headrace.errors import BackendError, HeadraceError, PlacementError, TraceError, UsageError
+from headrace.errors import BackendError, HeadraceError, PlacementError, RefusedError, TraceError, UsageError
 from headrace.plan.planner import check_policy
 from headrace.plan.reuse import within_run
 from headrace.run.courier import Courier, Verdict
@@ -350,6 +350,8 @@ class Driver:
     def _cancel(self, by: str, why: str, *, now: bool) -> None:
         before = self._machine.cancelled
         if self._machine.closed is None and (before is None or (now and not before.now)):
+            if not self._journal.is_open and by == "policy":
+                raise RefusedError(f"{why}, and nothing had begun", hint="give it more time by `--timeout`")
             if not self._journal.is_open:
                 raise KeyboardInterrupt
             self._absorb(Cancelled(by, why, self._clock.now(), now))

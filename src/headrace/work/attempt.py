@@ -31,10 +31,7 @@ from headrace.work.capture import Capture
 from headrace.work.link import Link
 from headrace.work.load import describe, find_function, user_traceback
 from headrace.work.state import CleanState
-
-
-class StopAttempt(BaseException):
-    """The attempt is told to end: raised in the user's code, so that its `finally` blocks run."""
+from headrace.work.stop import StopAttempt
 
 
 class Entry(Struct):

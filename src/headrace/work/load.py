@@ -19,6 +19,7 @@ from headrace.define.stage import StageFunction
 from headrace.errors import HeadraceError, ProjectError
 from headrace.spec.stage import Resources
 from headrace.work.notebook import NOTEBOOK
+from headrace.work.stop import StopAttempt
 
 _OURS = __file__.rpartition("/work/")[0]
 
@@ -48,7 +49,7 @@ def import_user(name: str, folder: Path) -> ModuleType:
     except HeadraceError as error:
         raise placed(error, folder) from error
     except BaseException as error:  # the module's body is user code
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt | StopAttempt):
             raise
         raise ProjectError(f"can't import `{name}`: {describe(error, folder)}", hint=_import_hint(error)) from error
 

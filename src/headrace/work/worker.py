@@ -15,13 +15,14 @@ from headrace.define.code.project import Project
 from headrace.run.wire import Do, Fork, Hello, Quit, Trace
 from headrace.store.folder import FolderStore
 from headrace.work.archive import unpack
-from headrace.work.attempt import Desk, StopAttempt
+from headrace.work.attempt import Desk
 from headrace.work.board import Board
 from headrace.work.capture import Capture
 from headrace.work.link import Gone, Link
 from headrace.work.load import enter_bundle
 from headrace.work.notebook import enter_notebook
 from headrace.work.state import CleanState
+from headrace.work.stop import StopAttempt
 from headrace.work.tracer import trace
 
 
@@ -60,6 +61,8 @@ def _serve(
                     event = desk.run(order)
                 board.end()
                 link.report(event)
+                if stop.told:
+                    return
             case Trace() as order if tracer:
                 trace(order, link, desk, bundle, roots, project)
             case Quit():
@@ -69,10 +72,14 @@ def _serve(
 
 
 class _Stop:
-    """Turns SIGTERM into `StopAttempt` while an attempt runs; outside of one it ends the process as usual."""
+    """Turns SIGTERM into `StopAttempt` while an attempt runs; outside of one it ends the process as usual.
+
+    `told`: it did, so the worker leaves, and nothing that waits behind the attempt begins.
+    """
 
     def __init__(self) -> None:
         self._running = False
+        self.told = False
         self._handler = self._signalled
         signal.signal(signal.SIGTERM, self._handler)
 
@@ -85,6 +92,7 @@ class _Stop:
         self._running = False
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:
+        self.told = True
         if self._running:
             raise StopAttempt("it was told to stop")
         os._exit(0)

@@ -43,6 +43,7 @@ class Worker:
     """Acts when it is told something, and when the time comes that it waits for (`turn` tells old times from new)."""
 
     __slots__ = (
+        "_early",
         "_place",
         "_play",
         "_queue",
@@ -76,6 +77,7 @@ class Worker:
         self._play: Play | None = None
         self._queue: deque[Do | Trace | Quit] = deque()
         self._words: deque[Word | Answer] = deque()
+        self._early: list[Tell] = []  # words for an attempt that is yet to begin
         self._waits_for: type[Listen | Ask] | None = None
         self._seq = 0
 
@@ -100,6 +102,8 @@ class Worker:
             case Tell(task=task, attempt=attempt, word=word):
                 if self.order is not None and (self.order.task, self.order.attempt) == (task, attempt):
                     self._hear(word, Listen)
+                else:
+                    self._early.append(message)
             case Answer():
                 self._hear(message, Ask)
             case _:
@@ -153,6 +157,9 @@ class Worker:
         self._play, self.order = play, order
         self.since = self._place.now()
         if order is not None:
+            mine = order.task, order.attempt
+            self._words += [tell.word for tell in self._early if (tell.task, tell.attempt) == mine]
+            self._early.clear()
             self._place.begun(self)
         self._act(None)
 

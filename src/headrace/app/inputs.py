@@ -1,0 +1,64 @@
+"""The files that pipelines name, as they were when they were kept: one that hasn't changed isn't kept again."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import msgspec
+
+from headrace.run.ports import Blobs
+from headrace.spec.artifact import Ref, blobs
+
+_FRESH_S = 2.0
+"""A file that changed this shortly before it was kept may have changed since within one tick of its clock."""
+
+Mark = tuple[str, int, int, int, int]
+"""A file as the system describes it: its path, size, inode, and when its bytes and its entry changed (ns)."""
+Memory = dict[str, tuple[list[Mark], Ref]]
+_decode = msgspec.msgpack.Decoder(Memory).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Inputs:
+    """Remembers what was kept, in a file of the state folder; losing it costs a second copy, and no more."""
+
+    def __init__(self, file: Path, store: Blobs) -> None:
+        self._file = file
+        self._store = store
+
+    def recall(self, path: Path) -> Ref | None:
+        """Give what a file or folder was kept as, if it is as it was then and the store still has it."""
+        marks, ref = self._read().get(str(path), ([], None))
+        if ref is None or marks != marks_of(path):
+            return None
+        there = all(self._store.size(each.digest, each.nonce or "") == each.size for each in blobs(ref))
+        return ref if there else None
+
+    def remember(self, path: Path, marks: list[Mark], ref: Ref) -> None:
+        """Note what a file or folder was kept as; `marks` were taken before it was read."""
+        newest = max((mark[3] for mark in marks), default=0) / 1e9
+        if time.time() - newest < _FRESH_S or marks != marks_of(path):
+            return
+        memory = self._read()
+        memory[str(path)] = marks, ref
+        aside = self._file.with_suffix(f".{os.getpid()}")
+        aside.write_bytes(_encode(memory))
+        aside.replace(self._file)
+
+    def _read(self) -> Memory:
+        try:
+            return _decode(self._file.read_bytes())
+        except (OSError, msgspec.MsgspecError):
+            return {}
+
+
+def marks_of(path: Path) -> list[Mark]:
+    """Describe a file, or all files of a folder, without reading them."""
+    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    found = []
+    for file in files:
+        state = file.stat()
+        found.append((str(file), state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns))
+    return found

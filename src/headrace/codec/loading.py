@@ -113,7 +113,7 @@ class Loading:
         if size != ref.size:
             raise BlobDamaged(
                 f"the blob `{ref.digest[:12]}` (generation `{ref.nonce}`) has {size} bytes instead of {ref.size}",
-                hint="run what made it again; `headrace fsck` lists what else is damaged",
+                hint="`headrace fsck --deep --repair` keeps it from being reused: then run again",
             )
         if self._verify:
             self._blobs.verify(ref.digest, ref.nonce)

@@ -86,7 +86,7 @@ _TROUBLES = {
         "can't be written to",
         "make the file and its folder writable, or move the state by HEADRACE_HOME",
     ),
-    sqlite3.SQLITE_FULL: ("can't grow: the disk is full", "free some space (`headrace gc` does), then resume the run"),
+    sqlite3.SQLITE_FULL: ("can't grow: the disk is full", "free some space there, then resume the run"),
     sqlite3.SQLITE_IOERR: (
         "can't be read or written: the disk gave an error",
         "check the disk and its free space, then resume the run",

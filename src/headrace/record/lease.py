@@ -8,6 +8,7 @@ shares the lock until it ends too.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -128,8 +129,13 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _write(descriptor: int, holder: Holder) -> None:
+    """Say who holds it. On a full disk it is held unsaid: `headrace gc`, which makes room, has to hold one too."""
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, msgspec.json.encode(holder), 0)
+    try:
+        os.pwrite(descriptor, msgspec.json.encode(holder), 0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
 
 
 def _read(descriptor: int) -> Holder | None:

@@ -248,6 +248,8 @@ class RunLedger:
                 f"run `{self.run}` would store event {batch.first} where {self.next_seq} is next",
                 hint="this is a fault of Headrace's: please report it",
             )
+        if batch.run is not None:
+            self._check_is_there()
         db = self._db
         try:
             db.execute("BEGIN IMMEDIATE")
@@ -301,9 +303,14 @@ class RunLedger:
         return self._earlier[task]
 
     def inbox(self) -> Sequence[Signal]:
-        """Give the signals that no event has absorbed yet, oldest first."""
+        """Give the signals that no event has absorbed yet, oldest first.
+
+        Raises:
+            LedgerError: it can't be read, or somebody has removed its file.
+        """
         if self._number is None:
             return ()
+        self._check_is_there()
         with troubles(self._path):
             rows = self._db.execute(sql.INBOX, (self._number,)).fetchall()
         return [Signal(id=id, kind=kind, by=by, body=body) for id, kind, by, body in rows]
@@ -326,6 +333,14 @@ class RunLedger:
                 run=self.run,
                 leases=self._path.parent / "leases",
                 now=self._clock(),
+            )
+
+    def _check_is_there(self) -> None:
+        """Refuse to go on where somebody has removed the file: what is open of it would keep nothing."""
+        if not self._path.exists():
+            raise LedgerError(
+                f"the ledger `{self._path}` was removed while run `{self.run}` went on",
+                hint="nothing can be kept any more: put the state folder back from a backup, or run again",
             )
 
     def _write_run(self, row: RunRow | None) -> int:

@@ -122,12 +122,12 @@ class FolderStore:
 def _missing(digest: str, nonce: str, root: Path) -> BlobMissing:
     return BlobMissing(
         f"the store `{root}` holds no blob `{digest[:12]}` (generation `{nonce}`)",
-        hint="run what made it again; `headrace fsck` lists what else is missing",
+        hint="`headrace fsck --repair` keeps it from being reused: then run again",
     )
 
 
 def _damaged(digest: str, nonce: str, why: str) -> BlobDamaged:
     return BlobDamaged(
         f"the blob `{digest[:12]}` (generation `{nonce}`) is damaged: {why}",
-        hint="run what made it again; `headrace fsck` lists what else is damaged",
+        hint="`headrace fsck --deep --repair` keeps it from being reused: then run again",
     )

@@ -48,7 +48,8 @@ def say_styled(line: str) -> None:
 
 def say_json(value: Any) -> None:
     """Print one JSON object on stdout."""
-    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+    sys.stdout.buffer.write(msgspec.json.encode(value))
+    sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -186,8 +187,11 @@ class Views:
         row = self._find(name)
         view = self._view(row)
         gone = view.why == GONE
-        lines = sorted(self._all(sql.TASK_LINES, row[0]))
-        return msgspec.structs.replace(view, tasks=tuple(_task(line, gone=gone) for line in lines))
+        with troubles(self.path):
+            # Row by row, so that no more than one of them is in memory beside what it becomes.
+            found = [(line[0], _task(line, gone=gone)) for line in self._db.execute(sql.TASK_LINES, (row[0],))]
+        found.sort(key=itemgetter(0))
+        return msgspec.structs.replace(view, tasks=tuple([task for _, task in found]))
 
     def states(self, name: str | None = None) -> dict[str, int]:
         """Count a run's tasks by state, in the order in which these occur first. A map counts by its elements."""
@@ -402,9 +406,9 @@ def outputs(out: bytes | None) -> tuple[OutputView, ...]:
     if out is None:
         return ()
     ref = _decode_ref(out)
-    several = ref.parts and (ref.codec == "record" or ref.type == "builtins.tuple") and len(ref.parts) <= PARTS_SHOWN
-    refs = ref.parts if several and ref.parts else (ref,)
-    return tuple(OutputView(digest=each.digest, type=each.type, bytes=each.size) for each in refs)
+    several = ref.codec == "record" or ref.type == "builtins.tuple"
+    refs = ref.parts if ref.parts and several and len(ref.parts) <= PARTS_SHOWN else (ref,)
+    return tuple([OutputView(digest=each.digest, type=each.type, bytes=each.size) for each in refs])
 
 
 def _within(ref: Ref) -> Iterator[Ref]:

@@ -1,0 +1,266 @@
+"""The drive loop in virtual time: how attempts go, and runs end."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from headrace.backends.simulated.play import (
+    Death,
+    Keep,
+    Listen,
+    Play,
+    Wait,
+    tracing,
+)
+from headrace.run.events import (
+    Failed,
+    Launched,
+    Woke,
+)
+from headrace.run.wire import Do
+from headrace.spec.artifact import Ref
+from headrace.spec.graph import Const
+from headrace.spec.policy import Policy
+from headrace.spec.stage import Resources
+from headrace.testing.graphs import Sketch, chain, fan, number
+from tests.run.bed import Bed, gives, until
+
+
+def test_a_run_comes_to_its_end_and_its_rows_say_how() -> None:
+    bed = Bed(gives, chain(3))
+    assert bed.driver().drive().state == "succeeded"
+    assert {row.state for row in bed.run.record.tasks.values()} == {"succeeded"}
+    row = bed.run.record.tasks["step"]
+    assert (row.seconds, row.usd, row.pool, row.attempts) == (1.0, pytest.approx(1.0 / 3600), "here", 1)
+    assert bed.closed[0].usd == pytest.approx(3.0 / 3600)
+    assert bed.run.record.row == bed.closed[0]
+    assert not bed.cluster.living
+
+
+def test_the_next_run_reuses_all_that_is_there() -> None:
+    bed = Bed(gives, fan(5))
+    bed.driver().drive()
+    bed.again("run-2")
+    bed.cluster.tracer = tracing(fan(5).events())
+    bed.driver().drive()
+    assert {row.state for row in bed.run.record.tasks.values()} == {"reused"}
+    assert {row.reason for row in bed.run.record.tasks.values()} == {
+        "nothing that determines it has changed since run run-1"
+    }
+    assert not bed.events(Launched)
+
+
+def test_an_output_that_is_gone_from_the_store_is_made_again() -> None:
+    kept: list[Ref] = []
+
+    def script(order: Do) -> Play:
+        kept.append(Ref(digest="ab" * 32, size=10, codec="raw", type="bytes", nonce="n1"))
+        bed.store.add(kept[-1])
+        yield Wait(1.0)
+        return kept[-1]
+
+    bed = Bed(script, chain(1))
+    bed.driver().drive()
+    assert bed.run.record.kept >= {("ab" * 32, "n1")}
+    bed.store.lose(kept[0])
+    bed.again("run-2")
+    bed.cluster.tracer = tracing(chain(1).events())
+    bed.driver().drive()
+    assert bed.run.record.tasks["step"].reason == "its output of run run-1 is gone from the store"
+
+
+def test_what_another_run_made_is_verified_by_the_first_that_reads_it() -> None:
+    orders: list[Do] = []
+    ref = Ref(digest="cd" * 32, size=10, codec="raw", type="bytes", nonce="n1")
+
+    def script(order: Do) -> Play:
+        orders.append(order)
+        bed.store.add(ref)
+        yield Wait(1.0)
+        return ref
+
+    bed = Bed(script, chain(1))
+    bed.driver().drive()
+    bed.again("run-2")
+    bed.cluster.tracer = tracing(chain(2).events())
+    bed.driver().drive()
+    assert [order.verify for order in orders] == [(), (ref.digest,)]
+
+
+def test_a_stage_that_ran_past_its_timeout_is_ended_and_one_behind_it_is_lost() -> None:
+    sketch = Sketch()
+    sketch.declare("hangs", timeout_s=10.0)
+    sketch.node("hangs")
+
+    def script(order: Do) -> Play:
+        yield Wait(1e9)
+        return number(1)
+
+    bed = Bed(script, sketch)
+    assert bed.driver().drive().state == "failed"
+    [failed] = bed.events(Failed)
+    assert failed.failure.kind == "timeout"
+    assert failed.failure.hint == "raise `timeout`, or let it do less"
+    assert bed.cluster.clock.monotonic() == pytest.approx(10, abs=2)
+
+
+def test_a_failed_attempt_is_followed_by_others_after_a_pause_that_grows() -> None:
+    sketch = Sketch()
+    sketch.declare("flaky", retries=3, backoff_s=10.0)
+    sketch.node("flaky")
+
+    def script(order: Do) -> Play:
+        yield Wait(1.0)
+        if order.attempt < 4:
+            raise ValueError("not yet")
+        return number(order.attempt)
+
+    bed = Bed(script, sketch)
+    assert bed.driver().drive().state == "succeeded"
+    starts = [event.at for event in bed.events(Launched)]
+    pauses = [later - earlier - 1.0 for earlier, later in pairwise(starts)]
+    assert [10 <= pauses[0] <= 15.3, 20 <= pauses[1] <= 30.3, 40 <= pauses[2] <= 60.3] == [True] * 3
+    assert len(bed.events(Woke)) == 3
+
+
+def test_a_checkpoint_is_given_to_the_next_attempt() -> None:
+    sketch = Sketch()
+    sketch.declare("trains", retries=1)
+    sketch.node("trains")
+    orders: list[Do] = []
+
+    def script(order: Do) -> Play:
+        orders.append(order)
+        yield Keep(number(7))
+        yield Wait(1.0)
+        if order.attempt == 1:
+            raise Death("crash", "a bit flipped")
+        return number(1)
+
+    bed = Bed(script, sketch)
+    assert bed.driver().drive().state == "succeeded"
+    assert [order.checkpoint for order in orders] == [None, number(7)]
+
+
+def test_a_node_of_a_gang_that_dies_ends_the_others_and_all_begin_again() -> None:
+    sketch = Sketch()
+    sketch.declare("gang", resources=Resources(nodes=3), retries=1)
+    sketch.node("gang")
+    orders: list[Do] = []
+
+    def script(order: Do) -> Play:
+        orders.append(order)
+        yield Wait(2.0 - order.rank / 2)
+        if order.attempt == 1 and order.rank == 1:
+            raise Death("crash")
+        return number(order.rank)
+
+    bed = Bed(script, sketch)
+    assert bed.driver().drive().state == "succeeded"
+    assert [(order.attempt, order.rank, order.nodes) for order in orders] == [
+        (attempt, rank, 3) for attempt in (1, 2) for rank in (0, 1, 2)
+    ]
+    assert bed.machine.tasks["gang"].out == number(0)
+    assert len(bed.events(Failed)) == 1
+
+
+def test_an_idle_worker_that_was_part_of_a_gang_is_not_ended_for_what_befalls_the_others() -> None:
+    sketch = Sketch()
+    sketch.declare("gang", resources=Resources(nodes=2))
+    sketch.node("gang")
+    sketch.declare("other", resources=Resources(nodes=2), retries=0)
+    sketch.node("other")
+
+    def script(order: Do) -> Play:
+        if order.task == "gang":
+            yield Wait(1.0 if order.rank == 0 else 0.1)
+            if order.rank == 0:
+                raise ValueError("late")
+        else:
+            yield Wait(5.0)
+        return number(order.rank)
+
+    bed = Bed(script, sketch)
+    bed.driver().drive()
+    assert {name: task.phase for name, task in bed.machine.tasks.items()} == {"gang": "failed", "other": "succeeded"}
+
+
+def test_a_run_is_cancelled_from_its_inbox() -> None:
+    def script(order: Do) -> Play:
+        yield Wait(1e6)
+        return number(1)
+
+    bed = Bed(script, fan(2))
+    bed.cluster.at(5.0, lambda: bed.ledger.signal("run-1", "cancel", by="ann"))
+    closed = bed.driver().drive()
+    assert (closed.state, closed.why) == ("cancelled", "cancelled by ann")
+    assert bed.run.record.inbox == []
+    assert {row.state for row in bed.run.record.tasks.values()} == {"cancelled"}
+
+
+def test_an_interrupt_lets_attempts_clean_up_and_a_second_one_does_not() -> None:
+    cleaned: list[str] = []
+
+    def script(order: Do) -> Play:
+        try:
+            yield Wait(1e6)
+        finally:
+            cleaned.append(order.task)
+            yield Wait(100.0)
+
+    for interrupts, least in ((1, 4.0), (2, 0.0)):
+        bed = Bed(script, chain(1))
+        driver = bed.driver()
+        until(driver, bed, lambda bed=bed: bed.machine.tasks.get("step") is not None and bed.machine.running() != [])
+        began = bed.cluster.clock.monotonic()
+        for _ in range(interrupts):
+            driver.interrupt()
+            driver.tick(0.0)
+        assert driver.drive().state == "cancelled"
+        assert bed.cluster.clock.monotonic() - began == pytest.approx(least, abs=1.5)
+
+
+def test_a_run_that_takes_too_long_fails() -> None:
+    def script(order: Do) -> Play:
+        yield Wait(1e6)
+        return number(1)
+
+    bed = Bed(script, chain(1), Policy(timeout_s=60.0))
+    closed = bed.driver().drive()
+    assert (closed.state, closed.why) == ("failed", "the run took longer than 60 s")
+    assert bed.cluster.clock.monotonic() == pytest.approx(60, abs=1)
+
+
+def test_a_word_goes_down_to_the_attempt() -> None:
+    def script(order: Do) -> Play:
+        word = yield Listen()
+        assert word == "stop"
+        return number(1)
+
+    bed = Bed(script, chain(1))
+    driver = bed.driver()
+    until(driver, bed, lambda: bool(bed.events(Launched)))
+    driver.say("step", "stop")
+    assert driver.drive().state == "succeeded"
+
+
+def test_a_forced_stage_runs_though_its_output_is_there() -> None:
+    bed = Bed(gives, chain(1), Policy(force=("step",)))
+    bed.driver().drive()
+    bed.again("run-2")
+    bed.cluster.tracer = tracing(chain(1).events())
+    bed.driver().drive()
+    assert bed.run.record.tasks["step"].reason == "forced (`--force`)"
+
+
+def test_what_changed_is_the_reason_to_run_again() -> None:
+    bed = Bed(gives, chain(1))
+    bed.driver().drive()
+    sketch = Sketch()
+    sketch.node("step", x=Const(number(5)), y=Const(number(6)))
+    bed.again("run-2")
+    bed.cluster.tracer = tracing(sketch.events())
+    bed.driver().drive()
+    assert bed.run.record.tasks["step"].reason == "`x` changed; `y` is new"

@@ -1,0 +1,126 @@
+"""The drive loop when drivers follow one another, and what is stored before what."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.backends.simulated.play import (
+    Play,
+    Wait,
+)
+from headrace.errors import LeaseLost
+from headrace.run.events import (
+    Cancelled,
+    Closed,
+    Failed,
+    Launched,
+    Succeeded,
+    Taken,
+    decode_event,
+)
+from headrace.run.wire import Do
+from headrace.spec.stage import Resources
+from headrace.testing.graphs import Sketch, chain, fan, number
+from tests.run.bed import Bed, gives, until
+
+
+def test_what_was_finished_while_no_driver_lived_counts_and_ends_the_run() -> None:
+    bed = Bed(gives, chain(1))
+    driver = bed.driver()
+    until(driver, bed, lambda: bool(bed.events(Launched)))
+    bed.take()
+    driver = bed.driver()
+    driver.adopt()
+    assert driver.drive().state == "succeeded"
+    assert [type(event) for event in map(decode_event, bed.run.events())][-2:] == [Succeeded, Closed]
+    assert bed.run.record.tasks["step"].attempts == 1
+
+
+def test_of_a_gang_whose_driver_died_the_first_worker_s_output_counts() -> None:
+    sketch = Sketch()
+    sketch.declare("gang", resources=Resources(nodes=3))
+    sketch.node("gang")
+
+    def script(order: Do) -> Play:
+        yield Wait(1.0 - order.rank / 10)
+        return number(order.rank)
+
+    bed = Bed(script, sketch)
+    driver = bed.driver()
+    until(driver, bed, lambda: bool(bed.events(Launched)))
+    bed.take()
+    driver = bed.driver()
+    driver.adopt()
+    driver.drive()
+    assert bed.machine.tasks["gang"].out == number(0)
+
+
+def test_a_run_whose_driver_is_gone_can_be_cancelled_though_nothing_runs() -> None:
+    sketch = Sketch()
+    sketch.declare("flaky", retries=1, backoff_s=100.0)
+    sketch.node("flaky")
+
+    def script(order: Do) -> Play:
+        yield Wait(1.0)
+        raise ValueError("not now")
+
+    bed = Bed(script, sketch)
+    driver = bed.driver()
+    until(driver, bed, lambda: bool(bed.events(Failed)))
+    bed.take()
+    driver = bed.driver()
+    driver.adopt()
+    driver.open([Taken(2, "me", 0.0), Cancelled("ann", "cancelled by ann", 0.0, now=True)])
+    assert driver.drive().state == "cancelled"
+    assert bed.run.record.row is not None
+    assert bed.run.record.row.state == "cancelled"
+
+
+def test_no_two_drivers_of_a_run_number_their_workers_alike() -> None:
+    bed = Bed(gives, chain(4))
+    driver = bed.driver()
+    until(driver, bed, lambda: len(bed.events(Launched)) == 2)
+    before = {worker for event in bed.events(Launched) for worker in event.workers}
+    bed.take()
+    driver = bed.driver()
+    driver.adopt()
+    driver.open([Taken(2, "me", 0.0, again=True)])
+    driver.drive()
+    launched = bed.events(Launched)
+    after = {worker for event in launched[2:] for worker in event.workers}
+    assert after
+    assert before.isdisjoint(after)
+
+
+def test_a_driver_that_was_fenced_out_stores_nothing_more_and_ends_its_workers() -> None:
+    bed = Bed(gives, chain(5))
+    driver = bed.driver()
+    until(driver, bed, lambda: bool(bed.events(Succeeded)))
+    bed.ledger.take("run-1")
+    stored = len(bed.run.record.bodies)
+    with pytest.raises(LeaseLost):
+        driver.drive()
+    assert len(bed.run.record.bodies) == stored
+    assert not bed.cluster.living
+
+
+def test_workers_forget_what_is_acknowledged() -> None:
+    bed = Bed(gives, chain(300))
+    driver = bed.driver()
+    until(driver, bed, lambda: len(bed.events(Succeeded)) == 299, most=5000)
+    assert max(len(worker.unacknowledged) for worker in bed.cluster.workers.values()) < 100
+
+
+def test_nothing_is_sent_before_it_is_stored() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def script(order: Do) -> Play:
+        stored = bed.events(Launched)
+        assert (order.task, order.attempt) in [(event.task, event.attempt) for event in stored]
+        seen.append((order.attempt, len(stored)))
+        yield Wait(0.1)
+        return number(1)
+
+    bed = Bed(script, fan(20))
+    bed.driver().drive()
+    assert len(seen) == 22

@@ -1,0 +1,159 @@
+"""The drive loop and the process that traces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from headrace.backends.simulated.play import (
+    Ask,
+    Death,
+    Decline,
+    Play,
+    Say,
+    Tracing,
+    Wait,
+)
+from headrace.errors import PlacementError, ProjectError, TraceError, UsageError
+from headrace.run.events import (
+    Asked,
+    Event,
+    Noted,
+    Succeeded,
+    Taken,
+    TraceEnded,
+    TraceFailed,
+)
+from headrace.run.wire import Answer, Question, Refused, Trace
+from headrace.spec.artifact import Ref
+from headrace.spec.stage import Resources
+from headrace.testing.graphs import Sketch, number
+from tests.run.bed import Bed, gives, until
+
+
+def test_a_stage_that_no_pool_can_hold_is_refused_before_anything_runs() -> None:
+    sketch = Sketch()
+    sketch.declare("huge", resources=Resources(cpu=64))
+    sketch.node("huge")
+    bed = Bed(gives, sketch)
+    with pytest.raises(PlacementError, match="no pool can hold stage `huge`"):
+        bed.driver().drive()
+    assert bed.run.record.row is None
+
+
+def test_a_pipeline_that_can_not_be_traced_leaves_no_run() -> None:
+    def trace(order: Trace) -> Play:
+        yield Decline(Refused("ProjectError", "there is no such pipeline", "look again"))
+        return None
+
+    bed = Bed(gives, trace)
+    with pytest.raises(ProjectError, match="there is no such pipeline"):
+        bed.driver().drive()
+    assert bed.run.record.row is None
+
+
+def test_a_body_that_asks_is_answered() -> None:
+    sketch = Sketch()
+    first = sketch.node("first")
+    heard: list[object] = []
+
+    def trace(order: Trace) -> Play:
+        heard.append((yield Ask(Question(0, "now"))))
+        yield Say(sketch.traced())
+        heard.append((yield Ask(Asked(1, first))))
+        heard.append((yield Ask(Question(2, "file", "data.csv"))))
+        heard.append((yield Ask(Question(3, "file", "gone.csv"))))
+        sketch.node("second", x=first)
+        yield Say(sketch.traced())
+        yield Say(TraceEnded())
+        return None
+
+    def files(about: str, path: str) -> Ref:
+        if path == "gone.csv":
+            raise UsageError("there is no `gone.csv`", hint="make it")
+        return number(9)
+
+    bed = Bed(gives, trace)
+    assert bed.driver(files=files).drive().state == "succeeded"
+    now, value, file, gone = heard
+    assert isinstance(now, Answer)
+    assert isinstance(value, Answer)
+    assert isinstance(gone, Answer)
+    [noted] = bed.events(Noted)
+    assert now.now == noted.now
+    assert value.ref == bed.machine.tasks["first"].out
+    assert file == Answer(2, ref=number(9))
+    assert (gone.error, gone.hint) == ("there is no `gone.csv`", "make it")
+
+
+def dying(sketch: Sketch, deaths: int) -> Tracing:
+    """Give a tracer that dies so many times after its first answer."""
+    left = [deaths]
+    first = sketch.node("first")
+    nodes = sketch.traced()
+
+    def trace(order: Trace) -> Play:
+        yield Say(nodes)
+        yield Ask(Asked(0, first))
+        if left[0]:
+            left[0] -= 1
+            raise Death("crash", "the body crashed")
+        yield Say(TraceEnded())
+        return None
+
+    return trace
+
+
+def test_a_tracer_that_dies_is_started_again() -> None:
+    bed = Bed(gives, dying(Sketch(), 2))
+    assert bed.driver().drive().state == "succeeded"
+    assert len(bed.events(Succeeded)) == 1
+
+
+def test_a_tracer_that_dies_time_and_again_fails_the_run() -> None:
+    bed = Bed(gives, dying(Sketch(), 99))
+    closed = bed.driver().drive()
+    assert closed.state == "failed"
+    assert len(bed.events(TraceFailed)) == 1
+    assert "the process that traces the pipeline died" in closed.why
+
+
+def test_a_tracer_that_dies_before_there_is_a_run_is_an_error_of_usage() -> None:
+    def trace(order: Trace) -> Play:
+        yield Wait(1.0)
+        raise Death("crash", "the import crashed")
+
+    bed = Bed(gives, trace)
+    with pytest.raises(UsageError, match="the process that traces the pipeline died: the import crashed"):
+        bed.driver().drive()
+    assert bed.run.record.row is None
+
+
+def test_a_body_that_traces_otherwise_when_resumed_is_told_which_node_differs() -> None:
+    sketch = Sketch()
+    first = sketch.node("first")
+
+    def ask(events: Iterable[Event]) -> Tracing:
+        def trace(order: Trace) -> Play:
+            for event in events:
+                yield Say(event)
+            yield Ask(Asked(0, first))
+            yield Wait(1e6)
+            return None
+
+        return trace
+
+    bed = Bed(gives, ask([sketch.traced()]))
+    driver = bed.driver()
+    until(driver, bed, lambda: bed.run.record.tasks.get("first") is not None)
+    bed.take()
+    other = Sketch()
+    other.node("another")
+    bed.cluster.tracer = ask([other.traced()])
+    driver = bed.driver()
+    driver.adopt()
+    driver.open([Taken(2, "me", 0.0, again=True)])
+    driver.trace()
+    with pytest.raises(TraceError, match=r"traced `another` .* where it had traced `first`"):
+        driver.drive()

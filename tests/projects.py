@@ -73,11 +73,10 @@ class Project:
         **more: Any,
     ) -> subprocess.Popen[str]:
         """Begin the command, with nothing of the tests' own environment that it would heed."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH", "TMPDIR") if name in os.environ}
         return subprocess.Popen(
             [COMMAND, *words],
             cwd=folder or self.root,
-            env={**kept, "LANG": "C.UTF-8", **self.environment, MARK: self.mark},
+            env={**_kept(), "LANG": "C.UTF-8", **self.environment, MARK: self.mark},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
@@ -167,6 +166,10 @@ def check_json_error(done: Done, code: int, *parts: str, hint: str = "", error: 
         assert part in found["message"], f"`{part}` isn't in: {found['message']}"
     if error:
         assert found["error"] == error, told
+
+
+def _kept() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH", "TMPDIR") if name in os.environ}
 
 
 def _pids() -> Iterator[int]:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import os
 import time
 
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # on Linux one that goes on while the machine sleeps
+
 
 class SystemClock:
-    """The machine's clock (`run.ports.Clock`)."""
+    """The machine's clock (`run.ports.Clock`), as it was set when this was made.
+
+    Somebody may set it back or forward while a run goes on; here it goes on evenly, so that what waits for a time
+    waits neither for an hour nor not at all.
+    """
+
+    def __init__(self) -> None:
+        self._began = time.time() - time.clock_gettime(_STEADY)
 
     def now(self) -> float:
         """Give the time (Unix seconds)."""
-        return time.time()
+        return self._began + time.clock_gettime(_STEADY)
 
     def monotonic(self) -> float:
         """Give seconds that never go back."""

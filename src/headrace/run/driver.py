@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headrace import errors
 from headrace.errors import BackendError, HeadraceError, PlacementError, RefusedError, TraceError, UsageError
@@ -152,7 +153,9 @@ class Driver:
             if isinstance(heard.message, Report):
                 body = heard.message.body
                 event = decode_event(body)
-                if isinstance(event, Succeeded | Failed | Checkpointed) and self._counts(heard.worker, event):
+                if isinstance(event, Failed) and self._counts(heard.worker, event):
+                    self._absorb(self._timed(event))
+                elif isinstance(event, Succeeded | Checkpointed) and self._counts(heard.worker, event):
                     self._absorb(event, body)
         for task in self._machine.running():
             failure = Failure("lost", "the driver that had launched it is gone")
@@ -223,7 +226,7 @@ class Driver:
                 self._crew.finished(worker, task, attempt, "", None)
                 if self._counts(worker, event):
                     self._end_gang(worker, task, attempt)
-                    self._absorb(event, body)
+                    self._absorb(self._timed(event))
             case Checkpointed():
                 if self._counts(worker, event):
                     self._absorb(event, body)
@@ -231,6 +234,10 @@ class Driver:
                 self._traced(event, body)
             case _:
                 raise BackendError(f"worker {worker} reported `{type(event).__name__}`, which is not its to say")
+
+    def _timed(self, event: Failed) -> Failed:
+        """Give a failure the time of this clock, by which its task may be tried again: a worker's may be another."""
+        return replace(event, at=self._clock.now())
 
     def _traced(self, event: Event, body: bytes) -> None:
         if self._machine.trace_ended:

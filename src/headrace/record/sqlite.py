@@ -216,7 +216,7 @@ class RunLedger:
         self._share = share
         self._clock = clock
         self._earlier: dict[str, Earlier] = {}
-        self._earlier_runs: Iterator[tuple[int, str]] | None = None
+        self._earlier_runs: list[tuple[int, str]] | None = None
 
     def __enter__(self) -> RunLedger:
         return self
@@ -290,17 +290,9 @@ class RunLedger:
 
     def earlier(self, task: str) -> Earlier | None:
         """Give what the key of a task was made of in the latest earlier run of the pipeline that has it, or None."""
-        with troubles(self._path):
-            if self._earlier_runs is None:
-                number = (1 << 62) if self._number is None else self._number
-                found = self._db.execute(sql.EARLIER_RUNS, (self._pipeline, number, EARLIER_RUNS)).fetchall()
-                self._earlier_runs = iter(found)
-            while task not in self._earlier:
-                run = next(self._earlier_runs, None)
-                if run is None:
-                    return None
-                self._load_earlier(*run)
-        return self._earlier[task]
+        while (found := self._earlier.get(task)) is None and self._read_earlier():
+            pass
+        return found
 
     def inbox(self) -> Sequence[Signal]:
         """Give the signals that no event has absorbed yet, oldest first.
@@ -389,10 +381,23 @@ class RunLedger:
         if batch.absorbed:
             db.executemany(sql.ABSORB, [(number, id) for id in batch.absorbed])
 
-    def _load_earlier(self, number: int, run: str) -> None:
-        for name, key, code, inputs in self._db.execute(sql.INGREDIENTS, (number,)):
-            if name not in self._earlier:
-                self._earlier[name] = Earlier(run=run, key=key, code=code or "", inputs=inputs or b"")
+    def _read_earlier(self) -> bool:
+        """Read the next of the earlier runs whose tasks are not known yet; say whether there was one."""
+        if self._earlier_runs == []:
+            return False
+        with troubles(self._path):
+            if self._earlier_runs is None:
+                number = (1 << 62) if self._number is None else self._number
+                self._earlier_runs = self._db.execute(
+                    sql.EARLIER_RUNS, (self._pipeline, number, EARLIER_RUNS)
+                ).fetchall()
+            if not self._earlier_runs:
+                return False
+            number, run = self._earlier_runs.pop(0)
+            for name, key, code, inputs in self._db.execute(sql.INGREDIENTS, (number,)):
+                if name not in self._earlier:
+                    self._earlier[name] = Earlier(run=run, key=key, code=code or "", inputs=inputs or b"")
+        return True
 
 
 def new_id(pipeline: str, now: float) -> str:

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from statistics import median
 
-from bench.command import headrace, project
+from bench.command import Took, headrace, project, spent
 from bench.floor import Commits, Echo, digest
 from bench.table import Row, amount
 from bench.turns import in_turns
@@ -40,8 +40,8 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
     place = project(folder / "project", CODE)
     starts = count(step=2 * LENGTH)
 
-    def run(length: int) -> float:
-        return headrace(["run", "one.py:chain", "--start", str(next(starts)), "--length", str(length)], place).wall_s
+    def run(length: int) -> Took:
+        return headrace(["run", "one.py:chain", "--start", str(next(starts)), "--length", str(length)], place)
 
     for _ in range(2):
         run(1)
@@ -53,15 +53,18 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
             "pipe": echo.round_trip,
             "digest": lambda: digest(b"1000"),
         }
-        found = {name: median(numbers) for name, numbers in in_turns(rounds, sides).items()}
-    floor = found["pipe"] + found["digest"] + found["commit"]
+        turns = in_turns(rounds, sides)
+    long, short = spent(turns["long"]), spent(turns["short"])
+    parts = {name: median(turns[name]) for name in ("pipe", "digest", "commit")}
+    floor = sum(parts.values())
     yield Row(
         what="chain of 1,000, a durable step",
-        measured=(found["long"] - found["short"]) / (LENGTH - 1),
+        measured=(long.wall_s - short.wall_s) / (LENGTH - 1),
         floor=floor,
         bar=BAR * floor,
         bar_is=f"{BAR:g} x the floor",
-        floor_is=f"a round trip through a pipe ({amount(found['pipe'], 's')}), BLAKE3 of the value"
-        f" ({amount(found['digest'], 's')}) and a commit ({amount(found['commit'], 's')})",
-        note=f"the runs took {amount(found['long'], 's')} and {amount(found['short'], 's')}",
+        floor_is=f"a round trip through a pipe ({amount(parts['pipe'], 's')}), BLAKE3 of the value"
+        f" ({amount(parts['digest'], 's')}) and a commit ({amount(parts['commit'], 's')})",
+        note=f"the runs take {amount(long.wall_s, 's')} and {amount(short.wall_s, 's')};"
+        f" a step {amount((long.cpu_s - short.cpu_s) / (LENGTH - 1), 's')} of cpu, in all processes",
     )

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 from msgspec import Struct
 
@@ -19,6 +20,18 @@ class Took(Struct, frozen=True, kw_only=True):
     wall_s: float
     cpu_s: float
     code: int
+
+
+class Spent(Struct, frozen=True, kw_only=True):
+    """The median of several times, by the clock and of the cpus."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def spent(times: Sequence[Took]) -> Spent:
+    """Give the medians of several times."""
+    return Spent(wall_s=median(each.wall_s for each in times), cpu_s=median(each.cpu_s for each in times))
 
 
 def took(words: Sequence[str], folder: Path, out: Path | None = None) -> Took:

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from statistics import median
 
-from bench.command import headrace, project
+from bench.command import Took, headrace, project, spent
 from bench.floor import Echo, digest
 from bench.table import Row, amount
 from bench.turns import in_turns
@@ -39,24 +39,22 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
     place = project(folder / "project", CODE)
     salts = count()
 
-    def run(width: int) -> float:
-        return headrace(["run", "one.py:fan", "--salt", str(next(salts)), "--width", str(width)], place).wall_s
+    def run(width: int) -> Took:
+        return headrace(["run", "one.py:fan", "--salt", str(next(salts)), "--width", str(width)], place)
 
     for _ in range(2):
         run(1)
     with Echo() as echo:
-        sides = {
-            "wide": lambda: run(WIDTH),
-            "narrow": lambda: run(1),
-            "pipe": echo.round_trip,
-            "digest": lambda: digest(b"1000"),
-        }
-        found = {name: median(numbers) for name, numbers in in_turns(rounds, sides).items()}
+        runs = {"wide": lambda: run(WIDTH), "narrow": lambda: run(1)}
+        parts = {"pipe": echo.round_trip, "digest": lambda: digest(b"1000")}
+        turns = in_turns(rounds, {**runs, **parts})
+    wide, narrow = spent(turns["wide"]), spent(turns["narrow"])
     yield Row(
         what="fan of 1,000, a task",
-        measured=(found["wide"] - found["narrow"]) / (WIDTH - 1),
-        floor=found["pipe"] + found["digest"],
+        measured=(wide.wall_s - narrow.wall_s) / (WIDTH - 1),
+        floor=median(turns["pipe"]) + median(turns["digest"]),
         bar=BAR_S,
         floor_is="a round trip through a pipe, and BLAKE3 of the value",
-        note=f"the runs took {amount(found['wide'], 's')} and {amount(found['narrow'], 's')}",
+        note=f"the runs take {amount(wide.wall_s, 's')} and {amount(narrow.wall_s, 's')};"
+        f" a task {amount((wide.cpu_s - narrow.cpu_s) / (WIDTH - 1), 's')} of cpu, in all processes",
     )

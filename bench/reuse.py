@@ -9,33 +9,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import chain, fan
+from bench.beyond import beyond
 from bench.command import headrace, project
 from bench.table import Row
-from bench.turns import medians
 
 BAR_S = 0.05
 
 
 def rows(folder: Path, rounds: int) -> Iterator[Row]:
     """Run a chain and a fan once, and then again and again."""
-    many = {
-        "chain": ["one.py:chain", "--length", str(chain.LENGTH)],
-        "fan": ["one.py:fan", "--width", str(fan.WIDTH)],
-    }
-    one = {"chain": ["one.py:chain"], "fan": ["one.py:fan"]}
-    for shape, code in {"chain": chain.CODE, "fan": fan.CODE}.items():
+    for shape, code, width in (
+        ("chain", chain.CODE, ["--length", str(chain.LENGTH)]),
+        ("fan", fan.CODE, ["--width", str(fan.WIDTH)]),
+    ):
         place = project(folder / shape, code)
-        headrace(["run", *many[shape]], place)
-        headrace(["run", *one[shape]], place)
-        sides = {
-            "many": lambda shape=shape, place=place: headrace(["run", *many[shape]], place).wall_s,
-            "one": lambda shape=shape, place=place: headrace(["run", *one[shape]], place).wall_s,
-        }
-        found = medians(rounds, sides)
-        yield Row(
-            what=f"{shape} of 1,000 reused, beyond one reused",
-            measured=found["many"] - found["one"],
-            floor=found["one"],
-            bar=BAR_S,
+        one = ["run", f"one.py:{shape}"]
+        many = [*one, *width]
+        headrace(many, place)
+        headrace(one, place)
+        yield beyond(
+            f"{shape} of 1,000 reused, beyond one reused",
+            lambda words=many, place=place: headrace(words, place),
+            lambda words=one, place=place: headrace(words, place),
+            bar_s=BAR_S,
+            rounds=2 * rounds,
             floor_is="the whole command with one task reused, which is taken off",
         )

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import fan
+from bench.beyond import beyond
 from bench.command import headrace, project
 from bench.table import Row
-from bench.turns import medians
 from headrace.record.sqlite import SqliteLedger
 
 RUNS = 1000
@@ -35,16 +35,12 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
     headrace(["run", "one.py:fan", "--width", str(TASKS)], full)
     for words in COMMANDS:
         code = WRONG_USAGE if words[0] == "show" else 0
-        sides = {
-            "full": lambda words=words: headrace(words, full).wall_s,
-            "empty": lambda words=words, code=code: headrace(words, empty, code=code).wall_s,
-        }
-        found = medians(2 * rounds, sides)
-        yield Row(
-            what=f"`{' '.join(words)}`, beyond an empty ledger",
-            measured=found["full"] - found["empty"],
-            floor=found["empty"],
-            bar=BAR_S,
+        yield beyond(
+            f"`{' '.join(words)}`, beyond an empty ledger",
+            lambda words=words: headrace(words, full),
+            lambda words=words, code=code: headrace(words, empty, code=code),
+            bar_s=BAR_S,
+            rounds=2 * rounds,
             floor_is="the whole command with an empty ledger, which is taken off",
         )
 

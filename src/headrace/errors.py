@@ -122,7 +122,11 @@ class RunCancelled(HeadraceError):
 
 
 class StoreError(HeadraceError):
-    """A store can't be read or written."""
+    """A store can't be read or written. `generation` names the blob that it is about (`DIGEST.NONCE`), if one is."""
+
+    def __init__(self, message: str, *, hint: str | None = None, generation: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.generation = generation
 
 
 class BlobMissing(StoreError):

@@ -24,6 +24,7 @@ from headrace.run.machine import Machine
 from headrace.spec.bundle import Bundle
 from headrace.spec.policy import Policy
 from headrace.store.folder import FolderStore
+from headrace.work.archive import unpack
 
 
 def run(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, *, watcher: Watcher) -> str:
@@ -55,6 +56,7 @@ def resume(project: Project, run_id: str, *, new_code: bool = False, watcher: Wa
             events: list[Event] = [Taken(lease.epoch, user(), clock.now(), again=not new_code)]
             bundle = make_bundle(project, store) if new_code else machine.bundle
             assert bundle is not None
+            unpack(bundle, store)  # here, where an error reaches the user
             if new_code:
                 events.append(Renewed(bundle, clock.now()))
             with _driver(project, lease, machine, store, bundle, watcher) as driver:

@@ -114,6 +114,7 @@ class Loading:
             raise BlobDamaged(
                 f"the blob `{ref.digest[:12]}` (generation `{ref.nonce}`) has {size} bytes instead of {ref.size}",
                 hint="`headrace fsck --deep --repair` keeps it from being reused: then run again",
+                generation=f"{ref.digest}.{ref.nonce}",
             )
         if self._verify:
             self._blobs.verify(ref.digest, ref.nonce)

@@ -27,7 +27,7 @@ from headrace.record.database import connect, trouble, troubles
 from headrace.record.lease import Holder, Lease
 from headrace.record.ports import Share
 from headrace.run.ports import Batch, Earlier, Found, Grant, RunRow, Signal, TaskRow, Want
-from headrace.spec.artifact import Ref, blobs
+from headrace.spec.artifact import Ref, blobs, generations
 from headrace.spec.fleet import Pool
 
 EARLIER_RUNS = 5
@@ -378,6 +378,10 @@ class RunLedger:
             if named:
                 rows = [(number, digest, nonce, size, now) for (digest, nonce), size in named.items()]
                 db.executemany(sql.PUT_BLOB, rows)
+        for doubt in batch.doubts:
+            row = db.execute(sql.RESULT, (doubt.key,)).fetchone()
+            if row is not None and doubt.generation in generations(_decode_ref(row[0])):
+                db.execute(sql.DOUBT_RESULT, (doubt.why, doubt.key))
         if batch.absorbed:
             db.executemany(sql.ABSORB, [(number, id) for id in batch.absorbed])
 

@@ -45,6 +45,7 @@ from headrace.run.ports import (
     Blobs,
     Clock,
     Died,
+    Doubt,
     Heard,
     Job,
     Ledger,
@@ -57,7 +58,7 @@ from headrace.run.ports import (
 from headrace.run.prober import ChangedCode, Prober
 from headrace.run.wire import Answer as Reply
 from headrace.run.wire import Do, Question, Quit, Refused, Report, Tell, Trace, Word
-from headrace.spec.artifact import Ref, blobs
+from headrace.spec.artifact import Ref, blobs, generations
 from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure, FailureKind
 from headrace.spec.graph import Arg, Const, Many
@@ -409,6 +410,8 @@ class Driver:
                 self._keep_output(event)
             case Reused(out=out):
                 self._journal.keep((out,))
+            case Failed(failure=Failure(damaged=damaged, message=why)) if damaged:
+                self._doubt(damaged, why)
             case Checkpointed(out=out):
                 self._journal.keep((out,))
             case Traced(nodes=nodes):
@@ -451,6 +454,13 @@ class Driver:
             self._journal.note(found)
             self._journal.keep((found.out,))
         return self._machine.step(found)
+
+    def _doubt(self, damaged: Sequence[str], why: str) -> None:
+        """Keep what has turned out to be damaged from being reused, so that the next run makes it anew."""
+        for task in self._machine.tasks.values():
+            if task.key and task.good and task.out is not None:
+                for generation in generations(task.out).intersection(damaged):
+                    self._journal.doubt(Doubt(key=task.key, generation=generation, why=why))
 
     def _keep_output(self, event: Succeeded) -> None:
         self._journal.keep((event.out,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from headrace.run.events import Event, encode_event
-from headrace.run.ports import Batch, Ledger, ResultRow, RunRow, TaskRow
+from headrace.run.ports import Batch, Doubt, Ledger, ResultRow, RunRow, TaskRow
 from headrace.spec.artifact import Ref
 
 
@@ -39,6 +39,10 @@ class Journal:
         """Take a signal out of the inbox, in the same transaction as the event that it became."""
         self._absorbed.append(signal)
 
+    def doubt(self, doubt: Doubt) -> None:
+        """Keep an output from being reused."""
+        self._doubts.append(doubt)
+
     def renew(self) -> None:
         """Have the task rows that are there go: they are of an older trace."""
         self._renewed = True
@@ -59,6 +63,7 @@ class Journal:
                 results=self._results,
                 kept=self._kept,
                 absorbed=self._absorbed,
+                doubts=self._doubts,
                 renewed=self._renewed,
             )
         )
@@ -71,4 +76,5 @@ class Journal:
         self._results: list[ResultRow] = []
         self._kept: list[Ref] = []
         self._absorbed: list[int] = []
+        self._doubts: list[Doubt] = []
         self._renewed = False

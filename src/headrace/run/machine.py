@@ -41,10 +41,10 @@ from headrace.run.events import (
 from headrace.run.ready import Ready, Room
 from headrace.run.resolve import resolve, spread
 from headrace.run.retrace import same
-from headrace.run.retry import retry
+from headrace.run.retry import Retry, retry
 from headrace.run.skip import why_skip
 from headrace.run.task import Inputs, Phase, Task
-from headrace.spec.artifact import Ref, blobs, gather
+from headrace.spec.artifact import Ref, blobs, gather, generations
 from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Node, outs
@@ -98,7 +98,8 @@ class Machine:
     """One run's state. `step` absorbs an event; `launches` proposes attempts; `changed` holds tasks to project anew.
 
     `kept` are outputs by name and key of tasks that have succeeded in this run, but may be asked for anew; `made` are
-    all its outputs by key. `foreign` are the digests of what other runs made, to be checked at first read.
+    all its outputs by key. `foreign` are the digests of what other runs made, to be checked at first read; `damaged`
+    are the generations in the store that turned out to be so.
     """
 
     def __init__(self) -> None:
@@ -114,6 +115,7 @@ class Machine:
         self.notes: dict[int, float] = {}
         self.kept: dict[tuple[str, str], Ref] = {}
         self.made: dict[str, Ref] = {}
+        self.damaged: set[str] = set()
         self.foreign: set[str] = set()
         self.last_worker = 0
         self._whole = False
@@ -469,6 +471,9 @@ class Machine:
             self._end(task, "cancelled", event.failure.message)
             return
         verdict = retry(task.stage, kind, task.failures, event.jitter)
+        if event.failure.damaged:  # it won't mend by itself
+            self.damaged.update(event.failure.damaged)
+            verdict = Retry(again=False, pause_s=0.0, why=kind)
         if not verdict.again:
             hint = f"\nhint: {event.failure.hint}" if event.failure.hint else ""
             self._end(task, "failed", f"{verdict.why}: {event.failure.message}{hint}")
@@ -524,7 +529,7 @@ class Machine:
                 task.failures.pop("lost", None)  # that drivers die goes to no task's account
             if task.parent is not None or task.phase == "blocked":
                 continue
-            moved = _is_moved(task, revived)
+            moved = _is_moved(task, revived) or self._is_damaged(task)
             if moved or task.phase in ("failed", "cancelled"):
                 revived.add(task.name)
                 self._reset(task, moved=moved)
@@ -540,7 +545,10 @@ class Machine:
     def _reset(self, task: Task, *, moved: bool) -> None:
         """Have a task wait again, as if it had never been tried. `moved`: what it depends on is tried again too."""
         if task.good and task.key and task.out is not None:
-            self.kept[task.name, task.key] = task.out
+            if self._is_damaged(task):
+                self.made.pop(task.key, None)
+            else:
+                self.kept[task.name, task.key] = task.out
         if task.phase == "ready":
             self._ready.remove(task)
         self._live += task.ended
@@ -552,6 +560,10 @@ class Machine:
         for element in task.elements or ():
             if moved or not element.good:
                 self._reset(element, moved=moved)
+
+    def _is_damaged(self, task: Task) -> bool:
+        """Whether a task's output can't be read, as some attempt has found."""
+        return bool(self.damaged) and task.out is not None and not self.damaged.isdisjoint(generations(task.out))
 
     def _revive_elements(self, task: Task, commands: list[Command]) -> None:
         """Try those elements again that have failed while others of the same mapped task still live."""
@@ -566,7 +578,7 @@ class Machine:
         """Forget the graph, keep what succeeded: a task of the same name and key never runs again."""
         self.bundle = bundle
         for task in self.tasks.values():
-            if task.good and task.key and task.out is not None:
+            if task.good and task.key and task.out is not None and not self._is_damaged(task):
                 self.kept[task.name, task.key] = task.out
         for part in (self.tasks, self.stages, self.nodes, self.changed, self.notes, self._dependents, self._free):
             part.clear()

@@ -51,6 +51,14 @@ class ResultRow(Struct, frozen=True, kw_only=True):
     out: Ref
 
 
+class Doubt(Struct, frozen=True, kw_only=True):
+    """An output that no run may reuse any more, as long as it is this generation that stands under its key."""
+
+    key: str
+    generation: str
+    why: str
+
+
 class RunRow(Struct, frozen=True, kw_only=True):
     """The projection of the run itself."""
 
@@ -69,7 +77,8 @@ class Batch(Struct, kw_only=True):
     """All that one tick stores, in one transaction. `first` is the number of the first of `bodies`.
 
     `kept` are the artifacts whose generations in the store this run names from now on. `absorbed` are the signals
-    that became events. `renewed`: the run's task rows are of an older trace, and go before the new ones come.
+    that became events. `doubts` are outputs that turned out to be damaged. `renewed`: the run's task rows are of an
+    older trace, and go before the new ones come.
     """
 
     first: int
@@ -79,6 +88,7 @@ class Batch(Struct, kw_only=True):
     results: list[ResultRow] = []
     kept: list[Ref] = []
     absorbed: list[int] = []
+    doubts: list[Doubt] = []
     renewed: bool = False
 
 

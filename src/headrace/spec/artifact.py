@@ -42,6 +42,11 @@ class Ref(Row, frozen=True):
         return f"{self.codec}:{self.type}:{self.content or self.digest}"
 
 
+def generations(ref: Ref) -> set[str]:
+    """Name each generation in the store that a ref needs, `DIGEST.NONCE`."""
+    return {f"{each.digest}.{each.nonce}" for each in blobs(ref)}
+
+
 def blobs(ref: Ref) -> list[Ref]:
     """Give each generation in the store that a ref needs, parts included, without recursion."""
     found: list[Ref] = []

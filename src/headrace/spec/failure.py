@@ -13,9 +13,13 @@ process died. `lost`: the worker or node went away through no fault of the task,
 
 
 class Failure(Row, frozen=True):
-    """What went wrong with one attempt, for people: message, traceback (the user's frames), and what to do."""
+    """What went wrong with one attempt, for people: message, traceback (the user's frames), and what to do.
+
+    `damaged` names the generations in the store (`DIGEST.NONCE`) that could not be read, if that is what went wrong.
+    """
 
     kind: FailureKind
     message: str
     traceback: str | None = None
     hint: str | None = None
+    damaged: tuple[str, ...] = ()

@@ -123,6 +123,7 @@ def _missing(digest: str, nonce: str, root: Path) -> BlobMissing:
     return BlobMissing(
         f"the store `{root}` holds no blob `{digest[:12]}` (generation `{nonce}`)",
         hint="`headrace fsck --repair` keeps it from being reused: then run again",
+        generation=f"{digest}.{nonce}",
     )
 
 
@@ -130,4 +131,5 @@ def _damaged(digest: str, nonce: str, why: str) -> BlobDamaged:
     return BlobDamaged(
         f"the blob `{digest[:12]}` (generation `{nonce}`) is damaged: {why}",
         hint="`headrace fsck --deep --repair` keeps it from being reused: then run again",
+        generation=f"{digest}.{nonce}",
     )

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from headrace.errors import LeaseLost, LedgerError, NotFoundError
 from headrace.run.ports import Batch, Earlier, Found, Grant, RunRow, Signal, TaskRow, Want
-from headrace.spec.artifact import Ref, blobs
+from headrace.spec.artifact import Ref, blobs, generations
 from headrace.spec.fleet import Pool
 
 
@@ -103,6 +103,10 @@ class MemoryRun:
         record.tasks.update((row.name, row) for row in batch.tasks)
         for result in batch.results:
             self._ledger.results[result.key] = Found(out=result.out, run=record.run, at=0.0)
+        for doubt in batch.doubts:
+            found = self._ledger.results.get(doubt.key)
+            if found is not None and doubt.generation in generations(found.out):
+                del self._ledger.results[doubt.key]
         for ref in [*batch.kept, *(result.out for result in batch.results)]:
             record.kept.update(_generations(ref))
         record.inbox = [signal for signal in record.inbox if signal.id not in batch.absorbed]

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+from blake3 import blake3
 
-from headrace.errors import StoreError
+from headrace.errors import BlobDamaged, StoreError
 from headrace.spec.bundle import Bundle
 from headrace.store.folder import FolderStore
 
@@ -47,7 +48,13 @@ def unpack(bundle: Bundle, store: FolderStore) -> Path:
     aside = folder.parent / f".new-{os.urandom(8).hex()}"
     aside.mkdir(0o755)
     try:
-        for name, data in files_of(store.path(bundle.digest, bundle.nonce).read_bytes()).items():
+        archive = store.path(bundle.digest, bundle.nonce).read_bytes()
+        if blake3(archive).hexdigest() != bundle.digest:
+            raise BlobDamaged(
+                f"the run's code can't be read: bundle `{bundle.digest[:12]}` is damaged in the store",
+                hint="run the pipeline again, or resume with `--new-code`",
+            )
+        for name, data in files_of(archive).items():
             path = aside / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)

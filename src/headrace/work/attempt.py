@@ -202,6 +202,9 @@ class Desk:
             kind = "refused"
         elif isinstance(error, MemoryError):
             kind = "memory"
+        if isinstance(error, BlobDamaged | BlobMissing) and error.generation:
+            hint = "run again: it is made anew then; `headrace fsck --deep` looks whether there is more of the kind"
+            return Failure(kind, self._capture.mask(error.message), hint=hint, damaged=(error.generation,))
         if isinstance(error, HeadraceError):
             told = (
                 error.message if kind == "refused" or isinstance(error, CodecError) else describe(error, self._bundle)

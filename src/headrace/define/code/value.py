@@ -37,9 +37,9 @@ STATELESS = frozenset({"_thread.lock", "_thread.RLock", "builtins.object", "os._
 RANDOM = frozenset(
     {"random.Random", "numpy.random._generator.Generator", "numpy.random.mtrand.RandomState", "torch._C.Generator"}
 )
-MOST_SETS = 10
+MOST_SETS = 4
 """Sets may lie in sets this deep; those that lie in themselves, by way of objects, end here."""
-MOST_STEPS = 3_000_000
+MOST_STEPS = 1_000_000
 """A value with more elements than this, one by one, counts as written: reading it would take seconds."""
 
 
@@ -76,10 +76,16 @@ class Values:
         self.owner = owner
         self.name = name
         self.module = module
+        self.steps_left = 2 * MOST_STEPS
+        self._known: dict[int, tuple[object, Encoded]] = {}
 
     def encode(self, value: object) -> Encoded:
-        """Read a value."""
-        return _Encoder(self).encode(value)
+        """Read a value; what all values together may take has a bound too."""
+        known = self._known.get(id(value))
+        if known is None:
+            # kept with its digest: as long as the value lives, its id is not another's
+            known = self._known[id(value)] = (value, _Encoder(self).encode(value))
+        return known[1]
 
 
 class _Leave:
@@ -115,7 +121,8 @@ class _Encoder:
         while self._stack:
             each = self._stack.pop()
             steps += 1
-            if steps > MOST_STEPS:
+            self._values.steps_left -= 1
+            if steps > MOST_STEPS or self._values.steps_left < 0:
                 self._found.unread.append("a value that is too large to read")
                 break
             if isinstance(each, _Leave):

@@ -546,7 +546,7 @@ ROWS = [
         ("config.py", "DEPTH = 2", "DEPTH = 3"),
         files={"config.py": "DEPTH = 2\nSIZE = DEPTH * 2\n"},
         changes="fit",
-        note="counts as written",
+        note="`config` is imported while a function runs: its constants count as written",
     ),
     row(
         "a star import behind an import inside of the stage",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.testing.backend_contract import BackendContract, Stand
+from headrace.testing.backend_contract import BackendContract
+from headrace.testing.stand import Stand
 from tests.contract.stands import SimulatedStand
 
 

@@ -31,7 +31,7 @@ from headrace.work.capture import Capture
 from headrace.work.link import Link
 from headrace.work.load import describe, find_function, user_traceback
 from headrace.work.state import CleanState
-from headrace.work.stop import StopAttempt
+from headrace.work.stop import Stop, StopAttempt
 
 
 class Entry(Struct):
@@ -55,6 +55,7 @@ class Desk:
         project: Project,
         capture: Capture,
         state: CleanState,
+        stop: Stop,
     ) -> None:
         self._link = link
         self._store = store
@@ -62,6 +63,7 @@ class Desk:
         self._project = project
         self._capture = capture
         self._state = state
+        self._stop = stop
         self._codecs = Codecs()
         self._entries: dict[str, Entry] = {}
         self._types: dict[type, str] = {}
@@ -78,7 +80,8 @@ class Desk:
         use = resource.getrusage(resource.RUSAGE_SELF)
         token = running.set(Here(order, self))
         try:
-            out, unreusable = self._work(order, folder, marks)
+            with self._stop:
+                out, unreusable = self._work(order, folder, marks)
         except StopAttempt as stop:
             return self._failed(order, started, marks, Failure("cancelled", str(stop) or "it was told to stop"))
         except BaseException as error:  # noqa: BLE001  user code may raise anything
@@ -109,8 +112,8 @@ class Desk:
         return self._codecs.save(value, self._store, describe=self._describe)
 
     def report(self, event: Checkpointed) -> None:
-        """Report a checkpoint at once."""
-        self._link.report(event, now=True)
+        """Report a checkpoint."""
+        self._link.report(event)
 
     def told(self, order: Do) -> Literal["stop", "prune", "checkpoint"] | None:
         """Give the next word for this attempt; one for an earlier attempt is dropped."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections import deque
 from collections.abc import Callable
 
@@ -11,8 +10,8 @@ from msgspec import Struct
 
 from headrace.run.events import Event, encode_event
 from headrace.run.wire import Ack, Down, Frames, Report, decode_down, frame
+from headrace.work.stop import Stop
 
-FLUSH_S = 0.001
 _READ_BYTES = 1 << 16
 
 
@@ -23,26 +22,24 @@ class Gone(Exception):
 class Link:
     """Reads what the driver says and reports to it. Once the driver is gone, what it never stored is spilled."""
 
-    def __init__(self, line: socket.socket, spill: Callable[[bytes], None]) -> None:
+    def __init__(self, line: socket.socket, spill: Callable[[bytes], None], stop: Stop) -> None:
         self._line = line
+        self._stop = stop
         self._spill = spill
         self._frames = Frames()
         self._read_into = memoryview(bytearray(_READ_BYTES))  # one for all: to make and free one each time costs 30 us
         self._heard: deque[Down] = deque()
         self._unacknowledged: deque[tuple[int, bytes]] = deque()
-        self._unsent = bytearray()
-        self._sent_at = 0.0
         self._seq = 0
         self.gone = False
 
     def next(self) -> Down:
-        """Wait for the next message, sending first what is unsent.
+        """Wait for the next message.
 
         Raises:
             Gone: the driver has left.
         """
         while not self._heard:
-            self.flush()
             self._read()
         return self._heard.popleft()
 
@@ -59,41 +56,42 @@ class Link:
 
     def take(self, kind: type[Struct]) -> Down | None:
         """Give the first message of a kind that has arrived, out of turn, or None."""
-        self.look()
-        for message in self._heard:
-            if isinstance(message, kind):
-                self._heard.remove(message)
-                return message
-        return None
+        with self._stop.shield:
+            self.look()
+            for message in self._heard:
+                if isinstance(message, kind):
+                    self._heard.remove(message)
+                    return message
+            return None
 
-    def report(self, event: Event, *, now: bool = False) -> None:
-        """Report an event under the next number; within a millisecond, unless another follows at once."""
+    def report(self, event: Event) -> None:
+        """Report an event under the next number.
+
+        It is sent at once: were it held back to go with the next one, an attempt that ends the process would take it
+        along, and be taken for the attempt that it tells of. It costs no more than can be measured.
+        """
         body = encode_event(event)
-        self._seq += 1
-        self._unacknowledged.append((self._seq, body))
-        self._unsent += frame(Report(self._seq, body))
-        if now or not self._heard or time.monotonic() - self._sent_at > FLUSH_S:
-            self.flush()
+        with self._stop.shield:
+            self._seq += 1
+            self._unacknowledged.append((self._seq, body))
+            self._send(frame(Report(self._seq, body)))
 
     def send(self, message: Struct) -> None:
-        """Send a message that is no event, at once."""
-        self._unsent += frame(message)
-        self.flush()
-
-    def flush(self) -> None:
-        """Send what is unsent; where nobody listens, keep it for the spill."""
-        if self._unsent and not self.gone:
-            self._sent_at = time.monotonic()
-            try:
-                self._line.sendall(self._unsent)
-            except OSError:
-                self.gone = True
-        self._unsent.clear()
+        """Send a message that is no event."""
+        self._send(frame(message))
 
     def spill(self) -> None:
         """Append every report that was never acknowledged to the spool."""
         if self._unacknowledged:
             self._spill(b"".join(frame(Report(seq, body)) for seq, body in self._unacknowledged))
+
+    def _send(self, data: bytes) -> None:
+        """Send; where nobody listens, events are kept for the spill."""
+        if not self.gone:
+            try:
+                self._line.sendall(data)
+            except OSError:
+                self.gone = True
 
     def _read(self) -> None:
         try:

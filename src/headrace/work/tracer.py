@@ -32,13 +32,13 @@ def trace(order: Order, link: Link, desk: Desk, bundle: Path, roots: tuple[str, 
     try:
         pipeline = find_pipeline(order.pipeline, order.files, roots, bundle)
         pipeline.trace(Trace(asker), order.params)
-        link.report(TraceEnded(), now=True)
+        link.report(TraceEnded())
     except Gone:
         raise
     except BaseException as error:  # noqa: BLE001  the body is user code
         if asker.answered:
             message = describe(error, bundle)
-            link.report(TraceFailed(Failure("user", message, user_traceback(error, bundle))), now=True)
+            link.report(TraceFailed(Failure("user", message, user_traceback(error, bundle))))
         else:
             link.send(_refusal(error, bundle))
     finally:
@@ -90,7 +90,7 @@ class Asker:
 
     def extend(self, stages: list[Stage], nodes: list[Node]) -> None:
         """Report more of the graph."""
-        self._link.report(Traced(tuple(stages), tuple(nodes)), now=True)
+        self._link.report(Traced(tuple(stages), tuple(nodes)))
 
     def keep(self, value: object) -> Ref:
         """Keep an argument; a file of the project is kept by the driver, who sees the project's folder."""
@@ -107,7 +107,7 @@ class Asker:
         current = tracing.get()
         if current is not None:
             current.flush()
-        answer = self._ask(lambda number: self._link.report(Asked(number, out), now=True), TaskFailed)
+        answer = self._ask(lambda number: self._link.report(Asked(number, out)), TaskFailed)
         assert answer.ref is not None
         self.answered = True
         return self._desk.load(answer.ref)

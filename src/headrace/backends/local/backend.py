@@ -119,9 +119,10 @@ class LocalBackend:
             if worker in self._lines:
                 self._signal(worker, signal.SIGKILL if now else signal.SIGTERM)
                 self._doomed.setdefault(worker, time.monotonic() + self._grace_s)
-        if workers is not None or self._zygote is None:
+        if workers is not None:
             return
-        self._leave(self._zygote)
+        if self._zygote is not None:
+            self._leave(self._zygote)
         store, run = Path(self._hello.store), self._hello.run
         for place in ("workers", "scratch") if now else ("workers", "scratch", "spool"):
             shutil.rmtree(store / place / run, ignore_errors=True)

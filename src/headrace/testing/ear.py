@@ -1,0 +1,91 @@
+"""Hears a backend as a driver does, and holds it to what is promised of every notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from headrace.run.events import Event, decode_event
+from headrace.run.ports import Backend, Beat, Died, Heard, Job, Notice
+from headrace.run.wire import Down, Report
+from headrace.spec.stage import Resources
+
+PATIENCE_S = 60.0
+STEP_S = 0.05
+CPU = Resources(cpu=0.1)
+T = TypeVar("T")
+
+
+class Ear:
+    """Keeps what it has heard. Of each worker: reports are numbered without gaps, and after its death comes nothing."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.notices: list[Notice] = []
+        self._dead: set[int] = set()
+        self._seqs: dict[int, int] = {}
+
+    def begin(self, *workers: int, needs: Resources = CPU) -> None:
+        """Start workers that need little."""
+        self.backend.start([Job(worker=worker, resources=needs) for worker in workers])
+
+    def tell(self, worker: int, *messages: Down) -> None:
+        """Tell a worker something."""
+        self.backend.tell(worker, messages)
+
+    def listen(self, timeout_s: float = STEP_S) -> None:
+        """Hear what there is to hear."""
+        for notice in self.backend.events(timeout_s):
+            self._check(notice)
+            self.notices.append(notice)
+
+    def until(self, holds: Callable[[], T], why: str) -> T:
+        """Listen until something holds, and give it; fail where it doesn't come to that."""
+        for _ in range(int(PATIENCE_S / STEP_S)):
+            if found := holds():
+                return found
+            self.listen()
+        raise AssertionError(f"{why}; heard {self.notices}")
+
+    def reports(self, worker: int) -> list[Report]:
+        """Give what a worker has reported."""
+        heard = [each for each in self.notices if isinstance(each, Heard) and each.worker == worker]
+        return [each.message for each in heard if isinstance(each.message, Report)]
+
+    def events(self, worker: int, kind: type[T]) -> list[T]:
+        """Give the events of a kind that a worker has reported."""
+        found: list[Event] = [decode_event(report.body) for report in self.reports(worker)]
+        return [event for event in found if isinstance(event, kind)]
+
+    def wait_for(self, worker: int, kind: type[T], count: int = 1) -> list[T]:
+        """Listen until a worker has reported so many events of a kind, and give them."""
+
+        def enough() -> list[T]:
+            found = self.events(worker, kind)
+            return found if len(found) >= count else []
+
+        return self.until(enough, f"worker {worker} owes {count} {kind.__name__}")
+
+    def wait_for_death(self, worker: int) -> Died:
+        """Listen until a worker has died, and give the notice of it."""
+
+        def death() -> Died | None:
+            found = [each for each in self.notices if isinstance(each, Died) and each.worker == worker]
+            return found[0] if found else None
+
+        found = self.until(death, f"worker {worker} should have died")
+        assert found is not None
+        return found
+
+    def beats(self, worker: int) -> list[Beat]:
+        """Give the beats of a worker."""
+        return [each for each in self.notices if isinstance(each, Beat) and each.worker == worker]
+
+    def _check(self, notice: Notice) -> None:
+        assert notice.worker not in self._dead, f"after the death of worker {notice.worker} came {notice}"
+        if isinstance(notice, Died):
+            self._dead.add(notice.worker)
+        elif isinstance(notice, Heard) and isinstance(notice.message, Report):
+            before = self._seqs.get(notice.worker, 0)
+            assert notice.message.seq == before + 1, f"report {notice.message.seq} came after {before}"
+            self._seqs[notice.worker] = notice.message.seq

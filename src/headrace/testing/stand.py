@@ -1,0 +1,111 @@
+"""Where a backend stands for its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+from headrace.codec.codecs import Codecs
+from headrace.run.ports import Backend
+from headrace.run.wire import Do, Hello, Trace
+from headrace.spec.artifact import Ref
+from headrace.spec.bundle import Bundle
+from headrace.spec.fleet import Pool
+from headrace.spec.graph import Const
+from headrace.store.folder import FolderStore
+from headrace.testing import deeds
+from headrace.work.archive import pack
+
+RUN = "20261125-contract-0001"
+KEY = "00" * 32
+LIMIT_GIB = 0.4
+
+Deed = Literal["one", "fail", "leave", "eat", "wait", "deaf", "later", "rank", "hear", "keep", "size"]
+"""Names of `headrace.testing.deeds`, where it says what each does."""
+
+
+class Stand(Protocol):
+    """Makes backends of one pool for one run, and knows for each deed the order that has a worker do it."""
+
+    def backend(self) -> Backend:
+        """Give a driver's hold on the run's workers; called again, that of the next driver.
+
+        An attempt that is asked to stop has a second at most.
+        """
+        ...
+
+    def order(self, deed: Deed, task: str, **args: object) -> Do:
+        """Give the order for a deed, as the first attempt of a task."""
+        ...
+
+    def value(self, out: Ref) -> object:
+        """Give the value of an output."""
+        ...
+
+    def abandon(self, backend: Backend) -> None:
+        """Let go of everything without a word, as a driver does that is killed."""
+        ...
+
+    def living(self) -> Sequence[object]:
+        """Give what lives of the run's workers, whoever began it."""
+        ...
+
+
+def tracing() -> Trace:
+    """Give the order to trace the pipeline of the deeds."""
+    return Trace("asks", ("deeds.py",), ())
+
+
+class WorkerStand:
+    """The half of a stand that backends with real workers share: a project, with a store that holds the deeds.
+
+    A subclass adds `backend`, which begins workers as `self.hello` says in a pool like `self.pool`, `abandon` and
+    `living`. `hides` says that workers can see neither ledger nor project, `isolated` that they reach no address.
+    """
+
+    hides: bool = False
+    isolated: bool = False
+
+    def __init__(self, folder: Path) -> None:
+        self.project = folder / "project"
+        self.home = self.project / ".headrace"
+        self.home.mkdir(parents=True)
+        (self.home / "ledger.db").write_text("the ledger")
+        (self.project / "notes.txt").write_text("not for workers")
+        self.store = FolderStore(self.home / "store")
+        blob = self.store.put(pack({"deeds.py": Path(deeds.__file__).read_bytes()}))
+        bundle = Bundle(digest=blob.digest, size=blob.size, nonce=blob.nonce)
+        self.hello = Hello(run=RUN, bundle=bundle, store=str(self.store.root), memory_gib=LIMIT_GIB)
+        self.pool = Pool(name="here", cpu=4, memory_gib=LIMIT_GIB, nodes=4)
+        self._codecs = Codecs()
+
+    def backend(self) -> Backend:
+        """Give a driver's hold on the run's workers, whose attempts have a second to stop."""
+        raise NotImplementedError
+
+    def abandon(self, backend: Backend) -> None:
+        """Let go of everything without a word."""
+        raise NotImplementedError
+
+    def living(self) -> Sequence[object]:
+        """Give what lives of the run's workers."""
+        raise NotImplementedError
+
+    def order(self, deed: str, task: str, **args: object) -> Do:
+        """Give the order for a deed; bytes go inside of it, however many."""
+        given = tuple([(name, Const(self._ref(value))) for name, value in args.items()])
+        return Do(task=task, attempt=1, key=KEY, function=f"deeds:{deed}", args=given, code="")
+
+    def value(self, out: Ref) -> object:
+        """Give the value of an output."""
+        return self._codecs.load(out, self.store)
+
+    def log(self, name: str) -> bytes:
+        """Give the bytes of a worker's log."""
+        return (self.store.root / "logs" / RUN / name).read_bytes()
+
+    def _ref(self, value: object) -> Ref:
+        if isinstance(value, bytes):
+            return Ref(digest="0" * 64, size=len(value), codec="bytes", type="builtins.bytes", inline=value)
+        return self._codecs.save(value, self.store)

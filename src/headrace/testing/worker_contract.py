@@ -1,0 +1,173 @@
+"""What every backend must do whose workers are processes, as tests beside those of `BackendContract`.
+
+class TestMine(BackendContract, WorkerContract):
+    @pytest.fixture
+    def stand(self, tmp_path: Path) -> WorkerStand:
+        return MyStand(tmp_path)
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from msgspec.structs import replace
+
+from headrace.run.events import Checkpointed, Failed, Succeeded
+from headrace.spec.artifact import Ref
+from headrace.spec.graph import Const
+from headrace.testing.ear import Ear
+from headrace.testing.stand import WorkerStand
+
+
+class WorkerContract:
+    """The suite; a subclass gives the fixture `stand`, and `BackendContract` the fixture `ear`."""
+
+    @pytest.fixture
+    def working(self, ear: Ear) -> Ear:
+        """Give an ear on a backend with one worker."""
+        ear.begin(1)
+        return ear
+
+    # -- the state that an attempt finds -------------------------------------------------------------------------
+
+    def test_each_attempt_finds_its_folder_empty_and_the_environment_as_it_was(self, stand: Any, working: Ear) -> None:
+        first, second = (stand.value(event.out) for event in do(stand, working, "look", "look"))
+        assert first["files"] == second["files"] == []
+        assert first["mark"] is second["mark"] is None
+        assert first["home"] == second["home"]
+        assert first["path"] == second["path"] == []
+
+    def test_each_attempt_may_use_as_many_threads_as_it_has_cpus(self, stand: Any, working: Ear) -> None:
+        [event] = do(stand, working, "look")
+        assert stand.value(event.out)["threads"] == "1"
+
+    def test_chance_is_the_key_s(self, stand: Any, working: Ear) -> None:
+        working.tell(1, stand.order("draw", "a"), stand.order("draw", "b"))
+        working.tell(1, replace(stand.order("draw", "c"), key="11" * 32))
+        first, second, third = (stand.value(event.out) for event in working.wait_for(1, Succeeded, 3))
+        assert first == second != third
+
+    # -- what a worker sees --------------------------------------------------------------------------------------
+
+    def test_code_comes_from_the_bundle(self, stand: Any, working: Ear) -> None:
+        [event] = do(stand, working, "look")
+        assert Path(stand.value(event.out)["module"]).is_relative_to(stand.store.root)
+
+    def test_modules_of_the_folder_where_the_driver_is_are_not_found(
+        self, stand: WorkerStand, ear: Ear, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (stand.project / "stray_module.py").write_text("")
+        monkeypatch.chdir(stand.project)
+        ear.begin(1)
+        ear.tell(1, stand.order("find", "stray", module="stray_module"), stand.order("find", "ours", module="deeds"))
+        stray, ours = (stand.value(event.out) for event in ear.wait_for(1, Succeeded, 2))
+        assert (stray, ours) == (False, True)
+
+    def test_it_sees_neither_ledger_nor_project(self, stand: WorkerStand, working: Ear) -> None:
+        if not stand.hides:
+            pytest.skip("this stand hides nothing from its workers")
+        paths = [stand.home / "ledger.db", stand.project / "notes.txt", stand.store.root / "blobs"]
+        assert all(path.exists() for path in paths)
+        working.tell(1, *[stand.order("see", path.name, path=str(path)) for path in paths])
+        assert [stand.value(event.out) for event in working.wait_for(1, Succeeded, 3)] == [False, False, True]
+
+    def test_it_reaches_no_address(self, stand: WorkerStand, working: Ear) -> None:
+        if not stand.isolated:
+            pytest.skip("this stand leaves its workers the network")
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            working.tell(1, stand.order("reach", "caller", port=server.getsockname()[1]))
+            [event] = working.wait_for(1, Succeeded)
+        assert stand.value(event.out) is False
+
+    def test_an_input_that_is_gone_is_refused(self, stand: WorkerStand, working: Ear) -> None:
+        gone = Ref(digest="ab" * 32, size=3, codec="bytes", type="builtins.bytes", nonce="0011")
+        working.tell(1, replace(stand.order("size", "reader"), args=(("data", Const(gone)),)))
+        [failed] = working.wait_for(1, Failed)
+        assert failed.failure.kind == "refused"
+
+    # -- output --------------------------------------------------------------------------------------------------
+
+    def test_what_an_attempt_prints_is_a_span_of_its_log(self, stand: WorkerStand, working: Ear) -> None:
+        working.tell(1, stand.order("one", "quiet"))
+        for text in ("first", "second"):
+            working.tell(1, stand.order("say", text, lines=2, text=text))
+        quiet, *loud = working.wait_for(1, Succeeded, 3)
+        assert quiet.log is None
+        assert [printed(stand, event) for event in loud] == [b"first\nfirst\n", b"second\nsecond\n"]
+
+    def test_what_a_failed_attempt_printed_ends_with_its_traceback(self, stand: WorkerStand, working: Ear) -> None:
+        working.tell(1, stand.order("fail", "bad"))
+        [failed] = working.wait_for(1, Failed)
+        assert b"ValueError: x" in printed(stand, failed)
+
+    def test_a_hundred_megabytes_of_output_are_kept(self, stand: WorkerStand, working: Ear) -> None:
+        working.tell(1, stand.order("say", "loud", lines=1_000_000, text="x" * 99))
+        [done] = working.wait_for(1, Succeeded)
+        assert done.log is not None
+        assert done.log.end - done.log.start == 100_000_000
+
+    def test_an_attempt_that_closes_its_output_hurts_no_other(self, stand: WorkerStand, working: Ear) -> None:
+        working.tell(1, stand.order("mute", "mute"), stand.order("say", "next", lines=1, text="heard"))
+        _, spoken = working.wait_for(1, Succeeded, 2)
+        assert printed(stand, spoken) == b"heard\n"
+
+    # -- processes -----------------------------------------------------------------------------------------------
+
+    def test_a_crash_says_what_it_was(self, stand: WorkerStand, working: Ear) -> None:
+        working.tell(1, stand.order("crash", "bad"))
+        died = working.wait_for_death(1)
+        assert died.kind == "crash"
+        assert "segmentation" in died.why
+
+    def test_an_attempt_that_forks_and_returns_twice_is_reported_once(self, stand: WorkerStand, working: Ear) -> None:
+        done = do(stand, working, "fork", "one", "fork", "one")
+        assert [event.task for event in done] == ["fork0", "one1", "fork2", "one3"]
+
+    def test_processes_that_an_attempt_began_end_with_its_worker(self, stand: WorkerStand, working: Ear) -> None:
+        [event] = do(stand, working, "breed")
+        began = stand.value(event.out)
+        assert isinstance(began, list)
+        assert all(lives(pid) for pid in began)
+        working.backend.close([1])
+        working.wait_for_death(1)
+        working.until(lambda: not any(lives(pid) for pid in began), "what it began should have ended")
+
+    def test_processes_that_an_attempt_began_end_though_its_worker_was_killed_with_its_driver(
+        self, stand: WorkerStand
+    ) -> None:
+        ear = Ear(stand.backend())
+        ear.begin(1)
+        ear.tell(1, stand.order("breed", "breeder"), stand.order("deaf", "stubborn"))
+        ear.wait_for(1, Checkpointed)
+        [event] = ear.events(1, Succeeded)
+        began = stand.value(event.out)
+        assert isinstance(began, list)
+        stand.abandon(ear.backend)
+        after = Ear(stand.backend())
+        list(after.backend.adopt())
+        after.until(lambda: not any(lives(pid) for pid in began), "what it began should have ended")
+        after.backend.close()
+
+
+def do(stand: WorkerStand, ear: Ear, *deeds: str) -> list[Succeeded]:
+    """Have a worker do deeds one after another; give what came of them."""
+    ear.tell(1, *[stand.order(deed, f"{deed}{place}") for place, deed in enumerate(deeds)])
+    return ear.wait_for(1, Succeeded, len(deeds))
+
+
+def printed(stand: WorkerStand, event: Succeeded | Failed) -> bytes:
+    """Give what an attempt printed."""
+    assert event.log is not None
+    return stand.log(event.log.log)[event.log.start : event.log.end]
+
+
+def lives(pid: int) -> bool:
+    """Say whether a process lives."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -25,7 +25,6 @@ WRONG = {
     "a strange time": (["run", "good", "--timeout", "soon"], "`--timeout` is 'soon'", "90s"),
     "no time": (["run", "good", "--timeout", "0"], "`--timeout` is '0'", ""),
     "a missing overlay": (["run", "good", "--config", "x.toml"], "there is no file `x.toml`", "TOML"),
-    "get without a place": (["get", "latest", "one"], "--to", "--help"),
 }
 
 

@@ -34,13 +34,12 @@ def fill_class(follow: Follow, node: Node, cls: type) -> None:
         node.where = source.where(each.node)
     if not found:
         texts.append(_unwritten(follow, node, cls, scope))
-    node.own = digest("class", *texts)
     for index, base in enumerate(cls.__bases__):
         follow.value(node, f"base {index}", base, node.name)
     if type(cls) is not type:
         follow.value(node, "metaclass", type(cls), node.name)
-    for name, value in _entries(cls):
-        _add_entry(follow, node, name, value, found)
+    texts += [_entry(follow, node, name, value, found) for name, value in _entries(cls)]
+    node.own = digest("class", *texts)
 
 
 def _definitions(follow: Follow, cls: type, scope: Scope) -> list[tuple[Source, Found]]:
@@ -101,7 +100,9 @@ def _entries(cls: type) -> list[tuple[str, Any]]:
 
 def _is_made(name: str, value: object) -> bool:
     """Say whether Python or a base class made an attribute, and not the class's own code."""
-    if isinstance(value, DESCRIPTORS) or name == "_abc_impl":
+    if isinstance(value, DESCRIPTORS) or type(value).__name__ == "_tuplegetter":
+        return True
+    if name in ("_abc_impl", "_fields", "_field_defaults"):
         return True
     return name.startswith("__") and name.endswith("__") and not functions_in(value)
 
@@ -118,18 +119,21 @@ def functions_in(value: Any) -> list[types.FunctionType]:
     return [each for each in inner if isinstance(each, types.FunctionType)]
 
 
-def _add_entry(follow: Follow, node: Node, name: str, value: object, found: list[tuple[Source, Found]]) -> None:
+def _entry(follow: Follow, node: Node, name: str, value: object, found: list[tuple[Source, Found]]) -> str:
+    """Give what stands for an attribute's value, with an edge for each function and class in it."""
     functions = functions_in(value)
-    if not functions:
-        encoded = follow.value(node, f"entry {name}", value, f"{node.name}.{name}")
-        if encoded is not None and encoded.unread and _is_written(name, found):
-            follow.reach.note(f"`{node.name}.{name}` has no readable value: it counts as written")
     for index, function in enumerate(functions):
         label = f"{name} {index} " if index else f"{name} "
         if _is_inside(follow, function, found, node):
             carried(follow, node, function, label)
         elif not _is_generated(follow, function):
             follow.value(node, f"entry {label}", function, node.name)
+    if functions:
+        return name
+    encoded = follow.values_of(node, value, f"entry {name}", f"{node.name}.{name}")
+    if encoded.unread and _is_written(name, found):
+        follow.reach.note(f"`{node.name}.{name}` has no readable value: it counts as written")
+    return f"{name} {encoded.digest}"
 
 
 def _is_written(name: str, found: list[tuple[Source, Found]]) -> bool:

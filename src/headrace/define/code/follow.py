@@ -26,7 +26,7 @@ class Follow(Protocol):
     def thing(self, value: object, *, signature: bool = False) -> Node | None:
         """Give the node of a function, class or module."""
 
-    def values_of(self, node: Node, value: object, label: str = "") -> Encoded:
+    def values_of(self, node: Node, value: object, label: str = "", title: str = "") -> Encoded:
         """Read a value, with an edge for each function, class and module in it."""
 
     def value(self, node: Node, label: str, value: object, title: str) -> Encoded | None:

@@ -347,7 +347,7 @@ class Live:
             self.chains(node, outer, scope, IMPORT_TIME)
         return " ".join(texts)
 
-    def values_of(self, node: Node, value: object, label: str = "") -> Encoded:
+    def values_of(self, node: Node, value: object, label: str = "", title: str = "") -> Encoded:
         """Read a value, with an edge for each function, class and module in it."""
         encoded = self.read.encode(value)
         for index, each in enumerate(encoded.things):
@@ -356,7 +356,7 @@ class Live:
                 node.edges[f"{label} {index}"] = target
                 self.reach.note_whole(node, target)
         if encoded.changing is not None:
-            self.reach.never(node, f"`{node.name}` is {encoded.changing}, which changes while it is used")
+            self.reach.never(node, f"`{title or node.name}` is {encoded.changing}, which changes while it is used")
         return encoded
 
     def value(self, node: Node, label: str, value: object, title: str) -> Encoded | None:

@@ -38,6 +38,8 @@ class _Short(reprlib.Repr):
             return thing_name(x)
         if isinstance(x, types.MethodType):
             return thing_name(x.__func__)
+        if kind.__module__.startswith("pandas._libs") or (kind.__module__ == "numpy" and kind.__name__ != "ndarray"):
+            return super().repr_instance(x, level)
         if kind.__module__ in (
             "builtins",
             "datetime",

@@ -30,16 +30,19 @@ class PlainWatcher:
 
     def tasks(self, rows: Sequence[TaskRow]) -> None:
         self._tally.absorb(rows)
-        wide: dict[str, Stage] = {}
+        stages = {name: self._tally[name] for name in dict.fromkeys([row.stage for row in rows])}
+        wide = {name for name, stage in stages.items() if stage.total > WIDE}
         for row in rows:
-            stage = self._tally[row.stage]
-            if stage.total > WIDE:
-                wide[row.stage] = stage
-                self._failed_element(row)
-            elif row.state != "waiting" and not (row.parent is None and stage.total > 1 and row.state == "running"):
+            if row.stage in wide:
+                if row.state == "failed":
+                    self._failed_element(row)
+            elif row.state != "waiting" and not (
+                row.parent is None and row.state == "running" and stages[row.stage].total > 1
+            ):
                 _tell_task(row)
-        for stage in wide.values():
-            self._tell_stage(stage)
+        for name in stages:
+            if name in wide:
+                self._tell_stage(stages[name])
 
     def note(self, text: str) -> None:
         tell(text)
@@ -58,7 +61,7 @@ class PlainWatcher:
 
     def _failed_element(self, row: TaskRow) -> None:
         """Tell of the first failures in a wide stage, each on its own."""
-        if row.state == "failed" and self._failures.get(row.stage, 0) < WIDE:
+        if self._failures.get(row.stage, 0) < WIDE:
             self._failures[row.stage] = self._failures.get(row.stage, 0) + 1
             _tell_task(row)
 

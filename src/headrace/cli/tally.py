@@ -13,21 +13,25 @@ ENDED = ("succeeded", "reused", "failed", "skipped", "cancelled")
 
 @dataclass(slots=True)
 class Stage:
-    """One stage: its tasks by state (elements of a map each count, the map itself doesn't), and its first start."""
+    """One stage: its tasks by state (elements of a map each count, the map itself doesn't), and its first start.
+
+    `total` and `done` are counted along, since they are asked for at each tick.
+    """
 
     name: str
     kind: str
     states: Counter[str] = field(default_factory=Counter)
+    total: int = 0
+    done: int = 0
     started: float | None = None
     seconds: float = 0.0
 
-    @property
-    def total(self) -> int:
-        return self.states.total()
-
-    @property
-    def done(self) -> int:
-        return sum(self.states[state] for state in ENDED)
+    def count(self, state: str, by: int) -> None:
+        """Count one more task, or one less, that is in this state."""
+        self.states[state] += by
+        self.total += by
+        if state in ENDED:
+            self.done += by
 
     @property
     def state(self) -> str:
@@ -72,7 +76,7 @@ class Tally:
     def _count(self, stage: Stage, name: str, state: str | None) -> None:
         before = self._states.pop(name, None)
         if before is not None:
-            stage.states[before] -= 1
+            stage.count(before, -1)
         if state is not None:
             self._states[name] = state
-            stage.states[state] += 1
+            stage.count(state, 1)

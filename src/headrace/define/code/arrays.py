@@ -42,7 +42,9 @@ def _numpy(value: Any, numpy: Any) -> Read | None:
 def _pandas(value: Any, pandas: Any) -> Read | None:
     if isinstance(value, pandas.DataFrame) and type(value) is pandas.DataFrame:
         columns = [_column(value.iloc[:, position]) for position in range(value.shape[1])]
-        return Read([list(value.columns), value.columns.names, _column(value.index), columns, dict(value.attrs)], [])
+        return Read(
+            [list(value.columns), list(value.columns.names), _column(value.index), columns, dict(value.attrs)], []
+        )
     if type(value) is pandas.Series:
         return Read([value.name, _column(value.index), _column(value), dict(value.attrs)], [])
     if isinstance(value, pandas.Index):

@@ -9,7 +9,7 @@ from typing import Any
 from headrace.define.code.follow import IMPORT_TIME
 from headrace.define.code.graph import Node, digest, graph_digest, in_order, parts
 from headrace.define.code.live import Live
-from headrace.define.code.normal import Aside
+from headrace.define.code.piece import Aside
 from headrace.define.code.project import Project
 from headrace.define.code.reach import Reach
 from headrace.spec.code import Code

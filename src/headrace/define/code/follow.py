@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from headrace.define.code.graph import Node
 from headrace.define.code.names import Globals
-from headrace.define.code.normal import Chain, Piece
+from headrace.define.code.piece import Chain, Piece
 from headrace.define.code.reach import Reach
 from headrace.define.code.value import Encoded
 

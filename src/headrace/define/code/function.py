@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from headrace.define.code.follow import IMPORT_TIME, Follow, Scope
 from headrace.define.code.graph import Node, digest
 from headrace.define.code.names import LiveNames, global_names, resolve
-from headrace.define.code.normal import Piece
+from headrace.define.code.piece import Piece
 from headrace.define.code.source import Found, Source
 from headrace.define.code.state import Changing
 

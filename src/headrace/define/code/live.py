@@ -14,8 +14,8 @@ from headrace.define.code.follow import IMPORT_TIME, Scope
 from headrace.define.code.function import cells_of, fill_function
 from headrace.define.code.graph import Node, digest
 from headrace.define.code.names import Globals, LiveNames, Resolved, follow, global_names, resolve
-from headrace.define.code.normal import Chain, Piece
 from headrace.define.code.origin import Origin, origin
+from headrace.define.code.piece import Chain, Piece
 from headrace.define.code.reach import Reach
 from headrace.define.code.shown import shown
 from headrace.define.code.source import DEFINITIONS, Source
@@ -38,13 +38,18 @@ class Live:
         self.homes = reach.homes
         self.static = Static(reach)
         self.read = Values(
-            reach.project.roots, owner=self._owner, name=self._stable_name, module=self.homes.module_name
+            reach.project.roots,
+            owner=self._owner,
+            name=self._stable_name,
+            module=self.homes.module_name,
+            symbol=self._is_symbol,
         )
 
     def root(self, root: Node, value: object) -> None:
         """Add an edge to a stage's function. Its own signature counts, and that of each function that it wraps."""
         plain: Any = plain_function(value) or value
-        self.value(root, "root", plain, "stage")
+        if not is_thing(plain):
+            self.value(root, "root", plain, "stage")
         for index in range(100):
             if is_thing(plain):
                 found = self.thing(plain, signature=True)
@@ -272,7 +277,7 @@ class Live:
         """Say whether a value is a function or class that its definition tells all of."""
         plain = plain_function(value) or value
         if not is_thing(plain):
-            return False
+            return self._is_symbol(plain)
         if isinstance(plain, types.FunctionType) and self.homes.of_code(plain.__code__, plain.__globals__) == "project":
             return not plain.__closure__ or self._reads_cells(plain)
         if isinstance(plain, type) and self._owner(plain) == "project":
@@ -378,6 +383,17 @@ class Live:
 
     # Whose and what
 
+    def _is_symbol(self, value: object) -> bool:
+        """Say whether something that is called goes by its name: a distribution's, which has it under that name."""
+        kind = type(value)
+        if self.homes.of_module(kind.__module__) == "project" or not callable(value) or kind in PLAIN:
+            return False
+        inside = instance_dict(value)
+        if "__name__" not in inside and not any("__name__" in vars(each) for each in kind.__mro__):
+            return False
+        module = getattr(value, "__module__", None)
+        return isinstance(module, str) and self.homes.of_module(module) != "project" and _is_at_home(value)
+
     def _owner(self, cls: type) -> Owner:
         home = self.homes.of_module(cls.__module__)
         return "other" if home == "ours" else home
@@ -391,7 +407,8 @@ class Live:
 def _is_at_home(value: object) -> bool:
     """Say whether the module that a function or class names as its own has it under its name."""
     found: object = sys.modules.get(getattr(value, "__module__", None) or "builtins")
-    for name in str(getattr(value, "__qualname__", "?")).split("."):
+    qualname = getattr(value, "__qualname__", None) or getattr(value, "__name__", "?")
+    for name in str(qualname).split("."):
         inside = vars(found) if isinstance(found, type | types.ModuleType) else {}
         found = inside.get(name)
     return found is value

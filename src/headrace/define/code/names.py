@@ -10,7 +10,7 @@ from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 from headrace.define.code.home import Homes
-from headrace.define.code.normal import Chain
+from headrace.define.code.piece import Chain
 
 _EXTENDED = opcode.opmap["EXTENDED_ARG"]
 _LOADS = [

@@ -10,16 +10,10 @@ import ast
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal
 
-from headrace.define.code.imports import Imported, imports_of
-
-Chain = tuple[str, ...]
-"""A name and the attributes read from it: `helpers.clean` is `("helpers", "clean")`."""
-
-Aside = Literal["doc", "signature", "annotation"]
-"""What may act or not: a docstring, the annotations of the piece's own signature, annotations further in."""
+from headrace.define.code.imports import imports_of
+from headrace.define.code.piece import Chain, Change, Given, Names, Piece, Segment
 
 ANY_DEPTH = 50_000
 """The parser has bounded the depth of a tree already; Python frames for it are cheap and are not on the C stack."""
@@ -33,86 +27,16 @@ MUTATORS = frozenset(
 """Methods that change what they are called on."""
 
 CHANGERS = frozenset(
-    {"next", "setattr", "delattr", "heappush", "heappop", "heapify", "heapreplace", "heappushpop"}
-    | {"insort", "insort_left", "insort_right", "shuffle", "setitem", "delitem"}
+    {"next", "heappush", "heappop", "heapify", "heapreplace", "heappushpop"}
+    | {"insort", "insort_left", "insort_right", "shuffle"}
 )
 """Functions that change their first argument."""
 
+SETTERS = frozenset({"setattr", "delattr", "setitem", "delitem"})
+"""Functions that set something of their first argument, whatever it is."""
+
 
 IMPORTERS = frozenset({"import_module", "__import__"})
-
-
-class Names(Protocol):
-    """What a piece's names stand for, as far as its normal form depends on it."""
-
-    def ours(self, chain: Chain) -> bool:
-        """Say whether a decorator is Headrace's."""
-        ...
-
-    def type_checking(self, chain: Chain) -> bool:
-        """Say whether a name is `typing.TYPE_CHECKING`."""
-        ...
-
-
-class Segment(NamedTuple):
-    """A part of the normal form that counts only where its kind acts."""
-
-    kind: Aside
-    text: str
-
-
-class Change(NamedTuple):
-    """A place where a piece changes in place what a name holds.
-
-    `base` is what is changed. `how`: `put` stores an item or attribute; `step` stores one that is computed from what
-    was there; `call` calls a method or function known to change it; `bind` binds the name itself anew, as `+=` does.
-    `attribute` is the attribute stored, or the method. `function` is the name of the function that does it.
-    """
-
-    base: Chain
-    how: Literal["put", "step", "call", "bind"]
-    attribute: str | None
-    function: str
-
-
-class Given(NamedTuple):
-    """A name that is given to a function: the function, and the position or keyword."""
-
-    function: Chain
-    slot: int | str
-    name: str
-
-
-@dataclass(slots=True, eq=False)
-class Piece:
-    """The normal form of a piece of code and what it uses.
-
-    `names` are used by the code itself, `outer` by its decorators and bases, `defaults` by its default arguments (the
-    code around evaluates both), `kept` by annotations that are part of the normal form, `signature` and `annotations`
-    by those that are asides. `words` are all names and attributes, and strings that look like a dunder.
-    """
-
-    segments: list[str | Segment] = field(default_factory=list)
-    names: dict[Chain, None] = field(default_factory=dict)
-    outer: dict[Chain, None] = field(default_factory=dict)
-    defaults: dict[Chain, None] = field(default_factory=dict)
-    kept: dict[Chain, None] = field(default_factory=dict)
-    annotations: dict[Chain, None] = field(default_factory=dict)
-    signature: dict[Chain, None] = field(default_factory=dict)
-    words: set[str] = field(default_factory=set)
-    imports: list[Imported] = field(default_factory=list)
-    import_calls: list[tuple[Chain, str]] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
-    given: list[Given] = field(default_factory=list)
-    decorated: bool = False
-
-    def text(self, kinds: frozenset[Aside]) -> str:
-        """Give the normal form with those asides that act."""
-        return "".join(
-            each if isinstance(each, str) else each.text
-            for each in self.segments
-            if isinstance(each, str) or each.kind in kinds
-        )
 
 
 def piece(nodes: Sequence[ast.AST], names: Names) -> Piece:
@@ -199,6 +123,7 @@ class _Writer:
             ast.Delete: self._delete,
             ast.For: self._for,
             ast.AsyncFor: self._for,
+            ast.withitem: self._with,
             ast.If: self._if,
             ast.Import: self._import,
             ast.ImportFrom: self._import,
@@ -327,6 +252,8 @@ class _Writer:
             self.piece.changes.append(Change(function[:-1], "call", function[-1], self._function_name))
         if function[-1] in CHANGERS and first is not None:
             self._note_base(first, "call", function[-1])
+        elif function[-1] in SETTERS and first is not None:
+            self._note_base(first, "step", function[-1])
         for position, each in enumerate(node.args):
             if isinstance(each, ast.Name):
                 self.piece.given.append(Given(function, position, each.id))
@@ -457,6 +384,11 @@ class _Writer:
         self._note_store(node.target, node.iter)
         self._plain(node)
 
+    def _with(self, node: ast.withitem) -> None:
+        if node.optional_vars is not None:
+            self._note_store(node.optional_vars, node.context_expr)
+        self._plain(node)
+
     def _delete(self, node: ast.Delete) -> None:
         self._out.append("(Delete ")
         rest: list[ast.expr] = list(reversed(node.targets))
@@ -521,6 +453,10 @@ def _root(node: ast.expr) -> str | None:
         match inner:
             case ast.Attribute(value=value) | ast.Subscript(value=value) | ast.Call(func=ast.Attribute(value=value)):
                 inner = value
+            case ast.Call(func=ast.Name(id="vars"), args=[value]):
+                inner = value
+            case ast.Call(func=ast.Name(id="globals")):
+                return "globals"
             case ast.Name(id=name):
                 return name
             case _:

@@ -12,7 +12,7 @@ from typing import Literal
 from blake3 import blake3
 
 from headrace.define.code.graph import Graph, Node, digest
-from headrace.define.code.normal import Aside, Chain, Piece
+from headrace.define.code.piece import Aside, Chain, Piece
 from headrace.define.code.project import Project
 from headrace.define.code.roots import file_of
 from headrace.define.code.source import Source, read_python

@@ -11,7 +11,8 @@ from functools import cached_property
 from types import CodeType
 from typing import NamedTuple
 
-from headrace.define.code.normal import Names, Piece, deep, piece
+from headrace.define.code.normal import deep, piece
+from headrace.define.code.piece import Names, Piece
 from headrace.define.code.roots import Place, Roots
 from headrace.define.code.top import TopLevel
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from headrace.define.code.graph import Node
 from headrace.define.code.names import LiveNames, Resolved, global_names, rebound_cells, resolve
-from headrace.define.code.normal import Chain, Change, Piece
+from headrace.define.code.piece import Chain, Change, Piece
 from headrace.define.code.reach import Reach
 from headrace.define.code.source import Found, Source
 from headrace.define.code.thing import instance_dict, plain_function
@@ -58,7 +58,10 @@ class Changing:
     def check_globals(self, node: Node, piece: Piece, code: types.CodeType, scope: Scope) -> None:
         """Look at what a piece of code does to its module's globals."""
         names = global_names(code)
-        for name in sorted(names.bound):
+        imported = {each.name for each in piece.imports}
+        if any(change.base == ("globals",) for change in piece.changes):
+            self._say(node, "globals()", "")
+        for name in sorted(names.bound - imported):
             self.reach.never(node, f"`{node.name}` changes the global `{name}` while it runs")
         for change in piece.changes:
             if change.base[0] in names.read and change.function not in AT_IMPORT:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from headrace.define.code.graph import Node, digest
 from headrace.define.code.imports import Imported, absolute
 from headrace.define.code.names import global_names
-from headrace.define.code.normal import Chain, Piece
+from headrace.define.code.piece import Chain, Piece
 from headrace.define.code.reach import Reach, installed_path
 from headrace.define.code.roots import file_of
 from headrace.define.code.source import DEFINITIONS, Source
@@ -221,7 +221,7 @@ class Static:
         local = self.targets(piece.imports, package_of(source))
         self.imports(node, piece, local)
         read, bound = _global_names(source, statements)
-        for name in sorted(bound if node.kind != "module" else ()):
+        for name in sorted(bound - set(local) if node.kind != "module" else ()):
             self.reach.never(node, f"`{node.name}` changes the global `{name}` while it runs")
         self._check_changes(node, piece, source)
         for function, module in piece.import_calls:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import types
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -18,6 +19,7 @@ from typing import Any, Literal, NewType, TypeVar
 from blake3 import blake3
 
 from headrace.define.code.arrays import read_array
+from headrace.define.code.normal import MUTATORS
 from headrace.define.code.roots import Roots
 from headrace.define.code.thing import is_thing, plain_function
 
@@ -61,7 +63,7 @@ class Values:
     """Encodes values.
 
     `owner` says whose a class is; `name` names a thing, to put sets of them in order; `module` gives a module's name as
-    it is where the module is imported.
+    it is where the module is imported; `symbol` says whether a value goes by its name, as a distribution's function.
     """
 
     def __init__(
@@ -71,11 +73,13 @@ class Values:
         owner: Callable[[type], Owner],
         name: Callable[[object], str],
         module: Callable[[str], str] = str,
+        symbol: Callable[[object], bool] = lambda _: False,
     ) -> None:
         self.neutral = roots.neutral
         self.owner = owner
         self.name = name
         self.module = module
+        self.symbol = symbol
         self.steps_left = 2 * MOST_STEPS
         self._known: dict[int, tuple[object, Encoded]] = {}
 
@@ -162,7 +166,7 @@ class _Encoder:
             self._stack.append(plain)
         elif id(value) in self._path:
             self._text("cycle ", str(len(self._path) - self._path[id(value)]))
-        elif is_thing(value):
+        elif is_thing(value) or self._values.symbol(value):
             self._thing(value)
         elif not self._container(value, kind) and not self._known(value, kind) and not self._object(value, kind):
             self._unread(value, kind)
@@ -236,6 +240,8 @@ class _Encoder:
             self._put(value, "method", [value.__func__, value.__self__])
         elif isinstance(value, types.BuiltinMethodType | types.MethodWrapperType):
             self._put(value, "builtin", [value.__self__, value.__name__])
+            if value.__name__ in MUTATORS and isinstance(value.__self__, list | dict | set | bytearray | deque):
+                self._found.changing = f"`{kind_name(value.__self__)}.{value.__name__}`"
         elif isinstance(value, property):
             self._put(value, "property", [value.fget, value.fset, value.fdel])
         elif isinstance(value, staticmethod | classmethod):
@@ -321,6 +327,11 @@ class _Encoder:
 def type_name(kind: type) -> str:
     """Give `module.Qualname` of a class."""
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def kind_name(value: object) -> str:
+    """Give the name of a value's class."""
+    return type(value).__name__
 
 
 def is_random(kind: type) -> bool:

@@ -656,6 +656,192 @@ ROWS = [
         keeps="fit",
     ),
     row(
+        "an element of an array",
+        """
+        import numpy as np
+
+        WEIGHTS = np.array([1.0, 2.0, 3.0])
+
+        def fit(x):
+            return x * WEIGHTS
+
+        def score(x):
+            return np.sum(x)
+        """,
+        ("2.0,", "2.5,"),
+        changes="fit",
+        keeps="score",
+        needs="numpy",
+    ),
+    row(
+        "the type of an array",
+        """
+        import numpy as np
+
+        WEIGHTS = np.array([1, 2, 3], dtype="int64")
+
+        def fit(x):
+            return x * WEIGHTS
+        """,
+        ("int64", "int32"),
+        changes="fit",
+        needs="numpy",
+    ),
+    row(
+        "an array that is computed in another way with the same values",
+        """
+        import numpy as np
+
+        WEIGHTS = np.array([0, 1, 2])
+
+        def fit(x):
+            return x * WEIGHTS
+        """,
+        ("np.array([0, 1, 2])", "np.arange(3)"),
+        keeps="fit",
+        needs="numpy",
+    ),
+    row(
+        "a cell of a table",
+        """
+        import pandas as pd
+
+        TABLE = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+
+        def fit(x):
+            return TABLE.merge(x)
+        """,
+        ('"y"', '"z"'),
+        changes="fit",
+        needs="pandas",
+    ),
+    row(
+        "an alias of a NumPy function",
+        """
+        from numpy import sin as f
+
+        def fit(x):
+            return f(x)
+        """,
+        ("sin as f", "cos as f"),
+        changes="fit",
+        needs="numpy",
+    ),
+    row(
+        "a NumPy function as a constant",
+        """
+        import numpy as np
+
+        KINDS = {"a": np.sin, "b": np.sum}
+
+        def fit(x):
+            return KINDS["a"](x)
+        """,
+        ("np.sin", "np.cos"),
+        changes="fit",
+        needs="numpy",
+    ),
+    row(
+        "another NumPy function as a constant",
+        """
+        import numpy as np
+
+        KINDS = {"a": np.sin, "b": np.sum}
+
+        def fit(x):
+            return KINDS["b"](x)
+        """,
+        ("np.sum", "np.mean"),
+        changes="fit",
+        needs="numpy",
+    ),
+    row(
+        "a function that is chosen by a condition",
+        """
+        FAST = True
+
+        def one(x):
+            return x + 1
+
+        def two(x):
+            return x + 2
+
+        helper = one if FAST else two
+
+        def fit(x):
+            return helper(x)
+        """,
+        ("FAST = True", "FAST = False"),
+        changes="fit",
+    ),
+    row(
+        "an object's attribute that another module sets",
+        """
+        import config
+        import setup_config
+
+        def fit(x):
+            return config.OPTIONS.depth
+        """,
+        ("setup_config.py", "depth = 2", "depth = 3"),
+        files={
+            "config.py": "from types import SimpleNamespace\n\nOPTIONS = SimpleNamespace(depth=1)\n",
+            "setup_config.py": "import config\n\nconfig.OPTIONS.depth = 2\n",
+        },
+        changes="fit",
+    ),
+    row(
+        "a tuple of classes",
+        """
+        class One:
+            x = 1
+
+        KINDS = (One, int)
+
+        def fit(x):
+            return isinstance(x, KINDS)
+        """,
+        ("x = 1", "x = 2"),
+        changes="fit",
+    ),
+    row(
+        "a list of lambdas that a loop makes",
+        """
+        STEPS = [lambda x, i=i: x + i for i in range(3)]
+
+        def fit(x):
+            return STEPS[0](x)
+        """,
+        ("range(3)", "range(4)"),
+        changes="fit",
+    ),
+    row(
+        "a list of closures that a function makes",
+        """
+        def adder(i):
+            return lambda x: x + i
+
+        STEPS = [adder(i) for i in (1, 2)]
+
+        def fit(x):
+            return STEPS[0](x)
+        """,
+        ("(1, 2)", "(1, 3)"),
+        changes="fit",
+    ),
+    row(
+        "a default of a lambda",
+        """
+        K = 2
+        scale = lambda x, k=K: x * k
+
+        def fit(x):
+            return scale(x)
+        """,
+        ("K = 2", "K = 3"),
+        changes="fit",
+    ),
+    row(
         "a constant that nothing can read counts as written",
         """
         import threading

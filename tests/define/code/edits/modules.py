@@ -1136,13 +1136,13 @@ ROWS = [
     row(
         "a module of the project that is called as one of the standard library",
         """
-        import queue
+        import sched
 
         def fit(x):
-            return queue.run(x)
+            return sched.run(x)
         """,
-        ("queue.py", "x + 1", "x + 2"),
-        files={"queue.py": "def run(x):\n    return x + 1\n"},
+        ("sched.py", "x + 1", "x + 2"),
+        files={"sched.py": "def run(x):\n    return x + 1\n"},
         changes="fit",
     ),
     row(

@@ -522,6 +522,105 @@ ROWS = [
         keeps="fit",
     ),
     row(
+        "a list that is appended to by a name for its method",
+        """
+        SEEN = []
+        see = SEEN.append
+
+        def fit(x):
+            see(x)
+            return len(SEEN)
+        """,
+        IDLE,
+        keeps="fit",
+        uncached="`pipelines.see` is `list.append`, which changes while it is used",
+    ),
+    row(
+        "a global object that setattr() changes",
+        """
+        class Options:
+            depth = 1
+
+        OPTIONS = Options()
+
+        def fit(x):
+            setattr(OPTIONS, "depth", OPTIONS.depth + x)
+            return OPTIONS.depth
+        """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `OPTIONS` while it runs",
+    ),
+    row(
+        "a global that is bound by way of globals()",
+        """
+        def fit(x):
+            globals()["COUNT"] = globals().get("COUNT", 0) + 1
+            return COUNT
+        """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `globals()` while it runs",
+        note="all of `pipelines` counts",
+    ),
+    row(
+        "a library that a function imports for its module",
+        """
+        def fit(x):
+            global json
+            import json
+            return json.dumps(x)
+        """,
+        IDLE,
+        keeps="fit",
+    ),
+    row(
+        "a list in a dictionary that grows",
+        """
+        from collections import defaultdict
+
+        SEEN = defaultdict(list)
+
+        def fit(x):
+            SEEN[x].append(x)
+            return len(SEEN[x])
+        """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `SEEN` while it runs",
+    ),
+    row(
+        "a list that is shuffled",
+        """
+        import random
+
+        NAMES = ["a", "b"]
+
+        def fit(x):
+            random.shuffle(NAMES)
+            return NAMES
+        """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `NAMES` while it runs",
+    ),
+    row(
+        "a global array that is written to",
+        """
+        import numpy as np
+
+        WEIGHTS = np.zeros(3)
+
+        def fit(x):
+            WEIGHTS[0] += x
+            return WEIGHTS
+        """,
+        IDLE,
+        keeps="fit",
+        uncached="changes `WEIGHTS` while it runs",
+        needs="numpy",
+    ),
+    row(
         "a default argument that is appended to",
         """
         def fit(x, seen=[]):

@@ -31,6 +31,7 @@ LOOK_S = 0.1
 """How often to look whether a worker has begun an attempt: nobody tells."""
 PULSE_S = 0.2
 FREE_SHARE = 0.03
+PARENT = "parent-"
 _SUBREAPER = 36  # prctl: orphans of workers become the zygote's children, so that it can end them
 
 
@@ -107,6 +108,7 @@ class Zygote:
             match decode_order(body):
                 case Hello() as hello:
                     self._hello = hello
+                    _note_pid(hello, os.getpid(), PARENT)
                 case Fork() as fork:
                     self._fork(fork, self._lines.popleft())
                 case Kill(worker=worker, signal=number):
@@ -239,15 +241,15 @@ def _wanted_gib() -> float:
     return total * FREE_SHARE / 2**20 if free < total * FREE_SHARE else 0.0
 
 
-def _note_pid(hello: Hello, pid: int) -> None:
-    """Leave word of a worker where a later driver of the run looks for what this one left behind."""
+def _note_pid(hello: Hello, pid: int, kind: str = "") -> None:
+    """Leave word of a process where a later driver of the run looks for what this one left behind."""
     folder = Path(hello.store) / "workers" / hello.run
     folder.mkdir(parents=True, exist_ok=True)
     try:
         began = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         began = ""
-    (folder / str(pid)).write_text(began)
+    (folder / f"{kind}{pid}").write_text(began)
 
 
 def _end_strays(workers: Container[int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import shutil
 import signal
@@ -155,7 +156,7 @@ class LocalBackend:
         ours, theirs = socket.socketpair()
         need = job.resources
         try:
-            self._send_with(frame(Fork(job.worker, job.tracer, need.cpu, need.memory_gib, need.gpus)), theirs)
+            self._order(Fork(job.worker, job.tracer, need.cpu, need.memory_gib, need.gpus), theirs)
         except OSError:
             ours.close()
             return False
@@ -165,18 +166,31 @@ class LocalBackend:
         self._selector.register(ours, selectors.EVENT_READ, job.worker)
         return True
 
-    def _send_with(self, data: bytes, descriptor: socket.socket) -> None:
-        assert self._zygote is not None
-        control = self._zygote.control
-        control.setblocking(True)
-        try:
-            socket.send_fds(control, [data], [descriptor.fileno()])
-        finally:
-            control.setblocking(False)
+    def _order(self, order: Fork | Kill, beside: socket.socket | None = None) -> None:
+        """Tell the zygote something. While it can't take more, hear what it says: it may be waiting for that.
+
+        Raises:
+            OSError: it is dead.
+        """
+        data = frame(order)
+        while self._control is not None:
+            try:
+                if beside is None:
+                    self._control.socket.send(data)
+                else:
+                    socket.send_fds(self._control.socket, [data], [beside.fileno()])
+                return
+            except BlockingIOError:
+                poll = select.poll()
+                poll.register(self._control.socket, select.POLLIN | select.POLLOUT)
+                if any(ready & select.POLLIN for _, ready in poll.poll()):
+                    self._hear_zygote()
+        raise ConnectionResetError
 
     def _signal(self, worker: int, number: int) -> None:
-        if self._control is not None and worker in self._lines:
-            self._control.send(frame(Kill(worker, number)))
+        if worker in self._lines:
+            with suppress(OSError):  # that the zygote is dead is heard from its own line
+                self._order(Kill(worker, number))
 
     def _listen(self, worker: int, line: Line) -> None:
         """Ask to be told when more can be sent, exactly while something is left."""

@@ -1,37 +1,38 @@
-"""What an earlier driver of a run left on this machine: workers that still live, and what they spilled."""
+"""What an earlier driver of a run left on this machine: processes that still live, and what workers spilled."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from headrace.run.ports import Heard
 from headrace.run.wire import Frames, Report, decode_up
 
 PATIENCE_S = 2.0
+PARENT = "parent-"
+"""How the note of a zygote begins; a worker's is its number."""
 _POLL_S = 0.02
 
 
 def end_leftovers(folder: Path, patience_s: float = PATIENCE_S) -> None:
-    """Wait a little for the workers noted in a folder to end, then kill those that haven't, with all they began."""
-    living = {path: int(path.name) for path in _notes(folder) if _lives(path)}
-    due = time.monotonic() + patience_s
-    while living and time.monotonic() < due:
-        time.sleep(_POLL_S)
-        living = {path: pid for path, pid in living.items() if _lives(path)}
-    for pid in living.values():
-        try:
-            os.killpg(pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            continue
-    due = time.monotonic() + patience_s + 1
-    while any(_lives(path) for path in living) and time.monotonic() < due:
-        time.sleep(_POLL_S)
-    for path in _notes(folder):
-        path.unlink(missing_ok=True)
+    """Wait a little for the processes noted in a folder to end, then kill those that haven't, with all they began.
+
+    Workers go first: the process that began them ends with the last of them, and takes along what they leave behind.
+    """
+    _wait_for(_living(folder), patience_s)
+    for note in _living(folder):
+        if not note.name.startswith(PARENT):
+            _kill(_pid(note))
+    _wait_for(_living(folder), PATIENCE_S)
+    for note in _living(folder):
+        _kill(_pid(note))
+    _wait_for(_living(folder), PATIENCE_S)
+    for note in _notes(folder):
+        note.unlink(missing_ok=True)
 
 
 def spilled(folder: Path) -> Iterator[Heard]:
@@ -56,12 +57,45 @@ def process_began(pid: int) -> str:
 
 
 def _notes(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.name.isdecimal()] if folder.is_dir() else []
+    found = list(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in found if path.name.removeprefix(PARENT).isdecimal()]
+
+
+def _living(folder: Path) -> list[Path]:
+    return [note for note in _notes(folder) if _lives(note)]
 
 
 def _lives(note: Path) -> bool:
     """Whether the very process that a note is about lives: its number may have been given to another since."""
     try:
-        return note.read_text() == process_began(int(note.name)) != ""
+        return note.read_text() == process_began(_pid(note)) != ""
     except OSError:
         return False
+
+
+def _pid(note: Path) -> int:
+    return int(note.name.removeprefix(PARENT))
+
+
+def _wait_for(notes: Sequence[Path], patience_s: float) -> None:
+    due = time.monotonic() + patience_s
+    while any(map(_lives, notes)) and time.monotonic() < due:
+        time.sleep(_POLL_S)
+
+
+def _kill(pid: int) -> None:
+    """Kill a process with all that it began, whatever sessions that is in."""
+    doomed = [pid]
+    for each in doomed:
+        doomed += _children(each)
+    for each in doomed:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(each, signal.SIGKILL)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+    except OSError:
+        return []

@@ -1,0 +1,116 @@
+"""What the local backend does beside its contract."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from headrace.backends.local.leftover import PARENT, spilled
+from headrace.backends.local.line import Line
+from headrace.run.events import Checkpointed, Succeeded
+from headrace.run.wire import Ack, Report, decode_up, frame
+from headrace.testing.ear import Ear
+from headrace.testing.stand import RUN
+from headrace.testing.worker_contract import lives
+from headrace.work import zygote
+from tests.contract.stands import LocalStand
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> LocalStand:
+    return LocalStand(tmp_path)
+
+
+@pytest.fixture
+def ear(stand: LocalStand) -> Iterator[Ear]:
+    ear = Ear(stand.backend())
+    yield ear
+    ear.backend.close(now=True)
+
+
+def parent_of(stand: LocalStand) -> psutil.Process:
+    """Give the process that begins workers."""
+    [note] = (stand.store.root / "workers" / RUN).glob(f"{PARENT}*")
+    return psutil.Process(int(note.name.removeprefix(PARENT)))
+
+
+def test_the_two_sides_mean_the_same_by_the_note_of_a_parent() -> None:
+    assert zygote.PARENT == PARENT
+
+
+def test_when_the_process_that_begins_workers_dies_they_are_lost_and_others_can_be_begun(
+    stand: LocalStand, ear: Ear
+) -> None:
+    ear.begin(1, 2)
+    ear.tell(1, stand.order("breed", "breeder"), stand.order("deaf", "stubborn"))
+    ear.wait_for(1, Checkpointed)
+    [bred] = ear.events(1, Succeeded)
+    began = stand.value(bred.out)
+    assert isinstance(began, list)
+    parent_of(stand).kill()
+    assert {ear.wait_for_death(worker).kind for worker in (1, 2)} == {"lost"}
+    ear.begin(3)
+    ear.tell(3, stand.order("one", "next"))
+    ear.wait_for(3, Succeeded)
+    ear.until(lambda: not any(lives(pid) for pid in began), "what it began should have ended")
+
+
+def test_a_worker_that_somebody_kills_says_by_which_signal(stand: LocalStand, ear: Ear) -> None:
+    ear.begin(1)
+    ear.tell(1, stand.order("wait", "patient"))
+    ear.wait_for(1, Checkpointed)
+    [worker] = parent_of(stand).children()
+    os.kill(worker.pid, signal.SIGKILL)
+    died = ear.wait_for_death(1)
+    assert died.kind == "crash"
+    assert "signal 9" in died.why
+
+
+def test_many_workers_can_be_begun_and_ended_at_once(stand: LocalStand, ear: Ear) -> None:
+    workers = list(range(1, 401))
+    ear.begin(*workers)
+    ear.backend.close(workers, now=True)
+    assert {ear.wait_for_death(worker).kind for worker in workers} == {"cancelled"}
+
+
+def test_what_has_arrived_on_a_line_is_read_though_nothing_can_be_sent_any_more() -> None:
+    ours, theirs = socket.socketpair()
+    line = Line(ours)
+    theirs.sendall(frame(Report(1, b"last words")))
+    theirs.close()
+    line.send(frame(Ack(1)))
+    line.send(frame(Ack(1)))
+    assert not line.waits
+    assert [decode_up(body) for body in line.read()] == [Report(1, b"last words")]
+    assert list(line.read()) == []
+    assert line.closed
+    ours.close()
+
+
+def test_what_can_not_be_sent_at_once_is_sent_later() -> None:
+    ours, theirs = socket.socketpair()
+    line, other = Line(ours), Line(theirs)
+    sent = [Report(number, bytes(50_000)) for number in range(40)]
+    for report in sent:
+        line.send(frame(report))
+    assert line.waits
+    found = []
+    while len(found) < len(sent):
+        line.push()
+        found += [decode_up(body) for body in other.read()]
+    assert found == sent
+    assert not line.waits
+    ours.close()
+    theirs.close()
+
+
+def test_a_torn_spill_gives_what_was_written_whole(tmp_path: Path) -> None:
+    (tmp_path / "7-123").write_bytes(frame(Report(1, b"one")) + frame(Report(2, b"two"))[:-1])
+    (tmp_path / "not a worker's").write_bytes(b"")
+    assert [(heard.worker, heard.message) for heard in spilled(tmp_path)] == [(7, Report(1, b"one"))]

@@ -308,6 +308,8 @@ class Driver:
         if self._tracer_deaths >= TRACER_TRIES:
             problem = f"the process that traces the pipeline died: {notice.why}"
             if not self._journal.is_open:
+                if notice.kind == "lost":
+                    raise BackendError(problem, hint="`headrace doctor` checks this machine")
                 raise UsageError(problem, hint="look for what its module does when imported")
             self._absorb(TraceFailed(Failure(notice.kind, problem)))
             return

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+<<<<<<< Updated upstream
 import os
 import select
+=======
+>>>>>>> Stashed changes
 import selectors
 import shutil
 import signal
 import socket
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from headrace.backends.local.leftover import end_leftovers, spilled
@@ -74,7 +76,7 @@ class LocalBackend:
             else:
                 raise BackendError(
                     f"pool `{self.pool.name}` can't begin a worker: the process that begins them dies at once",
-                    hint="look for the reason above; `headrace doctor` checks this machine",
+                    hint="`headrace doctor` checks this machine",
                 )
 
     def tell(self, worker: int, messages: Sequence[Down]) -> None:
@@ -222,8 +224,9 @@ class LocalBackend:
         if self._zygote is None or self._control is None:
             return
         self._selector.unregister(self._control.socket)
+        why = _with("the process that begins workers has died", self._zygote.last_words())
         for worker in list(self._lines):
-            self._forget(worker, Died(worker, "lost", "the process that begins workers has died"))
+            self._forget(worker, Died(worker, "lost", why))
         self._zygote.discard()
         self._zygote = self._control = None
         end_leftovers(Path(self._hello.store) / "workers" / self._hello.run, patience_s=0.0)
@@ -239,7 +242,9 @@ class LocalBackend:
         elif ended.worker in self._quitting and ended.status == 0:
             died = Died(ended.worker, "cancelled", "it left as it was told to")
         else:
-            died = Died(ended.worker, "crash", _words(ended.status))
+            # Python, when an exception ends it, says which and gives 1.
+            more = self._zygote.last_words() if self._zygote is not None and ended.status == 1 else ""
+            died = Died(ended.worker, "crash", _with(_words(ended.status), more))
         self._forget(ended.worker, died)
 
     def _forget(self, worker: int, died: Died) -> None:
@@ -267,13 +272,15 @@ class LocalBackend:
         while self._lines and self._zygote is not None and time.monotonic() < due:
             self.events(0.05)
         self._selector.close()
-        zygote.control.close()
-        with suppress(ChildProcessError):
-            os.waitpid(zygote.pid, 0)
+        zygote.leave()
         self._zygote = self._control = None
 
 
 _CONTROL = -1
+
+
+def _with(what: str, words: str) -> str:
+    return f"{what}: {words}" if words else what
 
 
 def _words(status: int) -> str:

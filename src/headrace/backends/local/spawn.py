@@ -8,19 +8,38 @@ import socket
 import sys
 from collections.abc import Sequence
 
+_LONGEST = 4096
+
 
 class Spawned:
-    """A zygote that has been begun: its process, and the socket that it listens on."""
+    """A zygote that has been begun: its process, the socket that it listens on, and what it says on stderr."""
 
-    def __init__(self, pid: int, control: socket.socket) -> None:
+    def __init__(self, pid: int, control: socket.socket, errors: int) -> None:
         self.pid = pid
         self.control = control
+        self._errors = errors
+        self._heard = 0
+
+    def last_words(self) -> str:
+        """Give the last line that it, or a worker before its first attempt, has said since this was last asked."""
+        size = os.fstat(self._errors).st_size
+        start, self._heard = max(self._heard, size - _LONGEST), size
+        lines = os.pread(self._errors, max(0, size - start), start).decode(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    def leave(self) -> None:
+        """Say no more to it, and wait until it has ended by itself."""
+        self.control.close()
+        os.close(self._errors)
+        try:  # without `contextlib`, whose import takes longer than all of this
+            os.waitpid(self.pid, 0)
+        except ChildProcessError:
+            return
 
     def discard(self) -> None:
-        """End it, unused."""
-        self.control.close()
+        """End it at once."""
         os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
+        self.leave()
 
 
 def spawn(prefix: Sequence[str] = ()) -> Spawned:
@@ -28,10 +47,22 @@ def spawn(prefix: Sequence[str] = ()) -> Spawned:
 
     `-P` keeps the current folder off its import path: the project's modules come from the bundle only.
     """
+    # It may outlive this process by the length of an attempt, and must not hold on to its terminal or pipes.
+    null, errors = os.open(os.devnull, os.O_RDWR), _memory()
+    actions = [(os.POSIX_SPAWN_DUP2, one, other) for one, other in ((null, 0), (null, 1), (errors, 2))]
     ours, theirs = socket.socketpair()
     theirs.set_inheritable(True)
     words = [*prefix, sys.executable, "-P", "-m", "headrace.work", str(theirs.fileno())]
     # ^C reaches all processes of a terminal: it waits until the zygote has said that it doesn't heed it.
-    pid = os.posix_spawn(words[0], words, os.environ, setsigmask=[signal.SIGINT, signal.SIGTERM])
+    mask = [signal.SIGINT, signal.SIGTERM]
+    pid = os.posix_spawn(words[0], words, os.environ, file_actions=actions, setsigmask=mask)
     theirs.close()
-    return Spawned(pid, ours)
+    os.close(null)
+    return Spawned(pid, ours, errors)
+
+
+def _memory() -> int:
+    """Give a file that is in memory only; where there is no such thing, one that holds nothing."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("headrace-errors")
+    return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

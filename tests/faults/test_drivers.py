@@ -1,0 +1,121 @@
+"""Several drivers: two of one run, two runs of one machine, and one whose project is taken away."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.projects import Project, check_error, check_json_error, finish, wait_for
+
+PIPELINES = """\
+import os
+import time
+from pathlib import Path
+import headrace as hr
+
+@hr.stage
+def waits(folder: str) -> int:
+    Path(folder, "begun").touch()
+    while not Path(folder, "end").exists():
+        time.sleep(0.01)
+    return 1
+
+@hr.stage
+def after(n: int) -> int:
+    return n + 1
+
+@hr.stage(resources=hr.Resources(cpu=1, memory_gib=1))
+def piece(n: int, name: str, folder: str) -> int:
+    with open(Path(folder, "pieces"), "a") as file:
+        file.write(f"begin {name}\\n")
+        file.flush()
+        time.sleep(0.04)
+        file.write(f"end {name}\\n")
+    return n
+
+@hr.pipeline
+def slow(folder: str) -> None:
+    after(waits(folder))
+
+@hr.pipeline
+def many(name: str, folder: str) -> None:
+    piece.map(list(range(60)), name, folder)
+"""
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    project.write("pipelines.py", PIPELINES)
+    return project
+
+
+def test_the_second_driver_of_a_run_is_told_who_holds_it(project: Project, tmp_path: Path) -> None:
+    first = project.start("run", "slow", "--folder", str(tmp_path), "--json")
+    wait_for((tmp_path / "begun").exists)
+    second = project.headrace("resume", "latest")
+    check_error(second, 2, f"is held by process {first.pid} on `", "since 20", hint="headrace cancel")
+    check_json_error(project.headrace("resume", "latest", "--json"), 2, f"{first.pid}", error="LeaseHeld")
+    (tmp_path / "end").touch()
+    done = finish(first)
+    assert done.code == 0, done
+    assert project.headrace("resume", "latest").code == 0
+
+
+def test_a_stopped_driver_holds_its_run_and_a_killed_one_does_not(project: Project, tmp_path: Path) -> None:
+    first = project.start("run", "slow", "--folder", str(tmp_path))
+    wait_for((tmp_path / "begun").exists)
+    first.send_signal(signal.SIGSTOP)
+    check_error(project.headrace("resume", "latest"), 2, f"is held by process {first.pid}", hint="cancel")
+    first.kill()
+    finish(first)
+    (tmp_path / "end").touch()
+    done = project.headrace("resume", "latest", "--json")
+    assert done.code == 0, done
+    assert done.task["waits"]["attempts"] == 1
+
+
+def test_a_run_without_a_driver_can_be_cancelled(project: Project, tmp_path: Path) -> None:
+    first = project.start("run", "slow", "--folder", str(tmp_path))
+    wait_for((tmp_path / "begun").exists)
+    first.kill()
+    finish(first)
+    assert project.headrace("cancel", "latest").code == 0
+    assert project.headrace("show", "--json").json["state"] == "cancelled"
+    project.check_no_process_is_left()
+    check_error(project.headrace("cancel", "nothing"), 2, "no run `nothing`", hint="the newest are")
+
+
+def test_two_runs_share_the_machine_and_neither_starves(project: Project, tmp_path: Path) -> None:
+    project.write("headrace.toml", "[pool.local]\ncpu = 2\nmemory_gib = 2\n")
+    names = ["one", "two"]
+    runs = [project.start("run", "many", "--name", name, "--folder", str(tmp_path), "--json") for name in names]
+    for run in runs:
+        assert finish(run).code == 0
+    lines = [line.split() for line in (tmp_path / "pieces").read_text().splitlines()]
+    running = most = 0
+    for what, _ in lines:
+        running += 1 if what == "begin" else -1
+        most = max(most, running)
+    assert most == 2, "more at once than the pool holds, or less"
+    begun = [name for what, name in lines if what == "begin"]
+    assert len(begun) == 120
+    # while both were there, each had its share
+    from_here = max(begun.index(name) for name in names)
+    until = min(max(place for place, each in enumerate(begun) if each == name) for name in names)
+    together = begun[from_here:until]
+    assert len(together) > 30, f"one run waited for the end of another: {begun}"
+    for name in names:
+        assert together.count(name) > len(together) / 4, f"{name} starved: {begun}"
+
+
+def test_a_project_that_is_removed_while_it_runs_ends_its_run(project: Project, tmp_path: Path) -> None:
+    process = project.start("run", "slow", "--folder", str(tmp_path))
+    wait_for((tmp_path / "begun").exists)
+    shutil.rmtree(project.root)
+    (tmp_path / "end").touch()
+    done = finish(process, 20)
+    check_error(done, 5, "was removed while run", hint="run again")
+    project.check_no_process_is_left()

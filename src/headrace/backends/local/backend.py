@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-<<<<<<< Updated upstream
-import os
 import select
-=======
->>>>>>> Stashed changes
 import selectors
 import shutil
 import signal

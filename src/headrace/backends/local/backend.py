@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from headrace.backends.local.leftover import end_leftovers, spilled

@@ -189,6 +189,42 @@ def test_what_ran_before_does_not_count(workshop: Workshop) -> None:
     assert workshop.code(fit) == before
 
 
+def test_what_is_loaded_already_does_not_count(workshop: Workshop, tmp_path: Path) -> None:
+    packages = tmp_path / "site-packages"
+    (packages / "lib-1.0.dist-info").mkdir(parents=True)
+    (packages / "lib-1.0.dist-info" / "METADATA").write_text("Name: lib\nVersion: 1.0\n", encoding="utf-8")
+    (packages / "lib-1.0.dist-info" / "RECORD").write_text("lib/__init__.py,,\n", encoding="utf-8")
+    (packages / "lib").mkdir()
+    (packages / "lib" / "__init__.py").write_text("class Base:\n    text = __doc__\n", encoding="utf-8")
+    sys.path.insert(0, str(packages))
+    workshop.write(
+        models="import lib\n\nclass Model(lib.Base):\n    '''What it is.'''\n",
+        inner__deep="def go(x):\n    return x\n",
+        pipelines="""
+        import logging
+
+        log = logging.getLogger("inner.deep")
+
+        def fit(x):
+            import lib
+            import inner.deep
+            from models import Model
+            from importlib import import_module
+            return lib.Base, Model, inner.deep.go(x), import_module("models"), log
+        """,
+    )
+    try:
+        fit = workshop.load("pipelines").fit
+        before = workshop.code(fit)
+        assert not {"lib", "models", "inner"} & set(sys.modules)
+        fit(1)
+        assert set(sys.modules) >= {"lib", "models", "inner"}
+        assert workshop.code(fit) == before
+        assert "lib" in [part.name for part in before.parts if part.kind == "distribution"]
+    finally:
+        sys.path.remove(str(packages))
+
+
 def test_fingerprint_of_a_class(workshop: Workshop) -> None:
     workshop.write(models="class Model:\n    def apply(self, x):\n        return x\n")
     digits = fingerprint_class(workshop.load("models").Model, Project([workshop.folder]))

@@ -55,11 +55,13 @@ class Homes:
         return "project" if self._roots.place(path) is not None else "other"
 
     def module_name(self, name: str) -> str:
-        """Give a project module's name by its path, so that `__main__` is called as it is when imported."""
-        module = sys.modules.get(name)
+        """Give a module's name as it is where it is imported: that of `__main__` is that of its file."""
+        module = sys.modules.get(name) if name == "__main__" else None
         path = file_of(module) if module is not None else None
-        place = self._roots.place(path) if path is not None else None
-        return place.module if place is not None else name
+        if module is None or path is None:
+            return name
+        spec = getattr(module, "__spec__", None)
+        return str(spec.name) if spec is not None else os.path.basename(path).removesuffix(".py")
 
     def _module(self, name: str) -> Home:
         top = name.partition(".")[0]

@@ -19,7 +19,7 @@ from headrace.define.code.piece import Chain, Piece
 from headrace.define.code.reach import Reach
 from headrace.define.code.shown import shown
 from headrace.define.code.source import DEFINITIONS, Source
-from headrace.define.code.static import Static, package_of
+from headrace.define.code.static import Static, Target, package_of
 from headrace.define.code.thing import instance_dict, is_thing, plain_function, thing_name
 from headrace.define.code.value import Encoded, Owner, Values
 
@@ -178,7 +178,7 @@ class Live:
         local = self.static.targets(piece.imports, package_of(source) if source is not None else "")
         self.static.imports(node, piece, local)
         for function, module in piece.import_calls:
-            self._import_call(node, function, module, scope)
+            self._import_call(node, function, module, scope, local)
         self.reach.note_subclasses(node, piece)
         chains = {**piece.names, **piece.annotations} if "annotation" in self.reach.acting else piece.names
         for chain in chains:
@@ -205,16 +205,15 @@ class Live:
             return self.homes.of_module(value.__name__) == "other"
         return callable(value) and self.homes.of_module(getattr(value, "__module__", None) or "") == "other"
 
-    def _import_call(self, node: Node, function: Chain, module: str, scope: Scope) -> None:
+    def _import_call(
+        self, node: Node, function: Chain, module: str, scope: Scope, local: dict[str, list[Target]]
+    ) -> None:
         found = resolve(function, scope)
         value = found.value if found is not None else getattr(builtins, function[0], None)
-        if self.reach.widens(value) is None:
+        if self.reach.widens(value) or self.static.imports_by_name(function, local):
+            self.static.import_by_name(node, module)
+        elif function[0] not in local:
             self._chain(node, function, scope, "")
-            return
-        target = self.static.node(self.static.locate(module))
-        if target is not None:
-            node.edges[f"import_module {module}"] = target
-            self.reach.note_whole(node, target)
 
     def chains(self, node: Node, chains: Iterable[Chain], scope: Scope, prefix: str = "") -> None:
         """Add an edge for each chain, from a module's globals."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from headrace.define.code.home import Homes
 from headrace.define.code.piece import Chain
+from headrace.define.code.top import TopLevel
 
 _EXTENDED = opcode.opmap["EXTENDED_ARG"]
 _LOADS = [
@@ -143,3 +144,20 @@ class LiveNames:
         """Say whether a chain is `typing.TYPE_CHECKING`, which is false when code runs."""
         found = resolve(chain, self._scope)
         return found is not None and (found.value is False or isinstance(found.value, ModuleType))
+
+
+class StaticNames:
+    """The names of an unloaded module, as far as normal forms depend on them."""
+
+    def __init__(self, top: TopLevel) -> None:
+        self._top = top
+
+    def ours(self, chain: Chain) -> bool:
+        """Say whether a name was imported from Headrace."""
+        imported = self._top.imported(chain[0])
+        return bool(imported) and all(each.module.partition(".")[0] == "headrace" for each in imported or ())
+
+    def type_checking(self, chain: Chain) -> bool:
+        """Say whether a name was imported from `typing`."""
+        imported = self._top.imported(chain[0])
+        return bool(imported) and all(each.module in ("typing", "typing_extensions") for each in imported or ())

@@ -12,7 +12,8 @@ from typing import Literal
 from blake3 import blake3
 
 from headrace.define.code.graph import Graph, Node, digest
-from headrace.define.code.piece import Aside, Chain, Piece
+from headrace.define.code.names import StaticNames
+from headrace.define.code.piece import Aside, Piece
 from headrace.define.code.project import Project
 from headrace.define.code.roots import file_of
 from headrace.define.code.source import Source, read_python
@@ -77,14 +78,18 @@ class Reach:
     def reads_docs(self, value: object) -> bool:
         """Say whether something of a distribution may read docstrings: the module that defines it reads `__doc__`."""
         module = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-        if not isinstance(module, str):
+        loaded = sys.modules.get(module) if isinstance(module, str) else None
+        path = file_of(loaded) if loaded is not None and self.homes.of_module(module) == "other" else None
+        return self.file_reads_docs(path)
+
+    def file_reads_docs(self, path: str | None) -> bool:
+        """Say whether a file has `__doc__` in it."""
+        if path is None or not path.endswith(".py"):
             return False
-        if module not in self._reads_docs:
-            loaded = sys.modules.get(module)
-            path = file_of(loaded) if loaded is not None and self.homes.of_module(module) == "other" else None
-            text = read_python(path) if path is not None and path.endswith(".py") else None
-            self._reads_docs[module] = text is not None and "__doc__" in text
-        return self._reads_docs[module]
+        if path not in self._reads_docs:
+            text = read_python(path)
+            self._reads_docs[path] = text is not None and "__doc__" in text
+        return self._reads_docs[path]
 
     # What lies outside of the project
 
@@ -153,7 +158,7 @@ class Reach:
             if source is None:
                 texts += [place.relative, f"unread {read_python(path)}"]
                 continue
-            whole = source.piece(source.tree.body, Plain())
+            whole = source.piece(source.tree.body, StaticNames(source.top))
             texts += [place.relative, self.text(whole)]
             for each in whole.imports:
                 if not each.level:
@@ -163,9 +168,13 @@ class Reach:
         node.own = digest("bundle", *texts)
 
     def _bundle_import(self, node: Node, module: str) -> None:
-        loaded = sys.modules.get(module)
-        if loaded is not None and self.homes.of_module(module) == "other":
-            found = self.distribution(module)
+        """Add the distribution of what the project imports somewhere, if it is installed; loaded or not."""
+        top = module.partition(".")[0]
+        if not top or top == "headrace" or top in sys.stdlib_module_names:
+            return
+        path = installed_path(module) or installed_path(top)
+        if path is not None and self.homes.of_file(path) == "other":
+            found = self.distribution(module, path)
             if found is not None:
                 node.edges[f"distribution {found.name}"] = found
 
@@ -195,18 +204,6 @@ class Reach:
             return f"{place.module}.{qualname}"
         name = scope.get("__name__")
         return f"{name if isinstance(name, str) and name != '__main__' else 'notebook'}.{qualname}"
-
-
-class Plain:
-    """Names of which nothing is known."""
-
-    def ours(self, chain: Chain) -> bool:  # noqa: ARG002  satisfies `Names`
-        """No decorator is known to be Headrace's."""
-        return False
-
-    def type_checking(self, chain: Chain) -> bool:  # noqa: ARG002  satisfies `Names`
-        """The name is taken at its word."""
-        return True
 
 
 def installed_path(module: str) -> str | None:

@@ -41,7 +41,7 @@ class Source:
         self.place = place
         self.tree = ast.parse(text)
         self._flags = flags
-        self._pieces: dict[tuple[int, ...], Piece] = {}
+        self._pieces: dict[tuple[object, ...], Piece] = {}
 
     @cached_property
     def code(self) -> CodeType:
@@ -124,7 +124,7 @@ class Source:
 
     def piece(self, nodes: Sequence[ast.AST], names: Names) -> Piece:
         """Give the normal form of some of this source's nodes, made once."""
-        key = tuple(map(id, nodes))
+        key = (type(names), *map(id, nodes))
         if key not in self._pieces:
             self._pieces[key] = piece(nodes, names)
         return self._pieces[key]

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from headrace.define.code.graph import Node, digest
 from headrace.define.code.imports import Imported, absolute
-from headrace.define.code.names import global_names
+from headrace.define.code.names import StaticNames, global_names
+from headrace.define.code.normal import IMPORTERS
 from headrace.define.code.piece import Chain, Piece
 from headrace.define.code.reach import Reach, installed_path
 from headrace.define.code.roots import file_of
@@ -70,16 +71,17 @@ class Static:
         return inner or at._replace(name=name)
 
     def locate(self, module: str) -> Target:
-        """Find a module by its name: in the project, or else only by name."""
+        """Find a module by its name: in the project, or else only by name. Whether it is loaded makes no difference."""
         loaded = sys.modules.get(module)
         path = file_of(loaded) if loaded is not None else None
-        if path is not None and self.reach.project.roots.place(path) is not None:
+        if path is not None and self.reach.homes.of_module(module) == "project" and path.endswith(".py"):
             return _module(module, path)
-        if loaded is None or self.reach.homes.of_module(module) == "project":
-            for folder in self._folders():
-                found = self._in_folder(folder, module.replace(".", os.sep), module)
-                if found is not None:
-                    return found
+        if loaded is not None and self.reach.homes.of_module(module) != "project":
+            return Target(module)
+        for folder in self._folders():
+            found = self._in_folder(folder, module.replace(".", os.sep), module)
+            if found is not None:
+                return found
         return self._loose(module) if loaded is None else Target(module)
 
     def _loose(self, module: str) -> Target:
@@ -126,15 +128,12 @@ class Static:
     def _elsewhere(self, at: Target, rest: Chain) -> Node:
         name = at.name or (rest[0] if rest else None)
         dotted = f"{at.module}.{at.name}" if at.name else at.module
-        loaded = sys.modules.get(at.module)
-        if loaded is not None or self.reach.homes.of_module(at.module) != "other":
-            value = vars(loaded).get(name) if loaded is not None and name else None
-            if value is not None and self.reach.widens(value) == "bundle":
-                return self.reach.bundle()
-            return self.reach.symbol(dotted, at.module)
         if name is not None and self.reach.widens_by_name(at.module, name):
             return self.reach.bundle()
-        path = installed_path(at.module) or installed_path(at.module.partition(".")[0])
+        top = at.module.partition(".")[0]
+        if top in sys.stdlib_module_names or top in ("builtins", "headrace"):
+            return self.reach.symbol(dotted, at.module)
+        path = installed_path(at.module) or installed_path(top)
         return self.reach.symbol(dotted, at.module, path) if path is not None else self.reach.missing(at.module)
 
     def _folder(self, at: Target) -> Node:
@@ -216,7 +215,7 @@ class Static:
     # What a piece of an unloaded module uses
 
     def _add(self, node: Node, source: Source, path: str, statements: list[ast.stmt]) -> None:
-        piece = source.piece(statements, StaticNames(source))
+        piece = source.piece(statements, StaticNames(source.top))
         node.own = digest("written", self.reach.text(piece, docs=self._docs_read(piece, source)))
         local = self.targets(piece.imports, package_of(source))
         self.imports(node, piece, local)
@@ -247,9 +246,8 @@ class Static:
     def _docs_read(self, piece: Piece, source: Source) -> bool:
         for chain in piece.outer:
             for each in source.top.imported(chain[0]) or ():
-                loaded = sys.modules.get(absolute(each.module, each.level, package_of(source)))
-                value = vars(loaded).get(each.attribute or "", loaded) if loaded is not None else None
-                if self.reach.reads_docs(value):
+                at = self.locate(absolute(each.module, each.level, package_of(source)))
+                if not at.is_project and self.reach.file_reads_docs(installed_path(at.module)):
                     return True
         return False
 
@@ -281,11 +279,19 @@ class Static:
 
     def _import_call(self, node: Node, function: Chain, module: str, source: Source, path: str) -> None:
         imported = source.top.imported(function[0]) or []
-        from_importlib = any(each.module.partition(".")[0] == "importlib" for each in imported)
         is_builtin = function == ("__import__",) and function[0] not in source.top.binders
-        if not from_importlib and not is_builtin:
+        if is_builtin or self.imports_by_name(function, self.targets(imported, package_of(source))):
+            self.import_by_name(node, module)
+        else:
             self._edge(node, function, source, path)
-            return
+
+    def imports_by_name(self, function: Chain, local: dict[str, list[Target]]) -> bool:
+        """Say whether a function that was imported is `importlib.import_module`, or a function like it."""
+        targets = local.get(function[0], [])
+        return any(each.module == "importlib" and (each.name or function[-1]) in IMPORTERS for each in targets)
+
+    def import_by_name(self, node: Node, module: str) -> None:
+        """Add an edge to a module that is imported by its name, given as a literal."""
         target = self.node(self.locate(module))
         if target is not None:
             node.edges[f"import_module {module}"] = target
@@ -295,9 +301,12 @@ class Static:
         """Add an edge for each use of what a piece imports; a module that is imported and not used counts whole."""
         chains = {**piece.names, **piece.outer, **piece.defaults}
         dotted = {".".join(chain[:length]) for chain in chains for length in range(1, len(chain) + 1)}
+        importers = {function[0] for function, _ in piece.import_calls}
         for name, targets in local.items():
             if not name:
                 targets = [each for each in targets if each.module not in dotted]
+            if name in importers and not any(chain[0] == name for chain in chains):
+                continue
             used = [chain for chain in chains if chain[0] == name] or [(name,)]
             for chain in used:
                 for index, target in enumerate(targets):
@@ -309,23 +318,6 @@ class Static:
 
 GROWS = frozenset({"append", "extend", "insert", "pop", "popleft", "appendleft", "popitem", "clear", "remove", "add"})
 """Methods that change a list, set or dictionary, where the type is not known."""
-
-
-class StaticNames:
-    """The names of an unloaded module, as far as normal forms depend on them."""
-
-    def __init__(self, source: Source) -> None:
-        self._top = source.top
-
-    def ours(self, chain: Chain) -> bool:
-        """Say whether a name was imported from Headrace."""
-        imported = self._top.imported(chain[0])
-        return bool(imported) and all(each.module.partition(".")[0] == "headrace" for each in imported or ())
-
-    def type_checking(self, chain: Chain) -> bool:
-        """Say whether a name was imported from `typing`."""
-        imported = self._top.imported(chain[0])
-        return bool(imported) and all(each.module in ("typing", "typing_extensions") for each in imported or ())
 
 
 def package_of(source: Source | None) -> str:

@@ -1111,6 +1111,19 @@ ROWS = [
         keeps="score",
     ),
     row(
+        "a function of an editable install that is loaded already and imported inside of the stage",
+        """
+        import lib
+
+        def fit(x):
+            from lib.inner import run
+            return run(x)
+        """,
+        ("elsewhere/lib/inner.py", "x + 1", "x + 2"),
+        files=EDITABLE,
+        changes="fit",
+    ),
+    row(
         "a module on the import path that no distribution has",
         """
         import loose

@@ -267,7 +267,11 @@ class Machine:
             for name in names_needed(node):
                 if not self.tasks[name].ended:
                     task.waits += 1
-                self._dependents.setdefault(name, []).append(task)
+                dependents = self._dependents.get(name)
+                if dependents is None:
+                    self._dependents[name] = [task]
+                else:
+                    dependents.append(task)
             self._live += 1
             if self.cancelled is not None:
                 self._end(task, "cancelled", self.cancelled.why)
@@ -430,7 +434,9 @@ class Machine:
 
     def _launched(self, event: Launched) -> None:
         task = self.tasks[event.task]
-        self.last_worker = max((self.last_worker, *event.workers))
+        for worker in event.workers:
+            if worker > self.last_worker:
+                self.last_worker = worker
         if task.ended or task.phase == "running":
             return
         if task.phase == "ready":

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from headrace.plan.resolve import follow, truth
-from headrace.run.task import Task
+from headrace.run.task import GOOD, Task
 from headrace.spec.graph import outs
 
 
@@ -29,10 +29,9 @@ def why_skip(task: Task, tasks: Mapping[str, Task]) -> Skip | None:
     """
     node = task.node
     for param, arg in node.args:
-        may_lack = param in task.stage.defaults and param not in node.over
         for out in outs(arg):
             source = tasks[out.task]
-            if not source.good and not (may_lack and (source.by_when or node.always)):
+            if source.phase not in GOOD and not (_may_lack(task, param) and (source.by_when or node.always)):
                 return _because(source)
     for name in node.after:
         if not tasks[name].good and not node.always:
@@ -46,6 +45,10 @@ def why_skip(task: Task, tasks: Mapping[str, Task]) -> Skip | None:
     if verdict is None:
         return Skip(f"`when=` got a value of `{source.name}` that is neither true nor false")
     return None if verdict else Skip(f"`when=`: the value of `{source.name}` is false", True)
+
+
+def _may_lack(task: Task, param: str) -> bool:
+    return param in task.stage.defaults and param not in task.node.over
 
 
 def _because(source: Task) -> Skip:

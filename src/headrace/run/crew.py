@@ -131,7 +131,7 @@ class Crew:
                 worker.gang = need.nodes > 1
             worker.add(task, attempt, mean)
             self._note_ahead(count, worker)
-        return tuple([worker.number for worker in chosen])
+        return (chosen[0].number,) if len(chosen) == 1 else tuple([worker.number for worker in chosen])
 
     # -- what the driver tells it --------------------------------------------------------------------------------
 
@@ -194,6 +194,8 @@ class Crew:
     def _choose(self, count: Count, *, fresh: bool) -> list[Worker]:
         """Give the workers of an attempt: idle ones, then new ones in the place of others' idle ones."""
         need = count.need
+        if need.nodes == 1 and count.idle and not fresh:
+            return [count.idle.popitem()[1]]
         chosen: list[Worker] = []
         while not fresh and count.idle and len(chosen) < need.nodes:
             chosen.append(count.idle.popitem()[1])
@@ -250,11 +252,16 @@ class Crew:
 
     def _fits(self, count: Count) -> bool:
         """Whether an attempt fits within the grant beside those that run, and beside the one that room is held for."""
-        with_it = _plus(self._busy(), count.times(count.need.nodes))
-        held = self._held
+        cpu, memory_gib, gpus = self._busy()
+        nodes, grant, held = count.need.nodes, self.grant, self._held
+        cpu += count.cpu * nodes
+        memory_gib += count.memory_gib * nodes
+        gpus += count.gpus * nodes
+        if cpu > grant.cpu + _SLACK or memory_gib > grant.memory_gib + _SLACK or gpus > grant.gpus:
+            return False
         if held is None or held == count.need:
-            return self._covers(with_it)
-        return self._covers(with_it) and self._covers(_plus(with_it, _shared(held, count.need)))
+            return True
+        return self._covers(_plus((cpu, memory_gib, gpus), _shared(held, count.need)))
 
     def _is_held_from(self, count: Count) -> bool:
         held = self._held

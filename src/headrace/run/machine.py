@@ -351,20 +351,27 @@ class Machine:
             self._end(task, "skipped", "not asked for (`--only`)")
             return
         try:
-            skip = why_skip(task, self.tasks)
-            if skip is not None:
-                task.by_when = skip.by_when
-                self._end(task, "skipped", skip.why)
-            elif task.node.over:
+            if task.node.over or not self._is_given_all(task):
+                skip = why_skip(task, self.tasks)
+                if skip is not None:
+                    task.by_when = skip.by_when
+                    self._end(task, "skipped", skip.why)
+                    return
+            if task.node.over:
                 self._spread(task, commands)
             else:
-                task.args = resolve(task, self.tasks)
                 task.phase = "probing"
                 commands.append(Probe(task.name))
         except Unmappable as problem:
             hint = "`.map()` takes lists of one length" if task.node.over else "annotate the stage with what it returns"
             task.failure = Failure("user", str(problem), hint=hint)
             self._end(task, "failed", str(problem))
+
+    def _is_given_all(self, task: Task) -> bool:
+        """Resolve a task's arguments; say whether all are there and nothing else could keep it from running."""
+        node = task.node
+        task.args = resolve(task, self.tasks)
+        return len(task.args) == len(node.args) and node.when is None and not node.after
 
     def _spread(self, task: Task, commands: list[Command]) -> None:
         """Make the elements of a mapped task, now that its lists are known; those that it has already stay as they are.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from headrace.plan.resolve import columns, follow, value
+from headrace.plan.resolve import columns, follow
 from headrace.run.spread import Spread
 from headrace.run.task import GOOD, Inputs, Task
 from headrace.spec.artifact import Ref
-from headrace.spec.graph import Arg, Const, Many, Out, outs
+from headrace.spec.graph import Arg, Const, Many, Out
 
 
 def resolve(task: Task, tasks: Mapping[str, Task]) -> Inputs:
@@ -35,20 +35,30 @@ def spread(task: Task, tasks: Mapping[str, Task]) -> Spread:
 
 
 def _whole(task: Task, tasks: Mapping[str, Task], without: Sequence[str] = ()) -> dict[str, Arg]:
-    """Resolve arguments as far as there is something to resolve; this runs for each task, so the usual comes first."""
     found: dict[str, Arg] = {}
     for name, arg in task.node.args:
-        if name in without:
-            continue
-        if isinstance(arg, Out):
-            ref = tasks[arg.task].out
-            if ref is not None and tasks[arg.task].phase in GOOD:
-                found[name] = Const(follow(ref, arg.path) if arg.path else ref)
-        elif not isinstance(arg, Many):
-            found[name] = arg
-        elif all(tasks[out.task].good for out in outs(arg)):
-            found[name] = value(arg, _outputs(tasks))
+        if name not in without and (known := _known(arg, tasks)) is not None:
+            found[name] = known
     return found
+
+
+def _known(arg: Arg, tasks: Mapping[str, Task]) -> Arg | None:
+    """Replace the handles in an argument; None if one has no output. It nests as deep as the user wrote it."""
+    if isinstance(arg, Out):
+        source = tasks[arg.task]
+        ref = source.out
+        if ref is None or source.phase not in GOOD:
+            return None
+        return Const(follow(ref, arg.path) if arg.path else ref)
+    if not isinstance(arg, Many):
+        return arg
+    items = []
+    for item in arg.items:
+        known = _known(item, tasks)
+        if known is None:
+            return None
+        items.append(known)
+    return Many(arg.shape, tuple(items), arg.names)
 
 
 def _outputs(tasks: Mapping[str, Task]) -> Callable[[str], Ref]:

@@ -229,6 +229,7 @@ class RunLedger:
     def close(self) -> None:
         """Give back the run's grants and its lease."""
         try:
+            self._end_reading()
             sharing.leave(self._db, self.run)
         except sqlite3.Error:
             pass  # with the lease gone, nobody counts them
@@ -252,6 +253,7 @@ class RunLedger:
             self._check_is_there()
         db = self._db
         try:
+            self._end_reading()
             db.execute("BEGIN IMMEDIATE")
             number = self._write_run(batch.run)
             self._write(number, batch)
@@ -270,6 +272,7 @@ class RunLedger:
         seq = 0
         while True:
             with troubles(self._path):
+                self._end_reading()
                 found = self._db.execute(sql.EVENTS_FROM, (self._number, seq, CHUNK)).fetchall()
             for _, body in found:
                 yield body
@@ -279,8 +282,11 @@ class RunLedger:
 
     def result(self, key: str) -> Found | None:
         """Give the output that the ledger holds under a key, or None."""
+        db = self._db
         try:
-            row = self._db.execute(sql.RESULT, (key,)).fetchone()
+            if not db.in_transaction:
+                db.execute("BEGIN")  # one for all lookups of a tick: each in its own would take twice the time
+            row = db.execute(sql.RESULT, (key,)).fetchone()
         except sqlite3.Error as error:
             raise trouble(error, self._path) from error
         if row is None:
@@ -304,6 +310,7 @@ class RunLedger:
             return ()
         self._check_is_there()
         with troubles(self._path):
+            self._end_reading()
             rows = self._db.execute(sql.INBOX, (self._number,)).fetchall()
         return [Signal(id=id, kind=kind, by=by, body=body) for id, kind, by, body in rows]
 
@@ -317,6 +324,7 @@ class RunLedger:
         if pool is None or self._share is None:
             raise LedgerError(f"the ledger knows no pool `{want.pool}`", hint="name it under [pool] in headrace.toml")
         with troubles(self._path):
+            self._end_reading()
             return sharing.grant(
                 self._db,
                 pool,
@@ -326,6 +334,11 @@ class RunLedger:
                 leases=self._path.parent / "leases",
                 now=self._clock(),
             )
+
+    def _end_reading(self) -> None:
+        """End the transaction that lookups share; the next one sees what others have stored meanwhile."""
+        if self._db.in_transaction:
+            self._db.execute("COMMIT")
 
     def _check_is_there(self) -> None:
         """Refuse to go on where somebody has removed the file: what is open of it would keep nothing."""

@@ -15,6 +15,7 @@ from headrace.define.code.graph import Node, digest
 from headrace.define.code.names import LiveNames, global_names
 from headrace.define.code.source import Found, Source, code_path
 from headrace.define.code.state import Changing
+from headrace.define.code.thing import is_a
 from headrace.define.code.value import DESCRIPTORS
 
 
@@ -100,7 +101,7 @@ def _entries(cls: type) -> list[tuple[str, Any]]:
 
 def _is_made(name: str, value: object) -> bool:
     """Say whether Python or a base class made an attribute, and not the class's own code."""
-    if isinstance(value, DESCRIPTORS) or type(value).__name__ == "_tuplegetter":
+    if is_a(value, DESCRIPTORS) or type(value).__name__ == "_tuplegetter":
         return True
     if name in ("_abc_impl", "_fields", "_field_defaults"):
         return True
@@ -110,13 +111,13 @@ def _is_made(name: str, value: object) -> bool:
 def functions_in(value: Any) -> list[types.FunctionType]:
     """Give the plain functions of a method, property or the like."""
     inner: list[Any] = [value]
-    if isinstance(value, staticmethod | classmethod):
+    if is_a(value, staticmethod | classmethod):
         inner = [value.__func__]
-    elif isinstance(value, property):
+    elif is_a(value, property):
         inner = [value.fget, value.fset, value.fdel]
-    elif isinstance(value, functools.cached_property):
+    elif is_a(value, functools.cached_property):
         inner = [value.func]
-    return [each for each in inner if isinstance(each, types.FunctionType)]
+    return [each for each in inner if is_a(each, types.FunctionType)]
 
 
 def _entry(follow: Follow, node: Node, name: str, value: object, found: list[tuple[Source, Found]]) -> str:
@@ -162,7 +163,7 @@ def _is_generated(follow: Follow, function: types.FunctionType) -> bool:
     """Say whether a decorator such as `dataclass` made a method; the text of the class stands for it."""
     if not function.__name__.startswith("__"):
         return False
-    while isinstance(inner := function.__dict__.get("__wrapped__"), types.FunctionType):
+    while is_a(inner := function.__dict__.get("__wrapped__"), types.FunctionType):
         function = inner  # `dataclass` wraps the `__repr__` that it makes
     path = code_path(function.__code__, function.__globals__)
     return path.startswith("<") and not follow.reach.sources.is_cell(path)

@@ -20,7 +20,7 @@ from headrace.define.code.reach import Reach
 from headrace.define.code.shown import shown
 from headrace.define.code.source import DEFINITIONS, Source
 from headrace.define.code.static import Static, Target, package_of
-from headrace.define.code.thing import instance_dict, is_thing, plain_function, thing_name
+from headrace.define.code.thing import instance_dict, is_a, is_thing, module_of, plain_function, qualname_of, thing_name
 from headrace.define.code.value import Encoded, Owner, Values
 
 OWN_NAMES = frozenset(
@@ -66,13 +66,13 @@ class Live:
         plain = plain_function(value)
         if plain is not None and is_thing(plain):
             return self.thing(plain, signature=signature)
-        if isinstance(value, types.ModuleType):
+        if is_a(value, types.ModuleType):
             return self._module(value)
-        if isinstance(value, type):
+        if is_a(value, type):
             return self._class(value)
-        if isinstance(value, types.FunctionType):
+        if is_a(value, types.FunctionType):
             return self._function(value, signature=signature)
-        module = getattr(value, "__module__", None) or "builtins"
+        module = module_of(value) or "builtins"
         if self.homes.of_module(module) == "project" and module in sys.modules:
             return self._module(sys.modules[module])
         return self.reach.symbol(thing_name(value), module)
@@ -117,10 +117,10 @@ class Live:
     def wrapped(self, value: object) -> list[tuple[str, object]]:
         """Give the project's functions and classes that something of a distribution's holds, as a wrapper does."""
         inside = dict(instance_dict(value))
-        if isinstance(value, types.FunctionType):
+        if is_a(value, types.FunctionType):
             inside.update((f"cell {name}", each) for name, each in cells_of(value).items())
             registry = inside.pop("registry", None)
-            if isinstance(registry, types.MappingProxyType):
+            if is_a(registry, types.MappingProxyType):
                 # `singledispatch`: what is registered for each class
                 for kind, each in registry.items():
                     name = f"for {self._stable_name(kind)}"
@@ -129,10 +129,10 @@ class Live:
 
     def _holds_project(self, value: object) -> bool:
         plain = plain_function(value) or value
-        if isinstance(plain, types.FunctionType):
+        if is_a(plain, types.FunctionType):
             is_ours = self.homes.of_code(plain.__code__, plain.__globals__) == "project"
             return is_ours or plain.__closure__ is not None
-        return isinstance(plain, type) and self._owner(plain) == "project"
+        return is_a(plain, type) and self._owner(plain) == "project"
 
     def _class(self, cls: type) -> Node:
         if self._owner(cls) != "project":
@@ -166,7 +166,7 @@ class Live:
         prefix = f"{scope.get('__name__')}."
         for name, value in list(scope.items()):
             dunder = name.startswith("__") and name.endswith("__")
-            other = isinstance(value, types.ModuleType) and not value.__name__.startswith(prefix)
+            other = is_a(value, types.ModuleType) and not value.__name__.startswith(prefix)
             if not dunder and not other:
                 self._found(node, Resolved((name,), value, scope, name), "")
 
@@ -192,7 +192,7 @@ class Live:
         """A function that is given to one of a distribution may have its annotations read there."""
         for given in piece.given:
             value = plain_function(scope.get(given.name)) or scope.get(given.name)
-            if isinstance(value, types.FunctionType) and self._holds_project(value):
+            if is_a(value, types.FunctionType) and self._holds_project(value):
                 taker = resolve(given.function, scope)
                 if taker is not None and self._is_of_distribution(taker):
                     found = self.thing(value, signature=True)
@@ -201,9 +201,9 @@ class Live:
 
     def _is_of_distribution(self, found: Resolved) -> bool:
         value = found.value
-        if isinstance(value, types.ModuleType):
+        if is_a(value, types.ModuleType):
             return self.homes.of_module(value.__name__) == "other"
-        return callable(value) and self.homes.of_module(getattr(value, "__module__", None) or "") == "other"
+        return callable(value) and self.homes.of_module(module_of(value) or "") == "other"
 
     def _import_call(
         self, node: Node, function: Chain, module: str, scope: Scope, local: dict[str, list[Target]]
@@ -226,7 +226,7 @@ class Live:
             self._found(node, found, prefix)
         elif hasattr(builtins, chain[0]):
             value = getattr(builtins, chain[0])
-            if not self._widen(node, value, chain[0], scope) and isinstance(value, types.FunctionType):
+            if not self._widen(node, value, chain[0], scope) and is_a(value, types.FunctionType):
                 node.edges[chain[0]] = self.named(vars(builtins), chain[0], value)
         else:
             node.edges[prefix + chain[0]] = self.reach.missing(chain[0])
@@ -236,7 +236,7 @@ class Live:
         value = found.value
         if self._widen(node, value, label, found.scope):
             return
-        if isinstance(value, types.ModuleType) and self.homes.of_module(value.__name__) == "project":
+        if is_a(value, types.ModuleType) and self.homes.of_module(value.__name__) == "project":
             node.edges[label] = self._module(value)
             self.reach.note_whole(node, node.edges[label])
         elif found.scope:
@@ -245,7 +245,7 @@ class Live:
             self.value(node, label, value, f"{node.name}.{found.name}")
 
     def _widen(self, node: Node, value: object, label: str, scope: Scope) -> bool:
-        widened = self.reach.widens(value) if callable(value) or isinstance(value, dict | types.ModuleType) else None
+        widened = self.reach.widens(value) if callable(value) or is_a(value, dict | types.ModuleType) else None
         if widened == "bundle":
             node.edges[label] = self.reach.bundle()
             self.reach.note_whole(node, node.edges[label], label)
@@ -258,7 +258,7 @@ class Live:
 
     def named(self, scope: Scope, name: str, value: object) -> Node:
         """Give the node of what a global name stands for."""
-        if isinstance(value, types.ModuleType) or self._is_defined(value):
+        if is_a(value, types.ModuleType) or self._is_defined(value):
             found = self.thing(value)
             assert found is not None
             return found
@@ -277,9 +277,9 @@ class Live:
         plain = plain_function(value) or value
         if not is_thing(plain):
             return self._is_symbol(plain)
-        if isinstance(plain, types.FunctionType) and self.homes.of_code(plain.__code__, plain.__globals__) == "project":
+        if is_a(plain, types.FunctionType) and self.homes.of_code(plain.__code__, plain.__globals__) == "project":
             return not plain.__closure__ or self._reads_cells(plain)
-        if isinstance(plain, type) and self._owner(plain) == "project":
+        if is_a(plain, type) and self._owner(plain) == "project":
             return True
         return _is_at_home(plain)
 
@@ -288,9 +288,9 @@ class Live:
 
     def _own_name(self, scope: Scope, name: str, value: object) -> Node:
         """A name that every module has: its own name is that of its file, as in a module that is imported."""
-        if name == "__name__" and isinstance(value, str):
+        if name == "__name__" and is_a(value, str):
             value = self.homes.module_name(value)
-        elif name == "__file__" and isinstance(value, str):
+        elif name == "__file__" and is_a(value, str):
             value = os.path.abspath(value)
         elif name in OWN_NAMES:
             value = None
@@ -390,8 +390,8 @@ class Live:
         inside = instance_dict(value)
         if "__name__" not in inside and not any("__name__" in vars(each) for each in kind.__mro__):
             return False
-        module = getattr(value, "__module__", None)
-        return isinstance(module, str) and self.homes.of_module(module) != "project" and _is_at_home(value)
+        module = module_of(value)
+        return module is not None and self.homes.of_module(module) != "project" and _is_at_home(value)
 
     def _owner(self, cls: type) -> Owner:
         home = self.homes.of_module(cls.__module__)
@@ -400,14 +400,13 @@ class Live:
     def _stable_name(self, value: object) -> str:
         plain = plain_function(value) or value
         module, _, name = thing_name(plain).rpartition(".")
-        return f"{self.homes.module_name(getattr(plain, '__module__', None) or module)}.{name}"
+        return f"{self.homes.module_name(module_of(plain) or module)}.{name}"
 
 
 def _is_at_home(value: object) -> bool:
     """Say whether the module that a function or class names as its own has it under its name."""
-    found: object = sys.modules.get(getattr(value, "__module__", None) or "builtins")
-    qualname = getattr(value, "__qualname__", None) or getattr(value, "__name__", "?")
-    for name in str(qualname).split("."):
-        inside = vars(found) if isinstance(found, type | types.ModuleType) else {}
+    found: object = sys.modules.get(module_of(value) or "builtins")
+    for name in qualname_of(value).split("."):
+        inside = vars(found) if is_a(found, type | types.ModuleType) else {}
         found = inside.get(name)
     return found is value

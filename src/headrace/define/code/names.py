@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from headrace.define.code.home import Homes
 from headrace.define.code.piece import Chain
+from headrace.define.code.thing import is_a
 from headrace.define.code.top import TopLevel
 
 _EXTENDED = opcode.opmap["EXTENDED_ARG"]
@@ -41,7 +42,7 @@ def global_names(code: CodeType) -> Globals:
         each = rest.pop()
         read |= _used(each, _LOADS)
         bound |= _used(each, _STORES)
-        rest.extend(inner for inner in each.co_consts if isinstance(inner, CodeType))
+        rest.extend(inner for inner in each.co_consts if is_a(inner, CodeType))
     return Globals(frozenset(read), frozenset(bound))
 
 
@@ -72,7 +73,7 @@ def rebound_cells(code: CodeType) -> set[str]:
         names = _local_names(each)
         stored = {names[argument] for operator in _CELL_STORES for argument in _arguments(each, operator)}
         found |= stored & set(each.co_freevars)
-        rest.extend(inner for inner in each.co_consts if isinstance(inner, CodeType))
+        rest.extend(inner for inner in each.co_consts if is_a(inner, CodeType))
     return found & set(code.co_freevars)
 
 
@@ -103,7 +104,7 @@ def resolve(chain: Chain, scope: dict[str, Any]) -> Resolved | None:
 
 def follow(chain: Chain, at: Resolved) -> Resolved:
     """Follow the rest of a chain from what its beginning stands for."""
-    while isinstance(at.value, ModuleType) and len(at.used) < len(chain):
+    while is_a(at.value, ModuleType) and len(at.used) < len(chain):
         name = chain[len(at.used)]
         inner = vars(at.value)
         value = inner.get(name, MISSING)
@@ -128,22 +129,22 @@ class LiveNames:
         if found is None:
             return False
         value = found.value
-        while isinstance(value, functools.partial):
+        while is_a(value, functools.partial):
             value = value.func
-        if isinstance(value, ModuleType):
+        if is_a(value, ModuleType):
             return self._homes.of_module(value.__name__) == "ours"
-        if isinstance(value, MethodType):
+        if is_a(value, MethodType):
             value = value.__func__
-        if isinstance(value, FunctionType):
+        if is_a(value, FunctionType):
             # not its `__module__`, which `functools.wraps` copies from what is wrapped
             return self._homes.of_code(value.__code__, value.__globals__) == "ours"
-        kind = value if isinstance(value, type) else type(value)
+        kind = value if is_a(value, type) else type(value)
         return self._homes.of_module(kind.__module__) == "ours"
 
     def type_checking(self, chain: Chain) -> bool:
         """Say whether a chain is `typing.TYPE_CHECKING`, which is false when code runs."""
         found = resolve(chain, self._scope)
-        return found is not None and (found.value is False or isinstance(found.value, ModuleType))
+        return found is not None and (found.value is False or is_a(found.value, ModuleType))
 
 
 class StaticNames:

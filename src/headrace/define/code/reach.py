@@ -17,6 +17,7 @@ from headrace.define.code.piece import Aside, Piece
 from headrace.define.code.project import Project
 from headrace.define.code.roots import file_of
 from headrace.define.code.source import Source, read_python
+from headrace.define.code.thing import is_a, module_of
 
 Special = Literal["bundle", "module"]
 
@@ -77,7 +78,7 @@ class Reach:
 
     def reads_docs(self, value: object) -> bool:
         """Say whether something of a distribution may read docstrings: the module that defines it reads `__doc__`."""
-        module = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        module = value.__name__ if is_a(value, ModuleType) else module_of(value)
         loaded = sys.modules.get(module) if isinstance(module, str) else None
         path = file_of(loaded) if loaded is not None and self.homes.of_module(module) == "other" else None
         return self.file_reads_docs(path)

@@ -16,7 +16,7 @@ from headrace.define.code.names import LiveNames, Resolved, global_names, reboun
 from headrace.define.code.piece import Chain, Change, Piece
 from headrace.define.code.reach import Reach
 from headrace.define.code.source import Found, Source
-from headrace.define.code.thing import instance_dict, plain_function
+from headrace.define.code.thing import instance_dict, is_a, module_of, plain_function
 
 FIXED = (
     str,
@@ -83,7 +83,7 @@ class Changing:
         for change in piece.changes:
             name = change.base[0]
             value = defaults.get(name)
-            grows = change.how == "bind" and isinstance(value, list | set | deque | bytearray)
+            grows = change.how == "bind" and is_a(value, list | set | deque | bytearray)
             if grows or self._steps(Resolved((name,), value, function.__globals__, name), change):
                 self._say(node, name, ", a default argument,")
 
@@ -98,7 +98,7 @@ class Changing:
             elif change.base[0] in ("self", "cls") and len(change.base) > 1 and change.base[1] not in own:
                 value = vars(cls).get(change.base[1])
                 found = Resolved(change.base[:2], value, {"__name__": cls.__module__}, change.base[1])
-                if isinstance(value, list | set | dict | deque | bytearray) and self._steps(found, change):
+                if is_a(value, list | set | dict | deque | bytearray) and self._steps(found, change):
                     self._say(node, ".".join(change.base), "")
 
     def _say(self, node: Node, name: str, how: str) -> None:
@@ -115,7 +115,7 @@ class Changing:
         piece = source.piece([definition], LiveNames(scope, self.reach.homes))
         for change in piece.changes:
             name = change.base[0]
-            if name in shared and change.how != "bind" and not isinstance(cells[name], FIXED):
+            if name in shared and change.how != "bind" and not is_a(cells[name], FIXED):
                 self._say(node, name, closes_over)
         for chain in piece.names:
             if chain[0] in shared and self._method_steps(cells[chain[0]], chain[1:]):
@@ -127,16 +127,16 @@ class Changing:
         if change.how == "bind" or not self._is_project(found.scope.get("__name__")):
             return False
         value = _inner(found.value, change.base[len(found.used) :])
-        if isinstance(value, types.ModuleType):
+        if is_a(value, types.ModuleType):
             return change.attribute is not None and change.how != "call" and self._is_project(value.__name__)
-        if isinstance(value, type | types.FunctionType):
-            module = getattr(value, "__module__", None)
+        if is_a(value, type | types.FunctionType):
+            module = module_of(value)
             return change.attribute is not None and change.how != "call" and self._is_project(module)
-        if isinstance(value, dict):
+        if is_a(value, dict):
             return change.how == "step" or (change.how == "call" and change.attribute not in MEMO)
-        if isinstance(value, list | set | bytearray | deque):
+        if is_a(value, list | set | bytearray | deque):
             return True
-        if isinstance(value, FIXED):
+        if is_a(value, FIXED):
             return False
         if change.how == "call":
             return self._is_project(type(value).__module__) and self._method_steps(value, (change.attribute or "",))
@@ -147,24 +147,24 @@ class Changing:
 
     def _method_steps(self, value: object, rest: Chain) -> bool:
         """Say whether a method of a project's object changes the object by what it holds."""
-        if not rest or isinstance(value, (*FIXED, type, types.ModuleType)):
+        if not rest or is_a(value, (*FIXED, type, types.ModuleType)):
             return False
         if not self._is_project(type(value).__module__) or plain_function(value) is not None:
             return False
         method = next((vars(each)[rest[0]] for each in type(value).__mro__ if rest[0] in vars(each)), None)
-        if isinstance(method, property):
+        if is_a(method, property):
             method = method.fget
-        return isinstance(method, types.FunctionType) and self._changes_parameter(method, 0)
+        return is_a(method, types.FunctionType) and self._changes_parameter(method, 0)
 
     def _check_given(self, node: Node, piece: Piece, scope: Scope, values: Scope, how: str) -> None:
         """Look at values that are given to functions of the project, which may change them."""
         for given in piece.given:
             value = values.get(given.name)
-            if isinstance(value, (*FIXED, type, types.ModuleType)):
+            if is_a(value, (*FIXED, type, types.ModuleType)):
                 continue
             found = resolve(given.function, scope)
             function = plain_function(found.value) or found.value if found is not None else None
-            if isinstance(function, types.FunctionType) and self._changes_parameter(function, given.slot):
+            if is_a(function, types.FunctionType) and self._changes_parameter(function, given.slot):
                 self._say(node, given.name, how)
 
     def _changes_parameter(self, function: types.FunctionType, slot: int | str) -> bool:
@@ -185,7 +185,7 @@ class Changing:
             for given in piece.given:
                 found = resolve(given.function, each.__globals__) if given.name == name else None
                 inner = plain_function(found.value) or found.value if found is not None else None
-                if isinstance(inner, types.FunctionType):
+                if is_a(inner, types.FunctionType):
                     rest.append((inner, given.slot))
         return False
 
@@ -203,8 +203,8 @@ class Changing:
 def _inner(value: object, rest: Chain) -> object:
     """Give what attributes of a class or object hold, read without running any code."""
     for name in rest:
-        kinds = value.__mro__ if isinstance(value, type) else type(value).__mro__
-        inside: list[Any] = [] if isinstance(value, type) else [instance_dict(value)]
+        kinds = value.__mro__ if is_a(value, type) else type(value).__mro__
+        inside: list[Any] = [] if is_a(value, type) else [instance_dict(value)]
         holding = next((each for each in [*inside, *map(vars, kinds)] if name in each), None)
         if holding is None:
             break

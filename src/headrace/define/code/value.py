@@ -88,8 +88,14 @@ class Values:
         known = self._known.get(id(value))
         if known is None:
             # kept with its digest: as long as the value lives, its id is not another's
-            known = self._known[id(value)] = (value, _Encoder(self).encode(value))
+            known = self._known[id(value)] = (value, self._encode(value))
         return known[1]
+
+    def _encode(self, value: object) -> Encoded:
+        try:
+            return _Encoder(self).encode(value)
+        except Exception as error:  # noqa: BLE001  looking at a value may run code of its class, which may do anything
+            return Encoded(unread=[f"{type_name(type(value))}, which raises {type(error).__name__}"])
 
 
 class _Leave:

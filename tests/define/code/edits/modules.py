@@ -1010,6 +1010,45 @@ ROWS = [
         note="counts as written",
     ),
     row(
+        "an object of a distribution that can't even be looked at",
+        """
+        from lib import Proxy
+
+        CURRENT = Proxy(1)
+
+        def fit(x):
+            return CURRENT.apply(x)
+        """,
+        ("Proxy(1)", "Proxy(2)"),
+        files={
+            **LIBRARY,
+            "site-packages/lib/__init__.py": """
+                class Proxy:
+                    def __init__(self, n):
+                        object.__setattr__(self, "n", n)
+
+                    def __getattribute__(self, name):
+                        raise RuntimeError("outside of any context")
+
+                    __class__ = property(lambda self: self.nothing)
+                    __name__ = property(lambda self: self.nothing)
+
+                    def __call__(self):
+                        raise RuntimeError("outside of any context")
+
+                    __repr__ = __hash__ = __call__
+
+                    def __eq__(self, other):
+                        raise RuntimeError("outside of any context")
+
+                    def __bool__(self):
+                        raise RuntimeError("outside of any context")
+            """,
+        },
+        changes="fit",
+        note="counts as written",
+    ),
+    row(
         "a class with a base of a distribution",
         """
         from lib import Base

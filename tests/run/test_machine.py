@@ -171,6 +171,18 @@ def test_a_task_outlives_any_number_of_drivers() -> None:
     assert phases(found) == {"train": "succeeded"}
 
 
+def test_that_drivers_die_is_not_counted_with_what_else_befalls_a_task() -> None:
+    sketch = Sketch()
+    sketch.node("train")
+    found = model(sketch)
+    for _ in range(5):
+        found.launch()
+        found.resume(0)
+    found.launch()
+    found.fail(found.machine.tasks["train"], "lost")
+    assert phases(found) == {"train": "ready"}
+
+
 def test_a_part_that_an_output_lacks_fails_what_asks_for_it() -> None:
     sketch = Sketch()
     pair = sketch.node("plain")

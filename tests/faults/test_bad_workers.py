@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 
@@ -299,10 +301,11 @@ def test_all_that_is_printed_is_kept(project: Project, mib: int) -> None:
         pytest.skip("it takes a gigabyte of disk: `make faults` does it")
     done = project.headrace("run", "loud", "--mib", str(mib), "--json")
     assert done.code == 0, done
-    with open(project.root / "log", "w+b") as log:
+    with TemporaryFile() as log:
         process = project.start("logs", "latest", "prints", out=log)
         assert finish(process).code == 0
         assert log.seek(0, os.SEEK_END) == mib * 2**20
+    shutil.rmtree(project.home)  # pytest keeps the folders of tests
 
 
 def test_a_stage_that_does_not_heed_the_end_of_its_run_is_killed(project: Project, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
 
-from tests.projects import Project, check_error, check_json_error
+from tests.projects import Done, Project, check_error, check_json_error
 
 
 @dataclass(frozen=True)
@@ -285,13 +287,30 @@ CASES: dict[str, Wrong] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_it_is_told_before_anything_runs(shared: Project, case: Wrong) -> None:
-    shared.write("circle.py", "from wrong import name")
-    file = shared.root / "wrong.py"
-    file.write_text(case.text)
-    done = shared.headrace("run", "wrong.py:flow", "--json", *case.words)
-    check_json_error(done, case.code, *case.parts, hint=case.hint, error=case.error)
+@pytest.fixture(scope="module")
+def told(shared: Project, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Done]]]:
+    """What the command has said of each case that is tested; a few are run at a time."""
+    tested = {
+        item.callspec.params.get("name")
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+    }
+    shared.write("circle.py", "from wrong_modules_that_import_each_other import name")
+    with ThreadPoolExecutor(3) as pool:
+        yield {name: pool.submit(tell, shared, name) for name in CASES if name in tested}
+        pool.shutdown(cancel_futures=True)
+
+
+def tell(shared: Project, name: str) -> Done:
+    file = f"wrong_{name.replace(' ', '_')}.py"
+    (shared.root / file).write_text(CASES[name].text)
+    return shared.headrace("run", f"{file}:flow", "--json", *CASES[name].words)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_told_before_anything_runs(told: dict[str, Future[Done]], name: str) -> None:
+    case = CASES[name]
+    check_json_error(told[name].result(), case.code, *case.parts, hint=case.hint, error=case.error)
 
 
 def test_none_of_it_has_left_a_run(shared: Project) -> None:

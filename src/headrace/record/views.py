@@ -48,6 +48,17 @@ NO_END = 1 << 62
 PARTS_SHOWN = 64
 HISTORY_RUNS = 10
 
+
+class _Head(Struct, frozen=True, array_like=True, gc=False):
+    """The first fields of an encoded `Ref`: all that is shown of most."""
+
+    digest: str
+    size: int
+    codec: str
+    type: str
+
+
+_decode_head = msgspec.msgpack.Decoder(_Head).decode
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _decode_params = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -405,10 +416,12 @@ def outputs(out: bytes | None) -> tuple[OutputView, ...]:
     """Read an output: the parts of a tuple or record, which are a stage's several outputs; of all else, the one."""
     if out is None:
         return ()
-    ref = _decode_ref(out)
-    several = ref.codec == "record" or ref.type == "builtins.tuple"
-    refs = ref.parts if ref.parts and several and len(ref.parts) <= PARTS_SHOWN else (ref,)
-    return tuple([OutputView(digest=each.digest, type=each.type, bytes=each.size) for each in refs])
+    head = _decode_head(out)
+    if head.codec == "record" or head.type == "builtins.tuple":
+        parts = _decode_ref(out).parts or ()
+        if 0 < len(parts) <= PARTS_SHOWN:
+            return tuple([OutputView(digest=each.digest, type=each.type, bytes=each.size) for each in parts])
+    return (OutputView(digest=head.digest, type=head.type, bytes=head.size),)
 
 
 def _within(ref: Ref) -> Iterator[Ref]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from headrace.run.ports import Blobs
+from headrace.errors import StoreError
 from headrace.spec.artifact import Ref, blobs
+from headrace.store.folder import FolderStore
 
 _FRESH_S = 2.0
 """A file that changed this shortly before it was kept may have changed since within one tick of its clock."""
@@ -24,7 +25,7 @@ _encode = msgspec.msgpack.Encoder().encode
 class Inputs:
     """Remembers what was kept, in a file of the state folder; losing it costs a second copy, and no more."""
 
-    def __init__(self, file: Path, store: Blobs) -> None:
+    def __init__(self, file: Path, store: FolderStore) -> None:
         self._file = file
         self._store = store
 
@@ -33,8 +34,7 @@ class Inputs:
         marks, ref = self._read().get(str(path), ([], None))
         if ref is None or marks != marks_of(path):
             return None
-        there = all(self._store.size(each.digest, each.nonce or "") == each.size for each in blobs(ref))
-        return ref if there else None
+        return ref if all(self._renew(each) for each in blobs(ref)) else None
 
     def remember(self, path: Path, marks: list[Mark], ref: Ref) -> None:
         """Note what a file or folder was kept as; `marks` were taken before it was read."""
@@ -46,6 +46,14 @@ class Inputs:
         aside = self._file.with_suffix(f".{os.getpid()}")
         aside.write_bytes(_encode(memory))
         aside.replace(self._file)
+
+    def _renew(self, ref: Ref) -> bool:
+        """Make a blob young, so that the collector leaves it to the run that will name it; say whether it is there."""
+        try:
+            os.utime(self._store.path(ref.digest, ref.nonce or ""))
+        except (OSError, StoreError):
+            return False
+        return self._store.size(ref.digest, ref.nonce or "") == ref.size
 
     def _read(self) -> Memory:
         try:

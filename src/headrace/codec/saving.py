@@ -174,7 +174,7 @@ class Saving:
     def _after(self, error: Exception, failed: Codec, value: object) -> Ref:
         """Pickle what its codec failed to save, and say so: hours of work may stand behind the value."""
         what = f"codec `{failed.name}` failed to save a `{self._describe(type(value))}`: {error}"
-        if failed.name != "pickle":
+        if failed.name not in ("pickle", "file", "folder"):  # a pickled path would be no file at all
             with suppress(Misfit, CodecError):
                 ref = self._by(self._registry.named("pickle"), value)
                 warnings.warn(f"{what}; it is pickled instead", stacklevel=2)

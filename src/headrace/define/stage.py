@@ -182,6 +182,11 @@ def _declare(
         )
     if not isinstance(environment, str | None):
         raise DefinitionError(f"stage `{called}` has environment={environment!r}", hint="name a group of the lock")
+    if environment is not None:
+        raise DefinitionError(
+            f"stage `{called}` has environment={environment!r}, and this release runs all stages in one environment",
+            hint="leave `environment` out",
+        )
     if isolation not in ("warm", "fresh"):
         raise DefinitionError(f"stage `{called}` has isolation={isolation!r}", hint='give "warm" or "fresh"')
     if inspect.isgeneratorfunction(function) and "return" not in function.__annotations__:

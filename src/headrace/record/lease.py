@@ -87,8 +87,10 @@ def holder(folder: Path, run: str) -> Holder | None:
     """Say who holds a run's lease, or None where nobody does."""
     try:
         descriptor = os.open(folder / f"{run}.lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError:
+        return Holder(0, "", 0.0)  # it can't be told, so nobody may take it for free
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -164,6 +164,22 @@ class Crew:
         count.idle.pop(number, None)
         return [(task, attempt) for task, attempt, _ in worker.queue]
 
+    def recall(self, number: int) -> list[tuple[str, int]]:
+        """Take back what waits behind the attempt that a worker is at, which takes long; nothing more is put there."""
+        worker = self.workers.get(number)
+        if worker is None or len(worker.queue) < 2:
+            return []
+        (task, attempt, _), *rest = worker.queue
+        worker.queue.clear()
+        worker.ahead_s, worker.unknown = 0.0, 0
+        worker.add(task, attempt, None)
+        return [(each, other) for each, other, _ in rest]
+
+    def waiting(self, number: int) -> bool:
+        """Say whether something waits behind the attempt that a worker is at."""
+        worker = self.workers.get(number)
+        return worker is not None and len(worker.queue) > 1
+
     def holds(self, number: int, task: str, attempt: int) -> bool:
         """Say whether a worker has this attempt still to end."""
         worker = self.workers.get(number)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace import errors
-from headrace.errors import BackendError, HeadraceError, PlacementError, RefusedError, TraceError, UsageError
+from headrace.errors import BackendError, HeadraceError, LeaseLost, PlacementError, RefusedError, TraceError, UsageError
 from headrace.plan.planner import check_policy
 from headrace.plan.reuse import within_run
 from headrace.run.courier import Courier, Verdict
@@ -28,6 +28,7 @@ from headrace.run.events import (
     Launched,
     Noted,
     Opened,
+    Recalled,
     Renewed,
     Reused,
     Succeeded,
@@ -57,7 +58,7 @@ from headrace.run.ports import (
 )
 from headrace.run.prober import ChangedCode, Prober
 from headrace.run.wire import Answer as Reply
-from headrace.run.wire import Do, Question, Quit, Refused, Report, Tell, Trace, Word
+from headrace.run.wire import Do, Drop, Question, Quit, Refused, Report, Tell, Trace, Word
 from headrace.spec.artifact import Ref, blobs, generations
 from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure, FailureKind
@@ -67,6 +68,8 @@ from headrace.spec.stage import Resources, Stage
 TRACER = 0
 BEAT_S = 0.2
 TRACER_TRIES = 3
+RECALL_S = 0.5
+"""How long an attempt may keep others waiting that were queued behind it because it was thought to be short."""
 
 Files = Callable[[str, str], Ref]
 """Keeps a file or folder of the project as an artifact: `(about, path)` to its ref."""
@@ -139,6 +142,9 @@ class Driver:
         """Absorb the first events of this lease: `Opened` and `Taken` of a new run, `Taken` of one that was adopted."""
         for event in first:
             self._absorb(event)
+        if self._journal.is_open:
+            for signal in self._ledger.inbox():
+                self._journal.absorb(signal.id)  # it was meant for the driver before
         self._obey([*self._machine.probes()])
 
     def trace(self) -> None:
@@ -183,8 +189,17 @@ class Driver:
         try:
             while self._machine.closed is None or not self._journal.is_empty:
                 self.tick(self._patience())
-        finally:
-            self._backend.close(now=self._machine.closed is None)
+        except LeaseLost:
+            self._backend.close([*self._crew.workers, TRACER], now=True)
+            self._backend.abandon()  # what else there is of the run is another driver's now
+            raise
+        except BaseException:
+            if self._journal.is_open:
+                self._backend.abandon()  # what runs may end, and is found by the next driver: this one has no say now
+            else:
+                self._backend.close(now=True)
+            raise
+        self._backend.close()
         return self._machine.closed
 
     def tick(self, timeout_s: float) -> None:
@@ -232,13 +247,26 @@ class Driver:
                 if self._counts(worker, event):
                     self._absorb(event, body)
             case Traced() | TraceEnded() | TraceFailed() | Asked() if worker == TRACER:
-                self._traced(event, body)
+                try:
+                    self._traced(event, body)
+                except PlacementError as error:
+                    self._refuse(error)
             case _:
                 raise BackendError(f"worker {worker} reported `{type(event).__name__}`, which is not its to say")
 
     def _timed(self, event: Failed) -> Failed:
         """Give a failure the time of this clock, by which its task may be tried again: a worker's may be another."""
         return replace(event, at=self._clock.now())
+
+    def _refuse(self, error: PlacementError) -> None:
+        """A task fits nowhere: no run begins then, and one that has begun (it asked for a value) is refused.
+
+        Raises:
+            PlacementError: the run isn't open.
+        """
+        if not self._journal.is_open:
+            raise error
+        self._absorb(TraceFailed(Failure("refused", error.message, hint=error.hint)))
 
     def _traced(self, event: Event, body: bytes) -> None:
         if self._machine.trace_ended:
@@ -281,6 +309,8 @@ class Driver:
             self._courier.post(TRACER, Reply(number, ref=ref))
         except HeadraceError as error:
             self._courier.post(TRACER, Reply(number, error=error.message, hint=error.hint))
+        except OSError as error:
+            self._courier.post(TRACER, Reply(number, error=f"can't read `{question.path}`: {error.strerror}"))
 
     def _died(self, notice: Died) -> None:
         if notice.worker == TRACER:
@@ -299,7 +329,10 @@ class Driver:
                 failure = Failure(notice.kind, notice.why, hint=_HINTS.get(notice.kind))
             else:
                 failure = Failure("lost", f"its worker ended while another task ran: {notice.why}")
-            self._absorb(Failed(task, attempt, failure, self._clock.now(), jitter=self._clock.jitter()))
+            now, started = self._clock.now(), self._machine.tasks[task].started
+            took = max(0.0, now - started) if place == 0 else 0.0
+            jitter = self._clock.jitter()
+            self._absorb(Failed(task, attempt, failure, now, started=started, seconds=took, jitter=jitter))
 
     def _tracer_died(self, notice: Died) -> None:
         if self._machine.trace_ended or self._machine.closed is not None:
@@ -318,20 +351,29 @@ class Driver:
         self.trace()
 
     def _beat(self, beat: Beat) -> None:
-        """End the attempt that a worker is at if it has run past its timeout."""
+        """Look how long a worker is at its attempt already."""
         present = self._crew.present(beat.worker)
         if present is None or self._courier.ends(beat.worker) or beat.at != self._crew.workers[beat.worker].done:
             return
         task = self._machine.tasks.get(present[0])
         limit = None if task is None else task.stage.timeout_s
-        if limit is None:
+        if limit is None and not self._crew.waiting(beat.worker):
             return
         now = self._clock.monotonic()
         at, since = self._since.get(beat.worker, (-1, now))
         if at != beat.at:  # by the clock that never goes back, from when it was first heard of
             self._since[beat.worker] = beat.at, now
-        elif now - since > limit:
+        elif limit is not None and now - since > limit:
             self._end(beat.worker, "timeout", f"it ran longer than its timeout of {limit:g} s", now=True)
+        elif now - since > RECALL_S:
+            self._recall(beat.worker)
+
+    def _recall(self, worker: int) -> None:
+        """Have what waits behind an attempt that takes longer than was thought go to other workers."""
+        for task, attempt in self._crew.recall(worker):
+            if self._expects(task, attempt):
+                self._courier.post(worker, Drop(task, attempt))
+                self._absorb(Recalled(task, attempt))
 
     # -- look about ----------------------------------------------------------------------------------------------
 
@@ -485,7 +527,8 @@ class Driver:
         """Whether a report counts: it is of the attempt that runs, and if it is good, of the first of its workers."""
         if not self._expects(event.task, event.attempt):
             return False
-        return isinstance(event, Failed) or self._machine.tasks[event.task].workers[0] == worker
+        workers = self._machine.tasks[event.task].workers
+        return worker in workers if isinstance(event, Failed) else worker == workers[0]
 
     def _expects(self, task: str, attempt: int) -> bool:
         known = self._machine.tasks.get(task)

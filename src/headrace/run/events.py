@@ -133,6 +133,13 @@ class Launched(Struct, frozen=True, array_like=True, gc=False, tag="launched"):
     at: float = 0.0
 
 
+class Recalled(Struct, frozen=True, array_like=True, gc=False, tag="recalled"):
+    """An attempt that had not begun is taken back: it waited behind one that takes long."""
+
+    task: str
+    attempt: int
+
+
 class Succeeded(Struct, frozen=True, array_like=True, gc=False, tag="succeeded"):
     """An attempt gave its output. `seconds` are those of the user's code; `unreusable` says why nobody may reuse it."""
 
@@ -204,6 +211,7 @@ Event = (
     | Noted
     | Reused
     | Launched
+    | Recalled
     | Succeeded
     | Failed
     | Checkpointed

@@ -28,6 +28,7 @@ from headrace.run.events import (
     Launched,
     Noted,
     Opened,
+    Recalled,
     Renewed,
     Reused,
     RunState,
@@ -229,6 +230,9 @@ class Machine:
                 self._begin()
             case Woke(at=at):
                 self._woke(at)
+            case Recalled(task=name, attempt=attempt):
+                if (task := self._running(name, attempt)) is not None:
+                    self._queue(task)
             case Checkpointed(task=name, attempt=attempt, out=out):
                 if (task := self._running(name, attempt)) is not None:
                     task.checkpoint = out
@@ -618,6 +622,8 @@ class Machine:
         if self.cancelled is not None:
             state: RunState = "failed" if self.cancelled.by == "policy" else "cancelled"
             return Finish(state, self.cancelled.why)
+        if self.trace_failure is not None and self.trace_failure.kind == "refused":
+            return Finish("refused", self.trace_failure.message)
         if self.trace_failure is not None:
             return Finish("failed", f"the pipeline's body raised: {self.trace_failure.message}")
         bad = [task for task in self.tasks.values() if task.phase == "failed" and task.parent is None]

@@ -210,7 +210,8 @@ class Backend(Protocol):
     order. `events` waits up to `timeout_s` for something to happen and gives all that has. `adopt` ends what an
     earlier driver of the run left behind and gives the reports that its workers spilled, each worker's in order.
     `close` ends some workers, or all, with what they began; unless `now`, an attempt is asked to stop first and given a
-    little time. Once all are closed nothing lives any more.
+    little time. Once all are closed nothing lives any more. `abandon` lets go of everything without a word, as a driver
+    does that is killed: what runs ends by itself, and is adopted by the next driver.
     """
 
     pool: Pool
@@ -220,6 +221,7 @@ class Backend(Protocol):
     def events(self, timeout_s: float) -> list[Notice]: ...
     def adopt(self) -> Iterable[Heard]: ...
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None: ...
+    def abandon(self) -> None: ...
 
 
 class Clock(Protocol):

@@ -59,6 +59,13 @@ class Tell(Struct, frozen=True, array_like=True, tag="tell"):
     word: Word
 
 
+class Drop(Struct, frozen=True, array_like=True, tag="drop"):
+    """Don't begin this attempt, which waits behind another: somebody else runs it."""
+
+    task: str
+    attempt: int
+
+
 class Trace(Struct, frozen=True, array_like=True, tag="trace"):
     """Trace the pipeline of this name, which one of these files of the bundle defines, with these raw parameters."""
 
@@ -81,7 +88,7 @@ class Quit(Struct, frozen=True, array_like=True, tag="quit"):
     """Leave when the present attempt has ended."""
 
 
-Down = Do | Ack | Tell | Trace | Answer | Quit
+Down = Do | Ack | Tell | Drop | Trace | Answer | Quit
 
 
 class Report(Struct, frozen=True, array_like=True, tag="report"):

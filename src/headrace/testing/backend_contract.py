@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from headrace.run.events import Asked, Checkpointed, Failed, Succeeded, Traced, TraceEnded, decode_event
 from headrace.run.ports import Heard, Job
-from headrace.run.wire import Ack, Answer, Question, Quit, Refused, Report, Tell
+from headrace.run.wire import Ack, Answer, Drop, Question, Quit, Refused, Report, Tell
 from headrace.spec.graph import Out
 from headrace.spec.stage import Resources
 from headrace.testing.ear import Ear
@@ -148,6 +148,13 @@ class BackendContract:
         ear.tell(1, Tell("listener", 1, "checkpoint"), Tell("listener", 1, "prune"), Tell("listener", 1, "stop"))
         [done] = ear.wait_for(1, Succeeded)
         assert stand.value(done.out) == ["checkpoint", "prune", "stop"]
+
+    def test_an_attempt_that_is_taken_back_before_it_begins_never_does(self, stand: Stand, ear: Ear) -> None:
+        ear.begin(1)
+        ear.tell(1, stand.order("later", "long"), stand.order("one", "moved"), stand.order("one", "kept"))
+        ear.wait_for(1, Checkpointed)
+        ear.tell(1, Drop("moved", 1), Drop("long", 1))
+        assert [event.task for event in ear.wait_for(1, Succeeded, 2)] == ["long", "kept"]
 
     def test_a_checkpoint_is_reported_at_once_and_given_to_the_next_attempt(self, stand: Stand, ear: Ear) -> None:
         ear.begin(1)

@@ -13,6 +13,7 @@ from blake3 import blake3
 from headrace.errors import BlobDamaged, StoreError
 from headrace.spec.bundle import Bundle
 from headrace.store.folder import FolderStore
+from headrace.store.sync import sync, sync_all
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode
@@ -54,11 +55,16 @@ def unpack(bundle: Bundle, store: FolderStore) -> Path:
                 f"the run's code can't be read: bundle `{bundle.digest[:12]}` is damaged in the store",
                 hint="run the pipeline again, or resume with `--new-code`",
             )
+        written: list[Path] = []
         for name, data in files_of(archive).items():
             path = aside / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
+            path.chmod(0o444)
+            written.append(path)
+        sync_all(written)
         os.rename(aside, folder)
+        sync(folder.parent)
     except OSError:
         if not folder.is_dir():
             raise

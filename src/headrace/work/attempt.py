@@ -23,7 +23,7 @@ from headrace.define.stage import StageFunction
 from headrace.errors import BlobDamaged, BlobMissing, CodecError, HeadraceError, StoreError
 from headrace.run.events import Checkpointed, Failed, Span, Succeeded, Use
 from headrace.run.wire import Do, Tell
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, blobs
 from headrace.spec.failure import Failure, FailureKind
 from headrace.spec.graph import Arg, Const, Many, Secret
 from headrace.store.folder import FolderStore
@@ -177,7 +177,7 @@ class Desk:
     def _value(self, arg: Arg, order: Do, folder: Path) -> Any:
         match arg:
             case Const(ref=ref):
-                fresh = bool(order.verify) and ref.digest not in self._verified
+                fresh = any(each.digest in order.verify for each in blobs(ref)) and ref.digest not in self._verified
                 value = self.load(ref, verify=fresh, scratch=folder)
                 if fresh:
                     self._verified.add(ref.digest)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from msgspec import Struct
 
 from headrace.run.events import Event, encode_event
-from headrace.run.wire import Ack, Down, Frames, Report, decode_down, frame
+from headrace.run.wire import Ack, Do, Down, Drop, Frames, Report, decode_down, frame
 from headrace.work.stop import Stop
 
 _READ_BYTES = 1 << 16
@@ -29,6 +30,7 @@ class Link:
         self._frames = Frames()
         self._read_into = memoryview(bytearray(_READ_BYTES))  # one for all: to make and free one each time costs 30 us
         self._heard: deque[Down] = deque()
+        self._dropped: set[tuple[str, int]] = set()
         self._unacknowledged: deque[tuple[int, bytes]] = deque()
         self._seq = 0
         self.gone = False
@@ -39,20 +41,17 @@ class Link:
         Raises:
             Gone: the driver has left.
         """
-        while not self._heard:
-            self._read()
-        return self._heard.popleft()
+        while True:
+            while not self._heard:
+                self._read()
+            message = self._heard.popleft()
+            if not isinstance(message, Do) or not self._is_dropped(message):
+                return message
 
-    def look(self) -> Down | None:
-        """Give the next message that has arrived without waiting, and leave it in place; None if there is none."""
-        try:
-            self._line.setblocking(False)
-            self._read()
-        except (BlockingIOError, Gone):
-            pass
-        finally:
-            self._line.setblocking(True)
-        return self._heard[0] if self._heard else None
+    def look(self) -> None:
+        """Take in what has arrived, without waiting."""
+        with suppress(BlockingIOError, Gone):
+            self._read(socket.MSG_DONTWAIT)
 
     def take(self, kind: type[Struct]) -> Down | None:
         """Give the first message of a kind that has arrived, out of turn, or None."""
@@ -93,9 +92,18 @@ class Link:
             except OSError:
                 self.gone = True
 
-    def _read(self) -> None:
+    def _is_dropped(self, order: Do) -> bool:
+        """Say whether an order has been taken back since it came."""
+        self.look()
+        attempt = order.task, order.attempt
+        if attempt not in self._dropped:
+            return False
+        self._dropped.remove(attempt)
+        return True
+
+    def _read(self, flags: int = 0) -> None:
         try:
-            count = self._line.recv_into(self._read_into)
+            count = self._line.recv_into(self._read_into, 0, flags)
         except ConnectionError:
             count = 0
         if count == 0:
@@ -105,6 +113,8 @@ class Link:
             message = decode_down(body)
             if isinstance(message, Ack):
                 self._acknowledge(message.seq)
+            elif isinstance(message, Drop):
+                self._dropped.add((message.task, message.attempt))
             else:
                 self._heard.append(message)
 

@@ -110,7 +110,7 @@ class Asker:
         answer = self._ask(lambda number: self._link.report(Asked(number, out)), TaskFailed)
         assert answer.ref is not None
         self.answered = True
-        return self._desk.load(answer.ref)
+        return self._desk.load(answer.ref, verify=True)
 
     def now(self) -> float:
         """Ask the driver for the time."""

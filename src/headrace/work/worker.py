@@ -40,8 +40,10 @@ def work(line: socket.socket, hello: Hello, fork: Fork, board: Board) -> None:
     try:
         _serve(link, desk, board, stop, bundle, roots, project, tracer=fork.tracer)
     except Gone:
-        link.spill()
+        pass
     finally:
+        if link.gone:
+            link.spill()
         state.close()
 
 

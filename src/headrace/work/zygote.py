@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,13 +38,14 @@ _SUBREAPER = 36  # prctl: orphans of workers become the zygote's children, so th
 class Child:
     """A worker's process as its parent sees it."""
 
-    __slots__ = ("board", "limit_gib", "memory", "number", "pid", "scale")
+    __slots__ = ("board", "devices", "limit_gib", "memory", "number", "pid", "scale")
 
-    def __init__(self, number: int, pid: int, board: Board, limit_gib: float) -> None:
+    def __init__(self, number: int, pid: int, board: Board, limit_gib: float, devices: Sequence[str] = ()) -> None:
         self.number = number
         self.pid = pid
         self.board = board
         self.limit_gib = limit_gib
+        self.devices = devices
         self.memory = ""
         self.scale = Scale(pid)
 
@@ -118,15 +119,16 @@ class Zygote:
         hello = self._hello
         assert hello is not None
         board = Board()
+        devices = self._free_devices(fork.gpus)
         pid = os.fork()
         if pid:
             os.close(descriptor)
-            self._children[pid] = Child(fork.worker, pid, board, fork.memory_gib or hello.memory_gib)
+            self._children[pid] = Child(fork.worker, pid, board, fork.memory_gib or hello.memory_gib, devices)
             _note_pid(hello, pid)
             return
         code = 1
         try:
-            self._become_worker(fork)
+            self._become_worker(fork, devices)
             work(socket.socket(fileno=descriptor), hello, fork, board)
             code = 0
         except BaseException:  # noqa: BLE001  nothing may unwind into the zygote's own loop
@@ -134,7 +136,14 @@ class Zygote:
         finally:
             os._exit(code)
 
-    def _become_worker(self, fork: Fork) -> None:
+    def _free_devices(self, count: int) -> Sequence[str]:
+        """Choose accelerators that no worker has, of those that this process may see; the driver counts them."""
+        taken = {device for child in self._children.values() for device in child.devices}
+        told = os.environ.get("CUDA_VISIBLE_DEVICES")
+        there = (str(number) for number in range(count + len(taken))) if told is None else told.split(",")
+        return [device for device in there if device and device not in taken][:count]
+
+    def _become_worker(self, fork: Fork, devices: Sequence[str]) -> None:
         os.setsid()
         _become_subreaper()  # so that what a stage begins stays with its worker until that ends
         signal.set_wakeup_fd(-1)
@@ -150,7 +159,7 @@ class Zygote:
         for name in _THREAD_CAPS:
             os.environ[name] = threads
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(str(number) for number in range(fork.gpus))
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
         _volunteer_for_oom()
 
     def _signal(self, worker: int, number: int) -> None:

@@ -41,7 +41,7 @@ class Cluster:
         self.leftover: set[Worker] = set()
         self.spool: list[Heard] = []
         self._start_s = start_s
-        self._beats = beats
+        self.beats = beats
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._dealt = 0
@@ -126,7 +126,7 @@ class Cluster:
         """An attempt has begun: beat, and come back when it should have ended."""
         order = worker.order
         assert order is not None
-        if self._beats:
+        if self.beats:
             self._beat(worker, worker.done, BEAT_S)
         elif order.timeout_s is not None:
             self._beat(worker, worker.done, order.timeout_s + BEAT_S)

@@ -21,7 +21,7 @@ from headrace.backends.simulated.play import (
 )
 from headrace.run.events import Asked, Checkpointed, Event, Failed, Succeeded, encode_event
 from headrace.run.ports import Died, Heard, Job
-from headrace.run.wire import Ack, Answer, Do, Down, Quit, Report, Tell, Trace, Up, Word
+from headrace.run.wire import Ack, Answer, Do, Down, Drop, Quit, Report, Tell, Trace, Up, Word
 from headrace.spec.artifact import Ref
 from headrace.spec.failure import Failure
 
@@ -106,6 +106,11 @@ class Worker:
                     self._early.append(message)
             case Answer():
                 self._hear(message, Ask)
+            case Drop(task=task, attempt=attempt):
+                orders = [each for each in self._queue if isinstance(each, Do)]
+                for order in orders:
+                    if (order.task, order.attempt) == (task, attempt):
+                        self._queue.remove(order)
             case _:
                 self._queue.append(message)
                 self.go_on()

@@ -12,6 +12,7 @@ from headrace.run.events import (
     Failed,
     Launched,
     Opened,
+    Recalled,
     Renewed,
     Reused,
     Succeeded,
@@ -195,6 +196,14 @@ class Model:
                     self.crew.lost(other)
                 failure = Failure("crash" if place == 0 else "lost", "its worker died")
                 self.absorb(Failed(name, attempt, failure, self.now, jitter=0.5))
+
+    def recall(self) -> None:
+        """Take back what waits behind others."""
+        for worker in list(self.crew.workers):
+            for name, attempt in self.crew.recall(worker):
+                task = self.machine.tasks.get(name)
+                if task is not None and (task.phase, task.attempt) == ("running", attempt):
+                    self.absorb(Recalled(name, attempt))
 
     def _release(self, task: Task, seconds: float | None) -> None:
         for worker in task.workers:

@@ -17,6 +17,8 @@ from headrace.backends.simulated.play import (
 from headrace.run.events import (
     Failed,
     Launched,
+    Recalled,
+    Succeeded,
     Woke,
 )
 from headrace.run.wire import Do
@@ -264,3 +266,23 @@ def test_what_changed_is_the_reason_to_run_again() -> None:
     bed.cluster.tracer = tracing(sketch.events())
     bed.driver().drive()
     assert bed.run.record.tasks["step"].reason == "`x` changed; `y` is new"
+
+
+def test_what_waits_behind_an_attempt_that_takes_longer_than_was_thought_goes_elsewhere() -> None:
+    sketch = Sketch()
+    sketch.declare("short", resources=Resources(cpu=2))
+    first = sketch.node("short")
+    rest = [sketch.node("short", x=Const(number(each)), after=[first]) for each in range(12)]
+
+    def script(order: Do) -> Play:
+        yield Wait(1000.0 if order.task == rest[0].task else 0.001)
+        return number(1)
+
+    bed = Bed(script, sketch)
+    bed.cluster.beats = True
+    driver = bed.driver()
+    until(driver, bed, lambda: len(bed.events(Succeeded)) == 12)
+    assert bed.cluster.clock.monotonic() < 2.0
+    assert bed.events(Recalled)
+    assert driver.drive().state == "succeeded"
+    assert not bed.events(Failed)

@@ -92,16 +92,22 @@ def test_no_two_drivers_of_a_run_number_their_workers_alike() -> None:
     assert before.isdisjoint(after)
 
 
-def test_a_driver_that_was_fenced_out_stores_nothing_more_and_ends_its_workers() -> None:
+def test_a_driver_that_was_fenced_out_stores_nothing_more_and_leaves_its_workers_to_the_next() -> None:
     bed = Bed(gives, chain(5))
     driver = bed.driver()
     until(driver, bed, lambda: bool(bed.events(Succeeded)))
-    bed.ledger.take("run-1")
+    other = bed.ledger.take("run-1")
     stored = len(bed.run.record.bodies)
     with pytest.raises(LeaseLost):
         driver.drive()
     assert len(bed.run.record.bodies) == stored
+    bed.run = other
+    driver = bed.driver()
+    driver.adopt()
     assert not bed.cluster.living
+    driver.open([Taken(2, "me", 0.0, again=True)])
+    assert driver.drive().state == "succeeded"
+    assert {row.attempts for row in bed.run.record.tasks.values()} == {1}
 
 
 def test_workers_forget_what_is_acknowledged() -> None:

@@ -49,6 +49,16 @@ def test_a_cancel_while_a_value_is_asked_for_ends_the_run_and_a_resumed_one_is_t
     assert phases(found) == {"first": "succeeded", "second": "succeeded"}
 
 
+def test_what_is_traced_once_the_run_is_cancelled_is_cancelled_too() -> None:
+    sketch = Sketch()
+    found = Model(Scene([]))
+    found.cancel(now=False)
+    sketch.node("late")
+    found.absorb(sketch.traced())
+    assert phases(found) == {"late": "cancelled"}
+    assert state(found) == "cancelled"
+
+
 def test_a_body_that_raised_lets_what_runs_end_and_begins_nothing() -> None:
     sketch = Sketch()
     sketch.declare("big", resources=Resources(cpu=4))
@@ -108,9 +118,10 @@ def test_what_went_on_without_a_failed_task_is_asked_for_again_when_that_is_trie
     assert found.machine.tasks["report"].out != without
 
 
-def test_what_went_on_without_a_task_that_fails_again_is_not_run_again() -> None:
+@pytest.mark.parametrize("cache", ["always", "run", "never"])
+def test_what_went_on_without_a_task_that_fails_again_is_not_run_again(cache: str) -> None:
     sketch = Sketch()
-    sketch.declare("report", defaults=("model",))
+    sketch.declare("report", defaults=("model",), cache=cache)
     sketch.node("report", model=sketch.node("fit"), always=True)
     found = model(sketch)
     found.launch()

@@ -13,7 +13,7 @@ from tests.run.model import Model, compare, replay
 from tests.run.scenes import Scene, scenes
 
 FATES = ("succeed", "succeed", "succeed", "fail", "fail", "die", "checkpoint")
-RARE = ("cancel", "resume", "resume", "renew", "break_trace", "replay")
+RARE = ("cancel", "resume", "resume", "renew", "break_trace", "replay", "recall")
 FAILURES: tuple[FailureKind, ...] = ("user", "timeout", "memory", "crash", "lost", "refused", "cancelled")
 
 

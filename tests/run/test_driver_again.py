@@ -8,7 +8,7 @@ from headrace.backends.simulated.play import (
     Play,
     Wait,
 )
-from headrace.errors import LeaseLost
+from headrace.errors import LeaseLost, LedgerError
 from headrace.run.events import (
     Cancelled,
     Closed,
@@ -18,6 +18,7 @@ from headrace.run.events import (
     Taken,
     decode_event,
 )
+from headrace.run.ports import Batch
 from headrace.run.wire import Do
 from headrace.spec.stage import Resources
 from headrace.testing.graphs import Sketch, chain, fan, number
@@ -92,19 +93,32 @@ def test_no_two_drivers_of_a_run_number_their_workers_alike() -> None:
     assert before.isdisjoint(after)
 
 
-def test_a_driver_that_was_fenced_out_stores_nothing_more_and_leaves_its_workers_to_the_next() -> None:
+def test_a_driver_that_was_fenced_out_stores_nothing_more_and_ends_its_workers() -> None:
     bed = Bed(gives, chain(5))
     driver = bed.driver()
     until(driver, bed, lambda: bool(bed.events(Succeeded)))
-    other = bed.ledger.take("run-1")
+    bed.ledger.take("run-1")
     stored = len(bed.run.record.bodies)
     with pytest.raises(LeaseLost):
         driver.drive()
     assert len(bed.run.record.bodies) == stored
-    bed.run = other
+    assert not bed.cluster.living
+
+
+def test_a_driver_that_fails_leaves_what_runs_to_the_next() -> None:
+    bed = Bed(gives, chain(3))
+    driver = bed.driver()
+    until(driver, bed, lambda: len(bed.events(Launched)) == 2)
+
+    def full(_: Batch) -> None:
+        raise LedgerError("the disk is full")
+
+    bed.run.commit = full  # type: ignore[method-assign]
+    with pytest.raises(LedgerError):
+        driver.drive()
+    bed.run = bed.ledger.take("run-1")
     driver = bed.driver()
     driver.adopt()
-    assert not bed.cluster.living
     driver.open([Taken(2, "me", 0.0, again=True)])
     assert driver.drive().state == "succeeded"
     assert {row.attempts for row in bed.run.record.tasks.values()} == {1}

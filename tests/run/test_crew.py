@@ -76,6 +76,13 @@ class Holder:
                     self.crew.lost(other)
                     self.gone.add(other)
 
+    def lose_idle(self) -> None:
+        for number, worker in self.crew.workers.items():
+            if not worker.queue and number in self.begun:
+                assert self.crew.lost(number) == []
+                self.gone.add(number)
+                return
+
     def drain(self) -> None:
         jobs, leaving = self.crew.drain()
         for job in jobs:
@@ -101,6 +108,7 @@ STEPS = st.one_of(
     st.tuples(st.just("take"), st.sampled_from(NEEDS), st.sampled_from(("warm", "warm", "fresh"))),
     st.tuples(st.just("finish"), st.integers(0, 20), st.sampled_from((None, 0.0001, 0.001, 1.0))),
     st.tuples(st.just("lose"), st.integers(0, 20)),
+    st.tuples(st.just("lose_idle")),
     st.tuples(st.just("drain")),
     st.tuples(st.just("grant"), st.sampled_from((0.0, 1.0, 4.0, 8.0))),
     st.tuples(st.just("hold"), st.sampled_from((None, *NEEDS))),
@@ -179,6 +187,33 @@ def test_room_that_is_held_is_kept_only_from_those_who_need_the_same() -> None:
     found.hold(gpu.resources)
     assert found.take("c1", 1, cpu) is not None
     assert found.take("c2", 1, cpu) is None  # one cpu is held for the next that needs a gpu
+
+
+def test_nothing_is_queued_behind_others_while_room_is_held_that_they_would_have_to_leave() -> None:
+    found = crew(cpu=2)
+    each = of(Resources(), "short")
+    [worker] = found.take("t0", 1, each) or ()
+    found.finished(worker, "t0", 1, each.function, 0.001)
+    for number in range(3):
+        assert found.take(f"t{number + 1}", 1, each) is not None
+    found.hold(Resources(cpu=2))
+    assert found.take("t9", 1, each) is None
+    found.hold(None)
+    assert found.take("t9", 1, each) is not None
+
+
+def test_what_waits_behind_an_attempt_can_be_taken_back() -> None:
+    found = crew(cpu=1)
+    each = of(Resources(), "short")
+    [worker] = found.take("t0", 1, each) or ()
+    found.finished(worker, "t0", 1, each.function, 0.001)
+    for number in range(1, 4):
+        found.take(f"t{number}", 1, each)
+    assert found.waiting(worker)
+    assert found.recall(worker) == [("t2", 1), ("t3", 1)]
+    assert not found.waiting(worker)
+    assert found.take("t2", 2, each) is None  # nobody knows now how long the one takes that runs
+    assert found.recall(worker) == found.recall(99) == []
 
 
 def test_an_attempt_costs_its_share_of_the_pool() -> None:

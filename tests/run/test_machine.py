@@ -218,10 +218,9 @@ def test_a_list_to_map_over_can_not_be_left_out_though_the_parameter_has_a_defau
 def test_many_small_tasks_do_not_keep_a_big_one_waiting() -> None:
     sketch = Sketch()
     sketch.declare("big", resources=Resources(cpu=4))
-    first = sketch.node("small")
-    sketch.node("big", after=[first])
+    sketch.node("big", after=[sketch.node("small")])
     for each in range(400):
-        sketch.node("small", after=[first], x=Const(number(each)))
+        sketch.node("small", x=Const(number(each)))
     found = model(sketch)
     ran = 0
     while phases(found)["big"] != "succeeded":

@@ -1,0 +1,70 @@
+"""The drive loop and notices that cross: who is blamed for what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from headrace.run.driver import Driver
+from headrace.run.events import Opened, Succeeded, Taken, encode_event
+from headrace.run.machine import Machine
+from headrace.run.ports import Beat, Died, Heard, Job, Notice
+from headrace.run.wire import Down, Report
+from headrace.spec.graph import Const
+from headrace.spec.stage import Resources
+from headrace.testing.blobs import MemoryBlobs
+from headrace.testing.clock import FakeClock
+from headrace.testing.graphs import BUNDLE, Sketch, number
+from headrace.testing.ledger import MemoryLedger
+from tests.run.bed import POOL
+
+
+class Recited:
+    """A backend that says what it is given to say, one list a tick (`run.ports.Backend`)."""
+
+    def __init__(self) -> None:
+        self.pool = POOL
+        self.says: list[list[Notice]] = []
+        self.closed: list[int] = []
+
+    def start(self, jobs: Sequence[Job]) -> None: ...
+    def tell(self, worker: int, messages: Sequence[Down]) -> None: ...
+    def adopt(self) -> Iterable[Heard]:
+        return ()
+
+    def events(self, timeout_s: float) -> list[Notice]:
+        return self.says.pop(0) if self.says else []
+
+    def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
+        self.closed += workers or ()
+
+    def abandon(self) -> None: ...
+
+
+def test_an_attempt_that_ended_just_before_its_worker_was_is_not_blamed_nor_is_the_next() -> None:
+    clock, backend, ledger = FakeClock(), Recited(), MemoryLedger(POOL)
+    sketch = Sketch()
+    sketch.declare("short", timeout_s=1.0, resources=Resources(cpu=4))
+    for each in range(3):
+        sketch.node("short", x=Const(number(each)))
+    machine, run = Machine(), ledger.open("run-1")
+    driver = Driver(machine=machine, ledger=run, store=MemoryBlobs(), backend=backend, clock=clock)
+    driver.open([Opened("run", (), BUNDLE, clock.now()), Taken(1, "me", clock.now()), *sketch.events()])
+
+    def say(*notices: Notice) -> None:
+        backend.says.append(list(notices))
+        driver.tick(0.0)
+
+    def done(task: str, seq: int) -> Heard:
+        event = Succeeded(task, 1, number(seq), started=clock.now(), seconds=0.001)
+        return Heard(1, Report(seq, encode_event(event)))
+
+    say()
+    say(done("short", 1))
+    assert [task.name for task in machine.running()] == ["short[1]", "short[2]"]
+    say(Beat(1, 1, clock.now(), 0.0, 0.0))
+    clock.advance(5.0)
+    say(Beat(1, 1, clock.now(), 0.0, 0.0))
+    assert backend.closed == [1]
+    say(done("short[1]", 2), Died(1, "cancelled", "it was killed"))
+    assert machine.tasks["short[1]"].phase == "succeeded"
+    assert machine.tasks["short[2]"].failures == {"lost": 1}

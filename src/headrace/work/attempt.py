@@ -103,6 +103,10 @@ class Desk:
             unreusable=unreusable,
         )
 
+    def clean(self) -> None:
+        """Put the process back as it was, while the driver stores the report."""
+        self._state.clean()
+
     def load(self, ref: Ref, *, verify: bool = False, scratch: Path | None = None) -> object:
         """Give an artifact's value."""
         return self._codecs.load(ref, self._store, verify=verify, scratch=scratch)

@@ -11,42 +11,44 @@ from typing import Any
 
 
 class CleanState:
-    """Puts a worker's process back as it was before the last attempt."""
+    """Puts a worker's process back as it was: right after an attempt, when its driver has heard of its end."""
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
         self._count = 0
-        self._folder: Path | None = None
         self._environment = dict(os.environ)
         self._encoded = dict(_encoded(os.environ))
         self._path = list(sys.path)
+        self._folder = self._make()
+        self.clean()
 
     def enter(self, key: str) -> Path:
         """Make the process ready for an attempt with this key; give the attempt's own folder, the current one now."""
-        folder = self._folder
-        if folder is None or not _is_empty(folder):
-            folder = self._renew()
-        os.chdir(folder)
+        _seed(key)
+        return self._folder
+
+    def clean(self) -> None:
+        """Put the process back as it was, in an empty folder."""
+        if not _is_empty(self._folder):
+            os.chdir("/")
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = self._make()
+        os.chdir(self._folder)
         if _encoded(os.environ) != self._encoded:
             _restore(self._environment)
         if sys.path != self._path:
             sys.path[:] = self._path
-        _seed(key)
-        return folder
 
     def close(self) -> None:
         """Remove what is left."""
         os.chdir("/")
         shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _renew(self) -> Path:
-        if self._folder is not None:
-            os.chdir("/")
-            shutil.rmtree(self._folder, ignore_errors=True)
+    def _make(self) -> Path:
         self._count += 1
-        self._folder = self._scratch / str(self._count)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        return self._folder
+        folder = self._scratch / str(self._count)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
 
 def _encoded(environment: Any) -> dict[bytes, bytes]:

@@ -67,6 +67,7 @@ def _serve(
                 board.end()
                 link.report(event)
                 stop.under_way = False
+                desk.clean()
             case Trace() as order if tracer:
                 trace(order, link, desk, bundle, roots, project)
             case Quit():

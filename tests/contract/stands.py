@@ -14,7 +14,6 @@ from headrace.backends.simulated.cluster import Cluster
 from headrace.backends.simulated.play import Ask, Death, Decline, Keep, Listen, Play, Say, Stopped, Wait
 from headrace.codec.codecs import Codecs
 from headrace.run.events import Asked, TraceEnded
-from headrace.run.ports import Backend
 from headrace.run.wire import Answer, Do, Question, Refused, Trace
 from headrace.spec.artifact import Ref
 from headrace.spec.fleet import Pool
@@ -39,10 +38,6 @@ class LocalStand(WorkerStand):
     def backend(self) -> LocalBackend:
         os.environ[MARK] = str(self.project)
         return LocalBackend(self.pool, self.hello, prefix=self._prefix, grace_s=0.5)
-
-    def abandon(self, backend: Backend) -> None:
-        assert isinstance(backend, LocalBackend)
-        backend.abandon()
 
     def living(self) -> list[psutil.Process]:
         """Give the processes that were begun with this stand's mark in their environment."""
@@ -72,10 +67,6 @@ class SimulatedStand:
 
     def value(self, out: Ref) -> object:
         return Codecs().load(out, MemoryBlobs())  # type: ignore[arg-type]  # all of its values are inline
-
-    def abandon(self, backend: Backend) -> None:
-        assert isinstance(backend, SimulatedBackend)
-        backend.abandon()
 
     def living(self) -> list[str]:
         return ["a worker"] * self._cluster.living

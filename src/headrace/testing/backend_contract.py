@@ -239,7 +239,7 @@ class BackendContract:
         ear.wait_for(2, Succeeded, 10)
         ear.tell(1, Ack(1), stand.order("later", "unheard"))
         ear.wait_for(1, Checkpointed)
-        stand.abandon(ear.backend)
+        ear.backend.abandon()
         after = stand.backend()
         adopted = list(after.adopt())
         assert_gone(stand)
@@ -253,7 +253,7 @@ class BackendContract:
         ear.begin(1)
         ear.tell(1, stand.order("one", "heard"))
         ear.wait_for(1, Succeeded)
-        stand.abandon(ear.backend)
+        ear.backend.abandon()
         second = stand.backend()
         assert told(list(second.adopt()), 1) == [(1, "heard")]
         second.close(now=True)  # it was fenced out, say, before it had stored that
@@ -266,7 +266,7 @@ class BackendContract:
         ear.begin(1, 2)
         ear.tell(1, stand.order("deaf", "stubborn"))
         ear.wait_for(1, Checkpointed)
-        stand.abandon(ear.backend)
+        ear.backend.abandon()
         after = Ear(stand.backend())
         assert not told(list(after.backend.adopt()), 1)
         assert_gone(stand)

@@ -43,10 +43,6 @@ class Stand(Protocol):
         """Give the value of an output."""
         ...
 
-    def abandon(self, backend: Backend) -> None:
-        """Let go of everything without a word, as a driver does that is killed."""
-        ...
-
     def living(self) -> Sequence[object]:
         """Give what lives of the run's workers, whoever began it."""
         ...
@@ -60,8 +56,8 @@ def tracing() -> Trace:
 class WorkerStand:
     """The half of a stand that backends with real workers share: a project, with a store that holds the deeds.
 
-    A subclass adds `backend`, which begins workers as `self.hello` says in a pool like `self.pool`, `abandon` and
-    `living`. `hides` says that workers can see neither ledger nor project, `isolated` that they reach no address.
+    A subclass adds `backend`, which begins workers as `self.hello` says in a pool like `self.pool`, and `living`.
+    `hides` says that workers can see neither ledger nor project, `isolated` that they reach no address.
     """
 
     hides: bool = False
@@ -82,10 +78,6 @@ class WorkerStand:
 
     def backend(self) -> Backend:
         """Give a driver's hold on the run's workers, whose attempts have a second to stop."""
-        raise NotImplementedError
-
-    def abandon(self, backend: Backend) -> None:
-        """Let go of everything without a word."""
         raise NotImplementedError
 
     def living(self) -> Sequence[object]:

@@ -146,7 +146,7 @@ class WorkerContract:
         [event] = ear.events(1, Succeeded)
         began = stand.value(event.out)
         assert isinstance(began, list)
-        stand.abandon(ear.backend)
+        ear.backend.abandon()
         after = Ear(stand.backend())
         list(after.backend.adopt())
         after.until(lambda: not any(lives(pid) for pid in began), "what it began should have ended")

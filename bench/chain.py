@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.command import Took, headrace, project, spent
-from bench.floor import Commits, Echo, digest
+from bench.floor import Echo, commit, digest
 from bench.table import Row, amount
 from bench.turns import in_turns
 
@@ -45,10 +45,10 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
 
     for _ in range(2):
         run(1)
-    with Echo() as echo, Commits(folder / "floor.db") as commits:
+    with Echo() as echo:
         sides = {
             "long": lambda: run(LENGTH),
-            "commit": commits.commit,
+            "commit": lambda: commit(folder),
             "short": lambda: run(1),
             "pipe": echo.round_trip,
             "digest": lambda: digest(b"1000"),

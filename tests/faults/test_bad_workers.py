@@ -11,7 +11,7 @@ from tempfile import TemporaryFile
 
 import pytest
 
-from tests.projects import Done, Project, finish, wait_for
+from tests.projects import Done, Project, check_error, finish, wait_for
 
 PIPELINES = """\
 import ctypes
@@ -156,12 +156,35 @@ def wants_too_much() -> int:
 def recurses() -> int:
     return recurses.function()
 
+@hr.stage
+def talks_out_of_turn() -> int:
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                os.write(int(name), b"\\xff\\x00\\x00\\x00" + b"no message of ours" * 100)
+        except OSError:
+            continue
+    time.sleep(1000)
+
+@hr.stage
+def raises_at_length() -> int:
+    raise ValueError("x" * 10_000_000)
+
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+@hr.stage
+def raises_without_words() -> int:
+    raise Wordless
+
 GOOD = [
     forks, forks_and_returns, leaves_processes, leaves_a_thread, closes_stdout, takes_its_ground_away, stands_on_ground,
 ]
 BAD = [
     exits, exits_politely, crashes, aborts, is_killed, closes_everything, sleeps, spins, spins_in_c, stops_itself,
-    will_not_end, eats, has_others_eat, wants_too_much, recurses,
+    will_not_end, eats, has_others_eat, wants_too_much, recurses, talks_out_of_turn, raises_at_length,
+    raises_without_words,
 ]
 
 @hr.pipeline
@@ -220,6 +243,16 @@ def hog() -> int:
     return len(eaten)
 
 @hr.pipeline
+def forks_itself() -> None:
+    os.fork()
+    stands_on_ground()
+
+@hr.pipeline
+def loops() -> None:
+    while True:
+        pass
+
+@hr.pipeline
 def loud(mib: int = 50) -> None:
     prints(mib)
 
@@ -257,6 +290,9 @@ FAILURES = {
     "has_others_eat": ("GiB of memory, more than its 0.2", "raise `memory_gib`"),
     "wants_too_much": ("memory: MemoryError (pipelines.py:", "raise `memory_gib`"),
     "recurses": ("user: RecursionError", ""),
+    "talks_out_of_turn": ("crash: its code wrote to the line between worker and driver", "headrace logs"),
+    "raises_at_length": ("xxx... (10000000 characters) (pipelines.py:", ""),
+    "raises_without_words": ("Wordless: (`RuntimeError` where it was to say more) (pipelines.py:", ""),
 }
 
 
@@ -293,6 +329,22 @@ def test_what_a_stage_leaves_behind_hurts_no_other(project: Project) -> None:
     ran = [name for name, task in done.task.items() if name.startswith("stands") and task["state"] == "succeeded"]
     assert ran
     assert project.headrace("logs", "latest", ran[0]).out == "words after\n"
+
+
+def test_a_pipeline_that_forks_is_traced_once(project: Project) -> None:
+    done = project.headrace("run", "forks_itself", "--json")
+    assert done.code == 0, done
+    assert list(done.task) == ["stands_on_ground"]
+
+
+def test_a_pipeline_that_never_ends_is_ended_with_its_run(project: Project) -> None:
+    check_error(project.headrace("run", "loops", "--timeout", "1s"), 4, "longer than 1 s", hint="--timeout")
+    process = project.start("run", "loops")
+    wait_for(lambda: len(project.processes()) > 2)
+    process.send_signal(signal.SIGINT)
+    done = finish(process)
+    assert done.code == 3
+    assert "Traceback" not in done.err
 
 
 @pytest.mark.parametrize("mib", [50, 1024])

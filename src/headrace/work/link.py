@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -33,6 +34,7 @@ class Link:
         self._dropped: set[tuple[str, int]] = set()
         self._unacknowledged: deque[tuple[int, bytes]] = deque()
         self._seq = 0
+        self._pid = os.getpid()
         self.gone = False
 
     def next(self) -> Down:
@@ -86,6 +88,7 @@ class Link:
 
     def _send(self, data: bytes) -> None:
         """Send; where nobody listens, events are kept for the spill."""
+        self._end_forked()
         if not self.gone:
             try:
                 self._line.sendall(data)
@@ -101,7 +104,13 @@ class Link:
         self._dropped.remove(attempt)
         return True
 
+    def _end_forked(self) -> None:
+        """End a process that the user's code has forked off: the line is its parent's."""
+        if os.getpid() != self._pid:
+            os._exit(0)
+
     def _read(self, flags: int = 0) -> None:
+        self._end_forked()
         try:
             count = self._line.recv_into(self._read_into, 0, flags)
         except ConnectionError:

@@ -110,8 +110,17 @@ def describe(error: BaseException, folder: Path) -> str:
         return _readable(f"{error.msg}{where}", folder)
     if isinstance(error, HeadraceError):
         return placed(error, folder).message
-    place = place_of(error, folder)
-    return _readable(f"{_name(error)}: {error}{place}" if str(error) else f"{_name(error)}{place}", folder)
+    said, place = _said(error), place_of(error, folder)
+    return _readable(f"{_name(error)}: {said}{place}" if said else f"{_name(error)}{place}", folder)
+
+
+def _said(error: BaseException) -> str:
+    """Give an exception's words, but no more than people read, and no trouble where there are none to be had."""
+    try:
+        text = str(error)
+    except BaseException as problem:  # noqa: BLE001  `__str__` is user code
+        return f"(`{_name(problem)}` where it was to say more)"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text)} characters)"
 
 
 def placed(error: HeadraceError, folder: Path) -> HeadraceError:
@@ -128,6 +137,9 @@ def place_of(error: BaseException, folder: Path) -> str:
     return ""
 
 
+LONGEST = 2000
+"""Characters of an exception's message that are kept; its traceback, which has them too, may be longer."""
+LONGEST_TRACEBACK = 50_000
 _TELLS_PLACE = re.compile(r"\([^()]+:\d+\)")
 
 
@@ -150,7 +162,8 @@ def user_traceback(error: BaseException, folder: Path) -> str:
         each.stack = traceback.StackSummary.from_list(kept)
         rest += [other for other in (each.__cause__, each.__context__) if other is not None]
     linecache.checkcache()
-    return _readable("".join(lines.format()), folder)
+    text = _readable("".join(lines.format()), folder)
+    return text if len(text) <= LONGEST_TRACEBACK else f"...{text[-LONGEST_TRACEBACK:]}"
 
 
 def _name(error: BaseException) -> str:

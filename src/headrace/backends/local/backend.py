@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from headrace.backends.local.leftover import end_leftovers, spilled
 from headrace.backends.local.line import Line
 from headrace.backends.local.spawn import Spawned, spawn
@@ -54,6 +56,7 @@ class LocalBackend:
         self._notices: list[Notice] = []
         self._doomed: dict[int, float] = {}
         self._quitting: set[int] = set()
+        self._babbling: set[int] = set()
         self._zygote: Spawned | None = None
         self._control: Line | None = None
         if spawned is not None:
@@ -200,10 +203,19 @@ class LocalBackend:
             self._selector.modify(line.socket, mask, worker)
 
     def _hear(self, worker: int, line: Line) -> None:
-        for body in line.read():
-            self._notices.append(Heard(worker, decode_up(body)))
+        self._take(worker, line)
         if line.closed:
             self._selector.unregister(line.socket)  # its end proves nothing: the zygote tells of its death
+
+    def _take(self, worker: int, line: Line) -> None:
+        """Note what has arrived from a worker; one whose code has written what is no message is ended."""
+        try:
+            for body in line.read():
+                self._notices.append(Heard(worker, decode_up(body)))
+        except (ValueError, msgspec.MsgspecError):
+            line.closed = True
+            self._babbling.add(worker)
+            self._signal(worker, signal.SIGKILL)
 
     def _hear_zygote(self) -> None:
         assert self._control is not None
@@ -234,6 +246,8 @@ class LocalBackend:
             return
         if ended.memory:
             died = Died(ended.worker, "memory", ended.memory)
+        elif ended.worker in self._babbling:
+            died = Died(ended.worker, "crash", "its code wrote to the line between worker and driver, and was ended")
         elif ended.worker in self._doomed:
             died = Died(ended.worker, "cancelled", "it was stopped")
         elif ended.worker in self._quitting and ended.status == 0:
@@ -248,9 +262,9 @@ class LocalBackend:
         line = self._lines.pop(worker)
         self._doomed.pop(worker, None)
         self._quitting.discard(worker)
+        self._babbling.discard(worker)
         if not line.closed:
-            for body in line.read():
-                self._notices.append(Heard(worker, decode_up(body)))
+            self._take(worker, line)
         if line.socket in self._selector.get_map():
             self._selector.unregister(line.socket)
         line.socket.close()

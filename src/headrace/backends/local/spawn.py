@@ -28,9 +28,12 @@ class Spawned:
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def leave(self) -> None:
-        """Say no more to it, and wait until it has ended by itself."""
+        """Say no more to it, and wait until it has ended by itself; again, and nothing happens."""
+        if self._errors < 0:
+            return  # it died meanwhile, and is buried: its descriptor may be somebody else's by now
         self.control.close()
         os.close(self._errors)
+        self._errors = -1
         try:  # without `contextlib`, whose import takes longer than all of this
             os.waitpid(self.pid, 0)
         except ChildProcessError:

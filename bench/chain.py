@@ -47,13 +47,15 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
         run(1)
     with Echo() as echo:
         sides = {
-            "long": lambda: run(LENGTH),
             "commit": lambda: commit(folder),
+            "long": lambda: run(LENGTH),
+            "commit after": lambda: commit(folder),  # on both sides of it, since a disk's mood changes by the second
             "short": lambda: run(1),
             "pipe": echo.round_trip,
             "digest": lambda: digest(b"1000"),
         }
-        turns = in_turns(rounds, sides)
+        turns = in_turns(2 * rounds, sides)
+    turns["commit"] += turns["commit after"]
     long, short = spent(turns["long"]), spent(turns["short"])
     parts = {name: median(turns[name]) for name in ("pipe", "digest", "commit")}
     floor = sum(parts.values())

@@ -70,11 +70,16 @@ class Project:
         folder: Path | None = None,
         out: Any = subprocess.PIPE,
         err: Any = subprocess.PIPE,
+        shell: str = "",
         **more: Any,
     ) -> subprocess.Popen[str]:
-        """Begin the command, with nothing of the tests' own environment that it would heed."""
+        """Begin the command, with nothing of the tests' own environment that it would heed.
+
+        `shell` are words of a shell that redirect its streams.
+        """
+        command = ["sh", "-c", f'exec "$0" "$@" {shell}', COMMAND] if shell else [COMMAND]
         return subprocess.Popen(
-            [COMMAND, *words],
+            [*command, *words],
             cwd=folder or self.root,
             env={**_kept(), "LANG": "C.UTF-8", **self.environment, MARK: self.mark},
             stdin=subprocess.DEVNULL,

@@ -77,6 +77,20 @@ def test_a_stopped_driver_holds_its_run_and_a_killed_one_does_not(project: Proje
     assert done.task["waits"]["attempts"] == 1
 
 
+def test_of_several_that_resume_a_run_one_does(project: Project, tmp_path: Path) -> None:
+    first = project.start("run", "slow", "--folder", str(tmp_path))
+    wait_for((tmp_path / "begun").exists)
+    first.kill()
+    finish(first)
+    drivers = [project.start("resume", "latest", "--json") for _ in range(3)]
+    wait_for(lambda: sum(driver.poll() is not None for driver in drivers) == 2)
+    (tmp_path / "end").touch()
+    ended = sorted((finish(driver) for driver in drivers), key=lambda done: done.code)
+    assert [done.code for done in ended] == [0, 2, 2]
+    for done in ended[1:]:
+        check_json_error(done, 2, "is held by process", error="LeaseHeld")
+
+
 def test_a_run_without_a_driver_can_be_cancelled(project: Project, tmp_path: Path) -> None:
     first = project.start("run", "slow", "--folder", str(tmp_path))
     wait_for((tmp_path / "begun").exists)

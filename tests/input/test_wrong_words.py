@@ -107,6 +107,14 @@ def test_how_a_run_ended_is_its_exit_code_though_nobody_reads(
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_streams_that_are_closed_from_the_start_are_no_trouble(project: Project, closed: str) -> None:
+    process = project.start("run", "flow", "--n", "3", shell=closed)
+    assert finish(process).code == 0
+    assert project.headrace("show", "--json").json["state"] == "succeeded"
+    assert project.headrace("fsck").code == 0
+
+
 def test_a_run_goes_on_though_nobody_reads_what_it_tells(project: Project) -> None:
     process = project.start("run", "flow", "--n", "2")
     assert process.stderr is not None

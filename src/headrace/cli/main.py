@@ -31,6 +31,7 @@ def main() -> None:
 
     from headrace.app import early  # noqa: PLC0415
 
+    _open_streams()
     gc.set_threshold(50_000, 20, 20)  # what imports make is no garbage, and a driver makes little
     early.begin(sys.argv[1:])
     code = 0
@@ -48,6 +49,17 @@ def main() -> None:
         early.end()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _leave(code)
+
+
+def _open_streams() -> None:
+    """Have all three streams, where whoever called us has closed one: its number must go to no file of ours."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
 
 
 def _leave(code: int) -> None:

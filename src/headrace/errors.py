@@ -7,21 +7,27 @@
     │   ├── DefinitionError                a stage or pipeline declared wrongly
     │   ├── TraceError                     the pipeline's body wires stages wrongly
     │   │   └── EdgeTypeError              a stage's output doesn't fit the parameter it is given to
+    │   ├── EnvironmentFailed              an environment can't be made from the lock, or not on that machine
     │   ├── CodecError                     a value that no codec takes, or that can't be read back
     │   └── NotFoundError                  no such run, task, artifact
     ├── RefusedError              exit 4   a policy, budget or pool says no before anything ran
     │   └── PlacementError                 no pool can ever hold the task
+    ├── DataError                 exit 1   the data aren't what a stage needs, or what a contract wants
     ├── TaskFailed                exit 1   `.value()` of a task that failed
+    ├── SourceError               exit 1   a source can't be read, or holds what wasn't expected
     ├── RunFailed                 exit 1   a run ended in failure; carries the run
     ├── RunCancelled              exit 3   a run was cancelled; carries the run
     ├── StoreError                exit 5   a store can't be read or written
+    │   ├── StoreUnreachable      exit 2   its server is away, or doesn't let us in
     │   ├── BlobMissing
     │   └── BlobDamaged
     ├── LedgerError               exit 5   the ledger can't be read or written
+    │   ├── LedgerUnreachable     exit 2   its server is away, or doesn't let us in
     │   ├── LedgerVersionError    exit 2   another Headrace wrote it
     │   ├── LeaseHeld             exit 2   another driver holds the run
     │   └── LeaseLost                      this driver was fenced out
-    └── BackendError              exit 5   a pool can't be reached or broke
+    └── BackendError              exit 5   a pool broke
+        └── PoolUnreachable       exit 2   its cluster is away, or doesn't let us in
 
 Each carries `message` (what is wrong, names in backticks) and `hint` (what to do about it).
 """
@@ -77,6 +83,10 @@ class EdgeTypeError(TraceError):
     """An output does not fit the parameter that it is given to."""
 
 
+class EnvironmentFailed(UsageError):
+    """An environment can't be made from the project's lock, or not on the machine that should have it."""
+
+
 class CodecError(UsageError):
     """No codec takes this value, or a value can't be read back."""
 
@@ -95,8 +105,20 @@ class PlacementError(RefusedError):
     """No pool can ever hold this task."""
 
 
+class DataError(HeadraceError):
+    """The data aren't what a stage needs them to be, or what a contract says."""
+
+    exit_code = 1
+
+
 class TaskFailed(HeadraceError):
     """The task whose value was asked for has failed, or was skipped."""
+
+    exit_code = 1
+
+
+class SourceError(HeadraceError):
+    """A source (a database, a web service, a file, a log) can't be read, or holds what wasn't expected of it."""
 
     exit_code = 1
 
@@ -129,6 +151,12 @@ class StoreError(HeadraceError):
         self.generation = generation
 
 
+class StoreUnreachable(StoreError):
+    """The store's server can't be reached, or doesn't let us in: wrong address, bucket, region, credentials, rights."""
+
+    exit_code = 2
+
+
 class BlobMissing(StoreError):
     """The store holds no such blob."""
 
@@ -139,6 +167,12 @@ class BlobDamaged(StoreError):
 
 class LedgerError(HeadraceError):
     """The ledger can't be read or written."""
+
+
+class LedgerUnreachable(LedgerError):
+    """The ledger's server can't be reached, or doesn't let us in: wrong address, database, password, rights."""
+
+    exit_code = 2
 
 
 class LedgerVersionError(LedgerError):
@@ -158,4 +192,10 @@ class LeaseLost(LedgerError):
 
 
 class BackendError(HeadraceError):
-    """A pool can't be reached, or broke."""
+    """A pool broke."""
+
+
+class PoolUnreachable(BackendError):
+    """The pool's cluster can't be reached, or doesn't let us in: wrong address, or no token."""
+
+    exit_code = 2

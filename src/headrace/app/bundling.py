@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blake3 import blake3
-
 from headrace.app.editable import editable_roots
 from headrace.app.project import Project
-from headrace.errors import ProjectError
+from headrace.errors import ProjectError, StoreError
 from headrace.spec.bundle import Bundle
-from headrace.store.folder import FolderStore
-from headrace.work.archive import pack
+from headrace.store.store import Store
+from headrace.work.archive import files_of, pack
+from headrace.work.environments.lock import LOCKS, find_lock, lock_digest, lock_texts
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -27,13 +27,15 @@ _PAGES = (".jinja", ".j2", ".tmpl", ".template", ".html", ".css", ".js")
 SUFFIXES = frozenset((*_CODE, *_SETTINGS, *_PAGES))
 FILE_LIMIT_BYTES = 1 << 20
 BUNDLE_LIMIT_BYTES = 64 << 20
-LOCKS = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "requirements.lock", "requirements.txt")
+LARGEST = 3
+LOCK_LIMIT_BYTES = 16 << 20
+"""Locks of large projects pass a megabyte, and are needed whole."""
 EDITABLE = "_editable"
 """The folder of a bundle that holds the code of editable installs, each under its distribution's name."""
 _SKIPPED = frozenset(("__pycache__", "node_modules", "site-packages"))
 
 
-def make_bundle(project: Project, store: FolderStore) -> Bundle:
+def make_bundle(project: Project, store: Store) -> Bundle:
     """Keep the project's source files as they are now.
 
     They are those that `.gitignore` and `.headraceignore` leave, and that look like source: no data, nothing hidden, no
@@ -43,15 +45,16 @@ def make_bundle(project: Project, store: FolderStore) -> Bundle:
         ProjectError: they are too large together; the message names the largest.
     """
     files = {**dict(source_files(project.root)), **project.extra}
-    editable = [(f"{EDITABLE}/{name}", folder) for name, folder in editable_roots() if not _holds(project.root, folder)]
+    installed = [*editable_roots()]
+    members = [_inside(folder, project.root) for _, folder in installed if _holds(project.root, folder)]
+    editable = [(f"{EDITABLE}/{name}", folder) for name, folder in installed if not _holds(project.root, folder)]
     for inside, folder in editable:
         files |= {f"{inside}/{name}": data for name, data in source_files(folder)}
     total = sum(len(data) for data in files.values())
     if total > BUNDLE_LIMIT_BYTES:
-        largest = sorted(files, key=lambda name: -len(files[name]))[:3]
-        told = ", ".join(f"`{name}` ({len(files[name]) / 2**20:.1f} MiB)" for name in largest)
         raise ProjectError(
-            f"the project's source files are {total / 2**20:.0f} MiB, more than {BUNDLE_LIMIT_BYTES >> 20}: {told}",
+            f"the project's source files are {total / 2**20:.0f} MiB, more than {BUNDLE_LIMIT_BYTES >> 20}:"
+            f" {', '.join(_largest(files))}",
             hint="list what is no source in `.headraceignore`, which has the form of `.gitignore`",
         )
     for file in project.files:
@@ -59,15 +62,47 @@ def make_bundle(project: Project, store: FolderStore) -> Bundle:
         if name not in files:
             files[name] = file.read_bytes()
     blob = store.put(pack(files))
-    lock = next((files[name] for name in LOCKS if name in files), None)
+    lock = find_lock(files.get, None)
     return Bundle(
         digest=blob.digest,
         size=blob.size,
         nonce=blob.nonce,
-        roots=(*_roots(project, files), *(inside for inside, _ in editable)),
-        lock=None if lock is None else blake3(lock).hexdigest(),
+        roots=tuple(dict.fromkeys([*_roots(project, files), *members, *(inside for inside, _ in editable)])),
+        lock=None if lock is None else lock_digest(lock_texts(files.get, lock)),
         platform=f"{sys.platform}-{platform.machine()}",
     )
+
+
+def changed_files(project: Project, bundle: Bundle, store: Store) -> list[str]:
+    """Name the files of a bundle that the project has otherwise by now; new ones, those that went, and those that can't
+    be read don't count."""
+    try:
+        then = files_of(store.path(bundle.digest, bundle.nonce).read_bytes())
+    except (OSError, StoreError):
+        return []  # whoever runs this code says so
+    return [name for name, data in then.items() if _differs(project, name, data)]
+
+
+def _differs(project: Project, name: str, data: bytes) -> bool:
+    if name in project.extra:
+        return project.extra[name] != data
+    path = project.root / name
+    with suppress(OSError):
+        return path.is_file() and (path.stat().st_size != len(data) or path.read_bytes() != data)
+    return False
+
+
+def _largest(files: Mapping[str, bytes]) -> list[str]:
+    """Say what is largest: the folders that hold most, and the files beside them."""
+    sizes: dict[str, list[int]] = {}
+    for name, data in files.items():
+        folder, _, rest = name.rpartition("/")
+        sizes.setdefault(f"{folder}/" if rest and folder else name, []).append(len(data))
+    first = sorted(sizes, key=lambda name: -sum(sizes[name]))[:LARGEST]
+    return [
+        f"`{name}` ({sum(sizes[name]) / 2**20:.1f} MiB{f' in {len(sizes[name])} files' if name.endswith('/') else ''})"
+        for name in first
+    ]
 
 
 def source_files(root: Path) -> Iterator[tuple[str, bytes]]:
@@ -89,19 +124,32 @@ def source_files(root: Path) -> Iterator[tuple[str, bytes]]:
                 environment = os.path.exists(f"{entry.path}/pyvenv.cfg")
                 if not environment and not _ignored(f"{path}/", specs):
                     rest.append((path, specs))
-            elif _is_source(entry) and not _ignored(path, specs):
-                yield path, Path(entry.path).read_bytes()
+            elif _may_be_source(entry.name) and not _ignored(path, specs) and (data := _source(entry)) is not None:
+                yield path, data
 
 
-def _is_source(entry: os.DirEntry[str]) -> bool:
-    suffix = os.path.splitext(entry.name)[1]
-    return (suffix in SUFFIXES or entry.name in LOCKS) and entry.is_file() and entry.stat().st_size <= FILE_LIMIT_BYTES
+def _may_be_source(name: str) -> bool:
+    return os.path.splitext(name)[1] in SUFFIXES or name in LOCKS
+
+
+def _source(entry: os.DirEntry[str]) -> bytes | None:
+    """Give a file's bytes; None where it is none, is too large, or has gone since its folder was listed."""
+    limit = LOCK_LIMIT_BYTES if entry.name in LOCKS else FILE_LIMIT_BYTES
+    try:
+        if not entry.is_file() or entry.stat().st_size > limit:
+            return None
+        return Path(entry.path).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        hint = "give it rights, or name it in `.headraceignore`"
+        raise ProjectError(f"can't read `{entry.path}`: {error.strerror}", hint=hint) from None
 
 
 def _ignore(folder: Path, inside: str) -> Iterator[tuple[str, GitIgnoreSpec]]:
     for name in (".gitignore", ".headraceignore"):
         try:
-            lines = (folder / name).read_text().splitlines()
+            lines = (folder / name).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
         except OSError:
             continue
         from pathspec import GitIgnoreSpec  # noqa: PLC0415  10 ms that a folder without such a file doesn't need

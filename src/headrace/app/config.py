@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from msgspec import NODEFAULT, Meta, Struct, structs
+from msgspec import NODEFAULT, Meta, Struct, field, structs
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,33 +33,92 @@ class LedgerSection(Section, frozen=True):
         str | None,
         Meta(
             description="The ledger's address, such as `postgresql://user@host/name`; SQLite in the state folder when "
-            "not given."
+            "not given. A password belongs into `PGPASSWORD` or `~/.pgpass`, not in here."
         ),
     ] = None
 
 
-class StoreSection(Section, frozen=True):
-    """Where artifacts are kept."""
+class PlaceSection(Section, frozen=True):
+    """What a store is reached by, beside its address."""
+
+    endpoint: Annotated[
+        str | None, Meta(description="The address of the store's server, where it isn't the cloud's own.")
+    ] = None
+    region: Annotated[
+        str | None, Meta(description="The cloud's own name of the region that its bucket is in, such as `eu-west-1`.")
+    ] = None
+    cache_gib: Annotated[
+        float,
+        Meta(ge=0, description="How much of an object store's blobs each machine keeps beside it, in GiB, at most."),
+    ] = 16.0
+    options: Annotated[
+        dict[str, str],
+        Meta(
+            description="What else the cloud's client is told, by name, such as `virtual_hosted_style_request`; "
+            "credentials come from the cloud's usual places."
+        ),
+    ] = {}
+
+
+class StoreSection(PlaceSection, frozen=True):
+    """Where artifacts are kept: the store of the region `local`, in which pools stand that name no other."""
 
     url: Annotated[
         str | None,
-        Meta(description="The store's address, in this release a folder; in the state folder when not given."),
+        Meta(
+            description="The store's address: a folder, `s3://bucket/prefix`, `gs://bucket/prefix` or "
+            "`az://container/prefix`; in the state folder when not given."
+        ),
     ] = None
+
+
+class RegionSection(PlaceSection, frozen=True):
+    """A place with a store of its own. What its pools need of another region's store is brought by transfers."""
+
+    store: Annotated[
+        str | None,
+        Meta(description="The address of its store, as `[store] url`; region `local` has that one when not given."),
+    ] = None
+    jurisdiction: Annotated[str | None, Meta(description="Whose law its data is under, such as `EU`.")] = None
+
+
+class LinkSection(Section, frozen=True):
+    """What carries bytes from one region to another, and what that costs."""
+
+    source: Annotated[str, Meta(description="The region that the bytes leave.")] = field(name="from")
+    target: Annotated[str, Meta(description="The region that they come to.")] = field(name="to")
+    bits_per_s: Annotated[
+        float, Meta(gt=0, description="Bits per second that it carries, by which transfers are forecast.")
+    ] = 1e9
+    usd_per_gb: Annotated[
+        float, Meta(ge=0, description="US dollars for a GB (10^9 bytes), by which they are priced.")
+    ] = 0.0
+
+
+def only_for(*backends: str) -> dict[str, Any]:
+    """Mark a pool's setting as one that these backends alone take, for `Meta(extra=...)`."""
+    return {"backends": backends}
 
 
 class PoolSection(Section, frozen=True):
     """Like machines behind one backend."""
 
-    backend: Annotated[str, Meta(description="What runs attempts there; in this release `local`.")] = "local"
+    backend: Annotated[str, Meta(description="What runs attempts there: `local`, or `ray` for a Ray cluster.")] = (
+        "local"
+    )
     cpu: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(
-            description="Cpus to use; when not given, what this machine lets the process use (affinity, control group)."
+            description="Cpus to use; when not given, what this machine lets the process use (affinity, control "
+            "group), or what the cluster has."
         ),
     ] = None
     memory_gib: Annotated[
         Annotated[float, Meta(gt=0)] | None,
-        Meta(description="Memory to use, in GiB; when not given, what this machine lets the process use."),
+        Meta(
+            description="Memory to use, in GiB; when not given, what this machine lets the process use, or what the "
+            "cluster has."
+        ),
     ] = None
     gpus: Annotated[int, Meta(ge=0, description="Accelerators to use.")] = 0
     gpu_kind: Annotated[str | None, Meta(description="What its accelerators are, such as `A100`.")] = None
@@ -67,14 +127,53 @@ class PoolSection(Section, frozen=True):
         float, Meta(ge=0, description="What all of the pool costs, in US dollars an hour; attempts are priced by it.")
     ] = 0.0
     provider: Annotated[str, Meta(description="Who owns its machines.")] = "local"
-    region: Annotated[str, Meta(description="The region that it stands in.")] = "local"
+    region: Annotated[
+        str, Meta(description="The region that it stands in: `local`, or one that `[region.NAME]` describes.")
+    ] = "local"
+    environment: Annotated[
+        Literal["auto", "present", "lock"],
+        Meta(
+            description="What stages run in there: `present`, the Python that Headrace runs on; `lock`, an environment "
+            "built from the project's lock; `auto`, the present one where it has what is locked, and else one so built."
+        ),
+    ] = "auto"
     namespace: Annotated[
         Literal["auto", "on", "off"],
         Meta(
             description="Whether workers live in a namespace (bubblewrap) without the state folder, but for the store: "
-            "`auto` where it works, `on` without the project's folder too, `off`."
+            "`auto` where it works, `on` without the project's folder too, `off`.",
+            extra=only_for("local", "ray"),
         ),
     ] = "auto"
+    address: Annotated[
+        str | None,
+        Meta(
+            description="The cluster's address; when not given, one is started on this machine.",
+            extra=only_for("ray"),
+        ),
+    ] = None
+    headless_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=50,
+            description="So many seconds the cluster's head may be out of reach before the driver gives up, 50 at "
+            "most: Ray ends it after 60.",
+            extra=only_for("ray"),
+        ),
+    ] = 20.0
+    labels: Annotated[
+        dict[str, str],
+        Meta(description="What the machines are labelled that it may use, by label.", extra=only_for("ray")),
+    ] = {}
+    resources: Annotated[
+        dict[str, float],
+        Meta(
+            description="What else than cpus, memory and accelerators each worker takes of a machine, by the "
+            "cluster's own name of it.",
+            extra=only_for("ray"),
+        ),
+    ] = {}
 
 
 class RunSection(Section, frozen=True):
@@ -84,6 +183,56 @@ class RunSection(Section, frozen=True):
         str | float | None,
         Meta(description='A run that takes longer ends: seconds, or words such as "90s", "1h30m", "7d".'),
     ] = None
+    pool: Annotated[
+        str | None,
+        Meta(
+            description="The pool that runs use; when not given the first, and first of all what the file of "
+            "`--config` adds."
+        ),
+    ] = None
+
+
+class LogSection(Section, frozen=True):
+    """Headrace's own log: what happens to runs, a line each. What tasks print is kept apart: `headrace logs`."""
+
+    file: Annotated[
+        str | None,
+        Meta(description="The log's file, relative to the project's folder; `-` is stderr. No log when not given."),
+    ] = None
+    format: Annotated[
+        Literal["json", "text"], Meta(description="What a line is: one JSON object, or text for people.")
+    ] = "json"
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="The least that is logged; `debug` has each start of a task too."),
+    ] = "info"
+
+
+class GcSection(Section, frozen=True):
+    """Which runs `headrace gc` keeps when the command doesn't say: those that any rule keeps, all without one."""
+
+    keep_runs: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="The newest so many ended runs are kept.")
+    ] = None
+    keep_runs_per_pipeline: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="The newest so many runs of each pipeline are kept.")
+    ] = None
+    keep: Annotated[
+        str | float | None,
+        Meta(description='Runs that ended no longer ago than this are kept: seconds, or words such as "30d".'),
+    ] = None
+
+
+class BackupSection(PlaceSection, frozen=True):
+    """Where `headrace backup` keeps what it copies, and how much of it."""
+
+    url: Annotated[
+        str | None, Meta(description="The address of the backups, as `[store] url`: a place for them alone.")
+    ] = None
+    keep: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="So many snapshots are kept, the newest; all when not given."),
+    ] = None
 
 
 class Config(Section, frozen=True):
@@ -92,8 +241,13 @@ class Config(Section, frozen=True):
     project: ProjectSection = ProjectSection()
     ledger: LedgerSection = LedgerSection()
     store: StoreSection = StoreSection()
+    region: dict[str, RegionSection] = {}
+    link: dict[str, LinkSection] = {}
     pool: dict[str, PoolSection] = {}
     run: RunSection = RunSection()
+    log: LogSection = LogSection()
+    gc: GcSection = GcSection()
+    backup: BackupSection = BackupSection()
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -115,8 +269,13 @@ SECTIONS: dict[str, type[Section]] = {
     "project": ProjectSection,
     "ledger": LedgerSection,
     "store": StoreSection,
+    "region.NAME": RegionSection,
+    "link.NAME": LinkSection,
     "pool.NAME": PoolSection,
     "run": RunSection,
+    "gc": GcSection,
+    "backup": BackupSection,
+    "log": LogSection,
 }
 
 
@@ -125,25 +284,47 @@ def section_class(name: str) -> type[Section] | None:
     return SECTIONS.get(name) or SECTIONS.get(f"{name}.NAME")
 
 
+def keys(section: type[Section]) -> tuple[str, ...]:
+    """Name the keys of a section, as the file does."""
+    return section.__struct_encode_fields__
+
+
+def hint(section: type[Section], key: str) -> Any:
+    """Give the type of a key."""
+    return _hints(section)[key]
+
+
+def backends_of(key: str) -> tuple[str, ...]:
+    """Name the backends whose pools alone take a key; none where all do."""
+    metas = getattr(hint(PoolSection, key), "__metadata__", ())
+    return next((meta.extra["backends"] for meta in metas if isinstance(meta, Meta) and meta.extra), ())
+
+
+@cache
+def _hints(section: type[Section]) -> dict[str, Any]:
+    hints = get_type_hints(section, include_extras=True)
+    return {each.encode_name: hints[each.name] for each in structs.fields(section)}
+
+
 def settings() -> Iterator[Setting]:
     """Give every setting there is, in the order of the documentation."""
     for name, section in SECTIONS.items():
-        hints = get_type_hints(section, include_extras=True)
-        for field in structs.fields(section):
+        for each in structs.fields(section):
+            found = hint(section, each.encode_name)
             yield Setting(
                 section=name,
-                key=field.name,
-                type=words(hints[field.name]),
-                default=_toml(field.default),
-                doc=_description(hints[field.name]),
+                key=each.encode_name,
+                type=words(found),
+                default=_toml(each.default),
+                doc=_description(section, each.encode_name),
             )
 
 
-def _description(hint: Any) -> str:
-    for meta in getattr(hint, "__metadata__", ()):
-        if isinstance(meta, Meta) and meta.description:
-            return meta.description
-    return ""
+def _description(section: type[Section], key: str) -> str:
+    metas = getattr(hint(section, key), "__metadata__", ())
+    text = next((meta.description for meta in metas if isinstance(meta, Meta) and meta.description), "")
+    backends = backends_of(key) if section is PoolSection else ()
+    return f"{text} For backend {' or '.join(f'`{each}`' for each in backends)}." if backends else text
 
 
 def words(hint: Any) -> str:
@@ -155,6 +336,8 @@ def words(hint: Any) -> str:
         return " or ".join(words(each) for each in get_args(hint) if each is not NoneType)
     if origin is Literal:
         return " or ".join(_toml(each) for each in get_args(hint))
+    if origin is dict:
+        return f"table of {words(get_args(hint)[1])}s"
     if origin is tuple:
         return f"list of {words(get_args(hint)[0])}s"
     return {str: "string", float: "number", int: "whole number", bool: "true or false"}[hint]
@@ -171,6 +354,8 @@ def _toml(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return f"{value:g}"
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(each) for each in value)}]"
     return f'"{value}"' if isinstance(value, str) else str(value)

@@ -9,21 +9,30 @@ import pdb  # noqa: T100  the debugger is what this command is for
 import sys
 import tempfile
 import traceback
+from pathlib import Path
 from typing import Any
 
+from headrace.app.config import PoolSection
 from headrace.app.project import Project
-from headrace.app.state import open_store, views
+from headrace.app.state import reading_store, views
 from headrace.codec.codecs import Codecs
+from headrace.define.attempt import Alone
 from headrace.errors import NotFoundError, TaskFailed
 from headrace.run.machine import Machine
 from headrace.spec.graph import Arg, Const, Many, Secret
-from headrace.store.folder import FolderStore
+from headrace.store.store import Store
 from headrace.work.archive import unpack
+from headrace.work.environments.choose import environment_python
+from headrace.work.environments.code import code_folder
+from headrace.work.environments.enter import environment_of, on
+from headrace.work.environments.memo import cache_folder, environments_folder
 from headrace.work.load import describe, enter_bundle, find_function
 
 
 def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_code: bool = False) -> object:
     """Call a task's stage in this process with the inputs that it had, and give its output.
+
+    Where the stage's environment is another than this process's, the same command begins anew there.
 
     With `new_code`, the project's code as it is now runs instead of the run's own.
 
@@ -31,14 +40,19 @@ def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_c
         NotFoundError: there is no such task, or an input of it was never made.
         TaskFailed: it raised.
     """
-    store = open_store(project)
+    store = reading_store(project)
     machine = Machine()
-    for event in views(project).events(run):
-        machine.step(event)
+    with views(project) as past:
+        for event in past.events(run):
+            machine.step(event)
     found = machine.tasks.get(task)
     if found is None or machine.bundle is None:
         raise NotFoundError(f"the run has no task `{task}`", hint=f"it has {', '.join(list(machine.tasks)[:8])}")
-    folder = project.root if new_code else unpack(machine.bundle, store)
+    if found.move is not None:
+        raise NotFoundError(f"`{task}` is a transfer, which runs no code of the project", hint="debug a task")
+    folder = project.root if new_code else unpack(machine.bundle, store, store.local)
+    Alone.folder = project.root
+    _enter(project, folder, found.stage.environment, found.pool)
     enter_bundle(folder, machine.bundle.roots)
     stage = find_function(found.stage.function, folder)
     values: dict[str, Any] = {name: _value(arg, store) for name, arg in machine.inputs(task)}
@@ -64,7 +78,19 @@ def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_c
             os.chdir("/")
 
 
-def _value(arg: Arg, store: FolderStore) -> object:
+def _enter(project: Project, folder: Path, group: str | None, pool: str | None) -> None:
+    """Become the interpreter that a stage has in its pool, if this process isn't that already."""
+    cache = cache_folder().absolute()
+    if Path(sys.prefix).is_relative_to(environments_folder(cache)):
+        return
+    policy = project.config.pool.get(pool or "", PoolSection()).environment
+    python = environment_python(folder, group, policy, cache)
+    if python is not None:
+        sys.stdout.flush()
+        os.execve(python, on(python, code_folder(cache), "headrace.cli.main", sys.argv[1:]), environment_of(python))
+
+
+def _value(arg: Arg, store: Store) -> object:
     match arg:
         case Const(ref=ref):
             return Codecs().load(ref, store, verify=True)

@@ -43,7 +43,8 @@ def run_detached(project: Project, pipeline: str, params: Mapping[str, str], pol
         HeadraceError: whatever kept it from beginning.
     """
     run_id = detached(lambda watcher: drive(project, pipeline, params, policy, watcher))
-    return views(project).show(run_id)
+    with views(project) as found:
+        return found.show(run_id)
 
 
 def detached(work: Callable[[Announcing], object]) -> str:

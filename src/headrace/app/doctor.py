@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Literal
-
-from msgspec import Struct
 
 from headrace.app import machine
-from headrace.app.measures import bytes_text, count_text, seconds_text
+from headrace.app.doctor_ledger import ledger_checks
+from headrace.app.doctor_pools import pool_checks
+from headrace.app.doctor_stores import store_checks
+from headrace.app.finding import Answer, Finding
+from headrace.app.measures import bytes_text
 from headrace.app.pipelines import written
 from headrace.app.project import Project
-from headrace.app.reading import read
-from headrace.app.state import ledger_path, open_store
-from headrace.backends.local.namespace import bubblewrap, works
+from headrace.backends.namespace import bubblewrap, works
 from headrace.errors import HeadraceError
 
 LEAST_BYTES, FEW_BYTES = 100 << 20, 2 << 30
-SLOW_SYNC_S = 0.05
-TRIAL_BYTES = 1 << 20
-SKEW_S = 5.0
-
-State = Literal["well", "doubtful", "wrong"]
-
-
-class Finding(Struct, frozen=True, kw_only=True):
-    """One thing that was looked at. `hint` says what to do about it, where there is something to do."""
-
-    about: str
-    state: State
-    found: str
-    hint: str | None = None
-
-
-Answer = tuple[State, str, str | None]
 
 
 def examine(project: Project | None) -> Iterator[Finding]:
@@ -49,6 +29,7 @@ def examine(project: Project | None) -> Iterator[Finding]:
     checks: dict[str, Callable[[], Answer]] = dict(MACHINE)
     if project is not None:
         checks |= {about: partial(check, project) for about, check in PROJECT.items()}
+        checks |= ledger_checks(project) | store_checks(project) | pool_checks(project)
     for about, check in checks.items():
         try:
             state, found, hint = check()
@@ -99,19 +80,6 @@ def _pipelines(project: Project) -> Answer:
     return "well", ", ".join(f"`{name}`" for name in found), None
 
 
-def _pools(project: Project) -> Answer:
-    pools = project.pools()
-    found = "; ".join(f"`{pool.name}`: {pool.cpu:g} cpus, {pool.memory_gib:.1f} GiB" for pool in pools)
-    for pool in pools:
-        if pool.backend == "local" and (pool.cpu > machine.cpus() or pool.memory_gib > machine.memory_gib()):
-            return (
-                "doubtful",
-                found,
-                f"lower cpu or memory_gib of pool `{pool.name}` to what the machine gives",
-            )
-    return "well", found, None
-
-
 def _state_folder(project: Project) -> Answer:
     home = project.make_home()
     with tempfile.TemporaryFile(dir=home) as file:
@@ -129,61 +97,9 @@ def _space(project: Project) -> Answer:
     return "well", found, None
 
 
-def _locks(project: Project) -> Answer:
-    with tempfile.NamedTemporaryFile(dir=project.make_home()) as file, open(file.name, "rb") as other:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        try:
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return "well", "the file system keeps locks", None
-    return "wrong", "the file system doesn't keep locks", "move the state to a local disk by HEADRACE_HOME"
-
-
-def _ledger(project: Project) -> Answer:
-    file = ledger_path(project)
-    if not file.exists():
-        return "well", "none yet; the first run makes it", None
-    with read(project) as views:
-        runs = views.runs(limit=1 << 31).runs
-    return "well", f"{count_text(len(runs), 'run')} in {bytes_text(file.stat().st_size)}", None
-
-
-def _store(project: Project) -> Answer:
-    store = open_store(project)
-    data = os.urandom(TRIAL_BYTES)
-    start = time.perf_counter()
-    blob = store.put(data)
-    wrote = time.perf_counter()
-    try:
-        store.verify(blob.digest, blob.nonce)
-    finally:
-        store.delete(blob.digest, blob.nonce)
-    found = f"1 MiB kept in {seconds_text(wrote - start)}, read in {seconds_text(time.perf_counter() - wrote)}"
-    if wrote - start > SLOW_SYNC_S:
-        return "doubtful", found, "the disk is slow to sync: every durable step waits for it"
-    return "well", found, None
-
-
-def _clock(project: Project) -> Answer:
-    with tempfile.NamedTemporaryFile(dir=project.make_home()) as file:
-        skew = os.stat(file.name).st_mtime - time.time()
-    if abs(skew) > SKEW_S:
-        return "doubtful", f"the disk's clock differs by {seconds_text(abs(skew))}", "set both clocks by NTP"
-    with read(project) as views:
-        newest = views.runs(limit=1).runs
-    if newest and newest[0].created > time.time() + SKEW_S:
-        return "doubtful", f"run `{newest[0].run}` began in the future", "set the clock by NTP; nothing is lost by it"
-    return "well", f"{time.strftime('%Y-%m-%d %H:%M:%S %Z')}", None
-
-
 MACHINE: Mapping[str, Callable[[], Answer]] = {"python": _python, "machine": _machine, "namespace": _namespace}
 PROJECT: Mapping[str, Callable[[Project], Answer]] = {
     "pipelines": _pipelines,
-    "pools": _pools,
     "state": _state_folder,
     "space": _space,
-    "locks": _locks,
-    "ledger": _ledger,
-    "store": _store,
-    "clock": _clock,
 }

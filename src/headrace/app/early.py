@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from headrace.backends.local.spawn import Spawned, spawn
+from headrace.backends.spawn import Spawned, spawn
 
 _NOTE = "zygote"  # its words, each ended by a zero byte
 _begun: list[tuple[str, list[str], Spawned]] = []  # at most one; a list, so that no global is rebound

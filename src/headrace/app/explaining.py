@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator
-from typing import Literal
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
+from headrace.app.code_lines import changed_lines, lines_of, sources
 from headrace.app.past import differing
 from headrace.app.project import Project
-from headrace.app.state import open_store
+from headrace.app.reading import Views
+from headrace.app.readings import Load, loader
+from headrace.app.refusing import Rule, refusal, rules
+from headrace.app.state import reading_store
 from headrace.app.state import views as open_views
+from headrace.app.value_text import value_text
 from headrace.plan.keys import told
-from headrace.record.views import Views
 from headrace.run.events import Opened, Renewed
 from headrace.run.ports import Earlier, TaskRow
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
-from headrace.spec.code import Part
-from headrace.spec.graph import Const, Node, Out
+from headrace.spec.graph import Const, Out
 from headrace.spec.stage import Stage
-from headrace.store.folder import FolderStore
-from headrace.work.archive import files_of
+from headrace.store.store import Store
 
-DIFF_LINES = 40
 _VALUE_LIMIT = 80
+_WIDTH = 120
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _KINDS = {"distribution": "package", "environment": "python"}
 
@@ -42,7 +44,11 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """A task's decision and its reason; the differences are those to run `against`. `notes` say what is coarse."""
+    """A task's decision and its reason; the differences are those to run `against`. `notes` say what is coarse.
+
+    Of a task that was skipped since a `when=` said no, `gate` is the task whose value that was, and `rules` are those
+    of its report that don't hold.
+    """
 
     run: str
     task: str
@@ -52,6 +58,8 @@ class Explanation(Struct, frozen=True, kw_only=True):
     against: str | None
     differences: tuple[Difference, ...]
     notes: tuple[str, ...] = ()
+    gate: str | None = None
+    rules: tuple[Rule, ...] = ()
 
 
 def explain(project: Project, run: str, task: str) -> Explanation:
@@ -60,8 +68,13 @@ def explain(project: Project, run: str, task: str) -> Explanation:
     Raises:
         NotFoundError: there is no such run or task.
     """
-    views, store = open_views(project), open_store(project)
+    with open_views(project) as views:
+        return _explain(views, reading_store(project), run, task)
+
+
+def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
     view = views.find(run)
+    load = loader(store)
     row = views.task(view.run, task)
     stages, nodes = views.graph(view.run)
     name = row.parent or row.name
@@ -71,9 +84,10 @@ def explain(project: Project, run: str, task: str) -> Explanation:
     found: list[Difference] = []
     if earlier is not None and stage is not None and node is not None and earlier.key != row.key:
         found += _code(views, store, view.run, earlier.run, stage)
-        found += _inputs(views, view.run, row, earlier)
+        found += _inputs(views, load, view.run, row, earlier)
         if not found:
             found.append(Difference(kind="platform", name="platform", before=None, after=None))
+    held = refusal(views, view.run, name) if row.state == "skipped" else None
     return Explanation(
         run=view.run,
         task=row.name,
@@ -83,10 +97,12 @@ def explain(project: Project, run: str, task: str) -> Explanation:
         against=None if earlier is None else earlier.run,
         differences=tuple(found),
         notes=() if stage is None else stage.code.notes,
+        gate=None if held is None else held.gate,
+        rules=() if held is None else tuple(rules(views, view.run, held.gate, load)),
     )
 
 
-def _code(views: Views, store: FolderStore, run: str, before: str, stage: Stage) -> Iterator[Difference]:
+def _code(views: Views, store: Store, run: str, before: str, stage: Stage) -> Iterator[Difference]:
     then = views.graph(before)[0].get(stage.function)
     if then is None or then.code.digest == stage.code.digest:
         return
@@ -97,53 +113,52 @@ def _code(views: Views, store: FolderStore, run: str, before: str, stage: Stage)
             name=part.name,
             before=was.text if was is not None else None,
             after=part.text,
-            diff=tuple(_diff(_lines(old, was), _lines(new, part))),
+            diff=tuple(changed_lines(lines_of(old, was), lines_of(new, part))),
         )
 
 
-def _sources(views: Views, store: FolderStore, run: str) -> dict[str, bytes]:
+def _sources(views: Views, store: Store, run: str) -> Mapping[str, bytes]:
     """Give the source files of a run's bundle; none where it is gone."""
     bundle: Bundle | None = None
     for event in views.events(run):
         if isinstance(event, Opened | Renewed):
             bundle = event.bundle
-    if bundle is None or store.size(bundle.digest, bundle.nonce) is None:
-        return {}
-    return files_of(store.path(bundle.digest, bundle.nonce).read_bytes())
+    return sources(store, bundle)
 
 
-def _lines(files: dict[str, bytes], part: Part | None) -> list[str]:
-    """Give the lines of a part, as its place in the bundle tells."""
-    if part is None or part.where is None:
-        return []
-    path, _, span = part.where.rpartition(":")
-    first, _, last = span.partition("-")
-    if path not in files or not first.isdecimal():
-        return []
-    return files[path].decode(errors="replace").splitlines()[int(first) - 1 : int(last or first)]
-
-
-def _diff(before: list[str], after: list[str]) -> list[str]:
-    lines = list(difflib.unified_diff(before, after, lineterm="", n=1))[2:]
-    if len(lines) > DIFF_LINES:
-        lines = [*lines[:DIFF_LINES], f"... {len(lines) - DIFF_LINES} more lines"]
-    return lines
-
-
-def _inputs(views: Views, run: str, row: TaskRow, earlier: Earlier) -> Iterator[Difference]:
+def _inputs(views: Views, load: Load, run: str, row: TaskRow, earlier: Earlier) -> Iterator[Difference]:
     now, then = told(row.inputs or b"\x90"), told(earlier.inputs or b"\x90")
     for name in dict.fromkeys([*now, *then]):
-        if now.get(name) != then.get(name):
-            yield Difference(
-                kind="input",
-                name=name,
-                before=_shown(views, earlier.run, row.name, name, then.get(name)),
-                after=_shown(views, run, row.name, name, now.get(name)),
-            )
+        if now.get(name) == then.get(name):
+            continue
+        before = _given(views, load, earlier.run, row.name, name, then.get(name))
+        after = _given(views, load, run, row.name, name, now.get(name))
+        yield Difference(
+            kind="input",
+            name=name,
+            before=None if before is None else before.brief,
+            after=None if after is None else after.brief,
+            diff=tuple(_changed(before, after)),
+        )
 
 
-def _shown(views: Views, run: str, task: str, param: str, identity: str | None) -> str | None:
-    """Say an input in short: its value where it is small, else what made it and its digest."""
+class _Given(NamedTuple):
+    """An input in short, and the lines of one that people can read; `is_whole`: the short form is all of it."""
+
+    brief: str
+    lines: Sequence[str] = ()
+    is_whole: bool = False
+
+
+def _changed(before: _Given | None, after: _Given | None) -> Sequence[str]:
+    """Give the lines that differ, where a value is too long to be shown whole."""
+    if before is None or after is None or (before.is_whole and after.is_whole):
+        return ()
+    return changed_lines(before.lines, after.lines) if before.lines and after.lines else ()
+
+
+def _given(views: Views, load: Load, run: str, task: str, param: str, identity: str | None) -> _Given | None:
+    """Give an input of a task: its value where it can be shown, else its digest; and what made it."""
     if identity is None:
         return None
     row = views.task(run, task)
@@ -151,26 +166,44 @@ def _shown(views: Views, run: str, task: str, param: str, identity: str | None) 
     arg = dict(node.args).get(param) if node is not None else None
     brief = identity.rpartition(":")[2][:12]
     if isinstance(arg, Const) and node is not None and param not in node.over:
-        return _value(arg.ref) or brief
+        return _value(arg.ref, load, brief)
     if isinstance(arg, Out):
-        return _output(views, run, node, arg) or brief
-    return brief
+        ref = _output(views, run, arg)
+        found = _Given(brief) if ref is None else _value(ref, load, ref.digest[:12])
+        return found._replace(brief=f"{found.brief} (from `{_part(views, run, arg)}`)")
+    return _Given(brief)
 
 
-def _output(views: Views, run: str, node: Node | None, arg: Out) -> str | None:
+def _output(views: Views, run: str, arg: Out) -> Ref | None:
     row = views.task(run, arg.task)
-    if row.out is None or node is None:
-        return None
-    ref = _decode_ref(row.out)
+    ref = None if row.out is None else _decode_ref(row.out)
     for position in arg.path:
-        if not ref.parts or position >= len(ref.parts):
+        if ref is None or not ref.parts or position >= len(ref.parts):
             return None
         ref = ref.parts[position]
-    return f"{_value(ref) or ref.digest[:12]} (from `{arg.task}`)"
+    return ref
 
 
-def _value(ref: Ref) -> str | None:
-    if ref.codec != "json" or ref.inline is None:
-        return None
-    text = ref.inline.decode()
-    return text if len(text) <= _VALUE_LIMIT else f"{text[: _VALUE_LIMIT - 3]}..."
+def _part(views: Views, run: str, arg: Out) -> str:
+    """Name a task, and the part of its output that was given on: `split.train`."""
+    row = views.task(run, arg.task)
+    words, ref = [arg.task], None if row.out is None else _decode_ref(row.out)
+    for position in arg.path:
+        if ref is None or not ref.parts or position >= len(ref.parts):
+            break
+        words.append(ref.names[position] if ref.names else str(position))
+        ref = ref.parts[position]
+    return ".".join(words)
+
+
+def _value(ref: Ref, load: Load, brief: str) -> _Given:
+    """Give a plain value as text: in short too where it is short, else `brief` for that."""
+    text = value_text(ref, load)
+    if text is None:
+        return _Given(brief)
+    is_json = ref.codec != "text" and text.startswith(("{", "["))
+    told = msgspec.json.format(text, indent=2) if is_json else text
+    lines = [part for line in told.splitlines() for part in textwrap.wrap(line, _WIDTH) or [""]]
+    if len(text) > _VALUE_LIMIT or len(text.splitlines()) > 1:
+        return _Given(brief, lines)
+    return _Given(text or '""', lines, is_whole=True)

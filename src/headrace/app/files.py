@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from headrace.app.inputs import Inputs, marks_of
+from headrace.app.project import Project
 from headrace.errors import ProjectError
 from headrace.spec.artifact import Ref
-from headrace.store.folder import FolderStore
+from headrace.spec.fleet import HOME
+from headrace.store.store import Store
+
+MEMORY = "inputs.msgpack"
 
 
-def keep_path(root: Path, home: Path, store: FolderStore, about: str, path: str) -> Ref:
-    """Keep a file or folder as it is now; a relative path is seen from the project's folder.
+def keep_path(project: Project, region: str, store: Store, about: str, path: str) -> Ref:
+    """Keep a file or folder as it is now, in a region's store; a relative path is seen from the project's folder.
 
     What was kept before and hasn't changed since is not kept again.
 
@@ -21,11 +25,12 @@ def keep_path(root: Path, home: Path, store: FolderStore, about: str, path: str)
     from headrace.codec.codecs import Codecs  # noqa: PLC0415  30 ms that only pipelines with files need
     from headrace.codec.file import File, Folder  # noqa: PLC0415  as above
 
+    root = project.root
     found = root / Path(path).expanduser()
     there = found.is_file() if about == "file" else found.is_dir()
     if not there:
         raise ProjectError(f"there is no {about} `{path}`", hint=f"paths are seen from the project's folder, `{root}`")
-    inputs = Inputs(home / "inputs.msgpack", store)
+    inputs = Inputs(project.home / (MEMORY if region == HOME else f"inputs-{region}.msgpack"), store)
     if (known := inputs.recall(found)) is not None:
         return known
     marks = marks_of(found)

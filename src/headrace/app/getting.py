@@ -3,43 +3,126 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from headrace.app import named
 from headrace.app.project import Project
-from headrace.app.state import open_store, views
+from headrace.app.reading import Views
+from headrace.app.readings import REPORT
+from headrace.app.state import reading_store, views
 from headrace.codec.codecs import Codecs
 from headrace.codec.file import File, Folder
 from headrace.errors import NotFoundError, UsageError
-from headrace.record.views import Views
 from headrace.spec.artifact import Ref
-from headrace.store.folder import FolderStore
+from headrace.spec.noun import Row
+from headrace.spec.report import Report
+from headrace.stages import report as as_report
+from headrace.store.store import Store
 
 SUFFIXES = {
     "arrow": ".arrow",
     "arrow-stream": ".arrow",
     "bytes": ".bin",
+    "items": ".json",
     "json": ".json",
+    "lightgbm": ".txt",
     "numpy": ".npy",
+    "pandas": ".arrow",
     "parts": ".json",
     "pickle": ".pickle",
+    "polars": ".arrow",
     "record": ".json",
+    "safetensors": ".safetensors",
+    "skops": ".skops",
     "svg": ".svg",
     "text": ".txt",
 }
+OPAQUE = ("file", "folder", "joined", "lightgbm")
+"""Codecs whose parts mean nothing without them, plain as they may be."""
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
-def get(project: Project, run: str, task: str | None, to: Path | None) -> Path:
-    """Write an artifact to a file: a task's output (`TASK`, or a part of it, `TASK.PART`), or one named by its digest.
+def get(project: Project, run: str, task: str | None, to: Path | None, columns: Sequence[str] | None = None) -> Path:
+    """Write an artifact to a file: a task's output (`TASK`, or a part of it, `TASK.PART`), or one named by its digest,
+    or by the address of a version (`task` is then a part of it). Of a table, with `columns`, only these are read, and
+    written as Arrow. A report is written as the suffix of `to` says.
 
     Raises:
         NotFoundError: there is none.
+        CodecError: columns are named of what isn't a table, or has none of that name.
     """
-    found = views(project)
-    ref = found.artifact(run) if task is None else find(found, run, task)
-    return write(ref, open_store(project), to, task or ref.digest[:12])
+    with views(project) as found:
+        ref, name, inside = _artifact(found, run, task)
+    store = reading_store(project)
+    name = name.replace("/", "-")  # it may be `team/delays`, or name a path, and the file goes to this folder
+    if columns is None and ref.type == REPORT:
+        return write_report(ref, store, to, name)
+    if columns is None and ref.codec != "joined":
+        return write(ref, store, to, name, inside)
+    return write_table(ref, store, columns, to, name)
+
+
+def _artifact(found: Views, word: str, task: str | None) -> tuple[Ref, str, str]:
+    """Give the artifact that is meant, what its file is called, and how a command begins that names a part of it."""
+    version = named.version(found, word)
+    if version is not None:
+        part = f".{task}" if task else ""
+        name = version.name
+        out = part_of(version.out, task or "", word)
+        return out, f"{name}-{version.version}{part}", f"{word} {task}." if task else f"{word} "
+    if task is None:
+        ref = found.artifact(word)
+        return ref, ref.digest[:12], "RUN TASK."
+    return find(found, word, task), task, f"{word} {task}."
+
+
+def write_table(ref: Ref, store: Store, columns: Sequence[str] | None, to: Path | None, name: str) -> Path:
+    """Write a table, or some columns of it, as an Arrow IPC file; give the path written."""
+    import pyarrow as pa  # noqa: PLC0415  0.2 s, only where columns are named, or the table is kept in parts
+
+    table = Codecs().load(ref, store, columns=columns)
+    table = pa.Table.from_pandas(table) if type(table).__module__.startswith("pandas") else pa.table(table)
+    path = Path(f"{name}.arrow") if to is None else to / f"{name}.arrow" if to.is_dir() else to
+    try:
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+    except OSError as error:
+        raise UsageError(f"can't write `{path}`: {error.strerror}", hint="give another path by `--to`") from error
+    return path
+
+
+def write_report(ref: Ref, store: Store, to: Path | None, name: str) -> Path:
+    """Write a report as Markdown (`.md`), JSON (`.json`, all of it), a page (`.html`), or else text; give the path
+    written. Text and Markdown are without its drawings."""
+    report = Codecs().load(ref, store, verify=True, safe_only=True)
+    assert isinstance(report, Report)
+    path = Path(f"{name}.txt") if to is None else to / f"{name}.txt" if to.is_dir() else to
+    match path.suffix.lower():
+        case ".json":
+            data = msgspec.json.format(msgspec.json.encode(_by_name(report))) + b"\n"
+        case ".md":
+            data = as_report.markdown(report).encode()
+        case ".html" | ".htm":
+            data = as_report.html(report).encode()
+        case _:
+            data = as_report.text(report).encode()
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"can't write `{path}`: {error.strerror}", hint="give another path by `--to`") from error
+    return path
+
+
+def _by_name(value: object) -> object:
+    """Give a report, or a part of one, with its fields by their names: it is stored by their places."""
+    if isinstance(value, tuple):
+        return [_by_name(each) for each in value]
+    if isinstance(value, Row):
+        return {name: _by_name(getattr(value, name)) for name in value.__struct_fields__}
+    return value
 
 
 def find(views: Views, run: str, task: str) -> Ref:
@@ -48,20 +131,35 @@ def find(views: Views, run: str, task: str) -> Ref:
     Raises:
         NotFoundError: there is none.
     """
-    view = views.find(run)
+    run = views.find(run).run  # once: a run that begins meanwhile would be `latest` then
+    name, path = named_part(views, run, task)
+    row = views.task(run, name)
+    if row.out is None:
+        raise NotFoundError(f"task `{row.name}` has no output: it is {row.state}", hint=row.reason or None)
+    return part_of(_decode_ref(row.out), path, row.name)
+
+
+def named_part(views: Views, run: str, task: str) -> tuple[str, str]:
+    """Tell a task's name from the path of a part of its output: `split.train` is `train` of `split`.
+
+    Raises:
+        NotFoundError: there is no such run or task.
+    """
     try:
-        row, path = views.task(view.run, task), ""
+        return views.task(run, task).name, ""
     except NotFoundError:
         name, dot, path = task.partition(".")
         if not dot:
             raise
-        row = views.task(view.run, name)
-    if row.out is None:
-        raise NotFoundError(f"task `{row.name}` has no output: it is {row.state}", hint=row.reason or None)
-    return _part(_decode_ref(row.out), path, row.name)
+        return views.task(run, name).name, path
 
 
-def _part(ref: Ref, path: str, task: str) -> Ref:
+def part_of(ref: Ref, path: str, task: str) -> Ref:
+    """Give the part of a task's output that a path names, `train` or `split.train` or `0`; all of it by none.
+
+    Raises:
+        NotFoundError: there is none.
+    """
     for word in path.split(".") if path else ():
         names = ref.names or tuple(str(index) for index in range(len(ref.parts or ())))
         if word not in names or ref.parts is None:
@@ -73,11 +171,13 @@ def _part(ref: Ref, path: str, task: str) -> Ref:
     return ref
 
 
-def write(ref: Ref, store: FolderStore, to: Path | None, name: str) -> Path:
+def write(ref: Ref, store: Store, to: Path | None, name: str, inside: str = "RUN TASK.") -> Path:
     """Write an artifact to a file (a folder goes to a folder) in its own form; give the path written.
 
-    Without `to`, it goes to the current folder, under `name` with the suffix of its form. A value with parts is written
-    as JSON, where all of its parts are plain.
+    Without `to`, it goes to the current folder, under `name` with the suffix of its form. A model of LightGBM is the
+    text that its library reads, without what a scikit-learn model of it holds beside the trees. Another value with
+    parts is written as JSON, where all of its parts are plain. An error names a part as in `headrace get`, after
+    `inside`.
 
     Raises:
         UsageError: it can't be written there, or one of its parts has a form of its own.
@@ -92,32 +192,42 @@ def write(ref: Ref, store: FolderStore, to: Path | None, name: str) -> Path:
             shutil.copyfile(files.path, to)
             to.chmod(0o644)
         else:
-            to.write_bytes(_bytes(ref, store, name))
+            to.write_bytes(_bytes(ref, store, name, inside))
     except OSError as error:
         raise UsageError(f"can't write `{to}`: {error.strerror}", hint="give another path by `--to`") from error
     return to
 
 
-def _bytes(ref: Ref, store: FolderStore, name: str) -> bytes:
+def _bytes(ref: Ref, store: Store, name: str, inside: str) -> bytes:
     """Give an artifact's own bytes, or those of a value with parts as JSON."""
+    if ref.codec == "lightgbm":
+        ref = part_of(ref, "model", name)
+        if ref.codec != "text":
+            raise UsageError(f"the model `{name}` isn't fitted, so LightGBM has no file for it", hint="fit it before")
     if ref.inline is not None:
         return ref.inline
     if ref.nonce is not None:
-        store.verify(ref.digest, ref.nonce)
-        return store.path(ref.digest, ref.nonce).read_bytes()
-    return msgspec.json.format(msgspec.json.encode(_plain(ref, name)))
+        return store.path(ref.digest, ref.nonce, verify=True).read_bytes()
+    return msgspec.json.format(msgspec.json.encode(plain_of(ref, name, inside)))
 
 
-def _plain(ref: Ref, name: str) -> object:
-    """Give a value with parts as JSON has it, without importing the classes that it was made of."""
-    if ref.parts is not None:
+def plain_of(ref: Ref, name: str, inside: str = "") -> object:
+    """Give a value with parts as JSON has it, without importing the classes that it was made of. `name` is that of the
+    value, and `inside` how a command begins that names a part of it.
+
+    Raises:
+        UsageError: a part of it has a form of its own.
+    """
+    if ref.parts is not None and ref.codec not in OPAQUE:
         names = ref.names or tuple(str(index) for index in range(len(ref.parts)))
-        found = {each: _plain(part, f"{name}.{each}") for each, part in zip(names, ref.parts, strict=True)}
+        pairs = zip(names, ref.parts, strict=True)
+        found = {each: plain_of(part, f"{name}.{each}", f"{inside}{each}.") for each, part in pairs}
         return found if ref.names else list(found.values())
     if ref.codec == "json" and ref.inline is not None:
         return msgspec.json.decode(ref.inline)
     if ref.codec == "text" and ref.inline is not None:
         return ref.inline.decode()
     raise UsageError(
-        f"`{name}` is a `{ref.type}`, which has a file of its own", hint=f"get it alone: `headrace get RUN {name}`"
+        f"`{name}` is a `{ref.type.partition('@')[0]}`, which has a file of its own",
+        hint=f"get it alone: `headrace get {inside.removesuffix('.')}`",
     )

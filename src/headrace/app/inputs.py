@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.errors import StoreError
 from headrace.spec.artifact import Ref, blobs
-from headrace.store.folder import FolderStore
+from headrace.store.store import Store
 
 _FRESH_S = 2.0
 """A file that changed this shortly before it was kept may have changed since within one tick of its clock."""
@@ -25,7 +25,7 @@ _encode = msgspec.msgpack.Encoder().encode
 class Inputs:
     """Remembers what was kept, in a file of the state folder; losing it costs a second copy, and no more."""
 
-    def __init__(self, file: Path, store: FolderStore) -> None:
+    def __init__(self, file: Path, store: Store) -> None:
         self._file = file
         self._store = store
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from headrace.app import planning, session
+from headrace.app import named, planning, session
 from headrace.app import project as projects
 from headrace.app.getting import find
 from headrace.app.notebook import notebook_files
 from headrace.app.project import Project
-from headrace.app.state import open_store, views
+from headrace.app.state import reading_store, views
 from headrace.app.watcher import NoWatcher
 from headrace.codec.codecs import Codecs
 from headrace.define.pipeline import PipelineFunction
@@ -38,14 +38,15 @@ class RunTask:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._view, name)
 
-    def value(self) -> Any:
-        """Load the task's output.
+    def value(self, *, columns: Sequence[str] | None = None) -> Any:
+        """Load the task's output; of a table, only these `columns` where some are named, and no others are read.
 
         Raises:
             NotFoundError: it has none.
+            CodecError: columns are named of what isn't a table, or has none of that name.
         """
         ref = find(views(self._project), self._run, self._view.name)
-        return Codecs().load(ref, open_store(self._project), verify=True)
+        return Codecs().load(ref, reading_store(self._project), verify=True, columns=columns)
 
     def __repr__(self) -> str:
         return f"<task {self._view.name}: {self._view.state}>"
@@ -106,7 +107,8 @@ class Launcher:
         """
         project, address = _place(pipeline)
         run_id = session.run(project, address, _texts(params), Policy(**options), watcher=NoWatcher())
-        view = views(project).show(run_id)
+        with views(project) as found:
+            view = found.show(run_id)
         run = Run(project, view)
         if view.state == "cancelled":
             raise RunCancelled(f"run {view.run} was cancelled: {view.why}", run=run)
@@ -123,19 +125,24 @@ class Launcher:
 def runs(*, limit: int = 100) -> list[Run]:
     """Give the newest runs of the project of the current folder, newest first."""
     project = projects.load()
-    found = views(project)
-    return [Run(project, found.show(view.run)) for view in found.runs(limit=limit).runs]
+    with views(project) as found:
+        return [Run(project, found.show(view.run)) for view in found.runs(limit=limit).runs]
 
 
-def load(digest: str) -> Any:
-    """Load an artifact of the project of the current folder by its digest, or the beginning of it.
+def load(digest: str, *, columns: Sequence[str] | None = None) -> Any:
+    """Load an artifact of the project of the current folder by its digest, or the beginning of it, or by the address
+    of a version, `model:NAME`, `model:NAME:3` or `dataset:NAME@ALIAS`; of a table, only these `columns` where some are
+    named, and no others are read.
 
     Raises:
         NotFoundError: no run names it.
+        CodecError: columns are named of what isn't a table, or has none of that name.
     """
     project = projects.load()
-    ref = views(project).artifact(digest)
-    return Codecs().load(ref, open_store(project), verify=True)
+    with views(project) as found:
+        version = named.version(found, digest)
+        ref = found.artifact(digest) if version is None else version.out
+    return Codecs().load(ref, reading_store(project), verify=True, columns=columns)
 
 
 def _place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:

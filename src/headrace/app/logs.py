@@ -7,16 +7,23 @@ the one that the worker died in.
 
 from __future__ import annotations
 
+import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from headrace.app.project import Project
 from headrace.app.reading import LIVE, AttemptView, Views
-from headrace.app.state import open_store
-from headrace.run.events import Event, Failed, Launched, Succeeded
+from headrace.app.state import stores
+from headrace.errors import NotFoundError
+from headrace.run.events import Event, Failed, Launched, Logged, Reused, Succeeded
+from headrace.run.ports import TaskRow
+from headrace.spec.artifact import Ref
+from headrace.store.logs import FolderLogs
+from headrace.store.store import Store
 
 PATIENCE_S = 0.2
 PIPELINE = "(the pipeline's body)"
@@ -30,6 +37,16 @@ class Piece(Struct, frozen=True):
     task: str
     attempt: int
     data: bytes
+
+
+class Told(Struct, frozen=True):
+    """What an attempt has logged by `hr.log` since the last look: the last point of each curve, as name, step and
+    value, and texts as name, step and text."""
+
+    task: str
+    attempt: int
+    points: tuple[tuple[str, int, float], ...] = ()
+    texts: tuple[tuple[str, int, str], ...] = ()
 
 
 class _File(Struct):
@@ -50,60 +67,120 @@ def logs(project: Project, views: Views, run: str, task: str | None = None) -> I
     run = views.find(run).run
     if task is not None:
         task = views.task(run, task).name
-    folder = _folder(project, run)
+    found = list(stores(project).values())
+    folders = _folders(found, run)
     for attempt in views.attempts(run, task):
         if attempt.log is not None:
-            yield from _bytes(folder / attempt.log.log, attempt)
+            yield from _bytes(found, run, attempt)
     files: dict[str, _File] = {}
     for event in views.events(run):
         _note(files, event)
     for file in files.values():
         file.read = max((end for end, _, _ in file.spans), default=0)
-    yield from _grown(folder, files, task)
+    yield from _grown(folders, files, task)
+
+
+def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
+    """Give run and task that made the output which a task reused, and so printed what there is; None where it ran
+    itself. The task is empty where nobody knows any more.
+
+    Raises:
+        NotFoundError: there is no such run, or it has no such task.
+    """
+    run = views.find(run).run
+    row = views.task(run, task)
+    if row.state != "reused":
+        return None
+    found = [event.run for event in views.events(run) if isinstance(event, Reused) and event.key == row.key]
+    if not found:
+        return None
+    origin = next(filter(None, found), run)  # of equal tasks of one run, the first may have been reused from another
+    try:
+        if _made(views.task(origin, row.name), row.key):
+            return origin, row.name
+    except NotFoundError:
+        pass  # it had another name there, or all of that run is gone
+    try:
+        return origin, next((each.name for each in views.rows(origin) if _made(each, row.key)), "")
+    except NotFoundError:
+        return origin, ""
+
+
+def _made(row: TaskRow, key: str | None) -> bool:
+    return row.key == key and row.state == "succeeded"
 
 
 def follow(
     project: Project, views: Views, run: str, task: str | None = None, *, wait: Callable[[float], None] = time.sleep
-) -> Iterator[Piece]:
-    """Give what a run prints while it prints it, until it has ended.
+) -> Iterator[Piece | Told]:
+    """Give what a run prints and logs while it does, until it has ended.
 
     Raises:
         NotFoundError: there is no such run.
     """
     run = views.find(run).run
-    folder = _folder(project, run)
+    folders = _folders(list(stores(project).values()), run)
     files: dict[str, _File] = {}
-    seen = 0
+    seen, told = 0, -1
     while True:
         live = views.find(run).state in LIVE
         events = list(views.events(run))
         for event in events[seen:]:
             _note(files, event)
         seen = len(events)
-        found = list(_grown(folder, files, task))
+        found = list(_grown(folders, files, task))
         yield from found
+        news = views.logged(run, after=told)
+        told = news[-1][0] if news else told
+        yield from (_told(event) for event in _last([event for _, event in news]) if task in (None, event.task))
         if not live:
             return
         if not found:
             wait(PATIENCE_S)
 
 
-def _folder(project: Project, run: str) -> Path:
-    return open_store(project).root / "logs" / run
+def _last(news: Sequence[Logged]) -> Iterator[Logged]:
+    """Put what each attempt has logged together: of each curve only the last points are told."""
+    by_attempt: dict[tuple[str, int], list[Logged]] = {}
+    for event in news:
+        by_attempt.setdefault((event.task, event.attempt), []).append(event)
+    for members in by_attempt.values():
+        points = {points.name: points for event in members for points in event.points if points.steps}
+        texts = tuple(text for event in members for text in event.texts)
+        yield msgspec.structs.replace(members[-1], points=tuple(points.values()), texts=texts)
 
 
-def _bytes(file: Path, attempt: AttemptView) -> Iterator[Piece]:
+def _told(event: Logged) -> Told:
+    points = []
+    for each in event.points:
+        (step,), (value,) = struct.unpack("<q", each.steps[-8:]), struct.unpack("<d", each.values[-8:])
+        points.append((each.name, step, value))
+    texts = tuple((each.name, each.step, _text(each.out)) for each in event.texts)
+    return Told(task=event.task, attempt=event.attempt, points=tuple(points), texts=texts)
+
+
+def _text(ref: Ref) -> str:
+    """Give a text that was logged; of one that isn't in its event, how long it is."""
+    return f"({ref.size:,} bytes)" if ref.inline is None else ref.inline.decode(errors="replace")
+
+
+def _folders(stores: Sequence[Store], run: str) -> list[Path]:
+    """Give the folders that a run's workers may have written to, one for each region that it may have been in."""
+    return [store.local / "logs" / run for store in stores]
+
+
+def _bytes(stores: Sequence[Store], run: str, attempt: AttemptView) -> Iterator[Piece]:
+    """Give what an attempt printed, from its worker's own log if that is here, else from the store where it is kept."""
     assert attempt.log is not None
-    try:
-        with file.open("rb") as stream:
-            stream.seek(attempt.log.start)
-            left = attempt.log.end - attempt.log.start
-            while left > 0 and (data := stream.read(min(left, CHUNK_BYTES))):
-                left -= len(data)
-                yield Piece(attempt.task, attempt.attempt, data)
-    except FileNotFoundError:
-        note = b"(its output was deleted)\n"
-        yield Piece(attempt.task, attempt.attempt, note)
+    name, start, end = attempt.log.log, attempt.log.start, attempt.log.end
+    here = [store for store in stores if (store.local / "logs" / run / name).exists()]
+    own = (FolderLogs(store.local / "logs", own=True).read(run, name, start, end) for store in here)
+    kept = (store.logs.read(run, name, start, end) for store in stores)
+    for pieces in (*own, *kept):
+        if (first := next(pieces, None)) is not None:
+            yield from (Piece(attempt.task, attempt.attempt, data) for data in (first, *pieces))
+            return
+    yield Piece(attempt.task, attempt.attempt, b"(its output was deleted)\n")
 
 
 def _note(files: dict[str, _File], event: Event) -> None:
@@ -124,9 +201,9 @@ def _note(files: dict[str, _File], event: Event) -> None:
             pass
 
 
-def _grown(folder: Path, files: dict[str, _File], task: str | None) -> Iterator[Piece]:
+def _grown(folders: Sequence[Path], files: dict[str, _File], task: str | None) -> Iterator[Piece]:
     """Give what has been added to the files since the last look."""
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for path in sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir()):
         worker = path.name.partition("-")[0]
         file = files.setdefault(worker, _File())
         with path.open("rb") as stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from headrace.errors import ProjectError
@@ -28,7 +29,8 @@ def make_project(folder: Path) -> tuple[Path, ...]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in files:
-            file.write_text((TEMPLATE / f"{file.name.lstrip('.')}.txt").read_text(encoding="utf-8"), encoding="utf-8")
+            text = (TEMPLATE / f"{file.name.lstrip('.')}.txt").read_text(encoding="utf-8")
+            file.write_text(text.replace("NAME", json.dumps(folder.resolve().name)), encoding="utf-8")
     except OSError as error:
         raise ProjectError(
             f"`{folder}` can't be written: {error.strerror}", hint="give a folder that you may write"

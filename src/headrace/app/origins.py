@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from headrace.app import named
+from headrace.app.getting import find, named_part
 from headrace.app.project import Project
 from headrace.app.reading import read
 from headrace.record.lineage import Lineage, Need, Step, Trail
@@ -10,11 +12,20 @@ __all__ = ["Need", "Step", "Trail", "trail"]
 
 
 def trail(project: Project, run_or_digest: str, task: str | None) -> Trail:
-    """Give the trail of a task's output or, without a task, of the artifact with this digest.
+    """Give the trail of a task's output, or of a part of it (`split.train`); without a task, that of the artifact with
+    this digest, or address.
 
     Raises:
         NotFoundError: there is none.
     """
     with read(project) as views:
         lineage = Lineage(views)
-        return lineage.of_artifact(run_or_digest) if task is None else lineage.of_task(run_or_digest, task)
+        version = named.version(views, run_or_digest)
+        if version is not None:
+            made = named.maker(views, version)
+            return lineage.of_artifact(version.out.digest) if made is None else lineage.of_task(*made)
+        if task is None:
+            return lineage.of_artifact(run_or_digest)
+        run = views.find(run_or_digest).run  # once: a run that begins meanwhile would be `latest` then
+        name, path = named_part(views, run, task)
+        return lineage.of_task(run, name, find(views, run, task) if path else None)

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
-from headrace.app.config import SECTIONS, Config, section_class, words
+from headrace.app.config import SECTIONS, Config, hint, keys, section_class, words
 from headrace.errors import ConfigError
+from headrace.spec.masking import masked
 
 PREFIX = "HEADRACE__"
 TABLES = tuple(dict.fromkeys(name.partition(".")[0] for name in SECTIONS))
 """The names that may stand at the head of a table."""
+NAMED = frozenset(name.partition(".")[0] for name in SECTIONS if name.endswith(".NAME"))
+"""Those of them that go on with a name of the user's choice."""
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
 _AT_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)$")
 _AT_PATH = re.compile(r" - at `\$(.*?)`$")
+_LACKING = re.compile(r"missing required field `(\w+)`")
 
 Keys = tuple[str, ...]
 
@@ -42,10 +46,15 @@ class Layers:
         text = _read(file)
         lines = _Lines(text)
         table = _parse(text, file)
+        known = set(self._values.get("pool", {}))
         for path, value in _leaves(table):
             origin = f"{file.name}:{lines.of(path if path[0] in TABLES else path[:1])}"
             _check_known(path, value, origin)
             self._put(path, value, origin)
+        if known:  # runs use the first pool, and a file that is laid over the other says where they go
+            pools = self._values["pool"]
+            fresh = {name: pool for name, pool in pools.items() if name in table.get("pool", {}) and name not in known}
+            self._values["pool"] = fresh | pools
 
     def add_environment(self, environment: Mapping[str, str]) -> None:
         """Lay `HEADRACE__SECTION__KEY` variables over what there is.
@@ -74,6 +83,12 @@ class Layers:
         """Say where a setting was made (`headrace.toml:3`, or the variable), or None where it wasn't."""
         return self._origins.get(path)
 
+    def nearest_origin(self, *path: str, above: bool = True) -> str | None:
+        """Say where a setting, or a part of it, or else what it is a part of (unless not `above`), was made."""
+        below = (origin for known, origin in self._origins.items() if known[: len(path)] == path)
+        lengths = range(len(path), 0, -1) if above else ()
+        return next(below, None) or next((self._origins[path[:n]] for n in lengths if path[:n] in self._origins), None)
+
     def _put(self, path: Keys, value: Any, origin: str) -> None:
         table = self._values
         for name in path[:-1]:
@@ -85,30 +100,41 @@ class Layers:
         self._origins[path] = origin
 
     def _path(self, variable: str) -> Keys:
-        """Find what a variable overrides; a pool that a file names is meant whatever the case of its name."""
+        """Find what a variable overrides; what a file names is meant whatever the case of its name."""
         path = [part.lower() for part in variable.removeprefix(PREFIX).split("__")]
-        if path[0] == "pool" and len(path) == 3:
-            known = {name.lower().replace("-", "_"): name for name in self._values.get("pool", {})}
-            path[1] = known.get(path[1], path[1])
+        free = [1] if path[0] in NAMED else []
+        if _is_table(tuple(path[: _length(path)])):
+            free.append(_length(path))
+        for place in free:
+            there = _at(self._values, tuple(path[:place]))
+            if isinstance(there, dict) and place < len(path):
+                known = {name.lower().replace("-", "_"): name for name in there}
+                path[place] = known.get(path[place], path[place])
         return tuple(path)
 
     def _wrong_value(self, text: str) -> ConfigError:
         found = _AT_PATH.search(text)
         path = tuple(re.findall(r"[^.\[\]]+", found.group(1))) if found else ()
-        path = self._pool_path(path) if path[:1] == ("pool",) else path[:2]
-        origin = next((self._origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self._origins), None)
+        path = self._named_path(path) if path[0] in NAMED else path[:2]
+        origin = self.nearest_origin(*path)
+        if (lacking := _LACKING.search(text)) is not None:
+            key = lacking.group(1)
+            return ConfigError(
+                f"{origin or 'the settings'}: `{'.'.join(path)}` has no `{key}`",
+                hint=f"give it one, a {_type_words((*path, key))}",
+            )
         value = _at(self._values, path)
-        shown = f" is {value!r}" if value is not None and not isinstance(value, dict) else ""
+        shown = f" is {masked(repr(value))}" if value is not None and not isinstance(value, dict) else ""
         name = ".".join(path)
         return ConfigError(f"{origin or 'the settings'}: `{name}`{shown}", hint=f"give a {_type_words(path)}")
 
-    def _pool_path(self, path: Keys) -> Keys:
-        """Name the pool that msgspec's message leaves out (it writes `[...]`): the first that fails by itself."""
-        for name, table in self._values.get("pool", {}).items():
+    def _named_path(self, path: Keys) -> Keys:
+        """Name the pool or the like that msgspec's message leaves out (it writes `[...]`): the first to fail alone."""
+        for name, table in self._values.get(path[0], {}).items():
             try:
-                msgspec.convert({"pool": {name: table}}, Config)
+                msgspec.convert({path[0]: {name: table}}, Config)
             except msgspec.ValidationError:
-                return ("pool", name, path[1])
+                return (path[0], name, *path[1:2])
         return path
 
 
@@ -163,8 +189,7 @@ def _leaves(table: Mapping[str, Any], head: Keys = ()) -> Iterable[tuple[Keys, A
     """Give every value with its path; a table that has no values counts as one."""
     for key, value in table.items():
         path = (*head, key)
-        depth = 3 if path[0] == "pool" else 2
-        if isinstance(value, dict) and len(path) < depth:
+        if isinstance(value, dict) and (len(path) < _length(path) or _is_table(path)):
             yield from _leaves(value, path) if value else [(path, _EMPTY)]
         else:
             yield path, value
@@ -174,18 +199,18 @@ def _check_known(path: Keys, value: Any, origin: str) -> None:
     """Refuse a section or a key that we don't know, with the nearest that we do."""
     if path[0] not in TABLES:
         raise _unknown("section" if isinstance(value, dict) or len(path) > 1 else "key", path[0], TABLES, origin)
-    needs = 3 if path[0] == "pool" else 2
+    needs = _length(path)
     if len(path) < needs:
         if value is _EMPTY:
             return
-        form = "[pool.NAME]" if path[0] == "pool" else f"[{path[0]}]"
+        form = f"[{path[0]}.NAME]" if path[0] in NAMED else f"[{path[0]}]"
         raise ConfigError(
             f"{origin}: `{'.'.join(path)}` stands where a section should", hint=f"write `{form}` above it"
         )
     section = section_class(path[0])
     assert section is not None
-    if path[needs - 1] not in section.__struct_fields__ or len(path) > needs:
-        raise _unknown("key", ".".join(path[needs - 1 :]), section.__struct_fields__, origin)
+    if path[needs - 1] not in keys(section) or len(path) > needs + _is_table(path[:needs]):
+        raise _unknown("key", ".".join(path[needs - 1 :]), keys(section), origin)
 
 
 def _unknown(what: str, name: str, known: Iterable[str], origin: str) -> ConfigError:
@@ -193,7 +218,7 @@ def _unknown(what: str, name: str, known: Iterable[str], origin: str) -> ConfigE
     import difflib  # noqa: PLC0415  needed for an error only, on the way of every command
 
     near = difflib.get_close_matches(name, known, 1)
-    homes = [section for section, fields in SECTIONS.items() if name in fields.__struct_fields__]
+    homes = [section for section, fields in SECTIONS.items() if name in keys(fields)]
     if near:
         hint = f"did you mean `{near[0]}`?"
     elif homes:
@@ -205,19 +230,36 @@ def _unknown(what: str, name: str, known: Iterable[str], origin: str) -> ConfigE
 
 def _type_words(path: Keys) -> str:
     section = section_class(path[0])
-    return words(get_type_hints(section, include_extras=True)[path[-1]])
+    if section is None or len(path) < _length(path):
+        return "section with its keys"
+    return words(hint(section, path[_length(path) - 1]))
 
 
 def _read_value(path: Keys, text: str) -> Any:
     """Read a variable's text as the setting's type wants it: as TOML where that fits, else as it stands."""
     section = section_class(path[0])
-    hint = get_type_hints(section, include_extras=True)[path[-1]]
+    assert section is not None
+    wanted = hint(section, path[_length(path) - 1])
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-        msgspec.convert(value, hint)
+        msgspec.convert({path[-1]: value} if len(path) > _length(path) else value, wanted)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError):
         return text
     return value
+
+
+def _length(path: Sequence[str]) -> int:
+    """How many words a setting's path has, unless the setting is a table with words of its own."""
+    return 3 if path[0] in NAMED else 2
+
+
+def _is_table(path: Keys) -> bool:
+    """Whether a path is that of a setting which is a table."""
+    section = section_class(path[0])
+    if section is None or len(path) != _length(path) or path[-1] not in keys(section):
+        return False
+    found = hint(section, path[-1])
+    return get_origin(get_args(found)[0] if get_origin(found) is Annotated else found) is dict
 
 
 def _split(name: str) -> Keys:

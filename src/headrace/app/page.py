@@ -3,53 +3,27 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
 
-from headrace.app.markup import Child, Markup, tag, ticked
 from headrace.app.measures import seconds_text, usd_text
-from headrace.app.page_facts import Figure, Measured, RunFacts, TaskFacts
+from headrace.app.page_curves import curves
+from headrace.app.page_document import document, section, time_of
+from headrace.app.page_facts import Figure, Held, Measured, RunFacts, TaskFacts, Text
 from headrace.app.page_graph import graph
 from headrace.app.page_tables import facts, measured_tables, state_badge, task_table
 from headrace.app.page_timeline import timeline
-
-FOLDER = Path(__file__).parent
+from headrace.app.refusing import Rule
+from headrace.app.reported import Judged, Logged
+from headrace.stages.report import html_body
+from headrace.stages.report.markup import Child, Markup, tag, ticked
 
 
 def page(run: RunFacts) -> str:
     """Give the page as text."""
-    style = (FOLDER / "page.css").read_text(encoding="utf-8")
-    script = (FOLDER / "page.js").read_text(encoding="utf-8")
     anchors = {task.name: f"task-{number}" for number, task in enumerate(run.tasks)}
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        _policy(script),
-        tag("title", f"{run.pipeline} {run.run}: {run.state}"),
-        tag("style", Markup(style)),
-    )
-    body = tag(
-        "body",
-        _header(run),
-        tag("main", _sections(run, anchors)),
-        _footer(run),
-        tag("script", Markup(script)),
-    )
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
-
-
-def _policy(script: str) -> Markup:
-    """Allow our own script and style, pictures that are in the page, and nothing else."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return tag(
-        "meta",
-        http_equiv="Content-Security-Policy",
-        content=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
-    )
+    footer = [tag("p", ticked(each)) for each in run.omitted]
+    return document(f"{run.pipeline} {run.run}: {run.state}", _header(run), _sections(run, anchors), footer)
 
 
 def _header(run: RunFacts) -> Markup:
@@ -57,7 +31,7 @@ def _header(run: RunFacts) -> Markup:
     states = Counter(task.state for task in run.tasks if task.name not in maps)
     pairs: list[tuple[str, Child]] = [
         ("run", tag("code", run.run)),
-        ("started", _time(run.created)),
+        ("started", time_of(run.created)),
         ("took", seconds_text(run.seconds)),
         ("tasks", ", ".join(f"{count:,} {state}" for state, count in states.most_common()) or "none"),
     ]
@@ -68,31 +42,53 @@ def _header(run: RunFacts) -> Markup:
         tag("p", run.project, class_="project"),
         tag("h1", run.pipeline, " ", state_badge(run.state)),
         tag("p", ticked(run.why), class_="why") if run.why else None,
+        (_held(each) for each in run.held),
         facts(pairs),
     )
 
 
+def _held(found: Held) -> Markup:
+    """Say that a gate said no, what was skipped for it, and which rules don't hold: a run that succeeded hides it."""
+    tasks = ", ".join(f"`{task}`" for task in found.tasks[:20])
+    more = f" and {len(found.tasks) - 20:,} more" if len(found.tasks) > 20 else ""
+    return tag(
+        "div",
+        tag("p", tag("strong", ticked(f"`{found.gate}` says no")), ticked(f": {tasks}{more} skipped")),
+        (_rule(each, found.gate) for each in found.rules),
+        class_="failure",
+    )
+
+
+def _rule(found: Rule, gate: str) -> Markup:
+    where = "" if found.task == gate else f" (`{found.task}`)"
+    told = ticked(f"{'fails' if found.holds is False else 'undecided'}: {found.rule}{where}")
+    return tag("p", tag("strong", told), " ", ticked(found.why))
+
+
 def _sections(run: RunFacts, anchors: dict[str, str]) -> Iterator[Markup]:
     if failed := [task for task in run.tasks if task.state == "failed"]:
-        yield _section("What failed", _failures(failed, anchors))
+        yield section("What failed", _failures(failed, anchors))
     if run.tasks:
-        yield _section("Graph", tag("div", graph(run.tasks, anchors), class_="scroll graph"))
+        yield section("Graph", tag("div", graph(run.tasks, anchors), class_="scroll graph"))
     if run.attempts:
-        yield _section("Timeline", tag("div", timeline(run.attempts, run.seconds, anchors), class_="scroll timeline"))
+        drawn = timeline(run.attempts, run.seconds, anchors, run.pauses)
+        yield section("Timeline", tag("div", drawn, class_="scroll timeline"))
     if run.measured:
-        yield _section("Metrics", _metrics(run.measured))
+        yield section("Metrics", _metrics(run.measured))
+    if run.reports:
+        yield section("Reports", (_report(each) for each in run.reports))
+    if run.curves:
+        yield section("Curves", tag("div", (_curve(each) for each in run.curves), class_="figures"))
     if run.figures:
-        yield _section("Figures", tag("div", (_figure(each) for each in run.figures), class_="figures"))
+        yield section("Figures", tag("div", (_figure(each) for each in run.figures), class_="figures"))
+    if run.texts:
+        yield section("Texts", (_text(each) for each in run.texts))
     if run.tasks:
-        yield _section("Tasks", task_table(run.tasks, anchors))
+        yield section("Tasks", task_table(run.tasks, anchors))
     if run.params:
-        yield _section("Parameters", facts((name, tag("code", value)) for name, value in run.params))
+        yield section("Parameters", facts((name, tag("code", value)) for name, value in run.params))
     if run.environment:
-        yield _section("Environment", facts((name, tag("code", value)) for name, value in run.environment))
-
-
-def _section(title: str, content: Child) -> Markup:
-    return tag("section", tag("h2", title), content)
+        yield section("Environment", facts((name, tag("code", value)) for name, value in run.environment))
 
 
 def _failures(tasks: list[TaskFacts], anchors: dict[str, str]) -> Iterator[Markup]:
@@ -114,6 +110,22 @@ def _metrics(measured: tuple[Measured, ...]) -> Iterator[Markup]:
         yield measured_tables(members)
 
 
+def _report(found: Judged) -> Markup:
+    standing = {True: "passed", False: "not passed", None: ""}[found.report.passed]
+    return tag(
+        "details",
+        tag("summary", tag("code", found.task), " ", ticked(found.report.title), f": {standing}" if standing else None),
+        html_body(found.report, level=3),
+        open=found.report.passed is False,
+    )
+
+
+def _curve(logged: Logged) -> Markup:
+    title = f"{logged.task} {logged.name}"
+    drawn = curves([(logged.task, logged.line)], title)
+    return tag("figure", tag("figcaption", tag("code", logged.task), " ", logged.name), drawn)
+
+
 def _figure(figure: Figure) -> Markup:
     source = f"data:{figure.media_type};base64,{base64.b64encode(figure.data).decode()}"
     return tag(
@@ -121,10 +133,11 @@ def _figure(figure: Figure) -> Markup:
     )
 
 
-def _footer(run: RunFacts) -> Markup:
-    return tag("footer", (tag("p", ticked(each)) for each in run.omitted), tag("p", "Made by Headrace."))
-
-
-def _time(at: float) -> Markup:
-    when = datetime.fromtimestamp(at, UTC)
-    return tag("time", f"{when:%Y-%m-%d %H:%M:%S} UTC", datetime=when.isoformat(timespec="seconds"))
+def _text(text: Text) -> Markup:
+    last = f", the last of {text.count:,}, at step {text.step:,}" if text.count > 1 else ""
+    return tag(
+        "details",
+        tag("summary", tag("code", text.task), " ", text.name, last),
+        tag("pre", text.text),
+        open=text.text.count("\n") < 20,
+    )

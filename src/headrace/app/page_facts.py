@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from headrace.app.refusing import Rule
+from headrace.app.reported import Judged, Logged
+
 
 class TaskFacts(Struct, frozen=True, kw_only=True):
     """A task. `needs` are the tasks before it; `parent` is the mapped task that it is an element of."""
@@ -26,7 +29,8 @@ class TaskFacts(Struct, frozen=True, kw_only=True):
 
 
 class AttemptFacts(Struct, frozen=True, kw_only=True):
-    """One try of a task: when it began and how long it took, in seconds since the run began."""
+    """One try of a task: when it began and how long it took, in seconds since the run began, without the times when no
+    driver held the run."""
 
     task: str
     stage: str
@@ -53,8 +57,27 @@ class Figure(Struct, frozen=True, kw_only=True):
     data: bytes
 
 
+class Text(Struct, frozen=True, kw_only=True):
+    """The last text that a task logged under a name, or its beginning; it logged `count` under that name."""
+
+    task: str
+    name: str
+    step: int
+    count: int
+    text: str
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """A gate that said no, the tasks that were skipped for it, and the rules that don't hold."""
+
+    gate: str
+    tasks: tuple[str, ...]
+    rules: tuple[Rule, ...]
+
+
 class RunFacts(Struct, frozen=True, kw_only=True):
-    """A run, and all that a page shows of it. `omitted` says in words what was left out, and why."""
+    """A run, and all that a page shows of it. `omitted` says in words what was left out, and why. `pauses` are when it
+    was resumed, in the seconds of its attempts, and how long it had rested by then."""
 
     run: str
     project: str
@@ -66,8 +89,13 @@ class RunFacts(Struct, frozen=True, kw_only=True):
     why: str = ""
     params: tuple[tuple[str, str], ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    held: tuple[Held, ...] = ()
     tasks: tuple[TaskFacts, ...] = ()
     attempts: tuple[AttemptFacts, ...] = ()
+    pauses: tuple[tuple[float, float], ...] = ()
     measured: tuple[Measured, ...] = ()
+    reports: tuple[Judged, ...] = ()
+    curves: tuple[Logged, ...] = ()
     figures: tuple[Figure, ...] = ()
+    texts: tuple[Text, ...] = ()
     omitted: tuple[str, ...] = ()

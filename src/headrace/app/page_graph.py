@@ -6,10 +6,10 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from headrace.app.markup import Markup, tag
 from headrace.app.measures import seconds_text
 from headrace.app.page_facts import TaskFacts
 from headrace.app.page_layout import Point, draw
+from headrace.stages.report.markup import Markup, tag
 
 BOX_WIDTH, BOX_HEIGHT = 196, 54
 COLUMN, LAYER = BOX_WIDTH + 32, BOX_HEIGHT + 46

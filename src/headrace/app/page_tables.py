@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-from headrace.app.markup import Child, Markup, tag, ticked
 from headrace.app.measures import seconds_text, usd_text
 from headrace.app.page_facts import Measured, TaskFacts
+from headrace.stages.report.markup import Child, Markup, tag, ticked
+from headrace.stages.report.numbers import bracketed
 
 MAX_ROWS = 2000
 MAX_COLUMNS = 12
+FEW = 4
+"""Tasks that stand beside each other where they have many numbers."""
 
 
 def facts(pairs: Iterable[tuple[str, Child]]) -> Markup:
@@ -35,7 +38,7 @@ def task_table(tasks: Sequence[TaskFacts], anchors: Mapping[str, str]) -> Markup
     rows = (_task_row(task, anchors, priced=priced) for task in shown)
     left = len(tasks) - len(shown)
     note = tag("p", f"{left:,} more elements of maps, all well, are left out here.", class_="note") if left else None
-    return tag("div", _table(heads, rows, NUMBERS, sortable=True), note)
+    return tag("div", table(heads, rows, NUMBERS, sortable=True), note)
 
 
 def _most_telling(tasks: Sequence[TaskFacts]) -> list[TaskFacts]:
@@ -71,14 +74,30 @@ def _task_row(task: TaskFacts, anchors: Mapping[str, str], *, priced: bool) -> M
 
 def measured_tables(measured: Sequence[Measured]) -> Markup:
     """Give the numbers of a stage: of several tasks in a table with a row for each, of one in as few rows as tell."""
-    names = list(dict.fromkeys(name for each in measured for name in each.values))
     if len(measured) == 1:
         return tag("div", _single(measured[0].values), class_="tables")
-    if len(names) <= MAX_COLUMNS:
-        rows = ((each.task, [each.values.get(name) for name in names]) for each in measured)
+    told = {each.task: _bracketed(each.values) for each in measured}
+    names = list(dict.fromkeys(name for values in told.values() for name in values))
+    if len(names) <= (MAX_COLUMNS if len(measured) > FEW else MAX_COLUMNS // 2):
+        rows = ((task, [values.get(name) for name in names]) for task, values in told.items())
         return _numbers_table(["task", *names], rows, sortable=True)
-    rows = ((name, [each.values.get(name) for each in measured]) for name in names)
-    return _numbers_table(["", *(each.task for each in measured)], rows)
+    rows = ((name, [values.get(name) for values in told.values()]) for name in names)
+    return _numbers_table(["", *told], rows)
+
+
+def _bracketed(values: Mapping[str, float]) -> dict[str, float | tuple[float, str]]:
+    """Put a value and the ends of its interval (`auc.value`, `auc.low`, `auc.high`) together: the value, and the text.
+    A count has an interval of its own value alone, which tells nothing."""
+    found: dict[str, float | tuple[float, str]] = {}
+    for name, value in values.items():
+        stem, _, leaf = name.rpartition(".")
+        ends = [values.get(f"{stem}.{end}") for end in ("value", "low", "high")]
+        whole = [each for each in ends if each is not None]
+        if leaf not in ("value", "low", "high") or len(whole) < len(ends):
+            found[name] = value
+        elif leaf == "value":
+            found[stem] = value if whole[1] == whole[2] else (value, bracketed(*whole))
+    return found
 
 
 def _single(values: Mapping[str, float]) -> Iterator[Markup]:
@@ -99,14 +118,22 @@ def _single(values: Mapping[str, float]) -> Iterator[Markup]:
 
 
 def _numbers_table(
-    heads: Sequence[str], rows: Iterable[tuple[str, Sequence[float | None]]], *, sortable: bool = False
+    heads: Sequence[str],
+    rows: Iterable[tuple[str, Sequence[float | tuple[float, str] | None]]],
+    *,
+    sortable: bool = False,
 ) -> Markup:
     body = (tag("tr", tag("th", name, scope="row"), (_value(value) for value in values)) for name, values in rows)
-    return _table(heads, body, heads[1:], sortable=sortable, narrow=True)
+    return table(heads, body, heads[1:], sortable=sortable, narrow=True)
 
 
-def _table(
-    heads: Sequence[str], rows: Iterable[Markup], numbers: Container[str], *, sortable: bool, narrow: bool = False
+def table(
+    heads: Sequence[str],
+    rows: Iterable[Markup],
+    numbers: Container[str],
+    *,
+    sortable: bool = False,
+    narrow: bool = False,
 ) -> Markup:
     """Give a table; the heads in `numbers` stand to the right, as their columns do."""
     head = (
@@ -118,16 +145,18 @@ def _table(
         )
         for name in heads
     )
-    table = tag("table", tag("thead", tag("tr", head)), tag("tbody", rows), class_="sortable" if sortable else None)
-    return tag("div", table, class_="scroll narrow" if narrow else "scroll", tabindex=0)
+    body = tag("table", tag("thead", tag("tr", head)), tag("tbody", rows), class_="sortable" if sortable else None)
+    return tag("div", body, class_="scroll narrow" if narrow else "scroll", tabindex=0)
 
 
 def _number(value: float, text: str) -> Markup:
     return tag("td", text, class_="number", data_sort=f"{value!r}")
 
 
-def _value(value: float | None) -> Markup:
+def _value(value: float | tuple[float, str] | None) -> Markup:
     if value is None:
         return tag("td")
+    if isinstance(value, tuple):
+        return _number(*value)
     text = f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
     return _number(value, text)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from headrace.app.markup import Markup, tag
 from headrace.app.measures import seconds_text
 from headrace.app.page_facts import AttemptFacts
+from headrace.stages.report.markup import Markup, tag
 
 WIDTH, LABELS, RIGHT = 1100, 190, 24
 LANE, BAR, GAP, HEAD = 16, 12, 10, 26
@@ -14,8 +14,13 @@ MAX_LANES = 24
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 
 
-def timeline(attempts: Sequence[AttemptFacts], seconds: float, anchors: Mapping[str, str]) -> Markup:
-    """Draw the attempts over the `seconds` that the run took."""
+def timeline(
+    attempts: Sequence[AttemptFacts],
+    seconds: float,
+    anchors: Mapping[str, str],
+    pauses: Sequence[tuple[float, float]] = (),
+) -> Markup:
+    """Draw the attempts over the `seconds` that the run took, with a line at each of the `pauses` (when, how long)."""
     span = max([seconds, *(each.start_s + each.seconds for each in attempts)], default=0.0) or 1.0
     stages: dict[str, list[AttemptFacts]] = {}
     for attempt in sorted(attempts, key=lambda each: each.start_s):
@@ -32,6 +37,7 @@ def timeline(attempts: Sequence[AttemptFacts], seconds: float, anchors: Mapping[
     return tag(
         "svg",
         _axis(span, scale, y),
+        (_pause(at, rested, scale, y) for at, rested in pauses),
         drawn,
         viewBox=f"0 0 {WIDTH} {y:.0f}",
         role="group",
@@ -72,6 +78,13 @@ def _bar(attempt: AttemptFacts, y: float, scale: float, anchors: Mapping[str, st
         href=f"#{anchor}" if anchor else None,
         aria_label=title,
     )
+
+
+def _pause(at: float, rested: float, scale: float, height: float) -> Markup:
+    x = round(LABELS + at * scale, 2)
+    title = f"resumed after {seconds_text(rested)}"
+    line = tag("line", class_="pause", x1=x, x2=x, y1=HEAD - 8, y2=height)
+    return tag("g", tag("title", title), line, aria_label=title)
 
 
 def _axis(span: float, scale: float, height: float) -> Iterator[Markup]:

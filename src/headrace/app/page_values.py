@@ -8,6 +8,8 @@ from headrace.spec.artifact import Ref
 
 LIMIT_BYTES = 1 << 20
 DEPTH = 5
+SPOKEN_FOR = ("headrace.spec.report.Report", "headrace.stages.train.network.Network")
+"""Parts whose numbers are no results: a report is shown whole, a network tells how it was made."""
 Load = Callable[[Ref], object]
 
 
@@ -34,7 +36,8 @@ def _numbers(ref: Ref, load: Load, path: str, depth: int) -> Iterator[tuple[str,
         yield from _flat(load(ref), path, depth)
     elif ref.parts and ref.names and depth and ref.codec in ("record", "parts"):
         for name, part in _named(ref):
-            yield from _numbers(part, load, _join(path, name), depth - 1)
+            if part.type.partition("@")[0] not in SPOKEN_FOR:
+                yield from _numbers(part, load, _join(path, name), depth - 1)
 
 
 def _flat(value: object, path: str, depth: int) -> Iterator[tuple[str, float]]:

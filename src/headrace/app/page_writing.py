@@ -21,8 +21,17 @@ def write_page(project: Project, views: Views, run_id: str | None, to: Path | No
     """
     facts = run_facts(project, views, run_id, now=time.time())
     file = Path(f"{facts.run}.html") if to is None else to
+    write_text(file, page(facts))
+    return file
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a page, or other text, to a file.
+
+    Raises:
+        UsageError: it can't be written there.
+    """
     try:
-        file.write_text(page(facts), encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"can't write `{file}`: {error.strerror}", hint="give another path by `--to`") from None
-    return file

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from headrace.plan.reuse import Before
 from headrace.record.views import PastView, Views
-from headrace.run.ports import Blobs, Ledger
-from headrace.spec.artifact import Ref, blobs
+from headrace.run.elsewhere import Places
+from headrace.run.ports import Ledger
+from headrace.spec.artifact import Ref
 from headrace.spec.code import Part
 from headrace.spec.stage import Stage
 
@@ -59,9 +60,9 @@ def differing(before: Stage, after: Stage) -> list[tuple[Part, Part | None]]:
 class LedgerHistory:
     """What past runs taught the planner (`plan.planner.History`)."""
 
-    def __init__(self, ledger: Ledger, store: Blobs, past: Sequence[PastView]) -> None:
+    def __init__(self, ledger: Ledger, places: Places, past: Sequence[PastView]) -> None:
         self._ledger = ledger
-        self._store = store
+        self._places = places
         self._by_task: dict[str, PastView] = {}
         self._by_stage: dict[str, PastView] = {}
         for view in past:
@@ -71,10 +72,8 @@ class LedgerHistory:
 
     def result(self, key: str) -> tuple[Ref, str] | None:
         """Give the output that is there under a key, and the run that made it."""
-        found = self._ledger.result(key)
-        if found is None or any(self._store.size(r.digest, r.nonce or "") != r.size for r in blobs(found.out)):
-            return None
-        return found.out, found.run
+        found = self._ledger.results((key,)).get(key)
+        return (found.out, found.run) if found is not None and self._places.holds(found.out) else None
 
     def before(self, task: str) -> Before | None:
         """Give what the key of a task was made of in the latest earlier run."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -11,30 +12,42 @@ from headrace.app.bundling import make_bundle
 from headrace.app.clock import SystemClock
 from headrace.app.files import keep_path
 from headrace.app.past import LedgerHistory, PastCode
+from headrace.app.places import elsewhere
 from headrace.app.pools import open_backend
 from headrace.app.project import Project
 from headrace.app.session import named
 from headrace.app.state import open_ledger, open_store, user, views
-from headrace.backends.local.backend import LocalBackend
-from headrace.errors import PlacementError, ProjectError, UsageError
+from headrace.errors import BackendError, PlacementError, ProjectError, UsageError
 from headrace.plan.planner import Planner, check_policy
-from headrace.record.sqlite import RunLedger
+from headrace.record.run_ledger import RunLedger
 from headrace.record.views import Views
-from headrace.run.driver import TRACER, refusal
+from headrace.run.elsewhere import Places
 from headrace.run.events import Asked, Traced, TraceEnded, decode_event
-from headrace.run.ports import Died, Heard, Job
-from headrace.run.wire import Answer, Question, Refused, Report, Trace
+from headrace.run.ports import Backend, Delayed, Died, Heard, Job
+from headrace.run.tracing import TRACER, refusal
+from headrace.run.wire import Answer, Question, Refused, Report, Trace, Waiting
+from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.fleet import Pool
 from headrace.spec.graph import Node
+from headrace.spec.intent import PointKind
 from headrace.spec.plan import Plan, PlannedTask
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Resources, Stage
-from headrace.store.folder import FolderStore
+from headrace.store.store import Store
+
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
-def plan(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy) -> Plan:
-    """Plan a pipeline as it is now, and run nothing.
+def plan(
+    project: Project,
+    pipeline: str,
+    params: Mapping[str, str],
+    policy: Policy,
+    *,
+    note: Callable[[str], None] = lambda _: None,
+) -> Plan:
+    """Plan a pipeline as it is now, and run nothing. `note` is told what takes long.
 
     Raises:
         UsageError: it can't be traced.
@@ -42,18 +55,21 @@ def plan(project: Project, pipeline: str, params: Mapping[str, str], policy: Pol
     """
     name, files = named(project, pipeline)
     with open_ledger(project) as ledger, ledger.open_run(name, holder=user()) as lease:
-        store = open_store(project)
+        pool = project.pool(policy.pool)
+        store = open_store(project, pool.region)
         bundle = make_bundle(project, store)
-        backend = open_backend(project, lease.run, bundle, store)
+        backend = open_backend(project, pool, lease.run, lease.epoch, bundle, store)
         try:
             order = Trace(name, files, tuple(params.items()))
-            graph = trace(project, store, backend, order, SystemClock().now())
+            graph = trace(project, store, backend, order, SystemClock().now(), note, lease.point)
         finally:
             backend.close()
         if not graph.partial:
             check_policy(policy, graph.nodes, graph.stages)
-        past = views(project)
-        return _plan(name, graph, policy=policy, pool=backend.pool, bundle=bundle, lease=lease, store=store, past=past)
+        pool = backend.pool  # as large as it was found to be
+        places = Places(pool, store, elsewhere(project, pool))
+        with views(project) as past:
+            return _plan(name, graph, policy=policy, pool=pool, bundle=bundle, lease=lease, places=places, past=past)
 
 
 class Graph(Struct):
@@ -65,7 +81,14 @@ class Graph(Struct):
 
 
 def trace(
-    project: Project, store: FolderStore, backend: LocalBackend, order: Trace, now: float, patience_s: float = 3600.0
+    project: Project,
+    store: Store,
+    backend: Backend,
+    order: Trace,
+    now: float,
+    note: Callable[[str], None],
+    point: Callable[[PointKind, str], tuple[int, bytes] | None],
+    patience_s: float = 3600.0,
 ) -> Graph:
     """Trace a pipeline up to its end, or to the first value that it asks for.
 
@@ -88,10 +111,21 @@ def trace(
                         return graph
                 case Heard(message=Question(question=number, about="now")):
                     backend.tell(TRACER, [Answer(number, now=now)])
+                case Heard(message=Question(question=number, about="cursor" | "model" | "dataset" as about, path=name)):
+                    version, value = point(about, name) or (0, None)
+                    ref = None if value is None else _decode_ref(value)
+                    backend.tell(TRACER, [Answer(number, ref=ref, version=version)])
                 case Heard(message=Question(question=number, about=about, path=path)):
-                    backend.tell(TRACER, [_kept(project, store, number, about, path)])
+                    backend.tell(TRACER, [_kept(project, backend.pool.region, store, number, about, path)])
                 case Heard(message=Refused() as refused):
                     raise refusal(refused)
+                case Delayed(why=why) | Heard(message=Waiting(why=why)) if why:
+                    note(why)
+                case Died(kind="lost", why=why):
+                    raise BackendError(
+                        f"pool `{backend.pool.name}` can't trace the pipeline: {why}",
+                        hint="`headrace doctor` checks it",
+                    )
                 case Died(why=why):
                     raise UsageError(
                         f"the process that traces the pipeline died: {why}", hint="look for what its import does"
@@ -106,7 +140,7 @@ def _plan(
     pool: Pool,
     bundle: Bundle,
     lease: RunLedger,
-    store: FolderStore,
+    places: Places,
     past: Views,
 ) -> Plan:
     """Plan a traced graph; where it is partial, forecast its rest from the last run.
@@ -121,7 +155,7 @@ def _plan(
                 f"no pool can hold stage `{stage.name}` ({stage.resources}): pool `{pool.name}`: {why}",
                 hint="lower its resources, or describe a larger pool under `[pool.NAME]` in headrace.toml",
             )
-    history = LedgerHistory(lease, store, past.history(pipeline))
+    history = LedgerHistory(lease, places, past.history(pipeline))
     planner = Planner(
         stages=graph.stages,
         policy=policy,
@@ -129,6 +163,7 @@ def _plan(
         history=history,
         platform=bundle.platform,
         changed_code=PastCode(past).changed,
+        source=places.link if places.several else None,
     )
     found = planner.plan(pipeline, graph.nodes, partial=graph.partial)
     return replace(found, tasks=(*found.tasks, *_forecast(pipeline, graph, past))) if graph.partial else found
@@ -157,8 +192,8 @@ def _forecast(pipeline: str, graph: Graph, views: Views) -> Sequence[PlannedTask
     ]
 
 
-def _kept(project: Project, store: FolderStore, number: int, about: str, path: str) -> Answer:
+def _kept(project: Project, region: str, store: Store, number: int, about: str, path: str) -> Answer:
     try:
-        return Answer(number, ref=keep_path(project.root, project.home, store, about, path))
+        return Answer(number, ref=keep_path(project, region, store, about, path))
     except ProjectError as error:
         return Answer(number, error=error.message, hint=error.hint)

@@ -2,37 +2,112 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from headrace.app.config import PoolSection
 from headrace.app.early import take
 from headrace.app.project import Project
+from headrace.app.seen import Seen
 from headrace.backends.local.backend import LocalBackend
-from headrace.backends.local.namespace import Namespace, works
+from headrace.backends.namespace import Namespace, works
 from headrace.errors import ConfigError
+from headrace.run.ports import Backend, Heard, Spool
+from headrace.run.spilled import spilled
 from headrace.run.wire import Hello
 from headrace.spec.bundle import Bundle
 from headrace.spec.fleet import Pool
-from headrace.store.folder import FolderStore
+from headrace.store.opening import folder_of
+from headrace.store.store import Store
+from headrace.work.environments.memo import cache_folder
 
 
-def open_backend(project: Project, run: str, bundle: Bundle, store: FolderStore) -> LocalBackend:
-    """Open the backend of the project's first pool.
+def open_backend(project: Project, pool: Pool, run: str, epoch: int, bundle: Bundle, store: Store) -> Backend:
+    """Open a pool's backend, whose workers keep what they make in the store of the pool's region.
+
+    `epoch` is that of the run's lease.
 
     Raises:
         ConfigError: this release has no such backend, or its workers can't have the namespace that they must have.
+        BackendError: it can't be reached.
     """
-    pool = project.pools()[0]
-    if pool.backend != "local":
+    address = project.region(pool.region).store
+    section = _section(project, pool)
+    root = None if section.namespace == "on" else project.root.resolve()
+    hello = Hello(
+        run=run,
+        bundle=bundle,
+        store=address,
+        local=str(store.local),
+        memory_gib=pool.memory_gib,
+        environment=section.environment,
+        project=str(root or ""),
+        project_inode=root.stat().st_ino if root else 0,
+    )
+    match pool.backend:
+        case "local":
+            prefix = _prefix(project, pool, store)
+            return LocalBackend(pool, hello, store.spool, prefix=prefix, spawned=take(project.home, prefix))
+        case "ray":
+            hidden = [project.home.resolve()]
+            if project.config.pool[pool.name].namespace == "on":
+                hidden.insert(0, project.root.resolve())
+            shown = [*_folders(project, pool, store), *_others(project, pool, hidden)]
+            backend: Backend = _ray(pool).open_ray(
+                project.config.pool[pool.name], pool, hello, store.spool, epoch=epoch, hidden=hidden, shown=shown
+            )
+            return backend
+    raise ConfigError(
+        f"pool `{pool.name}` has backend `{pool.backend}`, which this release doesn't have", hint='use "local" or "ray"'
+    )
+
+
+class Abandoned:
+    """A pool that a run has left and that can't be reached (`run.ports.Left`): there is what its workers spilled."""
+
+    def __init__(self, spool: Spool, run: str) -> None:
+        self._spool = spool
+        self._run = run
+
+    def adopt(self) -> Iterable[Heard]:
+        """Give what workers have spilled."""
+        return spilled(self._spool, self._run)
+
+    def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
+        """Forget what was spilled, which the run has absorbed by now."""
+        if workers is None and not now:
+            self._spool.forget(self._run)
+
+
+def look_at(project: Project, pool: Pool) -> Seen:
+    """Connect to a pool's cluster and look it over.
+
+    Raises:
+        ConfigError: it isn't a cluster's, or the cluster has other versions.
+        BackendError: it can't be reached.
+    """
+    if pool.backend != "ray":
+        raise ConfigError(f"pool `{pool.name}` has backend `{pool.backend}`, which is no cluster", hint='use "ray"')
+    seen: Seen = _ray(pool).look(project.config.pool[pool.name], pool, project.region(pool.region).store)
+    return seen
+
+
+def _ray(pool: Pool) -> ModuleType:
+    try:  # it takes half a second to import, and need not be installed
+        from headrace.app import ray_pool  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "ray":
+            raise
         raise ConfigError(
-            f"pool `{pool.name}` has backend `{pool.backend}`, which this release doesn't have", hint='use "local"'
-        )
-    hello = Hello(run=run, bundle=bundle, store=str(store.root), memory_gib=pool.memory_gib)
-    prefix = _prefix(project, pool, store)
-    return LocalBackend(pool, hello, prefix=prefix, spawned=take(project.home, prefix))
+            f'pool `{pool.name}` has backend = "ray", and Ray is not installed', hint="pip install 'headrace[ray]'"
+        ) from None
+    return ray_pool
 
 
-def _prefix(project: Project, pool: Pool, store: FolderStore) -> list[str]:
+def _prefix(project: Project, pool: Pool, store: Store) -> list[str]:
     """Give the words that put workers into their namespace; none where there is to be none."""
-    section = project.config.pool.get(pool.name)
-    wanted = "auto" if section is None else section.namespace
+    wanted = _section(project, pool).namespace
     if wanted == "off" or not (_works(project) or wanted == "on"):
         return []
     if wanted == "on" and not works():
@@ -43,7 +118,33 @@ def _prefix(project: Project, pool: Pool, store: FolderStore) -> list[str]:
     hidden = [project.home.resolve()]
     if wanted == "on":
         hidden.insert(0, project.root.resolve())
-    return Namespace(hidden=tuple(hidden), shown=(store.root.resolve(),)).command()
+    shown, readable = _folders(project, pool, store), _others(project, pool, hidden)
+    for folder in shown:
+        folder.mkdir(parents=True, exist_ok=True)
+    return Namespace(hidden=tuple(hidden), shown=tuple(shown), readable=tuple(readable)).command()
+
+
+def _section(project: Project, pool: Pool) -> PoolSection:
+    return project.config.pool.get(pool.name) or PoolSection()
+
+
+def _folders(project: Project, pool: Pool, store: Store) -> list[Path]:
+    """Give the folders that workers need: of their store, where it is one, and of their machine."""
+    address = project.region(pool.region).store
+    found = {store.local.resolve()}
+    if not address.is_remote:
+        found.add(folder_of(address).resolve())
+    environments = cache_folder().resolve()
+    if any(environments.is_relative_to(hidden.resolve()) for hidden in (project.root, project.home)):
+        found.add(environments)
+    return sorted(found)
+
+
+def _others(project: Project, pool: Pool, hidden: Sequence[Path]) -> list[Path]:
+    """Give the folders among what is hidden from which workers, as movers, bring what lies in other regions."""
+    addresses = [region.store for region in project.regions() if region.name != pool.region]
+    folders = [folder_of(address).resolve() for address in addresses if not address.is_remote]
+    return [path for path in folders if path.is_dir() and any(path.is_relative_to(each) for each in hidden)]
 
 
 def _works(project: Project) -> bool:

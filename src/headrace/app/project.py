@@ -9,11 +9,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from headrace.app import machine
-from headrace.app.config import Config, PoolSection
+from headrace.app.checks import check_places, no_pool
+from headrace.app.config import Config, PlaceSection, PoolSection
 from headrace.app.overlay import Layers
 from headrace.errors import ConfigError, DefinitionError, ProjectError
+from headrace.spec.address import StoreAddress
 from headrace.spec.duration import seconds
-from headrace.spec.fleet import Pool
+from headrace.spec.fleet import HOME, Link, Pool, Region
 
 FILE = "headrace.toml"
 STATE = ".headrace"
@@ -41,10 +43,6 @@ class Project(Struct, frozen=True, kw_only=True):
         return self.config.ledger.url or f"sqlite:///{self.home / 'ledger.db'}"
 
     @property
-    def store_url(self) -> str:
-        return self.config.store.url or str(self.home / "store")
-
-    @property
     def timeout_s(self) -> float | None:
         """The longest that a run may take unless the command says otherwise."""
         timeout = self.config.run.timeout
@@ -58,6 +56,80 @@ class Project(Struct, frozen=True, kw_only=True):
         """
         sections = self.config.pool or {"local": PoolSection()}
         return tuple(_pool(name, section) for name, section in sections.items())
+
+    def pool(self, name: str | None = None) -> Pool:
+        """Give the pool of this name; without a name, the one that runs use when nobody says otherwise.
+
+        Raises:
+            ConfigError: there is none of this name.
+        """
+        pools = self.pools()
+        wanted = name or self.config.run.pool
+        if wanted is None:
+            return pools[0]
+        for pool in pools:
+            if pool.name == wanted:
+                return pool
+        raise no_pool(wanted, pools)
+
+    def region(self, name: str = HOME) -> Region:
+        """Give a region: its store's address, with a folder's path made absolute.
+
+        Raises:
+            ConfigError: the settings describe no such region, or its store makes no sense.
+        """
+        section = self.config.region.get(name)
+        if section is None and name != HOME:
+            raise ConfigError(f"there is no region `{name}`", hint=f"describe it under `[region.{name}]`")
+        if section is not None and section.store is not None:
+            return Region(name=name, store=self._address(section.store, section), jurisdiction=section.jurisdiction)
+        if name != HOME:
+            raise ConfigError(f"`[region.{name}]` has no `store`", hint="give it the address of its store")
+        jurisdiction = None if section is None else section.jurisdiction
+        url = self.config.store.url or str(self.home / "store")
+        return Region(name=name, store=self._address(url, self.config.store), jurisdiction=jurisdiction)
+
+    def regions(self) -> tuple[Region, ...]:
+        """Give all regions: that of the project's own store first."""
+        return tuple(self.region(name) for name in dict.fromkeys((HOME, *self.config.region)))
+
+    def link(self, source: str, target: str) -> Link:
+        """Give the link between two regions; what the settings don't describe costs nothing."""
+        for section in self.config.link.values():
+            if (section.source, section.target) == (source, target):
+                found = {"bits_per_s": section.bits_per_s, "usd_per_gb": section.usd_per_gb}
+                return Link(source=source, target=target, **found)
+        return Link(source=source, target=target, bits_per_s=1e9, usd_per_gb=0.0)
+
+    def local(self, region: str) -> Path:
+        """Give the folder of this machine that goes with a region's store, where that is no folder itself."""
+        return self.home / "local" / region
+
+    def backup(self, url: str | None = None) -> StoreAddress:
+        """Give the address of the backups: the settings', or this one, where a folder is seen from the current one.
+
+        Raises:
+            ConfigError: neither is given.
+        """
+        section = self.config.backup
+        if url is None and section.url is None:
+            raise ConfigError(
+                "there is no place for backups", hint="name a folder or URL, or set `[backup] url` in headrace.toml"
+            )
+        if url is not None and "://" not in url:
+            url = str(Path(url).expanduser().absolute())
+        return self._address(url or section.url or "", section)
+
+    def _address(self, url: str, section: PlaceSection) -> StoreAddress:
+        if "://" not in url:
+            url = str(self.root / Path(url).expanduser())
+        return StoreAddress(
+            url=url,
+            endpoint=section.endpoint,
+            region=section.region,
+            options=tuple(section.options.items()),
+            cache_gib=section.cache_gib,
+        )
 
     def address(self, target: str) -> str:
         """Give a pipeline as the command names it, the file of `FILE:NAME` relative to the project's folder."""
@@ -106,6 +178,7 @@ def load(
     layers.add_environment(environment)
     config = layers.config()
     _check_timeout(config, layers)
+    check_places(config, layers)
     project_file = (root / FILE).is_file()
     files = _pipeline_files(root, config, layers) if project_file or layers.origin("project", "pipelines") else ()
     if named is not None and named not in files:

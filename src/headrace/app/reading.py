@@ -7,16 +7,25 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from headrace.app.state import views as read
-from headrace.record.views import LIVE, AttemptView, OutputView, RunsView, RunView, StageView, TaskView, Views
+from headrace.record.tracking import MetricView, SeriesView, ShownView, VersionView
+from headrace.record.tracking import TrackingViews as Views
+from headrace.record.views import GONE, AttemptView, OutputView, RunsView, RunView, StageView, TaskView
+from headrace.run.ports import LIVE
+from headrace.run.worked import Worked
 
 __all__ = [
+    "GONE",
     "LIVE",
     "AttemptView",
+    "MetricView",
     "OutputView",
     "RunView",
     "RunsView",
+    "SeriesView",
+    "ShownView",
     "StageView",
     "TaskView",
+    "VersionView",
     "Views",
     "maps",
     "read",
@@ -39,9 +48,15 @@ def maps(names: Iterable[str]) -> set[str]:
     }
 
 
-def took_s(run: RunView, now: float) -> float:
-    """Give how long a run took, or has taken up to `now` (Unix seconds) if it lives."""
-    return max(run.seconds, now - run.created) if run.state in LIVE else run.seconds
+def took_s(views: Views, run: RunView, now: float) -> float:
+    """Give how long a run was worked on, up to `now` (Unix seconds) if a driver holds it."""
+    if run.state not in LIVE:
+        return run.seconds
+    worked = Worked()
+    is_gone = run.why == GONE
+    for event in views.events(run.run) if is_gone else views.events_until_taken(run.run):
+        worked.hear(event)
+    return worked.seconds(None if is_gone else now)
 
 
 def stages_of(tasks: Sequence[TaskView]) -> list[StageView]:

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from types import FrameType
 
-from headrace.app.bundling import make_bundle, names_of
+from headrace.app.bundling import changed_files, make_bundle, names_of
 from headrace.app.clock import SystemClock
 from headrace.app.files import keep_path
+from headrace.app.log import logged
 from headrace.app.past import PastCode
-from headrace.app.pools import open_backend
+from headrace.app.places import bring_bundle, elsewhere
+from headrace.app.pools import Abandoned, open_backend
 from headrace.app.project import Project
 from headrace.app.state import open_ledger, open_store, user, views
 from headrace.app.watcher import NoWatcher, Watcher
-from headrace.errors import LeaseHeld
-from headrace.record.sqlite import RunLedger
+from headrace.errors import HeadraceError, LeaseHeld
+from headrace.plan.resolve import LABELS
+from headrace.record.run_ledger import RunLedger
 from headrace.run.driver import Driver
 from headrace.run.events import Cancelled, Event, Opened, Renewed, Taken, decode_event
 from headrace.run.machine import Machine
+from headrace.run.ports import Left
 from headrace.spec.bundle import Bundle
+from headrace.spec.fleet import Pool
 from headrace.spec.policy import Policy
-from headrace.store.folder import FolderStore
+from headrace.store.store import Store
 from headrace.work.archive import unpack
+
+FEW = 3
+"""So many changed files are named."""
 
 
 def run(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, *, watcher: Watcher) -> str:
@@ -37,41 +45,50 @@ def run(project: Project, pipeline: str, params: Mapping[str, str], policy: Poli
     return drive(project, pipeline, params, policy, watcher)
 
 
-def resume(project: Project, run_id: str, *, new_code: bool = False, watcher: Watcher) -> str:
+def resume(project: Project, run_id: str, *, new_code: bool = False, pool: str | None = None, watcher: Watcher) -> str:
     """Go on with a run that was interrupted, failed or cancelled, and give its id; what had succeeded isn't run again.
+
+    It goes on in the pool that it was in, unless another is named.
 
     Raises:
         LeaseHeld: its driver lives.
     """
-    with open_ledger(project) as ledger:
-        run_id = views(project).find(run_id).run
+    with logged(project, watcher) as watcher, open_ledger(project) as ledger:
+        run_id = _full_id(project, run_id)
         with ledger.take(run_id, holder=user()) as lease:
             machine = replay(lease)
             if machine.closed is not None and machine.closed.state == "succeeded" and not new_code:
                 watcher.note(f"run {run_id} has succeeded already")
                 return run_id
-            store = open_store(project)
+            place = _pool_of(project, machine, pool)
+            store = open_store(project, place.region)
             watcher.opened(run_id)
             clock = SystemClock()
-            events: list[Event] = [Taken(lease.epoch, user(), clock.now(), again=not new_code)]
+            events: list[Event] = [_taken(lease, place, again=not new_code)]
             bundle = make_bundle(project, store) if new_code else machine.bundle
             assert bundle is not None
-            unpack(bundle, store)  # here, where an error reaches the user
-            if new_code:
+            bring_bundle(project, bundle, store)
+            unpack(bundle, store, store.local)  # here, where an error reaches the user
+            if not new_code:
+                _note_changed(project, bundle, store, watcher)
+            else:
                 events.append(Renewed(bundle, clock.now()))
-            with _driver(project, lease, machine, store, bundle, watcher) as driver:
-                driver.adopt()
+            with _driver(project, place, lease, machine, store, bundle, watcher) as driver:
+                left = _left(project, place, lease, machine, watcher)
+                driver.adopt(keep=not new_code, left=left)
                 if new_code or machine.closed is None or machine.closed.state != "succeeded":
                     driver.open(events)
                 if not machine.trace_ended:
                     driver.trace()
                 driver.drive()
+                if left is not None:
+                    left.close()
     return run_id
 
 
 def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") -> str:
     """Have a run end: by its driver, or by taking its lease where none lives. Give a line that says what was done."""
-    run_id = views(project).find(run_id).run
+    run_id = _full_id(project, run_id)
     by = by or user()
     with open_ledger(project) as ledger:
         try:
@@ -80,12 +97,13 @@ def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") ->
                 if machine.closed is not None:
                     return f"run {run_id} has ended already ({machine.closed.state})"
                 assert machine.bundle is not None
-                store = open_store(project)
-                with _driver(project, lease, machine, store, machine.bundle, NoWatcher()) as driver:
+                place = _pool_of(project, machine, None)
+                store = open_store(project, place.region)
+                with _driver(project, place, lease, machine, store, machine.bundle, NoWatcher()) as driver:
                     at = SystemClock().now()
                     driver.adopt()
                     if machine.closed is None:
-                        driver.open([Taken(lease.epoch, by, at), Cancelled(by, f"cancelled by {by}", at, now=True)])
+                        driver.open([_taken(lease, place, by), Cancelled(by, f"cancelled by {by}", at, now=True)])
                     driver.drive()
                 if machine.cancelled is None:
                     return f"run {run_id} had come to its end; it had no driver to note it"
@@ -111,8 +129,9 @@ def named(project: Project, pipeline: str) -> tuple[str, tuple[str, ...]]:
 
 def drive(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, watcher: Watcher) -> str:
     name, files = named(project, pipeline)
-    with open_ledger(project) as ledger:
-        store = open_store(project)
+    with logged(project, watcher) as watcher, open_ledger(project) as ledger:
+        place = project.pool(policy.pool)
+        store = open_store(project, place.region)
         bundle = make_bundle(project, store)
         clock = SystemClock()
         with ledger.open_run(name, holder=user()) as lease:
@@ -124,35 +143,93 @@ def drive(project: Project, pipeline: str, params: Mapping[str, str], policy: Po
                 params=tuple(params.items()),
                 policy=policy,
                 user=user(),
+                labels=LABELS,
             )
-            with _driver(project, lease, Machine(), store, bundle, watcher) as driver:
-                driver.open([opened, Taken(lease.epoch, user(), clock.now())])
+            with _driver(project, place, lease, Machine(), store, bundle, watcher) as driver:
+                driver.open([opened, _taken(lease, place)])
                 driver.trace()
                 driver.drive()
             return lease.run
 
 
+def _taken(lease: RunLedger, pool: Pool, by: str = "", *, again: bool = False) -> Taken:
+    """Give the event that this driver took the run, to go on in this pool."""
+    now = SystemClock().now()
+    return Taken(lease.epoch, by or user(), now, again=again, pool=pool.name, region=pool.region)
+
+
+def _pool_of(project: Project, machine: Machine, wanted: str | None) -> Pool:
+    """Give the pool in which a run goes on: the one named, or the one it was in, if that is still described."""
+    names = {pool.name for pool in project.pools()}
+    return project.pool(wanted or (machine.pool if machine.pool in names else None))
+
+
+def _left(project: Project, pool: Pool, lease: RunLedger, machine: Machine, watcher: Watcher) -> Left | None:
+    """Give the pool that a run was in before, if it goes on in another one."""
+    if machine.pool in ("", pool.name) or machine.bundle is None:
+        return None
+    before = next((each for each in project.pools() if each.name == machine.pool), None)
+    if before is None:
+        return None
+    store = open_store(project, before.region)
+    try:
+        return open_backend(project, before, lease.run, lease.epoch, machine.bundle, store)
+    except HeadraceError as error:  # away, or described otherwise by now
+        watcher.note(f"what ran in pool `{before.name}` may go on there for a while: {error.message}")
+        return Abandoned(store.spool, lease.run)
+
+
+def _opened(project: Project, pool: Pool, run_id: str, watcher: Watcher) -> None:
+    watcher.opened(run_id)
+    if pool.backend != "local" or len(project.pools()) > 1:
+        watcher.note(f"in pool `{pool.name}`")
+
+
+def _note_changed(project: Project, bundle: Bundle, store: Store, watcher: Watcher) -> None:
+    """Say which files are others by now than those that a resumed run goes on with: whoever mended one waits for it."""
+    names = [f"`{name}`" for name in changed_files(project, bundle, store)]
+    if names:
+        more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+        verb = "have" if len(names) > 1 else "has"
+        watcher.note(
+            f"{', '.join(names[:FEW])}{more} {verb} changed since; the run goes on with what it began with:"
+            " `--new-code` takes code and files as they are now"
+        )
+
+
 @contextmanager
 def _driver(
-    project: Project, lease: RunLedger, machine: Machine, store: FolderStore, bundle: Bundle, watcher: Watcher
+    project: Project, pool: Pool, lease: RunLedger, machine: Machine, store: Store, bundle: Bundle, watcher: Watcher
 ) -> Iterator[Driver]:
     """Give a driver with everything wired, which ^C and SIGTERM interrupt."""
-    past = cache(lambda: PastCode(views(project)))  # few runs ask, and those that do ask for many tasks
+    exits = ExitStack()
+    backend = open_backend(project, pool, lease.run, lease.epoch, bundle, store)
+    lease.share(backend.pool)
+    past = cache(lambda: PastCode(exits.enter_context(views(project))))  # few ask, and those that do ask for many tasks
     driver = Driver(
         machine=machine,
         ledger=lease,
         store=store,
-        backend=open_backend(project, lease.run, bundle, store),
+        elsewhere=elsewhere(project, pool),
+        far=project.region(pool.region).store.is_remote,
+        backend=backend,
         clock=SystemClock(),
         next_seq=lease.next_seq,
-        files=lambda about, path: keep_path(project.root, project.home, store, about, path),
-        opened=lambda: watcher.opened(lease.run),
+        files=lambda about, path: keep_path(project, pool.region, store, about, path),
+        opened=lambda: _opened(project, pool, lease.run, watcher),
         rows=watcher.tasks,
         changed_code=lambda earlier, stage: past().changed(earlier, stage),
         closed=watcher.closed,
+        note=watcher.note,
     )
-    with _interrupted_by(driver.interrupt):
+    with exits, _interrupted_by(driver.interrupt):
         yield driver
+
+
+def _full_id(project: Project, run: str) -> str:
+    """Give a run's id by the beginning of it, or by `latest`."""
+    with views(project) as found:
+        return found.find(run).run
 
 
 @contextmanager

@@ -7,51 +7,75 @@ import os
 from pathlib import Path
 
 from headrace.app.project import Project
-from headrace.errors import ConfigError
 from headrace.place.share import grant
-from headrace.record.sqlite import SqliteLedger
-from headrace.record.views import Views
-from headrace.store.folder import FolderStore
+from headrace.record.address import is_shared
+from headrace.record.inspection import Inspected, inspect
+from headrace.record.ledger import Ledger
+from headrace.record.tracking import TrackingViews
+from headrace.spec.fleet import HOME
+from headrace.store import opening
+from headrace.store.everywhere import Everywhere
+from headrace.store.store import Store
 
 
-def views(project: Project) -> Views:
+def views(project: Project) -> TrackingViews:
     """Give the read views of the project's ledger."""
-    return Views(ledger_path(project))
+    return TrackingViews(ledger_address(project), project=_owner(project))
+
+
+def ledger_address(project: Project) -> str:
+    """Give the ledger's URL; a file's path in it starts from the project's folder."""
+    url = project.ledger_url
+    if not url.startswith("sqlite:///"):
+        return url
+    return f"sqlite:///{project.root / url.removeprefix('sqlite:///')}"
 
 
 def ledger_path(project: Project) -> Path:
-    """Give the ledger's file.
-
-    Raises:
-        ConfigError: the project's ledger is of a kind that this release has no code for.
-    """
-    url = project.ledger_url
-    if not url.startswith("sqlite:///"):
-        raise ConfigError(
-            f"`[ledger] url` is `{url}`, and this release keeps its ledger in SQLite only",
-            hint="leave it out, or give sqlite:///path/to/ledger.db",
-        )
-    return project.root / url.removeprefix("sqlite:///")
+    """Give the ledger's file, of a ledger that is one."""
+    return Path(ledger_address(project).removeprefix("sqlite:///"))
 
 
-def open_ledger(project: Project) -> SqliteLedger:
+def ledger_is_shared(project: Project) -> bool:
+    """Say whether a server keeps the ledger."""
+    return is_shared(ledger_address(project))
+
+
+def inspect_ledger(project: Project) -> Inspected:
+    """Look over a ledger that a server keeps, which is made if it isn't there."""
+    return inspect(ledger_address(project), project=_owner(project))
+
+
+def open_ledger(project: Project) -> Ledger:
     """Open the project's ledger, which is made if it isn't there."""
     project.make_home()
-    return SqliteLedger(ledger_path(project), pools=project.pools(), share=grant)
+    return Ledger(ledger_address(project), project=_owner(project), pools=project.pools(), share=grant)
 
 
-def open_store(project: Project) -> FolderStore:
-    """Open the project's store.
+def _owner(project: Project) -> str:
+    """Give the name that a ledger which others might use too has to know; the one in the state folder is its own."""
+    return project.name if project.config.ledger.url else ""
+
+
+def open_store(project: Project, region: str = HOME) -> Store:
+    """Open the store of a region.
 
     Raises:
-        ConfigError: it is of a kind that this release has no code for.
+        ConfigError: it is of a kind that this release has no code for, or there is no such region.
     """
-    url = project.store_url
-    if "://" in url:
-        raise ConfigError(
-            f"`[store] url` is `{url}`, and this release keeps its store in a folder only", hint="give a folder"
-        )
-    return FolderStore(project.root / Path(url).expanduser())
+    address = project.region(region).store
+    return opening.open_store(address, local=project.local(region) if address.is_remote else None)
+
+
+def stores(project: Project) -> dict[str, Store]:
+    """Open the stores of all regions, by the region's name: first that of the project's own store."""
+    return {region.name: open_store(project, region.name) for region in project.regions()}
+
+
+def reading_store(project: Project) -> Store:
+    """Give the stores of all regions as one to read from, whichever of them has what is asked for."""
+    found = stores(project)
+    return Everywhere(tuple(found.values())) if len(found) > 1 else found[HOME]
 
 
 def user() -> str:

@@ -7,42 +7,72 @@ import time
 from collections.abc import Set
 from pathlib import Path
 
+from msgspec.structs import replace
+
+from headrace.app.named import origins
 from headrace.app.project import Project
-from headrace.app.state import open_ledger, open_store
+from headrace.app.state import open_ledger, stores, views
 from headrace.record.fsck import Checked, Checker, Problem
 from headrace.record.gc import Collected, Collector
-from headrace.record.sqlite import SqliteLedger
-from headrace.store.folder import FolderStore
+from headrace.record.ledger import Ledger
+from headrace.record.replaying import Replayed, replay
+from headrace.record.retention import Keep
+from headrace.spec.duration import seconds
+from headrace.store.store import Store
 
-__all__ = ["Checked", "Collected", "Problem", "check", "collect"]
+__all__ = ["Checked", "Collected", "Keep", "Problem", "Replayed", "check", "collect", "kept", "replayed"]
 
 FOLDERS = ("logs", "scratch", "workers")
 """What a store keeps of a run outside of digests and of the spool."""
 YOUNG_S = 3600.0
 
 
-def collect(project: Project, *, keep_runs: int | None, keep_s: float | None, dry_run: bool) -> Collected:
-    """Delete what no run names; with `keep_runs` or `keep_s`, forget the runs past them first, and what they printed.
+def collect(project: Project, keep: Keep, *, dry_run: bool) -> Collected:
+    """Delete what no run names; where a rule says which runs are kept, forget the others first, and what they printed.
+    Runs that models and datasets were registered from by hand are kept, so that their lineage and cards stay.
 
     Raises:
         LedgerError: another collector is at work.
     """
-    store = open_store(project)
-    with open_ledger(project) as ledger, Collector(ledger, store, store.spool) as collector:
-        found = collector.collect(keep_runs=keep_runs, keep_s=keep_s, now=time.time(), dry_run=dry_run)
-        if not dry_run:
+    found_stores = stores(project)
+    with open_ledger(project) as ledger, Collector(ledger, found_stores) as collector:
+        with views(project) as read:
+            keep = replace(keep, pinned=keep.pinned | origins(read))
+        found = collector.collect(keep, now=time.time(), dry_run=dry_run)
+        for store in found_stores.values() if not dry_run else ():
             _clear(ledger, store, frozenset(found.runs))
     return found
 
 
-def _clear(ledger: SqliteLedger, store: FolderStore, forgotten: Set[str]) -> None:
-    """Delete what workers have left of runs that are forgotten, or whose driver was killed before they began."""
+def kept(
+    project: Project, *, runs: int | None, per_pipeline: int | None, keep_s: float | None, everything: bool
+) -> Keep:
+    """Give the rules of what is kept: those of the command or, where it has none, those of the settings."""
+    if everything:
+        return Keep()
+    if runs is None and per_pipeline is None and keep_s is None:
+        section = project.config.gc
+        return Keep(
+            runs=section.keep_runs,
+            per_pipeline=section.keep_runs_per_pipeline,
+            seconds=None if section.keep is None else seconds(section.keep, name="keep"),
+        )
+    return Keep(runs=runs, per_pipeline=per_pipeline, seconds=keep_s)
+
+
+def _clear(ledger: Ledger, store: Store, forgotten: Set[str]) -> None:
+    """Delete what workers have left of runs that are forgotten, or whose driver was killed before they began; of others
+    that have ended, what is of no use any more."""
     for folder in FOLDERS:
-        for path in _folders(store.root / folder):
+        for path in _folders(store.local / folder):
             is_old = time.time() - path.stat().st_mtime > YOUNG_S
-            nobodys = is_old and not ledger.has(path.name) and ledger.holder(path.name) is None
+            is_useless = not ledger.has(path.name) if folder == "logs" else ledger.is_over(path.name)
+            nobodys = is_old and is_useless and ledger.holder(path.name) is None
             if nobodys or path.name in forgotten:
                 shutil.rmtree(path, ignore_errors=True)
+
+    for run in forgotten:
+        store.logs.forget(run)
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -50,10 +80,22 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def check(project: Project, *, deep: bool, repair: bool) -> Checked:
-    """Check ledger and store; `deep` reads every blob, `repair` keeps what is damaged from being reused.
+    """Check ledger and stores; `deep` reads every blob and replays every run, `repair` mends what can be mended.
 
     Raises:
         LedgerError: the collector is at work.
     """
     with open_ledger(project) as ledger:
-        return Checker(ledger, open_store(project)).check(deep=deep, repair=repair, now=time.time())
+        return Checker(ledger, stores(project)).check(deep=deep, repair=repair, now=time.time())
+
+
+def replayed(project: Project, run: str | None, *, repair: bool) -> Replayed:
+    """Rebuild a run from its events and say where its rows differ; `repair` writes them anew.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    with views(project) as found:
+        run_id = found.find(run).run
+    with open_ledger(project) as ledger:
+        return replay(ledger, run_id, repair=repair)

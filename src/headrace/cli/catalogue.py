@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
@@ -17,15 +18,26 @@ COMMANDS = {
     "plan": "Say what a run would do, and why, without doing it.",
     "show": "Show a run: its tasks, their states, times and reasons.",
     "runs": "List the runs, newest first.",
+    "compare": "Put runs side by side: parameters, code, inputs, metrics.",
+    "card": "Make the card of a model: what it is, how good, made of what.",
+    "register": "Make an artifact a version of a model or dataset.",
+    "alias": "Point an alias at a version of a model or dataset.",
+    "models": "List the models by name, or the versions of one.",
+    "datasets": "List the datasets by name, or the versions of one.",
     "explain": "Say why a task ran or was reused, and what differs from before.",
     "logs": "Print what a run's tasks printed.",
     "resume": "Go on with a run that stopped, failed or was cancelled.",
     "cancel": "End a run.",
     "debug": "Call a task's stage here, with the inputs that it had.",
     "get": "Write an artifact to a file.",
+    "contract": "Draft what a table must be like, from data.",
     "lineage": "Show what an output was made from, or what was made from it.",
     "gc": "Delete what no run needs any more.",
     "fsck": "Check that ledger and store hold what they should.",
+    "replay": "Rebuild a run from its events, and compare its rows with that.",
+    "backup": "Copy the record of runs, and their artifacts, to a safe place.",
+    "restore": "Bring a backup back.",
+    "ledger": "Move the project's record into a file, or from one; migrate it.",
     "doctor": "Check this machine, the project and its state.",
 }
 """Each command's name, and the line that says what it is for. `headrace.cli.commands.NAME.command` is the command; its
@@ -68,7 +80,7 @@ def command(name: str) -> click.Command:
     found: click.Command = importlib.import_module(f"headrace.cli.commands.{name}").command
     if found.name != name:
         found.name = name
-        found.help = f"{COMMANDS[name]}\n\n{inspect.cleandoc(found.help or '')}"
+        found.help = f"{COMMANDS[name]}\n\n{inspect.cleandoc(found.help or '')}".rstrip()
     return found
 
 
@@ -90,5 +102,11 @@ def _completion(context: click.Context, _parameter: click.Parameter, shell: str 
     callback=_completion,
     help='Print the completion script of a shell; try it with `eval "$(headrace --completion bash)"`.',
 )
-def group() -> None:
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Lay this TOML file over `headrace.toml`; it may be given after the command too.",
+)
+def group(config: Path | None) -> None:
     """Run the life of an ML model as one typed Python pipeline, and know why everything ran."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 import click
 from click.shell_completion import CompletionItem
 
-from headrace.app.pipelines import written
+from headrace.app.pipelines import Written, written
 from headrace.app.project import load
 from headrace.app.reading import Views, read
 from headrace.errors import HeadraceError
@@ -27,11 +28,15 @@ def pipelines(_context: click.Context, _parameter: click.Parameter, incomplete: 
 
 def parameters(words: Sequence[str]) -> list[str]:
     """Give the parameters of the pipeline that was named, as options."""
+    return [f"--{name.replace('_', '-')}" for each in named_pipelines(words) for name in each.parameters]
+
+
+def named_pipelines(words: Sequence[str]) -> list[Written]:
+    """Give the pipelines that are named among these words."""
     try:
-        found = [each for each in written(load()) if each.name in words]
+        return [each for each in written(load()) if each.name in words]
     except HeadraceError:
         return []
-    return [f"--{name.replace('_', '-')}" for each in found for name in each.parameters]
 
 
 def runs(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -43,6 +48,11 @@ def runs(_context: click.Context, _parameter: click.Parameter, incomplete: str) 
     ]
 
 
+def artifacts(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the newest runs, and the addresses of models and datasets."""
+    return [*runs(context, parameter, incomplete), *addresses(context, parameter, incomplete)]
+
+
 def tasks(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the tasks of the run that was named before."""
     with _views() as views:
@@ -51,6 +61,49 @@ def tasks(context: click.Context, _parameter: click.Parameter, incomplete: str) 
         except HeadraceError:
             return []
     return [CompletionItem(task.name, help=task.state) for task in found or () if task.name.startswith(incomplete)]
+
+
+def metrics(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the metrics of the runs that were named before, or of the newest one."""
+    try:
+        from headrace.app.readings import names_of  # noqa: PLC0415  it loads the codecs
+
+        found = names_of(load(), context.params.get("runs") or ("latest",))
+    except HeadraceError:
+        return []
+    return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+
+def models(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the names of models."""
+    return [CompletionItem(name) for name in _names("model") if name.startswith(incomplete)]
+
+
+def datasets(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the names of datasets."""
+    return [CompletionItem(name) for name in _names("dataset") if name.startswith(incomplete)]
+
+
+def addresses(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the addresses of models and datasets."""
+    kinds: tuple[Literal["model", "dataset"], ...] = ("model", "dataset")
+    found = [f"{kind}:{name}" for kind in kinds for name in _names(kind)]
+    return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+
+def _names(kind: Literal["model", "dataset"]) -> list[str]:
+    with _views() as views:
+        found = views.versions(kind) if views else ()
+    return list(dict.fromkeys(each.name for each in found))
+
+
+def pools(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the pools of the project."""
+    try:
+        found = [pool.name for pool in load().pools()]
+    except HeadraceError:
+        return []
+    return [CompletionItem(name) for name in found if name.startswith(incomplete)]
 
 
 @contextmanager

@@ -22,10 +22,24 @@ PARAMETERS = {"ignore_unknown_options": True}
 """The context settings of a command that takes a pipeline's parameters as options."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, errors included.")
-config = click.option("--config", type=FILE, metavar="FILE", help="Lay this TOML file over `headrace.toml`.")
+
+
+def _config(context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
+    """Take what was given before the command where nothing is given after it."""
+    found: Path | None = value or context.find_root().params.get("config")
+    return found
+
+
+config = click.option(
+    "--config", type=FILE, metavar="FILE", callback=_config, help="Lay this TOML file over `headrace.toml`."
+)
 run_id = click.argument("run_id", metavar="RUN", shell_complete=complete.runs)
 task = click.argument("task", metavar="TASK", shell_complete=complete.tasks)
+pool = click.option(
+    "--pool", metavar="NAME", shell_complete=complete.pools, help="Run attempts in this pool of `headrace.toml`."
+)
 
+_WORDS = f"{__name__}.words"
 
 _PIPELINE = (
     click.argument(
@@ -54,6 +68,7 @@ _PIPELINE = (
         help="Run this stage though it could be reused; may be given again.",
     ),
     click.option("--timeout", metavar="TIME", help="End the run when it has taken that long: `90s`, `6h`."),
+    pool,
 )
 
 
@@ -65,6 +80,23 @@ class PipelineCommand(click.Command):
         return [CompletionItem(name) for name in names if name.startswith(incomplete)] + super().shell_complete(
             ctx, incomplete
         )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Note the words: help is asked for before they are read."""
+        ctx.meta[_WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Say what the pipeline that is named takes, as its file is written: nothing of it is imported."""
+        super().format_epilog(ctx, formatter)
+        for pipeline in complete.named_pipelines(ctx.meta.get(_WORDS, ())):
+            with formatter.section(f"Pipeline {pipeline.name}"):
+                formatter.write_text(pipeline.doc or "It has no docstring.")
+                named = [f"--{name.replace('_', '-')}" for name in pipeline.parameters]
+                if named:
+                    formatter.write_dl(list(zip(named, pipeline.about, strict=True)))
+                else:
+                    formatter.write_text("It takes no parameters.")
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it; a parameter that the pipeline doesn't have may be an option of ours, misspelt."""
@@ -87,11 +119,15 @@ def pipeline(function: Function) -> Function:
     return function
 
 
-def policy(project: Project, only: Sequence[str], force: Sequence[str], timeout: str | None) -> Policy:
+def policy(
+    project: Project, only: Sequence[str], force: Sequence[str], timeout: str | None, pool: str | None
+) -> Policy:
     """Give what the options, and the settings behind them, want of a run."""
     limit = project.timeout_s
     if timeout is not None:
         limit = seconds(timeout, name="--timeout")
         if limit <= 0:
             raise UsageError(f"`--timeout` is {timeout!r}", hint="give a time above 0")
-    return Policy(only=tuple(only), force=tuple(force), timeout_s=limit)
+    if pool is not None:
+        project.pool(pool)  # there is one of this name
+    return Policy(only=tuple(only), force=tuple(force), timeout_s=limit, pool=pool)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Mapping
 
 from headrace.app.measures import seconds_text, usd_text
 from headrace.app.reading import RunView, Views
+from headrace.app.warned import warnings
 from headrace.cli.marks import STYLES
 from headrace.cli.terminal import say, say_json, tell
 
+SHOWN = 10
 EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 3, "refused": 4}
 
 
@@ -23,14 +26,39 @@ def close(views: Views, run_id: str, *, as_json: bool) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not as_json:
+        tell_warnings(views, view.run)
+        if view.state == "succeeded" and views.states(run_id).get("skipped"):
+            refusals = importlib.import_module("headrace.app.refusing").refusals  # it loads the codecs
+            for each in refusals(views, view.run):
+                held = ", ".join(f"`{task}`" for task in each.tasks)
+                tell(f"`{each.gate}` said no to {held}: `headrace show {view.run}` says why", label="hint:")
         if view.why:
             tell(view.why)
         if view.state == "failed":
             see = f"`headrace show {view.run}` for its tasks, `headrace logs {view.run}` for what they printed"
             tell(see, label="hint:")
+            tell(_again(views, view.run), label="hint:")
         elif view.state == "cancelled":
             tell(f"`headrace resume {view.run}` goes on from here", label="hint:")
     return EXIT_CODES.get(view.state, 0)
+
+
+def tell_warnings(views: Views, run: str) -> None:
+    """Tell what tasks warn of."""
+    found = warnings(views, run)
+    for each in found[:SHOWN]:
+        tell(f"`{each.task}`: {each.text}", label="warning:")
+    if len(found) > SHOWN:
+        tell(f"{len(found) - SHOWN} more warnings: `headrace show {run}`", label="hint:")
+
+
+def _again(views: Views, run: str) -> str:
+    """Say how to try again what failed."""
+    how = f"`headrace resume {run}` tries again what failed; add `--new-code` when you have mended code or a file"
+    moved = [f"`{each.name}`" for each in views.cursors() if each.run == run]
+    if not moved:
+        return how
+    return f"{how}. A new run doesn't get the rows that this one has read by cursor {', '.join(moved[:3])}"
 
 
 def begun(view: RunView, *, as_json: bool) -> int:

@@ -52,6 +52,13 @@ def table(
             yield from ("    " + paint(line, *style, stream=sys.stdout) for line in wrapped)
 
 
+def fits(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, spare: Sequence[str] = ()) -> bool:
+    """Say whether a table fits the terminal without wrapping its last column; a file has room for any."""
+    kept = _kept(heads, rows, spare)
+    widths = [max(_width(_text(row[column])) for row in (heads, *rows)) for column in kept]
+    return sum(widths) + len(GAP) * (len(widths) - 1) <= _columns()
+
+
 def _kept(heads: Sequence[str], rows: Sequence[Sequence[Cell]], spare: Sequence[str]) -> list[int]:
     """Give the columns to show: those that hold something, without those that there is no room for."""
     kept = [column for column in range(len(heads)) if any(_text(row[column]) for row in rows)]

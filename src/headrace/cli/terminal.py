@@ -36,6 +36,12 @@ def printable(text: str, *, keep: str = "\n\t") -> str:
     return "".join(each if each.isprintable() or each in keep else repr(each)[1:-1] for each in text)
 
 
+def bars() -> str:
+    """Give the characters that a sparkline is drawn with: blocks where stdout can show them."""
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    return "▁▂▃▄▅▆▇█" if encoding.startswith("utf") else "_.-=+*#@"
+
+
 def say(text: str = "", *styles: Style) -> None:
     """Print a line of data on stdout."""
     sys.stdout.write(paint(printable(text), *styles, stream=sys.stdout) + "\n")
@@ -48,9 +54,16 @@ def say_styled(line: str) -> None:
 
 def say_json(value: Any) -> None:
     """Print one JSON object on stdout."""
-    sys.stdout.buffer.write(msgspec.json.encode(value))
+    sys.stdout.buffer.write(msgspec.json.encode(value, enc_hook=_plain))
     sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
+
+
+def _plain(value: Any) -> Any:
+    """Give a NumPy scalar, such as a report may hold, as what it is in Python."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"a `{type(value).__name__}` has no form in JSON")
 
 
 def is_read() -> bool:

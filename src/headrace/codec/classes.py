@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from functools import lru_cache
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import Any
 
 from headrace.errors import CodecError
@@ -55,12 +55,12 @@ def _roots(kind: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.__module__.partition(".")[0] for each in kind.__mro__))
 
 
-def is_importable(kind: type) -> bool:
-    """Tell whether another process finds this class by its name; one made inside a function isn't found."""
-    found: object = sys.modules.get(kind.__module__)
+def is_importable(kind: Any, module: str | None = None) -> bool:
+    """Tell whether another process finds a class, or a function, by its name; one made in a function isn't found."""
+    found: object = sys.modules.get(module or kind.__module__)
     for name in kind.__qualname__.split("."):
         found = getattr(found, name, None)
-    return found is kind
+    return found is kind or (isinstance(found, MethodType) and found == kind)
 
 
 def resolve(name: str) -> type:

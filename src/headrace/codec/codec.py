@@ -6,6 +6,7 @@ The extension point. A package of your own offers one under the entry point grou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from headrace.codec.sink import Sink
@@ -45,4 +46,13 @@ class HasContent(Protocol):
 
     def content(self, value: object) -> str | None:
         """Give a hex digest that equal values share, or None for this one."""
+        ...
+
+
+@runtime_checkable
+class HasColumns(Protocol):
+    """A codec of tables, which can give some columns without reading the rest."""
+
+    def load_columns(self, source: Source, names: Sequence[str]) -> object:
+        """Give a table, of the class that was saved, with these columns in this order; use the source's `reader`."""
         ...

@@ -10,12 +10,17 @@ from headrace.codec.classes import resolve as class_of
 from headrace.codec.codec import Codec
 from headrace.codec.loading import Loading
 from headrace.codec.misfit import CallerFailed, Misfit
+from headrace.codec.origins import Origins
 from headrace.codec.ports import Blobs
 from headrace.codec.registry import Registry
 from headrace.codec.saving import SCALARS, Saving
 from headrace.codec.scratch import Scratch
 from headrace.errors import CodecError
 from headrace.spec.artifact import Ref
+from headrace.spec.artifact import blobs as blobs_of
+
+PREFETCH_BYTES = 1 << 24
+"""Parts smaller than this are fetched side by side; a bigger one comes by many requests of its own."""
 
 
 class Codecs:
@@ -24,18 +29,27 @@ class Codecs:
     def __init__(self, extra: Sequence[Codec] = ()) -> None:
         self._registry = Registry(extra)
         self._scratch = Scratch()
+        self._origins = Origins()
 
-    def save(self, value: object, blobs: Blobs, *, describe: Callable[[type], str] = name_of) -> Ref:
+    def save(
+        self,
+        value: object,
+        blobs: Blobs,
+        *,
+        describe: Callable[[type], str] = name_of,
+        digest: Callable[[object], str] | None = None,
+    ) -> Ref:
         """Make a value an artifact: inside the reference if it is small, else in the store, where it is durable.
 
-        `describe` names a class as the artifact records it. Raises `CodecError` where no codec takes the value, or a
-        value inside of it.
+        `describe` names a class as the artifact records it. Functions and classes are saved by their names where
+        `digest` gives what stands for their code: as arguments of stages, that is. Raises `CodecError` where no codec
+        takes the value, or a value inside of it.
         """
         scalar = SCALARS.get(type(value))
         if scalar is not None and (ref := scalar(value)) is not None:
             return ref
         try:
-            with Saving(self._registry, blobs, describe) as saving:
+            with Saving(self._registry, blobs, describe, digest, self._origins) as saving:
                 return saving.ref(value)
         except Misfit as misfit:
             raise misfit.error() from misfit.__cause__
@@ -55,13 +69,14 @@ class Codecs:
         safe_only: bool = False,
         scratch: Path | None = None,
         resolve: Callable[[str], type] = class_of,
+        columns: Sequence[str] | None = None,
     ) -> object:
-        """Give the value of an artifact.
+        """Give the value of an artifact; of a table, only these `columns` where some are named.
 
-        With `verify`, its bytes are read and held against its digest first. With `safe_only`, forms that run code when
-        read are refused. Files that need a name of their own are linked in `scratch`, by default a temporary folder
-        that lasts as long as the process. `resolve` finds a class by the name that `describe` gave it. Raises
-        `CodecError`, `BlobMissing`, `BlobDamaged`.
+        With `verify`, its bytes are read and held against its digest first (not with `columns`: it is that of all).
+        With `safe_only`, forms that run code when read are refused. Files that need a name of their own are linked in
+        `scratch`, by default a temporary folder that lasts as long as the process. `resolve` finds a class by the name
+        that `describe` gave it. Raises `CodecError`, `BlobMissing`, `BlobDamaged`.
         """
         loading = Loading(
             self._registry,
@@ -70,5 +85,16 @@ class Codecs:
             safe_only=safe_only,
             scratch=self._scratch if scratch is None else Scratch(scratch),
             resolve=resolve,
+            origins=self._origins,
         )
+        if columns is not None:
+            return loading.columns(ref, columns)
+        if ref.parts:
+            needed = [(each.digest, each.nonce or "", each.size) for each in blobs_of(ref)]
+            if small := [each for each in needed if each[2] < PREFETCH_BYTES]:
+                blobs.prefetch(small)
         return loading.value(ref)
+
+    def forget(self) -> None:
+        """Forget which tables are artifacts already: from here on their blobs may go."""
+        self._origins.forget()

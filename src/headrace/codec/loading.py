@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 from blake3 import blake3
 
+from headrace.codec.codec import HasColumns
+from headrace.codec.origins import Origins
 from headrace.codec.plain import MARK_BYTES
 from headrace.codec.ports import Blobs
 from headrace.codec.registry import Registry
@@ -16,6 +18,12 @@ from headrace.codec.scratch import Scratch
 from headrace.codec.source import Source
 from headrace.errors import BlobDamaged, CodecError, HeadraceError
 from headrace.spec.artifact import Ref
+
+HELD_BYTES = 1 << 16
+"""Of a blob that is no bigger than this, the store is asked whether it would rather hold it in memory."""
+
+TABLES = frozenset({"pyarrow.lib.Table", "headrace.codec.later.Later"})
+"""Tables of Arrow can't be changed, so what was loaded as one still is that artifact when it is given out."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -32,8 +40,10 @@ class Loading:
         safe_only: bool,
         scratch: Scratch,
         resolve: Callable[[str], type],
+        origins: Origins,
     ) -> None:
         self._registry = registry
+        self._origins = origins
         self._blobs = blobs
         self._verify = verify
         self._safe_only = safe_only
@@ -50,6 +60,21 @@ class Loading:
         if ref.codec == "parts":
             return self._elements(ref)
         return self._by_codec(ref)
+
+    def columns(self, ref: Ref, names: Sequence[str]) -> object:
+        """Give these columns of a table, reading no others."""
+        codec: object = None if ref.codec == "parts" else self._registry.named(ref.codec)
+        if not isinstance(codec, HasColumns):
+            raise CodecError(
+                f"an artifact of class `{ref.type}`, saved by codec `{ref.codec}`, has no columns to choose from",
+                hint="load it whole; of several outputs or a list, load the part that is a table",
+            )
+        try:
+            return codec.load_columns(self._source(ref), names)
+        except HeadraceError:
+            raise
+        except Exception as error:
+            raise _unreadable(ref, error) from error
 
     def _plain(self, ref: Ref, data: bytes) -> object:
         try:
@@ -80,11 +105,14 @@ class Loading:
                 hint="servers and pages load only safe forms: save the model in its library's own form",
             )
         try:
-            return codec.load(self._source(ref))
+            value = codec.load(self._source(ref))
         except HeadraceError:
             raise
         except Exception as error:
             raise _unreadable(ref, error) from error
+        if ref.type in TABLES:
+            self._origins.note(value, ref, self._blobs)
+        return value
 
     def _is_ours(self, ref: Ref) -> bool:
         """Tell whether an artifact is a record or enumeration of Headrace itself, such as a report."""
@@ -97,18 +125,18 @@ class Loading:
     def _source(self, ref: Ref) -> Source:
         return Source(
             ref,
-            stored=self._stored(ref),
+            held=self._blobs.held(ref.digest, ref.nonce) if ref.nonce and ref.size <= HELD_BYTES else None,
+            stored=None if ref.nonce is None else lambda: self._stored(ref),
+            reader=lambda: self._blobs.reader(ref.digest, ref.nonce or ""),
             scratch=self._scratch,
             load=self.value,
             enter=self._source,
             resolve=self._resolve,
         )
 
-    def _stored(self, ref: Ref) -> Path | None:
+    def _stored(self, ref: Ref) -> Path:
         """Give the file of a blob, which has the size that it should have, and its digest if that is to be checked."""
-        if ref.nonce is None:
-            return None
-        path = self._blobs.path(ref.digest, ref.nonce)
+        path = self._blobs.path(ref.digest, ref.nonce or "", verify=self._verify)
         size = path.stat().st_size
         if size != ref.size:
             raise BlobDamaged(
@@ -116,13 +144,14 @@ class Loading:
                 hint="`headrace fsck --deep --repair` keeps it from being reused: then run again",
                 generation=f"{ref.digest}.{ref.nonce}",
             )
-        if self._verify:
-            self._blobs.verify(ref.digest, ref.nonce)
         return path
 
 
 def _unreadable(ref: Ref, error: Exception) -> CodecError:
+    hint = "its bytes are damaged, or another version of the library wrote them; run what made it again"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        hint = f"install `{error.name}` where it is read, or have what made it give out plain values, tables or files"
     return CodecError(
         f"the artifact `{ref.digest[:12]}` of class `{ref.type}` can't be read by codec `{ref.codec}`: {error}",
-        hint="its bytes are damaged, or another version of the library wrote them; run what made it again",
+        hint=hint,
     )

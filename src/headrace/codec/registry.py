@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
+from headrace.codec.builtin.code import CodeCodec
 from headrace.codec.builtin.file import FileCodec, FolderCodec
 from headrace.codec.builtin.json import JsonCodec
 from headrace.codec.builtin.picture import PictureCodec
 from headrace.codec.builtin.raw import BytesCodec, TextCodec
 from headrace.codec.builtin.record import EnumCodec, ItemsCodec, RecordCodec
-from headrace.codec.classes import is_exactly, library_named, roots
+from headrace.codec.classes import describe, library_named, roots
 from headrace.codec.codec import Codec
 from headrace.errors import CodecError
 
@@ -33,6 +34,8 @@ met, so a worker that handles numbers never imports a library of tables."""
 NAMES = {
     "arrow": "arrow",
     "arrow-stream": "arrow",
+    "joined": "joined",
+    "later": "later",
     "pandas": "pandas",
     "polars": "polars",
     "numpy": "numpy",
@@ -42,6 +45,13 @@ NAMES = {
     "pickle": "pickle",
 }
 """The names of those codecs, and the module of each."""
+
+OURS = {
+    "headrace.codec.joined.Joined": "joined",
+    "headrace.codec.later.Later": "later",
+    "headrace.codec.streamed.Streamed": "arrow",
+}
+"""Classes of ours that stand on a library, and the codec of each."""
 
 ITERATORS = {"builtins.generator", "builtins.map", "builtins.filter", "itertools.chain", "itertools.islice"}
 """What may give record batches one by one. Only running it tells; without pyarrow loaded it surely does not."""
@@ -68,7 +78,7 @@ class Registry:
             ItemsCodec(),
         )
         everyone: list[Codec] = [*self._own, *self._extra]
-        self._named = {each.name: each for each in everyone}
+        self._named = {each.name: each for each in [*everyone, CodeCodec()]}
         self._library: dict[str, Sequence[Codec]] = {}
 
     def of(self, value: object) -> Codec:
@@ -76,8 +86,11 @@ class Registry:
         for codec in self._extra:
             if codec.takes(value):
                 return codec
-        if is_exactly(value, *ITERATORS) and "pyarrow" in sys.modules:
+        kind = describe(type(value))
+        if kind in ITERATORS and "pyarrow" in sys.modules:
             return self.named("arrow-stream")
+        if kind in OURS:
+            return self.named(OURS[kind])
         for codec in self._of_library(value):
             if codec.takes(value):
                 return codec

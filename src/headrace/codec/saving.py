@@ -14,8 +14,11 @@ import msgspec
 from blake3 import blake3
 
 from headrace.codec import plain
+from headrace.codec.builtin.code import KINDS, CodeCodec
 from headrace.codec.codec import Codec, HasContent
+from headrace.codec.loading import TABLES
 from headrace.codec.misfit import CallerFailed, Declined, Misfit
+from headrace.codec.origins import Origins
 from headrace.codec.ports import Batch, Blobs
 from headrace.codec.refs import PARTS_LIMIT, inline
 from headrace.codec.registry import Registry
@@ -65,6 +68,10 @@ SCALARS: dict[type, Callable[[Any], Ref | None]] = {
 }
 """The way by which most values go: a microsecond or two each. None sends a value the long way."""
 
+TABULAR = frozenset({"arrow", "joined", "later"})
+"""Codecs of tables that may be artifacts already. A `Joined` and a `Later` stand for one too."""
+
+_CODE = CodeCodec()
 _HOLDERS = frozenset({list, tuple, dict, OrderedDict})
 
 
@@ -72,8 +79,18 @@ class Saving:
     """One call of `save`: the store, how classes are named, and which values are being looked into. What it saves is
     durable when it is left."""
 
-    def __init__(self, registry: Registry, blobs: Blobs, describe: Callable[[type], str]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        blobs: Blobs,
+        describe: Callable[[type], str],
+        digest: Callable[[object], str] | None = None,
+        origins: Origins | None = None,
+    ) -> None:
         self._registry = registry
+        self._origins = Origins() if origins is None else origins
+        self._made = Origins()
+        self._digest = digest
         self._blobs = blobs
         self._begun: Batch | None = None
         self._describe = describe
@@ -88,6 +105,8 @@ class Saving:
     ) -> None:
         if self._begun is not None:
             self._begun.__exit__(kind, error, trace)
+        if error is None:
+            self._origins.take(self._made)
 
     def ref(self, value: object) -> Ref:
         """Save a value; raise `Misfit` when no codec takes it, or one inside of it."""
@@ -97,7 +116,22 @@ class Saving:
             return short
         if kind in _HOLDERS:
             return self._holder(value)
-        return self._by(self._registry.of(value), value)
+        if self._digest is not None and isinstance(value, KINDS):
+            return self._by(_CODE, value)
+        codec = self._registry.of(value)
+        if codec.name not in TABULAR:
+            return self._by(codec, value)
+        return self._table(codec, value)
+
+    def _table(self, codec: Codec, value: object) -> Ref:
+        """Save a table, unless it is an artifact already."""
+        known = self._origins.find(value, self._blobs) or self._made.find(value, self._blobs)
+        if known is not None:
+            return known
+        ref = self._by(codec, value)
+        if ref.type in TABLES:
+            self._made.note(value, ref, self._blobs)
+        return ref
 
     def _batch(self) -> Batch:
         """Give the batch that all blobs of this value are part of, begun by the first of them."""
@@ -162,7 +196,7 @@ class Saving:
         try:
             with Sink(self._batch, self.ref) as sink:
                 codec.save(value, sink)
-                content = codec.content(value) if isinstance(codec, HasContent) else None
+                content = self._content(codec, value)
                 return sink.ref(codec.name, self._describe(sink.kind or type(value)), content)
         except Declined:
             return self._by(self._registry.named("pickle"), value)
@@ -170,6 +204,11 @@ class Saving:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a library raises while it writes
             return self._after(error, codec, value)
+
+    def _content(self, codec: Codec, value: object) -> str | None:
+        if codec is _CODE:
+            return self._digest(value) if self._digest is not None else None
+        return codec.content(value) if isinstance(codec, HasContent) else None
 
     def _after(self, error: Exception, failed: Codec, value: object) -> Ref:
         """Pickle what its codec failed to save, and say so: hours of work may stand behind the value."""

@@ -23,11 +23,17 @@ class Scratch:
         return Path(tempfile.mkdtemp(prefix=f"{digest[:12]}-", dir=self._root()))
 
     def lay(self, folder: Path, name: str, content: Path | bytes) -> Path:
-        """Put a file under a name into a folder, read-only: a link to a file of the store, or bytes."""
+        """Put a file under a name into a folder, read-only: a link to a file of the store, or bytes.
+
+        A hard link where one can be had: a file of a cache may be evicted while the attempt still needs it.
+        """
         path = folder.joinpath(*steps(name))
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, Path):
-            path.symlink_to(content)
+            try:
+                path.hardlink_to(content)
+            except OSError:  # another file system or mount, or not ours to link
+                path.symlink_to(content)
         else:
             path.write_bytes(content)
             path.chmod(0o444)

@@ -85,6 +85,17 @@ class Sink:
         if name is not None:
             self._names.append(name)
 
+    def spread(self, value: object, codec: str, inside: str = "") -> None:
+        """Add a value as a part; one that `codec` saved, by what that made parts of.
+
+        Of what the codec `inside` saved, the first part is the value.
+        """
+        ref = self._save(value)
+        if ref.codec == inside and ref.parts:
+            ref = ref.parts[0]
+        self.compose()
+        self._parts.extend((ref.parts or ()) if ref.codec == codec else (ref,))
+
     def add_file(self, path: str | os.PathLike[str], name: str) -> None:
         """Add the bytes of a file as a part, for libraries that write several files; see `Source.folder`."""
         self.compose()

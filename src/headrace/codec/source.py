@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import io
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 from headrace.codec.scratch import Scratch
 from headrace.errors import CodecError
@@ -18,7 +21,9 @@ class Source:
         self,
         ref: Ref,
         *,
-        stored: Path | None,
+        held: bytes | None,
+        stored: Callable[[], Path] | None,
+        reader: Callable[[], BinaryIO],
         scratch: Scratch,
         load: Callable[[Ref], object],
         enter: Callable[[Ref], Source],
@@ -26,9 +31,10 @@ class Source:
     ) -> None:
         self.names = ref.names
         self.size = ref.size
-        self.inline = ref.inline
+        self.inline = ref.inline if held is None else held
         self._ref = ref
-        self._stored = stored
+        self._fetch = stored if held is None else None
+        self._reader = reader
         self._scratch = scratch
         self._load = load
         self._enter = enter
@@ -56,6 +62,11 @@ class Source:
             return self._scratch.lay(self._scratch.folder(self._ref.digest), "value", self.read())
         return self._stored
 
+    def reader(self) -> BinaryIO:
+        """Give the bytes as a file that can seek. From an object store it fetches what is read and no more, and nobody
+        holds that against the digest."""
+        return io.BytesIO(self.read()) if self._fetch is None else self._reader()
+
     def folder(self) -> Path:
         """Lay out the parts as files under their names in a folder of their own, which lasts as long as the attempt."""
         folder = self._scratch.folder(self._ref.digest)
@@ -81,6 +92,14 @@ class Source:
     def parts(self) -> list[object]:
         """Load all parts."""
         return [self._load(each) for each in self._parts]
+
+    def sources(self) -> list[Source]:
+        """Give the source of each part, for codecs that load only some of it."""
+        return [self._enter(each) for each in self._parts]
+
+    @cached_property
+    def _stored(self) -> Path | None:
+        return None if self._fetch is None else self._fetch()
 
     @property
     def _parts(self) -> tuple[Ref, ...]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
 
 from headrace.spec.artifact import Ref
 from headrace.spec.graph import Node, Out
+from headrace.spec.intent import Intent, PointKind
 from headrace.spec.stage import Stage
+
+T = TypeVar("T")
 
 
 class Resolver(Protocol):
@@ -38,6 +42,15 @@ class Resolver(Protocol):
         """Give the time (Unix seconds), the same at each trace of a run."""
         ...
 
+    def point(self, about: PointKind, name: str) -> tuple[int, Ref | None]:
+        """Give a cursor's latest version, or the version of a model or dataset that a name means, and its artifact: the
+        same at each trace of a run. It is 0 where there is none."""
+        ...
+
+    def load(self, ref: Ref) -> object:
+        """Give an artifact's value."""
+        ...
+
 
 class Attempt(Protocol):
     """The attempt that runs, as the stage's own code sees it."""
@@ -57,16 +70,65 @@ class Attempt(Protocol):
         """How many nodes the attempt spans."""
         ...
 
+    def meet(self, said: str) -> tuple[str, ...]:
+        """Say a word to the other nodes that the attempt spans; give what each of them says, by rank, once all have."""
+        ...
+
     def checkpoint(self) -> object | None:
-        """Give the last checkpoint that an earlier attempt of this task kept, or None."""
+        """Give the last checkpoint that an earlier attempt of this task kept, or None; if the store has lost or damaged
+        it since, the one before it.
+
+        Raises:
+            BlobMissing, BlobDamaged: that one too.
+        """
         ...
 
     def keep(self, checkpoint: object) -> None:
-        """Keep a checkpoint for the next attempt, should this one fail."""
+        """Keep a checkpoint for the next attempt, should this one fail: a value, or what `artifact` made of one.
+
+        A large one can be made an artifact in a thread, while the stage goes on; it is kept in the stage's own.
+        """
         ...
 
     def told(self) -> Literal["stop", "prune", "checkpoint"] | None:
         """Give the next word from the driver, if there is one."""
+        ...
+
+    def log(self, name: str, value: object, step: int | None = None) -> None:
+        """Have the run show a number, text or figure under a name."""
+        ...
+
+    def saw(self, **inputs: object) -> None:
+        """Say what a parameter's value really was: what the stage gives is stored under the key with that value."""
+        ...
+
+    def shortened(self, why: str) -> None:
+        """Say that less was done than was asked for, and why: what the stage gives is then reused by no other run."""
+        ...
+
+    def ref(self, parameter: str) -> Ref | None:
+        """Give the artifact of an argument; None for one that wasn't given or isn't a single one, or outside a run."""
+        ...
+
+    @property
+    def project(self) -> Path | None:
+        """The folder of the project, against which local paths are resolved; None where this host hasn't got it."""
+        ...
+
+    def artifact(self, value: object) -> Ref:
+        """Make a value an artifact of the run's."""
+        ...
+
+    def stored(self, value: T) -> T:
+        """Keep a value in the store now, and give it back as it lies there: a table is then memory-mapped.
+
+        For what is too much for memory: a table made piece by piece, each piece stored, is given out as a `Joined` of
+        them, and none is written again.
+        """
+        ...
+
+    def intend(self, intent: Intent) -> None:
+        """Ask for a change of Headrace's own state, applied in the transaction that records the attempt's success."""
         ...
 
 
@@ -91,3 +153,18 @@ class Tracer(Protocol):
 resolver: ContextVar[Resolver | None] = ContextVar("headrace_resolver", default=None)
 tracing: ContextVar[Tracer | None] = ContextVar("headrace_trace", default=None)
 running: ContextVar[Attempt | None] = ContextVar("headrace_attempt", default=None)
+declared: ContextVar[Mapping[str, Any] | None] = ContextVar("headrace_options", default=None)
+
+
+class Present:
+    """The attempt of this process, as threads of the stage's own see it: they begin without context variables."""
+
+    attempt: Attempt | None = None
+
+
+present = Present()
+
+
+def current() -> Attempt | None:
+    """Give the attempt that runs this code, or None outside of one."""
+    return running.get() or present.attempt

@@ -5,12 +5,18 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import re
 import typing
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
+from msgspec.structs import replace
+
 from headrace.define.call import OPTIONS, check_no_handles, plain_map
+from headrace.define.code.graph import digest
+from headrace.define.ports import declared as declared_around
 from headrace.define.ports import tracing
+from headrace.define.tables import check_tables
 from headrace.errors import DefinitionError
 from headrace.spec import stage as spec
 from headrace.spec.duration import seconds
@@ -18,6 +24,9 @@ from headrace.spec.stage import Resources
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_GROUP = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+CHECK = "__headrace_check__"
+"""The attribute of a ready-made stage's function that says what it refuses while a pipeline is traced."""
 _CACHES: dict[bool | str, spec.Cache] = {True: "always", False: "never", "run": "run"}
 
 
@@ -28,11 +37,19 @@ class StageFunction(Generic[P, R]):
     well first) and `always=True` (run although something before it failed or was skipped).
     """
 
-    def __init__(self, function: Callable[P, R], declaration: spec.Stage) -> None:
+    def __init__(
+        self,
+        function: Callable[P, R],
+        declaration: spec.Stage,
+        declared: Mapping[str, Any],
+        options: frozenset[str] = frozenset(),
+    ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.__headrace_function__ = function
         self.declaration = declaration
+        self._declared = declared
+        self._options = options
 
     @property
     def name(self) -> str:
@@ -64,10 +81,12 @@ class StageFunction(Generic[P, R]):
         """Call the function; inside a pipeline, add a task and give a handle to its output."""
         trace = tracing.get()
         if trace is not None:
-            return typing.cast(R, trace.call(self, args, kwargs))
+            return typing.cast(R, trace.call(self._as_declared_around(), args, kwargs))
         check_no_handles(self, args, kwargs)
         for option in OPTIONS:
             kwargs.pop(option, None)
+        if hasattr(self.function, "__headrace_version__"):
+            check_tables(self.name, self.signature, self.hints, args, kwargs)
         return self.function(*args, **kwargs)
 
     def map(
@@ -89,7 +108,35 @@ class StageFunction(Generic[P, R]):
         if trace is None:
             return plain_map(self, args, kwargs)
         options = {"when": when, "after": after, "always": always, "allow_failures": allow_failures}
-        return typing.cast(list[R], trace.map(self, args, kwargs, options))
+        return typing.cast(list[R], trace.map(self._as_declared_around(), args, kwargs, options))
+
+    def with_options(self, **declared: Any) -> StageFunction[P, R]:
+        """Give the same stage, declared otherwise: `with_options(resources=hr.Resources(gpu="1"), retries=2)`.
+
+        What isn't given stays as it was declared. It takes what `@stage` does; none of it is in the key, so both
+        reuse each other's outputs.
+
+        Raises:
+            DefinitionError: something of this makes no sense.
+        """
+        check_known("with_options", declared)
+        together = {**self._declared, **declared}
+        declaration = _declaration(self.function, **together)
+        # a worker finds the function before the `#`; what follows tells declarations of one function apart
+        told = f"{declaration.function}#{digest(repr(declaration), size=4)}"
+        return StageFunction(
+            self.function, replace(declaration, function=told), together, self._options.union(declared)
+        )
+
+    def _as_declared_around(self) -> StageFunction[P, R]:
+        """Give the stage as the blocks around its call declare it, but for what was said of this one."""
+        around = {name: value for name, value in (declared_around.get() or {}).items() if name not in self._options}
+        return self.with_options(**around) if around else self
+
+    def __get__(self, instance: object, owner: type | None = None) -> StageFunction[P, R]:
+        """Give the stage itself, which takes no `self`. `help()` takes what has this method for a function, and shows
+        its signature."""
+        return self
 
     def __repr__(self) -> str:
         return f"<stage {self.declaration.function}>"
@@ -135,25 +182,47 @@ def stage(function: Callable[..., Any] | None = None, /, **declared: Any) -> Any
             `False`: never.
         isolation: `"fresh"` gives each attempt a process of its own.
         portable: its output is the same on every platform.
-        environment: the group of the lock that it runs in.
+        environment: the group or extra of the project's lock that it needs beside what all of it needs; its attempts
+            run in an environment of that, and so does no other stage's.
         name: what its tasks are called; the function's name if not told.
 
     Raises:
         DefinitionError: something of this makes no sense.
     """
-    strange = [each for each in declared if each not in _DECLARED]
-    if strange:
-        near = difflib.get_close_matches(strange[0], _DECLARED, 1)
-        raise DefinitionError(
-            f"`@stage` takes no `{strange[0]}`",
-            hint=f"did you mean `{near[0]}`?" if near else f"it takes {', '.join(_DECLARED)}",
-        )
+    check_known("@stage", declared)
     if function is None:
         return lambda function: _declare(function, **declared)
     return _declare(function, **declared)
 
 
-def _declare(
+def check_known(where: str, declared: Mapping[str, Any], *, without: Sequence[str] = ()) -> None:
+    """Refuse what a stage can't declare.
+
+    Raises:
+        DefinitionError: there is no such option.
+    """
+    known = [each for each in _DECLARED if each not in without]
+    strange = [each for each in declared if each not in known]
+    if strange:
+        near = difflib.get_close_matches(strange[0], known, 1)
+        raise DefinitionError(
+            f"`{where}` takes no `{strange[0]}`",
+            hint=f"did you mean `{near[0]}`?" if near else f"it takes {', '.join(known)}",
+        )
+
+
+def _declare(function: Callable[..., Any], **declared: Any) -> StageFunction[..., Any]:
+    if isinstance(function, StageFunction):
+        raise DefinitionError(
+            f"`{function.declaration.name}` is a stage already",
+            hint="decorate the function once; `.with_options(...)` declares it otherwise",
+        )
+    declaration = _declaration(function, **declared)
+    _check_module(function, declaration.name)
+    return StageFunction(function, declaration, declared)
+
+
+def _declaration(
     function: Callable[..., Any],
     *,
     kind: spec.Kind = "stage",
@@ -166,9 +235,7 @@ def _declare(
     portable: bool = False,
     environment: str | None = None,
     name: str | None = None,
-) -> StageFunction[..., Any]:
-    if isinstance(function, StageFunction):
-        raise DefinitionError(f"`{function.declaration.name}` is a stage already", hint="decorate the function once")
+) -> spec.Stage:
     if not inspect.isroutine(function):
         raise DefinitionError(f"`{function!r}` is no function", hint="`@stage` goes above a `def`")
     called: Any = getattr(function, "__name__", "stage") if name is None else name
@@ -180,12 +247,10 @@ def _declare(
         raise DefinitionError(
             f"stage `{called}` has resources={resources!r}", hint="give `hr.Resources(cpu=4, memory_gib=8)`"
         )
-    if not isinstance(environment, str | None):
-        raise DefinitionError(f"stage `{called}` has environment={environment!r}", hint="name a group of the lock")
-    if environment is not None:
+    group: Any = environment  # whatever stands there
+    if group is not None and not (isinstance(group, str) and _GROUP.fullmatch(group)):
         raise DefinitionError(
-            f"stage `{called}` has environment={environment!r}, and this release runs all stages in one environment",
-            hint="leave `environment` out",
+            f"stage `{called}` has environment={environment!r}", hint="name a group or an extra of the project's lock"
         )
     if isolation not in ("warm", "fresh"):
         raise DefinitionError(f"stage `{called}` has isolation={isolation!r}", hint='give "warm" or "fresh"')
@@ -193,29 +258,25 @@ def _declare(
         raise DefinitionError(
             f"stage `{called}` yields, and does not say what", hint="annotate it `-> Iterator[pa.RecordBatch]`"
         )
-    _check_module(function, called)
     parameters = _parameters(function, called)
-    return StageFunction(
-        function,
-        spec.Stage(
-            name=called.replace("<lambda>", "lambda"),
-            function=f"{function.__module__}:{getattr(function, '__qualname__', called)}",
-            kind=kind,
-            resources=Resources() if resources is None else resources,
-            retries=_whole(retries, called),
-            backoff_s=seconds(backoff, name="backoff"),
-            timeout_s=None if timeout is None else seconds(timeout),
-            cache=_CACHES[cache],
-            isolation=isolation,
-            portable=bool(portable),
-            environment=environment,
-            defaults=tuple(p.name for p in parameters if p.default is not inspect.Parameter.empty),
-        ),
+    return spec.Stage(
+        name=called.replace("<lambda>", "lambda"),
+        function=f"{function.__module__}:{getattr(function, '__qualname__', called)}",
+        kind=kind,
+        resources=Resources() if resources is None else resources,
+        retries=_whole(retries, called),
+        backoff_s=seconds(backoff, name="backoff"),
+        timeout_s=None if timeout is None else seconds(timeout),
+        cache=_CACHES[cache],
+        isolation=isolation,
+        portable=bool(portable),
+        environment=environment,
+        defaults=tuple(p.name for p in parameters if p.default is not inspect.Parameter.empty),
     )
 
 
 _DECLARED = tuple(
-    name for name, each in inspect.signature(_declare).parameters.items() if each.kind is each.KEYWORD_ONLY
+    name for name, each in inspect.signature(_declaration).parameters.items() if each.kind is each.KEYWORD_ONLY
 )
 """What a stage's declaration may say."""
 

@@ -11,8 +11,8 @@ from headrace.define.edge import element, fits, misfit, shown
 from headrace.define.handle import UNKNOWN, Handle
 from headrace.define.ports import Resolver
 from headrace.define.secret import Secret
-from headrace.define.stage import StageFunction
-from headrace.errors import CodecError, EdgeTypeError, TraceError
+from headrace.define.stage import CHECK, StageFunction
+from headrace.errors import CodecError, EdgeTypeError, TraceError, UsageError
 from headrace.spec import graph
 from headrace.spec.graph import Arg, Const, Many, Node, Out
 from headrace.spec.stage import Stage
@@ -66,6 +66,7 @@ class Trace:
         over = self._over(stage, bound, line) if mapped else ()
         for name, value in bound:
             self._check(stage, name, value, line, mapped=name in over)
+        _ask(stage, {name: value for name, value in bound if name not in over}, line)
         node = Node(
             name=self._name(declared.name),
             stage=declared.function,
@@ -130,7 +131,7 @@ class Trace:
             part, need = found
             takes = _takes(stage, name, wanted)
             if isinstance(part, Handle):
-                raise _edge_error(part, part._headrace_hint, takes, line)
+                raise _edge_error(part, part._headrace_hint, takes, line, need)
             inside = f", where its parts are `{shown(need)}`" if part is not each else ""
             raise EdgeTypeError(
                 f"{takes}, but was given `{_brief(part)}`, a `{shown(type(part))}`{inside} ({line})",
@@ -158,6 +159,21 @@ class Trace:
             raise CodecError(
                 f"argument `{name}` of `{stage.declaration.name}` ({user_line()}): {error.message}", hint=error.hint
             ) from error
+
+
+def _ask(stage: StageFunction[..., Any], bound: Mapping[str, Any], line: str) -> None:
+    """Let a ready-made stage refuse arguments that are known already.
+
+    Raises:
+        UsageError: they can't be right.
+    """
+    check = getattr(stage.function, CHECK, None)
+    if check is not None:
+        try:
+            check({name: value for name, value in bound.items() if not isinstance(value, Handle)})
+        except UsageError as error:
+            message = f"`{stage.declaration.name}` ({line}): {error.message}"
+            raise UsageError(message, hint=error.hint) from error
 
 
 def _takes(stage: StageFunction[..., Any], name: str, wanted: Any) -> str:
@@ -197,11 +213,13 @@ def _allowance(count: Any, stage: str, *, mapped: bool) -> int:
     return count
 
 
-def _edge_error(handle: Handle, given: Any, takes: str, line: str) -> EdgeTypeError:
-    return EdgeTypeError(
-        f"`{handle._headrace_stage}` gives `{shown(given)}`, but {takes} ({line})",
-        hint="change one of the two annotations, or put a stage between them",
-    )
+def _edge_error(handle: Handle, given: Any, takes: str, line: str, wanted: Any = UNKNOWN) -> EdgeTypeError:
+    """Say that what a stage gives isn't what another takes; of several outputs, which would fit."""
+    hint = "change one of the two annotations, or put a stage between them"
+    fitting = [name for name in getattr(given, "_fields", ()) if fits(getattr(handle, name)._headrace_hint, wanted)]
+    if fitting and wanted is not UNKNOWN:
+        hint = f"give one of its fields: {', '.join(f'`.{name}`' for name in fitting)}"
+    return EdgeTypeError(f"`{handle._headrace_stage}` gives `{shown(given)}`, but {takes} ({line})", hint=hint)
 
 
 def _stands_for(value: object) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 from blake3 import blake3
 
@@ -20,8 +22,18 @@ def key_of(stage: Stage, inputs: Inputs, platform: str | None) -> tuple[str, byt
     does too, unless the stage is portable. Arguments count by name, so their order doesn't matter.
     """
     told = _encode(sorted((name, identity(arg)) for name, arg in inputs))
+    return _key(stage, told, platform), told
+
+
+def key_seen(stage: Stage, inputs: bytes, saw: Iterable[tuple[str, str]], platform: str | None) -> tuple[str, bytes]:
+    """Give the key, and what it was made of, with the identities of some inputs replaced by those that were seen."""
+    told = _encode(sorted({**dict(_decode(inputs)), **dict(saw)}.items()))
+    return _key(stage, told, platform), told
+
+
+def _key(stage: Stage, told: bytes, platform: str | None) -> str:
     place = "" if stage.portable else (platform or "")
-    return blake3(f"{stage.code.digest}\n{place}\n".encode() + told).hexdigest(), told
+    return blake3(f"{stage.code.digest}\n{place}\n".encode() + told).hexdigest()
 
 
 def identity(arg: Arg) -> str:
@@ -42,6 +54,12 @@ def identity(arg: Arg) -> str:
             return f"{shape}:{hasher.hexdigest()}"
         case Out(task=task):
             raise ValueError(f"the output of `{task}` is not known yet")
+
+
+def differing(before: bytes, after: bytes) -> list[str]:
+    """Name the parameters whose identities differ between two keys of the same task."""
+    then = told(before)
+    return [name for name, each in told(after).items() if then.get(name) != each]
 
 
 def told(inputs: bytes) -> dict[str, str]:

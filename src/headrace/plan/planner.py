@@ -16,9 +16,10 @@ from headrace.errors import UsageError
 from headrace.plan.keys import Inputs, identity, key_of, told
 from headrace.plan.resolve import Unmappable, columns, follow, labels, truth, value
 from headrace.plan.reuse import Before, barred, why_run
+from headrace.plan.transfers import Source, Transfers
 from headrace.spec.artifact import Ref, gather
 from headrace.spec.fleet import Pool
-from headrace.spec.graph import Arg, Node, outs
+from headrace.spec.graph import Arg, Node, constants, outs
 from headrace.spec.plan import Decision, Plan, PlannedTask
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Stage
@@ -65,6 +66,7 @@ class Planner:
         history: History,
         platform: str | None = None,
         changed_code: Callable[[str, Stage], Sequence[str]],
+        source: Source | None = None,
     ) -> None:
         self._stages = stages
         self._policy = policy
@@ -72,6 +74,7 @@ class Planner:
         self._history = history
         self._platform = platform
         self._changed_code = changed_code
+        self._transfers = None if source is None else Transfers(pool, source)
         self._fates: dict[str, _Fate] = {}
         self._tasks: list[PlannedTask] = []
         self._low_usd = self._high_usd = 0.0
@@ -83,13 +86,18 @@ class Planner:
         wanted = needed_by(self._policy.only, nodes, self._stages) if self._policy.only else None
         for node in nodes:
             self._node(node, wanted)
+        transfers = () if self._transfers is None else self._transfers.tasks()
+        for each in transfers:
+            assert isinstance(each.expected_usd, float)
+            self._low_usd += each.expected_usd
+            self._high_usd += each.expected_usd
         ends = [(fate.low_s, fate.high_s) for fate in self._fates.values()]
         capacity = max(self._pool.cpu, 1e-9)
         low = max(max((low for low, _ in ends), default=0.0), self._low_busy / capacity)
         high = max(max((high for _, high in ends), default=0.0), self._high_busy / capacity)
         return Plan(
             pipeline=pipeline,
-            tasks=tuple(self._tasks),
+            tasks=(*self._tasks, *transfers),
             expected_s=(low, high) if self._timed else None,
             expected_usd=(self._low_usd, self._high_usd),
             bound_usd=self._low_usd,
@@ -177,6 +185,8 @@ class Planner:
         found = self._history.result(key) if bar is None else None
         if found is not None:
             return "reuse", f"nothing that determines it has changed since run {found[1]}", found[0], key
+        if self._transfers is not None:
+            self._transfers.need(ref for _, arg in inputs for ref in constants(arg))
         return "run", bar or self._why_run(name, stage, key, parts), None, key
 
     def _why_run(self, name: str, stage: Stage, key: str, parts: bytes) -> str:
@@ -211,6 +221,9 @@ class Planner:
         else:
             why = f"reused if {waits} gives what it gave before"
             self._settle(node, stage, "reuse_if_unchanged", why, start=start, width=width, runs=width or 1)
+        if self._transfers is not None and self._fates[node.name].decision == "run":
+            known = [arg for _, arg in node.args if all(self._fates[out.task].out is not None for out in outs(arg))]
+            self._transfers.need(ref for arg in known for ref in constants(value(arg, self._output)))
 
     def _elements(self, node: Node) -> list[str] | None:
         """Give the names of a task's elements, or its own if it is not mapped; None where its lists are to be made."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from headrace.spec.artifact import Ref
@@ -10,6 +11,9 @@ from headrace.spec.graph import Arg, Const, Many, Out
 
 _LABEL_LIMIT = 32
 _PLAIN = re.compile(r"-?[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_NAMING = re.compile(r"-?[\w./][\w./+-]*")
+LABELS = 2
+"""How elements are named by now. A run keeps to what it began with: its events tell of them by name."""
 _TRUTHS = {
     b"true": True,
     b"false": False,
@@ -85,8 +89,47 @@ def columns(
     return found
 
 
-def labels(name: str, columns: Mapping[str, Sequence[Arg]]) -> list[str]:
-    """Name the elements of a mapped task: by their values where these are short and differ, else by number."""
+def labels(name: str, columns: Mapping[str, Sequence[Arg]], how: int = LABELS) -> list[str]:
+    """Name the elements of a mapped task: by their values, of as many lists as it takes to tell them apart, from the
+    first on; an element whose values are too long for a name, or those of another too, by its number.
+
+    `how` 1 is how they were named before: all by number where one had no name.
+    """
+    if how == 1:
+        return _all_alike(name, columns)
+    words = {param: [_word(arg) for arg in column] for param, column in columns.items()}
+    told = [param for param, column in words.items() if any(word is not None for word in column)]
+    texts: list[str | None] = []
+    for count in range(1, len(told) + 1):
+        texts = _texts({param: words[param] for param in told[:count]})
+        if None not in texts and len(set(texts)) == len(texts):
+            break
+    often = Counter(texts)
+    width = max(map(len, columns.values()), default=0)
+    found = texts or [None] * width
+    return [f"{name}[#{i}]" if text is None or often[text] > 1 else f"{name}[{text}]" for i, text in enumerate(found)]
+
+
+def _texts(words: Mapping[str, Sequence[str | None]]) -> list[str | None]:
+    rows = zip(*words.values(), strict=True)
+    return [None if None in row else ",".join(f"{p}={w}" for p, w in zip(words, row, strict=True)) for row in rows]
+
+
+def _word(arg: Arg) -> str | None:
+    """Give a value as it stands in a name: a number, a truth, a text or path without blanks, a file's name."""
+    if not isinstance(arg, Const):
+        return None
+    if arg.ref.codec == "file":
+        text = arg.ref.names[0] if arg.ref.names else ""
+    elif arg.ref.codec in ("json", "text") and arg.ref.inline is not None:
+        text = arg.ref.inline.decode("utf-8", "replace")
+        text = text[1:-1] if text.startswith('"') else text
+    else:
+        return None
+    return text if len(text) <= _LABEL_LIMIT and _NAMING.fullmatch(text) else None
+
+
+def _all_alike(name: str, columns: Mapping[str, Sequence[Arg]]) -> list[str]:
     rows = list(zip(*columns.values(), strict=True))
     texts = [_label(columns, row) for row in rows]
     if None not in texts and len(set(texts)) == len(texts):

@@ -58,4 +58,4 @@ def why_run(stage: Stage, key: str, inputs: bytes, before: Before | None, change
     words += [f"`{name}` is gone" for name in then if name not in now]
     if words:
         return "; ".join(words)
-    return "its earlier output is gone" if before.key == key else "the platform changed"
+    return "no output of it is there to be reused" if before.key == key else "the platform changed"

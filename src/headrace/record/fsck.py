@@ -1,30 +1,33 @@
-"""The checker: whether ledger and store hold what they should, as findings with a reason.
+"""The checker: whether ledger and stores hold what they should, as findings with a reason.
 
-    found = Checker(ledger, store).check(repair=True)
+    found = Checker(ledger, stores).check(repair=True)
     [problem.what for problem in found.problems]
 
-Repair keeps results whose blobs are missing or damaged from being reused, so that what made them runs again. What a run
-itself holds of them stays as it is: nobody can give it back.
+Repair brings a blob that is damaged in one region from a replica of it in another. Where none is whole, it keeps the
+results that need the blob from being reused, so that what made them runs again; what a run itself holds of them stays
+as it is: nobody can give it back. Rows that are not as their run's events have them are written anew.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 
 import msgspec
 from msgspec import Struct
 
-from headrace.errors import BlobDamaged, BlobMissing, LeaseHeld, LedgerError
-from headrace.record import lease
-from headrace.record import statements as sql
-from headrace.record.database import connect, troubles
-from headrace.record.gc import COLLECTOR, GRACE_S
-from headrace.record.names import Generation, Names, RunRecord
-from headrace.record.ports import Blobs
-from headrace.record.sqlite import SqliteLedger
+from headrace.errors import BlobDamaged, BlobMissing, LedgerError, StoreError
+from headrace.record import names, scan
+from headrace.record.alone import alone, beating
+from headrace.record.database import Database
+from headrace.record.gc import GRACE_S
+from headrace.record.inventory import Generation, Inventory
+from headrace.record.leases import Lease
+from headrace.record.ledger import Ledger
+from headrace.record.names import RunRecord
+from headrace.record.replaying import compare, replay
 from headrace.run.events import Renewed, Reused, Succeeded, decode_event
+from headrace.store.store import Store
 
 GOOD = frozenset(("succeeded", "reused"))
 SHOWN = 3
@@ -55,60 +58,123 @@ class Checked(Struct, frozen=True, kw_only=True):
 
 
 class Checker:
-    """Checks a ledger and a store. Drivers may go on meanwhile; the collector may not."""
+    """Checks a ledger and the stores of all regions. Drivers may go on meanwhile; the collector may not."""
 
-    def __init__(self, ledger: SqliteLedger, store: Blobs) -> None:
+    def __init__(self, ledger: Ledger, stores: Mapping[str, Store]) -> None:
         self._ledger = ledger
-        self._store = store
+        self._stores = stores
 
     def check(self, *, deep: bool = False, repair: bool = False, now: float) -> Checked:
         """Check what the ledger says of itself, and that each blob it names is there with its size; `deep` reads them
-        all and holds their bytes against their digests."""
-        try:
-            held = lease.acquire(self._ledger.leases, COLLECTOR)
-        except LeaseHeld as error:
-            raise LedgerError("the collector is at work", hint="wait until it ends") from error
-        try:
-            with troubles(self._ledger.path):
-                db = connect(self._ledger.path)
-                try:
-                    return self._check(db, deep=deep, repair=repair, now=now)
-                finally:
-                    db.close()
-        finally:
-            held.release()
+        all and holds their bytes against their digests, and each run's rows against its events.
 
-    def _check(self, db: sqlite3.Connection, *, deep: bool, repair: bool, now: float) -> Checked:
+        Raises:
+            LedgerError: the collector is at work.
+        """
+        with alone(self._ledger, "headrace fsck") as lease, closing(self._ledger.connect()) as db, db.troubles():
+            return self._check(db, lease, deep=deep, repair=repair, now=now)
+
+    def _check(self, db: Database, lease: Lease, *, deep: bool, repair: bool, now: float) -> Checked:
         problems = list(_integrity(db, deep=deep))
         if problems:  # its pages can't be trusted, so neither can what they name
             return _checked(problems, is_deep=deep)
-        names = Names(db)
-        for run in names.runs:
-            problems += _check_run(db, run)
-        sizes = names.sizes
-        bad = dict(self._bad(sizes, deep=deep))
-        problems += [*_blobs(names, bad), *_results(db, names, bad, repair=repair)]
-        edge = now - GRACE_S
-        found = self._store.blobs()
-        orphans = [blob.size for blob in found if (blob.digest, blob.nonce) not in sizes and blob.modified < edge]
-        drafts = [stray.size for stray in self._store.strays() if stray.modified < edge]
-        return _checked(
-            problems, is_deep=deep, runs=len(names.runs), sizes=list(sizes.values()), orphans=orphans, drafts=drafts
+        with Inventory() as named:
+            with db.snapshot():
+                runs = names.records(db)
+                named.add(beating(lease, names.needed(db, runs)))
+            for run in beating(lease, runs):
+                problems += self._check_rows(db, run, repair=repair) if deep else _check_run(db, run)
+            bad: dict[Generation, str] = {}
+            problems += self._check_blobs(beating(lease, named.pages()), bad, deep=deep, repair=repair)
+            problems += [*_blobs(named, runs, bad), *_results(db, bad, repair=repair)]
+            edge = now - GRACE_S
+            strays = (stray for store in self._stores.values() for stray in store.strays())
+            return _checked(
+                problems,
+                is_deep=deep,
+                runs=len(runs),
+                blobs=len(named),
+                size=named.bytes(),
+                orphans=_sum(self._orphans(lease, named, edge)),
+                drafts=_sum(stray.size for stray in strays if stray.modified < edge),
+            )
+
+    def _check_rows(self, db: Database, run: RunRecord, *, repair: bool) -> Iterator[Problem]:
+        """Hold all of a run's rows against its events."""
+        try:
+            _, found = compare(db, run.number, run.id)
+            if not found:
+                return
+            mended = replay(self._ledger, run.id, repair=True).mended if repair else None
+        except LedgerError as error:
+            yield Problem(about="run", subject=run.id, what=error.message, hint=error.hint or "")
+            return
+        first = found[0]
+        more = f", and {len(found) - 1} more differences" if len(found) > 1 else ""
+        yield Problem(
+            about="run",
+            subject=f"{run.id} {first.subject}".rstrip(),
+            what=f"its rows say {first.about} {first.field}".rstrip()
+            + f" `{first.stored}`, while its events say `{first.rebuilt}`{more}",
+            hint=f"`headrace replay {run.id}` tells them all, and with `--repair` writes the rows anew",
+            mended=mended,
         )
 
-    def _bad(self, sizes: Mapping[Generation, int], *, deep: bool) -> Iterator[tuple[Generation, str]]:
-        """Give the generations that runs name and that are missing or damaged, each with what is wrong."""
-        for (digest, nonce), size in sizes.items():
-            found = self._store.size(digest, nonce)
-            if found is None:
-                yield (digest, nonce), "it is missing from the store"
-            elif found != size:
-                yield (digest, nonce), f"it has {found} bytes in the store, and had {size}"
-            elif deep:
-                try:
-                    self._store.verify(digest, nonce)
-                except (BlobDamaged, BlobMissing) as error:
-                    yield (digest, nonce), error.message
+    def _check_blobs(
+        self,
+        pages: Iterator[list[tuple[str, str, int]]],
+        bad: dict[Generation, str],
+        *,
+        deep: bool,
+        repair: bool,
+    ) -> Iterator[Problem]:
+        """Look for each generation in all stores; those that none has whole go into `bad`, each with what is wrong."""
+        for page in pages:
+            found = {name: store.sizes(each[:2] for each in page) for name, store in self._stores.items()}
+            for place, (digest, nonce, size) in enumerate(page):
+                sizes = {name: each[place] for name, each in found.items() if each[place] is not None}
+                told = {name: self._wrong(name, (digest, nonce), size, has, deep=deep) for name, has in sizes.items()}
+                wrong = {name: why for name, why in told.items() if why is not None}
+                whole = [name for name in sizes if name not in wrong]
+                if not whole:
+                    bad[digest, nonce] = next(iter(wrong.values()), "it is missing from the store")
+                for name, why in wrong.items() if whole else ():
+                    yield self._replica(name, whole[0], digest, nonce, why, repair=repair)
+
+    def _wrong(self, region: str, generation: Generation, size: int, found: int | None, *, deep: bool) -> str | None:
+        """Say what is wrong with a region's replica, or None."""
+        if found != size:
+            return f"it has {found} bytes in the store, and had {size}"
+        if deep:
+            try:
+                self._stores[region].verify(*generation)
+            except (BlobDamaged, BlobMissing) as error:
+                return error.message
+        return None
+
+    def _replica(self, region: str, other: str, digest: str, nonce: str, why: str, *, repair: bool) -> Problem:
+        """Tell of a replica that is damaged while another is whole; bring it from there."""
+        mended = None
+        if repair:
+            try:
+                with self._stores[region].batch() as batch, self._stores[other].reader(digest, nonce) as file:
+                    batch.replicate(digest, nonce, file)
+                mended = f"brought again from region `{other}`"
+            except StoreError as error:
+                why = f"{why}; it can't be brought from region `{other}`: {error.message}"
+        return Problem(
+            about="blob",
+            subject=f"{digest}.{nonce}",
+            what=f"in region `{region}`: {why}",
+            hint=f"region `{other}` has it whole: `headrace fsck --deep --repair` brings it from there",
+            mended=mended,
+        )
+
+    def _orphans(self, lease: Lease, named: Inventory, edge: float) -> Iterator[int]:
+        for store in self._stores.values():
+            for blob in beating(lease, store.blobs()):
+                if blob.modified < edge and (blob.digest, blob.nonce) not in named:
+                    yield blob.size
 
 
 def _checked(
@@ -116,40 +182,41 @@ def _checked(
     *,
     is_deep: bool,
     runs: int = 0,
-    sizes: Sequence[int] = (),
-    orphans: Sequence[int] = (),
-    drafts: Sequence[int] = (),
+    blobs: int = 0,
+    size: int = 0,
+    orphans: tuple[int, int] = (0, 0),
+    drafts: tuple[int, int] = (0, 0),
 ) -> Checked:
     return Checked(
         problems=tuple(problems),
         runs=runs,
-        blobs=len(sizes),
-        bytes=sum(sizes),
+        blobs=blobs,
+        bytes=size,
         is_deep=is_deep,
-        drafts=len(drafts),
-        draft_bytes=sum(drafts),
-        orphans=len(orphans),
-        orphan_bytes=sum(orphans),
+        drafts=drafts[0],
+        draft_bytes=drafts[1],
+        orphans=orphans[0],
+        orphan_bytes=orphans[1],
     )
 
 
-def _integrity(db: sqlite3.Connection, *, deep: bool) -> Iterator[Problem]:
-    """Ask SQLite whether its file is whole."""
-    try:
-        found = [text for (text,) in db.execute("PRAGMA integrity_check" if deep else "PRAGMA quick_check")]
-    except sqlite3.DatabaseError as error:
-        found = [str(error)]
-    for text in found:
-        if text != "ok":
-            yield Problem(
-                about="ledger", subject="its file", what=f"is damaged: {text}", hint="restore it from a backup"
-            )
+def _sum(sizes: Iterable[int]) -> tuple[int, int]:
+    """Give how many there are, and their sum."""
+    count = total = 0
+    for size in sizes:
+        count, total = count + 1, total + size
+    return count, total
 
 
-def _check_run(db: sqlite3.Connection, run: RunRecord) -> Iterator[Problem]:
+def _integrity(db: Database, *, deep: bool) -> Iterator[Problem]:
+    for text in db.problems(deep=deep):
+        yield Problem(about="ledger", subject="its file", what=f"is damaged: {text}", hint="restore it from a backup")
+
+
+def _check_run(db: Database, run: RunRecord) -> Iterator[Problem]:
     """Hold a run's events against their numbers and its rows against its events, in one snapshot."""
-    db.execute("BEGIN")
-    try:
+    sql = db.sql
+    with db.snapshot():
         count, first, last = db.execute(sql.EVENT_SPAN, (run.number,)).fetchone()
         if count and (first, last) != (0, count - 1):
             yield Problem(
@@ -168,9 +235,7 @@ def _check_run(db: sqlite3.Connection, run: RunRecord) -> Iterator[Problem]:
                 what=f"has an event that can't be read: {error}",
                 hint="it can be looked at, but not resumed: run its pipeline again",
             )
-        rows = {row[1]: (row[5], row[15]) for row in db.execute(sql.TASK_ROWS, (run.number,)).fetchall()}
-    finally:
-        db.execute("ROLLBACK")
+        rows = {row[1]: (row[5], row[15]) for row in scan.tasks(db, run.number)}
     for task, digest in ended.items():
         state, has = rows.get(task, ("missing", None))
         if state not in GOOD or has != digest:
@@ -178,14 +243,14 @@ def _check_run(db: sqlite3.Connection, run: RunRecord) -> Iterator[Problem]:
                 about="run",
                 subject=f"{run.id} {task}",
                 what=f"has the row of a {state} task, while its events say that it gave `{digest[:12]}`",
-                hint="`headrace resume` writes its rows anew",
+                hint=f"`headrace replay {run.id} --repair` writes its rows anew",
             )
 
 
-def _endings(db: sqlite3.Connection, run: int) -> dict[str, str]:
+def _endings(db: Database, run: int) -> dict[str, str]:
     """Give the tasks that have an output by the events of the latest trace, each with its digest."""
     found: dict[str, str] = {}
-    for _, body in db.execute(sql.EVENTS_FROM, (run, 0, -1)):
+    for _, body in scan.events(db, run):
         event = decode_event(body)
         if isinstance(event, Succeeded | Reused):
             found[event.task] = event.out.digest
@@ -194,14 +259,10 @@ def _endings(db: sqlite3.Connection, run: int) -> dict[str, str]:
     return found
 
 
-def _blobs(names: Names, bad: Mapping[Generation, str]) -> Iterator[Problem]:
-    runs = {run.number: run.id for run in names.runs}
-    users: dict[Generation, list[str]] = defaultdict(list)
-    for number, named in names.by_run.items():
-        for generation in named.keys() & bad.keys():
-            users[generation].append(runs.get(number, "a run that is gone"))
+def _blobs(named: Inventory, runs: Sequence[RunRecord], bad: Mapping[Generation, str]) -> Iterator[Problem]:
+    ids = {run.number: run.id for run in runs}
     for (digest, nonce), what in bad.items():
-        by = users[digest, nonce]
+        by = [ids.get(number, "a run that is gone") for number in named.runs(digest, nonce)]
         more = f" and {len(by) - SHOWN} more" if len(by) > SHOWN else ""
         yield Problem(
             about="blob",
@@ -211,15 +272,18 @@ def _blobs(names: Names, bad: Mapping[Generation, str]) -> Iterator[Problem]:
         )
 
 
-def _results(db: sqlite3.Connection, names: Names, bad: Mapping[Generation, str], *, repair: bool) -> Iterator[Problem]:
-    for result in names.results:
-        why = next((bad[each] for each in result.needs if each in bad), None)
-        if why is not None and result.unusable is None:
+def _results(db: Database, bad: Mapping[Generation, str], *, repair: bool) -> Iterator[Problem]:
+    if not bad:
+        return
+    for key, run, task, _, unusable, out in scan.results(db):
+        needs = ((digest, nonce) for digest, nonce, *_ in names.of_output(run, out))
+        why = next((bad[each] for each in needs if each in bad), None)
+        if why is not None and unusable is None:
             if repair:
-                db.execute(sql.DOUBT_RESULT, (why, result.key))
+                db.execute(db.sql.DOUBT_RESULT, (why, key))
             yield Problem(
                 about="result",
-                subject=result.task,
+                subject=task,
                 what=f"its output can't be reused: of a blob that it needs, {why}",
                 hint="`headrace fsck --repair` marks it, so that the task runs again",
                 mended="marked: the task runs again when it is needed" if repair else None,

@@ -1,7 +1,7 @@
 """The collector: it deletes what no run needs any more.
 
-    with Collector(ledger, store, store.spool) as collector:
-        collector.collect(keep_runs=20, dry_run=True).bytes
+    with Collector(ledger, stores) as collector:
+        collector.collect(Keep(runs=20), now=time.time(), dry_run=True).bytes
 
 What no row names goes, once it is older than a grace time and than every attempt that is out: what a worker has kept
 but not reported yet has no row. With a rule for keeping runs, those past it are forgotten first: only ended ones, under
@@ -10,45 +10,68 @@ their leases. Equal generations that runs name apart are made one.
 A driver may have looked up a result just before its row goes, and name its blobs just after, within one tick. So what
 has lost its last name in this pass stays until a later one, unless no driver lives: one that begins later finds no such
 row.
+
+What is named, and what has lost its names, is gathered and sorted on the disk (`Inventory`), and the stores' listings
+are only gone over, so memory doesn't grow with either.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Container, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from types import TracebackType
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, closing, suppress
+from functools import partial
+from itertools import islice
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from headrace.errors import LeaseHeld, LedgerError
-from headrace.record import lease, merging
-from headrace.record import statements as sql
-from headrace.record.database import connect, troubles
-from headrace.record.names import Generation, Names, RunRecord
-from headrace.record.ports import Blobs, Spills
-from headrace.record.sqlite import SqliteLedger
+from headrace.errors import LeaseHeld
+from headrace.record import merging, names
+from headrace.record.alone import COLLECTOR, alone, beating
+from headrace.record.database import Database, Unmet
+from headrace.record.heirs import Heirs
+from headrace.record.inventory import Generation, Inventory
+from headrace.record.leases import Lease
+from headrace.record.ledger import Ledger
+from headrace.record.names import RunRecord
+from headrace.record.registering import lock
+from headrace.record.retention import Keep, Past, past
 from headrace.store.blob import Found
+from headrace.store.store import Store
 
 GRACE_S = 3600.0
-CLOCKS_S = 60.0
+CLOCKS_S = 600.0
 """How far the store's clock may be behind that of the driver which noted when an attempt began."""
 
-TICK_S = 60.0
-"""No driver's tick takes as long as this."""
+TICK_S = 120.0
+"""No driver's tick takes as long as this: one that is stopped in it loses its lease (`Leases.tidy`) before."""
 
-COLLECTOR = "the-collector"
 LEFT = "headrace.collector"
 """The cursor that says when a pass last left something to a later one."""
 
+DELETED = 1000
+"""So many blobs are deleted at a time."""
+
+LISTED = 1000
+"""Of what goes, so many blobs are named one by one; `reasons` sum up all of them."""
+
 
 class Garbage(Struct, frozen=True, kw_only=True):
-    """A blob that goes, and why."""
+    """A blob that goes, from which region's store, and why."""
 
     digest: str
     nonce: str
     bytes: int
     reason: str
+    region: str
+
+
+class Reason(Struct, frozen=True, kw_only=True):
+    """How many blobs go for one kind of reason, and their bytes."""
+
+    reason: str
+    blobs: int
+    bytes: int
 
 
 class Held(Struct, frozen=True, kw_only=True):
@@ -60,13 +83,17 @@ class Held(Struct, frozen=True, kw_only=True):
 
 
 class Collected(Struct, frozen=True, kw_only=True):
-    """What a pass deleted, or would: `bytes` in `blobs` and `drafts`; `later_bytes` go at the next pass.
+    """What a pass deleted, or would: `bytes` in `count` blobs and `drafts`; `later_bytes` go at the next pass.
 
-    `runs` were forgotten. `held` runs are why some is kept that no row names: `young_bytes` of it.
+    `runs` were forgotten, `why` each; `blobs` are the first of those that went. `held` runs are why some is kept that
+    no row names: `young_bytes` of it.
     """
 
     runs: tuple[str, ...]
+    why: dict[str, str]
     blobs: tuple[Garbage, ...]
+    count: int
+    reasons: tuple[Reason, ...]
     drafts: int
     bytes: int
     later_bytes: int
@@ -76,215 +103,291 @@ class Collected(Struct, frozen=True, kw_only=True):
 
 
 class Collector:
-    """Collects a ledger's garbage in one store; only one works at a time."""
+    """Collects a ledger's garbage in the stores of all regions; only one works at a time."""
 
-    def __init__(self, ledger: SqliteLedger, store: Blobs, spills: Spills) -> None:
+    def __init__(self, ledger: Ledger, stores: Mapping[str, Store]) -> None:
         self._ledger = ledger
-        self._store = store
-        self._spills = spills
+        self._stores = stores
         self._exits = ExitStack()
 
     def __enter__(self) -> Collector:
-        try:
-            held = lease.acquire(self._ledger.leases, COLLECTOR)
-        except LeaseHeld as error:
-            raise LedgerError("another collector is at work", hint="wait until it ends") from error
-        self._exits.callback(held.release)
-        self._db = connect(self._ledger.path)
-        self._exits.callback(self._db.close)
+        with ExitStack() as exits:
+            self._lease = exits.enter_context(alone(self._ledger, "headrace gc"))
+            self._db = exits.enter_context(closing(self._ledger.connect()))
+            self._leases = self._db.leases
+            self._exits = exits.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._exits.close()
 
     def collect(
-        self,
-        *,
-        keep_runs: int | None = None,
-        keep_s: float | None = None,
-        grace_s: float = GRACE_S,
-        now: float,
-        dry_run: bool = False,
+        self, keep: Keep | None = None, *, grace_s: float = GRACE_S, now: float, dry_run: bool = False
     ) -> Collected:
-        """Forget the runs that are neither among the newest `keep_runs` nor ended within `keep_s` seconds, where either
-        is given; then delete what no run names. A dry run changes nothing."""
-        with troubles(self._ledger.path):
-            pass_ = self._look(keep_runs, keep_s, now - grace_s, now, dry_run=dry_run)
-            self._sweep(pass_)
+        """Forget the runs that no rule keeps, where there is one; then delete what no run names. A dry run changes
+        nothing."""
+        with self._db.troubles(), Inventory() as needed, Inventory() as lost, Inventory() as spilled:
+            pass_ = _Pass(dry_run=dry_run, needed=needed, lost=lost, spilled=spilled, edge=now - grace_s)
+            if not dry_run:
+                self._leases.tidy()
+            self._look(pass_, keep or Keep(), now)
+            for region, store in self._stores.items():
+                self._sweep(pass_, region, store)
             if not dry_run:
                 self._forget_spills(pass_.runs)
-                self._forget_locks()
                 if pass_.later and not pass_.waits:
-                    self._db.execute(sql.PUT_CURSOR, (LEFT, 1, str(now).encode()))
-        return pass_.result()
+                    self._db.execute(self._db.sql.PUT_CURSOR, (LEFT, 1, str(now).encode()))
+            return pass_.result()
 
-    def _look(self, keep_runs: int | None, keep_s: float | None, edge: float, now: float, *, dry_run: bool) -> _Pass:
+    def _look(self, pass_: _Pass, keep: Keep, now: float) -> None:
         """Forget runs and make equal generations one; then read what is still named. The order matters: whoever has
         seen a row before it went is a driver that lives after."""
-        before = Names(self._db, self._spills)
-        past = _past(before.runs, keep_runs, keep_s, now)
-        numbers = {run.number for run in past}
-        forgotten = past if dry_run else [run for run in past if self._forget(run, before, numbers)]
-        merged = self._merge(before, forgotten, dry_run=dry_run)
-        lives = any(self._drivers())
-        after = before if dry_run else Names(self._db, self._spills)
-        kept = [run for run in after.runs if run not in forgotten]
-        held = self._held(kept)
-        return _Pass(
-            dry_run=dry_run,
-            runs=after.runs,
-            forgotten=forgotten,
-            held=held,
-            named=before.of(before.runs),
-            needed=after.needed(kept) - (merged.keys() if dry_run else set()),
-            merged=merged,
-            lives=lives,
-            waits=lives and now - self._left() < TICK_S,
-            edge=min([edge, *(each.since - CLOCKS_S for each in held)]),
-        )
+        with self._db.snapshot():
+            before = names.records(self._db)
+            keep = replace(keep, pinned=keep.pinned | names.pinned(self._db))
+        pass_.forgotten = self._forget_past(pass_, before, past(before, keep, now))
+        gone = {each.run.number for each in pass_.forgotten}
+        drivers = set(self._drivers())
+        # What is under way is read before the rows: on its way from a worker into a row it must not be overlooked.
+        pass_.held = self._held([run for run in before if run.number not in gone], drivers)
+        pass_.spilled.add(names.spilled(before, (store.spool for store in self._stores.values())))
+        self._settle()
+        with self._db.snapshot():
+            pass_.runs = names.records(self._db)
+            kept = [run for run in pass_.runs if run.number not in gone]
+            pass_.needed.add(beating(self._lease, names.needed(self._db, kept)))
+        if self._merge(pass_, kept) and not pass_.dry_run:  # what was read names what stays no more
+            drivers |= set(self._drivers())
+            pass_.needed.clear()
+            self._settle()
+            with self._db.snapshot():
+                pass_.runs = kept = names.records(self._db)
+                pass_.needed.add(beating(self._lease, names.needed(self._db, kept)))
+        pass_.bundles = names.unnamed_bundles(pass_.needed, kept)
+        pass_.ids = {run.number: run.id for run in before}
+        pass_.lives = bool(drivers)
+        pass_.waits = pass_.lives and now - self._left() < TICK_S
+        pass_.edge = min([pass_.edge, *(each.since - CLOCKS_S for each in pass_.held)])
 
-    def _sweep(self, pass_: _Pass) -> None:
-        for blob in self._store.blobs():
-            if pass_.takes(blob) and not pass_.dry_run:
-                self._store.delete(blob.digest, blob.nonce)
-        for stray in self._store.strays():
+    def _settle(self) -> None:
+        """Wait for whoever registers at this moment: they saw a name of an artifact before it went, so what is read
+        from here on has to have theirs. Who comes later sees that it is gone, and registers nothing."""
+        self._db.atomically(partial(lock, self._db))
+
+    # -- forgetting runs ------------------------------------------------------------------------------------------
+
+    def _forget_past(self, pass_: _Pass, runs: Sequence[RunRecord], found: Sequence[Past]) -> list[Past]:
+        """Forget runs, but for those that a driver has; note what has lost a name by it."""
+        if not found:
+            return []
+        if pass_.dry_run:
+            for each in found:
+                pass_.lost.add(names.of_run(self._db, each.run.number))
+            return list(found)
+        gone = {each.run.number for each in found}
+        with Heirs(self._db, self._lease, gone, (run.number for run in runs if run.number not in gone)) as heirs:
+            return [each for each in found if self._forget(pass_, each.run, heirs)]
+
+    def _forget(self, pass_: _Pass, run: RunRecord, heirs: Heirs) -> bool:
+        """Delete the rows of a run, unless a driver has it; a result that a kept run uses becomes that one's."""
+        self._lease.renew()
+        try:
+            held = self._leases.acquire(run.id, COLLECTOR, is_patient=False)
+        except LeaseHeld:
+            return False
+        try:
+            return self._db.atomically(partial(self._forget_rows, held, pass_, run, heirs))
+        except Unmet:
+            return False  # this collector was stopped, and another has the run
+        finally:
+            held.release()
+
+    def _forget_rows(self, held: Lease, pass_: _Pass, run: RunRecord, heirs: Heirs) -> bool:
+        db, sql = self._db, self._db.sql
+        held.check()
+        if not _is_past_still(db, run):
+            return False
+        pass_.lost.add(names.of_run(db, run.number))
+        results = heirs.of(run.number)
+        adopted = [(heir, task, key, run.number) for key, heir, task in results if heir is not None]
+        forgotten = [(key, run.number) for key, heir, _ in results if heir is None]
+        for statement, rows in ((sql.ADOPT_RESULT, adopted), (sql.FORGET_RESULT, forgotten)):
+            if rows:
+                db.executemany(statement, rows)
+        for statement in (
+            sql.FORGET_EVENTS,
+            sql.FORGET_TASKS,
+            sql.FORGET_METRICS,
+            sql.FORGET_LOGGED,
+            sql.FORGET_BLOBS,
+            sql.FORGET_INBOX,
+            sql.FORGET_RUN,
+        ):
+            db.execute(statement, (run.number,))
+        return True
+
+    # -- making equal generations one -----------------------------------------------------------------------------
+
+    def _merge(self, pass_: _Pass, kept: Sequence[RunRecord]) -> bool:
+        """Have runs name one of equal generations; note those that go. Say whether there were any.
+
+        A run that has not ended goes on naming what it named: its workers were told of that, and may outlive a driver.
+        """
+        driven = set(self._drivers())
+        numbers = {run.number for run in kept if run.id in driven or not run.has_ended}
+        plan = merging.plan(pass_.needed, self._stores, numbers)
+        if pass_.dry_run:
+            pass_.merged = {
+                each: keep for each, keep in plan.moves.items() if numbers.isdisjoint(pass_.needed.runs(*each))
+            }
+            return bool(pass_.merged)
+        pass_.merged = plan.moves
+        for run in kept:
+            if run.number not in numbers and (mine := plan.by_run.get(run.number)):
+                self._point(run, mine)
+        if plan.moves:
+            self._db.atomically(partial(merging.point_results, self._db, plan.moves))
+        return bool(plan.moves)
+
+    def _point(self, run: RunRecord, moves: Mapping[Generation, str]) -> None:
+        """Rewrite the rows of a run under its lease; one that a driver has goes on naming what it named."""
+        self._lease.renew()
+        try:
+            held = self._leases.acquire(run.id, COLLECTOR, is_patient=False)
+        except LeaseHeld:
+            return
+        try:
+            with suppress(Unmet):  # this collector was stopped, and another has the run
+                self._db.atomically(partial(self._point_rows, held, run, moves))
+        finally:
+            held.release()
+
+    def _point_rows(self, held: Lease, run: RunRecord, moves: Mapping[Generation, str]) -> None:
+        held.check()
+        merging.point_run(self._db, run.number, moves)
+
+    # -- who lives ------------------------------------------------------------------------------------------------
+
+    def _drivers(self) -> Iterator[str]:
+        """Name the runs that a driver has, those without a row yet included."""
+        return (run for run in self._leases.all() if run != COLLECTOR)
+
+    def _held(self, runs: Iterable[RunRecord], drivers: Set[str]) -> tuple[Held, ...]:
+        """Give the runs whose attempts are out, and those whose drivers have put something and no row yet."""
+        found = []
+        known = set()
+        for run in runs:
+            known.add(run.id)
+            if not run.has_ended:
+                (since,) = self._db.execute(self._db.sql.RUNNING_SINCE, (run.number,)).fetchone()
+                if since is not None:
+                    found.append(Held(run=run.id, since=since or run.created, is_driven=run.id in drivers))
+        for name in sorted(drivers - known):  # a bundle is there before its run, which may be traced for long
+            holder = self._leases.holder(name)
+            if holder is not None and holder.since:
+                found.append(Held(run=name, since=holder.since, is_driven=True))
+        return tuple(found)
+
+    def _left(self) -> float:
+        row = self._db.execute(self._db.sql.CURSOR, (LEFT,)).fetchone()
+        return float(row[1]) if row else 0.0
+
+    # -- deleting -------------------------------------------------------------------------------------------------
+
+    def _sweep(self, pass_: _Pass, region: str, store: Store) -> None:
+        doomed = (
+            (blob.digest, blob.nonce)
+            for blob in beating(self._lease, store.blobs())
+            if pass_.takes(blob, region) and not pass_.dry_run
+        )
+        while some := list(islice(doomed, DELETED)):
+            store.delete_all(some)
+        for stray in store.strays():
             if stray.modified < pass_.edge:
                 pass_.drafts += 1
                 pass_.bytes += stray.size
                 if not pass_.dry_run:
-                    self._store.discard(stray)
-
-    def _forget(self, run: RunRecord, names: Names, past: Container[int]) -> bool:
-        """Delete the rows of a run, unless a driver has it; a result that a kept run uses becomes that one's."""
-        try:
-            held = lease.acquire(self._ledger.leases, run.id, COLLECTOR)
-        except LeaseHeld:
-            return False
-        try:
-            with _Transaction(self._db):
-                if not _is_past_still(self._db, run):
-                    return False
-                for result in names.results_of(run):
-                    users = [each for each in names.keys.get(result.key, ()) if each not in past]
-                    if users:
-                        self._db.execute(sql.ADOPT_RESULT, (max(users), result.key, run.number))
-                    else:
-                        self._db.execute(sql.FORGET_RESULT, (result.key, run.number))
-                for statement in (sql.FORGET_EVENTS, sql.FORGET_TASKS, sql.FORGET_BLOBS, sql.FORGET_INBOX):
-                    self._db.execute(statement, (run.number,))
-                self._db.execute(sql.FORGET_RUN, (run.number,))
-        finally:
-            held.release()
-        return True
-
-    def _merge(self, names: Names, forgotten: Iterable[RunRecord], *, dry_run: bool) -> dict[Generation, str]:
-        """Have runs name one of equal generations; give those that go, each with the one that stays."""
-        gone = set(forgotten)
-        kept = [run for run in names.runs if run not in gone]
-        named = names.of(kept)
-        driven = set(self._drivers())
-        moves = merging.plan(named, self._store, driven)
-        if dry_run:
-            return {each: keep for each, keep in moves.items() if all(run.id not in driven for run in named[each])}
-        if not moves:
-            return {}
-        for run in kept:
-            mine = {generation: moves[generation] for generation in names.by_run[run.number] if generation in moves}
-            if mine:
-                self._point(run, mine)
-        with _Transaction(self._db):
-            merging.point_results(self._db, moves)
-        return moves
-
-    def _point(self, run: RunRecord, moves: Mapping[Generation, str]) -> None:
-        """Rewrite the rows of a run under its lease; one that a driver has goes on naming what it named."""
-        try:
-            held = lease.acquire(self._ledger.leases, run.id, COLLECTOR)
-        except LeaseHeld:
-            return
-        try:
-            with _Transaction(self._db):
-                merging.point_run(self._db, run.number, moves)
-        finally:
-            held.release()
-
-    def _drivers(self) -> Iterable[str]:
-        """Name the runs that a driver has, those without a row yet included."""
-        folder = self._ledger.leases
-        for path in folder.glob("*.lock") if folder.is_dir() else ():
-            if path.stem != COLLECTOR and lease.holder(folder, path.stem) is not None:
-                yield path.stem
-
-    def _held(self, runs: Iterable[RunRecord]) -> tuple[Held, ...]:
-        found = []
-        for run in runs:
-            if not run.has_ended:
-                (since,) = self._db.execute(sql.RUNNING_SINCE, (run.number,)).fetchone()
-                driven = lease.holder(self._ledger.leases, run.id) is not None
-                if since is not None:
-                    found.append(Held(run=run.id, since=since or run.created, is_driven=driven))
-        return tuple(found)
-
-    def _forget_locks(self) -> None:
-        """Delete the lock files of drivers that died."""
-        for path in self._ledger.leases.glob("*.lock"):
-            with suppress(LeaseHeld):
-                lease.acquire(self._ledger.leases, path.stem, COLLECTOR, patience_s=0).release()
-
-    def _left(self) -> float:
-        row = self._db.execute(sql.CURSOR, (LEFT,)).fetchone()
-        return float(row[1]) if row else 0.0
+                    store.discard(stray)
 
     def _forget_spills(self, runs: Iterable[RunRecord]) -> None:
         """Delete what the workers of ended runs spilled: no driver will read it."""
         ended = {run.id: run.has_ended for run in runs}
-        for run_id in self._spills.runs():
-            if ended.get(run_id, True) and lease.holder(self._ledger.leases, run_id) is None:
-                self._spills.forget(run_id)
+        for store in self._stores.values():
+            for run_id in store.spool.runs():
+                if ended.get(run_id, True) and self._leases.holder(run_id) is None:
+                    store.spool.forget(run_id)
 
 
 class _Pass(Struct, kw_only=True):
-    """What a pass goes by, and what it has found to delete so far."""
+    """What a pass goes by, and what it has found to delete so far. `lost` is what only runs that went have named.
+
+    `spilled` is what workers have reported and no driver has heard yet.
+    """
 
     dry_run: bool
-    runs: Sequence[RunRecord]
-    forgotten: Sequence[RunRecord]
-    held: tuple[Held, ...]
-    named: Mapping[Generation, Sequence[RunRecord]]
-    needed: Container[Generation]
-    merged: Mapping[Generation, str]
-    lives: bool
-    waits: bool
+    needed: Inventory
+    lost: Inventory
+    spilled: Inventory
     edge: float
+    runs: Sequence[RunRecord] = ()
+    ids: Mapping[int, str] = {}
+    forgotten: Sequence[Past] = ()
+    held: tuple[Held, ...] = ()
+    bundles: Container[str] = ()
+    merged: Mapping[Generation, str] = {}
+    lives: bool = False
+    waits: bool = False
     blobs: list[Garbage] = []
+    reasons: dict[str, tuple[int, int]] = {}
     drafts: int = 0
     bytes: int = 0
     later: int = 0
     young: int = 0
 
-    def takes(self, blob: Found) -> bool:
+    def takes(self, blob: Found, region: str) -> bool:
         """Decide about a blob, and note it."""
         generation = blob.digest, blob.nonce
-        if generation in self.needed or (blob.digest, "") in self.needed:
+        if self._is_needed(generation):
             return False
-        runs = self.named.get(generation, ())
-        if blob.modified >= self.edge and not runs:
+        had_names = generation in self.merged or generation in self.lost
+        if blob.modified >= self.edge and not had_names:
             self.young += blob.size
             return False
-        if self.waits or (self.lives and runs):
+        if self.waits or (self.lives and had_names):
             self.later += blob.size
             return False
-        reason = _reason(runs, self.merged.get(generation))
-        self.blobs.append(Garbage(digest=blob.digest, nonce=blob.nonce, bytes=blob.size, reason=reason))
-        self.bytes += blob.size
+        self._note(blob, region, had_names=had_names)
         return True
+
+    def _is_needed(self, generation: Generation) -> bool:
+        if self.dry_run and generation in self.merged:
+            return False
+        return generation in self.needed or generation in self.spilled or generation[0] in self.bundles
+
+    def _note(self, blob: Found, region: str, *, had_names: bool) -> None:
+        equal = self.merged.get((blob.digest, blob.nonce))
+        if equal is not None:
+            kind, reason = "equal to another, which stays", f"equal to generation `{equal}`, which stays"
+        elif had_names:
+            kind = "only runs that are forgotten named it"
+            runs = [self.ids[number] for number in self.lost.runs(blob.digest, blob.nonce)[:3]]
+            reason = f"{kind}: {', '.join(f'`{run}`' for run in runs)}"
+        else:
+            kind = reason = "no run names it"
+        if len(self.blobs) < LISTED:
+            garbage = Garbage(digest=blob.digest, nonce=blob.nonce, bytes=blob.size, reason=reason, region=region)
+            self.blobs.append(garbage)
+        count, size = self.reasons.get(kind, (0, 0))
+        self.reasons[kind] = count + 1, size + blob.size
+        self.bytes += blob.size
 
     def result(self) -> Collected:
         return Collected(
-            runs=tuple(run.id for run in self.forgotten),
+            runs=tuple(each.run.id for each in self.forgotten),
+            why={each.run.id: each.why for each in self.forgotten},
             blobs=tuple(self.blobs),
+            count=sum(count for count, _ in self.reasons.values()),
+            reasons=tuple(Reason(reason=kind, blobs=n, bytes=size) for kind, (n, size) in self.reasons.items()),
             drafts=self.drafts,
             bytes=self.bytes,
             later_bytes=self.later,
@@ -294,42 +397,7 @@ class _Pass(Struct, kw_only=True):
         )
 
 
-class _Transaction:
-    """All of it, or nothing."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
-
-
-def _past(runs: Sequence[RunRecord], keep_runs: int | None, keep_s: float | None, now: float) -> list[RunRecord]:
-    """Name the ended runs that no rule keeps; without a rule, all are kept."""
-    if keep_runs is None and keep_s is None:
-        return []
-    newest = {run.number for run in runs[max(0, len(runs) - (keep_runs or 0)) :]}
-
-    def keeps(run: RunRecord) -> bool:
-        return run.number in newest or (keep_s is not None and (run.ended or run.created) >= now - keep_s)
-
-    return [run for run in runs if run.has_ended and not keeps(run)]
-
-
-def _is_past_still(db: sqlite3.Connection, run: RunRecord) -> bool:
+def _is_past_still(db: Database, run: RunRecord) -> bool:
     """Say whether a run is as it was when the pass began: somebody may have resumed it, or forgotten it."""
-    row = db.execute(sql.RUN_BY_ID, (run.id,)).fetchone()
+    row = db.execute(db.sql.RUN_BY_ID, (run.id,)).fetchone()
     return row is not None and row[3] == run.state
-
-
-def _reason(runs: Sequence[RunRecord], equal: str | None) -> str:
-    if equal is not None:
-        return f"equal to generation `{equal}`, which stays"
-    if runs:
-        return f"only runs that are forgotten named it: {', '.join(f'`{run.id}`' for run in runs[:3])}"
-    return "no run names it"

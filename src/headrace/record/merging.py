@@ -6,23 +6,27 @@ here says the same of the same bytes: only where they lie is new.
 
 from __future__ import annotations
 
-import sqlite3
-from collections import defaultdict
 from collections.abc import Callable, Container, Mapping, Sequence
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace.errors import BlobDamaged, BlobMissing
-from headrace.record import statements as sql
-from headrace.record.names import Generation, RunRecord
+from headrace.record import scan
+from headrace.record.database import Database
+from headrace.record.inventory import Generation, Inventory
 from headrace.record.ports import Blobs
 from headrace.run.events import (
     Checkpointed,
     Event,
+    Lacked,
+    Logged,
     Opened,
+    Pointed,
     Renewed,
     Reused,
+    Shown,
     Succeeded,
     Traced,
     decode_event,
@@ -31,6 +35,7 @@ from headrace.run.events import (
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.graph import Arg, Const, Many, Node
+from headrace.spec.intent import Advance, Intent, Register
 
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _encode_ref = msgspec.msgpack.Encoder().encode
@@ -39,44 +44,58 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 Moves = Mapping[Generation, str]
 """Which generation becomes which, by the nonce of the equal one that stays."""
 
+MOST = 20_000
+"""So many are made one at a time; what has more waits for the next pass."""
+
 FEW = 8
 """Up to so many moves, bytes that mention none of them aren't decoded."""
 
 
-def plan(
-    named: Mapping[Generation, Sequence[RunRecord]], store: Blobs, driven: Container[str] = ()
-) -> dict[Generation, str]:
-    """Say which generations that runs name could be made one.
+class Plan(Struct):
+    """Which generations could be made one: all of them, and of each run, by its number, those that it names."""
+
+    moves: dict[Generation, str] = {}
+    by_run: dict[int, dict[Generation, str]] = {}
+
+
+def plan(named: Inventory, stores: Mapping[str, Blobs], driven: Container[int] = (), limit: int = MOST) -> Plan:
+    """Say which of the generations that runs name could be made one.
 
     Of equal ones that are there, one stays that a driven run names, which can't be told to name another; else that
-    which most runs name. It is read and verified first.
+    which most runs name. It is read and verified first. It has to be wherever the other one is, so that no region loses
+    its replica. Past the limit, the rest is for another pass.
     """
-    equal: dict[str, list[str]] = defaultdict(list)
-    for digest, nonce in named:
-        equal[digest].append(nonce)
-    found: dict[Generation, str] = {}
-    for digest, nonces in equal.items():
-        if len(nonces) > 1:
-            there = [nonce for nonce in nonces if store.size(digest, nonce) is not None]
-            ranks = {nonce: _rank(named[digest, nonce], driven) for nonce in there}
-            there.sort(key=lambda nonce: (ranks[nonce], nonce))
-            keep = next((nonce for nonce in there if _is_whole(store, digest, nonce)), None)
-            if keep is not None:
-                found.update(((digest, nonce), keep) for nonce in there if nonce != keep)
+    found = Plan()
+    for equal in named.equal():
+        places = {nonce: _places(stores, equal.digest, nonce) for nonce in equal.runs}
+        there = [nonce for nonce in equal.runs if places[nonce]]
+        there.sort(key=lambda nonce: (_rank(equal.runs[nonce], driven), nonce))
+        keep = next((nonce for nonce in there if _is_whole(stores, places[nonce], equal.digest, nonce)), None)
+        for nonce in there if keep is not None else ():
+            if keep is not None and nonce != keep and places[nonce] <= places[keep]:
+                found.moves[equal.digest, nonce] = keep
+                for run in equal.runs[nonce]:
+                    found.by_run.setdefault(run, {})[equal.digest, nonce] = keep
+        if len(found.moves) >= limit:
+            break
     return found
 
 
-def _rank(runs: Sequence[RunRecord], driven: Container[str]) -> tuple[bool, int]:
-    return not any(run.id in driven for run in runs), -len(runs)
+def _rank(runs: Sequence[int], driven: Container[int]) -> tuple[bool, int]:
+    return not any(run in driven for run in runs), -len(runs)
 
 
-def point_run(db: sqlite3.Connection, run: int, moves: Moves) -> None:
+def _places(stores: Mapping[str, Blobs], digest: str, nonce: str) -> set[str]:
+    return {name for name, store in stores.items() if store.size(digest, nonce) is not None}
+
+
+def point_run(db: Database, run: int, moves: Moves) -> None:
     """Rewrite a run's rows and events, within the caller's transaction."""
-    mentions = _mentioning(moves)
-    for name, out in db.execute(sql.TASK_OUTS, (run,)).fetchall():
+    mentions, sql = _mentioning(moves), db.sql
+    for name, _, out in scan.outs(db, run):
         if mentions(out) and (to := moved(_decode_ref(out), moves)) is not None:
             db.execute(sql.POINT_TASK, (_encode_ref(to), run, name))
-    for seq, body in db.execute(sql.EVENTS_FROM, (run, 0, -1)).fetchall():
+    for seq, body in scan.events(db, run):
         if mentions(body) and (event := moved_event(decode_event(body), moves)) is not None:
             db.execute(sql.POINT_EVENT, (encode_event(event), run, seq))
     for (digest, nonce), keep in moves.items():
@@ -85,12 +104,19 @@ def point_run(db: sqlite3.Connection, run: int, moves: Moves) -> None:
             db.execute(sql.PUT_BLOB, (run, digest, keep, size, born))
 
 
-def point_results(db: sqlite3.Connection, moves: Moves) -> None:
-    """Rewrite the results, which belong to no run alone, within the caller's transaction."""
-    mentions = _mentioning(moves)
-    for key, _, _, out, _ in db.execute(sql.ALL_RESULTS).fetchall():
+def point_results(db: Database, moves: Moves) -> None:
+    """Rewrite results, cursors and versions, which belong to no run alone, within the caller's transaction."""
+    mentions, sql = _mentioning(moves), db.sql
+    for key, *_, out in scan.results(db):
         if mentions(out) and (to := moved(_decode_ref(out), moves)) is not None:
             db.execute(sql.POINT_RESULT, (_encode_ref(to), key))
+    for name, version, value, *_ in scan.cursors(db):
+        if mentions(value) and (to := moved(_decode_ref(value), moves)) is not None:
+            db.execute(sql.PUT_CURSOR, (name, version, _encode_ref(to)))
+    for kind, name, version, _, out, report, *_ in db.execute(sql.ALL_VERSIONS).fetchall():
+        if mentions(out) or (report is not None and mentions(report)):
+            found = [each and _encode_ref(moved(ref := _decode_ref(each), moves) or ref) for each in (out, report)]
+            db.execute(sql.POINT_VERSION, (*found, kind, name, version))
 
 
 def moved(ref: Ref, moves: Moves) -> Ref | None:
@@ -106,9 +132,22 @@ def moved(ref: Ref, moves: Moves) -> Ref | None:
 def moved_event(event: Event, moves: Moves) -> Event | None:
     """Give the event with its generations moved, or None where none of them is."""
     match event:
+        case Succeeded() if event.intents:
+            out, intents = moved(event.out, moves), tuple(_moved_intent(each, moves) for each in event.intents)
+            changed = out is not None or intents != event.intents
+            return replace(event, out=out or event.out, intents=intents) if changed else None
+        case Logged(texts=texts, figures=figures):
+            told, drawn = (tuple(_moved_shown(each, moves) for each in every) for every in (texts, figures))
+            return None if (told, drawn) == (texts, figures) else replace(event, texts=told, figures=drawn)
+        case Pointed(value=Ref() as value):
+            to = moved(value, moves)
+            return None if to is None else replace(event, value=to)
         case Succeeded() | Reused() | Checkpointed():
             out = moved(event.out, moves)
             return None if out is None else replace(event, out=out)
+        case Lacked(ref=ref):
+            to = moved(ref, moves)
+            return None if to is None else replace(event, ref=to)
         case Opened() | Renewed():
             bundle = _moved_bundle(event.bundle, moves)
             return None if bundle is None else replace(event, bundle=bundle)
@@ -122,6 +161,19 @@ def moved_event(event: Event, moves: Moves) -> Event | None:
 def _moved_bundle(bundle: Bundle, moves: Moves) -> Bundle | None:
     to = moves.get((bundle.digest, bundle.nonce))
     return None if to is None else replace(bundle, nonce=to)
+
+
+def _moved_intent(intent: Intent, moves: Moves) -> Intent:
+    match intent:
+        case Advance(value=value):
+            return replace(intent, value=moved(value, moves) or value)
+        case Register(out=out, report=report):
+            to = None if report is None else moved(report, moves) or report
+            return replace(intent, out=moved(out, moves) or out, report=to)
+
+
+def _moved_shown(shown: Shown, moves: Moves) -> Shown:
+    return replace(shown, out=moved(shown.out, moves) or shown.out)
 
 
 def _moved_node(node: Node, moves: Moves) -> Node:
@@ -146,9 +198,11 @@ def _mentioning(moves: Moves) -> Callable[[bytes], bool]:
     return lambda data: any(nonce in data for nonce in nonces)
 
 
-def _is_whole(store: Blobs, digest: str, nonce: str) -> bool:
+def _is_whole(stores: Mapping[str, Blobs], places: Container[str], digest: str, nonce: str) -> bool:
     try:
-        store.verify(digest, nonce)
+        for name, store in stores.items():
+            if name in places:
+                store.verify(digest, nonce)
     except (BlobDamaged, BlobMissing):
         return False
     return True

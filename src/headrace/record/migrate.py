@@ -1,7 +1,8 @@
 """Bringing an older ledger to this version's tables, by Alembic.
 
 The migrations lie in `migrations/versions`, one a change of the tables; the revision of each is its number, which
-SQLite keeps as `user_version` too. A new ledger is made whole, and is at the last revision at once.
+SQLite keeps as `user_version` too. A new ledger is made whole, and is at the last revision at once. A migration is one
+transaction: whatever happens meanwhile, the ledger is of the one version or of the other.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from headrace.record.tables import SCHEMA, metadata, revision
 SCRIPTS = Path(__file__).with_name("migrations")
 
 
-def migrate(path: Path, schema: int = SCHEMA) -> None:
+def migrate_file(path: Path, schema: int = SCHEMA) -> None:
     """Bring the ledger at `path` to a version; of two processes that try, the second finds it done."""
     with begin(path) as connection:
         upgrade(connection, revision(schema))

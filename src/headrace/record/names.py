@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 import msgspec
 from msgspec import Struct
 
-from headrace.record import statements as sql
+from headrace.record import scan
+from headrace.record.database import Database
+from headrace.record.inventory import Generation, Inventory, Naming
 from headrace.record.ports import Spills
-from headrace.run.events import Checkpointed, Succeeded, decode_event
+from headrace.run.events import decode_event
+from headrace.run.ports import LIVE
+from headrace.run.projection import kept_by
 from headrace.run.wire import Frames, Report, decode_up
 from headrace.spec.artifact import Ref, blobs
 
-Generation = tuple[str, str]
-"""The digest and the nonce of a blob."""
+SPILL = -1
+"""Stands for the run's number where a report that no driver has heard yet names a generation."""
 
-LIVE = frozenset(("queued", "running", "waiting"))
-"""The states of a run that has not ended."""
+STANDING = -2
+"""Stands for the run's number where a cursor or a registered version names a generation."""
+
+SEEN = 100_000
+"""Of a run's generations, so many are remembered while its outputs are gone over; more may be named twice."""
 
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
@@ -29,6 +34,7 @@ class RunRecord(Struct, frozen=True):
 
     number: int
     id: str
+    pipeline: str
     state: str
     created: float
     ended: float | None
@@ -40,103 +46,72 @@ class RunRecord(Struct, frozen=True):
         return self.state not in LIVE
 
 
-class ResultRecord(Struct, frozen=True):
-    """A result, and the generations that it needs."""
-
-    key: str
-    run: int
-    task: str
-    needs: tuple[Generation, ...]
-    unusable: str | None
+def records(db: Database) -> list[RunRecord]:
+    """Give all runs, the oldest first."""
+    return [RunRecord(*row) for row in scan.runs(db)]
 
 
-class Names:
-    """What the ledger names, as one snapshot.
-
-    `by_run` are the generations that each run names, by the run's number, with their sizes; `keys` the runs that have a
-    task with such a key.
-    """
-
-    def __init__(self, db: sqlite3.Connection, spills: Spills | None = None) -> None:
-        db.execute("BEGIN")
-        try:
-            self.runs = [RunRecord(*row) for row in db.execute(sql.ALL_RUNS)]
-            self.by_run: dict[int, dict[Generation, int]] = defaultdict(dict)
-            self.keys: dict[str, list[int]] = defaultdict(list)
-            for run, digest, nonce, size in db.execute(sql.ALL_BLOBS):
-                self.by_run[run][digest, nonce] = size
-            for run, _, _, key, out in db.execute(sql.ALL_OUTS):
-                self._name(run, _decode_ref(out))
-                if key is not None:
-                    self.keys[key].append(run)
-            self.results = [
-                ResultRecord(key, run, task, tuple(_generations(_decode_ref(out))), unusable)
-                for key, run, task, out, unusable in db.execute(sql.ALL_RESULTS)
-            ]
-        finally:
-            db.execute("ROLLBACK")
-        self._by_maker: dict[int, list[ResultRecord]] | None = None
-        self.spilled = _spilled(self.runs, spills) if spills is not None else set()
-
-    def results_of(self, run: RunRecord) -> Sequence[ResultRecord]:
-        """Give the results that a run made."""
-        if self._by_maker is None:
-            self._by_maker = defaultdict(list)
-            for result in self.results:
-                self._by_maker[result.run].append(result)
-        return self._by_maker.get(run.number, ())
-
-    @property
-    def sizes(self) -> dict[Generation, int]:
-        """All generations that runs name, with the bytes that each had."""
-        return {each: size for named in self.by_run.values() for each, size in named.items()}
-
-    def of(self, kept: Sequence[RunRecord]) -> dict[Generation, list[RunRecord]]:
-        """Give what some of the runs name, each generation with the runs that name it."""
-        found: dict[Generation, list[RunRecord]] = defaultdict(list)
-        for run in kept:
-            for generation in self.by_run.get(run.number, ()):
-                found[generation].append(run)
-        return found
-
-    def needed(self, kept: Sequence[RunRecord]) -> set[Generation]:
-        """Give all that has to stay while these runs stay; a bundle that a run names by digest alone has no nonce."""
-        found = set(self.of(kept)) | self.spilled
-        numbers = {run.number for run in kept}
-        for result in self.results:
-            if result.unusable is None and result.run in numbers:
-                found.update(result.needs)
-        for run in kept:
-            if all(digest != run.bundle for digest, _ in self.by_run.get(run.number, ())):
-                found.add((run.bundle, ""))
-        return found
-
-    def _name(self, run: int, ref: Ref) -> None:
-        named = self.by_run[run]
-        for each in blobs(ref):
-            named[each.digest, each.nonce or ""] = each.size
+def of_run(db: Database, run: int) -> Iterator[Naming]:
+    """Go over what a run names: its own list, and what of its tasks' outputs is not on it, which should be nothing."""
+    seen: set[Generation] = set()
+    for digest, nonce, size, _ in scan.blobs(db, run):
+        if len(seen) < SEEN:
+            seen.add((digest, nonce))
+        yield digest, nonce, run, size
+    for _, _, out in scan.outs(db, run):
+        yield from (naming for naming in of_output(run, out) if naming[:2] not in seen)
 
 
-def _spilled(runs: Sequence[RunRecord], spills: Spills) -> set[Generation]:
-    """Give what workers have reported while no driver listened: a driver to come will store it."""
-    return {
-        generation
-        for run in runs
-        if not run.has_ended
-        for _, data in spills.spills(run.id)
-        for ref in _reported(data)
-        for generation in _generations(ref)
-    }
+def of_output(run: int, out: bytes) -> Iterator[Naming]:
+    """Go over the generations that an encoded output needs."""
+    return ((each.digest, each.nonce or "", run, each.size) for each in blobs(_decode_ref(out)))
+
+
+def needed(db: Database, runs: Sequence[RunRecord]) -> Iterator[Naming]:
+    """Go over all that has to stay while these runs stay: what they name, and what reuse of their results needs."""
+    for run in runs:
+        yield from of_run(db, run.number)
+    numbers = {run.number for run in runs}
+    for _, run_number, _, _, unusable, out in scan.results(db):
+        if unusable is None and run_number in numbers:
+            yield from of_output(run_number, out)
+    for out in standing(db):
+        yield from of_output(STANDING, out)
+
+
+def standing(db: Database) -> Iterator[bytes]:
+    """Go over the encoded artifacts that are named outside of runs: the cursors' values, and what is registered."""
+    yield from {name: value for name, _, value, *_ in scan.cursors(db)}.values()  # of each, the newest comes last
+    for _, _, _, _, out, report, *_ in db.execute(db.sql.ALL_VERSIONS).fetchall():
+        yield out
+        if report is not None:
+            yield report
+
+
+def pinned(db: Database) -> frozenset[str]:
+    """Give the ids of the runs that have set a cursor's newest value or registered a version."""
+    by = {name: run for name, _, _, run, *_ in scan.cursors(db)}
+    runs = {run for _, _, _, _, _, _, run, *_ in db.execute(db.sql.ALL_VERSIONS).fetchall()}
+    return frozenset(run for run in {*by.values(), *runs} if run is not None)
+
+
+def spilled(runs: Iterable[RunRecord], spools: Iterable[Spills]) -> Iterator[Naming]:
+    """Go over what workers have reported while no driver listened: a driver to come will store it."""
+    living = [run.id for run in runs if not run.has_ended]
+    for spool in spools:
+        for run in living:
+            for _, data in spool.spills(run):
+                for ref in _reported(data):
+                    yield from ((each.digest, each.nonce or "", SPILL, each.size) for each in blobs(ref))
+
+
+def unnamed_bundles(named: Inventory, runs: Iterable[RunRecord]) -> Container[str]:
+    """Give the digests of bundles that runs name by digest alone: each generation of those is needed."""
+    return {run.bundle for run in runs if not named.holds(run.bundle, run.number)}
 
 
 def _reported(data: bytes) -> Iterator[Ref]:
     for body in Frames().feed(data):
         message = decode_up(body)
         if isinstance(message, Report):
-            event = decode_event(message.body)
-            if isinstance(event, Succeeded | Checkpointed):
-                yield event.out
-
-
-def _generations(ref: Ref) -> Iterator[Generation]:
-    return ((each.digest, each.nonce or "") for each in blobs(ref))
+            yield from kept_by(decode_event(message.body))

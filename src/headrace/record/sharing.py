@@ -1,18 +1,15 @@
 """How the runs of this ledger share a pool: their claims are rows, and a rule (`place.share`) decides.
 
-SQLite lets one transaction write at a time, so that lock is the pool's lease: each decision is one transaction, and
-the pool's epoch counts them. A claim counts while its run's lease is held, whatever the clock says. Claims mean
+The lock of the pool's row is the pool's lease: each decision is one transaction, which begins with that row, and the
+pool's epoch counts them. A claim counts while its run's lease is held, whatever the clock says. Claims mean
 nothing after a crash of the machine, so these transactions don't wait for the disk.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from headrace.record import lease
-from headrace.record import statements as sql
+from headrace.record.database import Database
 from headrace.record.ports import Share
 from headrace.run.ports import Grant, Want
 from headrace.spec.claim import Amount, Claim
@@ -22,40 +19,47 @@ TERM_S = 10.0
 """How long a grant is good for."""
 
 
-def grant(db: sqlite3.Connection, pool: Pool, share: Share, want: Want, *, run: str, leases: Path, now: float) -> Grant:
-    """Store what a run wants and uses, and decide what it may use."""
-    db.execute("PRAGMA synchronous=NORMAL")
-    try:
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            given = _decide(db, pool, share, want, run, leases, now)
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
-    finally:
-        db.execute("PRAGMA synchronous=FULL")
-    return given
+Check = Callable[[], None]
+"""Asks, within the transaction, whether the run is still that of the driver that asks; raises `Unmet`."""
 
 
-def leave(db: sqlite3.Connection, run: str) -> None:
-    """Forget a run's claims."""
-    db.execute("PRAGMA synchronous=NORMAL")
-    db.execute(sql.FORGET_GRANTS, (run,))
-    db.execute("PRAGMA synchronous=FULL")
+def grant(db: Database, check: Check, pool: Pool, share: Share, want: Want, *, run: str, now: float) -> Grant:
+    """Store what a run wants and uses, and decide what it may use.
+
+    Raises:
+        Unmet: its lease is another's by now, and so are its claims.
+    """
+    return db.atomically(lambda: _decide(db, check, pool, share, want, run, now), durable=False)
 
 
-def _decide(db: sqlite3.Connection, pool: Pool, share: Share, want: Want, run: str, leases: Path, now: float) -> Grant:
-    row = db.execute(sql.POOL_EPOCH, (pool.name,)).fetchone()
-    epoch = (row[0] if row else 0) + 1
+def leave(db: Database, check: Check, run: str) -> None:
+    """Forget a run's claims.
+
+    Raises:
+        Unmet: its lease is another's by now, and so are its claims.
+    """
+
+    def forget() -> None:
+        check()
+        db.execute(db.sql.FORGET_GRANTS, (run,))
+
+    db.atomically(forget, durable=False)
+
+
+def _decide(db: Database, check: Check, pool: Pool, share: Share, want: Want, run: str, now: float) -> Grant:
+    check()
+    sql = db.sql
+    db.execute(sql.TAKE_POOL, (pool.name,))
+    (epoch,) = db.execute(sql.POOL_EPOCH, (pool.name,)).fetchone()
     claims: list[Claim] = []
     asks, arrived, before = -1, epoch, Amount()
-    for other, since, claim in _claims(db, pool.name):
+    found = _claims(db, pool.name)
+    held = db.leases.held([other for other, _, _ in found if other != run])
+    for other, since, claim in found:
         if other == run:
             asks, arrived, before = len(claims), since, claim.held
             claims.append(_claim(want, claim.held, claim.served))
-        elif lease.holder(leases, other) is None:
+        elif other not in held:
             db.execute(sql.FORGET_GRANT, (pool.name, other))
         else:
             claims.append(claim)
@@ -67,16 +71,15 @@ def _decide(db: sqlite3.Connection, pool: Pool, share: Share, want: Want, run: s
     claim = claims[asks]
     served = epoch if _grows(before, given) else claim.served
     expires = now + TERM_S
-    db.execute(sql.PUT_POOL, (pool.name, epoch))
     amounts = (claim.want, claim.used, claim.least, given)
     numbers = [number for each in amounts for number in (each.cpu, each.memory_gib, each.gpus)]
     db.execute(sql.PUT_GRANT, (pool.name, run, arrived, served, *numbers, expires))
     return Grant(pool=pool.name, cpu=given.cpu, memory_gib=given.memory_gib, gpus=given.gpus, expires=expires)
 
 
-def _claims(db: sqlite3.Connection, pool: str) -> list[tuple[str, int, Claim]]:
+def _claims(db: Database, pool: str) -> list[tuple[str, int, Claim]]:
     found = []
-    for run, arrived, served, *numbers in db.execute(sql.CLAIMS, (pool,)).fetchall():
+    for run, arrived, served, *numbers in db.execute(db.sql.CLAIMS, (pool,)).fetchall():
         want, used, least, held = (_amount(numbers[i : i + 3]) for i in (0, 3, 6, 9))
         found.append((run, arrived, Claim(want=want, used=used, least=least, held=held, served=served)))
     return found

@@ -1,481 +1,340 @@
-"""The ledger on SQLite: one file, written by the drivers of this machine.
+"""The ledger in a file of SQLite's: opened, made, held against its version, and its troubles put into words.
 
-    with SqliteLedger(path) as ledger:
-        run = ledger.open_run("flights")       # or ledger.take(run_id)
-        run.commit(batch)
-
-A new run is in the ledger from its first commit on. One transaction a commit, which ends on the disk.
+SQLAlchemy and Alembic cost 0.2 s and more to import, so an empty ledger is made from the generated text, and only
+an older one, which has to be migrated, loads them.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TypeVar
 
-import msgspec
-from msgspec import Struct
+from headrace.errors import LedgerError, LedgerVersionError
+from headrace.record import statements_sqlite as statements
+from headrace.record.address import refuse_other
+from headrace.record.database import Unmet
+from headrace.record.lease_files import FileLeases
+from headrace.record.statements import Statements
 
-from headrace.errors import LeaseLost, LedgerError, NotFoundError
-from headrace.record import lease, sharing
-from headrace.record import statements as sql
-from headrace.record.database import connect, trouble, troubles
-from headrace.record.lease import Holder, Lease
-from headrace.record.ports import Share
-from headrace.run.ports import Batch, Earlier, Found, Grant, RunRow, Signal, TaskRow, Want
-from headrace.spec.artifact import Ref, blobs, generations
-from headrace.spec.fleet import Pool
+T = TypeVar("T")
 
-EARLIER_RUNS = 5
-"""How many earlier runs are searched for the same task: the latest may have ended before it came to it."""
+TIMEOUT_S = 10.0
+"""How long a write waits for another process's transaction; ours take milliseconds."""
 
-CHUNK = 1000
-
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
-_encode_ref = msgspec.msgpack.Encoder().encode
+APPLICATION = 0x48524C47  # "HRLG" in the file's header
 
 
-class _Head(Struct, frozen=True, array_like=True):
-    """The first fields of an encoded `Ref`: all that a task's row needs of it."""
+class SqliteDatabase:
+    """A connection to a ledger's file (`record.database.Database`). Its locks lie beside the file."""
 
-    digest: str
-    size: int
+    sql: Statements = statements
 
-
-_decode_head = msgspec.msgpack.Decoder(_Head).decode
-
-
-class SqliteLedger:
-    """A project's ledger. Its runs share the capacity of `pools` by the rule `share`, which is `place.share.grant`."""
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        pools: Sequence[Pool] = (),
-        share: Share | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self.path = Path(path).absolute()
-        self.leases = self.path.parent / "leases"
-        self._pools = {pool.name: pool for pool in pools}
-        self._share = share
-        self._clock = clock
-        self._db = connect(self.path)
-
-    def __enter__(self) -> SqliteLedger:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; runs that were opened here have connections of their own."""
-        self._db.close()
-
-    def open_run(self, pipeline: str, *, holder: str = "") -> RunLedger:
-        """Give a new run its id and its lease. It has no row before its first commit, which has to carry one."""
-        while True:
-            run_id = new_id(pipeline, self._clock())
-            held = lease.acquire(self.leases, run_id, holder)
-            try:
-                if self._run(run_id) is None:
-                    return self._ledger(run_id, held, holder=holder, pipeline=pipeline)
-            except BaseException:
-                held.release()
-                raise
-            held.release()
-
-    def take(self, run_id: str, holder: str = "") -> RunLedger:
-        """Take the lease of a run that is there, and fence out whoever drove it before.
-
-        Raises:
-            NotFoundError: there is no such run.
-            LeaseHeld: another driver holds it; the message says who.
-        """
-        self._known(run_id)
-        held = lease.acquire(self.leases, run_id, holder)
-        try:
-            with troubles(self.path):
-                number, _, pipeline, _ = self._known(run_id)
-                self._db.execute(sql.TAKE_RUN, (holder, number))
-                _, epoch, _, _ = self._known(run_id)
-                (seq,) = self._db.execute(sql.NEXT_SEQ, (number,)).fetchone()
-            return self._ledger(
-                run_id, held, holder=holder, pipeline=pipeline, number=number, epoch=epoch, next_seq=seq
-            )
-        except BaseException:
-            held.release()
-            raise
-
-    def holder(self, run_id: str) -> Holder | None:
-        """Say which driver holds a run, or None where none lives."""
-        return lease.holder(self.leases, run_id)
-
-    def has(self, run_id: str) -> bool:
-        """Say whether there is such a run. One whose driver was killed before its first commit isn't there."""
-        return self._run(run_id) is not None
-
-    def signal(self, run_id: str, kind: str, *, by: str, body: str = "") -> None:
-        """Put a signal into a run's inbox; its driver absorbs it as an event.
-
-        Raises:
-            NotFoundError: there is no such run.
-        """
-        number, *_ = self._known(run_id)
-        with troubles(self.path):
-            self._db.execute(sql.SIGNAL, (number, kind, by, body, self._clock()))
-
-    def cursor(self, name: str) -> tuple[int, bytes] | None:
-        """Give the latest version of a value that lives between runs, and the value; None where there is none."""
-        with troubles(self.path):
-            found: tuple[int, bytes] | None = self._db.execute(sql.CURSOR, (name,)).fetchone()
-            return found
-
-    def advance(self, name: str, value: bytes, *, version: int) -> None:
-        """Set a value that lives between runs, as version number `version`, which is one more than the latest.
-
-        Raises:
-            LedgerError: there is such a version already: another has set it meanwhile.
-        """
-        with troubles(self.path):
-            self._db.execute(sql.ADVANCE_CURSOR, (name, version, value))
-
-    def _known(self, run_id: str) -> tuple[int, int, str, str]:
-        found = self._run(run_id)
-        if found is None:
-            raise NotFoundError(f"there is no run `{run_id}`", hint="`headrace runs` lists them")
-        return found
-
-    def _run(self, run_id: str) -> tuple[int, int, str, str] | None:
-        with troubles(self.path):
-            found: tuple[int, int, str, str] | None = self._db.execute(sql.RUN_BY_ID, (run_id,)).fetchone()
-            return found
-
-    def _ledger(
-        self,
-        run_id: str,
-        held: Lease,
-        *,
-        holder: str,
-        pipeline: str,
-        number: int | None = None,
-        epoch: int = 1,
-        next_seq: int = 0,
-    ) -> RunLedger:
-        return RunLedger(
-            connect(self.path),
-            path=self.path,
-            lease=held,
-            run=run_id,
-            pipeline=pipeline,
-            holder=holder,
-            number=number,
-            epoch=epoch,
-            next_seq=next_seq,
-            pools=self._pools,
-            share=self._share,
-            clock=self._clock,
-        )
-
-
-class RunLedger:
-    """One run's ledger, as the driver that holds its lease sees it; implements `run.ports.Ledger`.
-
-    `run` is the run's id, `epoch` counts its drivers, `next_seq` is the number that the next event gets.
-    """
-
-    def __init__(
-        self,
-        db: sqlite3.Connection,
-        *,
-        path: Path,
-        lease: Lease,
-        run: str,
-        pipeline: str,
-        holder: str,
-        number: int | None,
-        epoch: int,
-        next_seq: int,
-        pools: dict[str, Pool],
-        share: Share | None,
-        clock: Callable[[], float],
-    ) -> None:
-        self.run = run
-        self.epoch = epoch
-        self.next_seq = next_seq
+    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+        self.path = path
+        self.name = str(path)
+        self.leases = FileLeases(path.parent / "leases")
+        self.execute = db.execute
+        self.executemany = db.executemany
         self._db = db
-        self._path = path
-        self._lease = lease
-        self._pipeline = pipeline
-        self._holder = holder
-        self._number = number
-        self._pools = pools
-        self._share = share
-        self._clock = clock
-        self._earlier: dict[str, Earlier] = {}
-        self._earlier_runs: list[tuple[int, str]] | None = None
+        self._troubles = Troubles(path)
 
-    def __enter__(self) -> RunLedger:
-        return self
+    def lookups(self, text: str, rows: Sequence[Sequence[Any]], /) -> list[Any]:
+        """Run a statement for each of the rows, and give the first row that each finds, or None."""
+        return [self._db.execute(text, row).fetchone() for row in rows]
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def require(self, text: str, parameters: Sequence[Any] = (), /) -> None:
+        """Run a statement that has to find or change a row."""
+        found = self._db.execute(text, parameters)
+        if found.rowcount < 1 and found.fetchone() is None:
+            raise Unmet
 
-    def close(self) -> None:
-        """Give back the run's grants and its lease."""
+    def transaction(self, *, durable: bool = True) -> _Transaction:
+        """Do all of it or nothing. SQLite lets one transaction write at a time."""
+        return _Transaction(self._db, durable=durable)
+
+    def atomically(
+        self, work: Callable[[], T], *, durable: bool = True, done: Callable[[], T | None] | None = None
+    ) -> T:
+        """Do `work` in a transaction; a file is there or it isn't, so it is tried once."""
+        del done
+        with _Transaction(self._db, durable=durable):
+            return work()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Have all that is read within be of one moment."""
+        self.end_reading()
+        self._db.execute("BEGIN")
         try:
-            self._end_reading()
-            sharing.leave(self._db, self.run)
-        except sqlite3.Error:
-            pass  # with the lease gone, nobody counts them
+            yield
         finally:
-            self._db.close()
-            self._lease.release()
+            self.end_reading()
 
-    def commit(self, batch: Batch) -> None:
-        """Store all of a tick, or nothing.
+    def begin_reading(self) -> None:
+        """Have lookups share a transaction: each in its own would take twice the time."""
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN")
 
-        Raises:
-            LeaseLost: another driver took the run.
-            LedgerError: it can't be written; nothing was stored.
-        """
-        if batch.bodies and batch.first != self.next_seq:
-            raise LedgerError(
-                f"run `{self.run}` would store event {batch.first} where {self.next_seq} is next",
-                hint="this is a fault of Headrace's: please report it",
-            )
-        if batch.run is not None:
-            self._check_is_there()
-        db = self._db
-        try:
-            self._end_reading()
-            db.execute("BEGIN IMMEDIATE")
-            number = self._write_run(batch.run)
-            self._write(number, batch)
-            db.execute("COMMIT")
-        except BaseException as error:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                raise trouble(error, self._path) from error
-            raise
-        self._number = number
-        self.next_seq += len(batch.bodies)
-
-    def events(self) -> Iterator[bytes]:
-        """Go over the events of the run, in order, as they were stored."""
-        seq = 0
-        while True:
-            with troubles(self._path):
-                self._end_reading()
-                found = self._db.execute(sql.EVENTS_FROM, (self._number, seq, CHUNK)).fetchall()
-            for _, body in found:
-                yield body
-            if len(found) < CHUNK:
-                return
-            seq = found[-1][0] + 1
-
-    def result(self, key: str) -> Found | None:
-        """Give the output that the ledger holds under a key, or None."""
-        db = self._db
-        try:
-            if not db.in_transaction:
-                db.execute("BEGIN")  # one for all lookups of a tick: each in its own would take twice the time
-            row = db.execute(sql.RESULT, (key,)).fetchone()
-        except sqlite3.Error as error:
-            raise trouble(error, self._path) from error
-        if row is None:
-            return None
-        out, at, run = row
-        return Found(out=_decode_ref(out), run=run or "", at=at)
-
-    def earlier(self, task: str) -> Earlier | None:
-        """Give what the key of a task was made of in the latest earlier run of the pipeline that has it, or None."""
-        while (found := self._earlier.get(task)) is None and self._read_earlier():
-            pass
-        return found
-
-    def inbox(self) -> Sequence[Signal]:
-        """Give the signals that no event has absorbed yet, oldest first.
-
-        Raises:
-            LedgerError: it can't be read, or somebody has removed its file.
-        """
-        if self._number is None:
-            return ()
-        self._check_is_there()
-        with troubles(self._path):
-            self._end_reading()
-            rows = self._db.execute(sql.INBOX, (self._number,)).fetchall()
-        return [Signal(id=id, kind=kind, by=by, body=body) for id, kind, by, body in rows]
-
-    def grant(self, want: Want) -> Grant:
-        """Say what the run wants of a pool and uses of it; give what it may use from now on.
-
-        Raises:
-            LedgerError: the ledger was told of no such pool, or of no rule.
-        """
-        pool = self._pools.get(want.pool)
-        if pool is None or self._share is None:
-            raise LedgerError(f"the ledger knows no pool `{want.pool}`", hint="name it under [pool] in headrace.toml")
-        with troubles(self._path):
-            self._end_reading()
-            return sharing.grant(
-                self._db,
-                pool,
-                self._share,
-                want,
-                run=self.run,
-                leases=self._path.parent / "leases",
-                now=self._clock(),
-            )
-
-    def _end_reading(self) -> None:
-        """End the transaction that lookups share; the next one sees what others have stored meanwhile."""
+    def end_reading(self) -> None:
+        """End the transaction that lookups share."""
         if self._db.in_transaction:
             self._db.execute("COMMIT")
 
-    def _check_is_there(self) -> None:
-        """Refuse to go on where somebody has removed the file: what is open of it would keep nothing."""
-        if not self._path.exists():
-            raise LedgerError(
-                f"the ledger `{self._path}` was removed while run `{self.run}` went on",
-                hint="nothing can be kept any more: put the state folder back from a backup, or run again",
-            )
+    def troubles(self) -> AbstractContextManager[None]:
+        """Turn what SQLite raises into an error of ours with a hint."""
+        return self._troubles
 
-    def _write_run(self, row: RunRow | None) -> int:
-        """Check the epoch, and write the run's row where it has changed; give the run's number."""
-        if self._number is None:
-            if row is None:
-                raise LedgerError(
-                    f"the first commit of run `{self.run}` carries no row of it",
-                    hint="this is a fault of Headrace's: please report it",
-                )
-            cursor = self._db.execute(sql.INSERT_RUN, (self.run, *_columns(row), self.epoch, self._holder))
-            assert cursor.lastrowid is not None
-            return cursor.lastrowid
-        if row is None:
-            held = self._db.execute(sql.HELD, (self._number, self.epoch)).fetchone() is not None
-        else:
-            held = self._db.execute(sql.UPDATE_RUN, (*_columns(row), self._number, self.epoch)).rowcount == 1
-        if not held:
-            raise LeaseLost(
-                f"another driver has taken run `{self.run}`", hint="this one has stopped; the other goes on with it"
-            )
-        return self._number
+    def is_there(self) -> bool:
+        """Say whether the file is still there: what is open of one that was removed keeps nothing."""
+        return self.path.exists()
 
-    def _write(self, number: int, batch: Batch) -> None:
+    def now(self) -> float:
+        """Give the time of this machine."""
+        return time.time()
+
+    def problems(self, *, deep: bool) -> list[str]:
+        """Ask SQLite whether its file is whole."""
+        try:
+            rows = self._db.execute("PRAGMA integrity_check" if deep else "PRAGMA quick_check").fetchall()
+        except sqlite3.DatabaseError as error:
+            return [str(error)]
+        return [text for (text,) in rows if text != "ok"]
+
+    def hurry(self) -> None:
+        """A file isn't waited for."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+
+class _Transaction:
+    """All of it, or nothing."""
+
+    def __init__(self, db: sqlite3.Connection, *, durable: bool) -> None:
+        self._db = db
+        self._durable = durable
+
+    def __enter__(self) -> None:
         db = self._db
-        if batch.bodies:
-            first = batch.first
-            db.executemany(sql.INSERT_EVENT, [(number, first + i, body) for i, body in enumerate(batch.bodies)])
-        if batch.renewed:
-            db.execute(sql.FORGET_TASKS, (number,))
-        if batch.tasks:
-            db.executemany(sql.PUT_TASK, [_task(number, row) for row in batch.tasks])
-        if batch.results or batch.kept:
-            now = self._clock()
-            if batch.results:
-                db.executemany(
-                    sql.PUT_RESULT,
-                    [(row.key, number, row.task, now, None, _encode_ref(row.out)) for row in batch.results],
-                )
-            # A driver keeps what it gives out too, so most are named twice.
-            named = {(ref.digest, ref.nonce): ref.size for each in batch.kept for ref in blobs(each)}
-            named.update(((ref.digest, ref.nonce), ref.size) for row in batch.results for ref in blobs(row.out))
-            if named:
-                rows = [(number, digest, nonce, size, now) for (digest, nonce), size in named.items()]
-                db.executemany(sql.PUT_BLOB, rows)
-        for doubt in batch.doubts:
-            row = db.execute(sql.RESULT, (doubt.key,)).fetchone()
-            if row is not None and doubt.generation in generations(_decode_ref(row[0])):
-                db.execute(sql.DOUBT_RESULT, (doubt.why, doubt.key))
-        if batch.absorbed:
-            db.executemany(sql.ABSORB, [(number, id) for id in batch.absorbed])
+        if db.in_transaction:
+            db.execute("COMMIT")  # lookups shared it
+        if not self._durable:
+            db.execute("PRAGMA synchronous=NORMAL")
+        db.execute("BEGIN IMMEDIATE")
 
-    def _read_earlier(self) -> bool:
-        """Read the next of the earlier runs whose tasks are not known yet; say whether there was one."""
-        if self._earlier_runs == []:
-            return False
-        with troubles(self._path):
-            if self._earlier_runs is None:
-                number = (1 << 62) if self._number is None else self._number
-                self._earlier_runs = self._db.execute(
-                    sql.EARLIER_RUNS, (self._pipeline, number, EARLIER_RUNS)
-                ).fetchall()
-            if not self._earlier_runs:
-                return False
-            number, run = self._earlier_runs.pop(0)
-            for name, key, code, inputs in self._db.execute(sql.INGREDIENTS, (number,)):
-                if name not in self._earlier:
-                    self._earlier[name] = Earlier(run=run, key=key, code=code or "", inputs=inputs or b"")
-        return True
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        db = self._db
+        try:
+            if kind is None:
+                db.execute("COMMIT")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            if not self._durable:
+                db.execute("PRAGMA synchronous=FULL")
 
 
-def new_id(pipeline: str, now: float) -> str:
-    """Make up an id of a run: the day, the pipeline's name, and four hex digits of chance.
+def connect(path: Path, *, project: str = "") -> SqliteDatabase:
+    """Open the ledger at `path`, making or migrating it where needed.
 
-    >>> new_id("pipelines.py:Flights", 1795600000.0)
-    '20261125-flights-...'
+    Raises:
+        LedgerVersionError: a newer Headrace wrote it.
+        LedgerError: it can't be read or made, or isn't a ledger.
     """
-    day = time.strftime("%Y%m%d", time.gmtime(now))
-    name = re.sub(r"[^a-z0-9_]+", "-", pipeline.rpartition(":")[2].lower()).strip("-")[:40]
-    return f"{day}-{name or 'run'}-{os.urandom(2).hex()}"
+    with Troubles(path):
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return _checked(_open(path), path, project)
 
 
-def _columns(row: RunRow) -> tuple[object, ...]:
-    return (
-        row.pipeline,
-        row.state,
-        row.created,
-        row.bundle,
-        row.seconds,
-        row.usd,
-        row.params,
-        row.why,
-        row.ended,
-    )
+def connect_to_read(path: Path, *, project: str = "") -> SqliteDatabase:
+    """Open the ledger at `path` to look at it, even where it can't be written to and nobody does."""
+    if (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)) or path.with_name(f"{path.name}-wal").exists():
+        found = connect(path, project=project)
+        # Most is read once, and fresh memory for each page takes longer than reading it.
+        found.execute("PRAGMA cache_size=-2048")
+        return found
+    with Troubles(path):
+        # SQLite wants to make its log beside the file, unless it is told that nothing will change.
+        db = sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True, isolation_level=None, check_same_thread=False)
+        return _checked(db, path, project)
 
 
-def _task(run: int, row: TaskRow) -> tuple[object, ...]:
-    size = digest = log = start = end = None
-    if row.out is not None:
-        head = _decode_head(row.out)
-        size, digest = head.size, head.digest
-    if row.log is not None:
-        log, start, end = row.log.log, row.log.start, row.log.end
-    return (
-        run,
-        row.name,
-        row.ordinal,
-        row.stage,
-        row.kind,
-        row.state,
-        row.attempts,
-        row.started,
-        row.seconds,
-        row.load_s,
-        row.save_s,
-        row.usd,
-        row.pool,
-        row.parent,
-        size,
-        digest,
-        log,
-        start,
-        end,
-        row.reason,
-        row.key,
-        row.code,
-        row.inputs,
-        row.out,
-    )
+def nothing(path: Path = Path()) -> SqliteDatabase:
+    """Give an empty ledger in memory, in place of one that isn't there."""
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    for statement in statements.CREATE:
+        db.execute(statement)
+    return SqliteDatabase(db, path)
+
+
+def _checked(db: sqlite3.Connection, path: Path, project: str) -> SqliteDatabase:
+    try:
+        _check(db, path)
+        if project:
+            _check_project(db, path, project)
+    except BaseException:
+        db.close()
+        raise
+    return SqliteDatabase(db, path)
+
+
+class Troubles:
+    """Turns what SQLite raises into an error of ours with a hint. One serves any number of times: it is on the way of
+    each look-up."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise trouble(error, self._path) from error
+        if isinstance(error, OSError):
+            raise LedgerError(
+                f"the ledger `{self._path}` can't be opened: {error.strerror}",
+                hint="check that its folder is there and can be written to",
+            ) from error
+
+
+def trouble(error: sqlite3.Error, path: Path) -> LedgerError:
+    """Say what an error of SQLite's means for the user."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of it is detail
+    what, hint = _TROUBLES.get(code, (f"failed: {error}", "`headrace fsck` checks it"))
+    return LedgerError(f"the ledger `{path}` {what}", hint=hint)
+
+
+_TROUBLES = {
+    sqlite3.SQLITE_BUSY: (
+        f"has been locked by another process for more than {TIMEOUT_S:g} s",
+        "find what holds it (`fuser` names processes that have a file open), or try again",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "can't be written to",
+        "make the file and its folder writable, or move the state by HEADRACE_HOME",
+    ),
+    sqlite3.SQLITE_FULL: ("can't grow: the disk is full", "free some space there, then resume the run"),
+    sqlite3.SQLITE_IOERR: (
+        "can't be read or written: the disk gave an error",
+        "check the disk and its free space, then resume the run",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "can't be opened",
+        "check that its folder is there and can be written to",
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        "is damaged, or is no ledger: it is no SQLite database",
+        "restore it from a backup, or move it away to begin a new one",
+    ),
+    sqlite3.SQLITE_CONSTRAINT: (
+        "already holds what was to be added: another process was first",
+        "try again",
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        "is damaged",
+        "restore it from a backup; `headrace fsck` says how much of it can be read",
+    ),
+}
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256)
+    # FULL: what was committed survives the loss of power. The cache takes the tasks of a large run (in KiB).
+    db.execute("PRAGMA synchronous=FULL")
+    db.execute("PRAGMA cache_size=-16384")
+    return db
+
+
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    version = _number(db, "user_version")
+    if version == statements.SCHEMA and _number(db, "application_id") == APPLICATION:
+        return
+    if version == 0 and _is_empty(db):
+        _create(db, path)
+        return
+    if _number(db, "application_id") != APPLICATION:
+        raise LedgerError(
+            f"`{path}` is a database of another program", hint="move it away, or the state by HEADRACE_HOME"
+        )
+    if version > statements.SCHEMA:
+        raise LedgerVersionError(
+            f"the ledger `{path}` was written by a newer Headrace (its version is {version}, ours {statements.SCHEMA})",
+            hint="upgrade Headrace here: pip install --upgrade headrace",
+        )
+    # 0.3 s, and hardly ever needed.
+    from headrace.record.migrate import migrate_file  # noqa: PLC0415
+
+    migrate_file(path)
+
+
+def _check_project(db: sqlite3.Connection, path: Path, project: str) -> None:
+    """Note whose the ledger is, or refuse another project."""
+    about = dict(db.execute(statements.ABOUT))
+    if "project" not in about:
+        with suppress(sqlite3.OperationalError):  # one that can only be read stays nobody's
+            db.execute(statements.PUT_ABOUT, ("project", project))
+    refuse_other(str(path), about.get("project", project), project)
+
+
+def _create(db: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of an empty ledger, once, whoever comes first."""
+    _use_wal(db)
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if _is_empty(db):
+            for statement in statements.CREATE:
+                db.execute(statement)
+            db.execute(f"PRAGMA application_id={APPLICATION}")
+            db.execute(f"PRAGMA user_version={statements.SCHEMA}")
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    for folder in (path.parent, path.parent.parent):
+        _sync(folder)
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log; SQLite doesn't wait for others here, so this does."""
+    end = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _number(db: sqlite3.Connection, pragma: str) -> int:
+    found: int = db.execute(f"PRAGMA {pragma}").fetchone()[0]
+    return found
+
+
+def _is_empty(db: sqlite3.Connection) -> bool:
+    found: int = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    return found == 0
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -9,19 +9,28 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    DateTime,
     Float,
+    Identity,
     Index,
     Integer,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
-    Text,
     UniqueConstraint,
 )
+from sqlalchemy import Text as PlainText
+from sqlalchemy.dialects import postgresql
 
-SCHEMA = 1
+SCHEMA = 3
 """Counts the migrations; SQLite keeps it as `user_version`, where it is read without SQLAlchemy."""
+
+Text = PlainText().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+"""Ordered by its bytes, which the look-up of what begins with something relies on; PostgreSQL has to be told."""
+
+SHARED = "postgresql"
+"""What some tables and indexes are for alone: ledgers that drivers of several machines share."""
 
 
 def revision(schema: int = SCHEMA) -> str:
@@ -42,7 +51,7 @@ metadata = MetaData(
 runs = Table(
     "runs",
     metadata,
-    Column("number", Integer),
+    Column("number", Integer, Identity()),
     Column("id", Text, nullable=False),
     Column("pipeline", Text, nullable=False),
     Column("state", Text, nullable=False),
@@ -102,6 +111,7 @@ tasks = Table(
     Column("inputs", LargeBinary),
     Column("out", LargeBinary),
     PrimaryKeyConstraint("run", "name"),
+    Index(None, "digest", info={"only": SHARED}),  # a ledger that is shared grows beyond what a look-up may scan
     sqlite_with_rowid=False,
 )
 
@@ -129,6 +139,7 @@ blobs = Table(
     Column("size", BigInteger, nullable=False),
     Column("born", Float, nullable=False),
     PrimaryKeyConstraint("run", "digest", "nonce"),
+    Index(None, "digest", info={"only": SHARED}),
     sqlite_with_rowid=False,
 )
 
@@ -136,7 +147,7 @@ blobs = Table(
 inbox = Table(
     "inbox",
     metadata,
-    Column("id", Integer),
+    Column("id", Integer, Identity()),
     Column("run", Integer, nullable=False),
     Column("kind", Text, nullable=False),
     Column("by", Text, nullable=False),
@@ -182,13 +193,117 @@ pools = Table(
     sqlite_with_rowid=False,
 )
 
-# Values that live between runs; each version is kept.
+# Values that live between runs; each version is kept, with the task that set it (`run` is its id).
 cursors = Table(
     "cursors",
     metadata,
     Column("name", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("value", LargeBinary, nullable=False),
+    Column("run", Text),
+    Column("task", Text),
+    Column("at", Float),
     PrimaryKeyConstraint("name", "version"),
     sqlite_with_rowid=False,
 )
+
+# What the tasks of a run have logged, summed up by name (`run.curves.Summary`); NaN stands as nothing. For a task that
+# was reused, `source` and `source_task` say of which run (by its id) and task the values are.
+metrics = Table(
+    "metrics",
+    metadata,
+    Column("run", Integer, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("last", Float),
+    Column("least", Float),
+    Column("greatest", Float),
+    Column("count", BigInteger, nullable=False),
+    Column("first_step", BigInteger, nullable=False),
+    Column("last_step", BigInteger, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("source", Text),
+    Column("source_task", Text),
+    PrimaryKeyConstraint("run", "task", "kind", "name"),
+    Index(None, "name", "run"),
+    sqlite_with_rowid=False,
+)
+
+# Which events of a run hold what its tasks have logged, so that curves are read without the others.
+logged = Table(
+    "logged",
+    metadata,
+    Column("run", Integer, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    PrimaryKeyConstraint("run", "task", "seq"),
+    sqlite_with_rowid=False,
+)
+
+# The numbered versions of models and datasets: each an artifact, `identity` that of its value. `run` (its id) and
+# `task` have registered it, or somebody from the command line; `origin` says where it came from then.
+versions = Table(
+    "versions",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("identity", Text, nullable=False),
+    Column("out", LargeBinary, nullable=False),
+    Column("report", LargeBinary),
+    Column("run", Text),
+    Column("task", Text),
+    Column("at", Float, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("origin", Text),
+    PrimaryKeyConstraint("kind", "name", "version"),
+    UniqueConstraint("kind", "name", "identity"),
+    sqlite_with_rowid=False,
+)
+
+# Names that point at one of the versions.
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("alias", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("by", Text, nullable=False),
+    PrimaryKeyConstraint("kind", "name", "alias"),
+    sqlite_with_rowid=False,
+)
+
+# What the ledger knows of itself, such as the project whose it is.
+about = Table(
+    "about",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    PrimaryKeyConstraint("name"),
+    sqlite_with_rowid=False,
+)
+
+# Who drives which run, by the clock of the server. `token` is of one holder alone: each of its writes asks for it. On
+# SQLite, locks on files say it, which a kernel frees at once.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+    Column("expires", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("name"),
+    info={"only": SHARED},
+)
+
+
+def is_for(item: Table | Index, dialect: str) -> bool:
+    """Say whether a table or an index is one of those that a dialect's ledgers have."""
+    return item.info.get("only") in (None, dialect)

@@ -1,6 +1,6 @@
 """What people and programs look at: runs, tasks, attempts, and what past runs teach the planner.
 
-    views = Views(path)
+    views = Views(address)
     views.show("latest").state
     views.runs(limit=20)
 
@@ -10,20 +10,19 @@ run whose driver died is shown as waiting for another.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from operator import itemgetter
-from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from headrace.errors import NotFoundError
-from headrace.record import lease
-from headrace.record import statements as sql
-from headrace.record.database import connect_to_read, troubles
+from headrace.record.address import Address
+from headrace.record.database import NO_END
+from headrace.record.opening import connect_to_read
 from headrace.run.events import (
     Event,
     Failed,
@@ -31,22 +30,20 @@ from headrace.run.events import (
     Renewed,
     Span,
     Succeeded,
+    Taken,
     Traced,
     decode_event,
 )
-from headrace.run.ports import Earlier, TaskRow
+from headrace.run.ports import LIVE, Earlier, TaskRow
 from headrace.spec.artifact import Ref
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Node
 from headrace.spec.stage import Stage
 
-LIVE = frozenset(("queued", "running", "waiting"))
-"""The states of a run that has not ended."""
-
 GONE = "its driver is gone; resume it"
-NO_END = 1 << 62
 PARTS_SHOWN = 64
 HISTORY_RUNS = 10
+_ALL = 1 << 31
 
 
 class _Head(Struct, frozen=True, array_like=True, gc=False):
@@ -58,6 +55,7 @@ class _Head(Struct, frozen=True, array_like=True, gc=False):
     type: str
 
 
+_TAKEN = msgspec.msgpack.encode(Taken.__struct_config__.tag)
 _decode_head = msgspec.msgpack.Decoder(_Head).decode
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _decode_params = msgspec.json.Decoder(dict[str, Any]).decode
@@ -72,7 +70,7 @@ class OutputView(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class TaskView(Struct, frozen=True, kw_only=True, gc=False):
-    """A task; `seconds` are those of the user's code."""
+    """A task; `seconds` are those of the user's code, or of one that runs those since it was started."""
 
     name: str
     stage: str
@@ -157,28 +155,26 @@ class PastView(Struct, frozen=True, kw_only=True):
 class Views:
     """Reads a ledger. One that isn't there yet is empty, and stays unmade."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).absolute()
-        self._leases = self.path.parent / "leases"
-        self._db = connect_to_read(self.path) if self.path.exists() else _nothing()
+    def __init__(self, address: Address, *, project: str = "") -> None:
+        self._db = connect_to_read(address, project=project)
+        self._sql = self._db.sql
 
-    def __enter__(self) -> Views:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close its connection."""
         self._db.close()
 
     def find(self, name: str | None = None) -> RunView:
-        """Give a run, without its tasks, by its id, by the beginning of it, or the newest (`latest`, or no name).
+        """Give a run, without its tasks, by its id, by the beginning of it or its last part (`3f2a`), or the
+        newest (`latest`, or no name).
 
         Raises:
-            NotFoundError: there is none, or several begin so; the message names those that come near.
+            NotFoundError: there is none, or several begin or end so; the message names those that come near.
         """
         return self._view(self._find(name))
 
@@ -186,9 +182,9 @@ class Views:
         """Give the newest runs, without their tasks."""
         first = NO_END if before is None else before
         if pipeline is None:
-            rows = self._all(sql.RUN_LINES, first, limit)
+            rows = self._all(self._sql.RUN_LINES, first, limit)
         else:
-            rows = self._all(sql.RUN_LINES_OF, pipeline, first, limit)
+            rows = self._all(self._sql.RUN_LINES_OF, pipeline, first, limit)
         return RunsView(
             runs=tuple(self._view(row) for row in rows), more=rows[-1][0] if rows and len(rows) == limit else None
         )
@@ -197,29 +193,36 @@ class Views:
         """Give a run with all of its tasks, in their order."""
         row = self._find(name)
         view = self._view(row)
-        gone = view.why == GONE
-        with troubles(self.path):
+        gone, now = view.why == GONE, time.time() if view.state in LIVE else None
+        with self._db.troubles():
             # Row by row, so that no more than one of them is in memory beside what it becomes.
-            found = [(line[0], _task(line, gone=gone)) for line in self._db.execute(sql.TASK_LINES, (row[0],))]
+            lines = self._db.execute(self._sql.TASK_LINES, (row[0],))
+            found = [(line[0], _task(line, gone=gone, now=now)) for line in lines]
         found.sort(key=itemgetter(0))
         return msgspec.structs.replace(view, tasks=tuple([task for _, task in found]))
 
     def states(self, name: str | None = None) -> dict[str, int]:
         """Count a run's tasks by state, in the order in which these occur first. A map counts by its elements."""
         number = self._find(name)[0]
-        return dict(self._all(sql.TASK_STATES, number, number))
+        return dict(self._all(self._sql.TASK_STATES, number, number))
 
     def stages(self, name: str | None = None) -> list[StageView]:
         """Sum up a run's tasks by stage, in the order in which the stages came."""
+        row = self._find(name)
         found: dict[tuple[str, str], list[Any]] = {}
-        for stage, kind, *numbers in sorted(self._all(sql.STAGE_LINES, self._find(name)[0]), key=lambda row: row[3]):
+        for stage, kind, *numbers in sorted(self._all(self._sql.STAGE_LINES, row[0]), key=lambda row: row[3]):
             found.setdefault((stage, kind), []).append(numbers)
-        return [_stage(stage, kind, rows) for (stage, kind), rows in found.items()]
+        running: dict[tuple[str, str], list[float]] = {}
+        if (view := self._view(row)).state in LIVE and view.why != GONE:
+            now = time.time()
+            for stage, kind, started in self._all(self._sql.RUNNING_LINES, row[0]):
+                running.setdefault((stage, kind), []).append(max(0.0, now - started))
+        return [_stage(stage, kind, rows, running.get((stage, kind), ())) for (stage, kind), rows in found.items()]
 
     def failures(self, name: str | None = None, *, limit: int = 20) -> list[TaskView]:
         """Give a run's failed tasks, the earliest first."""
-        rows = self._all(sql.FAILED_LINES, self._find(name)[0], limit)
-        return [_task(row, gone=False) for row in rows]
+        rows = self._all(self._sql.FAILED_LINES, self._find(name)[0], limit)
+        return [_task(row, gone=False, now=None) for row in rows]
 
     def task(self, run: str | None, task: str) -> TaskRow:
         """Give all that the ledger's row says of a task.
@@ -228,21 +231,23 @@ class Views:
             NotFoundError: the run has no such task; the hint names those that come near.
         """
         number, run_id, *_ = self._find(run)
-        rows = self._all(sql.TASK_ROW, number, task)
+        rows = self._all(self._sql.TASK_ROW, number, task)
         if not rows:
-            names = [name for (name,) in self._all(sql.TASK_NAMES, number)]
-            raise NotFoundError(f"run `{run_id}` has no task `{task}`", hint=_near(task, names, "its tasks are"))
+            names = [name for (name,) in self._all(self._sql.TASK_NAMES, number)]
+            raise NotFoundError(f"run `{run_id}` has no task `{task}`", hint=near(task, names, "its tasks are"))
         return task_row(rows[0])
 
     def rows(self, run: str | None = None) -> list[TaskRow]:
         """Give all that the ledger's rows say of a run's tasks, in their order."""
-        found = [task_row(row) for row in self._all(sql.TASK_ROWS, self._find(run)[0])]
+        found = [task_row(row) for row in self._all(self._sql.TASK_ROWS, self._find(run)[0])]
         return sorted(found, key=lambda row: row.ordinal)
 
     def runs_holding(self, digest: str) -> set[int]:
         """Give the numbers of the runs that made or reused an artifact, by its digest or the beginning of it."""
         span = digest, digest + "\U0010ffff"
-        return {run for run, _ in (*self._all(sql.RUNS_BY_BLOB, *span), *self._all(sql.TASKS_BY_DIGEST, *span))}
+        return {
+            run for run, _ in (*self._all(self._sql.RUNS_BY_BLOB, *span), *self._all(self._sql.TASKS_BY_DIGEST, *span))
+        }
 
     def artifact(self, digest: str) -> Ref:
         """Give an artifact that a task gave, by its digest or the beginning of it: an output, or a part of one.
@@ -252,7 +257,7 @@ class Views:
         """
         found: dict[str, Ref] = {}
         for number in sorted(self.runs_holding(digest), reverse=True):
-            for _, out in self._all(sql.TASK_OUTS, number):
+            for _, out in self._all(self._sql.TASK_OUTS, number):
                 found.update((ref.digest, ref) for ref in _within(_decode_ref(out)) if ref.digest.startswith(digest))
             if found:
                 break
@@ -266,14 +271,14 @@ class Views:
 
     def run_id(self, number: int) -> str:
         """Give the id of a run by its number."""
-        found: str = self._all(sql.RUN_ID, number)[0][0]
+        found: str = self._all(self._sql.RUN_ID, number)[0][0]
         return found
 
     def earlier(self, run: str | None, task: str) -> Earlier | None:
         """Give what the key of a task was made of in the latest run of the pipeline before this one."""
         number, _, pipeline, *_ = self._find(run)
-        for before, run_id in self._all(sql.EARLIER_RUNS, pipeline, number, HISTORY_RUNS):
-            for row in self._all(sql.TASK_ROW, before, task):
+        for before, run_id in self._all(self._sql.EARLIER_RUNS, pipeline, number, HISTORY_RUNS):
+            for row in self._all(self._sql.TASK_ROW, before, task):
                 found = task_row(row)
                 if found.key is not None:
                     return Earlier(run=run_id, key=found.key, code=found.code or "", inputs=found.inputs or b"")
@@ -307,40 +312,51 @@ class Views:
         for body in self.bodies(run):
             yield decode_event(body)
 
+    def events_until_taken(self, run: str | None = None) -> Iterator[Event]:
+        """Go over what happened in a run until its latest driver took it, included; what followed isn't decoded."""
+        # An event is an array of fewer than 16 parts, so one byte stands before its tag.
+        last = self._all(self._sql.LAST_OF_KIND, self._find(run)[0], len(_TAKEN), _TAKEN)[0][0]
+        return islice(self.events(run), max(0, last) + 1)
+
     def bodies(self, run: str | None = None) -> Iterator[bytes]:
         """Go over a run's events as they are stored."""
         number, seq = self._find(run)[0], 0
-        while rows := self._all(sql.EVENTS_FROM, number, seq, 1000):
+        while rows := self._all(self._sql.EVENTS_FROM, number, seq, 1000):
             yield from (body for _, body in rows)
             seq = rows[-1][0] + 1
 
     def history(self, pipeline: str, *, runs: int = HISTORY_RUNS) -> list[PastView]:
         """Give what the tasks of a pipeline took in its latest runs, newest run first."""
-        rows = self._all(sql.HISTORY, pipeline, runs)
+        rows = self._all(self._sql.HISTORY, pipeline, runs)
         names = PastView.__struct_fields__
         found = [PastView(**dict(zip(names, row, strict=True))) for row in rows]
         return sorted(found, key=lambda past: -past.run)
 
     def _find(self, name: str | None) -> tuple[Any, ...]:
         if name in (None, "", "latest"):
-            rows = self._all(sql.NEWEST_RUN)
+            rows = self._all(self._sql.NEWEST_RUN)
             if not rows:
                 raise NotFoundError("there is no run yet", hint="`headrace run NAME` makes one")
             return rows[0]
         assert name is not None
-        rows = self._all(sql.RUN_LINE, name) or self._all(sql.RUNS_BY_PREFIX, name, name + "\U0010ffff", 5)
+        rows = self._all(self._sql.RUN_LINE, name) or self._all(self._sql.RUNS_BY_PREFIX, name, name + "\U0010ffff", 5)
         if len(rows) == 1:
             return rows[0]
         if rows:
             raise NotFoundError(
                 f"several runs begin with `{name}`", hint=f"say more of it: {_listed([row[1] for row in rows])}"
             )
-        ids = [run_id for (run_id,) in self._all(sql.RUN_IDS, 1000)]
-        raise NotFoundError(f"there is no run `{name}`", hint=_near(name, ids, "the newest are"))
+        ids = [run_id for (run_id,) in self._all(self._sql.RUN_IDS, _ALL)]
+        ending = [each for each in ids if each.endswith(f"-{name}")]
+        if len(ending) == 1:
+            return self._all(self._sql.RUN_LINE, ending[0])[0]
+        if ending:
+            raise NotFoundError(f"several runs end in `{name}`", hint=f"say more of it: {_listed(ending[:5])}")
+        raise NotFoundError(f"there is no run `{name}`", hint=near(name, ids[:1000], "the newest are"))
 
     def _view(self, row: tuple[Any, ...]) -> RunView:
         _, run, pipeline, state, created, _, seconds, usd, params, why, _, _ = row
-        if state in LIVE and lease.holder(self._leases, run) is None:
+        if state in LIVE and self._db.leases.holder(run) is None:
             state, why = "waiting", GONE
         return RunView(
             run=run,
@@ -354,7 +370,7 @@ class Views:
         )
 
     def _all(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with troubles(self.path):
+        with self._db.troubles():
             return self._db.execute(statement, parameters).fetchall()
 
 
@@ -385,17 +401,12 @@ def task_row(row: tuple[Any, ...]) -> TaskRow:
     )
 
 
-def _nothing() -> sqlite3.Connection:
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    for statement in sql.CREATE:
-        db.execute(statement)
-    return db
-
-
-def _task(line: tuple[Any, ...], *, gone: bool) -> TaskView:
-    _, name, stage, kind, state, reason, attempts, seconds, load_s, save_s, usd, pool, out = line
+def _task(line: tuple[Any, ...], *, gone: bool, now: float | None) -> TaskView:
+    _, name, stage, kind, state, reason, attempts, seconds, load_s, save_s, usd, pool, out, started = line
     if gone and state == "running":
         state, reason = "waiting", GONE
+    elif state == "running" and started and now is not None:
+        seconds = max(0.0, now - started)
     return TaskView(
         name=name,
         stage=stage,
@@ -433,7 +444,8 @@ def _within(ref: Ref) -> Iterator[Ref]:
         rest.extend(each.parts or ())
 
 
-def _stage(stage: str, kind: str, rows: list[Any]) -> StageView:
+def _stage(stage: str, kind: str, rows: list[Any], running: Sequence[float]) -> StageView:
+    """Sum up a stage: what is stored of its tasks, by state, and how long those that run have run."""
     states: dict[str, int] = {}
     for state, _, count, *_ in rows:
         states[state] = states.get(state, 0) + count
@@ -444,8 +456,8 @@ def _stage(stage: str, kind: str, rows: list[Any]) -> StageView:
         states=states,
         tasks=sum(counts),
         attempts=sum(attempts),
-        seconds=sum(seconds),
-        longest_s=max(longest_s),
+        seconds=sum(seconds) + sum(running),
+        longest_s=max([*longest_s, *running]),
         usd=sum(usd),
         bytes=sum(size or 0 for size in sizes),
     )
@@ -464,8 +476,8 @@ def _attempt(event: Launched | Succeeded | Failed, before: AttemptView | None) -
             return replace(before, state="failed", seconds=event.seconds, log=event.log, failure=event.failure)
 
 
-def _near(name: str, names: list[str], otherwise: str) -> str:
-    """Say which of these the user may have meant."""
+def near(name: str, names: list[str], otherwise: str) -> str:
+    """Say which of these names the user may have meant, as a hint."""
     import difflib  # noqa: PLC0415  (needed for an error only, and not cheap)
 
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)

@@ -1,7 +1,7 @@
 """The crew: a run's workers in one pool, what each holds and how far ahead its queue reaches.
 
 Short attempts are queued behind another on the same worker, so that no worker waits for the driver; they share its
-grant. How many is measured: about 10 ms of work ahead, one attempt while nothing is known.
+grant. How many is measured: some ms of work ahead, more where messages take longer; one attempt while nothing is known.
 
 Every question is answered from counts kept by need, so that a crew of thousands costs no more than one of four.
 """
@@ -10,31 +10,33 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Sequence
 
-from headrace.run.ports import Grant, Job
+from headrace.run.ports import Grant, Job, Want
 from headrace.spec.fleet import Pool
 from headrace.spec.stage import Resources, Stage
 
 AHEAD_S = 0.010
 AHEAD_LIMIT = 256
 _SLACK = 1e-6
+_NOTHING = Resources(cpu=1e-9)
 
 Three = tuple[float, float, float]
 """Cpus, GiB of memory, gpus."""
 
 
 class Worker:
-    """One worker process: what it holds, and the attempts that it has been told to run, oldest first.
+    """One worker process: whom it is like, and the attempts that it has been told to run, oldest first.
 
     `ahead_s` is how long these will take, as far as that is known; `unknown` counts those of which it isn't. `done`
     counts the attempts that have ended.
     """
 
-    __slots__ = ("ahead_s", "done", "fresh", "gang", "number", "queue", "resources", "unknown")
+    __slots__ = ("ahead_s", "count", "done", "fresh", "gang", "number", "queue", "unknown")
 
-    def __init__(self, number: int, resources: Resources, *, fresh: bool) -> None:
+    def __init__(self, number: int, count: Count, *, fresh: bool) -> None:
         self.number = number
-        self.resources = resources
+        self.count = count
         self.fresh = fresh
         self.queue: deque[tuple[str, int, float | None]] = deque()
         self.gang = False
@@ -65,12 +67,13 @@ class Worker:
 
 
 class Count:
-    """How many workers hold what `need` says of one node, how many of them are busy, and which are idle."""
+    """How many workers of an environment hold what `need` says of one node, how many are busy, and which are idle."""
 
-    __slots__ = ("all", "busy", "cpu", "gpus", "idle", "memory_gib", "need", "short")
+    __slots__ = ("all", "busy", "cpu", "environment", "gpus", "idle", "memory_gib", "need", "short")
 
-    def __init__(self, need: Resources) -> None:
+    def __init__(self, need: Resources, environment: str | None) -> None:
         self.need = need
+        self.environment = environment
         self.cpu, self.memory_gib, self.gpus = need.cpu, need.memory_gib, float(need.gpus)
         self.all = 0
         self.busy = 0
@@ -85,13 +88,14 @@ class Count:
 class Crew:
     """Reserves workers for attempts within the run's grant; starts and dismisses them. Implements `machine.Room`."""
 
-    def __init__(self, pool: Pool, first: int = 1) -> None:
+    def __init__(self, pool: Pool, first: int = 1, ahead_s: float = AHEAD_S) -> None:
         self._pool = pool
+        self._ahead_s = ahead_s
         self.grant = Grant(pool=pool.name, cpu=0, memory_gib=0, gpus=0, expires=0)
         self.workers: dict[int, Worker] = {}
         self.jobs: list[Job] = []
         self.leaving: list[int] = []
-        self._counts: dict[Resources, Count] = {}
+        self._counts: dict[tuple[Resources, str | None], Count] = {}
         self._next = first
         self._mean: dict[str, float] = {}
         self._held: Resources | None = None
@@ -115,9 +119,9 @@ class Crew:
         """Give an attempt to workers: idle ones, new ones or, if it is short, one behind others; None if none can."""
         need, fresh = stage.resources, stage.isolation == "fresh"
         mean = self._mean.get(stage.function)
-        count = self._counts.get(need)
+        count = self._counts.get(kind := (need, stage.environment))
         if count is None:
-            count = self._counts[need] = Count(need)
+            count = self._counts[kind] = Count(*kind)
         if self._fits(count):
             chosen = self._choose(count, fresh=fresh)
         else:
@@ -144,7 +148,7 @@ class Crew:
         if worker is None or not worker.remove(task, attempt):
             return
         worker.done += 1
-        count = self._counts[worker.resources]
+        count = worker.count
         if worker.queue:
             self._note_ahead(count, worker)
             return
@@ -153,12 +157,27 @@ class Crew:
         if worker.fresh:
             self._dismiss(worker)
 
+    def adopt(self, job: Job, attempts: Sequence[tuple[str, int]], *, done: int, fresh: bool) -> None:
+        """Count in a worker that an earlier driver began, with the attempts that it has still to end, oldest first."""
+        kind = job.resources, job.environment
+        count = self._counts.setdefault(kind, Count(*kind))
+        worker = self.workers[job.worker] = Worker(job.worker, count, fresh=fresh)
+        worker.done = done
+        worker.gang = job.resources.nodes > 1
+        count.all += 1
+        for task, attempt in attempts:
+            worker.add(task, attempt, None)
+        if attempts:
+            count.busy += 1
+        else:
+            count.idle[job.worker] = worker
+
     def lost(self, number: int) -> list[tuple[str, int]]:
         """Forget a worker that died; give the attempts that it had, oldest first."""
         worker = self.workers.pop(number, None)
         if worker is None:
             return []
-        count = self._counts[worker.resources]
+        count = worker.count
         count.all -= 1
         count.busy -= bool(worker.queue)
         count.idle.pop(number, None)
@@ -185,6 +204,11 @@ class Crew:
         worker = self.workers.get(number)
         return worker is not None and any(each[:2] == (task, attempt) for each in worker.queue)
 
+    def queued(self, number: int) -> list[tuple[str, int]]:
+        """Give the attempts that a worker has still to end, oldest first."""
+        worker = self.workers.get(number)
+        return [] if worker is None else [(task, attempt) for task, attempt, _ in worker.queue]
+
     def present(self, number: int) -> tuple[str, int] | None:
         """Give the attempt that a worker is at, as far as has been heard."""
         worker = self.workers.get(number)
@@ -194,6 +218,28 @@ class Crew:
         """Give the cpus, GiB and gpus that workers with something to do hold."""
         cpu, memory, gpus = self._busy()
         return cpu, memory, int(gpus)
+
+    def want(self, wanted: Sequence[tuple[Resources, int]]) -> Want:
+        """Give what to ask the pool for: what is used, and what is `wanted` beside it, a need and how many of it."""
+        cpu, memory, gpus = self.used()
+        want_cpu, want_memory, want_gpus = cpu, memory, gpus
+        least = wanted[0][0] if wanted else _NOTHING
+        for need, count in wanted:
+            want_cpu += need.cpu * need.nodes * count
+            want_memory += need.memory_gib * need.nodes * count
+            want_gpus += need.gpus * need.nodes * count
+        return Want(
+            pool=self._pool.name,
+            cpu=min(want_cpu, self._pool.cpu),
+            memory_gib=min(want_memory, self._pool.memory_gib),
+            gpus=min(want_gpus, self._pool.gpus),
+            used_cpu=cpu,
+            used_memory_gib=memory,
+            used_gpus=gpus,
+            least_cpu=least.cpu * least.nodes,
+            least_memory_gib=least.memory_gib * least.nodes,
+            least_gpus=least.gpus * least.nodes,
+        )
 
     def drain(self) -> tuple[list[Job], list[int]]:
         """Give, once, the workers to start and those to dismiss."""
@@ -219,17 +265,17 @@ class Crew:
         if missing:
             self._make_room(count.times(missing))
         for _ in range(missing):
-            worker = Worker(self._next, need, fresh=fresh)
+            worker = Worker(self._next, count, fresh=fresh)
             self._next += 1
             self.workers[worker.number] = worker
             count.all += 1
-            self.jobs.append(Job(worker=worker.number, resources=need))
+            self.jobs.append(Job(worker=worker.number, resources=need, environment=count.environment))
             chosen.append(worker)
         return chosen
 
     def _behind(self, count: Count, mean: float | None) -> Worker | None:
         """Find the worker with the least to do, if what it has to do is known to be short, as this attempt is."""
-        if mean is None or mean > AHEAD_S or self._is_held_from(count):
+        if mean is None or mean > self._ahead_s or self._is_held_from(count):
             return None
         while count.short:
             ahead_s, number = count.short[0]
@@ -237,7 +283,7 @@ class Crew:
             if worker is None or not worker.queue or worker.ahead_s != ahead_s or worker.unknown:
                 heapq.heappop(count.short)
                 continue
-            return worker if ahead_s <= AHEAD_S and len(worker.queue) < AHEAD_LIMIT else None
+            return worker if ahead_s <= self._ahead_s and len(worker.queue) < AHEAD_LIMIT else None
         return None
 
     def _note_ahead(self, count: Count, worker: Worker) -> None:
@@ -261,7 +307,7 @@ class Crew:
 
     def _dismiss(self, worker: Worker) -> None:
         del self.workers[worker.number]
-        count = self._counts[worker.resources]
+        count = worker.count
         count.all -= 1
         count.idle.pop(worker.number, None)
         self.leaving.append(worker.number)

@@ -7,27 +7,35 @@ transaction; and only then send. What was stored happened; what was not stored h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headrace import errors
-from headrace.errors import BackendError, HeadraceError, LeaseLost, PlacementError, RefusedError, TraceError, UsageError
-from headrace.plan.planner import check_policy
-from headrace.plan.reuse import within_run
+from headrace.errors import (
+    BackendError,
+    ConfigError,
+    LeaseLost,
+    RefusedError,
+)
+from headrace.run.commands import Answer, Awaited, Command, Finish, Missed, Probe, Stop
 from headrace.run.courier import Courier, Verdict
 from headrace.run.crew import Crew
+from headrace.run.elsewhere import Elsewhere, Places
 from headrace.run.events import (
     Asked,
+    Awaits,
     Cancelled,
     Checkpointed,
     Closed,
+    Deferred,
     Event,
     Failed,
+    Lacked,
     Launched,
-    Noted,
-    Opened,
+    Logged,
+    Moved,
     Recalled,
     Renewed,
     Reused,
@@ -39,40 +47,39 @@ from headrace.run.events import (
     decode_event,
 )
 from headrace.run.journal import Journal
-from headrace.run.machine import Answer, Command, Finish, Machine, Probe, Stop
+from headrace.run.machine import Machine
 from headrace.run.ports import (
+    Alive,
     Backend,
     Beat,
     Blobs,
     Clock,
+    Delayed,
     Died,
     Doubt,
     Heard,
-    Job,
     Ledger,
+    Left,
     Notice,
-    ResultRow,
     RunRow,
     TaskRow,
-    Want,
 )
 from headrace.run.prober import ChangedCode, Prober
+from headrace.run.projection import kept_by, result_of, run_row
+from headrace.run.task import Task
+from headrace.run.tracing import TRACER, Files, Tracing, refusal
 from headrace.run.wire import Answer as Reply
-from headrace.run.wire import Do, Drop, Question, Quit, Refused, Report, Tell, Trace, Word
+from headrace.run.wire import Do, Drop, Move, Progress, Question, Quit, Refused, Report, Tell, Waiting, Word
 from headrace.spec.artifact import Ref, blobs, generations
-from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure, FailureKind
-from headrace.spec.graph import Arg, Const, Many
-from headrace.spec.stage import Resources, Stage
+from headrace.spec.graph import Arg, constants
+from headrace.spec.intent import Advance
+from headrace.spec.stage import Stage
 
-TRACER = 0
 BEAT_S = 0.2
-TRACER_TRIES = 3
 RECALL_S = 0.5
 """How long an attempt may keep others waiting that were queued behind it because it was thought to be short."""
 
-Files = Callable[[str, str], Ref]
-"""Keeps a file or folder of the project as an artifact: `(about, path)` to its ref."""
 Rows = Callable[[Sequence[TaskRow]], None]
 
 
@@ -96,7 +103,9 @@ def _unknown(_run: str, _stage: Stage) -> Sequence[str]:
 class Driver:
     """Drives one run to its end. `machine` may have absorbed earlier events already: then this is a resumed run.
 
-    Every `beat_s` seconds it looks into the inbox and asks for its grant anew.
+    Every `beat_s` seconds it looks into the inbox and asks for its grant anew. `store` is that of the region that the
+    backend's pool stands in, `elsewhere` are the other regions: what is needed of them is brought by transfers. `far`:
+    the store takes a while to answer, and is asked for much at once.
     """
 
     def __init__(
@@ -114,27 +123,42 @@ class Driver:
         rows: Rows = _ignore,
         closed: Callable[[RunRow], None] = _ignore,
         changed_code: ChangedCode = _unknown,
+        elsewhere: Sequence[Elsewhere] = (),
+        far: bool = False,
+        note: Callable[[str], None] = _ignore,
     ) -> None:
         self._machine = machine
         self._ledger = ledger
         self._backend = backend
         self._clock = clock
         self._beat_s = beat_s
-        self._files = files
         self._tell_opened = opened
         self._show = rows
         self._tell_closed = closed
-        self._crew = Crew(backend.pool, first=machine.last_worker + 1)
+        self._note = note
+        self._crew = Crew(backend.pool, machine.last_worker + 1, backend.ahead_s)
         self._journal = Journal(ledger, next_seq)
         self._courier = Courier(backend)
-        self._prober = Prober(machine, ledger, store, changed_code)
-        self._seen = 0
-        self._tracer_deaths = 0
+        self._places = Places(backend.pool, store, elsewhere, far=far)
+        self._tracing = Tracing(
+            machine=machine,
+            journal=self._journal,
+            courier=self._courier,
+            backend=backend,
+            ledger=ledger,
+            clock=clock,
+            files=files,
+            absorb=self._absorb,
+        )
+        self._prober = Prober(machine, ledger, self._places, changed_code)
+        self._stood = self._as_stored() if self._journal.is_open else {}
         self._began = clock.monotonic()
         self._looked = -beat_s
         self._interrupts = 0
         self._heeded = 0
         self._since: dict[int, tuple[int, float]] = {}
+        self._advances: list[tuple[str, Advance]] = []
+        self._is_new = True  # nothing was stored yet under this lease
 
     # -- from outside ------------------------------------------------------------------------------------------
 
@@ -149,24 +173,61 @@ class Driver:
 
     def trace(self) -> None:
         """Start the tracer: unless all is traced already, the graph comes from it."""
-        opened = self._machine.opened
-        assert opened is not None
-        self._backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
-        self._backend.tell(TRACER, [Trace(opened.pipeline, opened.files, opened.params)])
+        self._tracing.begin()
 
-    def adopt(self) -> None:
-        """Take over what an earlier driver left, before all else: what its workers spilled counts, the rest is lost."""
-        for heard in self._backend.adopt():
-            if isinstance(heard.message, Report):
-                body = heard.message.body
-                event = decode_event(body)
-                if isinstance(event, Failed) and self._counts(heard.worker, event):
-                    self._absorb(self._timed(event))
-                elif isinstance(event, Succeeded | Checkpointed) and self._counts(heard.worker, event):
-                    self._absorb(event, body)
+    def adopt(self, *, keep: bool = True, left: Left | None = None) -> None:
+        """Take over what an earlier driver left, before all else: reports that nobody has stored, workers that live.
+
+        What no living worker has is lost. Unless `keep`, as where the code is to change, the workers are ended too, and
+        so are those of `left`, the pool that the run was in before it goes on in this one.
+        """
+        alive: dict[int, Alive] = {}
+        if left is not None:
+            self._end_left(left)
+        for found in self._backend.adopt():
+            if isinstance(found, Heard):
+                self._inherit(found)
+            elif keep:
+                alive[found.job.worker] = found
+                fresh = any(self._is_fresh(task) for task, _ in found.attempts)
+                self._crew.adopt(found.job, found.attempts, done=found.done, fresh=fresh)
+            else:
+                self._backend.close([found.job.worker], now=True)
         for task in self._machine.running():
+            attempt = task.name, task.attempt
+            if all(worker in alive and attempt in alive[worker].attempts for worker in task.workers):
+                continue
+            for worker in task.workers:
+                if self._crew.holds(worker, *attempt):
+                    self._end(worker, "lost", "another node of it is gone", now=True)
             failure = Failure("lost", "the driver that had launched it is gone")
             self._absorb(Failed(task.name, task.attempt, failure, self._clock.now()))
+
+    def _inherit(self, heard: Heard) -> None:
+        """Absorb what a worker had reported that the driver before has not stored."""
+        if not isinstance(heard.message, Report):
+            return
+        self._courier.heard(heard.worker, heard.message.seq)
+        body = heard.message.body
+        event = decode_event(body)
+        if isinstance(event, Failed) and self._counts(heard.worker, event):
+            self._absorb(self._timed(event))
+        elif isinstance(event, Logged):
+            self._logged(event, body)
+        elif isinstance(event, Succeeded | Moved | Checkpointed) and self._counts(heard.worker, event):
+            self._absorb(event, body)
+
+    def _end_left(self, left: Left) -> None:
+        """Hear what workers of another pool have said, and end those that live."""
+        for found in left.adopt():
+            if isinstance(found, Heard):
+                self._inherit(found)
+            else:
+                left.close([found.job.worker], now=True)
+
+    def _is_fresh(self, task: str) -> bool:
+        known = self._machine.tasks.get(task)
+        return known is not None and known.stage.isolation == "fresh"
 
     def interrupt(self) -> None:
         """Note that the user wants to stop: once gracefully, twice now. Safe to call from a signal handler."""
@@ -211,6 +272,8 @@ class Driver:
         self._courier.dispatch(self._crew)
         if stored is not None:
             self._tell(stored)  # after the workers, who need not wait for whoever looks on
+            if self._advances:
+                self._tell_dropped()
 
     # -- hear ----------------------------------------------------------------------------------------------------
 
@@ -221,13 +284,25 @@ class Driver:
                     self._heard(worker, body)
                     self._courier.heard(worker, seq)
                 case Heard(message=Question() as question):
-                    self._question(question)
+                    self._tracing.asked(question)
+                case Heard(message=Progress() as progress):
+                    self._progress(progress)
                 case Heard(message=Refused() as refused):
                     raise refusal(refused)
                 case Died():
                     self._died(notice)
                 case Beat():
                     self._beat(notice)
+                case Delayed(worker=worker, why=why) | Heard(worker=worker, message=Waiting(why=why)):
+                    self._delayed(worker, why)
+
+    def _delayed(self, worker: int, why: str) -> None:
+        """Note what a worker waits for; of the tracer there is no task yet to say it of."""
+        if worker == TRACER and why:
+            self._note(why)
+        for task, attempt in self._crew.queued(worker):
+            if self._expects(task, attempt):
+                self._absorb(Awaits(task, attempt, why))
 
     def _heard(self, worker: int, body: bytes) -> None:
         event = decode_event(body)
@@ -238,6 +313,11 @@ class Driver:
                 self._crew.finished(worker, task, attempt, stage, took)
                 if self._counts(worker, event):
                     self._absorb(event, body)
+            case Moved(task=task, attempt=attempt):
+                stage = self._machine.tasks[task].stage.function if task in self._machine.tasks else ""
+                self._crew.finished(worker, task, attempt, stage, event.seconds)
+                if self._counts(worker, event):
+                    self._absorb(event, body)
             case Failed(task=task, attempt=attempt):
                 self._crew.finished(worker, task, attempt, "", None)
                 if self._counts(worker, event):
@@ -246,75 +326,33 @@ class Driver:
             case Checkpointed():
                 if self._counts(worker, event):
                     self._absorb(event, body)
+            case Logged():
+                self._logged(event, body)
             case Traced() | TraceEnded() | TraceFailed() | Asked() if worker == TRACER:
-                try:
-                    self._traced(event, body)
-                except PlacementError as error:
-                    self._refuse(error)
+                self._tracing.heard(event, body)
             case _:
                 raise BackendError(f"worker {worker} reported `{type(event).__name__}`, which is not its to say")
+
+    def _logged(self, event: Logged, body: bytes) -> None:
+        """Take what an attempt that runs has logged; each of the workers that it spans may."""
+        if self._expects(event.task, event.attempt):
+            self._absorb(event, body)
 
     def _timed(self, event: Failed) -> Failed:
         """Give a failure the time of this clock, by which its task may be tried again: a worker's may be another."""
         return replace(event, at=self._clock.now())
 
-    def _refuse(self, error: PlacementError) -> None:
-        """A task fits nowhere: no run begins then, and one that has begun (it asked for a value) is refused.
-
-        Raises:
-            PlacementError: the run isn't open.
-        """
-        if not self._journal.is_open:
-            raise error
-        self._absorb(TraceFailed(Failure("refused", error.message, hint=error.hint)))
-
-    def _traced(self, event: Event, body: bytes) -> None:
-        if self._machine.trace_ended:
-            return  # the run was cancelled meanwhile: should it be resumed, it is traced again
-        match event:
-            case Traced(stages=stages, nodes=nodes):
-                known = len(self._machine.nodes)
-                fresh = self._machine.unseen(stages, nodes, self._seen)
-                self._seen += len(nodes)
-                if fresh is not None:
-                    self._check_places(fresh)
-                    self._absorb(fresh, body if known == self._seen - len(nodes) else None)
-            case TraceEnded():
-                if self._seen < len(self._machine.nodes):
-                    missing = self._machine.nodes[self._seen]
-                    raise TraceError(
-                        f"the pipeline no longer traces `{missing.name}` ({missing.line})",
-                        hint="a pipeline's body must do the same each time; `--new-code` starts from the code as it is",
-                    )
-                if not self._journal.is_open:
-                    check_policy(self._machine.policy, self._machine.nodes, self._machine.stages)
-                self._absorb(event, body)
-            case _:
-                self._absorb(event, body)
-
-    def _question(self, question: Question) -> None:
-        number = question.question
-        if question.about == "now":
-            now = self._machine.notes.get(number)
-            if now is None:
-                now = self._clock.now()
-                self._absorb(Noted(number, now))
-            self._courier.post(TRACER, Reply(number, now=now))
-            return
-        try:
-            if self._files is None:
-                raise UsageError("there is no project folder here", hint="give files by an absolute path")
-            ref = self._files(question.about, question.path)
-            self._journal.keep((ref,))
-            self._courier.post(TRACER, Reply(number, ref=ref))
-        except HeadraceError as error:
-            self._courier.post(TRACER, Reply(number, error=error.message, hint=error.hint))
-        except OSError as error:
-            self._courier.post(TRACER, Reply(number, error=f"can't read `{question.path}`: {error.strerror}"))
+    def _progress(self, progress: Progress) -> None:
+        """Show how far a transfer has come; that is not stored."""
+        if self._expects(progress.task, progress.attempt):
+            task = self._machine.tasks[progress.task]
+            size = 0 if task.move is None else task.move.ref.size
+            told = f"{progress.done / 1e6:.0f} of {size / 1e6:.0f} MB; {task.reason}"
+            self._show([replace(task.row(), reason=told)])
 
     def _died(self, notice: Died) -> None:
         if notice.worker == TRACER:
-            self._tracer_died(notice)
+            self._tracing.died(notice)
             return
         queue = self._crew.lost(notice.worker)
         self._since.pop(notice.worker, None)
@@ -326,29 +364,13 @@ class Driver:
             if verdict is not None and verdict.of == (task, attempt):
                 failure = Failure(verdict.kind, verdict.why, hint=_HINTS.get(verdict.kind))
             elif verdict is None and place == 0:
-                failure = Failure(notice.kind, notice.why, hint=_HINTS.get(notice.kind))
+                failure = Failure(notice.kind, notice.why, hint=notice.hint or _HINTS.get(notice.kind))
             else:
                 failure = Failure("lost", f"its worker ended while another task ran: {notice.why}")
             now, started = self._clock.now(), self._machine.tasks[task].started
             took = max(0.0, now - started) if place == 0 else 0.0
             jitter = self._clock.jitter()
             self._absorb(Failed(task, attempt, failure, now, started=started, seconds=took, jitter=jitter))
-
-    def _tracer_died(self, notice: Died) -> None:
-        if self._machine.trace_ended or self._machine.closed is not None:
-            return
-        self._tracer_deaths += 1
-        if self._tracer_deaths >= TRACER_TRIES:
-            problem = f"the process that traces the pipeline died: {notice.why}"
-            if not self._journal.is_open:
-                if notice.kind == "lost":
-                    raise BackendError(problem, hint="`headrace doctor` checks this machine")
-                raise UsageError(problem, hint="look for what its module does when imported")
-            self._absorb(TraceFailed(Failure(notice.kind, problem)))
-            return
-        self._seen = 0
-        self._machine.forget_question()
-        self.trace()
 
     def _beat(self, beat: Beat) -> None:
         """Look how long a worker is at its attempt already."""
@@ -409,28 +431,7 @@ class Driver:
             self._absorb(Cancelled(by, why, self._clock.now(), now))
 
     def _ask_grant(self) -> None:
-        cpu, memory, gpus = self._crew.used()
-        want_cpu, want_memory, want_gpus = cpu, memory, gpus
-        wanted = self._machine.wanted
-        least = wanted[0][0] if wanted else _NOTHING
-        for need, count in wanted:
-            want_cpu += need.cpu * need.nodes * count
-            want_memory += need.memory_gib * need.nodes * count
-            want_gpus += need.gpus * need.nodes * count
-        pool = self._backend.pool
-        want = Want(
-            pool=pool.name,
-            cpu=min(want_cpu, pool.cpu),
-            memory_gib=min(want_memory, pool.memory_gib),
-            gpus=min(want_gpus, pool.gpus),
-            used_cpu=cpu,
-            used_memory_gib=memory,
-            used_gpus=gpus,
-            least_cpu=least.cpu * least.nodes,
-            least_memory_gib=least.memory_gib * least.nodes,
-            least_gpus=least.gpus * least.nodes,
-        )
-        self._crew.grant = self._ledger.grant(want)
+        self._crew.grant = self._ledger.grant(self._crew.want(self._machine.wanted))
         self._crew.shrink()
 
     def _patience(self) -> float:
@@ -449,26 +450,24 @@ class Driver:
     def _absorb(self, event: Event, body: bytes | None = None) -> None:
         """Step the machine with an event that is stored by the end of this tick."""
         self._journal.note(event, body)
+        self._journal.keep(kept_by(event))
         match event:
             case Succeeded():
-                self._keep_output(event)
-            case Reused(out=out):
-                self._journal.keep((out,))
+                if (result := result_of(self._machine, event)) is not None:
+                    self._journal.offer(result)
+                if event.intents:
+                    self._journal.intend(event.task, event.intents)
+                    self._advances += ((event.task, each) for each in event.intents if isinstance(each, Advance))
+            case Logged(task=task):
+                self._journal.log(task)
             case Failed(failure=Failure(damaged=damaged, message=why)) if damaged:
                 self._doubt(damaged, why)
-            case Checkpointed(out=out):
-                self._journal.keep((out,))
-            case Traced(nodes=nodes):
-                self._journal.keep(ref for node in nodes for _, arg in node.args for ref in _constants(arg))
             case TraceEnded() | TraceFailed():
                 self._courier.post(TRACER, Quit())  # what it has imported may be large
-            case Opened(bundle=bundle):
-                self._journal.keep((_archive(bundle),))
-            case Renewed(bundle=bundle):
-                self._journal.keep((_archive(bundle),))
+            case Renewed():
                 self._journal.renew()
                 self._prober.forget()
-                self._seen = 0
+                self._tracing.anew()
             case _:
                 pass
         self._obey(self._machine.step(event))
@@ -480,9 +479,12 @@ class Driver:
         while rest:
             match rest.pop():
                 case Probe(task=task):
+                    self._foresee(task, rest)
                     rest.extend(reversed(self._probe(task)))
-                case Answer(question=question, ref=ref, error=error):
-                    self._courier.post(TRACER, Reply(question, ref=ref, error=error))
+                case Answer(question=question, ref=Ref() as ref):
+                    rest.extend(reversed(self._answer(question, ref)))
+                case Answer(question=question, error=error):
+                    self._courier.post(TRACER, Reply(question, error=error))
                 case Stop(workers=workers, now=now):
                     for worker in workers:
                         self._end(worker, "cancelled", "the run was cancelled", now=now)
@@ -491,13 +493,33 @@ class Driver:
                     self._journal.note(closed)
                     rest.extend(reversed(self._machine.step(closed)))
 
+    def _foresee(self, name: str, rest: Sequence[Command]) -> None:
+        """Have the ledger asked once for all that is probed from here on."""
+        if rest and isinstance(rest[-1], Probe) and not self._prober.foresees(name):
+            others = takewhile(lambda command: isinstance(command, Probe), reversed(rest))
+            self._prober.foresee([name, *(command.task for command in others if isinstance(command, Probe))])
+
     def _probe(self, name: str) -> list[Command]:
         """Find out whether a task's output is there, and tell the machine; a miss is not stored."""
-        found = self._prober.probe(name)
-        if isinstance(found, Reused):
-            self._journal.note(found)
-            self._journal.keep((found.out,))
-        return self._machine.step(found)
+        return [command for event in self._prober.probe(name) for command in self._take(event)]
+
+    def _take(self, event: Reused | Missed | Lacked | Deferred) -> list[Command]:
+        """Step the machine with what was found out, and store it if it is to be stored."""
+        if not isinstance(event, Missed):
+            self._journal.note(event)
+            self._journal.keep(kept_by(event))
+            if isinstance(event, Reused) and self._prober.has_logged(event):
+                self._journal.inherit(event.task, event.key)
+        return self._machine.step(event)
+
+    def _answer(self, question: int, ref: Ref) -> list[Command]:
+        """Give the tracer a value, once its region has all of it."""
+        wanted, transfers = self._prober.missing(ref)
+        if not transfers:
+            self._courier.post(TRACER, Reply(question, ref=ref))
+            return []
+        commands = [command for lack in wanted for command in self._take(lack)]
+        return [*commands, *self._machine.step(Awaited(question, transfers))]
 
     def _doubt(self, damaged: Sequence[str], why: str) -> None:
         """Keep what has turned out to be damaged from being reused, so that the next run makes it anew."""
@@ -506,24 +528,7 @@ class Driver:
                 for generation in generations(task.out).intersection(damaged):
                     self._journal.doubt(Doubt(key=task.key, generation=generation, why=why))
 
-    def _keep_output(self, event: Succeeded) -> None:
-        self._journal.keep((event.out,))
-        task = self._machine.tasks[event.task]
-        if task.key and event.unreusable is None and task.stage.cache == "always" and within_run(task.stage):
-            self._journal.offer(ResultRow(key=task.key, task=event.task, out=event.out))
-
-    def _check_places(self, traced: Traced) -> None:
-        """Refuse a stage that the pool can never hold, before anything runs."""
-        for stage in traced.stages:
-            why = self._backend.pool.holds(stage.resources)
-            if why is not None:
-                name = self._backend.pool.name
-                raise PlacementError(
-                    f"no pool can hold stage `{stage.name}` ({stage.resources}): pool `{name}`: {why}",
-                    hint="lower its resources, or describe a larger pool under `[pool.NAME]` in headrace.toml",
-                )
-
-    def _counts(self, worker: int, event: Succeeded | Failed | Checkpointed) -> bool:
+    def _counts(self, worker: int, event: Succeeded | Moved | Failed | Checkpointed) -> bool:
         """Whether a report counts: it is of the attempt that runs, and if it is good, of the first of its workers."""
         if not self._expects(event.task, event.attempt):
             return False
@@ -549,6 +554,9 @@ class Driver:
     def _order(self, launch: Launched) -> None:
         """Write the messages that begin an attempt, one for each of its workers."""
         task = self._machine.tasks[launch.task]
+        if task.move is not None:
+            self._courier.post(launch.workers[0], self._move(launch, task.move))
+            return
         inputs = self._machine.inputs(launch.task)
         for rank, worker in enumerate(launch.workers):
             order = Do(
@@ -564,11 +572,23 @@ class Driver:
                 nodes=len(launch.workers),
                 meeting=f"{launch.task}#{launch.attempt}" if len(launch.workers) > 1 else None,
                 timeout_s=task.stage.timeout_s,
+                earlier=task.earlier,
             )
             self._courier.post(worker, order)
 
+    def _move(self, launch: Launched, lacked: Lacked) -> Move:
+        """Write the order that has a worker bring a blob from another region."""
+        source = self._places.address(lacked.source)
+        if source is None:
+            raise ConfigError(
+                f"`{launch.task}` is to bring a blob from region `{lacked.source}`, which is no longer described",
+                hint=f"describe it under `[region.{lacked.source}]`, and resume the run",
+            )
+        ref = lacked.ref
+        return Move(launch.task, launch.attempt, ref.digest, ref.nonce or "", ref.size, source, lacked.usd)
+
     def _to_verify(self, inputs: tuple[tuple[str, Arg], ...]) -> tuple[str, ...]:
-        found = {ref.digest for _, arg in inputs for each in _constants(arg) for ref in blobs(each)}
+        found = {ref.digest for _, arg in inputs for each in constants(arg) for ref in blobs(each)}
         return tuple(found & self._machine.foreign)
 
     def _commit(self) -> Stored | None:
@@ -578,37 +598,51 @@ class Driver:
         if journal.is_empty or (first and not (machine.may_launch or machine.trace_ended)):
             return None
         rows = [task.row() for task in machine.changed.values()]
-        changed = first or machine.closed is not None or machine.cancelled is not None
-        run = self._run_row() if changed else None
-        journal.commit(run, rows)
+        changed = self._is_new or machine.closed is not None or machine.cancelled is not None
+        run = run_row(machine, self._clock.now()) if changed else None
+        curves = machine.curves
+        journal.commit(run, rows, [curves.summary(name) for name in curves.changed])
         machine.changed.clear()
+        curves.changed.clear()
+        self._is_new = False
         return Stored(rows, opened=first, closed=run if machine.closed is not None else None)
+
+    def _as_stored(self) -> dict[str, Task]:
+        """Take the tasks of a run that is gone on with as they stand: the ledger has their rows, with their events."""
+        found = dict(self._machine.changed)
+        self._machine.changed.clear()
+        self._machine.curves.changed.clear()
+        return found
 
     def _tell(self, stored: Stored) -> None:
         if stored.opened:
             self._tell_opened()
-        if stored.rows:
+        if self._stood:  # whoever looks on has not seen them, and need not before the first launch
+            fresh, tasks = {row.name for row in stored.rows}, self._machine.tasks
+            rest = [task for name, task in self._stood.items() if name not in fresh and tasks.get(name) is task]
+            self._show([*(task.row() for task in rest), *stored.rows])
+            self._stood = {}
+        elif stored.rows:
             self._show(stored.rows)
         if stored.closed is not None:
             self._tell_closed(stored.closed)
 
-    def _run_row(self) -> RunRow:
-        machine = self._machine
-        opened, closed, bundle = machine.opened, machine.closed, machine.bundle
-        assert opened is not None
-        assert bundle is not None
-        at = self._clock.now() if closed is None else closed.at
-        return RunRow(
-            pipeline=opened.pipeline,
-            state="running" if closed is None else closed.state,
-            created=opened.at,
-            bundle=bundle.digest,
-            seconds=max(0.0, at - opened.at),
-            usd=sum(task.usd for task in machine.tasks.values() if task.parent is None),
-            params=msgspec.json.encode(dict(opened.params)).decode(),
-            why="" if closed is None else closed.why,
-            ended=None if closed is None else closed.at,
-        )
+    def _tell_dropped(self) -> None:
+        """Say which cursors another was quicker to advance: they keep what they were given."""
+        for task, advance in self._advances:
+            if not self._is_kept(advance):
+                told = f"cursor `{advance.name}` was advanced from version {advance.version} by another task meanwhile"
+                self._note(f"{told}, so what `{task}` would have set was dropped")
+        self._advances.clear()
+
+    def _is_kept(self, advance: Advance) -> bool:
+        """Whether a version after the one that a task has read is what it has set."""
+        value, version = _encode_ref(advance.value), advance.version + 1
+        while (kept := self._ledger.cursor(advance.name, version)) is not None:
+            if kept[1] == value:
+                return True
+            version += 1
+        return False
 
     def _end(self, worker: int, kind: FailureKind, why: str, *, now: bool) -> None:
         """End a worker for the sake of the attempt that it is at."""
@@ -621,31 +655,10 @@ class Driver:
                 self._end(other, "lost", f"another node of `{task}` failed", now=True)
 
 
-_NOTHING = Resources(cpu=1e-9)
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+_encode_ref = msgspec.msgpack.Encoder().encode
 _HINTS: dict[FailureKind, str] = {
     "memory": "raise `memory_gib` in its resources, or let it work on less at a time",
     "timeout": "raise `timeout`, or let it do less",
     "crash": "`headrace logs RUN TASK` shows what it printed last; `headrace debug RUN TASK` runs it in one process",
 }
-
-
-def _archive(bundle: Bundle) -> Ref:
-    """Name a bundle's archive as an artifact, so that its generation is kept while a run names it."""
-    return Ref(digest=bundle.digest, size=bundle.size, codec="bundle", type="bundle", nonce=bundle.nonce)
-
-
-def _constants(arg: Arg) -> list[Ref]:
-    match arg:
-        case Const(ref=ref):
-            return [ref]
-        case Many(items=items):
-            return [ref for item in items for ref in _constants(item)]
-        case _:
-            return []
-
-
-def refusal(refused: Refused) -> HeadraceError:
-    """Give the tracer's error, as the class that it had there where that is one of ours."""
-    kind = getattr(errors, refused.error, UsageError)
-    known = isinstance(kind, type) and issubclass(kind, HeadraceError)
-    return (kind if known else UsageError)(refused.message, hint=refused.hint)

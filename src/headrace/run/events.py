@@ -15,6 +15,7 @@ from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Node, Out
+from headrace.spec.intent import Intent, PointKind
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Stage
 
@@ -42,7 +43,8 @@ class Use(Struct, frozen=True, array_like=True):
 class Opened(Struct, frozen=True, array_like=True, gc=False, tag="opened"):
     """A run began: of the pipeline of this name, which one of these files of the bundle defines.
 
-    `params` are the pipeline's parameters as the user wrote them; the tracer converts them.
+    `params` are the pipeline's parameters as the user wrote them; the tracer converts them. `labels` is how elements of
+    maps are named (`plan.resolve`).
     """
 
     pipeline: str
@@ -53,15 +55,21 @@ class Opened(Struct, frozen=True, array_like=True, gc=False, tag="opened"):
     policy: Policy = Policy()
     headrace: str = ""
     user: str = ""
+    labels: int = 1
 
 
 class Taken(Struct, frozen=True, array_like=True, gc=False, tag="taken"):
-    """A driver took the run's lease. `again`: what had failed, been skipped or cancelled is tried again."""
+    """A driver took the run's lease. `again`: what had failed, been skipped or cancelled is tried again.
+
+    From now on attempts start in `pool`, which stands in `region`; empty where that wasn't told.
+    """
 
     epoch: int
     holder: str
     at: float
     again: bool = False
+    pool: str = ""
+    region: str = ""
 
 
 class Renewed(Struct, frozen=True, array_like=True, gc=False, tag="renewed"):
@@ -102,6 +110,19 @@ class Noted(Struct, frozen=True, array_like=True, gc=False, tag="noted"):
     now: float
 
 
+class Pointed(Struct, frozen=True, array_like=True, gc=False, tag="pointed"):
+    """`hr.cursor()` was answered with this version of the cursor, and its value (None: it has none yet).
+
+    A trace of the same run gets the same answer. Versions of models and datasets are asked for likewise.
+    """
+
+    question: int
+    name: str
+    version: int
+    value: Ref | None
+    about: PointKind = "cursor"
+
+
 class Reused(Struct, frozen=True, array_like=True, gc=False, tag="reused"):
     """A task's output was there already, under the same key, made by `run` (empty: by this one).
 
@@ -133,6 +154,49 @@ class Launched(Struct, frozen=True, array_like=True, gc=False, tag="launched"):
     at: float = 0.0
 
 
+class Awaits(Struct, frozen=True, array_like=True, gc=False, tag="awaits"):
+    """An attempt that was launched waits for its worker, which can't begin yet: `why` says for what. Empty: it has."""
+
+    task: str
+    attempt: int
+    why: str
+
+
+class Lacked(Struct, frozen=True, array_like=True, gc=False, tag="lacked"):
+    """A blob isn't in the store of the region where a task is to run: the transfer of this name is to bring it.
+
+    `usd` is what the link between the regions asks for it; `cpu` what the pool gives an attempt to bring it.
+    """
+
+    task: str
+    ref: Ref
+    source: str
+    target: str
+    usd: float = 0.0
+    cpu: float = 1.0
+
+
+class Deferred(Struct, frozen=True, array_like=True, gc=False, tag="deferred"):
+    """A task has to run, and waits until these transfers have brought what its region lacks of its inputs."""
+
+    task: str
+    key: str
+    inputs: bytes
+    why: str
+    transfers: tuple[str, ...]
+
+
+class Moved(Struct, frozen=True, array_like=True, gc=False, tag="moved"):
+    """An attempt of a transfer has brought its blob, so many bytes, verified; `usd` is what the link asks for them."""
+
+    task: str
+    attempt: int
+    size: int
+    started: float
+    seconds: float
+    usd: float = 0.0
+
+
 class Recalled(Struct, frozen=True, array_like=True, gc=False, tag="recalled"):
     """An attempt that had not begun is taken back: it waited behind one that takes long."""
 
@@ -141,7 +205,11 @@ class Recalled(Struct, frozen=True, array_like=True, gc=False, tag="recalled"):
 
 
 class Succeeded(Struct, frozen=True, array_like=True, gc=False, tag="succeeded"):
-    """An attempt gave its output. `seconds` are those of the user's code; `unreusable` says why nobody may reuse it."""
+    """An attempt gave its output. `seconds` are those of the user's code; `unreusable` says why nobody may reuse it.
+
+    `saw` are the identities of inputs that turned out to be others than those of the key: what may be reused is stored
+    under the key with these. `intents` are applied in the transaction that stores this.
+    """
 
     task: str
     attempt: int
@@ -153,6 +221,8 @@ class Succeeded(Struct, frozen=True, array_like=True, gc=False, tag="succeeded")
     log: Span | None = None
     use: Use | None = None
     unreusable: str | None = None
+    saw: tuple[tuple[str, str], ...] = ()
+    intents: tuple[Intent, ...] = ()
 
 
 class Failed(Struct, frozen=True, array_like=True, gc=False, tag="failed"):
@@ -175,6 +245,39 @@ class Checkpointed(Struct, frozen=True, array_like=True, gc=False, tag="checkpoi
     task: str
     attempt: int
     out: Ref
+
+
+class Points(Struct, frozen=True, array_like=True, gc=False):
+    """Points of one curve, in the order in which they were logged, as columns of little-endian numbers.
+
+    `steps` are 64-bit integers, `values` 64-bit floats (NaN and infinities too), `after` the seconds from the event's
+    `at` on, as 32-bit floats.
+    """
+
+    name: str
+    steps: bytes
+    values: bytes
+    after: bytes
+
+
+class Shown(Struct, frozen=True, array_like=True, gc=False):
+    """A text or a figure that was logged (Unix seconds)."""
+
+    name: str
+    step: int
+    at: float
+    out: Ref
+
+
+class Logged(Struct, frozen=True, array_like=True, gc=False, tag="logged"):
+    """What an attempt has logged (`hr.log`) since its last such event. `at`: since when (Unix seconds)."""
+
+    task: str
+    attempt: int
+    at: float
+    points: tuple[Points, ...] = ()
+    texts: tuple[Shown, ...] = ()
+    figures: tuple[Shown, ...] = ()
 
 
 class Woke(Struct, frozen=True, array_like=True, gc=False, tag="woke"):
@@ -209,12 +312,18 @@ Event = (
     | TraceFailed
     | Asked
     | Noted
+    | Pointed
     | Reused
     | Launched
+    | Awaits
+    | Lacked
+    | Deferred
+    | Moved
     | Recalled
     | Succeeded
     | Failed
     | Checkpointed
+    | Logged
     | Woke
     | Cancelled
     | Closed

@@ -13,6 +13,7 @@ from headrace.run.machine import Machine
 from headrace.run.task import Task
 
 _MOVING = frozenset(("probing", "ready", "running", "resting"))
+_BEGUN = _MOVING | {"fetching"}
 
 
 def check(machine: Machine) -> None:
@@ -52,9 +53,9 @@ def _of_progress(machine: Machine) -> Iterator[str]:
     if machine.closed is None and machine.trace_ended and machine._live and not moving:
         yield "nothing moves, and it has not ended"
     asked = machine._question
-    if asked is not None and machine.tasks[asked.out.task].ended:
+    if asked is not None and machine.tasks[asked.out.task].ended and not machine._awaited:
         yield f"`{asked.out.task}` has ended, and question {asked.question} has no answer"
-    if machine.cancelled is not None and any(task.phase in _MOVING - {"running"} for task in machine.tasks.values()):
+    if machine.cancelled is not None and any(task.phase in _BEGUN - {"running"} for task in machine.tasks.values()):
         yield "it is cancelled, and something is about to begin"
 
 
@@ -69,7 +70,7 @@ def _of_task(machine: Machine, task: Task) -> Iterator[str]:
         yield f"is blocked, and what it is an element of is {task.parent.phase}"
     if (task.phase == "ready") != (task in machine._ready):
         yield f"is {task.phase}, and its queue says otherwise"
-    if task.phase == "running" and not (task.workers and task.attempt and task.key):
+    if task.phase == "running" and not (task.workers and task.attempt and (task.key or task.move)):
         yield "runs without a worker, a number or a key"
     if task.phase == "resting" and (task.due, task.ordinal, task.name) not in machine._due:
         yield "rests, and nothing will wake it"
@@ -80,6 +81,24 @@ def _of_task(machine: Machine, task: Task) -> Iterator[str]:
     if task.ended and not task.reason and task.phase != "succeeded":
         yield f"is {task.phase} and says not why"
     yield from _of_elements(task)
+    yield from _of_transfers(machine, task)
+
+
+def _of_transfers(machine: Machine, task: Task) -> Iterator[str]:
+    """What runs or is about to has its inputs in the run's region; what waits for transfers waits for living ones."""
+    if task.move is None and task.phase in ("ready", "running") and task.region != machine.region:
+        yield f"is {task.phase}, and its inputs were last seen in `{task.region}`"
+    if (task.phase == "fetching") != bool(task.fetches):
+        yield f"is {task.phase}, and waits for {len(task.fetches or ())} transfers"
+    for name in task.fetches or ():
+        if machine.tasks[name].ended or machine.tasks[name].move is None:
+            yield f"waits for `{name}`, which has ended or is no transfer"
+        if task not in machine._fetching.get(name, ()):
+            yield f"waits for `{name}`, which doesn't know of it"
+    if task.move is not None:
+        same = [each for each in machine.tasks.values() if each.move is not None and each.move.ref == task.move.ref]
+        if sum(not each.ended for each in same) > 1:
+            yield "brings a blob that another transfer is bringing"
 
 
 def _of_blocked(machine: Machine, task: Task, open_needs: int) -> Iterator[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from headrace.run.curves import Summary
 from headrace.run.events import Event, encode_event
 from headrace.run.ports import Batch, Doubt, Ledger, ResultRow, RunRow, TaskRow
 from headrace.spec.artifact import Ref
+from headrace.spec.intent import Intent
 
 
 class Journal:
@@ -39,6 +41,18 @@ class Journal:
         """Take a signal out of the inbox, in the same transaction as the event that it became."""
         self._absorbed.append(signal)
 
+    def intend(self, task: str, intents: Iterable[Intent]) -> None:
+        """Apply what a task asked for, in the same transaction as its success."""
+        self._intents.extend((task, intent) for intent in intents)
+
+    def log(self, task: str) -> None:
+        """Note that the event that was taken down last holds what a task has logged."""
+        self._logged.append((task, self._seq + len(self._bodies) - 1))
+
+    def inherit(self, task: str, key: str) -> None:
+        """Have a reused task show what was logged by the one that made its output."""
+        self._inherited.append((task, key))
+
     def doubt(self, doubt: Doubt) -> None:
         """Keep an output from being reused."""
         self._doubts.append(doubt)
@@ -47,7 +61,7 @@ class Journal:
         """Have the task rows that are there go: they are of an older trace."""
         self._renewed = True
 
-    def commit(self, run: RunRow | None, tasks: list[TaskRow]) -> None:
+    def commit(self, run: RunRow | None, tasks: list[TaskRow], metrics: list[Summary]) -> None:
         """Store it all, or nothing.
 
         Raises:
@@ -65,6 +79,10 @@ class Journal:
                 absorbed=self._absorbed,
                 doubts=self._doubts,
                 renewed=self._renewed,
+                intents=self._intents,
+                metrics=metrics,
+                logged=self._logged,
+                inherited=self._inherited,
             )
         )
         self._seq += len(self._bodies)
@@ -78,3 +96,6 @@ class Journal:
         self._absorbed: list[int] = []
         self._doubts: list[Doubt] = []
         self._renewed = False
+        self._intents: list[tuple[str, Intent]] = []
+        self._logged: list[tuple[str, int]] = []
+        self._inherited: list[tuple[str, str]] = []

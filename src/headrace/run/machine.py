@@ -4,34 +4,43 @@ Invariants (`headrace.run.invariants` checks them):
 - a task ends once, and never changes again, save that a new lease may try again what came to nothing, with all that
   had gone on without it;
 - a task is launched only while all that it waits for has ended, and never while another attempt of it runs;
+- a task is launched only once its inputs are known to be in its region, and no blob is brought there twice at once;
 - replaying the stored events gives the same state, whatever version of the machine wrote them.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Collection
 
-from msgspec import Struct
+from msgspec.structs import replace
 
-from headrace.errors import TraceError
+from headrace.plan.keys import differing, key_seen
 from headrace.plan.planner import names_needed, needed_by, with_needs
-from headrace.plan.resolve import Unmappable, follow
+from headrace.plan.resolve import LABELS, Unmappable, follow
+from headrace.run.commands import Answer, Awaited, Command, Missed, Probe, Stop
+from headrace.run.curves import Curves
 from headrace.run.events import (
     Asked,
+    Awaits,
     Cancelled,
     Checkpointed,
     Closed,
+    Deferred,
     Event,
     Failed,
+    Lacked,
     Launched,
+    Logged,
+    Moved,
     Noted,
     Opened,
+    Pointed,
     Recalled,
     Renewed,
     Reused,
-    RunState,
     Succeeded,
     Taken,
     Traced,
@@ -39,60 +48,22 @@ from headrace.run.events import (
     TraceFailed,
     Woke,
 )
+from headrace.run.outcome import outcome
 from headrace.run.ready import Ready, Room
 from headrace.run.resolve import resolve, spread
-from headrace.run.retrace import same
+from headrace.run.retrace import unseen
 from headrace.run.retry import Retry, retry
 from headrace.run.skip import why_skip
 from headrace.run.task import Inputs, Phase, Task
+from headrace.run.transfers import node_of, stage_of, why
+from headrace.run.worked import Worked
 from headrace.spec.artifact import Ref, blobs, gather, generations
 from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Node, outs
+from headrace.spec.intent import Advance, PointKind
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Resources, Stage
-
-
-class Probe(Struct, frozen=True, gc=False):
-    """Find out whether this task's output is there already; answer with `Reused` or `Missed`."""
-
-    task: str
-
-
-class Answer(Struct, frozen=True):
-    """Tell the tracer the value it asked for, or why there is none."""
-
-    question: int
-    ref: Ref | None = None
-    error: str | None = None
-
-
-class Stop(Struct, frozen=True):
-    """End this attempt on these workers."""
-
-    task: str
-    attempt: int
-    workers: tuple[int, ...]
-    now: bool
-
-
-class Finish(Struct, frozen=True):
-    """All is done: close the run in this state."""
-
-    state: RunState
-    why: str
-
-
-Command = Probe | Answer | Stop | Finish
-
-
-class Missed(Struct, frozen=True, gc=False):
-    """No output is there under this key, so the task has to run. Not stored: `Launched` implies it."""
-
-    task: str
-    key: str
-    inputs: bytes
-    why: str
 
 
 class Machine:
@@ -100,7 +71,11 @@ class Machine:
 
     `kept` are outputs by name and key of tasks that have succeeded in this run, but may be asked for anew; `made` are
     all its outputs by key. `foreign` are the digests of what other runs made, to be checked at first read; `damaged`
-    are the generations in the store that turned out to be so.
+    are the generations in the store that turned out to be so. `curves` are what its tasks have logged, `worked` is how
+    long drivers have held it.
+
+    `pointed` are the answers to this trace's questions; `_before` those of earlier traces about the cursors in
+    `_advanced`, which tasks of this run have advanced: by the cursor's name, in the order in which they were asked for.
     """
 
     def __init__(self) -> None:
@@ -109,11 +84,17 @@ class Machine:
         self.nodes: list[Node] = []
         self.changed: dict[str, Task] = {}
         self.opened: Opened | None = None
+        self.worked = Worked()
         self.closed: Closed | None = None
         self.bundle: Bundle | None = None
+        self.pool = self.region = ""
         self.cancelled: Cancelled | None = None
         self.trace_failure: Failure | None = None
         self.notes: dict[int, float] = {}
+        self.pointed: dict[int, Pointed] = {}
+        self._advanced: set[str] = set()
+        self._before: dict[str, list[Pointed]] = {}
+        self.curves = Curves()
         self.kept: dict[tuple[str, str], Ref] = {}
         self.made: dict[str, Ref] = {}
         self.damaged: set[str] = set()
@@ -122,6 +103,7 @@ class Machine:
         self._whole = False
         self._begun = False
         self._question: Asked | None = None
+        self._answered: Asked | None = None
         self._dependents: dict[str, list[Task]] = {}
         self._ready = Ready()
         self._due: list[tuple[float, int, str]] = []
@@ -129,10 +111,22 @@ class Machine:
         self._freed: deque[Task] = deque()
         self._ended: deque[Task] = deque()
         self._wanted: set[str] | None = None
+        self._fetching: dict[str, list[Task]] = {}
+        self._awaited: set[str] = set()
+        self._tried: dict[str, int] = {}
         self._live = 0
         self._ordinal = 0
 
     # -- what others may ask -------------------------------------------------------------------------------------
+
+    def told(self, question: int, about: PointKind, name: str) -> Pointed | None:
+        """Give what the body was told when it asked this before: by this trace, or, of a cursor that a task of this run
+        has advanced, by an earlier one. New code goes on with the rows that were read, and not from behind them."""
+        if (found := self.pointed.get(question)) is not None:
+            return found
+        before = self._before.get(name, ()) if about == "cursor" else ()
+        asked = len(self._asked_of(name)) if before else 0
+        return replace(before[asked], question=question) if asked < len(before) else None
 
     @property
     def policy(self) -> Policy:
@@ -177,9 +171,15 @@ class Machine:
         task = self.tasks[name]
         return resolve(task, self.tasks) if task.args is None else task.args
 
+    def is_wanted(self, lack: Lacked) -> bool:
+        """Whether a blob's transfer is to begin: it neither lives, nor has it failed since the lease was taken."""
+        transfer = self.tasks.get(lack.task)
+        return transfer is None or transfer.phase in ("succeeded", "skipped")
+
     def forget_question(self) -> None:
         """The tracer starts anew, and will ask anew."""
-        self._question = None
+        self._question = self._answered = None
+        self._awaited.clear()
 
     def unseen(self, stages: tuple[Stage, ...], nodes: tuple[Node, ...], seen: int) -> Traced | None:
         """Compare a trace with what is known of this generation, and give what is new.
@@ -189,26 +189,14 @@ class Machine:
         Raises:
             TraceError: the trace differs; the message names the node.
         """
-        known = self.nodes[seen : seen + len(nodes)]
-        for before, after in zip(known, nodes, strict=False):
-            if not same(before, after):
-                raise TraceError(
-                    f"the pipeline traced `{after.name}` ({after.line}) where it had traced `{before.name}`"
-                    f" ({before.line}) with other arguments"
-                    if before.name == after.name
-                    else f"the pipeline traced `{after.name}` ({after.line}) where it had traced `{before.name}`",
-                    hint="a pipeline's body must do the same each time: use `hr.now()` for the time and `.value()` for"
-                    " data; `headrace resume RUN --new-code` starts from the code as it is now",
-                )
-        new_stages = tuple(stage for stage in stages if stage.function not in self.stages)
-        new_nodes = nodes[len(known) :]
-        return Traced(new_stages, new_nodes) if new_nodes or new_stages else None
+        return unseen(self.nodes[seen : seen + len(nodes)], self.stages, stages, nodes)
 
     # -- events --------------------------------------------------------------------------------------------------
 
-    def step(self, event: Event | Missed) -> list[Command]:
+    def step(self, event: Event | Missed | Awaited) -> list[Command]:
         """Absorb one event; say what follows from it."""
         commands: list[Command] = []
+        self.worked.hear(event)
         match event:
             case Succeeded():
                 self._succeeded(event)
@@ -216,10 +204,18 @@ class Machine:
                 self._launched(event)
             case Missed():
                 self._missed(event)
+            case Deferred():
+                self._deferred(event)
+            case Lacked():
+                self._lacked(event, commands)
+            case Moved():
+                self._moved(event)
+            case Awaited():
+                self._await(event, commands)
             case Reused():
                 self._reused(event)
             case Failed():
-                self._failed(event)
+                self._failed(event, commands)
             case Traced():
                 self._traced(event)
             case TraceEnded():
@@ -229,21 +225,30 @@ class Machine:
                 self._question = event
                 self._begin()
             case Woke(at=at):
-                self._woke(at)
+                self._woke(at, commands)
             case Recalled(task=name, attempt=attempt):
                 if (task := self._running(name, attempt)) is not None:
-                    self._queue(task)
+                    self._queue(task, commands)
+            case Awaits(task=name, attempt=attempt, why=why):
+                if (task := self._running(name, attempt)) is not None:
+                    task.awaits = why
+                    self.changed[name] = task
             case Checkpointed(task=name, attempt=attempt, out=out):
                 if (task := self._running(name, attempt)) is not None:
-                    task.checkpoint = out
+                    task.checkpoint, task.earlier = out, task.checkpoint
             case Noted(question=question, now=now):
                 self.notes[question] = now
+            case Pointed(question=question):
+                self.pointed[question] = event
+            case Logged(task=name, attempt=attempt):
+                if self._running(name, attempt) is not None:
+                    self.curves.add(event)  # for those who look on; nothing follows from it
             case Cancelled():
                 self._cancel(event, commands)
             case TraceFailed(failure=failure):
                 self._trace_failed(failure)
-            case Taken(again=again):
-                self._taken(commands, again=again)
+            case Taken():
+                self._taken(event, commands)
             case Opened():
                 self.opened, self.bundle = event, event.bundle
             case Renewed(bundle=bundle):
@@ -252,6 +257,11 @@ class Machine:
                 self.closed = event
         self._propagate(commands)
         return commands
+
+    def key_seen(self, task: Task, event: Succeeded) -> tuple[str, bytes]:
+        """Give the key that a task's output goes by, by the inputs that the attempt saw, and what it is made of."""
+        platform = self.bundle.platform if self.bundle else None
+        return key_seen(task.stage, task.inputs or b"", event.saw, platform)
 
     def launches(self, room: Room, at: float) -> list[Launched]:
         """Propose an attempt for each ready task that there is room for; each is to be absorbed before the next call.
@@ -285,7 +295,7 @@ class Machine:
             self._begin()
 
     def _add(self, name: str, node: Node, stage: Stage, parent: Task | None = None, index: int = -1) -> Task:
-        task = Task(self._ordinal, name, node, stage, parent, index)
+        task = Task(self._ordinal, name, node, stage, parent, index, attempt=self._tried.get(name, 0))
         self._ordinal += 1
         self.tasks[name] = task
         self.changed[name] = task
@@ -319,19 +329,22 @@ class Machine:
         """Work off what has ended or become free, one at a time: a chain may be as long as memory allows."""
         while self._ended or self._freed:
             if self._ended:
-                self._pass_on(self._ended.popleft())
+                self._pass_on(self._ended.popleft(), commands)
             elif (task := self._freed.popleft()).phase == "blocked":
                 self._release(task, commands)
-        if self._question is not None:
+        if self._question is not None and not self._awaited:
             self._answer(self._question, commands)
         if self._live == 0 and self.trace_ended and self.closed is None and self.opened is not None:
-            commands.append(self._verdict())
+            commands.append(outcome(self.tasks.values(), self.cancelled, self.trace_failure))
 
-    def _pass_on(self, task: Task) -> None:
+    def _pass_on(self, task: Task, commands: list[Command]) -> None:
         """A task has ended: tell those that wait for it."""
+        if task.move is not None:
+            self._arrived(task, commands)
+            return
         parent = task.parent
         if parent is not None:
-            if parent.phase == "spread":
+            if parent.phase == "spread" and task.index >= 0:
                 parent.waits -= 1
                 if parent.waits == 0:
                     self._gather(parent)
@@ -384,13 +397,15 @@ class Machine:
             Unmappable: it has no lists of one length.
         """
         task.spread = spread(task, self.tasks)
-        names = task.spread.labels(task.name)
+        names = task.spread.labels(task.name, self.opened.labels if self.opened else LABELS)
         known = {element.name: element for element in task.elements or ()}
         task.phase = "spread"
         self.changed[task.name] = task
         task.elements = []
         for index, name in enumerate(names):
             element = known.pop(name, None)
+            if element is None and (element := self.tasks.get(name)) is not None:
+                self._reset(element, moved=True)  # an earlier list had it, and a later one hadn't
             if element is None:
                 element = self._add(name, task.node, task.stage, task, index)
                 self._live += 1
@@ -400,6 +415,7 @@ class Machine:
                 element.phase = "probing"
                 commands.append(Probe(name))
         for element in known.values():
+            element.index = -1
             self._end(element, "skipped", "the list has it no more")
         task.waits = sum(not element.ended for element in task.elements)
         if task.waits == 0:
@@ -429,14 +445,15 @@ class Machine:
     def _missed(self, event: Missed) -> None:
         task = self.tasks[event.task]
         if task.phase == "probing":
-            _identify(task, event.key, event.inputs)
-            task.reason = event.why
-            self._queue(task)
+            task.missed = task.key, task.code, task.inputs
+            task.identify(event.key, event.inputs)
+            task.reason, task.region = event.why, self.region
+            self._enqueue(task)
 
     def _reused(self, event: Reused) -> None:
         task = self.tasks[event.task]
         if task.phase in ("probing", "ready"):
-            _identify(task, event.key, event.inputs)
+            task.identify(event.key, event.inputs)
             task.out = event.out
             if event.run:
                 self.foreign.update(ref.digest for ref in blobs(event.out))
@@ -453,9 +470,9 @@ class Machine:
         if task.phase == "ready":
             self._ready.remove(task)
         task.phase = "running"
-        task.attempt = event.attempt
-        _identify(task, event.key, event.inputs)
-        task.workers, task.pool = event.workers, event.pool
+        task.attempt, task.missed = event.attempt, None
+        task.identify(event.key, event.inputs)
+        task.workers, task.pool, task.awaits, task.region = event.workers, event.pool, "", self.region
         task.usd_per_hour, task.started, task.reason = event.usd_per_hour, event.at, event.why
         task.why = task.why or event.why
         self.changed[task.name] = task
@@ -466,16 +483,25 @@ class Machine:
             return
         task.out, task.log, task.started = event.out, event.log, event.started
         task.spend(event.seconds, event.load_s, event.save_s)
+        self._advanced.update(each.name for each in event.intents if isinstance(each, Advance))
+        reason = task.why
+        if event.saw and task.key and task.inputs is not None:
+            self.kept[task.name, task.key] = event.out  # this run asks for it by what it knew
+            key, inputs = self.key_seen(task, event)
+            if key != task.key:
+                told = ", ".join(f"`{name}`" for name in differing(task.inputs, inputs))
+                reason = f"{reason}; {told} had changed by the time it was read, so it is reused by what it read"
+            task.key, task.inputs = key, inputs
         if task.key and event.unreusable is None:
             self.made.setdefault(task.key, event.out)
-        reason = task.why
         if task.failure is not None:
             reason = f"{reason}; attempt {event.attempt}, after: {task.failure.message}"
         if event.unreusable is not None:
             reason = f"{reason}; not reusable: {event.unreusable}"
+        self.curves.end(task.name)
         self._end(task, "succeeded", reason)
 
-    def _failed(self, event: Failed) -> None:
+    def _failed(self, event: Failed, commands: list[Command]) -> None:
         task = self._running(event.task, event.attempt)
         if task is None:
             return
@@ -503,14 +529,117 @@ class Machine:
             self.changed[task.name] = task
         else:
             task.reason = f"{verdict.why}: {event.failure.message}"
-            self._queue(task)
+            self._queue(task, commands)
 
-    def _woke(self, at: float) -> None:
+    def _woke(self, at: float, commands: list[Command]) -> None:
         while self._due and self._due[0][0] <= at:
             due, _, name = heapq.heappop(self._due)
             task = self.tasks[name]
             if task.phase == "resting" and task.due == due:
-                self._queue(task)
+                self._queue(task, commands)
+
+    # -- transfers -----------------------------------------------------------------------------------------------
+
+    def _deferred(self, event: Deferred) -> None:
+        """Have a task wait for the transfers of what its region lacks; one that has failed already takes it along."""
+        task = self.tasks[event.task]
+        if task.phase != "probing":
+            return
+        task.identify(event.key, event.inputs)
+        task.reason, task.region = event.why, self.region
+        transfers = [self.tasks[name] for name in event.transfers]
+        failed = next((each for each in transfers if each.ended and not each.good), None)
+        if failed is not None:
+            self._strand(task, failed)
+            return
+        task.fetches = {each.name for each in transfers if not each.ended}
+        if not task.fetches:
+            self._enqueue(task)
+            return
+        task.phase = "fetching"
+        task.why = task.why or task.reason
+        task.reason = f"waits for {', '.join(f'`{name}`' for name in sorted(task.fetches)[:3])}"
+        self.changed[task.name] = task
+        for name in task.fetches:
+            self._fetching.setdefault(name, []).append(task)
+
+    def _strand(self, task: Task, transfer: Task) -> None:
+        """End a task one of whose inputs can't be brought."""
+        task.failure = transfer.failure
+        phase: Phase = "failed" if transfer.failure is not None else "cancelled"
+        self._end(task, phase, f"`{transfer.name}` {transfer.phase}: {transfer.reason}")
+
+    def _lacked(self, event: Lacked, commands: list[Command]) -> None:
+        """Begin a transfer, or begin it again: its blob was lost since, or an earlier lease had given it up."""
+        task = self.tasks.get(event.task)
+        if task is None:
+            task = self._add(event.task, node_of(event), stage_of(event))
+        elif task.ended:
+            task.failures = task.failure = task.out = None
+            task.why = ""
+        else:
+            return
+        self._live += 1
+        task.move, task.region, task.reason = event, event.target, why(event)
+        if self.cancelled is not None:
+            self._end(task, "cancelled", self.cancelled.why)
+        else:
+            self._queue(task, commands)
+
+    def _moved(self, event: Moved) -> None:
+        task = self._running(event.task, event.attempt)
+        if task is None or task.move is None:
+            return
+        task.out, task.started = task.move.ref, event.started
+        task.spend(event.seconds)
+        task.usd += event.usd
+        self._end(task, "succeeded", task.why)
+
+    def _arrived(self, transfer: Task, commands: list[Command]) -> None:
+        """A transfer has ended: those that wait for no other go on."""
+        name = transfer.name
+        for task in self._fetching.pop(name, ()):
+            if task.phase != "fetching" or task.fetches is None or name not in task.fetches:
+                continue  # it was ended, or is tried anew
+            task.fetches.remove(name)
+            if not transfer.good:
+                self._strand(task, transfer)
+            elif not task.fetches:
+                task.reason = task.why
+                self._enqueue(task)
+        if name in self._awaited and self._question is not None:
+            self._awaited.remove(name)
+            if not transfer.good:
+                self._leave_unanswered(self._question, transfer, commands)
+
+    def _await(self, event: Awaited, commands: list[Command]) -> None:
+        """Have the tracer's answer wait for transfers."""
+        asked = self._answered
+        if asked is None or asked.question != event.question:
+            return
+        transfers = [self.tasks[name] for name in event.transfers]
+        failed = next((each for each in transfers if each.ended and not each.good), None)
+        if failed is not None:
+            self._leave_unanswered(asked, failed, commands)
+        else:
+            self._question = asked
+            self._awaited = {each.name for each in transfers if not each.ended}
+
+    def _leave_unanswered(self, asked: Asked, transfer: Task, commands: list[Command]) -> None:
+        """Tell the tracer that what it asked for can't be brought to where it is."""
+        self._question = None
+        self._awaited.clear()
+        error = f"the value of `{asked.out.task}` can't be brought here: `{transfer.name}`: {transfer.reason}"
+        commands.append(Answer(asked.question, error=error))
+
+    def _relocate(self, commands: list[Command]) -> None:
+        """The run goes on in another region: look anew for what is needed there, and forget what was on its way."""
+        self._fetching.clear()
+        for task in list(self.tasks.values()):
+            if task.move is not None and not task.ended and task.move.target != self.region:
+                self._end(task, "skipped", "the run went on in another region")
+            elif task.move is None and task.phase in ("ready", "fetching"):
+                self._look_anew(task, commands)
 
     # -- the run's way -------------------------------------------------------------------------------------------
 
@@ -522,18 +651,23 @@ class Machine:
     def _end_waiting(self, why: str) -> None:
         """End what doesn't run; a mapped task ends with the last of its elements."""
         for task in self.tasks.values():
-            if task.phase in ("blocked", "probing", "ready", "resting"):
+            if task.phase in ("blocked", "probing", "fetching", "ready", "resting"):
                 self._end(task, "cancelled", why)
         self._free.clear()
         self._due.clear()
 
-    def _taken(self, commands: list[Command], *, again: bool) -> None:
+    def _taken(self, event: Taken, commands: list[Command]) -> None:
         """A new driver: its tracer, if it needs one, asks anew; what had come to nothing may be tried again.
 
         What runs has been adopted before: an attempt of an earlier driver either counts or is lost.
         """
-        self._question = None
-        if again:
+        self.forget_question()
+        if event.region != self.region:
+            self.region = event.region
+            self._relocate(commands)
+        self.pool = event.pool
+        self._woke(math.inf, commands)  # how long they still should rest was said by the clock of another driver
+        if event.again:
             self.closed = self.cancelled = self.trace_failure = None
             self._begun = self._whole
             self._revive(commands)
@@ -544,7 +678,10 @@ class Machine:
         for task in list(self.tasks.values()):
             if task.failures:
                 task.failures.pop("lost", None)  # that drivers die goes to no task's account
-            if task.parent is not None or task.phase == "blocked":
+            if task.move is not None and task.phase in ("failed", "cancelled"):
+                task.phase, task.reason = "skipped", "it is tried again where a task needs it"
+                self.changed[task.name] = task
+            if task.move is not None or task.parent is not None or task.phase == "blocked":
                 continue
             moved = _is_moved(task, revived) or self._is_damaged(task)
             if moved or task.phase in ("failed", "cancelled"):
@@ -564,13 +701,16 @@ class Machine:
         if task.good and task.key and task.out is not None:
             if self._is_damaged(task):
                 self.made.pop(task.key, None)
+                for at in [at for at, out in self.kept.items() if at[0] == task.name and out == task.out]:
+                    del self.kept[at]
             else:
                 self.kept[task.name, task.key] = task.out
         if task.phase == "ready":
             self._ready.remove(task)
+            task.forget_miss()
         self._live += task.ended
         task.phase, task.reason, task.why = "blocked", "", ""
-        task.failures = task.failure = task.out = task.args = task.spread = None
+        task.failures = task.failure = task.out = task.args = task.spread = task.fetches = None
         task.by_when = False
         task.waits = 0
         self.changed[task.name] = task
@@ -592,24 +732,36 @@ class Machine:
                 commands.append(Probe(element.name))
 
     def _renew(self, bundle: Bundle) -> None:
-        """Forget the graph, keep what succeeded: a task of the same name and key never runs again."""
+        """Forget the graph, keep what succeeded: a task of the same name and key never runs again.
+
+        Attempts are counted on, as what they printed and logged goes by their numbers.
+        """
         self.bundle = bundle
         for task in self.tasks.values():
+            if task.attempt:
+                self._tried[task.name] = task.attempt
             if task.good and task.key and task.out is not None and not self._is_damaged(task):
                 self.kept[task.name, task.key] = task.out
-        for part in (self.tasks, self.stages, self.nodes, self.changed, self.notes, self._dependents, self._free):
+        for part in (self.tasks, self.stages, self.nodes, self.changed, self._dependents, self._free):
             part.clear()
+        for name in self._advanced:
+            asked = self._asked_of(name)
+            self._before[name] = [*asked, *self._before.get(name, ())[len(asked) :]]
+        self.notes.clear()
+        self.pointed.clear()
         self._ready = Ready()
         self._due.clear()
         self._whole = self._begun = False
-        self.trace_failure = self.closed = self.cancelled = self._question = self._wanted = None
+        self.trace_failure = self.closed = self.cancelled = self._wanted = None
+        self._fetching.clear()
+        self.forget_question()
         self._live = self._ordinal = 0
 
     def _answer(self, asked: Asked, commands: list[Command]) -> None:
         task = self.tasks[asked.out.task]
         if not task.ended:
             return
-        self._question = None
+        self._question, self._answered = None, asked
         if task.out is None or not task.good:
             commands.append(Answer(asked.question, error=f"`{task.name}` {task.phase}: {task.reason}"))
             return
@@ -618,19 +770,9 @@ class Machine:
         except Unmappable as problem:
             commands.append(Answer(asked.question, error=f"`{task.name}`: {problem}"))
 
-    def _verdict(self) -> Finish:
-        if self.cancelled is not None:
-            state: RunState = "failed" if self.cancelled.by == "policy" else "cancelled"
-            return Finish(state, self.cancelled.why)
-        if self.trace_failure is not None and self.trace_failure.kind == "refused":
-            return Finish("refused", self.trace_failure.message)
-        if self.trace_failure is not None:
-            return Finish("failed", f"the pipeline's body raised: {self.trace_failure.message}")
-        bad = [task for task in self.tasks.values() if task.phase == "failed" and task.parent is None]
-        if bad:
-            more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-            return Finish("failed", f"task `{bad[0].name}`{more} failed: {bad[0].reason}")
-        return Finish("succeeded", "")
+    def _asked_of(self, name: str) -> list[Pointed]:
+        """Give this trace's answers about a cursor, in the order in which they were asked for."""
+        return [each for each in self.pointed.values() if each.about == "cursor" and each.name == name]
 
     # -- small moves ---------------------------------------------------------------------------------------------
 
@@ -639,7 +781,21 @@ class Machine:
         task = self.tasks.get(name)
         return task if task is not None and task.phase == "running" and task.attempt == attempt else None
 
-    def _queue(self, task: Task) -> None:
+    def _queue(self, task: Task, commands: list[Command]) -> None:
+        """Have a task be launched; should the run have changed its region, what it needs is looked for first."""
+        if task.move is None and task.region != self.region:
+            self._look_anew(task, commands)
+        else:
+            self._enqueue(task)
+
+    def _look_anew(self, task: Task, commands: list[Command]) -> None:
+        if task.phase == "ready":
+            self._ready.remove(task)
+        task.phase, task.workers, task.fetches = "probing", (), None
+        self.changed[task.name] = task
+        commands.append(Probe(task.name))
+
+    def _enqueue(self, task: Task) -> None:
         task.phase = "ready"
         task.workers = ()
         self._ready.add(task)
@@ -648,8 +804,10 @@ class Machine:
     def _end(self, task: Task, phase: Phase, reason: str) -> None:
         if task.phase == "ready":
             self._ready.remove(task)
+            if phase != "reused":
+                task.forget_miss()
         task.phase, task.reason = phase, reason
-        task.workers, task.args = (), None
+        task.workers, task.args, task.fetches = (), None, None
         self._live -= 1
         self.changed[task.name] = task
         self._ended.append(task)
@@ -668,10 +826,3 @@ def _is_moved(task: Task, revived: Collection[str]) -> bool:
     if task.node.when is not None:
         sources.append(task.node.when.task)
     return any(name in revived for name in sources)
-
-
-def _identify(task: Task, key: str, inputs: bytes) -> None:
-    """Note a task's key; a checkpoint made under another is of no use any more."""
-    if key != task.key:
-        task.key, task.checkpoint = key, None
-    task.inputs, task.code = inputs, task.stage.code.digest

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from headrace.run.curves import Summary
 from headrace.run.events import Span, TaskState
 from headrace.run.wire import Down, Up
 from headrace.spec.artifact import Ref
 from headrace.spec.fleet import Pool
+from headrace.spec.intent import Intent, PointKind
 from headrace.spec.stage import Resources
 
 
@@ -59,6 +61,10 @@ class Doubt(Struct, frozen=True, kw_only=True):
     why: str
 
 
+LIVE = frozenset(("queued", "running", "waiting"))
+"""The states of a run that has not ended."""
+
+
 class RunRow(Struct, frozen=True, kw_only=True):
     """The projection of the run itself."""
 
@@ -78,7 +84,9 @@ class Batch(Struct, kw_only=True):
 
     `kept` are the artifacts whose generations in the store this run names from now on. `absorbed` are the signals
     that became events. `doubts` are outputs that turned out to be damaged. `renewed`: the run's task rows are of an
-    older trace, and go before the new ones come.
+    older trace, and go before the new ones come. `intents` come with the tasks that asked for them.
+    `metrics` are what tasks have logged by now, `logged` which events, by number, hold that of which task; `inherited`
+    are reused tasks with their keys, whose makers have logged something.
     """
 
     first: int
@@ -90,14 +98,19 @@ class Batch(Struct, kw_only=True):
     absorbed: list[int] = []
     doubts: list[Doubt] = []
     renewed: bool = False
+    intents: list[tuple[str, Intent]] = []
+    metrics: list[Summary] = []
+    logged: list[tuple[str, int]] = []
+    inherited: list[tuple[str, str]] = []
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """A result that the ledger holds under a key."""
+    """A result that the ledger holds under a key. `has_logged`: the task that made it has logged something."""
 
     out: Ref
     run: str
     at: float
+    has_logged: bool = False
 
 
 class Earlier(Struct, frozen=True, kw_only=True):
@@ -155,24 +168,38 @@ class Ledger(Protocol):
     """
 
     def commit(self, batch: Batch) -> None: ...
-    def result(self, key: str) -> Found | None: ...
+    def results(self, keys: Sequence[str]) -> Mapping[str, Found]: ...
     def earlier(self, task: str) -> Earlier | None: ...
+    def point(self, about: PointKind, name: str) -> tuple[int, bytes] | None: ...
+    def cursor(self, name: str, version: int) -> tuple[int, bytes] | None: ...
     def inbox(self) -> Sequence[Signal]: ...
     def grant(self, want: Want) -> Grant: ...
 
 
 class Blobs(Protocol):
-    """The store, as the driver sees it: whether what a ref needs is there."""
+    """The store, as the driver sees it: whether what a ref needs is there. Of many, it may ask side by side."""
 
     def size(self, digest: str, nonce: str) -> int | None: ...
+    def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]: ...
+
+
+class Spool(Protocol):
+    """Where the workers of a region spill what no driver acknowledged: each file's name, and its bytes."""
+
+    def spills(self, run: str) -> Iterable[tuple[str, bytes]]: ...
+    def forget(self, run: str) -> None: ...
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """A worker to start. `tracer`: it traces the pipeline and runs no attempts."""
+    """A worker to start. `tracer`: it traces the pipeline and runs no attempts.
+
+    `environment` is the group of the lock that it must have; a worker is for one environment only (`Hello.group`).
+    """
 
     worker: int
     resources: Resources
     tracer: bool = False
+    environment: str | None = None
 
 
 class Heard(Struct, frozen=True):
@@ -186,8 +213,9 @@ class Died(Struct, frozen=True):
     """A worker's process is gone, and everything it had sent was heard before. `kind` as in `FailureKind`."""
 
     worker: int
-    kind: Literal["crash", "memory", "lost", "timeout", "cancelled"]
+    kind: Literal["crash", "memory", "lost", "timeout", "cancelled", "refused"]
     why: str
+    hint: str | None = None
 
 
 class Beat(Struct, frozen=True):
@@ -200,28 +228,56 @@ class Beat(Struct, frozen=True):
     cpu_s: float
 
 
-Notice = Heard | Died | Beat
+class Delayed(Struct, frozen=True):
+    """A worker that was to begin waits, for what `why` says: for room, most often. Empty: it has begun."""
+
+    worker: int
+    why: str
+
+
+class Alive(Struct, frozen=True):
+    """A worker that an earlier driver began lives, and goes on for this one.
+
+    `attempts` are those that it was told and has not reported the end of, oldest first; `done` counts those it has.
+    """
+
+    job: Job
+    attempts: tuple[tuple[str, int], ...]
+    done: int
+
+
+Notice = Heard | Died | Beat | Delayed
 
 
 class Backend(Protocol):
     """A pool's machines. Everything is told by number: workers are numbered by the driver, never twice in a run.
 
     `start` begins a worker (it may take long; a worker that can't be begun is `Died`). `tell` sends messages down, in
-    order. `events` waits up to `timeout_s` for something to happen and gives all that has. `adopt` ends what an
-    earlier driver of the run left behind and gives the reports that its workers spilled, each worker's in order.
+    order. `events` waits up to `timeout_s` for something to happen and gives all that has. `adopt` gives what an
+    earlier driver of the run left: the reports that nobody has stored, each worker's in order, and after its reports
+    each worker that lives on; what else lives of the run is ended.
     `close` ends some workers, or all, with what they began; unless `now`, an attempt is asked to stop first and given a
     little time. Once all are closed nothing lives any more. `abandon` lets go of everything without a word, as a driver
-    does that is killed: what runs ends by itself, and is adopted by the next driver.
+    does that is killed: what runs ends by itself, and is adopted by the next driver. `ahead_s` is how much work a
+    worker should have before it, so that it never waits for a message.
     """
 
     pool: Pool
+    ahead_s: float
 
     def start(self, jobs: Sequence[Job]) -> None: ...
     def tell(self, worker: int, messages: Sequence[Down]) -> None: ...
     def events(self, timeout_s: float) -> list[Notice]: ...
-    def adopt(self) -> Iterable[Heard]: ...
+    def adopt(self) -> Iterable[Heard | Alive]: ...
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None: ...
     def abandon(self) -> None: ...
+
+
+class Left(Protocol):
+    """What there is of a pool that a run has left for another one: the part of a backend that ends it."""
+
+    def adopt(self) -> Iterable[Heard | Alive]: ...
+    def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None: ...
 
 
 class Clock(Protocol):

@@ -18,9 +18,9 @@ class Spread:
         self._lists = lists
         self._shared = shared
 
-    def labels(self, task: str) -> list[str]:
-        """Name the elements."""
-        return labels(task, self._lists)
+    def labels(self, task: str, how: int) -> list[str]:
+        """Name the elements, in the way that the run began with."""
+        return labels(task, self._lists, how)
 
     def row(self, index: int) -> tuple[tuple[str, Arg], ...]:
         """Give the arguments of one element, in the order of the call."""

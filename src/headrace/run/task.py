@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from headrace.run.events import Span, TaskState
+from headrace.run.events import Lacked, Span, TaskState
 from headrace.run.ports import TaskRow
 from headrace.run.spread import Spread
 from headrace.spec.artifact import Ref
@@ -18,6 +18,7 @@ from headrace.spec.stage import Stage
 Phase = Literal[
     "blocked",  # waits for tasks
     "probing",  # inputs known, reuse not decided
+    "fetching",  # inputs of other regions are on their way
     "ready",  # to be launched
     "running",  # launched
     "resting",  # failed, waits for its next attempt
@@ -37,6 +38,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _SHOWN: dict[Phase, TaskState] = {
     "blocked": "waiting",
     "probing": "waiting",
+    "fetching": "waiting",
     "ready": "waiting",
     "running": "running",
     "resting": "waiting",
@@ -55,8 +57,12 @@ class Task(Struct, eq=False):
     `ordinal` is its place in the run. An element of a mapped task has a `parent` and an `index`; a mapped task has
     `elements`, and counts in `waits` those that live, as a task that is blocked counts the tasks it waits for.
     `args` are its resolved arguments from when they are known until it has ended, `spread` what its elements are made
-    of, while they live. `why` is the reason why it runs at all, `reason` that of the present phase. `failures` counts
-    failed attempts by kind. `by_when`: it was skipped because its own or an earlier `when=` said no.
+    of, while they live. `why` is the reason why it runs at all, `reason` that of the present phase; `awaits` is what
+    keeps its worker from beginning. `failures` counts failed attempts by kind. `by_when`: it was skipped because its
+    own or an earlier `when=` said no. `checkpoint` is the last that was kept, `earlier` the one before it.
+    `region` is where its inputs are known to be, `fetches` name the transfers that are to bring those that weren't. A
+    transfer has `move`, which says of what. `missed` is what it was identified by (key, code, inputs) before it was
+    missed last, which no event tells, until it is launched.
     """
 
     ordinal: int
@@ -81,8 +87,10 @@ class Task(Struct, eq=False):
     inputs: bytes | None = None
     out: Ref | None = None
     checkpoint: Ref | None = None
+    earlier: Ref | None = None
     due: float = 0.0
     workers: tuple[int, ...] = ()
+    awaits: str = ""
     pool: str | None = None
     usd_per_hour: float = 0.0
     started: float = 0.0
@@ -91,6 +99,10 @@ class Task(Struct, eq=False):
     save_s: float = 0.0
     usd: float = 0.0
     log: Span | None = None
+    region: str = ""
+    fetches: set[str] | None = None
+    missed: tuple[str | None, str | None, bytes | None] | None = None
+    move: Lacked | None = None
 
     @property
     def ended(self) -> bool:
@@ -102,6 +114,17 @@ class Task(Struct, eq=False):
         """Whether it has an output."""
         return self.phase in GOOD
 
+    def identify(self, key: str, inputs: bytes) -> None:
+        """Note its key; a checkpoint made under another is of no use any more."""
+        if key != self.key:
+            self.key, self.checkpoint, self.earlier = key, None, None
+        self.inputs, self.code = inputs, self.stage.code.digest
+
+    def forget_miss(self) -> None:
+        """Be as it was before, if it was missed and never launched: events don't tell of its key."""
+        if self.missed is not None:
+            (self.key, self.code, self.inputs), self.missed = self.missed, None
+
     def spend(self, seconds: float, load_s: float = 0.0, save_s: float = 0.0) -> None:
         """Add an attempt's time, and its price, to what the task took."""
         self.seconds += seconds
@@ -111,13 +134,14 @@ class Task(Struct, eq=False):
 
     def row(self) -> TaskRow:
         """Give the projection of the task as it is now."""
+        awaits = self.awaits if self.phase == "running" else ""
         return TaskRow(
             ordinal=self.ordinal,
             name=self.name,
             stage=self.stage.name,
-            kind=self.stage.kind,
-            state=_SHOWN[self.phase],
-            reason=self.reason,
+            kind=self.stage.kind if self.move is None else "transfer",
+            state="waiting" if awaits else _SHOWN[self.phase],
+            reason=awaits or self.reason,
             attempts=self.attempt,
             started=self.started,
             seconds=self.seconds,
@@ -125,9 +149,9 @@ class Task(Struct, eq=False):
             save_s=self.save_s,
             usd=self.usd,
             pool=self.pool,
-            key=self.key,
-            code=self.code,
-            inputs=self.inputs,
+            key=self.key if self.move is None else None,
+            code=self.code if self.move is None else None,
+            inputs=self.inputs if self.move is None else None,
             out=None if self.out is None else _encode(self.out),
             log=self.log,
             parent=None if self.parent is None else self.parent.name,

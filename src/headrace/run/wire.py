@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from headrace.spec.address import StoreAddress
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.graph import Arg
@@ -25,7 +26,8 @@ class Do(Struct, frozen=True, array_like=True, tag="do"):
     """Run this attempt: call `function` with `args`, all of whose refs are known now.
 
     `verify` names the digests to check before first use. `code` is the digest that the key was made with. `rank` is
-    this worker's place among the `nodes` that the attempt spans.
+    this worker's place among the `nodes` that the attempt spans. `earlier` is the checkpoint before the last,
+    should that be damaged.
     """
 
     task: str
@@ -40,6 +42,22 @@ class Do(Struct, frozen=True, array_like=True, tag="do"):
     nodes: int = 1
     meeting: str | None = None
     timeout_s: float | None = None
+    earlier: Ref | None = None
+
+
+class Move(Struct, frozen=True, array_like=True, tag="move"):
+    """Bring a blob from another region's store to the worker's own, under the same digest and nonce.
+
+    `usd` is what the link asks for it, to be told back.
+    """
+
+    task: str
+    attempt: int
+    digest: str
+    nonce: str
+    size: int
+    source: StoreAddress
+    usd: float = 0.0
 
 
 class Ack(Struct, frozen=True, array_like=True, tag="ack"):
@@ -75,20 +93,31 @@ class Trace(Struct, frozen=True, array_like=True, tag="trace"):
 
 
 class Answer(Struct, frozen=True, array_like=True, tag="answer"):
-    """The answer to the tracer's question: a value's ref, a time, or why there is none."""
+    """The answer to the tracer's question: a value's ref, a time, a cursor's version and value, or why none."""
 
     question: int
     ref: Ref | None = None
     now: float | None = None
     error: str | None = None
     hint: str | None = None
+    version: int = 0
 
 
 class Quit(Struct, frozen=True, array_like=True, tag="quit"):
     """Leave when the present attempt has ended."""
 
 
-Down = Do | Ack | Tell | Drop | Trace | Answer | Quit
+class Whisper(Struct, frozen=True, array_like=True, tag="whisper"):
+    """The value of a secret that an attempt may ask for by name. It is written down nowhere."""
+
+    name: str
+    value: str
+
+    def __repr__(self) -> str:
+        return f"Whisper({self.name!r}, ***)"
+
+
+Down = Do | Move | Ack | Tell | Drop | Trace | Answer | Quit | Whisper
 
 
 class Report(Struct, frozen=True, array_like=True, tag="report"):
@@ -99,15 +128,16 @@ class Report(Struct, frozen=True, array_like=True, tag="report"):
 
 
 class Question(Struct, frozen=True, array_like=True, tag="question"):
-    """The tracer wants to know the time (`now`) or the artifact of a file of the project (`file`)."""
+    """The tracer wants to know the time (`now`), the artifact of a file of the project, or a cursor or the version of a
+    model or dataset, which `path` names then."""
 
     question: int
-    about: Literal["now", "file", "folder"]
+    about: Literal["now", "file", "folder", "cursor", "model", "dataset"]
     path: str = ""
 
 
 class Refused(Struct, frozen=True, array_like=True, tag="refused"):
-    """The tracer can't trace: an error before the first good trace."""
+    """The tracer can't trace, or can't even begin: an error before the first good trace."""
 
     error: str
     message: str
@@ -115,20 +145,46 @@ class Refused(Struct, frozen=True, array_like=True, tag="refused"):
     traceback: str | None = None
 
 
-Up = Report | Question | Refused
+class Progress(Struct, frozen=True, array_like=True, tag="progress"):
+    """A transfer under way has brought so many bytes."""
+
+    task: str
+    attempt: int
+    done: int
+
+
+class Waiting(Struct, frozen=True, array_like=True, tag="waiting"):
+    """Something takes long before what was asked for can begin: an environment is being built. Empty: no longer."""
+
+    why: str
+
+
+Up = Report | Question | Refused | Progress | Waiting
 
 
 class Hello(Struct, frozen=True, array_like=True, tag="hello"):
     """What the workers of a run need to know, told once to the process that begins them.
 
-    `store` is the folder of their region's store; logs, scratch and spool lie in it too. `memory_gib` is what the pool
-    holds: a worker whose task declares no limit ends there.
+    `store` is the address of their region's store, `local` the folder of their machine that logs, scratch, unpacked
+    bundles and notes of processes lie in. `memory_gib` is what the pool holds: a worker whose task declares no limit
+    ends there. `bound`: workers are ended when whoever began that process is gone; others may finish their attempt.
+    `group` is the group of the lock that they are for, and `environment` whether that may be the present interpreter's,
+    must be, or is built from the lock always.
+
+    `project` is the project's folder on the driver's host, empty where workers are not to see it, and `project_inode`
+    the number by which a worker tells whether what it finds there is the same folder.
     """
 
     run: str
     bundle: Bundle
-    store: str
+    store: StoreAddress
+    local: str
     memory_gib: float
+    bound: bool = False
+    group: str | None = None
+    environment: Literal["auto", "present", "lock"] = "auto"
+    project: str = ""
+    project_inode: int = 0
 
 
 class Fork(Struct, frozen=True, array_like=True, tag="fork"):
@@ -149,15 +205,23 @@ class Kill(Struct, frozen=True, array_like=True, tag="kill"):
 
 
 class Ready(Struct, frozen=True, array_like=True, tag="ready"):
-    """The zygote is there, and has read whose it is."""
+    """The zygote is there, and has read whose it is; `pid` is its number, which a namespace's own process hasn't."""
+
+    pid: int = 0
 
 
 class Ended(Struct, frozen=True, array_like=True, tag="ended"):
-    """A worker's process has ended, and what it had begun with it. `status` is its exit code, or minus a signal."""
+    """A worker's process has ended, and what it had begun with it. `status` is its exit code, or minus a signal.
+
+    `unfit` says why it never began: its environment, its store or its code can't be had here, about which `hint` says
+    what to do.
+    """
 
     worker: int
     status: int
     memory: str = ""
+    unfit: str = ""
+    hint: str | None = None
 
 
 class Pulse(Struct, frozen=True, array_like=True, tag="pulse"):
@@ -170,7 +234,7 @@ class Pulse(Struct, frozen=True, array_like=True, tag="pulse"):
 
 
 Order = Hello | Fork | Kill
-News = Ready | Ended | Pulse
+News = Ready | Waiting | Ended | Pulse
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 
 from headrace.errors import ConfigError
+from headrace.spec.address import StoreAddress
 from headrace.spec.noun import Noun
 from headrace.spec.stage import Resources
+
+HOME = "local"
+"""The region of what names none."""
 
 
 class Pool(Noun, frozen=True):
@@ -18,7 +22,7 @@ class Pool(Noun, frozen=True):
     name: str
     backend: str = "local"
     provider: str = "local"
-    region: str = "local"
+    region: str = HOME
     cpu: float = 1.0
     memory_gib: float = 1.0
     gpus: int = 0
@@ -71,7 +75,7 @@ class Region(Noun, frozen=True):
     """A place with a store."""
 
     name: str
-    store: str
+    store: StoreAddress
     jurisdiction: str | None = None
 
 
@@ -82,6 +86,14 @@ class Link(Noun, frozen=True):
     target: str
     bits_per_s: float
     usd_per_gb: float
+
+    def usd(self, size: int) -> float:
+        """Give the price of so many bytes, in US dollars."""
+        return size / 1e9 * self.usd_per_gb
+
+    def seconds(self, size: int) -> float:
+        """Give how long so many bytes take."""
+        return size * 8 / self.bits_per_s
 
 
 class Fleet(Noun, frozen=True):

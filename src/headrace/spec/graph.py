@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from msgspec import Struct
@@ -76,3 +77,26 @@ def outs(arg: Arg) -> list[Out]:
             case _:
                 pass
     return found
+
+
+def constants(arg: Arg) -> Iterator[Ref]:
+    """Go over the artifacts that stand in an argument."""
+    match arg:
+        case Const(ref=ref):
+            yield ref
+        case Many(items=items):
+            for item in items:
+                yield from constants(item)
+        case _:
+            pass
+
+
+def secrets(arg: Arg) -> set[str]:
+    """Give the names of all secrets that an argument refers to."""
+    match arg:
+        case Secret(name=name):
+            return {name}
+        case Many(items=items):
+            return {name for item in items for name in secrets(item)}
+        case _:
+            return set()

@@ -13,7 +13,8 @@ class PlannedTask(Noun, frozen=True):
     """What is to be done about one task, and the reason to show the user.
 
     `expected_s` and `expected_usd` are None where nothing is known; `expected_usd` is a range where it depends on a
-    cut-off. `width` is 1, or the number of elements of a mapped task (None: not known before it runs).
+    cut-off. `width` is 1, or the number of elements of a mapped task (None: not known before it runs). `bytes` is what
+    a transfer brings.
     """
 
     name: str
@@ -27,6 +28,7 @@ class PlannedTask(Noun, frozen=True):
     expected_s: float | None = None
     expected_usd: float | tuple[float, float] | None = None
     needs: tuple[str, ...] = ()
+    bytes: int | None = None
 
 
 class Plan(Noun, frozen=True):

@@ -8,9 +8,10 @@ from headrace.spec.noun import Row
 class Policy(Row, frozen=True):
     """`only`: stages to run, with what they need. `force`: stages to run though their output could be reused.
 
-    `timeout_s` ends the run when it has taken that long.
+    `timeout_s` ends the run when it has taken that long. `pool` names the one to use; None: the project's own choice.
     """
 
     only: tuple[str, ...] = ()
     force: tuple[str, ...] = ()
     timeout_s: float | None = None
+    pool: str | None = None

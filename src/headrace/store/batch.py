@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
-from headrace.errors import StoreError
+from headrace.errors import BlobDamaged, StoreError
 from headrace.store.blob import Blob
 from headrace.store.digest import digest_of
 from headrace.store.draft import Draft
 from headrace.store.shelves import Shelves
+from headrace.store.store import new_nonce
 from headrace.store.sync import THREADS, Syncing, sync_all
 from headrace.store.trouble import trouble
 
 SYNC_ASIDE_BYTES = 1 << 20
 """From this size on, a file is synced at once, while its digest is computed; smaller ones together at the end."""
 
-NONCE_BYTES = 4
+COPY_BYTES = 1 << 20
 
 
 class Batch:
@@ -58,6 +60,16 @@ class Batch:
             draft.file.write(data)
             return draft.keep()
 
+    def replicate(self, digest: str, nonce: str, source: BinaryIO) -> Blob:
+        """Keep a blob of another store under the names that it has there, from a file that gives its bytes.
+
+        Raises:
+            BlobDamaged: they don't have that digest; nothing of it is kept, and the batch may go on.
+        """
+        with Draft(self._tmp / os.urandom(8).hex(), lambda path: self._take(path, digest, nonce)) as draft:
+            shutil.copyfileobj(source, draft.file, COPY_BYTES)
+            return draft.keep()
+
     def keep(self, path: Path) -> Blob:
         """Keep a file that lies aside on this file system."""
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -68,9 +80,25 @@ class Batch:
                 self._small.append(path)
             else:
                 self._start(path)
-            blob = Blob(digest=digest_of(descriptor), size=size, nonce=os.urandom(NONCE_BYTES).hex())
+            blob = Blob(digest=digest_of(descriptor), size=size, nonce=new_nonce())
         finally:
             os.close(descriptor)
+        self._kept.append((path, blob))
+        return blob
+
+    def _take(self, path: Path, digest: str, nonce: str) -> Blob:
+        with path.open("rb") as file:
+            os.fchmod(file.fileno(), 0o444)
+            found = digest_of(file.fileno())
+            blob = Blob(digest=digest, size=os.fstat(file.fileno()).st_size, nonce=nonce)
+        if found != digest:
+            raise BlobDamaged(
+                f"the bytes that arrived for blob `{digest[:12]}` have the digest `{found[:12]}`",
+                hint="try again; `headrace fsck --deep` says whether they are damaged where they come from",
+                generation=f"{digest}.{nonce}",
+            )
+        self._shelves.place(digest, nonce)  # refuses what names no blob
+        self._small.append(path)
         self._kept.append((path, blob))
         return blob
 

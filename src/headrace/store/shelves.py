@@ -8,6 +8,7 @@ from pathlib import Path
 
 from headrace.errors import StoreError
 from headrace.store.blob import Blob, Found
+from headrace.store.shared import appears, is_gone, is_shared, size_of
 from headrace.store.sync import sync, sync_all
 
 
@@ -20,7 +21,7 @@ class Shelves:
 
     def place(self, digest: str, nonce: str) -> Path:
         """Give the path of a blob; raise `StoreError` for what names none."""
-        if not _is_named(digest, nonce):
+        if not is_named(digest, nonce):
             raise StoreError(f"`{digest}.{nonce}` names no blob")
         return self.path / digest[:2] / f"{digest}.{nonce}"
 
@@ -30,21 +31,34 @@ class Shelves:
         for path, blob in files:
             self._make(blob.digest[:2])
             place = self.place(blob.digest, blob.nonce)
-            os.rename(path, place)
+            try:
+                os.rename(path, place)
+            except FileNotFoundError:  # a server may have done it, and been asked again when its answer was lost
+                if size_of(place) != blob.size:
+                    raise
             shelves.add(place.parent)
         sync_all(shelves)
+
+    def size(self, path: Path, *, patience_s: float = 0.0) -> int | None:
+        """Give the size of a blob's file, or None if it isn't there; on a shared file system, at a second look."""
+        found = size_of(path)
+        if found is None and is_shared(self.path) and appears(path, patience_s=patience_s):
+            return size_of(path)
+        return found
 
     def blobs(self) -> Iterator[Found]:
         """Go over all blobs, shelf by shelf; what isn't named like a blob is passed over."""
         for shelf in scan(self.path):
             for entry in scan(shelf):
                 digest, dot, nonce = entry.name.partition(".")
-                if not dot or not _is_named(digest, nonce) or digest[:2] != shelf.name:
+                if not dot or not is_named(digest, nonce) or digest[:2] != shelf.name:
                     continue
                 try:
                     state = entry.stat()
-                except FileNotFoundError:
-                    continue  # deleted meanwhile
+                except OSError as error:
+                    if is_gone(error):
+                        continue  # deleted meanwhile
+                    raise
                 yield Found(digest=digest, nonce=nonce, size=state.st_size, modified=state.st_mtime)
 
     def _make(self, shelf: str) -> None:
@@ -62,9 +76,12 @@ def scan(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return list(entries)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    except OSError as error:
+        if is_gone(error):
+            return []
+        raise
 
 
-def _is_named(digest: str, nonce: str) -> bool:
+def is_named(digest: str, nonce: str) -> bool:
+    """Tell whether these name a generation."""
     return len(digest) == 64 and digest.isalnum() and bool(nonce) and nonce.isalnum()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headrace.errors import StoreError
+from headrace.store.shared import is_shared, refresh
 from headrace.store.sync import sync, sync_open
 from headrace.store.trouble import trouble
 
@@ -39,6 +40,9 @@ class Spool:
     def spills(self, run: str) -> Iterator[tuple[str, bytes]]:
         """Go over the files of a run, by name: each name with its bytes."""
         folder = self._folder(run)
+        if is_shared(self._root):
+            for each in (self._root, folder):
+                refresh(each)  # a name that another machine made just now must not be overlooked
         if not folder.is_dir():
             return
         for path in sorted(folder.iterdir()):
@@ -60,13 +64,14 @@ class Spool:
         return descriptor
 
     def _folder(self, run: str) -> Path:
-        return self._root / _plain(run)
+        return self._root / plain(run)
 
     def _path(self, run: str, name: str) -> Path:
-        return self._folder(run) / _plain(name)
+        return self._folder(run) / plain(name)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """Give a name that is one step of a path; raise `StoreError` for another."""
     if not name or name in {".", ".."} or "/" in name or "\0" in name:
         raise StoreError(f"`{name}` is no name for a file of the spool")
     return name

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from threading import Thread
+
+from headrace.store.shared import UNSYNCED
 
 THREADS = 8
 """So many syncs overlap. A disk that is asked for many at once writes them in a few rounds: 300 small files took 2.7 s
@@ -21,6 +24,9 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         sync_open(descriptor)
+    except OSError as error:
+        if error.errno not in UNSYNCED or not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise
     finally:
         os.close(descriptor)
 

@@ -1,19 +1,21 @@
-"""What the operating system's refusals mean for a store, in one place and in the user's words."""
+"""What a store may meet, in the user's words: refusals of the operating system, blobs that are gone or damaged."""
 
 from __future__ import annotations
 
 import errno
 import os
 from pathlib import Path
+from typing import Literal
 
-from headrace.errors import StoreError
+from headrace.errors import BlobDamaged, BlobMissing, StoreError
 
+Place = Literal["store", "cache"]
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 FULL_BELOW_BYTES = 1 << 20
 
 
-def trouble(error: BaseException, path: Path) -> StoreError | None:
+def trouble(error: BaseException, path: Path, place: Place = "store") -> StoreError | None:
     """Give the store's error that stands behind `error`, met while `path` was written; None if the store is not why.
 
     Libraries that write to a path report a full disk in ways of their own (a short write, a message without a number),
@@ -22,12 +24,14 @@ def trouble(error: BaseException, path: Path) -> StoreError | None:
     code = error.errno if isinstance(error, OSError) else None
     if code in FULL or (not isinstance(error, StoreError) and code is None and _is_full(path)):
         return StoreError(
-            f"no room left in the store `{path.parent.parent}`",
-            hint="free some space there (`headrace gc`), or move the store with HEADRACE_HOME",
+            f"no room left in the {place} `{path.parent.parent}`",
+            hint="free some space there (`headrace gc`), or move the store with HEADRACE_HOME"
+            if place == "store"
+            else "free some space there, lower `cache_gib` of the store, or move the cache with HEADRACE_HOME",
         )
     if code in CLOSED and isinstance(error, OSError) and _is_ours(error, path):
         return StoreError(
-            f"the store `{path.parent.parent}` can't be written to: {error.strerror}",
+            f"the {place} `{path.parent.parent}` can't be written to: {error.strerror}",
             hint="check its owner, its mode and how it is mounted",
         )
     return None
@@ -44,3 +48,21 @@ def _is_full(path: Path) -> bool:
 def _is_ours(error: OSError, path: Path) -> bool:
     """Tell whether the refusal was about the store, not about some file that the caller read meanwhile."""
     return error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(path.parent.parent)
+
+
+def missing(digest: str, nonce: str, url: str) -> BlobMissing:
+    """Give the error of a blob that a store doesn't hold."""
+    return BlobMissing(
+        f"the store `{url}` holds no blob `{digest[:12]}` (generation `{nonce}`)",
+        hint="`headrace fsck --repair` keeps it from being reused: then run again",
+        generation=f"{digest}.{nonce}",
+    )
+
+
+def damaged(digest: str, nonce: str, why: str) -> BlobDamaged:
+    """Give the error of a blob whose bytes don't have its digest."""
+    return BlobDamaged(
+        f"the blob `{digest[:12]}` (generation `{nonce}`) is damaged: {why}",
+        hint="`headrace fsck --deep --repair` keeps it from being reused: then run again",
+        generation=f"{digest}.{nonce}",
+    )

@@ -15,6 +15,7 @@ conditions, never for a time.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +24,7 @@ from msgspec.structs import replace
 
 from headrace.run.events import Asked, Checkpointed, Failed, Succeeded, Traced, TraceEnded, decode_event
 from headrace.run.ports import Heard, Job
-from headrace.run.wire import Ack, Answer, Drop, Question, Quit, Refused, Report, Tell
+from headrace.run.wire import Ack, Answer, Drop, Question, Quit, Refused, Tell
 from headrace.spec.graph import Out
 from headrace.spec.stage import Resources
 from headrace.testing.ear import Ear
@@ -31,6 +32,7 @@ from headrace.testing.graphs import number
 from headrace.testing.stand import Stand, tracing
 
 TRACER = 0
+GONE_S = 15.0
 
 
 class BackendContract:
@@ -230,7 +232,7 @@ class BackendContract:
 
     # -- one driver after another --------------------------------------------------------------------------------
 
-    def test_what_nobody_stored_is_given_to_the_next_driver_and_nothing_lives_then(self, stand: Stand) -> None:
+    def test_what_nobody_stored_is_given_to_the_next_driver(self, stand: Stand) -> None:
         ear = Ear(stand.backend())
         ear.begin(1, 2)
         ear.tell(1, stand.order("one", "stored"), stand.order("one", "heard"))
@@ -240,12 +242,14 @@ class BackendContract:
         ear.tell(1, Ack(1), stand.order("later", "unheard"))
         ear.wait_for(1, Checkpointed)
         ear.backend.abandon()
-        after = stand.backend()
-        adopted = list(after.adopt())
+        after = Ear(stand.backend())
+        if not after.adopt():
+            assert_gone(stand)
+        after.until(lambda: told(after, 1)[-1:] == [(4, "unheard")], "it should hear of the attempt that went on")
+        assert told(after, 1) == [(2, "heard"), (3, "unheard"), (4, "unheard")]
+        assert told(after, 2) == [(each + 1, f"t{each}") for each in range(10)]
+        after.backend.close()
         assert_gone(stand)
-        assert told(adopted, 1) == [(2, "heard"), (3, "unheard"), (4, "unheard")]
-        assert told(adopted, 2) == [(each + 1, f"t{each}") for each in range(10)]
-        after.close()
         assert not list(stand.backend().adopt())
 
     def test_what_was_adopted_is_there_for_another_until_a_driver_has_ended_well(self, stand: Stand) -> None:
@@ -254,25 +258,57 @@ class BackendContract:
         ear.tell(1, stand.order("one", "heard"))
         ear.wait_for(1, Succeeded)
         ear.backend.abandon()
-        second = stand.backend()
-        assert told(list(second.adopt()), 1) == [(1, "heard")]
-        second.close(now=True)  # it was fenced out, say, before it had stored that
-        third = stand.backend()
-        assert told(list(third.adopt()), 1) == [(1, "heard")]
-        third.close()
+        second = Ear(stand.backend())
+        alive = second.adopt()
+        assert told(second, 1) == [(1, "heard")]
+        if alive:
+            second.backend.abandon()
+        else:
+            second.backend.close(now=True)  # it was fenced out, say, before it had stored that
+        third = Ear(stand.backend())
+        third.adopt()
+        assert told(third, 1) == [(1, "heard")]
+        third.backend.close()
 
-    def test_a_worker_that_nobody_listens_to_is_ended_by_the_next_driver(self, stand: Stand) -> None:
+    def test_a_worker_that_nobody_listens_to_is_ended_by_the_next_driver_or_lives_on_for_it(self, stand: Stand) -> None:
         ear = Ear(stand.backend())
         ear.begin(1, 2)
         ear.tell(1, stand.order("deaf", "stubborn"))
         ear.wait_for(1, Checkpointed)
         ear.backend.abandon()
         after = Ear(stand.backend())
-        assert not told(list(after.backend.adopt()), 1)
-        assert_gone(stand)
+        alive = after.adopt()
+        assert {each.job.worker: each.attempts for each in alive} in ({}, {1: (("stubborn", 1),), 2: ()})
+        assert told(after, 1) == ([(1, "stubborn")] if alive else [])
+        if not alive:
+            assert_gone(stand)
         after.begin(3)
         after.tell(3, stand.order("one", "next"))
         after.wait_for(3, Succeeded)
+        after.backend.close()
+        assert_gone(stand)
+
+    def test_a_worker_that_lives_on_goes_on_for_its_new_driver_and_heeds_no_other(self, stand: Stand) -> None:
+        ear = Ear(stand.backend())
+        ear.begin(1)
+        ear.tell(1, stand.order("one", "done"), stand.order("wait", "patient"))
+        ear.wait_for(1, Checkpointed)
+        after = Ear(stand.backend())
+        alive = after.adopt()
+        if not alive:
+            ear.backend.close(now=True)
+            pytest.skip("workers of this backend end with their driver")
+        assert [(each.attempts, each.done) for each in alive] == [((("patient", 1),), 1)]
+        ear.tell(1, stand.order("one", "late"))
+        ear.backend.close([1], now=True)
+        ear.listen()
+        after.tell(1, stand.order("one", "next"))
+        after.until(lambda: after.beats(1), "it should beat while it waits")
+        after.backend.close([1])
+        assert after.wait_for_death(1).kind == "cancelled"
+        assert [event.task for event in after.events(1, Failed)] == ["patient"]
+        assert not ear.events(1, Failed)
+        ear.backend.abandon()
         after.backend.close()
         assert_gone(stand)
 
@@ -303,17 +339,17 @@ class BackendContract:
 
 def assert_gone(stand: Stand) -> None:
     """Check that nothing lives; what ends may be there for a moment after its end was told."""
-    for _ in range(200):
+    due = time.monotonic() + GONE_S
+    while time.monotonic() < due:
         if not stand.living():
             return
         threading.Event().wait(0.01)
     raise AssertionError(f"it lives: {stand.living()}")
 
 
-def told(adopted: list[Heard], worker: int) -> list[tuple[int, str]]:
-    """Give number and task of each report that a worker spilled."""
-    reports = [each.message for each in adopted if each.worker == worker and isinstance(each.message, Report)]
-    events = [(report.seq, decode_event(report.body)) for report in reports]
+def told(ear: Ear, worker: int) -> list[tuple[int, str]]:
+    """Give number and task of each report of a worker that was heard, or had been spilled."""
+    events = [(report.seq, decode_event(report.body)) for report in ear.reports(worker)]
     return [(seq, event.task) for seq, event in events if isinstance(event, Succeeded | Failed | Checkpointed)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from headrace.spec.artifact import Ref, blobs
 
 
@@ -9,19 +11,23 @@ class MemoryBlobs:
     """Knows the sizes of blobs (`run.ports.Blobs`). What was never added is not there."""
 
     def __init__(self) -> None:
-        self.sizes: dict[tuple[str, str], int] = {}
+        self.held: dict[tuple[str, str], int] = {}
 
     def add(self, ref: Ref) -> Ref:
         """Have all blobs of an artifact be there."""
         for each in blobs(ref):
-            self.sizes[each.digest, each.nonce or ""] = each.size
+            self.held[each.digest, each.nonce or ""] = each.size
         return ref
 
     def lose(self, ref: Ref) -> None:
         """Have them be gone."""
         for each in blobs(ref):
-            self.sizes.pop((each.digest, each.nonce or ""), None)
+            self.held.pop((each.digest, each.nonce or ""), None)
 
     def size(self, digest: str, nonce: str) -> int | None:
         """Give the size of a blob in bytes, or None if it isn't there."""
-        return self.sizes.get((digest, nonce))
+        return self.held.get((digest, nonce))
+
+    def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
+        """Give the sizes of many blobs, in their order."""
+        return [self.size(*each) for each in generations]

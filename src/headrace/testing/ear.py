@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from headrace.run.events import Event, decode_event
-from headrace.run.ports import Backend, Beat, Died, Heard, Job, Notice
+from headrace.run.ports import Alive, Backend, Beat, Died, Heard, Job, Notice
 from headrace.run.wire import Down, Report
 from headrace.spec.stage import Resources
 
@@ -32,6 +32,19 @@ class Ear:
     def tell(self, worker: int, *messages: Down) -> None:
         """Tell a worker something."""
         self.backend.tell(worker, messages)
+
+    def adopt(self) -> list[Alive]:
+        """Have the backend adopt what an earlier driver left; hear its reports, and give the workers that live."""
+        alive: list[Alive] = []
+        for found in self.backend.adopt():
+            if isinstance(found, Alive):
+                alive.append(found)
+                continue
+            if isinstance(found.message, Report):
+                self._seqs.setdefault(found.worker, found.message.seq - 1)  # what came before is stored
+            self._check(found)
+            self.notices.append(found)
+        return alive
 
     def listen(self, timeout_s: float = STEP_S) -> None:
         """Hear what there is to hear."""

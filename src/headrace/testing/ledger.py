@@ -10,12 +10,17 @@ for body in run.events(): ...
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
 
 from headrace.errors import LeaseLost, LedgerError, NotFoundError
 from headrace.run.ports import Batch, Earlier, Found, Grant, RunRow, Signal, TaskRow, Want
 from headrace.spec.artifact import Ref, blobs, generations
 from headrace.spec.fleet import Pool
+from headrace.spec.intent import Advance, PointKind, RegistryKind, wanted
+
+_encode_ref = msgspec.msgpack.Encoder().encode
 
 
 class Record:
@@ -38,6 +43,8 @@ class MemoryLedger:
         self.pool = pool
         self.runs: dict[str, Record] = {}
         self.results: dict[str, Found] = {}
+        self.cursors: dict[str, list[tuple[str, str, bytes]]] = {}
+        """Of each version: the run and the task that have set it, and the value."""
         self._signals = 0
 
     def open(self, run: str) -> MemoryRun:
@@ -68,6 +75,11 @@ class MemoryRun:
         self._ledger = ledger
         self._record = record
         self.epoch = record.epoch
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+        return self._record.run
 
     @property
     def record(self) -> Record:
@@ -107,13 +119,18 @@ class MemoryRun:
             found = self._ledger.results.get(doubt.key)
             if found is not None and doubt.generation in generations(found.out):
                 del self._ledger.results[doubt.key]
+        for task, intent in batch.intents:
+            if isinstance(intent, Advance):
+                moves = self._ledger.cursors.setdefault(intent.name, [])
+                if all(by == [record.run, task] for *by, _ in moves[intent.version :]):
+                    moves.append((record.run, task, _encode_ref(intent.value)))
         for ref in [*batch.kept, *(result.out for result in batch.results)]:
             record.kept.update(_generations(ref))
         record.inbox = [signal for signal in record.inbox if signal.id not in batch.absorbed]
 
-    def result(self, key: str) -> Found | None:
-        """Give the output that is there under a key."""
-        return self._ledger.results.get(key)
+    def results(self, keys: Sequence[str]) -> Mapping[str, Found]:
+        """Give the outputs that are there under some keys."""
+        return {key: found for key in keys if (found := self._ledger.results.get(key)) is not None}
 
     def earlier(self, task: str) -> Earlier | None:
         """Give what the key of a task was made of in the latest earlier run that has one."""
@@ -122,6 +139,26 @@ class MemoryRun:
             row = record.tasks.get(task)
             if row is not None and row.key is not None:
                 return Earlier(run=record.run, key=row.key, code=row.code or "", inputs=row.inputs or b"")
+        return None
+
+    def point(self, about: PointKind, name: str) -> tuple[int, bytes] | None:
+        """Give a cursor's latest version, or that of a model or dataset that a name means, and its encoded artifact;
+        None where there is none.
+
+        Raises:
+            UsageError: the name names no version.
+        """
+        return self.cursor(name) if about == "cursor" else self.registered(about, name)
+
+    def cursor(self, name: str, version: int | None = None) -> tuple[int, bytes] | None:
+        """Give a cursor's latest version, or this one, and its encoded value; None where it has none yet."""
+        moves = self._ledger.cursors.get(name, [])
+        number = len(moves) if version is None else version
+        return (number, moves[number - 1][-1]) if 0 < number <= len(moves) else None
+
+    def registered(self, kind: RegistryKind, name: str) -> tuple[int, bytes] | None:
+        """Nothing is registered here."""
+        wanted(kind, name)
         return None
 
     def inbox(self) -> Sequence[Signal]:

@@ -8,12 +8,14 @@ from typing import Literal, Protocol
 
 from headrace.codec.codecs import Codecs
 from headrace.run.ports import Backend
-from headrace.run.wire import Do, Hello, Trace
+from headrace.run.wire import Do, Hello, Move, Trace
+from headrace.spec.address import StoreAddress
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.fleet import Pool
 from headrace.spec.graph import Const
 from headrace.store.folder import FolderStore
+from headrace.store.store import Store
 from headrace.testing import deeds
 from headrace.work.archive import pack
 
@@ -57,22 +59,29 @@ class WorkerStand:
     """The half of a stand that backends with real workers share: a project, with a store that holds the deeds.
 
     A subclass adds `backend`, which begins workers as `self.hello` says in a pool like `self.pool`, and `living`.
-    `hides` says that workers can see neither ledger nor project, `isolated` that they reach no address.
+    Workers may see the folder of the store, and `local`, where their logs, scratch and notes lie. `hides` says that
+    they see neither ledger nor project, `isolated` that they reach no address. Store and local lie in `beside` where
+    it is given, and in the project's state else; so does `other`, the store of another region, which workers may read.
     """
 
     hides: bool = False
     isolated: bool = False
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, beside: Path | None = None) -> None:
         self.project = folder / "project"
         self.home = self.project / ".headrace"
         self.home.mkdir(parents=True)
         (self.home / "ledger.db").write_text("the ledger")
         (self.project / "notes.txt").write_text("not for workers")
-        self.store = FolderStore(self.home / "store")
+        self.store: Store = FolderStore((beside or self.home) / "store")
         blob = self.store.put(pack({"deeds.py": Path(deeds.__file__).read_bytes()}))
         bundle = Bundle(digest=blob.digest, size=blob.size, nonce=blob.nonce)
-        self.hello = Hello(run=RUN, bundle=bundle, store=str(self.store.root), memory_gib=LIMIT_GIB)
+        self.local = (beside or self.home) / "local"
+        self.local.mkdir()
+        self.other = (beside or self.home) / "other"
+        self.other.mkdir()
+        address = StoreAddress(url=self.store.url)
+        self.hello = Hello(run=RUN, bundle=bundle, store=address, local=str(self.local), memory_gib=LIMIT_GIB)
         self.pool = Pool(name="here", cpu=4, memory_gib=LIMIT_GIB, nodes=4)
         self._codecs = Codecs()
 
@@ -93,9 +102,13 @@ class WorkerStand:
         """Give the value of an output."""
         return self._codecs.load(out, self.store)
 
+    def bring(self, digest: str, nonce: str, size: int) -> Move:
+        """Give the order to bring a blob from the store of another region, which lies in the folder `other`."""
+        return Move("transfer", 1, digest, nonce, size, StoreAddress(url=str(self.other)), 0.5)
+
     def log(self, name: str) -> bytes:
         """Give the bytes of a worker's log."""
-        return (self.store.root / "logs" / RUN / name).read_bytes()
+        return (self.local / "logs" / RUN / name).read_bytes()
 
     def _ref(self, value: object) -> Ref:
         if isinstance(value, bytes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -47,6 +48,34 @@ class StoreContract:
         assert first.nonce != second.nonce
         store.delete(first.digest, first.nonce)
         store.verify(second.digest, second.nonce)
+
+    def test_a_blob_of_another_store_is_kept_under_its_names(self, store: Any, tmp_path: Path) -> None:
+        other = self.make(tmp_path / "other")
+        blobs = [other.put(b"x" * size) for size in (0, 10, 3 << 20)]
+        with store.batch() as batch:
+            for blob in blobs:
+                with other.reader(blob.digest, blob.nonce) as file:
+                    assert batch.replicate(blob.digest, blob.nonce, file) == blob
+        for blob in blobs:
+            store.verify(blob.digest, blob.nonce)
+            assert store.size(blob.digest, blob.nonce) == blob.size
+
+    def test_a_damaged_blob_is_replaced_by_a_replica(self, store: Any) -> None:
+        blob = store.put(b"some bytes")
+        self.change(store, blob, lambda data: data[:-1] + b"x")
+        with store.batch() as batch:
+            batch.replicate(blob.digest, blob.nonce, io.BytesIO(b"some bytes"))
+        store.verify(blob.digest, blob.nonce)
+
+    def test_bytes_that_arrive_damaged_are_not_kept(self, store: Any) -> None:
+        digest = blake3(b"right").hexdigest()
+        with store.batch() as batch:
+            with pytest.raises(BlobDamaged):
+                batch.replicate(digest, "n1", io.BytesIO(b"wrong"))
+            blob = batch.put(b"the batch goes on")
+        assert store.size(digest, "n1") is None
+        assert store.size(blob.digest, blob.nonce) == blob.size
+        assert list(store.strays()) == []
 
     def test_a_draft_is_written_through_its_file(self, store: Any) -> None:
         with store.draft() as draft:
@@ -137,10 +166,23 @@ class StoreContract:
         whole = store.put(b"precious")
         store.verify(whole.digest, whole.nonce)
 
+    def test_many_blobs_are_deleted_at_once(self, store: Any) -> None:
+        blobs = [store.put(bytes([number])) for number in range(5)]
+        store.delete(blobs[0].digest, blobs[0].nonce)
+        store.delete_all([(blob.digest, blob.nonce) for blob in blobs[:4]])
+        store.delete_all([])
+        assert [(each.digest, each.nonce) for each in store.blobs()] == [(blobs[4].digest, blobs[4].nonce)]
+
     def test_all_blobs_are_listed_with_their_sizes(self, store: Any) -> None:
         kept = {store.put(bytes([each]) * (each + 1)) for each in range(20)}
         assert {Blob(digest=each.digest, size=each.size, nonce=each.nonce) for each in store.blobs()} == kept
         assert all(each.modified > 1.6e9 for each in store.blobs())
+
+    def test_its_clock_dates_what_it_keeps(self, store: Any) -> None:
+        before = store.now()
+        store.put(b"dated")
+        (blob,) = store.blobs()
+        assert before - 1 <= blob.modified <= store.now() + 1
 
     def test_threads_put_side_by_side(self, store: Any) -> None:
         with ThreadPoolExecutor(8) as pool:

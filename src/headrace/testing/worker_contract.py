@@ -8,6 +8,7 @@ class TestMine(BackendContract, WorkerContract):
 
 from __future__ import annotations
 
+import platform
 import socket
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,14 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from headrace.run.events import Checkpointed, Failed, Succeeded
+from headrace.run.events import Checkpointed, Failed, Moved, Succeeded
+from headrace.run.ports import Job
+from headrace.spec.address import StoreAddress
 from headrace.spec.artifact import Ref
 from headrace.spec.graph import Const
+from headrace.spec.stage import Resources
+from headrace.store.folder import FolderStore
+from headrace.testing.backend_contract import refusals
 from headrace.testing.ear import Ear
 from headrace.testing.stand import WorkerStand
 
@@ -55,7 +61,7 @@ class WorkerContract:
 
     def test_code_comes_from_the_bundle(self, stand: Any, working: Ear) -> None:
         [event] = do(stand, working, "look")
-        assert Path(stand.value(event.out)["module"]).is_relative_to(stand.store.root)
+        assert Path(stand.value(event.out)["module"]).is_relative_to(stand.local)
 
     def test_modules_of_the_folder_where_the_driver_is_are_not_found(
         self, stand: WorkerStand, ear: Ear, monkeypatch: pytest.MonkeyPatch
@@ -70,7 +76,7 @@ class WorkerContract:
     def test_it_sees_neither_ledger_nor_project(self, stand: WorkerStand, working: Ear) -> None:
         if not stand.hides:
             pytest.skip("this stand hides nothing from its workers")
-        paths = [stand.home / "ledger.db", stand.project / "notes.txt", stand.store.root / "blobs"]
+        paths = [stand.home / "ledger.db", stand.project / "notes.txt", stand.store.local / "blobs"]
         assert all(path.exists() for path in paths)
         working.tell(1, *[stand.order("see", path.name, path=str(path)) for path in paths])
         assert [stand.value(event.out) for event in working.wait_for(1, Succeeded, 3)] == [False, False, True]
@@ -88,6 +94,68 @@ class WorkerContract:
         working.tell(1, replace(stand.order("size", "reader"), args=(("data", Const(gone)),)))
         [failed] = working.wait_for(1, Failed)
         assert failed.failure.kind == "refused"
+
+    # -- transfers -----------------------------------------------------------------------------------------------
+
+    def test_a_worker_brings_a_blob_from_another_store_under_the_names_that_it_has_there(
+        self, stand: WorkerStand, working: Ear
+    ) -> None:
+        other = FolderStore(stand.other)
+        blob = other.put(b"x" * 3_000_000)
+        working.tell(1, stand.bring(blob.digest, blob.nonce, blob.size))
+        [moved] = working.wait_for(1, Moved)
+        assert (moved.task, moved.attempt, moved.size, moved.usd) == ("transfer", 1, 3_000_000, 0.5)
+        stand.store.verify(blob.digest, blob.nonce)
+
+    def test_a_blob_that_is_damaged_or_gone_where_it_lies_is_not_brought(
+        self, stand: WorkerStand, working: Ear
+    ) -> None:
+        other = FolderStore(stand.other)
+        blob = other.put(b"whole")
+        path = other.path(blob.digest, blob.nonce)
+        path.chmod(0o644)
+        path.write_bytes(b"flaws")
+        for nonce in (blob.nonce, "9999"):
+            working.tell(1, stand.bring(blob.digest, nonce, blob.size))
+        unseen = replace(stand.bring(blob.digest, blob.nonce, 5), source=StoreAddress(url="/no/such/store"))
+        working.tell(1, unseen)
+        damaged, gone, away = working.wait_for(1, Failed, 3)
+        assert {each.failure.kind for each in (damaged, gone, away)} == {"refused"}
+        assert "`/no/such/store` is a folder that machine" in away.failure.message
+        assert not gone.failure.damaged
+        assert damaged.failure.damaged == (f"{blob.digest}.{blob.nonce}",)
+        assert stand.store.size(blob.digest, blob.nonce) is None
+
+    def test_a_worker_whose_environment_can_t_be_had_never_begins_and_others_go_on(
+        self, stand: WorkerStand, working: Ear
+    ) -> None:
+        working.backend.start([Job(worker=2, resources=Resources(), environment="old")])
+        died = working.wait_for_death(2)
+        assert (died.kind, died.why) == ("refused", "the project has no lock, and so no environment `old`")
+        assert "`requirements-old.txt`" in str(died.hint)
+        working.tell(1, stand.order("one", "next"))
+        working.wait_for(1, Succeeded)
+
+    def test_a_worker_or_tracer_whose_store_is_not_there_never_begins_and_says_where_and_why(
+        self, stand: WorkerStand
+    ) -> None:
+        stand.hello = replace(stand.hello, store=StoreAddress(url="/no/such/store"))
+        ear = Ear(stand.backend())
+        ear.backend.start(
+            [
+                Job(worker=0, resources=Resources(), tracer=True),
+                Job(worker=1, resources=Resources()),
+            ]
+        )
+        deaths = ear.wait_for_death(0), ear.wait_for_death(1)
+        [refused] = refusals(ear)
+        ear.backend.close(now=True)
+        assert {died.kind for died in deaths} == {"refused"}
+        assert refused.error == "StoreUnreachable"
+        for message, hint in ((refused.message, refused.hint), *((died.why, died.hint) for died in deaths)):
+            assert f"`{platform.node()}`" in message
+            assert "`/no/such/store` is a folder that this machine doesn't see" in message
+            assert "bucket" in str(hint)
 
     # -- output --------------------------------------------------------------------------------------------------
 
@@ -148,7 +216,8 @@ class WorkerContract:
         assert isinstance(began, list)
         ear.backend.abandon()
         after = Ear(stand.backend())
-        list(after.backend.adopt())
+        after.adopt()
+        after.backend.close([1], now=True)
         after.until(lambda: not any(lives(pid) for pid in began), "what it began should have ended")
         after.backend.close()
 

@@ -12,7 +12,7 @@ from blake3 import blake3
 
 from headrace.errors import BlobDamaged, StoreError
 from headrace.spec.bundle import Bundle
-from headrace.store.folder import FolderStore
+from headrace.store.store import Store
 from headrace.store.sync import sync, sync_all
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -40,9 +40,9 @@ def files_of(archive: bytes) -> dict[str, bytes]:
     return files
 
 
-def unpack(bundle: Bundle, store: FolderStore) -> Path:
-    """Give the folder of a bundle's files; it is made once, and never changes."""
-    folder = store.root / "bundles" / bundle.digest
+def unpack(bundle: Bundle, store: Store, local: Path) -> Path:
+    """Give the folder of a bundle's files, below `local`; it is made once, and never changes."""
+    folder = local / "bundles" / bundle.digest
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)

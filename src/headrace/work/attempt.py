@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-import collections.abc
 import inspect
 import os
 import random
 import resource
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, get_origin
-
-from msgspec import Struct
+from typing import Any, Literal, TypeVar, cast
 
 from headrace.codec.codecs import Codecs
-from headrace.define.code.fingerprint import fingerprint, fingerprint_class
+from headrace.define.code.fingerprint import fingerprint_argument, fingerprint_class
 from headrace.define.code.project import Project
-from headrace.define.ports import running
-from headrace.define.stage import StageFunction
-from headrace.errors import BlobDamaged, BlobMissing, CodecError, HeadraceError, StoreError
+from headrace.define.passing import FILE
+from headrace.define.ports import present, running
+from headrace.errors import BlobDamaged, BlobMissing, HeadraceError, UsageError
 from headrace.run.events import Checkpointed, Failed, Span, Succeeded, Use
 from headrace.run.wire import Do, Tell
 from headrace.spec.artifact import Ref, blobs
-from headrace.spec.failure import Failure, FailureKind
+from headrace.spec.failure import Failure
 from headrace.spec.graph import Arg, Const, Many, Secret
-from headrace.store.folder import FolderStore
+from headrace.spec.intent import Advance, Intent
+from headrace.store.store import Store
+from headrace.work.blame import failure_of
 from headrace.work.capture import Capture
+from headrace.work.entry import Entry
 from headrace.work.link import Link
-from headrace.work.load import describe, find_function, user_traceback
+from headrace.work.load import find_function
+from headrace.work.logged import Log
+from headrace.work.meeting import Meeting
 from headrace.work.state import CleanState
 from headrace.work.stop import Stop, StopAttempt
 
-
-class Entry(Struct):
-    """A stage as a worker has it loaded: how to call it, and the digest of its code here."""
-
-    stage: StageFunction[..., Any]
-    code: str
-    streams: frozenset[str]
-    is_async: bool
+T = TypeVar("T")
 
 
 class Desk:
@@ -50,13 +46,20 @@ class Desk:
         self,
         *,
         link: Link,
-        store: FolderStore,
+        store: Store,
         bundle: Path,
         project: Project,
         capture: Capture,
         state: CleanState,
         stop: Stop,
+        meeting: Meeting,
+        folder: Path | None = None,
+        passed: Path | None = None,
     ) -> None:
+        self.meeting = meeting
+        self.project_folder = folder
+        self._passed = passed
+        self._attempts = 0
         self._link = link
         self._store = store
         self._bundle = bundle
@@ -68,6 +71,7 @@ class Desk:
         self._entries: dict[str, Entry] = {}
         self._types: dict[type, str] = {}
         self._verified: set[str] = set()
+        self._secrets: dict[str, str] = {}
         self._pid = os.getpid()
 
     def run(self, order: Do) -> Succeeded | Failed:
@@ -78,18 +82,21 @@ class Desk:
         folder = self._state.enter(order.key)
         marks = _Marks(began)
         use = resource.getrusage(resource.RUSAGE_SELF)
-        token = running.set(Here(order, self))
+        here = Here(order, self)
+        token, present.attempt = running.set(here), here
         try:
             with self._stop:
                 out, unreusable = self._work(order, folder, marks)
         except StopAttempt as stop:
             return self._failed(order, started, marks, Failure("cancelled", str(stop) or "it was told to stop"))
         except BaseException as error:  # noqa: BLE001  user code may raise anything
-            return self._failed(order, started, marks, self._failure(error))
+            return self._failed(order, started, marks, failure_of(error, self._bundle, self._capture.mask))
         finally:
             running.reset(token)
+            present.attempt = None
             if os.getpid() != self._pid:
                 os._exit(0)  # the user's code forked, and this is the child: the line is its parent's
+            here.end()
         return Succeeded(
             task=order.task,
             attempt=order.attempt,
@@ -100,11 +107,18 @@ class Desk:
             save_s=marks.saved,
             log=self._capture.end(),
             use=_use(use),
-            unreusable=unreusable,
+            unreusable=unreusable or here.cut,
+            saw=tuple(here.seen.items()),
+            intents=tuple(here.intents),
         )
+
+    def learn(self, name: str, value: str) -> None:
+        """Take a secret from the driver, for the attempts that name it."""
+        self._secrets[name] = value
 
     def clean(self) -> None:
         """Put the process back as it was, while the driver stores the report."""
+        self._codecs.forget()
         self._state.clean()
 
     def load(self, ref: Ref, *, verify: bool = False, scratch: Path | None = None) -> object:
@@ -115,9 +129,36 @@ class Desk:
         """Make a value an artifact."""
         return self._codecs.save(value, self._store, describe=self._describe)
 
+    def save_argument(self, value: object) -> Ref:
+        """Make a value an artifact that a stage is given: it may hold functions and classes."""
+        return self._codecs.save(
+            value,
+            self._store,
+            describe=self._describe,
+            digest=lambda code: fingerprint_argument(code, self._project),
+        )
+
     def report(self, event: Checkpointed) -> None:
         """Report a checkpoint."""
         self._link.report(event)
+
+    def log(self, order: Do) -> Log:
+        """Give what an attempt logs into."""
+        link, mask, passed = self._link, self._capture.mask, None
+        if self._passed is not None:  # a name of its own: a process that outlives its attempt isn't taken for the next
+            self._attempts += 1
+            passed = self._passed.with_suffix(f".{self._attempts}.logged")
+            self._state.let(FILE, str(passed))
+        return Log(
+            order.task,
+            order.attempt,
+            order.rank,
+            report=link.report_beside,
+            save=self.save,
+            mask=mask,
+            look=link.look,
+            passed=passed,
+        )
 
     def told(self, order: Do) -> Literal["stop", "prune", "checkpoint"] | None:
         """Give the next word for this attempt; one for an earlier attempt is dropped."""
@@ -148,35 +189,24 @@ class Desk:
         return out, None
 
     def _enter(self, function: str) -> Entry:
-        stage = find_function(function, self._bundle)
-        streams = frozenset(name for name, hint in stage.hints.items() if _is_stream(hint))
-        entry = Entry(
-            stage,
-            fingerprint(stage.function, self._project).digest,
-            streams,
-            inspect.iscoroutinefunction(stage.function),
-        )
+        entry = Entry.of(find_function(function, self._bundle), self._project)
         self._entries[function] = entry
         return entry
 
     def _arguments(self, order: Do, entry: Entry, folder: Path) -> tuple[list[Any], dict[str, Any]]:
-        """Load the arguments: those of `*name` by position with all that stands before it, the rest by name."""
+        """Load the arguments, and give them by position and by name."""
         values: dict[str, Any] = {}
         rest: list[Any] = []
         for name, arg in order.args:
+            if name in entry.unread:
+                values[name] = None
+                continue
             value = self._value(arg, order, folder)
             if name.startswith("*"):
                 rest = list(value)
             else:
-                values[name] = _streamed(value) if name in entry.streams else value
-        if not rest:
-            return [], values
-        before = []
-        for parameter in entry.stage.signature.parameters.values():
-            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-                break
-            before.append(values.pop(parameter.name, parameter.default))
-        return [*before, *rest], values
+                values[name] = entry.fitted(name, value)
+        return entry.laid_out(values, rest)
 
     def _value(self, arg: Arg, order: Do, folder: Path) -> Any:
         match arg:
@@ -197,29 +227,11 @@ class Desk:
                 raise HeadraceError(f"an argument of `{order.task}` is not known")
 
     def _secret(self, name: str) -> str:
-        value = os.environ.get(name)
+        value = self._secrets.get(name) or os.environ.get(name)
         if value is None:
             raise HeadraceError(f"secret `{name}` is not set", hint=f"set the environment variable {name}")
         self._capture.hide(value)
         return value
-
-    def _failure(self, error: BaseException) -> Failure:
-        kind: FailureKind = "user"
-        if isinstance(error, BlobDamaged | BlobMissing | StoreError):
-            kind = "refused"
-        elif isinstance(error, MemoryError):
-            kind = "memory"
-        if isinstance(error, BlobDamaged | BlobMissing) and error.generation:
-            hint = "run again: it is made anew then; `headrace fsck --deep` looks whether there is more of the kind"
-            return Failure(kind, self._capture.mask(error.message), hint=hint, damaged=(error.generation,))
-        if isinstance(error, HeadraceError):
-            told = (
-                error.message if kind == "refused" or isinstance(error, CodecError) else describe(error, self._bundle)
-            )
-            return Failure(kind, self._capture.mask(told), hint=error.hint)
-        message = self._capture.mask(describe(error, self._bundle))
-        trace = self._capture.mask(user_traceback(error, self._bundle))
-        return Failure(kind, message, trace, _hint(error))
 
     def _failed(self, order: Do, started: float, marks: _Marks, failure: Failure) -> Failed:
         marks.call()
@@ -257,22 +269,95 @@ class Here:
     def __init__(self, order: Do, desk: Desk) -> None:
         self._order = order
         self._desk = desk
+        self._log = desk.log(order)  # made here: its threads, and processes that it forks off, share it
+        self.seen: dict[str, str] = {}
+        self.cut: str | None = None
+        self.intents: list[Intent] = []
         self.number = order.attempt
         self.rank = order.rank
         self.nodes = order.nodes
 
+    def meet(self, said: str) -> tuple[str, ...]:
+        """Say a word to the other nodes that the attempt spans; give what each of them says, by rank."""
+        return self._desk.meeting.meet(self._order, said)
+
     def checkpoint(self) -> object | None:
-        """Give the last checkpoint that an earlier attempt of this task kept, or None."""
-        ref = self._order.checkpoint
-        return None if ref is None else self._desk.load(ref)
+        """Give the last checkpoint that an earlier attempt kept, or the one before if it is damaged; None of none."""
+        last, earlier = self._order.checkpoint, self._order.earlier
+        if last is None or earlier is None:
+            return None if last is None else self._desk.load(last, verify=True)
+        try:
+            return self._desk.load(last, verify=True)
+        except (BlobDamaged, BlobMissing) as error:
+            sys.stderr.write(f"the last checkpoint can't be used, so the one before it is: {error.message}\n")
+        return self._desk.load(earlier, verify=True)
 
     def keep(self, checkpoint: object) -> None:
-        """Keep a checkpoint for the next attempt."""
-        self._desk.report(Checkpointed(self._order.task, self._order.attempt, self._desk.save(checkpoint)))
+        """Keep a checkpoint for the next attempt; one that has been made an artifact already is not saved again."""
+        ref = checkpoint if isinstance(checkpoint, Ref) else self._desk.save(checkpoint)
+        self._desk.report(Checkpointed(self._order.task, self._order.attempt, ref))
 
     def told(self) -> Literal["stop", "prune", "checkpoint"] | None:
         """Give the next word from the driver, if there is one."""
         return self._desk.told(self._order)
+
+    def log(self, name: str, value: object, step: int | None = None) -> None:
+        """Have the run show a number, text or figure under a name."""
+        self._log.add(name, value, step)
+
+    def saw(self, **inputs: object) -> None:
+        """Say what a parameter's value really was."""
+        for parameter, value in inputs.items():
+            given = self._given(parameter)
+            if not isinstance(given, Const):
+                raise UsageError(
+                    f"`{parameter}` is no single value, so none can have been seen in its place",
+                    hint="name a parameter that gets one value, or the output of one task",
+                )
+            self.seen[parameter] = self._desk.save_argument(value).identity
+
+    def shortened(self, why: str) -> None:
+        """Say that less was done than the stage was asked for: the record says so, and nobody reuses the output."""
+        self.cut = why
+
+    def ref(self, parameter: str) -> Ref | None:
+        """Give the artifact of an argument; None for one that wasn't given, or isn't a single artifact."""
+        given = dict(self._order.args).get(parameter)
+        return given.ref if isinstance(given, Const) else None
+
+    @property
+    def project(self) -> Path | None:
+        """The folder of the project, where this host has it."""
+        return self._desk.project_folder
+
+    def artifact(self, value: object) -> Ref:
+        """Make a value an artifact."""
+        return self._desk.save(value)
+
+    def stored(self, value: T) -> T:
+        """Keep a value in the store now, and give it back as it lies there."""
+        return cast("T", self._desk.load(self._desk.save(value)))
+
+    def intend(self, intent: Intent) -> None:
+        """Ask for a change of Headrace's own state, once the attempt has succeeded; of a cursor's, the last counts."""
+        if isinstance(intent, Advance):
+            self.intents = [
+                each for each in self.intents if not (isinstance(each, Advance) and each.name == intent.name)
+            ]
+        self.intents.append(intent)
+
+    def end(self) -> None:
+        """Report what has been logged and wasn't yet, by processes of the attempt too."""
+        self._log.close()
+
+    def _given(self, parameter: str) -> Arg:
+        for name, arg in self._order.args:
+            if name.lstrip("*") == parameter:
+                return arg
+        raise UsageError(
+            f"the stage of `{self._order.task}` was given no argument `{parameter}`",
+            hint="name a parameter that the pipeline gives a value for",
+        )
 
 
 class _Marks:
@@ -308,24 +393,3 @@ def _use(before: resource.struct_rusage) -> Use:
         read_bytes=(after.ru_inblock - before.ru_inblock) * 512,
         written_bytes=(after.ru_oublock - before.ru_oublock) * 512,
     )
-
-
-def _is_stream(hint: Any) -> bool:
-    origin = get_origin(hint) or hint
-    return origin in (collections.abc.Iterator, collections.abc.Iterable) or (
-        getattr(origin, "__name__", "") == "RecordBatchReader"
-    )
-
-
-def _streamed(value: Any) -> Any:
-    """Give a table as the stream of batches that the stage's annotation asks for."""
-    is_table = type(value).__module__.startswith("pyarrow") and hasattr(value, "to_reader")
-    return value.to_reader() if is_table else value
-
-
-def _hint(error: BaseException) -> str | None:
-    if isinstance(error, MemoryError):
-        return "raise `memory_gib` in its resources, or let it work on less at a time"
-    if isinstance(error, FileNotFoundError):
-        return "a stage runs in an empty folder of its own: give it data as `hr.File(path)` from the pipeline"
-    return None

@@ -1,11 +1,18 @@
-"""A page that a worker and its parent share: what the worker is at, readable however busy it is."""
+"""A page that a worker and its parent share: what it is at, readable however busy it is, or why it never began."""
 
 from __future__ import annotations
 
 import mmap
 import struct
 
+import msgspec
+
 _FORM = struct.Struct("<qd")
+_REFUSAL = struct.Struct("<H")
+_MOST = 500
+"""So many characters of a message or a hint are noted: both fit, whatever their letters."""
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[str, str | None]).decode
 
 
 class Board:
@@ -28,3 +35,16 @@ class Board:
         """Give how many attempts are finished, and since when the worker is at the next."""
         done, since = _FORM.unpack_from(self._page)
         return done, since
+
+    def refuse(self, message: str, hint: str | None) -> None:
+        """Note why the worker can't begin, and what to do about it."""
+        body = _encode((message[:_MOST], hint and hint[:_MOST]))
+        start = _FORM.size + _REFUSAL.size
+        self._page[start : start + len(body)] = body
+        _REFUSAL.pack_into(self._page, _FORM.size, len(body))
+
+    def refusal(self) -> tuple[str, str | None] | None:
+        """Give why the worker could not begin, with a hint; None of one that did, or that ended before it could say."""
+        (size,) = _REFUSAL.unpack_from(self._page, _FORM.size)
+        start = _FORM.size + _REFUSAL.size
+        return _decode(self._page[start : start + size]) if size else None

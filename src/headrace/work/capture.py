@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
 from headrace.run.events import Span
+from headrace.store.logs import PIECE_BYTES
 
 _STDOUT, _STDERR = 1, 2
 
@@ -47,6 +49,13 @@ class Capture:
         if self._masked:
             self._mask(end)
         return Span(self._name, self._start, end)
+
+    def printed(self, span: Span) -> Iterator[bytes]:
+        """Go over what an attempt has printed, piece by piece."""
+        start = span.start
+        while start < span.end and (piece := os.pread(self._file, min(PIECE_BYTES, span.end - start), start)):
+            start += len(piece)
+            yield piece
 
     def hide(self, secret: str) -> None:
         """From now on, mask this in all that is printed."""

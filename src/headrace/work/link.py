@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +13,7 @@ from contextlib import suppress
 from msgspec import Struct
 
 from headrace.run.events import Event, encode_event
-from headrace.run.wire import Ack, Do, Down, Drop, Frames, Report, decode_down, frame
+from headrace.run.wire import Ack, Do, Down, Drop, Frames, Move, Report, decode_down, frame
 from headrace.work.stop import Stop
 
 _READ_BYTES = 1 << 16
@@ -35,6 +37,8 @@ class Link:
         self._unacknowledged: deque[tuple[int, bytes]] = deque()
         self._seq = 0
         self._pid = os.getpid()
+        self._reading = threading.Lock()
+        self._reporting = threading.Lock()
         self.gone = False
 
     def next(self) -> Down:
@@ -47,12 +51,21 @@ class Link:
             while not self._heard:
                 self._read()
             message = self._heard.popleft()
-            if not isinstance(message, Do) or not self._is_dropped(message):
+            if not isinstance(message, Do | Move) or not self._is_dropped(message):
                 return message
 
+    def wait_for(self, other: socket.socket) -> None:
+        """Wait until another line has something to read, or its other side has closed.
+
+        Raises:
+            Gone: the driver has left.
+        """
+        while other not in select.select([other, self._line], [], [])[0]:
+            self._read(socket.MSG_DONTWAIT)
+
     def look(self) -> None:
-        """Take in what has arrived, without waiting."""
-        with suppress(BlockingIOError, Gone):
+        """Take in what has arrived, without waiting. Any thread may, while an attempt runs."""
+        with self._reading, suppress(BlockingIOError, Gone):
             self._read(socket.MSG_DONTWAIT)
 
     def take(self, kind: type[Struct]) -> Down | None:
@@ -71,8 +84,13 @@ class Link:
         It is sent at once: were it held back to go with the next one, an attempt that ends the process would take it
         along, and be taken for the attempt that it tells of. It costs no more than can be measured.
         """
-        body = encode_event(event)
         with self._stop.shield:
+            self.report_beside(event)
+
+    def report_beside(self, event: Event) -> None:
+        """Report an event from another thread than the main one, to which alone a signal to stop can come."""
+        body = encode_event(event)
+        with self._reporting:
             self._seq += 1
             self._unacknowledged.append((self._seq, body))
             self._send(frame(Report(self._seq, body)))
@@ -95,7 +113,7 @@ class Link:
             except OSError:
                 self.gone = True
 
-    def _is_dropped(self, order: Do) -> bool:
+    def _is_dropped(self, order: Do | Move) -> bool:
         """Say whether an order has been taken back since it came."""
         self.look()
         attempt = order.task, order.attempt

@@ -14,20 +14,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from headrace.define.code.project import Project
 from headrace.define.pipeline import PipelineFunction
 from headrace.define.stage import StageFunction
 from headrace.errors import HeadraceError, ProjectError
 from headrace.spec.stage import Resources
-from headrace.work.notebook import NOTEBOOK
+from headrace.work.notebook import NOTEBOOK, enter_notebook
 from headrace.work.stop import StopAttempt
 
-_OURS = __file__.rpartition("/work/")[0]
+_OURS = str(Path(__file__).parents[1])
 
 
 def enter_bundle(folder: Path, roots: Sequence[str]) -> None:
     """Put the bundle's roots first on the import path."""
     sys.dont_write_bytecode = True  # the folder is shared, and never changes
     sys.path[:0] = [str((folder / root).resolve()) for root in roots]
+
+
+def enter_project(folder: Path, roots: Sequence[str]) -> Project:
+    """Put the bundle's roots on the import path, and its notebook in the place of `__main__`; give what is its code."""
+    enter_bundle(folder, roots)
+    return Project([folder / root for root in roots], extra_sources=enter_notebook(folder))
 
 
 def module_of(file: str, roots: Sequence[str]) -> str:
@@ -86,12 +93,12 @@ def find_pipeline(name: str, files: Sequence[str], roots: Sequence[str], folder:
 
 
 def find_function(function: str, folder: Path) -> StageFunction[..., Any]:
-    """Find a stage by `module:qualname`.
+    """Find a stage by `module:qualname`; what follows a `#` tells its declarations apart.
 
     Raises:
         ProjectError: it isn't there, or is no stage.
     """
-    module, _, qualname = function.partition(":")
+    module, _, qualname = function.partition("#")[0].partition(":")
     value: Any = import_user(module, folder)
     for part in qualname.split("."):
         value = getattr(value, part, None)

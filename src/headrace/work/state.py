@@ -39,6 +39,12 @@ class CleanState:
         if sys.path != self._path:
             sys.path[:] = self._path
 
+    def let(self, name: str, value: str) -> None:
+        """Set a variable of the environment as it is to be from now on, while the process is clean."""
+        os.environ[name] = value
+        self._environment[name] = value
+        self._encoded[os.fsencode(name)] = os.fsencode(value)
+
     def close(self) -> None:
         """Remove what is left."""
         os.chdir("/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,24 +11,29 @@ from msgspec.structs import replace
 from headrace.codec.file import File, Folder
 from headrace.define.code.fingerprint import fingerprint
 from headrace.define.code.project import Project
+from headrace.define.late import Late, value_of
 from headrace.define.ports import resolver, tracing
 from headrace.define.trace import Trace
 from headrace.errors import HeadraceError, ProjectError, TaskFailed, UsageError
 from headrace.run.events import Asked, Traced, TraceEnded, TraceFailed
 from headrace.run.wire import Answer, Question, Refused
 from headrace.run.wire import Trace as Order
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, gather
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Node, Out
+from headrace.spec.intent import PointKind
 from headrace.spec.stage import Stage
 from headrace.work.attempt import Desk
+from headrace.work.envoy import Envoys
 from headrace.work.link import Gone, Link
 from headrace.work.load import describe, find_function, find_pipeline, user_traceback
 
 
-def trace(order: Order, link: Link, desk: Desk, bundle: Path, roots: tuple[str, ...], project: Project) -> None:
+def trace(
+    order: Order, link: Link, desk: Desk, bundle: Path, roots: tuple[str, ...], project: Project, envoys: Envoys
+) -> None:
     """Trace a pipeline and report its graph; an error before the first good trace refuses it, a later one fails it."""
-    asker = Asker(link, desk, bundle, project)
+    asker = Asker(link, desk, bundle, project, envoys)
     token = resolver.set(asker)
     try:
         pipeline = find_pipeline(order.pipeline, order.files, roots, bundle)
@@ -65,11 +71,12 @@ def _as_written(path: Path) -> str:
 class Asker:
     """Answers the trace by asking the driver (`define.ports.Resolver`)."""
 
-    def __init__(self, link: Link, desk: Desk, bundle: Path, project: Project) -> None:
+    def __init__(self, link: Link, desk: Desk, bundle: Path, project: Project, envoys: Envoys) -> None:
         self._link = link
         self._desk = desk
         self._bundle = bundle
         self._project = project
+        self._envoys = envoys
         self._questions = 0
         self.answered = False
 
@@ -86,6 +93,8 @@ class Asker:
                 f"`{stage.function}` is another function than the stage that is called",
                 hint="give each stage a name of its own in its module",
             )
+        if stage.environment is not None:
+            return replace(stage, code=self._envoys.code(stage))
         return replace(stage, code=fingerprint(function, self._project))
 
     def extend(self, stages: list[Stage], nodes: list[Node]) -> None:
@@ -100,7 +109,9 @@ class Asker:
             answer = self._ask(lambda number: self._link.send(Question(number, about, path)))
             assert answer.ref is not None
             return answer.ref
-        return self._desk.save(value)
+        if isinstance(value, Late) and (late := value_of(value))[0]:
+            return self._keep_late(value, late[1])
+        return self._desk.save_argument(value)
 
     def value(self, out: Out) -> object:
         """Report what has been traced, wait for a task's end, and give its output."""
@@ -117,6 +128,24 @@ class Asker:
         answer = self._ask(lambda number: self._link.send(Question(number, "now")))
         assert answer.now is not None
         return answer.now
+
+    def point(self, about: PointKind, name: str) -> tuple[int, Ref | None]:
+        """Ask the driver for a cursor, or for a version of a model or dataset."""
+        answer = self._ask(lambda number: self._link.send(Question(number, about, name)))
+        return answer.version, answer.ref
+
+    def load(self, ref: Ref) -> object:
+        """Load an artifact's value."""
+        return self._desk.load(ref, verify=True)
+
+    def _keep_late(self, record: Late, value: Ref | None) -> Ref:
+        """Give a record's artifact without a look at its value, which may be large, or in another region."""
+        kind: Any = type(record)
+        told = [getattr(record, each.name) for each in fields(kind) if each.name != "value"]
+        saved = self._desk.save(kind(*told, None))
+        if value is None:
+            return saved
+        return gather((*(saved.parts or ())[:-1], value), codec=saved.codec, type=saved.type, names=saved.names)
 
     def _ask(self, send: Any, failure: type[HeadraceError] = UsageError) -> Answer:
         number = self._questions

@@ -3,73 +3,171 @@
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from headrace.define.code.project import Project
-from headrace.run.wire import Do, Fork, Hello, Quit, Trace
-from headrace.store.folder import FolderStore
+from headrace.errors import BackendError, HeadraceError, StoreError, StoreUnreachable
+from headrace.run.events import Event, Failed, Succeeded
+from headrace.run.wire import Do, Fork, Hello, Move, Quit, Refused, Trace, Whisper, frame
+from headrace.store.store import Store
 from headrace.work.archive import unpack
 from headrace.work.attempt import Desk
 from headrace.work.board import Board
 from headrace.work.capture import Capture
+from headrace.work.envoy import Envoys
 from headrace.work.link import Gone, Link
-from headrace.work.load import enter_bundle
-from headrace.work.notebook import enter_notebook
+from headrace.work.load import enter_project
+from headrace.work.meeting import Meeting
+from headrace.work.mover import Mover
+from headrace.work.sight import open_seen
 from headrace.work.state import CleanState
 from headrace.work.stop import Stop
 from headrace.work.tracer import trace
 
+_HINT = "check the rights and the free space there; HEADRACE_HOME and TMPDIR name other places"
+
+
+class _Place(NamedTuple):
+    """What a worker has around it once it can begin."""
+
+    store: Store
+    link: Link
+    stop: Stop
+    bundle: Path
+    project: Project
+    capture: Capture
+    state: CleanState
+    folder: Path | None
+    passed: Path | None
+
 
 def work(line: socket.socket, hello: Hello, fork: Fork, board: Board) -> None:
-    """Be a worker, or the tracer, to the end."""
-    store = FolderStore(hello.store)
+    """Be a worker, or the tracer, to the end. One that can't begin says why, on the board; the tracer on its line."""
     name = f"{fork.worker}-{os.getpid()}"
-    stop = Stop()
-    link = Link(line, lambda data: store.spool.spill(hello.run, name, data), stop)
-    capture = Capture(store.root / "logs" / hello.run, name)
-    scratch = store.root / "scratch" / hello.run / name
-    bundle = unpack(hello.bundle, store)
-    roots = hello.bundle.roots
-    enter_bundle(bundle, roots)
-    project = Project([bundle / root for root in roots], extra_sources=enter_notebook(bundle))
-    state = CleanState(scratch)
-    state.enter("0")
-    desk = Desk(link=link, store=store, bundle=bundle, project=project, capture=capture, state=state, stop=stop)
     try:
-        _serve(link, desk, board, stop, bundle, roots, project, tracer=fork.tracer)
+        at = _begin(line, hello, fork, name)
+    except HeadraceError as error:
+        _refuse(line, fork, board, error)
+        return
+    except OSError as error:
+        where = error.filename or hello.local
+        told = BackendError(f"`{where}` can't be read or written: {error.strerror or error}", hint=_HINT)
+        _refuse(line, fork, board, told)
+        return
+    try:
+        mover = Mover(at.store, at.link, at.stop)
+        envoys = Envoys(hello, at.link) if fork.tracer else None
+        keep = partial(_keep, hello.run, name, at.store, at.capture)
+        meeting = Meeting(hello.run, at.store.logs, Path(hello.local) / "logs" / hello.run)
+        _serve(at, mover, keep, board, hello.bundle.roots, envoys, meeting)
     except Gone:
         pass
     finally:
-        if link.gone:
-            link.spill()
-        state.close()
+        if at.link.gone:
+            at.link.spill()
+        at.state.close()
+
+
+def _begin(line: socket.socket, hello: Hello, fork: Fork, name: str) -> _Place:
+    """Open the store, fetch the code and make ready for attempts.
+
+    Raises:
+        HeadraceError: the store can't be used from this machine, or the code can't be had.
+        OSError: this machine's own disk can't be used.
+    """
+    local = Path(hello.local)
+    store = open_seen(hello.store, local)
+    stop = Stop()
+    link = Link(line, lambda data: store.spool.spill(hello.run, name, data), stop)
+    capture = Capture(local / "logs" / hello.run, name)
+    bundle = unpack(hello.bundle, store, local)
+    project = enter_project(bundle, hello.bundle.roots)
+    scratch = local / "scratch" / hello.run
+    passed = None if fork.tracer else scratch / f"{name}.logged"
+    state = CleanState(scratch / name)
+    state.enter("0")
+    return _Place(
+        store=store,
+        link=link,
+        stop=stop,
+        bundle=bundle,
+        project=project,
+        capture=capture,
+        state=state,
+        folder=_folder(hello),
+        passed=passed,
+    )
+
+
+def _folder(hello: Hello) -> Path | None:
+    """Give the project's folder, if this host has it: another may have another folder under the same name."""
+    with suppress(OSError):
+        if hello.project and os.stat(hello.project).st_ino == hello.project_inode:
+            return Path(hello.project)
+    return None
+
+
+def _refuse(line: socket.socket, fork: Fork, board: Board, error: HeadraceError) -> None:
+    """Say why no worker can begin here, and where that is."""
+    message = f"no worker can begin on `{platform.node()}`: {error.message}"
+    board.refuse(message, error.hint)
+    if fork.tracer:
+        kind = StoreUnreachable if isinstance(error, StoreError) else type(error)
+        with suppress(OSError):
+            line.sendall(frame(Refused(kind.__name__, message, error.hint)))
+
+
+def _keep(run: str, name: str, store: Store, capture: Capture, event: Event) -> None:
+    """Keep what an attempt printed where others can read it, if the log that it went to is not there already."""
+    if isinstance(event, Succeeded | Failed) and event.log is not None:
+        with suppress(StoreError):  # it is in this machine's own log all the same
+            store.logs.keep(run, name, event.log.start, capture.printed(event.log))
 
 
 def _serve(
-    link: Link,
-    desk: Desk,
+    at: _Place,
+    mover: Mover,
+    keep: Callable[[Event], None],
     board: Board,
-    stop: Stop,
-    bundle: Path,
     roots: tuple[str, ...],
-    project: Project,
-    *,
-    tracer: bool,
+    envoys: Envoys | None,
+    meeting: Meeting,
 ) -> None:
+    link, stop, bundle, project = at.link, at.stop, at.bundle, at.project
+    desk = Desk(
+        link=link,
+        store=at.store,
+        bundle=bundle,
+        project=project,
+        capture=at.capture,
+        state=at.state,
+        stop=stop,
+        folder=at.folder,
+        passed=at.passed,
+        meeting=meeting,
+    )
     while not stop.told:
         match link.next():
-            case Do() as order:
+            case Do() | Move() as order:
                 stop.under_way = True
                 board.begin(time.time())
-                event = desk.run(order)
+                event = mover.run(order) if isinstance(order, Move) else desk.run(order)
                 board.end()
                 link.report(event)
+                keep(event)
                 stop.under_way = False
                 desk.clean()
-            case Trace() as order if tracer:
-                trace(order, link, desk, bundle, roots, project)
+            case Trace() as order if envoys is not None:
+                trace(order, link, desk, bundle, roots, project, envoys)
+            case Whisper(name=name, value=value):
+                desk.learn(name, value)
             case Quit():
                 return
             case _:

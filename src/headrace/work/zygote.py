@@ -21,8 +21,11 @@ from collections.abc import Container, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from headrace.run.wire import Ended, Fork, Frames, Hello, Kill, Pulse, Ready, decode_order, frame
+from headrace.errors import EnvironmentFailed
+from headrace.run.wire import Ended, Fork, Frames, Hello, Kill, Pulse, Ready, Refused, decode_order, frame
+from headrace.store.opening import prepare
 from headrace.work.board import Board
+from headrace.work.environments.enter import Unfit, enter, receive_hello
 from headrace.work.memory import Scale
 from headrace.work.worker import work
 
@@ -32,6 +35,7 @@ LOOK_S = 0.1
 PULSE_S = 0.2
 FREE_SHARE = 0.03
 PARENT = "parent-"
+_ENTRY = "headrace.work.__main__"
 _SUBREAPER = 36  # prctl: orphans of workers become the zygote's children, so that it can end them
 
 
@@ -51,14 +55,18 @@ class Child:
 
 
 class Zygote:
-    """Forks workers as the driver orders, and tells it of them, until the driver goes and the last worker has ended."""
+    """Forks workers as the driver orders, and tells it of them, until the driver goes and the last worker has ended.
 
-    def __init__(self, control: socket.socket) -> None:
+    Where it is `unfit`, since there is no such environment as they need, it begins none, and says why of each.
+    """
+
+    def __init__(self, control: socket.socket, hello: Hello, unfit: Unfit | None = None) -> None:
         self._control = control
+        self._hello = hello
+        self._unfit = unfit
         self._frames = Frames()
         self._lines: deque[int] = deque()
         self._children: dict[int, Child] = {}
-        self._hello: Hello | None = None
         self._listening = True
         self._pulsed = 0.0
         self._wake, waker = socket.socketpair()
@@ -74,6 +82,7 @@ class Zygote:
 
     def serve(self) -> None:
         """Serve until nobody listens and nothing lives."""
+        self._tell(frame(Ready(os.getpid())))
         while self._listening or self._children:
             ready = self._wait()
             if self._control in ready:
@@ -104,21 +113,25 @@ class Zygote:
                 self._lines.extend(descriptors)
         if not data:
             self._listening = False
+            self._end_bound()
             return
         for body in self._frames.feed(data):
             match decode_order(body):
-                case Hello() as hello:
-                    self._hello = hello
-                    self._tell(frame(Ready()))
-                    _note_pid(hello, os.getpid(), PARENT)
+                case Fork() as fork if self._unfit is not None:
+                    self._refuse(fork, self._lines.popleft(), self._unfit)
                 case Fork() as fork:
                     self._fork(fork, self._lines.popleft())
                 case Kill(worker=worker, signal=number):
                     self._signal(worker, number)
 
+    def _end_bound(self) -> None:
+        """Take the workers along, where whoever began us is all that knows of them."""
+        if self._hello.bound:
+            for pid in self._children:
+                _signal_session(pid, signal.SIGKILL)
+
     def _fork(self, fork: Fork, descriptor: int) -> None:
         hello = self._hello
-        assert hello is not None
         board = Board()
         devices = self._free_devices(fork.gpus)
         pid = os.fork()
@@ -136,6 +149,13 @@ class Zygote:
             traceback.print_exc()
         finally:
             os._exit(code)
+
+    def _refuse(self, fork: Fork, descriptor: int, unfit: Unfit) -> None:
+        """Begin no worker, and say why; the tracer's line says so too, where an error before the run is told."""
+        with socket.socket(fileno=descriptor) as line, suppress(OSError):
+            if fork.tracer:
+                line.sendall(frame(Refused(EnvironmentFailed.__name__, unfit.message, unfit.hint)))
+        self._tell(frame(Ended(fork.worker, 1, unfit=unfit.message, hint=unfit.hint)))
 
     def _free_devices(self, count: int) -> Sequence[str]:
         """Choose accelerators that no worker has, of those that this process may see; the driver counts them."""
@@ -160,6 +180,8 @@ class Zygote:
         for name in _THREAD_CAPS:
             os.environ[name] = threads
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        if fork.memory_gib:  # for what spills to disk before it takes more
+            os.environ["HEADRACE_MEMORY_GIB"] = f"{fork.memory_gib:g}"
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
         _volunteer_for_oom()
 
@@ -182,7 +204,8 @@ class Zygote:
             _signal_session(pid, signal.SIGKILL)
             _end_strays(self._children)
             code = os.waitstatus_to_exitcode(status)
-            self._tell(frame(Ended(child.number, code, child.memory)))
+            unfit, hint = child.board.refusal() or ("", None)
+            self._tell(frame(Ended(child.number, code, child.memory, unfit, hint)))
 
     def _watch(self) -> None:
         """End what takes more memory than its share, or the largest when the machine runs out."""
@@ -213,6 +236,7 @@ class Zygote:
                 self._control.sendall(data)
             except OSError:
                 self._listening = False
+                self._end_bound()
 
 
 _THREAD_CAPS = (
@@ -253,13 +277,13 @@ def _wanted_gib() -> float:
 
 def _note_pid(hello: Hello, pid: int, kind: str = "") -> None:
     """Leave word of a process where a later driver of the run looks for what this one left behind."""
-    folder = Path(hello.store) / "workers" / hello.run
+    folder = Path(hello.local) / "workers" / hello.run
     folder.mkdir(parents=True, exist_ok=True)
     try:
         began = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         began = ""
-    (folder / f"{kind}{pid}").write_text(began)
+    (folder / f"{kind}{pid}").write_text(f"{began} {os.getpid()}")
 
 
 def _end_strays(workers: Container[int]) -> None:
@@ -284,5 +308,14 @@ def _children_of(pid: int) -> list[int]:
 
 def main() -> None:
     """Be the zygote of a run, on the socket whose descriptor is the first argument."""
-    Zygote(socket.socket(fileno=int(sys.argv[1]))).serve()
+    control = socket.socket(fileno=int(sys.argv[1]))
+    greeting = receive_hello(control, sys.argv[2:])
+    if greeting is not None:
+        hello, chosen = greeting
+        _note_pid(hello, os.getpid(), PARENT)
+        unfit = None
+        if not chosen:
+            unfit = enter(hello, control, _ENTRY, sys.argv[1:], lambda waiting: control.sendall(frame(waiting)))
+        prepare(hello.store)
+        Zygote(control, hello, unfit).serve()
     os._exit(0)  # there is nothing to tear down, and the driver waits

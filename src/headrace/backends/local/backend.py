@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import select
+import os
 import selectors
 import shutil
 import signal
@@ -13,44 +13,60 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
-from headrace.backends.local.leftover import end_leftovers, spilled
-from headrace.backends.local.line import Line
-from headrace.backends.local.spawn import Spawned, spawn
+from headrace.backends.ending import death, with_words
+from headrace.backends.line import Line
+from headrace.backends.local.leftover import end_leftovers
+from headrace.backends.local.parent import START_S, Parent
+from headrace.backends.spawn import Spawned, spawn
 from headrace.errors import BackendError
-from headrace.run.ports import Beat, Died, Heard, Job, Notice
-from headrace.run.wire import Down, Ended, Fork, Hello, Kill, Pulse, Quit, Ready, decode_news, decode_up, frame
+from headrace.run.ports import Beat, Delayed, Died, Heard, Job, Notice, Spool
+from headrace.run.spilled import spilled
+from headrace.run.wire import (
+    Down,
+    Ended,
+    Fork,
+    Hello,
+    Kill,
+    Pulse,
+    Quit,
+    Ready,
+    Waiting,
+    decode_news,
+    decode_up,
+    frame,
+)
 from headrace.spec.fleet import Pool
 
+AHEAD_S = 0.010
 GRACE_S = 5.0
 TRIES = 3
-START_S = 60.0
-"""How long a zygote may take to come up. Where it doesn't, its namespace may have been killed half made."""
-_SIGNALS = {
-    signal.SIGKILL: "it was killed (signal 9); the kernel does so when memory runs out",
-    signal.SIGSEGV: "it crashed: a segmentation fault (signal 11)",
-    signal.SIGABRT: "it aborted itself (signal 6)",
-    signal.SIGBUS: "it crashed: a bus error (signal 7)",
-}
+AWAKE_S = 0.0001
+"""So long the driver looks for news before it sleeps: a short task has ended by then, and to be woken takes as long."""
 
 
 class LocalBackend:
-    """Workers of one run on this machine, forked by a zygote that watches them.
+    """Workers of one run on this machine, forked by zygotes that watch them: one for each environment.
 
-    `prefix` are the words of a namespace, `grace_s` is how long an attempt may take to stop.
+    `spool` is that of the region's store, `prefix` are the words of a namespace, `grace_s` is how long an attempt may
+    take to stop.
     """
 
     def __init__(
         self,
         pool: Pool,
         hello: Hello,
+        spool: Spool,
         *,
         prefix: Sequence[str] = (),
         spawned: Spawned | None = None,
         grace_s: float = GRACE_S,
     ) -> None:
         self.pool = pool
+        self.ahead_s = AHEAD_S
         self._hello = hello
+        self._spool = spool
         self._prefix = prefix
         self._grace_s = grace_s
         self._selector = selectors.DefaultSelector()
@@ -59,23 +75,21 @@ class LocalBackend:
         self._doomed: dict[int, float] = {}
         self._quitting: set[int] = set()
         self._babbling: set[int] = set()
-        self._zygote: Spawned | None = None
-        self._control: Line | None = None
-        self._ready_by: float | None = None
-        if spawned is not None:
-            self._use(spawned)
+        self._parents: dict[str | None, Parent] = {}
+        self._parent_of: dict[int, Parent] = {}
+        self._begun = spawned  # it is told of its run late: `adopt` would take it for one that was left
 
     # -- the port ------------------------------------------------------------------------------------------------
 
     def start(self, jobs: Sequence[Job]) -> None:
-        """Begin workers; the zygote with the first, and again where it has died."""
+        """Begin workers; the zygote of an environment with the first, and again where it has died."""
         for job in jobs:
             for _ in range(TRIES):
-                if self._zygote is None:
-                    self._use(spawn(self._prefix))
-                if self._zygote is not None and self._begin(job):
+                parent = self._parents.get(job.environment) or self._use(job.environment)
+                if parent is not None and self._begin(parent, job):
                     break
-                self._lose_zygote()
+                if parent is not None:
+                    self._lose(parent)
             else:
                 raise BackendError(
                     f"pool `{self.pool.name}` can't begin a worker: the process that begins them dies at once",
@@ -94,12 +108,12 @@ class LocalBackend:
 
     def events(self, timeout_s: float) -> list[Notice]:
         """Wait for something to happen, up to `timeout_s`; give all that has."""
-        if self._zygote is None and not self._notices:
+        if not self._parents and not self._notices:
             time.sleep(timeout_s)
             return []
-        for key, mask in self._selector.select(0 if self._notices else self._patience(timeout_s)):
-            if key.data == _CONTROL:
-                self._hear_zygote()
+        for key, mask in self._ready(0 if self._notices else self._patience(timeout_s)):
+            if isinstance(key.data, Parent):
+                self._hear_parent(key.data)
                 continue
             line = self._lines.get(key.data)
             if line is None:
@@ -110,16 +124,16 @@ class LocalBackend:
             if mask & selectors.EVENT_READ:
                 self._hear(key.data, line)
         self._end_doomed()
-        if self._ready_by is not None and time.monotonic() > self._ready_by:
-            self._lose_zygote(f"the process that begins workers has not come up in {START_S:g} s")
+        for parent in list(self._parents.values()):
+            if parent.ready_by is not None and time.monotonic() > parent.ready_by:
+                self._lose(parent, f"the process that begins workers has not come up in {START_S:g} s")
         notices, self._notices = self._notices, []
         return notices
 
     def adopt(self) -> Iterable[Heard]:
         """End what an earlier driver's workers left, after a little patience, and give what they had spilled."""
-        store = Path(self._hello.store)
-        end_leftovers(store / "workers" / self._hello.run)
-        return spilled(store / "spool" / self._hello.run)
+        end_leftovers(Path(self._hello.local) / "workers" / self._hello.run)
+        return spilled(self._spool, self._hello.run)
 
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
         """End some workers, or everything. Unless `now`, an attempt is asked to stop first, and given a little time."""
@@ -129,80 +143,71 @@ class LocalBackend:
                 self._doomed.setdefault(worker, time.monotonic() + self._grace_s)
         if workers is not None:
             return
-        if self._zygote is not None:
-            self._leave(self._zygote)
-        store, run = Path(self._hello.store), self._hello.run
-        for place in ("workers", "scratch") if now else ("workers", "scratch", "spool"):
-            shutil.rmtree(store / place / run, ignore_errors=True)
+        self._leave()
+        if self._begun is not None:
+            self._begun.leave()
+        for place in ("workers", "scratch"):
+            shutil.rmtree(Path(self._hello.local) / place / self._hello.run, ignore_errors=True)
+        if not now:
+            self._spool.forget(self._hello.run)
 
     def abandon(self) -> None:
         """Let go of everything without a word, as a driver does that is killed."""
         for line in self._lines.values():
             line.socket.close()
         self._lines.clear()
-        if self._zygote is not None:
-            self._zygote.control.close()
+        for parent in self._parents.values():
+            parent.spawned.control.close()
+        if self._begun is not None:
+            self._begun.control.close()
         self._selector.close()
-        self._zygote = self._control = None
+        self._parents.clear()
+        self._parent_of.clear()
+        self._begun = None
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _use(self, spawned: Spawned) -> None:
-        """Take a zygote that was begun, unless it is dead already."""
+    def _use(self, environment: str | None) -> Parent | None:
+        """Have a zygote for the workers of an environment, one that was begun or a new one; None if it is dead."""
+        spawned, self._begun = self._begun or spawn(self._prefix), None
         try:
-            spawned.control.sendall(frame(self._hello))
+            spawned.control.sendall(frame(replace(self._hello, group=environment)))
         except OSError:
             spawned.discard()
-            return
-        self._zygote = spawned
-        self._control = Line(spawned.control)
-        self._ready_by = time.monotonic() + START_S
-        self._selector.register(spawned.control, selectors.EVENT_READ, _CONTROL)
+            return None
+        parent = self._parents[environment] = Parent(spawned, environment)
+        self._selector.register(spawned.control, selectors.EVENT_READ, parent)
+        return parent
 
     def _patience(self, timeout_s: float) -> float:
         """How long to wait for something to happen: no longer than a zygote may take to come up."""
-        return timeout_s if self._ready_by is None else min(timeout_s, max(0.0, self._ready_by - time.monotonic()))
+        due = [parent.ready_by for parent in self._parents.values() if parent.ready_by is not None]
+        return min(timeout_s, max(0.0, min(due) - time.monotonic())) if due else timeout_s
 
-    def _begin(self, job: Job) -> bool:
-        """Have the zygote begin a worker; say whether it was told."""
+    def _begin(self, parent: Parent, job: Job) -> bool:
+        """Have a zygote begin a worker; say whether it was told."""
         ours, theirs = socket.socketpair()
         need = job.resources
         try:
-            self._order(Fork(job.worker, job.tracer, need.cpu, need.memory_gib, need.gpus), theirs)
+            fork = Fork(job.worker, job.tracer, need.cpu, need.memory_gib, need.gpus)
+            parent.order(fork, self._hear_parent, theirs)
         except OSError:
             ours.close()
             return False
         finally:
             theirs.close()
         self._lines[job.worker] = Line(ours)
+        self._parent_of[job.worker] = parent
+        parent.workers.add(job.worker)
         self._selector.register(ours, selectors.EVENT_READ, job.worker)
+        if parent.waits:
+            self._notices.append(Delayed(job.worker, parent.waits))
         return True
-
-    def _order(self, order: Fork | Kill, beside: socket.socket | None = None) -> None:
-        """Tell the zygote something. While it can't take more, hear what it says: it may be waiting for that.
-
-        Raises:
-            OSError: it is dead.
-        """
-        data = frame(order)
-        while self._control is not None:
-            try:
-                if beside is None:
-                    self._control.socket.send(data)
-                else:
-                    socket.send_fds(self._control.socket, [data], [beside.fileno()])
-                return
-            except BlockingIOError:
-                poll = select.poll()
-                poll.register(self._control.socket, select.POLLIN | select.POLLOUT)
-                if any(ready & select.POLLIN for _, ready in poll.poll()):
-                    self._hear_zygote()
-        raise ConnectionResetError
 
     def _signal(self, worker: int, number: int) -> None:
         if worker in self._lines:
             with suppress(OSError):  # that the zygote is dead is heard from its own line
-                self._order(Kill(worker, number))
+                self._parent_of[worker].order(Kill(worker, number), self._hear_parent)
 
     def _listen(self, worker: int, line: Line) -> None:
         """Ask to be told when more can be sent, exactly while something is left."""
@@ -211,6 +216,15 @@ class LocalBackend:
         mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if line.waits else 0)
         if self._selector.get_key(line.socket).events != mask:
             self._selector.modify(line.socket, mask, worker)
+
+    def _ready(self, timeout_s: float) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for something to read or to write: for a moment without sleeping, while others may have the cpu."""
+        until = time.monotonic() + min(AWAKE_S, timeout_s)
+        while time.monotonic() < until:
+            if found := self._selector.select(0):
+                return found
+            os.sched_yield()
+        return self._selector.select(timeout_s)
 
     def _hear(self, worker: int, line: Line) -> None:
         self._take(worker, line)
@@ -227,51 +241,66 @@ class LocalBackend:
             self._babbling.add(worker)
             self._signal(worker, signal.SIGKILL)
 
-    def _hear_zygote(self) -> None:
-        assert self._control is not None
-        for body in self._control.read():
+    def _hear_parent(self, parent: Parent) -> None:
+        for body in parent.control.read():
             match decode_news(body):
-                case Ready():
-                    self._ready_by = None
+                case Ready(pid=pid):
+                    parent.pid, parent.ready_by = pid, None
+                    self._delay(parent, "")
+                case Waiting(why=why):
+                    parent.ready_by = None
+                    self._delay(parent, why)
                 case Ended() as ended:
-                    self._ended(ended)
+                    self._ended(ended, parent)
                 case Pulse(worker=worker, done=done, since=since, memory_gib=memory):
                     self._notices.append(Beat(worker, done, since, memory, 0.0))
-        if self._control.closed:
-            self._lose_zygote()
+        if parent.control.closed:
+            self._lose(parent)
 
-    def _lose_zygote(self, why: str = "the process that begins workers has died") -> None:
-        """The zygote is dead, or as good as that, and so will be its workers."""
-        if self._zygote is None or self._control is None:
+    def _delay(self, parent: Parent, why: str) -> None:
+        """Say of a zygote's workers that they wait, for what, or that they do no longer."""
+        if parent.waits != why:
+            parent.waits = why
+            self._notices += [Delayed(worker, why) for worker in parent.workers]
+
+    def _lose(self, parent: Parent, why: str = "the process that begins workers has died") -> None:
+        """A zygote is dead, or as good as that, and so will be its workers."""
+        if self._parents.get(parent.environment) is not parent:
             return
-        self._selector.unregister(self._control.socket)
-        why = _with(why, self._zygote.last_words())
-        for worker in list(self._lines):
+        del self._parents[parent.environment]
+        self._selector.unregister(parent.control.socket)
+        why = with_words(why, parent.spawned.last_words())
+        for worker in list(parent.workers):
             self._forget(worker, Died(worker, "lost", why))
-        self._zygote.discard()
-        self._zygote = self._control = self._ready_by = None
-        end_leftovers(Path(self._hello.store) / "workers" / self._hello.run, patience_s=0.0)
+        parent.spawned.discard()
+        notes = Path(self._hello.local) / "workers" / self._hello.run
+        end_leftovers(notes, patience_s=0.0, of=parent.pid)
 
-    def _ended(self, ended: Ended) -> None:
+    def _ended(self, ended: Ended, parent: Parent) -> None:
         """A worker is dead: hear the last of what it sent, then say so."""
         if ended.worker not in self._lines:
             return
-        if ended.memory:
-            died = Died(ended.worker, "memory", ended.memory)
-        elif ended.worker in self._babbling:
-            died = Died(ended.worker, "crash", "its code wrote to the line between worker and driver, and was ended")
-        elif ended.worker in self._doomed:
-            died = Died(ended.worker, "cancelled", "it was stopped")
-        elif ended.worker in self._quitting and ended.status == 0:
-            died = Died(ended.worker, "cancelled", "it left as it was told to")
-        else:
-            # Python, when an exception ends it, says which and gives 1.
-            more = self._zygote.last_words() if self._zygote is not None and ended.status == 1 else ""
-            died = Died(ended.worker, "crash", _with(_words(ended.status), more))
+        worker = ended.worker
+        died = death(
+            ended,
+            babbled=worker in self._babbling,
+            doomed=worker in self._doomed,
+            quitting=worker in self._quitting,
+            last_words=parent.spawned.last_words() if ended.status == 1 else "",
+        )
         self._forget(ended.worker, died)
+        if ended.unfit and not parent.workers:
+            self._dismiss(parent)
+
+    def _dismiss(self, parent: Parent) -> None:
+        """Let go of a zygote whose workers can't begin: by the next attempt they may, in a new one."""
+        del self._parents[parent.environment]
+        self._selector.unregister(parent.control.socket)
+        parent.spawned.leave()
 
     def _forget(self, worker: int, died: Died) -> None:
         line = self._lines.pop(worker)
+        self._parent_of.pop(worker).workers.discard(worker)
         self._doomed.pop(worker, None)
         self._quitting.discard(worker)
         self._babbling.discard(worker)
@@ -289,24 +318,15 @@ class LocalBackend:
                 self._signal(worker, signal.SIGKILL)
                 self._doomed[worker] = now + self._grace_s
 
-    def _leave(self, zygote: Spawned) -> None:
-        """Wait for the workers to leave, end those that don't, and reap the zygote."""
+    def _leave(self) -> None:
+        """Wait for the workers to leave, end those that don't, and reap the zygotes; one that waits has none yet."""
+        for parent in self._parents.values():
+            for worker in list(parent.workers) if parent.waits else ():
+                self._forget(worker, Died(worker, "cancelled", "it had not begun"))
         due = time.monotonic() + self._grace_s + GRACE_S
-        while self._lines and self._zygote is not None and time.monotonic() < due:
+        while self._lines and time.monotonic() < due:
             self.events(0.05)
         self._selector.close()
-        zygote.leave()
-        self._zygote = self._control = None
-
-
-_CONTROL = -1
-
-
-def _with(what: str, words: str) -> str:
-    return f"{what}: {words}" if words else what
-
-
-def _words(status: int) -> str:
-    if status >= 0:
-        return f"it ended its own process, with exit code {status}"
-    return _SIGNALS.get(signal.Signals(-status), f"it was ended by signal {-status}")
+        for parent in self._parents.values():
+            parent.spawned.leave()
+        self._parents.clear()

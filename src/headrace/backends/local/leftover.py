@@ -1,16 +1,13 @@
-"""What an earlier driver of a run left on this machine: processes that still live, and what workers spilled."""
+"""What an earlier driver of a run left on this machine: processes that still live."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-
-from headrace.run.ports import Heard
-from headrace.run.wire import Frames, Report, decode_up
 
 PATIENCE_S = 2.0
 PARENT = "parent-"
@@ -18,33 +15,22 @@ PARENT = "parent-"
 _POLL_S = 0.02
 
 
-def end_leftovers(folder: Path, patience_s: float = PATIENCE_S) -> None:
+def end_leftovers(folder: Path, patience_s: float = PATIENCE_S, *, of: int | None = None) -> None:
     """Wait a little for the processes noted in a folder to end, then kill those that haven't, with all they began.
 
     Workers go first: the process that began them ends with the last of them, and takes along what they leave behind.
+    `of` is the number of the one whose workers are meant, where not all are.
     """
-    _wait_for(_living(folder), patience_s)
-    for note in _living(folder):
+    _wait_for(_living(folder, of), patience_s)
+    for note in _living(folder, of):
         if not note.name.startswith(PARENT):
             _kill(_pid(note))
-    _wait_for(_living(folder), PATIENCE_S)
-    for note in _living(folder):
+    _wait_for(_living(folder, of), PATIENCE_S)
+    for note in _living(folder, of):
         _kill(_pid(note))
-    _wait_for(_living(folder), PATIENCE_S)
-    for note in _notes(folder):
+    _wait_for(_living(folder, of), PATIENCE_S)
+    for note in _notes(folder, of):
         note.unlink(missing_ok=True)
-
-
-def spilled(folder: Path) -> Iterator[Heard]:
-    """Give what workers spilled, each worker's in the order of its writing; a torn last report is none."""
-    if not folder.is_dir():
-        return
-    for path in sorted(folder.iterdir()):
-        worker = path.name.partition("-")[0]
-        for body in Frames().feed(path.read_bytes()):
-            message = decode_up(body)
-            if isinstance(message, Report) and worker.isdecimal():
-                yield Heard(int(worker), message)
 
 
 def process_began(pid: int) -> str:
@@ -56,21 +42,27 @@ def process_began(pid: int) -> str:
         return ""
 
 
-def _notes(folder: Path) -> list[Path]:
+def _notes(folder: Path, of: int | None) -> list[Path]:
     found = list(folder.iterdir()) if folder.is_dir() else []
-    return [path for path in found if path.name.removeprefix(PARENT).isdecimal()]
+    notes = [path for path in found if path.name.removeprefix(PARENT).isdecimal()]
+    return notes if of is None else [note for note in notes if _read(note)[1:] == [str(of)]]
 
 
-def _living(folder: Path) -> list[Path]:
-    return [note for note in _notes(folder) if _lives(note)]
+def _living(folder: Path, of: int | None) -> list[Path]:
+    return [note for note in _notes(folder, of) if _lives(note)]
+
+
+def _read(note: Path) -> list[str]:
+    """Give when a process began, and the number of the one that began it."""
+    try:
+        return note.read_text().split(" ")
+    except OSError:
+        return [""]
 
 
 def _lives(note: Path) -> bool:
     """Whether the very process that a note is about lives: its number may have been given to another since."""
-    try:
-        return note.read_text() == process_began(_pid(note)) != ""
-    except OSError:
-        return False
+    return _read(note)[0] == process_began(_pid(note)) != ""
 
 
 def _pid(note: Path) -> int:

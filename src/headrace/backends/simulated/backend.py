@@ -26,6 +26,7 @@ class SimulatedBackend:
 
     def __init__(self, pool: Pool, cluster: Cluster, *, grain_s: float = 0.0) -> None:
         self.pool = pool
+        self.ahead_s = 0.010
         self.cluster = cluster
         self._grain_s = grain_s
 

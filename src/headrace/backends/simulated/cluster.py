@@ -6,10 +6,10 @@ import heapq
 from collections.abc import Callable
 
 from headrace.backends.simulated.clock import VirtualClock
-from headrace.backends.simulated.play import Script, Tracing, tracing
+from headrace.backends.simulated.play import Moving, Script, Tracing, moving, tracing
 from headrace.backends.simulated.worker import Worker
 from headrace.run.ports import Beat, Died, Heard, Job, Notice
-from headrace.run.wire import Up
+from headrace.run.wire import Do, Up
 
 BEAT_S = 0.2
 
@@ -17,9 +17,10 @@ BEAT_S = 0.2
 class Cluster:
     """Where simulated workers live (`simulated.worker.Place`).
 
-    `script` says what attempts do, `tracer` what the tracer does. `start_s` is how long a worker takes to begin; None:
-    it can't. Workers beat only where it matters, when an attempt begins and once it is past its timeout; `beats` has
-    them all beat five times a second. Workers are dealt to nodes one after another; the tracer lives on none of them.
+    `script` says what attempts do, `tracer` what the tracer does, `mover` what transfers do. `start_s` is how long a
+    worker takes to begin; None: it can't. Workers beat only where it matters, when an attempt begins and once it is
+    past its timeout; `beats` has them all beat five times a second. Workers are dealt to nodes one after another; the
+    tracer lives on none of them.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Cluster:
         script: Script,
         *,
         tracer: Tracing | None = None,
+        mover: Moving | None = None,
         nodes: int = 1,
         clock: VirtualClock | None = None,
         start_s: Callable[[Job], float | None] | float = 0.0,
@@ -34,6 +36,7 @@ class Cluster:
     ) -> None:
         self.script = script
         self.tracer = tracing(()) if tracer is None else tracer
+        self.mover = moving() if mover is None else mover
         self.nodes = nodes
         self.clock = clock or VirtualClock()
         self.notices: list[Notice] = []
@@ -128,7 +131,7 @@ class Cluster:
         assert order is not None
         if self.beats:
             self._beat(worker, worker.done, BEAT_S)
-        elif order.timeout_s is not None:
+        elif isinstance(order, Do) and order.timeout_s is not None:
             self._beat(worker, worker.done, order.timeout_s + BEAT_S)
 
     def gone(self, worker: Worker, died: Died) -> None:

@@ -18,7 +18,7 @@ from typing import Literal
 from msgspec import Struct
 
 from headrace.run.events import Asked, Event
-from headrace.run.wire import Answer, Do, Question, Refused, Trace, Word
+from headrace.run.wire import Answer, Do, Move, Question, Refused, Trace, Word
 from headrace.spec.artifact import Ref
 
 
@@ -74,6 +74,8 @@ Play = Generator[Step, Word | Answer | None, Ref | None]
 Script = Callable[[Do], Play]
 """What each attempt does, by its order; a gang's workers get one each."""
 Tracing = Callable[[Trace], Play]
+Moving = Callable[[Move], Play]
+"""What each transfer does, by its order; it gives nothing back."""
 
 
 def lasting(seconds: float | Callable[[Do], float], out: Ref | Callable[[Do], Ref]) -> Script:
@@ -84,6 +86,18 @@ def lasting(seconds: float | Callable[[Do], float], out: Ref | Callable[[Do], Re
         return out(order) if callable(out) else out
 
     return script
+
+
+def moving(bits_per_s: float = 1e9, arrive: Callable[[Move], None] | None = None) -> Moving:
+    """Give the way of transfers by which bytes travel that fast; `arrive` is told of each that has come."""
+
+    def move(order: Move) -> Play:
+        yield Wait(order.size * 8 / bits_per_s)
+        if arrive is not None:
+            arrive(order)
+        return None
+
+    return move
 
 
 def tracing(events: Iterable[Event]) -> Tracing:

@@ -11,6 +11,7 @@ from headrace.backends.simulated.play import (
     Decline,
     Keep,
     Listen,
+    Moving,
     Play,
     Say,
     Script,
@@ -19,9 +20,9 @@ from headrace.backends.simulated.play import (
     Tracing,
     Wait,
 )
-from headrace.run.events import Asked, Checkpointed, Event, Failed, Succeeded, encode_event
+from headrace.run.events import Asked, Checkpointed, Event, Failed, Moved, Succeeded, encode_event
 from headrace.run.ports import Died, Heard, Job
-from headrace.run.wire import Ack, Answer, Do, Down, Drop, Quit, Report, Tell, Trace, Up, Word
+from headrace.run.wire import Ack, Answer, Do, Down, Drop, Move, Quit, Report, Tell, Trace, Up, Whisper, Word
 from headrace.spec.artifact import Ref
 from headrace.spec.failure import Failure
 
@@ -31,6 +32,7 @@ class Place(Protocol):
 
     script: Script
     tracer: Tracing
+    mover: Moving
 
     def now(self) -> float: ...
     def later(self, worker: Worker, seconds: float) -> None: ...
@@ -71,11 +73,11 @@ class Worker:
         self.done = 0
         self.since = 0.0
         self.turn = 0
-        self.order: Do | None = None
+        self.order: Do | Move | None = None
         self.unacknowledged: deque[Report] = deque()
         self._place = place
         self._play: Play | None = None
-        self._queue: deque[Do | Trace | Quit] = deque()
+        self._queue: deque[Do | Move | Trace | Quit] = deque()
         self._words: deque[Word | Answer] = deque()
         self._early: list[Tell] = []  # words for an attempt that is yet to begin
         self._waits_for: type[Listen | Ask] | None = None
@@ -107,10 +109,12 @@ class Worker:
             case Answer():
                 self._hear(message, Ask)
             case Drop(task=task, attempt=attempt):
-                orders = [each for each in self._queue if isinstance(each, Do)]
+                orders = [each for each in self._queue if isinstance(each, Do | Move)]
                 for order in orders:
                     if (order.task, order.attempt) == (task, attempt):
                         self._queue.remove(order)
+            case Whisper():
+                pass  # nothing is played that asks for a secret
             case _:
                 self._queue.append(message)
                 self.go_on()
@@ -151,6 +155,8 @@ class Worker:
             match self._queue.popleft():
                 case Do() as order:
                     self._begin(order, self._place.script(order))
+                case Move() as order:
+                    self._begin(order, self._place.mover(order))
                 case Trace() as order:
                     self._begin(None, self._place.tracer(order))
                 case Quit():
@@ -158,7 +164,7 @@ class Worker:
         if self.alive and self.stopping and self._play is None:
             self.die(Died(self.number, "cancelled", "it was stopped"))
 
-    def _begin(self, order: Do | None, play: Play) -> None:
+    def _begin(self, order: Do | Move | None, play: Play) -> None:
         self._play, self.order = play, order
         self.since = self._place.now()
         if order is not None:
@@ -222,7 +228,9 @@ class Worker:
 
     def _ended(self, out: Ref | None) -> None:
         order, now = self.order, self._place.now()
-        if order is not None and out is not None:
+        if isinstance(order, Move):
+            self._free(Moved(order.task, order.attempt, order.size, self.since, now - self.since, order.usd))
+        elif order is not None and out is not None:
             self._free(Succeeded(order.task, order.attempt, out, started=self.since, seconds=now - self.since))
         elif order is not None:
             self._failed(Failure("user", f"the script of `{order.function}` gave nothing"))

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from headrace.app import project
-from headrace.app.doctor import Finding, examine
+from headrace.app.doctor import examine
+from headrace.app.finding import Finding
 from headrace.cli import options
 from headrace.cli.terminal import Style, paint, printable, say_json, say_styled
 from headrace.errors import ProjectError
@@ -44,6 +45,6 @@ def _project(config: Path | None) -> project.Project | None:
 
 def _say(finding: Finding) -> None:
     mark, style = MARKS[finding.state]
-    say_styled(f"{paint(mark, style, stream=sys.stdout)} {finding.about:<10} {printable(finding.found)}")
+    say_styled(f"{paint(mark, style, stream=sys.stdout)} {finding.about:<12} {printable(finding.found)}")
     if finding.hint:
-        say_styled(f"{'':<13}{paint(printable(finding.hint), style, stream=sys.stdout)}")
+        say_styled(f"{'':<15}{paint(printable(finding.hint), style, stream=sys.stdout)}")

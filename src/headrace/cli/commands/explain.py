@@ -10,6 +10,7 @@ import click
 from headrace.app import explaining, project
 from headrace.app.explaining import Difference, Explanation
 from headrace.cli import options
+from headrace.cli.refusals import say_rules
 from headrace.cli.terminal import Style, paint, printable, say, say_json, say_styled
 
 
@@ -20,7 +21,7 @@ from headrace.cli.terminal import Style, paint, printable, say, say_json, say_st
 @options.config
 def command(run_id: str, task: str, as_json: bool, config: Path | None) -> int:
     """Names each input, parameter, function, class, constant, package or platform that differs from the run before,
-    with the lines of code that changed.
+    with the lines of code that changed. Of a task that a gate held back, it names the rules that don't hold.
     """
     found = explaining.explain(project.load(overlay=config), run_id, task)
     if as_json:
@@ -34,6 +35,9 @@ def _say(found: Explanation) -> None:
     say_styled(
         f"{paint(printable(found.task), 'bold', stream=sys.stdout)}  {found.decision}: {printable(found.reason)}"
     )
+    if found.rules and found.gate is not None:
+        say(f"`{found.gate}` says no:")
+        say_rules(found.rules, found.gate)
     if found.against is not None:
         count = len(found.differences)
         say(f"against run {found.against}: {count or 'no'} difference{'' if count == 1 else 's'}", "dim")
@@ -52,7 +56,7 @@ def _say_difference(difference: Difference) -> None:
     say_styled(f"{what}{name}{f': {printable(change)}' if change else ''}")
     for line in difference.diff:
         styles: dict[str, Style] = {"+": "green", "-": "red", "@": "cyan"}
-        say(f"    {line}", *([styles[line[0]]] if line[:1] in styles else []))
+        say(f"    {printable(line)}", *([styles[line[0]]] if line[:1] in styles else []))
 
 
 def _change(before: str | None, after: str | None) -> str:

@@ -17,14 +17,17 @@ DAMAGED = 5
 
 
 @click.command()
-@click.option("--deep", is_flag=True, help="Read every blob, and hold its bytes against its digest.")
+@click.option("--deep", is_flag=True, help="Read every blob, and replay every run.")
 @click.option(
-    "--repair", is_flag=True, help="Keep outputs that are damaged from being reused, so that they are made anew."
+    "--repair",
+    is_flag=True,
+    help="Bring damaged blobs from another region; else keep them from being reused, so that they are made anew.",
 )
 @options.as_json
 @options.config
 def command(deep: bool, repair: bool, as_json: bool, config: Path | None) -> int:
-    """Checks what the ledger says of itself, and that each blob that it names is in the store with its size.
+    """Checks what the ledger says of itself, and that each blob that it names is in a store with its size; with
+    `--deep` also the bytes of each blob in each region, and the rows of each run against its events.
 
     The exit code is 0 if all is well and 5 if something is damaged.
     """

@@ -8,7 +8,7 @@ import click
 
 from headrace.app import project
 from headrace.app.measures import bytes_text, count_text
-from headrace.app.upkeep import Collected, collect
+from headrace.app.upkeep import Collected, collect, kept
 from headrace.cli import options
 from headrace.cli.terminal import say, say_json, tell
 from headrace.spec.duration import seconds
@@ -16,16 +16,38 @@ from headrace.spec.duration import seconds
 
 @click.command()
 @click.option("--keep-runs", type=click.IntRange(0), metavar="N", help="Forget ended runs but for the newest N.")
+@click.option(
+    "--keep-runs-per-pipeline",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Forget ended runs but for the newest N of each pipeline.",
+)
 @click.option("--keep", metavar="TIME", help="Forget runs that ended longer ago than this, such as `30d`.")
-@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and delete nothing.")
+@click.option("--keep-all", is_flag=True, help="Forget no run, whatever `[gc]` in headrace.toml says.")
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted, and why, and delete nothing.")
 @options.as_json
 @options.config
-def command(keep_runs: int | None, keep: str | None, dry_run: bool, as_json: bool, config: Path | None) -> int:
-    """Deletes what no run names once it is an hour old. Runs are forgotten only where `--keep-runs` or `--keep` says
-    so; with both, a run stays that either keeps.
+def command(
+    keep_runs: int | None,
+    keep_runs_per_pipeline: int | None,
+    keep: str | None,
+    keep_all: bool,
+    dry_run: bool,
+    as_json: bool,
+    config: Path | None,
+) -> int:
+    """Deletes what no run names once it is an hour old. Runs are forgotten only where one of the `--keep` options, or
+    `[gc]` in headrace.toml, says so; with several rules, a run stays that any of them keeps.
     """
-    keep_s = None if keep is None else seconds(keep, name="--keep")
-    found = collect(project.load(overlay=config), keep_runs=keep_runs, keep_s=keep_s, dry_run=dry_run)
+    loaded = project.load(overlay=config)
+    rules = kept(
+        loaded,
+        runs=keep_runs,
+        per_pipeline=keep_runs_per_pipeline,
+        keep_s=None if keep is None else seconds(keep, name="--keep"),
+        everything=keep_all,
+    )
+    found = collect(loaded, rules, dry_run=dry_run)
     if as_json:
         say_json(found)
     else:
@@ -36,9 +58,13 @@ def command(keep_runs: int | None, keep: str | None, dry_run: bool, as_json: boo
 def _say(found: Collected) -> None:
     would = "would delete" if found.dry_run else "deleted"
     drafts = f", {count_text(found.drafts, 'unfinished file')}" if found.drafts else ""
-    say(f"{would} {count_text(len(found.blobs), 'blob')}{drafts}: {bytes_text(found.bytes)}")
+    say(f"{would} {count_text(found.count, 'blob')}{drafts}: {bytes_text(found.bytes)}")
+    for reason in found.reasons:
+        say(f"    {count_text(reason.blobs, 'blob')}, {bytes_text(reason.bytes)}: {reason.reason}", "dim")
     if found.runs:
         say(f"{'would forget' if found.dry_run else 'forgot'} {count_text(len(found.runs), 'run')}")
+        for run, why in found.why.items() if found.dry_run else ():
+            say(f"    {run}: {why}", "dim")
     if found.later_bytes:
         tell(f"{bytes_text(found.later_bytes)} more go the next time: a run is being driven now")
     if found.young_bytes:

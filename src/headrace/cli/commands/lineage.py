@@ -17,13 +17,15 @@ from headrace.cli.terminal import say, say_json, say_styled
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN|DIGEST", shell_complete=complete.runs)
-@click.argument("task", metavar="[TASK]", required=False, shell_complete=complete.tasks)
+@click.argument("run_id", metavar="RUN|DIGEST|NAMED", shell_complete=complete.artifacts)
+@click.argument("task", metavar="[TASK[.PART]]", required=False, shell_complete=complete.tasks)
 @options.as_json
 @options.config
 def command(run_id: str, task: str | None, as_json: bool, config: Path | None) -> int:
-    """The artifact is that of a run's task, or the one that a digest, or its beginning, names. Shows the tasks that
-    gave it, all that those needed, and all that needed it in any run.
+    """The artifact is that of a run's task, or of a PART of it (`split.train`), or the one that a digest, or its
+    beginning, names, or NAMED, the address of a version: `model:NAME`, `model:NAME:3`, `model:NAME@ALIAS`, or
+    `dataset:...`. Shows the tasks that gave it, all that those needed, and all that needed it in any run; a result that
+    runs reused, once.
     """
     found = trail(project.load(overlay=config), run_id, task)
     if as_json:
@@ -37,7 +39,7 @@ def command(run_id: str, task: str | None, as_json: bool, config: Path | None) -
 
 def _say(title: str, steps: Sequence[Step]) -> None:
     say(title if steps else f"{title}: nothing", "bold")
-    heads = ["", "task", "run", "output", "inputs"]
+    heads = ["", "task", "run", "reused", "output", "inputs"]
     for line in table(heads, [_row(step) for step in steps], spare=("output",)) if steps else ():
         say_styled(line)
     say()
@@ -48,9 +50,14 @@ def _row(step: Step) -> list[Cell]:
         (MARKS.get(step.state, ""), STYLES.get(step.state, "dim")),
         step.task,
         step.origin or step.run,
+        (_runs(len(step.again) + (step.origin not in (None, step.run))), "dim"),
         ", ".join(f"{output.digest[:12]} ({bytes_text(output.bytes)})" for output in step.outputs),
         (", ".join(_need(need) for need in step.needs), "dim"),
     ]
+
+
+def _runs(count: int) -> str:
+    return {0: "", 1: "by 1 run"}.get(count, f"by {count} runs")
 
 
 def _need(need: Need) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 
 from headrace.app import project
-from headrace.app.logs import Piece, follow, logs
-from headrace.app.reading import read
+from headrace.app.logs import Piece, Told, follow, logs, maker
+from headrace.app.reading import Views, read
 from headrace.cli import complete, options
-from headrace.cli.terminal import paint, printable
+from headrace.cli.metrics import point_text
+from headrace.cli.terminal import paint, printable, tell
 
 
 @click.command()
@@ -21,25 +22,56 @@ from headrace.cli.terminal import paint, printable
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on printing until the run has ended.")
 @options.config
 def command(run_id: str, task: str | None, following: bool, config: Path | None) -> int:
-    """RUN is a run's id, the beginning of one, or `latest`. Without TASK, a line tells whose output follows; with it,
-    the output stands as it was printed.
+    """RUN is a run's id, the beginning or last part (`3f2a`) of one, or `latest`. Without TASK, a line tells whose
+    output follows; with it, the output stands as it was printed: of a task that was reused, in the run that it was
+    reused from. Where another attempt begins, a line on stderr says so. With `--follow`, what tasks log by `hr.log` is
+    told on stderr as it comes.
     """
     found = project.load(overlay=config)
     with read(found) as views:
+        if task is not None:
+            run_id, task = _maker(views, run_id, task)
         _print((follow if following else logs)(found, views, run_id, task), heads=task is None)
     return 0
 
 
-def _print(pieces: Iterable[Piece], *, heads: bool) -> None:
-    """Print the pieces, a head above each change of attempt."""
+def _maker(views: Views, run: str, task: str) -> tuple[str, str]:
+    """Give the run and task to show in place of a task that was reused, and say so; others stay."""
+    made = maker(views, run, task)
+    if made is None:
+        return run, task
+    origin, name = made
+    if not name:
+        tell(f"`{task}` was reused from run `{origin}`, and what it printed there is no longer known", label="note:")
+        return run, task
+    tell(f"`{task}` was reused; this is what `{name}` printed in run `{origin}`", label="note:")
+    return origin, name
+
+
+def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> None:
+    """Print the pieces, a head above each change of attempt; without heads, a line on stderr where another attempt
+    begins. What was logged goes to stderr too, so that stdout has what was printed and no more."""
     before: tuple[str, int] | None = None
     ended = True
     for piece in pieces:
+        if isinstance(piece, Told):
+            _tell(piece)
+            continue
         now = piece.task, piece.attempt
         if heads and now != before:
             again = f", attempt {piece.attempt}" if piece.attempt > 1 else ""
             head = paint(f"--- {printable(piece.task, keep='')}{again}", "dim", stream=sys.stdout)
             sys.stdout.buffer.write(("" if ended else "\n").encode() + head.encode(errors="replace") + b"\n")
+        elif before is not None and now != before:
+            tell(f"--- {piece.task}, attempt {piece.attempt}", "dim")
         sys.stdout.buffer.write(piece.data)
         sys.stdout.buffer.flush()
         before, ended = now, piece.data.endswith(b"\n")
+
+
+def _tell(logged: Told) -> None:
+    if logged.points:
+        told = ", ".join(point_text(*point) for point in logged.points)
+        tell(told, "dim", label=f"{logged.task}:")
+    for name, step, text in logged.texts:
+        tell(f"{name} at step {step:,}: {text}", "dim", label=f"{logged.task}:")

@@ -13,7 +13,7 @@ from headrace.cli import options
 from headrace.cli.marks import DECISION_STYLES, DECISIONS
 from headrace.cli.parameters import split
 from headrace.cli.table import Cell, table
-from headrace.cli.terminal import say, say_json, say_styled
+from headrace.cli.terminal import say, say_json, say_styled, tell
 from headrace.spec.plan import Plan, PlannedTask
 
 
@@ -27,6 +27,7 @@ def command(
     only: tuple[str, ...],
     force: tuple[str, ...],
     timeout: str | None,
+    pool: str | None,
     as_json: bool,
     config: Path | None,
 ) -> int:
@@ -35,8 +36,9 @@ def command(
     """
     target, parameters = split("plan", words, param)
     found = project.load(target=target, overlay=config)
-    wanted = options.policy(found, only, force, timeout)
-    plan = planning.plan(found, found.address(target), parameters, wanted)
+    wanted = options.policy(found, only, force, timeout, pool)
+    note = (lambda _: None) if as_json else tell
+    plan = planning.plan(found, found.address(target), parameters, wanted, note=note)
     if as_json:
         say_json(plan)
     else:

@@ -16,14 +16,15 @@ from headrace.cli.watching import watching
 @click.command()
 @options.run_id
 @click.option("--new-code", is_flag=True, help="Go on with the project's code as it is now, not as the run began with.")
+@options.pool
 @options.as_json
 @options.config
-def command(run_id: str, new_code: bool, as_json: bool, config: Path | None) -> int:
+def command(run_id: str, new_code: bool, pool: str | None, as_json: bool, config: Path | None) -> int:
     """Tasks that succeeded are not run again; those that failed, were skipped or cancelled are.
 
     The exit code is as that of `headrace run`.
     """
     found = project.load(overlay=config)
     with watching(as_json=as_json) as watcher:
-        run_id = session.resume(found, run_id, new_code=new_code, watcher=watcher)
+        run_id = session.resume(found, run_id, new_code=new_code, pool=pool, watcher=watcher)
     return close(read(found), run_id, as_json=as_json)

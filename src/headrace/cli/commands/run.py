@@ -26,19 +26,20 @@ def command(
     only: tuple[str, ...],
     force: tuple[str, ...],
     timeout: str | None,
+    pool: str | None,
     detach: bool,
     as_json: bool,
     config: Path | None,
 ) -> int:
     """NAME is a pipeline of the project, or `path/to/file.py:name`. Its parameters are options of their names:
-    `headrace run flights --month 3`.
+    `headrace run flights --month 3`; `headrace run flights --help` lists them.
 
     The exit code is 0 if the run succeeded, 1 if a task failed, 2 for wrong usage, 3 if it was cancelled, 4 if it was
     refused, 5 for a fault of Headrace. ^C ends the run in order, a second ^C at once.
     """
     target, parameters = split("run", words, param)
     found = project.load(target=target, overlay=config)
-    wanted = options.policy(found, only, force, timeout)
+    wanted = options.policy(found, only, force, timeout, pool)
     if detach:
         run_detached = importlib.import_module("headrace.app.detach").run_detached  # the rare way to run
         return begun(run_detached(found, found.address(target), parameters, wanted), as_json=as_json)

@@ -2,47 +2,99 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from headrace.app import project
 from headrace.app.measures import seconds_text, usd_text
-from headrace.app.reading import RunView, read, took_s
+from headrace.app.reading import RunView, Views, read, took_s
 from headrace.cli import complete, options
 from headrace.cli.marks import MARKS, STYLES
 from headrace.cli.table import Cell, table
 from headrace.cli.terminal import say_json, say_styled, tell
+from headrace.spec.report import Fact
+from headrace.stages.report.numbers import interval_of, value_of
+
+if TYPE_CHECKING:
+    from headrace.app.ranking import Ranked, Ranking
 
 MANY = 1 << 31
+FEW = 20
+HEADS = ("", "run", "state", "pipeline", "started", "took", "cost", "parameters")
+SPARE = ("cost", "took", "state")
 
 
 @click.command()
 @click.option("--limit", type=click.IntRange(1), help="How many; 20 when not given, all with `--json`.")
 @click.option("--pipeline", metavar="NAME", shell_complete=complete.pipelines, help="Runs of this pipeline only.")
+@click.option(
+    "--sort",
+    metavar="METRIC",
+    shell_complete=complete.metrics,
+    help="By this metric, `NAME` or `TASK.NAME`, the least first; by `-NAME` the greatest first.",
+)
 @options.as_json
 @options.config
-def command(limit: int | None, pipeline: str | None, as_json: bool, config: Path | None) -> int:
-    """With `--json`: `{"runs": [...]}`, each run as `headrace show --json` gives it, without its tasks."""
-    with read(project.load(overlay=config)) as views:
-        found = views.runs(limit=limit or (MANY if as_json else 20), pipeline=pipeline)
+def command(limit: int | None, pipeline: str | None, sort: str | None, as_json: bool, config: Path | None) -> int:
+    """With `--json`: `{"runs": [...]}`, each run as `headrace show --json` gives it, without its tasks; with `--sort`,
+    each with its `metric` beside. Of the newest 500 runs the metrics are read: in reports, logged, and in
+    dictionaries. Of several tasks that gave it, the best counts where it is known which way is better, else the last.
+    """
+    found = project.load(overlay=config)
+    with read(found) as views:
+        if sort is not None:
+            # It loads the codecs, which the list alone doesn't need.
+            ranking = importlib.import_module("headrace.app.ranking").ranking(found, views, sort, pipeline)
+            return _say_ranking(views, ranking, limit, as_json=as_json)
+        runs = views.runs(limit=limit or (MANY if as_json else FEW), pipeline=pipeline)
+        rows = [] if as_json else [_row(views, run) for run in runs.runs]
     if as_json:
-        say_json({"runs": found.runs})
+        say_json({"runs": runs.runs})
         return 0
-    if not found.runs:
+    if not runs.runs:
         tell("there is no run yet")
         return 0
-    heads = ["", "run", "state", "pipeline", "started", "took", "cost", "parameters"]
-    for line in table(heads, [_row(run) for run in found.runs], numbers=(5, 6), spare=("cost", "took", "state")):
+    for line in table(HEADS, rows, numbers=(5, 6), spare=SPARE):
         say_styled(line)
-    if found.more is not None:
-        tell(f"older runs: `headrace runs --limit {2 * len(found.runs)}`", label="hint:")
+    if runs.more is not None:
+        tell(f"older runs: `headrace runs --limit {2 * len(runs.runs)}`", label="hint:")
     return 0
 
 
-def _row(run: RunView) -> list[Cell]:
+def _say_ranking(views: Views, ranking: Ranking, limit: int | None, *, as_json: bool) -> int:
+    shown = ranking.runs[: limit or (MANY if as_json else FEW)]
+    if as_json:
+        say_json({"runs": [{**msgspec.to_builtins(each.run), "metric": each.reading} for each in shown]})
+        return 0
+    heads = [*HEADS[:3], ranking.metric, *HEADS[3:]]
+    rows = [[*(row := _row(views, each.run))[:3], _metric(each), *row[3:]] for each in shown]
+    for line in table(heads, rows, numbers=(3, 6, 7), spare=SPARE):
+        say_styled(line)
+    if len(shown) < len(ranking.runs):
+        tell(f"more runs: `headrace runs --limit {2 * len(shown)}`", label="hint:")
+    if ranking.more:
+        tell("there are older runs, whose metrics weren't read", label="note:")
+    return 0
+
+
+def _metric(ranked: Ranked) -> Cell:
+    reading = ranked.reading
+    if reading is None:
+        return ("-", "dim")
+    if reading.value is None:
+        return ("undefined", "yellow")
+    fact = Fact(name=reading.name, value=reading.value, low=reading.low, high=reading.high, unit=reading.unit)
+    interval = interval_of(fact)
+    return f"{value_of(fact)} ({interval})" if interval else value_of(fact)
+
+
+def _row(views: Views, run: RunView) -> list[Cell]:
     style = STYLES[run.state]
     return [
         (MARKS[run.state], style),
@@ -50,7 +102,7 @@ def _row(run: RunView) -> list[Cell]:
         (run.state, style),
         run.pipeline,
         f"{datetime.fromtimestamp(run.created).astimezone():%Y-%m-%d %H:%M:%S}",
-        seconds_text(took_s(run, time.time())),
+        seconds_text(took_s(views, run, time.time())),
         usd_text(run.usd) if run.usd else "",
         " ".join(f"{name}={value}" for name, value in run.params.items()),
     ]

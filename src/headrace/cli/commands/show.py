@@ -10,12 +10,16 @@ from datetime import datetime
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
 from headrace.app import project
 from headrace.app.measures import bytes_text, seconds_text, usd_text
 from headrace.app.reading import RunView, StageView, TaskView, Views, maps, read, stages_of, took_s
+from headrace.app.tracked import with_metrics
+from headrace.app.warned import warnings
 from headrace.cli import complete, options
 from headrace.cli.marks import MARKS, STYLES
+from headrace.cli.metrics import say_metrics
 from headrace.cli.table import Cell, table
 from headrace.cli.terminal import paint, printable, say, say_json, say_styled
 
@@ -33,29 +37,37 @@ FEW = 200
 @options.as_json
 @options.config
 def command(run_id: str | None, tasks: bool, html: bool, to: Path | None, as_json: bool, config: Path | None) -> int:
-    """RUN is a run's id, the beginning of one, or `latest`, which it is when not given."""
+    """RUN is a run's id, the beginning or last part (`3f2a`) of one, or `latest`, which it is when not given."""
     found = project.load(overlay=config)
     with read(found) as views:
         if html or to is not None:
             return _write_page(found, views, run_id, to)
         if as_json:
-            say_json(views.show(run_id))
+            shown = views.show(run_id)
+            metrics = views.metrics(shown.run)
+            say_json(replace(shown, tasks=with_metrics(shown.tasks or (), metrics)) if metrics else shown)
             return 0
         view = views.show(run_id) if tasks else views.find(run_id)
-        _say_head(view)
+        _say_head(views, view)
         if tasks:
             _say_tasks(view)
+            _say_warnings(views, view.run)
+            _say_refusals(found, views, view.run)
+            say_metrics(views, view.run, every=True)
         else:
             _say_stages(views, view)
+            _say_warnings(views, view.run)
+            _say_refusals(found, views, view.run)
+            say_metrics(views, view.run, every=False)
             _say_failures(views.failures(run_id))
     return 0
 
 
-def _say_head(run: RunView) -> None:
+def _say_head(views: Views, run: RunView) -> None:
     state = paint(f"{MARKS[run.state]} {run.state}", STYLES[run.state], stream=sys.stdout)
     say_styled(f"{paint(printable(run.pipeline), 'bold', stream=sys.stdout)}  {run.run}  {state}")
     started = f"{datetime.fromtimestamp(run.created).astimezone():%Y-%m-%d %H:%M:%S}"
-    facts = [started, seconds_text(took_s(run, time.time())), usd_text(run.usd) if run.usd else ""]
+    facts = [started, seconds_text(took_s(views, run, time.time())), usd_text(run.usd) if run.usd else ""]
     facts += [f"{name}={value}" for name, value in run.params.items()]
     say("  ".join(fact for fact in facts if fact), "dim")
     if run.why:
@@ -131,6 +143,19 @@ def _task_row(task: TaskView) -> list[Cell]:
         bytes_text(sum(output.bytes for output in task.outputs)) if task.outputs else "",
         (task.reason, "dim"),
     ]
+
+
+def _say_warnings(views: Views, run: str) -> None:
+    found = warnings(views, run)
+    if found:
+        say()
+    for each in found:
+        say(f"`{each.task}` warns: {each.text}", "yellow")
+
+
+def _say_refusals(found: project.Project, views: Views, run: str) -> None:
+    if views.states(run).get("skipped"):  # reports are read by the codecs, which tables don't need
+        importlib.import_module("headrace.cli.refusals").say_refusals(found, views, run)
 
 
 def _say_failures(tasks: list[TaskView]) -> None:

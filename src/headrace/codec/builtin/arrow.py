@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,9 +11,12 @@ from headrace.codec.classes import describe
 from headrace.codec.misfit import CallerFailed, Misfit
 from headrace.codec.sink import Sink
 from headrace.codec.source import Source
+from headrace.codec.streamed import Streamed
+from headrace.errors import CodecError
 
-BATCH_BYTES = 1 << 26
-"""About how much one record batch of a table holds. Chunked data is copied to write it, so this bounds the copy."""
+BATCH_BYTES = 1 << 24
+"""About how much one record batch of a table holds. Chunked data is copied to write it, so this bounds the copy; and
+memory for a copy of this size is used again, where one of 64 MiB is taken from the system each time (twice the cpu)."""
 
 SMALL_BYTES = 1 << 16
 """Below this, data is written in memory first: most of it ends up in the artifact's row."""
@@ -30,11 +33,15 @@ class ArrowCodec:
     safe = True
 
     def takes(self, value: object) -> bool:
-        return isinstance(value, pa.Table | pa.RecordBatch | pa.ChunkedArray | pa.Array | pa.Schema)
+        return isinstance(value, pa.Table | pa.RecordBatch | pa.ChunkedArray | pa.Array | pa.Schema | Streamed)
 
     def save(self, value: object, sink: Sink) -> None:
         if isinstance(value, pa.Schema):
             sink.write(value.serialize())
+            return
+        if isinstance(value, Streamed):
+            sink.kind = pa.Table
+            _write(sink, value.schema, _all_cut(value.pieces), SMALL_BYTES)
             return
         if isinstance(value, pa.RecordBatch):
             _write(sink, value.schema, [value], value.nbytes)
@@ -43,6 +50,11 @@ class ArrowCodec:
             value = pa.Table.from_arrays([value], names=[""])
         assert isinstance(value, pa.Table)
         write_table(value, sink)
+
+    def load_columns(self, source: Source, names: Sequence[str]) -> object:
+        if source.type != "pyarrow.lib.Table":
+            raise CodecError(f"a `{source.type}` has no columns to choose from", hint="load it whole")
+        return read_columns(source, names)
 
     def load(self, source: Source) -> object:
         kind = source.type.removeprefix("pyarrow.lib.")
@@ -75,7 +87,7 @@ class ArrowStreamCodec:
         batches = iter(_batches(value))
         first = next(batches, None)
         schema = value.schema if isinstance(value, pa.RecordBatchReader) else first.schema if first else pa.schema([])
-        with pa.OSFile(str(sink.path), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+        with pa.ipc.new_stream(pa.PythonFile(sink.file, "w"), schema) as writer:
             if first is not None:
                 writer.write_batch(first)
             for batch in batches:
@@ -100,6 +112,42 @@ def read_table(source: Source) -> Any:
     return pa.ipc.open_file(_open(source)).read_all()
 
 
+def read_columns(source: Source, names: Sequence[str], also: Callable[[Any], Sequence[str]] = lambda _: ()) -> Any:
+    """Give a table of these columns, and of those that `also` names of its schema: nothing else is read.
+
+    Of a file that lies here the columns are memory-mapped. From far away come the file's end, where Arrow says what
+    lies where, and the ranges of these columns.
+
+    Raises:
+        CodecError: the table has no column of that name, or two.
+    """
+    file = _seekable(source)
+    schema = pa.ipc.open_file(file).schema
+    chosen = [*names, *(each for each in also(schema) if each not in names)]
+    for name in chosen:
+        if len(schema.get_all_field_indices(name)) != 1:
+            raise CodecError(
+                f"the table has {'no column' if name not in schema.names else 'several columns'} `{name}`",
+                hint=f"its columns are {', '.join(f'`{each}`' for each in schema.names[:20])}"
+                + (", ..." if len(schema.names) > 20 else ""),
+            )
+    options = pa.ipc.IpcReadOptions(included_fields=sorted(schema.get_field_index(each) for each in chosen))
+    # without a field to include, Arrow includes all
+    table = pa.ipc.open_file(file, options=options).read_all() if chosen else pa.table({})
+    return table.select(chosen)
+
+
+def _seekable(source: Source) -> Any:
+    if source.inline is not None:
+        return pa.BufferReader(source.inline)
+    file = source.reader()
+    name = getattr(file, "name", None)
+    if isinstance(name, str):
+        file.close()
+        return pa.memory_map(name)
+    return pa.PythonFile(file)
+
+
 def _open(source: Source) -> Any:
     return pa.BufferReader(source.inline) if source.inline is not None else pa.memory_map(str(source.path))
 
@@ -108,8 +156,8 @@ def _write(sink: Sink, schema: Any, batches: Iterable[Any], size: int) -> None:
     if size < SMALL_BYTES:
         target = pa.BufferOutputStream()
     else:
-        target = pa.OSFile(str(sink.path), "wb")
-    with target, pa.ipc.new_file(target, schema) as writer:
+        target = pa.PythonFile(sink.file, "w")
+    with pa.ipc.new_file(target, schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
             del batch  # so that it is gone before the next one is made
@@ -123,7 +171,7 @@ def _cut(table: Any) -> Iterator[Any]:
     Where Arrow would fill the gap behind a column with what follows in memory, the column is copied: values of varying
     length, and the end of the table.
     """
-    rows = _rows(table.schema)
+    rows = batch_rows(table.schema)
     for start in range(0, table.num_rows, rows):
         piece = table.slice(start, rows)
         ends = start + rows >= table.num_rows
@@ -135,7 +183,14 @@ def _cut(table: Any) -> Iterator[Any]:
         del piece, columns
 
 
-def _rows(schema: Any) -> int:
+def _all_cut(pieces: Iterable[Any]) -> Iterator[Any]:
+    for piece in pieces:
+        yield from _cut(piece)
+        del piece
+
+
+def batch_rows(schema: Any) -> int:
+    """Give how many rows of this schema make a record batch of about `BATCH_BYTES`."""
     width = sum(_width(each.type) for each in schema)
     return max(1024, 1 << (BATCH_BYTES // max(width, 1)).bit_length() - 1)
 

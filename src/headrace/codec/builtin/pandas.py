@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,10 +13,11 @@ import pyarrow as pa
 from pandas.api.types import is_object_dtype
 
 from headrace.codec import plain
-from headrace.codec.builtin.arrow import read_table, write_table
+from headrace.codec.builtin.arrow import read_columns, read_table, write_table
 from headrace.codec.misfit import Declined
 from headrace.codec.sink import Sink
 from headrace.codec.source import Source
+from headrace.errors import CodecError
 
 KEY = b"headrace"
 
@@ -47,6 +49,11 @@ class PandasCodec:
 
     def load(self, source: Source) -> object:
         return _to_pandas(read_table(source))
+
+    def load_columns(self, source: Source, names: Sequence[str]) -> object:
+        if source.type.endswith(".Series"):
+            raise CodecError("a series has no columns to choose from", hint="load it whole")
+        return _to_pandas(_chosen(read_columns(source, names, _index_fields), names))
 
 
 CODECS = (PandasCodec(),)
@@ -90,6 +97,22 @@ def _to_pandas(table: Any) -> Any:
     if recipe.name is None:
         return frame
     return frame.iloc[:, 0].rename(plain.decode(recipe.name))
+
+
+def _index_fields(schema: Any) -> list[str]:
+    """Name the fields that hold the index, where it isn't a range."""
+    return [each for each in json.loads(schema.metadata[b"pandas"])["index_columns"] if isinstance(each, str)]
+
+
+def _chosen(table: Any, names: Sequence[str]) -> Any:
+    """Give a table of some columns the recipe that is theirs."""
+    recipe = _recipe(table)
+    index = _index_fields(table.schema)
+    labels = [each["field_name"] for each in json.loads(table.schema.metadata[b"pandas"])["columns"]]
+    columns = [each for each in labels if each not in index]
+    objects = [place for place, name in enumerate(names) if columns.index(name) in recipe.objects]
+    told = msgspec.json.encode(Recipe(objects, recipe.freq))
+    return table.replace_schema_metadata({**table.schema.metadata, KEY: told})
 
 
 def _frame(table: Any) -> Any:

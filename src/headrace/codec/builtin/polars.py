@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 
+from headrace.codec.builtin.arrow import read_columns
 from headrace.codec.classes import describe
 from headrace.codec.misfit import Misfit
 from headrace.codec.sink import Sink
 from headrace.codec.source import Source
+from headrace.errors import CodecError
 
 SMALL_BYTES = 1 << 16
 """Below this, a frame is written in memory first: most of it ends up in the artifact's row."""
@@ -49,8 +52,26 @@ class PolarsCodec:
         frame = pl.read_ipc(io.BytesIO(source.inline)) if source.inline is not None else _map(source.path)
         return frame.to_series() if source.type.endswith(".Series") else frame
 
+    def load_columns(self, source: Source, names: Sequence[str]) -> object:
+        if source.type.endswith(".Series"):
+            raise CodecError("a series has no columns to choose from", hint="load it whole")
+        try:
+            frame = pl.from_arrow(read_columns(source, names))
+            if isinstance(frame, pl.DataFrame) and not any(_is_coded(each) for each in frame.dtypes):
+                return frame
+        except pa.ArrowNotImplementedError:
+            pass  # a type that only polars reads
+        whole = self.load(source)
+        assert isinstance(whole, pl.DataFrame)
+        return whole.select(names)
+
 
 CODECS = (PolarsCodec(),)
+
+
+def _is_coded(dtype: pl.DataType) -> bool:
+    """Whether a type has more to it than Arrow tells, so that polars itself is to read the file."""
+    return isinstance(dtype, pl.Categorical | pl.Enum | pl.Struct | pl.List | pl.Array)
 
 
 def _holds_objects(dtype: pl.DataType) -> bool:

@@ -44,7 +44,7 @@ class RecordCodec:
     def load(self, source: Source) -> object:
         kind: Any = source.kind
         names = source.names or ()
-        if not is_record(kind) or _fields(kind) != names:
+        if not is_record(kind) or not _takes_fields(kind, names):
             raise CodecError(
                 f"the fields of `{source.type}` are no longer those that were saved ({', '.join(names) or 'none'})",
                 hint="run what made the artifact again",
@@ -114,6 +114,14 @@ def _fields(kind: Any) -> tuple[str, ...]:
     if issubclass(kind, msgspec.Struct):
         return tuple(kind.__struct_fields__)
     return tuple(each.name for each in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else ()
+
+
+def _takes_fields(kind: Any, names: tuple[str, ...]) -> bool:
+    """Tell whether a class has the fields that were saved. Our own, such as reports, may have got more since: these go
+    last and have a default."""
+    fields = _fields(kind)
+    is_ours = issubclass(kind, msgspec.Struct) and kind.__module__.startswith("headrace.")
+    return fields == names or (is_ours and bool(names) and fields[: len(names)] == names)
 
 
 _OWN_STATE = (getattr(object, "__getstate__", None), getattr(dataclasses, "_dataclass_getstate", None), None)

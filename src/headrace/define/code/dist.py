@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import msgspec
@@ -97,21 +97,34 @@ class _Info:
         return f"{self.version} {digest(*sorted(lines))}"
 
     @cached_property
-    def requires(self) -> list[str]:
-        """The names that it requires; what only an extra asks for is left out."""
+    def requires(self) -> list[tuple[str, str]]:
+        """The names that it requires, with the marker that says where; what only an extra asks for is left out."""
         found = []
         for name, value in self.headers:
             if name == "Requires-Dist":
                 required, _, marker = value.partition(";")
                 matched = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", required.strip())
                 if matched and not re.search(r"\bextra\b", marker):
-                    found.append(normal_name(matched[0]))
+                    found.append((normal_name(matched[0]), marker.strip()))
         return found
 
 
 def _is_content(line: str) -> bool:
     path = line.split(",", 1)[0]
     return not (path.startswith(("..", "/")) or ".dist-info/" in path or "__pycache__" in path)
+
+
+@cache
+def _holds_here(marker: str) -> bool:
+    """Say whether what is required under this marker is required here, and not merely installed for another reason."""
+    if not marker:
+        return True
+    from packaging.markers import InvalidMarker, Marker  # noqa: PLC0415  20 ms that few projects need
+
+    try:
+        return Marker(marker).evaluate()
+    except InvalidMarker:
+        return True
 
 
 def normal_name(name: str) -> str:
@@ -191,9 +204,9 @@ class Distributions:
             needed: dict[str, _Info] = {}
             rest = list(info.requires)
             while rest:
-                name = rest.pop()
+                name, marker = rest.pop()
                 found = self._by_name.get(name)
-                if found is not None and name not in needed:
+                if found is not None and name not in needed and _holds_here(marker):
                     needed[name] = found
                     rest.extend(found.requires)
             texts = [f"{name} {needed[name].content}" for name in sorted(needed)]

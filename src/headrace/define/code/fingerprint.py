@@ -37,6 +37,12 @@ def fingerprint_class(cls: type, project: Project) -> str | None:
     return graph_digest(in_order(root))[:12]
 
 
+def fingerprint_argument(value: object, project: Project) -> str:
+    """Give the digest of a function, class or partial that a stage is given, and of what that reaches, of anybody's."""
+    root, _ = _reached(value, project, signature=True)
+    return graph_digest(in_order(root))
+
+
 def _reached(value: object, project: Project, *, signature: bool) -> tuple[Node, Reach]:
     """Follow a value; once more where something that is reached reads docstrings or annotations of the rest."""
     acting: frozenset[Aside] = frozenset()

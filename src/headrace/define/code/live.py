@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import importlib.util
 import os
 import sys
 import types
@@ -92,12 +93,18 @@ class Live:
         return self.reach.graph.node(("function", id(function), signature), title, "function", fill, function)
 
     def _ours(self, function: types.FunctionType) -> Node:
-        """A function of Headrace's counts by its name; a ready-made stage's by the version that it carries too."""
+        """A function of Headrace's counts by its name; a ready-made stage's by its version and its libraries too."""
         name = f"{function.__module__}.{function.__qualname__}"
         version = function.__dict__.get("__headrace_version__")
         if version is None:
             return self.reach.symbol(name, "headrace")
-        return self.reach.graph.leaf(("ours", name), name, "function", f"ours {name} {version}", str(version))
+
+        def fill(node: Node) -> None:
+            node.own, node.text = f"ours {name} {version}", str(version)
+            for module in function.__dict__.get("__headrace_stands_on__", ()):
+                node.edges[module] = self.reach.symbol(module, module, _file_of_module(module))
+
+        return self.reach.graph.node(("ours", name), name, "function", fill, function)
 
     def _foreign(self, function: types.FunctionType) -> Node:
         """A function of a distribution counts by its name, and by what of the project's it wraps."""
@@ -410,3 +417,9 @@ def _is_at_home(value: object) -> bool:
         inside = vars(found) if is_a(found, type | types.ModuleType) else {}
         found = inside.get(name)
     return found is value
+
+
+def _file_of_module(name: str) -> str | None:
+    """Give the file of a top-level module, loaded or not, without importing it: tracer and worker have to agree."""
+    spec = importlib.util.find_spec(name)
+    return spec.origin if spec is not None else None

@@ -23,6 +23,7 @@ _LOADS = [
 _STORES = [(opcode.opmap[name], 0) for name in ("STORE_GLOBAL", "DELETE_GLOBAL")]
 _CELL_STORES = [opcode.opmap[name] for name in ("STORE_DEREF", "DELETE_DEREF")]
 MISSING = object()
+FACADE = "headrace"
 
 
 class Globals(NamedTuple):
@@ -95,7 +96,7 @@ class Resolved(NamedTuple):
 def resolve(chain: Chain, scope: dict[str, Any]) -> Resolved | None:
     """Follow a chain through loaded modules to the first thing that is none; None where its first name is not bound.
 
-    Attributes are read from the modules' dictionaries, so nothing of the user's runs.
+    Attributes are read from the modules' dictionaries, so nothing of the user's runs; Headrace's own are loaded.
     """
     if chain[0] not in scope:
         return None
@@ -110,6 +111,8 @@ def follow(chain: Chain, at: Resolved) -> Resolved:
         value = inner.get(name, MISSING)
         if value is MISSING:
             value = sys.modules.get(f"{at.value.__name__}.{name}", MISSING)
+        if value is MISSING and at.value.__name__ == FACADE and name in inner["__all__"]:
+            value = getattr(at.value, name)  # it is lazy: code must not count otherwise once it has been called
         if value is MISSING:
             return at
         at = Resolved(chain[: len(at.used) + 1], value, inner, name)

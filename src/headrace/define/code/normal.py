@@ -271,8 +271,6 @@ class _Writer:
         self._out.append("]")
         self._type_parameters(node)
         keep = self._in_class or bool(decorators)
-        if is_top:
-            self.piece.decorated = bool(decorators)
         self._arguments(node.args, keep, is_top)
         self._aside(node.returns, keep, is_top)
         name, self._function_name = self._function_name, node.name

@@ -76,7 +76,6 @@ class Piece:
     import_calls: list[tuple[Chain, str]] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     given: list[Given] = field(default_factory=list)
-    decorated: bool = False
 
     def text(self, kinds: frozenset[Aside]) -> str:
         """Give the normal form with those asides that act."""

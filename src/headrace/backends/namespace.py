@@ -10,17 +10,19 @@ from pathlib import Path
 
 from msgspec import Struct
 
-_PACKAGE = Path(__file__).resolve().parents[3]
+_PACKAGE = Path(__file__).resolve().parents[2]
 
 
 class Namespace(Struct, frozen=True, kw_only=True):
-    """What workers don't see: each folder of `hidden` is empty for them, but for the folders of `shown` inside it.
+    """What workers don't see: each folder of `hidden` is empty for them, but for the folders of `shown` inside it, and
+    those of `readable`, which they can't change.
 
     Without `network`, they reach no address but their own.
     """
 
     hidden: tuple[Path, ...] = ()
     shown: tuple[Path, ...] = ()
+    readable: tuple[Path, ...] = ()
     network: bool = True
 
     def command(self) -> list[str]:
@@ -30,6 +32,8 @@ class Namespace(Struct, frozen=True, kw_only=True):
             words += ["--tmpfs", str(folder)]
         for folder in self.shown:
             words += ["--bind", str(folder), str(folder)]
+        for folder in self.readable:
+            words += ["--ro-bind", str(folder), str(folder)]
         for folder in _python():
             if any(folder.is_relative_to(hidden) for hidden in self.hidden):
                 words += ["--ro-bind", str(folder), str(folder)]

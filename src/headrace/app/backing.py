@@ -1,0 +1,95 @@
+"""Backups of a project: `headrace backup` and `restore`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from headrace.app.moving import head
+from headrace.app.project import Project
+from headrace.app.state import open_ledger, open_store, stores
+from headrace.errors import UsageError
+from headrace.record.alone import alone
+from headrace.record.backups import BackedUp, Backups, Snapshot
+from headrace.record.moving import Imported, Importer, Progress
+from headrace.record.tables import SCHEMA
+from headrace.store.opening import open_store as open_address
+from headrace.store.store import Store
+
+__all__ = ["BackedUp", "Restored", "Snapshot", "back_up", "restore", "snapshots"]
+
+
+class Restored(Struct, frozen=True, kw_only=True):
+    """What came back, of which snapshot."""
+
+    snapshot: Snapshot
+    imported: Imported
+
+
+def back_up(project: Project, url: str | None, *, keep: int | None, deep: bool, progress: Progress) -> BackedUp:
+    """Make a backup of ledger and blobs, while runs go on; with `keep`, let go all but the newest snapshots then.
+
+    Raises:
+        ConfigError: there is no such place.
+    """
+    backups, found = _open(project, url), stores(project)
+    _check_place(project, backups, found.values())
+    count = keep or project.config.backup.keep
+    with open_ledger(project) as ledger, alone(ledger, "headrace backup") as lease:
+        done = backups.add(ledger, found, head(project), lease, deep=deep, progress=progress)
+        if count is not None:
+            forgotten, deleted = backups.keep(count, lease, schema=SCHEMA, now=time.time())
+            done = replace(done, forgotten=forgotten, deleted=deleted)
+    return done
+
+
+def snapshots(project: Project, url: str | None) -> list[Snapshot]:
+    """Give the backups that there are, the oldest first."""
+    return _open(project, url).snapshots()
+
+
+def restore(project: Project, url: str | None, *, name: str | None, merge: bool, progress: Progress) -> Restored:
+    """Bring a snapshot back into a project without runs; with `merge`, into one that has some.
+
+    Raises:
+        UsageError: the project has runs already.
+        NotFoundError: there is no such backup.
+    """
+    backups = _open(project, url)
+    snapshot = backups.find(name)
+    with (
+        backups.archive(snapshot, schema=SCHEMA) as archive,
+        open_ledger(project) as ledger,
+        alone(ledger, "headrace restore") as lease,
+    ):
+        if not merge and ledger.is_begun():
+            raise UsageError(
+                f"the ledger `{ledger.name}` has runs already",
+                hint="`--merge` adds the backup's to them, and goes on with a restore that was interrupted; else move"
+                " the state folder away, or set HEADRACE_HOME to another",
+            )
+        imported = Importer(ledger, archive, open_store(project), lease, progress).bring(backups.blobs)
+    return Restored(snapshot=snapshot, imported=imported)
+
+
+def _check_place(project: Project, backups: Backups, found: Iterable[Store]) -> None:
+    """Refuse a place where what is of no use to the backups would be deleted, though others need it."""
+    if backups.store.url in {store.url for store in found}:
+        raise UsageError(
+            f"`{backups.store.url}` is a store of the project's own",
+            hint="name another place: a backup there would be lost with it, and is no run's",
+        )
+    for each in backups.snapshots():
+        if each.project != project.name:
+            raise UsageError(
+                f"`{backups.store.url}` has backups of project `{each.project}`, and this one is `{project.name}`",
+                hint="give each project a place of its own; if it was renamed, `[project] name` says its name",
+            )
+
+
+def _open(project: Project, url: str | None) -> Backups:
+    address = project.backup(url)
+    return Backups(open_address(address, local=project.home / "local" / "backup" if address.is_remote else None))

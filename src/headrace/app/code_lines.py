@@ -1,0 +1,39 @@
+"""The lines of a stage's code, as a run's bundle has them, and what changed between two of them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from headrace.spec.bundle import Bundle
+from headrace.spec.code import Part
+from headrace.store.store import Store
+from headrace.work.archive import files_of
+
+DIFF_LINES = 40
+
+
+def sources(store: Store, bundle: Bundle | None) -> Mapping[str, bytes]:
+    """Give the source files of a bundle; none where it is gone."""
+    if bundle is None or store.size(bundle.digest, bundle.nonce) is None:
+        return {}
+    return files_of(store.path(bundle.digest, bundle.nonce).read_bytes())
+
+
+def lines_of(files: Mapping[str, bytes], part: Part | None) -> list[str]:
+    """Give the lines of a part, as its place in the bundle tells."""
+    if part is None or part.where is None:
+        return []
+    path, _, span = part.where.rpartition(":")
+    first, _, last = span.partition("-")
+    if path not in files or not first.isdecimal():
+        return []
+    return files[path].decode(errors="replace").splitlines()[int(first) - 1 : int(last or first)]
+
+
+def changed_lines(before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """Give what changed, as a unified diff without its head, cut off where it is long."""
+    lines = list(difflib.unified_diff(before, after, lineterm="", n=1))[2:]
+    if len(lines) > DIFF_LINES:
+        lines = [*lines[:DIFF_LINES], f"... {len(lines) - DIFF_LINES} more lines"]
+    return lines

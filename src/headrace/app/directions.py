@@ -1,0 +1,35 @@
+"""Which way is better: what a report says of its numbers, else what the words of a number's name say."""
+
+from __future__ import annotations
+
+import re
+
+_WORDS = re.compile(r"[a-z]+[0-9]?|[0-9]+")
+_LOWER = frozenset(
+    _WORDS.findall("""
+    loss losses logloss error errors err rmse mse mae mape smape rmsle brier ece perplexity ppl fpr fnr wer cer gap bias
+    divergence deviance nll
+    """)
+)
+_HIGHER = frozenset(
+    _WORDS.findall("""
+    accuracy acc auc auroc ap map precision recall f1 tpr tnr sensitivity specificity r2 kappa mcc bleu rouge chrf ndcg
+    mrr iou dice reward likelihood
+    """)
+)
+
+
+def direction(name: str) -> str:
+    """Give the direction that is an improvement of a number of this name: `higher`, `lower`, or nothing where its words
+    don't tell. The last word that tells decides; "score" tells only where no other word does.
+
+    >>> direction("valid/log_loss"), direction("test.AUC"), direction("auc_gap"), direction("rows")
+    ('lower', 'higher', 'lower', '')
+    """
+    words = _WORDS.findall(name.lower())
+    for word in reversed(words):
+        if word in _LOWER:
+            return "lower"
+        if word in _HIGHER:
+            return "higher"
+    return "higher" if "score" in words else ""

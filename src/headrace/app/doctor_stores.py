@@ -1,0 +1,59 @@
+"""Looks over the stores: reached, read and written, how fast, and by which clock."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+
+from headrace.app.finding import SKEW_S, Answer
+from headrace.app.measures import bytes_text, seconds_text
+from headrace.app.project import Project
+from headrace.app.state import open_store
+from headrace.spec.fleet import HOME
+from headrace.store.store import Store
+
+TRIAL_BYTES = 1 << 20
+FAR_BYTES = 8 << 20
+"""What is sent to an object store and fetched again, to see the bandwidth."""
+
+SLOW_SYNC_S = 0.05
+SLOW_BYTES_PER_S = 5e6
+
+
+def store_checks(project: Project) -> dict[str, Callable[[], Answer]]:
+    """Give a look at each region's store."""
+    return {
+        "store" if region.name == HOME else f"store {region.name}": partial(_store, project, region.name)
+        for region in project.regions()
+    }
+
+
+def _store(project: Project, region: str) -> Answer:
+    store = open_store(project, region)
+    far = project.region(region).store.is_remote
+    size = FAR_BYTES if far else TRIAL_BYTES
+    wrote, read = _trial(store, os.urandom(size))
+    offset = store.now() - time.time()
+    where = f"{store.url}: " if far else ""
+    found = f"{where}{bytes_text(size)} kept in {seconds_text(wrote)}, read in {seconds_text(read)}"
+    if abs(offset) > SKEW_S:
+        return "doubtful", f"{found}; its clock differs by {seconds_text(abs(offset))}", "set both clocks by NTP"
+    if not far and wrote > SLOW_SYNC_S:
+        return "doubtful", found, "the disk is slow to sync: every durable step waits for it"
+    if far and size / max(wrote, read) < SLOW_BYTES_PER_S:
+        return "doubtful", found, "the line to the store is slow: run where the data is, or give pools a nearer region"
+    return "well", found, None
+
+
+def _trial(store: Store, data: bytes) -> tuple[float, float]:
+    """Keep and read some bytes, and give the seconds that each took; nothing of it stays."""
+    start = time.perf_counter()
+    blob = store.put(data)
+    wrote = time.perf_counter()
+    try:
+        store.verify(blob.digest, blob.nonce)
+    finally:
+        store.delete(blob.digest, blob.nonce)
+    return wrote - start, time.perf_counter() - wrote

@@ -1,0 +1,73 @@
+"""Contracts drafted from what a task gave out, or from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.app.getting import find
+from headrace.app.project import Project
+from headrace.app.state import reading_store, views
+from headrace.codec.codecs import Codecs
+from headrace.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SUFFIXES = (".arrow", ".feather", ".parquet", ".csv", ".json", ".jsonl", ".ndjson")
+
+
+def draft_from_task(project: Project, run: str, task: str) -> str:
+    """Give a contract, as TOML, for the table that a task gave out (`TASK`, or a part of its output, `TASK.PART`).
+
+    Raises:
+        NotFoundError: there is no such run, task or output.
+        UsageError: it isn't a table.
+    """
+    from headrace.stages.ingest.contract.draft import draft  # noqa: PLC0415  NumPy, Arrow and DuckDB, 0.4 s
+
+    with views(project) as found:
+        ref = find(found, run, task)
+    value: Any = Codecs().load(ref, reading_store(project))
+    return draft(_table(value, f"the output of `{task}`"), task)
+
+
+def draft_from_file(path: Path) -> str:
+    """Give a contract, as TOML, for the table of a file: Arrow, Parquet, CSV, JSON Lines.
+
+    Raises:
+        UsageError: it can't be read, or isn't a table.
+    """
+    import pyarrow as pa  # noqa: PLC0415  as below
+    from pyarrow import csv, feather, json, parquet  # noqa: PLC0415  as below
+
+    from headrace.stages.ingest.contract.draft import draft  # noqa: PLC0415  NumPy, Arrow and DuckDB, 0.4 s
+
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"`{path}` isn't a table that can be read", hint=f"give a file of {', '.join(SUFFIXES)}")
+    readers = {".csv": csv.read_csv, ".parquet": parquet.read_table, ".json": json.read_json}
+    read = readers.get(suffix, json.read_json if suffix in (".jsonl", ".ndjson") else feather.read_table)
+    try:
+        table = read(str(path))
+    except (OSError, pa.ArrowException) as error:
+        raise UsageError(f"`{path}` can't be read: {error}", hint="give a file that is whole, of its suffix") from error
+    return draft(table, path.stem)
+
+
+def _table(value: Any, what: str) -> pa.Table:
+    import pyarrow as pa  # noqa: PLC0415  as above
+
+    if isinstance(value, pa.RecordBatchReader):
+        return value.read_all()
+    if isinstance(value, pa.Table | pa.RecordBatch):
+        return pa.table(value)
+    module = type(value).__module__.partition(".")[0]
+    if module == "pandas" and hasattr(value, "columns"):
+        return pa.Table.from_pandas(value, preserve_index=False)
+    if module == "polars" and hasattr(value, "to_arrow") and hasattr(value, "columns"):
+        return value.to_arrow()
+    fields = [name for name in getattr(value, "_fields", ()) if isinstance(getattr(value, name), pa.Table)]
+    tables = ", ".join(f"`TASK.{name}`" for name in fields)
+    hint = f"name a part of it that is one: {tables}" if tables else "name a task, or a part of its output, that is one"
+    raise UsageError(f"{what} is a `{type(value).__name__}`, not a table", hint=hint)

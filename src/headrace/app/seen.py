@@ -1,0 +1,24 @@
+"""A cluster as it was seen."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Trouble(Struct, frozen=True, kw_only=True):
+    """What keeps workers from beginning on a node, and what to do about it. Is it not `sure`, it is only feared."""
+
+    node: str
+    why: str
+    hint: str | None
+    sure: bool = True
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """What a cluster is, in words, what its machines hold together, and how far away it is."""
+
+    words: str
+    cpu: float
+    gpus: float
+    round_trip_s: float
+    troubles: tuple[Trouble, ...] = ()

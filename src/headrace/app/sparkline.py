@@ -1,0 +1,47 @@
+"""A curve as one line of text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(
+    values: Sequence[float], *, width: int = 24, low: float | None = None, high: float | None = None, bars: str = BARS
+) -> str:
+    """Draw values from left to right, at most `width` characters, from `low` to `high` (by default their own range).
+
+    Of several values that share a character the mean is drawn; what is no number leaves a gap.
+
+    >>> sparkline([1.0, 2.0, 3.0, math.nan, 8.0])
+    '▁▂▃ █'
+    """
+    found = list(_means(values, width))
+    finite = [value for value in found if math.isfinite(value)]
+    if not finite:
+        return ""
+    low = min(finite) if low is None else low
+    high = max(finite) if high is None else high
+    return "".join(_bar(value, low, high, bars) for value in found)
+
+
+def _means(values: Sequence[float], width: int) -> Iterator[float]:
+    count = min(width, len(values))
+    for place in range(count):
+        part = [
+            value
+            for value in values[place * len(values) // count : (place + 1) * len(values) // count]
+            if math.isfinite(value)
+        ]
+        yield math.fsum(part) / len(part) if part else math.nan
+
+
+def _bar(value: float, low: float, high: float, bars: str) -> str:
+    if not math.isfinite(value):
+        return " "
+    if not high > low:
+        return bars[len(bars) // 2]
+    share = min(1.0, max(0.0, (value - low) / (high - low)))
+    return bars[min(len(bars) - 1, int(share * len(bars)))]

@@ -1,0 +1,47 @@
+"""What the end of a worker's process tells of its cause."""
+
+from __future__ import annotations
+
+import signal
+
+from headrace.run.ports import Died
+from headrace.run.wire import Ended
+
+_SIGNALS = {
+    signal.SIGKILL: "it was killed (signal 9); the kernel does so when memory runs out",
+    signal.SIGSEGV: "it crashed: a segmentation fault (signal 11)",
+    signal.SIGABRT: "it aborted itself (signal 6)",
+    signal.SIGBUS: "it crashed: a bus error (signal 7)",
+}
+
+
+def death(ended: Ended, *, babbled: bool, doomed: bool, quitting: bool, last_words: str) -> Died:
+    """Give the notice of a worker's end.
+
+    `babbled`: it wrote to its line what is no message. `doomed`: it was ended from outside. `quitting`: it had been
+    told to leave. `last_words` is the last that was said on stderr.
+    """
+    worker = ended.worker
+    if ended.unfit:
+        return Died(worker, "refused", ended.unfit, ended.hint)
+    if ended.memory:
+        return Died(worker, "memory", ended.memory)
+    if babbled:
+        return Died(worker, "crash", "its code wrote to the line between worker and driver, and was ended")
+    if doomed:
+        return Died(worker, "cancelled", "it was stopped")
+    if quitting and ended.status == 0:
+        return Died(worker, "cancelled", "it left as it was told to")
+    # Python, when an exception ends it, says which and gives 1.
+    return Died(worker, "crash", with_words(_cause(ended.status), last_words if ended.status == 1 else ""))
+
+
+def with_words(what: str, words: str) -> str:
+    """Give what happened, with the last words of whom it happened to."""
+    return f"{what}: {words}" if words else what
+
+
+def _cause(status: int) -> str:
+    if status >= 0:
+        return f"it ended its own process, with exit code {status}"
+    return _SIGNALS.get(signal.Signals(-status), f"it was ended by signal {-status}")

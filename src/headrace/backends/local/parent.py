@@ -1,0 +1,52 @@
+"""A zygote as the local backend holds it: the process that begins the workers of one environment."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable
+
+from headrace.backends.line import Line
+from headrace.backends.spawn import Spawned
+from headrace.run.wire import Fork, Kill, frame
+
+START_S = 60.0
+"""How long a zygote may take to come up. Where it doesn't, its namespace may have been killed half made."""
+
+
+class Parent:
+    """A zygote. `ready_by` is when it must have come up, unless it has; while it `waits`, that takes what it takes.
+
+    `pid` is its number once it has come up; what was spawned may be a namespace's process, whose child it is.
+    """
+
+    def __init__(self, spawned: Spawned, environment: str | None) -> None:
+        self.spawned = spawned
+        self.environment = environment
+        self.control = Line(spawned.control)
+        self.workers: set[int] = set()
+        self.ready_by: float | None = time.monotonic() + START_S
+        self.waits = ""
+        self.pid = 0
+
+    def order(self, order: Fork | Kill, hear: Callable[[Parent], None], beside: socket.socket | None = None) -> None:
+        """Tell it something. While it can't take more, hear what it says: it may be waiting for that.
+
+        Raises:
+            OSError: it is dead.
+        """
+        data = frame(order)
+        while not self.control.closed:
+            try:
+                if beside is None:
+                    self.control.socket.send(data)
+                else:
+                    socket.send_fds(self.control.socket, [data], [beside.fileno()])
+                return
+            except BlockingIOError:
+                poll = select.poll()
+                poll.register(self.control.socket, select.POLLIN | select.POLLOUT)
+                if any(ready & select.POLLIN for _, ready in poll.poll()):
+                    hear(self)
+        raise ConnectionResetError

@@ -1,0 +1,313 @@
+"""A connection to a Ray cluster: one that is there, or one of our own on this machine that ends with us."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import ray
+from ray._private import worker  # Ray has no public switch for what it prints of others' deaths
+from ray._private.authentication import authentication_token_setup as tokens  # as `ray.init` does first
+from ray._raylet import GcsClient  # type: ignore[attr-defined]  # nor a way to look at one without joining it
+
+from headrace.backends.ray.asking import Answer, ask
+from headrace.backends.ray.charge import NAMESPACE, Handle
+from headrace.backends.ray.own_token import MODE, PATH, TOKEN, OwnToken, home_token, is_wanted
+from headrace.errors import BackendError, ConfigError, PoolUnreachable
+
+CLIENT = "ray://"
+_VERSIONS = re.compile(
+    r"The cluster was started with: (Ray: \S+ Python: \S+).* was started with: (Ray: \S+ Python: \S+)"
+)
+_SLOW = "Starting Ray client server failed"  # on a busy head it takes longer than Ray waits for it
+TRIES = 3
+REACH_S = 5.0
+OBJECTS_BYTES = 100_000_000
+"""What Ray's own object store gets in a cluster of ours: nothing of any size goes there."""
+
+
+class Cluster:
+    """Begins and finds actors, and says what is free. `pool` names it in errors.
+
+    Without an address it is our own, and as large as is said. One that is not there yet is waited for, for `reach_s`.
+    """
+
+    def __init__(
+        self,
+        pool: str,
+        address: str | None = None,
+        *,
+        cpu: float | None = None,
+        memory_gib: float | None = None,
+        gpus: int = 0,
+        reach_s: float = REACH_S,
+    ) -> None:
+        self.pool = pool
+        self.address = address
+        if address and not _reaches(_target(pool, address), reach_s):
+            raise PoolUnreachable(
+                f"pool `{pool}`: nothing answers at `{address}`",
+                hint="check `address`, and that the cluster's head runs (`ray status` there) and can be reached",
+            )
+        self._token: OwnToken | None = None
+        self._ours = not ray.is_initialized()
+        if self._ours:
+            _quieten()
+            self._connect(cpu, memory_gib, gpus)
+            _quieten()  # connecting has set levels anew
+        elif address and not address.startswith(CLIENT):
+            _check_same(pool, address)
+        self._target = _target(pool, address or str(ray.get_runtime_context().gcs_address))
+
+    def begin(self, kind: Handle, name: str, options: Mapping[str, Any], *given: object) -> Handle:
+        """Begin an actor that outlives this process; it may take long."""
+        return kind.options(name=name, namespace=NAMESPACE, lifetime="detached", max_restarts=0, **options).remote(
+            *given
+        )
+
+    def names(self, run: str) -> list[str]:
+        """Name the actors of a run: those that live, or wait to."""
+        named = ray.util.list_named_actors(all_namespaces=True)
+        return [each["name"] for each in named if each["namespace"] == NAMESPACE and each["name"].startswith(f"{run}/")]
+
+    def find(self, run: str) -> dict[str, Handle]:
+        """Give the actors of a run by name."""
+        found = {}
+        for name in self.names(run):
+            with suppress(ValueError):  # it has ended meanwhile
+                found[name] = ray.get_actor(name, namespace=NAMESPACE)
+        return found
+
+    def kill(self, handle: Handle) -> None:
+        """End an actor, whatever it does, or take it back before it begins."""
+        ray.kill(handle, no_restart=True)
+
+    def answers(self) -> bool:
+        """Say whether the cluster's head can be reached."""
+        try:
+            socket.create_connection(self._target, timeout=REACH_S).close()
+        except OSError:
+            return False
+        return True
+
+    def lacking(self, needs: Mapping[str, float], labels: Mapping[str, str]) -> str:
+        """Say what an actor waits for that needs this much of Ray's resources, or nothing where there is enough."""
+        total = ray.cluster_resources()
+        alive = [node for node in ray.nodes() if node["Alive"]]
+        nodes = [node["Resources"] for node in alive if _has(node["Labels"], labels)]
+        if not nodes:
+            return f"no node of the cluster has {' and '.join(f'{name}={value}' for name, value in labels.items())}"
+        if not any(_covers(node, needs) for node in nodes):
+            largest = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in needs}
+            return f"no node of the cluster has {_said(needs)}: at most {_said(largest)}"
+        free = ray.available_resources()
+        if _covers(free, needs):
+            return ""
+        there = " and ".join(f"{_amount(name, free.get(name, 0.0))} of {_amount(name, total[name])}" for name in needs)
+        return f"it needs {_said(needs)}, and the cluster has {there} free"
+
+    def size(self) -> tuple[int, Mapping[str, float]]:
+        """Give the number of nodes that live, and what they hold together, in Ray's words."""
+        return sum(node["Alive"] for node in ray.nodes()), {"CPU": 0.0, **ray.cluster_resources()}
+
+    def ask(
+        self, question: Callable[..., object], *given: object, labels: Mapping[str, str], most: int, within_s: float
+    ) -> list[Answer]:
+        """Call a function on nodes that have these labels, on so many at most, and give what each of them answers."""
+        nodes = [node for node in ray.nodes() if node["Alive"] and _has(node["Labels"], labels)]
+        return ask(nodes[:most], question, *given, within_s=within_s)
+
+    def ping(self) -> float:
+        """Give the seconds that a question to the head takes."""
+        start = time.perf_counter()
+        ray.nodes()
+        return time.perf_counter() - start
+
+    def leave(self) -> None:
+        """Let go of the cluster; our own ends, with all that runs there. Another's connection stays as it is."""
+        if self._ours:
+            self._ours = False
+            ray.shutdown()
+            self._drop_token()
+
+    def _drop_token(self) -> None:
+        if self._token is not None:
+            self._token.give_up()
+            self._token = None
+
+    def _connect(self, cpu: float | None, memory_gib: float | None, gpus: int) -> None:
+        quiet: dict[str, Any] = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.CRITICAL}
+        if self.address is None:
+            local = {
+                "num_cpus": max(1, int(cpu)) if cpu else None,
+                "_memory": int(memory_gib * 2**30) if memory_gib else None,
+                "num_gpus": gpus or None,
+                "object_store_memory": OBJECTS_BYTES,
+            }
+            self._token = OwnToken() if is_wanted() else None
+            try:
+                ray.init(address="local", include_dashboard=False, **local, **quiet)
+            except (OSError, RuntimeError, ValueError) as error:
+                self._drop_token()
+                raise BackendError(
+                    f"pool `{self.pool}`: no Ray cluster can be started on this machine: {_line(error)}",
+                    hint="`ray start --head` says more; or give the pool the `address` of a cluster",
+                ) from error
+            return
+        if not self.address.startswith(CLIENT):
+            _check(self.pool, self.address)
+        for rest in reversed(range(TRIES)):
+            try:
+                ray.init(address=self.address, **quiet)
+                return
+            except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+                if not rest or _SLOW not in str(error):
+                    raise _translated(self.pool, self.address, error) from error
+
+
+def _quieten() -> None:
+    """Have Ray print nothing: standard output is our data, and of errors we tell ourselves."""
+    for name in (
+        "ray",
+        "ray.util.client",
+        *[each for each in logging.root.manager.loggerDict if each.startswith("ray.")],
+    ):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for message in ("More than 10MB of messages", "Ray Client connection timed out"):
+        warnings.filterwarnings("ignore", message=message, category=UserWarning)
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = _say_nothing
+
+
+def _say_nothing(*_: object, **_more: object) -> None:
+    """Print nothing."""
+
+
+def _check(pool: str, address: str) -> None:
+    """Look before Ray does: where it is let in nowhere, or on none of the cluster's nodes, it ends this process.
+
+    Raises:
+        BackendError: the cluster can't be used from here.
+    """
+    try:
+        tokens.ensure_token_if_auth_enabled(create_token_if_missing=False)
+        with _hushed():
+            nodes = GcsClient(address=address).get_all_node_info().values()
+    except (OSError, RuntimeError, ray.exceptions.RayError) as error:
+        raise _translated(pool, address, error) from error
+    if not any(os.path.exists(node.raylet_socket_name) for node in nodes):
+        raise PoolUnreachable(
+            f"pool `{pool}`: this machine is no node of the cluster at `{address}`",
+            hint="give `ray://host:port` of the cluster's client server (10001 by default), or run on a node",
+        )
+
+
+def _check_same(pool: str, address: str) -> None:
+    """Refuse a cluster that isn't the one that the program has connected to by itself: Ray knows one at a time."""
+    with _hushed():
+        theirs = {node.hex() for node in GcsClient(address=address).get_all_node_info()}
+    if theirs.isdisjoint(node["NodeID"] for node in ray.nodes()):
+        raise ConfigError(
+            f"pool `{pool}` is the Ray cluster at `{address}`, and this program is connected to another",
+            hint="call `ray.shutdown()` before, or run the pipeline by the command",
+        )
+
+
+def _translated(pool: str, address: str, error: Exception) -> BackendError | ConfigError:
+    """Say in one line what Ray says in many."""
+    text = str(error)
+    if found := _VERSIONS.search(" ".join(text.split())):
+        theirs, ours = found.groups()
+        return ConfigError(
+            f"pool `{pool}`: the cluster at `{address}` has {_versions(theirs)}, and this is {_versions(ours)}",
+            hint="install the cluster's Ray and Python here, or start the cluster with these",
+        )
+    if isinstance(error, ray.exceptions.AuthenticationError) or "uthentication token" in text or "AuthToken" in text:
+        return PoolUnreachable(
+            f"pool `{pool}`: the cluster at `{address}` wants another token than there is here",
+            hint=_token_hint(),
+        )
+    return PoolUnreachable(
+        f"pool `{pool}`: the cluster at `{address}` can't be used: {_line(error)}",
+        hint="check that `address` is that of a Ray cluster, and that `ray status` answers there",
+    )
+
+
+def _token_hint() -> str:
+    """Say how the cluster's token is given: the one in the user's home needs no more than to be wanted."""
+    if (path := home_token()) is not None and not any(name in os.environ for name in (MODE, TOKEN, PATH)):
+        return (
+            f"set {MODE}=token: Ray then uses `{path}`; is that another cluster's, set {PATH} to a file that holds it"
+        )
+    return f"set {MODE}=token, and {PATH} to a file that holds the cluster's token"
+
+
+def _versions(told: str) -> str:
+    return " and ".join(told.replace(":", "").replace(" Python", ", Python").split(", "))
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep what Ray's own libraries print on standard error, past Python's, from being seen."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500]
+
+
+def _target(pool: str, address: str) -> tuple[str, int]:
+    host, _, port = address.removeprefix(CLIENT).rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigError(
+            f"pool `{pool}`: `{address}` is no address of a Ray cluster",
+            hint="give `host:port` of its head on one of its nodes, `ray://host:port` of its client server elsewhere",
+        )
+    return host.strip("[]"), int(port)
+
+
+def _reaches(target: tuple[str, int], within_s: float) -> bool:
+    due = time.monotonic() + within_s
+    while True:
+        try:
+            socket.create_connection(target, timeout=REACH_S).close()
+            return True
+        except OSError:
+            if time.monotonic() > due:
+                return False
+            time.sleep(0.2)
+
+
+def _has(there: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether a node has these labels; what Ray reads as more than a plain value is Ray's to judge."""
+    return all(not value[:1].isalnum() or "(" in value or there.get(name) == value for name, value in wanted.items())
+
+
+def _covers(has: Mapping[str, float], needs: Mapping[str, float]) -> bool:
+    return all(has.get(name, 0.0) + 1e-4 >= need for name, need in needs.items())
+
+
+def _said(needs: Mapping[str, float]) -> str:
+    return " and ".join(_amount(name, need) for name, need in needs.items())
+
+
+def _amount(name: str, amount: float) -> str:
+    if name == "memory":
+        return f"{amount / 2**30:.3g} GiB"
+    return f"{amount:g} {name}"

@@ -1,0 +1,69 @@
+"""What earlier drivers of a run left on the cluster: actors, which a new driver takes over, or ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+
+import ray
+from msgspec import MsgspecError
+from ray.exceptions import GetTimeoutError, RayError
+
+from headrace.backends.ray.charge import Handle, Taken, decode_taken
+from headrace.backends.ray.cluster import Cluster
+
+TAKE_S = 10.0
+"""How long an actor may take to say what it has; one that has not begun yet says nothing."""
+GONE_S = 10.0
+LEAVE_S = 3.0
+"""How long a worker that is leaving already may take."""
+_POLL_S = 0.02
+
+
+def take_over(cluster: Cluster, run: str, epoch: int) -> dict[str, tuple[Handle, Taken]]:
+    """Take over the actors of a run that have a worker which lives, and end the others."""
+    handles = cluster.find(run)
+    asked = {name: handle.take.remote(epoch) for name, handle in handles.items()}
+    taken: dict[str, tuple[Handle, Taken]] = {}
+    if not asked:
+        return taken
+    ray.wait(list(asked.values()), num_returns=len(asked), timeout=TAKE_S)
+    ending: dict[str, Handle] = {}
+    for name, ref in asked.items():
+        try:
+            found = ray.get(ref, timeout=0.1)
+        except (RayError, GetTimeoutError):
+            ending[name] = handles[name]
+            continue
+        if found is None:
+            continue  # a newer driver has it
+        try:
+            state = decode_taken(found)
+        except MsgspecError:  # it is of another version
+            ending[name] = handles[name]
+            continue
+        taken[name] = handles[name], state
+        if state.leaving or state.job.tracer:
+            handles[name].leave.remote(epoch)
+            ending[name] = handles[name]
+    _end(cluster, run, ending)
+    return taken
+
+
+def end_all(cluster: Cluster, run: str) -> None:
+    """End whatever actors there still are of a run, and wait until they are gone."""
+    _end(cluster, run, cluster.find(run), patience_s=0.0)
+
+
+def _end(cluster: Cluster, run: str, ending: Mapping[str, Handle], patience_s: float = LEAVE_S) -> None:
+    """Wait a little for actors to leave; then end them."""
+    due = time.monotonic() + patience_s
+    while ending and not ending.keys().isdisjoint(cluster.names(run)) and time.monotonic() < due:
+        time.sleep(_POLL_S)
+    for handle in ending.values():
+        with suppress(RayError):
+            cluster.kill(handle)
+    due = time.monotonic() + GONE_S
+    while ending and not ending.keys().isdisjoint(cluster.names(run)) and time.monotonic() < due:
+        time.sleep(_POLL_S)

@@ -1,0 +1,133 @@
+"""The driver's end of a line to an actor: calls that never block, whose answers come to one queue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+
+from msgspec import Struct
+from ray.exceptions import ActorUnavailableError
+
+from headrace.backends.ray.charge import Handle
+from headrace.run.ports import Job
+
+HEARING = 0
+WAIT_S = 10.0
+AT_ONCE = 4
+"""Calls with messages down that may be under way: what comes meanwhile goes together in the next."""
+RETRY_S = 0.5
+LOST_S = 60.0
+"""How long an actor may be out of reach before its worker is given up."""
+
+
+class Answered(Struct, frozen=True):
+    """What came of a call to a line's actor: that of the messages of this number, or 0: of listening.
+
+    `given` is None where the actor heeds another driver.
+    """
+
+    line: Line
+    number: int
+    given: bytes | bool | None
+    error: BaseException | None
+
+
+class Line:
+    """Calls one actor. Messages down are numbered, and said again where it isn't known whether they came."""
+
+    def __init__(
+        self, job: Job, name: str, handle: Handle, epoch: int, answers: SimpleQueue[Answered | None], *, told: int = 0
+    ) -> None:
+        self.job = job
+        self.name = name
+        self.handle = handle
+        self.asked_at = time.monotonic()
+        self.up = False
+        self.heard = 0
+        self.seq = 0
+        self.delayed = ""
+        self.delayed_at = 0.0
+        self.secrets: set[str] = set()
+        self._epoch = epoch
+        self._answers = answers
+        self._told = told
+        self._unsent: list[bytes] = []
+        self._under_way: dict[int, bytes] = {}
+        self._listens = False
+        self._out_of_reach_since: float | None = None
+        self._again_at: float | None = None
+
+    def hear(self) -> None:
+        """Ask for what there is to hear after what has been heard; the first time, whether it is there at all."""
+        wait_s = WAIT_S if self.up else 0.0
+        self._listens = True
+        self._call(HEARING, lambda: self.handle.hear.remote(self._epoch, self.heard, wait_s))
+
+    def send(self, data: bytes) -> None:
+        """Send messages, now or together with the next."""
+        self._unsent.append(data)
+        self._flush()
+
+    def end(self, *, now: bool) -> None:
+        """Have the worker ended."""
+        with suppress(ConnectionError):
+            self.handle.end.remote(self._epoch, now)
+
+    def leave(self) -> None:
+        """Have the actor end."""
+        with suppress(ConnectionError):
+            self.handle.leave.remote(self._epoch)
+
+    def answered(self, answer: Answered) -> None:
+        """Take note that a call has come to something."""
+        if answer.number == HEARING:
+            self._listens = False
+        if answer.error is None:
+            self._out_of_reach_since = None
+            if self._under_way.pop(answer.number, None) is not None:
+                self._flush()
+
+    def retry(self, error: BaseException) -> bool:
+        """Say whether a call that failed will be made again: while the actor is out of reach, but not for too long."""
+        if not isinstance(error, ActorUnavailableError | ConnectionError):
+            return False
+        now = time.monotonic()
+        self._out_of_reach_since = self._out_of_reach_since or now
+        self._again_at = self._again_at or now + RETRY_S
+        return now - self._out_of_reach_since < LOST_S
+
+    def go_on(self) -> None:
+        """Make calls again that are due."""
+        if self._again_at is not None and time.monotonic() >= self._again_at:
+            self._again_at = None
+            for number, data in self._under_way.items():
+                self._tell(number, data)
+            if not self._listens:
+                self.hear()
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._unsent and len(self._under_way) < AT_ONCE and self._again_at is None:
+            self._told += 1
+            data = b"".join(self._unsent)
+            self._unsent.clear()
+            self._under_way[self._told] = data
+            self._tell(self._told, data)
+
+    def _tell(self, number: int, data: bytes) -> None:
+        self._call(number, lambda: self.handle.tell.remote(self._epoch, number, data))
+
+    def _call(self, number: int, begin: Callable[[], Handle]) -> None:
+        try:
+            future = begin().future()
+        except ConnectionError as error:  # of Ray's client, whose server is gone
+            self._answers.put(Answered(self, number, None, error))
+            return
+
+        def put(done: Handle) -> None:
+            error = done.exception()
+            self._answers.put(Answered(self, number, None if error else done.result(), error))
+
+        future.add_done_callback(put)

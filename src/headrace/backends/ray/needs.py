@@ -1,0 +1,44 @@
+"""What a worker needs, in Ray's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from headrace.run.ports import Job
+
+
+class Needs(Struct, frozen=True, kw_only=True):
+    """What each worker of a pool needs besides its stage's resources: nodes with these labels, and custom resources."""
+
+    labels: dict[str, str] = {}
+    resources: dict[str, float] = {}
+
+    def options(self, job: Job) -> dict[str, Any]:
+        """Give the options of a worker's actor. A tracer takes no room: it is no attempt, and soon over."""
+        need = job.resources
+        options: dict[str, Any] = {"num_cpus": 0 if job.tracer else need.cpu}
+        if need.memory_gib and not job.tracer:
+            options["memory"] = int(need.memory_gib * 2**30)
+        if need.gpus > 0:
+            options["num_gpus"] = need.gpus
+            if need.gpu_kind:
+                options["accelerator_type"] = need.gpu_kind
+        if self.resources and not job.tracer:
+            options["resources"] = dict(self.resources)
+        if self.labels:
+            options["label_selector"] = dict(self.labels)
+        if need.nodes > 1:
+            options["scheduling_strategy"] = "SPREAD"
+        return options
+
+
+def amounts(options: Mapping[str, Any]) -> dict[str, float]:
+    """Give the amounts among an actor's options, by Ray's names of what it counts."""
+    found = {"CPU": options.get("num_cpus", 0), "GPU": options.get("num_gpus", 0), "memory": options.get("memory", 0)}
+    found |= options.get("resources", {})
+    if kind := options.get("accelerator_type"):
+        found[f"accelerator_type:{kind}"] = 0.001
+    return {name: float(amount) for name, amount in found.items() if amount}

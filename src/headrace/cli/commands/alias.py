@@ -1,0 +1,30 @@
+"""`headrace alias`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headrace.app import project
+from headrace.app.registry import point
+from headrace.cli import complete, options
+from headrace.cli.terminal import say, say_json
+
+
+@click.command()
+@click.argument("named", metavar="NAMED", shell_complete=complete.addresses)
+@click.argument("alias", metavar="ALIAS")
+@click.option("--remove", is_flag=True, help="Take the alias away from that version.")
+@options.as_json
+@options.config
+def command(named: str, alias: str, remove: bool, as_json: bool, config: Path | None) -> int:
+    """NAMED is the address of a version: `model:NAME:3`, `model:NAME` (the newest), `model:NAME@ALIAS`, or
+    `dataset:...`. From then on `model:NAME@ALIAS` means that version; one that had the alias loses it.
+    """
+    version = point(project.load(overlay=config), named, alias, remove=remove)
+    if as_json:
+        say_json(version)
+    else:
+        say(f"{version.kind}:{version.name}:{version.version}")
+    return 0

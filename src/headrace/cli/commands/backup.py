@@ -1,0 +1,44 @@
+"""`headrace backup`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headrace.app import project
+from headrace.app.measures import bytes_text, count_text
+from headrace.cli import options
+from headrace.cli.lacking import tell_lacking
+from headrace.cli.progress import progress
+from headrace.cli.terminal import say, say_json
+
+
+@click.command()
+@click.argument("place", required=False, metavar="[FOLDER_OR_URL]")
+@click.option(
+    "--keep", type=click.IntRange(1), metavar="N", help="Keep the newest N snapshots, and delete what no other needs."
+)
+@click.option("--deep", is_flag=True, help="Read what was copied earlier too, and copy again what is damaged.")
+@options.as_json
+@options.config
+def command(place: str | None, keep: int | None, deep: bool, as_json: bool, config: Path | None) -> int:
+    """Runs may go on meanwhile: it holds what was stored at one moment. Artifacts that the place has already are not
+    copied again. Without a place, `[backup] url` in headrace.toml says where it is; it is to be for the backups of this
+    project alone.
+    """
+    from headrace.app.backing import back_up  # noqa: PLC0415  SQLAlchemy's tables, 0.2 s
+
+    with progress(as_json=as_json) as show:
+        found = back_up(project.load(overlay=config), place, keep=keep, deep=deep, progress=show)
+    if as_json:
+        say_json(found)
+        return 0
+    made = found.snapshot
+    say(f"{made.name}: {count_text(made.runs, 'run')} and {count_text(made.blobs, 'blob')} ({bytes_text(made.bytes)})")
+    say(f"    copied {count_text(found.copied, 'blob')} ({bytes_text(found.copied_bytes)})", "dim")
+    if found.forgotten:
+        gone = f"{count_text(len(found.forgotten), 'older snapshot')} and {count_text(found.deleted, 'blob')}"
+        say(f"    deleted {gone}", "dim")
+    tell_lacking(made.lacking, "no store has them whole")
+    return 0

@@ -1,0 +1,39 @@
+"""`headrace card`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headrace.app import project
+from headrace.app.card_reading import CardMaker
+from headrace.app.card_sections import html, markdown
+from headrace.app.page_writing import write_text
+from headrace.app.reading import read
+from headrace.cli import complete, options
+from headrace.cli.terminal import say, say_json
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN|MODEL", shell_complete=complete.artifacts)
+@click.argument("task", metavar="[TASK]", required=False, shell_complete=complete.tasks)
+@click.option("--to", type=options.FILE, metavar="FILE", help="Write it to this file: a page, or Markdown by `.md`.")
+@options.as_json
+@options.config
+def command(run_id: str, task: str | None, to: Path | None, as_json: bool, config: Path | None) -> int:
+    """The model is the one that the run registered, else the last that its tasks gave, or TASK, or TASK.PART; MODEL is
+    the address of a registered one, `model:NAME`, `model:NAME:3` or `model:NAME@ALIAS`. The card is made from the
+    record alone: the model, its results with their intervals, baselines, slices and gates, its data with lineage and
+    checks, its training, code, limits and cost. Without `--to` it is printed as Markdown.
+    """
+    found = project.load(overlay=config)
+    with read(found) as views:
+        card = CardMaker(found, views).card_of(run_id, task)
+    if to is not None:
+        write_text(to, markdown(card) if to.suffix == ".md" else html(card))
+    if as_json:
+        say_json(card)
+    else:
+        say(str(to) if to is not None else markdown(card).rstrip())
+    return 0

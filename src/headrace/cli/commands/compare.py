@@ -1,0 +1,60 @@
+"""`headrace compare`."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import click
+
+from headrace.app import comparing, project
+from headrace.app.reading import read
+from headrace.cli import complete, options
+from headrace.cli.side_by_side import say_comparison
+from headrace.cli.terminal import say, say_json
+
+
+@click.command()
+@click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, shell_complete=complete.runs)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete.metrics,
+    help="Only this metric, `NAME` or `TASK.NAME`; may be given again.",
+)
+@click.option(
+    "--paired/--no-paired",
+    default=None,
+    help="Compare what judged the same rows row by row, however many there are; up to 100,000 when not told.",
+)
+@click.option(
+    "--to", type=options.FILE, metavar="FILE", help="Write one self-contained page, with curves, to this file."
+)
+@options.as_json
+@options.config
+def command(
+    runs: tuple[str, ...],
+    metrics: tuple[str, ...],
+    paired: bool | None,
+    to: Path | None,
+    as_json: bool,
+    config: Path | None,
+) -> int:
+    """Shows parameters, code and inputs that differ, and metrics, curves, times and costs side by side. The first RUN
+    is what the others are held against; tasks are the same by their names.
+    """
+    found = project.load(overlay=config)
+    with read(found) as views:
+        compared = comparing.compare(found, views, runs, metrics, paired=paired)
+    if to is not None:
+        page = importlib.import_module("headrace.app.page_compare").page  # tables don't need it
+        importlib.import_module("headrace.app.page_writing").write_text(to, page(compared, found.name))
+    if as_json:
+        say_json(compared)
+    elif to is not None:
+        say(str(to))
+    else:
+        say_comparison(compared, every=bool(metrics))
+    return 0

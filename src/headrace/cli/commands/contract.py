@@ -1,0 +1,50 @@
+"""`headrace contract`: what tables must be like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headrace.app import project
+from headrace.cli import complete, options
+from headrace.cli.terminal import say
+from headrace.errors import UsageError
+
+
+@click.group()
+def command() -> None:
+    """A contract says what a table must be like; `ingest.check` holds tables against it."""
+
+
+@command.command("draft")
+@click.argument("source", metavar="RUN|FILE", shell_complete=complete.runs)
+@click.argument("task", metavar="[TASK]", required=False, shell_complete=complete.tasks)
+@click.option("--to", type=options.FILE, metavar="FILE", help="Write it there, unless there is such a file.")
+@options.config
+def draft_command(source: str, task: str | None, to: Path | None, config: Path | None) -> int:
+    """Write a contract that a table keeps: types, nulls, ranges with slack, the values of columns that have few,
+    patterns of codes, columns that identify.
+
+    The table is what a task of a run gave out (`TASK.PART` for one of several outputs), or a file: Arrow, Parquet, CSV
+    or JSON Lines. Read it before you use it: it says what held there, not what is right.
+    """
+    from headrace.app.drafting import draft_from_file, draft_from_task  # noqa: PLC0415  for this command only
+
+    if to is not None and to.exists():
+        raise UsageError(f"`{to}` is there already", hint="give another file, or move that one away")
+    if task is not None:
+        text = draft_from_task(project.load(overlay=config), source, task)
+    elif Path(source).is_file():
+        text = draft_from_file(Path(source))
+    else:
+        raise UsageError(f"there is no file `{source}`", hint="give a file, or a run and a task: `latest ingest`")
+    if to is None:
+        say(text.rstrip("\n"))
+        return 0
+    try:
+        to.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"can't write `{to}`: {error.strerror}", hint="give another path by `--to`") from error
+    say(str(to))
+    return 0

@@ -1,0 +1,22 @@
+"""`headrace datasets`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headrace.cli import complete, options
+from headrace.cli.versions import say_registered
+
+
+@click.command()
+@click.argument("name", metavar="[NAME]", required=False, shell_complete=complete.datasets)
+@options.as_json
+@options.config
+def command(name: str | None, as_json: bool, config: Path | None) -> int:
+    """Without NAME, each dataset with its newest version; with it, all versions of that one: aliases, who registered it
+    when, the run and task that gave it, size, digest, what its report says, and the note. With `--json`:
+    `{"datasets": [...]}`, all versions, the newest of each name first. `headrace register` makes new ones by hand.
+    """
+    return say_registered("dataset", name, as_json, config)

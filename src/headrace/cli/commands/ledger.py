@@ -1,0 +1,88 @@
+"""`headrace ledger`: the record of runs as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headrace.app import project
+from headrace.app.measures import bytes_text, count_text
+from headrace.cli import options
+from headrace.cli.lacking import tell_lacking
+from headrace.cli.progress import progress
+from headrace.cli.terminal import say, say_json
+
+
+@click.group()
+def command() -> None:
+    """It moves between machines, and from SQLite to PostgreSQL and back: export it here, and import the file there."""
+
+
+@command.command("export")
+@click.argument("file", type=options.FILE, metavar="FILE")
+@click.option("--no-blobs", is_flag=True, help="Leave the artifacts out: the ledger there has this store.")
+@options.as_json
+@options.config
+def export_command(file: Path, no_blobs: bool, as_json: bool, config: Path | None) -> int:
+    """Write all runs, with their events, tasks, results and artifacts, and all cursors into FILE.
+
+    Runs may go on meanwhile: the file holds what was stored at one moment, and a run that lived then can be resumed
+    where it is imported.
+    """
+    from headrace.app.moving import export_ledger  # noqa: PLC0415  SQLAlchemy's tables, for these two only
+
+    with progress(as_json=as_json) as show:
+        found = export_ledger(project.load(overlay=config), file, blobs=not no_blobs, progress=show)
+    if as_json:
+        say_json(found)
+        return 0
+    say(f"{count_text(found.runs, 'run')} and {count_text(found.blobs, 'blob')} ({bytes_text(found.bytes)}) in {file}")
+    tell_lacking(found.lacking, "no store has them whole")
+    return 0
+
+
+@command.command("import")
+@click.argument("file", type=options.FILE, metavar="FILE")
+@click.option("--no-blobs", is_flag=True, help="Leave the artifacts out, though the file may have them.")
+@options.as_json
+@options.config
+def import_command(file: Path, no_blobs: bool, as_json: bool, config: Path | None) -> int:
+    """Bring what `headrace ledger export` has written into the project's ledger and store.
+
+    What is there already is passed over, so that it can be repeated. Where a run is there already with other events,
+    nothing is written.
+    """
+    from headrace.app.moving import import_ledger  # noqa: PLC0415  as above
+
+    with progress(as_json=as_json) as show:
+        found = import_ledger(project.load(overlay=config), file, blobs=not no_blobs, progress=show)
+    if as_json:
+        say_json(found)
+        return 0
+    known = f", {count_text(found.known, 'run')} were there already" if found.known else ""
+    come = f"{count_text(found.runs, 'run')}, {count_text(found.results, 'result')} to reuse"
+    say(f"imported {come} and {count_text(found.blobs, 'blob')} ({bytes_text(found.bytes)}){known}")
+    tell_lacking(found.lacking, "neither the file nor the store has them")
+    return 0
+
+
+@command.command("migrate")
+@options.as_json
+@options.config
+def migrate_command(as_json: bool, config: Path | None) -> int:
+    """Bring the tables of an older ledger to this version, in one transaction.
+
+    A ledger in a file is brought up to date by whatever opens it first. One on a server isn't, since others may use it
+    with an older Headrace still, which can't read it any more afterwards.
+    """
+    from headrace.app.moving import migrate_ledger  # noqa: PLC0415  as above
+
+    found = migrate_ledger(project.load(overlay=config))
+    if as_json:
+        say_json(found)
+    elif found.before == found.after:
+        say(f"{found.ledger} is up to date (version {found.after})")
+    else:
+        say(f"{found.ledger} is now of version {found.after}; it was of {found.before}")
+    return 0

@@ -1,0 +1,54 @@
+"""`headrace register`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headrace.app import project
+from headrace.app.registry import register
+from headrace.cli import complete, options
+from headrace.cli.terminal import say, say_json, tell
+from headrace.errors import UsageError
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN|DIGEST|NAMED", shell_complete=complete.artifacts)
+@click.argument("task", metavar="[TASK]", required=False, shell_complete=complete.tasks)
+@click.option("--model", metavar="NAME", shell_complete=complete.models, help="Register it as a model of this name.")
+@click.option("--dataset", metavar="NAME", shell_complete=complete.datasets, help="Register it as a dataset.")
+@click.option("--note", metavar="TEXT", default="", help="A word on this version.")
+@click.option("--alias", "aliases", multiple=True, metavar="NAME", help="Point this alias at it; may be given again.")
+@options.as_json
+@options.config
+def command(
+    run_id: str,
+    task: str | None,
+    model: str | None,
+    dataset: str | None,
+    note: str,
+    aliases: tuple[str, ...],
+    as_json: bool,
+    config: Path | None,
+) -> int:
+    """What a run's TASK gave (or TASK.PART of several outputs; a model is the field `model` where no part is named; of
+    a run alone, the model that it made), what a digest names, or another version, becomes the next version of that
+    name, and the address of it is printed. What is registered already keeps its number. The run that made it is kept
+    from `headrace gc`.
+    """
+    if (model is None) == (dataset is None):
+        raise UsageError("say what it is", hint="give one of `--model NAME` and `--dataset NAME`")
+    found = project.load(overlay=config)
+    version = (
+        register(found, (run_id, task), "model", model, note=note, aliases=aliases)
+        if model is not None
+        else register(found, (run_id, task), "dataset", dataset or "", note=note, aliases=aliases)
+    )
+    if as_json:
+        say_json(version)
+        return 0
+    say(f"{version.kind}:{version.name}:{version.version}")
+    if version.passed is False:
+        tell(f"its report says {version.verdict}", label="note:")
+    return 0

@@ -1,0 +1,49 @@
+"""`headrace replay`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from headrace.app import project
+from headrace.app.measures import count_text
+from headrace.app.upkeep import Replayed, replayed
+from headrace.cli import options
+from headrace.cli.terminal import paint, printable, say, say_json, say_styled, tell
+
+DIFFERENT = 1
+
+
+@click.command()
+@options.run_id
+@click.option("--repair", is_flag=True, help="Write the rows anew where they differ, unless a driver has the run.")
+@options.as_json
+@options.config
+def command(run_id: str, repair: bool, as_json: bool, config: Path | None) -> int:
+    """What a run is follows from its events; rows are kept so that it needn't be worked out each time.
+
+    The exit code is 0 if the rows are as the events have them and 1 if they differ.
+    """
+    found = replayed(project.load(overlay=config), run_id, repair=repair)
+    if as_json:
+        say_json(found)
+    else:
+        _say(found)
+    return DIFFERENT if found.differences else 0
+
+
+def _say(found: Replayed) -> None:
+    for each in found.differences:
+        where = " ".join(filter(None, (each.about, each.subject, each.field)))
+        say_styled(
+            f"{paint(printable(where), 'red', stream=sys.stdout)}:"
+            f" the row says {printable(each.stored)}, the events {printable(each.rebuilt)}"
+        )
+    looked = f"{count_text(found.events, 'event')} and {count_text(found.tasks, 'task')} of run {found.run}"
+    say(f"{count_text(len(found.differences), 'difference')} in {looked}", "red" if found.differences else "green")
+    if found.mended:
+        tell(found.mended)
+    elif found.differences:
+        tell("`headrace replay RUN --repair` writes the rows anew", label="hint:")

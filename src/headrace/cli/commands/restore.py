@@ -1,0 +1,76 @@
+"""`headrace restore`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from headrace.app import project
+from headrace.app.measures import bytes_text, count_text
+from headrace.cli import options
+from headrace.cli.lacking import tell_lacking
+from headrace.cli.progress import progress
+from headrace.cli.table import table
+from headrace.cli.terminal import say, say_json, say_styled, tell
+
+DAMAGED = 5
+
+
+@click.command()
+@click.argument("place", required=False, metavar="[FOLDER_OR_URL]")
+@click.option(
+    "--snapshot", "name", metavar="NAME", help="Which one, by its name or the beginning of it; else the newest."
+)
+@click.option("--merge", is_flag=True, help="Add its runs to those that the project has already.")
+@click.option("--list", "only_list", is_flag=True, help="List the snapshots that are there, and do nothing.")
+@options.as_json
+@options.config
+def command(
+    place: str | None, name: str | None, merge: bool, only_list: bool, as_json: bool, config: Path | None
+) -> int:
+    """Brings ledger and artifacts of `headrace backup` into a project that has no runs; each artifact is held against
+    its digest as it arrives. The exit code is 5 if some of them were lacking.
+    """
+    if only_list:
+        return _list(place, config, as_json=as_json)
+    from headrace.app.backing import restore  # noqa: PLC0415  SQLAlchemy's tables, 0.2 s
+
+    with progress(as_json=as_json) as show:
+        found = restore(project.load(overlay=config), place, name=name, merge=merge, progress=show)
+    came = found.imported
+    if as_json:
+        say_json(found)
+    else:
+        known = f"; {count_text(came.known, 'run')} were there already" if came.known else ""
+        size = bytes_text(came.bytes)
+        say(
+            f"restored {count_text(came.runs, 'run')} and {count_text(came.blobs, 'blob')} ({size}) of"
+            f" {found.snapshot.name}{known}"
+        )
+        tell_lacking(came.lacking, "the backup doesn't have them: `headrace fsck --repair` has them made anew")
+    return DAMAGED if came.lacking else 0
+
+
+def _list(place: str | None, config: Path | None, *, as_json: bool) -> int:
+    from headrace.app.backing import snapshots  # noqa: PLC0415  as above
+
+    found = snapshots(project.load(overlay=config), place)
+    if as_json:
+        say_json({"snapshots": found})
+    elif found:
+        rows = [
+            (
+                each.name,
+                f"{datetime.fromtimestamp(each.made).astimezone():%Y-%m-%d %H:%M:%S}",
+                str(each.runs),
+                bytes_text(each.bytes),
+            )
+            for each in found
+        ]
+        for line in table(["snapshot", "made", "runs", "blobs"], rows, numbers=(2, 3)):
+            say_styled(line)
+    else:
+        tell("there is no backup yet")
+    return 0

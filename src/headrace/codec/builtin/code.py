@@ -1,0 +1,79 @@
+"""Code that a stage is given: a function, a class or a partial of them, by its name.
+
+Only arguments may be code. A worker finds it by its name in the bundle; the digest of all that it reaches stands in the
+key, so the artifact alone says nothing of what the code does.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import types
+from typing import Any
+
+import msgspec
+
+from headrace.codec.classes import is_importable
+from headrace.codec.misfit import Misfit
+from headrace.codec.sink import Sink
+from headrace.codec.source import Source
+from headrace.errors import CodecError
+
+KINDS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, type, functools.partial)
+
+
+class CodeCodec:
+    """A function or class by its name; a partial by what it is a partial of, and the arguments that it holds.
+
+    Loading imports a module, so it isn't safe.
+    """
+
+    name = "code"
+    safe = False
+
+    def takes(self, value: object) -> bool:
+        return isinstance(value, KINDS)
+
+    def save(self, value: object, sink: Sink) -> None:
+        if isinstance(value, functools.partial):
+            sink.part(value.func, "function")
+            sink.part(list(value.args), "args")
+            sink.part(dict(value.keywords), "keywords")
+        else:
+            sink.write(msgspec.json.encode(_name(value)))
+
+    def load(self, source: Source) -> object:
+        if source.names is not None:
+            function, args, keywords = source.parts()
+            return functools.partial(_checked(function, callable), *_checked(args, list), **_checked(keywords, dict))
+        module, _, qualname = msgspec.json.decode(source.read(), type=str).partition(":")
+        found: Any = importlib.import_module(module)
+        for each in qualname.split("."):
+            found = getattr(found, each, None)
+        if not isinstance(found, KINDS):
+            raise CodecError(
+                f"there is no function or class `{qualname}` in `{module}` any more",
+                hint="it was renamed or moved: run what was given it again",
+            )
+        return found
+
+
+def _name(value: Any) -> str:
+    """Name what another process can import, `module:qualname`."""
+    owner = getattr(value, "__self__", None)
+    module = getattr(owner if isinstance(owner, type) else value, "__module__", None) or ""
+    qualname = getattr(value, "__qualname__", "")
+    if not is_importable(value, module):
+        kind = "class" if isinstance(value, type) else "function"
+        raise Misfit(
+            f"{module}.{qualname}",
+            f"no other process can import this {kind}",
+            "define it at the top level of a module of the project, under a name of its own",
+        )
+    return f"{module}:{qualname}"
+
+
+def _checked(value: Any, kind: Any) -> Any:
+    if not (kind(value) if kind is callable else isinstance(value, kind)):
+        raise CodecError("a partial isn't made of a function and its arguments", hint="run what made it again")
+    return value

@@ -1,0 +1,42 @@
+"""Versions of models and datasets, as a pipeline's body asks for them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from headrace.define.late import Late, late, refuse_in_stage
+from headrace.define.ports import resolver
+from headrace.spec.intent import RegistryKind, wanted
+
+
+@dataclasses.dataclass(frozen=True)
+class Version(Late):
+    """A version of a model or dataset, as a run has found it; where there is none, it is number 0 and has no value.
+
+    It is given to a stage as an argument, and so is part of its key. In a pipeline's body, `value` is loaded when it is
+    asked for.
+    """
+
+    kind: RegistryKind
+    name: str
+    version: int
+    value: Any
+
+
+def find(kind: RegistryKind, name: str) -> Version:
+    """Give the version that `NAME` (the newest), `NAME:3` or `NAME@ALIAS` names; a run that is resumed gets the one
+    that it got first.
+
+    Outside of a pipeline there is none.
+
+    Raises:
+        UsageError: the name is none of these, or it is called in a stage.
+    """
+    of = wanted(kind, name).name
+    found = resolver.get()
+    if found is None:
+        refuse_in_stage(f"`registry.find({kind!r}, {name!r})`")
+        return Version(kind, of, 0, None)
+    version, ref = found.point(kind, name)
+    return late(Version, ref, kind=kind, name=of, version=version)

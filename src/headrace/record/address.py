@@ -1,0 +1,76 @@
+"""The address of a ledger: a file's path, or a URL (`sqlite:///path`, `postgresql://user@host/name`).
+
+A password in a URL is for the server alone. Whatever is shown, noted or raised has it masked.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from headrace.errors import ConfigError
+from headrace.spec.masking import masked as masked_text
+
+Address = str | os.PathLike[str]
+
+SQLITE = "sqlite:///"
+POSTGRES = ("postgresql://", "postgres://")
+
+
+def is_shared(address: Address) -> bool:
+    """Say whether a server keeps the ledger, so that drivers of several machines may use it."""
+    return os.fspath(address).startswith(POSTGRES)
+
+
+def file_of(address: Address) -> Path:
+    """Give the file of a ledger that is one.
+
+    Raises:
+        ConfigError: there is no such kind of ledger.
+    """
+    text = os.fspath(address)
+    if text.startswith(SQLITE):
+        return Path(text.removeprefix(SQLITE)).absolute()
+    if "://" in text:
+        raise ConfigError(
+            f"`[ledger] url` is `{masked(text)}`, and there is no such kind of ledger",
+            hint="give postgresql://user@host/name or sqlite:///path/to/ledger.db, or leave it out",
+        )
+    return Path(text).absolute()
+
+
+def refuse_other(ledger: str, owner: str, project: str) -> None:
+    """Keep two projects apart: they would share names of runs and pipelines, and of models.
+
+    Raises:
+        ConfigError: the ledger is another project's.
+    """
+    if owner != project:
+        raise ConfigError(
+            f"the ledger `{ledger}` is that of project `{owner}`, and this is project `{project}`",
+            hint=f"give this project a database or a schema of its own (`?options=-csearch_path%3D{project}`); if it is"
+            f' the same project in another folder, say [project] name = "{owner}"',
+        )
+
+
+def masked(address: Address) -> str:
+    """Give an address as it may be shown.
+
+    >>> masked("postgresql://ann:secret@db.example/rivers?sslmode=require")
+    'postgresql://ann:***@db.example/rivers?sslmode=require'
+    >>> masked("postgresql://db.example/rivers?user=ann&password=secret")
+    'postgresql://db.example/rivers?user=ann&password=***'
+    >>> masked("postgresql://db.example:5432/rivers?user=ann&password=sec@ret")
+    'postgresql://db.example:5432/rivers?user=ann&password=***'
+    >>> masked("postgresql://ann:sec/ret@db.example/rivers")
+    'postgresql://ann:***@db.example/rivers'
+    """
+    text = masked_text(os.fspath(address))
+    scheme, mark, rest = text.partition("://")
+    if not mark:
+        return text
+    user, at, place = rest.rpartition("@")  # once more, since here it is known to be an address from end to end
+    if at:
+        name, colon, _ = user.partition(":")
+        user = f"{name}:***" if colon else name
+    return scheme + mark + user + at + place

@@ -1,0 +1,155 @@
+"""Generations of the store by the million, on the disk and sorted, so that memory doesn't grow with their number.
+
+    named = Inventory()
+    named.add(rows)                  # as they come, in any order
+    ("d2c1…", "9f3a…") in named      # from now on it is sorted
+
+It is a private database of this process's own, which goes with it; as long as there are few, all of it stays in memory.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+from msgspec import Struct
+
+from headrace.errors import LedgerError
+
+Generation = tuple[str, str]
+"""The digest and the nonce of a blob."""
+
+Naming = tuple[str, str, int, int]
+"""A digest, a nonce, the number of the run that names it, and the size of the blob in bytes."""
+
+CACHE_KIB = 32 << 10
+PAGE = 1000
+
+
+def scratch() -> sqlite3.Connection:
+    """Give a database of one's own, in memory as long as it is small, else in a file that goes with it."""
+    db = sqlite3.connect("", isolation_level=None, cached_statements=32)
+    for text in (f"PRAGMA cache_size=-{CACHE_KIB}", "PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF"):
+        db.execute(text)
+    return db
+
+
+class Equal(Struct, frozen=True):
+    """Generations of the same bytes: each nonce with the numbers of the runs that name it."""
+
+    digest: str
+    runs: dict[str, list[int]]
+
+
+class Inventory:
+    """A set of generations, each with its size and the runs that name it."""
+
+    def __init__(self) -> None:
+        self._db = scratch()
+        columns = "digest TEXT, nonce TEXT, run INTEGER, size INTEGER"
+        self._db.execute(f"CREATE TABLE named ({columns}, PRIMARY KEY (digest, nonce, run)) WITHOUT ROWID")
+        self._is_open = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back its room."""
+        self._db.close()
+
+    def add(self, rows: Iterable[Naming]) -> None:
+        """Take in what runs name; what is there already stays as it is.
+
+        Raises:
+            LedgerError: there is no room for it where temporary files go.
+        """
+        try:
+            if not self._is_open:
+                self._db.execute("CREATE TABLE fresh (digest TEXT, nonce TEXT, run INTEGER, size INTEGER)")
+                self._db.execute("BEGIN")
+                self._is_open = True
+            self._db.executemany("INSERT INTO fresh VALUES (?, ?, ?, ?)", rows)
+        except sqlite3.OperationalError as error:
+            raise _full(error) from error
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        self._sort()
+        self._db.execute("DELETE FROM named")
+
+    def __contains__(self, generation: object) -> bool:
+        return self._one("SELECT 1 FROM named WHERE digest = ? AND nonce = ?", generation) is not None
+
+    def __len__(self) -> int:
+        return self._number("SELECT count(*) FROM (SELECT DISTINCT digest, nonce FROM named)")
+
+    def __iter__(self) -> Iterator[tuple[str, str, int]]:
+        """Go over the generations, sorted, each once, with its size."""
+        return self._all("SELECT digest, nonce, max(size) FROM named GROUP BY digest, nonce")
+
+    def bytes(self) -> int:
+        """Add up the sizes."""
+        return self._number("SELECT sum(size) FROM (SELECT max(size) AS size FROM named GROUP BY digest, nonce)")
+
+    def runs(self, digest: str, nonce: str) -> list[int]:
+        """Give the numbers of the runs that name a generation."""
+        return [run for (run,) in self._all("SELECT run FROM named WHERE digest = ? AND nonce = ?", (digest, nonce))]
+
+    def holds(self, digest: str, run: int) -> bool:
+        """Say whether a run names any generation of these bytes."""
+        return self._one("SELECT 1 FROM named WHERE digest = ? AND run = ?", (digest, run)) is not None
+
+    def equal(self) -> Iterator[Equal]:
+        """Go over the digests that are there in more than one generation."""
+        several = "SELECT digest FROM named GROUP BY digest HAVING min(nonce) < max(nonce)"
+        for (digest,) in self._all(several):
+            found: dict[str, list[int]] = {}
+            for nonce, run in self._all("SELECT nonce, run FROM named WHERE digest = ?", (digest,)):
+                found.setdefault(nonce, []).append(run)
+            yield Equal(digest, found)
+
+    def pages(self) -> Iterator[list[tuple[str, str, int]]]:
+        """Go over the generations, sorted, some at a time."""
+        page: list[tuple[str, str, int]] = []
+        for each in self:
+            page.append(each)
+            if len(page) == PAGE:
+                yield page
+                page = []
+        if page:
+            yield page
+
+    def _one(self, text: str, parameters: Any = ()) -> Any:
+        self._sort()
+        return self._db.execute(text, parameters).fetchone()
+
+    def _number(self, text: str) -> int:
+        return int(self._one(text)[0] or 0)
+
+    def _all(self, text: str, parameters: tuple[str, ...] = ()) -> Iterator[Any]:
+        self._sort()
+        return self._db.execute(text, parameters)
+
+    def _sort(self) -> None:
+        """Bring what was added in among the rest; sorted first, since a tree that grows at random places is slow."""
+        if self._is_open:
+            try:
+                self._db.execute(
+                    "INSERT OR IGNORE INTO named SELECT digest, nonce, run, size FROM fresh ORDER BY digest, nonce, run"
+                )
+                self._db.execute("COMMIT")
+                self._db.execute("DROP TABLE fresh")
+            except sqlite3.OperationalError as error:
+                raise _full(error) from error
+            self._is_open = False
+
+
+def _full(error: sqlite3.OperationalError) -> LedgerError:
+    return LedgerError(
+        f"what the ledger names can't be sorted: {error}",
+        hint="it takes room where temporary files go: free some, or set SQLITE_TMPDIR to another folder",
+    )

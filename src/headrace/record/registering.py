@@ -1,0 +1,37 @@
+"""Writing versions and aliases down, within a transaction of whoever registers.
+
+Numbers are given in that transaction, one after another, so none is left out and none is given twice.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from headrace.record.database import Database
+from headrace.spec.intent import Register
+
+_encode_ref = msgspec.msgpack.Encoder().encode
+
+
+def lock(db: Database) -> None:
+    """Have others who register wait until this transaction has ended, where several may write at once."""
+    db.execute(db.sql.LOCK_REGISTRY)
+
+
+def put(
+    db: Database,
+    wanted: Register,
+    *,
+    run: str | None,
+    task: str | None,
+    by: str,
+    at: float,
+    origin: str | None = None,
+) -> None:
+    """Register a version within a transaction that holds the lock, unless it is there; point its aliases at it."""
+    kind, name, identity = wanted.kind, wanted.name, wanted.out.identity
+    out, report = _encode_ref(wanted.out), None if wanted.report is None else _encode_ref(wanted.report)
+    row = kind, name, identity, out, report, run, task, at, by, wanted.note, origin, kind, name, kind, name, identity
+    db.execute(db.sql.ADD_VERSION, row)
+    for alias in wanted.aliases:
+        db.execute(db.sql.POINT_ALIAS, (alias, at, by, kind, name, identity))

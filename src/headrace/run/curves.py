@@ -1,0 +1,201 @@
+"""What the tasks of a run have logged, as curves: by task and name, with what they come to.
+
+Pure. The machine keeps them while a task lives, for the rows that sum them up; readers make them of stored events.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, TypeVar
+
+from msgspec import Struct
+
+from headrace.run.events import Logged, Points, Shown
+
+T = TypeVar("T", int, float)
+
+LoggedKind = Literal["number", "text", "figure"]
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """What was logged under a name by a task: a row of the ledger's `metrics`.
+
+    `least` and `greatest` pass over NaN; a number that is NaN stands as None. Of texts and figures there is only how
+    many, at which steps, and when the last one came (Unix seconds).
+    """
+
+    task: str
+    kind: LoggedKind
+    name: str
+    last: float | None
+    least: float | None
+    greatest: float | None
+    count: int
+    first_step: int
+    last_step: int
+    at: float
+
+
+class Curve:
+    """The points of one name, in the order in which they were logged: `steps`, `values` and `at` (Unix seconds)."""
+
+    def __init__(self) -> None:
+        self.steps = array("q")
+        self.values = array("d")
+        self.at = array("d")
+        self._attempt = 0
+        self._least = math.inf
+        self._greatest = -math.inf
+
+    def extend(self, attempt: int, since: float, points: Points) -> None:
+        """Add points. A later attempt's replace those of the attempts before from its first step on."""
+        steps = _column(array("q"), points.steps)
+        values, after = _column(array("d"), points.values), _column(array("f"), points.after)
+        if not steps:
+            return
+        if attempt != self._attempt and self.steps:
+            self._cut(steps[0])
+        self._attempt = attempt
+        self.steps.extend(steps)
+        self.values.extend(values)
+        self.at.extend(since + each for each in after)
+        self._measure(values)
+
+    def summary(self, task: str, name: str) -> Summary:
+        """Sum the curve up."""
+        nothing = self._least > self._greatest
+        last = self.values[-1]
+        return Summary(
+            task=task,
+            kind="number",
+            name=name,
+            last=None if math.isnan(last) else last,
+            least=None if nothing else self._least,
+            greatest=None if nothing else self._greatest,
+            count=len(self.steps),
+            first_step=self.steps[0],
+            last_step=self.steps[-1],
+            at=self.at[-1],
+        )
+
+    def _cut(self, step: int) -> None:
+        """Drop the points from a step on."""
+        kept = [place for place, each in enumerate(self.steps) if each < step]
+        self.steps = array("q", [self.steps[place] for place in kept])
+        self.values = array("d", [self.values[place] for place in kept])
+        self.at = array("d", [self.at[place] for place in kept])
+        self._least, self._greatest = math.inf, -math.inf
+        self._measure(self.values)
+
+    def _measure(self, values: array[float]) -> None:
+        least, greatest = min(values, default=math.nan), max(values, default=math.nan)
+        if math.isnan(least):  # NaN is passed over, but where it stands first
+            numbers = [each for each in values if not math.isnan(each)]
+            least, greatest = min(numbers, default=math.inf), max(numbers, default=-math.inf)
+        self._least, self._greatest = min(self._least, least), max(self._greatest, greatest)
+
+
+class Gathered:
+    """Texts or figures of one name, in the order in which they were logged."""
+
+    def __init__(self) -> None:
+        self.items: list[Shown] = []
+        self._attempt = 0
+
+    def append(self, attempt: int, item: Shown) -> None:
+        """Add one. A later attempt's replace those of the attempts before from its first step on."""
+        if attempt != self._attempt:
+            self.items = [each for each in self.items if each.step < item.step]
+        self._attempt = attempt
+        self.items.append(item)
+
+    def summary(self, task: str, kind: LoggedKind, name: str) -> Summary:
+        """Sum them up."""
+        first, last = self.items[0], self.items[-1]
+        return Summary(
+            task=task,
+            kind=kind,
+            name=name,
+            last=None,
+            least=None,
+            greatest=None,
+            count=len(self.items),
+            first_step=first.step,
+            last_step=last.step,
+            at=last.at,
+        )
+
+
+class Name(NamedTuple):
+    """What values were logged under: the task, their kind and their name."""
+
+    task: str
+    kind: LoggedKind
+    name: str
+
+
+class Curves:
+    """All that was logged in a run. `changed` are the names whose summary isn't stored yet."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Name, Curve] = {}
+        self.shown: dict[Name, Gathered] = {}
+        self.changed: dict[Name, None] = {}
+        self._of: dict[str, list[Name]] = {}
+        self._ended: dict[Name, Summary] = {}
+
+    def add(self, event: Logged) -> None:
+        """Take in what an attempt has logged."""
+        for points in event.points:
+            name = Name(event.task, "number", points.name)
+            curve = self.numbers.get(name)
+            if curve is None:
+                curve = self.numbers[name] = Curve()
+                self._know(name)
+            curve.extend(event.attempt, event.at, points)
+            self.changed[name] = None
+        kinds: tuple[tuple[LoggedKind, tuple[Shown, ...]], ...] = (("text", event.texts), ("figure", event.figures))
+        for kind, items in kinds:
+            for item in items:
+                name = Name(event.task, kind, item.name)
+                gathered = self.shown.get(name)
+                if gathered is None:
+                    gathered = self.shown[name] = Gathered()
+                    self._know(name)
+                gathered.append(event.attempt, item)
+                self.changed[name] = None
+
+    def end(self, task: str) -> None:
+        """Let go of the points of a task that has succeeded; what they come to stays."""
+        for name in self._of.pop(task, ()):
+            self._ended[name] = self._summary(name)
+            self.numbers.pop(name, None)
+            self.shown.pop(name, None)
+
+    def summary(self, name: Name) -> Summary:
+        """Give what was logged under a name."""
+        return self._summary(name) if name in self.numbers or name in self.shown else self._ended[name]
+
+    def summaries(self) -> Iterator[Summary]:
+        """Go over all that was logged."""
+        for name in {**self._ended, **self.numbers, **self.shown}:
+            yield self.summary(name)
+
+    def _know(self, name: Name) -> None:
+        self._of.setdefault(name.task, []).append(name)
+
+    def _summary(self, name: Name) -> Summary:
+        if name.kind == "number":
+            return self.numbers[name].summary(name.task, name.name)
+        return self.shown[name].summary(*name)
+
+
+def _column(found: array[T], data: bytes) -> array[T]:
+    """Read a column of little-endian numbers."""
+    found.frombytes(data)
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found

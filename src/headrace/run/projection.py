@@ -1,0 +1,83 @@
+"""What follows from a run's events for its rows: the driver writes it down, `headrace replay` holds rows against it.
+
+Pure: the same events give the same rows, whoever asks.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from headrace.plan.reuse import within_run
+from headrace.run.events import Checkpointed, Event, Logged, Opened, Pointed, Renewed, Reused, Succeeded, Traced
+from headrace.run.machine import Machine
+from headrace.run.ports import ResultRow, RunRow
+from headrace.spec.artifact import Ref
+from headrace.spec.bundle import Bundle
+from headrace.spec.graph import constants
+from headrace.spec.intent import Advance, Intent, Register
+
+
+def run_row(machine: Machine, now: float) -> RunRow:
+    """Give the row of a run that was opened; `now` says how long one that lives has taken (Unix seconds).
+
+    What lies between two of its drivers is not counted: a run that was resumed the next day didn't take a night.
+    """
+    opened, closed, bundle = machine.opened, machine.closed, machine.bundle
+    assert opened is not None
+    assert bundle is not None
+    at = now if closed is None else closed.at
+    return RunRow(
+        pipeline=opened.pipeline,
+        state="running" if closed is None else closed.state,
+        created=opened.at,
+        bundle=bundle.digest,
+        seconds=machine.worked.seconds(at),
+        usd=sum(task.usd for task in machine.tasks.values() if task.parent is None),
+        params=msgspec.json.encode(dict(opened.params)).decode(),
+        why="" if closed is None else closed.why,
+        ended=None if closed is None else closed.at,
+    )
+
+
+def kept_by(event: Event) -> list[Ref]:
+    """Give the artifacts whose generations in the store a run names from an event on."""
+    match event:
+        case Succeeded(out=out, intents=()) | Reused(out=out) | Checkpointed(out=out):
+            return [out]
+        case Succeeded(out=out, intents=intents):
+            return [out, *(ref for intent in intents for ref in refs_of(intent))]
+        case Logged(texts=texts, figures=figures):
+            return [shown.out for shown in (*texts, *figures)]
+        case Pointed(value=Ref() as value):
+            return [value]
+        case Traced(nodes=nodes):
+            return [ref for node in nodes for _, arg in node.args for ref in constants(arg)]
+        case Opened(bundle=bundle) | Renewed(bundle=bundle):
+            return [archive(bundle)]
+        case _:
+            return []
+
+
+def result_of(machine: Machine, event: Succeeded) -> ResultRow | None:
+    """Give the output that later runs may reuse once this event is stored, or None where they may not."""
+    task = machine.tasks[event.task]
+    if task.key and event.unreusable is None and task.stage.cache == "always" and within_run(task.stage):
+        key = task.key
+        if event.saw and task.inputs is not None:
+            key, _ = machine.key_seen(task, event)
+        return ResultRow(key=key, task=event.task, out=event.out)
+    return None
+
+
+def refs_of(intent: Intent) -> list[Ref]:
+    """Give the artifacts that an intent names."""
+    match intent:
+        case Advance(value=value):
+            return [value]
+        case Register(out=out, report=report):
+            return [out] if report is None else [out, report]
+
+
+def archive(bundle: Bundle) -> Ref:
+    """Name a bundle's archive as an artifact, so that its generation is kept while a run names it."""
+    return Ref(digest=bundle.digest, size=bundle.size, codec="bundle", type="bundle", nonce=bundle.nonce)

@@ -1,0 +1,74 @@
+"""How long a run was worked on: while a driver held it, without the time between one driver and the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from headrace.run.events import Cancelled, Closed, Failed, Launched, Logged, Moved, Opened, Succeeded, Taken, Woke
+
+
+class Worked:
+    """Hears the events of a run and says how long it was worked on by then. Times are Unix seconds.
+
+    A driver that died told nobody when: it counts up to the last moment that the events tell of.
+    """
+
+    def __init__(self) -> None:
+        self.sessions: list[tuple[float, float]] = []
+        """When earlier drivers held it, from when to when."""
+        self.since = self._heard = 0.0
+        self._is_taken = False
+
+    def hear(self, event: object) -> None:
+        """Take in when an event happened."""
+        if isinstance(event, Taken):
+            if self._is_taken:
+                self.sessions.append((self.since, self._heard))
+                self.since = self._heard = event.at
+            self._is_taken = True
+        elif (when := _WHEN.get(type(event))) is not None and (at := when(event)) > self._heard:
+            self._heard = at
+            self.since = self.since or at
+
+    def seconds(self, until: float | None = None) -> float:
+        """Give the seconds up to a moment; if none is told, up to the last one that the events tell of."""
+        end = self._heard if until is None else until
+        return sum(max(0.0, to - since) for since, to in self.sessions) + max(0.0, end - self.since)
+
+    def at(self, moment: float) -> float:
+        """Give how long the run had been worked on at a moment; between two drivers, what it was at the end of the
+        first."""
+        total = 0.0
+        for since, to in self.sessions:
+            if moment < to:
+                return total + max(0.0, moment - since)
+            total += max(0.0, to - since)
+        return total + max(0.0, moment - self.since)
+
+
+def _failed_at(event: Failed) -> float:
+    if event.started or event.failure.kind == "lost":  # `at` may be when the next driver heard of it
+        return event.started + event.seconds
+    return event.at
+
+
+def _end(event: Succeeded | Moved) -> float:
+    return event.started + event.seconds
+
+
+def _at(event: Any) -> float:
+    return float(event.at)
+
+
+_WHEN: dict[type, Callable[[Any], float]] = {
+    Succeeded: _end,
+    Launched: _at,
+    Moved: _end,
+    Logged: _at,
+    Failed: _failed_at,
+    Woke: _at,
+    Opened: _at,
+    Cancelled: _at,
+    Closed: _at,
+}

@@ -1,0 +1,88 @@
+"""Intents: changes of Headrace's own state that a task asks for, applied as its success is stored."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+from msgspec import Struct
+
+from headrace.errors import UsageError
+from headrace.spec.artifact import Ref
+
+RegistryKind = Literal["model", "dataset"]
+PointKind = Literal["cursor", "model", "dataset"]
+"""What a pipeline's body may ask for by name."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}")
+_NAMED = re.compile(r"(?P<name>[^:@]+)(?::(?P<version>[0-9]{1,9})|@(?P<alias>[^:@]+))?")
+_ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
+
+
+class Advance(Struct, frozen=True, array_like=True, gc=False, tag="advance"):
+    """Give a cursor its next value, if its latest version is still `version`; else it is left as it is.
+
+    The value that is set so is version `version + 1`. A task that is run again in its run may have set that before:
+    then it is the version after, unless another task has set one since.
+    """
+
+    name: str
+    version: int
+    value: Ref
+
+
+class Register(Struct, frozen=True, array_like=True, gc=False, tag="register"):
+    """Make an artifact the next version of a model or dataset, unless it is one already; point the `aliases` at it.
+
+    `report` is the artifact that says how good it is.
+    """
+
+    kind: RegistryKind
+    name: str
+    out: Ref
+    report: Ref | None = None
+    note: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+Intent = Advance | Register
+
+
+def check_name(kind: RegistryKind, name: str) -> None:
+    """Refuse a name that no model or dataset can have.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"a {kind} can't be called `{name}`", hint="use letters, digits and `_ . / -`")
+
+
+def check_alias(alias: str) -> None:
+    """Refuse an alias that could be taken for a number or can't be written after a name.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not _ALIAS.fullmatch(alias):
+        raise UsageError(f"an alias can't be called `{alias}`", hint="use letters, digits and `_ . -`, a letter first")
+
+
+class Wanted(NamedTuple):
+    """Which version of a model or dataset is meant: the newest where neither a number nor an alias is told."""
+
+    name: str
+    version: int | None
+    alias: str | None
+
+
+def wanted(kind: RegistryKind, text: str) -> Wanted:
+    """Read what names a version: `NAME` (the newest), `NAME:3` or `NAME@ALIAS`.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    found = _NAMED.fullmatch(text)
+    if found is None:
+        raise UsageError(f"`{text}` names no version of a {kind}", hint="write NAME, NAME:3 or NAME@ALIAS")
+    return Wanted(found["name"], None if found["version"] is None else int(found["version"]), found["alias"])

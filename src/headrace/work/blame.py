@@ -1,0 +1,36 @@
+"""What a stage's code raised, as a failure: whose fault it is, and what the user is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from headrace.errors import BlobDamaged, BlobMissing, CodecError, HeadraceError, StoreError
+from headrace.spec.failure import Failure, FailureKind
+from headrace.work.load import describe, user_traceback
+
+
+def failure_of(error: BaseException, bundle: Path, mask: Callable[[str], str]) -> Failure:
+    """Say what kind of failure an exception is, in words without secrets, and what may help."""
+    kind: FailureKind = "user"
+    if isinstance(error, BlobDamaged | BlobMissing | StoreError):
+        kind = "refused"
+    elif isinstance(error, MemoryError):
+        kind = "memory"
+    if isinstance(error, BlobDamaged | BlobMissing) and error.generation:
+        hint = "run again: it is made anew then; `headrace fsck --deep` looks whether there is more of the kind"
+        return Failure(kind, mask(error.message), hint=hint, damaged=(error.generation,))
+    if isinstance(error, HeadraceError):
+        told = error.message if kind == "refused" or isinstance(error, CodecError) else describe(error, bundle)
+        return Failure(kind, mask(told), hint=error.hint)
+    message = mask(describe(error, bundle))
+    trace = mask(user_traceback(error, bundle))
+    return Failure(kind, message, trace, _hint(error))
+
+
+def _hint(error: BaseException) -> str | None:
+    if isinstance(error, MemoryError):
+        return "raise `memory_gib` in its resources, or let it work on less at a time"
+    if isinstance(error, FileNotFoundError):
+        return "a stage runs in an empty folder of its own: give it data as `hr.File(path)` from the pipeline"
+    return None

@@ -1,0 +1,92 @@
+"""A stage as a worker has it loaded."""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+from typing import Any, Self, get_origin
+
+from msgspec import Struct
+
+from headrace.define.code.fingerprint import fingerprint
+from headrace.define.code.project import Project
+from headrace.define.stage import StageFunction
+from headrace.define.tables import is_table
+from headrace.errors import UsageError
+
+
+class Entry(Struct):
+    """A stage as a worker has it loaded: how to call it, and the digest of its code here."""
+
+    stage: StageFunction[..., Any]
+    code: str
+    streams: frozenset[str]
+    tables: frozenset[str]
+    unread: frozenset[str]
+    is_async: bool
+
+    @classmethod
+    def of(cls, stage: StageFunction[..., Any], project: Project) -> Self:
+        """Give a stage as it is loaded."""
+        return cls(
+            stage=stage,
+            code=fingerprint(stage.function, project).digest,
+            streams=frozenset(name for name, hint in stage.hints.items() if _is_stream(hint)),
+            tables=frozenset(name for name, hint in stage.hints.items() if is_table(hint)),
+            unread=frozenset(getattr(stage.function, "__headrace_unread__", ())),
+            is_async=inspect.iscoroutinefunction(stage.function),
+        )
+
+    def fitted(self, name: str, value: object) -> object:
+        """Give an argument in the form that the stage's annotation asks for: a table whole, or as a stream of batches.
+
+        Raises:
+            UsageError: a ready-made stage takes a table, and this is none.
+        """
+        if name in self.streams:
+            return _streamed(value)
+        if name in self.tables:
+            value = _gathered(value)
+            _check_table(value, name, self.stage)
+        return value
+
+    def laid_out(self, values: dict[str, Any], rest: list[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Give arguments as a call takes them: `rest` (of `*name`) by position with all that stands before, others by
+        name."""
+        if not rest:
+            return [], values
+        before = []
+        for parameter in self.stage.signature.parameters.values():
+            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+                break
+            before.append(values.pop(parameter.name, parameter.default))
+        return [*before, *rest], values
+
+
+def _is_stream(hint: Any) -> bool:
+    origin = get_origin(hint) or hint
+    return origin in (collections.abc.Iterator, collections.abc.Iterable) or (
+        getattr(origin, "__name__", "") == "RecordBatchReader"
+    )
+
+
+def _gathered(value: Any) -> Any:
+    """Give a stream of batches as the table that the stage's annotation asks for: it stays where it is mapped."""
+    is_reader = type(value).__module__.startswith("pyarrow") and hasattr(value, "read_all")
+    return value.read_all() if is_reader else value
+
+
+def _check_table(value: Any, name: str, stage: StageFunction[..., Any]) -> None:
+    """Refuse what is no table for a ready-made stage: a stage that tells no type may have given it."""
+    if hasattr(stage.function, "__headrace_version__") and not is_table(type(value)):
+        raise UsageError(
+            f"parameter `{name}` of `{stage.declaration.name}` takes a `pyarrow.Table`, and was given a"
+            f" `{type(value).__name__}`",
+            hint="annotate what the stage that gives it returns, and this is found before anything runs",
+        )
+
+
+def _streamed(value: Any) -> Any:
+    """Give a table as the stream of batches that the stage's annotation asks for."""
+    has_reader = type(value).__module__.startswith("pyarrow") and hasattr(value, "to_reader")
+    return value.to_reader() if has_reader else value

@@ -1,0 +1,182 @@
+"""Builds an environment: made aside, filled by uv or pip as the lock says, and renamed to where it is looked for."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.metadata import Distribution
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from headrace.errors import EnvironmentFailed
+from headrace.spec.masking import masked
+from headrace.work.environments.code import NAME
+from headrace.work.environments.ours import link, needed, packages_folder
+from headrace.work.environments.pins import Pins
+
+LIMIT_S = 3600.0
+"""How long an installer may take."""
+_LAST_LINES = 4
+_UNREACHED = re.compile(
+    r"error sending request|failed to fetch|dns error|name resolution|connection refused|newconnectionerror"
+    r"|connecttimeout|connection timed out|network is unreachable|tcp connect error|max retries exceeded",
+    re.IGNORECASE,
+)
+_UNKNOWN = re.compile(
+    r"no matching distribution|no solution found|could not find a version|not found in", re.IGNORECASE
+)
+_FULL = re.compile(r"no space left|disk quota|permission denied|read-only file system", re.IGNORECASE)
+_ROOM = "make room or give rights there, or have HEADRACE_CACHE name another folder of that machine"
+_WRONG_HASH = re.compile(r"hash(es)? mismatch|do not match the hashes|in --require-hashes mode", re.IGNORECASE)
+
+
+def build(pins: Pins, place: Path, *, uv: str | None) -> None:
+    """Build an environment at `place`, unless another has meanwhile: by uv, or where there is none by pip.
+
+    Raises:
+        EnvironmentFailed: an installer failed, or there is none.
+    """
+    pins = replace(pins, pins=tuple(pin for pin in pins.pins if pin.name != NAME))
+    ours = needed({pin.name: pin.version for pin in pins.pins})
+    try:
+        with _alone(place):
+            if not is_whole(place):
+                _build(pins, ours.values(), place, uv)
+    except OSError as error:
+        if not is_whole(place):  # where files can't be locked, another may have been quicker
+            raise EnvironmentFailed(
+                f"`{place.parent}` can't hold an environment: {error.strerror or error}", hint=_ROOM
+            ) from error
+
+
+def _build(pins: Pins, ours: Iterable[Distribution], place: Path, uv: str | None) -> None:
+    for left in place.parent.glob(f".new-{place.name}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    aside = place.with_name(f".new-{place.name}-{os.urandom(4).hex()}")
+    try:
+        _install(pins, aside, uv)
+        for distribution in ours:
+            link(distribution, packages_folder(aside))
+        _settle(aside, place)
+        os.rename(aside, place)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def is_whole(place: Path) -> bool:
+    """Say whether an environment is there: it is renamed in only when whole."""
+    return python_of(place).exists()
+
+
+def python_of(place: Path) -> Path:
+    """Give an environment's interpreter."""
+    return place / "bin" / "python"
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Wait for whoever builds the same on this machine; where files can't be locked, two may build, and one is kept."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(place.with_name(f".{place.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _install(pins: Pins, aside: Path, uv: str | None) -> None:
+    pip = uv is None and importlib.util.find_spec("pip") is not None
+    if uv is not None:
+        _call([uv, "venv", "--quiet", "--no-project", "--python", sys.executable, str(aside)], pins)
+        install = [uv, "pip", "install", "--quiet", "--python", str(python_of(aside)), "--no-deps"]
+        if pins.options:  # safe: each file is known by its hash, whichever index has it
+            install += ["--index-strategy", "unsafe-best-match"]
+    else:
+        _call([sys.executable, "-m", "venv", *(["--without-pip"] if pip else []), str(aside)], pins)
+        python = [sys.executable, "-m", "pip", "--python", str(python_of(aside))] if pip else [str(python_of(aside))]
+        install = [*python, *([] if pip else ["-m", "pip"]), "install", "--quiet", "--no-input", "--no-deps"]
+        install += ["--disable-pip-version-check", "--no-warn-script-location", "--root-user-action", "ignore"]
+    for hashed in (True, False):
+        lines = [pin.line for pin in pins.pins if pin.hashed is hashed]
+        if not lines:
+            continue
+        file = aside / f"requirements-{'hashed' if hashed else 'other'}.txt"
+        file.write_text("\n".join([*pins.options, *lines, ""]))
+        _call([*install, *(["--require-hashes"] if hashed else []), "-r", str(file)], pins)
+
+
+def find_uv() -> str | None:
+    """Find uv: beside this interpreter, or on the way of programs."""
+    beside = Path(sys.executable).with_name("uv")
+    return str(beside) if os.access(beside, os.X_OK) else shutil.which("uv")
+
+
+def _call(words: Sequence[str], pins: Pins) -> None:
+    """Run an installer to its end."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    try:
+        done = subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=LIMIT_S,
+            env=environment,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise EnvironmentFailed(
+            f"an environment of `{pins.file}` was not built within {LIMIT_S:g} s",
+            hint="look whether this machine's way to a package index is slow, or leave large packages in its caches",
+        ) from None
+    if done.returncode:
+        raise EnvironmentFailed(
+            f"an environment can't be built from `{pins.file}`: {_last(done.stdout)}", hint=_hint(done.stdout)
+        )
+
+
+def _last(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return masked(" | ".join(lines[-_LAST_LINES:])) or "the installer said nothing"  # indexes have passwords
+
+
+def _hint(output: str) -> str:
+    if _UNREACHED.search(output):
+        return (
+            "give that machine a way to a package index (UV_INDEX_URL or PIP_INDEX_URL name a mirror), or install the "
+            'lock there yourself and set `environment = "present"` for its pool'
+        )
+    if _FULL.search(output):
+        return _ROOM
+    if _WRONG_HASH.search(output):
+        return "lock again: what the index has is not what was locked"
+    if _UNKNOWN.search(output):
+        return (
+            "lock again, for that machine's platform and Python too, and have uv or pip there know of private indexes"
+        )
+    if "No module named" in output or "ensurepip" in output:
+        return "install `uv` on that machine, or Python's own `pip` and `venv`"
+    return "install the lock by hand on that machine to see more of it"
+
+
+def _settle(aside: Path, place: Path) -> None:
+    """Have the programs of an environment name it by the path that it is going to have."""
+    old, new = os.fsencode(aside), os.fsencode(place)
+    for path in [*(aside / "bin").iterdir(), aside / "pyvenv.cfg"]:
+        if path.is_symlink() or not path.is_file():
+            continue
+        data = path.read_bytes()
+        if old in data and b"\0" not in data:
+            path.write_bytes(data.replace(old, new))

@@ -1,0 +1,22 @@
+"""Headrace's own code, as an environment that was built finds it: by its path, from where it runs already."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+NAME = "headrace"
+_PACKAGE = Path(__file__).resolve().parents[2]
+
+
+def code_folder(cache: Path) -> Path:
+    """Give a folder that holds nothing but the code of this very Headrace, to put on an import path."""
+    folder = cache / "code" / str(_PACKAGE).strip("/").replace("/", "-")
+    place = folder / NAME
+    if not place.is_symlink():
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = folder / f".{NAME}-{os.getpid()}"
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(_PACKAGE)
+        os.replace(aside, place)
+    return folder

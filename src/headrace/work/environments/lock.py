@@ -1,0 +1,68 @@
+"""Which of a project's files is the lock of its environment, or of a group's, and all of its text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+
+from blake3 import blake3
+
+LOCKS = ("uv.lock", "pylock.toml", "requirements.lock", "requirements.txt", "poetry.lock", "pdm.lock")
+"""What counts as a project's lock, beside its `headrace.toml`: the first of these that is there."""
+_OWN = ("pylock.{}.toml", "requirements-{}.txt", "requirements/{}.txt")
+"""What counts as the lock of a group that has one of its own; else the project's lock may have such a group."""
+_INCLUDE = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)[\s=]+(\S+)", re.MULTILINE)
+
+Read = Callable[[str], bytes | None]
+"""Gives the bytes of a file of the bundle by its path, or None where there is no such file."""
+
+
+def find_lock(read: Read, group: str | None) -> str | None:
+    """Give the path of the lock that an environment is made from, or None where the project has none."""
+    own = () if group is None else tuple(name.format(group) for name in _OWN)
+    return next((name for name in (*own, *LOCKS) if read(name) is not None), None)
+
+
+def is_own(file: str, group: str | None) -> bool:
+    """Say whether a lock is all of a group's environment."""
+    return group is not None and file in [name.format(group) for name in _OWN]
+
+
+def own_locks(group: str) -> tuple[str, ...]:
+    """Give the paths that the lock of a group may have."""
+    return tuple(name.format(group) for name in _OWN)
+
+
+def lock_texts(read: Read, file: str) -> dict[str, str]:
+    """Give the text of a lock and of what it includes, by path; what isn't there is left out."""
+    found: dict[str, str] = {}
+    rest = [file]
+    while rest:
+        name = rest.pop()
+        data = None if name in found else read(name)
+        if data is None:
+            continue
+        found[name] = text = data.decode("utf-8", "replace")
+        if not name.endswith((".toml", "uv.lock", "poetry.lock", "pdm.lock")):
+            rest += [_beside(name, other) for other in _INCLUDE.findall(text)]
+    return found
+
+
+def lock_digest(texts: Mapping[str, str]) -> str:
+    """Give the digest of a lock and of what it includes."""
+    hasher = blake3()
+    for name, text in sorted(texts.items()):
+        hasher.update(f"{name}\0{len(text)}\0{text}".encode())
+    return hasher.hexdigest()
+
+
+def _beside(name: str, other: str) -> str:
+    """Give the path of a file that another names, seen from that other's folder."""
+    parts: list[str] = []
+    for part in (*PurePosixPath(name).parent.parts, *PurePosixPath(other).parts):
+        if part == ".." and parts:
+            parts.pop()
+        elif part != ".":
+            parts.append(part)
+    return "/".join(parts)

@@ -1,0 +1,75 @@
+"""What was chosen for a lock before, on this machine: so that a run that needs nothing built costs one look."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Literal
+
+from blake3 import blake3
+from msgspec import Struct
+
+Policy = Literal["auto", "present", "lock"]
+CACHE = "HEADRACE_CACHE"
+_PRESENT = "present"
+
+
+def cache_folder() -> Path:
+    """Give the folder of this machine's caches: `~/.cache/headrace`, unless HEADRACE_CACHE names another."""
+    told = os.environ.get(CACHE)
+    if told:
+        return Path(told).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "headrace"
+
+
+def environments_folder(cache: Path) -> Path:
+    """Give the folder that holds the environments which were built."""
+    return cache / "environments"
+
+
+class Choice(Struct, frozen=True):
+    """An interpreter, or None for the present one."""
+
+    python: Path | None
+
+
+class Memo:
+    """The choice for a lock's group, as long as neither the lock nor what is installed here changes."""
+
+    def __init__(self, cache: Path, lock: str, group: str | None, policy: Policy) -> None:
+        key = "\0".join([lock, group or "", policy, sys.executable, *_installed()])
+        self._file = environments_folder(cache) / ".chosen" / blake3(key.encode()).hexdigest()
+
+    def get(self) -> Choice | None:
+        """Give what was chosen, or None where that isn't known or is gone."""
+        try:
+            told = self._file.read_text()
+        except OSError:
+            return None
+        if told == _PRESENT:
+            return Choice(None)
+        python = Path(told)
+        return Choice(python) if told and python.exists() else None
+
+    def put(self, python: Path | None) -> None:
+        """Note what was chosen; where that can't be written, it is found out again."""
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            aside = self._file.with_name(f".{self._file.name}-{os.getpid()}")
+            aside.write_text(_PRESENT if python is None else str(python))
+            os.replace(aside, self._file)
+        except OSError:
+            return
+
+
+def _installed() -> list[str]:
+    """Give what changes when something is installed or removed: when the folders of packages were last written to."""
+    found = []
+    for folder in sys.path:
+        if folder.endswith("-packages"):
+            try:
+                found.append(f"{folder} {os.stat(folder).st_mtime_ns}")
+            except OSError:
+                continue
+    return found

@@ -1,0 +1,231 @@
+"""What a lock wants to be installed: names, versions and hashes, whichever tool wrote it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+from packaging.markers import Marker, default_environment
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+
+from headrace.errors import EnvironmentFailed
+from headrace.spec.masking import masked
+from headrace.work.environments import uv_lock
+from headrace.work.environments.lock import is_own, own_locks
+
+PYPI = "https://pypi.org/simple"
+_OPTION = re.compile(
+    r"(-i|--index-url|--extra-index-url|-f|--find-links|--no-index|--trusted-host|--no-binary|--only-binary)\b"
+)
+_SKIPPED = re.compile(r"(-r|--requirement|-c|--constraint|-e|--editable|--require-hashes|--pre|--prefer-binary)\b")
+_HASH = re.compile(r"\s+--hash[= ]\S+")
+
+
+class Pin(Struct, frozen=True, kw_only=True):
+    """One distribution to install: `line` is how installers read it, in a file of requirements.
+
+    `version` is None where only its source says what it will be.
+    """
+
+    name: str
+    version: str | None
+    line: str
+
+    @property
+    def hashed(self) -> bool:
+        """Whether the installer can tell that it has got the right file."""
+        return "--hash" in self.line
+
+
+class Pins(Struct, frozen=True, kw_only=True):
+    """All that an environment holds by its lock, `file`. `options` are those of an installer (indexes).
+
+    `loose` says why the file is no lock, where it is none: then `pins` are not all, or not exact.
+    """
+
+    file: str
+    pins: tuple[Pin, ...]
+    options: tuple[str, ...] = ()
+    loose: str | None = None
+
+
+def read_pins(texts: Mapping[str, str], file: str, group: str | None) -> Pins:
+    """Read what a lock wants for a group, or for the project without any.
+
+    Raises:
+        EnvironmentFailed: it can't be read, has no such group, or is for another Python.
+    """
+    if is_own(file, group):
+        group = None
+    try:
+        match file:
+            case "uv.lock":
+                return _from_uv(texts[file], group)
+            case "poetry.lock" | "pdm.lock":
+                tool = file.partition(".")[0]
+                why = f"`{file}` has a form that only `{tool}` installs (`{tool} export` writes one that all do)"
+                if group is not None:
+                    raise missing_group(file, group, ())
+                return Pins(file=file, pins=(), loose=why)
+            case _ if file.endswith(".toml"):
+                return _from_pylock(file, texts[file], group)
+            case _:
+                if group is not None:
+                    raise missing_group(file, group, ())
+                return _from_requirements(file, texts)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:  # of TOML and of versions too
+        raise EnvironmentFailed(
+            f"`{file}` can't be read as a lock: {type(error).__name__}: {error}", hint="lock the environment again"
+        ) from error
+
+
+def missing_group(file: str, group: str, known: tuple[str, ...]) -> EnvironmentFailed:
+    """Give the error of a group that a lock doesn't have."""
+    told = f"it has {', '.join(f'`{each}`' for each in known)}; " if known else ""
+    return EnvironmentFailed(
+        f"`{file}` has no group or extra `{group}`", hint=f"{told}a group may have a lock of its own, {_listed(group)}"
+    )
+
+
+def _listed(group: str) -> str:
+    return " or ".join(f"`{name}`" for name in own_locks(group))
+
+
+def _from_uv(text: str, group: str | None) -> Pins:
+    told = tomllib.loads(text)
+    _check_python("uv.lock", told.get("requires-python"))
+    root = uv_lock.root(told)
+    known = uv_lock.groups(root)
+    if group is not None and group not in known:
+        raise missing_group("uv.lock", group, known)
+    found: dict[str, Pin] = {}
+    indexes: dict[str, None] = {}
+    for package in uv_lock.walk(told, root, group):
+        name = canonicalize_name(package["name"])
+        line, index = uv_lock.line(package)
+        if line is None:
+            continue
+        if name in found and found[name].line != line:
+            raise EnvironmentFailed(
+                f"`uv.lock` gives both `{name}` {found[name].version} and {package.get('version')}"
+                + (f" for `{group}`" if group else ""),
+                hint="tell uv which groups exclude each other (`[tool.uv] conflicts`), and lock again",
+            )
+        if index not in (None, PYPI):
+            indexes[f"--extra-index-url {index}"] = None
+        found[name] = Pin(name=name, version=package.get("version"), line=line)
+    return Pins(file="uv.lock", pins=_in_order(found), options=tuple(indexes))
+
+
+def _from_pylock(file: str, text: str, group: str | None) -> Pins:
+    told = tomllib.loads(text)
+    _check_python(file, told.get("requires-python"))
+    extras, groups, default = (told.get(key, ()) for key in ("extras", "dependency-groups", "default-groups"))
+    if group is not None and group not in (*extras, *groups):
+        raise missing_group(file, group, (*groups, *extras))
+    chosen = {
+        "dependency_groups": frozenset(default if group not in groups else (*default, group)),
+        "extras": frozenset(() if group in groups or group is None else (group,)),
+    }
+    found: dict[str, Pin] = {}
+    indexes: dict[str, None] = {}
+    for package in told["packages"]:
+        if "marker" in package and not Marker(package["marker"]).evaluate(chosen, context="lock_file"):
+            continue
+        name = canonicalize_name(package["name"])
+        if "directory" in package:
+            continue  # code beside the project's: it comes with the bundle
+        if name in found:
+            raise EnvironmentFailed(f"`{file}` gives `{name}` twice for one environment", hint="lock again")
+        if package.get("index", PYPI).rstrip("/") != PYPI:
+            indexes[f"--extra-index-url {package['index']}"] = None
+        found[name] = Pin(name=name, version=package.get("version"), line=_pylock_line(file, name, package))
+    return Pins(file=file, pins=_in_order(found), options=tuple(indexes))
+
+
+def _pylock_line(file: str, name: str, package: Mapping[str, Any]) -> str:
+    """Give a package as a line of requirements. The installer chooses among its files, each known by its hash."""
+    files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())]
+    hashes = sorted({f"--hash={kind}:{value}" for each in files for kind, value in each["hashes"].items()})
+    if files and "version" in package:
+        return " ".join([f"{name}=={package['version']}", *hashes])
+    if "url" in package.get("vcs", {}):
+        vcs = package["vcs"]
+        inner = f"#subdirectory={vcs['subdirectory']}" if "subdirectory" in vcs else ""
+        return f"{name} @ {vcs['type']}+{vcs['url']}@{vcs['commit-id']}{inner}"
+    if "url" in package.get("archive", {}):
+        hashes = [f"--hash={kind}:{value}" for kind, value in package["archive"]["hashes"].items()]
+        return " ".join([f"{name} @ {package['archive']['url']}", *hashes])
+    raise EnvironmentFailed(
+        f"`{file}` has `{name}` from a file of one machine, which others don't have",
+        hint="publish it to an index, or make it an editable dependency: then its code goes with the project's",
+    )
+
+
+def _from_requirements(file: str, texts: Mapping[str, str]) -> Pins:
+    environment: dict[str, str] = {**default_environment(), "extra": ""}  # type: ignore[dict-item]  # a TypedDict of texts
+    found: dict[str, Pin] = {}
+    options: dict[str, None] = {}
+    loose = None
+    for name, number, line in _lines(texts):
+        if _OPTION.match(line):
+            options[line] = None
+            continue
+        if _SKIPPED.match(line):
+            continue
+        try:
+            wanted = Requirement(_HASH.sub("", line).strip())
+        except InvalidRequirement:
+            loose = loose or f"`{name}:{number}` is no requirement that others could install: `{_brief(line)}`"
+            continue
+        if wanted.marker is not None and not wanted.marker.evaluate(environment):
+            continue
+        pins = [each.version for each in wanted.specifier if each.operator in ("==", "===") and "*" not in each.version]
+        if not pins and wanted.url is None:
+            loose = loose or f"`{name}:{number}` pins no version: `{_brief(line)}`"
+        key = canonicalize_name(wanted.name)
+        found[key] = Pin(name=key, version=pins[0] if pins else None, line=line)
+    return Pins(file=file, pins=_in_order(found), options=tuple(options), loose=loose)
+
+
+def _lines(texts: Mapping[str, str]) -> Iterator[tuple[str, int, str]]:
+    """Give each requirement or option of files of requirements, with where it begins, on one line without comment."""
+    for name, text in texts.items():
+        start = 0
+        parts: list[str] = []
+        for number, line in enumerate(text.splitlines(), 1):
+            bare = re.sub(r"(^|\s)#.*$", "", line).strip()
+            start = start if parts else number
+            parts.append(bare.removesuffix("\\").strip())
+            if not bare.endswith("\\"):
+                whole = " ".join(filter(None, parts))
+                parts = []
+                if whole:
+                    yield name, start, whole
+
+
+def _check_python(file: str, wanted: str | None) -> None:
+    here = default_environment()["python_full_version"]
+    try:
+        fits = wanted is None or SpecifierSet(wanted).contains(here, prereleases=True)
+    except InvalidSpecifier:
+        return
+    if not fits:
+        raise EnvironmentFailed(
+            f"`{file}` is for Python {wanted}, and this machine's is {here}",
+            hint="run Headrace on such a Python there, or widen `requires-python` and lock again",
+        )
+
+
+def _in_order(found: Mapping[str, Pin]) -> tuple[Pin, ...]:
+    return tuple(found[name] for name in sorted(found))
+
+
+def _brief(line: str) -> str:
+    shown = masked(line)
+    return shown if len(shown) < 60 else f"{shown[:57]}..."

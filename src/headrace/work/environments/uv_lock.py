@@ -1,0 +1,110 @@
+"""Reads `uv.lock`: which packages the project needs, with a group or an extra of it, on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from packaging.markers import Marker, default_environment
+from packaging.utils import canonicalize_name
+
+from headrace.errors import EnvironmentFailed
+
+Table = Mapping[str, Any]
+_HERE = (".", "")
+
+
+def root(lock: Table) -> Table:
+    """Give the package that is the project itself.
+
+    Raises:
+        EnvironmentFailed: there is none.
+    """
+    for package in lock.get("package", ()):
+        if any(package["source"].get(kind) in _HERE for kind in ("virtual", "editable", "directory")):
+            return dict(package)
+    raise EnvironmentFailed(
+        "`uv.lock` has no project of its own folder",
+        hint="lock in the folder that has both `pyproject.toml`, with a `[project]`, and `headrace.toml`",
+    )
+
+
+def groups(package: Table) -> tuple[str, ...]:
+    """Give the groups of dependencies that a project has, and its extras."""
+    return (*package.get("dev-dependencies", ()), *package.get("optional-dependencies", ()))
+
+
+def walk(lock: Table, start: Table, group: str | None) -> Iterator[Table]:
+    """Give every package that the project needs here, each once. Where a group and an extra share a name, the group."""
+    environment: dict[str, str] = {**default_environment(), "extra": _mark(start, group)}  # type: ignore[dict-item]
+    by_name: dict[str, list[Table]] = {}
+    for package in lock["package"]:
+        by_name.setdefault(package["name"], []).append(package)
+    seen: set[tuple[int, str]] = set()
+    rest = [*start.get("dependencies", ())]
+    if group is not None:
+        kind = "dev-dependencies" if group in start.get("dev-dependencies", ()) else "optional-dependencies"
+        rest += start[kind][group]
+    while rest:
+        wanted = rest.pop()
+        if "marker" in wanted and not Marker(wanted["marker"]).evaluate(environment):
+            continue
+        package = _find(by_name[wanted["name"]], wanted)
+        for extra in ("", *wanted.get("extra", ())):
+            if (id(package), extra) in seen:
+                continue
+            if not any(known == id(package) for known, _ in seen):
+                yield package
+            seen.add((id(package), extra))
+            rest += (
+                package.get("optional-dependencies", {}).get(extra, ()) if extra else package.get("dependencies", ())
+            )
+
+
+def line(package: Table) -> tuple[str | None, str | None]:
+    """Give a package as a line of requirements, and the index that it comes from; no line for code of the project.
+
+    Raises:
+        EnvironmentFailed: it comes from a file that only the machine has on which the lock was made.
+    """
+    name, source = package["name"], package["source"]
+    files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())]
+    hashes = [f"--hash={each['hash']}" for each in files if "hash" in each]
+    if "registry" in source:
+        index = source["registry"] if "://" in source["registry"] else None
+        return " ".join([f"{name}=={package['version']}", *hashes]), index
+    if "git" in source:
+        return _git(name, source["git"]), None
+    if "url" in source:
+        return " ".join([f"{name} @ {source['url']}", *hashes[:1]]), None
+    if "editable" in source or "virtual" in source:
+        return None, None
+    raise EnvironmentFailed(
+        f"`uv.lock` has `{name}` from `{next(iter(source.values()))}`, which other machines don't have",
+        hint="publish it to an index, or make it an editable dependency: then its code goes with the project's",
+    )
+
+
+def _mark(start: Table, group: str | None) -> str:
+    """Give what stands for a group in the markers of dependencies that exclude each other."""
+    if group is None:
+        return ""
+    kind = "group" if group in start.get("dev-dependencies", ()) else "extra"
+    name = canonicalize_name(start["name"])
+    return f"{kind}-{len(name)}-{name}-{canonicalize_name(group)}"
+
+
+def _find(packages: list[Table], wanted: Table) -> Table:
+    """Give the package that a dependency means; where there are several of a name, it tells version or source."""
+    for package in packages:
+        if all(package.get(key) == wanted[key] for key in ("version", "source") if key in wanted):
+            return package
+    raise KeyError(wanted["name"])
+
+
+def _git(name: str, address: str) -> str:
+    parts = urlsplit(address)
+    folder = parse_qs(parts.query).get("subdirectory")
+    bare = parts._replace(query="", fragment="").geturl()
+    return f"{name} @ git+{bare}@{parts.fragment}" + (f"#subdirectory={folder[0]}" if folder else "")

@@ -1,0 +1,48 @@
+"""Where the nodes of one attempt find each other: words left beside the logs of their region's store."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from blake3 import blake3
+
+from headrace.run.wire import Do
+from headrace.store.store import Logs
+
+LOOK_S = 0.05
+_END = b"\n"
+_LONGEST = 1 << 16
+
+
+class Meeting:
+    """What the workers of a run on different nodes tell each other: each reaches the store, and may reach no more."""
+
+    def __init__(self, run: str, logs: Logs, folder: Path) -> None:
+        self._run = run
+        self._logs = logs
+        self._folder = folder
+
+    def meet(self, order: Do, said: str) -> tuple[str, ...]:
+        """Leave a word; give all nodes' words by rank, once they are there. A node that never comes ends the attempt,
+        so nobody waits in vain.
+        """
+        if order.meeting is None:
+            return (said,)
+        place = f"meeting-{blake3(order.meeting.encode()).hexdigest(length=8)}"
+        self._leave(f"{place}-{order.rank}", said.encode() + _END)
+        return tuple(self._await(f"{place}-{rank}") for rank in range(order.nodes))
+
+    def _leave(self, name: str, data: bytes) -> None:
+        """Write the word to this machine's logs, which may be the store's, and copy it there if they aren't."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        aside = self._folder / f"{name}.new"
+        aside.write_bytes(data)
+        os.replace(aside, self._folder / name)
+        self._logs.keep(self._run, name, 0, [data])
+
+    def _await(self, name: str) -> str:
+        while not (data := b"".join(self._logs.read(self._run, name, 0, _LONGEST))).endswith(_END):
+            time.sleep(LOOK_S)
+        return data.removesuffix(_END).decode()

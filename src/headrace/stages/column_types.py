@@ -1,0 +1,86 @@
+"""Types of columns: the families that users name, types without their layout, and values as a column holds them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.errors import DefinitionError
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Tell whether a column's values are text, however it is laid out."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+FAMILIES = {
+    "integer": pa.types.is_integer,
+    "number": lambda kind: pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind),
+    "text": is_text,
+    "date": pa.types.is_date,
+    "timestamp": pa.types.is_timestamp,
+    "boolean": pa.types.is_boolean,
+}
+_SYNONYMS = {
+    "float64": "double",
+    "float32": "float",
+    "float16": "halffloat",
+    "boolean": "bool",
+    "date32": "date32[day]",
+}
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """Give the type of the values, without how they are laid out."""
+    if pa.types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    return pa.string() if is_text(kind) else kind
+
+
+def type_is(kind: pa.DataType, wanted: str) -> bool:
+    """Tell whether a column's type is the one that a contract names, or of the family.
+
+    >>> type_is(pa.int32(), "integer"), type_is(pa.dictionary(pa.int8(), pa.string()), "string")
+    (True, True)
+    """
+    plain = plain_type(kind)
+    family = FAMILIES.get(wanted)
+    if family is not None:
+        return bool(family(plain))
+    return wanted in (str(plain), str(kind)) or _SYNONYMS.get(wanted) == str(plain)
+
+
+def bound(value: Any, kind: pa.DataType) -> Any:
+    """Give a bound or value of a contract or rule as a scalar of the column's type; a time without zone counts as UTC.
+
+    Raises:
+        DefinitionError: the column can hold no such value.
+    """
+    try:
+        if isinstance(value, str) and (pa.types.is_temporal(kind)):
+            value = _from_text(value, kind)
+        if isinstance(value, datetime) and pa.types.is_timestamp(kind):
+            value = value if value.tzinfo else value.replace(tzinfo=UTC)
+            value = value if kind.tz else value.astimezone(UTC).replace(tzinfo=None)
+        elif isinstance(value, datetime) and pa.types.is_date(kind):
+            value = value.date()
+        elif isinstance(value, date) and pa.types.is_timestamp(kind):
+            return bound(datetime(value.year, value.month, value.day, tzinfo=UTC), kind)
+        if pa.types.is_temporal(kind) and not pa.types.is_duration(kind) and isinstance(value, int | float):
+            raise DefinitionError(f"{value!r} is no `{kind}`", hint="give a date or time, as TOML has them")
+        if pa.types.is_integer(kind) and isinstance(value, float) and not value.is_integer():
+            raise ValueError("it isn't whole")
+        if pa.types.is_decimal(kind) and isinstance(value, float):
+            value = Decimal(repr(value))
+        return pa.scalar(value, plain_type(kind))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError, TypeError, OverflowError) as e:
+        raise DefinitionError(f"{value!r} can't be a value of a `{kind}`", hint="give one of the column's type") from e
+
+
+def _from_text(value: str, kind: pa.DataType) -> Any:
+    if pa.types.is_time(kind):
+        return time.fromisoformat(value)
+    return datetime.fromisoformat(value) if pa.types.is_timestamp(kind) else date.fromisoformat(value)

@@ -1,0 +1,81 @@
+"""Columns of a table by name."""
+
+from __future__ import annotations
+
+import collections
+import difflib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.errors import DataError
+
+
+def columns(table: pa.Table, names: Sequence[str], what: str) -> list[pa.ChunkedArray]:
+    """Give columns by their names; `what` says whose wish they are, such as `a unique key`.
+
+    Raises:
+        DataError: there is none of that name, or there are two.
+    """
+    there: list[str] = table.column_names
+    counts = collections.Counter(there)
+    for name in names:
+        if counts[name] == 1:
+            continue
+        if counts[name]:
+            raise DataError(f"the table has two columns `{name}`", hint="give one another name first")
+        near = difflib.get_close_matches(name, there, 1)
+        known = ", ".join(f"`{each}`" for each in there[:20]) + (", ..." if len(there) > 20 else "")
+        hint = f"did you mean `{near[0]}`?" if near else f"it has {known or 'no columns'}"
+        raise DataError(f"{what} names a column `{name}`, which the table doesn't have", hint=hint)
+    return [table.column(name) for name in names]
+
+
+def distinct(table: pa.Table) -> None:
+    """Refuse a table of which two columns have one name.
+
+    Raises:
+        DataError: there are such, and it names one.
+    """
+    counts = collections.Counter(table.column_names)
+    twice = next((name for name, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"the table has two columns `{twice}`", hint="give one another name first")
+
+
+def rows_at(table: pa.Table, places: Any) -> pa.Table:
+    """Give the rows of these places (NumPy's integers), as a new table of the same types."""
+    return _by_chosen(table, lambda each: each.take(pa.array(places, pa.int64())))
+
+
+def rows_where(table: pa.Table, mask: Any) -> pa.Table:
+    """Give the rows for which a mask (NumPy's booleans) is true, as a new table of the same types."""
+    return _by_chosen(table, lambda each: each.filter(pa.array(mask, pa.bool_())))
+
+
+def _by_chosen(table: pa.Table, choose: Callable[[pa.Table], pa.Table]) -> pa.Table:
+    """Choose rows of a table. Arrow can't yet choose among views of text, so these take a way round."""
+    views = [place for place, field in enumerate(table.schema) if pa.types.is_string_view(field.type)]
+    if not views:
+        return choose(table)
+    plain = table.schema
+    for place in views:
+        plain = plain.set(place, plain.field(place).with_type(pa.large_string()))
+    return choose(table.cast(plain)).cast(table.schema)
+
+
+def listed(names: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Give names of columns that may be given as one, several or none.
+
+    >>> listed("a"), listed(["a", "b"]), listed(None)
+    (('a',), ('a', 'b'), ())
+    """
+    return () if names is None else (names,) if isinstance(names, str) else tuple(names)
+
+
+def free_name(name: str, table: pa.Table) -> str:
+    """Give a name that no column of a table has: the one wanted, or that with as many `_` behind it as it takes."""
+    while name in table.column_names:
+        name = f"{name}_"
+    return name

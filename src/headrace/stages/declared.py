@@ -1,0 +1,117 @@
+"""What users declare in TOML files, as nouns: contracts, rules of cleaning."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+from msgspec import StructMeta
+
+from headrace.errors import DefinitionError
+
+T = TypeVar("T")
+
+
+class Declared(StructMeta):
+    """The class of nouns that users make in Python, too: each says which of its fields may be meant by a wrong one."""
+
+    def __call__(self, *args: Any, **given: Any) -> Any:
+        """Make one.
+
+        Raises:
+            DefinitionError: it has no such field.
+        """
+        known = self.__struct_fields__
+        strange = [name for name in given if name not in known]
+        if strange:
+            near = difflib.get_close_matches(strange[0], known, 1)
+            meant = f"did you mean `{near[0]}`? " if near else ""
+            raise DefinitionError(
+                f"`{self.__name__}` has no field `{strange[0]}`", hint=f"{meant}it has {', '.join(known)}"
+            )
+        return super().__call__(*args, **given)
+
+
+def text_of(path: Path, named: str) -> str:
+    """Give the text of a file.
+
+    Raises:
+        DefinitionError: it can't be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise DefinitionError(f"{named} can't be read: {why}", hint="give a TOML file") from error
+
+
+def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
+    """Make a noun of a TOML text. `named` is what errors call it; they say where it is wrong, and what may be meant.
+
+    `docs` is what the docs are about that have its words.
+
+    Raises:
+        DefinitionError: it isn't TOML; a word that isn't known, or a value of the wrong type.
+    """
+    try:
+        return msgspec.convert(tomllib.loads(text), kind)
+    except tomllib.TOMLDecodeError as error:
+        raise DefinitionError(f"{named}: this is no TOML: {error}", hint="mend that line") from error
+    except DefinitionError as error:
+        raise DefinitionError(f"{named}: {error.message}", hint=error.hint) from error
+    except msgspec.ValidationError as error:
+        said = str(error)
+        hint = f"see the docs on {docs} for the words that there are"
+        if unknown := re.search(r"unknown field `(.+?)`", said):
+            hint = meant_by(unknown[1], sorted(_words(kind)))
+        elif wrong := re.search(r"^Invalid (?:enum )?value '(.*)' - at `.*\.(\w+)(?:\[[^]]*\])*`$", said, re.DOTALL):
+            choices = _choices(kind, wrong[2])
+            near = difflib.get_close_matches(wrong[1], choices, 1)
+            meant = f"did you mean `{near[0]}`? " if near else ""
+            hint = f"{meant}there are {', '.join(choices)}" if choices else hint
+        where = said.replace(" - at `$", " (at `").replace("Object contains unknown", "there is no")
+        raise DefinitionError(f"{named}: {where})" if " (at `" in where else f"{named}: {where}", hint=hint) from error
+
+
+def _words(kind: Any) -> set[str]:
+    """Give the names of all fields of a noun, and of the nouns in it."""
+    infos = _infos(msgspec.inspect.type_info(kind))
+    return {field.name for info in infos if isinstance(info, msgspec.inspect.StructType) for field in info.fields}
+
+
+def _choices(kind: Any, name: str) -> list[str]:
+    """Give the values that fields of a name may have, where these are listed."""
+    found: dict[str, None] = {}
+    for info in _infos(msgspec.inspect.type_info(kind)):
+        if not isinstance(info, msgspec.inspect.StructType):
+            continue
+        if info.tag_field == name:
+            found[str(info.tag)] = None
+        for field in info.fields:
+            if field.name == name:
+                literals = [each for each in _infos(field.type) if isinstance(each, msgspec.inspect.LiteralType)]
+                found.update((str(value), None) for each in literals for value in each.values)
+    return list(found)
+
+
+def _infos(info: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
+    """Go over what a type is made of, itself first."""
+    rest = [info]
+    while rest:
+        each = cast(Any, rest.pop())
+        yield each
+        if isinstance(each, msgspec.inspect.StructType):
+            rest.extend(field.type for field in each.fields)
+        rest.extend(getattr(each, inner) for inner in ("item_type", "value_type") if hasattr(each, inner))
+        rest.extend(getattr(each, "types", ()))
+
+
+def meant_by(word: str, words: Collection[str]) -> str:
+    """Give a hint for a word that isn't known: the one that comes near, else all that there are."""
+    near = difflib.get_close_matches(word, words, 1)
+    return f"did you mean `{near[0]}`?" if near else f"there are {', '.join(words)}"

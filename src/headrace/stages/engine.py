@@ -1,0 +1,125 @@
+"""DuckDB inside this process: it takes Arrow as it lies, keeps to the stage's cpus and memory, and has no way out."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from headrace.errors import DataError, UsageError
+
+OTHERS_GIB = 0.3
+"""Of the stage's memory, what Python, its libraries and the tables on their way take."""
+SHARE = 0.6
+"""Of the rest, what the engine may take before it spills: it takes some beside what it counts."""
+LEAST_GIB = 0.06
+
+
+def cpus() -> int:
+    """Give how many cpus this process should use: those of the stage, in a worker; one, where nobody says."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdecimal() and int(told) > 0 else 1
+
+
+def memory_gib() -> float | None:
+    """Give the memory that the stage declares, in a worker; None where none is declared."""
+    told = os.environ.get("HEADRACE_MEMORY_GIB", "")
+    try:
+        return float(told) or None
+    except ValueError:
+        return None
+
+
+@contextmanager
+def session(tables: Mapping[str, Any], *, ordered: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Lend a connection to an empty database in memory, in which each of `tables` (Arrow) is a view of its name.
+
+    It reads and writes no file, no network and no variable of Python's, loads no extension, and can't be set
+    otherwise. What doesn't fit in its share of the stage's memory spills to the current folder, an attempt's own.
+    Without `ordered` the rows of a scan come in any order, which is quicker.
+
+    Raises:
+        DataError: SQL doesn't tell two columns of a table apart. The engine itself would rename one, and go on.
+    """
+    for table in tables.values():
+        _told_apart(table.schema.names)
+    memory = memory_gib()
+    with tempfile.TemporaryDirectory(prefix="spill-", dir=Path.cwd() if memory else None) as folder:
+        settings: dict[str, Any] = {
+            "threads": cpus(),
+            "temp_directory": folder,
+            "preserve_insertion_order": str(ordered).lower(),
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "python_enable_replacements": "false",
+        }
+        if memory is not None:
+            settings["memory_limit"] = f"{max(LEAST_GIB, (memory - OTHERS_GIB) * SHARE) * 1024:.0f}MiB"
+        connection = duckdb.connect(":memory:", config=settings)
+        try:
+            connection.execute("set timezone = 'UTC'")
+            connection.execute("set enable_external_access = false")
+            for name, table in tables.items():
+                connection.register(name, table)
+            connection.execute("set lock_configuration = true")
+            yield connection
+        finally:
+            connection.close()
+
+
+def single(statement: str, what: str, database: duckdb.DuckDBPyConnection) -> None:
+    """Refuse a condition that, put into this statement, makes several of it.
+
+    Raises:
+        UsageError: it does.
+        duckdb.Error: it can't be parsed.
+    """
+    if len(database.extract_statements(statement)) != 1:
+        raise UsageError(f"{what} can't be run: it is more than a condition", hint="it may not hold a `;`")
+
+
+def _told_apart(names: Sequence[str]) -> None:
+    seen: dict[bytes, str] = {}
+    for name in names:
+        plain = name.encode(errors="surrogatepass").lower()  # as the engine: ASCII alone
+        if plain in seen:
+            told = f"SQL doesn't tell the columns `{seen[plain]}` and `{name}` apart"
+            raise DataError(told, hint="give one another name first")
+        seen[plain] = name
+
+
+def quoted(name: str) -> str:
+    """Give a name as SQL has it.
+
+    >>> print(quoted('a "b" c'))
+    "a ""b"" c"
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+WRITTEN = "mend it where the message points; it is DuckDB's SQL: 'text' in single quotes, \"a name\" in double ones"
+
+
+def told(error: duckdb.Error, what: str) -> UsageError | DataError:
+    """Give an error of the engine as ours: what is wrong, and the line of the SQL where it is."""
+    text = str(error).strip()
+    message, _, _ = text.partition("\n\nLINE ")
+    line = re.search(r"^LINE (\d+): (?:explain )?(.*)$", text, re.MULTILINE)
+    where = f" (line {line[1]}: `{line[2].strip()[:120]}`)" if line else ""
+    message = " ".join(message.split())
+    if isinstance(error, duckdb.PermissionException):
+        return UsageError(
+            f"{what} reaches outside: {message}{where}",
+            hint="it sees only the tables that it is given: ingest files and other databases by stages of their own",
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return DataError(f"{what} needs more memory than it has: {message}", hint="raise `memory_gib` of the stage")
+    if isinstance(error, duckdb.ProgrammingError | duckdb.NotSupportedError | duckdb.InternalError):
+        return UsageError(f"{what} can't be run: {message}{where}", hint=WRITTEN)
+    return DataError(f"{what} failed: {message}{where}", hint="look at the values that it names, or cast by `try_cast`")

@@ -1,0 +1,280 @@
+"""Bias: how rates of decisions differ between groups of people.
+
+The rates, their differences and ratios are fairlearn's (`MetricFrame`); the intervals are ours, since fairlearn's
+bootstrap builds a pandas frame for each resample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.spec.report import Cell, Fact, Grid
+from headrace.stages.evaluate.binary import BinaryPart
+from headrace.stages.evaluate.intervals import Interval, Widest, pairs, percentile, share_error, widest, wilson
+from headrace.stages.evaluate.slicing import Slice
+from headrace.stages.report.numbers import bracketed
+
+RATES = ("selection rate", "recall", "FPR")
+COLUMNS = {"selection rate": "selection_rate", "recall": "tpr", "FPR": "fpr"}
+WORDS = {
+    "selection rate": "Of all, predicted {of}",
+    "recall": "Of those with {of}, predicted so",
+    "FPR": "Of those without {of}, predicted to have it",
+}
+ODDS = "equalized odds"
+
+
+class Group(NamedTuple):
+    """A group of people: its slice, its metrics, and their replicates."""
+
+    slice: Slice
+    part: BinaryPart
+    replicates: Mapping[str, Any]
+
+
+class Bias(NamedTuple):
+    """What was found: groups by column (an intersection is a column too), and how small a group may be.
+
+    `of` says what is predicted positive, in words.
+    """
+
+    groups: Mapping[str, Sequence[Group]]
+    least: int
+    of: str
+
+    def fact(self, name: str, level: float) -> Fact:
+        """Give a difference or ratio by its name, such as `recall difference by sex`.
+
+        Without `by` it is the widest over the columns, each alone.
+        """
+        ratio = " ratio" in name
+        rate, _, rest = name.partition(" ratio" if ratio else " difference")
+        better = "higher" if ratio else "lower"
+        if rest:
+            return _renamed(self._one(rate, rest.removeprefix(" by "), level, ratio=ratio), name, better)
+        return _renamed(self._widest(rate, level, ratio=ratio), name, better)
+
+    def _widest(self, rate: str, level: float, *, ratio: bool) -> Fact:
+        """Give the widest over the columns, each alone.
+
+        Its ends are the widest of theirs, which are so sure that they hold all at once (Bonferroni): a column of few
+        people, whose own value is smaller, may be the one that breaks a bound.
+        """
+        columns = [by for by in self.groups if " x " not in by]
+        sure = 1 - (1 - level) / len(columns)
+        alone = [self._one(rate, by, sure, ratio=ratio) for by in columns]
+        known = [each for each in alone if each.value is not None]
+        if not known:
+            return alone[0]
+        widest_of = min if ratio else max
+        value, low, high = (
+            widest_of(end for each in known if (end := getattr(each, name)) is not None)
+            for name in ("value", "low", "high")
+        )
+        return Fact(name=rate, value=value, low=low, high=high)
+
+    def names(self) -> Iterator[str]:
+        """Give the names of all facts."""
+        for by in self.groups:
+            for rate in RATES:
+                yield f"{rate} difference by {by}"
+                yield f"{rate} ratio by {by}"
+            yield f"{ODDS} difference by {by}"
+
+    def overall(self) -> Iterator[str]:
+        """Give the names of what is the widest over the columns."""
+        for rate in RATES if self.groups else ():
+            yield f"{rate} difference"
+            yield f"{rate} ratio"
+        if self.groups:
+            yield f"{ODDS} difference"
+
+    def _one(self, rate: str, by: str, level: float, *, ratio: bool) -> Fact:
+        rates = ("recall", "FPR") if rate == ODDS else (rate,)
+        told = {each: self._large(each, by) for each in rates}
+        for each, groups in told.items():
+            if len(groups) < 2:
+                return Fact(name=rate, value=None, why=self._too_few(each, by))
+        found = _ratio(told[rate], rate, level) if ratio else _difference(told, level)
+        value = max(self._fairlearn(each, told[each], ratio=ratio) for each in rates)
+        return Fact(name=rate, value=value, low=found.interval.low, high=found.interval.high)
+
+    def words(self, name: str) -> str:
+        """Say which two groups a difference or ratio is between, and what their rates are."""
+        rate = name.partition(" difference")[0].partition(" ratio")[0]
+        by = name.partition(" by ")[2]
+        rates = ("recall", "FPR") if rate == ODDS else (rate,)
+        said = []
+        for column in [by] if by else [each for each in self.groups if " x " not in each]:
+            for each in rates:
+                groups = sorted(self._large(each, column), key=lambda group: group.part.point[each])
+                if len(groups) > 1:
+                    said.append(self._sentence(each, column, groups[0], groups[-1]))
+        return " ".join(said)
+
+    def _sentence(self, rate: str, by: str, low: Group, high: Group) -> str:
+        def told(group: Group) -> str:
+            return (
+                f"{group.part.point[rate] * 100:.1f}% of {by} = {group.slice.name} ({group.part.sizes[rate]:,.0f} rows)"
+            )
+
+        return f"{WORDS[rate].format(of=self.of)}: {told(low)}, {told(high)}."
+
+    def _large(self, rate: str, by: str) -> list[Group]:
+        """Give the groups of which enough rows stand below the line of a rate for it to be told."""
+        return [
+            each
+            for each in self.groups[by]
+            if each.part.size >= self.least and each.part.sizes[rate] >= self.least and rate in each.part.point
+        ]
+
+    def _too_few(self, rate: str, by: str) -> str:
+        of = {"selection rate": "rows", "recall": "positive rows", "FPR": "negative rows"}[rate]
+        return f"fewer than two groups by `{by}` have {self.least} {of}"
+
+    def _fairlearn(self, rate: str, groups: Sequence[Group], *, ratio: bool) -> float:
+        from fairlearn import metrics  # noqa: PLC0415  a second, that the tracer need not spend
+
+        own = {
+            "selection rate": metrics.selection_rate,
+            "recall": metrics.true_positive_rate,
+            "FPR": metrics.false_positive_rate,
+        }
+        # Of each group four rows, true or not and predicted or not, that count as often as there are such people:
+        # fairlearn goes over rows one by one.
+        cells = np.stack([each.part.cells for each in groups])
+        frame = metrics.MetricFrame(
+            metrics=own[rate],
+            y_true=np.tile([True, True, False, False], len(groups)),
+            y_pred=np.tile([True, False, True, False], len(groups)),
+            sensitive_features=np.repeat([each.slice.name for each in groups], 4),
+            sample_params={"sample_weight": cells.ravel()},
+        )
+        return float(frame.ratio(method="between_groups") if ratio else frame.difference(method="between_groups"))
+
+    def table(self, level: float) -> pa.Table:
+        """Give a row for each group: its size, its rates with their intervals, and `note` where it is too small."""
+        rows = [self._row(by, each, level) for by, groups in self.groups.items() for each in groups]
+        return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+    def _row(self, by: str, group: Group, level: float) -> dict[str, Any]:
+        row: dict[str, Any] = {"by": by, "group": group.slice.name, "rows": group.part.size, "note": ""}
+        if group.part.size < self.least:
+            return {**row, "note": f"too small (fewer than {self.least} rows)"}
+        row["positive"] = round(group.part.sizes["recall"])
+        few = []
+        for rate, column in COLUMNS.items():
+            of = group.part.sizes[rate]
+            if of < self.least or rate not in group.part.point:
+                few.append({"recall": "TPR", "FPR": "FPR"}.get(rate, rate))
+                continue
+            value = group.part.point[rate]
+            low, high, _ = rate_interval(value, group.replicates[rate], of, level)
+            row |= {column: value, f"{column}_low": low, f"{column}_high": high}
+        return {**row, "note": f"too small for {' and '.join(few)}" if few else ""}
+
+
+SCHEMA = pa.schema(
+    [
+        ("by", pa.string()),
+        ("group", pa.string()),
+        ("rows", pa.int64()),
+        ("positive", pa.int64()),
+        *[(f"{name}{end}", pa.float64()) for name in COLUMNS.values() for end in ("", "_low", "_high")],
+        ("note", pa.string()),
+    ]
+)
+
+
+def rate_interval(value: float, replicates: Any, of: float, level: float) -> Interval:
+    """Give the percentile interval of a share; Wilson's where resamples don't vary: none or all of the rows."""
+    if value in (0.0, 1.0):
+        return wilson(round(value * of), of, level)
+    return percentile(replicates, level)
+
+
+def _difference(told: Mapping[str, Sequence[Group]], level: float) -> Widest:
+    """Give the widest difference between two groups, of any of the rates."""
+    values, replicates, errors = [], [], []
+    for rate, groups in told.items():
+        point = np.array([each.part.point[rate] for each in groups])
+        drawn = np.stack([each.replicates[rate] for each in groups], axis=1)
+        error = share_error(point, np.array([each.part.sizes[rate] for each in groups]))
+        for high, low in pairs(len(groups)):
+            values.append(point[high] - point[low])
+            replicates.append(drawn[:, high] - drawn[:, low])
+            errors.append(np.hypot(error[high], error[low]))
+    found = widest(np.array(values), np.stack(replicates, axis=1), np.array(errors), level)
+    low_end, high_end, why = found.interval
+    return found._replace(interval=Interval(max(0.0, low_end or 0.0), min(1.0, high_end or 0.0), why))
+
+
+def _ratio(groups: Sequence[Group], rate: str, level: float) -> Widest:
+    """Give the smallest ratio of two groups' rates, by way of logarithms; a rate of none counts as half a row."""
+    sizes = np.array([each.part.sizes[rate] for each in groups])
+    point = np.array([each.part.point[rate] for each in groups])
+    least = 0.5 / sizes
+    logs = np.log(np.maximum(point, least))
+    drawn = np.log(np.maximum(np.stack([each.replicates[rate] for each in groups], axis=1), least))
+    error = share_error(point, sizes) / np.maximum(point, least)
+    both = pairs(len(groups))
+    values = np.array([logs[high] - logs[low] for high, low in both])
+    replicates = np.stack([drawn[:, high] - drawn[:, low] for high, low in both], axis=1)
+    errors = np.array([np.hypot(error[high], error[low]) for high, low in both])
+    found = widest(values, replicates, errors, level)
+    low_end, high_end, why = found.interval
+    ends = Interval(float(np.exp(-(high_end or 0.0))), min(1.0, float(np.exp(-(low_end or 0.0)))), why)
+    return Widest(float(np.exp(-found.value)), found.which, ends)
+
+
+def _renamed(fact: Fact, name: str, better: str) -> Fact:
+    return Fact(name=name, value=fact.value, low=fact.low, high=fact.high, why=fact.why, better=better)
+
+
+def left_out(table: pa.Table) -> Iterator[str]:
+    """Say of each column which groups no difference or ratio counts, since they are too small."""
+    rows = table.to_pylist()
+    for by in dict.fromkeys(each["by"] for each in rows):
+        own = [each for each in rows if each["by"] == by]
+        small = [each["group"] for each in own if each["note"]]
+        if small:
+            yield (
+                f"Of {len(own)} groups by {by}, {len(small)} are too small for all or some of the numbers:"
+                f" {_some(small)}. Differences, ratios and gates don't count them there."
+            )
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def bias_grid(table: pa.Table, by: str) -> Grid:
+    """Show the groups of a column."""
+    rows = [each for each in table.to_pylist() if each["by"] == by]
+    shown: list[tuple[Cell, ...]] = [
+        (
+            each["group"],
+            each["rows"],
+            *[_share(each, name) for name in COLUMNS.values()],
+            each["note"],
+        )
+        for each in rows
+    ]
+    return Grid(
+        title=f"Groups by {by}",
+        columns=("group", "rows", "selection rate", "true positive rate", "false positive rate", ""),
+        rows=tuple(shown),
+        note="Selection rate: the share that is predicted positive. True positive rate: of those who are positive, the"
+        " share that is predicted so. False positive rate: the same of those who aren't.",
+    )
+
+
+def _share(row: Mapping[str, Any], name: str) -> str | None:
+    if row[name] is None:
+        return None
+    return bracketed(row[name], row[f"{name}_low"], row[f"{name}_high"])

@@ -1,0 +1,169 @@
+"""Metrics of two classes, under counts of rows.
+
+All but the ranking follows from sums over rows, which a matrix product gives for many resamples at once. Definitions
+are scikit-learn's. ECE is the expected calibration error (Naeini et al. 2015) over bins of equal count.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from headrace.stages.evaluate.part import Metric, divided
+from headrace.stages.evaluate.ranking import Ranking
+
+METRICS = (
+    Metric("AUC", "higher"),
+    Metric("average precision", "higher"),
+    Metric("log loss", "lower"),
+    Metric("Brier score", "lower"),
+    Metric("ECE", "lower"),
+    Metric("accuracy", "higher"),
+    Metric("balanced accuracy", "higher"),
+    Metric("F1", "higher"),
+    Metric("precision", "higher"),
+    Metric("recall", "higher"),
+    Metric("FPR", "lower"),
+    Metric("selection rate", ""),
+    Metric("base rate", ""),
+)
+MAIN = "AUC"
+BINS = 10
+_PROBABLE = ("log loss", "Brier score", "ECE")
+_DECIDED = ("accuracy", "balanced accuracy", "F1", "precision", "recall", "FPR", "selection rate")
+
+
+class BinaryPart:
+    """Rows of two classes.
+
+    `positive` and `decided` are arrays of n truth values, `score` of n numbers (ordered, so that bins are ranges, where
+    `calibrated`). What `decided` or a probability would tell is undefined where there is none.
+    """
+
+    def __init__(
+        self,
+        positive: Any,
+        score: Any,
+        decided: Any | None,
+        *,
+        rows: Any = None,
+        probable: bool = True,
+        ranked: bool = True,
+        whole: bool = False,
+    ) -> None:
+        self.rows = rows
+        self.size = len(positive)
+        self.probable, self.is_decided, self.whole = probable, decided is not None, whole
+        sides = np.zeros(self.size, bool) if decided is None else decided
+        truth = positive.astype(np.float64)
+        chance = np.clip(score, 0, 1) if probable else np.zeros(self.size)
+        columns = [np.ones(self.size), truth, sides, truth * sides, _loss(truth, chance), (truth - chance) ** 2, chance]
+        sums = np.stack(columns, axis=1).astype(np.float64)
+        self.ranking = Ranking(positive, score) if ranked and self.size else None
+        self.bins = _bins(score) if whole and self.size else [slice(None)]
+        self.order = np.argsort(score, kind="stable") if len(self.bins) > 1 else None
+        if self.order is not None and np.array_equal(self.order, np.arange(self.size)):
+            self.order = None
+        if self.order is not None:
+            sums = sums[self.order]
+        self.columns = sums.astype(np.float32)
+        binned = np.stack([sums[each].sum(axis=0) for each in self.bins])[None]
+        once = np.ones((1, self.size), np.uint8)
+        point = {name: float(values[0]) for name, values in self._metrics(binned, once).items()}
+        self.totals = binned.sum(axis=1)[0]
+        self.binned = binned[0]
+        self.point: Mapping[str, float] = {name: value for name, value in point.items() if np.isfinite(value)}
+
+    @property
+    def sizes(self) -> Mapping[str, float]:
+        """How many rows each share is a share of."""
+        rows, positive, chosen = self.totals[0], self.totals[1], self.totals[2]
+        return {
+            "selection rate": rows,
+            "base rate": rows,
+            "accuracy": rows,
+            "recall": positive,
+            "FPR": rows - positive,
+            "precision": chosen,
+            "AUC": min(positive, rows - positive),
+        }
+
+    @property
+    def cells(self) -> Any:
+        """Count the rows that are positive and predicted so, positive and not, predicted and not, neither."""
+        rows, positive, chosen, caught = self.totals[:4]
+        return np.array([caught, positive - caught, chosen - caught, rows - positive - chosen + caught])
+
+    def replicates(self, counts: Any) -> Mapping[str, Any]:
+        """Give each metric for each resample, NaN where it is undefined."""
+        weights = (counts if self.order is None else counts[:, self.order]).astype(np.float32)
+        binned = np.stack([weights[:, each] @ self.columns[each] for each in self.bins], axis=1)
+        return self._metrics(binned.astype(np.float64), counts)
+
+    def _metrics(self, binned: Any, counts: Any) -> dict[str, Any]:
+        rows, positive, chosen, caught, loss, squares, _ = np.moveaxis(binned.sum(axis=1), -1, 0)
+        negative = rows - positive
+        found = {"base rate": divided(positive, rows)}
+        if self.ranking is not None:
+            found["AUC"] = self.ranking.auc(counts)
+            if self.whole:
+                found["average precision"] = self.ranking.average_precision(counts)
+        if self.probable:
+            found |= {"log loss": divided(loss, rows), "Brier score": divided(squares, rows)}
+            if self.whole:
+                found["ECE"] = divided(np.abs(binned[..., 1] - binned[..., 6]).sum(axis=1), rows)
+                shares = divided(binned[..., 1], binned[..., 0])
+                found |= {f"bin {place}": shares[:, place] for place in range(shares.shape[1])}
+        if self.is_decided:
+            false = chosen - caught
+            recall, passed = divided(caught, positive), divided(negative - false, negative)
+            found |= {
+                "accuracy": divided(caught + negative - false, rows),
+                "balanced accuracy": (recall + passed) / 2,
+                "F1": divided(2 * caught, chosen + positive),
+                "precision": divided(caught, chosen),
+                "recall": recall,
+                "FPR": divided(false, negative),
+                "selection rate": divided(chosen, rows),
+            }
+        return found
+
+    def why(self, name: str) -> str:
+        """Say why a metric is undefined."""
+        rows, positive = self.totals[0], self.totals[1]
+        if not rows:
+            return "there are no rows"
+        if name in _PROBABLE and not self.probable:
+            return "the scores are no probabilities"
+        if name in _DECIDED and not self.is_decided:
+            return "no threshold turns the scores into decisions"
+        if name in ("AUC", "balanced accuracy") and positive in (0, rows):
+            return f"all {rows:,.0f} rows are of one class"
+        if name in ("average precision", "recall", "F1") and not positive:
+            return f"none of the {rows:,.0f} rows is positive"
+        if name in ("AUC", "average precision"):
+            return "all scores are equal, so they rank nothing"
+        if name == "FPR":
+            return f"all {rows:,.0f} rows are positive"
+        return "no row is predicted positive" if name == "precision" else "it is not computed for this part"
+
+
+def _loss(truth: Any, chance: Any) -> Any:
+    """Give each row's log loss in nats, probabilities kept off 0 and 1 by the smallest step, as scikit-learn does."""
+    least = np.finfo(np.float64).eps
+    kept = np.clip(chance, least, 1 - least)
+    return -(truth * np.log(kept) + (1 - truth) * np.log1p(-kept))
+
+
+def _bins(score: Any) -> list[slice]:
+    """Cut the ordered rows into bins of about equal count; rows of one score stay together."""
+    ordered = np.sort(score)
+    cuts = {0, len(ordered)}
+    for each in np.array_split(np.arange(len(ordered)), BINS)[1:]:
+        if len(each):
+            cuts.add(int(np.searchsorted(ordered, ordered[each[0]])))
+    ends = sorted(cuts)
+    return [slice(start, end) for start, end in itertools.pairwise(ends)]

@@ -1,0 +1,231 @@
+"""Claims: what a model, a baseline or a column of a table says of the rows that are judged, in one form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.errors import UsageError
+from headrace.stages.columns import rows_at
+from headrace.stages.evaluate.predicting import Scores, check_column, checked, classes_of, column, features_of
+
+LIKELY_TARGETS = ("target", "label", "y")
+EXACT = 2**53
+"""Up to this each whole number is a float of its own."""
+
+
+class Cases(NamedTuple):
+    """The rows that are judged: those with a target. `places` are their places in the table that was given.
+
+    `features` are the columns that a model is shown.
+    """
+
+    table: pa.Table
+    places: Any
+    target: str
+    features: list[str]
+    given: int
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return int(self.table.num_rows)
+
+
+class Claim(NamedTuple):
+    """`chances` is n by k scores of the classes, None where there are only decisions; `decided` n class numbers.
+
+    For two classes, one of which is positive, `chances[:, 1]` is what rows are ranked by.
+    """
+
+    name: str
+    chances: Any | None
+    probable: bool
+    decided: Any | None
+
+
+def cases(
+    model: Any, table: pa.Table, target: str | None, features: Sequence[str] | None, apart: Sequence[str]
+) -> Cases:
+    """Take the rows that have a target. `apart` are columns that are no features unless the model says so.
+
+    Raises:
+        UsageError: a column isn't there, no row has a target, or which column is the target can't be told.
+    """
+    if not isinstance(table, pa.Table):
+        raise UsageError(f"the rows are a `{type(table).__name__}`", hint="give a `pyarrow.Table`")
+    own = features_of(model, table)
+    name = _target(table, own, apart) if target is None else target
+    check_column(table, name)
+    if features is None:
+        features = own or [each for each in table.column_names if each != name and each not in apart]
+    if name in features:
+        raise UsageError(f"the target `{name}` is among the features", hint="leave it out: the model would read it")
+    kept = with_target(table, name)
+    if not len(kept):
+        rows = f"none of the {table.num_rows:,} rows has a target" if table.num_rows else "there are no rows"
+        raise UsageError(f"{rows} (`{name}`)", hint="look at what the stages before it gave out")
+    some = table if len(kept) == table.num_rows else rows_at(table, kept)
+    return Cases(some, kept, name, list(features), table.num_rows)
+
+
+def with_target(table: pa.Table, target: str) -> Any:
+    """Give the places of the rows that have a target: neither null nor NaN.
+
+    Raises:
+        UsageError: there is no such column.
+    """
+    check_column(table, target)
+    return np.flatnonzero(table[target].to_pandas().notna().to_numpy())
+
+
+def _target(table: pa.Table, features: Sequence[str] | None, apart: Sequence[str]) -> str:
+    """Tell the target of a table: the column of a usual name, or the only one that the model doesn't take."""
+    usual = [each for each in table.column_names if each.lower() in LIKELY_TARGETS]
+    taken = {*(features or table.column_names), *apart}
+    rest = [each for each in table.column_names if each not in taken]
+    if len(usual) == 1:
+        return str(usual[0])
+    if len(rest) == 1:
+        return str(rest[0])
+    names = ", ".join(f"`{each}`" for each in (rest or table.column_names)[:20])
+    raise UsageError("which column is the target isn't told", hint=f"give `target=`; it may be one of {names}")
+
+
+def labels(cases: Cases) -> Any:
+    """Give the targets as an array of objects."""
+    values = column(cases.table, cases.target)
+    if values.dtype.kind == "f" and (values == np.floor(values)).all() and (np.abs(values) <= EXACT).all():
+        values = values.astype(np.int64)  # whole numbers beside missing ones come as floats
+    return np.array([each.item() if isinstance(each, np.generic) else each for each in values], dtype=object)
+
+
+def classes_told(scores: Scores, values: Any, known: Sequence[Any] = ()) -> list[Any]:
+    """Give the classes, in the order of the model's columns where it has one.
+
+    Raises:
+        UsageError: the target holds a class that the model doesn't know, or they can't be told apart.
+    """
+    try:
+        seen = sorted({*values.tolist(), *known}, key=lambda each: (str(type(each)), each))
+    except TypeError as error:  # lists, dictionaries
+        raise UsageError(f"the target holds no classes: {error}", hint="give a column of texts or numbers") from error
+    if scores.classes is not None:
+        found = list(scores.classes)
+    else:
+        wide = scores.values.shape[1] if scores.values is not None and scores.values.ndim == 2 else 2
+        numbered = all(isinstance(each, int | bool) and 0 <= each < wide for each in seen)
+        found = list(range(wide)) if numbered and (wide > 2 or len(seen) <= 2) else seen
+        if numbered and seen and all(isinstance(each, bool) for each in seen):
+            found = [False, True]
+    strange = [each for each in seen if each not in found]
+    if strange:
+        count = int(sum(each == strange[0] for each in values.tolist()))
+        raise UsageError(
+            f"{count:,} rows are of class `{strange[0]}`, which the model doesn't know",
+            hint=f"it knows {', '.join(f'`{each}`' for each in found[:20])}: look at the target's type and values",
+        )
+    return found
+
+
+def scores_of(
+    model: Any,
+    cases: Cases,
+    scores: str | Mapping[Any, str] | None,
+    predict: Callable[..., Any] | None,
+) -> Scores:
+    """Let a model speak, or read what it said from `scores`: a column, or one for each class."""
+    if isinstance(scores, str):
+        values = checked(_numbers(cases.table, scores), cases.rows)
+        return Scores(values, probable=bool(((values >= 0) & (values <= 1)).all()), of_sought=True)
+    if scores is not None:
+        values = np.stack([_numbers(cases.table, each) for each in scores.values()], axis=1)
+        checked(values, cases.rows)
+        return Scores(values, classes=list(scores), probable=bool(((values >= 0) & (values <= 1)).all()))
+    if model is None:
+        raise UsageError("there is nothing to judge", hint="give a model, or `scores=`, a column of the table")
+    return classes_of(model, cases.table, cases.features, predict)
+
+
+def _numbers(table: pa.Table, name: str) -> Any:
+    values = column(table, name)
+    try:
+        return values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"column `{name}` is `{table.schema.field(name).type}`, and scores are numbers",
+            hint="name the column of the scores; `decisions=` takes classes",
+        ) from error
+
+
+def claim(name: str, scores: Scores, classes: Sequence[Any], positive: Any | None) -> Claim:
+    """Put scores into one form: a column for each class, or for `positive` against the rest where that is given."""
+    decided = None
+    if scores.values is None:
+        numbers = {each: place for place, each in enumerate(classes)}
+        said = [numbers.get(each.item() if isinstance(each, np.generic) else each, -1) for each in scores.decided]
+        decided = np.array(said)
+        if (decided < 0).any():
+            raise UsageError("the model decides for a class that it doesn't name", hint="give `predict=` or `scores=`")
+        chances = None
+    elif scores.values.ndim == 1:
+        chances = two_sided(scores.values, probable=scores.probable)
+        if scores.of_sought and positive is not None:
+            return Claim(name, chances, scores.probable, None)
+        if len(classes) != 2:
+            raise UsageError(
+                f"one score a row is given, and there are {len(classes)} classes",
+                hint="give `positive=`, the class that it is of, or a score for each class",
+            )
+        if scores.decided is not None:
+            decided = np.asarray(scores.decided).astype(int)
+    else:
+        chances = scores.values
+        if chances.shape[1] != len(classes):
+            raise UsageError(
+                f"the model gives {chances.shape[1]} scores a row, and there are {len(classes)} classes",
+                hint="name the columns: `scores={class: column}`",
+            )
+        decided = chances.argmax(axis=1) if len(classes) > 2 else None
+    if positive is None:
+        return Claim(name, chances, scores.probable, decided)
+    place = list(classes).index(positive)
+    if chances is not None:
+        chances = two_sided(chances[:, place], probable=scores.probable)
+    if decided is not None:
+        decided = (decided == place).astype(int)
+    return Claim(name, chances, scores.probable, decided)
+
+
+def two_sided(score: Any, *, probable: bool) -> Any:
+    """Give n scores of one class as n by 2, its own in the second column."""
+    return np.stack([1 - score if probable else -score, score], axis=1)
+
+
+def aligned(name: str, scores: Scores, classes: Sequence[Any]) -> Scores:
+    """Give another model's scores with a column for each of these classes; the least of one that it doesn't know.
+
+    Raises:
+        UsageError: it knows a class that isn't among them.
+    """
+    if scores.classes is None or scores.values is None or scores.classes == list(classes):
+        return scores
+    strange = [each for each in scores.classes if each not in classes]
+    if strange:
+        names = ", ".join(f"`{each}`" for each in classes[:20])
+        raise UsageError(
+            f"`{name}` knows a class `{strange[0]}`, which the model that is judged doesn't",
+            hint=f"compare models of the same classes: that one knows {names}",
+        )
+    own = scores.values if scores.values.ndim == 2 else two_sided(scores.values, probable=scores.probable)
+    values = np.full((len(own), len(classes)), 0.0 if scores.probable else own.min(initial=0.0) - 1)
+    values[:, [list(classes).index(each) for each in scores.classes]] = own
+    return scores._replace(values=values, classes=list(classes), decided=None)
+
+
+def constant(rates: Any, rows: int, name: str) -> Claim:
+    """Give the claim of one who knows no more than how frequent each class is."""
+    return Claim(name, np.broadcast_to(rates, (rows, len(rates))), True, np.full(rows, int(np.argmax(rates))))

@@ -1,0 +1,191 @@
+"""How a judgement is closed: the gates are asked, and facts, tables and figures become a report and its page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from headrace.codec.classes import is_a
+from headrace.codec.file import File
+from headrace.define.log import log, warn
+from headrace.define.version import Version
+from headrace.errors import UsageError
+from headrace.spec.report import Drawing, Fact, Grid, Report
+from headrace.stages.evaluate.claims import Cases
+from headrace.stages.evaluate.findings import Findings
+from headrace.stages.evaluate.gates import asked_of, judge, told
+from headrace.stages.evaluate.known import Known, plain
+from headrace.stages.evaluate.leaks import Leak
+from headrace.stages.evaluate.promises import SEEN
+from headrace.stages.evaluate.rules import Comparison, Every, comparisons, parse
+from headrace.stages.report.page import html
+from headrace.stages.scratch import scratch
+
+PAGE = "evaluation.html"
+NAMED = 8
+"""So many of the columns are named that rows were compared by."""
+
+
+class Closed(NamedTuple):
+    """What every evaluation gives out."""
+
+    passed: bool
+    metrics: dict[str, float]
+    report: Report
+    page: File
+
+
+class Closing:
+    """Gathers what a report is made of. `gates` is read at once, so that a bad one is told before the work is done."""
+
+    def __init__(self, gates: str | None, level: float) -> None:
+        self.gates = gates
+        self.rule = parse(gates) if gates else None
+        self.level = level
+        self.grids: list[Grid] = []
+        self.drawings: list[Drawing] = []
+        self.limits: list[str] = []
+        self._names: list[str] = []
+
+    def offer(self, known: Known, name: str, fact: Callable[[float], Fact], words: Callable[[], str] = str) -> None:
+        """Let gates ask for a number, which is in the report only if they do."""
+        known.add(name, fact, words)
+
+    def measure(self, known: Known, name: str, fact: Callable[[float], Fact], words: Callable[[], str] = str) -> None:
+        """Put a number in the report, and let gates ask for it."""
+        known.add(name, fact, words)
+        self._names.append(name)
+
+    def count(self, known: Known, cases: Cases, leak: Leak | None) -> None:
+        """Count the rows, those without a target, and those that were trained on."""
+        self.measure(known, "rows", counted("rows", cases.rows))
+        lost = cases.given - cases.rows
+        if lost:
+            self.measure(known, "rows without a target", counted("rows without a target", lost))
+            self.limits.append(f"{lost:,} of {cases.given:,} rows have no `{cases.target}` and were left out.")
+        if leak is not None:
+            self.measure(known, SEEN, counted(SEEN, len(leak.rows), better="lower"), partial(_by_heart, leak))
+        self._leak = leak
+        self._rows = cases.rows
+        self._places = cases.places
+
+    def report(self, found: Findings, title: str, about: str, default: str) -> Closed:
+        """Ask the gates (`default` if none is told), make the report and its page, and log the metrics."""
+        known = found.known
+        if self.gates is None and default:
+            self.rule = parse(default)
+        self._ask_of_leak()
+        judged = judge(self.rule, known) if self.rule is not None else None
+        about_all = [asked_of(each) for each in comparisons(self.rule)] if self.rule is not None else []
+        asked = [known.name(each) for each in about_all if each in known]
+        facts = {fact.name: fact for fact in found.facts()}
+        for name in [*self._names, *asked]:
+            if name not in facts:
+                facts[name] = known.fact(name, self.level)
+        limits = [*self.limits, *self._seen()]
+        report = Report(
+            title=title,
+            about=f"{self._warning()}{about}",
+            passed=None if judged is None else judged.passed,
+            facts=tuple(facts.values()),
+            verdicts=() if judged is None else judged.verdicts,
+            grids=(*self._leaked(), *self.grids),
+            drawings=tuple(self.drawings),
+            limits=tuple(limits),
+            confidence=self.level,
+        )
+        page = scratch() / PAGE
+        page.write_text(html(report), encoding="utf-8")
+        metrics = {name: fact.value for name, fact in facts.items() if fact.value is not None}
+        for name, value in metrics.items():
+            log(f"test/{name}", value)
+        if judged is not None:
+            said = told(judged.verdicts)
+            log("test/gates", "\n".join(said))
+            sys.stderr.write("".join(f"{line}\n" for line in said))
+        return Closed(judged is None or judged.passed, metrics, report, File(page))
+
+    def _ask_of_leak(self) -> None:
+        """Warn of rows that were trained on, and have none of them be a rule, unless the gates say what may be of them
+        or ask nothing.
+
+        Without a key, rows that are alike in all columns may be others: one in a hundred is then taken for chance.
+        """
+        if self._leak is None:
+            return
+        count = len(self._leak.rows)
+        if count:
+            warn(f"{count:,} of the {self._rows:,} rows judged were trained on. {_by_heart(self._leak)}")
+        asked = [plain(each.metric) for each in comparisons(self.rule)] if self.rule is not None else []
+        if self.gates != "" and SEEN not in asked:
+            most = 0 if self._leak.is_by_key else self._rows // 100
+            unseen = Comparison(metric=SEEN, operator="<=", bound=most)
+            rules = self.rule.rules if isinstance(self.rule, Every) else () if self.rule is None else (self.rule,)
+            self.rule = Every(rules=(*rules, unseen)) if rules else unseen
+
+    def _leaked(self) -> list[Grid]:
+        leak = self._leak
+        if leak is None or not len(leak.rows):
+            return []
+        return [leak._replace(rows=self._places[leak.rows]).grid()]
+
+    def _warning(self) -> str:
+        """Say at the head of the report what takes the worth from all that follows."""
+        if self._leak is None or not len(self._leak.rows):
+            return ""
+        return f"Of the rows judged, {len(self._leak.rows):,} were trained on: the numbers flatter the model. "
+
+    def _seen(self) -> list[str]:
+        if self._leak is None:
+            return ["Whether rows judged were trained on was not looked at: that takes the training rows (`train=`)."]
+        count = len(self._leak.rows)
+        if not count:
+            return []
+        return [f"{count:,} of the {self._rows:,} rows judged were trained on. {_by_heart(self._leak)}"]
+
+
+def _by_heart(leak: Leak) -> str:
+    if not len(leak.rows):
+        return ""
+    by = ", ".join(f"`{each}`" for each in leak.by[:NAMED])
+    by += f" and {len(leak.by) - NAMED} more columns" if len(leak.by) > NAMED else ""
+    return f"They stand in `train` too (by {by}), so the model may know them by heart, and the numbers flatter it."
+
+
+def counted(name: str, count: int, better: str = "") -> Callable[[float], Fact]:
+    """Give a count, which is certain at any confidence."""
+    return lambda _: Fact(name=name, value=count, low=count, high=count, better=better)
+
+
+def unwrapped(given: Any) -> Any:
+    """Take the model out of what a training stage or `registry.find` gave out; None where no version is registered."""
+    model = given.value if isinstance(given, Version) else given
+    return getattr(model, "model", model) if isinstance(model, tuple) else model
+
+
+def model_name(model: Any, scores: str | Mapping[Any, str] | None) -> str:
+    """Say what is judged."""
+    if scores is not None:
+        return f"Scores in `{scores}`" if isinstance(scores, str) else "Scores by class"
+    if is_a(model, "lightgbm.basic.Booster"):
+        return "LightGBM"
+    steps = getattr(model, "steps", None)
+    return type(steps[-1][1] if steps else model).__name__
+
+
+def check_numbers(confidence: float, resamples: int, least: int, seed: int) -> None:
+    """Refuse what no bootstrap can do.
+
+    Raises:
+        UsageError: one of them makes no sense.
+    """
+    if not 0.5 <= confidence < 1:
+        raise UsageError(f"`confidence={confidence!r}` makes no sense", hint="give a share, such as 0.95")
+    if seed < 0:
+        raise UsageError(f"`seed={seed!r}` makes no sense", hint="give a whole number from 0")
+    if resamples < 100:
+        raise UsageError(f"`resamples={resamples!r}` are too few for an interval", hint="give 100 or more")
+    if least < 2:
+        raise UsageError(f"`min_group={least!r}` would judge single people", hint="give 2 or more; 30 is usual")

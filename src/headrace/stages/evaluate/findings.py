@@ -1,0 +1,249 @@
+"""Findings: the numbers of a model on all rows, beside baselines, and on slices; from one set of resamples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.spec.report import Drawing, Fact, Grid
+from headrace.stages.evaluate import drawings
+from headrace.stages.evaluate.intervals import percentile, share_error, standing_out, widest
+from headrace.stages.evaluate.known import Known
+from headrace.stages.evaluate.part import Metric, Part, found, resample
+from headrace.stages.evaluate.resampling import Resamples
+from headrace.stages.evaluate.slicing import Slice
+from headrace.stages.report.numbers import bracketed, number
+
+MODEL, BASELINE, PREVIOUS = "model", "baseline", "previous"
+GAP = "worst-slice gap"
+SHOWN = 60
+SCHEMA = pa.schema(
+    [
+        ("by", pa.string()),
+        ("slice", pa.string()),
+        ("rows", pa.int64()),
+        ("metric", pa.string()),
+        *[(f"{name}{end}", pa.float64()) for name in ("value", "gap") for end in ("", "_low", "_high")],
+        ("stands_out", pa.bool_()),
+        ("note", pa.string()),
+    ]
+)
+
+
+class Findings:
+    """What was measured.
+
+    `wholes` are the parts of all rows, the model's under `model`, then those beside it. `parts` go with `slices`, each
+    looked at from `least` rows on. `more` are parts that others ask for by name, with replicates in `replicates`.
+    """
+
+    def __init__(
+        self,
+        metrics: Sequence[Metric],
+        main: str,
+        wholes: Mapping[str, Part],
+        slices: Sequence[Slice],
+        parts: Sequence[Part],
+        resamples: Resamples,
+        *,
+        level: float,
+        least: int,
+        more: Mapping[str, Part],
+    ) -> None:
+        self.metrics, self.main, self.level, self.least = metrics, main, level, least
+        self.better = next(each.better for each in metrics if each.name == main)
+        self.wholes, self.slices, self.parts = wholes, slices, parts
+        every = {f"whole {name}": part for name, part in wholes.items()}
+        every |= {f"slice {place}": part for place, part in enumerate(parts) if part.size >= least}
+        drawn = resample({**every, **more}, resamples)
+        self.own = {name: drawn[f"whole {name}"] for name in wholes}
+        self.sliced = [drawn.get(f"slice {place}", {}) for place in range(len(parts))]
+        self.replicates = {name: drawn[name] for name in more}
+        self.known = Known()
+        for metric in metrics:
+            self._know(metric)
+        if slices:
+            for metric in metrics:
+                if metric.better:
+                    self.known.add(f"{GAP} of {metric.name}", partial(self._gap, metric), partial(self._worst, metric))
+            own = next(each for each in metrics if each.name == main)
+            self.known.add(GAP, partial(self._gap, own), partial(self._worst, own))
+
+    def _know(self, metric: Metric) -> None:
+        mine = found(self.wholes[MODEL], self.own[MODEL], metric.name)
+        self.known.add(metric.name, partial(mine.fact, metric))
+        for other, part in self.wholes.items():
+            if other != MODEL:
+                less = mine.less(found(part, self.own[other], metric.name), other)
+                named = Metric(f"{metric.name} less {other}", metric.better)
+                self.known.add(named.name, partial(less.fact, named))
+        for other in (BASELINE, PREVIOUS):
+            if other not in self.wholes:
+                self.known.add(f"{metric.name} less {other}", partial(_absent, metric.name, other))
+
+    def facts(self) -> Iterator[Fact]:
+        """Give the numbers of the model, how the main one differs from the others', and the widest gap of a slice."""
+        for metric in self.metrics:
+            yield self.known.fact(metric.name, self.level)
+        for other in self.wholes:
+            less = None if other == MODEL else self.known.fact(f"{self.main} less {other}", self.level)
+            if less is not None and less.value is not None:  # a constant ranks nothing, which is told beside it
+                yield less
+        if self.slices:
+            yield self.known.fact(GAP, self.level)
+
+    def beside(self) -> Grid:
+        """Show the model beside the others."""
+        others = [name for name in self.wholes if name != MODEL]
+        rows = []
+        for metric in self.metrics:
+            cells = [number(self.wholes[name].point.get(metric.name)) for name in (MODEL, *others)]
+            rows.append((metric.name, *cells, *[self._less(metric, other) for other in others]))
+        return Grid(
+            title="Beside the baseline" if others == ["baseline"] else f"Beside {' and '.join(others)}",
+            columns=("", MODEL, *others, *[f"less {other} [interval]" for other in others]),
+            rows=tuple(rows),
+            note="Differences are paired: each resample gives both numbers.",
+        )
+
+    def _less(self, metric: Metric, other: str) -> str:
+        fact = self.known.fact(f"{metric.name} less {other}", self.level)
+        if fact.value is None or fact.low is None or fact.high is None:
+            return "undefined"
+        return bracketed(fact.value, fact.low, fact.high)
+
+    def _large(self, metric: str) -> list[int]:
+        """Give the places of the slices that are large enough for a metric."""
+        return [
+            place
+            for place, part in enumerate(self.parts)
+            if part.size >= self.least
+            and metric in part.point
+            and part.sizes.get(metric, part.size) >= LEAST_OF_A_CLASS
+        ]
+
+    def _gaps(self, metric: Metric, places: Sequence[int]) -> tuple[Any, Any, Any]:
+        """Give how much worse each slice is than all rows: values, replicates, least standard errors."""
+        sign = -1.0 if metric.better == "lower" else 1.0
+        whole = self.wholes[MODEL].point[metric.name]
+        point = np.array([self.parts[place].point[metric.name] for place in places])
+        drawn = np.stack([self.sliced[place][metric.name] for place in places], axis=1)
+        sizes = [self.parts[place].sizes.get(metric.name) for place in places]
+        errors = np.array([share_error(share, of) if of else 0.0 for share, of in zip(point, sizes, strict=True)])
+        return sign * (whole - point), sign * (self.own[MODEL][metric.name][:, None] - drawn), errors
+
+    def _gap(self, metric: Metric, level: float) -> Fact:
+        name = GAP if metric.name == self.main else f"{GAP} of {metric.name}"
+        places = self._large(metric.name)
+        if metric.name not in self.wholes[MODEL].point:
+            return Fact(name=name, value=None, better="lower", why=self.wholes[MODEL].why(metric.name))
+        if not places:
+            return Fact(name=name, value=None, better="lower", why=f"no slice has {self.least} rows of both kinds")
+        worst = widest(*self._gaps(metric, places), level)
+        return Fact(name=name, value=worst.value, low=worst.interval.low, high=worst.interval.high, better="lower")
+
+    def _worst(self, metric: Metric) -> str:
+        places = self._large(metric.name)
+        if not places or metric.name not in self.wholes[MODEL].point:
+            return ""
+        values, _, _ = self._gaps(metric, places)
+        place = places[int(np.argmax(values))]
+        own = self.slices[place]
+        return (
+            f"The worst of {len(places)} slices is {own.by} = {own.name}: its {metric.name} is"
+            f" {number(self.parts[place].point[metric.name], 3)} on {self.parts[place].size:,} rows, against"
+            f" {number(self.wholes[MODEL].point[metric.name], 3)} on all."
+        )
+
+    def table(self) -> pa.Table:
+        """Give a row for each slice: the main metric, how much worse than on all rows, and whether that stands out."""
+        metric = next(each for each in self.metrics if each.name == self.main)
+        rows: list[dict[str, Any]] = [
+            {"by": each.by, "slice": each.name, "rows": part.size, "metric": self.main, "note": self._note(part)}
+            for each, part in zip(self.slices, self.parts, strict=True)
+        ]
+        places = self._large(self.main)
+        if places and self.main in self.wholes[MODEL].point:
+            values, drawn, errors = self._gaps(metric, places)
+            spread = np.maximum(np.nanstd(drawn, axis=0), errors)
+            out = standing_out(values, spread, self.level)
+            for order, place in enumerate(places):
+                low, high, _ = percentile(self.sliced[place][self.main], self.level)
+                gap_low, gap_high, _ = percentile(drawn[:, order], self.level)
+                rows[place] |= {
+                    "value": self.parts[place].point[self.main],
+                    "value_low": low,
+                    "value_high": high,
+                    "gap": float(values[order]),
+                    "gap_low": gap_low,
+                    "gap_high": gap_high,
+                    "stands_out": out[order],
+                }
+        return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+    def _note(self, part: Part) -> str:
+        if part.size < self.least:
+            return f"too small (fewer than {self.least} rows)"
+        if self.main not in part.point:
+            return f"undefined: {part.why(self.main)}"
+        few = part.sizes.get(self.main, part.size) < LEAST_OF_A_CLASS
+        return f"too small (fewer than {LEAST_OF_A_CLASS} rows of a class)" if few else ""
+
+    def grids(self, table: pa.Table) -> Iterator[Grid]:
+        """Show the slices, by column."""
+        rows = table.to_pylist()
+        count = len(self._large(self.main))
+        chance = count * (1 - self.level)
+        for by in dict.fromkeys(each["by"] for each in rows):
+            own = [each for each in rows if each["by"] == by]
+            own.sort(key=lambda each: (each["gap"] is None, -(each["gap"] or 0.0)))
+            yield Grid(
+                title=f"Slices by {by}",
+                columns=("slice", "rows", self.main, "worse by", ""),
+                rows=tuple(
+                    (each["slice"], each["rows"], _with_ends(each, "value"), _with_ends(each, "gap"), _remark(each))
+                    for each in own[:SHOWN]
+                ),
+                note=f"{count} slices were compared; of so many, about {chance:.1f} would lie outside their interval by"
+                " chance. What `stands out` does so though that is allowed for (Holm).",
+            )
+
+    def forest(self, table: pa.Table) -> Iterator[Drawing]:
+        """Draw the slices of single columns."""
+        rows = [each for each in table.to_pylist() if each["value"] is not None and " x " not in each["by"]][:SHOWN]
+        if rows:
+            yield drawings.forest(
+                [f"{each['by']} = {each['slice']}" for each in rows],
+                np.array([each["value"] for each in rows]),
+                np.array([_or(each["value_low"], each["value"]) for each in rows]),
+                np.array([_or(each["value_high"], each["value"]) for each in rows]),
+                self.wholes[MODEL].point[self.main],
+                self.main,
+            )
+
+
+LEAST_OF_A_CLASS = 10
+"""A share of fewer rows than this is not told of a slice."""
+
+
+def _absent(metric: str, other: str, _level: float) -> Fact:
+    """Give the difference to a model that there is not, as none `previous` is before the first one was registered."""
+    return Fact(name=f"{metric} less {other}", value=None, why=f"there is no {other} model to compare with")
+
+
+def _or(value: float | None, other: float) -> float:
+    return other if value is None else value
+
+
+def _with_ends(row: Mapping[str, Any], name: str) -> str | None:
+    if row[name] is None:
+        return None
+    return bracketed(row[name], row[f"{name}_low"], row[f"{name}_high"])
+
+
+def _remark(row: Mapping[str, Any]) -> str:
+    return row["note"] or ("stands out" if row["stands_out"] else "")

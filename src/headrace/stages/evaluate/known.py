@@ -1,0 +1,115 @@
+"""What is known of a model by name: the numbers that a gate may ask for, each at any confidence."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from headrace.errors import UsageError
+from headrace.spec.report import Fact, Report
+
+ALIASES = {
+    "roc auc": "auc",
+    "auroc": "auc",
+    "brier": "brier score",
+    "logloss": "log loss",
+    "expected calibration error": "ece",
+    "calibration error": "ece",
+    "tpr": "recall",
+    "true positive rate": "recall",
+    "sensitivity": "recall",
+    "false positive rate": "fpr",
+    "prevalence": "base rate",
+    "demographic parity difference": "selection rate difference",
+    "demographic parity ratio": "selection rate ratio",
+    "equal opportunity difference": "recall difference",
+    "r²": "r2",
+}
+"""Other names of metrics: the first words of a name may be one of these."""
+
+
+class Entry(NamedTuple):
+    """A number: `fact` gives it at a confidence, `words` says what lies behind it, in a sentence or none."""
+
+    fact: Callable[[float], Fact]
+    words: Callable[[], str]
+
+
+class Known:
+    """Numbers by name. Names are asked for in any case, with spaces, hyphens or underscores, or by an alias."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._names: dict[str, str] = {}
+
+    def add(self, name: str, fact: Callable[[float], Fact], words: Callable[[], str] = str) -> None:
+        """Put a number under a name."""
+        self._entries[name] = Entry(fact, words)
+        self._names[plain(name)] = name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __contains__(self, asked: str) -> bool:
+        return plain(asked) in self._names
+
+    def fact(self, name: str, level: float) -> Fact:
+        """Give a number as a fact, with its interval of this confidence."""
+        return self._entries[self.name(name)].fact(level)
+
+    def words(self, name: str) -> str:
+        """Give the sentence that says what lies behind a number."""
+        return self._entries[self.name(name)].words()
+
+    def name(self, asked: str) -> str:
+        """Give the name that is meant.
+
+        Raises:
+            UsageError: there is no such number; it says which may be meant.
+        """
+        if plain(asked) not in self._names:
+            raise unmeasured(asked, list(self._entries))
+        return self._names[plain(asked)]
+
+
+def unmeasured(asked: str, names: Sequence[str]) -> UsageError:
+    """Give the error of a gate that asks for what is not among these names."""
+    own = {plain(name): name for name in names}
+    near = difflib.get_close_matches(plain(asked), own, 1, cutoff=0.5)
+    first = ", ".join(f"`{each}`" for each in names[:20])
+    return UsageError(
+        f"the gate asks for `{asked}`, which this evaluation doesn't measure",
+        hint=f"did you mean `{own[near[0]]}`?" if near else f"it measures {first}",
+    )
+
+
+def known_of(report: Report) -> Known:
+    """Give what a report holds. Its intervals have one confidence; for a lower one they are wider than they need be."""
+
+    def entry(fact: Fact) -> Callable[[float], Fact]:
+        def give(level: float) -> Fact:
+            if level > report.confidence + 1e-9:
+                raise UsageError(
+                    f"the gate asks for {level * 100:g}% confidence, and the report's intervals have"
+                    f" {report.confidence * 100:g}%",
+                    hint=f"evaluate with `confidence={level:g}`, or ask for {report.confidence * 100:g}%",
+                )
+            return fact
+
+        return give
+
+    found = Known()
+    for fact in report.facts:
+        found.add(fact.name, entry(fact))
+    return found
+
+
+def plain(name: str) -> str:
+    """Give a name as all its spellings have it."""
+    words = re.sub(r"[-_\s]+", " ", name.replace("×", "x")).strip().lower()  # noqa: RUF001  as people write it
+    for alias, meant in ALIASES.items():
+        if words == alias or words.startswith(f"{alias} "):
+            return meant + words[len(alias) :]
+    return words

@@ -1,0 +1,99 @@
+"""Metrics of three classes or more, under counts of rows. Definitions are scikit-learn's, averages are over classes
+(`macro`), AUC is one class against the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from headrace.stages.evaluate.part import Metric, divided
+from headrace.stages.evaluate.ranking import Ranking
+
+METRICS = (
+    Metric("accuracy", "higher"),
+    Metric("balanced accuracy", "higher"),
+    Metric("macro F1", "higher"),
+    Metric("AUC", "higher"),
+    Metric("log loss", "lower"),
+    Metric("Brier score", "lower"),
+    Metric("ECE", "lower"),
+)
+MAIN = "accuracy"
+BINS = 10
+_PROBABLE = ("log loss", "Brier score", "ECE", "AUC")
+
+
+class ManyPart:
+    """Rows of k classes: `truth` and `decided` are arrays of n class numbers, `chances` is n by k, or None.
+
+    ECE is of the class that was decided for: how often it is right, against its probability (Guo et al. 2017).
+    """
+
+    sizes: Mapping[str, float]
+
+    def __init__(
+        self, truth: Any, chances: Any | None, decided: Any, classes: int, *, rows: Any = None, whole: bool = False
+    ) -> None:
+        self.rows = rows
+        self.size = len(truth)
+        self.classes = classes
+        self.code = truth.astype(np.intp) * classes + decided
+        self.right = truth == decided
+        self.chances, self.whole = chances, whole
+        self.sizes = {"accuracy": self.size}
+        self.rankings: list[Ranking] = []
+        self.sums: Any = None
+        if chances is not None and self.size:
+            each = np.arange(self.size)
+            given = np.clip(chances[each, truth], np.finfo(np.float64).eps, 1)
+            squares = ((chances - np.eye(classes)[truth]) ** 2).sum(axis=1)
+            self.sums = np.stack([-np.log(given), squares], axis=1)
+            if whole:
+                self.rankings = [Ranking(truth == place, chances[:, place]) for place in range(classes)]
+                confidence = chances[each, decided]
+                self.order = np.argsort(confidence, kind="stable")
+                self.excess = (self.right - confidence)[self.order]
+        once = np.ones((1, self.size), np.uint8)
+        point = {name: float(values[0]) for name, values in self.replicates(once).items()} if self.size else {}
+        self.point: Mapping[str, float] = {name: value for name, value in point.items() if np.isfinite(value)}
+
+    def replicates(self, counts: Any) -> Mapping[str, Any]:
+        """Give each metric for each resample, NaN where it is undefined."""
+        cells = [np.bincount(self.code, weights=row, minlength=self.classes**2) for row in counts]
+        table = np.stack(cells).reshape(-1, self.classes, self.classes)
+        rows, caught = table.sum(axis=(1, 2)), np.diagonal(table, axis1=1, axis2=2)
+        actual, chosen = table.sum(axis=2), table.sum(axis=1)
+        found = {
+            "accuracy": divided(caught.sum(axis=1), rows),
+            "balanced accuracy": _mean(divided(caught, actual)),
+            "macro F1": _mean(divided(2 * caught, actual + chosen)),
+        }
+        if self.sums is not None:
+            weights = counts.astype(np.float64)
+            loss, squares = (weights @ self.sums).T
+            found |= {"log loss": divided(loss, rows), "Brier score": divided(squares, rows)}
+        if self.rankings:
+            found["AUC"] = _mean(np.stack([each.auc(counts) for each in self.rankings], axis=1))
+            ordered = counts[:, self.order]
+            bins = [each for each in np.array_split(np.arange(self.size), BINS) if len(each)]
+            gaps = [np.abs(ordered[:, each] @ self.excess[each]) for each in bins]
+            found["ECE"] = divided(np.sum(gaps, axis=0), rows)
+        return found
+
+    def why(self, name: str) -> str:
+        """Say why a metric is undefined."""
+        if not self.size:
+            return "there are no rows"
+        if name in _PROBABLE and self.chances is None:
+            return "the model gives no probabilities"
+        if name == "AUC" and self.whole:
+            return "no class has both rows of it and rows of others, scored apart"
+        return "it is not computed for this part"
+
+
+def _mean(values: Any) -> Any:
+    """Average over the classes that are defined."""
+    defined = np.isfinite(values)
+    return divided(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1))

@@ -1,0 +1,80 @@
+"""Metrics of numbers predicted, under counts of rows. Definitions are scikit-learn's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from headrace.stages.evaluate.part import Metric, divided
+
+METRICS = (
+    Metric("MAE", "lower"),
+    Metric("RMSE", "lower"),
+    Metric("median absolute error", "lower"),
+    Metric("R2", "higher"),
+    Metric("MAPE", "lower"),
+    Metric("mean error", ""),
+    Metric("mean target", ""),
+)
+MAIN = "MAE"
+LARGEST = 1e140
+"""Squares of numbers up to this, and sums of some hundred million of them, are numbers still."""
+
+
+class NumericPart:
+    """Rows of numbers: `truth` and `predicted` are arrays of n. An error is what was predicted less what was true."""
+
+    sizes: Mapping[str, float]
+
+    def __init__(self, truth: Any, predicted: Any, *, rows: Any = None, whole: bool = False) -> None:
+        self.rows = rows
+        self.size = len(truth)
+        self.sizes = {}
+        error = predicted - truth
+        # Squares are taken about the mean, so that large targets with small differences keep their digits.
+        self.centre = float(truth.mean()) if self.size else 0.0
+        self.nonzero = bool((truth != 0).all())
+        share = divided(np.abs(error), np.abs(truth)) if self.nonzero else np.zeros(self.size)
+        off = truth - self.centre
+        self.sums = np.stack([np.ones(self.size), np.abs(error), error**2, error, off, off**2, share], axis=1)
+        self.order = np.argsort(np.abs(error), kind="stable") if whole else None
+        self.errors = np.abs(error)[self.order] if self.order is not None else None
+        once = np.ones((1, self.size), np.uint8)
+        point = {name: float(values[0]) for name, values in self.replicates(once).items()} if self.size else {}
+        self.point: Mapping[str, float] = {name: value for name, value in point.items() if np.isfinite(value)}
+
+    def replicates(self, counts: Any) -> Mapping[str, Any]:
+        """Give each metric for each resample, NaN where it is undefined."""
+        rows, sizes, squares, errors, offs, offs2, shares = (counts.astype(np.float64) @ self.sums).T
+        around = offs2 - divided(offs, rows) * offs
+        around = np.where(around > 1e-12 * np.maximum(offs2, 1e-300), around, 0)
+        found = {
+            "MAE": divided(sizes, rows),
+            "RMSE": np.sqrt(divided(squares, rows)),
+            "R2": 1 - divided(squares, around),
+            "mean error": divided(errors, rows),
+            "mean target": self.centre + divided(offs, rows),
+        }
+        if self.nonzero:
+            found["MAPE"] = divided(shares, rows)
+        if self.order is not None:
+            found["median absolute error"] = self._median(counts[:, self.order])
+        return found
+
+    def _median(self, counts: Any) -> Any:
+        assert self.errors is not None
+        sums = np.cumsum(counts, axis=1, dtype=np.int64)
+        low = [np.searchsorted(each, (each[-1] + 1) // 2) for each in sums]
+        high = [np.searchsorted(each, each[-1] // 2 + 1) for each in sums]
+        last = self.size - 1
+        return (self.errors[np.minimum(low, last)] + self.errors[np.minimum(high, last)]) / 2
+
+    def why(self, name: str) -> str:
+        """Say why a metric is undefined."""
+        if not self.size:
+            return "there are no rows"
+        if name == "R2":
+            return "all targets are equal, so there is nothing to explain"
+        return "some targets are 0" if name == "MAPE" else "it is not computed for this part"

@@ -1,0 +1,167 @@
+"""`evaluate.paired`: two models that were judged on the same rows, and what one is worth more than the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.define.ready import ready
+from headrace.errors import UsageError
+from headrace.spec.report import Report
+from headrace.stages.columns import rows_at
+from headrace.stages.evaluate import binary, multiclass, numeric
+from headrace.stages.evaluate.binary import BinaryPart
+from headrace.stages.evaluate.claims import Cases, labels
+from headrace.stages.evaluate.closing import check_numbers
+from headrace.stages.evaluate.findings import MODEL, Findings
+from headrace.stages.evaluate.hearing import codes
+from headrace.stages.evaluate.multiclass import ManyPart
+from headrace.stages.evaluate.numeric import NumericPart
+from headrace.stages.evaluate.part import Metric, Part
+from headrace.stages.evaluate.predicting import check_column, column
+from headrace.stages.evaluate.resampling import Resamples
+
+FIRST = "first"
+ROW, SCORE, PREDICTED = "row", "score", "predicted"
+
+
+class Paired(NamedTuple):
+    """What the second is worth more than the first.
+
+    `differences` has a row for each metric: `metric`, `first`, `second`, `difference`, `low`, `high`, and which
+    direction is `better`. `report` shows it.
+    """
+
+    differences: pa.Table
+    report: Report
+
+
+@ready(version=1, on=("numpy", "pandas"), kind="evaluate", name="paired")
+def paired(
+    first: pa.Table,
+    second: pa.Table,
+    *,
+    target: str,
+    positive: Any = None,
+    probabilities: bool = True,
+    groups: str | None = None,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Paired:
+    """Compare two models by the `predictions` that `classification` or `regression` gave of each.
+
+    Both numbers of a metric come from the same resamples of the rows that both were judged on, so the interval of their
+    difference is far narrower than those of the two would suggest.
+
+    Args:
+        first: predictions of the one model.
+        second: predictions of the other.
+        target: the column with the true class or number.
+        positive: the class that is looked for, the last of two if not told.
+        probabilities: whether scores from 0 to 1 are probabilities, of both; if not, log loss and calibration are not
+            looked at.
+        groups: a column of what is drawn as one in a resample.
+        confidence: that of all intervals.
+        resamples: how many bootstrap resamples.
+        seed: what they are drawn by.
+
+    Raises:
+        UsageError: they have no row in common, a row that both have has two targets, or a column isn't there.
+    """
+    check_numbers(confidence, resamples, 2, seed)
+    one, other = _both(first, second, target)
+    metrics, parts = _parts(one, other, target, positive, probabilities=probabilities)
+    cases = Cases(one, np.arange(one.num_rows), target, [], one.num_rows)
+    drawn = Resamples(one.num_rows, count=resamples, seed=seed, groups=None if groups is None else codes(cases, groups))
+    main = metrics[0].name
+    found = Findings(
+        metrics, main, {MODEL: parts[1], FIRST: parts[0]}, [], [], drawn, level=confidence, least=2, more={}
+    )
+    facts = [found.known.fact(f"{each.name} less {FIRST}", confidence) for each in metrics]
+    rows = [
+        {
+            "metric": each.name,
+            "first": parts[0].point.get(each.name),
+            "second": parts[1].point.get(each.name),
+            "difference": fact.value,
+            "low": fact.low,
+            "high": fact.high,
+            "better": each.better,
+        }
+        for each, fact in zip(metrics, facts, strict=True)
+    ]
+    report = Report(
+        title=f"Two models of {target}, compared",
+        about=f"On the {one.num_rows:,} rows that both were judged on: the second less the first.",
+        facts=tuple(facts),
+        limits=(f"Intervals are percentile intervals of {drawn.how} (seed {seed}), paired.",),
+        confidence=confidence,
+    )
+    return Paired(pa.Table.from_pylist(rows, schema=SCHEMA), report)
+
+
+SCHEMA = pa.schema(
+    [
+        ("metric", pa.string()),
+        *[(name, pa.float64()) for name in ("first", "second", "difference", "low", "high")],
+        ("better", pa.string()),
+    ]
+)
+
+
+def _both(first: pa.Table, second: pa.Table, target: str) -> tuple[pa.Table, pa.Table]:
+    """Give the rows that both have, in one order."""
+    for table in (first, second):
+        for name in (ROW, target, PREDICTED):
+            check_column(table, name)
+    _, mine, theirs = np.intersect1d(column(first, ROW), column(second, ROW), return_indices=True)
+    if not len(mine):
+        raise UsageError("the two models were judged on no row in common", hint="judge both on one table")
+    one, other = rows_at(first, mine), rows_at(second, theirs)
+    if not one[target].equals(other[target].cast(one[target].type)):
+        counts = f"the two, of {first.num_rows:,} and {second.num_rows:,} rows"
+        raise UsageError(
+            f"{counts}, have other values of `{target}` under the same numbers: other rows, or other targets",
+            hint="judge both on one table",
+        )
+    return one, other
+
+
+def _parts(
+    one: pa.Table, other: pa.Table, target: str, positive: Any, *, probabilities: bool
+) -> tuple[Sequence[Metric], tuple[Part, Part]]:
+    kind = one[PREDICTED].type
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind):
+        truth = column(one, target).astype(np.float64)
+        numbers = [NumericPart(truth, column(each, PREDICTED).astype(np.float64), whole=True) for each in (one, other)]
+        return numeric.METRICS, (numbers[0], numbers[1])
+    said = labels(Cases(one, None, target, [], one.num_rows))
+    names = [str(each) for each in sorted(set(said.tolist()), key=lambda each: (str(type(each)), each))]
+    words = np.array([str(each) for each in said])
+    if len(names) > 2 and positive is None:
+        extra = {*one[PREDICTED].to_pylist(), *other[PREDICTED].to_pylist()} - set(names)
+        place = {name: number for number, name in enumerate([*names, *sorted(extra)])}
+        truth = np.array([place[each] for each in words])
+        many = [
+            ManyPart(truth, None, np.array([place[each] for each in table[PREDICTED].to_pylist()]), len(place))
+            for table in (one, other)
+        ]
+        return multiclass.METRICS[:3], (many[0], many[1])
+    sought = names[-1] if positive is None else str(positive)
+    two = [_binary(each, words == sought, sought, probabilities=probabilities) for each in (one, other)]
+    told = [
+        each for each in binary.METRICS if each.name != "base rate" and any(each.name in part.point for part in two)
+    ]
+    return told, (two[0], two[1])
+
+
+def _binary(table: pa.Table, positive: Any, sought: str, *, probabilities: bool) -> BinaryPart:
+    scored = SCORE in table.column_names
+    score = column(table, SCORE).astype(np.float64) if scored else np.zeros(len(positive))
+    decided = np.array([each == sought for each in table[PREDICTED].to_pylist()])
+    probable = probabilities and scored and bool(((score >= 0) & (score <= 1)).all())
+    return BinaryPart(positive, score, decided, probable=probable, ranked=scored, whole=True)

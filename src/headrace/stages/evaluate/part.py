@@ -1,0 +1,88 @@
+"""A part of the rows, scored: what classification and regression share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from headrace.spec.report import Fact
+from headrace.stages.evaluate.intervals import percentile
+from headrace.stages.evaluate.resampling import Resamples
+
+
+class Metric(NamedTuple):
+    """A metric's name, and the direction that is an improvement: `higher`, `lower`, or neither."""
+
+    name: str
+    better: str
+
+
+class Part(Protocol):
+    """Some rows with their predictions.
+
+    `rows` are their places among all, None for all of them. `point` holds the metrics, without those that are
+    undefined; `why` says of a name why it is. `sizes` holds what stands below the line of each share, by its name.
+    """
+
+    rows: Any
+    size: int
+    point: Mapping[str, float]
+
+    @property
+    def sizes(self) -> Mapping[str, float]: ...
+
+    def replicates(self, counts: Any) -> Mapping[str, Any]:
+        """Give each metric for each resample, NaN where it is undefined."""
+        ...
+
+    def why(self, name: str) -> str:
+        """Say why a metric is undefined."""
+        ...
+
+
+class Found(NamedTuple):
+    """A number with its replicates, one a resample; `value` is None where it is undefined, and `why` says why."""
+
+    value: float | None
+    replicates: Any
+    why: str = ""
+
+    def fact(self, metric: Metric, level: float) -> Fact:
+        """Give it as a fact, with its percentile interval."""
+        if self.value is None:
+            return Fact(name=metric.name, value=None, why=self.why, better=metric.better)
+        low, high, why = percentile(self.replicates, level)
+        return Fact(name=metric.name, value=self.value, low=low, high=high, better=metric.better, why=why)
+
+    def less(self, other: Found, what: str) -> Found:
+        """Give the difference to another's number, on the same resamples."""
+        if self.value is None or other.value is None:
+            return Found(None, None, self.why or f"of {what} {other.why}")
+        return Found(self.value - other.value, self.replicates - other.replicates)
+
+
+def resample(parts: Mapping[str, Part], resamples: Resamples) -> dict[str, dict[str, Any]]:
+    """Give the replicates of each part's metrics, all from the same resamples."""
+    found: dict[str, dict[str, list[Any]]] = {name: {} for name in parts}
+    for counts in resamples:
+        for name, part in parts.items():
+            if part.size:
+                own = counts if part.rows is None else counts[:, part.rows]
+                for metric, values in part.replicates(own).items():
+                    found[name].setdefault(metric, []).append(values)
+    return {name: {metric: np.concatenate(values) for metric, values in each.items()} for name, each in found.items()}
+
+
+def found(part: Part, replicates: Mapping[str, Any], name: str) -> Found:
+    """Give a metric of a part."""
+    if name not in part.point:
+        return Found(None, None, part.why(name))
+    return Found(part.point[name], replicates[name])
+
+
+def divided(above: Any, below: Any) -> Any:
+    """Divide, NaN where there is nothing to divide by."""
+    above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
+    return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below != 0)

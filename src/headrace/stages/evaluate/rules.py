@@ -1,0 +1,225 @@
+"""The language of gates: `AUC >= 0.7 and worst-slice gap <= 0.1 with 95% confidence`.
+
+rule        any of `or`, `and` (which binds closer), parentheses
+comparison  METRIC  >= > <= <  BOUND
+BOUND       a number, a percentage, `baseline` or `previous`
+METRIC      words, with `by COLUMN` or `of METRIC` among them; `backticks` hold a column of any name
+with N% confidence     goes with all comparisons before it, back to the last such word or the parenthesis
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from headrace.errors import UsageError
+from headrace.spec.noun import Noun
+
+
+class Comparison(Noun, frozen=True):
+    """A metric against a bound. `against` is `baseline` or `previous` where the bound is another model's metric, and
+    `bound` then 0. `confidence` is None where the value alone is to be compared."""
+
+    metric: str
+    operator: str
+    bound: float
+    against: str = ""
+    confidence: float | None = None
+
+    def __str__(self) -> str:
+        words = f"{self.metric} {self.operator} {self.against or f'{self.bound:.12g}'}"
+        return words if self.confidence is None else f"{words} with {self.confidence * 100:g}% confidence"
+
+
+class Every(Noun, frozen=True):
+    """All of them must hold."""
+
+    rules: tuple[Rule, ...]
+
+    def __str__(self) -> str:
+        return " and ".join(f"({each})" if isinstance(each, Either) else str(each) for each in self.rules)
+
+
+class Either(Noun, frozen=True):
+    """One of them must hold."""
+
+    rules: tuple[Rule, ...]
+
+    def __str__(self) -> str:
+        return " or ".join(str(each) for each in self.rules)
+
+
+Rule = Comparison | Every | Either
+
+
+def comparisons(rule: Rule) -> Iterator[Comparison]:
+    """Give the comparisons of a rule, in order."""
+    if isinstance(rule, Comparison):
+        yield rule
+    else:
+        for each in rule.rules:
+            yield from comparisons(each)
+
+
+def parse(text: str) -> Rule:
+    """Read a rule.
+
+    >>> str(parse("AUC >= 0.7 and worst-slice gap <= 10% with 95% confidence"))
+    'AUC >= 0.7 with 95% confidence and worst-slice gap <= 0.1 with 95% confidence'
+
+    Raises:
+        UsageError: it can't be read; it says where.
+    """
+    if not text.strip():
+        raise UsageError("the gate is empty", hint=f"write a rule, such as {EXAMPLE}")
+    reader = _Reader(text, _tokens(text))
+    rule = reader.either()
+    if reader.here.kind != "end":
+        raise reader.error("`and`, `or` or the end")
+    return rule
+
+
+EXAMPLE = "`AUC >= 0.7 and worst-slice gap <= 0.1 with 95% confidence`"
+OTHERS = ("baseline", "previous")
+DEEPEST = 50
+_TOKEN = re.compile(
+    r"(?P<space>\s+)|(?P<operator>>=|<=|>|<|≥|≤|==|=|!=)|(?P<open>\()|(?P<close>\))"
+    r"|(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))(?P<percent>\s*%)?"
+    r"|(?P<quoted>`[^`]+`)|(?P<word>[^\s()<>=!`%≥≤]+)"
+)
+_KEYS = ("and", "or", "with")
+
+
+class _Token(NamedTuple):
+    kind: str
+    text: str
+    start: int
+
+
+def _tokens(text: str) -> list[_Token]:
+    found, place = [], 0
+    while place < len(text):
+        match = _TOKEN.match(text, place)
+        if match is None:
+            raise _at(text, place, f"`{text[place]}` is not expected here")
+        kind = match.lastgroup or ""
+        kind = "number" if kind == "percent" else kind
+        if kind != "space":
+            word = match.group()
+            found.append(_Token(word.lower() if kind == "word" and word.lower() in _KEYS else kind, word, place))
+        place = match.end()
+    return [*found, _Token("end", "", len(text))]
+
+
+class _Reader:
+    """Reads tokens from left to right; each method leaves off behind what it has read."""
+
+    def __init__(self, text: str, tokens: list[_Token]) -> None:
+        self.text, self.tokens, self.place, self.depth = text, tokens, 0, 0
+
+    @property
+    def here(self) -> _Token:
+        return self.tokens[self.place]
+
+    def next(self) -> _Token:
+        self.place += 1
+        return self.tokens[self.place - 1]
+
+    def either(self) -> Rule:
+        """Read what stands between parentheses, or all; then give what has no confidence that which follows it."""
+        parts: list[list[Rule]] = [[self.one()]]
+        told: float | None = self.confidence()
+        since = 0 if told is None else self._spread(parts, 0, told)
+        while self.here.kind in ("and", "or"):
+            if self.next().kind == "or":
+                parts.append([])
+            parts[-1].append(self.one())
+            told = self.confidence()
+            if told is not None:
+                since = self._spread(parts, since, told)
+        rules = [every[0] if len(every) == 1 else Every(rules=tuple(every)) for every in parts]
+        return rules[0] if len(rules) == 1 else Either(rules=tuple(rules))
+
+    def _spread(self, parts: list[list[Rule]], since: int, level: float) -> int:
+        """Give a confidence to the rules from the place `since` on; give the place behind the last."""
+        count = 0
+        for every in parts:
+            for place, rule in enumerate(every):
+                if count >= since:
+                    every[place] = _sure(rule, level)
+                count += 1
+        return count
+
+    def one(self) -> Rule:
+        if self.here.kind != "open":
+            return self.comparison()
+        opened = self.next()
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise _at(self.text, opened.start, "there are too many parentheses")
+        rule = self.either()
+        if self.here.kind != "close":
+            raise _at(self.text, opened.start, "this parenthesis is not closed")
+        self.next()
+        self.depth -= 1
+        return rule
+
+    def comparison(self) -> Comparison:
+        words = []
+        while self.here.kind in ("word", "quoted", "number"):
+            token = self.next()
+            words.append(token.text.strip("`") if token.kind == "quoted" else token.text)
+        if not words or (len(words) == 1 and self.tokens[self.place - 1].kind == "number"):
+            raise self.error("the name of a metric")
+        if self.here.kind != "operator":
+            raise self.error("`>=`, `>`, `<=` or `<`")
+        sign = self.next()
+        operator = {"≥": ">=", "≤": "<="}.get(sign.text, sign.text)
+        if operator not in (">=", ">", "<=", "<"):
+            raise _at(self.text, sign.start, f"`{sign.text}` can't be asked of a measured number; ask `>=` or `<=`")
+        metric = " ".join(words)
+        if self.here.kind == "word" and self.here.text.lower() in OTHERS:
+            return Comparison(metric=metric, operator=operator, bound=0.0, against=self.next().text.lower())
+        if self.here.kind != "number":
+            raise self.error("a number, `baseline` or `previous`")
+        return Comparison(metric=metric, operator=operator, bound=_number(self.next().text))
+
+    def confidence(self) -> float | None:
+        if self.here.kind != "with":
+            return None
+        self.next()
+        if self.here.kind != "number":
+            raise self.error("a percentage, as in `with 95% confidence`")
+        token = self.next()
+        level = _number(token.text)
+        if not 0.5 <= level < 1:
+            raise _at(self.text, token.start, f"a confidence of `{token.text}` makes no sense; `95%` is usual")
+        if self.here.kind != "word" or self.here.text.lower() != "confidence":
+            raise self.error("`confidence`")
+        self.next()
+        return level
+
+    def error(self, expected: str) -> UsageError:
+        found = f"`{self.here.text}` stands" if self.here.text else "it ends"
+        return _at(self.text, self.here.start, f"{found} where {expected} is expected")
+
+
+def _sure(rule: Rule, level: float) -> Rule:
+    """Give the comparisons that have no confidence this one."""
+    if isinstance(rule, Comparison):
+        if rule.confidence is not None:
+            return rule
+        return Comparison(
+            metric=rule.metric, operator=rule.operator, bound=rule.bound, against=rule.against, confidence=level
+        )
+    return type(rule)(rules=tuple(_sure(each, level) for each in rule.rules))
+
+
+def _number(text: str) -> float:
+    return float(text.rstrip("% \t\n")) / 100 if text.endswith("%") else float(text)
+
+
+def _at(text: str, place: int, problem: str) -> UsageError:
+    line = " ".join(text.split("\n"))
+    return UsageError(f"the gate can't be read: {problem}\n  {line}\n  {' ' * place}^", hint=f"a rule reads {EXAMPLE}")

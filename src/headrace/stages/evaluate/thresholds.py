@@ -1,0 +1,79 @@
+"""Thresholds: from which score on a row is predicted positive. One that is chosen is chosen on validation rows only."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from headrace.errors import UsageError
+
+RULES = ("f1", "youden", "accuracy", "rate", "precision", "recall")
+_RULE = re.compile(r"(?P<rows>\w+)\s*:\s*(?P<name>\w+)\s*(?:=\s*(?P<value>\d*\.?\d+%?))?")
+
+
+class Threshold(NamedTuple):
+    """A row is predicted positive if its score is `value` or more; `how` says where that comes from."""
+
+    value: float
+    how: str
+
+
+def threshold_of(asked: str | float | None, positive: Any | None, score: Any | None) -> Threshold:
+    """Give the threshold that is asked for. `positive` and `score` are of the validation rows, None if there are none.
+
+    It is a number, or `valid:f1`, `valid:youden` (recall less false positive rate), `valid:accuracy`, `valid:rate=0.2`
+    (the share predicted positive), `valid:precision=0.8` or `valid:recall=0.9` (the lowest or highest threshold that
+    reaches it). Without a word it is 0.5.
+
+    Raises:
+        UsageError: it can't be read, or is to be chosen on the rows that it is then judged by.
+    """
+    if asked is None:
+        return Threshold(0.5, "not told, so 0.5")
+    if isinstance(asked, int | float) and not isinstance(asked, bool) and asked == asked:
+        return Threshold(float(asked), "as given")
+    match = _RULE.fullmatch(str(asked).strip())
+    if match is None or match["name"] not in RULES:
+        raise UsageError(
+            f"`threshold={asked!r}` can't be read", hint=f"give a number, or `valid:` and one of {', '.join(RULES)}"
+        )
+    if match["rows"] != "valid":
+        raise UsageError(
+            f"`threshold={asked!r}` would choose on the rows that it is then judged by",
+            hint=f"that flatters the model: give `valid=` rows of their own, and `valid:{match['name']}`",
+        )
+    if positive is None or score is None:
+        raise UsageError(f"`threshold={asked!r}` needs validation rows", hint="give them as `valid=`")
+    return Threshold(_chosen(match["name"], match["value"], positive, score, asked), f"chosen on validation, {asked}")
+
+
+def _chosen(name: str, told: str | None, positive: Any, score: Any, asked: object) -> float:
+    if not positive.any() or positive.all():
+        raise UsageError(f"`threshold={asked!r}`: all validation rows are of one class", hint="give other rows")
+    if (name in ("rate", "precision", "recall")) != (told is not None):
+        raise UsageError(f"`threshold={asked!r}` can't be read", hint=f"write `valid:{name}=0.5`, or without `=`")
+    aim = 0.0 if told is None else float(told.rstrip("%")) / (100 if told.endswith("%") else 1)
+    order = np.argsort(-score, kind="stable")
+    ordered, truth = score[order], positive[order].astype(np.float64)
+    ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+    caught, chosen = np.cumsum(truth)[ends], ends + 1.0
+    total, rows = truth.sum(), float(len(truth))
+    false = chosen - caught
+    worth = {
+        "f1": 2 * caught / (chosen + total),
+        "youden": caught / total - false / (rows - total),
+        "accuracy": (caught + rows - total - false) / rows,
+        "rate": -np.abs(chosen / rows - aim),
+        "precision": np.where(caught / chosen >= aim, chosen, -1.0),
+        "recall": np.where(caught / total >= aim, -chosen, -rows - 1),
+    }[name]
+    best = int(np.argmax(worth))
+    if name == "precision" and worth[best] < 0:
+        raise UsageError(
+            f"`threshold={asked!r}`: no threshold reaches that precision on the validation rows", hint="ask for less"
+        )
+    following = ordered[ends[best] + 1] if ends[best] + 1 < len(ordered) else None
+    here = float(ordered[ends[best]])
+    return here if following is None else (here + float(following)) / 2

@@ -1,0 +1,43 @@
+"""From NumPy to Arrow and back by way of buffers: Arrow's own way imports pandas, which is slower than most reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+
+def mask(values: Any) -> Any:
+    """Give NumPy's booleans as Arrow's."""
+    packed = pa.py_buffer(np.packbits(values, bitorder="little"))
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, packed])
+
+
+def places(values: Any) -> Any:
+    """Give NumPy's whole numbers as Arrow's `int64`."""
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values.astype(np.int64))])
+
+
+def numbers(column: Any) -> Any:
+    """Give Arrow's whole numbers, none of them null, as NumPy's `int64`."""
+    column = whole(column).cast(pa.int64())
+    if not len(column):
+        return np.empty(0, np.int64)
+    return np.frombuffer(column.buffers()[1], np.int64, len(column), column.offset * 8)
+
+
+def truths(column: Any) -> Any:
+    """Give Arrow's booleans, none of them null, as NumPy's."""
+    column = whole(column)
+    if not len(column):
+        return np.empty(0, bool)
+    bits = np.unpackbits(np.frombuffer(column.buffers()[1], np.uint8), bitorder="little")
+    return bits[column.offset : column.offset + len(column)].astype(bool)
+
+
+def whole(column: Any) -> Any:
+    """Give a chunked column as one array, copied only if there are several chunks."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

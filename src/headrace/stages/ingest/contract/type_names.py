@@ -1,0 +1,43 @@
+"""The names that types have in contracts, without Arrow, which takes long to import."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+FAMILY_NAMES = ("integer", "number", "text", "date", "timestamp", "boolean")
+PLAIN = (
+    *("null", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("halffloat", "float", "double", "float16", "float32", "float64"),
+    *("string", "large_string", "string_view", "binary", "large_binary", "binary_view"),
+    *("date32", "date32[day]", "date64[ms]", "month_day_nano_interval"),
+)
+OF_TIME = tuple(
+    f"{kind}[{unit}]"
+    for kind, units in (
+        ("time32", ("s", "ms")),
+        ("time64", ("us", "ns")),
+        ("timestamp", ("s", "ms", "us", "ns")),
+        ("duration", ("s", "ms", "us", "ns")),
+    )
+    for unit in units
+)
+_NESTED = re.compile(
+    r"(?:list|large_list|list_view|large_list_view|fixed_size_list|struct|map|dictionary|sparse_union|dense_union"
+    r"|run_end_encoded|extension)<.*"
+    r"|decimal(?:32|64|128|256)\(.+\)|fixed_size_binary\[\d+\]|timestamp\[(?:s|ms|us|ns), tz=.+\]",
+    re.DOTALL,
+)
+
+
+def hint_of_type(name: str) -> str | None:
+    """Give a hint where a name is of no type that a column can have, else None.
+
+    >>> hint_of_type("double"), hint_of_type("list<item: int64>"), hint_of_type("duoble")
+    (None, None, 'did you mean `double`?')
+    """
+    known = (*FAMILY_NAMES, *PLAIN, *OF_TIME)
+    if name in known or _NESTED.fullmatch(name):
+        return None
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}, and what Arrow nests"

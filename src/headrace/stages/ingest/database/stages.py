@@ -1,0 +1,298 @@
+"""The stages behind `ingest.sql`: one asks for a source's version, one reads it, one reads on."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+from msgspec.structs import replace
+
+from headrace.codec.joined import Joined
+from headrace.codec.later import Later, table_of
+from headrace.define.attempt import attempt
+from headrace.define.cursor import Cursor, advance
+from headrace.define.ready import ready
+from headrace.errors import SourceError
+from headrace.spec.masking import masked
+from headrace.spec.noun import Noun
+from headrace.spec.report import Fact, Report
+from headrace.stages.ingest.database.opening import session, shown_of
+from headrace.stages.ingest.database.question import Question, differences, digest_of, question_of
+from headrace.stages.ingest.database.reading import parts_of, version_of
+from headrace.stages.ingest.database.session import dialect_of, quoted
+from headrace.stages.ingest.database.statement import Statement, check_given, parse
+from headrace.stages.ingest.database.watermark import begin, highest
+from headrace.stages.ingest.increment import Merged, check_keys, compacted, ends_of, merged, retyped
+from headrace.stages.ingest.parts import part_rows
+
+Mode = Literal["table", "increment", "snapshot"]
+OPTIONS_OF_SQL = ("version", "mode", "watermark", "key", "overlap", "cursor", "batch_rows", "driver", "url", "query")
+_DRIVERS = ("adbc_driver_manager", "adbc_driver_sqlite", "adbc_driver_postgresql")
+_FROM = "headrace_from"
+
+
+class Grown(NamedTuple):
+    """What a source holds by now, and what changed since the last read."""
+
+    table: Any
+    """All rows so far, each key once, in its latest version (`pyarrow.Table`)."""
+    new: Any
+    """The rows that this read added: of new keys, and of known ones with other values (`pyarrow.Table`)."""
+    gone: Any
+    """Rows whose key is no longer there, as they were last seen; only `mode="snapshot"` sees that (`pyarrow.Table`)."""
+    report: Report
+    """What was read, in numbers."""
+
+
+class Held(Noun, frozen=True):
+    """A cursor's value: what was asked, how far it has been read, and the rows so far."""
+
+    question: str
+    reached: Any
+    parts: list[Any]
+    """`Later`; tables, where an earlier version saved them."""
+    ends: list[Any]
+    """The least and the greatest key of each part: of few rows that came, most parts aren't even opened."""
+    asked: Question | None = None
+    """What `question` is the digest of, to say in what another one differs; None where an earlier version saved it."""
+    state: str | None = None
+    """Which source these rows are of, and its version then; None where an earlier version saved it."""
+
+
+@ready(version=1, on=_DRIVERS, kind="ingest", cache=False)
+def sql_version(
+    url: str,
+    query: str,
+    *,
+    parameters: dict[str, Any],
+    secrets: dict[str, str],
+    probe: str | None = None,
+    driver: str | None = None,
+) -> str:
+    """Give the version of what a query reads."""
+    statement = _statement(url, query, driver, parameters)
+    with session(url, secrets, driver, attempt().project) as opened:
+        found = version_of(opened, statement, parameters, probe)
+    return found or f"unknown, so new at {dt.datetime.now(dt.UTC).isoformat()}"
+
+
+@ready(version=1, on=_DRIVERS, kind="ingest", name="sql")
+def read(
+    url: str,
+    query: str,
+    *,
+    version: str,
+    parameters: dict[str, Any],
+    secrets: dict[str, str],
+    probe: str | None = None,
+    driver: str | None = None,
+    batch_rows: int | None = None,
+) -> pa.Table:
+    """Give a query's rows."""
+    statement = _statement(url, query, driver, parameters)
+    with session(url, secrets, driver, attempt().project) as opened:
+        attempt().saw(version=version_of(opened, statement, parameters, probe) or version)
+        parts = parts_of(opened, statement, parameters, rows=batch_rows)
+    return _joined(parts)
+
+
+@ready(version=1, on=_DRIVERS, kind="ingest", name="sql")
+def read_on(
+    url: str,
+    query: str,
+    *,
+    version: str,
+    mode: Mode,
+    watermark: str | None,
+    key: list[str],
+    overlap: str | float | None,
+    cursor: Cursor,
+    parameters: dict[str, Any],
+    secrets: dict[str, str],
+    probe: str | None = None,
+    driver: str | None = None,
+    batch_rows: int | None = None,
+) -> Grown:
+    """Give a query's rows so far: those held, and what came since."""
+    statement = _statement(url, query, driver, parameters)
+    question = statement, mode, watermark, key, parameters
+    held = _held(cursor, digest_of(*question), question_of(*question))
+    complete = mode == "snapshot"
+    if held.parts and held.state == _state(url, probe, version):
+        return _held_on(held, url, query, complete=complete)
+    values = dict(parameters)
+    with session(url, secrets, driver, attempt().project) as opened:
+        seen = version_of(opened, statement, values, probe) or version
+        attempt().saw(version=seen)
+        like = table_of(held.parts[-1]).schema if held.parts else None
+        if like is not None:
+            statement = _in_order(statement, opened.columns(statement, values, like.names), like.names, cursor.name)
+        if not complete and held.reached is not None:
+            assert watermark is not None
+            values[_FROM] = begin(held.reached, overlap, watermark)
+            statement = _from(statement, watermark)
+        fresh = parts_of(opened, statement, values, rows=batch_rows, like=like)
+        shown = opened.shown
+    before = retyped(held.parts, fresh[0].schema)
+    like = table_of(before[-1]).schema if before else None
+    _check_columns(fresh[0].schema, like, key, watermark, cursor.name)
+    check_keys(fresh, key)
+    reached = held.reached
+    if watermark is not None:
+        reached = highest(pa.concat_tables(fresh)[watermark], reached, watermark)
+    result = merged(before, fresh, key, complete=complete, ends=held.ends)
+    schema = like if like is not None else fresh[0].schema
+    none = [pa.Table.from_batches([], schema)]
+    parts = compacted([*result.kept, *result.new], batch_rows or part_rows(schema))
+    if result.new or result.gone or result.replaced:
+        known = {id(part): ends for part, ends in zip(before, held.ends, strict=True)}
+        ends = [known[id(each)] if id(each) in known else ends_of(each, key) for each in parts]
+        kept = [each if isinstance(each, Later) else Later.of(each) for each in parts]
+        advance(cursor, replace(held, reached=reached, parts=kept, ends=ends, state=_state(url, probe, seen)))
+    return Grown(
+        _joined(parts or none),
+        _joined(result.new or none),
+        _joined(result.gone or none),
+        _report(shown, query, fresh, parts, result, complete=complete),
+    )
+
+
+def _state(url: str, probe: str | None, version: str) -> str:
+    return repr((masked(url), probe, version))  # a secret stands in it by its name
+
+
+def _held_on(held: Held, url: str, query: str, *, complete: bool) -> Grown:
+    """Give the rows that are held, of a source whose version is still the one that they were read from."""
+    none = [pa.Table.from_batches([], table_of(held.parts[-1]).schema)]
+    nothing = Merged(kept=held.parts, new=[], gone=[], replaced=0, unchanged=0)
+    report = _report(shown_of(url), query, [], held.parts, nothing, complete=complete)
+    unread = "The source's version is still the one that these rows were read from, so it was not read again."
+    return Grown(_joined(held.parts), _joined(none), _joined(none), replace(report, limits=(unread, *report.limits)))
+
+
+def _statement(url: str, query: str, driver: str | None, parameters: Mapping[str, Any]) -> Statement:
+    statement = parse(query, dialect_of(url, driver))
+    check_given(statement, parameters, OPTIONS_OF_SQL)
+    return statement
+
+
+def _in_order(statement: Statement, found: list[str], held: list[str], cursor: str) -> Statement:
+    """Ask for a query's columns in the order of those that are held; they are the same ones, by their names.
+
+    Raises:
+        SourceError: they are not; or some of one name stand in another order, so it isn't known which is which.
+    """
+    _check_names(found, held, cursor)
+    if found == held:
+        return statement
+    columns = ", ".join(map(quoted, held))
+    return statement.inside(f"select {columns} from (", ") as headrace_columns")
+
+
+def _from(statement: Statement, watermark: str) -> Statement:
+    """Ask for the rows from a watermark on; and for those that have none, since they would be missed for ever."""
+    column = quoted(watermark)
+    around = statement.inside("select * from (", f") as headrace_rows where {column} >= ")
+    return Statement(texts=(*around.texts, f" or {column} is null"), places=(*around.places, _FROM))
+
+
+def _held(cursor: Cursor, digest: str, asked: Question) -> Held:
+    """Give what a cursor holds.
+
+    Raises:
+        SourceError: that are the rows of another question.
+    """
+    if cursor.value is None:
+        return Held(question=digest, reached=None, parts=[], ends=[], asked=asked)
+    if not isinstance(cursor.value, Held):
+        raise SourceError(f"cursor `{cursor.name}` is not one of `ingest.sql`", hint="give another name by `cursor=`")
+    if cursor.value.question == digest:
+        return replace(cursor.value, asked=asked)
+    if cursor.value.asked is None:  # an earlier version of Headrace saved it
+        told = "its query, parameters, `key`, `watermark` or `mode` was another one"
+    else:
+        told = "; ".join(differences(cursor.value.asked, asked))
+    raise SourceError(
+        f"cursor `{cursor.name}` holds the rows of another question: {told}",
+        hint="ask as before to go on from there; or, if another question is meant, give it a cursor of its own by "
+        "`cursor=`, which reads all rows anew",
+    )
+
+
+def _check_columns(found: Any, held: Any, key: list[str], watermark: str | None, cursor: str) -> None:
+    """Refuse rows whose columns are not those of the rows that are held.
+
+    Raises:
+        SourceError: it names the column.
+    """
+    for name in [*key, *([watermark] if watermark else [])]:
+        if found.names.count(name) != 1:
+            count = "no column" if name not in found.names else "several columns"
+            raise SourceError(
+                f"the query gives {count} `{name}`", hint=f"its columns are {', '.join(f'`{n}`' for n in found.names)}"
+            )
+    if held is None:
+        return
+    _check_names(found.names, held.names, cursor)
+    for field, before in zip(found, held, strict=True):
+        if not field.type.equals(before.type):
+            raise SourceError(
+                f"column `{field.name}` was `{before.type}` at the last read, and is `{field.type}`",
+                hint=_anew(cursor),
+            )
+
+
+def _check_names(found: list[str], held: list[str], cursor: str) -> None:
+    """Refuse columns that came or went; and another order of those that have one name, in capitals or not.
+
+    Raises:
+        SourceError: it names them.
+    """
+    gone, new = Counter(held) - Counter(found), Counter(found) - Counter(held)
+    told = [
+        f"column{'s' if len(names) > 1 else ''} {', '.join(f'`{name}`' for name in names)} "
+        f"{'are' if len(names) > 1 else 'is'} {what} since the last read"
+        for names, what in ((gone, "gone"), (new, "new"))
+        if names
+    ]
+    if told:
+        raise SourceError(" and ".join(told), hint=_anew(cursor))
+    if found != held and len({name.lower() for name in found}) < len(found):
+        raise SourceError(
+            f"the columns' order was {held} at the last read, and is {found}, and not each has a name of its own",
+            hint=f"name them apart in the query, by `as`; {_anew(cursor)}",
+        )
+
+
+def _anew(cursor: str) -> str:
+    return f"have the query give what it gave before; or begin anew, under another name than `{cursor}` by `cursor=`"
+
+
+def _report(shown: str, query: str, fresh: list[Any], parts: list[Any], result: Merged, *, complete: bool) -> Report:
+    counts = {
+        "rows read": _rows(fresh),
+        "new rows": _rows(result.new) - result.replaced,
+        "changed rows": result.replaced,
+        "rows held already": result.unchanged,
+        "rows in all": _rows(parts),
+    }
+    if complete:
+        counts["rows gone"] = _rows(result.gone)
+    return Report(
+        title="What was read",
+        about=f"`{' '.join(query.split())}` from {shown}",
+        facts=tuple(Fact(name=name, value=float(count), unit="rows") for name, count in counts.items()),
+        limits=() if complete else ("Rows deleted at the source are still held: a watermark doesn't show them.",),
+    )
+
+
+def _rows(tables: Sequence[Any]) -> int:
+    return sum(each.num_rows for each in tables)
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Give tables as one value; one alone is itself, so that it is the same artifact as any equal table."""
+    return table_of(parts[0]) if len(parts) == 1 else Joined(parts)

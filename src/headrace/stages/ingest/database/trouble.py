@@ -1,0 +1,66 @@
+"""What a database says when it refuses, as an error that a user can act on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+from adbc_driver_manager import Error
+
+from headrace.errors import SourceError
+
+_SERVER = re.compile(r"(?:ERROR|FATAL):\s+([^\n]+)")
+_BEFORE = re.compile(r"^(?:[A-Z_]+: )?(?:\[[\w ]+\] ?)?(?:(?:Failed to [\w ]+|Execution error \[\w+\]): )?")
+_LOST = (
+    r"server closed the connection|terminating connection|connection (has been |was )?(lost|closed|reset)|EOF"
+    r"|no connection to the server|system is shutting down|starting up|SSL SYSCALL|lost sync"
+)
+_HINTS = (
+    (r"password authentication failed|no password supplied|role .* does not exist", "check the user, and the secret"),
+    (r"database .* does not exist", "check the name of the database at the end of the URL"),
+    (
+        r"connection to server|could not translate host|[Cc]onnection refused|timeout expired|could not connect",
+        "check host and port, and whether the server runs",
+    ),
+    (
+        _LOST,
+        "nothing of this read was kept; when the database is back, run again or resume the run",
+    ),
+    (
+        r"operator does not exist|could not determine data type",
+        "a parameter may be of another type than the column: cast it in the query, such as `:day::date`",
+    ),
+    (r"no such table|no such column|does not exist|syntax error|incomplete input|near \"", "correct the query"),
+    (r"permission denied|readonly|read-only", "it is opened for reading only; ask for the right to read what is there"),
+    (r"is locked|is busy", "a writer holds it; run again"),
+    (r"not a database|malformed", "check the path: that file is no SQLite database, or a damaged one"),
+    (r"parameter count mismatch", "write each parameter as `:name`"),
+)
+
+
+@contextmanager
+def telling(shown: str) -> Iterator[None]:
+    """Turn what a driver raises inside into a `SourceError` that names the database as `shown`."""
+    try:
+        yield
+    except (Error, OSError, pa.ArrowException) as error:
+        text = words(str(error))
+        raise SourceError(f"the database `{shown}` says: {text}", hint=hint_for(f"{text}\n{error}")) from error
+
+
+def words(text: str) -> str:
+    """Give what a driver says without what stands around it: states, and the query once more.
+
+    >>> words("NOT_FOUND: Failed to prepare query: ERROR:  relation \\"x\\" does not exist\\nLINE 1: ...")
+    'relation "x" does not exist'
+    """
+    if found := _SERVER.search(text):
+        return found[1].strip()
+    return _BEFORE.sub("", text.strip().partition("\n")[0]).strip().rstrip(".")
+
+
+def hint_for(text: str) -> str:
+    """Give what to do about it."""
+    return next((hint for pattern, hint in _HINTS if re.search(pattern, text)), "see what the database says")

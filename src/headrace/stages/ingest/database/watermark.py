@@ -1,0 +1,90 @@
+"""Watermarks: how far a source has been read, and from where the next read begins."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import re
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.errors import DataError, DefinitionError
+from headrace.spec.duration import seconds
+
+_TEXT = re.compile(r"(\d{4}-\d\d-\d\d)(?:([T ])(\d\d:\d\d(?::\d\d)?))?")
+
+
+def highest(column: Any, reached: Any, name: str) -> Any:
+    """Give the highest value of a watermark's column (chunked), or what was reached before if that is higher.
+
+    Raises:
+        DataError: rows have no watermark, or its type has no order.
+    """
+    if column.null_count:
+        raise DataError(
+            f"{column.null_count:,} row{'s have' if column.null_count > 1 else ' has'} no watermark: `{name}` is null",
+            hint=f"such rows would never be found again: give them one in the query, such as coalesce({name}, created)",
+        )
+    kind = column.type
+    if not (_is_ordered(kind) or pa.types.is_string(kind)):
+        raise DataError(f"the watermark `{name}` is `{kind}`, which has no order", hint="take a number, date or time")
+    found = [each for each in (pc.max(column).as_py(), reached) if each is not None]
+    return max(found, default=None)
+
+
+def _is_ordered(kind: Any) -> bool:
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_date(kind)
+        or pa.types.is_timestamp(kind)
+    )
+
+
+def begin(reached: Any, overlap: str | float | None, name: str) -> Any:
+    """Give the lowest watermark that the next read asks for: what was reached, less the overlap.
+
+    >>> begin(dt.date(2026, 1, 10), "3d", "day")
+    datetime.date(2026, 1, 7)
+    >>> begin("2026-01-10 08:00:00.123", "30m", "at")
+    '2026-01-10 07:30:00'
+    >>> begin(1000, 100, "id")
+    900
+
+    Raises:
+        DefinitionError: the overlap doesn't fit the watermark's type.
+    """
+    if overlap is None or overlap == 0:
+        return reached
+    match reached:
+        case bool():
+            pass
+        case dt.datetime():
+            return reached - dt.timedelta(seconds=seconds(overlap, name="overlap"))
+        case dt.date():
+            days = -(-seconds(overlap, name="overlap") // 86400)
+            return reached - dt.timedelta(days=days)
+        case int() | float() if isinstance(overlap, int | float):
+            return reached - overlap
+        case decimal.Decimal() if isinstance(overlap, int | float):
+            return reached - decimal.Decimal(str(overlap))
+        case str() if found := _TEXT.match(reached):
+            return _earlier_text(found, seconds(overlap, name="overlap"))
+        case _:
+            pass
+    raise DefinitionError(
+        f"an overlap of {overlap!r} can't be taken from the watermark `{name}`, which is {reached!r}",
+        hint='give a number for numbers, a time such as "15m" for dates and times',
+    )
+
+
+def _earlier_text(found: re.Match[str], overlap_s: float) -> str:
+    """Take a time from one that is kept as text: the same way of writing, cut to seconds, so never too late."""
+    day, between, clock = found.groups()
+    earlier = dt.datetime.fromisoformat(f"{day} {clock or '00:00'}") - dt.timedelta(seconds=overlap_s)
+    if between is None:
+        return earlier.date().isoformat()
+    return earlier.isoformat(sep=between, timespec="seconds" if clock.count(":") > 1 else "minutes")

@@ -1,0 +1,307 @@
+"""Files of the usual formats as tables: read by pyarrow, with errors that name the file and the column."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, NamedTuple
+
+import msgspec
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+
+from headrace.errors import DefinitionError, SourceError
+from headrace.stages.ingest.pictures import picture
+from headrace.stages.ingest.texts import CHUNK_BYTES, LINE_BYTES, Utf8
+
+Promote = Literal["none", "default", "permissive"]
+
+BY_SUFFIX = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".txt": "text",
+    ".md": "text",
+    ".png": "image",
+    ".jpg": "image",
+    ".jpeg": "image",
+    ".gif": "image",
+    ".webp": "image",
+}
+FORMATS = ("csv", "jsonl", "json", "parquet", "arrow", "text", "image")
+_PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+_OPTIONS = (pa.csv.ReadOptions, pa.csv.ParseOptions, pa.csv.ConvertOptions)
+_CHANGED = re.compile(r"Column\(/(.*?)\) changed from (\S+) to (\S+) in row (\d+)")
+
+
+class Source(NamedTuple):
+    """A file by the name that errors tell, and how it is opened."""
+
+    name: str
+    open: Callable[[], BinaryIO]
+
+    @staticmethod
+    def of_bytes(name: str, data: bytes) -> Source:
+        """Give a source of bytes that are here."""
+        return Source(name, lambda: io.BytesIO(data))
+
+
+def format_of(name: str) -> str:
+    """Tell a file's format by its name; a packed one's by what stands before `.gz`.
+
+    >>> format_of("a/b.csv.gz"), format_of("x.parquet")
+    ('csv', 'parquet')
+    """
+    path = Path(name.lower())
+    suffix = Path(path.stem).suffix if path.suffix in _PACKED else path.suffix
+    found = BY_SUFFIX.get(suffix)
+    if found is None:
+        raise SourceError(
+            f"the name of `{name}` doesn't tell its format", hint=f"give `format=`: one of {', '.join(FORMATS)}"
+        )
+    return found
+
+
+def check_options(form: str | None, options: Mapping[str, Any]) -> None:
+    """Refuse options that no reader takes."""
+    known = {name for each in _OPTIONS for name in dir(each) if not name.startswith("_")}
+    for name in options:
+        if name not in known or form not in (None, "csv"):
+            raise DefinitionError(
+                f"`ingest.files` takes no `{name}`" + (f" for `{form}`" if form not in (None, "csv") else ""),
+                hint="of CSV it takes what pyarrow's ReadOptions, ParseOptions and ConvertOptions do",
+            )
+
+
+def read_table(
+    source: Source,
+    form: str,
+    *,
+    schema: pa.Schema | None = None,
+    encoding: str | None = None,
+    line_bytes: int = LINE_BYTES,
+    options: Mapping[str, Any] = {},
+) -> pa.Table:
+    """Give a file as a table. An empty one has no rows, and the columns of `schema`, if that is given.
+
+    Raises:
+        SourceError: it isn't of that format, or a column has values of several types.
+    """
+
+    def read(block_bytes: int) -> pa.Table:
+        with source.open() as raw:
+            file = _unpacked(raw, source.name)
+            if form not in _TEXTS:
+                return _BINARIES[form](file, source.name)
+            told = Utf8(file, source.name, encoding=encoding, line_bytes=line_bytes)
+            text = io.BufferedReader(told, buffer_size=CHUNK_BYTES)
+            return _TEXTS[form](text, schema, {**_tabs(source.name), "block_size": block_bytes, **options})
+
+    try:
+        try:
+            # blocks that many threads can share; of JSON one column has one type in a block only
+            table = read(CHUNK_BYTES if form == "csv" and line_bytes > CHUNK_BYTES else line_bytes)
+        except pa.ArrowInvalid as error:
+            if "straddling" not in str(error) or "block_size" in options:
+                raise
+            table = read(line_bytes)  # a row is longer than a block
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError, msgspec.DecodeError, OSError) as error:
+        raise _refusal(error, source.name, form) from error
+    except pa.ArrowException as error:
+        raise SourceError(f"`{source.name}` can't be read: {error}", hint="look at the file") from error
+    return table.replace_schema_metadata(None)
+
+
+def unify(tables: Sequence[tuple[str, pa.Table]], *, schema: pa.Schema | None, promote: str) -> list[pa.Table]:
+    """Give tables of one schema: the given one, or the one that all agree on. One that has it already is given back
+    as it is.
+
+    `promote` is as pyarrow's `concat_tables` has it: `"none"`: all schemas are the same; `"default"`: a column may be
+    missing, and is null there; `"permissive"`: numbers may also become wider, integers become floats.
+
+    Raises:
+        SourceError: they don't agree; names the files, the column and both types.
+    """
+    wanted = schema if schema is not None else _agreed(tables, promote)
+    return [_conformed(name, table, wanted, promote, given=schema is not None) for name, table in tables]
+
+
+def _agreed(tables: Sequence[tuple[str, pa.Table]], promote: str) -> pa.Schema:
+    fields: dict[str, tuple[pa.DataType, str]] = {}
+    for name, table in tables:
+        if not table.num_rows and not table.num_columns:
+            continue  # an empty file says nothing of columns
+        for field in table.schema:
+            if table.schema.names.count(field.name) > 1:
+                raise SourceError(f"`{name}` has several columns `{field.name}`", hint="give them names of their own")
+            known = fields.get(field.name)
+            if known is None:
+                fields[field.name] = (field.type, name)
+                continue
+            merged = _merged(known[0], field.type, promote)
+            if merged is None:
+                raise SourceError(
+                    f"column `{field.name}` is `{known[0]}` in `{known[1]}`, and `{field.type}` in `{name}`",
+                    hint='mend the file, say `schema=`, or let numbers widen by `promote="permissive"`',
+                )
+            if merged != known[0]:
+                fields[field.name] = (merged, name)
+    if promote == "none":
+        _refuse_missing(tables, list(fields))
+    return pa.schema([pa.field(name, kind) for name, (kind, _) in fields.items()])
+
+
+def _merged(one: pa.DataType, other: pa.DataType, promote: str) -> pa.DataType | None:
+    if one == other:
+        return one
+    if promote == "none":
+        return None
+    try:
+        schemas = [pa.schema([pa.field("x", each)]) for each in (one, other)]
+        return pa.unify_schemas(schemas, promote_options=promote).field(0).type
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return None
+
+
+def _refuse_missing(tables: Sequence[tuple[str, pa.Table]], names: Sequence[str]) -> None:
+    for name, table in tables:
+        lacks = [each for each in names if each not in table.schema.names]
+        if lacks:
+            raise SourceError(
+                f"`{name}` has no column `{lacks[0]}`, which others have", hint='allow it: `promote="default"`'
+            )
+
+
+def _conformed(name: str, table: pa.Table, wanted: pa.Schema, promote: str, *, given: bool) -> pa.Table:
+    if table.schema.equals(wanted):
+        return table
+    columns = []
+    for field in wanted:
+        if field.name not in table.schema.names:
+            if given and promote == "none" and table.num_rows:
+                raise SourceError(f"`{name}` has no column `{field.name}` of the schema", hint="mend file or schema")
+            columns.append(pa.nulls(table.num_rows, field.type))
+            continue
+        column = table.column(field.name)
+        try:
+            columns.append(column.cast(field.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise SourceError(
+                f"column `{field.name}` of `{name}` is `{column.type}`, and doesn't become `{field.type}`: {error}",
+                hint="mend the file, or the schema",
+            ) from error
+    return pa.Table.from_arrays(columns, schema=wanted)
+
+
+def _tabs(name: str) -> dict[str, Any]:
+    return {"delimiter": "\t"} if ".tsv" in Path(name.lower()).suffixes else {}
+
+
+def _csv(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) -> pa.Table:
+    if not file.peek(1):  # type: ignore[attr-defined]  # a BufferedReader
+        return _empty(schema)
+    sorted_out: list[dict[str, Any]] = [
+        {name: value for name, value in options.items() if hasattr(each, name)} for each in _OPTIONS
+    ]
+    sorted_out[1].setdefault("newlines_in_values", True)  # else one fails if it stands where a block ends
+    if schema is not None:
+        sorted_out[2].setdefault("column_types", schema)
+    read, parse, convert = (each(**told) for each, told in zip(_OPTIONS, sorted_out, strict=True))
+    return pa.csv.read_csv(file, read_options=read, parse_options=parse, convert_options=convert)
+
+
+def _jsonl(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) -> pa.Table:
+    if not file.peek(1):  # type: ignore[attr-defined]  # a BufferedReader
+        return _empty(schema)
+    behave = "infer" if schema is None else "ignore"
+    return pa.json.read_json(
+        file,
+        read_options=pa.json.ReadOptions(block_size=options["block_size"]),
+        parse_options=pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=behave),
+    )
+
+
+def _json(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) -> pa.Table:
+    del options
+    data = file.read()
+    if not data.strip():
+        return _empty(schema)
+    found = msgspec.json.decode(data)
+    rows = found if isinstance(found, list) else [found]
+    if not all(isinstance(row, dict) for row in rows):
+        raise msgspec.DecodeError("it is no list of objects")
+    lines = msgspec.json.Encoder().encode_lines(rows)
+    whole = {"block_size": max(len(lines), 1024)}
+    return _jsonl(io.BufferedReader(io.BytesIO(lines)), schema, whole)
+
+
+def _text(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) -> pa.Table:
+    del schema, options
+    return pa.table({"text": pa.array([file.read().decode()], pa.large_string())})
+
+
+def _parquet(file: BinaryIO, name: str) -> pa.Table:
+    import pyarrow.parquet as pq  # noqa: PLC0415  60 ms that other formats do without
+
+    del name
+    return pq.ParquetFile(file).read()
+
+
+def _arrow(file: BinaryIO, name: str) -> pa.Table:
+    del name
+    start = file.read(6)
+    file.seek(0)
+    opened = pa.ipc.open_file(file) if start == b"ARROW1" else pa.ipc.open_stream(file)
+    return opened.read_all()
+
+
+def _image(file: BinaryIO, name: str) -> pa.Table:
+    data = file.read()
+    form, width, height = picture(data, name)
+    return pa.table(
+        {
+            "format": pa.array([form]),
+            "width": pa.array([width], pa.int32()),
+            "height": pa.array([height], pa.int32()),
+            "bytes": pa.array([data], pa.large_binary()),
+        }
+    )
+
+
+_TEXTS: dict[str, Callable[[Any, pa.Schema | None, Mapping[str, Any]], pa.Table]] = {
+    "csv": _csv,
+    "jsonl": _jsonl,
+    "json": _json,
+    "text": _text,
+}
+_BINARIES: dict[str, Callable[[Any, str], pa.Table]] = {"parquet": _parquet, "arrow": _arrow, "image": _image}
+
+
+def _empty(schema: pa.Schema | None) -> pa.Table:
+    return pa.table({}) if schema is None else schema.empty_table()
+
+
+def _unpacked(file: BinaryIO, name: str) -> Any:
+    kind = _PACKED.get(Path(name.lower()).suffix)
+    return file if kind is None else pa.CompressedInputStream(pa.PythonFile(file, "r"), kind)
+
+
+def _refusal(error: Exception, name: str, form: str) -> SourceError:
+    said = str(error).partition("\n")[0]
+    if (changed := _CHANGED.search(said)) is not None:
+        column, before, now, row = changed.groups()
+        return SourceError(
+            f"`{name}`: column `{column.replace('/', '.')}` changed from {before} to {now} in row {row}",
+            hint="mend it at the source, or say `schema=`",
+        )
+    return SourceError(f"`{name}` can't be read as `{form}`: {said}", hint="look at the file, or say its `format`")

@@ -1,0 +1,87 @@
+"""A user's regular expression over many texts, in time that only grows as they do.
+
+Python's engine tries one way after the other: there are patterns of ten characters that take it years for one line. RE2
+(Arrow brings it) takes all ways at once. It has no look-around and no back references, and `\\d`, `\\w` and `\\s` are
+those of ASCII.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.errors import DefinitionError
+
+_PIECES = re.compile(
+    r"\\Q.*?(?:\\E|\Z)|\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]|(?P<group>\((?!\?))|(?P<most>\{,\d*\})", re.DOTALL
+)
+"""What is taken as it is written or is escaped, a set of characters, a group without a name, and a bare `{,n}`."""
+
+# a text of no characters; `pa.array` would import pandas for it
+_NOTHING = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(bytes(8)), pa.py_buffer(b"")])
+
+
+class Linear:
+    """A pattern, as RE2 takes it. Groups without a name take nothing."""
+
+    def __init__(self, pattern: str, name: str) -> None:
+        """Read a pattern; `name` is the parameter that it was given by.
+
+        Raises:
+            DefinitionError: it is none, or none for RE2.
+        """
+        self._inner = _without_nameless(pattern, name)
+        self._whole = rf"\A(?s:{self._inner})\z"
+        try:
+            pc.match_substring_regex(_NOTHING, pattern)  # alone, so that no parenthesis of it closes one of ours
+            kind: Any = pc.extract_regex(_NOTHING, self._whole).type
+        except (pa.ArrowInvalid, UnicodeEncodeError) as error:
+            raise DefinitionError(
+                f"`{name}` is nothing that RE2 can match: {str(error).removeprefix('Invalid regular expression: ')}",
+                hint="write it without look-around, back references and possessive quantifiers,"
+                ' and as r"..." so that backslashes stay',
+            ) from error
+        self.names: tuple[str, ...] = tuple(field.name for field in kind)
+        """The named groups, in order."""
+        twice = [each for each in self.names if self.names.count(each) > 1]
+        if twice:
+            raise DefinitionError(f"`{name}` has two groups `{twice[0]}`", hint="give each a name of its own")
+
+    def rows(self, texts: list[str]) -> list[dict[str, str | None] | None]:
+        """Give the named groups of each text that matches as a whole, None of those that don't.
+
+        A group that took no part in it is None.
+        """
+        values = pa.array(texts, pa.string())
+        found: list[dict[str, str | None] | None] = pc.extract_regex(values, self._whole).to_pylist()
+        if any(row is not None and "" in row.values() for row in found):  # it may be empty, or not there
+            spans = pc.extract_regex_span(values, self._whole).to_pylist()
+            for row, span in zip(found, spans, strict=True):
+                if row is not None:
+                    row.update({name: None for name, place in span.items() if place is None})
+        return found
+
+    def begins(self, texts: list[bytes]) -> list[bool]:
+        """Tell of each text whether the pattern matches at its beginning."""
+        found: Any = pc.match_substring_regex(pa.array(texts, pa.binary()), rf"\A(?s:{self._inner})")
+        return list(found.to_pylist())
+
+
+def _without_nameless(pattern: str, name: str) -> str:
+    """Give a pattern whose groups without a name take nothing.
+
+    Raises:
+        DefinitionError: it is no text, or has `{,n}`, which RE2 takes as it stands.
+    """
+    if not isinstance(pattern, str):
+        raise DefinitionError(f"`{name}` is a `{type(pattern).__name__}`", hint=r'give a text, such as r"\d+"')
+    for found in _PIECES.finditer(pattern):
+        if found["most"]:
+            raise DefinitionError(
+                f"`{name}` has `{found['most']}`, which RE2 takes for these very characters",
+                hint=f"write `{{0{found['most'][1:]}`, or `\\{found['most']}` if the characters are meant",
+            )
+    return _PIECES.sub(lambda found: "(?:" if found["group"] else found[0], pattern)

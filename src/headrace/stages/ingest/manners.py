@@ -1,0 +1,96 @@
+"""How a web service is asked: what a user's words say of it, checked before anything is asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from headrace.errors import DefinitionError
+from headrace.spec.duration import seconds
+from headrace.spec.noun import Noun
+
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|m|h|second|minute|hour)")
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_PROXIES = ("http", "https", "socks5", "socks5h")
+
+
+class Manners(Noun, frozen=True):
+    """How a server is asked. `rate` is at most so many requests a second; `patience_s` the longest that its
+    Retry-After is heeded; `limit_bytes` the most that a body may have, unpacked."""
+
+    headers: Mapping[str, str] = {}
+    auth: str | tuple[str, str] | None = None
+    rate: float | None = None
+    retries: int = 5
+    timeout_s: float = 60.0
+    patience_s: float = 600.0
+    limit_bytes: int = 256 << 20
+    allow_private: bool = False
+    verify: bool | str = True
+    proxy: str | None = None
+
+
+def manners(
+    *,
+    headers: Mapping[str, str],
+    auth: str | tuple[str, str] | None,
+    rate: str | float | None,
+    retries: int,
+    timeout: str | float,
+    patience: str | float,
+    limit_mib: float,
+    allow_private: bool,
+    verify: bool | str,
+    proxy: str | None,
+) -> Manners:
+    """Give the manners that a user's words say.
+
+    Raises:
+        DefinitionError: something of them makes no sense.
+    """
+    _check(retries, limit_mib, verify, proxy)
+    timeout_s, patience_s = seconds(timeout), seconds(patience, name="patience")
+    if timeout_s <= 0 or patience_s < 0:
+        raise DefinitionError(f"timeout={timeout!r}, patience={patience!r} make no sense", hint="give more")
+    return Manners(
+        headers=dict(headers),
+        auth=auth,
+        rate=rate_of(rate),
+        retries=retries,
+        timeout_s=timeout_s,
+        patience_s=patience_s,
+        limit_bytes=int(limit_mib * 2**20),
+        allow_private=allow_private,
+        verify=verify,
+        proxy=proxy,
+    )
+
+
+def _check(retries: Any, limit_mib: Any, verify: Any, proxy: Any) -> None:
+    if type(retries) is not int or retries < 0:
+        raise DefinitionError(f"retries={retries!r} is no number of times", hint="give a whole number from 0")
+    if isinstance(limit_mib, bool) or not isinstance(limit_mib, int | float) or not 0 < limit_mib < 2**30:
+        raise DefinitionError(f"limit_mib={limit_mib!r} is no size", hint="give a number of MiB")
+    if not isinstance(verify, bool | str):
+        raise DefinitionError(f"verify={verify!r:.80} is no file", hint="give a file of certificates, or False")
+    if proxy is not None and not (isinstance(proxy, str) and urlsplit(proxy).scheme in _PROXIES):
+        raise DefinitionError("`proxy` is no URL of a proxy", hint="such as `http://proxy.example:3128`")
+
+
+def rate_of(text: str | float | None) -> float | None:
+    """Give requests a second.
+
+    >>> rate_of("10/s"), rate_of("30/m"), rate_of(None)
+    (10.0, 0.5, None)
+    """
+    if text is None or isinstance(text, int | float):
+        found = None if text is None else float(text)
+    elif match := _RATE.fullmatch(str(text).strip()):
+        found = float(match[1]) / _UNITS[match[2][0]]
+    else:
+        found = 0.0
+    if found is not None and not 0 < found < float("inf"):
+        raise DefinitionError(f"rate={text!r} is no rate", hint='write "10/s", "600/m" or "1000/h"')
+    return found

@@ -1,0 +1,154 @@
+"""A stream of record batches as tables of a good size, which go to the store while the stream goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from queue import Queue
+from threading import Thread
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+
+from headrace.codec.builtin.arrow import BATCH_BYTES, batch_rows
+from headrace.codec.misfit import CallerFailed
+from headrace.codec.streamed import Streamed
+from headrace.define.ports import current
+
+PART_BYTES = 1 << 26
+"""About how much a part holds."""
+
+PIECES_AHEAD = 2
+"""So many pieces, of about 16 MiB, may wait for the disk before the stream does."""
+
+
+def part_rows(schema: Any) -> int:
+    """Give how many rows of this schema make a part of about `PART_BYTES`."""
+    return batch_rows(schema) * (PART_BYTES // BATCH_BYTES)
+
+
+def kept(schema: Any, batches: Iterable[Any], rows: int | None = None) -> list[Any]:
+    """Give the batches as tables of so many rows, by default about 64 MiB; of none, one table without rows.
+
+    Where they are cut depends on schema and rows alone, unless rows are so wide that the bytes of a part come first.
+
+    In a run they are kept in the store, piece by piece in a thread while the stream goes on, and come back as they lie
+    there: three or four pieces of 16 MiB are in memory. What is no more than one piece stays as it is, since it might
+    not be needed.
+    """
+    coming = _pieces(schema, batches, rows)
+    attempt = current()
+    if attempt is None:
+        return list(iter(lambda: _part(coming), None))
+    first, following = next(coming), next(coming, None)
+    if following is None:
+        return [first[0]]
+    with Keeper(schema, attempt.stored) as keeper:
+        keeper.add(*first)
+        keeper.add(*following)
+        del first, following
+        for piece, ends in coming:
+            keeper.add(piece, ends=ends)
+            del piece
+    return keeper.tables
+
+
+def _pieces(schema: Any, batches: Iterable[Any], rows: int | None) -> Iterator[tuple[Any, bool]]:
+    """Cut a stream into tables as long as the record batches of a file, and tell with which of them a part ends."""
+    most, at_once = rows or part_rows(schema), batch_rows(schema)
+    pending: list[Any] = []
+    count = size = inner = given = 0
+    for batch in batches:
+        left = batch
+        while left.num_rows:
+            piece = left.slice(0, min(most - count, at_once - inner))
+            left = left.slice(piece.num_rows)
+            pending.append(piece)
+            count += piece.num_rows
+            inner += piece.num_rows
+            size += piece.nbytes
+            ends = count == most or size >= PART_BYTES
+            if ends or inner == at_once:
+                yield pa.Table.from_batches(pending, schema), ends
+                given += 1
+                pending, inner = [], 0
+            if ends:
+                count = size = 0
+    if pending or not given:
+        yield pa.Table.from_batches(pending, schema), True
+
+
+def _part(coming: Iterator[tuple[Any, bool]]) -> Any:
+    """Give the next part whole; None when there is none left."""
+    found = []
+    for piece, ends in coming:
+        found.append(piece)
+        if ends:
+            break
+    return pa.concat_tables(found) if found else None
+
+
+class Keeper:
+    """Keeps parts in a thread, piece by piece. `tables` are the parts as they lie in the store, when it is left."""
+
+    def __init__(self, schema: Any, keep: Callable[[Any], Any]) -> None:
+        self.tables: list[Any] = []
+        self._schema = schema
+        self._keep = keep
+        self._streams = not any(pa.types.is_dictionary(each.type) for each in schema)
+        self._line: Queue[tuple[Any, bool] | None] = Queue(PIECES_AHEAD)
+        self._error: BaseException | None = None
+        self._given_up = self._over = False
+        self._thread = Thread(target=self._run, name="keep")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._given_up = error is not None
+        self._line.put(None)
+        self._thread.join()
+        if error is None:
+            self._check()
+
+    def add(self, piece: Any, ends: bool) -> None:
+        """Have a piece kept, once there is room for it; raise what went wrong with an earlier one."""
+        self._check()
+        self._line.put((piece, ends))
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            while (first := self._next()) is not None:
+                pieces = self._of_part([first])
+                del first
+                value = Streamed(self._schema, pieces) if self._streams else pa.concat_tables(pieces)
+                self.tables.append(self._keep(value))
+        except BaseException as error:  # noqa: BLE001 - the stream's thread raises it
+            self._error = error
+            while self._next() is not None:  # so that nobody waits for room
+                pass
+
+    def _of_part(self, begun: list[tuple[Any, bool]]) -> Iterator[Any]:
+        """Give the pieces of one part as they come."""
+        item: tuple[Any, bool] | None = begun.pop()
+        while item is not None:
+            yield item[0]
+            if item[1]:
+                return
+            item = None  # it is gone before the next one is made
+            item = self._next()
+        if self._given_up:
+            raise CallerFailed(RuntimeError("the stream broke off"))
+
+    def _next(self) -> tuple[Any, bool] | None:
+        """Give the next piece, when there is one; None when there will be none."""
+        item = None if self._over else self._line.get()
+        self._over = item is None
+        return item

@@ -1,0 +1,311 @@
+"""Where files lie: in a folder of this machine or in a bucket. What is there, by which stamp, and how it is read."""
+
+from __future__ import annotations
+
+import glob
+import io
+import os
+import re
+import stat
+from collections.abc import Iterator, Set
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+from blake3 import blake3
+
+from headrace.define.attempt import attempt
+from headrace.define.ports import tracing
+from headrace.errors import DefinitionError, SourceError, StoreError
+from headrace.spec.address import SCHEMES, StoreAddress
+from headrace.spec.noun import Noun
+
+_MAGIC = re.compile(r"[*?[]")
+_UNFIT = re.compile(r"[^A-Za-z0-9_./:@-]+")
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""Where an object lies in memory, which its text tells: in the next run that is elsewhere."""
+
+PART_BYTES = 8 << 20
+
+
+class Found(NamedTuple):
+    """A file: its path as errors and rows name it, and its stamp, which changes when its bytes do."""
+
+    path: str
+    stamp: str
+
+
+class Look(Noun, frozen=True):
+    """Where to look. `endpoint` and `region` are of a bucket; `links` says whether links may lead out of the folder."""
+
+    pattern: str
+    endpoint: str | None = None
+    region: str | None = None
+    links: bool = False
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is a bucket."""
+        return self.pattern.partition("://")[0] in SCHEMES
+
+    def __post_init__(self) -> None:
+        scheme, mark, _ = self.pattern.partition("://")
+        if mark and scheme not in (*SCHEMES, "file"):
+            raise DefinitionError(
+                f"files at `{scheme}://` can't be read", hint="give a path, or `s3://`, `gs://`, `az://`"
+            )
+
+
+class Place(Protocol):
+    """A folder, or a bucket."""
+
+    def files(self) -> list[Found]:
+        """Give the files of the pattern, by path."""
+        ...
+
+    def stamp(self, path: str) -> str:
+        """Give the stamp that a file has now."""
+        ...
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file for reading."""
+        ...
+
+
+def place_of(look: Look) -> Place:
+    """Open the place that a pattern names; a local path is one of the project's folder.
+
+    Raises:
+        SourceError: it is local, and this host hasn't got the project.
+    """
+    return Objects(look) if look.is_remote else Local(look)
+
+
+class Local:
+    """A folder of this machine."""
+
+    def __init__(self, look: Look) -> None:
+        self._pattern = os.path.expanduser(look.pattern.removeprefix("file://"))
+        self._links = look.links
+        self.shown = look.pattern
+        project = attempt().project
+        if project is None and not os.path.isabs(self._pattern):
+            raise SourceError(
+                f"`{look.pattern}` is a path of the project's folder, which is not on this host",
+                hint="give an absolute path, put the files in a bucket (`s3://`), or hand them over as `hr.Folder`",
+            )
+        self._base = project or Path("/")
+        self._root = (self._base / _fixed(self._pattern)).resolve()
+
+    def files(self) -> list[Found]:
+        found = []
+        for path in self.paths():
+            self._judge(path)
+            found.append(Found(path, self.stamp(path)))
+        if not found and not _MAGIC.search(self._pattern):
+            there = (self._base / self._pattern).is_dir()
+            raise SourceError(
+                f"`{self.shown}` is {'a folder' if there else 'not there'}",
+                hint=f"write `{self.shown.rstrip('/')}/*.csv`, or `/**/*.csv` for folders inside too"
+                if there
+                else "a relative path begins at the folder of the project",
+            )
+        return found
+
+    def stamp(self, path: str) -> str:
+        try:
+            return stamp_of(os.stat(self._base / path))
+        except OSError as error:
+            raise _gone(path, error) from error
+
+    def paths(self) -> list[str]:
+        """Give the paths of the files of the pattern."""
+        return sorted(
+            path
+            for path in glob.glob(self._pattern, root_dir=self._base, recursive=True)
+            if (self._base / path).is_file()
+        )
+
+    def real(self, path: str) -> Path:
+        """Give where a file lies on this machine."""
+        self._judge(path)
+        return self._base / path
+
+    def open(self, path: str) -> BinaryIO:
+        self._judge(path)
+        try:
+            return (self._base / path).open("rb")
+        except OSError as error:
+            raise _gone(path, error) from error
+
+    def _judge(self, path: str) -> None:
+        """Refuse a link that leads out of the folder that the pattern names."""
+        if self._links:
+            return
+        real = (self._base / path).resolve()
+        if not real.is_relative_to(self._root) and real != self._root:
+            raise SourceError(
+                f"`{path}` is a link that leads out of `{_fixed(self._pattern) or '.'}`, to `{real}`",
+                hint="leave it out, or allow it: `links=True`",
+            )
+
+
+class Objects:
+    """A bucket; its credentials come from where those of stores come from."""
+
+    def __init__(self, look: Look) -> None:
+        from headrace.store.bucket import Bucket  # noqa: PLC0415  100 ms that local files do without
+
+        scheme, _, rest = look.pattern.partition("://")
+        self._bucket_name, _, self._pattern = rest.partition("/")
+        self._start = f"{scheme}://{self._bucket_name}"
+        self._bucket: Any = Bucket(
+            StoreAddress(url=self._start, endpoint=look.endpoint, region=look.region), patience_s=30.0
+        )
+
+    def files(self) -> list[Found]:
+        matches = _pattern(self._pattern).fullmatch
+        with _Told():
+            if not _MAGIC.search(self._pattern):
+                return [Found(f"{self._start}/{self._pattern}", self.stamp(f"{self._start}/{self._pattern}"))]
+            objects = list(self._bucket.objects(_fixed(self._pattern)))
+        folders = {parent for each in objects for parent in _parents(each.name)}
+        return sorted(
+            Found(f"{self._start}/{each.name}", _tag(each))
+            for each in objects
+            if matches(each.name) and (each.size or not _is_mark(each.name, folders))
+        )
+
+    def stamp(self, path: str) -> str:
+        with _Told():
+            found = self._bucket.look(self._name(path))
+        if found is None:
+            raise _gone(path, None)
+        return _tag(found)
+
+    def open(self, path: str) -> BinaryIO:
+        name = self._name(path)
+        with _Told():
+            size = self._bucket.head(name)
+        if size is None:
+            raise _gone(path, None)
+        return io.BufferedReader(_Ranges(self._bucket, name, size), PART_BYTES)
+
+    def _name(self, path: str) -> str:
+        return path.removeprefix(f"{self._start}/")
+
+
+class _Ranges(io.RawIOBase):
+    """An object as a file: what is read is asked for by ranges."""
+
+    def __init__(self, bucket: Any, name: str, size: int) -> None:
+        self._bucket, self._object, self._size, self._at = bucket, name, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = offset + {0: 0, 1: self._at, 2: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        count = min(len(buffer), max(0, self._size - self._at))
+        if count:
+            with _Told():
+                buffer[:count] = memoryview(self._bucket.range(self._object, self._at, count))
+        self._at += count
+        return count
+
+
+class _Told:
+    """Says what a store refuses as what it is here: a source."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, StoreError):
+            hint = (error.hint or "").replace(" of the store in headrace.toml", "")
+            raise SourceError(error.message.replace("the store `", "the bucket `"), hint=hint) from error
+        if type(error).__name__ == "Absent":
+            raise SourceError("an object was removed while it was read", hint="run again") from error
+
+
+def cursor_name_of(kind: str, pattern: str, told: str, *, once: bool) -> str:
+    """Give a name for the cursor of what is read: one that people know again, and no other's.
+
+    Where things are given `once` only, each pipeline has a cursor of its own: what one takes isn't lost to another.
+    """
+    told = _ADDRESS.sub("", told)
+    trace = tracing.get()
+    if once and trace is not None:
+        kind = f"{kind}/{_UNFIT.sub('_', trace.pipelines[0] if trace.pipelines else '')}"
+    return f"{kind}/{_UNFIT.sub('_', pattern)[:80]}-{blake3(told.encode()).hexdigest()[:8]}"
+
+
+def _tag(found: Any) -> str:
+    return f"{found.size} {found.tag or found.modified}"
+
+
+def stamp_of(found: os.stat_result) -> str:
+    if not stat.S_ISREG(found.st_mode):
+        raise SourceError("it is no regular file", hint="leave it out of the pattern")
+    # the time of the change of its inode too: a copy that keeps the times may put other bytes of that size there
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
+def _parents(name: str) -> Iterator[str]:
+    """Give the folders that an object lies in.
+
+    >>> list(_parents("a/b/c.csv"))
+    ['a', 'a/b']
+    """
+    return (name[: found.start()] for found in re.finditer("/", name))
+
+
+def _is_mark(name: str, folders: Set[str]) -> bool:
+    """Tell whether an empty object is what consoles make for a folder, and no empty file."""
+    return name.endswith("/") or name in folders or "." not in os.path.basename(name)
+
+
+def _gone(path: str, error: OSError | None) -> SourceError:
+    if isinstance(error, PermissionError):
+        return SourceError(f"`{path}` may not be read", hint="give the user that runs this the right to")
+    told = f": {error.strerror}" if error is not None and not isinstance(error, FileNotFoundError) else ""
+    return SourceError(f"`{path}` is not there any more{told}", hint="run again: it is listed anew then")
+
+
+def _fixed(pattern: str) -> str:
+    """Give the folder that all of a pattern's files lie in.
+
+    >>> _fixed("data/2026/*/x.csv"), _fixed("*.csv"), _fixed("/a/b.csv")
+    ('data/2026', '', '/a')
+    """
+    match = _MAGIC.search(pattern)
+    return os.path.dirname(pattern[: match.start()] if match else pattern)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """Give a pattern of paths as a regular expression: `*` stays inside a folder, `**` goes through any.
+
+    >>> [bool(_pattern("a/**/*.csv").fullmatch(each)) for each in ("a/b.csv", "a/b/c/d.csv", "a/b.tsv", "x/a/b.csv")]
+    [True, True, False, False]
+    """
+    return re.compile("".join(_pieces(text)))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    for found in re.finditer(r"\*\*/|\*\*|\*|\?|\[!?[^]]+\]|.", text, re.DOTALL):
+        piece = found[0]
+        if piece in ("**/", "**", "*", "?"):
+            yield {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}[piece]
+        elif len(piece) > 1:
+            inner = re.escape(piece[1:-1].removeprefix("!")).replace("\\-", "-")
+            yield f"[{'^' if piece[1] == '!' else ''}{inner}]"
+        else:
+            yield re.escape(piece)

@@ -1,0 +1,111 @@
+"""Text as it comes: decoded while it is read, checked, and given on as UTF-8, however long the file is."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from headrace.errors import DefinitionError, SourceError
+
+CHUNK_BYTES = 1 << 20
+LINE_BYTES = 16 << 20
+"""The longest line that is taken, if nothing else is told: one of 10 GB is a broken file, not a line."""
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+def check_encoding(name: str | None) -> None:
+    """Refuse an encoding that Python doesn't know."""
+    try:
+        codecs.lookup(name or "utf-8")
+    except LookupError as error:
+        raise DefinitionError(f"encoding={name!r} is not known", hint='write "utf-8", "latin-1", "cp1252"') from error
+
+
+class Utf8(io.RawIOBase):
+    """A file's text as UTF-8, without a mark at its beginning.
+
+    Read, it raises `SourceError` at the first byte that isn't of the encoding, which it names by its place in the
+    file, and at a line longer than the limit, of which no more is read.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, *, encoding: str | None = None, line_bytes: int = LINE_BYTES) -> None:
+        self._pieces = _decoded(file, name, encoding, line_bytes)
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = memoryview(piece)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+def _decoded(file: BinaryIO, name: str, encoding: str | None, line_bytes: int) -> Iterator[bytes]:
+    start = file.read(4)
+    mark, told = next(((each, told) for each, told in _MARKS if start.startswith(each)), (b"", None))
+    if encoding is not None and told is not None and not _same(encoding, told):
+        mark, told = b"", None  # what looks like a mark are letters of the encoding that was told
+    found = codecs.lookup(told or encoding or "utf-8").name
+    decoder = codecs.getincrementaldecoder(found)()
+    is_utf8 = found == "utf-8"
+    place, piece, line = len(mark), start[len(mark) :] + file.read(CHUNK_BYTES), 0
+    while True:
+        held = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(piece, not piece)
+        except UnicodeDecodeError as error:
+            at = place - held + error.start
+            bad = error.object[error.start : error.start + 1]
+            raise SourceError(
+                f"`{name}`: byte {at:,} (0x{bad.hex()}) is no {found.upper()}",
+                hint='say what it is: `encoding="latin-1"`, `"cp1252"`; if encodings are mixed, mend the file there',
+            ) from error
+        made = text.encode("utf-8", "surrogatepass") if not is_utf8 or held or len(text) != len(piece) else piece
+        line = _longest(made, line, line_bytes, name)
+        if made:
+            yield made
+        if not piece:
+            return
+        place += len(piece)
+        piece = file.read(CHUNK_BYTES)
+
+
+def _longest(piece: bytes, line: int, limit: int, name: str) -> int:
+    """Give how long the line is that a piece ends in, when it began in one of `line` bytes."""
+    if limit >= CHUNK_BYTES * 4 or len(piece) <= limit:
+        # any longer line covers whole pieces
+        first = piece.find(b"\n")
+        ends = line + (len(piece) if first < 0 else first)
+        line = line + len(piece) if first < 0 else len(piece) - piece.rfind(b"\n") - 1
+        longest = max(ends, line)
+    else:
+        parts = piece.split(b"\n")
+        parts[0] = b" " * line + parts[0]
+        longest, line = max(map(len, parts)), len(parts[-1])
+    if longest > limit:
+        raise SourceError(
+            f"`{name}` has a line of more than {limit / 2**20:,.3g} MiB",
+            hint="it may be no text, or broken; if it is meant, raise `line_mib`",
+        )
+    return line
+
+
+def _same(encoding: str, told: str) -> bool:
+    name = codecs.lookup(encoding).name
+    return name == told or told.startswith(name) or (name == "utf-8-sig" and told == "utf-8")

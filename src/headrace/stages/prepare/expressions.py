@@ -1,0 +1,155 @@
+"""Rules on columns as SQL: what each makes of a value, and which of its outcomes failed."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.errors import DefinitionError
+from headrace.stages.column_types import bound, is_text, plain_type
+from headrace.stages.prepare.rules import (
+    TYPES,
+    Cast,
+    Clip,
+    Dates,
+    Fill,
+    Map,
+    Normalise,
+    Nulls,
+    Numbers,
+    OnColumns,
+    Replace,
+    Trim,
+    Units,
+)
+
+SPACE = r"[\s\p{Z}]+"
+MONEY = r"[\s\p{Z}\p{Sc}]+"
+TEXTUAL = (Trim, Normalise, Replace, Numbers, Units, Dates)
+KEEPS_TYPE = (Trim, Normalise, Nulls, Replace, Fill, Clip)
+
+
+def fits(rule: OnColumns, kind: pa.DataType) -> bool:
+    """Tell whether a rule can be for a column of this type."""
+    plain = plain_type(kind)
+    number = bool(pa.types.is_integer(plain) or pa.types.is_floating(plain) or pa.types.is_decimal(plain))
+    if isinstance(rule, TEXTUAL):
+        return is_text(plain)
+    if isinstance(rule, Clip):
+        return number or bool(pa.types.is_temporal(plain))
+    if isinstance(rule, Fill) and rule.how in ("mean", "median"):
+        return number
+    return not bool(pa.types.is_nested(plain))
+
+
+def expression(rule: OnColumns, kind: pa.DataType) -> str:
+    """Give what a rule makes of the value `c` of a table `t`, as SQL. Where it fails, that is null.
+
+    Raises:
+        DefinitionError: the rule says what a column of this type can't be.
+    """
+    plain = plain_type(kind)
+    match rule:
+        case Trim():
+            return f"regexp_replace(c, {literal(f'^{SPACE}|{SPACE}$')}, '', 'g')"
+        case Normalise(case=case, accents=accents):
+            text = f"regexp_replace(nfc_normalize(c), {literal(SPACE)}, ' ', 'g')"
+            text = text if accents else f"strip_accents({text})"
+            return text if case == "keep" else f"{case}({text})"
+        case Nulls(values=values, nan=nan):
+            return _nulls(values, plain, nan=nan)
+        case Replace(pattern=pattern, by=by):
+            return f"regexp_replace(c, {literal(pattern)}, {literal(by)}, 'g')"
+        case Fill():
+            return _fill(rule, plain)
+        case Clip(min=low, max=high):
+            cases = "" if low is None else f" when c < {_typed(low, plain)} then {_typed(low, plain)}"
+            cases += "" if high is None else f" when c > {_typed(high, plain)} then {_typed(high, plain)}"
+            strange = " when isnan(c) then c" if pa.types.is_floating(plain) else ""
+            return f"case{strange}{cases} else c end"
+        case Cast(type=wanted):
+            return _cast(wanted)
+        case Map(values=values, otherwise=otherwise):
+            return _map(values, keep=otherwise == "keep")
+        case Numbers(decimal=decimal, thousands=thousands):
+            bare = f"regexp_replace(c, {literal(MONEY)}, '', 'g')"
+            bare = f"replace({bare}, {literal(thousands)}, '')" if thousands else bare
+            return f"try_cast(replace({bare}, {literal(decimal)}, '.') as double)"
+        case Units():
+            return _units(rule)
+        case Dates(formats=formats):
+            return f"try_strptime(c, [{', '.join(map(literal, formats))}])"
+        case _:
+            raise DefinitionError(f"there is no rule `{type(rule).__name__}`", hint="see the docs on cleaning")
+
+
+def literal(value: Any) -> str:
+    """Give a value as SQL has it.
+
+    >>> literal("it's"), literal(None), literal(3)
+    ("'it''s'", 'null', '3')
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        return (
+            f"timestamp '{value.isoformat(sep=' ')}'" if value.tzinfo is None else f"timestamptz '{value.isoformat()}'"
+        )
+    if isinstance(value, date):
+        return f"date '{value.isoformat()}'"
+    if isinstance(value, int | float):
+        return repr(value) if abs(value) != float("inf") and value == value else f"'{value}'::double"
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _typed(value: Any, kind: pa.DataType) -> str:
+    """Give a value of a rule as the column has it."""
+    return literal(bound(value, kind).as_py())
+
+
+def _nulls(values: tuple[Any, ...], kind: pa.DataType, *, nan: bool) -> str:
+    same = [each for each in values if isinstance(each, str) == is_text(kind)]
+    tests = [f"c in ({', '.join(_typed(each, kind) for each in same)})"] if same else []
+    tests += ["isnan(c)"] if nan and pa.types.is_floating(kind) else []
+    return f"case when {' or '.join(tests)} then null else c end" if tests else "c"
+
+
+def _fill(rule: Fill, kind: pa.DataType) -> str:
+    value = {
+        "mean": "(select avg(c) from t)",
+        "median": "(select median(c) from t)",
+        "most": "(select c from t where c is not null group by c order by count(*) desc, c limit 1)",
+        "forward": "last_value(c ignore nulls) over (order by place rows unbounded preceding)",
+    }.get(rule.how)
+    if value is None:
+        value = _typed(rule.value, kind)
+    elif rule.how in ("mean", "median") and pa.types.is_floating(kind):
+        value = value.replace("from t", "from t where not isnan(c)")
+    if rule.how in ("mean", "median") and pa.types.is_integer(kind):
+        value = f"round({value})"
+    return f"coalesce(c, {value})"
+
+
+def _cast(wanted: str) -> str:
+    made = f"try_cast(c as {TYPES[wanted]})"
+    if "int" in wanted:  # DuckDB rounds, and a number that isn't whole is none of this type
+        return f"case when try_cast(c as double) = {made} then {made} end"
+    return made
+
+
+def _map(values: dict[str, Any], *, keep: bool) -> str:
+    cases = " ".join(f"when {literal(before)} then {literal(after)}" for before, after in values.items())
+    return f"case c::varchar {cases} else {'c' if keep else 'null'} end" if values else ("c" if keep else "null")
+
+
+def _units(rule: Units) -> str:
+    parts = r"^[\s\p{Z}]*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)[\s\p{Z}]*(.*?)[\s\p{Z}]*$"
+    number = f"try_cast(regexp_extract(c, {literal(parts)}, 1) as double)"
+    unit = f"regexp_extract(c, {literal(parts)}, 2)"
+    units = {**rule.units, **({"": rule.units[rule.unit]} if rule.unit in rule.units else {})}
+    cases = " ".join(f"when {literal(name)} then {float(factor)!r}" for name, factor in units.items())
+    return f"{number} * case {unit} {cases} else null end"

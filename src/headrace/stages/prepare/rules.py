@@ -1,0 +1,299 @@
+"""What `prepare.clean` may do, as data: in Python, or as the `[[rules]]` of a TOML file, each with its `do`."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from headrace.errors import DefinitionError
+from headrace.spec.noun import Noun
+from headrace.stages.declared import Declared, from_toml, text_of
+
+Failing = Literal["null", "quarantine", "stop"]
+ALL = "*"
+TYPES = {
+    "bool": "boolean",
+    "boolean": "boolean",
+    "int8": "tinyint",
+    "int16": "smallint",
+    "int32": "integer",
+    "int64": "bigint",
+    "uint8": "utinyint",
+    "uint16": "usmallint",
+    "uint32": "uinteger",
+    "uint64": "ubigint",
+    "float": "float",
+    "float32": "float",
+    "double": "double",
+    "float64": "double",
+    "string": "varchar",
+    "date32": "date",
+    "date32[day]": "date",
+    "timestamp[us]": "timestamp",
+}
+"""Types that values can be cast to, by Arrow's names, as DuckDB has them."""
+
+
+class Rule(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do"):
+    """A rule of cleaning."""
+
+
+class OnColumns(Rule, frozen=True, kw_only=True):
+    """A rule on each of these columns; `"*"` are all columns that it can be for, such as all texts."""
+
+    columns: tuple[str, ...] | str
+
+    def __post_init__(self) -> None:
+        _check_names(self, self.columns)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns, as they are told."""
+        return (self.columns,) if isinstance(self.columns, str) else self.columns
+
+
+class Trim(OnColumns, frozen=True, kw_only=True, tag="trim"):
+    """Take the white space away at both ends of a text."""
+
+
+class Normalise(OnColumns, frozen=True, kw_only=True, tag="normalise"):
+    """Write texts in one way: characters composed (NFC), runs of white space as one blank, and where it is asked for in
+    one case and without accents."""
+
+    case: Literal["keep", "lower", "upper"] = "keep"
+    accents: bool = True
+
+
+class Nulls(OnColumns, frozen=True, kw_only=True, tag="nulls"):
+    """Make values that stand for nothing null: texts such as `N/A`, numbers such as -999, and with `nan` each NaN."""
+
+    values: tuple[Any, ...] = ("",)
+    nan: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self, bool(self.values) or self.nan, "makes nothing null", "name `values`, or give `nan=True`")
+
+
+class Replace(OnColumns, frozen=True, kw_only=True, tag="replace"):
+    """Replace each match of a regular expression (RE2); `\\1` in `by` is its first group."""
+
+    pattern: str
+    by: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise DefinitionError(f"the pattern `{self.pattern}` can't be read: {error}", hint="mend it") from error
+
+
+class Fill(OnColumns, frozen=True, kw_only=True, tag="fill"):
+    """Put a value where there is none: `value`, or what `how` tells: the column's mean, median or most frequent value,
+    or the last value above (`forward`)."""
+
+    value: Any = None
+    how: Literal["value", "mean", "median", "most", "forward"] = "value"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.how == "value") == (self.value is None):
+            raise DefinitionError("a rule that fills needs a `value` or a `how`, and not both", hint="give one")
+
+
+class Clip(OnColumns, frozen=True, kw_only=True, tag="clip"):
+    """Bring what is out of a range to its nearer end."""
+
+    min: Any = None
+    max: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.min is None and self.max is None:
+            raise DefinitionError("a rule that clips needs a `min` or a `max`", hint="give one, or both")
+        _check(self, self.min == self.min and self.max == self.max, "has an end that is NaN", "NaN bounds nothing")
+        try:
+            ordered = self.min is None or self.max is None or bool(self.min <= self.max)
+        except TypeError as error:
+            raise DefinitionError(
+                f"`min={self.min!r}` and `max={self.max!r}` of a rule that clips can't be compared",
+                hint="give both in the type of the column",
+            ) from error
+        _check(self, ordered, f"has its `min={self.min!r}` above its `max={self.max!r}`", "are they swapped?")
+
+
+class Cast(OnColumns, frozen=True, kw_only=True, tag="cast"):
+    """Make values of another type (Arrow's name of it): `int64`, `double`, `string`, `bool`, `date32`,
+    `timestamp[us]`. What can't be one, such as `1.5` as a whole number, becomes null, goes to quarantine, or stops."""
+
+    type: str
+    otherwise: Failing = "quarantine"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.type not in TYPES:
+            raise DefinitionError(f"values can't be cast to `{self.type}`", hint=f"one of {', '.join(sorted(TYPES))}")
+
+
+class Map(OnColumns, frozen=True, kw_only=True, tag="map"):
+    """Put one value in the place of another. What isn't among `values` stays (`keep`), or is treated as told."""
+
+    values: dict[str, Any]
+    otherwise: Literal["keep", "null", "quarantine", "stop"] = "keep"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self, bool(self.values), "maps nothing", 'give `values={"before": "after"}`')
+
+
+class Numbers(OnColumns, frozen=True, kw_only=True, tag="numbers"):
+    """Read numbers that people wrote, such as `1,234.50` or `€ 12`: the signs of thousands and currency go."""
+
+    decimal: str = "."
+    thousands: str = ","
+    otherwise: Failing = "quarantine"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fine = bool(self.decimal) and self.decimal != self.thousands
+        _check(self, fine, "can't tell the decimal sign from that of thousands", "give two signs")
+
+
+class Units(OnColumns, frozen=True, kw_only=True, tag="units"):
+    """Read numbers with a unit, such as `12 lb`, as numbers of one unit. `units` has what one of each is in that:
+    `{"kg" = 1, "g" = 0.001, "lb" = 0.45359237}`. One without a unit is of `unit`, if that is told."""
+
+    units: dict[str, float]
+    unit: str | None = None
+    otherwise: Failing = "quarantine"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self, bool(self.units), "knows no units", 'give `units={"kg": 1, "g": 0.001}`')
+        factor: Any  # whatever stands there
+        for name, factor in self.units.items():
+            fine = isinstance(factor, int | float) and math.isfinite(factor) and factor != 0
+            _check(self, fine, f"has {factor!r} for a `{name}`", "give a number other than 0")
+        if self.unit is not None and self.unit not in self.units:
+            raise DefinitionError(f"`{self.unit}` is none of the units", hint=f"one of {', '.join(self.units)}")
+
+
+class Dates(OnColumns, frozen=True, kw_only=True, tag="dates"):
+    """Read times from texts by the first of `formats` that fits (`%d.%m.%Y`, as of strptime). They are taken as times
+    of `zone` (`Europe/Paris`) and given in UTC; without a zone they are times without one. `day` gives dates."""
+
+    formats: tuple[str, ...]
+    zone: str | None = None
+    day: bool = False
+    otherwise: Failing = "quarantine"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self, bool(self.formats) and not isinstance(self.formats, str), "has no formats", 'give `("%d.%m.%Y",)`')
+        if self.zone is not None:
+            try:
+                ZoneInfo(self.zone)
+            except (KeyError, ValueError, OSError) as error:
+                raise DefinitionError(f"there is no zone `{self.zone}`", hint="such as `Europe/Paris`") from error
+
+
+class Drop(Rule, frozen=True, kw_only=True, tag="drop"):
+    """Take rows away of which a condition (DuckDB's SQL) is true, into quarantine if that is wanted."""
+
+    where: str
+    quarantine: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self, bool(self.where.strip()), "has no condition", 'such as `where="price < 0"`')
+
+
+class Deduplicate(Rule, frozen=True, kw_only=True, tag="deduplicate"):
+    """Keep one of the rows that have the same values of these columns (of all, if none are named; nulls are the same):
+    the first or last as they stand, or by the column `by`, where that has the least or the greatest."""
+
+    columns: tuple[str, ...] = ()
+    keep: Literal["first", "last"] = "first"
+    by: str | None = None
+    quarantine: bool = False
+
+
+class Rename(Rule, frozen=True, kw_only=True, tag="rename"):
+    """Give columns other names: `{old: new}`."""
+
+    names: dict[str, str]
+
+    def __post_init__(self) -> None:
+        _check(self, bool(self.names), "names nothing", "give `{old: new}`")
+
+
+class Without(Rule, frozen=True, kw_only=True, tag="without"):
+    """Leave columns out."""
+
+    columns: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_names(self, self.columns)
+
+
+AnyRule = (
+    Trim
+    | Normalise
+    | Nulls
+    | Replace
+    | Fill
+    | Clip
+    | Cast
+    | Map
+    | Numbers
+    | Units
+    | Dates
+    | Drop
+    | Deduplicate
+    | Rename
+    | Without
+)
+
+
+def _check_names(rule: Rule, names: Any) -> None:
+    listed = [names] if isinstance(names, str) else names
+    fine = isinstance(listed, list | tuple) and len(listed) > 0 and all(isinstance(each, str) for each in listed)
+    _check(rule, fine, "names no columns", 'give names, or `"*"`')
+
+
+def _check(rule: Rule, fine: bool, why: str, hint: str) -> None:
+    if not fine:
+        raise DefinitionError(f"a rule `{told(rule)}` {why}", hint=hint)
+
+
+class _File(Noun, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    rules: tuple[AnyRule, ...]
+
+
+def rules_from_toml(text: str, named: str = "the rules") -> tuple[AnyRule, ...]:
+    """Give the rules of a TOML text.
+
+    Raises:
+        DefinitionError: it isn't TOML, or has something else in it.
+    """
+    return from_toml(text, _File, named, docs="cleaning").rules
+
+
+def read_rules(path: Path) -> tuple[AnyRule, ...]:
+    """Give the rules of a TOML file.
+
+    Raises:
+        DefinitionError: it can't be read, isn't TOML, or has something else in it.
+    """
+    named = f"the rules `{path.name}`"
+    return rules_from_toml(text_of(path, named), named)
+
+
+def told(rule: Rule) -> str:
+    """Give a rule's name, as TOML has it."""
+    return str(msgspec.inspect.type_info(type(rule)).tag)  # type: ignore[attr-defined]

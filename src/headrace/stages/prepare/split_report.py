@@ -1,0 +1,182 @@
+"""The report of a split: sizes, shares, leaks by name, and columns that tell the target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.spec.report import Cell, Fact, Grid, Report, Verdict
+from headrace.stages.column_types import plain_type
+from headrace.stages.columns import rows_at
+from headrace.stages.ingest.contract.finding import cell
+from headrace.stages.prepare.label_hints import label_hints, missing_targets
+from headrace.stages.prepare.leaks import Leak
+from headrace.stages.prepare.parts import LEFT_OUT, PARTS, Numbers
+from headrace.stages.prepare.roles import Roles
+
+NAMED = 20
+"""So many leaks of a kind are named."""
+LISTED = 30
+LOOKED_AT = 10_000
+LIMITS = (
+    "Near rows are those that round to the same: two numbers on either side of a border between them aren't found.",
+    "Rows that are alike in what is not in the table (the same person under two names) can't be seen.",
+    "A leak within a row, such as an average over all years, is no duplicate: only hints are given on those.",
+)
+
+
+def report_of(
+    table: pa.Table,
+    parts: Numbers,
+    *,
+    by: str,
+    roles: Roles,
+    leaks: Sequence[Leak],
+    action: str,
+    ends: Sequence[Any],
+) -> Report:
+    """Give the report of a split."""
+    sizes = np.bincount(parts, minlength=LEFT_OUT + 1)
+    found = [each for each in leaks if each.judged and len(each.rows)]
+    hints = list(label_hints(table, roles.target, roles.key)) if roles.target and len(table) else []
+    stays = [each for each in found if action != "drop" or each.kind == "time"]
+    passed = None if not len(table) else not stays
+    facts = [Fact(name=name, value=int(sizes[number]), unit="rows") for number, name in enumerate(PARTS)]
+    facts.append(Fact(name="left out", value=int(sizes[LEFT_OUT]), unit="rows"))
+    verdicts = [*(_verdict(each, action) for each in leaks), *_parts_there(sizes, len(table))]
+    if roles.target is not None:
+        verdicts += _target(table, roles.target, hints)
+    grids = [_named(table, parts, each, roles) for each in leaks if len(each.rows)]
+    grids += _strata(table, parts, roles)
+    if hints:
+        grids.append(Grid(title="Columns that tell the target", columns=("column", "how"), rows=tuple(hints)))
+    return Report(
+        title="Split",
+        about=f"{len(table):,} rows, parted by {by}{_ends(table, ends, roles)}.",
+        passed=passed,
+        facts=tuple(facts),
+        verdicts=tuple(verdicts),
+        grids=tuple(grids),
+        limits=LIMITS,
+    )
+
+
+def leak_table(leaks: Sequence[Leak], parts: Numbers) -> pa.Table:
+    """Give all leaks, one a row, those that aren't judged too."""
+    names = np.array([*PARTS, "left out"])
+    rows = np.concatenate([each.rows for each in leaks] or [np.empty(0, np.int64)]).astype(np.int64)
+    others = np.concatenate([each.others for each in leaks] or [np.empty(0, np.int64)]).astype(np.int64)
+    kinds = [each.kind for each in leaks for _ in range(len(each.rows))]
+    return pa.table(
+        {
+            "kind": pa.array(kinds, pa.string()),
+            "part": pa.array(names[parts[rows]].tolist(), pa.string()),
+            "row": pa.array(rows, pa.int64()),
+            "other_part": pa.array(names[parts[others]].tolist(), pa.string()),
+            "other_row": pa.array(others, pa.int64()),
+        }
+    )
+
+
+def _verdict(leak: Leak, action: str) -> Verdict:
+    count = len(leak.rows)
+    rule = f"no leak by {leak.kind} ({action})"
+    if not count:
+        return Verdict(rule=rule, holds=True, why=f"no row of a later part stands in an earlier one ({leak.what})")
+    told = f"{count:,} rows of later parts stand in an earlier one ({leak.what})"
+    if not leak.judged:
+        return Verdict(rule=rule, holds=None, why=f"{told}, but {leak.why}")
+    dropped = action == "drop" and leak.kind != "time"
+    return Verdict(rule=rule, holds=dropped, why=f"{told}{'; their like was dropped' if dropped else ''}")
+
+
+def _parts_there(sizes: Numbers, total: int) -> Iterator[Verdict]:
+    for number, name in enumerate(PARTS):
+        if total and not sizes[number]:
+            yield Verdict(rule=f"{name} has rows", holds=None, why="it has none: its share is 0, or the table is small")
+
+
+def _target(table: pa.Table, target: str, hints: Sequence[tuple[str, str]]) -> Iterator[Verdict]:
+    column = table.column(target)
+    missing = missing_targets(column)
+    rule = f"each row has a target (`{target}`)"
+    yield Verdict(
+        rule=rule, holds=not missing, why=f"{missing:,} rows have none: null or NaN" if missing else "none is missing"
+    )
+    if len(table) - missing and _is_one_value(column):
+        yield Verdict(
+            rule="the target has two values", holds=False, why="all rows have the same: nothing can be learned"
+        )
+    told = f"{', '.join(f'`{name}`' for name, _ in hints)}: see below" if hints else "none was seen to"
+    yield Verdict(rule="no column tells the target by itself", holds=None if hints else True, why=told)
+
+
+def _is_one_value(column: pa.ChunkedArray) -> bool:
+    """Tell whether all values that there are are the same."""
+    plain = column.cast(plain_type(column.type))
+    if pa.types.is_nested(plain.type):
+        return False
+    ends = pc.min_max(plain).as_py()
+    return bool(ends["min"] == ends["max"])
+
+
+def _named(table: pa.Table, parts: Numbers, leak: Leak, roles: Roles) -> Grid:
+    rows, others = leak.rows[:NAMED].tolist(), leak.others[:NAMED].tolist()
+    names = [*PARTS, "left out"]
+    keys = list(dict.fromkeys([*roles.key, *(roles.group if leak.kind == "group" else ())]))
+    if leak.kind == "time" and roles.time:
+        keys.append(roles.time)
+    if leak.kind == "near texts":
+        keys += [name for name in roles.text if f"`{name}`" == leak.what]
+    values = [[cell(value) for value in rows_at(table.select([name]), rows).column(0).to_pylist()] for name in keys]
+    cells: list[tuple[Cell, ...]] = [
+        (names[parts[row]], row, *(column[place] for column in values), names[parts[other]], other)
+        for place, (row, other) in enumerate(zip(rows, others, strict=True))
+    ]
+    count = len(leak.rows)
+    return Grid(
+        title=f"Leaks by {leak.kind}",
+        columns=("part", "row", *keys, "stands in", "as row"),
+        rows=tuple(cells),
+        note=f"the first {len(rows)} of {count:,}; all are in `leaks`" if count > len(rows) else "",
+    )
+
+
+def _strata(table: pa.Table, parts: Numbers, roles: Roles) -> Iterator[Grid]:
+    names = roles.stratum or ((roles.target,) if roles.target else ())
+    for name in names:
+        column = table.column(name)
+        if pa.types.is_nested(plain_type(column.type)) or pa.types.is_null(column.type):
+            continue
+        if len(column.slice(0, LOOKED_AT).unique()) > LISTED + 1:
+            continue
+        encoded = column.combine_chunks()
+        encoded = encoded if pa.types.is_dictionary(encoded.type) else encoded.dictionary_encode()
+        if len(encoded.dictionary) > LISTED:
+            continue
+        codes = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy()
+        values = [*encoded.dictionary.to_pylist(), None][: len(encoded.dictionary) + bool(encoded.null_count)]
+        counts = [np.bincount(codes[parts == number], minlength=len(values)) for number in range(len(PARTS))]
+        totals = [max(1, int(each.sum())) for each in counts]
+        rows = [
+            (cell(value), *(f"{each[place] / total:.2%}" for each, total in zip(counts, totals, strict=True)))
+            for place, value in enumerate(values)
+        ]
+        yield Grid(title=f"Shares of `{name}`", columns=(name, *PARTS), rows=tuple(sorted(rows, key=str)))
+
+
+def _ends(table: pa.Table, ends: Sequence[Any], roles: Roles) -> str:
+    if not ends or roles.time is None:
+        return ""
+    kind = table.schema.field(roles.time).type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        epoch = datetime(1970, 1, 1, tzinfo=UTC)
+        told = [str(epoch + timedelta(microseconds=int(end))).removesuffix("+00:00") for end in ends]
+    else:
+        told = [str(end) for end in ends]
+    return f"; valid begins at {told[0]}, test at {told[-1]}"

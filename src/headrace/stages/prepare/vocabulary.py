@@ -1,0 +1,71 @@
+"""A tokenizer learned from the texts of a table."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from headrace.codec.file import Folder
+from headrace.define.ready import ready
+from headrace.errors import DefinitionError, UsageError
+from headrace.stages.column_types import is_text, plain_type
+from headrace.stages.scratch import scratch
+
+
+@ready(version=1, on=("tokenizers",), kind="prepare")
+def tokenizer(
+    table: pa.Table,
+    *,
+    column: str = "text",
+    vocab_size: int = 8000,
+    min_frequency: int = 2,
+    end: str = "<|end|>",
+    padding: str = "<|pad|>",
+) -> Folder:
+    """Learn a tokenizer from a column: byte pairs (BPE) over bytes, so that no text is unknown to it.
+
+    `vocab_size` and `min_frequency` are those of the library's `BpeTrainer`. Gives a folder that `tokenize` and
+    Hugging Face's `AutoTokenizer` read; `end` and `padding` are its special tokens.
+
+    Raises:
+        DefinitionError: no such column, or a vocabulary that doesn't hold the 256 bytes and the special tokens.
+        UsageError: no text to learn from.
+    """
+    if column not in table.column_names:
+        raise DefinitionError(f"the table has no column `{column}`", hint=f"it has {', '.join(table.column_names)}")
+    if not is_text(plain_type(table.schema.field(column).type)):
+        raise DefinitionError(
+            f"column `{column}` is `{table.schema.field(column).type}`, not text", hint="name a column of texts"
+        )
+    special = [end, padding]
+    if vocab_size < 256 + len(special):
+        raise DefinitionError(
+            f"`vocab_size` is {vocab_size}",
+            hint=f"give {256 + len(special)} or more: a token a byte, and the special ones",
+        )
+    if not any(table[column].drop_null().to_pylist()):
+        raise UsageError(f"column `{column}` has no text to learn from", hint="look at what is made before it")
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = (
+        text or ""
+        for batch in table.select([column]).to_batches(max_chunksize=1024)
+        for text in batch.column(0).to_pylist()
+    )
+    made.train_from_iterator(texts, trainer)
+    folder = scratch() / "tokenizer"
+    folder.mkdir(exist_ok=True)
+    made.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": end, "pad_token": padding}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+    return Folder(folder)

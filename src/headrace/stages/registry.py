@@ -1,0 +1,109 @@
+"""Models and datasets under names, with numbered versions.
+
+    before = registry.find("model", "delays@production")
+    report = judge(model, table, before)
+    registry.model("delays", model, report=report, aliases=["production"], when=report.passed)
+
+A version is an artifact: one that is registered again under its name keeps the number that it has, and so do retries
+and runs that are resumed. Numbers are given, and aliases pointed, in the transaction that records the task's success.
+`headrace register` does the same from the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from headrace.codec.classes import resolve
+from headrace.define.attempt import attempt
+from headrace.define.ports import current
+from headrace.define.ready import ready
+from headrace.define.version import Version as Version
+from headrace.define.version import find as find
+from headrace.errors import CodecError, UsageError
+from headrace.spec.artifact import Ref
+from headrace.spec.intent import Register, RegistryKind, check_alias, check_name
+from headrace.spec.noun import Noun
+
+_NOTHING = "builtins.NoneType"
+
+
+class Entry(Noun, frozen=True):
+    """What was registered: under which name, and the digest of its artifact (None outside of a run)."""
+
+    kind: RegistryKind
+    name: str
+    digest: str | None
+
+
+@ready(version=1, kind="deploy", name="register_model", cache=False, portable=True, unread=("model", "report"))
+def model(name: str, model: Any, *, report: Any = None, aliases: Sequence[str] = (), note: str = "") -> Entry:
+    """Register a model as the next version under a name, unless it is one already; point `aliases` at it.
+
+    Of a stage's several outputs (a named tuple), such as `train.sklearn` gives, it is the field `model`. `report` is
+    whatever says how good it is, and is kept with the version. Neither is loaded. Outside of a run, nothing is
+    registered.
+
+    Raises:
+        UsageError: the name or an alias can't be one, or the model isn't a single artifact: a named tuple without a
+            field `model`, or a list of several.
+    """
+    del model, report
+    return _register("model", name, aliases, note)
+
+
+@ready(version=1, kind="ingest", name="register_dataset", cache=False, portable=True, unread=("dataset", "report"))
+def dataset(name: str, dataset: Any, *, report: Any = None, aliases: Sequence[str] = (), note: str = "") -> Entry:
+    """Register a dataset as the next version under a name, unless it is one already; point `aliases` at it.
+
+    `report` is whatever says what it is worth, such as the result of a contract. Otherwise as `model`.
+
+    Raises:
+        UsageError: the name or an alias can't be one, or the dataset isn't a single artifact.
+    """
+    del dataset, report
+    return _register("dataset", name, aliases, note)
+
+
+def _register(kind: RegistryKind, name: str, aliases: Sequence[str], note: str) -> Entry:
+    check_name(kind, name)
+    for alias in aliases:
+        check_alias(alias)
+    if current() is None:
+        return Entry(kind=kind, name=name, digest=None)
+    here = attempt()
+    out = _artifact(kind)
+    report = here.ref("report")
+    if report is not None and report.type == _NOTHING:
+        report = None
+    here.intend(Register(kind, name, out, report, note, tuple(aliases)))
+    return Entry(kind=kind, name=name, digest=out.digest)
+
+
+def _artifact(parameter: str) -> Ref:
+    found = attempt().ref(parameter)
+    if found is None:
+        raise UsageError(
+            f"`{parameter}` is made of several artifacts, so it can't be registered as one",
+            hint="register what one stage gave, or have a stage put it together",
+        )
+    return _model_in(found) if parameter == "model" else found
+
+
+def _model_in(ref: Ref) -> Ref:
+    """Give the model of a stage's several outputs; of all else, itself."""
+    if ref.codec != "record" or not ref.names or not ref.parts:
+        return ref
+    try:
+        is_several = issubclass(resolve(ref.type), tuple)
+    except CodecError:
+        return ref  # its class isn't here: nothing says that it's a tuple
+    if not is_several:
+        return ref
+    if "model" not in ref.names:
+        fields = ", ".join(f"`{name}`" for name in ref.names)
+        raise UsageError(
+            f"`model` is several outputs, a `{ref.type.partition('@')[0]}`, so it can't be registered as one",
+            hint=f"register one of its fields: {fields}",
+        )
+    return ref.parts[ref.names.index("model")]

@@ -1,0 +1,108 @@
+"""Numbers as people read them: as many digits as the interval leaves certain, and no more."""
+
+from __future__ import annotations
+
+import math
+
+from headrace.spec.report import Cell, Fact, Report
+
+NOTHING = "-"
+DIGITS = 4
+MOST_DECIMALS = 6
+
+
+def number(value: float | None, decimals: int | None = None) -> str:
+    """Write a number, to `decimals` places or to four digits.
+
+    >>> number(0.75), number(1234567), number(0.000123456), number(float("nan")), number(81.25), number(-3.0)
+    ('0.75', '1,234,567', '0.0001235', 'not a number', '81.25', '-3')
+    >>> number(0.75, 3), number(1234.5678, 1), number(None), number(float("inf"))
+    ('0.750', '1,234.6', '-', 'infinity')
+    """
+    if value is None:
+        return NOTHING
+    if math.isnan(value):
+        return "not a number"
+    if math.isinf(value):
+        return "infinity" if value > 0 else "-infinity"
+    if decimals is not None:
+        return _unsigned_zero(f"{value:,.{decimals}f}")
+    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
+        return f"{int(value):,}"
+    size = abs(value)
+    if size >= 1e9 or size < 1e-5:
+        return f"{value:.{DIGITS}g}"
+    places = max(0, DIGITS - 1 - math.floor(math.log10(size)))
+    return f"{value:,.{places}f}".rstrip("0").rstrip(".") if places else f"{value:,.0f}"
+
+
+def value_of(fact: Fact) -> str:
+    """Write a fact's value with its unit, or that it is undefined."""
+    if fact.value is None:
+        return "undefined"
+    return with_unit(number(fact.value, decimals_of(fact)), fact.unit)
+
+
+def interval_of(fact: Fact) -> str:
+    """Write a fact's interval, empty if it has none.
+
+    >>> interval_of(Fact(name="AUC", value=0.75, low=0.7261, high=0.7709))
+    '0.726 to 0.771'
+    """
+    if fact.low == fact.high:
+        return ""  # none, or a number that is certain
+    decimals = decimals_of(fact)
+    if fact.low is None or fact.high is None:
+        return f"from {number(fact.low, decimals)}" if fact.high is None else f"up to {number(fact.high, decimals)}"
+    return f"{number(fact.low, decimals)} to {number(fact.high, decimals)}"
+
+
+def bracketed(value: float | None, low: float | None, high: float | None) -> str:
+    """Write a number with its interval in brackets.
+
+    >>> bracketed(0.75, 0.7261, 0.7709), bracketed(0.75, None, None)
+    ('0.750 [0.726, 0.771]', '0.75')
+    """
+    if value is None:
+        return NOTHING
+    decimals = decimals_of(Fact(name="", value=value, low=low, high=high))
+    if low is None or high is None:
+        return number(value, decimals)
+    return f"{number(value, decimals)} [{number(low, decimals)}, {number(high, decimals)}]"
+
+
+def interval_name(report: Report) -> str:
+    """Name the column of intervals, `95% interval`."""
+    return f"{report.confidence * 100:g}% interval"
+
+
+def decimals_of(fact: Fact) -> int | None:
+    """Give the decimals that show two digits of the interval's width; None where there is no interval to go by."""
+    if fact.low is None or fact.high is None or not math.isfinite(fact.high - fact.low):
+        return None
+    width = fact.high - fact.low
+    if width <= 1e-9 * max(abs(fact.low), abs(fact.high)):
+        return None
+    return min(MOST_DECIMALS, max(0, 1 - math.floor(math.log10(width))))
+
+
+def cell(value: Cell) -> str:
+    """Write a cell of a grid."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else number(value)
+
+
+def with_unit(written: str, unit: str) -> str:
+    """Put a unit behind a number.
+
+    >>> with_unit("3", "%"), with_unit("3", "rows"), with_unit("3", "")
+    ('3%', '3 rows', '3')
+    """
+    return f"{written}{'' if unit == '%' else ' '}{unit}" if unit else written
+
+
+def _unsigned_zero(written: str) -> str:
+    return written[1:] if written.startswith("-") and not written.strip("-0.,") else written

@@ -1,0 +1,206 @@
+"""`train.lightgbm`: gradient-boosted trees by LightGBM, fitted to a table."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.define.ready import ready
+from headrace.errors import DataError, UsageError
+from headrace.spec.report import Fact, Grid, Report
+from headrace.stages.columns import listed
+from headrace.stages.train.callbacks import lightgbm as log_evaluation
+from headrace.stages.train.examples import Examples, check_classes, examples
+
+REPRODUCIBLE = {"seed": 0, "deterministic": True, "force_row_wise": True, "verbosity": -1}
+"""What holds where `params` says nothing of it. With the second and third, trees don't depend on the number of threads
+(LightGBM's documentation of `deterministic`)."""
+
+OBJECTIVE = ("objective", "objective_type", "app", "application", "loss")
+CLASSIFIES = ("binary", "multiclass", "softmax")
+"""How objectives begin that tell classes apart, and the names of the parameter that says which."""
+
+_OTHERWISE = {
+    "seed": ("random_seed", "random_state"),
+    "verbosity": ("verbose",),
+    "force_row_wise": ("force_col_wise",),
+}
+"""LightGBM's other names of these, and what excludes one: where they are told, ours would win without a word."""
+
+
+class Boosted(NamedTuple):
+    """`model` is the booster, cut to its best round; `rounds` is that round, from 1.
+
+    `history` has a row for each round that was tried: `round`, and a column for each metric of each table, such as
+    `valid/binary_logloss`. `report` says what the model was fitted to, and how.
+    """
+
+    model: Any
+    rounds: int
+    history: pa.Table
+    report: Report
+
+
+@ready(version=1, on=("lightgbm",), kind="train", name="lightgbm")
+def lightgbm(
+    params: Mapping[str, Any],
+    table: pa.Table,
+    *,
+    target: str,
+    features: str | Sequence[str] | None = None,
+    categorical_feature: str | Sequence[str] | None = None,
+    weight: str | None = None,
+    valid: pa.Table | None = None,
+    num_boost_round: int = 100,
+    stopping_rounds: int | None = None,
+) -> Boosted:
+    """Fit boosted trees to a table.
+
+    Args:
+        params: LightGBM's own parameters, such as `{"objective": "binary", "num_leaves": 31}`. Where they don't tell,
+            the seed is 0 and the trees don't depend on the number of threads.
+        table: the rows to learn from. Columns of text or dictionaries are categories.
+        target: the column to predict; no value of it may be missing.
+        features: the columns to predict it by; all others if not told.
+        categorical_feature: more columns that are categories, such as codes kept as numbers.
+        weight: a column with the weight of each row.
+        valid: rows to watch the metrics on. They are logged each round, as `valid/METRIC`.
+        num_boost_round: the most rounds.
+        stopping_rounds: stop when the first metric on `valid` has not improved for so many rounds.
+
+    Raises:
+        DataError: a column isn't there, a table is empty, or targets are missing, of one class only, or no numbers.
+        UsageError: `params` make no sense to LightGBM.
+    """
+    import lightgbm as lgb  # noqa: PLC0415  a second, that the tracer need not spend
+
+    if stopping_rounds is not None and valid is None:
+        raise UsageError("`stopping_rounds` is given, and no `valid`", hint="give rows that tell when to stop")
+    _check_known(params)
+    found = _categories(examples(table, target, features, weight), listed(categorical_feature))
+    if any(str(params.get(name, "")).startswith(CLASSIFIES) for name in OBJECTIVE):
+        check_classes(found, target)
+    learned = lgb.Dataset(found.features, _labels(found), weight=found.weight, free_raw_data=False)
+    watched = [learned]
+    if valid is not None:
+        held = _like(examples(valid, target, list(found.features), weight), found)
+        watched = [lgb.Dataset(held.features, _labels(held), weight=held.weight, reference=learned)]
+    curves: dict[str, dict[str, list[float]]] = {}
+    callbacks = [lgb.record_evaluation(curves), log_evaluation()]
+    if stopping_rounds is not None:
+        callbacks.append(lgb.early_stopping(stopping_rounds, first_metric_only=True, verbose=False))
+    settings = _settings(params)
+    try:
+        booster = lgb.train(
+            settings,
+            learned,
+            num_boost_round,
+            valid_sets=watched,
+            valid_names=["train" if valid is None else "valid"],
+            callbacks=callbacks,
+        )
+    except (lgb.basic.LightGBMError, ValueError) as error:
+        raise UsageError(f"LightGBM: {error}", hint="look at `params`, and at the target") from error
+    rounds = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
+    # Through its text form, so that what is used from here on is what a reader of the saved model gets.
+    model = lgb.Booster(model_str=booster.model_to_string(num_iteration=rounds))
+    history = _history(curves)
+    return Boosted(model, rounds, history, _report(model, found, target, settings, rounds, history))
+
+
+def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the parameters, and what holds where they say nothing."""
+    silent = [name for name in REPRODUCIBLE if not any(each in params for each in _OTHERWISE.get(name, ()))]
+    return {**{name: REPRODUCIBLE[name] for name in silent}, **params}
+
+
+def _check_known(params: Mapping[str, Any]) -> None:
+    """Refuse parameters that LightGBM doesn't have: it would pass them over with a warning."""
+    import lightgbm as lgb  # noqa: PLC0415  see above
+
+    aliases = lgb.basic._ConfigAliases._get_all_param_aliases()  # the library's own list; it has no public name
+    known = {*aliases, *(each for names in aliases.values() for each in names)}
+    for name in params:
+        if name not in known:
+            near = difflib.get_close_matches(name, aliases, 1)
+            raise UsageError(
+                f"LightGBM has no parameter `{name}`",
+                hint=f"did you mean `{near[0]}`?" if near else "its documentation lists them",
+            )
+
+
+def _categories(found: Examples, names: Sequence[str]) -> Examples:
+    """Make categories of text columns and of those named."""
+    frame = found.features
+    texts = [name for name in frame.columns if frame[name].dtype.kind == "O" or str(frame[name].dtype) in _TEXT]
+    strange = [name for name in names if name not in frame.columns]
+    if strange:
+        raise UsageError(
+            f"`categorical_feature` names `{strange[0]}`, which is no feature", hint="name columns of `features`"
+        )
+    odd = [name for name in frame.columns if str(frame[name].dtype.kind) in "mM"]
+    odd += [name for name in texts if any(isinstance(each, _NESTED) for each in frame[name])]
+    if odd:
+        raise DataError(
+            f"the feature `{odd[0]}` holds times or nested values, and LightGBM takes numbers, texts and categories",
+            hint="make numbers of it before, or name others by `features=`",
+        )
+    return found._replace(features=frame.astype(dict.fromkeys([*texts, *names], "category")))
+
+
+_NESTED = (dict, list, np.ndarray)
+_TEXT = ("str", "string", "large_string")
+
+
+def _like(held: Examples, learned: Examples) -> Examples:
+    """Give a frame the types of that which was learned from; categories that it didn't have count as missing."""
+    return held._replace(features=held.features.astype(learned.features.dtypes.to_dict()))
+
+
+def _labels(found: Examples) -> Any:
+    """Give the target as numbers: LightGBM takes classes as 0, 1, ..."""
+    if found.target.dtype.kind == "b":
+        return found.target.astype("int8")
+    if found.target.dtype.kind not in "iuf":
+        raise DataError(
+            f"the target holds `{found.target[0]}`, and LightGBM takes numbers",
+            hint="number the classes 0, 1, 2, ... in a stage before",
+        )
+    return found.target
+
+
+def _history(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> pa.Table:
+    columns = {f"{part}/{metric}": list(values) for part, found in curves.items() for metric, values in found.items()}
+    count = max((len(values) for values in columns.values()), default=0)
+    return pa.table({"round": pa.array(range(1, count + 1), pa.int64()), **columns})
+
+
+def _report(
+    model: Any, found: Examples, target: str, settings: Mapping[str, Any], rounds: int, history: pa.Table
+) -> Report:
+    gains = sorted(zip(model.feature_name(), model.feature_importance("gain"), strict=True), key=lambda each: -each[1])
+    total = sum(gain for _, gain in gains) or 1.0
+    best = [
+        Fact(name=name, value=history[name][rounds - 1].as_py()) for name in history.column_names if name != "round"
+    ]
+    return Report(
+        title="LightGBM",
+        about=f"Fitted to {len(found.features):,} rows of {len(gains)} features, to predict `{target}`.",
+        facts=(Fact(name="rows", value=len(found.features)), Fact(name="rounds", value=rounds), *best),
+        grids=(
+            Grid(
+                title="Parameters", columns=("parameter", "value"), rows=tuple((k, str(v)) for k, v in settings.items())
+            ),
+            Grid(
+                title="Features by gain",
+                columns=("feature", "share of gain"),
+                rows=tuple((name, round(float(gain) / total, 4)) for name, gain in gains[:20]),
+                note="The first 20 at most. Gain says what the trees used, not what causes the target.",
+            ),
+        ),
+        limits=("Metrics on rows that decided when to stop flatter the model: `evaluate` judges on others.",),
+    )

@@ -1,0 +1,113 @@
+"""Columns of an Arrow table as NumPy arrays over the same memory, and rows gathered from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.errors import UsageError
+
+_HINT = "make it a number first, in a `prepare` stage"
+
+
+class Layout:
+    """Where the chunks of a column begin. Columns that are cut alike share one."""
+
+    def __init__(self, starts: tuple[int, ...]) -> None:
+        self.starts = np.asarray(starts, dtype=np.int64)
+        self.one = len(starts) <= 1
+
+    def split(self, rows: Any) -> list[tuple[int, Any, Any]]:
+        """Sort rows by chunk; give for each chunk its number, the places of its rows, and the rows within it."""
+        if self.one:
+            return [(0, slice(None), rows)]
+        chunk = np.searchsorted(self.starts, rows, "right") - 1
+        # a stable sort of 16 bits is a radix sort, several times as fast as one of 64
+        narrow = chunk.astype(np.uint16) if len(self.starts) < 1 << 16 else chunk
+        order = np.argsort(narrow, kind="stable")
+        bounds = np.searchsorted(chunk[order], np.arange(len(self.starts) + 1))
+        return [
+            (number, places, rows[places] - self.starts[number])
+            for number in range(len(self.starts))
+            if (places := order[bounds[number] : bounds[number + 1]]).size
+        ]
+
+
+class Column:
+    """A column of numbers: of one a row, of as many in each row, or of lists.
+
+    `shape` is what a row has beside its place: `()` or `(width,)`. A column of lists `is_ragged`: its rows are
+    padded to the longest of a batch.
+    """
+
+    def __init__(self, name: str, column: Any) -> None:
+        self.name = name
+        self.is_ragged = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+        chunks = [chunk for chunk in column.chunks if len(chunk)] or [pa.array([], column.type)]
+        lengths = [0, *np.cumsum([len(chunk) for chunk in chunks])]
+        self.starts = tuple(int(each) for each in lengths[:-1])
+        self._chunks: list[Any] = [_ragged(name, each) if self.is_ragged else _array(name, each) for each in chunks]
+        kinds = {each[1].dtype if self.is_ragged else each.dtype for each in self._chunks}
+        self.dtype = np.result_type(*kinds)  # integers with nulls in one chunk become floats in all
+        self.shape: tuple[int, ...] = () if self.is_ragged else tuple(self._chunks[0].shape[1:])
+
+    def take(self, split: list[tuple[int, Any, Any]], out: Any) -> None:
+        """Gather rows, split as the column's layout does, into an array of as many rows."""
+        for number, places, rows in split:
+            out[places] = self._chunks[number].take(rows, axis=0)
+
+    def take_lists(self, split: list[tuple[int, Any, Any]], count: int) -> list[Any]:
+        """Gather the lists of rows, as an array each."""
+        found: list[Any] = [None] * count
+        for number, places, rows in split:
+            offsets, values = self._chunks[number]
+            where = range(count) if isinstance(places, slice) else places
+            for place, row in zip(where, rows, strict=True):
+                found[place] = values[offsets[row] : offsets[row + 1]]
+        return found
+
+
+def numbers(table: Any, names: Sequence[str]) -> dict[str, Column]:
+    """Give these columns of a table.
+
+    Raises:
+        UsageError: there is no such column, or it holds no numbers.
+    """
+    for name in names:
+        if name not in table.schema.names:
+            known = ", ".join(f"`{each}`" for each in table.schema.names[:20])
+            more = ", ..." if len(table.schema.names) > 20 else ""
+            raise UsageError(f"the table has no column `{name}`", hint=f"its columns are {known}{more}")
+        if table.schema.names.count(name) > 1:
+            raise UsageError(f"the table has two columns `{name}`", hint="give one another name first")
+    return {name: Column(name, table.column(name)) for name in names}
+
+
+def _array(name: str, chunk: Any) -> Any:
+    """Give a chunk over its own memory where that can be: numbers without nulls. Nulls become NaN."""
+    kind = chunk.type
+    if pa.types.is_fixed_size_list(kind):
+        if chunk.null_count:
+            raise UsageError(f"column `{name}` holds lists that are missing", hint="drop or fill those rows first")
+        return _array(name, chunk.flatten()).reshape(len(chunk), kind.list_size)
+    if pa.types.is_dictionary(kind):
+        chunk = chunk.indices  # a category by its number
+        kind = chunk.type
+    if pa.types.is_decimal(kind):
+        chunk = chunk.cast(pa.float64())
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        raise UsageError(f"column `{name}` is `{kind}`, which no network takes", hint=_HINT)
+    if chunk.null_count and not pa.types.is_floating(chunk.type):
+        chunk = chunk.cast(pa.float32())
+    return chunk.to_numpy(zero_copy_only=False)
+
+
+def _ragged(name: str, chunk: Any) -> tuple[Any, Any]:
+    """Give the offsets and the values of a chunk of lists."""
+    if chunk.null_count:
+        raise UsageError(f"column `{name}` holds lists that are missing", hint="drop or fill those rows first")
+    offsets = chunk.offsets.to_numpy()
+    return offsets, _array(name, chunk.values)

@@ -1,0 +1,68 @@
+"""What a training was like, as a report: how far it came, and its curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from headrace.spec.report import Drawing, Fact, Report
+from headrace.stages.report.drawing import canvas
+
+
+def training_report(
+    title: str,
+    about: str,
+    history: Sequence[dict[str, float]],
+    *,
+    best_epoch: int,
+    stopped_early: bool,
+    cut: str = "",
+    limits: Sequence[str] = (),
+) -> Report:
+    """Give the report of a training by its history, an entry an epoch; the same for the same training, however fast.
+
+    `cut` says where it was told to end, if that was before its own end.
+    """
+    last = history[-1] if history else {}
+    shown = [_fact("epochs", float(len(history))), _fact("best epoch", float(best_epoch), why="no loss was finite")]
+    shown += [_fact(name.replace("_", " "), value) for name, value in last.items() if "_" in name]
+    more = [f"it ended early, after epoch {len(history)}"] if stopped_early and not cut else []
+    more += [f"{cut}: it is not all that was asked for"] if cut else []
+    return Report(title=title, about=about, facts=tuple(shown), drawings=_drawings(history), limits=(*limits, *more))
+
+
+def _fact(name: str, value: float, *, why: str = "it is not finite") -> Fact:
+    good = math.isfinite(value) and not (name == "best epoch" and value < 0)
+    better = "lower" if name.endswith("loss") else "higher" if name.endswith("accuracy") else ""
+    return Fact(name=name, value=value if good else None, better=better, why="" if good else why)
+
+
+def _drawings(history: Sequence[dict[str, float]]) -> tuple[Drawing, ...]:
+    """Draw the losses, and what else was measured on `valid`, by epoch."""
+    if not history:
+        return ()
+    measures = [name for name in history[-1] if name.startswith("valid_") and name != "valid_loss"]
+    plots = [("Loss", ["train_loss", "valid_loss"]), *((_titled(name), [name]) for name in measures)]
+    found = []
+    for title, names in plots:
+        lines = {name: [entry.get(name, math.nan) for entry in history] for name in names if name in history[-1]}
+        found.append(_drawn(title, [entry["epoch"] for entry in history], lines))
+    return tuple(found)
+
+
+def _drawn(title: str, epochs: list[float], lines: dict[str, list[float]]) -> Drawing:
+    with canvas(height=2.8) as drawn:
+        axes: Any = drawn.axes
+        for name, values in lines.items():
+            axes.plot(epochs, values, marker="o" if len(epochs) < 30 else "", markersize=3, label=_titled(name))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(title.lower())
+        if len(lines) > 1:
+            axes.legend(frameon=False)
+        ends = ", ".join(f"{_titled(name).lower()} {values[-1]:.4g}" for name, values in lines.items())
+        return drawn.drawing(title, f"By epoch; after the last, {ends}.")
+
+
+def _titled(name: str) -> str:
+    return name.replace("_", " ").capitalize()

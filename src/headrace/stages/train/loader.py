@@ -1,0 +1,236 @@
+"""The loader: batches of a stored table, shuffled, sharded, read ahead, and gone on with at the exact sample."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from headrace.errors import UsageError
+from headrace.stages.train.columns import Layout, numbers
+from headrace.stages.train.order import Order, Shuffle
+
+SLAB_BYTES = 1 << 21
+"""Rows are gathered this many bytes at a time, and cut into batches: it spreads the cost of a call over many batches,
+and stays within a processor's cache."""
+AHEAD = 4
+"""So many slabs are gathered ahead."""
+
+Batch = dict[str, Any]
+_End = object()
+
+
+class Loader:
+    """Gives a table's rows as batches of NumPy arrays, epoch after epoch.
+
+    An iteration gives what is left of the present epoch; the next one begins the next. Rows are gathered straight from
+    the table's memory, which for a stored table is a memory map, by a thread that runs ahead.
+
+    Args:
+        table: an Arrow table of numbers. Nulls become NaN, categories their codes; columns of lists are padded to the
+            longest of a batch.
+        batch_size: rows of a batch, over all ranks together.
+        columns: the columns to give, an array each; or names for the arrays, with a column or a list of columns for
+            each: a list is stacked to one matrix of float32 (`{"x": ["age", "income"], "y": "paid"}`).
+        shuffle: see `Order`; `False` keeps the table's order.
+        seed: what the order is drawn from, with the epoch's number.
+        rank: of the `world` that shares each batch: this one gets its part of the rows, the ranks in order.
+        world: how many share each batch.
+        drop_last: leave out the rows at an epoch's end that don't fill a batch.
+        pad: what fills up lists, by column; 0 if not told.
+        never_empty: where a batch has fewer rows than there are ranks, give a rank that has none of them the first.
+
+    `input_wait_s` is how long whoever iterates has waited for batches, in seconds, since the loader was made.
+
+    Raises:
+        UsageError: a column is missing, or holds no numbers; a size or rank makes no sense.
+    """
+
+    def __init__(
+        self,
+        table: Any,
+        *,
+        batch_size: int,
+        columns: Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
+        shuffle: Shuffle = True,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        drop_last: bool = False,
+        pad: Mapping[str, float] | None = None,
+        never_empty: bool = False,
+    ) -> None:
+        if batch_size < world or not 0 <= rank < world:
+            raise UsageError(
+                f"batches of {batch_size} rows can't be shared by rank {rank} of {world}",
+                hint="give each rank at least a row of a batch, and ranks from 0",
+            )
+        chosen = table.schema.names if columns is None else columns
+        wanted = chosen if isinstance(chosen, Mapping) else {name: name for name in chosen}
+        self._arrays = {name: [each] if isinstance(each, str) else list(each) for name, each in wanted.items()}
+        self._stacked = {name for name, each in wanted.items() if not isinstance(each, str)}
+        self._columns = numbers(table, list(dict.fromkeys(each for names in self._arrays.values() for each in names)))
+        for name in self._stacked:
+            self._check_stack(name)
+        self._layouts = {each.starts: Layout(each.starts) for each in self._columns.values()}
+        self._pad = dict(pad or {})
+        self._shuffle, self._seed = shuffle, seed
+        self._rank, self._world = rank, world
+        self._never_empty = never_empty
+        self.rows: int = table.num_rows
+        self.batch_size = batch_size
+        self.epoch = 0
+        self.position = 0
+        self.input_wait_s = 0.0
+        self._end: int = self.rows - self.rows % batch_size if drop_last else self.rows
+
+    def __len__(self) -> int:
+        """Give the batches of a whole epoch."""
+        return (self._end + self.batch_size - 1) // self.batch_size
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Go over the batches that are left of this epoch. `position` counts those that have been given out."""
+        ahead = _Ahead(self._slabs(self.epoch, self.position))
+        try:
+            while True:
+                began = time.perf_counter()
+                slab = ahead.next()
+                self.input_wait_s += time.perf_counter() - began
+                if slab is _End:
+                    break
+                for rows, batch in slab:
+                    self.position += rows
+                    yield batch
+        finally:
+            ahead.close()
+        self.epoch += 1
+        self.position = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Give where it stands: the next row that it will give is number `position` of its `epoch`."""
+        return {"epoch": self.epoch, "position": self.position, "seed": self._seed, "rows": self.rows}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on where another loader of the same table stood, whatever its batch size and the number of ranks.
+
+        Raises:
+            UsageError: that was another table, or another seed.
+        """
+        if (state["rows"], state["seed"]) != (self.rows, self._seed):
+            raise UsageError(
+                f"the loader stood in {state['rows']} rows with seed {state['seed']},"
+                f" this one has {self.rows} rows and seed {self._seed}",
+                hint="go on with the same table and seed, or begin anew",
+            )
+        self.epoch, self.position = state["epoch"], state["position"]
+
+    def _slabs(self, epoch: int, position: int) -> Iterator[list[tuple[int, Batch]]]:
+        """Gather what is left of an epoch, some batches at a time, each with the rows that it has over all ranks."""
+        order = Order(self.rows, self._shuffle, self._seed, epoch)
+        width = sum(each.dtype.itemsize * int(np.prod(each.shape)) for each in self._columns.values())
+        step = max(1, SLAB_BYTES // max(1, width * self.batch_size // self._world)) * self.batch_size
+        while position < self._end:
+            upto = min(position + step, self._end)
+            yield self._cut(order.at(position, upto))
+            position = upto
+
+    def _cut(self, rows: Any) -> list[tuple[int, Batch]]:
+        """Gather this rank's part of rows that are some batches, and cut them apart."""
+        sizes = [min(self.batch_size, len(rows) - start) for start in range(0, len(rows), self.batch_size)]
+        shares = [self._share(size) for size in sizes]
+        if self._world > 1:
+            starts = range(0, len(rows), self.batch_size)
+            rows = np.concatenate([rows[s + low : s + high] for s, (low, high) in zip(starts, shares, strict=True)])
+        slab = self._gather(rows)
+        found, start = [], 0
+        for size, (low, high) in zip(sizes, shares, strict=True):
+            stop = start + high - low
+            found.append((size, {name: self._padded(name, each[start:stop]) for name, each in slab.items()}))
+            start = stop
+        return found
+
+    def _share(self, size: int) -> tuple[int, int]:
+        """Give this rank's part of a batch: parts differ by a row at most."""
+        low, high = size * self._rank // self._world, size * (self._rank + 1) // self._world
+        return (0, 1) if low == high and self._never_empty else (low, high)
+
+    def _gather(self, rows: Any) -> dict[str, Any]:
+        splits = {starts: layout.split(rows) for starts, layout in self._layouts.items()}
+        slab: dict[str, Any] = {}
+        for name, parts in self._arrays.items():
+            columns = [self._columns[each] for each in parts]
+            if name in self._stacked:
+                slab[name] = matrix = np.empty((len(rows), len(columns)), np.float32)
+                for place, column in enumerate(columns):
+                    column.take(splits[column.starts], matrix[:, place])
+            elif columns[0].is_ragged:
+                slab[name] = columns[0].take_lists(splits[columns[0].starts], len(rows))
+            else:
+                slab[name] = out = np.empty((len(rows), *columns[0].shape), columns[0].dtype)
+                columns[0].take(splits[columns[0].starts], out)
+        return slab
+
+    def _padded(self, name: str, part: Any) -> Any:
+        """Give a batch of lists as a matrix as wide as the longest; of anything else what it is."""
+        column = self._columns[self._arrays[name][0]]
+        if not column.is_ragged:
+            return part
+        wide = max(map(len, part), default=0)
+        matrix = np.full((len(part), wide), self._pad.get(name, 0), column.dtype)
+        for place, each in enumerate(part):
+            matrix[place, : len(each)] = each
+        return matrix
+
+    def _check_stack(self, name: str) -> None:
+        for each in self._arrays[name]:
+            column = self._columns[each]
+            if column.is_ragged or column.shape:
+                raise UsageError(
+                    f"column `{each}` holds lists, and can't be stacked with others to `{name}`",
+                    hint="give it as an array of its own",
+                )
+
+
+class _Ahead:
+    """Draws from an iterator in a thread, a few steps ahead of whoever asks; an error comes out at its place."""
+
+    def __init__(self, slabs: Iterator[Any]) -> None:
+        self._found: queue.Queue[Any] = queue.Queue(AHEAD)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._draw, args=(slabs,), name="headrace-loader", daemon=True)
+        self._thread.start()
+
+    def next(self) -> Any:
+        found = self._found.get()
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def close(self) -> None:
+        self._closed.set()
+        with suppress(queue.Empty):
+            while True:
+                self._found.get_nowait()
+        self._thread.join()
+
+    def _draw(self, slabs: Iterator[Any]) -> None:
+        try:
+            for slab in slabs:
+                if not self._put(slab):
+                    return
+            self._put(_End)
+        except Exception as error:  # noqa: BLE001  it is raised where the batch was asked for
+            self._put(error)
+
+    def _put(self, slab: Any) -> bool:
+        """Hand a step on; say whether anybody still wants it."""
+        while not self._closed.is_set():
+            with suppress(queue.Full):
+                self._found.put(slab, timeout=0.1)
+                return True
+        return False

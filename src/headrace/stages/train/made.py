@@ -1,0 +1,118 @@
+"""How a module is made, as a value: the code by its name, and what it is called with."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from headrace.errors import UsageError
+from headrace.spec.noun import Noun
+
+
+class Named(Noun, frozen=True):
+    """A class or function that a model is made with, such as `torch.nn.ReLU`, by `module:qualname`."""
+
+    name: str
+
+
+class Made(Noun, frozen=True):
+    """How to make a module again: a function or class by `module:qualname`, and what it is called with."""
+
+    factory: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def module(self) -> Any:
+        """Make the module, with fresh weights.
+
+        Raises:
+            UsageError: it isn't there any more, or gives no module.
+        """
+        return self.module_of(_found(self.factory))
+
+    def module_of(self, model: Any) -> Any:
+        """Make the module by the factory itself, for whoever has it at hand."""
+        args = [_found(each.name) if isinstance(each, Named) else each for each in self.args]
+        kwargs = {key: _found(each.name) if isinstance(each, Named) else each for key, each in self.kwargs.items()}
+        while isinstance(model, functools.partial):
+            model = model.func  # what it holds is among our own
+        _check_call(model, self.factory, args, kwargs)
+        module = model(*args, **kwargs)
+        if not _is_module(module):
+            raise UsageError(
+                f"`{self.factory}` gives `{type(module).__name__}`, not a `torch.nn.Module`",
+                hint="give `model=` a class that inherits from `torch.nn.Module`, or a function that makes one",
+            )
+        return module
+
+
+def made_by(model: Any, *, inputs: int | None, outputs: int) -> Made:
+    """Say how a model is made; it is told the numbers of inputs and outputs if it has parameters of these names."""
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    while isinstance(model, functools.partial):
+        args, kwargs = [*model.args, *args], {**model.keywords, **kwargs}
+        model = model.func
+    if not callable(model) or (not isinstance(model, type) and _is_module(model)):
+        raise UsageError(
+            f"`model` is a `{type(model).__name__}`",
+            hint="give the class or function that makes it, not the module: `model=Net`, or `partial(Net, width=64)`",
+        )
+    known = _parameters(model)
+    for name, value in (("inputs", inputs), ("outputs", outputs)):
+        if name in known and name not in kwargs and value is not None:
+            kwargs[name] = value
+    return Made(
+        factory=_name(model),
+        args=tuple(_plain(each) for each in args),
+        kwargs={k: _plain(v) for k, v in kwargs.items()},
+    )
+
+
+def _name(code: Any) -> str:
+    return f"{code.__module__}:{code.__qualname__}"
+
+
+def _is_module(value: Any) -> bool:
+    """Tell a module by its class's name, since PyTorch takes 2 s to import, and whoever only reads needs none of it."""
+    return any(f"{each.__module__}.{each.__name__}" == "torch.nn.modules.module.Module" for each in type(value).__mro__)
+
+
+def _plain(value: Any) -> Any:
+    return Named(name=_name(value)) if isinstance(value, type) or inspect.isroutine(value) else value
+
+
+def _found(name: str) -> Any:
+    module, _, qualname = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for each in qualname.split("."):
+            found = getattr(found, each)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"`{name}`, which makes the model, can't be found: {error}",
+            hint="load it where the code that trained it can be imported",
+        ) from error
+    return found
+
+
+def _check_call(model: Any, name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
+    try:
+        inspect.signature(model).bind(*args, **kwargs)
+    except ValueError:
+        return  # it tells no parameters
+    except TypeError as error:
+        raise UsageError(
+            f"`{name}` can't make the model: {error}",
+            hint="give what it takes by `functools.partial`; `inputs` and `outputs` are given where it takes them",
+        ) from error
+
+
+def _parameters(model: Any) -> Mapping[str, Any]:
+    try:
+        return inspect.signature(model).parameters
+    except (TypeError, ValueError):
+        return {}

@@ -1,0 +1,367 @@
+"""`train.search`: a search for the best parameters by Optuna, round by round, the trials of a round side by side."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import pyarrow as pa
+
+from headrace.define.attempt import attempt
+from headrace.define.log import log
+from headrace.define.ready import ready
+from headrace.errors import DataError, HeadraceError, SourceError, UsageError
+from headrace.spec.report import Drawing, Fact, Grid, Report
+from headrace.spec.stage import Resources
+from headrace.stages.report.drawing import canvas
+
+Objective = Callable[..., float]
+Direction = Literal["minimize", "maximize"]
+SEEDS = 1_000_003
+"""Trial n of a search with seed s samples with the seed s * SEEDS + n: a prime, so that searches don't share seeds."""
+
+
+class Study(NamedTuple):
+    """A search so far, as plain data: `record["trials"]` has a dictionary for each trial, in order; `direction` says
+    whether a greater or a lesser value is better.
+
+    `to_optuna(study)` makes the Optuna study of it, for Optuna's own plots and analyses.
+    """
+
+    direction: Direction
+    record: dict[str, Any]
+
+
+class Found(NamedTuple):
+    """What a search found: `params`, `value` and `number` are those of the best trial.
+
+    `trials` has a row for each trial: `number`, `state`, `value`, and a column for each parameter. `study` holds them
+    as `to_optuna` takes them. `report` has the course of the search and what each parameter mattered.
+    """
+
+    params: dict[str, Any]
+    value: float
+    number: int
+    trials: pa.Table
+    study: Study
+    report: Report
+
+
+def search(
+    objective: Objective,
+    *,
+    trials: int = 20,
+    parallel: int = 1,
+    direction: Direction = "minimize",
+    sampler: Callable[..., Any] | None = None,
+    pruner: Callable[..., Any] | None = None,
+    seed: int = 0,
+    allow_failures: int = 0,
+    resources: Resources | None = None,
+    retries: int = 0,
+    timeout: str | float | None = None,
+    **given: Any,
+) -> Found:
+    """Search for the parameters with the best value.
+
+    The trials of a round run side by side, each as a task of its own; the next round samples from what they found. So a
+    search that is broken off goes on with the trial that it was at, and one that is asked for more trials reuses those
+    that it has.
+
+    Args:
+        objective: a function of Optuna's kind, `objective(trial, **given) -> float`: it asks the trial for parameters
+            (`trial.suggest_int("depth", 3, 10)`), and may report (`trial.report(value, step)`) and stop early (`raise
+            optuna.TrialPruned` when `trial.should_prune()`). What it reports is logged as `trial/value`.
+        trials: how many trials.
+        parallel: how many of them run side by side, a round.
+        direction: `"minimize"` or `"maximize"`.
+        sampler: a class of Optuna's, or a `functools.partial` of one: `TPESampler` if not told.
+        pruner: likewise; `MedianPruner` if not told. It compares with trials of earlier rounds.
+        seed: of the sampler.
+        allow_failures: how many trials of a round may fail.
+        resources: what one trial needs.
+        retries: how many more attempts a trial is worth.
+        timeout: the most that one trial may take.
+        given: what every trial is given: tables, numbers, handles to them.
+
+    Raises:
+        UsageError: `trials`, `parallel` or `direction` make no sense.
+    """
+    for name, count in (("trials", trials), ("parallel", parallel)):
+        if count < 1:
+            raise UsageError(f"`{name}` of the search is {count!r}", hint="give a whole number from 1")
+    if direction not in get_args(Direction):
+        raise UsageError(f"`direction` of the search is {direction!r}", hint='give "minimize" or "maximize"')
+    declared = trial.with_options(resources=resources, retries=retries, timeout=timeout)
+    study = Study(direction, {"trials": []})
+    for first in range(0, trials, parallel):
+        numbers = list(range(first, min(first + parallel, trials)))
+        tried = declared.map(
+            study, objective, numbers, seed=seed, sampler=sampler, pruner=pruner, given=given,
+            allow_failures=min(allow_failures, len(numbers) - 1),
+        )  # fmt: skip
+        study = tell(study, tried)
+    return best(study, getattr(objective, "__name__", "objective"))
+
+
+@ready(version=1, on=("optuna",), kind="train")
+def trial(
+    study: Study,
+    objective: Objective,
+    number: int,
+    *,
+    seed: int,
+    sampler: Callable[..., Any] | None,
+    pruner: Callable[..., Any] | None,
+    given: dict[str, Any],
+) -> dict[str, Any]:
+    """Try parameters that the sampler proposes after what the study holds; give the trial as plain data."""
+    import optuna  # noqa: PLC0415  0.3 s, that the tracer need not spend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    kind = optuna.samplers.TPESampler if sampler is None else sampler
+    made = to_optuna(study, sampler=_seeded(kind, seed * SEEDS + number), pruner=pruner)
+    live = Live(made.ask())
+    try:
+        value, state = _number(objective(live, **given), live, number), "complete"
+    except optuna.TrialPruned:
+        value, state = live.last, "pruned"
+    except (MemoryError, _NoNumber):
+        raise
+    except Exception as error:
+        if isinstance(error, HeadraceError) and not isinstance(error, UsageError | DataError | SourceError):
+            raise  # a store that is away, not the objective's fault
+        raise _refused(error, live, number) from error
+    if state == "complete" and not math.isfinite(value):
+        state = "failed"
+        log("trial/failed", f"trial {number}, with {live.words()}, gave {value}", number)
+    log("trial/result", value, number)
+    return {
+        "number": number,
+        "state": state,
+        "value": value if math.isfinite(value) else None,
+        "params": live.params,
+        "distributions": {
+            name: optuna.distributions.distribution_to_json(each) for name, each in live.distributions.items()
+        },
+        "curve": [[step, each] for step, each in live.curve.items()],
+    }
+
+
+@ready(version=1, kind="train")
+def tell(study: Study, tried: list[dict[str, Any]]) -> Study:
+    """Give the study with the trials of one more round."""
+    together = [*study.record["trials"], *tried]
+    return study._replace(record={"trials": sorted(together, key=lambda each: each["number"])})
+
+
+@ready(version=1, on=("optuna", "matplotlib"), kind="train", name="search")
+def best(study: Study, objective: str) -> Found:
+    """Give the best trial of a study, and a report of the search."""
+    done = [each for each in study.record["trials"] if each["state"] == "complete"]
+    if not done:
+        raise DataError(
+            f"none of the {len(study.record['trials'])} trials of `{objective}` gave a value",
+            hint=f"they were pruned, or gave no finite number, such as {_named(study.record['trials'][0])}",
+        )
+    sign = 1.0 if study.direction == "minimize" else -1.0
+    first = min(done, key=lambda each: (sign * each["value"], each["number"]))
+    return Found(
+        first["params"], first["value"], first["number"], _table(study), study, _report(study, first, objective)
+    )
+
+
+class Live:
+    """The trial that runs, as the objective sees it: Optuna's, whose reports are logged, and which heeds the driver."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._told = False
+        self.curve: dict[int, float] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def words(self) -> str:
+        """Say the parameters so far."""
+        return _words(self._inner.params)
+
+    @property
+    def last(self) -> float:
+        """The last value that was reported."""
+        return self.curve[max(self.curve)] if self.curve else math.nan
+
+    def report(self, value: float, step: int) -> None:
+        """Report a value on the way."""
+        self._inner.report(value, step)
+        self.curve[step] = float(value)
+        log("trial/value", value, step)
+
+    def should_prune(self) -> bool:
+        """Say whether to give up: by the pruner's rule, or since the driver says so."""
+        if not self._told and attempt().told() in ("prune", "stop"):
+            self._told = True
+            attempt().shortened(f"it was told to give up, after step {max(self.curve, default=0)}")
+        return self._told or bool(self._inner.should_prune())
+
+
+def to_optuna(study: Study, *, sampler: Any | None = None, pruner: Callable[..., Any] | None = None) -> Any:
+    """Make the `optuna.Study` of a search: for its plots (`optuna.visualization`), or to go on by hand."""
+    import optuna  # noqa: PLC0415  see above
+
+    states = {
+        "complete": optuna.trial.TrialState.COMPLETE,
+        "pruned": optuna.trial.TrialState.PRUNED,
+        "failed": optuna.trial.TrialState.FAIL,
+    }
+    made = optuna.create_study(
+        direction=study.direction, sampler=sampler, pruner=optuna.pruners.MedianPruner() if pruner is None else pruner()
+    )
+    for each in study.record["trials"]:
+        made.add_trial(
+            optuna.trial.create_trial(
+                state=states[each["state"]],
+                value=each["value"] if each["state"] != "failed" else None,
+                params=each["params"],
+                distributions={
+                    name: optuna.distributions.json_to_distribution(text)
+                    for name, text in each["distributions"].items()
+                },
+                intermediate_values=dict(each["curve"]),
+            )
+        )
+    return made
+
+
+class _NoNumber(UsageError):
+    """An objective gave something else than a number."""
+
+
+def _number(found: Any, live: Live, number: int) -> float:
+    try:
+        if not isinstance(found, str | bytes):
+            return float(found)
+    except (TypeError, ValueError):
+        pass
+    raise _NoNumber(
+        f"trial {number}, with {live.words()}, gave {found!r:.80}, which is no number",
+        hint="let the objective give the number that is to be least or greatest",
+    )
+
+
+def _refused(error: Exception, live: Live, number: int) -> UsageError:
+    """Give what an objective raised, with the trial and its parameters; its traceback is in the log."""
+    traceback.print_exception(error)
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    where = f" ({frames[0].filename.rpartition('/')[2]}:{frames[0].lineno})" if frames else ""
+    said = error.message if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
+    return UsageError(
+        f"trial {number}, with {live.words()}, failed: {said}{where}",
+        hint=getattr(error, "hint", None) or "mend the objective, or let some trials fail: `allow_failures=`",
+    )
+
+
+def _words(params: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r:.80}" for name, value in params.items()) or "no parameters"
+
+
+def _named(trial: Mapping[str, Any]) -> str:
+    return f"trial {trial['number']} with {_words(trial['params'])}"
+
+
+def _seeded(sampler: Callable[..., Any], seed: int) -> Any:
+    """Make a sampler, with a seed where it takes one."""
+    takes = inspect.signature(sampler).parameters
+    return sampler(seed=seed % 2**32) if "seed" in takes else sampler()
+
+
+def _table(study: Study) -> pa.Table:
+    rows = study.record["trials"]
+    names = sorted({name for each in rows for name in each["params"]})
+    columns: dict[str, Any] = {name: [each[name] for each in rows] for name in ("number", "state", "value")}
+    return pa.table(columns | {name: _column([each["params"].get(name) for each in rows]) for name in names})
+
+
+def _column(values: Sequence[Any]) -> pa.Array:
+    """Give a parameter's values as a column: as text where they are of several kinds."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if value is None else str(value) for value in values])
+
+
+def _report(study: Study, first: Mapping[str, Any], objective: str) -> Report:
+    rows = study.record["trials"]
+    states = [each["state"] for each in rows]
+    count = {state: states.count(state) for state in ("complete", "pruned", "failed")}
+    grids = [
+        Grid(
+            title="Best parameters",
+            columns=("parameter", "value"),
+            rows=tuple((name, _cell(value)) for name, value in first["params"].items()),
+        )
+    ]
+    importance = tuple(_importance(study))
+    if importance:
+        grids.append(
+            Grid(
+                title="What mattered",
+                columns=("parameter", "share of the variance"),
+                rows=importance,
+                note="By fANOVA over the trials that ended (Hutter and others, 2014).",
+            )
+        )
+    return Report(
+        title=f"Search over {objective}",
+        about="Of {} trials {complete} ended, {pruned} were pruned, {failed} gave no number.".format(
+            len(rows), **count
+        ),
+        facts=(
+            Fact(
+                name="best value", value=first["value"], better="lower" if study.direction == "minimize" else "higher"
+            ),
+            Fact(name="trial", value=first["number"]),
+            Fact(name="trials", value=len(rows)),
+        ),
+        grids=tuple(grids),
+        drawings=(_drawing(study),),
+        limits=("The best of many tries is too good by chance: judge it on rows that the search hasn't seen.",),
+    )
+
+
+def _importance(study: Study) -> Iterator[tuple[str, float]]:
+    import optuna  # noqa: PLC0415  see above
+
+    try:
+        found = optuna.importance.get_param_importances(
+            to_optuna(study), evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
+        )
+    except (ValueError, RuntimeError, ImportError):
+        return  # too few trials, or parameters that they don't share: then nothing can be said
+    yield from ((name, round(float(value), 3)) for name, value in found.items())
+
+
+def _drawing(study: Study) -> Drawing:
+    done = [each for each in study.record["trials"] if each["state"] == "complete"]
+    better = min if study.direction == "minimize" else max
+    values = [each["value"] for each in done]
+    with canvas() as drawn:
+        drawn.axes.scatter([each["number"] for each in done], values, s=14, label="trial")
+        drawn.axes.step(
+            [each["number"] for each in done],
+            [better(values[: index + 1]) for index in range(len(values))],
+            where="post",
+            color="#c8702a",
+            label="best so far",
+        )
+        drawn.axes.set_xlabel("trial")
+        drawn.axes.set_ylabel("value")
+        drawn.axes.legend(frameon=False)
+        return drawn.drawing("Value by trial", "Each dot is a trial that ended; the line is the best until then.")
+
+
+def _cell(value: Any) -> str | int | float | bool | None:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -43,10 +45,13 @@ def test_each_command_says_what_it_is_for(name: str) -> None:
 @pytest.mark.parametrize("name", ["headrace", *COMMANDS])
 def test_each_option_has_help(name: str) -> None:
     found = group if name == "headrace" else command(name)
-    for option in found.params:
-        if isinstance(option, click.Option):
-            assert option.help, f"`headrace {name} {option.opts[0]}` has no help"
-            assert option.help.endswith(".")
+    commands = found.commands.values() if isinstance(found, click.Group) and name != "headrace" else ()
+    for each in (found, *commands):
+        assert each.help
+        for option in each.params:
+            if isinstance(option, click.Option):
+                assert option.help, f"`headrace {name} {option.opts[0]}` has no help"
+                assert option.help.endswith(".")
 
 
 def test_there_is_no_command_that_the_catalogue_lacks() -> None:
@@ -59,3 +64,14 @@ def test_each_setting_has_a_description_and_a_type(setting: Setting) -> None:
     assert setting.doc.endswith(".")
     assert setting.type
     assert setting.variable.startswith("HEADRACE__")
+
+
+@pytest.mark.parametrize("stage", ["prepare.split", "evaluate.classification"])
+def test_a_stage_with_many_options_has_each_in_a_table_of_its_page(stage: str) -> None:
+    family, _, name = stage.partition(".")
+    made = getattr(importlib.import_module(f"headrace.stages.{family}"), name)
+    page = (DOCS / "stages" / f"{name}.md").read_text(encoding="utf-8")
+    told = {word for line in page.splitlines() if line.startswith("| `") for word in re.findall(r"`(\w+)`", line)}
+    options = [each.name for each in inspect.signature(made).parameters.values() if each.kind is each.KEYWORD_ONLY]
+    assert len(options) > 10
+    assert [each for each in options if each not in told] == []

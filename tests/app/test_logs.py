@@ -47,7 +47,7 @@ def test_what_has_not_ended_belongs_to_the_attempt_whose_turn_it_is(tmp_path: Pa
     files: dict[str, _File] = {}
     for event in (launched("a"), launched("b"), ended("a", 0, 3)):
         _note(files, event)
-    pieces = list(_grown(tmp_path, files, None))
+    pieces = list(_grown([tmp_path], files, None))
     assert [(piece.task, piece.data) for piece in pieces] == [
         ("(the pipeline's body)", b"hello"),
         ("a", b"aaa"),
@@ -55,8 +55,8 @@ def test_what_has_not_ended_belongs_to_the_attempt_whose_turn_it_is(tmp_path: Pa
     ]
     with (tmp_path / "1-77").open("ab") as file:
         file.write(b"bb")
-    assert [(piece.task, piece.data) for piece in _grown(tmp_path, files, "b")] == [("b", b"bb")]
-    assert list(_grown(tmp_path, files, None)) == []
+    assert [(piece.task, piece.data) for piece in _grown([tmp_path], files, "b")] == [("b", b"bb")]
+    assert list(_grown([tmp_path], files, None)) == []
 
 
 def test_what_a_worker_printed_before_it_died_is_kept(tmp_path: Path) -> None:
@@ -64,11 +64,11 @@ def test_what_a_worker_printed_before_it_died_is_kept(tmp_path: Path) -> None:
     files: dict[str, _File] = {}
     for event in (launched("a"), launched("b"), launched("c"), ended("a", 0, 1), died("b", "crash"), died("c", "lost")):
         _note(files, event)
-    assert [(piece.task, piece.data) for piece in _grown(tmp_path, files, None)] == [
+    assert [(piece.task, piece.data) for piece in _grown([tmp_path], files, None)] == [
         ("a", b"a"),
         ("b", b"Segmentation fault"),
     ]
 
 
 def test_a_run_without_files_printed_nothing(tmp_path: Path) -> None:
-    assert list(_grown(tmp_path / "none", {}, None)) == []
+    assert list(_grown([tmp_path / "none"], {}, None)) == []

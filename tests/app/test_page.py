@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
@@ -11,11 +12,12 @@ from xml.etree import ElementTree as ET
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.app.markup import VOID, tag
 from headrace.app.page import page
-from headrace.app.page_facts import AttemptFacts, Figure, Measured, RunFacts, TaskFacts
+from headrace.app.page_facts import AttemptFacts, Figure, Held, Measured, RunFacts, TaskFacts, Text
 from headrace.app.page_tables import measured_tables
 from headrace.app.page_timeline import timeline
+from headrace.app.refusing import Rule
+from headrace.stages.report.markup import VOID, tag
 
 EVIL = "</script></style><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
@@ -64,6 +66,8 @@ def facts(word: str = "fit") -> RunFacts:
         ),
         attempts=(AttemptFacts(task=word, stage=word, attempt=1, start_s=0.5, seconds=2.0, state="failed", why=word),),
         measured=(Measured(task=word, stage=word, values={word: 0.25}),),
+        held=(Held(gate=word, tasks=(word,), rules=(Rule(task=word, rule=word, holds=False, why=word),)),),
+        texts=(Text(task=word, name=word, step=1, count=2, text=word),),
         figures=(Figure(task=word, media_type="image/svg+xml", data=b"<svg/>"),),
         omitted=(word,),
     )
@@ -132,6 +136,30 @@ def test_numbers_that_are_named_alike_share_a_table() -> None:
     assert tables.count("<tr>") == 2 + 2 + 1
 
 
+def test_numbers_of_several_tasks_stand_side_by_side_with_their_intervals() -> None:
+    ends = {
+        f"m{place}.{end}": value for place in range(7) for end, value in (("value", 0.5), ("low", 0.4), ("high", 0.6))
+    }
+    measured = [Measured(task=task, stage="judge", values={**ends, "rows": 9}) for task in ("judge", "judge[1]")]
+    table = str(measured_tables(measured))
+    assert table.count("0.50 [0.40, 0.60]") == 14
+    assert "m0.low" not in table
+    assert ">9<" in table
+
+
+def test_a_count_whose_interval_is_itself_stands_alone() -> None:
+    values = {"rows.value": 87194.0, "rows.low": 87194.0, "rows.high": 87194.0}
+    table = str(measured_tables([Measured(task=task, stage="judge", values=values) for task in ("judge", "judge[1]")]))
+    assert "87,194</td>" in table
+    assert "[87,194" not in table
+
+
+def test_a_number_that_is_none_stands_in_the_table_too() -> None:
+    values = {"auc.value": math.nan, "auc.low": 0.1, "auc.high": 0.9}
+    table = str(measured_tables([Measured(task=task, stage="judge", values=values) for task in ("judge", "judge[1]")]))
+    assert table.count(">not a number [0.10, 0.90]<") == 2
+
+
 def test_an_empty_run_has_a_page() -> None:
     empty = RunFacts(run="r", project="p", pipeline="x", state="refused", created=0.0, seconds=0.0, usd=0.0)
     assert "refused" in page(empty)
@@ -148,3 +176,15 @@ def test_attempts_that_overlap_have_lanes_of_their_own() -> None:
     assert rows[0] == rows[2] != rows[1]
     assert float(bars[1].attrib["x"]) > float(bars[0].attrib["x"])
     assert re.search(r"3 attempts over 4\.0 s", drawing.attrib["aria-label"])
+
+
+def test_the_timeline_has_a_line_where_the_run_was_resumed() -> None:
+    tries = [
+        AttemptFacts(task="fit", stage="fit", attempt=number, start_s=start, seconds=4.0, state=state)
+        for number, start, state in ((1, 0.0, "failed"), (2, 4.0, "succeeded"))
+    ]
+    drawing = ET.fromstring(str(timeline(tries, 8.0, {}, ((4.0, 3600.0),))))
+    first, second = (float(bar.attrib["x"]) for bar in drawing.iter("rect"))
+    (line,) = (each for each in drawing.iter("line") if each.attrib["class"] == "pause")
+    assert first < second == float(line.attrib["x1"])
+    assert "resumed after 1 h" in str(timeline(tries, 8.0, {}, ((4.0, 3600.0),)))

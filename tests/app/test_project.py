@@ -189,3 +189,91 @@ def test_a_folder_in_place_of_the_file_is_told(root: Path) -> None:
     (root / "headrace.toml").mkdir()
     with pytest.raises(HeadraceError, match="can't be read"):
         load(environment={})
+
+
+REGIONS = """
+[store]
+url = "kept"
+
+[region.eu]
+store = "s3://bucket/prefix"
+endpoint = "http://127.0.0.1:8333"
+region = "eu-west-1"
+jurisdiction = "EU"
+
+[link.over-the-sea]
+from = "local"
+to = "eu"
+usd_per_gb = 0.02
+
+[pool.here]
+
+[pool.there]
+region = "eu"
+"""
+
+
+def test_regions_have_stores_and_links_have_prices(root: Path) -> None:
+    write(root, REGIONS)
+    project = load(environment={})
+    assert [region.name for region in project.regions()] == ["local", "eu"]
+    assert project.region().store.url == str(root / "kept")
+    assert project.region("eu").store.endpoint == "http://127.0.0.1:8333"
+    assert project.region("eu").jurisdiction == "EU"
+    assert project.link("local", "eu").usd(10**9) == 0.02
+    assert project.link("eu", "local").usd(10**9) == 0.0
+    assert project.pool().name == "here"
+    assert project.pool("there").region == "eu"
+
+
+def test_overlays_reach_every_named_table(root: Path) -> None:
+    write(root, REGIONS + '[pool.far]\nbackend = "ray"\nlabels = {Zone = "a", rack = "1"}\n')
+    (root / "fleet.toml").write_text('[region.eu]\nstore = "s3://other"\n[pool.far.labels]\nrack = "2"\n')
+    environment = {
+        "HEADRACE__LINK__OVER_THE_SEA__USD_PER_GB": "0.05",
+        "HEADRACE__REGION__EU__CACHE_GIB": "2",
+        "HEADRACE__POOL__FAR__LABELS__ZONE": "b",
+        "HEADRACE__POOL__FAR__RESOURCES": "{licence = 1}",
+        "HEADRACE__RUN__POOL": "there",
+    }
+    project = load(overlay=root / "fleet.toml", environment=environment)
+    assert project.region("eu").store.url == "s3://other"
+    assert project.region("eu").store.region == "eu-west-1"
+    assert project.region("eu").store.cache_gib == 2
+    assert project.link("local", "eu").usd_per_gb == 0.05
+    assert project.config.pool["far"].labels == {"Zone": "b", "rack": "2"}
+    assert project.config.pool["far"].resources == {"licence": 1.0}
+    assert project.pool().name == "there"
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "hint"),
+    [
+        ('[pool.a]\nregion = "es"\n[region.eu]\nstore = "x"', "headrace.toml:2: there is no region `es`", "`eu`"),
+        ('[link.a]\nfrom = "local"\nto = "mars"', "headrace.toml:3: there is no region `mars`", "[region.mars]"),
+        ('[link.a]\nfrom = "local"', "headrace.toml:2: `link.a` has no `to`", "a string"),
+        ('[region.eu]\njurisdiction = "EU"', "headrace.toml:2: region `eu` has no `store`", "address"),
+        ('[run]\npool = "lokal"\n[pool.local]', "headrace.toml:2: there is no pool `lokal`", "`local`"),
+        ('[pool.a]\nbackend = "local"\naddress = "b:1"', "headrace.toml:3: `address` means nothing", "`ray`"),
+        ('[pool.a.labels]\nzone = "b"', "headrace.toml:2: `labels` means nothing to pool `a`", "`ray`"),
+        ('[ledger]\nurl = ["postgresql://me:geheim@host/db"]', "'postgresql://me:***@host/db'", "a string"),
+        ('[store]\nurl = "s3://me:geheim@bucket"', "`s3://***@bucket` holds credentials", "usual places"),
+    ],
+)
+def test_places_that_make_no_sense_are_refused_where_they_were_written(
+    root: Path, text: str, told: str, hint: str
+) -> None:
+    write(root, text)
+    with pytest.raises(ConfigError) as caught:
+        load(environment={}).regions()
+    assert told in caught.value.message
+    assert hint in (caught.value.hint or "")
+    assert "geheim" not in str(caught.value)
+
+
+def test_runs_go_where_the_overlay_adds_a_pool(root: Path) -> None:
+    write(root, "[pool.local]\ncpu = 1\n\n[pool.other]\ncpu = 1\n")
+    (root / "fleet.toml").write_text('[pool.other]\ncpu = 2\n\n[pool.cluster]\nbackend = "ray"\n')
+    project = load(overlay=root / "fleet.toml", environment={})
+    assert [pool.name for pool in project.pools()] == ["cluster", "local", "other"]
+    assert project.pool().name == "cluster"

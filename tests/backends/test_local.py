@@ -11,10 +11,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from headrace.backends.local.leftover import PARENT, spilled
-from headrace.backends.local.line import Line
+from headrace.backends.line import Line
+from headrace.backends.local.backend import LocalBackend
+from headrace.backends.local.leftover import PARENT
+from headrace.backends.spawn import Spawned
 from headrace.run.events import Checkpointed, Succeeded
+from headrace.run.ports import Job
+from headrace.run.spilled import spilled
 from headrace.run.wire import Ack, Report, decode_up, frame
+from headrace.spec.stage import Resources
+from headrace.store.spool import Spool
 from headrace.testing.ear import Ear
 from headrace.testing.stand import RUN
 from headrace.testing.worker_contract import lives
@@ -36,12 +42,24 @@ def ear(stand: LocalStand) -> Iterator[Ear]:
 
 def parent_of(stand: LocalStand) -> psutil.Process:
     """Give the process that begins workers."""
-    [note] = (stand.store.root / "workers" / RUN).glob(f"{PARENT}*")
+    [note] = (stand.local / "workers" / RUN).glob(f"{PARENT}*")
     return psutil.Process(int(note.name.removeprefix(PARENT)))
 
 
 def test_the_two_sides_mean_the_same_by_the_note_of_a_parent() -> None:
     assert zygote.PARENT == PARENT
+
+
+def test_a_process_that_has_no_environment_is_let_go_and_the_next_attempt_asks_anew(
+    stand: LocalStand, ear: Ear
+) -> None:
+    ear.begin(1)
+    for worker in (2, 3):
+        ear.backend.start([Job(worker=worker, resources=Resources(), environment="old")])
+        assert ear.wait_for_death(worker).kind == "refused"
+        ear.until(lambda: len(stand.living()) == 2, "the process should have gone")  # worker 1, and what began it
+    ear.tell(1, stand.order("one", "next"))
+    ear.wait_for(1, Succeeded)
 
 
 def test_when_the_process_that_begins_workers_dies_they_are_lost_and_others_can_be_begun(
@@ -59,6 +77,22 @@ def test_when_the_process_that_begins_workers_dies_they_are_lost_and_others_can_
     ear.tell(3, stand.order("one", "next"))
     ear.wait_for(3, Succeeded)
     ear.until(lambda: not any(lives(pid) for pid in began), "what it began should have ended")
+
+
+def test_the_process_that_was_begun_early_is_not_taken_for_one_that_was_left(stand: LocalStand) -> None:
+    ours, theirs = socket.socketpair()
+    pid = os.posix_spawnp("sleep", ["sleep", "60"], os.environ)
+    backend = LocalBackend(
+        stand.pool, stand.hello, stand.store.spool, spawned=Spawned(pid, ours, os.memfd_create("errors"))
+    )
+    theirs.setblocking(False)
+    assert list(backend.adopt()) == []
+    with pytest.raises(BlockingIOError):
+        theirs.recv(1)  # told of its run, it would leave its note where `adopt` looks
+    os.kill(pid, signal.SIGKILL)
+    backend.close()
+    assert theirs.recv(1) == b""
+    theirs.close()
 
 
 def test_a_worker_that_somebody_kills_says_by_which_signal(stand: LocalStand, ear: Ear) -> None:
@@ -111,6 +145,8 @@ def test_what_can_not_be_sent_at_once_is_sent_later() -> None:
 
 
 def test_a_torn_spill_gives_what_was_written_whole(tmp_path: Path) -> None:
-    (tmp_path / "7-123").write_bytes(frame(Report(1, b"one")) + frame(Report(2, b"two"))[:-1])
-    (tmp_path / "not a worker's").write_bytes(b"")
-    assert [(heard.worker, heard.message) for heard in spilled(tmp_path)] == [(7, Report(1, b"one"))]
+    (tmp_path / RUN).mkdir()
+    (tmp_path / RUN / "7-123").write_bytes(frame(Report(1, b"one")) + frame(Report(2, b"two"))[:-1])
+    (tmp_path / RUN / "not a worker's").write_bytes(b"")
+    found = spilled(Spool(tmp_path), RUN)
+    assert [(heard.worker, heard.message) for heard in found] == [(7, Report(1, b"one"))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 import textwrap
@@ -84,6 +85,22 @@ class Shell:
     def start(self, *arguments: str, **settings: Any) -> subprocess.Popen[bytes]:
         """Start a command, and don't wait for it."""
         return subprocess.Popen([*COMMAND, *arguments], cwd=self.folder, env=self.environment(), **settings)
+
+    def on_terminal(self, *arguments: str, columns: int = 120) -> str:
+        """Run a command whose stdout is a terminal so wide, and give what that shows."""
+        leader, follower = pty.openpty()
+        environment = self.environment(TERM="xterm", COLUMNS=str(columns), LINES="40", NO_COLOR="1")
+        with subprocess.Popen([*COMMAND, *arguments], cwd=self.folder, env=environment, stdout=follower) as process:
+            os.close(follower)
+            shown = b""
+            while True:
+                try:
+                    shown += os.read(leader, 1 << 16)
+                except OSError:  # a pseudo-terminal whose other side is closed
+                    break
+        os.close(leader)
+        assert process.returncode == 0
+        return shown.decode().replace("\r\n", "\n")
 
     def environment(self, **more: str) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}

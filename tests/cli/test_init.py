@@ -26,7 +26,18 @@ def test_doctor_finds_a_sound_project_sound(project: Shell) -> None:
     project("run", "good")
     done = project("doctor")
     assert done.code == 0, done.out
-    for about in ("python", "machine", "namespace", "pipelines", "pools", "state", "locks", "ledger", "store", "clock"):
+    for about in (
+        "python",
+        "machine",
+        "namespace",
+        "pipelines",
+        "pool local",
+        "state",
+        "locks",
+        "ledger",
+        "store",
+        "clock",
+    ):
         assert f" {about}" in done.out
     assert "`good`, `bad`" in done.out
     assert "1 run in" in done.out
@@ -36,8 +47,8 @@ def test_doctor_says_what_to_do(project: Shell) -> None:
     project.write("headrace.toml", "[pool.big]\ncpu = 4000\nmemory_gib = 1\n")
     (project.folder / ".headrace").write_text("a file where a folder should be")
     findings = {each["about"]: each for each in project("doctor", "--json").json["findings"]}
-    assert findings["pools"]["state"] == "doubtful"
-    assert "lower cpu" in findings["pools"]["hint"]
+    assert findings["pool big"]["state"] == "doubtful"
+    assert "lower cpu" in findings["pool big"]["hint"]
     assert findings["state"]["state"] == "wrong"
     assert "HEADRACE_HOME" in findings["state"]["hint"]
     assert project("doctor").code == 2

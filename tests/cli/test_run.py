@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cli.conftest import Shell
+from tests.cli.conftest import PIPELINES, Shell
 
 TASK = {
     "name",
@@ -74,6 +74,20 @@ def test_a_second_run_reuses_and_a_plan_says_so_before(project: Shell) -> None:
     assert {task["state"] for task in again["tasks"]} == {"reused"}
 
 
+def test_a_plan_finds_what_an_older_run_made_after_its_code_changed_and_came_back(project: Shell) -> None:
+    path = project.folder / "pipelines.py"
+    text = path.read_text()
+    project("run", "good")
+    project.write("pipelines.py", text.replace("n + 1", "1 // 0"))
+    assert project("run", "good").code == 1
+    project.write("pipelines.py", text.replace("n + 1", "n + 2"))
+    assert project("resume", "latest", "--new-code").code == 0
+    for code in (text, text.replace("n + 1", "n + 2")):
+        project.write("pipelines.py", code)
+        plan = project("plan", "good", "--json").json
+        assert {task["decision"] for task in plan["tasks"]} == {"reuse"}
+
+
 def test_a_change_is_explained(project: Shell) -> None:
     project("run", "good")
     text = (project.folder / "pipelines.py").read_text()
@@ -83,6 +97,28 @@ def test_a_change_is_explained(project: Shell) -> None:
     assert shown.code == 0
     assert "+    return n + 2" in shown.out
     assert project("explain", "latest", "one", "--json").json["differences"]
+
+
+def test_a_changed_text_is_explained_by_its_words(project: Shell) -> None:
+    text = """
+        import headrace as hr
+
+        @hr.stage
+        def ask(short: str, query: str, options: dict[str, list[int]]) -> int:
+            return 1
+
+        @hr.pipeline
+        def flow(limit: int = 1) -> None:
+            head = "select all the columns that there are,\\nand another line\\nfrom a table with quite a long name\\n"
+            ask(f"limit {limit}", f"{head}limit {limit}", {"rows": [limit, *range(60)]})
+        """
+    project.write("pipelines.py", text)
+    project("run", "flow")
+    project("run", "flow", "--limit", "2")
+    shown = project("explain", "latest", "ask").out
+    assert "input short: limit 1 -> limit 2" in shown
+    assert "\n    -limit 1\n    +limit 2\n" in shown
+    assert "\n    -    1,\n    +    2,\n" in shown
 
 
 def test_logs_are_those_of_the_tasks(project: Shell) -> None:
@@ -193,3 +229,12 @@ def test_only_and_force_choose_stages(project: Shell) -> None:
     assert next(task for task in forced["tasks"] if task["name"] == "one")["state"] == "succeeded"
     only = project("run", "good", "--only", "one", "--json").json
     assert {task["stage"] for task in only["tasks"] if task["state"] != "skipped"} == {"one"}
+
+
+def test_help_on_a_pipeline_names_its_parameters_and_imports_nothing(project: Shell) -> None:
+    project.write("pipelines.py", PIPELINES + "\n\nraise RuntimeError('imported')\n")
+    for words in (("run", "good", "--help"), ("plan", "good", "--help")):
+        shown = project(*words)
+        assert shown.code == 0
+        assert "Pipeline good:\n  Fits three times.\n  --month  int, 1 if not given\n" in shown.out
+    assert "Pipeline" not in project("run", "--help").out

@@ -150,7 +150,7 @@ def completions(shell: Shell, words: str) -> list[str]:
 
 def test_the_tab_key_knows_commands_pipelines_runs_and_tasks(project: Shell) -> None:
     run = project("run", "good", "--json").json["run"]
-    assert completions(project, "headrace re") == ["resume"]
+    assert completions(project, "headrace resu") == ["resume"]
     assert completions(project, "headrace run ") == ["good", "bad"]
     assert completions(project, "headrace run good --mo") == ["--month"]
     assert completions(project, "headrace show ") == [run]
@@ -158,6 +158,16 @@ def test_the_tab_key_knows_commands_pipelines_runs_and_tasks(project: Shell) -> 
     assert project("--completion", "zsh").out.startswith("#compdef headrace")
 
 
+def test_the_tab_key_knows_metrics_models_and_their_addresses(project: Shell) -> None:
+    run = project("run", "good", "--json").json["run"]
+    project("register", run, "fit[depth=2]", "--model", "trees")
+    assert completions(project, f"headrace compare {run} --metric a") == ["auc"]
+    assert completions(project, "headrace runs --sort au") == ["auc"]
+    assert completions(project, "headrace models t") == ["trees"]
+    assert completions(project, "headrace alias mo") == ["model:trees"]
+    assert completions(project, "headrace get ") == [run, "model:trees"]
+
+
 def test_the_tab_key_is_silent_without_a_project(empty: Shell) -> None:
-    for words in ("headrace run ", "headrace show ", "headrace explain x "):
+    for words in ("headrace run ", "headrace show ", "headrace explain x ", "headrace get ", "headrace runs --sort "):
         assert completions(empty, words) == []

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from headrace.codec.codecs import Codecs
 from headrace.errors import BlobMissing, CodecError
 from headrace.spec.artifact import Ref
+from headrace.spec.report import Report
 from headrace.store.folder import FolderStore
 
 
@@ -107,6 +108,19 @@ def test_a_record_whose_fields_changed_is_not_guessed_at(codecs: Codecs, store: 
     ref = codecs.save(Model(weights=[1]), store)
     with pytest.raises(CodecError, match="no longer those that were saved"):
         codecs.load(replace(ref, names=("parameters",)), store)
+
+
+def test_a_report_of_an_older_headrace_is_read_with_the_defaults_of_what_it_lacks(
+    codecs: Codecs, store: FolderStore
+) -> None:
+    report = Report(title="A contract", about="100 rows")
+    ref = codecs.save(report, store)
+    assert ref.names is not None
+    assert ref.parts is not None
+    older = replace(ref, names=ref.names[:2], parts=ref.parts[:2])
+    assert codecs.load(older, store, safe_only=True) == report
+    with pytest.raises(CodecError, match="no longer those that were saved"):
+        codecs.load(replace(ref, names=ref.names[1:], parts=ref.parts[1:]), store)
 
 
 def test_a_forged_record_makes_no_other_object(codecs: Codecs, store: FolderStore) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from headrace.backends.local.backend import LocalBackend
-from headrace.backends.local.namespace import Namespace
+from headrace.backends.namespace import Namespace
 from headrace.backends.simulated.backend import SimulatedBackend
 from headrace.backends.simulated.cluster import Cluster
 from headrace.backends.simulated.play import Ask, Death, Decline, Keep, Listen, Play, Say, Stopped, Wait
@@ -33,11 +33,14 @@ class LocalStand(WorkerStand):
         self.hides = self.isolated = namespace
         self._prefix: list[str] = []
         if namespace:
-            self._prefix = Namespace(hidden=(self.project,), shown=(self.store.root,), network=False).command()
+            shown = (self.store.local, self.local)
+            self._prefix = Namespace(
+                hidden=(self.project,), shown=shown, readable=(self.other,), network=False
+            ).command()
 
     def backend(self) -> LocalBackend:
         os.environ[MARK] = str(self.project)
-        return LocalBackend(self.pool, self.hello, prefix=self._prefix, grace_s=0.5)
+        return LocalBackend(self.pool, self.hello, self.store.spool, prefix=self._prefix, grace_s=0.5)
 
     def living(self) -> list[psutil.Process]:
         """Give the processes that were begun with this stand's mark in their environment."""

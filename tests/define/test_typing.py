@@ -60,36 +60,45 @@ def everything(n: int = 3) -> None:
 """
 
 
-def check(tmp_path: Path, more: str = "") -> str:
-    file = tmp_path / "pipelines.py"
-    file.write_text(PIPELINE + textwrap.dedent(more))
-    told, _, _ = api.run(["--strict", "--cache-dir", str(tmp_path / "cache"), str(file)])
-    return told
+WRONG = {
+    'fit("text")': 'argument type "str"',
+    "fit(parts)": 'argument type "Split"',
+    "fit()": "All overload variants",
+    "fit(parts.train, deep=3)": "No overload variant",
+    "parts.validation": 'has no attribute "validation"',
+    "n: str = fit(parts.train)": 'expression has type "float"',
+    's: int = publish(1.0, "x")': 'expression has type "str"',
+}
 
 
-def test_a_pipeline_that_uses_everything_passes_mypy_strict(tmp_path: Path) -> None:
-    assert "Success" in check(tmp_path)
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """Give for each wrong line, and for none (""), the errors of the file that has it: mypy checks all in one go."""
+    folder = tmp_path_factory.mktemp("typing")
+    files = {line: folder / f"pipelines_{number}.py" for number, line in enumerate(["", *WRONG])}
+    for line, file in files.items():
+        more = f"""
+        @hr.pipeline
+        def wrong() -> None:
+            parts = split(load(3))
+            {line}
+        """
+        file.write_text(PIPELINE + (textwrap.dedent(more) if line else ""))
+    out, err, _ = api.run(["--strict", "--cache-dir", str(folder / "cache"), *map(str, files.values())])
+    assert f"checked {len(files)} source files" in out, out + err
+    said = [line for line in out.splitlines() if ": error: " in line]
+    return {line: [each for each in said if Path(each.split(":")[0]).name == file.name] for line, file in files.items()}
 
 
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        ('fit("text")', 'argument type "str"'),
-        ("fit(parts)", 'argument type "Split"'),
-        ("fit()", "All overload variants"),
-        ("fit(parts.train, deep=3)", "No overload variant"),
-        ("parts.validation", 'has no attribute "validation"'),
-        ("n: str = fit(parts.train)", 'expression has type "float"'),
-        ('s: int = publish(1.0, "x")', 'expression has type "str"'),
-    ],
-)
-def test_a_wrong_call_is_an_error_of_the_type_checker(tmp_path: Path, line: str, says: str) -> None:
-    more = f"""
-    @hr.pipeline
-    def wrong() -> None:
-        parts = split(load(3))
-        {line}
-    """
-    told = check(tmp_path, more)
-    assert says in told
-    assert "Found 1 error" in told
+def test_a_pipeline_that_uses_everything_passes_mypy_strict(told: dict[str, list[str]]) -> None:
+    assert told[""] == []
+
+
+@pytest.mark.parametrize(("line", "says"), WRONG.items())
+def test_a_wrong_call_is_an_error_of_the_type_checker(told: dict[str, list[str]], line: str, says: str) -> None:
+    [error] = told[line]
+    assert says in error
+
+
+def test_mypy_has_nothing_to_say_but_of_the_wrong_lines(told: dict[str, list[str]]) -> None:
+    assert sum(map(len, told.values())) == len(WRONG)

@@ -84,3 +84,42 @@ def test_a_clock_that_jumps_changes_no_pause_and_no_timeout(project: Project, tm
     assert project.headrace("runs", "--json").json["runs"][0]["run"] == again.json["run"]
     assert project.headrace("show", "--json").json["run"] == again.json["run"]
     assert project.headrace("fsck", "--deep").code == 0
+
+
+LATE = """\
+from pathlib import Path
+import headrace as hr
+
+@hr.stage(retries=2, backoff=5)
+def tries(folder: str) -> int:
+    with open(Path(folder, "begun"), "a") as file:
+        file.write("x")
+    if hr.attempt().number < 2:
+        raise ValueError("not yet")
+    return hr.attempt().number
+
+@hr.pipeline
+def flow(folder: str) -> None:
+    tries(folder)
+"""
+
+
+def test_a_driver_whose_clock_is_behind_that_of_the_one_before_waits_no_longer_for_a_retry(
+    project: Project, tmp_path: Path
+) -> None:
+    project.write("pipelines.py", LATE)
+    (tmp_path / "clock").mkdir()
+    (tmp_path / "clock" / "sitecustomize.py").write_text(CLOCK)
+    project.environment["CLOCK_FILE"] = str(tmp_path / "shift")
+    paths = [str(tmp_path / "clock"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    project.environment["PYTHONPATH"] = os.pathsep.join(paths)
+    (tmp_path / "shift").write_text("300")
+    process = project.start("run", "flow", "--folder", str(tmp_path))
+    wait_for((tmp_path / "begun").exists)
+    wait_for(lambda: "attempt 2 of" in project.headrace("show", "--json").task["tries"]["reason"])  # it rests
+    process.kill()
+    finish(process)
+    (tmp_path / "shift").write_text("-300")
+    done = finish(project.start("resume", "latest", "--json"), 20)
+    assert done.code == 0, done
+    assert done.task["tries"]["attempts"] == 2

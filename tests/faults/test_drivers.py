@@ -122,6 +122,23 @@ def test_what_a_driver_leaves_that_was_killed_before_its_run_began_is_collected(
     assert project.headrace("fsck").code == 0
 
 
+def test_what_workers_that_were_killed_left_of_a_run_that_has_ended_is_collected(
+    project: Project, tmp_path: Path
+) -> None:
+    (tmp_path / "end").touch()
+    done = project.headrace("run", "slow", "--folder", str(tmp_path), "--json")
+    assert done.code == 0, done
+    left = [project.home / "store" / name / done.json["run"] for name in ("workers", "scratch")]
+    for folder in left:
+        folder.mkdir(parents=True)
+        (folder / "parent-1").touch()
+    logs = project.home / "store" / "logs" / done.json["run"]
+    for folder in (*left, logs):
+        os.utime(folder, (0, 0))
+    assert project.headrace("gc").code == 0
+    assert [folder.exists() for folder in (*left, logs)] == [False, False, True]
+
+
 def test_two_runs_share_the_machine_and_neither_starves(project: Project, tmp_path: Path) -> None:
     project.write("headrace.toml", "[pool.local]\ncpu = 2\nmemory_gib = 2\n")
     words = ("run", "many", "--folder", str(tmp_path), "--json")

@@ -116,7 +116,16 @@ def test_at_a_random_moment(project: Project, number: int) -> None:
     assert (project.root / "total.json").read_text() == "21"
 
 
-COMMANDS = [["plan", "flow", "--salt", "1"], ["show"], ["runs"], ["explain", "latest", "total"], ["logs", "latest"]]
+COMMANDS = [
+    ["plan", "flow", "--salt", "1"],
+    ["show"],
+    ["runs"],
+    ["explain", "latest", "total"],
+    ["logs", "latest"],
+    ["card", "latest", "total"],
+    ["register", "latest", "total", "--model", "totals"],
+    ["models"],
+]
 
 
 def test_any_command_is_ended_by_it(project: Project) -> None:

@@ -30,7 +30,7 @@ def test_names_in_odd_characters_are_names_like_others(project: Project) -> None
     done = project.headrace("run", "die größe (neu) ½.py:größen", "--größe", "3", "--json")
     assert done.code == 0, done
     assert {task["state"] for task in done.json["tasks"]} == {"succeeded"}
-    for name in ["länge[#1]", "länge[#4]", "länge[1][#2]", "länge[1][#3]"]:
+    for name in ["länge[wort=ünï]", "länge[#4]", "länge[1][#2]", "länge[1][#3]"]:
         assert project.headrace("logs", "latest", name).out.startswith("hier: ")
         assert project.headrace("explain", "latest", name, "--json").json["task"] == name
     assert project.headrace("get", "latest", "länge[#4]", "--to", "die größe.json").code == 0
@@ -39,6 +39,7 @@ def test_names_in_odd_characters_are_names_like_others(project: Project) -> None
     assert "länge[1][#8]" in shown.out
     assert "\x1b" not in shown.out
     assert project.headrace("show", "--html", "--to", "seite.html").code == 0
+    assert project.headrace("get", "latest", "länge[wort=../..]").out == "länge[wort=..-..].json\n"
     assert project.headrace("debug", "latest", "länge[#0]").code == 0
 
 

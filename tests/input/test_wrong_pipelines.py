@@ -228,6 +228,25 @@ CASES: dict[str, Wrong] = {
     "one of several of another type": wired(
         "rest(1, 'two')", "`*n` of `rest` takes `int`", "'two'", hint="change", error="EdgeTypeError"
     ),
+    "several outputs where one of them is meant": wrong(
+        """\
+        from typing import NamedTuple
+        class Read(NamedTuple):
+            rows: int
+            name: str
+            more: int
+        @hr.stage
+        def read() -> Read: return Read(1, "a", 2)
+        @hr.stage
+        def one(n: int) -> int: return n
+        @hr.pipeline
+        def flow() -> None:
+            one(read())
+        """,
+        ".Read`, but parameter `n` of `one` takes `int`",
+        hint="give one of its fields: `.rows`, `.more`",
+        error="EdgeTypeError",
+    ),
     "a condition that is none": wired("one(1, when=3)", "`when=` of `one` is 3", ":27)", hint="plain `if`"),
     "a condition of another type": wired(
         "one(1, when=word())", "takes a boolean", "`word` gives `str`", ":27)", hint="boolean", error="EdgeTypeError"

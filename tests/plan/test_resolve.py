@@ -33,15 +33,37 @@ def test_no_two_elements_have_one_name_and_none_is_named_as_a_call_is(rows: list
 
 def test_short_plain_values_name_their_elements() -> None:
     assert labels("fit", {"depth": [scalar(4), scalar(6)]}) == ["fit[depth=4]", "fit[depth=6]"]
-    assert labels("fit", {"a": [scalar(1.5), scalar(True)], "b": [scalar("x"), scalar("y-z")]}) == [
-        "fit[a=1.5,b=x]",
-        "fit[a=true,b=y-z]",
-    ]
+    paths, stamps = [scalar("in/a.csv"), scalar("in/b.csv")], [scalar("1-2"), scalar("3-4")]
+    assert labels("read", {"path": paths, "stamp": stamps}) == ["read[path=in/a.csv]", "read[path=in/b.csv]"]
+    both = {"a": [scalar(1), scalar(1)], "b": [scalar("x"), scalar("y-z")]}
+    assert labels("fit", both) == ["fit[a=1,b=x]", "fit[a=1,b=y-z]"]
 
 
-@pytest.mark.parametrize("values", [[1, 1], [1, "1"], ["x" * 40, "y"], ["a,b=c", "d"], ["", "e"]])
-def test_values_that_are_no_names_are_numbered(values: list[object]) -> None:
-    assert labels("fit", {"x": [scalar(each) for each in values]}) == ["fit[#0]", "fit[#1]"]
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([1, 1, 2], ["#0", "#1", "x=2"]),
+        ([1, "1"], ["#0", "#1"]),
+        (["x" * 40, "y"], ["#0", "x=y"]),
+        (["a,b=c", "d"], ["#0", "x=d"]),
+        (["", "e", "two words"], ["#0", "x=e", "#2"]),
+        ([], []),
+    ],
+)
+def test_only_elements_whose_values_are_no_names_are_numbered(values: list[object], found: list[str]) -> None:
+    assert labels("fit", {"x": [scalar(each) for each in values]}) == [f"fit[{each}]" for each in found]
+
+
+def test_a_run_that_began_before_names_its_elements_as_then() -> None:
+    assert labels("fit", {"x": [scalar(""), scalar("e")]}, 1) == ["fit[#0]", "fit[#1]"]
+    lists = {"x": [scalar(1), scalar(2)], "y": [scalar(3), scalar(4)]}
+    assert labels("fit", lists, 1) == ["fit[x=1,y=3]", "fit[x=2,y=4]"]
+
+
+def test_a_file_names_its_element() -> None:
+    kind = {"codec": "file", "type": "headrace.codec.file.File"}
+    files = [Const(gather([number(each)], **kind, names=(f"{each}.csv",))) for each in (1, 2)]
+    assert labels("read", {"file": files}) == ["read[file=1.csv]", "read[file=2.csv]"]
 
 
 def test_artifacts_of_any_other_kind_are_numbered() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import msgspec
 from blake3 import blake3
 
 from headrace.place.share import grant
-from headrace.record.sqlite import RunLedger, SqliteLedger
+from headrace.record import lease_rows
+from headrace.record.lease_files import FileLeases
+from headrace.record.ledger import Ledger
+from headrace.record.run_ledger import RunLedger
 from headrace.run.ports import Batch, ResultRow, RunRow, TaskRow, Want
 from headrace.spec.artifact import Ref
 from headrace.spec.fleet import Pool
@@ -18,9 +22,34 @@ from headrace.spec.fleet import Pool
 POOL = Pool(name="here", cpu=8, memory_gib=32, gpus=2)
 
 
-def open_ledger(path: Path, **more: Any) -> SqliteLedger:
-    """Open the ledger of a project's state folder."""
-    return SqliteLedger(path / "ledger.db", pools=[POOL], share=grant, **more)
+def open_ledger(address: str | Path, **more: Any) -> Ledger:
+    """Open a ledger, or that of a project's state folder."""
+    return Ledger(address / "ledger.db" if isinstance(address, Path) else address, pools=[POOL], share=grant, **more)
+
+
+def rows(ledger: Ledger, query: str) -> list[tuple[Any, ...]]:
+    """Give what a query finds in a ledger."""
+    with closing(ledger.connect()) as db:
+        return [tuple(row) for row in db.execute(query).fetchall()]
+
+
+def edit(ledger: Ledger, statement: str) -> None:
+    """Change a ledger behind everybody's back."""
+    with closing(ledger.connect()) as db:
+        db.execute(statement)
+
+
+def free(ledger: Ledger, run: str) -> None:
+    """Let another take a run whose driver lives: as if somebody cleaned up, or the driver had been silent for long."""
+    if isinstance(ledger.leases, FileLeases):
+        (ledger.leases.folder / f"{run}.lock").unlink()
+    else:
+        edit(ledger, f"update leases set expires = now() - interval '1 s' where name = '{run}'")
+
+
+def hold_briefly() -> None:
+    """Have this process's leases run out soon where they do so by a clock: it will be killed."""
+    lease_rows.TERM_S = 1.0
 
 
 def digest(text: str) -> str:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from headrace.errors import LedgerError, LedgerVersionError
-from headrace.record import database
-from headrace.record.database import connect, troubles
+from headrace.record import sqlite
+from headrace.record.sqlite import connect
 from tests.record.samples import after, first, open_ledger
 
 
@@ -24,7 +24,7 @@ def path(tmp_path: Path) -> Path:
     """A ledger with one run."""
     with open_ledger(tmp_path) as ledger, ledger.open_run("flights") as run:
         run.commit(first())
-        return ledger.path
+        return Path(ledger.address)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_a_folder_that_cannot_be_written_to_is_read_and_tells_who_would_write() 
 def test_a_ledger_that_stays_locked_is_an_error(
     path: Path, raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(sqlite, "TIMEOUT_S", 0.05)
     with open_ledger(path.parent) as ledger, ledger.open_run("flights") as run:
         raw.execute("begin immediate")
         with pytest.raises(LedgerError, match="locked by another process"):
@@ -116,8 +116,8 @@ def test_a_ledger_that_stays_locked_is_an_error(
 def test_a_full_disk_is_an_error_that_stores_nothing(path: Path) -> None:
     db = connect(path)
     db.execute("pragma max_page_count=1")  # SQLite's own word for a disk without room
-    with pytest.raises(LedgerError, match="disk is full") as caught, troubles(path):
-        db.execute("insert into cursors values ('name', 1, zeroblob(1000000))")
+    with pytest.raises(LedgerError, match="disk is full") as caught, db.troubles():
+        db.execute("insert into cursors (name, version, value) values ('name', 1, zeroblob(1000000))")
     db.close()
     assert "free some space" in (caught.value.hint or "")
 

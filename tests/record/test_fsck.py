@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,22 @@ import pytest
 
 from headrace.record.fsck import Checked, Checker
 from headrace.record.gc import GRACE_S
-from headrace.record.sqlite import SqliteLedger
+from headrace.record.ledger import Ledger
 from headrace.run.events import Renewed, Succeeded, encode_event
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.store.folder import FolderStore
-from tests.record.samples import first, open_ledger, result, run_row, task_row
+from tests.record.honest import honest_run
+from tests.record.samples import edit, first, open_ledger, result, run_row, task_row
 
 NOW = 1_000_000_000.0
 OLD = NOW - 2 * GRACE_S
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> SqliteLedger:
-    return open_ledger(tmp_path / "state")
+def ledger(address: str) -> Iterator[Ledger]:
+    with open_ledger(address) as ledger:
+        yield ledger
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def put(store: FolderStore, text: str) -> Ref:
     return Ref(digest=blob.digest, size=blob.size, codec="text", type="builtins.str", nonce=blob.nonce)
 
 
-def ended(ledger: SqliteLedger, out: Ref, **more: Any) -> str:
+def ended(ledger: Ledger, out: Ref, **more: Any) -> str:
     bodies = [encode_event(Succeeded("fit", 1, out, 1.0, 1.0))]
     batch = {"bodies": bodies, "tasks": [task_row(out=out)], "results": [result(out)], "kept": [out]}
     with ledger.open_run("flights") as run:
@@ -46,8 +48,8 @@ def ended(ledger: SqliteLedger, out: Ref, **more: Any) -> str:
         return run.run
 
 
-def check(ledger: SqliteLedger, store: FolderStore, **more: Any) -> Checked:
-    return Checker(ledger, store).check(now=NOW, **more)
+def check(ledger: Ledger, *stores: FolderStore, **more: Any) -> Checked:
+    return Checker(ledger, {f"region {i}": store for i, store in enumerate(stores)}).check(now=NOW, **more)
 
 
 def damage(store: FolderStore, ref: Ref, data: bytes) -> None:
@@ -56,13 +58,13 @@ def damage(store: FolderStore, ref: Ref, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def test_a_sound_ledger_has_no_problems(ledger: SqliteLedger, store: FolderStore) -> None:
-    ended(ledger, put(store, "model"))
+def test_a_sound_ledger_has_no_problems(ledger: Ledger, store: FolderStore) -> None:
+    honest_run(ledger, put(store, "model"))
     found = check(ledger, store, deep=True)
     assert (found.problems, found.runs, found.blobs, found.bytes) == ((), 1, 1, 5)
 
 
-def test_a_missing_blob_is_named_with_its_runs_and_its_result(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_a_missing_blob_is_named_with_its_runs_and_its_result(ledger: Ledger, store: FolderStore) -> None:
     out = put(store, "model")
     run = ended(ledger, out)
     store.delete(out.digest, out.nonce or "")
@@ -72,22 +74,22 @@ def test_a_missing_blob_is_named_with_its_runs_and_its_result(ledger: SqliteLedg
     assert (reuse.about, reuse.subject, reuse.mended) == ("result", "fit", None)
 
 
-def test_a_blob_of_another_size_is_found_without_reading_it(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_a_blob_of_another_size_is_found_without_reading_it(ledger: Ledger, store: FolderStore) -> None:
     out = put(store, "model")
     ended(ledger, out)
     damage(store, out, b"mod")
     assert "it has 3 bytes in the store, and had 5" in check(ledger, store).problems[0].what
 
 
-def test_a_blob_of_other_bytes_is_found_by_a_deep_check(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_a_blob_of_other_bytes_is_found_by_a_deep_check(ledger: Ledger, store: FolderStore) -> None:
     out = put(store, "model")
-    ended(ledger, out)
+    honest_run(ledger, out)
     damage(store, out, b"MODEL")
     assert check(ledger, store).problems == ()
     assert "is damaged" in check(ledger, store, deep=True).problems[0].what
 
 
-def test_repair_keeps_a_result_from_being_reused(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_repair_keeps_a_result_from_being_reused(ledger: Ledger, store: FolderStore) -> None:
     out, sound = put(store, "model"), put(store, "sound")
     ended(ledger, out)
     ended(ledger, sound, results=[result(sound, "other key")])
@@ -103,14 +105,37 @@ def test_repair_keeps_a_result_from_being_reused(ledger: SqliteLedger, store: Fo
     assert blob.about == "blob"
 
 
-def edit(ledger: SqliteLedger, statement: str) -> None:
-    db = sqlite3.connect(ledger.path)
-    with db:
-        db.execute(statement)
-    db.close()
+def test_a_damaged_replica_is_brought_again_from_another_region(
+    ledger: Ledger, store: FolderStore, tmp_path: Path
+) -> None:
+    far = FolderStore(tmp_path / "far")
+    out = put(store, "model")
+    with store.reader(out.digest, out.nonce or "") as file, far.batch() as batch:
+        batch.replicate(out.digest, out.nonce or "", file)
+    honest_run(ledger, out)
+    damage(store, out, b"MODEL")
+    (told,) = check(ledger, store, far, deep=True).problems
+    assert told.what.startswith("in region `region 0`: ")
+    assert told.mended is None
+    (mended,) = check(ledger, store, far, deep=True, repair=True).problems
+    assert mended.mended == "brought again from region `region 1`"
+    assert check(ledger, store, far, deep=True).problems == ()
+    far.delete(out.digest, out.nonce or "")
+    assert check(ledger, store, far).problems == (), "that a region has no replica is no fault"
 
 
-def test_a_gap_in_a_runs_events_is_found(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_a_deep_check_replays_each_run_and_repair_writes_its_rows_anew(ledger: Ledger, store: FolderStore) -> None:
+    run = honest_run(ledger, put(store, "model"))
+    edit(ledger, "update tasks set attempts = 7")
+    assert check(ledger, store).problems == ()
+    (told,) = check(ledger, store, deep=True).problems
+    assert told.subject == f"{run} fit"
+    assert "say task attempts `7`, while its events say `1`" in told.what
+    assert "written anew" in (check(ledger, store, deep=True, repair=True).problems[0].mended or "")
+    assert check(ledger, store, deep=True).problems == ()
+
+
+def test_a_gap_in_a_runs_events_is_found(ledger: Ledger, store: FolderStore) -> None:
     run = ended(
         ledger,
         put(store, "model"),
@@ -122,7 +147,7 @@ def test_a_gap_in_a_runs_events_is_found(ledger: SqliteLedger, store: FolderStor
     assert "holds 2 events, numbered 0 to 2" in problem.what
 
 
-def test_a_row_that_differs_from_its_events_is_found(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_a_row_that_differs_from_its_events_is_found(ledger: Ledger, store: FolderStore) -> None:
     run = ended(ledger, put(store, "model"))
     edit(ledger, "update tasks set state = 'failed'")
     (problem,) = check(ledger, store).problems
@@ -130,23 +155,24 @@ def test_a_row_that_differs_from_its_events_is_found(ledger: SqliteLedger, store
     assert "the row of a failed task" in problem.what
 
 
-def test_an_event_that_cannot_be_read_is_found(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_an_event_that_cannot_be_read_is_found(ledger: Ledger, store: FolderStore) -> None:
     ended(ledger, put(store, "model"), bodies=[b"\x93nonsense"])
     assert "can't be read" in check(ledger, store).problems[0].what
 
 
-def test_events_of_an_older_trace_are_held_against_no_row(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_events_of_an_older_trace_are_held_against_no_row(ledger: Ledger, store: FolderStore) -> None:
     out = put(store, "model")
     events = [Succeeded("gone", 1, out, 1.0, 1.0), Renewed(Bundle(digest="b", size=1, nonce="n"), 1.0)]
     ended(ledger, out, bodies=[encode_event(event) for event in events])
     assert check(ledger, store).problems == ()
 
 
-def test_a_damaged_file_is_told_as_a_finding(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_a_damaged_file_is_told_as_a_finding(tmp_path: Path, store: FolderStore) -> None:
+    ledger = open_ledger(tmp_path / "state")
     for i in range(50):
         ended(ledger, put(store, f"model {i}"))
     edit(ledger, "pragma wal_checkpoint(truncate)")
-    with ledger.path.open("r+b") as file:
+    with Path(ledger.address).open("r+b") as file:
         file.seek(4096 * 12)
         file.write(os.urandom(4096 * 4))
     problems = check(ledger, store).problems
@@ -155,7 +181,7 @@ def test_a_damaged_file_is_told_as_a_finding(ledger: SqliteLedger, store: Folder
     assert "is damaged" in problems[0].what
 
 
-def test_what_the_collector_would_delete_is_counted(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_what_the_collector_would_delete_is_counted(ledger: Ledger, store: FolderStore) -> None:
     ended(ledger, put(store, "model"))
     put(store, "orphan")
     draft = store.draft()

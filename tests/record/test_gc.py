@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import typing
 from collections.abc import Iterator
@@ -15,21 +16,38 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace.errors import LedgerError
-from headrace.record.database import connect
-from headrace.record.gc import GRACE_S, TICK_S, Collected, Collector
+from headrace.errors import LedgerError, NotFoundError
+from headrace.record.gc import CLOCKS_S, GRACE_S, TICK_S, Collected, Collector
+from headrace.record.ledger import Ledger
 from headrace.record.merging import moved_event
-from headrace.record.names import Names
-from headrace.record.sqlite import SqliteLedger
+from headrace.record.names import needed, records
+from headrace.record.registry import register
+from headrace.record.retention import Keep
 from headrace.record.views import Views
 from headrace.run import events
-from headrace.run.events import Checkpointed, Event, Opened, Renewed, Reused, Succeeded, Traced, encode_event
+from headrace.run.events import (
+    Checkpointed,
+    Event,
+    Lacked,
+    Logged,
+    Opened,
+    Pointed,
+    Renewed,
+    Reused,
+    Shown,
+    Succeeded,
+    Traced,
+    encode_event,
+)
 from headrace.run.wire import Report, frame
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.graph import Const, Many, Node
+from headrace.spec.intent import Advance, Register
 from headrace.spec.stage import Stage
+from headrace.store.blob import Found
 from headrace.store.folder import FolderStore
+from headrace.store.spool import Spool
 from tests.record.samples import after, digest, first, open_ledger, result, run_row, task_row
 
 NOW = 1_000_000_000.0
@@ -37,8 +55,9 @@ OLD = NOW - 2 * GRACE_S
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> SqliteLedger:
-    return open_ledger(tmp_path / "state", clock=lambda: NOW)
+def ledger(address: str) -> Iterator[Ledger]:
+    with open_ledger(address, clock=lambda: NOW) as ledger:
+        yield ledger
 
 
 @pytest.fixture
@@ -47,8 +66,8 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 @pytest.fixture
-def views(ledger: SqliteLedger) -> Iterator[Views]:
-    with Views(ledger.path) as views:
+def views(ledger: Ledger) -> Iterator[Views]:
+    with Views(ledger.address) as views:
         yield views
 
 
@@ -63,20 +82,29 @@ def there(store: FolderStore, ref: Ref) -> bool:
     return store.size(ref.digest, ref.nonce or "") is not None
 
 
-def ended(ledger: SqliteLedger, out: Ref, *, key: str = "key", ended: float = OLD, **more: Any) -> str:
+def ended(ledger: Ledger, out: Ref, *, key: str = "key", ended: float = OLD, **more: Any) -> str:
     """Store a run that ended with one task's output."""
-    row = run_row("succeeded", ended=ended, created=ended, bundle=more.pop("bundle", digest("bundle")))
+    row = run_row(
+        "succeeded",
+        ended=ended,
+        created=ended,
+        bundle=more.pop("bundle", digest("bundle")),
+        pipeline=more.pop("pipeline", "flights"),
+    )
     with ledger.open_run("flights") as run:
         run.commit(first(run=row, tasks=[task_row(out=out, key=key)], results=[result(out, key)], kept=[out], **more))
         return run.run
 
 
-def collect(ledger: SqliteLedger, store: FolderStore, **more: Any) -> Collected:
-    with Collector(ledger, store, store.spool) as collector:
-        return collector.collect(**{"now": NOW} | more)
+def collect(
+    ledger: Ledger, *stores: FolderStore, keep_runs: int | None = None, keep_s: float | None = None, **more: Any
+) -> Collected:
+    keep = Keep(runs=keep_runs, seconds=keep_s, per_pipeline=more.pop("per_pipeline", None))
+    with Collector(ledger, {f"region {i}": store for i, store in enumerate(stores)}) as collector:
+        return collector.collect(keep, **{"now": NOW} | more)
 
 
-def test_what_no_row_names_goes_and_what_one_names_stays(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_what_no_row_names_goes_and_what_one_names_stays(ledger: Ledger, store: FolderStore) -> None:
     out, orphan = put(store, "out"), put(store, "orphan")
     ended(ledger, out)
     found = collect(ledger, store)
@@ -86,7 +114,7 @@ def test_what_no_row_names_goes_and_what_one_names_stays(ledger: SqliteLedger, s
     assert not there(store, orphan)
 
 
-def test_a_dry_run_says_the_same_and_changes_nothing(ledger: SqliteLedger, store: FolderStore, views: Views) -> None:
+def test_a_dry_run_says_the_same_and_changes_nothing(ledger: Ledger, store: FolderStore, views: Views) -> None:
     kept = [put(store, "model"), put(store, "model")]
     run, _ = ended(ledger, put(store, "old"), key="old"), [ended(ledger, each, key=each.nonce or "") for each in kept]
     put(store, "orphan")
@@ -99,7 +127,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing(ledger: SqliteLedger, store
     assert dry.bytes == wet.bytes > 0
 
 
-def test_what_is_young_stays_since_its_report_may_be_under_way(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_what_is_young_stays_since_its_report_may_be_under_way(ledger: Ledger, store: FolderStore) -> None:
     fresh = put(store, "fresh", NOW - 10)
     found = collect(ledger, store)
     assert there(store, fresh)
@@ -107,8 +135,8 @@ def test_what_is_young_stays_since_its_report_may_be_under_way(ledger: SqliteLed
     assert collect(ledger, store, grace_s=5).bytes == len("fresh")
 
 
-def test_nothing_younger_than_an_attempt_that_is_out_goes(ledger: SqliteLedger, store: FolderStore) -> None:
-    before, after_start = put(store, "before", OLD - 100), put(store, "part of its output", OLD + 100)
+def test_nothing_younger_than_an_attempt_that_is_out_goes(ledger: Ledger, store: FolderStore) -> None:
+    before, after_start = put(store, "before", OLD - CLOCKS_S - 1), put(store, "part of its output", OLD - 300)
     with ledger.open_run("flights") as run:
         run.commit(first(tasks=[task_row(state="running", started=OLD)]))
         found = collect(ledger, store)
@@ -118,7 +146,7 @@ def test_nothing_younger_than_an_attempt_that_is_out_goes(ledger: SqliteLedger, 
     assert not there(store, before)
 
 
-def test_what_workers_spilled_for_a_driver_to_come_stays(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_what_workers_spilled_for_a_driver_to_come_stays(ledger: Ledger, store: FolderStore) -> None:
     out = put(store, "spilled")
     with ledger.open_run("flights") as run:
         run.commit(first())
@@ -129,30 +157,75 @@ def test_what_workers_spilled_for_a_driver_to_come_stays(ledger: SqliteLedger, s
     assert store.spool.runs() == [run.run]
 
 
-def test_what_workers_of_an_ended_run_spilled_goes(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_what_a_driver_takes_from_the_spool_meanwhile_stays(ledger: Ledger, store: FolderStore) -> None:
+    out = put(store, "spilled")
+    with ledger.open_run("flights") as run:
+        run.commit(first(tasks=[task_row(state="running", started=OLD + 1)]))
+
+    class Absorbed(Spool):
+        """A spool that a driver reads into the ledger, and forgets, just before the collector looks."""
+
+        def spills(self, run: str) -> Iterator[tuple[str, bytes]]:
+            with ledger.take(run) as lease:
+                lease.commit(after(lease, run=run_row("succeeded"), tasks=[task_row(out=out)], kept=[out]))
+            return iter(())
+
+    store.spool = Absorbed(store.root / "spool")
+    collect(ledger, store)
+    assert there(store, out)
+
+
+def test_an_attempt_whose_worker_has_yet_to_begin_is_out(ledger: Ledger, store: FolderStore) -> None:
+    output = put(store, "its output", OLD + 100)
+    with ledger.open_run("flights") as run:
+        run.commit(first(tasks=[task_row(state="waiting", attempts=1, started=OLD)]))
+    collect(ledger, store)
+    assert there(store, output)
+
+
+def test_the_bundle_of_a_run_that_is_still_being_traced_stays(ledger: Ledger, store: FolderStore) -> None:
+    now = time.time()
+    bundle = put(store, "bundle", now)
+    with ledger.open_run("flights"):
+        collect(ledger, store, now=now + 2 * GRACE_S)
+        assert there(store, bundle)
+    collect(ledger, store, now=now + 2 * GRACE_S)
+    assert not there(store, bundle)
+
+
+def test_what_workers_may_still_read_is_not_made_one_with_an_equal_one(ledger: Ledger, store: FolderStore) -> None:
+    input, equal = put(store, "model"), put(store, "model")
+    with ledger.open_run("flights") as run:
+        run.commit(first(tasks=[task_row(out=input)], kept=[input]))
+    for key in ("one", "two"):  # so that most runs name this one
+        ended(ledger, equal, key=key)
+    collect(ledger, store)
+    assert there(store, input)
+    assert not there(store, equal)
+
+
+def test_what_workers_of_an_ended_run_spilled_goes(ledger: Ledger, store: FolderStore) -> None:
     run = ended(ledger, put(store, "out"))
     store.spool.spill(run, "1-7", b"rest")
     collect(ledger, store)
     assert store.spool.runs() == []
 
 
-def test_the_parts_of_an_output_stay_with_it(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_the_parts_of_an_output_stay_with_it(ledger: Ledger, store: FolderStore) -> None:
     parts = put(store, "a"), put(store, "b")
     ended(ledger, Ref(digest=digest("ab"), size=2, codec="parts", type="builtins.list", parts=parts))
     collect(ledger, store)
     assert all(there(store, part) for part in parts)
 
 
-def test_a_bundle_stays_with_its_run_though_that_names_its_digest_alone(
-    ledger: SqliteLedger, store: FolderStore
-) -> None:
+def test_a_bundle_stays_with_its_run_though_that_names_its_digest_alone(ledger: Ledger, store: FolderStore) -> None:
     bundle = put(store, "bundle")
     ended(ledger, put(store, "out"), bundle=bundle.digest)
     collect(ledger, store)
     assert there(store, bundle)
 
 
-def test_drafts_that_nobody_writes_any_more_go(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_drafts_that_nobody_writes_any_more_go(ledger: Ledger, store: FolderStore) -> None:
     draft = store.draft()
     draft.file.write(b"half")
     draft.file.close()
@@ -165,7 +238,7 @@ def test_drafts_that_nobody_writes_any_more_go(ledger: SqliteLedger, store: Fold
 
 
 def test_runs_past_their_keeping_are_forgotten_with_what_only_they_named(
-    ledger: SqliteLedger, store: FolderStore, views: Views
+    ledger: Ledger, store: FolderStore, views: Views
 ) -> None:
     outs = [put(store, f"out {i}") for i in range(3)]
     runs = [ended(ledger, out, key=f"key {i}") for i, out in enumerate(outs)]
@@ -181,7 +254,7 @@ def test_runs_past_their_keeping_are_forgotten_with_what_only_they_named(
         assert run.result("key 2") is not None
 
 
-def test_runs_are_kept_by_age_or_by_number_whichever_keeps_more(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_runs_are_kept_by_age_or_by_number_whichever_keeps_more(ledger: Ledger, store: FolderStore) -> None:
     runs = [ended(ledger, put(store, f"out {i}"), key=f"{i}", ended=NOW - 100 * (4 - i)) for i in range(4)]
     assert collect(ledger, store, keep_s=250, keep_runs=1, dry_run=True).runs == tuple(runs[:2])
     assert collect(ledger, store, keep_s=50, keep_runs=3, dry_run=True).runs == tuple(runs[:1])
@@ -189,9 +262,67 @@ def test_runs_are_kept_by_age_or_by_number_whichever_keeps_more(ledger: SqliteLe
     assert collect(ledger, store, dry_run=True).runs == ()
 
 
-def test_a_result_that_a_kept_run_reused_stays_when_its_maker_is_forgotten(
-    ledger: SqliteLedger, store: FolderStore
+def test_the_newest_runs_of_each_pipeline_are_kept(ledger: Ledger, store: FolderStore) -> None:
+    rare = ended(ledger, put(store, "rare"), key="rare", pipeline="rare")
+    runs = [ended(ledger, put(store, f"out {i}"), key=f"{i}") for i in range(3)]
+    found = collect(ledger, store, per_pipeline=1, dry_run=True)
+    assert found.runs == tuple(runs[:2])
+    assert found.why[runs[0]] == "1 newer runs of `flights` are kept"
+    assert collect(ledger, store, per_pipeline=1, keep_runs=2, dry_run=True).runs == tuple(runs[:1])
+    assert rare not in collect(ledger, store, per_pipeline=1).runs
+
+
+def test_reasons_are_summed_up(ledger: Ledger, store: FolderStore) -> None:
+    ended(ledger, put(store, "old"), key="old")
+    for i in range(2):
+        ended(ledger, put(store, "model"), key=f"{i}")
+    put(store, "orphan")
+    found = collect(ledger, store, keep_runs=2, dry_run=True)
+    assert {(each.reason, each.blobs, each.bytes) for each in found.reasons} == {
+        ("no run names it", 1, 6),
+        ("only runs that are forgotten named it", 1, 3),
+        ("equal to another, which stays", 1, 5),
+    }
+    assert found.count == len(found.blobs) == 3
+
+
+def test_the_stores_of_all_regions_are_collected(ledger: Ledger, store: FolderStore, tmp_path: Path) -> None:
+    there_too = FolderStore(tmp_path / "far")
+    kept, old, far = put(store, "kept"), put(store, "old"), put(there_too, "far")
+    for ref in (kept, old):
+        copy(store, there_too, ref)
+    ended(ledger, old, key="old")
+    ended(ledger, kept, key="kept")
+    found = collect(ledger, store, there_too, keep_runs=1)
+    assert sorted((each.region, each.digest) for each in found.blobs) == sorted(
+        [("region 0", old.digest), ("region 1", old.digest), ("region 1", far.digest)]
+    )
+    assert [there(each, kept) for each in (store, there_too)] == [True, True]
+    assert [there(each, old) for each in (store, there_too)] == [False, False]
+
+
+def test_no_region_loses_its_replica_to_an_equal_one_elsewhere(
+    ledger: Ledger, store: FolderStore, tmp_path: Path
 ) -> None:
+    far = FolderStore(tmp_path / "far")
+    here, both = put(store, "model"), put(store, "model")
+    copy(store, far, both)
+    ended(ledger, here, key="a")
+    ended(ledger, here, key="b")
+    ended(ledger, both, key="c")
+    collect(ledger, store, far)
+    assert there(far, both)
+    assert there(store, both)
+
+
+def copy(one: FolderStore, other: FolderStore, ref: Ref) -> None:
+    """Put a replica into another store, as old as the first."""
+    with one.reader(ref.digest, ref.nonce or "") as file, other.batch() as batch:
+        batch.replicate(ref.digest, ref.nonce or "", file)
+    os.utime(other.path(ref.digest, ref.nonce or ""), (OLD, OLD))
+
+
+def test_a_result_that_a_kept_run_reused_stays_when_its_maker_is_forgotten(ledger: Ledger, store: FolderStore) -> None:
     out = put(store, "out")
     maker = ended(ledger, out)
     with ledger.open_run("flights") as run:
@@ -205,9 +336,7 @@ def test_a_result_that_a_kept_run_reused_stays_when_its_maker_is_forgotten(
         assert again.run == run.run
 
 
-def test_unfinished_runs_and_those_that_a_driver_has_are_never_forgotten(
-    ledger: SqliteLedger, store: FolderStore
-) -> None:
+def test_unfinished_runs_and_those_that_a_driver_has_are_never_forgotten(ledger: Ledger, store: FolderStore) -> None:
     with ledger.open_run("flights") as run:
         run.commit(first())
     held = ended(ledger, put(store, "out"))
@@ -216,7 +345,7 @@ def test_unfinished_runs_and_those_that_a_driver_has_are_never_forgotten(
     assert collect(ledger, store, keep_runs=0).runs == (held,)
 
 
-def test_what_lost_its_last_name_just_now_stays_while_a_driver_lives(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_what_lost_its_last_name_just_now_stays_while_a_driver_lives(ledger: Ledger, store: FolderStore) -> None:
     out = put(store, "out")
     ended(ledger, out)
     with ledger.open_run("other") as driver:
@@ -228,7 +357,52 @@ def test_what_lost_its_last_name_just_now_stays_while_a_driver_lives(ledger: Sql
     assert there(store, out)
 
 
-def test_a_later_pass_takes_what_was_left(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_what_is_registered_while_it_works_stays_or_is_refused(ledger: Ledger, store: FolderStore) -> None:
+    before, late = put(store, "before"), put(store, "late")
+    ended(ledger, before, key="before")
+    ended(ledger, late, key="late")
+    assert register(ledger, Register("model", "before", before), by="ada") == 1
+
+    class Meanwhile(FolderStore):
+        """A store in which somebody registers when the collector has read what is named, and begins to delete."""
+
+        def blobs(self) -> Iterator[Found]:
+            with pytest.raises(NotFoundError, match="was given up by `headrace gc`"):
+                register(ledger, Register("model", "late", late), by="ada")
+            yield from super().blobs()
+
+    found = collect(ledger, Meanwhile(store.root), keep_runs=0)
+    assert [each.digest for each in found.blobs] == [late.digest]
+    assert there(store, before), "no run names it any more, and the registry does"
+    assert not there(store, late)
+
+
+def test_many_that_register_while_it_works_have_what_they_registered(ledger: Ledger, store: FolderStore) -> None:
+    outs = [put(store, f"model {number}") for number in range(20)]
+    for number, out in enumerate(outs):
+        ended(ledger, out, key=f"key {number}")
+    taken, refused = [], []
+
+    def registering() -> None:
+        for number, out in enumerate(outs):
+            try:
+                register(ledger, Register("model", f"m{number}", out), by="ada")
+                taken.append(out)
+            except NotFoundError:
+                refused.append(out)
+
+    thread = threading.Thread(target=registering)
+    thread.start()
+    for number in reversed(range(20)):
+        collect(ledger, store, keep_runs=number)
+    thread.join()
+    assert len(taken) + len(refused) == 20
+    assert all(there(store, each) for each in taken)
+    collect(ledger, store, keep_runs=0)
+    assert [there(store, each) for each in outs] == [each in taken for each in outs]
+
+
+def test_a_later_pass_takes_what_was_left(ledger: Ledger, store: FolderStore) -> None:
     out = put(store, "out")
     ended(ledger, out)
     with ledger.open_run("other"):
@@ -239,9 +413,7 @@ def test_a_later_pass_takes_what_was_left(ledger: SqliteLedger, store: FolderSto
     assert not there(store, out)
 
 
-def test_equal_generations_become_one_and_every_run_names_it(
-    ledger: SqliteLedger, store: FolderStore, views: Views
-) -> None:
+def test_equal_generations_become_one_and_every_run_names_it(ledger: Ledger, store: FolderStore, views: Views) -> None:
     outs = [put(store, "model") for _ in range(3)]
     runs = [
         ended(ledger, out, key=f"key {i}", bodies=[encode_event(Succeeded("fit", 1, out, 1.0, 1.0))])
@@ -263,7 +435,7 @@ def test_equal_generations_become_one_and_every_run_names_it(
     assert collect(ledger, store).bytes == 0
 
 
-def test_a_damaged_generation_is_not_the_one_that_stays(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_a_damaged_generation_is_not_the_one_that_stays(ledger: Ledger, store: FolderStore) -> None:
     good, bad = put(store, "model"), put(store, "model")
     for i, out in enumerate((good, bad, bad)):
         with ledger.open_run("flights") as run:
@@ -276,7 +448,7 @@ def test_a_damaged_generation_is_not_the_one_that_stays(ledger: SqliteLedger, st
     assert not there(store, bad)
 
 
-def test_a_run_that_a_driver_has_goes_on_naming_what_it_named(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_a_run_that_a_driver_has_goes_on_naming_what_it_named(ledger: Ledger, store: FolderStore) -> None:
     outs = [put(store, "model") for _ in range(3)]
     for i, out in enumerate(outs[:2]):
         ended(ledger, out, key=f"{i}")
@@ -287,25 +459,27 @@ def test_a_run_that_a_driver_has_goes_on_naming_what_it_named(ledger: SqliteLedg
     assert there(store, outs[2])
 
 
-def test_the_lock_files_of_drivers_that_died_go(ledger: SqliteLedger, store: FolderStore) -> None:
-    ledger.leases.mkdir()
-    (ledger.leases / "dead.lock").write_text("{}")
+def test_the_lock_files_of_drivers_that_died_go(tmp_path: Path, store: FolderStore) -> None:
+    ledger = open_ledger(tmp_path / "state", clock=lambda: NOW)
+    leases = tmp_path / "state" / "leases"
+    leases.mkdir()
+    (leases / "dead.lock").write_text("{}")
     with ledger.open_run("flights") as run:
         collect(ledger, store)
-        assert [path.stem for path in ledger.leases.iterdir() if path.stem != "the-collector"] == [run.run]
+        assert [path.stem for path in leases.iterdir() if path.stem != "the-collector"] == [run.run]
         assert ledger.holder(run.run) is not None
 
 
-def test_only_one_collector_works_at_a_time(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_only_one_collector_works_at_a_time(ledger: Ledger, store: FolderStore) -> None:
     with (
-        Collector(ledger, store, store.spool),
-        pytest.raises(LedgerError, match="another collector"),
-        Collector(ledger, store, store.spool),
+        Collector(ledger, {"local": store}),
+        pytest.raises(LedgerError, match=r"`headrace gc` .* is at work"),
+        Collector(ledger, {"local": store}),
     ):
         pass
 
 
-def test_a_live_driver_loses_nothing_to_a_collector_beside_it(ledger: SqliteLedger, store: FolderStore) -> None:
+def test_a_live_driver_loses_nothing_to_a_collector_beside_it(ledger: Ledger, store: FolderStore) -> None:
     with ledger.open_run("flights") as run:
         run.commit(first())
         outs = []
@@ -324,7 +498,7 @@ DRIVE = """
     from tests.record.samples import *
     store = FolderStore(sys.argv[2])
     for _ in range(15):
-        with open_ledger(Path(sys.argv[1])) as ledger, ledger.open_run("flights") as run:
+        with open_ledger(sys.argv[1]) as ledger, ledger.open_run("flights") as run:
             run.commit(first([], run=run_row(created=time.time())))
             for _ in range(5):
                 key = random.choice("abcdef")
@@ -341,20 +515,19 @@ DRIVE = """
 
 
 def test_drivers_of_other_processes_lose_nothing_to_a_collector_beside_them(
-    tmp_path: Path, ledger: SqliteLedger, store: FolderStore
+    address: str, ledger: Ledger, store: FolderStore
 ) -> None:
-    folder = str(tmp_path / "state")
     drivers = [
-        subprocess.Popen([sys.executable, "-c", textwrap.dedent(DRIVE), folder, str(store.root)]) for _ in range(3)
+        subprocess.Popen([sys.executable, "-c", textwrap.dedent(DRIVE), address, str(store.root)]) for _ in range(3)
     ]
     deleted = 0
     while any(driver.poll() is None for driver in drivers):
         deleted += len(collect(ledger, store, keep_runs=1, grace_s=0, now=time.time()).blobs)
     assert [driver.returncode for driver in drivers] == [0, 0, 0]
     assert deleted > 0
-    db = connect(ledger.path)
-    for named in Names(db).sizes:
-        assert store.size(*named) is not None
+    db = ledger.connect()
+    for name, nonce, _, _ in needed(db, records(db)):
+        assert store.size(name, nonce) is not None
     db.close()
 
 
@@ -367,6 +540,10 @@ MOVED: list[Event] = [
     Succeeded("fit", 1, WHOLE, 1.0, 1.0),
     Reused(task="fit", key="k", out=REF, run="r", why="same", inputs=b""),
     Checkpointed("fit", 1, REF),
+    Pointed(0, "orders", 1, REF),
+    Logged("fit", 1, 1.0, (), (Shown("said", 0, 1.0, REF),), (Shown("curve", 0, 1.0, WHOLE),)),
+    Succeeded("fit", 1, REF, 1.0, 1.0, intents=(Advance("orders", 1, REF), Register("model", "m", REF, WHOLE))),
+    Lacked("bring", REF, "here", "there"),
     Opened(pipeline="flights", files=(), bundle=BUNDLE, at=1.0),
     Renewed(BUNDLE, 1.0),
     Traced((Stage(name="fit", function="p:fit"),), (NODE,)),
@@ -387,6 +564,9 @@ def test_every_kind_of_event_that_can_name_a_generation_is_among_those() -> None
         kind
         for kind in kinds
         if {Ref, Bundle, tuple[Node, ...]} & {*typing.get_type_hints(kind).values()}
-        or any(Ref in typing.get_args(hint) for hint in typing.get_type_hints(kind).values())
+        or any(
+            {Ref, Shown, tuple[Shown, ...]} & {hint, *typing.get_args(hint)}
+            for hint in typing.get_type_hints(kind).values()
+        )
     }
     assert naming == {type(event) for event in MOVED}

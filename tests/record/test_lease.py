@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from headrace.errors import LeaseHeld, LedgerError
-from headrace.record import lease
-from headrace.record.lease import acquire, holder
+from headrace.record import lease_files
+from headrace.record.lease_files import FileLeases
 
 HOLD = """
     import sys
     from pathlib import Path
-    from headrace.record.lease import acquire
-    held = acquire(Path(sys.argv[1]), "run", "a test")
+    from headrace.record.lease_files import FileLeases
+    held = FileLeases(Path(sys.argv[1])).acquire("run", "a test")
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -41,8 +41,8 @@ def other(tmp_path: Path) -> subprocess.Popen[str]:
 def test_a_lease_held_by_another_process_names_it(tmp_path: Path, other: subprocess.Popen[str]) -> None:
     with other:
         with pytest.raises(LeaseHeld, match=f"process {other.pid} on `{os.uname().nodename}`"):
-            acquire(tmp_path, "run")
-        found = holder(tmp_path, "run")
+            FileLeases(tmp_path).acquire("run")
+        found = FileLeases(tmp_path).holder("run")
         assert found is not None
         assert (found.pid, found.name) == (other.pid, "a test")
 
@@ -51,27 +51,27 @@ def test_the_lease_of_a_killed_process_is_free_at_once(tmp_path: Path, other: su
     with other:
         other.kill()
         other.wait()
-        assert holder(tmp_path, "run") is None
-        acquire(tmp_path, "run").release()
+        assert FileLeases(tmp_path).holder("run") is None
+        FileLeases(tmp_path).acquire("run").release()
 
 
 def test_a_child_that_executes_a_program_does_not_inherit_the_lease(tmp_path: Path) -> None:
-    held = acquire(tmp_path, "run")
+    held = FileLeases(tmp_path).acquire("run")
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE):
         held.release()
-        assert holder(tmp_path, "run") is None
-        acquire(tmp_path, "run").release()
+        assert FileLeases(tmp_path).holder("run") is None
+        FileLeases(tmp_path).acquire("run").release()
 
 
 def test_a_released_lease_leaves_no_file(tmp_path: Path) -> None:
-    held = acquire(tmp_path, "run")
+    held = FileLeases(tmp_path).acquire("run")
     held.release()
     held.release()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_looking_who_holds_a_lease_makes_nothing(tmp_path: Path) -> None:
-    assert holder(tmp_path / "leases", "run") is None
+    assert FileLeases(tmp_path / "leases").holder("run") is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -79,10 +79,10 @@ def test_a_lease_is_taken_past_somebody_who_only_looks(tmp_path: Path) -> None:
     code = """
         import sys
         from pathlib import Path
-        from headrace.record.lease import holder
+        from headrace.record.lease_files import FileLeases
         print("looks", flush=True)
         while True:
-            holder(Path(sys.argv[1]), "run")
+            FileLeases(Path(sys.argv[1])).holder("run")
     """
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -90,7 +90,7 @@ def test_a_lease_is_taken_past_somebody_who_only_looks(tmp_path: Path) -> None:
         assert looker.stdout is not None
         looker.stdout.readline()
         for _ in range(200):
-            acquire(tmp_path, "run").release()
+            FileLeases(tmp_path).acquire("run").release()
         looker.kill()
 
 
@@ -99,11 +99,11 @@ def test_two_processes_never_hold_one_lease_though_its_file_comes_and_goes(tmp_p
         import os, sys
         from pathlib import Path
         from headrace.errors import LeaseHeld
-        from headrace.record import lease
+        from headrace.record.lease_files import FileLeases
         mark, got = Path(sys.argv[1]) / "mark", 0
         while got < 100:
             try:
-                held = lease.acquire(Path(sys.argv[1]), "run", patience_s=0)
+                held = FileLeases(Path(sys.argv[1])).acquire("run", is_patient=False)
             except LeaseHeld:
                 continue
             os.close(os.open(mark, os.O_CREAT | os.O_EXCL))  # fails if another is within
@@ -118,12 +118,12 @@ def test_two_processes_never_hold_one_lease_though_its_file_comes_and_goes(tmp_p
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "leases").write_text("")
     with pytest.raises(LedgerError, match="can't lock run `run`"):
-        acquire(tmp_path / "leases", "run")
+        FileLeases(tmp_path / "leases").acquire("run")
 
 
 def test_the_clock_frees_nobodys_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    held = acquire(tmp_path, "run")
-    monkeypatch.setattr(lease.time, "time", lambda: 9e12)
+    held = FileLeases(tmp_path).acquire("run")
+    monkeypatch.setattr(lease_files.time, "time", lambda: 9e12)
     with pytest.raises(LeaseHeld):
-        acquire(tmp_path, "run")
+        FileLeases(tmp_path).acquire("run")
     held.release()

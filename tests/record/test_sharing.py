@@ -5,32 +5,33 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from headrace.errors import LedgerError
-from headrace.record.sqlite import SqliteLedger
+from headrace.record.ledger import Ledger
 from tests.record.samples import POOL, open_ledger, want
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> SqliteLedger:
-    return open_ledger(tmp_path)
+def ledger(address: str) -> Iterator[Ledger]:
+    with open_ledger(address) as ledger:
+        yield ledger
 
 
-def test_a_run_alone_gets_the_whole_pool_in_its_first_call(ledger: SqliteLedger) -> None:
+def test_a_run_alone_gets_the_whole_pool_in_its_first_call(ledger: Ledger) -> None:
     with ledger.open_run("flights") as run:
         found = run.grant(want(1))
     assert (found.pool, found.cpu, found.memory_gib, found.gpus) == ("here", POOL.cpu, POOL.memory_gib, POOL.gpus)
 
 
-def test_a_grant_expires_by_the_ledgers_clock(tmp_path: Path) -> None:
-    with open_ledger(tmp_path, clock=lambda: 1000.0) as ledger, ledger.open_run("flights") as run:
+def test_a_grant_expires_by_the_ledgers_clock(address: str) -> None:
+    with open_ledger(address, clock=lambda: 1000.0) as ledger, ledger.open_run("flights") as run:
         assert run.grant(want(1)).expires > 1000.0
 
 
-def test_a_second_run_gets_its_share_once_the_first_has_asked_again(ledger: SqliteLedger) -> None:
+def test_a_second_run_gets_its_share_once_the_first_has_asked_again(ledger: Ledger) -> None:
     with ledger.open_run("flights") as one, ledger.open_run("flights") as two:
         assert one.grant(want(8, least=1)).cpu == 8
         assert two.grant(want(8, least=1)).cpu == 0
@@ -38,7 +39,7 @@ def test_a_second_run_gets_its_share_once_the_first_has_asked_again(ledger: Sqli
         assert two.grant(want(8, least=1)).cpu == 4
 
 
-def test_a_run_that_closed_leaves_its_share_to_the_others(ledger: SqliteLedger) -> None:
+def test_a_run_that_closed_leaves_its_share_to_the_others(ledger: Ledger) -> None:
     with ledger.open_run("flights") as one:
         with ledger.open_run("flights") as two:
             two.grant(want(8))
@@ -46,33 +47,39 @@ def test_a_run_that_closed_leaves_its_share_to_the_others(ledger: SqliteLedger) 
         assert one.grant(want(8)).cpu == 8
 
 
-def test_a_killed_runs_grant_is_dropped(tmp_path: Path, ledger: SqliteLedger) -> None:
+def test_a_killed_runs_grant_is_dropped(address: str, ledger: Ledger) -> None:
     code = """
         import os, signal, sys
         from pathlib import Path
         from tests.record.samples import *
-        ledger = open_ledger(Path(sys.argv[1]))
+        hold_briefly()
+        ledger = open_ledger(sys.argv[1])
         print(ledger.open_run("flights").grant(want(8)).cpu, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     """
     child = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-c", textwrap.dedent(code), address], stdout=subprocess.PIPE, text=True, check=False
     )
     assert float(child.stdout) == 8
+    while ledger.leases.held(ledger.leases.all()):
+        pass  # where a clock ends them, within a second
     with ledger.open_run("flights") as run:
         assert run.grant(want(8)).cpu == 8
 
 
-def test_a_clock_that_jumps_takes_no_live_runs_grant(tmp_path: Path) -> None:
+def test_a_clock_that_jumps_takes_no_live_runs_grant(address: str) -> None:
     times = iter([1000.0, 9e9, 9e9, 9e9])
-    with open_ledger(tmp_path, clock=times.__next__) as ledger:
-        times_left = open_ledger(tmp_path, clock=lambda: 9e9)
-        with ledger.open_run("flights") as one, times_left.open_run("flights") as two:
-            one.grant(want(8))
-            assert two.grant(want(8)).cpu == 0
+    with (
+        open_ledger(address, clock=times.__next__) as ledger,
+        open_ledger(address, clock=lambda: 9e9) as late,
+        ledger.open_run("flights") as one,
+        late.open_run("flights") as two,
+    ):
+        one.grant(want(8))
+        assert two.grant(want(8)).cpu == 0
 
 
-def test_the_run_that_was_served_longest_ago_comes_first(ledger: SqliteLedger) -> None:
+def test_the_run_that_was_served_longest_ago_comes_first(ledger: Ledger) -> None:
     with ledger.open_run("flights") as whole, ledger.open_run("flights") as small:
         assert whole.grant(want(8, least=8)).cpu == 8
         small.grant(want(8, least=1))
@@ -84,23 +91,23 @@ def test_the_run_that_was_served_longest_ago_comes_first(ledger: SqliteLedger) -
         assert whole.grant(want(8, used=0, least=8)).cpu == 8
 
 
-def test_an_unknown_pool_is_an_error(ledger: SqliteLedger) -> None:
+def test_an_unknown_pool_is_an_error(ledger: Ledger) -> None:
     with ledger.open_run("flights") as run, pytest.raises(LedgerError, match="no pool `there`"):
         run.grant(want(1, pool="there"))
 
 
-def test_runs_of_many_processes_never_get_more_than_the_pool_together(tmp_path: Path) -> None:
+def test_runs_of_many_processes_never_get_more_than_the_pool_together(address: str) -> None:
     code = """
         import random, sys
         from pathlib import Path
         from tests.record.samples import *
         held = 0.0
-        with open_ledger(Path(sys.argv[1])) as ledger, ledger.open_run("flights") as run:
+        with open_ledger(sys.argv[1]) as ledger, ledger.open_run("flights") as run:
             for _ in range(100):
                 used = random.randint(0, int(held))
                 held = run.grant(want(random.randint(used, 20), used=used, least=random.choice([0, 1, 3, 8]))).cpu
                 total = ledger._db.execute("select sum(cpu) from grants").fetchone()[0]
                 assert total <= POOL.cpu + 1e-9, total
     """
-    children = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]) for _ in range(4)]
+    children = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), address]) for _ in range(4)]
     assert [child.wait() for child in children] == [0, 0, 0, 0]

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from headrace.backends.simulated.backend import SimulatedBackend
 from headrace.backends.simulated.cluster import Cluster
-from headrace.backends.simulated.play import Play, Script, Tracing, Wait, tracing
+from headrace.backends.simulated.play import Moving, Play, Script, Tracing, Wait, tracing
 from headrace.run.driver import Driver
 from headrace.run.events import Event, Opened, Taken, decode_event
 from headrace.run.machine import Machine
@@ -26,9 +26,11 @@ E = TypeVar("E", bound=Event)
 class Bed:
     """Where drivers are tried: a ledger, and a simulated cluster."""
 
-    def __init__(self, script: Script, trace: Tracing | Sketch, policy: Policy | None = None) -> None:
+    def __init__(
+        self, script: Script, trace: Tracing | Sketch, policy: Policy | None = None, mover: Moving | None = None
+    ) -> None:
         tracer = tracing(trace.events()) if isinstance(trace, Sketch) else trace
-        self.cluster = Cluster(script, tracer=tracer, nodes=POOL.nodes)
+        self.cluster = Cluster(script, tracer=tracer, mover=mover, nodes=POOL.nodes)
         self.ledger = MemoryLedger(POOL)
         self.store = MemoryBlobs()
         self.policy = policy or Policy()

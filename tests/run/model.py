@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from msgspec.structs import asdict
+from array import array
 
+from msgspec.structs import asdict, replace
+
+from headrace.run.commands import Answer, Awaited, Command, Finish, Missed, Probe, Stop
 from headrace.run.crew import Crew
+from headrace.run.elsewhere import Elsewhere, Places
 from headrace.run.events import (
     Asked,
     Cancelled,
     Checkpointed,
     Closed,
+    Deferred,
     Event,
     Failed,
+    Lacked,
     Launched,
+    Logged,
+    Moved,
     Opened,
+    Points,
     Recalled,
     Renewed,
     Reused,
@@ -26,46 +35,86 @@ from headrace.run.events import (
     encode_event,
 )
 from headrace.run.invariants import check
-from headrace.run.machine import Answer, Command, Finish, Machine, Probe, Stop
+from headrace.run.machine import Machine
 from headrace.run.ports import Batch, Grant, ResultRow, RunRow
 from headrace.run.prober import Prober
+from headrace.run.projection import result_of
 from headrace.run.task import Task
-from headrace.spec.artifact import Ref
+from headrace.spec.address import StoreAddress
+from headrace.spec.artifact import Ref, blobs
 from headrace.spec.failure import Failure, FailureKind
-from headrace.spec.fleet import Pool
+from headrace.spec.fleet import Link, Pool
+from headrace.spec.graph import constants
 from headrace.spec.policy import Policy
 from headrace.testing.blobs import MemoryBlobs
 from headrace.testing.graphs import BUNDLE, number
 from headrace.testing.ledger import MemoryLedger
 from tests.run.scenes import Scene, output
 
-POOL = Pool(name="here", cpu=4, memory_gib=4, nodes=2)
+POOL = Pool(name="here", cpu=4, memory_gib=4, nodes=2, region="")
+REGIONS = ("", "far")
+"""Where a run with two regions may go on: it begins in the first."""
+PRICE = {"bits_per_s": 1e9, "usd_per_gb": 0.02}
 ROW = RunRow(pipeline="scene", state="running", created=0.0, bundle="")
 
 
 class Model:
     """One run of a scene. `done` is what has succeeded, by name and key; `stopping` are attempts told to stop.
 
-    Checking costs what the run is large, so a run of thousands is not `checked`.
+    Checking costs what the run is large, so a run of thousands is not `checked`. With `regions`, there is a second
+    one to go on in, and what plain stages give are blobs, which lie in the `stores` of the regions. A run that comes
+    `after` another begins in the second region, and may reuse what that has made in the first.
     """
 
-    def __init__(self, scene: Scene, policy: Policy | None = None, *, checked: bool = True) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        policy: Policy | None = None,
+        *,
+        checked: bool = True,
+        regions: bool = False,
+        after: Model | None = None,
+    ) -> None:
         self.scene = scene
+        self.region = REGIONS[0] if after is None else REGIONS[1]
+        self.stores = {region: MemoryBlobs() for region in REGIONS} if regions else {self.region: MemoryBlobs()}
+        if after is not None:
+            self.stores = after.stores
         self._checked = checked
         self.now = 1000.0
-        self.ledger = MemoryLedger(POOL)
-        self.run = self.ledger.open("scene")
+        self.ledger = MemoryLedger(POOL) if after is None else after.ledger
+        self.run = self.ledger.open("scene" if after is None else "again")
         self.stored: list[bytes] = []
         self.done: set[tuple[str, str]] = set()
         self.stopping: set[tuple[str, int]] = set()
         self.checkpoints: dict[str, str | None] = {}
         self._begin(Machine())
         self.absorb(Opened("scene", (), BUNDLE, self.now, policy=policy or Policy()))
-        self.absorb(Taken(1, "model", self.now))
+        self.absorb(Taken(1, "model", self.now, region=self.region))
+
+    @property
+    def here(self) -> MemoryBlobs:
+        """The store of the region that the run is in."""
+        return self.stores[self.region]
+
+    def _output(self, function: str, key: str) -> Ref:
+        """Give what a stage gives under a key, and have it lie here; where there are regions, a blob if need be."""
+        out = output(function, key)
+        if len(self.stores) == 1 or out.inline is None or not function.partition(":")[2].startswith("plain"):
+            return out
+        return self.here.add(
+            Ref(digest=key, size=1 + int(key[:4], 16), codec="raw", type="builtins.int", nonce=key[:8])
+        )
 
     def _begin(self, machine: Machine) -> None:
         self.machine = machine
-        self.prober = Prober(machine, self.run, MemoryBlobs(), lambda run, stage: ())
+        pool = replace(POOL, region=self.region)
+        elsewhere = [
+            Elsewhere(region, store, StoreAddress(url=region), Link(source=region, target=self.region, **PRICE))
+            for region, store in self.stores.items()
+            if region != self.region
+        ]
+        self.prober = Prober(machine, self.run, Places(pool, self.here, elsewhere), lambda run, stage: ())
         self.crew = Crew(POOL, first=machine.last_worker + 1)
         self.crew.grant = Grant(pool=POOL.name, cpu=POOL.cpu, memory_gib=POOL.memory_gib, gpus=0, expires=0)
         self.place = self.seen = 0
@@ -86,9 +135,11 @@ class Model:
             match rest.pop():
                 case Probe(task=name):
                     found = self.prober.probe(name)
-                    if isinstance(found, Reused):
-                        self.stored.append(encode_event(found))
-                    rest.extend(reversed(self.machine.step(found)))
+                    rest.extend(reversed([command for event in found for command in self._take(event)]))
+                case Answer(question=question, ref=Ref() as ref) if self.prober.missing(ref)[1]:
+                    wanted, transfers = self.prober.missing(ref)
+                    commands = [command for lack in wanted for command in self._take(lack)]
+                    rest.extend(reversed([*commands, *self.machine.step(Awaited(question, transfers))]))
                 case Answer(question=question):
                     if question == self.question:
                         self.question = None
@@ -98,6 +149,11 @@ class Model:
                     closed = Closed(state, self.now, why)
                     self.stored.append(encode_event(closed))
                     rest.extend(reversed(self.machine.step(closed)))
+
+    def _take(self, event: Reused | Missed | Lacked | Deferred) -> list[Command]:
+        if not isinstance(event, Missed):
+            self.stored.append(encode_event(event))
+        return self.machine.step(event)
 
     # -- what may happen -----------------------------------------------------------------------------------------
 
@@ -164,20 +220,48 @@ class Model:
 
     def _check_launch(self, launch: Launched) -> None:
         task = self.machine.tasks[launch.task]
+        if task.move is not None:
+            assert not self._has(task.move.ref), "it brings what is there already"
+            moving = [each for each in self.machine.running() if each.move is not None]
+            assert all(each.move != task.move for each in moving), "it is brought twice at once"
+            return
+        needed = [ref for _, arg in self.machine.inputs(launch.task) for ref in constants(arg)]
+        for ref in needed if task.checkpoint is None else [*needed, task.checkpoint]:
+            assert all(self._has(each) for each in blobs(ref)), f"`{launch.task}` is launched without its input"
         assert (launch.task, launch.key) not in self.done, f"`{launch.task}` had succeeded under this key"
         assert launch.attempt == task.attempt + 1
         assert task.checkpoint is None or self.checkpoints[launch.task] == launch.key
         assert len(set(launch.workers)) == task.stage.resources.nodes
 
-    def succeed(self, task: Task, seconds: float = 0.001) -> None:
+    def see(self, task: Task) -> None:
+        """Have the attempt of a task succeed that has read another version of its source than the one it was given."""
+        self.succeed(task, saw=(("version", f"text:builtins.str:{task.attempt}"),))
+
+    def log(self, task: Task) -> None:
+        """Have an attempt of a task log something, as a worker that is not heard any more does too."""
+        for attempt in (task.attempt, task.attempt - 1):
+            points = Points("loss", array("q", [attempt, 7]).tobytes(), array("d", [1.0, 2.0]).tobytes(), bytes(8))
+            self.absorb(Logged(task.name, attempt, self.now, (points,)))
+
+    def succeed(self, task: Task, seconds: float = 0.001, saw: tuple[tuple[str, str], ...] = ()) -> None:
         """Have the attempt of a task succeed."""
-        assert task.key is not None
-        out, attempt = output(task.stage.function, task.key), task.attempt
+        attempt = task.attempt
         self._release(task, seconds)
+        if task.move is not None:
+            ref = self.here.add(task.move.ref)
+            self.absorb(Moved(task.name, attempt, ref.size, self.now, seconds, task.move.usd))
+            return
+        assert task.key is not None
+        out = self._output(task.stage.function, task.key)
         self.done.add((task.name, task.key))
-        if task.stage.cache == "always":
-            self._offer(task, ResultRow(key=task.key, task=task.name, out=out))
-        self.absorb(Succeeded(task.name, attempt, out, self.now, seconds))
+        event = Succeeded(task.name, attempt, out, self.now, seconds, saw=saw)
+        if (result := result_of(self.machine, event)) is not None:
+            assert (result.key != task.key) == bool(saw)
+            self._offer(task, result)
+        self.absorb(event)
+
+    def _has(self, ref: Ref) -> bool:
+        return self.here.size(ref.digest, ref.nonce or "") == ref.size
 
     def _offer(self, task: Task, result: ResultRow) -> None:
         self.run.commit(Batch(first=self.run.next_seq, bodies=[], run=ROW, results=[result]))
@@ -214,7 +298,10 @@ class Model:
     def checkpoint(self, task: Task) -> None:
         """Have an attempt keep a checkpoint."""
         self.checkpoints[task.name] = task.key
-        self.absorb(Checkpointed(task.name, task.attempt, number(task.attempt)))
+        kept = number(task.attempt)
+        if len(self.stores) > 1:
+            kept = self.here.add(Ref(digest=kept.digest, size=8, codec="raw", type="builtins.int", nonce="cc"))
+        self.absorb(Checkpointed(task.name, task.attempt, kept))
 
     def wake(self) -> None:
         """Let time pass until the next retry is due."""
@@ -226,18 +313,26 @@ class Model:
         """Cancel the run."""
         self.absorb(Cancelled("somebody", "cancelled by somebody", self.now, now))
 
-    def resume(self, spilled: int, *, new_code: bool = False) -> None:
-        """Lose the driver; a new one replays the events, adopts what ran (so many attempts had succeeded), goes on."""
+    def resume(self, spilled: int, *, new_code: bool = False, away: bool = False) -> None:
+        """Lose the driver; a new one replays the events, adopts what ran (so many attempts had succeeded), goes on.
+
+        With `away`, in the other region.
+        """
         again = replay(self.stored)
         compare(self.machine, again)
+        left = self.region
+        if away:
+            self.region = next(region for region in self.stores if region != self.region)
         self._begin(again)
+        self.region, goes_on = left, self.region
         self.stopping.clear()
         for place, task in enumerate(again.running()):
             if place < spilled:
                 self.succeed(task)
             else:
                 self.absorb(Failed(task.name, task.attempt, Failure("lost", "its driver is gone"), self.now))
-        self.absorb(Taken(2, "model", self.now, again=not new_code))
+        self.region = goes_on
+        self.absorb(Taken(2, "model", self.now, again=not new_code, region=self.region))
         if new_code:
             self.prober.forget()
             self.absorb(Renewed(BUNDLE, self.now))
@@ -263,7 +358,9 @@ class Model:
 
     def outcome(self) -> dict[str, tuple[str, Ref | None]]:
         """Give what each task came to: its output if it has one, and else how it ended."""
-        return {name: ("good" if task.good else task.phase, task.out) for name, task in self.machine.tasks.items()}
+        tasks = [task for task in self.machine.tasks.values() if task.move is None]
+        tasks = [task for task in tasks if task.parent is None or task.index >= 0]  # its list has it still
+        return {task.name: ("good" if task.good else task.phase, task.out) for task in tasks}
 
 
 def replay(stored: list[bytes]) -> Machine:
@@ -282,6 +379,7 @@ def compare(live: Machine, again: Machine) -> None:
     assert live.kept == again.kept
     assert live.made == again.made
     assert live.foreign == again.foreign
+    assert list(live.curves.summaries()) == list(again.curves.summaries())
     for name, task in live.tasks.items():
         other = again.tasks[name]
         if other.phase == "probing":

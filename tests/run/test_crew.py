@@ -32,28 +32,34 @@ def crew(cpu: float = 8.0) -> Crew:
     return found
 
 
-def of(need: Resources, name: str = "work", isolation: str = "warm") -> Stage:
-    return stage(name, resources=need, isolation=isolation)
+def of(need: Resources, name: str = "work", isolation: str = "warm", environment: str | None = None) -> Stage:
+    return stage(name, resources=need, isolation=isolation, environment=environment)
 
 
 class Holder:
-    """Holds a crew to account: each worker is begun once and dismissed once, and none beyond the grant works."""
+    """Holds a crew to account: each worker is begun once and dismissed once, and none beyond the grant works.
+
+    A worker is given attempts of its own environment only.
+    """
 
     def __init__(self) -> None:
         self.crew = crew()
         self.out: list[tuple[str, int, Stage, tuple[int, ...]]] = []
         self.begun: set[int] = set()
+        self.environments: dict[int, str | None] = {}
         self.gone: set[int] = set()
         self.count = 0
 
-    def take(self, need: Resources, isolation: str) -> None:
+    def take(self, need: Resources, isolation: str, environment: str | None) -> None:
         self.count += 1
-        task, each = f"t{self.count}", of(need, f"work{need}", isolation)
+        task, each = f"t{self.count}", of(need, f"work{need}", isolation, environment)
         before = self.crew.used()
         workers = self.crew.take(task, 1, each)
         if workers is None:
             return
         assert len(set(workers)) == need.nodes
+        self.environments.update((job.worker, job.environment) for job in self.crew.jobs)
+        assert {self.environments[worker] for worker in workers} == {environment}
         if self.crew.used() != before:
             self._check_grant()
         self.out.append((task, 1, each, workers))
@@ -103,9 +109,15 @@ class Holder:
         assert gpus <= grant.gpus
 
 
+TAKE = st.tuples(
+    st.just("take"),
+    st.sampled_from(NEEDS),
+    st.sampled_from(("warm", "warm", "fresh")),
+    st.sampled_from((None, None, "old")),
+)
 STEPS = st.one_of(
-    st.tuples(st.just("take"), st.sampled_from(NEEDS), st.sampled_from(("warm", "warm", "fresh"))),
-    st.tuples(st.just("take"), st.sampled_from(NEEDS), st.sampled_from(("warm", "warm", "fresh"))),
+    TAKE,
+    TAKE,
     st.tuples(st.just("finish"), st.integers(0, 20), st.sampled_from((None, 0.0001, 0.001, 1.0))),
     st.tuples(st.just("lose"), st.integers(0, 20)),
     st.tuples(st.just("lose_idle")),
@@ -146,6 +158,17 @@ def test_an_idle_worker_of_other_needs_makes_room() -> None:
     jobs, leaving = found.drain()
     assert leaving == [small]
     assert len(jobs) == 2
+
+
+def test_an_idle_worker_of_another_environment_is_not_taken_and_makes_room() -> None:
+    found = crew(cpu=1)
+    [plain] = found.take("a", 1, of(Resources())) or ()
+    found.finished(plain, "a", 1, "x", None)
+    [other] = found.take("b", 1, of(Resources(), environment="old")) or ()
+    assert other != plain
+    jobs, leaving = found.drain()
+    assert [job.environment for job in jobs] == [None, "old"]
+    assert leaving == [plain]
 
 
 def test_short_attempts_are_queued_behind_each_other_up_to_some_ten_milliseconds() -> None:

@@ -129,21 +129,22 @@ def test_a_failed_attempt_is_followed_by_others_after_a_pause_that_grows() -> No
 
 def test_a_checkpoint_is_given_to_the_next_attempt() -> None:
     sketch = Sketch()
-    sketch.declare("trains", retries=1)
+    sketch.declare("trains", retries=2)
     sketch.node("trains")
     orders: list[Do] = []
 
     def script(order: Do) -> Play:
         orders.append(order)
-        yield Keep(number(7))
+        yield Keep(number(6 + order.attempt))
         yield Wait(1.0)
-        if order.attempt == 1:
+        if order.attempt < 3:
             raise Death("crash", "a bit flipped")
         return number(1)
 
     bed = Bed(script, sketch)
     assert bed.driver().drive().state == "succeeded"
-    assert [order.checkpoint for order in orders] == [None, number(7)]
+    assert [order.checkpoint for order in orders] == [None, number(7), number(8)]
+    assert [order.earlier for order in orders] == [None, None, number(7)]
 
 
 def test_a_node_of_a_gang_that_dies_ends_the_others_and_all_begin_again() -> None:

@@ -37,6 +37,26 @@ def test_what_was_finished_while_no_driver_lived_counts_and_ends_the_run() -> No
     assert bed.run.record.tasks["step"].attempts == 1
 
 
+def test_a_run_that_is_resumed_is_running_again_and_took_no_longer_for_its_rest() -> None:
+    bed = Bed(gives, chain(2))
+    driver = bed.driver()
+    until(driver, bed, lambda: bool(bed.events(Launched)))
+    driver.interrupt()
+    assert driver.drive().state == "cancelled"
+    before = bed.run.record.row
+    assert before is not None
+    clock = bed.cluster.clock
+    clock.advance(clock.monotonic() + 1000.0)
+    bed.take()
+    driver = bed.driver()
+    driver.open([Taken(2, "me", clock.now(), again=True)])
+    driver.tick(0.0)
+    assert bed.run.record.row is not None
+    assert bed.run.record.row.state == "running"
+    assert driver.drive().state == "succeeded"
+    assert before.seconds <= bed.run.record.row.seconds < before.seconds + 100.0
+
+
 def test_of_a_gang_whose_driver_died_the_first_worker_s_output_counts() -> None:
     sketch = Sketch()
     sketch.declare("gang", resources=Resources(nodes=3))

@@ -23,6 +23,7 @@ class Recited:
 
     def __init__(self) -> None:
         self.pool = POOL
+        self.ahead_s = 0.01
         self.says: list[list[Notice]] = []
         self.closed: list[int] = []
 

@@ -12,7 +12,7 @@ from headrace.spec.policy import Policy
 from tests.run.model import Model, compare, replay
 from tests.run.scenes import Scene, scenes
 
-FATES = ("succeed", "succeed", "succeed", "fail", "fail", "die", "checkpoint")
+FATES = ("succeed", "succeed", "succeed", "see", "fail", "fail", "die", "checkpoint", "log")
 RARE = ("cancel", "resume", "resume", "renew", "break_trace", "replay", "recall")
 FAILURES: tuple[FailureKind, ...] = ("user", "timeout", "memory", "crash", "lost", "refused", "cancelled")
 
@@ -30,7 +30,7 @@ def live(model: Model, data: st.DataObject, steps: int) -> None:
 
 def happen(model: Model, data: st.DataObject, step: str) -> None:
     match step:
-        case "succeed" | "die" | "checkpoint":
+        case "succeed" | "see" | "die" | "checkpoint" | "log":
             getattr(model, step)(data.draw(st.sampled_from(model.heads())))
         case "fail":
             model.fail(data.draw(st.sampled_from(model.heads())), data.draw(st.sampled_from(FAILURES)))
@@ -41,7 +41,7 @@ def happen(model: Model, data: st.DataObject, step: str) -> None:
             if model.machine.may_launch and not model.machine.trace_ended:
                 model.break_trace()
         case "resume":
-            model.resume(data.draw(st.integers(0, 3)))
+            model.resume(data.draw(st.integers(0, 3)), away=len(model.stores) > 1 and data.draw(st.booleans()))
         case "renew":
             model.resume(data.draw(st.integers(0, 3)), new_code=True)
         case "replay":
@@ -84,5 +84,37 @@ def test_a_run_that_is_resumed_until_all_is_well_gives_what_an_undisturbed_one_g
     live(model, data, 40)
     model.finish()
     model.resume(0)
+    model.finish()
+    assert model.outcome() == calm.outcome()
+
+
+FORCED = st.lists(st.sampled_from([f"{kind}{number}" for kind in ("plain", "map", "list") for number in range(4)]))
+
+
+@settings(max_examples=400, deadline=None)
+@given(scenes(), FORCED, st.data())
+def test_what_a_run_reuses_of_another_region_is_brought_once(
+    scene: Scene, forced: list[str], data: st.DataObject
+) -> None:
+    first = Model(scene, regions=True)
+    first.finish()
+    model = Model(scene, Policy(force=tuple(forced)), regions=True, after=first)
+    live(model, data, 25)
+    model.finish()
+    moved = [task for task in model.machine.tasks.values() if task.move is not None and task.good]
+    assert len({(task.move.ref.digest, task.move.target) for task in moved if task.move is not None}) == len(moved)
+
+
+@settings(max_examples=200, deadline=None)
+@given(scenes(allows=0), FORCED, st.data())
+def test_a_run_that_went_from_region_to_region_gives_what_one_that_stayed_gives(
+    scene: Scene, forced: list[str], data: st.DataObject
+) -> None:
+    calm = Model(scene, regions=True)
+    calm.finish()
+    model = Model(scene, Policy(force=tuple(forced)), regions=True, after=calm)
+    live(model, data, 40)
+    model.finish()
+    model.resume(0, away=data.draw(st.booleans()))
     model.finish()
     assert model.outcome() == calm.outcome()

@@ -34,6 +34,7 @@ from headrace.run.wire import (
     decode_up,
     frame,
 )
+from headrace.spec.address import StoreAddress
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Const, Many, Out, Secret
 from headrace.testing.graphs import BUNDLE, listing, number
@@ -83,7 +84,7 @@ DO = Do("fit", 2, "key", "m:fit", ARGS, "code", ("d",), number(3), 1, 2, "fit#2"
         (Report(1, b"\x00\xff"), decode_up),
         (Question(1, "file", "data.csv"), decode_up),
         (Refused("TraceError", "no", "hint", "traceback"), decode_up),
-        (Hello("run", BUNDLE, "/store", 4.0), decode_order),
+        (Hello("run", BUNDLE, StoreAddress(url="s3://bucket/prefix"), "/local", 4.0), decode_order),
         (Fork(1, tracer=False, cpu=0.5, memory_gib=1.0, gpus=1), decode_order),
         (Kill(1, 9), decode_order),
         (Ended(1, -9, "too much"), decode_news),

@@ -36,7 +36,7 @@ class FragileRun:
         self._run = run
         self._left = dies_at
         self._stored = stored
-        self.result, self.earlier, self.inbox, self.grant = run.result, run.earlier, run.inbox, run.grant
+        self.results, self.earlier, self.inbox, self.grant = run.results, run.earlier, run.inbox, run.grant
 
     def commit(self, batch: Batch) -> None:
         if self._left == 0 and not self._stored:

@@ -8,15 +8,20 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace.errors import BlobMissing, StoreError
 from headrace.store.blob import Blob
+from headrace.store.draft import STEP_BYTES, Steps
 from headrace.store.folder import FolderStore
+from headrace.store.shelves import Shelves
 from headrace.testing.store_contract import StoreContract
 
 
@@ -122,6 +127,7 @@ def _can_mount(folder: Path) -> bool:
 
 FULL = """
 import sys
+import tempfile
 from headrace.errors import StoreError
 from headrace.codec.codecs import Codecs
 from headrace.store.folder import FolderStore
@@ -198,3 +204,46 @@ def test_a_writer_killed_at_any_instant_leaves_whole_blobs_and_all_that_it_named
     assert {each for line in named for each in line.split()} <= there
     for each in store.blobs():
         store.verify(each.digest, each.nonce)
+
+
+class TestSharedFolder(StoreContract):
+    """A folder on another file system than what lies beside it, as a node of a cluster has it."""
+
+    @pytest.fixture(autouse=True)
+    def _place(self) -> Iterator[None]:
+        if not Path("/dev/shm").is_dir():
+            pytest.skip("this system has no second file system at /dev/shm")
+        with tempfile.TemporaryDirectory(prefix="headrace-", dir="/dev/shm") as folder:
+            self.shared = Path(folder)
+            yield
+
+    def make(self, folder: Path) -> FolderStore:
+        return FolderStore(self.shared / "store", local=folder / "local")
+
+    def change(self, store: Any, blob: Blob, how: Callable[[bytes], bytes]) -> None:
+        TestFolderStore.change(TestFolderStore(), store, blob, how)
+
+
+@given(st.text(max_size=70), st.text(max_size=12))
+def test_a_name_is_that_of_a_file_on_its_shelf_or_refused(digest: str, nonce: str) -> None:
+    shelves = Shelves(Path("/store/blobs"))
+    try:
+        place = shelves.place(digest, nonce)
+    except StoreError:
+        return
+    assert place.parent.parent == shelves.path
+    assert place.name == f"{digest}.{nonce}"
+    assert Path(os.path.normpath(place)) == place
+
+
+@given(st.text("0123456789abcdef", min_size=64, max_size=64), st.text("0123456789abcdef", min_size=1, max_size=16))
+def test_every_digest_and_nonce_names_a_blob(digest: str, nonce: str) -> None:
+    assert Shelves(Path("/store/blobs")).place(digest, nonce) == Path(f"/store/blobs/{digest[:2]}/{digest}.{nonce}")
+
+
+def test_much_is_written_step_by_step(tmp_path: Path) -> None:
+    data = os.urandom(2 * STEP_BYTES + 1)
+    with Steps(tmp_path / "steps", "xb") as file:
+        assert file.write(memoryview(data[: 2 * STEP_BYTES]).cast("H")) == 2 * STEP_BYTES
+        assert file.write(data[2 * STEP_BYTES :]) == 1
+    assert (tmp_path / "steps").read_bytes() == data

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import headrace as hr
 from headrace.define.code.fingerprint import fingerprint, fingerprint_class
 from headrace.define.code.project import Project
 from headrace.spec.code import Code
@@ -254,6 +256,19 @@ def test_a_ready_made_stage_counts_by_its_version(workshop: Workshop) -> None:
     assert [part.text for part in first.parts if part.name == "headrace.define.now.now"] == ["1"]
 
 
+def test_a_ready_made_stage_counts_by_the_libraries_that_it_stands_on(workshop: Workshop) -> None:
+    workshop.write(pipelines="from headrace.define.now import now\n\ndef fit(x):\n    return now()\n")
+    now = importlib.import_module("headrace.define.now").now
+    fit = workshop.load("pipelines").fit
+    try:
+        now.__headrace_version__ = 1
+        now.__headrace_stands_on__ = ("pyarrow",)
+        found = workshop.code(fit)
+    finally:
+        del now.__headrace_version__, now.__headrace_stands_on__
+    assert [part.text for part in found.parts if part.name == "pyarrow"] == [metadata.version("pyarrow")]
+
+
 def test_a_chain_of_3000_functions(workshop: Workshop) -> None:
     lines = [f"def f{n}(x):\n    return f{n + 1}(x) + {n}\n" for n in range(3000)]
     workshop.write(pipelines="\n".join([*lines, "def f3000(x):\n    return x\n"]))
@@ -327,3 +342,12 @@ def test_2300_lines_in_40_modules_take_no_time(workshop: Workshop) -> None:
         seconds.append(time.process_time() - start)
     assert len(code.parts) > 200
     assert min(seconds) < 0.5, "0.06 s is usual; something is done many times over"
+
+
+def test_a_name_of_headrace_counts_alike_before_and_after_it_was_first_used(workshop: Workshop) -> None:
+    workshop.write(stages="import headrace as hr\n\ndef tries():\n    return hr.attempt().number\n")
+    tries = workshop.load("stages").tries
+    vars(hr).pop("attempt", None)
+    before = workshop.code(tries).digest
+    assert tries() == 1
+    assert workshop.code(tries).digest == before

@@ -70,7 +70,7 @@ WHOLE = """
 
 LIBRARY = {
     "site-packages/lib/__init__.py": "def run(x):\n    return x\n\n\ndef walk(x):\n    return x\n",
-    "site-packages/lib-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: lib\nVersion: 1.0\nRequires-Dist: under>=1\nRequires-Dist: extra-thing; extra == 'more'\n\nText\n",
+    "site-packages/lib-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: lib\nVersion: 1.0\nRequires-Dist: under>=1\nRequires-Dist: idle; sys_platform == 'nowhere'\nRequires-Dist: extra-thing; extra == 'more'\n\nText\n",
     "site-packages/lib-1.0.dist-info/RECORD": "lib/__init__.py,sha256=aaa,10\nlib-1.0.dist-info/METADATA,,\n",
     "site-packages/under/__init__.py": "",
     "site-packages/under-3.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: under\nVersion: 3.0\n\n",

@@ -1,12 +1,13 @@
-"""The ledger on SQLite."""
+"""The ledger, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import textwrap
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,40 +16,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import LeaseHeld, LeaseLost, LedgerError, NotFoundError
-from headrace.record.sqlite import SqliteLedger
+from headrace.record.ledger import Ledger
 from headrace.run.events import Span
 from headrace.run.ports import Earlier
 from headrace.spec.artifact import Ref
-from tests.record.samples import after, blob, digest, first, open_ledger, result, run_row, task_row
+from tests.record.samples import after, blob, digest, first, free, open_ledger, result, rows, run_row, task_row
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> SqliteLedger:
-    return open_ledger(tmp_path)
+def ledger(address: str) -> Iterator[Ledger]:
+    with open_ledger(address) as ledger:
+        yield ledger
 
 
-def rows(ledger: SqliteLedger, query: str) -> list[tuple[object, ...]]:
-    db = sqlite3.connect(ledger.path)
-    try:
-        return db.execute(query).fetchall()
-    finally:
-        db.close()
-
-
-def test_a_run_has_no_row_before_its_first_commit(ledger: SqliteLedger) -> None:
+def test_a_run_has_no_row_before_its_first_commit(ledger: Ledger) -> None:
     with ledger.open_run("flights"):
         assert rows(ledger, "select * from runs") == []
 
 
-def test_a_run_that_never_commits_leaves_nothing_behind(ledger: SqliteLedger) -> None:
+def test_a_run_that_never_commits_leaves_nothing_behind(ledger: Ledger) -> None:
     with ledger.open_run("flights") as run:
-        assert list(ledger.leases.iterdir())
-    assert list(ledger.leases.iterdir()) == []
+        assert list(ledger.leases.all()) == [run.run]
+    assert list(ledger.leases.all()) == []
     with pytest.raises(NotFoundError):
         ledger.take(run.run)
 
 
-def test_what_was_committed_is_there_for_the_next_driver(ledger: SqliteLedger) -> None:
+def test_what_was_committed_is_there_for_the_next_driver(ledger: Ledger) -> None:
     with ledger.open_run("flights") as run:
         run.commit(first([b"opened", b"traced"]))
         run.commit(after(run, b"launched"))
@@ -58,28 +52,28 @@ def test_what_was_committed_is_there_for_the_next_driver(ledger: SqliteLedger) -
         assert again.epoch == 2
 
 
-def test_events_come_back_in_order_however_many_there_are(ledger: SqliteLedger) -> None:
+def test_events_come_back_in_order_however_many_there_are(ledger: Ledger) -> None:
     bodies = [b"%d" % i for i in range(2500)]
     with ledger.open_run("flights") as run:
         run.commit(first(bodies))
         assert list(run.events()) == bodies
 
 
-def test_an_event_may_be_large(ledger: SqliteLedger) -> None:
+def test_an_event_may_be_large(ledger: Ledger) -> None:
     body = b"x" * 3_000_000
     with ledger.open_run("flights") as run:
         run.commit(first([body, b"next"]))
         assert list(run.events()) == [body, b"next"]
 
 
-def test_the_first_commit_has_to_carry_the_runs_row(ledger: SqliteLedger) -> None:
+def test_the_first_commit_has_to_carry_the_runs_row(ledger: Ledger) -> None:
     with ledger.open_run("flights") as run:
         with pytest.raises(LedgerError, match="no row"):
             run.commit(first(run=None))
         run.commit(first())
 
 
-def test_an_event_out_of_turn_is_refused(ledger: SqliteLedger) -> None:
+def test_an_event_out_of_turn_is_refused(ledger: Ledger) -> None:
     with ledger.open_run("flights") as run:
         run.commit(first())
         with pytest.raises(LedgerError, match="event 5 where 1 is next"):
@@ -87,7 +81,7 @@ def test_an_event_out_of_turn_is_refused(ledger: SqliteLedger) -> None:
         assert list(run.events()) == [b"opened"]
 
 
-def test_a_commit_stores_all_or_nothing(ledger: SqliteLedger) -> None:
+def test_a_commit_stores_all_or_nothing(ledger: Ledger) -> None:
     with ledger.open_run("flights") as run:
         run.commit(first())
         broken = task_row(reason=None)
@@ -100,7 +94,7 @@ def test_a_commit_stores_all_or_nothing(ledger: SqliteLedger) -> None:
         assert list(run.events()) == [b"opened", b"event"]
 
 
-def test_a_tasks_row_is_replaced_by_the_next_one(ledger: SqliteLedger) -> None:
+def test_a_tasks_row_is_replaced_by_the_next_one(ledger: Ledger) -> None:
     out = blob("model")
     with ledger.open_run("flights") as run:
         run.commit(first(tasks=[task_row(state="waiting", attempts=0)]))
@@ -109,14 +103,14 @@ def test_a_tasks_row_is_replaced_by_the_next_one(ledger: SqliteLedger) -> None:
     assert found == [("fit", "succeeded", 1, out.digest, 5, "log/1", 0, 20)]
 
 
-def test_a_new_trace_forgets_the_rows_of_the_old(ledger: SqliteLedger) -> None:
+def test_a_new_trace_forgets_the_rows_of_the_old(ledger: Ledger) -> None:
     with ledger.open_run("flights") as run:
         run.commit(first(tasks=[task_row("old"), task_row("kept")]))
         run.commit(after(run, b"renewed", renewed=True, tasks=[task_row("kept"), task_row("new")]))
     assert rows(ledger, "select name from tasks order by name") == [("kept",), ("new",)]
 
 
-def test_a_result_is_found_under_its_key_by_every_run(ledger: SqliteLedger) -> None:
+def test_a_result_is_found_under_its_key_by_every_run(ledger: Ledger) -> None:
     out = blob("model", parts=(blob("a"), blob("b")))
     with ledger.open_run("flights") as run:
         run.commit(first(results=[result(out)]))
@@ -127,7 +121,7 @@ def test_a_result_is_found_under_its_key_by_every_run(ledger: SqliteLedger) -> N
         assert other.result("another key") is None
 
 
-def test_a_later_result_replaces_an_earlier_one(ledger: SqliteLedger) -> None:
+def test_a_later_result_replaces_an_earlier_one(ledger: Ledger) -> None:
     with ledger.open_run("flights") as run:
         run.commit(first(results=[result(blob("model", "n1"))]))
         run.commit(after(run, b"again", results=[result(blob("model", "n2"))]))
@@ -136,7 +130,7 @@ def test_a_later_result_replaces_an_earlier_one(ledger: SqliteLedger) -> None:
         assert found.out.nonce == "n2"
 
 
-def test_every_generation_that_a_run_keeps_is_named_once(ledger: SqliteLedger) -> None:
+def test_every_generation_that_a_run_keeps_is_named_once(ledger: Ledger) -> None:
     inline = Ref(digest=digest("1"), size=1, codec="json", type="builtins.int", inline=b"1")
     whole = Ref(
         digest=digest("all"), size=7, codec="parts", type="builtins.list", parts=(blob("abc"), blob("defg"), inline)
@@ -147,7 +141,7 @@ def test_every_generation_that_a_run_keeps_is_named_once(ledger: SqliteLedger) -
     assert found == [(digest("abc"), "n1", 3), (digest("defg"), "n1", 4)]
 
 
-def test_a_signal_waits_in_the_inbox_until_an_event_absorbs_it(ledger: SqliteLedger) -> None:
+def test_a_signal_waits_in_the_inbox_until_an_event_absorbs_it(ledger: Ledger) -> None:
     with ledger.open_run("flights") as run:
         assert run.inbox() == ()
         run.commit(first())
@@ -159,12 +153,12 @@ def test_a_signal_waits_in_the_inbox_until_an_event_absorbs_it(ledger: SqliteLed
         assert run.inbox() == [approve]
 
 
-def test_a_signal_for_no_run_is_an_error(ledger: SqliteLedger) -> None:
+def test_a_signal_for_no_run_is_an_error(ledger: Ledger) -> None:
     with pytest.raises(NotFoundError, match="no run `nothing`"):
         ledger.signal("nothing", "cancel", by="ann")
 
 
-def test_the_ingredients_of_a_task_come_from_the_latest_earlier_run_that_has_it(ledger: SqliteLedger) -> None:
+def test_the_ingredients_of_a_task_come_from_the_latest_earlier_run_that_has_it(ledger: Ledger) -> None:
     ids = []
     for key, names in (("k1", ["fit", "old"]), ("k2", ["fit"]), ("k3", [])):
         with ledger.open_run("flights") as run:
@@ -180,7 +174,7 @@ def test_the_ingredients_of_a_task_come_from_the_latest_earlier_run_that_has_it(
         assert run.earlier("never") is None
 
 
-def test_a_second_driver_is_refused_and_told_who_holds_the_run(ledger: SqliteLedger) -> None:
+def test_a_second_driver_is_refused_and_told_who_holds_the_run(ledger: Ledger) -> None:
     with ledger.open_run("flights") as run:
         run.commit(first())
         with pytest.raises(LeaseHeld, match=r"held by process \d+ on `.+` since \d{4}-"):
@@ -189,10 +183,10 @@ def test_a_second_driver_is_refused_and_told_who_holds_the_run(ledger: SqliteLed
     assert ledger.holder(run.run) is None
 
 
-def test_a_driver_whose_lease_was_taken_can_write_nothing(ledger: SqliteLedger) -> None:
+def test_a_driver_whose_lease_was_taken_can_write_nothing(ledger: Ledger) -> None:
     run = ledger.open_run("flights")
     run.commit(first())
-    (ledger.leases / f"{run.run}.lock").unlink()  # as somebody may who cleans up
+    free(ledger, run.run)
     with ledger.take(run.run) as other:
         for batch in (after(run, b"late"), after(run, b"late", run=run_row("failed"))):
             with pytest.raises(LeaseLost, match="another driver"):
@@ -203,38 +197,40 @@ def test_a_driver_whose_lease_was_taken_can_write_nothing(ledger: SqliteLedger) 
         assert ledger.holder(run.run) is not None, "the old driver leaves the lock of the new one alone"
 
 
-def test_runs_are_ordered_by_birth_though_the_clock_jumps_back(tmp_path: Path) -> None:
+def test_runs_are_ordered_by_birth_though_the_clock_jumps_back(address: str) -> None:
     times = iter([2000.0, 1000.0, 3000.0])
     for _ in range(3):
         now = next(times)
-        with open_ledger(tmp_path, clock=lambda now=now: now) as ledger, ledger.open_run("flights") as run:
+        with open_ledger(address, clock=lambda now=now: now) as ledger, ledger.open_run("flights") as run:
             run.commit(first(run=run_row(created=now), results=[result(blob("model", f"n{now:g}"))]))
     assert rows(ledger, "select created from runs order by number") == [(2000.0,), (1000.0,), (3000.0,)]
 
 
-def test_a_killed_driver_leaves_its_run_to_the_next_one(tmp_path: Path) -> None:
+def test_a_killed_driver_leaves_its_run_to_the_next_one(address: str) -> None:
     code = """
         import os, signal, sys
         from pathlib import Path
-        from tests.record.samples import first, open_ledger
-        run = open_ledger(Path(sys.argv[1])).open_run("flights")
+        from tests.record.samples import first, hold_briefly, open_ledger
+        hold_briefly()
+        run = open_ledger(sys.argv[1]).open_run("flights")
         run.commit(first())
         print(run.run, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     """
     child = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-c", textwrap.dedent(code), address], stdout=subprocess.PIPE, text=True, check=False
     )
-    with open_ledger(tmp_path) as ledger, ledger.take(child.stdout.strip()) as run:
+    with open_ledger(address) as ledger, ledger.take(child.stdout.strip()) as run:
         assert list(run.events()) == [b"opened"]
 
 
-def test_what_was_acknowledged_survives_kills_in_the_midst_of_commits(tmp_path: Path) -> None:
+def test_what_was_acknowledged_survives_kills_in_the_midst_of_commits(address: str) -> None:
     code = """
         import sys
         from pathlib import Path
         from tests.record.samples import *
-        ledger = open_ledger(Path(sys.argv[1]))
+        hold_briefly()
+        ledger = open_ledger(sys.argv[1])
         run = ledger.take(sys.argv[2]) if sys.argv[2] else ledger.open_run("flights")
         if not sys.argv[2]:
             run.commit(first([b"0"]))
@@ -248,7 +244,7 @@ def test_what_was_acknowledged_survives_kills_in_the_midst_of_commits(tmp_path: 
     run_id, acknowledged = "", 1
     for wanted in (1, 7, 40, 3, 90):
         child = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(code), str(tmp_path), run_id], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", textwrap.dedent(code), address, run_id], stdout=subprocess.PIPE, text=True
         )
         assert child.stdout is not None
         with child:
@@ -257,53 +253,53 @@ def test_what_was_acknowledged_survives_kills_in_the_midst_of_commits(tmp_path: 
                 acknowledged = int(child.stdout.readline())
             child.kill()
             acknowledged = max([acknowledged, *(int(line) for line in child.stdout if line.endswith("\n"))])
-        with open_ledger(tmp_path) as ledger, ledger.take(run_id) as run:
+        with open_ledger(address) as ledger, ledger.take(run_id) as run:
             found = list(run.events())
             assert found == [b"%d" % i for i in range(run.next_seq)]
             assert run.next_seq >= acknowledged
             last = rows(ledger, "select max(ordinal) from tasks")[0][0]
             assert last == run.next_seq - 2, "a commit's rows are there with its events"
-    assert rows(ledger, "pragma integrity_check") == [("ok",)]
+        with closing(ledger.connect()) as db:
+            assert db.problems(deep=True) == []
 
 
-def test_many_processes_write_their_runs_at_once(tmp_path: Path) -> None:
+def test_many_processes_write_their_runs_at_once(address: str) -> None:
     code = """
         import sys
         from pathlib import Path
         from tests.record.samples import *
-        with open_ledger(Path(sys.argv[1])) as ledger, ledger.open_run("flights") as run:
+        with open_ledger(sys.argv[1]) as ledger, ledger.open_run("flights") as run:
             run.commit(first())
             for i in range(50):
                 run.commit(after(run, b"x", results=[result(blob(str(i)), key=f"{sys.argv[2]}-{i}")]))
                 assert run.result(f"{sys.argv[2]}-{i}") is not None
     """
-    children = [
-        subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(tmp_path), str(i)]) for i in range(4)
-    ]
+    children = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), address, str(i)]) for i in range(4)]
     assert [child.wait() for child in children] == [0, 0, 0, 0]
-    with open_ledger(tmp_path) as ledger:
+    with open_ledger(address) as ledger:
         assert rows(ledger, "select count(*), count(distinct run) from events") == [(204, 4)]
 
 
-def test_the_hot_path_loads_no_sqlalchemy(tmp_path: Path) -> None:
+def test_the_hot_path_loads_no_sqlalchemy(address: str) -> None:
     code = """
         import sys
         from pathlib import Path
-        from headrace.record.sqlite import SqliteLedger
+        from headrace.record.ledger import Ledger
         from headrace.record.views import Views
-        with SqliteLedger(Path(sys.argv[1]) / "ledger.db") as ledger, ledger.open_run("flights") as run:
+        with Ledger(sys.argv[1]) as ledger, ledger.open_run("flights") as run:
             run.result("key")
             run.earlier("fit")
-        Views(Path(sys.argv[1]) / "ledger.db").runs()
-        print([name for name in ("sqlalchemy", "alembic") if name in sys.modules])
+        with Views(sys.argv[1]) as views:
+            views.runs()
+        print([name for name in ("sqlalchemy", "alembic", "psycopg") if name in sys.modules])
     """
     child = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-c", textwrap.dedent(code), address], stdout=subprocess.PIPE, text=True, check=True
     )
-    assert child.stdout.strip() == "[]"
+    assert child.stdout.strip() == ("['psycopg']" if address.startswith("postgresql") else "[]")
 
 
-def test_a_value_between_runs_goes_from_version_to_version(ledger: SqliteLedger) -> None:
+def test_a_value_between_runs_goes_from_version_to_version(ledger: Ledger) -> None:
     assert ledger.cursor("watermark") is None
     ledger.advance("watermark", b"monday", version=1)
     ledger.advance("watermark", b"tuesday", version=2)

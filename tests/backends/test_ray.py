@@ -1,0 +1,250 @@
+"""What the Ray backend does when nodes, actors or the head die, and when there is no room."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from headrace.errors import BackendError, ConfigError
+from headrace.run.events import Checkpointed, Succeeded
+from headrace.run.ports import Delayed, Job
+from headrace.run.wire import Hello, Quit
+from headrace.spec.address import StoreAddress
+from headrace.spec.bundle import Bundle
+from headrace.spec.graph import Secret
+from headrace.spec.stage import Resources
+from headrace.testing.backend_contract import TRACER, assert_gone, told
+from headrace.testing.ear import Ear
+from tests.servers.ray import Node, Ray
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[client]'")
+
+from headrace.backends.ray.actor import Actor, _make_own
+from headrace.backends.ray.charge import Charge, encode
+from headrace.backends.ray.cluster import Cluster
+from headrace.backends.ray.needs import Needs
+from tests.contract.ray_stand import RUN, RayStand, connected, of_run
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Ray]:
+    """A cluster, which a test may add nodes to."""
+    server = Ray()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(server: Ray) -> Iterator[Cluster]:
+    with connected(server, server.address) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def stand(tmp_path: Path, cluster: Cluster) -> Iterator[RayStand]:
+    stand = RayStand(tmp_path, cluster)
+    yield stand
+    stand.backend().close(now=True)
+    assert_gone(stand)
+
+
+def lose(server: Ray, node: Node, ear: Ear, cluster: Cluster) -> None:
+    """Kill a node, and wait until the head knows: until then it begins actors there, and those of later tests too."""
+    server.kill(node)
+    ear.until(lambda: cluster.size()[0] == 1 + len(server.nodes), "the head should have missed the node")
+
+
+def delays(ear: Ear, worker: int) -> list[str]:
+    return [each.why for each in ear.notices if isinstance(each, Delayed) and each.worker == worker]
+
+
+def test_a_node_s_folder_that_others_can_write_to_is_not_used(tmp_path: Path) -> None:
+    _make_own(tmp_path / "own")
+    assert (tmp_path / "own").stat().st_mode & 0o777 == 0o700
+    _make_own(tmp_path / "own")
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "link").symlink_to(tmp_path / "own")
+    for name in ("open", "link"):
+        with pytest.raises(PermissionError, match="others may write"):
+            _make_own(tmp_path / name)
+
+
+class Relay(Actor):
+    """An actor that begins no worker, and keeps what it would pass on."""
+
+    def _begin(self, charge: Charge) -> None:
+        self.passed: list[bytes] = []
+
+    def _pass(self, data: bytes) -> None:
+        self.passed.append(data)
+
+
+def test_what_an_earlier_driver_said_out_of_turn_takes_no_new_one_s_place() -> None:
+    async def say() -> list[bytes]:
+        hello = Hello("run", Bundle(digest="d", size=0, nonce="n"), StoreAddress(url="/store"), "/local", 1.0)
+        charge = Charge(job=Job(worker=1, resources=Resources()), hello=hello, epoch=1)
+        actor = Relay(version("headrace"), encode(charge))
+        await actor.tell(1, 1, b"old 1")
+        await actor.tell(1, 3, b"old 3")  # the second was lost with the driver
+        assert await actor.take(2) is not None
+        for number in (2, 3):
+            await actor.tell(2, number, b"new %d" % number)
+        return actor.passed
+
+    assert asyncio.run(say()) == [b"old 1", b"new 2", b"new 3"]
+
+
+def test_a_secret_reaches_the_worker_by_the_driver_s_environment_alone(
+    stand: RayStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_PASSWORD", "geheim")
+    ear = Ear(stand.backend())
+    ear.begin(1)
+    ear.tell(1, replace(stand.order("size", "reader"), args=(("data", Secret("WAREHOUSE_PASSWORD")),)))
+    [done] = ear.wait_for(1, Succeeded)
+    assert stand.value(done.out) == 6
+    assert not any("geheim" in process.environ().values() for process in of_run(stand.hello.run))
+
+
+def test_a_backend_that_is_forgotten_leaves_no_thread_behind(stand: RayStand) -> None:
+    before = set(threading.enumerate())
+    backend = stand.backend()
+    backend.start([])
+    [watch] = [each for each in set(threading.enumerate()) - before if each.name == "headrace-ray-watch"]
+    del backend
+    gc.collect()
+    watch.join(timeout=20)
+    assert not watch.is_alive()
+
+
+def test_the_death_of_a_node_is_that_of_its_workers_and_of_no_others(
+    stand: RayStand, server: Ray, cluster: Cluster
+) -> None:
+    doomed = server.add(1, '--resources={"doomed": 1}')
+    ear = Ear(stand.backend(needs=Needs(resources={"doomed": 0.1})))
+    other = Ear(stand.backend())
+    ear.begin(1)
+    other.begin(2)
+    ear.tell(1, stand.order("wait", "patient"))
+    ear.wait_for(1, Checkpointed)
+    lose(server, doomed, ear, cluster)
+    died = ear.wait_for_death(1)
+    assert died.kind == "lost"
+    assert "has died" in died.why
+    other.tell(2, stand.order("one", "next"))
+    other.wait_for(2, Succeeded)
+
+
+def test_an_actor_that_is_killed_takes_its_worker_along(stand: RayStand) -> None:
+    ear = Ear(stand.backend())
+    ear.begin(1)
+    ear.tell(1, stand.order("deaf", "stubborn"))
+    ear.wait_for(1, Checkpointed)
+    zygote = next(each for each in of_run(stand.hello.run))
+    actor = next(each for each in zygote.parents() if each.environ().get(RUN) is None)
+    actor.kill()
+    assert ear.wait_for_death(1).kind == "lost"
+    ear.until(lambda: not list(of_run(stand.hello.run)), "nothing of it should live")
+
+
+def test_what_can_not_be_had_is_said(stand: RayStand) -> None:
+    ear = Ear(stand.backend())
+    ear.begin(1, needs=Resources(cpu=64))
+    ear.until(lambda: delays(ear, 1), "it should be said what it waits for")
+    assert delays(ear, 1) == ["no node of the cluster has 64 CPU: at most 2 CPU"]
+    ear.backend.close([1])
+    assert ear.wait_for_death(1).kind == "cancelled"
+
+
+def test_labels_and_accelerators_choose_the_node(stand: RayStand, server: Ray, cluster: Cluster) -> None:
+    node = server.add(
+        1, "--labels=zone=b", "--num-gpus=2", '--resources={"accelerator_type:A100": 1}', "--node-name=special"
+    )
+    ear = Ear(stand.backend(needs=Needs(labels={"zone": "b"})))
+    ear.begin(1, needs=Resources(cpu=0.1, gpu="A100:1"))
+    ear.begin(2, needs=Resources(cpu=0.1, gpu="H100:1"))
+    ear.tell(1, stand.order("one", "there"))
+    ear.wait_for(1, Succeeded)
+    ear.until(lambda: delays(ear, 2), "it should be said what it waits for")
+    assert "no node of the cluster has" in delays(ear, 2)[0]
+    assert "H100" in delays(ear, 2)[0]
+    ear.backend.close()
+    elsewhere = Ear(stand.backend(needs=Needs(labels={"zone": "c"})))
+    elsewhere.begin(3)
+    elsewhere.until(lambda: delays(elsewhere, 3), "it should be said what it waits for")
+    assert delays(elsewhere, 3) == ["no node of the cluster has zone=c"]
+    lose(server, node, elsewhere, cluster)
+    elsewhere.backend.close()
+
+
+def test_a_node_that_runs_low_on_memory_ends_workers_of_that(stand: RayStand, server: Ray, cluster: Cluster) -> None:
+    node = server.add(
+        1,
+        '--resources={"tight": 1}',
+        environment={"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "2000"},
+    )
+    ear = Ear(stand.backend(needs=Needs(resources={"tight": 0.1})))
+    ear.begin(1)
+    ear.tell(1, stand.order("deaf", "stubborn"))
+    died = ear.wait_for_death(1)
+    assert died.kind == "memory", died
+    lose(server, node, ear, cluster)
+
+
+def test_what_waits_for_room_says_so_until_it_begins(stand: RayStand) -> None:
+    ear = Ear(stand.backend())
+    ear.begin(1, 2, 3, needs=Resources(cpu=2))
+    for worker in (1, 2, 3):
+        ear.tell(worker, stand.order("one", f"task{worker}"))
+
+    def begun() -> list[int]:
+        return [worker for worker in (1, 2, 3) if ear.events(worker, Succeeded)]
+
+    ear.until(lambda: len(begun()) == 2, "there is room for two")
+    [waiting] = {1, 2, 3}.difference(begun())
+    ear.until(lambda: delays(ear, waiting), "one should wait")
+    assert "it needs 2 CPU" in delays(ear, waiting)[0]
+    ear.tell(begun()[0], Quit())
+    ear.until(lambda: delays(ear, waiting)[-1] == "", "it should begin")
+
+
+def test_a_worker_without_a_driver_spills_and_leaves_once_it_has_nothing_to_do(stand: RayStand) -> None:
+    ear = Ear(stand.backend(patience_s=1.0))
+    ear.begin(1, 2)
+    ear.tell(1, stand.order("later", "busy"), stand.order("one", "behind"))
+    ear.tell(2, stand.order("one", "heard"))
+    ear.wait_for(1, Checkpointed)
+    ear.wait_for(2, Succeeded)
+    ear.backend.abandon()
+    watcher = Ear(stand.backend())
+    watcher.until(lambda: not stand.living(), "nothing should live")
+    assert not watcher.adopt()
+    assert told(watcher, 1) == [(1, "busy"), (2, "busy"), (3, "behind")]
+    assert told(watcher, 2) == [(1, "heard")]
+    watcher.backend.close()
+
+
+def test_nodes_with_another_headrace_are_named(stand: RayStand) -> None:
+    ear = Ear(stand.backend(release="9.9"))
+    ear.backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
+    died = ear.wait_for_death(TRACER)
+    assert died.kind == "lost"
+    assert "and this is 9.9" in died.why
+
+
+def test_an_address_that_nothing_answers_at_is_named() -> None:
+    with pytest.raises(BackendError, match=r"pool `far`: nothing answers at `127.0.0.1:9`"):
+        Cluster("far", "127.0.0.1:9", reach_s=0.5)
+
+
+def test_an_address_that_is_none_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"`nowhere` is no address"):
+        Cluster("far", "nowhere")

@@ -1,0 +1,212 @@
+"""`headrace card`: a model card from the record alone, as Markdown, as a page, as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Result, Shell
+
+PIPELINES = '''
+from typing import NamedTuple
+
+import headrace as hr
+import numpy as np
+import pyarrow as pa
+from headrace.spec.report import Drawing, Fact, Grid, Report, Verdict
+
+
+class Model:
+    """A model of nobody's library."""
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+
+class Judged(NamedTuple):
+    passed: bool
+    report: Report
+
+
+class Checked(NamedTuple):
+    table: pa.Table
+    report: Report
+
+
+@hr.stage(kind="ingest")
+def raw(path: str) -> pa.Table:
+    return pa.table({"x": list(range(100)), "y": [i % 2 for i in range(100)]})
+
+
+@hr.stage(kind="ingest")
+def check(table: pa.Table) -> Checked:
+    held = Verdict(rule="x is unique", holds=True, why="100 values, 100 of them different")
+    return Checked(table, Report(title="Contract", passed=True, verdicts=(held,)))
+
+
+@hr.stage(kind="train")
+def fit(table: pa.Table, *, depth: int, seed: int = 7) -> Model:
+    return Model(depth / table.num_rows)
+
+
+@hr.stage(kind="evaluate")
+def judge(model: Model, table: pa.Table, floor: float) -> Judged:
+    auc = np.float64(0.7 + model.weight)
+    rule = Verdict(rule=f"AUC >= {floor}", holds=auc >= floor, why=f"AUC is {auc:.3f}")
+    return Judged(
+        bool(rule.holds),
+        Report(
+            title="How good it is",
+            about="On rows that the training hasn't seen.",
+            passed=rule.holds,
+            facts=(
+                Fact(name="AUC", value=auc, low=auc - 0.03, high=auc + 0.03, better="higher"),
+                Fact(name="AUC of a constant", value=0.5, better="higher"),
+                Fact(name="recall of <b>", value=None, why="there is no such row"),
+            ),
+            verdicts=(rule,),
+            grids=(Grid(title="Slices", columns=("slice", "rows"), rows=(("odd", 50), ("even", 50))),),
+            drawings=(Drawing(title="ROC", svg="<svg xmlns='http://www.w3.org/2000/svg'/>", caption="a curve"),),
+            limits=("One month only.",),
+        ),
+    )
+
+
+@hr.stage(kind="deploy")
+def ship(model: Model) -> int:
+    return 1
+
+
+@hr.pipeline
+def flow(depth: int = 3, floor: float = 0.7) -> None:
+    table = check(raw("data/rows.csv")).table
+    model = fit(table, depth=depth)
+    ship(model, when=judge(model, table, floor).passed)
+
+
+@hr.pipeline
+def plain() -> None:
+    raw("data/rows.csv")
+'''
+
+
+@pytest.fixture
+def judged(project: Shell) -> Shell:
+    """A project whose pipeline trains and judges a model."""
+    project.write("pipelines.py", PIPELINES)
+    return project
+
+
+def _run(project: Shell, *words: str) -> str:
+    found: str = project("run", *words, "--json").json["run"]
+    return found
+
+
+def test_the_card_tells_what_the_record_knows(judged: Shell) -> None:
+    run = _run(judged, "flow")
+    done = judged("card", run, "--json")
+    assert (done.code, done.err) == (0, "")
+    card = done.json
+    assert (card["task"], card["type"], card["codec"], card["passed"]) == ("fit", "pipelines.Model", "pickle", True)
+    assert [each["task"] for each in card["data"]] == ["raw", "check"]
+    assert [(each["rows"], each["columns"]) for each in card["data"]] == [(100, 2), (100, 2)]
+    assert card["data"][0]["arguments"] == {"path": "data/rows.csv"}
+    assert card["training"]["task"]["arguments"] == {"depth": "3", "seed": "7"}
+    assert card["training"]["seeds"] == {"seed": "7"}
+    assert [each["task"] for each in card["results"]] == ["judge"]
+    assert "pipelines.fit" in card["code"]["parts"]
+    assert any("pickle" in limit for limit in card["limits"])
+
+    text = judged("card", run).out
+    for part in (
+        "# Model card: fit of flow (✓ passed)",
+        "`AUC >= 0.7`",
+        "AUC | 0.730 | 0.700 to 0.760",
+        "AUC of a constant",
+        "there is no such row",
+        "## Data, check: Contract",
+        "- One month only.",
+        "runs code when it is loaded",
+        "## Cost",
+        f"headrace get {run} fit",
+    ):
+        assert part in text, part
+
+
+def test_a_card_of_a_reused_model_names_the_run_that_made_it(judged: Shell) -> None:
+    first = _run(judged, "flow")
+    second = _run(judged, "flow", "--floor", "0.9")
+    card = judged("card", second, "--json").json
+    assert card["run"] == second
+    assert card["training"]["task"]["run"] == first
+    assert {each["run"] for each in card["data"]} == {first}
+    assert card["passed"] is False
+    text = judged("card", second).out
+    assert "✗ fails" in text
+    assert "Task `ship` after it was skipped" in text
+
+
+def test_what_changed_in_the_code_since_the_run_before_is_named(judged: Shell) -> None:
+    first = _run(judged, "flow")
+    judged.write("pipelines.py", PIPELINES.replace("depth / table.num_rows", "depth / table.num_rows / 2"))
+    code = judged("card", _run(judged, "flow"), "--json").json["code"]
+    assert (code["against"], code["changed"]) == (first, ["pipelines.fit"])
+
+
+def test_the_page_stands_alone_and_markdown_goes_by_the_suffix(judged: Shell) -> None:
+    _run(judged, "flow")
+    for name in ("card.html", "card.md"):
+        done = judged("card", "latest", "--to", name)
+        assert (done.code, done.out) == (0, f"{name}\n")
+    page = (judged.folder / "card.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "recall of &lt;b&gt;" in page
+    assert "<script" not in page
+    assert page.count("<h1") == 1
+    assert (judged.folder / "card.md").read_text().startswith("# Model card: fit of flow")
+
+
+def test_what_no_training_gave_has_a_card_only_by_its_name(judged: Shell) -> None:
+    _run(judged, "plain")
+    for words, *parts in (
+        (["latest"], "none is of kind `train`", "name the task"),
+        (["latest", "nope"], "task `nope`", "`raw`"),
+        (["latest", "raw.x"], "has no part `x`", "hint:"),
+        (["nope"], "there is no run `nope`", "hint:"),
+        (["latest", "raw", "--to", "no/such.md"], "can't write", "hint:"),
+    ):
+        wrong = judged("card", *words)
+        assert (wrong.code, wrong.out) == (2, ""), words
+        for part in parts:
+            assert part in wrong.err, words
+    named: Result = judged("card", "latest", "raw")
+    assert named.code == 0
+    assert "No report judges this model" in named.out
+    assert not list(Path(judged.folder).glob("*.html"))
+
+
+LIBRARY = """
+import headrace as hr
+import pyarrow as pa
+from headrace.stages import prepare, train
+
+
+@hr.stage
+def raw() -> pa.Table:
+    return pa.table({"name": [" a", "b "] * 40, "x": list(range(80)), "y": [i % 2 for i in range(80)]})
+
+
+@hr.pipeline
+def boosted() -> None:
+    table = prepare.clean(raw(), [prepare.Trim(columns="*")]).table
+    train.lightgbm({"objective": "binary"}, table, target="y", features=["x"], num_boost_round=2)
+"""
+
+
+def test_the_card_names_the_library_s_own_seed_and_the_rules_of_cleaning(project: Shell) -> None:
+    project.write("pipelines.py", LIBRARY)
+    card = project("card", _run(project, "boosted"), "--json").json
+    assert card["training"]["seeds"]["seed"] == "0"
+    rules = next(each["arguments"]["rules"] for each in card["data"] if each["task"] == "clean")
+    assert '"do":"trim"' in rules

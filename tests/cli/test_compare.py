@@ -1,0 +1,247 @@
+"""`headrace compare`: what differs between runs, in a terminal, as JSON and as a page."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+PIPELINES = """
+from typing import NamedTuple
+
+import headrace as hr
+from headrace.spec.report import Fact, Report
+
+FACTOR = 50
+
+
+class Fitted(NamedTuple):
+    size: dict
+    report: Report
+
+
+@hr.stage(kind="prepare")
+def table(rows: int) -> list[int]:
+    return list(range(rows))
+
+
+@hr.stage(kind="train")
+def fit(data: list[int], *, depth: int) -> Fitted:
+    auc = 0.6 + depth / FACTOR
+    facts = (
+        Fact(name="AUC", value=auc, low=auc - 0.06, high=auc + 0.06, better="higher"),
+        Fact(name="log loss", value=1 - auc, better="lower"),
+        Fact(name="recall", value=None, why="there is one class only"),
+    )
+    return Fitted({"nodes": 2 ** depth}, Report(title="Fit <b>", facts=facts))
+
+
+@hr.pipeline
+def flow(rows: int = 3, depth: int = 3) -> None:
+    fit(table(rows), depth=depth)
+
+
+@hr.pipeline
+def other() -> None:
+    table(3)
+"""
+
+
+@pytest.fixture
+def flows(project: Shell) -> Shell:
+    """A project whose pipeline gives a report."""
+    project.write("pipelines.py", PIPELINES)
+    return project
+
+
+def _run(project: Shell, *words: str) -> str:
+    found: str = project("run", *words, "--json").json["run"]
+    return found
+
+
+def test_what_differs_stands_side_by_side_with_its_metrics(flows: Shell) -> None:
+    first = _run(flows, "flow")
+    flows.write("pipelines.py", PIPELINES.replace("FACTOR = 50", "FACTOR = 20"))
+    second = _run(flows, "flow", "--depth", "5", "--rows", "4")
+    found = flows("compare", first, second, "--json")
+    assert (found.code, found.err) == (0, "")
+    assert [run["run"] for run in found.json["runs"]] == [first, second]
+    parameters = {(each["task"], each["name"]): each["values"] for each in found.json["parameters"]}
+    assert parameters["", "depth"] == ["3", "5"]
+    assert parameters["fit", "depth"] == ["3", "5"]
+    assert [(each["stage"], each["name"], each["values"]) for each in found.json["code"]] == [
+        ("fit", "pipelines.FACTOR", ["50", "20"])
+    ]
+    assert found.json["code"][0]["diffs"][1] == ["@@ -1 +1 @@", "-FACTOR = 50", "+FACTOR = 20"]
+    assert [(each["task"], each["name"]) for each in found.json["inputs"]] == [("fit", "data")]
+    metrics = {each["name"]: each for each in found.json["metrics"]}
+    assert metrics["AUC"]["numbers"][1]["change"] == pytest.approx(0.19)
+    assert [metrics["AUC"]["numbers"][1][key] for key in ("verdict", "sure")] == ["better", True]
+    assert metrics["log loss"]["numbers"][1]["verdict"] == "better"
+    assert metrics["recall"]["numbers"][0]["why"] == "there is one class only"
+    assert metrics["size.nodes"]["numbers"][1]["change"] == 24
+
+    shown = flows("compare", first, second)
+    assert shown.code == 0
+    assert "0.66 [0.60, 0.72]" in shown.out
+    assert "+0.19 ▲" in shown.out
+    assert "undefined: there is one class only" in shown.out
+    assert "pipelines.FACTOR" in shown.out
+
+
+def test_what_does_not_fit_a_terminal_stands_below_each_other(flows: Shell) -> None:
+    runs = [_run(flows, "flow", "--depth", depth) for depth in ("3", "4", "5")]
+    shown = flows.on_terminal("compare", *runs, columns=100).splitlines()
+    place = shown.index("fit  AUC (higher is better)")
+    assert shown[place + 1 : place + 4] == [
+        f"  {runs[0]}  0.66 [0.60, 0.72]",
+        f"  {runs[1]}  0.68 [0.62, 0.74]  +0.02 ▲?",
+        f"  {runs[2]}  0.70 [0.64, 0.76]  +0.04 ▲?",
+    ]
+    assert "0.66 [0.60, 0.72]    0.68" not in "\n".join(shown)
+
+
+def test_runs_that_are_equal_say_so(flows: Shell) -> None:
+    first, second = _run(flows, "flow"), _run(flows, "flow")
+    shown = flows("compare", first, second)
+    assert shown.code == 0
+    assert "no parameter, code or input differs" in shown.out
+
+
+def test_one_metric_may_be_chosen_and_an_unknown_one_is_told(flows: Shell) -> None:
+    first, second = _run(flows, "flow"), _run(flows, "flow", "--depth", "4")
+    chosen = flows("compare", first, second, "--metric", "fit.AUC", "--json").json["metrics"]
+    assert [each["name"] for each in chosen] == ["AUC"]
+    wrong = flows("compare", first, second, "--metric", "ACU")
+    assert wrong.code == 2
+    assert "there is no metric `ACU`" in wrong.err
+    assert "did you mean `AUC`" in wrong.err
+
+
+def test_runs_of_different_pipelines_say_what_they_do_not_share(flows: Shell) -> None:
+    first, second = _run(flows, "flow"), _run(flows, "other")
+    shown = flows("compare", first, second)
+    assert shown.code == 0
+    assert "the runs are of different pipelines" in shown.out
+    assert f"only in {first}: fit" in shown.out
+
+
+def test_wrong_usage_of_compare_is_one_error(flows: Shell) -> None:
+    only = _run(flows, "other")
+    for words, message in (
+        ([only], "there is only one run to compare"),
+        ([only, only], f"run `{only}` is named twice"),
+        ([only, "latest"], f"run `{only}` is named twice"),
+        ([only, "nope"], "there is no run `nope`"),
+    ):
+        wrong = flows("compare", *words)
+        assert (wrong.code, wrong.out) == (2, "")
+        assert message in wrong.err
+        assert "hint:" in wrong.err
+    assert flows("compare").code == 2
+    flows("run", "other")
+    lacking = flows("compare", only, "latest")
+    assert lacking.code == 0
+    assert "no task of these runs gave a number" in lacking.err
+    unwritable = flows("compare", only, "latest", "--to", "no/such/folder.html")
+    assert unwritable.code == 2
+    assert "can't write" in unwritable.err
+
+
+class _Words(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = ""
+        self.tags: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.append(tag)
+
+
+def test_the_page_holds_all_of_it_and_reaches_for_nothing(flows: Shell) -> None:
+    first, second = _run(flows, "flow"), _run(flows, "flow", "--depth", "5")
+    done = flows("compare", first, second, "--to", "page.html")
+    assert (done.code, done.out) == (0, "page.html\n")
+    text = (flows.folder / "page.html").read_text()
+    page = _Words()
+    page.feed(text)
+    assert "Parameters that differ" in page.words
+    assert "+0.04 ▲ better, within the intervals" in page.words
+    assert "http" not in text.replace("http-equiv", "")
+    assert {"link", "iframe"}.isdisjoint(page.tags)
+
+
+JUDGED = """
+import numpy as np
+import pyarrow as pa
+
+import headrace as hr
+from headrace.stages import evaluate
+
+
+@hr.stage(kind="prepare")
+def scored(noise: float) -> pa.Table:
+    random = np.random.default_rng(0)
+    truth = random.random(400) < 0.5
+    logit = 2 * truth - 1 + random.normal(size=400) + noise * random.normal(size=400)
+    return pa.table({"hit": truth, "score": 1 / (1 + np.exp(-logit)), "day": np.arange(400) % 40})
+
+
+@hr.pipeline
+def judge(noise: float = 0.0) -> None:
+    evaluate.classification(None, scored(noise), target="hit", scores="score", resamples=200, gates="", groups="day")
+"""
+
+
+def test_what_judged_the_same_rows_is_compared_row_by_row(project: Shell) -> None:
+    project.write("pipelines.py", JUDGED)
+    first, second = _run(project, "judge"), _run(project, "judge", "--noise", "0.4")
+
+    def auc(*words: str) -> dict[str, Any]:
+        (metric,) = project("compare", first, second, "--metric", "AUC", *words, "--json").json["metrics"]
+        number: dict[str, Any] = metric["numbers"][1]
+        return number
+
+    paired, alone = auc(), auc("--no-paired")
+    assert paired["change"] == alone["change"] < 0
+    assert paired["change_low"] < paired["change"] < paired["change_high"]
+    assert paired["change_high"] - paired["change_low"] < 0.7 * (alone["high"] - alone["low"])
+    assert (alone["change_low"], alone["sure"]) == (None, False)
+    assert f"[{paired['change_low']:.3f}"[:5] in project("compare", first, second).out
+
+
+def test_what_judged_other_rows_is_told_and_nothing_is_called_better(project: Shell) -> None:
+    project.write(
+        "pipelines.py", JUDGED.replace("400", "(400 if noise < 1 else 300)").replace("rng(0)", "rng(int(noise))")
+    )
+    first, second = _run(project, "judge"), _run(project, "judge", "--noise", "5")
+    found = project("compare", first, second, "--json").json
+    assert [(each["name"], each["values"]) for each in found["parameters"][:1]] == [("noise", ["0.0", "5"])]
+    (auc,) = (each["numbers"][1] for each in found["metrics"] if each["name"] == "AUC")
+    assert auc["change"] < 0
+    assert (auc["verdict"], auc["sure"], auc["is_apart"], auc["change_low"]) == ("", True, True, None)
+    told = [f"`classification` judged other rows in `{second}` (300) than in `{first}` (400)"]
+    assert [note.partition(":")[0] for note in found["notes"]] == told
+    assert "(other rows)" in project("compare", first, second).out
+    assert project("compare", first, second, "--to", "compared.html").code == 0
+    page = (project.folder / "compared.html").read_text()
+    assert "on other rows: the intervals exclude each other" in page
+    assert "worse, clear" not in page
+
+
+def test_a_name_that_show_has_means_the_number_of_the_report(project: Shell) -> None:
+    project.write("pipelines.py", JUDGED)
+    first, second = _run(project, "judge"), _run(project, "judge", "--noise", "0.4")
+    assert "test/AUC" in project("show", first).out
+    for name in ("test/AUC", "classification.test/AUC"):
+        (metric,) = project("compare", first, second, "--metric", name, "--json").json["metrics"]
+        assert (metric["name"], metric["source"]) == ("AUC", "report")
+        ranked = project("runs", "--sort", name, "--json").json["runs"]
+        assert [each["run"] for each in ranked] == [second, first]
+        assert None not in (ranked[0]["metric"]["low"], ranked[0]["metric"]["high"])

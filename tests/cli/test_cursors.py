@@ -1,0 +1,350 @@
+"""`hr.cursor`, `hr.advance` and sources that change while they are read, on a real project."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+PIPELINES = """
+import time
+from pathlib import Path
+
+import pyarrow as pa
+
+import headrace as hr
+from headrace.codec.joined import Joined
+
+
+def source() -> Path:
+    folder = hr.attempt().project
+    assert folder is not None
+    return folder / "source.txt"
+
+
+@hr.stage(cache=False)
+def source_version() -> int:
+    return int(source().read_text())
+
+
+@hr.stage
+def read(version: int) -> str:
+    moves = source().with_name("moves")
+    if moves.exists():
+        moves.unlink()
+        source().write_text(str(version + 1))
+    now = int(source().read_text())
+    hr.attempt().saw(version=now)
+    return f"rows of {now}"
+
+
+@hr.stage(cache=False)
+def count(at: hr.Cursor, more: int = 0) -> list[int]:
+    seen = [*(at.value or ()), at.version + more]
+    hr.advance(at, seen)
+    return seen
+
+
+@hr.stage(cache=False)
+def count_up(at: hr.Cursor) -> int:
+    for number in range(3):
+        hr.advance(at, [number])
+    return at.version
+
+
+@hr.stage
+def judge(rows: list[int]) -> int:
+    floor = int(source().with_name("floor.toml").read_text())
+    assert len(rows) > floor, "too few"
+    return len(rows)
+
+
+@hr.stage
+def measure(file: hr.File, rows: int) -> str:
+    text = file.path.read_text()
+    assert "good" in text, text
+    return f"{text} {rows}"
+
+
+@hr.pipeline
+def judged() -> None:
+    measure(hr.File("data.bin"), judge(count(hr.cursor("judged"))))
+
+
+@hr.stage(cache=False)
+def late(at: hr.Cursor) -> int:
+    source().with_name("begun").touch()
+    while not source().with_name("go").exists():
+        time.sleep(0.02)
+    hr.advance(at, [99])
+    return at.version
+
+
+@hr.stage
+def kept(at: hr.Cursor) -> str:
+    return f"{at.name} {at.version} {at.value}"
+
+
+@hr.stage
+def nested(cursors: list[hr.Cursor], value: object) -> str:
+    return f"{[(each.name, each.version, each.value) for each in cursors]} {value}"
+
+
+@hr.stage(cache=False)
+def grow(at: hr.Cursor) -> int:
+    rows = pa.table({"n": list(range(at.version * 20_000, (at.version + 1) * 20_000))})
+    before = [] if at.value is None else [at.value]
+    hr.advance(at, Joined([*before, rows]))
+    return sum(int(table["n"].to_numpy().sum()) for table in before)
+
+
+@hr.pipeline
+def grows() -> None:
+    grow(hr.cursor("table"))
+
+
+@hr.pipeline
+def counts() -> None:
+    count(hr.cursor("orders"))
+
+
+@hr.pipeline
+def looks() -> None:
+    kept(hr.cursor("orders"))
+
+
+@hr.pipeline
+def twice() -> None:
+    at = hr.cursor("orders")
+    first = count(at)
+    count(at, 100, after=[first])
+
+
+@hr.pipeline
+def until_five() -> None:
+    while len(count(hr.cursor("queue")).value()) < 5:
+        pass
+
+
+@hr.pipeline
+def counts_up() -> None:
+    count_up(hr.cursor("orders"))
+
+
+@hr.pipeline
+def overtaken() -> None:
+    late(hr.cursor("orders"))
+
+
+@hr.pipeline
+def inside() -> None:
+    at = hr.cursor("orders")
+    nested([at], at.value)
+
+
+@hr.pipeline
+def reads() -> None:
+    read(source_version())
+
+
+@hr.pipeline
+def ours() -> None:
+    hr.cursor("headrace.notes")
+
+
+@hr.stage
+def mistaken(version: int) -> None:
+    hr.attempt().saw(versoin=1)
+
+
+@hr.stage
+def asks() -> int:
+    return hr.cursor("orders").version
+
+
+@hr.pipeline
+def inner() -> None:
+    asks()
+
+
+@hr.pipeline
+def wrong() -> None:
+    mistaken(1)
+"""
+
+
+@pytest.fixture
+def shell(empty: Shell) -> Shell:
+    empty.write("headrace.toml", "")
+    empty.write("pipelines.py", PIPELINES)
+    empty.write("source.txt", "1")
+    return empty
+
+
+def value(shell: Shell, task: str) -> str:
+    [name] = shell("get", "latest", task).out.split()
+    path = shell.folder / name
+    text = path.read_text()
+    path.unlink()
+    return text
+
+
+def test_each_run_goes_on_from_where_the_one_before_has_come_to(shell: Shell) -> None:
+    for _ in range(3):
+        done = shell("run", "counts")
+        assert done.code == 0, done.err
+    assert json.loads(value(shell, "count")) == [0, 1, 2]
+
+
+def test_a_cursor_that_a_body_asks_for_again_is_told_as_it_is_by_then(shell: Shell) -> None:
+    ran = json.loads(shell("run", "until_five", "--json").out)
+    found = [json.loads(value(shell, task["name"])) for task in ran["tasks"]]
+    assert found == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
+
+
+def test_a_cursor_is_part_of_the_key(shell: Shell) -> None:
+    shell("run", "counts")
+    assert shell("run", "looks").code == 0
+    assert value(shell, "kept") == "orders 1 [0]"
+    assert "1 reused" in shell("run", "looks").out
+    shell("run", "counts")
+    assert "1 reused" not in shell("run", "looks").out
+
+
+def test_a_cursor_that_another_task_has_advanced_is_left_as_it_is(shell: Shell) -> None:
+    done = shell("run", "twice")
+    assert done.code == 0, done.err
+    assert done.err.count("cursor `orders` was advanced from version 0 by another task meanwhile") == 1
+    shell("run", "counts")
+    assert json.loads(value(shell, "count")) == [0, 1]
+
+
+def test_of_several_advances_in_one_attempt_the_last_counts(shell: Shell) -> None:
+    done = shell("run", "counts_up")
+    assert done.code == 0, done.err
+    assert "dropped" not in done.err
+    shell("run", "looks")
+    assert value(shell, "kept") == "orders 1 [2]"
+
+
+def test_a_run_that_was_overtaken_more_than_once_says_that_its_advance_was_dropped(shell: Shell) -> None:
+    with shell.start("run", "overtaken", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
+        patience = time.monotonic() + 60.0
+        while not (shell.folder / "begun").exists():
+            assert time.monotonic() < patience
+            time.sleep(0.02)
+        for _ in range(2):
+            assert shell("run", "counts").code == 0
+        shell.write("go", "")
+        _, said = run.communicate(timeout=60.0)
+    assert run.returncode == 0
+    assert b"cursor `orders` was advanced from version 0 by another task meanwhile" in said
+    shell("run", "counts")
+    assert json.loads(value(shell, "count")) == [0, 1, 2]
+
+
+def test_a_cursor_goes_inside_of_a_list_and_its_value_is_there_for_the_body(shell: Shell) -> None:
+    shell("run", "counts")
+    done = shell("run", "inside")
+    assert done.code == 0, done.err
+    assert value(shell, "nested") == "[('orders', 1, [0])] [0]"
+
+
+def test_what_a_cursors_value_needs_of_earlier_runs_outlives_the_collector(shell: Shell) -> None:
+    for number in range(4):
+        done = shell("run", "grows")
+        assert done.code == 0, done.err
+        rows = 20_000 * number
+        assert json.loads(value(shell, "grow")) == rows * (rows - 1) // 2
+        assert shell("gc", "--keep-runs", "1").code == 0
+    assert shell("fsck", "--deep").code == 0
+    blobs = [path for path in (shell.folder / ".headrace").rglob("*") if path.stat().st_size > 100_000]
+    assert len([path for path in blobs if path.suffix != ".db" and path.is_file()]) <= 5
+
+
+def test_a_plan_knows_the_cursor(shell: Shell) -> None:
+    shell("run", "counts")
+    shell("run", "looks")
+    done = shell("plan", "looks", "--json")
+    assert [task["decision"] for task in done.json["tasks"]] == ["reuse"]
+
+
+def test_a_cursor_of_our_own_is_refused(shell: Shell) -> None:
+    done = shell("run", "ours")
+    assert done.code == 2
+    assert "a cursor can't be called `headrace.notes`" in done.err
+
+
+def test_what_was_read_is_stored_under_the_version_that_the_read_saw(shell: Shell) -> None:
+    shell.write("moves", "")
+    done = shell("run", "reads", "--json")
+    [read] = [task for task in done.json["tasks"] if task["name"] == "read"]
+    assert read["reason"].endswith("`version` had changed by the time it was read, so it is reused by what it read")
+    done = shell("run", "reads", "--json")  # the version is 2 now, and its rows are there
+    assert {task["name"]: task["state"] for task in done.json["tasks"]} == {
+        "source_version": "succeeded",
+        "read": "reused",
+    }
+    assert value(shell, "read") == "rows of 2"
+    shell.write("source.txt", "1")  # and under 1 there is nothing
+    done = shell("run", "reads", "--json")
+    assert value(shell, "read") == "rows of 1"
+    assert "no differences" in shell("replay", "latest").out
+    assert shell("fsck").code == 0
+
+
+def test_a_stage_that_asks_for_a_cursor_is_told_where_to_ask(shell: Shell) -> None:
+    done = shell("run", "inner")
+    assert done.code == 1
+    assert "`hr.cursor('orders')` was called in a stage" in done.err + done.out
+
+
+def test_to_have_seen_what_was_never_given_is_an_error(shell: Shell) -> None:
+    done = shell("run", "wrong")
+    assert done.code == 1
+    assert "the stage of `mistaken` was given no argument `versoin`" in done.err + done.out
+
+
+def test_new_code_takes_files_as_they_are_and_goes_on_with_the_rows_that_the_run_has_read(shell: Shell) -> None:
+    shell.write("floor.toml", "1")
+    shell.write("data.bin", "bad")
+    failed = shell("run", "judged")
+    assert failed.code == 1
+    assert "add `--new-code` when you have mended code or a file. A new run doesn't get" in failed.err.splitlines()[-1]
+    assert "cursor `judged`" in failed.err.splitlines()[-1]
+    shell.write("floor.toml", "0")
+    (shell.folder / "loop.py").symlink_to("loop.py")  # nobody can read it, and nobody has to
+    (shell.folder / ".gitignore").write_bytes(b"/\xe9t\xe9.py\n")
+    again = shell("resume", "latest")
+    (shell.folder / "loop.py").unlink()
+    assert again.code == 1
+    assert "`floor.toml` has changed since; the run goes on with what it began with: `--new-code` takes" in again.err
+    again = shell("resume", "latest", "--new-code")
+    assert (again.code, "has changed" in again.err) == (1, False)
+    shell.write("data.bin", "good")
+    done = shell("resume", "latest", "--new-code")
+    assert done.code == 0, done.err
+    assert value(shell, "measure") == "good 1"
+    assert json.loads(value(shell, "count")) == [0]  # the rows of the first read, which was not done again
+    shell("run", "judged")
+    assert json.loads(value(shell, "count")) == [0, 1]
+
+
+def test_new_code_that_reads_otherwise_reads_again_what_this_run_has_read_and_the_cursor_stands_behind_it(
+    shell: Shell,
+) -> None:
+    shell.write("floor.toml", "1")
+    shell.write("data.bin", "good")
+    assert shell("run", "judged").code == 1
+    shell.write("floor.toml", "0")
+    shell.write("pipelines.py", PIPELINES.replace("at.version + more]", "at.version + more + 10]"))
+    done = shell("resume", "latest", "--new-code")
+    assert done.code == 0, done.err
+    assert "meanwhile" not in done.err
+    assert json.loads(value(shell, "count")) == [10]  # from where the run had begun
+    shell("run", "judged")
+    assert json.loads(value(shell, "count")) == [10, 12]  # and not [0, 11]

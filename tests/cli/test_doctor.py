@@ -1,0 +1,56 @@
+"""`doctor` says of each part what it found, and what to do."""
+
+from __future__ import annotations
+
+import re
+
+from tests.cli.conftest import Result, Shell
+from tests.servers.postgres import Postgres
+from tests.servers.s3 import READER_KEY, READER_SECRET, S3
+
+
+def finding(done: Result, about: str) -> dict[str, str]:
+    return next(each for each in done.json["findings"] if each["about"] == about)
+
+
+def test_a_laptop_is_well(project: Shell) -> None:
+    done = project("doctor", "--json")
+    assert done.code == 0
+    assert {"ledger", "store", "pool local", "locks", "clock"} <= {each["about"] for each in done.json["findings"]}
+
+
+def test_a_server_and_a_bucket_are_reached_written_and_timed(project: Shell, postgres: Postgres, s3: S3) -> None:
+    project.write("fleet.toml", fleet(postgres.database(), s3))
+    done = project("doctor", "--json", "--config", "fleet.toml", **s3.environment)
+    assert done.code == 0, done.out
+    ledger, store = finding(done, "ledger"), finding(done, "store")
+    assert re.match(r"PostgreSQL \d+.*, no runs in .*; answers in [\d.]+ ms, commits in [\d.]+ ms", ledger["found"])
+    assert "8.0 MiB kept in" in store["found"]
+
+
+def test_what_is_wrong_with_one_part_does_not_hide_the_others(project: Shell, postgres: Postgres, s3: S3) -> None:
+    project.write("fleet.toml", fleet(postgres.url("nowhere"), s3))
+    reader = {"AWS_ACCESS_KEY_ID": READER_KEY, "AWS_SECRET_ACCESS_KEY": READER_SECRET}
+    done = project("doctor", "--json", "--config", "fleet.toml", **reader)
+    assert done.code == 2
+    ledger, store = finding(done, "ledger"), finding(done, "store")
+    assert (ledger["state"], store["state"]) == ("wrong", "wrong")
+    assert "nowhere" in ledger["found"]
+    assert ledger["hint"]
+    assert "write" in store["found"]
+    assert store["hint"]
+    assert finding(done, "pool local")["state"] == "well"
+    assert "headrace-test" not in done.out
+    assert READER_SECRET not in done.out
+
+
+def fleet(ledger: str, s3: S3) -> str:
+    return f"""
+        [ledger]
+        url = "{ledger}"
+
+        [store]
+        url = "s3://{s3.bucket()}/project"
+        endpoint = "{s3.endpoint}"
+        region = "us-east-1"
+        """

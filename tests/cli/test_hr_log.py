@@ -1,0 +1,266 @@
+"""`hr.log` on a real project: restarts, threads and processes of the stage's own, workers that are killed."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.record.tracking import TrackingViews
+from tests.cli.conftest import Shell
+
+PIPELINES = """
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import headrace as hr
+
+
+@hr.stage(retries=2)
+def restarts(steps: int) -> int:
+    attempt = hr.attempt()
+    begin = attempt.checkpoint() or 0
+    for step in range(begin, steps):
+        if step == 3 and attempt.number == 1:
+            attempt.keep(2)
+            hr.log("loss", 99.0, step)
+            raise RuntimeError("it broke")
+        hr.log("loss", float(attempt.number), step)
+    return begin
+
+
+@hr.stage
+def helpers() -> int:
+    thread = threading.Thread(target=lambda: hr.log("thread", 1.0))
+    thread.start()
+    thread.join()
+    code = "import headrace as hr; hr.log('child/loss', 0.5, 7); hr.log('said', 'hello'); hr.log('rank1/wait', 1)"
+    for rank in "01":
+        subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ, RANK=rank))
+    forked = multiprocessing.get_context("fork").Process(target=hr.log, args=("forked", 2.0))
+    forked.start()
+    forked.join()
+    return forked.exitcode
+
+
+def forked(said: multiprocessing.Queue) -> None:
+    hr.log("forked", 2.0)
+    said.put("done")
+
+
+@hr.stage
+def forks() -> list[str]:
+    context = multiprocessing.get_context("fork")
+    said = context.Queue()
+    process = context.Process(target=forked, args=(said,))
+    process.start()
+    word = said.get(timeout=30.0)
+    process.join()
+    return [word]
+
+
+@hr.stage
+def races() -> int:
+    sys.setswitchinterval(1e-6)
+    barrier = threading.Barrier(8)
+
+    def count() -> None:
+        barrier.wait()
+        for _ in range(20):
+            hr.log("shared", 1.0)
+
+    threads = [threading.Thread(target=count) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return 1
+
+
+@hr.stage
+def leaves() -> int:
+    code = "import headrace as hr, sys; hr.log('mine', 1.0); sys.stdin.read(); hr.log('stray', 2.0)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    globals()["left"] = process
+    while process.poll() is None and not logged():
+        time.sleep(0.02)
+    return process.pid
+
+
+def logged() -> bool:
+    return os.path.exists(os.environ["HEADRACE_LOGGED"])
+
+
+@hr.stage
+def follows() -> int:
+    process = globals().pop("left", None)
+    if process is not None:  # the worker is the same
+        process.communicate()
+    return 1
+
+
+@hr.stage
+def after() -> int:
+    return len(os.environ.get("HEADRACE_LOGGED", "")) > 0
+
+
+@hr.stage(retries=1)
+def killed() -> int:
+    if hr.attempt().number == 1:
+        hr.log("loss", 1.0, 0)
+        hr.log("loss", 2.0, 5)
+        time.sleep(2.0)  # the worker reports twice a second
+        os.kill(os.getpid(), signal.SIGKILL)
+    hr.log("loss", 3.0, 5)
+    return 1
+
+
+@hr.stage
+def wrong() -> int:
+    hr.log("loss", [1, 2])
+    return 1
+
+
+@hr.pipeline
+def one(name: str) -> None:
+    if name == "restarts":
+        restarts(5)
+    else:
+        first = globals()[name]()
+        if name == "helpers":
+            after(after=[first])
+        if name == "leaves":
+            follows(after=[first])
+"""
+
+
+@pytest.fixture
+def shell(empty: Shell) -> Shell:
+    empty.write("headrace.toml", "[pool.local]\ncpu = 2\n")
+    empty.write("pipelines.py", PIPELINES)
+    return empty
+
+
+def run(shell: Shell, name: str) -> dict[str, list[tuple[int, float]]]:
+    done = shell("run", "one", "--name", name)
+    assert done.code == 0, done.err
+    with TrackingViews(f"sqlite:///{shell.folder / '.headrace' / 'ledger.db'}") as views:
+        return {each.name: list(zip(each.steps, each.values, strict=True)) for each in views.series()}
+
+
+def test_an_attempt_that_starts_over_replaces_what_it_repeats(shell: Shell) -> None:
+    assert run(shell, "restarts") == {"loss": [(0, 1.0), (1, 1.0), (2, 2.0), (3, 2.0), (4, 2.0)]}
+    assert "no differences" in shell("replay", "latest").out
+
+
+def test_threads_and_processes_of_the_stage_log_too(shell: Shell) -> None:
+    assert run(shell, "helpers") == {
+        "child/loss": [(7, 0.5)],
+        "forked": [(0, 2.0)],
+        "rank1/wait": [(0, 1.0), (0, 1.0)],
+        "thread": [(0, 1.0)],
+    }
+    with TrackingViews(f"sqlite:///{shell.folder / '.headrace' / 'ledger.db'}") as views:
+        assert [text.out.inline for text in views.texts()] == [b"hello"]
+
+
+def test_a_process_that_was_forked_off_before_anything_was_logged_logs_and_lives_on(shell: Shell) -> None:
+    assert run(shell, "forks") == {"forked": [(0, 2.0)]}
+
+
+def test_threads_that_begin_to_log_at_once_lose_nothing_and_share_the_steps(shell: Shell) -> None:
+    assert sorted(run(shell, "races")["shared"]) == [(step, 1.0) for step in range(160)]
+
+
+def test_new_code_replaces_what_the_old_one_has_logged(shell: Shell) -> None:
+    body = "for step in range({}):\n        hr.log('loss', {}, step)\n    {}"
+    code = (
+        "import headrace as hr\n\n@hr.stage\ndef fit() -> int:\n    {}\n\n@hr.pipeline\ndef one() -> None:\n    fit()\n"
+    )
+    shell.write("pipelines.py", code.format(body.format(5, -1.0, "raise ValueError('no')")))
+    assert shell("run", "one").code == 1
+    shell.write("pipelines.py", code.format(body.format(2, 1.0, "return 1")))
+    done = shell("resume", "latest", "--new-code")
+    assert done.code == 0, done.err
+    with TrackingViews(f"sqlite:///{shell.folder / '.headrace' / 'ledger.db'}") as views:
+        [curve], [metric] = views.series(), views.metrics()
+        assert list(zip(curve.steps, curve.values, strict=True)) == [(0, 1.0), (1, 1.0)]
+        assert (metric.count, metric.least, metric.last) == (2, 1.0, 1.0)
+        assert [each.attempt for each in views.attempts()] == [1, 2]
+    assert "no differences" in shell("replay", "latest").out
+
+
+def test_a_reused_task_shows_what_its_own_maker_logged_also_after_that_one_is_forgotten(shell: Shell) -> None:
+    shell.write(
+        "pipelines.py",
+        """
+import headrace as hr
+
+@hr.stage
+def fit(depth: int) -> int:
+    hr.log("loss", float(depth))
+    return depth
+
+@hr.pipeline
+def alone() -> None:
+    fit(4)
+
+@hr.pipeline
+def both() -> None:
+    fit(6)
+    fit(4)
+""",
+    )
+    for name in ("alone", "both"):
+        assert shell("run", name).code == 0
+    assert shell("gc", "--keep-runs", "1").code == 0  # the result of `alone` goes to `fit[1]` of `both`
+    done = shell("run", "alone")
+    assert "1 reused" in done.out
+    with TrackingViews(f"sqlite:///{shell.folder / '.headrace' / 'ledger.db'}") as views:
+        assert [(each.task, each.last) for each in views.metrics()] == [("fit", 4.0)]
+
+
+def test_a_process_that_outlives_its_attempt_is_not_taken_for_the_next_one(shell: Shell) -> None:
+    assert run(shell, "leaves") == {"mine": [(0, 1.0)]}
+
+
+def test_what_a_worker_had_reported_before_it_was_killed_is_kept(shell: Shell) -> None:
+    assert run(shell, "killed") == {"loss": [(0, 1.0), (5, 3.0)]}
+
+
+def test_what_is_no_number_is_one_clear_error(shell: Shell) -> None:
+    done = shell("run", "one", "--name", "wrong")
+    assert done.code == 1
+    assert "`loss` can't be logged: it is a `list`, no single number" in done.err + done.out
+    assert "Traceback" not in done.out
+
+
+def test_warnings_that_are_long_or_many_are_told_where_they_are(shell: Shell) -> None:
+    shell.write(
+        "pipelines.py",
+        """
+import headrace as hr
+
+@hr.stage
+def checked() -> int:
+    hr.log("warning", "x" * 5000)
+    for number in range(11):
+        hr.log("warning", f"row {number} is odd")
+    return 1
+
+@hr.pipeline
+def one() -> None:
+    checked()
+""",
+    )
+    done = shell("run", "one")
+    (run,) = [each["run"] for each in shell("runs", "--json").json["runs"]]
+    words = f"headrace get {run} checked --logged warning --step 0"
+    assert f"warning: `checked`: a warning of 4.9 KiB: `{words}`" in done.err
+    assert f"2 more warnings: `headrace show {run}`" in done.err
+    assert "`checked` warns: row 10 is odd" in shell("show", run).out
+    assert shell(*words.split()[1:]).code == 0
+    assert (shell.folder / "warning.txt").read_text() == "x" * 5000

@@ -1,0 +1,72 @@
+"""`headrace lineage`: what a task's output came from, and what came of it."""
+
+from __future__ import annotations
+
+from tests.cli.conftest import Shell
+
+PIPELINES = """
+from typing import NamedTuple
+
+import headrace as hr
+
+
+class Checked(NamedTuple):
+    table: list[int]
+    passed: bool
+
+
+class Judged(NamedTuple):
+    score: float
+    passed: bool
+
+
+@hr.stage
+def check(n: int) -> Checked:
+    return Checked(list(range(n)), True)
+
+
+@hr.stage
+def learn(table: list[int]) -> float:
+    return sum(table) / 7
+
+
+@hr.stage
+def judge(model: float) -> Judged:
+    return Judged(model * 2, True)
+
+
+@hr.pipeline
+def flow(n: int = 5) -> None:
+    judge(learn(check(n).table))
+"""
+
+
+def test_equal_verdicts_make_no_edges_and_a_reused_result_stands_once(project: Shell) -> None:
+    project.write("pipelines.py", PIPELINES)
+    runs = [project("run", "flow", "--json").json["run"] for _ in range(3)]
+    assert project("run", "flow", "--n", "6").code == 0
+    trail = project("lineage", runs[-1], "check", "--json").json
+    assert [(step["task"], step["run"], step["again"]) for step in trail["down"]] == [
+        ("learn", runs[0], [runs[2], runs[1]]),
+        ("judge", runs[0], [runs[2], runs[1]]),
+    ]
+    shown = project("lineage", "latest", "judge").out
+    assert shown.count("learn ") == 1
+    assert "needed by: nothing" in shown
+    assert "by 2 runs" in project("lineage", runs[0], "check").out
+
+
+def test_a_part_of_an_output_has_a_trail_of_its_own_and_is_named_where_it_differs(project: Shell) -> None:
+    project.write("pipelines.py", PIPELINES)
+    project("run", "flow")
+    trail = project("lineage", "latest", "check.table", "--json").json
+    assert [step["task"] for step in trail["made"]] == ["check"]
+    assert [step["task"] for step in trail["down"]] == ["learn", "judge"]
+    assert project("lineage", "latest", "check.passed", "--json").json["down"] == []
+    assert "has no part `pased`" in project("lineage", "latest", "check.pased").err
+    project.write(
+        "pipelines.py", PIPELINES.replace("list[int]) -> float", "object) -> float").replace("n).table", "n).passed")
+    )
+    project.write("pipelines.py", (project.folder / "pipelines.py").read_text().replace("sum(table) / 7", "0.5"))
+    assert project("run", "flow").code == 0
+    assert "[0,1,2,3,4] (from `check.table`) -> true (from `check.passed`)" in project("explain", "latest", "learn").out

@@ -1,0 +1,202 @@
+"""Models and datasets by name: `register`, `alias`, `models`, `datasets`, and addresses in `get`, `lineage`, `card`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+PIPELINES = """
+from typing import NamedTuple
+
+import headrace as hr
+from headrace.spec.report import Report, Verdict
+
+
+class Fitted(NamedTuple):
+    model: dict
+    report: Report
+
+
+@hr.stage(kind="prepare")
+def table(rows: int) -> list[int]:
+    return list(range(rows))
+
+
+@hr.stage(kind="train")
+def fit(data: list[int], *, depth: int) -> Fitted:
+    rule = Verdict(rule="depth >= 3", holds=depth >= 3, why=f"it is {depth}")
+    return Fitted({"depth": depth}, Report(title="Depth", passed=rule.holds, verdicts=(rule,)))
+
+
+@hr.pipeline
+def flow(depth: int = 3) -> None:
+    fit(table(2000), depth=depth)
+"""
+
+
+@pytest.fixture
+def registry(project: Shell) -> Shell:
+    """A project with two runs, of depth 3 and 2, the newest first."""
+    project.write("pipelines.py", PIPELINES)
+    for depth in ("3", "2"):
+        assert project("run", "flow", "--depth", depth).code == 0
+    return project
+
+
+def _runs(project: Shell) -> list[str]:
+    return [run["run"] for run in project("runs", "--json").json["runs"]]
+
+
+def test_versions_are_numbered_and_what_is_registered_keeps_its_number(registry: Shell) -> None:
+    newest, first = _runs(registry)
+    made = registry("register", first, "--model", "delays", "--alias", "best", "--note", "the first")
+    assert (made.code, made.out, made.err) == (0, "model:delays:1\n", "")
+    refused = registry("register", newest, "fit.model", "--model", "delays")
+    assert (refused.code, refused.out) == (0, "model:delays:2\n")
+    assert "its report says not passed: depth >= 3" in refused.err
+    assert registry("register", first, "fit.model", "--model", "delays").out == "model:delays:1\n"
+    assert registry("register", "latest", "table", "--dataset", "rows").out == "dataset:rows:1\n"
+
+    versions = registry("models", "delays", "--json").json["models"]
+    assert [(each["version"], each["aliases"], each["passed"]) for each in versions] == [
+        (2, [], False),
+        (1, ["best"], True),
+    ]
+    assert (versions[1]["note"], versions[1]["origin"]) == ("the first", f"{first} fit.model")
+    assert registry("datasets", "--json").json["datasets"][0]["passed"] is None
+    listed = registry("models")
+    assert listed.code == 0
+    assert "best=1" in listed.out
+    assert "the first" in registry("models", "delays").out
+
+
+def test_an_alias_moves_and_can_be_taken_away(registry: Shell) -> None:
+    for run in _runs(registry):
+        registry("register", run, "--model", "delays")
+    assert registry("alias", "model:delays:1", "production").out == "model:delays:1\n"
+    assert registry("alias", "model:delays", "production").out == "model:delays:2\n"
+    assert [each["aliases"] for each in registry("models", "--json").json["models"]] == [["production"], []]
+    assert registry("alias", "model:delays@production", "production", "--remove").code == 0
+    assert [each["aliases"] for each in registry("models", "--json").json["models"]] == [[], []]
+
+
+def test_get_lineage_and_card_take_addresses(registry: Shell) -> None:
+    _, first = _runs(registry)
+    registry("register", first, "--model", "delays", "--alias", "best")
+    registry("register", "latest", "table", "--dataset", "rows")
+    for word in ("model:delays", "model:delays:1", "model:delays@best"):
+        assert registry("get", word).out == "delays-1.json\n"
+    assert (registry.folder / "delays-1.json").read_text() == '{"depth":3}'
+    assert registry("get", "dataset:rows:1", "--to", "rows.json").code == 0
+    assert [step["task"] for step in registry("lineage", "model:delays@best", "--json").json["made"]] == ["fit"]
+    assert [step["task"] for step in registry("lineage", "dataset:rows", "--json").json["down"]] == ["fit", "fit"]
+    card = registry("card", "model:delays@best", "--json").json
+    assert (card["title"], card["run"], card["task"], card["passed"]) == ("delays 1", first, "fit.model", True)
+    assert [(each["name"], each["aliases"]) for each in card["names"]] == [("delays", ["best"])]
+    registry.write("use.py", "import headrace\nprint(headrace.load('model:delays@best'))\n")
+    used = subprocess.run(
+        [sys.executable, "use.py"], cwd=registry.folder, env=registry.environment(), capture_output=True, check=True
+    )
+    assert used.stdout == b"{'depth': 3}\n"
+    assert registry("register", "model:delays@best", "--model", "renamed").out == "model:renamed:1\n"
+
+
+def test_a_name_with_a_slash_gives_a_file_in_this_folder(registry: Shell) -> None:
+    assert registry("register", "latest", "table", "--dataset", "team/rows").out == "dataset:team/rows:1\n"
+    assert registry("get", "dataset:team/rows").out == "team-rows-1.json\n"
+    assert (registry.folder / "team-rows-1.json").exists()
+
+
+def test_a_model_is_the_field_of_that_name_and_its_report_that_of_who_judged_it(project: Shell) -> None:
+    more = """
+    @hr.stage(kind="evaluate")
+    def judge(model: dict) -> Report:
+        rule = Verdict(rule="deep", holds=False, why=f"it is {model['depth']}")
+        return Report(title="Judged", passed=False, verdicts=(rule,))
+
+
+    @hr.stage(kind="deploy")
+    def note(verdict: Report) -> Report:
+        return Report(title="Noted", passed=True)
+
+
+    @hr.pipeline
+    def judged() -> None:
+        note(judge(fit(table(10), depth=4).model))
+    """
+    project.write("pipelines.py", PIPELINES + textwrap.dedent(more))
+    assert project("run", "judged").code == 0
+    for number, words in enumerate((["fit"], ["fit.model"], []), 1):
+        found = project("register", "latest", *words, "--model", f"m{number}", "--json").json
+        assert (found["type"], found["verdict"]) == ("dict", "not passed: deep")
+        assert found["origin"].endswith(" fit.model")
+
+
+def test_the_card_of_a_run_is_about_the_model_that_it_registered(registry: Shell) -> None:
+    more = """
+    from headrace.stages import registry
+
+
+    @hr.pipeline
+    def two() -> None:
+        first = fit(table(10), depth=3)
+        fit(table(11), depth=4)
+        registry.model("first", first.model, report=first.report)
+    """
+    registry.write("pipelines.py", PIPELINES + textwrap.dedent(more))
+    assert registry("run", "two").code == 0
+    card = registry("card", "latest", "--json").json
+    assert (card["title"], card["task"]) == ("first 1", "fit.model")
+    assert registry("card", "latest", "fit[1]", "--json").json["task"] == "fit[1].model"
+
+
+def test_a_registered_artifact_outlives_the_collector(registry: Shell) -> None:
+    second, first = _runs(registry)
+    registry("register", first, "table", "--dataset", "rows")
+    for depth in ("5", "6"):
+        registry("run", "flow", "--depth", depth)
+    registry.write("headrace.toml", "[gc]\nkeep_runs = 1\n")
+    assert registry("gc").code == 0
+    kept = _runs(registry)
+    assert first in kept
+    assert second not in kept
+    assert registry("get", "dataset:rows", "--to", "rows.json").code == 0
+
+
+def test_wrong_words_about_models_are_one_error(registry: Shell) -> None:
+    registry("register", "latest", "--model", "delays", "--alias", "best")
+    for words, message, hint in (
+        (["register", "latest", "fit"], "say what it is", "--model NAME"),
+        (["register", "latest", "fit", "--model", "a", "--dataset", "b"], "say what it is", "one of"),
+        (["register", "latest", "--dataset", "rows"], "gave more than one thing", "`table`"),
+        (["register", "latest", "nope", "--model", "a"], "task `nope`", "`fit`"),
+        (["register", "latest", "fit.nope", "--model", "a"], "no part `nope`", "model, report"),
+        (["register", "nope", "--model", "a"], "artifact `nope`", "headrace show"),
+        (["register", "latest", "--model", "a b"], "can't be called `a b`", "letters"),
+        (["alias", "delays", "x"], "`delays` is no address", "model:NAME"),
+        (["alias", "model:delays:9", "x"], "no version 9", "newest is 1"),
+        (["alias", "model:delays", "x", "--remove"], "has no alias `x`", "`best`"),
+        (["get", "model:nope"], "there is no model `nope`", "`delays`"),
+        (["get", "model:delays@worst"], "no alias `worst`", "`best`"),
+        (["get", "model:delays", "nope"], "no part `nope`", "no parts"),
+        (["lineage", "dataset:delays"], "there is no dataset `delays`", ""),
+        (["card", "model:delays:2"], "no version 2", "newest is 1"),
+        (["models", "nope"], "there is no model `nope`", "`delays`"),
+    ):
+        wrong = registry(*words)
+        assert (wrong.code, wrong.out) == (2, ""), (words, wrong)
+        assert message in wrong.err, (words, wrong.err)
+        assert hint in wrong.err.partition("hint:")[2], (words, wrong.err)
+
+
+def test_a_project_without_models_says_so(registry: Shell) -> None:
+    for kind in ("model", "dataset"):
+        none = registry(f"{kind}s")
+        assert (none.code, none.out) == (0, "")
+        assert f"there is no {kind} yet" in none.err
+        assert registry(f"{kind}s", "--json").json == {f"{kind}s": []}

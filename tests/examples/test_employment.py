@@ -1,0 +1,67 @@
+"""The employment example, on a part of its real data: a gate that refuses, a repaired model, and the letter."""
+
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.stages.evaluate.rules import comparisons, parse
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "employment"
+COMMAND = str(Path(sys.executable).with_name("headrace"))
+
+
+def run(folder: Path, *words: str) -> dict[str, Any]:
+    project = shutil.copytree(EXAMPLE, folder / "employment", ignore=shutil.ignore_patterns(".headrace", "__pycache__"))
+    environment = {**os.environ, "HEADRACE_HOME": str(folder / "state")}
+    done = subprocess.run(
+        [COMMAND, "run", "employment", *words, "--json"],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    got = [COMMAND, "get", found["run"], "letter", "--to", str(folder / "letter.html")]
+    subprocess.run(got, cwd=project, env=environment, check=True, capture_output=True)
+    return {each["name"]: each for each in found["tasks"]}
+
+
+def test_the_letter_names_the_bounds_of_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLE)
+    found = runpy.run_path(str(EXAMPLE / "pipelines.py"))
+    asked = sys.modules["screening.letter"].ASKED
+    bounds = [each.bound for each in comparisons(parse(found["RULE"]))]
+    named = [float(each) for each in re.findall(r"\d+(?:\.\d+)?", asked.replace("in 100", ""))]
+    assert [each if each < 1 else each / 100 for each in named] == bounds
+
+
+def test_the_whole_way_on_a_part_of_the_people(tmp_path: Path) -> None:
+    """With so few people neither model is known to keep the rule, so neither may be registered."""
+    tasks = run(tmp_path, "--share", "0.06", "--models", "2")
+    assert {name for name, each in tasks.items() if each["state"] == "skipped"} == {
+        "register_model",
+        "register_model[1]",
+    }
+    letter = (tmp_path / "letter.html").read_text()
+    assert "May this model be used?" in letter
+    assert "people judged rightly" in letter
+    assert "isn&#x27;t known to hold" in letter or "isn't known to hold" in letter
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(1200)
+def test_the_first_model_is_refused_and_the_repaired_one_passes(tmp_path: Path) -> None:
+    tasks = run(tmp_path)
+    assert tasks["register_model"]["state"] == "skipped"
+    assert tasks["register_model[1]"]["state"] == "succeeded"
+    assert "which breaks it" in (tmp_path / "letter.html").read_text()

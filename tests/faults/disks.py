@@ -1,0 +1,139 @@
+"""Disturbances of disks: one that is full, under the ledger, the store, or the worker's own files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from tests.faults.grounds import Ground
+from tests.faults.reading import Files
+from tests.faults.rounds import Disturbance, Round
+
+
+class FullDisk(Disturbance):
+    """A small disk is filled to its last byte, and has room again later."""
+
+    weight = 0.7
+
+    def __init__(self) -> None:
+        self._disk: Path | None = None
+
+    @classmethod
+    def fits(cls, ground: Ground) -> bool:
+        return os.geteuid() == 0
+
+    def mount(self, folder: Path, size: str = "6m") -> None:
+        """Put a disk of its own under a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
+        self._disk = folder
+
+    def strike(self, now: Round) -> None:
+        assert self._disk is not None
+        fill(self._disk)
+
+    def heal(self, now: Round) -> None:
+        if self._disk is not None:
+            (self._disk / "rest").unlink(missing_ok=True)
+
+    def clear(self, now: Round) -> None:
+        if self._disk is not None:
+            subprocess.run(["umount", "--lazy", str(self._disk)], check=True)
+            self._disk = None
+
+
+def fill(disk: Path) -> None:
+    """Fill a disk to its last byte, by the file `rest`."""
+    with (disk / "rest").open("wb", buffering=0) as rest:
+        for piece in (bytes(1 << 20), bytes(4096)):
+            with suppress(OSError):
+                while True:
+                    rest.write(piece)
+
+
+class FullLedger(FullDisk):
+    """The disk of an SQLite ledger is full; the store lies elsewhere."""
+
+    name = "full disk: ledger"
+
+    @classmethod
+    def fits(cls, ground: Ground) -> bool:
+        return super().fits(ground) and ground.ledger == "sqlite"
+
+    def ready(self, now: Round) -> None:
+        self.mount(now.project.home, "1m")
+        if now.place.ground.store == "folder":
+            store = now.project.root.parent / "store"
+            now.project.environment["HEADRACE__STORE__URL"] = str(store)
+            now.place = replace(now.place, things=Files(store))
+
+
+class FullServer(FullDisk):
+    """The disk of PostgreSQL's tables is full."""
+
+    name = "full disk: ledger"
+
+    @classmethod
+    def fits(cls, ground: Ground) -> bool:
+        return super().fits(ground) and ground.ledger == "postgres"
+
+    def ready(self, now: Round) -> None:
+        name = now.place.ledger.rpartition("/")[2]
+        disk = now.project.root.parent / "tables"
+        self.mount(disk, "16m")
+        (disk / "space").mkdir()
+        shutil.chown(disk / "space", "postgres", "postgres")
+        now.world.postgres.query(f"create tablespace {name} location '{disk / 'space'}'")
+        now.world.postgres.query(f"alter database {name} set tablespace {name}")
+
+    def clear(self, now: Round) -> None:
+        name = now.place.ledger.rpartition("/")[2]
+        now.world.postgres.query(f"drop database if exists {name} with (force)")
+        now.world.postgres.query(f"drop tablespace if exists {name}")
+        super().clear(now)
+
+
+class FullStore(FullDisk):
+    """The disk of a folder store is full, on which workers have their own files too."""
+
+    name = "full disk: store"
+
+    @classmethod
+    def fits(cls, ground: Ground) -> bool:
+        return super().fits(ground) and ground.store == "folder" and ground.backend == "local"
+
+    def ready(self, now: Round) -> None:
+        self.mount(now.place.local)
+
+
+class FullWorker(FullDisk):
+    """The disk is full on which workers have their own files; the store lies elsewhere."""
+
+    name = "full disk: worker"
+
+    @classmethod
+    def fits(cls, ground: Ground) -> bool:
+        return super().fits(ground) and ground.store != "folder" and ground.backend == "local"
+
+    def ready(self, now: Round) -> None:
+        self.mount(now.place.local)
+
+
+class FullS3(FullDisk):
+    """The disk of the S3 server is full."""
+
+    name = "full disk: store"
+
+    @classmethod
+    def fits(cls, ground: Ground) -> bool:
+        return super().fits(ground) and ground.store == "s3"
+
+    def strike(self, now: Round) -> None:
+        fill(now.world.s3.data)
+
+    def heal(self, now: Round) -> None:
+        (now.world.s3.data / "rest").unlink(missing_ok=True)

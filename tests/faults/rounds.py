@@ -1,0 +1,321 @@
+"""One round: a run that is disturbed, healed, taken up until it succeeds, and checked."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import psutil
+
+from tests.faults.checker import Evidence, check, leftovers, outputs
+from tests.faults.grounds import Ground, Place, World
+from tests.faults.reading import rows_of
+from tests.faults.witness import Witness
+from tests.projects import Done, finish, wait_for
+
+LINES = 34
+"""So many lines the stages of an undisturbed run note, but for the last few."""
+TRIES = 8
+WORDS = 1500
+"""As much is told of what a command said."""
+CLUSTER_S = 20.0
+"""How long what a run had on a cluster may take to end after it."""
+LEAVE_S = 90.0
+"""After this time workers leave whose driver was killed before its run was in the ledger."""
+GRACE_S = 3600.0
+"""After this time the collector deletes what nobody has come back for."""
+LEASE_S = 60.0
+"""How long a dead driver's lease may take to expire."""
+PATIENCE_S = 120.0
+OUT_OF_REACH = ("can't be reached", "the cluster at")
+CODES = {
+    0: "succeeded",
+    1: "a task failed",
+    3: "cancelled",
+    5: "a fault outside",
+    -signal.SIGKILL: "killed",
+    -signal.SIGTERM: "ended",
+}
+
+
+class Disturbance:
+    """What goes wrong in a round: `strike` at a random instant, `heal` some time after.
+
+    `ready` prepares the place before anything runs; `verdict` gives what is wrong by rules of its own. A disturbance
+    that `remakes` damages outputs, so that what made them may run again; one that goes on `throughout` never comes too
+    late.
+    """
+
+    name: ClassVar[str]
+    weight: ClassVar[float] = 1.0
+    remakes: ClassVar[bool] = False
+    merges: ClassVar[bool] = False
+    throughout: ClassVar[bool] = False
+
+    @classmethod
+    def fits(cls, ground: Ground) -> bool:
+        """Whether there is such a thing on a ground."""
+        return True
+
+    def ready(self, now: Round) -> None:
+        """Prepare the place."""
+
+    def strike(self, now: Round) -> None:
+        """Disturb."""
+
+    def heal(self, now: Round) -> None:
+        """Put right what was disturbed; also where the round failed, and more than once."""
+
+    def verdict(self, now: Round) -> Iterator[str]:
+        """Say what else is wrong."""
+        return iter(())
+
+    def clear(self, now: Round) -> None:
+        """Take down what was prepared."""
+
+
+@dataclass
+class Outcome:
+    """How a round went: what is wrong, whether the disturbance met a living driver, how many commands it took."""
+
+    seed: str
+    ground: Ground
+    name: str
+    seconds: float = 0.0
+    hit: bool = False
+    commands: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        verdict = "FAILED" if self.problems else "ok" if self.hit else "ok, came too late"
+        words = f"{self.seed:>10}  {self.ground!s:<18} {self.name:<16} {self.seconds:5.1f} s  {verdict}"
+        return "\n".join([f"{words}  ({', '.join(self.commands)})", *(f"    {each}" for each in self.problems)])
+
+
+class Round:
+    """A round by its seed, which draws all that is left to chance in it."""
+
+    def __init__(self, world: World, place: Place, disturbance: Disturbance, seed: str) -> None:
+        self.world = world
+        self.place = place
+        self.project = place.project
+        self.rng = random.Random(seed)
+        self.outcome = Outcome(seed, place.ground, disturbance.name)
+        self.driver: subprocess.Popen[str] | None = None
+        self.scale = 1
+        self.told: set[str] = set()
+        self._disturbance = disturbance
+        self.hurries = self.rng.random() < 0.8
+        self._began = time.monotonic()
+
+    def play(self) -> Outcome:
+        """Play it to its end."""
+        for step in (self._play, self._heal, self.project.kill_all, self._clear):
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001  whatever goes wrong is the round's finding
+                self.outcome.problems.append(f"{type(error).__name__}: {error}"[:WORDS])
+        self.outcome.problems = list(dict.fromkeys(self.outcome.problems))
+        self.outcome.seconds = time.monotonic() - self._began
+        return self.outcome
+
+    def _heal(self) -> None:
+        self._disturbance.heal(self)
+
+    def _clear(self) -> None:
+        self._disturbance.clear(self)
+
+    def _play(self) -> None:
+        assert self.world.values, "made once, before all"
+        project, disturbance = self.project, self._disturbance
+        pool = "LOCAL" if self.place.ground.backend == "local" else "FLEET"
+        project.environment[f"HEADRACE__POOL__{pool}__NAMESPACE"] = self.rng.choice(["auto", "off"])
+        disturbance.ready(self)
+        with Witness(self.place.ledger) as witness:
+            self.driver = self.start("run", "flow", "--scale", str(self.scale))
+            self._wait_for_moment()
+            self.outcome.hit = disturbance.throughout or self.driver.poll() is None
+            disturbance.strike(self)
+            time.sleep(self.rng.choice([0.0, self.rng.uniform(0, 0.6)]))
+            disturbance.heal(self)
+            self.note(self.driver, finish(self.driver, PATIENCE_S))
+            run = self.go_on()
+            time.sleep(0.05)
+        self.outcome.problems += disturbance.verdict(self)
+        project.check_no_process_is_left()
+        if self.place.ground.backend == "ray":
+            self._check_cluster(run)
+        self._check(run, witness, merged=disturbance.merges)
+        self._collect()
+        self._check(run, witness, merged=True)
+        with rows_of(self.place.ledger) as rows:
+            self.outcome.problems += leftovers(rows, self.place.things, self.place.local)
+
+    def _check(self, run: str, witness: Witness, *, merged: bool) -> None:
+        with rows_of(self.place.ledger) as rows:
+            ((number,),) = rows.query("select number from runs where id = ?", run)
+            evidence = Evidence(
+                run=run,
+                seen=witness.seen[number],
+                noted=self.noted(),
+                told=frozenset(self.told),
+                values=self.world.values[self.scale],
+                merged=merged,
+                remade=self._disturbance.remakes,
+            )
+            self.outcome.problems += check(rows, self.place.things, evidence)
+
+    def _check_cluster(self, run: str) -> None:
+        """Check that nothing of the run is left on the cluster, and nothing of those before that were never opened."""
+        wait_for(lambda: not remains(self.world, run), CLUSTER_S, lambda: f"on the cluster: {remains(self.world, run)}")
+        now, left = time.monotonic(), remains(self.world)
+        late = [each for each in left if now - self.world.suspects.setdefault(each, now) > LEAVE_S]
+        self.outcome.problems += [f"still on the cluster, of a run that was never opened: {each}" for each in late]
+
+    def run_before(self) -> None:
+        """Run the pipeline undisturbed, so that the run of this round, whose last task differs, reuses the rest."""
+        done = self.project.headrace("run", "flow")
+        assert done.code == 0, done
+        self.scale = 2
+        self.place.journal.write_bytes(b"")
+
+    def outputs_before(self, task: str = "") -> set[str]:
+        """Give the blobs of the outputs that an earlier run has made, or of one task's."""
+        with rows_of(self.place.ledger) as rows:
+            return outputs(rows, task)
+
+    def _collect(self) -> None:
+        """Let the grace time pass, and collect."""
+        self.expire("%")
+        done = finish(self.start("gc", CLOCK_DRIVER=str(GRACE_S + 60)))
+        if done.code:
+            self.outcome.problems.append(f"`headrace gc` ended with {done.code}: {done.err}")
+
+    def _wait_for_moment(self) -> None:
+        """Wait for the instant: after so many lines that stages have noted, or so much time."""
+        lines, pause_s = self.rng.randrange(LINES), self.rng.random()
+        if self.scale > 1:  # an earlier run has left most of it
+            lines, pause_s = lines % 2, pause_s * 0.4
+        if self.rng.random() < 0.7:
+            wait_for(lambda: self.lines() >= lines or self._has_ended(), PATIENCE_S)
+            pause_s *= 0.05
+        time.sleep(pause_s)  # the instant is the point
+
+    def _has_ended(self) -> bool:
+        return self.driver is not None and self.driver.poll() is not None
+
+    def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
+        """Begin a command, with more in its environment than others have."""
+        before = dict(self.project.environment)
+        self.project.environment |= environment
+        try:
+            return self.project.start(*words)
+        finally:
+            self.project.environment = before
+
+    def note(self, process: subprocess.Popen[str], done: Done) -> None:
+        """Note how a command ended, and what it said; one that ended as it must not is a finding."""
+        words = process.args[1] if isinstance(process.args, list) else "?"
+        self.outcome.commands.append(f"{words} {done.code} after {time.monotonic() - self._began:.1f} s")
+        for line in done.err.splitlines():
+            state, _, rest = line.partition(" ")
+            if state == "succeeded":
+                self.told.add(rest.split()[0])
+        if done.code == 2 and "\nhint: " in done.err and any(words in done.err for words in OUT_OF_REACH):
+            return  # said before anything was begun
+        if done.code not in CODES or "Traceback" in done.err or (done.code == 5 and "\nhint: " not in done.err):
+            self.outcome.problems.append(f"`headrace {words}` ended with {done.code}: {done.out}{done.err}"[-WORDS:])
+
+    def go_on(self) -> str:
+        """Resume the run until it has succeeded, or run again where none was begun; give its id."""
+        end = time.monotonic() + LEASE_S
+        for _ in range(TRIES):
+            run, state = self.newest()
+            if state == "succeeded":
+                return run
+            if run and self.hurries:
+                self.expire(run)
+            words = ("resume", run) if run else ("run", "flow", "--scale", str(self.scale))
+            process = self.start(*words)
+            done = finish(process, PATIENCE_S)
+            while done.code == 2 and "is held by" in done.err and time.monotonic() < end:
+                time.sleep(0.1)
+                process = self.start(*words)
+                done = finish(process, PATIENCE_S)
+            self.note(process, done)
+            if done.code == 2 and not any(words in done.err for words in OUT_OF_REACH):
+                break
+        run, state = self.newest()
+        if state != "succeeded":
+            raise AssertionError(f"it was {state} after {TRIES} tries; the last said: {done.err[-WORDS:]}")
+        return run
+
+    def expire(self, run: str) -> None:
+        """Let the time of a lease on a server pass: of one whose holder is dead, or as good as that."""
+        if self.place.ground.ledger == "postgres":
+            name = self.place.ledger.rpartition("/")[2]
+            text = f"update leases set expires = clock_timestamp() - interval '1 s' where name like '{run}'"
+            self.world.postgres.query(text, name)
+
+    def newest(self) -> tuple[str, str]:
+        """Give the run of this round and its state; nothing, where none has been begun."""
+        path = self.place.ledger.removeprefix("sqlite:///")
+        if path != self.place.ledger and not Path(path).exists():
+            return "", ""
+        with rows_of(self.place.ledger) as rows:
+            if not self._has_tables(path == self.place.ledger, rows):
+                return "", ""
+            found: list[tuple[str, str, str]] = rows.query("select id, state, params from runs order by number desc")
+        mine = [(run, state) for run, state, params in found if f'"{self.scale}"' in params]
+        return mine[0] if mine else ("", "")
+
+    def _has_tables(self, is_postgres: bool, rows: object) -> bool:
+        text = (
+            "select 1 from pg_tables where tablename = 'runs'"
+            if is_postgres
+            else ("select 1 from sqlite_master where name = 'runs'")
+        )
+        return bool(rows.query(text))  # type: ignore[attr-defined]
+
+    def lines(self) -> int:
+        """Count what stages have noted."""
+        return len(self.place.journal.read_bytes().splitlines())
+
+    def noted(self) -> Sequence[tuple[str, str, int]]:
+        """Give what stages have noted."""
+        lines = [line.split() for line in self.place.journal.read_text().splitlines()]
+        return [(what, task, int(attempt)) for what, task, attempt, _ in lines]
+
+    def processes(self) -> list[tuple[int, str]]:
+        """Give the processes of the round that live: number and words."""
+        found = [each.partition(" ") for each in self.project.processes()]
+        return [(int(pid), words) for pid, _, words in found]
+
+
+def remains(world: World, run: str = "") -> list[str]:
+    """Name the processes on the world's clusters that belong to a run, or to any."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            environment = process.environ()
+            of = environment.get("HEADRACE_RUN", "")
+            is_ours = environment.get("JOURNAL") == str(world.journal)  # others may have clusters here
+            if of and is_ours and run in ("", of) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(f"{process.pid} of {of}, since {process.create_time():.0f}")
+    return found
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    """Send a signal to a process that may have ended."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,401 @@
+"""Classifiers judged: what is measured, what is said to be undefined, and what is refused."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from fairlearn import metrics as fair
+from lightgbm import LGBMClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.svm import LinearSVC
+
+from headrace.define.version import Version
+from headrace.errors import UsageError
+from headrace.spec.report import Fact, Report
+from headrace.stages import evaluate
+from headrace.stages.evaluate.binary import BinaryPart
+from headrace.stages.evaluate.leaks import leaks
+from headrace.stages.evaluate.thresholds import threshold_of
+
+
+def judged(people: pa.Table, **options: Any) -> evaluate.Classification:
+    given = {"target": "hired", "scores": "p", "resamples": 200, **options}
+    return evaluate.classification(None, people, **given)
+
+
+def fact(report: Report, name: str) -> Fact:
+    return next(each for each in report.facts if each.name == name)
+
+
+def test_a_model_is_judged_beside_a_baseline_with_intervals(people: pa.Table) -> None:
+    found = judged(people, slices=["sex", "town"], sensitive=["sex"])
+    auc = fact(found.report, "AUC")
+    assert auc.value == pytest.approx(roc_auc_score(people["hired"].to_numpy(False), people["p"].to_numpy()))
+    assert auc.low is not None
+    assert auc.high is not None
+    assert auc.low < found.metrics["AUC"] < auc.high
+    assert found.passed  # the default gate: log loss surely below the constant's
+    assert found.report.verdicts[0].rule == "log loss < baseline with 95% confidence"
+    assert found.page.path.read_text().startswith("<!doctype html>")
+    assert found.predictions.num_rows == 600
+    assert found.predictions["row"].to_pylist() == list(range(600))
+    assert {each["by"] for each in found.slices.to_pylist()} == {"sex", "town", "sex x town"}
+    assert {each.title for each in found.report.drawings} >= {"ROC curve", "Calibration"}
+
+
+def test_the_same_rows_give_the_same_report(people: pa.Table) -> None:
+    assert judged(people, slices=["sex"]).report == judged(people, slices=["sex"]).report
+
+
+def test_rates_by_group_are_those_of_fairlearn(people: pa.Table) -> None:
+    found = judged(people, sensitive=["sex", "town"])
+    true, decided = people["hired"].to_numpy(False), people["p"].to_numpy() >= 0.5
+    frame = fair.MetricFrame(
+        metrics={
+            "selection_rate": fair.selection_rate,
+            "tpr": fair.true_positive_rate,
+            "fpr": fair.false_positive_rate,
+        },
+        y_true=true,
+        y_pred=decided,
+        sensitive_features=people["sex"].to_pandas(),
+    )
+    rows = {each["group"]: each for each in found.bias.to_pylist() if each["by"] == "sex"}
+    for group, values in frame.by_group.iterrows():
+        for name, value in values.items():
+            assert rows[group][name] == pytest.approx(value)
+    assert found.metrics["recall difference by sex"] == pytest.approx(frame.difference()["tpr"])
+    assert found.metrics["selection rate ratio by sex"] == pytest.approx(frame.ratio()["selection_rate"])
+    odds = fair.equalized_odds_difference(true, decided, sensitive_features=people["sex"].to_pandas())
+    assert found.metrics["equalized odds difference by sex"] == pytest.approx(odds)
+
+
+def test_a_group_of_one_person_is_too_small_and_in_no_verdict(people: pa.Table) -> None:
+    found = judged(people, sensitive=["town"], slices=["town"], gates="TPR difference by town <= 0.3")
+    alone = next(each for each in found.bias.to_pylist() if each["group"] == "alone")
+    assert alone["rows"] == 1
+    assert alone["tpr"] is None
+    assert alone["note"] == "too small (fewer than 30 rows)"
+    assert "alone" not in found.report.verdicts[0].why
+    (said,) = [each for each in found.report.limits if "too small" in each]
+    assert said.startswith("Of 3 groups by town, 1 are too small for all or some of the numbers: alone.")
+    assert not [each for each in judged(people, sensitive=["sex"]).report.limits if "too small" in each]
+    assert [each["note"] for each in found.slices.to_pylist() if each["slice"] == "alone"] == [alone["note"]]
+
+
+def test_where_all_groups_are_too_small_nothing_is_said(people: pa.Table) -> None:
+    found = judged(people, sensitive=["town"], min_group=500, gates="selection rate ratio by town >= 0.8")
+    assert found.report.verdicts[0].holds is None
+    assert "fewer than two groups" in found.report.verdicts[0].why
+    assert not found.passed
+
+
+def test_one_class_only_is_said_and_not_zero(people: pa.Table) -> None:
+    none = people.filter(pa.array(~people["hired"].to_numpy(False)))
+    found = judged(none, gates="AUC >= 0.5")
+    assert "of one class" in fact(found.report, "AUC").why
+    assert "none of the" in fact(found.report, "recall").why
+    assert "AUC" not in found.metrics
+    assert fact(found.report, "log loss").value is not None
+    assert found.report.verdicts[0].holds is None
+    assert not found.passed
+
+
+def test_equal_scores_rank_nothing(people: pa.Table) -> None:
+    flat = people.set_column(1, "p", pa.array(np.full(600, 0.4)))
+    found = judged(flat)
+    assert fact(found.report, "AUC").why == "all scores are equal, so they rank nothing"
+    assert fact(found.report, "precision").why == "no row is predicted positive"
+
+
+def test_rows_without_a_target_are_left_out_and_counted(people: pa.Table) -> None:
+    holes = pa.array([None if place < 50 else each for place, each in enumerate(people["hired"].to_pylist())])
+    found = judged(people.set_column(0, "hired", holes))
+    assert found.metrics["rows"] == 550
+    assert found.metrics["rows without a target"] == 50
+    assert found.predictions["row"][0].as_py() == 50
+    nans = pa.array([float("nan") if place < 50 else float(place % 2) for place in range(600)])
+    assert judged(people.set_column(0, "hired", nans)).metrics["rows without a target"] == 50
+
+
+def test_no_target_at_all_is_one_clear_error(people: pa.Table) -> None:
+    with pytest.raises(UsageError, match="none of the 600 rows has a target"):
+        judged(people.set_column(0, "hired", pa.nulls(600, pa.bool_())))
+    with pytest.raises(UsageError, match="there are no rows"):
+        judged(people.slice(0, 0))
+
+
+def test_a_model_judged_by_the_rows_that_it_learned_from_does_not_pass(people: pa.Table) -> None:
+    rule = "rows seen in training <= 0"
+    for gates in (None, "AUC >= 0.6"):
+        found = judged(people, train=people, key="day", gates=gates)
+        assert not found.passed
+        verdict = next(each for each in found.report.verdicts if each.rule == rule)
+        assert (verdict.holds, "know them by heart" in verdict.why) == (False, True)
+        assert found.report.about.startswith("Of the rows judged, 600 were trained on")
+    assert judged(people, train=people, key="day", gates="AUC >= 0.6 and rows seen in training <= 600").passed
+    assert judged(people, train=people, key="day", gates="").passed
+    new = people.set_column(4, "day", pa.array(range(1000, 1600)))
+    assert judged(people, train=new, key="day", gates="AUC >= 0.6").passed
+
+
+def test_a_gate_with_a_choice_in_it_is_explained_beside_the_one_on_rows_trained_on(people: pa.Table) -> None:
+    new = people.set_column(4, "day", pa.array(range(1000, 1600)))
+    for choice in ("AUC >= 0.6 or F1 >= 0.99", "AUC >= 0.99 or F1 >= 0 and (AUC >= 0.6 or F1 >= 0.99)"):
+        found = judged(people, train=new, key="day", gates=f"precision >= 0.1 and ({choice})")
+        assert found.passed
+        whole = found.report.verdicts[0]
+        assert whole.rule == f"precision >= 0.1 and ({choice}) and rows seen in training <= 0"
+        assert (whole.holds, whole.why) == (True, "enough of its parts hold")
+        assert False in [each.holds for each in found.report.verdicts]
+
+
+def test_without_a_key_one_in_a_hundred_rows_may_be_alike_by_chance(people: pa.Table) -> None:
+    assert judged(people, train=people.slice(0, 6), gates="AUC >= 0.6").passed
+    found = judged(people, train=people.slice(0, 7), gates="AUC >= 0.6")
+    assert [each.rule for each in found.report.verdicts if not each.holds] == ["rows seen in training <= 6"]
+
+
+def test_test_rows_that_were_trained_on_are_counted_and_named(people: pa.Table) -> None:
+    train = people.slice(100, 20)
+    found = judged(people, train=train, gates="rows seen in training <= 0")
+    assert found.metrics["rows seen in training"] == 20
+    assert not found.passed
+    grid = next(each for each in found.report.grids if each.title == "Test rows that were trained on")
+    assert ("100", "0") in {tuple(sorted(each, key=len, reverse=True)) for each in grid.rows}
+    assert any("know them by heart" in each for each in found.report.limits)
+    assert judged(people.slice(0, 100), train=train).metrics["rows seen in training"] == 0
+
+
+def test_keys_too_great_for_floats_are_told_apart() -> None:
+    mine = pa.table({"id": pa.array([2**60 + 3 * row for row in range(50)])})
+    near = pa.table({"id": pa.array([2**60 + 3 * row + 1 for row in range(50)])})
+    assert not len(leaks(mine, near, ["id"]).rows)
+    assert leaks(mine, mine.slice(7, 5), ["id"]).rows.tolist() == [7, 8, 9, 10, 11]
+    few = [-(2**63), 5, 2**63 - 1]
+    assert len(leaks(pa.table({"id": few}), pa.table({"id": [*few, None]}), ["id"]).rows) == 3
+    assert len(leaks(pa.table({"id": [5]}), pa.table({"id": [5.0, None]}), ["id"]).rows) == 1
+
+
+def test_a_threshold_is_chosen_on_validation_rows_only(people: pa.Table) -> None:
+    found = judged(people.slice(0, 300), valid=people.slice(300), threshold="valid:f1")
+    assert "chosen on validation" in found.report.about
+    for threshold, told in {"test:f1": "rows that it is then judged by", "valid:f2": "can't be read"}.items():
+        with pytest.raises(UsageError, match=told):
+            judged(people.slice(0, 300), valid=people.slice(300), threshold=threshold)
+    with pytest.raises(UsageError, match="needs validation rows"):
+        judged(people, threshold="valid:f1")
+    with pytest.raises(UsageError, match="all rows of `valid` are among those that are judged"):
+        judged(people, valid=people.slice(50, 100), threshold="valid:f1")
+
+
+def test_each_rule_for_a_threshold_gives_what_it_says(people: pa.Table) -> None:
+    true, score = people["hired"].to_numpy(False), people["p"].to_numpy()
+
+    def metrics(rule: str | float) -> dict[str, float]:
+        cut = threshold_of(rule, true, score).value
+        return dict(BinaryPart(true, score, score >= cut, whole=True).point)
+
+    assert metrics("valid:rate=20%")["selection rate"] == pytest.approx(0.2, abs=0.002)
+    assert 0.9 <= metrics("valid:recall=0.9")["recall"] < 0.91
+    assert metrics("valid:precision=0.8")["precision"] >= 0.8
+    for rule, name in {"valid:f1": "F1", "valid:youden": "balanced accuracy", "valid:accuracy": "accuracy"}.items():
+        others = [metrics(float(each))[name] for each in np.linspace(0.05, 0.9, 50)]
+        assert metrics(rule)[name] >= max(others) - 1e-12
+    with pytest.raises(UsageError, match="no threshold reaches"):
+        threshold_of("valid:precision=1", true, -score)
+
+
+def test_resampling_by_group_says_so_and_needs_groups(people: pa.Table) -> None:
+    assert any("40 groups" in each for each in judged(people, groups="day").report.limits)
+    with pytest.raises(UsageError, match="all rows have the same"):
+        judged(people.append_column("one", pa.array([1] * 600)), groups="one")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"target": "hird"}, "no column `hird`"),
+        ({"sensitive": ["race"]}, "no column `race`"),
+        ({"gates": "AUC"}, "can't be read"),
+        ({"gates": "AUX >= 0.7"}, "asks for `AUX`"),
+        ({"positive": "maybe"}, "no class of the target"),
+        ({"confidence": 95}, "makes no sense"),
+        ({"resamples": 10}, "too few"),
+        ({"min_group": 1}, "single people"),
+        ({"scores": None}, "nothing to judge"),
+    ],
+)
+def test_bad_input_gets_one_clear_error(people: pa.Table, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told) as caught:
+        judged(people, **options)
+    assert caught.value.hint
+
+
+@pytest.fixture
+def flights() -> pa.Table:
+    random = np.random.default_rng(3)
+    hour, wind = random.integers(0, 24, 900), random.normal(10, 4, 900)
+    carrier = random.choice(["AA", "UA"], 900)
+    late = hour / 24 + wind / 20 + random.normal(0, 0.3, 900) > 1.2
+    return pa.table({"hour": hour, "wind": wind, "carrier": carrier, "late": late})
+
+
+def test_the_target_is_the_column_that_the_model_does_not_take(flights: pa.Table) -> None:
+    frame = flights.to_pandas()
+    model = LGBMClassifier(n_estimators=20, verbose=-1, n_jobs=1).fit(frame[["hour", "wind"]], frame["late"])
+    report = evaluate.classification(model, flights, sensitive=["carrier"], resamples=100)
+    assert report.passed
+    assert "which predicts late" in report.report.title
+    assert any("Robustness" in each.title for each in report.report.grids)
+
+
+def test_models_of_several_libraries_are_heard(flights: pa.Table) -> None:
+    frame = flights.to_pandas()
+    features, late = frame[["hour", "wind"]], frame["late"]
+    booster = LGBMClassifier(n_estimators=20, verbose=-1, n_jobs=1).fit(features, late).booster_
+    bare = LogisticRegression().fit(features.to_numpy(), late)
+    margin = LinearSVC().fit(features, late.map({True: "late", False: "fine"}))
+    given: dict[str, Any] = {"resamples": 100, "robust": False}
+    assert evaluate.classification(booster, flights, target="late", **given).metrics["AUC"] > 0.8
+    assert evaluate.classification(bare, flights, target="late", features=["hour", "wind"], **given).passed
+    named = flights.set_column(3, "late", pa.array(np.where(late, "late", "fine")))
+    found = evaluate.classification(margin, named, target="late", positive="late", **given)
+    assert "no probabilities" in fact(found.report, "log loss").why
+    assert found.metrics["recall"] > 0.5
+    with pytest.raises(UsageError, match="the model can't predict these rows"):
+        evaluate.classification(bare, flights, target="late", features=["hour", "carrier"], **given)
+    with pytest.raises(UsageError, match="takes 2 columns, and 1 are given"):
+        evaluate.classification(bare, flights, target="late", features=["hour"], **given)
+
+
+def test_the_previous_version_stands_beside(flights: pa.Table) -> None:
+    frame = flights.to_pandas()
+    old = LogisticRegression().fit(frame[["hour"]], frame["late"])
+    new = LogisticRegression(max_iter=1000).fit(frame[["hour", "wind"]], frame["late"])
+    found = evaluate.classification(
+        new, flights, target="late", previous=old, gates="AUC > previous with 95% confidence", robust=False
+    )
+    assert found.passed
+    assert found.metrics["AUC less previous"] > 0
+
+
+def test_a_version_that_the_registry_found_stands_beside_and_none_where_there_is_none(flights: pa.Table) -> None:
+    model = LogisticRegression().fit(flights.to_pandas()[["hour"]], flights["late"].to_pandas())
+    given: dict[str, Any] = {"target": "late", "resamples": 100, "robust": False}
+    found = evaluate.classification(model, flights, previous=Version("model", "delays", 1, model), **given)
+    assert found.metrics["AUC less previous"] == 0
+    first = evaluate.classification(model, flights, previous=Version("model", "delays", 0, None), **given)
+    assert "AUC less previous" not in first.metrics
+
+
+def test_many_classes_are_judged(flights: pa.Table) -> None:
+    random = np.random.default_rng(0)
+    kinds = np.array(["calm", "breeze", "storm"])[np.digitize(flights["wind"].to_numpy(), [8, 13])]
+    table = flights.append_column("kind", pa.array(kinds))
+    noisy = flights["wind"].to_numpy() + random.normal(0, 2, 900)
+    model = LogisticRegression(max_iter=1000).fit(noisy[:, None], kinds)
+    table = table.append_column("felt", pa.array(noisy))
+    found = evaluate.classification(model, table, target="kind", features=["felt"], slices=["carrier"], resamples=100)
+    assert found.passed
+    assert {"accuracy", "macro F1", "AUC", "worst-slice gap"} <= set(found.metrics)
+    assert "Confusion" in {each.title for each in found.report.drawings}
+    one = evaluate.classification(
+        model, table, target="kind", features=["felt"], positive="storm", resamples=100, robust=False
+    )
+    assert one.metrics["base rate"] == pytest.approx((kinds == "storm").mean())
+
+
+@pytest.mark.parametrize("sought", ["calm", "breeze", "storm"])
+def test_a_column_of_scores_is_of_the_class_that_is_looked_for(flights: pa.Table, sought: str) -> None:
+    kinds = np.array(["calm", "breeze", "storm"])[np.digitize(flights["wind"].to_numpy(), [8, 13])]
+    score = np.clip(0.3 + 0.4 * (kinds == sought) + np.random.default_rng(0).normal(0, 0.05, 900), 0, 1)
+    table = pa.table({"kind": kinds, "score": score})
+    given: dict[str, Any] = {"target": "kind", "scores": "score", "resamples": 100, "gates": ""}
+    assert evaluate.classification(None, table, positive=sought, **given).metrics["AUC"] > 0.99
+    two = table.append_column("is", pa.array((kinds == sought).astype(int)))
+    less = two.set_column(1, "score", pa.array(1 - score))
+    assert evaluate.classification(None, less, positive=0, **{**given, "target": "is"}).metrics["AUC"] > 0.99
+    with pytest.raises(UsageError, match="one score a row is given, and there are 3 classes"):
+        evaluate.classification(None, table, **given)
+
+
+def test_what_is_disturbed_is_the_class_that_is_looked_for(flights: pa.Table) -> None:
+    frame = flights.to_pandas()[["hour", "wind"]]
+    kinds = np.digitize(flights["wind"].to_numpy(), [8, 13])
+    two = LGBMClassifier(n_estimators=5, verbose=-1, n_jobs=1).fit(frame, kinds > 0).booster_
+    three = LGBMClassifier(n_estimators=5, verbose=-1, n_jobs=1).fit(frame, kinds).booster_
+    for model, target in ((two, (kinds > 0).astype(int)), (three, kinds)):
+        table = flights.select(["hour", "wind"]).append_column("kind", pa.array(target))
+        found = evaluate.classification(model, table, target="kind", positive=0, resamples=100, gates="")
+        robust = next(each for each in found.report.grids if "Robustness" in each.title)
+        assert found.metrics["AUC"] > 0.9
+        assert f"of AUC from {found.metrics['AUC']:.4g}".rstrip("0").rstrip(".") in robust.note
+
+
+def test_a_previous_version_that_knows_fewer_classes_is_put_in_order(flights: pa.Table) -> None:
+    wind = flights["wind"].to_numpy()[:, None]
+    kinds = np.array(["calm", "breeze", "storm"])[np.digitize(wind[:, 0], [8, 13])]
+    table = pa.table({"wind": wind[:, 0], "kind": kinds})
+    new = LogisticRegression(max_iter=1000).fit(wind, kinds)
+    old = LogisticRegression(max_iter=1000).fit(wind[kinds != "calm"], kinds[kinds != "calm"])
+    given: dict[str, Any] = {"target": "kind", "resamples": 100, "gates": "", "robust": False}
+    found = evaluate.classification(new, table, previous=old, **given)
+    beside = {row[0]: row for row in found.report.grids[0].rows}
+    right = float((old.predict(wind) == kinds).mean())
+    assert float(beside["accuracy"][3]) == pytest.approx(right, abs=1e-3)
+    strange = LogisticRegression(max_iter=1000).fit(wind, np.where(kinds == "calm", "still", kinds))
+    with pytest.raises(UsageError, match="`previous` knows a class `still`"):
+        evaluate.classification(new, table, previous=strange, **given)
+    with pytest.raises(UsageError, match="`previous` doesn't know the class `calm`"):
+        evaluate.classification(new, table, previous=old, positive="calm", **given)
+
+
+def test_validation_rows_without_a_target_choose_no_threshold(people: pa.Table) -> None:
+    valid = people.slice(300)
+    half = pa.array([None if row % 2 else value for row, value in enumerate(valid["hired"].to_pylist())], pa.bool_())
+    gaps = valid.set_column(0, "hired", half)
+    given: dict[str, Any] = {"target": "hired", "scores": "p", "threshold": "valid:accuracy", "resamples": 100}
+    told = [
+        evaluate.classification(None, people.slice(0, 300), valid=each, **given).report.about
+        for each in (gaps, gaps.filter(gaps["hired"].is_valid()))
+    ]
+    assert told[0] == told[1]
+    none = valid.set_column(0, "hired", pa.nulls(300, pa.bool_()))
+    with pytest.raises(UsageError, match="no row of `valid` has a `hired`"):
+        evaluate.classification(None, people.slice(0, 300), valid=none, **given)
+
+
+def test_a_gate_over_all_columns_heeds_the_one_of_few_people() -> None:
+    random = np.random.default_rng(3)
+    many = random.random(20_000) < 0.5
+    few = np.where(np.arange(20_000) < 40, "few", "rest")
+    said = random.random(20_000) < np.where(many, 0.45, 0.55)
+    table = pa.table({"y": random.random(20_000) < 0.5, "p": said.astype(float), "sex": many.astype(str), "race": few})
+    found = evaluate.classification(
+        None, table, target="y", scores="p", sensitive=["sex", "race"], resamples=200,
+        gates="selection rate difference <= 0.15 with 95% confidence",
+    )  # fmt: skip
+    by = {name: fact(found.report, f"selection rate difference by {name}") for name in ("sex", "race")}
+    both = fact(found.report, "selection rate difference")
+    assert by["sex"].high is not None
+    assert by["sex"].high < 0.15
+    assert both.high is not None
+    assert by["race"].high is not None
+    assert both.high >= by["race"].high > 0.15
+    assert not found.passed
+
+
+def test_two_models_are_compared_on_the_rows_of_both(people: pa.Table) -> None:
+    random = np.random.default_rng(1)
+    worse = people.set_column(1, "p", pa.array(np.clip(people["p"].to_numpy() + random.normal(0, 0.3, 600), 0, 1)))
+    first, second = judged(people, robust=False), judged(worse.slice(100), robust=False)
+    shifted = second.predictions.set_column(0, "row", pa.array(np.arange(100, 600)))
+    found = evaluate.paired(first.predictions, shifted, target="hired")
+    row = next(each for each in found.differences.to_pylist() if each["metric"] == "AUC")
+    assert row["high"] < 0
+    assert row["difference"] == pytest.approx(row["second"] - row["first"])
+    with pytest.raises(UsageError, match="no row in common"):
+        evaluate.paired(first.predictions.slice(0, 5), first.predictions.slice(10), target="hired")

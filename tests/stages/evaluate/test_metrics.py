@@ -1,0 +1,147 @@
+"""Metrics under counts of rows agree with scikit-learn's under weights; intervals cover what they should."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from headrace.stages.evaluate.binary import BinaryPart
+from headrace.stages.evaluate.drawings import found, ranking
+from headrace.stages.evaluate.intervals import percentile, standing_out, widest
+from headrace.stages.evaluate.multiclass import ManyPart
+from headrace.stages.evaluate.numeric import NumericPart
+from headrace.stages.evaluate.part import resample
+from headrace.stages.evaluate.ranking import Ranking
+from headrace.stages.evaluate.resampling import Resamples
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.integers(1, 3))
+def test_ranking_agrees_with_scikit_learn_under_counts_and_ties(seed: int, rows: int, digits: int) -> None:
+    random = np.random.default_rng(seed)
+    positive, score = random.random(rows) < 0.4, np.round(random.random(rows), digits)
+    counts = random.poisson(1, rows).astype(np.uint8)
+    ranking = Ranking(positive, score)
+    kept = counts > 0
+    auc, precision = ranking.auc(counts[None])[0], ranking.average_precision(counts[None])[0]
+    both = positive[kept].any() and not positive[kept].all()
+    if ranking.constant or not both:
+        assert np.isnan(auc)
+    else:
+        assert auc == pytest.approx(reference.roc_auc_score(positive, score, sample_weight=counts))
+    if not ranking.constant and positive[kept].any():
+        assert precision == pytest.approx(reference.average_precision_score(positive, score, sample_weight=counts))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_binary_metrics_agree_with_scikit_learn(seed: int, ordered: bool) -> None:
+    random = np.random.default_rng(seed)
+    positive, score = random.random(200) < 0.4, np.round(random.random(200), 2)
+    if ordered:
+        score = np.sort(score)
+    decided = score >= 0.5
+    found = BinaryPart(positive, score, decided, whole=True).point
+    assert found["log loss"] == pytest.approx(reference.log_loss(positive, score))
+    assert found["Brier score"] == pytest.approx(reference.brier_score_loss(positive, score))
+    for name, own in {
+        "accuracy": reference.accuracy_score,
+        "balanced accuracy": reference.balanced_accuracy_score,
+        "F1": reference.f1_score,
+        "precision": reference.precision_score,
+        "recall": reference.recall_score,
+    }.items():
+        assert found[name] == pytest.approx(own(positive, decided))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1))
+def test_metrics_of_many_classes_agree_with_scikit_learn(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    truth, chances = random.integers(0, 4, 300), random.dirichlet(np.ones(4), 300)
+    decided = chances.argmax(axis=1)
+    found = ManyPart(truth, chances, decided, 4, whole=True).point
+    assert found["accuracy"] == pytest.approx(reference.accuracy_score(truth, decided))
+    assert found["balanced accuracy"] == pytest.approx(reference.balanced_accuracy_score(truth, decided))
+    assert found["macro F1"] == pytest.approx(reference.f1_score(truth, decided, average="macro"))
+    assert found["log loss"] == pytest.approx(reference.log_loss(truth, chances))
+    assert found["AUC"] == pytest.approx(reference.roc_auc_score(truth, chances, multi_class="ovr"))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.floats(-1e4, 1e4))
+def test_metrics_of_numbers_agree_with_scikit_learn(seed: int, far: float) -> None:
+    random = np.random.default_rng(seed)
+    truth = random.normal(far, 2, 101)
+    predicted = truth + random.normal(0, 1, 101)
+    found = NumericPart(truth, predicted, whole=True).point
+    assert found["MAE"] == pytest.approx(reference.mean_absolute_error(truth, predicted))
+    assert found["RMSE"] == pytest.approx(reference.root_mean_squared_error(truth, predicted))
+    assert found["R2"] == pytest.approx(reference.r2_score(truth, predicted), rel=1e-6)
+    assert found["median absolute error"] == pytest.approx(reference.median_absolute_error(truth, predicted))
+
+
+@pytest.mark.parametrize("rows", [400, 30_000])
+def test_replicates_vary_as_the_metric_does_from_sample_to_sample(rows: int) -> None:
+    random = np.random.default_rng(5)
+
+    def sample() -> BinaryPart:
+        positive = random.random(rows) < 0.3
+        return BinaryPart(positive, np.sort(random.random(rows) * 0.6 + positive * 0.2), None)
+
+    own = resample({"a": sample()}, Resamples(rows, count=300, seed=1))["a"]
+    others = [sample().point for _ in range(60)]
+    for name in ("AUC", "log loss"):
+        assert np.std(own[name]) == pytest.approx(np.std([each[name] for each in others]), rel=0.35)
+
+
+def test_resamples_by_group_take_groups_whole_and_are_the_same_each_time() -> None:
+    groups = np.repeat(np.arange(20), 5)
+    drawn = Resamples(100, count=200, seed=3, groups=groups)
+    counts = np.concatenate(list(drawn))
+    assert counts.shape == (200, 100)
+    assert (counts.reshape(200, 20, 5) == counts.reshape(200, 20, 5)[:, :, :1]).all()
+    assert (counts.sum(axis=1) == 100).all()
+    assert np.array_equal(counts, np.concatenate(list(drawn)))
+
+
+@pytest.mark.parametrize("rows", [50, 20_001])
+def test_each_row_is_drawn_once_on_average(rows: int) -> None:
+    counts = np.concatenate(list(Resamples(rows, count=400, seed=3))).astype(float)
+    assert counts.mean() == pytest.approx(1, abs=0.01)
+    assert counts.var() == pytest.approx(1, abs=0.05)
+
+
+def test_the_widest_of_many_equal_slices_does_not_stand_out() -> None:
+    """Twenty slices without a difference: the interval of the widest gap reaches down to none in 95 of 100 samples."""
+    random = np.random.default_rng(0)
+    below = 0
+    for _ in range(200):
+        values = random.normal(0, 1, 20)
+        replicates = values + random.normal(0, 1, (300, 20))
+        found = widest(values, replicates, np.zeros(20), 0.95)
+        assert found.interval.low is not None
+        assert found.interval.high is not None
+        assert found.interval.low <= found.value <= found.interval.high
+        below += found.interval.low <= 0
+    assert below >= 185
+
+
+def test_one_slice_of_many_stands_out_only_if_it_is_far_off() -> None:
+    assert standing_out(np.array([2.2, 0.1, 0.0, -0.3]), np.ones(4), 0.95) == [False] * 4
+    assert standing_out(np.array([4.0, 0.1, 0.0, -0.3]), np.ones(4), 0.95) == [True, False, False, False]
+
+
+def test_a_metric_that_many_resamples_leave_undefined_has_no_interval() -> None:
+    found = percentile(np.array([0.5] * 80 + [np.nan] * 20), 0.95)
+    assert found.low is None
+    assert "20 of 100" in found.why
+
+
+def test_a_constant_score_is_a_flat_line_of_precision_at_the_base_rate() -> None:
+    positive = np.arange(10) < 3
+    recall, precision = found(positive, np.full(10, 0.3))
+    assert (recall[0], recall[-1]) == (1, 0)
+    assert set(precision) == {0.3}
+    drawn = ranking(positive, {"model": np.arange(10.0), "baseline": np.full(10, 0.3)})[1]
+    assert "stays at the share of positive rows" in drawn.caption

@@ -1,0 +1,142 @@
+"""The language of gates: what is written is what is judged, and what can't be read says where."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.errors import UsageError
+from headrace.spec.report import Fact, Report
+from headrace.stages import evaluate
+from headrace.stages.evaluate.gates import judge
+from headrace.stages.evaluate.known import known_of
+from headrace.stages.evaluate.rules import Comparison, Either, Every, Rule, comparisons, parse
+
+WORDS = st.sampled_from(["AUC", "log loss", "worst-slice gap", "TPR difference by sex", "F1", "R2", "recall ratio"])
+LEVELS = st.none() | st.integers(50, 99).map(lambda percent: percent / 100)
+BOUNDS = st.floats(-1e6, 1e6).map(lambda value: float(f"{value:.6g}"))
+PLAIN = st.builds(
+    Comparison, metric=WORDS, operator=st.sampled_from([">=", ">", "<=", "<"]), bound=BOUNDS, confidence=LEVELS
+)
+AGAINST = st.builds(
+    Comparison,
+    metric=WORDS,
+    operator=st.sampled_from([">", "<"]),
+    bound=st.just(0.0),
+    against=st.sampled_from(["baseline", "previous"]),
+    confidence=LEVELS,
+)
+COMPARISONS = PLAIN | AGAINST
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> Rule:
+    """Rules whose comparisons all have a confidence, or none has: in text, one stands for those before it too."""
+    sure = draw(st.booleans())
+    some = st.lists(COMPARISONS.filter(lambda each: (each.confidence is not None) == sure), min_size=1, max_size=3)
+    parts = [draw(some) for _ in range(draw(st.integers(1, 3)))]
+    every = [each[0] if len(each) == 1 else Every(rules=tuple(each)) for each in parts]
+    return every[0] if len(every) == 1 else Either(rules=tuple(every))
+
+
+@given(rules())
+def test_what_a_rule_says_reads_as_the_same_rule(rule: Rule) -> None:
+    assert parse(str(rule)) == rule
+
+
+@given(
+    st.text() | st.lists(st.sampled_from(["AUC", ">=", "0.7", "and", "or", "(", ")", "with", "95%", "`"])).map(" ".join)
+)
+def test_any_text_is_a_rule_or_one_clear_error(text: str) -> None:
+    try:
+        rule = parse(text)
+    except UsageError:
+        return
+    assert list(comparisons(rule))
+
+
+def test_a_confidence_goes_with_what_stands_before_it() -> None:
+    rule = parse(
+        "AUC >= 0.7 and worst-slice gap <= 10% with 95% confidence and (F1 > 0.1 or R2 > 0 with 90% confidence)"
+    )
+    assert [(each.metric, each.bound, each.confidence) for each in comparisons(rule)] == [
+        ("AUC", 0.7, 0.95),
+        ("worst-slice gap", 0.1, 0.95),
+        ("F1", 0.1, 0.9),
+        ("R2", 0.0, 0.9),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "empty"),
+        ("AUC", "`>=`, `>`, `<=` or `<` is expected"),
+        ("AUC >= high", "a number, `baseline` or `previous` is expected"),
+        ("AUC == 0.7", "can't be asked of a measured number"),
+        ("(AUC >= 0.7", "not closed"),
+        ("AUC >= 0.7 with 950% confidence", "makes no sense"),
+        ("AUC >= 0.7 with 95%", "`confidence` is expected"),
+        ("AUC >= 0.7 F1 > 1", "`and`, `or` or the end is expected"),
+        ("AUC >= 0.7 & F1 > 1", "`and`, `or` or the end is expected"),
+    ],
+)
+def test_a_rule_that_cannot_be_read_says_where(text: str, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(text)
+    assert told in caught.value.message
+
+
+REPORT = Report(
+    title="t",
+    facts=(
+        Fact(name="AUC", value=0.75, low=0.7, high=0.8, better="higher"),
+        Fact(name="worst-slice gap", value=0.05, low=0.02, high=0.12),
+        Fact(name="log loss less baseline", value=-0.1, low=-0.15, high=-0.05),
+        Fact(name="precision", value=None, why="no row is predicted positive"),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "holds"),
+    [
+        ("AUC >= 0.75", True),
+        ("auc > 0.75", False),
+        ("ROC AUC >= 0.7 with 95% confidence", True),
+        ("AUC > 0.7 with 95% confidence", None),
+        ("AUC >= 0.72 with 95% confidence", None),
+        ("AUC > 0.8 with 95% confidence", False),
+        ("worst_slice_gap <= 0.12 with 90% confidence", True),
+        ("worst slice gap <= 0.1 with 95% confidence", None),
+        ("log loss < baseline with 95% confidence", True),
+        ("precision > 0", None),
+        ("precision > 0 and AUC > 0.9", False),
+        ("precision > 0 or AUC > 0.7", True),
+        ("precision > 0 and AUC > 0.7", None),
+        ("AUC > previous", None),
+        ("AUC > previous or AUC > 0.6", True),
+        ("AUC > previous and AUC > 0.8", False),
+    ],
+)
+def test_a_gate_holds_fails_or_cannot_tell(rule: str, holds: bool | None) -> None:
+    found = judge(parse(rule), known_of(REPORT))
+    assert found.holds is holds
+    assert evaluate.gate(REPORT, rule) is (holds is True)
+    assert all(each.why for each in found.verdicts)
+
+
+def test_a_gate_says_which_metric_may_be_meant() -> None:
+    with pytest.raises(UsageError) as caught:
+        evaluate.gate(REPORT, "precison >= 0.5")
+    assert caught.value.hint == "did you mean `precision`?"
+
+
+def test_a_metric_that_is_not_there_is_told_whatever_it_is_held_against() -> None:
+    with pytest.raises(UsageError) as caught:
+        evaluate.gate(REPORT, "AOC > previous")
+    assert (caught.value.message[:27], caught.value.hint) == ("the gate asks for `AOC`, wh", "did you mean `AUC`?")
+
+
+def test_a_gate_on_a_report_cannot_be_surer_than_its_intervals() -> None:
+    with pytest.raises(UsageError, match="asks for 99% confidence"):
+        evaluate.gate(REPORT, "AUC >= 0.7 with 99% confidence")

@@ -1,0 +1,143 @@
+"""Texts and numbers judged."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import LinearRegression
+
+from headrace.errors import UsageError
+from headrace.stages import evaluate
+from headrace.stages.evaluate.textual import TextPart
+from headrace.stages.evaluate.wording import wording
+
+CASES = [
+    ("The cat sat on the mat.", ["The cat sat on a mat.", "A cat was sitting on the mat."]),
+    ("It costs $3.50, or 1,000 yen - about.", ["It costs $3.50 or 1,000 yen, about."]),
+    ("Tomorrow's weather: rain (heavy), then sun!", ["Tomorrow it rains heavily, then the sun shines!"]),
+    ("", ["Nothing was written here."]),
+    ("hello", ["hello world"]),
+    ("Der Fluß fließt schnell", ["Der Fluss fließt sehr schnell"]),
+]
+# What sacreBLEU 2.6.0 (BLEU, chrF) and rouge-score (rougeL) give for each alone.
+BLEU = [79.52707287670508, 38.827267775222325, 8.913765521398126, 0.0, 0.0, 16.37226966703825]
+CHRF = [71.42247563033848, 76.43007560458472, 37.07950690455677, 0.0, 40.69078647589538, 55.905161180703665]
+ROUGE_L = [0.8333333333333334, 1.0, 0.4, 0.0, 0.6666666666666666, 0.7272727272727272]
+
+
+def test_scores_are_those_of_sacrebleu_and_rouge_score() -> None:
+    found = [wording(*case) for case in CASES]
+    assert [each.rouge_l for each in found] == pytest.approx(ROUGE_L)
+    assert [TextPart([each]).point.get("BLEU", 0.0) for each in found] == pytest.approx(BLEU)
+    assert [TextPart([each]).point["chrF"] for each in found] == pytest.approx(CHRF)
+    corpus = TextPart(found).point
+    assert corpus["BLEU"] == pytest.approx(29.25160994954953)
+    assert corpus["chrF"] == pytest.approx(47.98591982806967)
+
+
+def test_texts_too_short_for_a_metric_leave_it_undefined() -> None:
+    part = TextPart([wording("hello", ["hello world"])])
+    assert "BLEU" not in part.point
+    assert part.why("BLEU") == "the texts are too short for BLEU"
+    assert "BLEU" not in TextPart([wording("good bye", ["hello world"])]).point
+    assert TextPart([wording("one two three four", ["hello world"])]).point["BLEU"] == 0
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_a_text_is_as_good_as_itself_and_scores_stay_within_bounds(text: str, other: str) -> None:
+    same, unlike = wording(text, [text]), wording(text, [other])
+    assert same.exact == 1
+    assert same.token_f1 == 1
+    assert same.rouge_l == 1
+    for each in (unlike.token_f1, unlike.rouge_l):
+        assert 0 <= each <= 1
+    for name in ("BLEU", "chrF"):
+        assert 0 <= TextPart([unlike]).point.get(name, 0) <= 100 + 1e-9
+
+
+def _texts(rows: int) -> pa.Table:
+    words = ["the cat sat", "a dog barked", "birds sang loudly"]
+    return pa.table(
+        {
+            "expected": [words[place % 3] for place in range(rows)],
+            "written": [words[place % 3] if place % 4 else "nothing" for place in range(rows)],
+            "base": ["cat" for _ in range(rows)],
+            "kind": [str(place % 2) for place in range(rows)],
+        }
+    )
+
+
+def test_texts_are_judged_beside_a_baseline() -> None:
+    found = evaluate.generation(
+        None, _texts(120), references="expected", texts="written", baseline="base", slices=["kind"]
+    )
+    assert found.passed
+    assert found.metrics["exact match"] == pytest.approx(0.75)
+    assert found.predictions.num_rows == 120
+    assert {each.title for each in found.report.grids} >= {"The worst texts", "Beside the baseline"}
+
+
+def _upper(model: str, prompts: list[str]) -> list[str]:
+    return [f"{model} {each}" for each in prompts]
+
+
+def test_a_function_may_write_the_texts() -> None:
+    table = _texts(60)
+    found = evaluate.generation("so", table, references="expected", prompt="expected", generate=_upper)
+    assert found.metrics["token F1"] > 0.7
+    assert found.passed  # nothing was asked
+    assert found.report.passed is None
+    with pytest.raises(UsageError, match="gives 1 answers to 60 prompts"):
+        evaluate.generation("so", table, references="expected", prompt="expected", generate=lambda *_: ["one"])
+    with pytest.raises(UsageError, match="nothing to judge"):
+        evaluate.generation("so", table, references="expected")
+
+
+@pytest.fixture
+def houses() -> pa.Table:
+    random = np.random.default_rng(2)
+    rooms, near = random.integers(1, 8, 800), random.normal(size=800)
+    price = 50 * rooms + 20 * near + random.normal(0, 20, 800)
+    return pa.table({"rooms": rooms, "near": near, "town": random.choice(["a", "b"], 800), "price": price})
+
+
+def test_numbers_are_judged_beside_the_mean(houses: pa.Table) -> None:
+    frame = houses.to_pandas()
+    model = LinearRegression().fit(frame[["rooms", "near"]][:400], frame["price"][:400])
+    found = evaluate.regression(
+        model,
+        houses.slice(400),
+        train=houses.slice(0, 400),
+        slices=["rooms"],
+        sensitive=["town"],
+        gates="R2 >= 0.8 and MAE < baseline and mean error difference by town <= 20 with 95% confidence",
+        resamples=200,
+    )
+    assert found.passed
+    assert found.metrics["rows seen in training"] == 0
+    assert {each["group"] for each in found.bias.to_pylist()} == {"a", "b"}
+    assert {each.title for each in found.report.drawings} >= {"Predicted and true", "Errors"}
+
+
+def test_a_target_that_never_changes_leaves_nothing_to_explain(houses: pa.Table) -> None:
+    flat = houses.set_column(3, "price", pa.array(np.full(800, 7.0)))
+    found = evaluate.regression(None, flat, target="price", scores="near", resamples=100)
+    assert next(each for each in found.report.facts if each.name == "R2").why.startswith("all targets are equal")
+    assert not found.passed
+
+
+def test_decimals_are_numbers(houses: pa.Table) -> None:
+    exact = houses.set_column(3, "price", pa.array(houses["price"].to_numpy().round(2)).cast(pa.decimal128(20, 2)))
+    given = {"target": "price", "scores": "near", "train": exact, "key": ["rooms"], "resamples": 100}
+    assert evaluate.regression(None, exact, **given).metrics["MAE"] == pytest.approx(
+        float(np.abs(houses["near"].to_numpy() - houses["price"].to_numpy()).mean()), abs=0.01
+    )
+
+
+def test_a_target_of_words_is_no_number(houses: pa.Table) -> None:
+    with pytest.raises(UsageError, match="is no number"):
+        evaluate.regression(None, houses, target="town", scores="near")
+    strange = houses.set_column(1, "near", pa.array([float("nan"), *[1.0] * 799]))
+    with pytest.raises(UsageError, match="the first is row 0"):
+        evaluate.regression(None, strange, target="price", scores="near")

@@ -1,0 +1,556 @@
+"""`ingest.sql` as a plain function: what is bound, what comes back, and what is refused."""
+
+from __future__ import annotations
+
+import ast
+import datetime as dt
+import decimal
+import subprocess
+import sys
+import uuid
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+import pyarrow as pa
+import pytest
+
+import headrace as hr
+from headrace.codec.later import table_of
+from headrace.define.cursor import Cursor
+from headrace.errors import DataError, DefinitionError, HeadraceError, SourceError
+from headrace.stages import ingest
+from headrace.stages.ingest.database.opening import session
+from headrace.stages.ingest.database.session import Session
+from headrace.stages.ingest.database.stages import Held, read_on
+from headrace.stages.ingest.database.statement import parse
+from tests.servers.postgres import PASSWORD, Postgres
+from tests.stages.ingest.sources import Source, source_in
+
+sql: Any = ingest.sql
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Be in an empty folder, and have the secret of the server."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PW", PASSWORD)
+    return tmp_path
+
+
+@pytest.fixture
+def sqlite(folder: Path) -> Source:
+    return source_in("sqlite", folder, None)
+
+
+@pytest.fixture
+def pg(folder: Path, postgres: Postgres) -> Source:
+    return source_in("postgresql", folder, postgres)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def source(request: pytest.FixtureRequest) -> Source:
+    found: Source = request.getfixturevalue({"sqlite": "sqlite", "postgresql": "pg"}[request.param])
+    return found
+
+
+def refused(kind: type[HeadraceError], *args: Any, **options: Any) -> str:
+    """Give what an error and its hint say."""
+    with pytest.raises(kind) as caught:
+        sql(*args, **options)
+    assert caught.value.hint
+    assert PASSWORD not in caught.value.message
+    return f"{caught.value.message} | {caught.value.hint}"
+
+
+def test_a_query_gives_a_table_and_parameters_are_bound(source: Source) -> None:
+    source.make_orders(10)
+    found = sql(source.url, "select id, value from orders where id <= :m and id >= :m - 1 -- :x", m=4)
+    assert found.to_pydict() == {"id": [3, 4], "value": [1.5, 2.0]}
+    evil = "'; drop table orders; -- \\ $1 :m"
+    echo = sql(
+        source.url, f"select {':a' if source.kind == 'sqlite' else ':a::text'} as a, :a || :b as ab", a=evil, b="ü"
+    )
+    assert echo.to_pylist() == [{"a": evil, "ab": evil + "ü"}]
+    assert sql(source.url, "select id from orders where id < 0").num_rows == 0
+
+
+def test_the_rows_are_in_parts_of_the_size_asked_for(source: Source) -> None:
+    source.make_orders(1000)
+    found = sql(source.url, "select * from orders order by id", batch_rows=300)
+    assert [len(each) for each in found["id"].chunks] == [300, 300, 300, 100]
+    assert found["id"].to_pylist() == list(range(1000))
+
+
+def test_values_of_each_type_are_bound_in_postgresql(pg: Source) -> None:
+    day, moment = dt.date(2026, 1, 2), dt.datetime(2026, 1, 2, 3, 4, 5, 6)  # noqa: DTZ001  PostgreSQL has times without a zone
+    values: dict[str, Any] = {
+        "a": True, "b": 2**40, "c": -1.5, "d": decimal.Decimal("1.10"), "e": day, "f": moment,
+        "g": moment.replace(tzinfo=dt.UTC), "h": dt.time(1, 2), "i": b"\x00\xff", "j": uuid.UUID(int=7), "k": None,
+        "l": dt.timedelta(days=1, seconds=2), "m": "", "n": float("inf"), "o": 2**70,
+    }  # fmt: skip
+    columns = ", ".join(f":{name} as {name}" for name in values if name not in "do")
+    (row,) = sql(pg.url, f"select {columns}, :d::numeric(4,2) as d, (:o = 2::numeric ^ 70) as o", **values).to_pylist()
+    assert (row.pop("l").days, row.pop("l", None)) == (1, None)
+    assert row == {**{name: value for name, value in values.items() if name != "l"}, "o": True}
+
+
+def test_dates_are_text_in_sqlite(sqlite: Source) -> None:
+    found = sql(
+        sqlite_with(sqlite),
+        "select :a as a, :b as b, :c as c",
+        a=dt.date(2026, 1, 2),
+        b=dt.datetime(2026, 1, 2, 3, tzinfo=dt.UTC),
+        c=True,
+    )
+    assert found.to_pylist() == [{"a": "2026-01-02", "b": "2026-01-02 03:00:00+00:00", "c": 1}]
+    assert "`Decimal`" in refused(SourceError, sqlite.url, "select :a", a=decimal.Decimal(1))
+
+
+def sqlite_with(source: Source) -> str:
+    source.run("create table if not exists empty (a)")
+    return source.url
+
+
+def test_columns_of_sqlite_that_show_their_type_late_are_read(sqlite: Source) -> None:
+    sqlite.run("create table t (id integer, late, mixed numeric, void)")
+    rows = [(each, None if each < 20_000 else "late", each if each < 20_000 else 0.5, None) for each in range(20_003)]
+    sqlite.run("insert into t values (?, ?, ?, ?)", rows)
+    found = sql(sqlite.url, "select * from t order by id")
+    assert [str(each) for each in found.schema.types] == ["int64", "string", "double", "int64"]
+    assert found.slice(19_999).to_pylist()[1:3] == [
+        {"id": each, "late": "late", "mixed": 0.5, "void": None} for each in (20_000, 20_001)
+    ]
+    assert found.num_rows == 20_003
+    sqlite.run("insert into t values (?, ?, ?, ?)", [(1, b"x", 1, None)])
+    assert "column `late` holds values of several kinds: blob, text" in refused(
+        SourceError, sqlite.url, "select * from t"
+    )
+
+
+def test_what_arrow_has_not_is_named(pg: Source) -> None:
+    for query, told in (
+        ("select avg(1) as a", "column `a` is a `numeric` without a precision | cast it in the query: `a::float8`"),
+        ("select point(1,2) as p", "column `p` is a `point`"),
+        ("select int4range(1,2) as r", "column `r` is of a type of PostgreSQL's own"),
+        ("select 1::money as m", "column `m` is a `money`"),
+        ("select 'NaN'::numeric(4,2) as n", "column `n` holds what is no `decimal128(4, 2)`"),
+    ):
+        assert told.replace(" | ", ", which Arrow has not | ") in refused(SourceError, pg.url, query)
+    pg.run("create type mood as enum ('good', 'bad')")
+    made = "select 'good'::mood as m, '{1,2}'::int[] as a, '{\"x\": 1}'::jsonb as j, 1.5::numeric(10,2) as n"
+    assert sql(pg.url, made).to_pylist() == [{"m": "good", "a": [1, 2], "j": '{"x": 1}', "n": decimal.Decimal("1.50")}]
+
+
+def test_what_the_database_refuses_is_told_with_what_to_do(source: Source) -> None:
+    source.make_orders(1)
+    assert "correct the query" in refused(SourceError, source.url, "select nope from orders")
+    assert "correct the query" in refused(SourceError, source.url, "select 1 from nowhere")
+    assert "correct the query" in refused(SourceError, source.url, "selec 1")
+    assert "for reading only" in refused(SourceError, source.url, "delete from orders")
+    assert source.run("select count(*) from orders") == [(1,)]
+
+
+def test_a_database_that_is_not_there_is_told(folder: Path, pg: Source) -> None:
+    assert "there is no database" in refused(SourceError, "sqlite:///none.db", "select 1")
+    assert not (folder / "none.db").exists()
+    (folder / "text.db").write_text("hello" * 1000)
+    assert "no SQLite database" in refused(SourceError, "sqlite:///text.db", "select 1 from x")
+    assert "names no file" in refused(SourceError, "sqlite://", "select 1")
+    assert "is no URL" in refused(SourceError, "warehouse", "select 1")
+    assert "no ADBC driver `nosuch`" in refused(SourceError, "nosuch://host/db", "select 1")
+    host = pg.url.replace("127.0.0.1", "nohost.invalid")
+    assert "check host and port" in refused(SourceError, host, "select 1")
+    assert "check the name of the database" in refused(SourceError, f"{pg.url}x", "select 1")
+
+
+def test_a_wrong_password_is_told_and_never_shown(pg: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PW", "gehe:im@x/")
+    told = refused(SourceError, pg.url, "select 1")
+    assert "password authentication failed" in told
+    assert "gehe" not in told
+    monkeypatch.delenv("PW")
+    assert "secret `PW` is not set" in refused(DefinitionError, pg.url, "select 1")
+    told = refused(DefinitionError, pg.address, "select 1")
+    assert "has a password in it" in told
+
+
+def test_the_whole_url_may_be_a_secret(pg: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE", pg.address)
+    assert sql(hr.secret("WAREHOUSE"), "select :a::int as a", a=1).to_pylist() == [{"a": 1}]
+    assert PASSWORD not in refused(SourceError, hr.secret("WAREHOUSE"), "selec 1")
+
+
+def test_a_user_who_may_only_read_is_enough(pg: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    pg.make_orders(3)
+    name = pg.address.rpartition("/")[2]
+    pg.run(f"create role reader_{name} login password 'only-reads'")
+    pg.run(f"grant select on orders to reader_{name}")
+    for hidden in (False, True):
+        if hidden:
+            pg.run("revoke execute on function pg_control_system() from public")
+        monkeypatch.setenv("PW", "only-reads")
+        url = pg.url.replace("//postgres:", f"//reader_{name}:")
+        assert sql(url, "select id from orders where id < :m", m=2).num_rows == 2
+        assert "permission denied" in refused(SourceError, url, "select * from pg_authid")
+    pg.run("grant execute on function pg_control_system() to public")
+
+
+def test_other_databases_are_read_by_the_name_of_their_driver(folder: Path) -> None:
+    with duckdb.connect(str(folder / "other.duckdb")) as made:
+        made.execute("create table t as select range as id, 'x' as s from range(5000)")
+    found = sql("duckdb:///other.duckdb", "select id from t where id < :a or id = :b or id = :a", a=2, b=4000)
+    assert found["id"].to_pylist() == [0, 1, 2, 4000]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"b": 1}, "`b` was given, but is no parameter"),
+        ({"mode": "increment"}, "needs `watermark=`"),
+        ({"mode": "snapshot"}, "needs `key=`"),
+        ({"mode": "snapshot", "key": "id", "overlap": 1}, "has no watermark"),
+        ({"mode": "all"}, "mode='all'"),
+        ({"key": "id"}, "`key=` has no meaning"),
+        ({"batch_rows": 0}, "batch_rows=0"),
+        ({"driver": "../../evil"}, "driver='../../evil' is no name of an ADBC driver"),
+        ({"driver": "os.path"}, "driver='os.path' is no name of an ADBC driver"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(sqlite: Source, options: dict[str, Any], told: str) -> None:
+    assert told in refused(DefinitionError, sqlite.url, "select 1", **options)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("snowcap://host/db", "there is no ADBC driver `snowcap` here"),
+        ("os.path://host/db", "`os.path` is no name of an ADBC driver"),
+    ],
+)
+def test_a_driver_that_is_not_there_is_named_with_its_package(url: str, told: str) -> None:
+    found = refused(SourceError, url, "select 1")
+    assert told in found
+    assert "pip install adbc-driver-snow" in found
+
+
+def test_a_parameter_that_was_not_given_is_named(sqlite: Source) -> None:
+    assert "parameter `:m`" in refused(DefinitionError, sqlite.url, "select :m")
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_the_state_of_an_sqlite_file_changes_with_each_commit(sqlite: Source, mode: str) -> None:
+    sqlite.make_orders(1)
+    sqlite.run(f"pragma journal_mode={mode}")
+    seen: set[str | None] = set()
+    with session(sqlite.url, {}, None, Path.cwd()) if mode == "wal" else nullcontext():  # so the log stays
+        for each in range(1, 4):
+            add_order(sqlite, each)
+            for again in (False, True):
+                with session(sqlite.url, {}, None, Path.cwd()) as opened:
+                    assert (opened.version() in seen) == again
+                    seen.add(opened.version())
+
+
+def test_a_read_sees_one_state(source: Source) -> None:
+    source.make_orders(10)
+    if source.kind == "sqlite":
+        source.run("pragma journal_mode=wal")
+    with session(source.url, {"PW": PASSWORD}, None, Path.cwd()) as opened:
+        before = opened.version()
+        add_order(source, 10)
+        with session(source.url, {"PW": PASSWORD}, None, Path.cwd()) as later:
+            assert later.version() != before
+        assert opened.version() == before
+        table = pa.Table.from_batches(_batches(opened, "select * from orders"))
+        assert table.num_rows == 10
+    assert source.run("select count(*) from orders") == [(11,)]
+
+
+def add_order(source: Source, number: int) -> None:
+    """Add an order, of SQLite from another process: in this one, it has no locks against itself."""
+    if source.kind == "postgresql":
+        return source.orders(1, number)
+    code = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute(sys.argv[2]); db.commit()"
+    insert = f"insert into orders values ({number}, {number}, {number / 2})"
+    subprocess.run([sys.executable, "-c", code, source.address, insert], check=True)
+    return None
+
+
+def _batches(opened: Session, query: str) -> list[Any]:
+    with opened.rows(parse(query, opened.dialect), {}) as (_, batches):
+        return list(batches)
+
+
+def increment(
+    source: Source, held: Held | None, query: str = "select * from orders", **options: Any
+) -> tuple[Any, Held | None]:
+    """Read on as a stage would, and give what came, and what the cursor would hold then."""
+    advanced: list[Any] = []
+    asked: dict[str, Any] = {
+        "mode": "increment", "watermark": "at", "key": ["id"], "overlap": 2, "parameters": {}, "version": "1",
+        "secrets": {"PW": PASSWORD}, "cursor": Cursor("orders", 1 if held else 0, held),
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headrace.stages.ingest.database.stages.advance", lambda _, value: advanced.append(value))
+        grown = read_on.function(source.url, query, **asked | options)
+    return grown, advanced[0] if advanced else held
+
+
+def rows(table: Any) -> dict[int, tuple[int, float]]:
+    whole = getattr(table, "table", table)
+    found = {row["id"]: (row["at"], row["value"]) for row in whole.to_pylist()}
+    assert len(found) == whole.num_rows
+    return found
+
+
+def test_increments_have_each_row_once_in_its_latest_version(source: Source) -> None:
+    source.make_orders(100)
+    grown, held = increment(source, None, batch_rows=40)
+    assert len(rows(grown.table)) == len(rows(grown.new)) == 100
+    assert held is not None
+    first = held
+    source.orders(3, start=100)
+    source.run("update orders set value = -1, at = 200 where id = 50")
+    source.run("insert into orders values (?, ?, ?)", [(500, 98, 1.0)])  # late, within the overlap
+    source.run("insert into orders values (?, ?, ?)", [(501, 10, 1.0)])  # later than that
+    source.run("delete from orders where id = 7")
+    grown, held = increment(source, first, batch_rows=40)
+    assert held is not None
+    assert set(rows(grown.new)) == {100, 101, 102, 50, 500}
+    assert rows(grown.table) == {
+        **{each: (each, each / 2) for each in range(103)}, 50: (200, -1.0), 500: (98, 1.0)
+    }  # fmt: skip
+    assert [each for each in first.parts if any(each is other for other in held.parts)] == [
+        first.parts[0],
+        first.parts[2],
+    ]
+    again, same = increment(source, held, batch_rows=40)
+    assert same is held, "nothing new, so the cursor stays"
+    assert again.new.num_rows == 0
+    assert again.new.schema == again.table.table.schema
+    facts = {each.name: each.value for each in grown.report.facts}
+    assert facts == {"rows read": 8, "new rows": 4, "changed rows": 1, "rows held already": 3, "rows in all": 104}
+
+
+def test_a_snapshot_sees_what_is_gone(source: Source) -> None:
+    source.make_orders(100)
+    snapshot = {"mode": "snapshot", "watermark": None, "overlap": None}
+    _, held = increment(source, None, batch_rows=40, **snapshot)
+    source.run("delete from orders where id in (7, 93)")
+    source.run("update orders set value = -1 where id = 50")
+    source.orders(1, start=100)
+    assert held is not None
+    grown, then = increment(source, held, batch_rows=40, **snapshot)
+    assert set(rows(grown.gone)) == {7, 93}
+    assert rows(grown.new) == {50: (50, -1.0), 100: (100, 50.0)}
+    assert set(rows(grown.table)) == set(range(101)) - {7, 93}
+    assert increment(source, then, batch_rows=40, **snapshot)[1] is then
+
+
+def test_a_watermark_that_is_its_own_key_must_be_so(source: Source) -> None:
+    source.make_orders(5)
+    grown, _ = increment(source, None, key=["at"])
+    assert len(rows(grown.table)) == 5
+    source.run("update orders set at = 3 where id = 2")
+    with pytest.raises(DataError, match="2 rows have one key: `at` is 3"):
+        increment(source, None, key=["at"])
+
+
+def test_rows_without_a_watermark_are_an_error_whenever_they_come(source: Source) -> None:
+    source.make_orders(5)
+    _, held = increment(source, None)
+    source.run("insert into orders values (?, ?, ?)", [(9, None, 1.0)])
+    with pytest.raises(DataError, match="1 row has no watermark: `at` is null"):
+        increment(source, held)
+
+
+def test_an_increment_of_few_rows_has_the_types_of_the_rest_in_sqlite(sqlite: Source) -> None:
+    sqlite.run("create table orders (id integer primary key, at integer, value numeric)")
+    sqlite.run("insert into orders values (?, ?, ?)", [(1, 1, 0.5)])
+    _, held = increment(sqlite, None)
+    sqlite.run("insert into orders values (?, ?, ?)", [(9, 9, 2)])
+    grown, held = increment(sqlite, held)
+    assert rows(grown.table) == {1: (1, 0.5), 9: (9, 2.0)}
+    sqlite.run("insert into orders values (?, ?, ?)", [(10, 10, "much")])
+    with pytest.raises(SourceError, match="column `value` was `double` at the last read, and is `string`"):
+        increment(sqlite, held)
+
+
+def test_a_column_that_never_had_a_value_gets_its_type_with_the_first(sqlite: Source) -> None:
+    sqlite.run("create table orders (id integer primary key, at integer, value)")
+    sqlite.run("insert into orders values (?, ?, ?)", [(1, 1, None), (2, 2, None)])
+    _, held = increment(sqlite, None, batch_rows=1)
+    sqlite.run("insert into orders values (?, ?, ?)", [(3, 3, "much")])
+    grown, held = increment(sqlite, held, batch_rows=1)
+    assert rows(grown.table) == {1: (1, None), 2: (2, None), 3: (3, "much")}
+    sqlite.run("insert into orders values (?, ?, ?)", [(4, 4, None)])
+    assert len(rows(increment(sqlite, held)[0].table)) == 4
+
+
+MODES: dict[str, dict[str, Any]] = {
+    "increment": {"watermark": "id"},
+    "snapshot": {"mode": "snapshot", "watermark": None, "overlap": None},
+}
+
+
+def staff(source: Source, mode: str) -> Held:
+    """Make a table of staff, and give what a cursor holds of it."""
+    source.run("create table staff (id integer, name text, city text)")
+    source.run("insert into staff values (?, ?, ?)", [(1, "Ann", "Ulm"), (2, "Bob", "Bonn")])
+    _, held = increment(source, None, query="select * from staff", **MODES[mode])
+    assert held is not None
+    return held
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_columns_that_came_or_went_are_named(source: Source, mode: str) -> None:
+    for columns, told in (
+        ("id integer, name text, city text, team text", "column `team` is new since the last read"),
+        ("id integer, city text", "column `name` is gone since the last read"),
+        ("name text, city text", "column `id` is gone since the last read"),
+        ("id integer", "columns `name`, `city` are gone since the last read"),
+    ):
+        held = staff(source, mode)
+        source.run("drop table staff")
+        source.run(f"create table staff ({columns})")
+        source.run(f"insert into staff ({columns.split()[0]}) values ('3')")
+        with pytest.raises(SourceError) as caught:
+            increment(source, held, query="select * from staff", **MODES[mode])
+        assert caught.value.message == told
+        assert "begin anew, under another name than `orders` by `cursor=`" in str(caught.value.hint)
+        source.run("drop table staff")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_column_that_got_another_name_or_was_replaced_is_named(source: Source, mode: str) -> None:
+    held = staff(source, mode)
+    for changes in (["rename name to team"], ["rename team to name", "drop column name", "add column team text"]):
+        for change in changes:
+            source.run(f"alter table staff {change}")
+        source.run("insert into staff (id, team) values (3, 'red')")
+        with pytest.raises(SourceError) as caught:
+            increment(source, held, query="select * from staff", **MODES[mode])
+        assert caught.value.message == (
+            "column `name` is gone since the last read and column `team` is new since the last read"
+        )
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_columns_in_another_order_are_matched_by_their_names(source: Source, mode: str) -> None:
+    held = staff(source, mode)
+    source.run("drop table staff")
+    source.run("create table staff (city text, name text, id integer)")
+    source.run("insert into staff values (?, ?, ?)", [("Ulm", "Ann", 1), ("Bonn", "Bob", 2), ("Bern", "Cy", 3)])
+    grown, _ = increment(source, held, query="select * from staff", **MODES[mode])
+    assert grown.new.to_pylist() == [{"id": 3, "name": "Cy", "city": "Bern"}]
+    assert sorted(grown.table.table.to_pylist(), key=lambda row: row["id"]) == [
+        {"id": 1, "name": "Ann", "city": "Ulm"},
+        {"id": 2, "name": "Bob", "city": "Bonn"},
+        {"id": 3, "name": "Cy", "city": "Bern"},
+    ]
+    assert grown.gone.num_rows == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_columns_of_one_name_are_read_on_while_their_order_stays(source: Source, mode: str) -> None:
+    source.run("create table staff (id integer, name text)")
+    source.run("create table towns (town integer, name text)")
+    source.run("insert into staff values (1, 'Ann')")
+    source.run("insert into towns values (1, 'Ulm')")
+    query = "select * from staff join towns on town = id"
+    _, held = increment(source, None, query=query, **MODES[mode])
+    source.run("insert into staff values (2, 'Bob')")
+    source.run("insert into towns values (2, 'Bonn')")
+    grown, held = increment(source, held, query=query, **MODES[mode])
+    (new,) = zip(*(column.to_pylist() for column in grown.new.columns), strict=True)
+    assert new == (2, "Bob", 2, "Bonn")
+    source.run("drop table towns")
+    source.run("create table towns (name text, town integer)")
+    source.run("insert into towns values (?, ?)", [("Ulm", 1), ("Bonn", 2)])
+    with pytest.raises(SourceError, match=r"the columns' order was .*, and not each has a name of its own"):
+        increment(source, held, query=query, **MODES[mode])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("source", ["postgresql"], indirect=True)
+def test_a_column_that_changed_its_type_is_named(source: Source, mode: str) -> None:
+    held = staff(source, mode)
+    source.run("alter table staff alter column city type integer using 1")
+    with pytest.raises(SourceError, match="column `city` was `string` at the last read, and is `int32`") as caught:
+        increment(source, held, query="select * from staff", **MODES[mode])
+    assert "another name than `orders`" in str(caught.value.hint)
+
+
+def test_a_cursor_belongs_to_one_question(sqlite: Source) -> None:
+    sqlite.make_orders(5)
+    _, held = increment(sqlite, None)
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"key": ["id", "at"]}, "`key` was `id`, and is `id`, `at`"),
+        ({"watermark": "value"}, "`watermark` was `at`, and is `value`"),
+        (
+            {"mode": "snapshot", "watermark": None},
+            "`mode` was `increment`, and is `snapshot`; `watermark` was `at`, and",
+        ),
+        (
+            {"query": "select * from orders where id > 1"},
+            "`query` was `select \\* from orders`, and is `select .* > 1`",
+        ),
+    ]
+    for options, told in wrong:
+        with pytest.raises(SourceError, match=f"cursor `orders` holds the rows of another question: {told}") as caught:
+            increment(sqlite, held, **options)
+        assert str(caught.value.hint).startswith("ask as before to go on from there")
+    assert held is not None
+    with pytest.raises(SourceError, match="its query, parameters, `key`, `watermark` or `mode` was another one"):
+        increment(sqlite, msgspec.structs.replace(held, asked=None), key=["id", "at"])
+    with pytest.raises(SourceError, match="is not one of `ingest"):
+        increment(sqlite, "something")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_source_of_the_version_that_is_held_is_not_read_again(sqlite: Source, mode: str) -> None:
+    sqlite.make_orders(5)
+    options: dict[str, Any] = {**MODES[mode], "query": "select * from orders", "probe": "count"}
+    _, held = increment(sqlite, None, **options)
+    assert held is not None
+    assert held.state is not None
+    version = ast.literal_eval(held.state)[2]
+    sqlite.run("update orders set value = 7 where id = 4")  # which a count doesn't show
+    grown, same = increment(sqlite, held, **options, version=version)
+    assert (rows(grown.table), grown.new.num_rows, grown.gone.num_rows, same) == (rows(held_rows(held)), 0, 0, held)
+    facts = {fact.name: fact.value for fact in grown.report.facts}
+    assert (facts["rows read"], facts["rows in all"]) == (0, 5)
+    assert "not read again" in grown.report.limits[0]
+    for other in ({"version": "another"}, {"version": version, "probe": "max(id)"}):
+        grown, _ = increment(sqlite, held, **options | other)
+        assert getattr(grown.new, "table", grown.new).column("id").to_pylist() == [4]
+
+
+def held_rows(held: Held) -> pa.Table:
+    return pa.concat_tables([table_of(part) for part in held.parts])
+
+
+def test_that_a_parameter_has_another_value_is_said_without_the_value(sqlite: Source) -> None:
+    sqlite.make_orders(5)
+    query = "select * from orders where id > :least"
+    _, held = increment(sqlite, None, query=query, parameters={"least": 1234})
+    assert held is None
+    _, held = increment(sqlite, None, query=query, parameters={"least": 1})
+    with pytest.raises(SourceError, match="another question: the value of `least` is another one"):
+        increment(sqlite, held, query=query, parameters={"least": 2})
+    assert held is not None
+    assert "1" not in repr(held.asked)
+
+
+def test_reading_imports_neither_pandas_nor_polars(sqlite: Source) -> None:
+    sqlite.make_orders(5)
+    code = (
+        "import sys; from headrace.stages import ingest; "
+        "ingest.sql('sqlite:///warehouse.db', 'select * from orders where id < :m', m=3, mode='increment',"
+        " watermark='at'); print([each for each in ('pandas', 'polars') if each in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

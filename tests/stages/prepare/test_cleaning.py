@@ -1,0 +1,314 @@
+"""`prepare.clean`: what each rule makes of values, what it can't deal with, and what the report tells."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.codec.file import File
+from headrace.errors import DataError, DefinitionError, UsageError
+from headrace.stages import prepare
+from headrace.stages.prepare.rules import rules_from_toml
+
+
+def cleaned(values: list[Any] | pa.Array, rule: Any) -> list[Any]:
+    made = prepare.clean(pa.table({"c": values}), [rule])
+    found: list[Any] = made.table["c"].to_pylist()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rule", "before", "after"),
+    [
+        (prepare.Trim(columns="c"), [" a\t", "\u00a0b\u2003", None, ""], ["a", "b", None, ""]),
+        (prepare.Normalise(columns="c"), ["e\u0301  x", None], ["é x", None]),
+        (prepare.Normalise(columns="c", case="upper", accents=False), ["é\nx"], ["E X"]),
+        (prepare.Nulls(columns="c", values=("N/A", "")), ["a", "N/A", ""], ["a", None, None]),
+        (prepare.Nulls(columns="c", values=(-999,)), [1, -999], [1, None]),
+        (prepare.Nulls(columns="c", values=(), nan=True), [1.0, math.nan], [1.0, None]),
+        (prepare.Replace(columns="c", pattern="([0-9])x", by=r"\1"), ["1x2x", "x"], ["12", "x"]),
+        (prepare.Fill(columns="c", value=0), [1, None], [1, 0]),
+        (prepare.Fill(columns="c", value="it's"), ["a", None], ["a", "it's"]),
+        (
+            prepare.Fill(columns="c", value=date(2024, 1, 2)),
+            [date(2024, 1, 1), None],
+            [date(2024, 1, 1), date(2024, 1, 2)],
+        ),
+        (prepare.Fill(columns="c", how="mean"), [1.0, 2.0, None], [1.0, 2.0, 1.5]),
+        (prepare.Fill(columns="c", how="median"), [1, 2, 9, None], [1, 2, 9, 2]),
+        (prepare.Fill(columns="c", how="most"), ["b", "a", "b", None], ["b", "a", "b", "b"]),
+        (prepare.Fill(columns="c", how="forward"), [None, 1, None, None, 2], [None, 1, 1, 1, 2]),
+        (prepare.Clip(columns="c", min=0, max=2), [-1, 1, 3, None], [0, 1, 2, None]),
+        (prepare.Clip(columns="c", max=date(2024, 1, 1)), [date(2025, 1, 1)], [date(2024, 1, 1)]),
+        (
+            prepare.Cast(columns="c", type="int64", otherwise="null"),
+            ["1", "1.5", "x", " 2 ", None],
+            [1, None, None, 2, None],
+        ),
+        (prepare.Cast(columns="c", type="int64", otherwise="null"), [1.0, 1.5, math.nan], [1, None, None]),
+        (prepare.Cast(columns="c", type="double"), ["1e3", "-0.5"], [1000.0, -0.5]),
+        (prepare.Cast(columns="c", type="bool", otherwise="null"), ["true", "f", "2"], [True, False, None]),
+        (
+            prepare.Cast(columns="c", type="date32", otherwise="null"),
+            ["2024-02-29", "2023-02-29"],
+            [date(2024, 2, 29), None],
+        ),
+        (prepare.Cast(columns="c", type="string"), [1, None], ["1", None]),
+        (prepare.Map(columns="c", values={"f": "female", "m": "male"}), ["f", "x", None], ["female", "x", None]),
+        (prepare.Map(columns="c", values={"f": 1}, otherwise="null"), ["f", "x"], [1, None]),
+        (prepare.Map(columns="c", values={"1": 10}), [1, 2], [10, 2]),
+        (prepare.Numbers(columns="c"), ["1,234.50", "€ 12", "-3", None], [1234.5, 12.0, -3.0, None]),
+        (prepare.Numbers(columns="c", decimal=",", thousands="."), ["1.234,5"], [1234.5]),
+        (
+            prepare.Dates(columns="c", formats=("%d.%m.%Y", "%Y-%m-%d"), day=True),
+            ["1.2.2024", "2024-02-03"],
+            [date(2024, 2, 1), date(2024, 2, 3)],
+        ),
+        (
+            prepare.Dates(columns="c", formats=("%Y-%m-%d %H:%M",), zone="Europe/Paris"),
+            ["2024-07-01 12:00"],
+            [datetime(2024, 7, 1, 10, tzinfo=UTC)],
+        ),
+        (prepare.Dates(columns="c", formats=("%Y",)), ["2024"], [datetime(2024, 1, 1)]),  # noqa: DTZ001  no zone
+        (
+            prepare.Units(columns="c", units={"kg": 1, "g": 0.001, "lb": 0.45359237}, unit="kg", otherwise="null"),
+            ["2 kg", "500g", " 1 lb ", "3", "4 st", "kg", "-1e1 kg"],
+            [2.0, 0.5, 0.45359237, 3.0, None, None, -10.0],
+        ),
+    ],
+)
+def test_a_rule_makes_this_of_that(rule: Any, before: list[Any], after: list[Any]) -> None:
+    assert cleaned(before, rule) == after
+
+
+def test_nan_stays_nan_where_a_range_is_clipped() -> None:
+    assert math.isnan(cleaned([math.nan, 5.0], prepare.Clip(columns="c", max=1.0))[0])
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())])
+def test_a_column_keeps_the_type_that_it_had(kind: pa.DataType) -> None:
+    column = pa.array([" a", None], pa.string()).cast(kind)
+    made = prepare.clean(pa.table({"c": column}), [prepare.Trim(columns="*"), prepare.Fill(columns="c", value="z")])
+    assert made.table.schema.field("c").type == kind
+    assert made.table["c"].to_pylist() == ["a", "z"]
+
+
+def test_small_integers_and_zoned_times_keep_their_type() -> None:
+    at = datetime(2024, 1, 1, tzinfo=UTC)
+    table = pa.table(
+        {"n": pa.array([1, None], pa.int8()), "t": pa.array([at, None], pa.timestamp("ms", "Europe/Paris"))}
+    )
+    made = prepare.clean(table, [prepare.Fill(columns="n", value=7), prepare.Fill(columns="t", value=at)])
+    assert made.table.schema == table.schema
+    assert made.table.to_pylist()[1] == {"n": 7, "t": at}
+
+
+def test_rows_go_to_quarantine_as_they_were_given_and_with_the_reason() -> None:
+    table = pa.table(
+        {"id": [1, 2, 3, 4, 5], "w": [" 1 kg", "2 st", "x", "4 kg", "4 kg"], "n": ["1", "2", "3", "4.5", "4"]}
+    )
+    rules = [
+        prepare.Trim(columns="w"),
+        prepare.Units(columns="w", units={"kg": 1}),
+        prepare.Cast(columns="n", type="int64"),
+        prepare.Drop(where="w > 3.5", quarantine=True),
+    ]
+    made = prepare.clean(table, rules)
+    assert made.table.to_pylist() == [{"id": 1, "w": 1.0, "n": 1}]
+    assert made.quarantine.to_pylist() == [
+        {"id": 2, "w": "2 st", "n": "2", "row": 1, "broken_rules": ["2 units: w"]},
+        {"id": 3, "w": "x", "n": "3", "row": 2, "broken_rules": ["2 units: w"]},
+        {"id": 4, "w": "4 kg", "n": "4.5", "row": 3, "broken_rules": ["3 cast: n"]},
+        {"id": 5, "w": "4 kg", "n": "4", "row": 4, "broken_rules": ["4 drop: w > 3.5"]},
+    ]
+    grid = made.report.grids[0]
+    assert grid.rows == (
+        ("1 trim", "w", 1, 0, 0, 0),
+        ("2 units", "w", 3, 0, 0, 2),
+        ("3 cast", "n", 2, 0, 0, 1),
+        ("4 drop", "", 0, 0, 0, 1),
+    )
+    assert made.report.grids[1].rows == ((0, "␣1 kg", "1 kg"),)
+    assert {fact.name: fact.value for fact in made.report.facts}["quarantined"] == 4
+
+
+def test_duplicates_go_the_first_the_last_the_greatest() -> None:
+    table = pa.table({"k": ["a", "b", "a", None, None], "v": [2, 1, 1, 3, 4]})
+
+    def left(**given: Any) -> list[Any]:
+        found: list[Any] = prepare.clean(table, [prepare.Deduplicate(**given)]).table["v"].to_pylist()
+        return found
+
+    assert left(columns=("k",)) == [2, 1, 3]
+    assert left(columns=("k",), keep="last") == [1, 1, 4]
+    assert left(columns=("k",), by="v") == [1, 1, 3]
+    assert left(columns=("k",), by="v", keep="last") == [2, 1, 4]
+    assert left() == [2, 1, 1, 3, 4]
+    made = prepare.clean(pa.table({"k": [1, 1]}), [prepare.Deduplicate(quarantine=True)])
+    assert made.quarantine["row"].to_pylist() == [1]
+
+
+def test_columns_are_renamed_and_left_out() -> None:
+    rules = [prepare.Rename(names={"a": "b"}), prepare.Without(columns=("c",))]
+    assert prepare.clean(pa.table({"a": [1], "c": [2]}), rules).table.to_pylist() == [{"b": 1}]
+    with pytest.raises(DefinitionError, match="one name"):
+        prepare.clean(pa.table({"a": [1], "c": [2]}), [prepare.Rename(names={"a": "c"})])
+
+
+def test_what_says_stop_names_values() -> None:
+    with pytest.raises(DataError, match="rule 1 cast can't deal with 2 values of `c`, such as 'x', 'y'"):
+        cleaned(["x", "1", "y"], prepare.Cast(columns="c", type="int64", otherwise="stop"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "error", "said"),
+    [
+        (prepare.Trim(columns="d"), DataError, "names a column `d`"),
+        (prepare.Clip(columns="c", min=1), DefinitionError, "can't be for `c`, which is `string`"),
+        (prepare.Replace(columns="c", pattern="(?=a)"), UsageError, "rule 1 replace"),
+        (prepare.Drop(where="d > 1"), UsageError, 'column "d" not found'),
+        (prepare.Drop(where="exists (from read_text('/etc/passwd'))"), UsageError, "reaches outside"),
+        (prepare.Deduplicate(columns=("d",)), DataError, "names a column `d`"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_one_error(rule: Any, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=None) as caught:
+        cleaned(["a"], rule)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "given", "said"),
+    [
+        (prepare.Trim, {"columns": ()}, "a rule `trim` names no columns"),
+        (prepare.Trim, {"columns": 3}, "a rule `trim` names no columns"),
+        (prepare.Nulls, {"columns": "c", "values": ()}, "a rule `nulls` makes nothing null"),
+        (prepare.Clip, {"columns": "c"}, "needs a `min` or a `max`"),
+        (prepare.Clip, {"columns": "c", "min": 2, "max": 1}, "has its `min=2` above its `max=1`"),
+        (prepare.Clip, {"columns": "c", "min": math.nan}, "has an end that is NaN"),
+        (prepare.Clip, {"columns": "c", "max": math.nan, "min": 1}, "has an end that is NaN"),
+        (prepare.Clip, {"columns": "c", "min": 1, "max": "b"}, "can't be compared"),
+        (prepare.Cast, {"columns": "c", "type": "int"}, "can't be cast to `int`"),
+        (prepare.Cast, {"columns": "c", "typ": "int64"}, "`Cast` has no field `typ`"),
+        (prepare.Map, {"columns": "c", "values": {}}, "a rule `map` maps nothing"),
+        (prepare.Numbers, {"columns": "c", "thousands": "."}, "can't tell the decimal sign"),
+        (prepare.Units, {"columns": "c", "units": {}}, "knows no units"),
+        (prepare.Units, {"columns": "c", "units": {"kg": 0}}, "has 0 for a `kg`"),
+        (prepare.Units, {"columns": "c", "units": {"kg": 1}, "unit": "g"}, "`g` is none of the units"),
+        (prepare.Dates, {"columns": "c", "formats": ()}, "has no formats"),
+        (prepare.Dates, {"columns": "c", "formats": ("%Y",), "zone": "Mars"}, "there is no zone `Mars`"),
+        (prepare.Drop, {"where": " "}, "a rule `drop` has no condition"),
+        (prepare.Rename, {"names": {}}, "a rule `rename` names nothing"),
+        (prepare.Without, {"columns": ()}, "a rule `without` names no columns"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused_where_it_is_written(rule: Any, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        rule(**given)
+    assert said in caught.value.message
+    assert caught.value.hint
+
+
+def test_an_option_that_there_is_not_says_which_may_be_meant() -> None:
+    wrong: dict[str, Any] = {"columns": "c", "typ": "int64"}
+    with pytest.raises(DefinitionError) as caught:
+        prepare.Cast(**wrong)
+    assert caught.value.hint == "did you mean `type`? it has columns, type, otherwise"
+
+
+def test_examples_show_the_blanks_that_a_page_would_swallow() -> None:
+    found = prepare.clean(pa.table({"c": [" a  b ", "ok"]}), [prepare.Trim(columns="c")])
+    grid = next(each for each in found.report.grids if each.title.startswith("Rule"))
+    assert grid.rows == ((0, "␣a␣␣b␣", "a␣␣b"),)
+
+
+def test_a_value_that_is_none_of_the_column_s_is_refused() -> None:
+    for rule in (prepare.Fill(columns="c", value=1.5), prepare.Clip(columns="c", min=1.5)):
+        with pytest.raises(DefinitionError, match=r"1\.5 can't be a value of a `int64`") as caught:
+            cleaned([1, None], rule)
+        assert caught.value.hint == "give one of the column's type"
+    for told in ({}, {"value": 1, "how": "mean"}):
+        with pytest.raises(DefinitionError, match="not both"):
+            prepare.Fill(columns="c", **told)
+
+
+def test_nothing_can_be_cleaned() -> None:
+    table = pa.table({"c": pa.array([], pa.string()), "n": pa.nulls(0, pa.int64())})
+    rules = [
+        prepare.Trim(columns="*"),
+        prepare.Fill(columns="n", how="median"),
+        prepare.Fill(columns="c", how="forward"),
+        prepare.Cast(columns="c", type="double"),
+        prepare.Deduplicate(),
+        prepare.Drop(where="n > 1"),
+    ]
+    made = prepare.clean(table, rules)
+    assert (made.table.num_rows, made.quarantine.num_rows) == (0, 0)
+    nulls = prepare.clean(pa.table({"c": pa.nulls(2, pa.float64())}), [prepare.Fill(columns="c", how="mean")])
+    assert nulls.table["c"].to_pylist() == [None, None]
+
+
+@given(st.lists(st.one_of(st.none(), st.text(max_size=8)), max_size=20))
+@settings(max_examples=20, deadline=None)
+def test_texts_keep_their_places_whatever_is_in_them(values: list[str | None]) -> None:
+    table = pa.table({"id": range(len(values)), "c": pa.array(values, pa.string())})
+    made = prepare.clean(table, [prepare.Trim(columns="c"), prepare.Fill(columns="c", how="forward")])
+    assert made.table["id"].to_pylist() == list(range(len(values)))
+    last = None
+    for value, found in zip(values, made.table["c"].to_pylist(), strict=True):
+        last = last if value is None else value
+        assert (found is None) == (last is None)
+        assert found is None or found in (last or "")
+
+
+TOML = """
+[[rules]]
+do = "trim"
+columns = "*"
+
+[[rules]]
+do = "nulls"
+columns = ["c"]
+values = ["N/A"]
+
+[[rules]]
+do = "cast"
+columns = ["c"]
+type = "int64"
+otherwise = "quarantine"
+"""
+
+
+def test_the_same_rules_stand_in_toml(tmp_path: Path) -> None:
+    assert rules_from_toml(TOML) == (
+        prepare.Trim(columns="*"),
+        prepare.Nulls(columns=("c",), values=("N/A",)),
+        prepare.Cast(columns=("c",), type="int64"),
+    )
+    (tmp_path / "rules.toml").write_text(TOML)
+    made = prepare.clean(pa.table({"c": [" 1", "N/A ", "x"]}), File(tmp_path / "rules.toml"))
+    assert made.table["c"].to_pylist() == [1, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "hint"),
+    [
+        ("[[rules]]\ndo = 'trimm'\ncolumns = '*'", "trimm", "did you mean `trim`?"),
+        ("[[rules]]\ndo = 'trim'\ncolums = '*'", "no field `colums`", "did you mean `columns`"),
+        ("[[rules]]\ndo = 'cast'\ncolumns = '*'", "missing required field `type`", ""),
+        ("rules = 3", "array", "see the docs on cleaning"),
+        ("x", "no TOML", ""),
+    ],
+)
+def test_a_file_of_rules_that_is_wrong_says_where(text: str, said: str, hint: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        rules_from_toml(text)
+    assert said in caught.value.message
+    assert hint in (caught.value.hint or "")

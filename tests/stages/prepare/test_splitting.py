@@ -1,0 +1,298 @@
+"""`prepare.split`: the same rows go to the same parts, and what leaks is found and named."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from hashlib import md5
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.errors import DataError, UsageError
+from headrace.stages import prepare
+from headrace.stages.prepare.leaks import crossing
+from headrace.stages.prepare.near_texts import near_texts
+from headrace.stages.prepare.parts import by_share, by_stratum, drawn
+
+COUNT = 2000
+DRAW = np.random.default_rng(5)
+PEOPLE = pa.table(
+    {
+        "id": range(COUNT),
+        "person": [f"p{number % 300}" for number in range(COUNT)],
+        "at": [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=number) for number in range(COUNT)],
+        "height": DRAW.normal(170, 10, COUNT),
+        "weight": DRAW.normal(70, 10, COUNT),
+        "ill": (DRAW.random(COUNT) < 0.1).astype(int),
+    }
+)
+
+
+def sizes(made: prepare.Split) -> tuple[int, int, int]:
+    return made.train.num_rows, made.valid.num_rows, made.test.num_rows
+
+
+def verdicts(made: prepare.Split) -> dict[str, bool | None]:
+    return {each.rule.partition(" (")[0]: each.holds for each in made.report.verdicts}
+
+
+def parts_of(made: prepare.Split) -> dict[Any, str]:
+    return {key: name for name in ("train", "valid", "test") for key in getattr(made, name)["id"].to_pylist()}
+
+
+def test_a_row_goes_to_its_part_whatever_stands_beside_it() -> None:
+    made = prepare.split(PEOPLE, key="id", target="ill")
+    assert sum(sizes(made)) == COUNT
+    assert abs(made.train.num_rows / COUNT - 0.8) < 0.03
+    shuffled = PEOPLE.take(pa.array(np.random.default_rng(1).permutation(COUNT)))
+    assert parts_of(prepare.split(shuffled, key="id")) == parts_of(made)
+    half = parts_of(prepare.split(PEOPLE.slice(0, COUNT // 2), key="id"))
+    assert half == {key: part for key, part in parts_of(made).items() if key < COUNT // 2}
+    assert parts_of(prepare.split(PEOPLE, key="id", seed=1)) != parts_of(made)
+    assert made.train["id"].to_pylist() == sorted(made.train["id"].to_pylist())
+    assert made.report.passed
+
+
+def test_parts_are_the_same_on_every_machine() -> None:
+    table = pa.table({"k": pa.array(["a", "b", None, "ä", ""]), "n": pa.array([1, -2, 3, None, 0])})
+    texts = ["7/1:a1:1", "7/1:b2:-2", "7/n1:3", "7/1:än", "7/0:1:0"]
+    halves = [int.from_bytes(md5(text.encode()).digest()[8:], "little") for text in texts]
+    assert drawn(table, ["k", "n"], 7).tolist() == [half / 2.0**64 for half in halves]
+
+
+def test_equal_rows_without_a_key_stay_together() -> None:
+    table = pa.concat_tables([PEOPLE.drop_columns(["id"])] * 2)
+    made = prepare.split(table)
+    assert verdicts(made)["no leak by equal rows"] is True
+    assert made.leaks.num_rows == 0
+
+
+def test_a_group_is_of_one_part() -> None:
+    made = prepare.split(PEOPLE, by="group", group="person", key="id")
+    people = [set(part["person"].to_pylist()) for part in made[:3]]
+    assert not people[0] & people[1] | people[0] & people[2] | people[1] & people[2]
+    assert verdicts(made)["no leak by group"] is True
+
+
+def test_a_group_in_two_parts_is_found_and_named() -> None:
+    with pytest.raises(DataError, match=r"by group \(`person`\); the first is row \d+, id = \d+, beside row"):
+        prepare.split(PEOPLE, key="id", group="person")
+    made = prepare.split(PEOPLE, key="id", group="person", leak="warn")
+    assert made.report.passed is False
+    grid = next(each for each in made.report.grids if each.title == "Leaks by group")
+    assert grid.columns == ("part", "row", "id", "person", "stands in", "as row")
+    assert len(grid.rows) == 20
+    assert "all are in `leaks`" in grid.note
+    persons = PEOPLE["person"].to_pylist()
+    for leak in made.leaks.to_pylist():
+        assert persons[leak["row"]] == persons[leak["other_row"]]
+        assert ("train", "valid", "test").index(leak["part"]) > ("train", "valid", "test").index(leak["other_part"])
+
+
+@pytest.mark.parametrize("kind", ["group", "equal", "near", "text"])
+def test_dropping_takes_earlier_rows_away_and_leaves_the_test_alone(kind: str) -> None:
+    texts = [f"{' '.join(DRAW.choice(['ash', 'oak', 'elm', 'yew', 'fir'], 40))} {number}" for number in range(60)]
+    copies = pa.table({"id": range(240), "x": [float(number // 4) + 0.5 for number in range(240)]})
+    tables: dict[str, tuple[pa.Table, dict[str, Any]]] = {
+        "group": (PEOPLE, {"group": "person"}),
+        "equal": (copies.set_column(1, "x", pa.array([float(number // 2) for number in range(240)])), {}),
+        "near": (
+            copies.set_column(1, "x", pa.array([100.0 + number // 2 + number % 2 / 1e4 for number in range(240)])),
+            {},
+        ),
+        "text": (copies.append_column("t", pa.array([texts[n // 4] + f" w{n}" for n in range(240)])), {"text": "t"}),
+    }
+    table, roles = tables[kind]
+    before = prepare.split(table, key="id", leak="warn", **roles)
+    assert before.leaks.num_rows > 0
+    after = prepare.split(table, key="id", leak="drop", **roles)
+    assert after.test["id"].to_pylist() == before.test["id"].to_pylist()
+    assert after.report.passed
+    assert after.train.num_rows < before.train.num_rows
+    left = pa.concat_tables(after[:3])
+    assert prepare.split(left, key="id", leak="warn", **roles).leaks.num_rows == 0
+
+
+def test_time_parts_by_share_and_by_date_and_leaves_a_gap() -> None:
+    made = prepare.split(PEOPLE, by="time", time="at", key="id")
+    assert sizes(made) == (1600, 200, 200)
+    assert made.train["id"].to_pylist() == list(range(1600))
+    assert verdicts(made)["no leak by time"] is True
+    until = ["2024-02-01", datetime(2024, 3, 1, tzinfo=UTC)]
+    made = prepare.split(PEOPLE, by="time", time="at", key="id", until=until, gap="2d")
+    assert made.train["at"].to_pylist()[-1] == datetime(2024, 1, 29, 23, tzinfo=UTC)
+    assert made.valid["at"].to_pylist()[0] == datetime(2024, 2, 1, tzinfo=UTC)
+    assert made.valid["at"].to_pylist()[-1] == datetime(2024, 2, 27, 23, tzinfo=UTC)
+    assert next(fact.value for fact in made.report.facts if fact.name == "left out") == 96
+    assert "valid begins at 2024-02-01 00:00:00, test at 2024-03-01 00:00:00" in made.report.about
+    only = prepare.split(PEOPLE, by="time", time="at", until=["2024-03-01"])
+    assert sizes(only) == (1440, 0, 560)
+    same = PEOPLE.set_column(2, "at", pa.array([datetime(2024, 1, 1, tzinfo=UTC)] * COUNT))
+    assert sorted(sizes(prepare.split(same, by="time", time="at", key="id"))) == [0, 0, COUNT]
+
+
+def test_a_split_that_ignores_time_is_told_so() -> None:
+    made = prepare.split(PEOPLE, key="id", time="at", leak="warn")
+    assert verdicts(made)["no leak by time"] is False
+    assert prepare.split(PEOPLE, key="id", time="at", leak="drop").report.passed is False
+
+
+def test_strata_have_the_shares_each() -> None:
+    made = prepare.split(PEOPLE, by="stratum", stratum="ill", key="id", target="ill")
+    ill = sum(PEOPLE["ill"].to_pylist())
+    assert abs(sum(made.test["ill"].to_pylist()) - ill * 0.1) <= 1
+    assert abs(sum(made.train["ill"].to_pylist()) - ill * 0.8) <= 1
+    assert any(grid.title == "Shares of `ill`" for grid in made.report.grids)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_each_stratum_is_parted_as_closely_as_whole_rows_allow(strata: list[int], seed: int) -> None:
+    numbers = np.random.default_rng(seed).random(len(strata))
+    parts = by_stratum(numbers, np.array(strata), (0.6, 0.2, 0.2))
+    for stratum in set(strata):
+        mine = parts[np.array(strata) == stratum]
+        for number, share in enumerate((0.6, 0.2, 0.2)):
+            assert abs(int((mine == number).sum()) - share * len(mine)) <= 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from([0, 1, 2, 3])), max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_leaks_across_parts_are_those_that_a_plain_loop_finds(rows: list[tuple[int, int]]) -> None:
+    digests = np.array([each for each, _ in rows], np.uint64)
+    parts = np.array([part for _, part in rows], np.int8)
+    want = {}
+    for place, (digest, part) in enumerate(rows):
+        earlier = [
+            (other, at) for at, (each, other) in enumerate(rows) if each == digest and other < part and part != 3
+        ]
+        if earlier:
+            want[place] = min(earlier)[1]
+    found = crossing(digests << np.uint64(8), parts)
+    assert dict(zip(found.rows.tolist(), found.others.tolist(), strict=True)) == want
+    earlier = {
+        at for digest, part in rows for at, (each, other) in enumerate(rows) if each == digest and other < part < 3
+    }
+    assert found.earlier.tolist() == sorted(earlier)
+
+
+def test_shares_are_cut_by_what_is_drawn() -> None:
+    numbers = np.array([0.0, 0.79, 0.8, 0.89, 0.9, 0.999])
+    assert by_share(numbers, (0.8, 0.1, 0.1)).tolist() == [0, 0, 1, 1, 2, 2]
+    assert by_share(numbers, (1.0, 0.0, 0.0)).tolist() == [0] * 6
+
+
+def test_near_rows_and_equal_ones_are_told_apart() -> None:
+    table = pa.table(
+        {
+            "id": range(8),
+            "at": [0, 1, 2, 3, 4, 5, 6, 7],
+            "x": [1.0, 20.0, 3e9, 4.0, 5.0, 1.0, 20.01, 3.002e9],
+            "name": ["a", "The Mill!", "c", "d", "e", "a", "the mill", "c"],
+            "y": [0, 0, 0, 0, 0, 0, 1, 0],
+        }
+    )
+    until = [4, 5]
+    made = prepare.split(table, by="time", time="at", until=until, key=["id", "at"], target="y", leak="warn")
+    assert made.leaks.select(["kind", "part", "row", "other_row"]).to_pylist() == [
+        {"kind": "equal rows", "part": "test", "row": 5, "other_row": 0},
+        {"kind": "near rows", "part": "test", "row": 6, "other_row": 1},
+        {"kind": "near rows", "part": "test", "row": 7, "other_row": 2},
+    ]
+
+
+def test_rows_of_which_most_are_equal_anyway_are_no_leak_but_are_said() -> None:
+    table = pa.table({"id": range(500), "sex": ["f", "m"] * 250, "race": ["a", "b", "c", "d", "e"] * 100})
+    made = prepare.split(table, key="id")
+    assert verdicts(made)["no leak by equal rows"] is None
+    assert made.report.passed
+    assert "only 2% of all rows are different at all" in next(v.why for v in made.report.verdicts if "equal" in v.rule)
+
+
+def test_near_texts_are_found_though_words_differ() -> None:
+    words = [str(word) for word in DRAW.choice(["mill", "water", "wheel", "race", "stone", "flour", "dam"], 60)]
+    other = [*words[:30], "sluice", *words[31:]]
+    texts = pa.chunked_array(
+        [
+            pa.array([" ".join(words), "quite another text", None, ""]),
+            pa.array([" ".join(other).upper() + "!", "", "a b"]),
+        ]
+    )
+    parts = np.array([0, 0, 0, 0, 2, 2, 2], np.int8)
+    assert [each.tolist() for each in near_texts(texts, parts)] == [[4], [0]]
+    assert [each.tolist() for each in near_texts(texts.slice(1, 3), parts[:3])] == [[], []]
+    assert [each.tolist() for each in near_texts(texts.slice(0, 0), parts[:0])] == [[], []]
+
+
+def test_columns_that_tell_the_target_are_hinted_at() -> None:
+    ill = PEOPLE["ill"].to_numpy()
+    table = (
+        PEOPLE.append_column("diagnosis", pa.array(np.where(ill == 1, "I10", "none")))
+        .append_column("score", pa.array(ill * 5 + DRAW.random(COUNT)))
+        .append_column("paid", pa.array([3.0 if each else None for each in ill]))
+    )
+    made = prepare.split(table, key="id", target="ill")
+    grid = next(each for each in made.report.grids if each.title == "Columns that tell the target")
+    assert [row[0] for row in grid.rows] == ["diagnosis", "score", "paid"]
+    assert verdicts(made)["no column tells the target by itself"] is None
+    assert made.report.passed
+
+
+def test_one_class_and_missing_targets_are_said() -> None:
+    one = prepare.split(pa.table({"id": range(50), "y": [1] * 50}), key="id", target="y")
+    assert verdicts(one)["the target has two values"] is False
+    gaps = prepare.split(pa.table({"id": range(50), "y": [math.nan, None] + [1.0, 0.0] * 24}), key="id", target="y")
+    assert verdicts(gaps)["each row has a target"] is False
+
+
+def test_nothing_and_next_to_nothing_can_be_parted() -> None:
+    empty = prepare.split(PEOPLE.slice(0, 0), key="id", group="person", time="at", target="ill")
+    assert sizes(empty) == (0, 0, 0)
+    assert empty.report.passed is None
+    for by, roles in (("time", {"time": "at"}), ("stratum", {"stratum": "ill"}), ("group", {"group": "person"})):
+        assert sizes(prepare.split(PEOPLE.slice(0, 0), by=by, **roles)) == (0, 0, 0)  # type: ignore[arg-type]
+    assert sum(sizes(prepare.split(PEOPLE.slice(0, 1), key="id"))) == 1
+    assert prepare.split(pa.table({"a": pa.array([], pa.string())}), text="a").train.num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"key": "idd"}, "names a column `idd`, which the table doesn't have"),
+        ({"by": "group"}, "a split by group needs a column"),
+        ({"by": "month"}, "by='month'"),
+        ({"train": 0.8, "valid": 0.3}, "add up to 1.2"),
+        ({"train": -0.1}, "train=-0.1 is no share"),
+        ({"until": ["2024-01-01"]}, "for a split by time"),
+        ({"by": "time", "time": "at", "until": ["2024-02-01", "2024-01-01"]}, "goes back in time"),
+        ({"by": "time", "time": "at", "until": ["soon"]}, "no time"),
+        ({"by": "time", "time": "at", "until": [3, 4]}, "the column is `timestamp"),
+        ({"by": "time", "time": "person"}, "`person` is `string`, not a time"),
+        ({"text": "height"}, "not text"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises((UsageError, DataError)) as caught:
+        prepare.split(PEOPLE, **given)
+    assert said in caught.value.message
+
+
+def test_text_in_the_place_of_times_is_told_how_to_become_one() -> None:
+    coded = PEOPLE.set_column(1, "person", PEOPLE["person"].dictionary_encode())
+    for people in (PEOPLE, coded):
+        with pytest.raises(DataError) as caught:
+            prepare.split(people, by="time", time="person")
+        assert 'prepare.Dates(columns="person"' in caught.value.hint
+
+
+def test_a_row_without_a_time_is_refused() -> None:
+    table = pa.table({"at": pa.array([1.0, None, 2.0])})
+    with pytest.raises(DataError, match="1 rows have no `at`"):
+        prepare.split(table, by="time", time="at")
+    with pytest.raises(DataError, match="`at` is NaN"):
+        prepare.split(pa.table({"at": [1.0, math.nan]}), by="time", time="at")

@@ -1,0 +1,221 @@
+"""Tables that nobody wishes for: two columns of one name, names that SQL takes for one or not at all, very many
+columns, columns without a type, nested values. Each is dealt with, or told in one error."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from headrace.errors import DataError, DefinitionError, HeadraceError, SourceError, UsageError
+from headrace.stages import evaluate, ingest, prepare, train
+from headrace.stages.ingest.bodies import _TITLE
+from headrace.stages.ingest.parsing import _logfmt
+from headrace.stages.prepare.parts import drawn
+from tests.projects import lent
+
+ROWS = 40
+PLAIN = pa.table({"x": np.arange(ROWS) * 1.0, "y": np.arange(ROWS) % 2, "text": [f"text {n}" for n in range(ROWS)]})
+TWICE = PLAIN.append_column("x", PLAIN["y"])
+ALIKE = PLAIN.append_column("X", PLAIN["y"])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ingest.check(TWICE, ingest.Contract()),
+        lambda: prepare.clean(TWICE, []),
+        lambda: prepare.split(TWICE),
+        lambda: train.sklearn(LogisticRegression(), TWICE, target="y", features=["x"]),
+        lambda: evaluate.regression(None, TWICE, target="y", scores="x"),
+        lambda: prepare.transform(TWICE, sql="select y from data"),
+    ],
+)
+def test_two_columns_of_one_name_are_one_error(call: Any) -> None:
+    with pytest.raises(HeadraceError, match=r"two columns `x`|`x` and `x` apart") as told:
+        call()
+    assert told.value.hint
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: prepare.transform(ALIKE, sql="select X from data"),
+        lambda: prepare.clean(ALIKE, [prepare.Drop(where="X > 0")]),
+        lambda: ingest.check(ALIKE, ingest.Contract(relations=(ingest.Relation(holds="X < 7"),))),
+    ],
+)
+def test_sql_is_not_asked_where_it_would_take_one_column_for_another(call: Any) -> None:
+    with pytest.raises(DataError, match="doesn't tell the columns `x` and `X` apart"):
+        call()
+
+
+def test_names_that_sql_can_not_say_are_split() -> None:
+    odd = ALIKE.append_column("", PLAIN["y"]).append_column("ü" * 300, PLAIN["y"]).append_column('a"b', PLAIN["y"])
+    parts = prepare.split(odd, target="y", leak="warn")
+    assert sum(len(each) for each in parts[:3]) == ROWS
+
+
+def test_thousands_of_columns_are_checked_and_split_and_draw_what_few_would() -> None:
+    wide = pa.table({f"c{number}": [None, number, 3] for number in range(1500)})
+    assert ingest.check(wide, ingest.Contract()).passed
+    assert len(prepare.split(wide, leak="warn").train) <= 3
+    swapped = wide.take([1, 0, 2])
+    assert list(drawn(swapped, wide.column_names, 0)) == list(drawn(wide, wide.column_names, 0)[[1, 0, 2]])
+
+
+def test_thousands_of_columns_are_cleaned_and_judged() -> None:
+    wide = pa.table({f"c{number}": [" a", "b"] for number in range(300)} | {"y": [0, 1], "p": [0.2, 0.7]})
+    assert prepare.clean(wide, [prepare.Trim(columns="*")]).table["c299"].to_pylist() == ["a", "b"]
+    more = {f"d{number}": PLAIN["x"] for number in range(3000)}
+    rows = pa.table({**dict(zip(PLAIN.column_names, PLAIN.columns, strict=True)), **more})
+    began = time.process_time()
+    found = evaluate.regression(None, rows, target="y", scores="x", train=rows.slice(20), resamples=100)
+    assert found.metrics["rows seen in training"] == 20
+    assert time.process_time() - began < 30
+
+
+def test_columns_of_nulls_without_a_type_and_nested_ones_pass() -> None:
+    odd = PLAIN.append_column("none", pa.nulls(ROWS)).append_column("deep", pa.array([{"a": [1]}] * ROWS))
+    assert len(prepare.clean(odd, [prepare.Nulls(columns="*"), prepare.Deduplicate()]).table) == ROWS
+    for target in ("none", "deep"):
+        assert prepare.split(odd, target=target, leak="warn").report is not None
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: prepare.clean(PLAIN, [prepare.Drop(where="x > 1); select (true")]), "more than a condition"),
+        (lambda: ingest.Column(min=float("nan")), "NaN bounds nothing"),
+        (lambda: prepare.tokenizer(PLAIN, column="x"), "`double`, not text"),
+        (lambda: train.sklearn(LinearRegression(), PLAIN, target="y", features=[]), "no columns to learn from"),
+        (lambda: train.sklearn(LinearRegression(), PLAIN, target="y", features=["x", "x"]), "named twice"),
+        (lambda: train.sklearn(LinearRegression(), PLAIN, target="x", sample_weight="text"), "not numbers"),
+        (lambda: train.sklearn(LinearRegression(), PLAIN, target="x"), "can't be fitted: could not convert string"),
+        (
+            lambda: train.sklearn(make_pipeline(SimpleImputer(), LinearRegression()), PLAIN, target="x"),
+            "non-numeric data: could not convert string",
+        ),
+        (lambda: train.sklearn(LogisticRegression(C=-1), PLAIN.select(["x", "y"]), target="y"), "can't be fitted"),
+        (lambda: evaluate.classification(None, PLAIN, target="y", scores="text"), "scores are numbers"),
+        (lambda: evaluate.classification(None, PLAIN, target="y", scores="x", seed=-1), "`seed=-1` makes no sense"),
+        (lambda: evaluate.classification(None, PLAIN, target="y", scores="x", threshold=float("nan")), "can't be read"),
+        (lambda: evaluate.generation(None, PLAIN, references="x", texts="text"), "a reference is 0.0"),
+    ],
+)
+def test_what_makes_no_sense_is_one_error(call: Any, told: str) -> None:
+    with pytest.raises((DataError, DefinitionError, UsageError), match=told) as error:
+        call()
+    assert error.value.hint
+
+
+@pytest.mark.parametrize("query", ["attach 'made.db' as m", "/* c */ -- d\n VACUUM into 'made.db'", " ", "select 1\0"])
+def test_a_query_opens_no_other_file(query: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with sqlite3.connect("source.db") as source:
+        source.execute("create table t (a)")
+    with pytest.raises((SourceError, DefinitionError)):
+        ingest.sql("sqlite:///source.db", query)
+    assert not Path("made.db").exists()
+
+
+@pytest.mark.parametrize("overlap", [-5, float("nan"), "soon"])
+def test_an_overlap_that_leaves_rows_out_is_refused(overlap: Any) -> None:
+    with pytest.raises(DefinitionError, match="overlap"):
+        ingest.sql("sqlite:///source.db", "select 1 as a", mode="increment", watermark="a", overlap=overlap)
+
+
+VIEWS = PLAIN.append_column("p", pa.array(np.linspace(0, 1, ROWS))).append_column(
+    "view", PLAIN["text"].cast(pa.string_view())
+)
+
+
+def test_views_of_text_and_bytes_are_judged() -> None:
+    rows = VIEWS.append_column("bytes", pa.array([b"\xff\x00"] * ROWS))
+    found = evaluate.classification(None, rows, target="y", scores="p", train=rows, resamples=100, groups="x")
+    assert len(found.predictions) == ROWS
+
+
+def test_a_target_of_nested_values_is_refused() -> None:
+    rows = VIEWS.set_column(1, "y", pa.array([{"a": 1}] * ROWS))
+    with pytest.raises(UsageError, match="the target holds no classes"):
+        evaluate.classification(None, rows, target="y", scores="p", resamples=100)
+
+
+def test_long_lines_and_pages_that_would_be_read_over_and_over_are_read_once() -> None:
+    began = time.process_time()
+    assert len(_logfmt("k=v " * 250_000)) == 1
+    assert _TITLE.search(b"<title" * 10_000) is None
+    assert _TITLE.search(b"<html><title>Sign in</title>")[1] == b"Sign in"  # type: ignore[index]
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("values", [[{"a": 1}] * ROWS, [[1.0]] * ROWS, pa.array([0] * ROWS, pa.timestamp("us"))])
+def test_boosting_names_a_feature_that_it_can_not_take(values: Any) -> None:
+    with pytest.raises(DataError, match="the feature `odd` holds times or nested values"):
+        train.lightgbm({"objective": "binary"}, PLAIN.append_column("odd", pa.array(values)), target="y")
+
+
+@pytest.mark.parametrize(
+    ("call", "told", "hint"),
+    [
+        (
+            lambda: prepare.split([1, 2]),
+            "parameter `table` of `split` takes a `pyarrow.Table`, and was given a `list`",
+            "m",
+        ),
+        (lambda: prepare.clean(PLAIN.to_pandas(), []), "was given a `DataFrame`", "`pyarrow.Table.from_pandas(frame)`"),
+        (lambda: prepare.clean(pl.from_arrow(PLAIN), []), "was given a `DataFrame`", "`to_arrow()`"),
+        (
+            lambda: train.sklearn(LinearRegression(), PLAIN, target="y", valid={}),
+            "parameter `valid` of `sklearn`",
+            "makes one",
+        ),
+        (lambda: train.lightgbm({}, None, target="y"), "parameter `table` of `lightgbm`", "makes"),
+        (
+            lambda: prepare.split(prepare.clean(PLAIN, [prepare.Trim(columns="*")])),
+            "was given a `Cleaned`",
+            "give one of its fields: `.table`, `.quarantine`",
+        ),
+        (lambda: evaluate.regression(None, "x", target="y"), "parameter `table` of `regression`", "makes"),
+        (lambda: ingest.check(PLAIN, ingest.Contract(), other=3), "parameter `other` of `check`", "makes"),
+        (lambda: prepare.tokenizer(3), "parameter `table` of `tokenizer`", "makes"),
+    ],
+)
+def test_what_is_no_table_is_one_error_outside_of_a_run_too(call: Any, told: str, hint: str) -> None:
+    with pytest.raises(UsageError) as error:
+        call()
+    assert told in error.value.message
+    assert hint in (error.value.hint or "")
+
+
+def test_what_a_stage_without_annotations_gives_is_no_table_and_that_is_said(tmp_path: Path) -> None:
+    with lent(tmp_path / "project") as project:
+        project.write(
+            "pipelines.py",
+            """\
+            import headrace as hr
+            from headrace.stages import prepare
+
+            @hr.stage
+            def three():
+                return 3
+
+            @hr.pipeline
+            def odd() -> None:
+                prepare.split(three())
+            """,
+        )
+        done = project.headrace("run", "odd")
+    assert done.code == 1
+    assert "parameter `table` of `split` takes a `pyarrow.Table`, and was given a `int`" in done.err
+    assert "Traceback" not in done.out + done.err

@@ -1,0 +1,158 @@
+"""`train.sklearn` and `train.lightgbm`, called as plain functions."""
+
+from __future__ import annotations
+
+import lightgbm as lgb
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from headrace.errors import DataError, UsageError
+from headrace.stages import train
+from headrace.stages.evaluate import predicting
+
+RNG = np.random.default_rng(7)
+X = RNG.normal(size=(400, 2))
+TABLE = pa.table(
+    {
+        "a": X[:, 0],
+        "b": X[:, 1],
+        "kind": pa.array(np.where(X[:, 1] > 0, "high", "low")).dictionary_encode(),
+        "late": X[:, 0] + 0.3 * RNG.normal(size=400) > 0,
+        "weight": np.ones(400),
+    }
+)
+NUMBERS = ["a", "b"]
+
+
+def test_an_estimator_is_fitted_and_scored() -> None:
+    fitted = train.sklearn(
+        LogisticRegression(), TABLE, target="late", features=NUMBERS, valid=TABLE, scoring=["roc_auc"]
+    )
+    facts = {fact.name: fact.value for fact in fitted.report.facts}
+    assert facts["rows"] == 400
+    assert 0.9 < (facts["valid/roc_auc"] or 0) == facts["train/roc_auc"]
+    assert list(fitted.model.feature_names_in_) == NUMBERS
+
+
+def test_the_estimator_that_was_given_stays_unfitted() -> None:
+    given = LogisticRegression()
+    train.sklearn(given, TABLE, target="late", features=NUMBERS)
+    assert not hasattr(given, "coef_")
+
+
+def test_an_estimator_may_be_made_by_a_function_and_weights_reach_the_last_step_of_a_pipeline() -> None:
+    def make() -> object:
+        return make_pipeline(StandardScaler(), LogisticRegression())
+
+    fitted = train.sklearn(make, TABLE, target="late", features=NUMBERS, sample_weight="weight")
+    assert fitted.model.predict(TABLE.select(NUMBERS).to_pandas()).shape == (400,)
+
+
+def test_categories_come_as_pandas_categories() -> None:
+    model = HistGradientBoostingClassifier(max_iter=3, categorical_features="from_dtype", early_stopping=False)
+    fitted = train.sklearn(model, TABLE.drop_columns(["weight"]), target="late")
+    assert list(fitted.model.is_categorical_) == [False, False, True]
+
+
+def test_a_regression_has_a_score() -> None:
+    fitted = train.sklearn(LinearRegression(), TABLE, target="a", features=["b"])
+    assert "train/score" in {fact.name for fact in fitted.report.facts}
+
+
+def test_one_column_may_be_named_without_a_list() -> None:
+    fitted = train.sklearn(LogisticRegression(), TABLE, target="late", features="a", scoring="roc_auc")
+    assert list(fitted.model.feature_names_in_) == ["a"]
+
+
+def missing(column: str) -> pa.Table:
+    at = TABLE.schema.get_field_index(column)
+    values = [None, *TABLE[column].to_pylist()[1:]]
+    return TABLE.set_column(at, column, pa.array(values))
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "says"),
+    [
+        (TABLE, {"target": "lat"}, "no column `lat`"),
+        (TABLE, {"target": "late", "features": ["c"]}, "no column `c`"),
+        (TABLE, {"target": "late", "features": ["late"]}, "among the features"),
+        (TABLE.slice(0, 0), {"target": "late"}, "no rows"),
+        (missing("late"), {"target": "late"}, "1 of 400 targets in `late` are missing"),
+        (TABLE.filter(TABLE["late"]), {"target": "late", "features": NUMBERS}, "all .* are `True`"),
+    ],
+)
+def test_data_that_nothing_can_be_learned_from_are_named(table: pa.Table, options: dict, says: str) -> None:  # type: ignore[type-arg]
+    with pytest.raises(DataError, match=says) as told:
+        train.sklearn(LogisticRegression(), table, **options)
+    assert told.value.hint
+
+
+def test_an_unknown_scorer_and_what_is_no_estimator_are_named() -> None:
+    with pytest.raises(UsageError, match="no scorer `auc`"):
+        train.sklearn(LogisticRegression(), TABLE, target="late", features=NUMBERS, scoring=["auc"])
+    with pytest.raises(UsageError, match="has no `fit`"):
+        train.sklearn(3, TABLE, target="late")
+
+
+def boost(table: pa.Table = TABLE, **options: object) -> train.Boosted:
+    params = {"objective": "binary", "num_leaves": 4, "min_data_in_leaf": 5}
+    return train.lightgbm(params, table, target="late", features=["a", "b", "kind"], **options)  # type: ignore[arg-type]
+
+
+def test_boosted_trees_stop_when_they_get_no_better() -> None:
+    found = boost(TABLE.slice(0, 200), valid=TABLE.slice(200), num_boost_round=200, stopping_rounds=5)
+    assert found.rounds < 200
+    assert found.history.column_names == ["round", "valid/binary_logloss"]
+    assert found.history.num_rows == found.rounds + 5
+    assert found.model.num_trees() == found.rounds
+    assert isinstance(found.model, lgb.Booster)
+
+
+def test_the_same_rows_make_the_same_trees_whatever_the_threads() -> None:
+    def text(threads: int) -> str:
+        params = {"objective": "binary", "num_threads": threads, "bagging_fraction": 0.5, "bagging_freq": 1}
+        found = train.lightgbm(params, TABLE, target="late", features=["a", "b", "kind"], num_boost_round=5)
+        return str(found.model.model_to_string().replace(f"num_threads: {threads}", ""))
+
+    assert text(1) == text(2)
+
+
+def test_boosting_names_what_is_wrong() -> None:
+    with pytest.raises(UsageError, match="`stopping_rounds` is given, and no `valid`"):
+        boost(stopping_rounds=3)
+    with pytest.raises(UsageError, match="no parameter `num_leafs`") as told:
+        train.lightgbm({"objective": "binary", "num_leafs": 15}, TABLE, target="late", features=NUMBERS)
+    assert told.value.hint == "did you mean `num_leaves`?"
+    with pytest.raises(UsageError, match="LightGBM: "):
+        train.lightgbm({"objective": "nonsense"}, TABLE, target="late", features=NUMBERS)
+    with pytest.raises(DataError, match="LightGBM takes numbers"):
+        train.lightgbm({"objective": "binary"}, TABLE, target="kind", features=NUMBERS)
+    with pytest.raises(UsageError, match="`categorical_feature` names `c`"):
+        boost(categorical_feature=["c"])
+
+
+def test_a_parameter_by_another_of_its_names_wins_over_ours() -> None:
+    def trees(**more: object) -> str:
+        params = {"objective": "binary", "bagging_fraction": 0.5, "bagging_freq": 1, **more}
+        found = train.lightgbm(params, TABLE, target="late", features=NUMBERS, num_boost_round=5)
+        return str(found.model.model_to_string()).partition("parameters:")[0]
+
+    assert trees(random_state=7) == trees(random_seed=7) == trees(seed=7) != trees()
+    assert trees(force_col_wise=True)
+
+
+def test_a_booster_is_judged_on_codes_that_are_categories_and_names_with_blanks() -> None:
+    codes = RNG.integers(0, 5, 400)
+    table = pa.table({"late": TABLE["late"], "code": codes, "in words": TABLE["a"], "kind": TABLE["kind"]})
+    fitted = train.lightgbm(
+        {"objective": "binary"}, table, target="late", categorical_feature=["code"], num_boost_round=5
+    )
+    rows = predicting.features_of(fitted.model, table)
+    assert rows == ["code", "in words", "kind"]
+    learned = fitted.model.predict(table.select(rows).to_pandas().astype({"code": "category", "kind": "category"}))
+    assert predicting.classes_of(fitted.model, table, rows).values.tolist() == learned.tolist()

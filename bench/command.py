@@ -15,11 +15,12 @@ HEADRACE = str(Path(sys.executable).with_name("headrace"))
 
 
 class Took(Struct, frozen=True, kw_only=True):
-    """What a process took: seconds by the clock, and of the cpus, those of its children included."""
+    """What a process took: seconds by the clock, and of the cpus, those of its children included; its most memory."""
 
     wall_s: float
     cpu_s: float
     code: int
+    peak_mib: float = 0.0
 
 
 class Spent(Struct, frozen=True, kw_only=True):
@@ -48,7 +49,12 @@ def took(words: Sequence[str], folder: Path, out: Path | None = None) -> Took:
     finally:
         os.chdir(here)
         os.close(target)
-    return Took(wall_s=wall_s, cpu_s=used.ru_utime + used.ru_stime, code=os.waitstatus_to_exitcode(status))
+    return Took(
+        wall_s=wall_s,
+        cpu_s=used.ru_utime + used.ru_stime,
+        code=os.waitstatus_to_exitcode(status),
+        peak_mib=used.ru_maxrss / 1024,  # Linux counts in KiB
+    )
 
 
 def headrace(words: Sequence[str], folder: Path, *, out: Path | None = None, code: int = 0) -> Took:

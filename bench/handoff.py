@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from statistics import median
-from threading import Event, Thread
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 from blake3 import blake3
 
-from bench.command import HEADRACE, environment, headrace, project
+from bench.command import headrace, project
+from bench.memory import peak_pss_mib
 from bench.table import Row
 from bench.turns import in_turns
 
@@ -96,7 +96,7 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
     yield Row(what="400 MB Arrow table: load_s", measured=median(loads), bar=LOAD_BAR_S)
     yield Row(
         what="400 MB Arrow table: peak PSS of the workers",
-        measured=max(_peak_pss_mib(place, next(seeds)) for _ in range(2)),
+        measured=max(peak_pss_mib(["run", "one.py:handoff", "--seed", str(next(seeds))], place) for _ in range(2)),
         floor=TABLE_MIB,
         bar=PSS_BAR_MIB,
         unit="MiB",
@@ -109,42 +109,6 @@ def _handed_over(place: Path, seed: int) -> dict[str, dict[str, Any]]:
     out = place / "run.json"
     headrace(["run", "one.py:handoff", "--seed", str(seed), "--json"], place, out=out)
     return {task["name"]: task for task in msgspec.json.decode(out.read_bytes())["tasks"]}
-
-
-def _peak_pss_mib(place: Path, seed: int) -> float:
-    """Run the pipeline, and give the most that the driver's descendants took together, as often as can be looked."""
-    peak_kib = 0
-    words = [HEADRACE, "run", "one.py:handoff", "--seed", str(seed)]
-    process = subprocess.Popen(
-        words, cwd=place, env=dict(environment()), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    ended = Event()
-    Thread(target=lambda: (process.wait(), ended.set()), daemon=True).start()
-    while not ended.wait(0.005):
-        peak_kib = max(peak_kib, sum(map(_pss_kib, _descendants(process.pid))))
-    return peak_kib / 1024
-
-
-def _descendants(pid: int) -> list[int]:
-    found: list[int] = []
-    rest = [pid]
-    while rest:
-        each = rest.pop()
-        try:
-            children = [int(word) for word in Path(f"/proc/{each}/task/{each}/children").read_text().split()]
-        except OSError:
-            continue  # it has ended meanwhile
-        found += children
-        rest += children
-    return found
-
-
-def _pss_kib(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
 def _write(path: Path, table: Any) -> float:

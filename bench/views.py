@@ -14,7 +14,7 @@ from bench import fan
 from bench.beyond import beyond
 from bench.command import headrace, project
 from bench.table import Row
-from headrace.record.sqlite import SqliteLedger
+from headrace.record.ledger import Ledger
 
 RUNS = 1000
 TASKS = 10_000
@@ -26,7 +26,7 @@ WRONG_USAGE = 2  # what `show` says where there is no run
 def rows(folder: Path, rounds: int) -> Iterator[Row]:
     """Fill a ledger, and ask it and an empty one in turns."""
     empty = project(folder / "empty", fan.CODE)
-    SqliteLedger(empty / ".headrace" / "ledger.db").close()
+    Ledger(empty / ".headrace" / "ledger.db").close()
     full = project(folder / "full", fan.CODE)
     headrace(["run", "one.py:fan"], full)
     with sqlite3.connect(full / ".headrace" / "ledger.db") as db:

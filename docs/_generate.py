@@ -7,6 +7,7 @@ After a change of a command, an option or a setting; `tests/test_docs.py` fails 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,12 +72,14 @@ def cli_page() -> str:
     return "".join(parts).rstrip() + "\n"
 
 
-def _command(found: click.Command, name: str) -> Iterator[str]:
+def _command(found: click.Command, name: str, level: str = "##") -> Iterator[str]:
     context = click.Context(found, info_name=f"headrace {name}")
     usage = " ".join([context.command_path, *found.collect_usage_pieces(context)])
-    yield f"## headrace {name}\n\n```\n{usage}\n```\n\n{(found.help or '').strip()}\n\n"
+    yield f"{level} headrace {name}\n\n```\n{usage}\n```\n\n{inspect.cleandoc(found.help or '')}\n\n"
     yield from _options(found)
     yield "\n"
+    for each in found.commands.values() if isinstance(found, click.Group) else ():
+        yield from _command(each, f"{name} {each.name}", f"{level}#")
 
 
 def _options(found: click.Command) -> Iterator[str]:

@@ -566,7 +566,7 @@ class Driver:
                 function=task.stage.function,
                 args=inputs,
                 code=task.stage.code.digest,
-                verify=self._to_verify(inputs) if self._machine.foreign else (),
+                verify=self._to_verify(inputs) if self._machine.outputs.foreign else (),
                 checkpoint=task.checkpoint,
                 rank=rank,
                 nodes=len(launch.workers),
@@ -589,7 +589,7 @@ class Driver:
 
     def _to_verify(self, inputs: tuple[tuple[str, Arg], ...]) -> tuple[str, ...]:
         found = {ref.digest for _, arg in inputs for each in constants(arg) for ref in blobs(each)}
-        return tuple(found & self._machine.foreign)
+        return tuple(found & self._machine.outputs.foreign)
 
     def _commit(self) -> Stored | None:
         """Store all of this tick, once the run is open: its first good trace opens it."""

@@ -52,8 +52,8 @@ def _of_progress(machine: Machine) -> Iterator[str]:
         yield f"it is closed, and {machine._live} tasks live"
     if machine.closed is None and machine.trace_ended and machine._live and not moving:
         yield "nothing moves, and it has not ended"
-    asked = machine._question
-    if asked is not None and machine.tasks[asked.out.task].ended and not machine._awaited:
+    asked = machine.dialogue._question
+    if asked is not None and machine.tasks[asked.out.task].ended and not machine.dialogue._awaited:
         yield f"`{asked.out.task}` has ended, and question {asked.question} has no answer"
     if machine.cancelled is not None and any(task.phase in _BEGUN - {"running"} for task in machine.tasks.values()):
         yield "it is cancelled, and something is about to begin"

@@ -15,13 +15,12 @@ import math
 from collections import deque
 from collections.abc import Collection
 
-from msgspec.structs import replace
-
 from headrace.plan.keys import differing, key_seen
 from headrace.plan.planner import names_needed, needed_by, with_needs
-from headrace.plan.resolve import LABELS, Unmappable, follow
+from headrace.plan.resolve import LABELS, Unmappable
 from headrace.run.commands import Answer, Awaited, Command, Missed, Probe, Stop
 from headrace.run.curves import Curves
+from headrace.run.dialogue import Dialogue
 from headrace.run.events import (
     Asked,
     Awaits,
@@ -49,6 +48,7 @@ from headrace.run.events import (
     Woke,
 )
 from headrace.run.outcome import outcome
+from headrace.run.outputs import Outputs
 from headrace.run.ready import Ready, Room
 from headrace.run.resolve import resolve, spread
 from headrace.run.retrace import unseen
@@ -57,11 +57,10 @@ from headrace.run.skip import why_skip
 from headrace.run.task import Inputs, Phase, Task
 from headrace.run.transfers import node_of, stage_of, why
 from headrace.run.worked import Worked
-from headrace.spec.artifact import Ref, blobs, gather, generations
+from headrace.spec.artifact import gather
 from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Node, outs
-from headrace.spec.intent import Advance, PointKind
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Resources, Stage
 
@@ -69,13 +68,8 @@ from headrace.spec.stage import Resources, Stage
 class Machine:
     """One run's state. `step` absorbs an event; `launches` proposes attempts; `changed` holds tasks to project anew.
 
-    `kept` are outputs by name and key of tasks that have succeeded in this run, but may be asked for anew; `made` are
-    all its outputs by key. `foreign` are the digests of what other runs made, to be checked at first read; `damaged`
-    are the generations in the store that turned out to be so. `curves` are what its tasks have logged, `worked` is how
-    long drivers have held it.
-
-    `pointed` are the answers to this trace's questions; `_before` those of earlier traces about the cursors in
-    `_advanced`, which tasks of this run have advanced: by the cursor's name, in the order in which they were asked for.
+    `dialogue` is what the body was told, `outputs` what its tasks have given, `curves` what they have logged, `worked`
+    how long drivers have held it.
     """
 
     def __init__(self) -> None:
@@ -90,20 +84,12 @@ class Machine:
         self.pool = self.region = ""
         self.cancelled: Cancelled | None = None
         self.trace_failure: Failure | None = None
-        self.notes: dict[int, float] = {}
-        self.pointed: dict[int, Pointed] = {}
-        self._advanced: set[str] = set()
-        self._before: dict[str, list[Pointed]] = {}
+        self.dialogue = Dialogue()
+        self.outputs = Outputs()
         self.curves = Curves()
-        self.kept: dict[tuple[str, str], Ref] = {}
-        self.made: dict[str, Ref] = {}
-        self.damaged: set[str] = set()
-        self.foreign: set[str] = set()
         self.last_worker = 0
         self._whole = False
         self._begun = False
-        self._question: Asked | None = None
-        self._answered: Asked | None = None
         self._dependents: dict[str, list[Task]] = {}
         self._ready = Ready()
         self._due: list[tuple[float, int, str]] = []
@@ -112,21 +98,11 @@ class Machine:
         self._ended: deque[Task] = deque()
         self._wanted: set[str] | None = None
         self._fetching: dict[str, list[Task]] = {}
-        self._awaited: set[str] = set()
         self._tried: dict[str, int] = {}
         self._live = 0
         self._ordinal = 0
 
     # -- what others may ask -------------------------------------------------------------------------------------
-
-    def told(self, question: int, about: PointKind, name: str) -> Pointed | None:
-        """Give what the body was told when it asked this before: by this trace, or, of a cursor that a task of this run
-        has advanced, by an earlier one. New code goes on with the rows that were read, and not from behind them."""
-        if (found := self.pointed.get(question)) is not None:
-            return found
-        before = self._before.get(name, ()) if about == "cursor" else ()
-        asked = len(self._asked_of(name)) if before else 0
-        return replace(before[asked], question=question) if asked < len(before) else None
 
     @property
     def policy(self) -> Policy:
@@ -176,11 +152,6 @@ class Machine:
         transfer = self.tasks.get(lack.task)
         return transfer is None or transfer.phase in ("succeeded", "skipped")
 
-    def forget_question(self) -> None:
-        """The tracer starts anew, and will ask anew."""
-        self._question = self._answered = None
-        self._awaited.clear()
-
     def unseen(self, stages: tuple[Stage, ...], nodes: tuple[Node, ...], seen: int) -> Traced | None:
         """Compare a trace with what is known of this generation, and give what is new.
 
@@ -210,8 +181,8 @@ class Machine:
                 self._lacked(event, commands)
             case Moved():
                 self._moved(event)
-            case Awaited():
-                self._await(event, commands)
+            case Awaited(transfers=names):
+                _add(commands, self.dialogue.wait(event, [self.tasks[name] for name in names]))
             case Reused():
                 self._reused(event)
             case Failed():
@@ -222,8 +193,10 @@ class Machine:
                 self._whole = True
                 self._begin()
             case Asked():
-                self._question = event
+                self.dialogue.hear(event)
                 self._begin()
+            case Noted() | Pointed():
+                self.dialogue.hear(event)
             case Woke(at=at):
                 self._woke(at, commands)
             case Recalled(task=name, attempt=attempt):
@@ -236,10 +209,6 @@ class Machine:
             case Checkpointed(task=name, attempt=attempt, out=out):
                 if (task := self._running(name, attempt)) is not None:
                     task.checkpoint, task.earlier = out, task.checkpoint
-            case Noted(question=question, now=now):
-                self.notes[question] = now
-            case Pointed(question=question):
-                self.pointed[question] = event
             case Logged(task=name, attempt=attempt):
                 if self._running(name, attempt) is not None:
                     self.curves.add(event)  # for those who look on; nothing follows from it
@@ -307,8 +276,8 @@ class Machine:
         only = self.policy.only
         if only:
             wanted = needed_by(only, self.nodes, self.stages)
-            if self._question is not None:
-                wanted |= with_needs((self._question.out.task,), self.nodes)
+            if (asked_for := self.dialogue.asked_for) is not None:
+                wanted |= with_needs((asked_for,), self.nodes)
             self._wanted = (self._wanted or set()) | wanted
         keep: dict[str, Task] = {}
         for name, task in self._free.items():
@@ -332,8 +301,7 @@ class Machine:
                 self._pass_on(self._ended.popleft(), commands)
             elif (task := self._freed.popleft()).phase == "blocked":
                 self._release(task, commands)
-        if self._question is not None and not self._awaited:
-            self._answer(self._question, commands)
+        _add(commands, self.dialogue.answer(self.tasks))
         if self._live == 0 and self.trace_ended and self.closed is None and self.opened is not None:
             commands.append(outcome(self.tasks.values(), self.cancelled, self.trace_failure))
 
@@ -455,9 +423,7 @@ class Machine:
         if task.phase in ("probing", "ready"):
             task.identify(event.key, event.inputs)
             task.out = event.out
-            if event.run:
-                self.foreign.update(ref.digest for ref in blobs(event.out))
-            self.made.setdefault(event.key, event.out)
+            self.outputs.reused(event.key, event.out, of_other_run=bool(event.run))
             self._end(task, "reused", event.why)
 
     def _launched(self, event: Launched) -> None:
@@ -483,17 +449,17 @@ class Machine:
             return
         task.out, task.log, task.started = event.out, event.log, event.started
         task.spend(event.seconds, event.load_s, event.save_s)
-        self._advanced.update(each.name for each in event.intents if isinstance(each, Advance))
+        self.dialogue.advanced(event.intents)
         reason = task.why
         if event.saw and task.key and task.inputs is not None:
-            self.kept[task.name, task.key] = event.out  # this run asks for it by what it knew
+            self.outputs.kept[task.name, task.key] = event.out  # this run asks for it by what it knew
             key, inputs = self.key_seen(task, event)
             if key != task.key:
                 told = ", ".join(f"`{name}`" for name in differing(task.inputs, inputs))
                 reason = f"{reason}; {told} had changed by the time it was read, so it is reused by what it read"
             task.key, task.inputs = key, inputs
         if task.key and event.unreusable is None:
-            self.made.setdefault(task.key, event.out)
+            self.outputs.made.setdefault(task.key, event.out)
         if task.failure is not None:
             reason = f"{reason}; attempt {event.attempt}, after: {task.failure.message}"
         if event.unreusable is not None:
@@ -515,7 +481,7 @@ class Machine:
             return
         verdict = retry(task.stage, kind, task.failures, event.jitter)
         if event.failure.damaged:  # it won't mend by itself
-            self.damaged.update(event.failure.damaged)
+            self.outputs.damaged.update(event.failure.damaged)
             verdict = Retry(again=False, pause_s=0.0, why=kind)
         if not verdict.again:
             hint = f"\nhint: {event.failure.hint}" if event.failure.hint else ""
@@ -607,30 +573,7 @@ class Machine:
             elif not task.fetches:
                 task.reason = task.why
                 self._enqueue(task)
-        if name in self._awaited and self._question is not None:
-            self._awaited.remove(name)
-            if not transfer.good:
-                self._leave_unanswered(self._question, transfer, commands)
-
-    def _await(self, event: Awaited, commands: list[Command]) -> None:
-        """Have the tracer's answer wait for transfers."""
-        asked = self._answered
-        if asked is None or asked.question != event.question:
-            return
-        transfers = [self.tasks[name] for name in event.transfers]
-        failed = next((each for each in transfers if each.ended and not each.good), None)
-        if failed is not None:
-            self._leave_unanswered(asked, failed, commands)
-        else:
-            self._question = asked
-            self._awaited = {each.name for each in transfers if not each.ended}
-
-    def _leave_unanswered(self, asked: Asked, transfer: Task, commands: list[Command]) -> None:
-        """Tell the tracer that what it asked for can't be brought to where it is."""
-        self._question = None
-        self._awaited.clear()
-        error = f"the value of `{asked.out.task}` can't be brought here: `{transfer.name}`: {transfer.reason}"
-        commands.append(Answer(asked.question, error=error))
+        _add(commands, self.dialogue.arrived(transfer))
 
     def _relocate(self, commands: list[Command]) -> None:
         """The run goes on in another region: look anew for what is needed there, and forget what was on its way."""
@@ -661,7 +604,7 @@ class Machine:
 
         What runs has been adopted before: an attempt of an earlier driver either counts or is lost.
         """
-        self.forget_question()
+        self.dialogue.forget_question()
         if event.region != self.region:
             self.region = event.region
             self._relocate(commands)
@@ -683,7 +626,7 @@ class Machine:
                 self.changed[task.name] = task
             if task.move is not None or task.parent is not None or task.phase == "blocked":
                 continue
-            moved = _is_moved(task, revived) or self._is_damaged(task)
+            moved = _is_moved(task, revived) or self.outputs.is_damaged(task)
             if moved or task.phase in ("failed", "cancelled"):
                 revived.add(task.name)
                 self._reset(task, moved=moved)
@@ -698,13 +641,8 @@ class Machine:
 
     def _reset(self, task: Task, *, moved: bool) -> None:
         """Have a task wait again, as if it had never been tried. `moved`: what it depends on is tried again too."""
-        if task.good and task.key and task.out is not None:
-            if self._is_damaged(task):
-                self.made.pop(task.key, None)
-                for at in [at for at, out in self.kept.items() if at[0] == task.name and out == task.out]:
-                    del self.kept[at]
-            else:
-                self.kept[task.name, task.key] = task.out
+        self.outputs.forget_damaged(task)
+        self.outputs.keep(task)
         if task.phase == "ready":
             self._ready.remove(task)
             task.forget_miss()
@@ -717,10 +655,6 @@ class Machine:
         for element in task.elements or ():
             if moved or not element.good:
                 self._reset(element, moved=moved)
-
-    def _is_damaged(self, task: Task) -> bool:
-        """Whether a task's output can't be read, as some attempt has found."""
-        return bool(self.damaged) and task.out is not None and not self.damaged.isdisjoint(generations(task.out))
 
     def _revive_elements(self, task: Task, commands: list[Command]) -> None:
         """Try those elements again that have failed while others of the same mapped task still live."""
@@ -740,39 +674,16 @@ class Machine:
         for task in self.tasks.values():
             if task.attempt:
                 self._tried[task.name] = task.attempt
-            if task.good and task.key and task.out is not None and not self._is_damaged(task):
-                self.kept[task.name, task.key] = task.out
+            self.outputs.keep(task)
         for part in (self.tasks, self.stages, self.nodes, self.changed, self._dependents, self._free):
             part.clear()
-        for name in self._advanced:
-            asked = self._asked_of(name)
-            self._before[name] = [*asked, *self._before.get(name, ())[len(asked) :]]
-        self.notes.clear()
-        self.pointed.clear()
+        self.dialogue.renew()
         self._ready = Ready()
         self._due.clear()
         self._whole = self._begun = False
         self.trace_failure = self.closed = self.cancelled = self._wanted = None
         self._fetching.clear()
-        self.forget_question()
         self._live = self._ordinal = 0
-
-    def _answer(self, asked: Asked, commands: list[Command]) -> None:
-        task = self.tasks[asked.out.task]
-        if not task.ended:
-            return
-        self._question, self._answered = None, asked
-        if task.out is None or not task.good:
-            commands.append(Answer(asked.question, error=f"`{task.name}` {task.phase}: {task.reason}"))
-            return
-        try:
-            commands.append(Answer(asked.question, follow(task.out, asked.out.path)))
-        except Unmappable as problem:
-            commands.append(Answer(asked.question, error=f"`{task.name}`: {problem}"))
-
-    def _asked_of(self, name: str) -> list[Pointed]:
-        """Give this trace's answers about a cursor, in the order in which they were asked for."""
-        return [each for each in self.pointed.values() if each.about == "cursor" and each.name == name]
 
     # -- small moves ---------------------------------------------------------------------------------------------
 
@@ -814,6 +725,12 @@ class Machine:
         for element in task.elements or ():
             if element.phase == "blocked":  # it was to be tried again, and now is not
                 self._end(element, phase, reason)
+
+
+def _add(commands: list[Command], answer: Answer | None) -> None:
+    """Have the tracer be answered, if there is something to say to it."""
+    if answer is not None:
+        commands.append(answer)
 
 
 def _is_moved(task: Task, revived: Collection[str]) -> bool:

@@ -89,9 +89,9 @@ class Prober:
         stage = machine.tasks[name].stage
         foreseen = self._foreseen.pop(name, None)
         key, told, _ = foreseen or self._key(name)
-        if (out := machine.kept.get((name, key))) is not None:
+        if (out := machine.outputs.kept.get((name, key))) is not None:
             return Reused(name, key, out, "", "it had succeeded in this run", told)
-        if within_run(stage) and (out := machine.made.get(key)) is not None:
+        if within_run(stage) and (out := machine.outputs.made.get(key)) is not None:
             return Reused(name, key, out, "", "another task of this run gave it, under the same key", told)
         bar = self._bar(stage)
         if bar is not None:

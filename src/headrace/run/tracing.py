@@ -91,7 +91,7 @@ class Tracing:
         """Answer the tracer, as it has been told before where it has asked before."""
         number = question.question
         if question.about == "now":
-            now = self._machine.notes.get(number)
+            now = self._machine.dialogue.notes.get(number)
             if now is None:
                 now = self._clock.now()
                 self._absorb(Noted(number, now), None)
@@ -129,7 +129,7 @@ class Tracing:
             self._absorb(TraceFailed(Failure(notice.kind, problem)), None)
             return
         self._seen = 0
-        self._machine.forget_question()
+        self._machine.dialogue.forget_question()
         self.begin()
 
     def _heard(self, event: Event, body: bytes) -> None:
@@ -158,7 +158,7 @@ class Tracing:
 
     def _point(self, number: int, about: PointKind, name: str) -> Answer:
         """Answer what a cursor's value is, or a version: as the run has been told before, or else as it is now."""
-        told = self._machine.told(number, about, name)
+        told = self._machine.dialogue.told(number, about, name)
         if told is None:
             try:
                 found = self._ledger.point(about, name)
@@ -167,7 +167,7 @@ class Tracing:
             version, value = found or (0, None)
             told = Pointed(number, name, version, None if value is None else _decode_ref(value), about)
             self._absorb(told, None)
-        elif number not in self._machine.pointed:
+        elif number not in self._machine.dialogue.pointed:
             self._absorb(told, None)
         elif (told.about, told.name) != (about, name):
             before = f"{told.about} `{told.name}`"

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace.errors import (
     BackendError,
-    ConfigError,
     LeaseLost,
     RefusedError,
 )
+from headrace.run.advances import Advances
 from headrace.run.commands import Answer, Awaited, Command, Finish, Missed, Probe, Stop
 from headrace.run.courier import Courier, Verdict
 from headrace.run.crew import Crew
@@ -33,7 +32,6 @@ from headrace.run.events import (
     Event,
     Failed,
     Lacked,
-    Launched,
     Logged,
     Moved,
     Recalled,
@@ -48,6 +46,7 @@ from headrace.run.events import (
 )
 from headrace.run.journal import Journal
 from headrace.run.machine import Machine
+from headrace.run.orders import Orders
 from headrace.run.ports import (
     Alive,
     Backend,
@@ -69,11 +68,9 @@ from headrace.run.projection import kept_by, result_of, run_row
 from headrace.run.task import Task
 from headrace.run.tracing import TRACER, Files, Tracing, refusal
 from headrace.run.wire import Answer as Reply
-from headrace.run.wire import Do, Drop, Move, Progress, Question, Quit, Refused, Report, Tell, Waiting, Word
-from headrace.spec.artifact import Ref, blobs, generations
+from headrace.run.wire import Drop, Progress, Question, Quit, Refused, Report, Tell, Waiting, Word
+from headrace.spec.artifact import Ref, generations
 from headrace.spec.failure import Failure, FailureKind
-from headrace.spec.graph import Arg, constants
-from headrace.spec.intent import Advance
 from headrace.spec.stage import Stage
 
 BEAT_S = 0.2
@@ -151,13 +148,14 @@ class Driver:
             absorb=self._absorb,
         )
         self._prober = Prober(machine, ledger, self._places, changed_code)
+        self._orders = Orders(machine, self._places)
         self._stood = self._as_stored() if self._journal.is_open else {}
         self._began = clock.monotonic()
         self._looked = -beat_s
         self._interrupts = 0
         self._heeded = 0
         self._since: dict[int, tuple[int, float]] = {}
-        self._advances: list[tuple[str, Advance]] = []
+        self._advances = Advances(ledger)
         self._is_new = True  # nothing was stored yet under this lease
 
     # -- from outside ------------------------------------------------------------------------------------------
@@ -272,8 +270,8 @@ class Driver:
         self._courier.dispatch(self._crew)
         if stored is not None:
             self._tell(stored)  # after the workers, who need not wait for whoever looks on
-            if self._advances:
-                self._tell_dropped()
+            for told in self._advances.dropped():
+                self._note(told)
 
     # -- hear ----------------------------------------------------------------------------------------------------
 
@@ -457,7 +455,7 @@ class Driver:
                     self._journal.offer(result)
                 if event.intents:
                     self._journal.intend(event.task, event.intents)
-                    self._advances += ((event.task, each) for each in event.intents if isinstance(each, Advance))
+                    self._advances.ask(event.task, event.intents)
             case Logged(task=task):
                 self._journal.log(task)
             case Failed(failure=Failure(damaged=damaged, message=why)) if damaged:
@@ -549,47 +547,8 @@ class Driver:
             self._ask_grant()
         for launch in machine.launches(self._crew, self._clock.now()):
             self._absorb(launch)
-            self._order(launch)
-
-    def _order(self, launch: Launched) -> None:
-        """Write the messages that begin an attempt, one for each of its workers."""
-        task = self._machine.tasks[launch.task]
-        if task.move is not None:
-            self._courier.post(launch.workers[0], self._move(launch, task.move))
-            return
-        inputs = self._machine.inputs(launch.task)
-        for rank, worker in enumerate(launch.workers):
-            order = Do(
-                task=launch.task,
-                attempt=launch.attempt,
-                key=launch.key,
-                function=task.stage.function,
-                args=inputs,
-                code=task.stage.code.digest,
-                verify=self._to_verify(inputs) if self._machine.outputs.foreign else (),
-                checkpoint=task.checkpoint,
-                rank=rank,
-                nodes=len(launch.workers),
-                meeting=f"{launch.task}#{launch.attempt}" if len(launch.workers) > 1 else None,
-                timeout_s=task.stage.timeout_s,
-                earlier=task.earlier,
-            )
-            self._courier.post(worker, order)
-
-    def _move(self, launch: Launched, lacked: Lacked) -> Move:
-        """Write the order that has a worker bring a blob from another region."""
-        source = self._places.address(lacked.source)
-        if source is None:
-            raise ConfigError(
-                f"`{launch.task}` is to bring a blob from region `{lacked.source}`, which is no longer described",
-                hint=f"describe it under `[region.{lacked.source}]`, and resume the run",
-            )
-        ref = lacked.ref
-        return Move(launch.task, launch.attempt, ref.digest, ref.nonce or "", ref.size, source, lacked.usd)
-
-    def _to_verify(self, inputs: tuple[tuple[str, Arg], ...]) -> tuple[str, ...]:
-        found = {ref.digest for _, arg in inputs for each in constants(arg) for ref in blobs(each)}
-        return tuple(found & self._machine.outputs.foreign)
+            for worker, order in self._orders.of(launch):
+                self._courier.post(worker, order)
 
     def _commit(self) -> Stored | None:
         """Store all of this tick, once the run is open: its first good trace opens it."""
@@ -627,23 +586,6 @@ class Driver:
         if stored.closed is not None:
             self._tell_closed(stored.closed)
 
-    def _tell_dropped(self) -> None:
-        """Say which cursors another was quicker to advance: they keep what they were given."""
-        for task, advance in self._advances:
-            if not self._is_kept(advance):
-                told = f"cursor `{advance.name}` was advanced from version {advance.version} by another task meanwhile"
-                self._note(f"{told}, so what `{task}` would have set was dropped")
-        self._advances.clear()
-
-    def _is_kept(self, advance: Advance) -> bool:
-        """Whether a version after the one that a task has read is what it has set."""
-        value, version = _encode_ref(advance.value), advance.version + 1
-        while (kept := self._ledger.cursor(advance.name, version)) is not None:
-            if kept[1] == value:
-                return True
-            version += 1
-        return False
-
     def _end(self, worker: int, kind: FailureKind, why: str, *, now: bool) -> None:
         """End a worker for the sake of the attempt that it is at."""
         self._courier.end(worker, Verdict(kind, why, self._crew.present(worker)), now=now)
@@ -655,8 +597,6 @@ class Driver:
                 self._end(other, "lost", f"another node of `{task}` failed", now=True)
 
 
-_decode_ref = msgspec.msgpack.Decoder(Ref).decode
-_encode_ref = msgspec.msgpack.Encoder().encode
 _HINTS: dict[FailureKind, str] = {
     "memory": "raise `memory_gib` in its resources, or let it work on less at a time",
     "timeout": "raise `timeout`, or let it do less",

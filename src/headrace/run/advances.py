@@ -1,0 +1,46 @@
+"""Advances: which of the cursors that tasks asked to advance have kept what they were given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from headrace.run.ports import Ledger
+from headrace.spec.intent import Advance, Intent
+
+_encode_ref = msgspec.msgpack.Encoder().encode
+
+
+class Advances:
+    """The advances that a tick has stored; the ledger applies one only where no other task was quicker."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._asked: list[tuple[str, Advance]] = []
+
+    def ask(self, task: str, intents: Iterable[Intent]) -> None:
+        """Take note of the cursors that a task asks to advance."""
+        self._asked += ((task, each) for each in intents if isinstance(each, Advance))
+
+    def dropped(self) -> list[str]:
+        """Say which of those that were asked for came too late, and forget them all; they have to be stored by now."""
+        if not self._asked:
+            return []
+        told = [
+            f"cursor `{advance.name}` was advanced from version {advance.version} by another task meanwhile,"
+            f" so what `{task}` would have set was dropped"
+            for task, advance in self._asked
+            if not self._is_kept(advance)
+        ]
+        self._asked.clear()
+        return told
+
+    def _is_kept(self, advance: Advance) -> bool:
+        """Whether a version after the one that a task has read is what it has set."""
+        value, version = _encode_ref(advance.value), advance.version + 1
+        while (kept := self._ledger.cursor(advance.name, version)) is not None:
+            if kept[1] == value:
+                return True
+            version += 1
+        return False

@@ -13,9 +13,10 @@ import pytest
 from headrace.app.reading import took_s
 from headrace.errors import NotFoundError
 from headrace.record.ledger import Ledger
+from headrace.record.shown import GONE
 from headrace.record.sqlite import SqliteDatabase
 from headrace.record.tracking import TrackingViews
-from headrace.record.views import GONE, Views
+from headrace.record.views import Views
 from headrace.run.events import (
     Asked,
     Closed,

@@ -14,7 +14,7 @@ from headrace.app.session import drive
 from headrace.app.state import views
 from headrace.app.watcher import NoWatcher
 from headrace.errors import HeadraceError
-from headrace.record.views import RunView
+from headrace.record.shown import RunView
 from headrace.spec.policy import Policy
 
 

@@ -21,7 +21,7 @@ from headrace.app.watcher import NoWatcher
 from headrace.codec.codecs import Codecs
 from headrace.define.pipeline import PipelineFunction
 from headrace.errors import NotFoundError, ProjectError, RunCancelled, RunFailed
-from headrace.record.views import RunView, TaskView
+from headrace.record.shown import RunView, TaskView
 from headrace.spec.plan import Plan
 from headrace.spec.policy import Policy
 from headrace.work.notebook import NOTEBOOK

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from headrace.plan.reuse import Before
-from headrace.record.views import PastView, Views
+from headrace.record.shown import PastView
+from headrace.record.views import Views
 from headrace.run.elsewhere import Places
 from headrace.run.ports import Ledger
 from headrace.spec.artifact import Ref

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from headrace.app.state import views as read
+from headrace.record.shown import GONE, AttemptView, OutputView, RunsView, RunView, StageView, TaskView
 from headrace.record.tracking import MetricView, SeriesView, ShownView, VersionView
 from headrace.record.tracking import TrackingViews as Views
-from headrace.record.views import GONE, AttemptView, OutputView, RunsView, RunView, StageView, TaskView
 from headrace.run.ports import LIVE
 from headrace.run.worked import Worked
 

@@ -20,7 +20,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace.errors import NotFoundError
-from headrace.record.views import OutputView, Views, outputs
+from headrace.record.shown import OutputView, outputs
+from headrace.record.views import Views
 from headrace.run.events import Renewed, Reused, Traced
 from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref, blobs

@@ -13,7 +13,7 @@ from headrace.record import scan
 from headrace.record.database import Database
 from headrace.record.ledger import Ledger
 from headrace.record.rebuilding import Difference, Rebuilt, Rows, differences, rebuild
-from headrace.record.views import task_row
+from headrace.record.shown import task_row
 from headrace.run.curves import Name, Summary
 from headrace.run.ports import Batch, ResultRow, RunRow
 from headrace.spec.artifact import Ref

@@ -18,7 +18,8 @@ from msgspec import Struct
 
 from headrace.errors import NotFoundError
 from headrace.record import scan
-from headrace.record.views import RunView, Views, near
+from headrace.record.shown import RunView
+from headrace.record.views import Views, near
 from headrace.run.curves import Curves, LoggedKind, Name, Summary
 from headrace.run.events import Logged, decode_event
 from headrace.spec.artifact import Ref

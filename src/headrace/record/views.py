@@ -4,31 +4,41 @@
     views.show("latest").state
     views.runs(limit=20)
 
-The structs' JSON is that of docs/design.md, section 7. Everything is read as it stands in one snapshot of the ledger; a
-run whose driver died is shown as waiting for another.
+Everything is read as it stands in one snapshot of the ledger; a run whose driver died is shown as waiting for another.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from operator import itemgetter
 from typing import Any, Self
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
 
 from headrace.errors import NotFoundError
 from headrace.record.address import Address
 from headrace.record.database import NO_END
 from headrace.record.opening import connect_to_read
+from headrace.record.shown import (
+    GONE,
+    AttemptView,
+    PastView,
+    RunsView,
+    RunView,
+    StageView,
+    TaskView,
+    attempt_view,
+    stage_view,
+    task_row,
+    task_view,
+)
 from headrace.run.events import (
     Event,
     Failed,
     Launched,
     Renewed,
-    Span,
     Succeeded,
     Taken,
     Traced,
@@ -36,120 +46,16 @@ from headrace.run.events import (
 )
 from headrace.run.ports import LIVE, Earlier, TaskRow
 from headrace.spec.artifact import Ref
-from headrace.spec.failure import Failure
 from headrace.spec.graph import Node
 from headrace.spec.stage import Stage
 
-GONE = "its driver is gone; resume it"
-PARTS_SHOWN = 64
 HISTORY_RUNS = 10
 _ALL = 1 << 31
 
 
-class _Head(Struct, frozen=True, array_like=True, gc=False):
-    """The first fields of an encoded `Ref`: all that is shown of most."""
-
-    digest: str
-    size: int
-    codec: str
-    type: str
-
-
 _TAKEN = msgspec.msgpack.encode(Taken.__struct_config__.tag)
-_decode_head = msgspec.msgpack.Decoder(_Head).decode
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _decode_params = msgspec.json.Decoder(dict[str, Any]).decode
-
-
-class OutputView(Struct, frozen=True, kw_only=True, gc=False):
-    """An artifact that a task gave."""
-
-    digest: str
-    type: str
-    bytes: int
-
-
-class TaskView(Struct, frozen=True, kw_only=True, gc=False):
-    """A task; `seconds` are those of the user's code, or of one that runs those since it was started."""
-
-    name: str
-    stage: str
-    kind: str
-    state: str
-    reason: str
-    attempts: int
-    seconds: float
-    load_s: float
-    save_s: float
-    usd: float
-    pool: str | None
-    outputs: tuple[OutputView, ...]
-
-
-class RunView(Struct, frozen=True, kw_only=True):
-    """A run; `tasks` is left out where runs are only listed. `why` says why it ended as it did, or who has to act."""
-
-    run: str
-    pipeline: str
-    state: str
-    created: float
-    seconds: float
-    usd: float
-    params: dict[str, Any]
-    why: str
-    tasks: tuple[TaskView, ...] | UnsetType = UNSET
-
-
-class RunsView(Struct, frozen=True, kw_only=True):
-    """Runs, newest first. `more`: pass it as `before` to get those after them; None at the end."""
-
-    runs: tuple[RunView, ...]
-    more: int | None = None
-
-
-class StageView(Struct, frozen=True, kw_only=True):
-    """The tasks of one stage of a run, taken together: how many are in which state, and what they took."""
-
-    stage: str
-    kind: str
-    states: dict[str, int]
-    tasks: int
-    attempts: int
-    seconds: float
-    longest_s: float
-    usd: float
-    bytes: int
-
-
-class AttemptView(Struct, frozen=True, kw_only=True):
-    """One try of a task: where, why there, how it ended (`running` `succeeded` `failed`), where its output lies."""
-
-    task: str
-    attempt: int
-    state: str
-    pool: str
-    why: str
-    at: float
-    seconds: float = 0.0
-    failure: Failure | None = None
-    log: Span | None = None
-
-
-class PastView(Struct, frozen=True, kw_only=True):
-    """What a task took in one of the latest runs; the elements of a map are counted under their task.
-
-    `seconds`, `moving_s` (load and save) and `bytes` are means over those that ran, None where none did.
-    """
-
-    run: int
-    task: str
-    stage: str
-    ran: int
-    elements: int
-    seconds: float | None
-    longest_s: float | None
-    moving_s: float | None
-    bytes: float | None
 
 
 class Views:
@@ -197,7 +103,7 @@ class Views:
         with self._db.troubles():
             # Row by row, so that no more than one of them is in memory beside what it becomes.
             lines = self._db.execute(self._sql.TASK_LINES, (row[0],))
-            found = [(line[0], _task(line, gone=gone, now=now)) for line in lines]
+            found = [(line[0], task_view(line, gone=gone, now=now)) for line in lines]
         found.sort(key=itemgetter(0))
         return msgspec.structs.replace(view, tasks=tuple([task for _, task in found]))
 
@@ -217,12 +123,12 @@ class Views:
             now = time.time()
             for stage, kind, started in self._all(self._sql.RUNNING_LINES, row[0]):
                 running.setdefault((stage, kind), []).append(max(0.0, now - started))
-        return [_stage(stage, kind, rows, running.get((stage, kind), ())) for (stage, kind), rows in found.items()]
+        return [stage_view(stage, kind, rows, running.get((stage, kind), ())) for (stage, kind), rows in found.items()]
 
     def failures(self, name: str | None = None, *, limit: int = 20) -> list[TaskView]:
         """Give a run's failed tasks, the earliest first."""
         rows = self._all(self._sql.FAILED_LINES, self._find(name)[0], limit)
-        return [_task(row, gone=False, now=None) for row in rows]
+        return [task_view(row, gone=False, now=None) for row in rows]
 
     def task(self, run: str | None, task: str) -> TaskRow:
         """Give all that the ledger's row says of a task.
@@ -304,7 +210,7 @@ class Views:
         for event in self.events(run):
             if isinstance(event, Launched | Succeeded | Failed) and task in (None, event.task):
                 key = event.task, event.attempt
-                found[key] = _attempt(event, found.get(key))
+                found[key] = attempt_view(event, found.get(key))
         return list(found.values())
 
     def events(self, run: str | None = None) -> Iterator[Event]:
@@ -374,67 +280,6 @@ class Views:
             return self._db.execute(statement, parameters).fetchall()
 
 
-def task_row(row: tuple[Any, ...]) -> TaskRow:
-    """Make a task's projection of a row of the table."""
-    _, name, ordinal, stage, kind, state, attempts, started, seconds, load_s, save_s, usd, pool, parent, *rest = row
-    _, _, log, start, end, reason, key, code, inputs, out = rest
-    return TaskRow(
-        ordinal=ordinal,
-        name=name,
-        stage=stage,
-        kind=kind,
-        state=state,
-        reason=reason,
-        attempts=attempts,
-        started=started,
-        seconds=seconds,
-        load_s=load_s,
-        save_s=save_s,
-        usd=usd,
-        pool=pool,
-        key=key,
-        code=code,
-        inputs=inputs,
-        out=out,
-        log=None if log is None else Span(log, start, end),
-        parent=parent,
-    )
-
-
-def _task(line: tuple[Any, ...], *, gone: bool, now: float | None) -> TaskView:
-    _, name, stage, kind, state, reason, attempts, seconds, load_s, save_s, usd, pool, out, started = line
-    if gone and state == "running":
-        state, reason = "waiting", GONE
-    elif state == "running" and started and now is not None:
-        seconds = max(0.0, now - started)
-    return TaskView(
-        name=name,
-        stage=stage,
-        kind=kind,
-        state=state,
-        reason=reason,
-        attempts=attempts,
-        seconds=seconds,
-        load_s=load_s,
-        save_s=save_s,
-        usd=usd,
-        pool=pool,
-        outputs=outputs(out),
-    )
-
-
-def outputs(out: bytes | None) -> tuple[OutputView, ...]:
-    """Read an output: the parts of a tuple or record, which are a stage's several outputs; of all else, the one."""
-    if out is None:
-        return ()
-    head = _decode_head(out)
-    if head.codec == "record" or head.type == "builtins.tuple":
-        parts = _decode_ref(out).parts or ()
-        if 0 < len(parts) <= PARTS_SHOWN:
-            return tuple([OutputView(digest=each.digest, type=each.type, bytes=each.size) for each in parts])
-    return (OutputView(digest=head.digest, type=head.type, bytes=head.size),)
-
-
 def _within(ref: Ref) -> Iterator[Ref]:
     """Go over an artifact and all its parts."""
     rest = [ref]
@@ -442,38 +287,6 @@ def _within(ref: Ref) -> Iterator[Ref]:
         each = rest.pop()
         yield each
         rest.extend(each.parts or ())
-
-
-def _stage(stage: str, kind: str, rows: list[Any], running: Sequence[float]) -> StageView:
-    """Sum up a stage: what is stored of its tasks, by state, and how long those that run have run."""
-    states: dict[str, int] = {}
-    for state, _, count, *_ in rows:
-        states[state] = states.get(state, 0) + count
-    _, _, counts, seconds, longest_s, usd, sizes, attempts = zip(*rows, strict=True)
-    return StageView(
-        stage=stage,
-        kind=kind,
-        states=states,
-        tasks=sum(counts),
-        attempts=sum(attempts),
-        seconds=sum(seconds) + sum(running),
-        longest_s=max([*longest_s, *running]),
-        usd=sum(usd),
-        bytes=sum(size or 0 for size in sizes),
-    )
-
-
-def _attempt(event: Launched | Succeeded | Failed, before: AttemptView | None) -> AttemptView:
-    if before is None:
-        before = AttemptView(task=event.task, attempt=event.attempt, state="running", pool="", why="", at=0.0)
-    replace: Callable[..., AttemptView] = msgspec.structs.replace
-    match event:
-        case Launched():
-            return replace(before, pool=event.pool, why=event.why, at=event.at)
-        case Succeeded():
-            return replace(before, state="succeeded", seconds=event.seconds, log=event.log)
-        case Failed():
-            return replace(before, state="failed", seconds=event.seconds, log=event.log, failure=event.failure)
 
 
 def near(name: str, names: list[str], otherwise: str) -> str:

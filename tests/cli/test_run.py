@@ -238,3 +238,14 @@ def test_help_on_a_pipeline_names_its_parameters_and_imports_nothing(project: Sh
         assert shown.code == 0
         assert "Pipeline good:\n  Fits three times.\n  --month  int, 1 if not given\n" in shown.out
     assert "Pipeline" not in project("run", "--help").out
+
+
+def test_help_on_a_pipeline_of_a_file_needs_no_project_and_imports_nothing(empty: Shell) -> None:
+    (empty.folder / "flows").mkdir()
+    empty.write("flows/own.py", PIPELINES + "\n\nraise RuntimeError('imported')\n")
+    shown = empty("run", "flows/own.py:good", "--month", "2", "--help")
+    assert shown.code == 0
+    assert shown.out.endswith("Pipeline good:\n  Fits three times.\n  --month  int, 1 if not given\n")
+    for none in ("flows/own.py:worst", "flows/none.py:good", "flows:good"):
+        other = empty("run", none, "--help")
+        assert (other.code, "Pipeline" in other.out) == (0, False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -35,6 +36,17 @@ def written(project: Project) -> Iterator[Written]:
             yield from pipelines_in(file.read_bytes(), str(file))
         except OSError:
             continue
+
+
+def written_as(target: str) -> Iterator[Written]:
+    """Give the pipeline that `FILE:NAME` names, the file seen from the current folder; none where there is none."""
+    file, _, name = target.rpartition(":")
+    if not file.endswith(".py"):
+        return
+    try:
+        yield from (each for each in pipelines_in(Path(file).read_bytes(), file) if each.name == name)
+    except OSError:
+        return
 
 
 def pipelines_in(source: bytes, file: str) -> Iterator[Written]:

@@ -9,7 +9,7 @@ from typing import Literal
 import click
 from click.shell_completion import CompletionItem
 
-from headrace.app.pipelines import Written, written
+from headrace.app.pipelines import Written, written, written_as
 from headrace.app.project import load
 from headrace.app.reading import Views, read
 from headrace.errors import HeadraceError
@@ -32,11 +32,12 @@ def parameters(words: Sequence[str]) -> list[str]:
 
 
 def named_pipelines(words: Sequence[str]) -> list[Written]:
-    """Give the pipelines that are named among these words."""
+    """Give the pipelines that are named among these words: by name those of the project, by `FILE:NAME` any."""
+    by_file = [each for word in dict.fromkeys(words) for each in written_as(word)]
     try:
-        return [each for each in written(load()) if each.name in words]
+        return by_file + [each for each in written(load()) if each.name in words]
     except HeadraceError:
-        return []
+        return by_file
 
 
 def runs(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -12,6 +12,7 @@ from tests.cli.conftest import Shell
 
 PIPELINES = """
 import time
+from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -105,6 +106,16 @@ def grow(at: hr.Cursor) -> int:
 @hr.pipeline
 def grows() -> None:
     grow(hr.cursor("table"))
+
+
+@hr.stage(cache=False)
+def next_day(at: hr.Cursor) -> None:
+    hr.advance(at, (at.value or date(2025, 1, 1)) + timedelta(days=1))
+
+
+@hr.pipeline
+def days() -> None:
+    next_day(hr.cursor("day"))
 
 
 @hr.pipeline
@@ -218,7 +229,7 @@ def test_a_cursor_is_part_of_the_key(shell: Shell) -> None:
 def test_a_cursor_that_another_task_has_advanced_is_left_as_it_is(shell: Shell) -> None:
     done = shell("run", "twice")
     assert done.code == 0, done.err
-    assert done.err.count("cursor `orders` was advanced from version 0 by another task meanwhile") == 1
+    assert done.err.count("cursor `orders` was moved on from version 0 by another task or by hand meanwhile") == 1
     shell("run", "counts")
     assert json.loads(value(shell, "count")) == [0, 1]
 
@@ -242,9 +253,73 @@ def test_a_run_that_was_overtaken_more_than_once_says_that_its_advance_was_dropp
         shell.write("go", "")
         _, said = run.communicate(timeout=60.0)
     assert run.returncode == 0
-    assert b"cursor `orders` was advanced from version 0 by another task meanwhile" in said
+    assert b"cursor `orders` was moved on from version 0 by another task or by hand meanwhile" in said
     shell("run", "counts")
     assert json.loads(value(shell, "count")) == [0, 1, 2]
+
+
+def test_a_run_that_a_hand_was_quicker_than_says_that_its_advance_was_dropped(shell: Shell) -> None:
+    with shell.start("run", "overtaken", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
+        patience = time.monotonic() + 60.0
+        while not (shell.folder / "begun").exists():
+            assert time.monotonic() < patience
+            time.sleep(0.02)
+        shell("run", "counts")
+        assert shell("rewind", "orders").code == 0
+        shell.write("go", "")
+        _, said = run.communicate(timeout=60.0)
+    assert run.returncode == 0
+    assert b"cursor `orders` was moved on from version 0 by another task or by hand meanwhile" in said
+    shell("run", "looks")
+    assert value(shell, "kept") == "orders 2 None"
+
+
+def test_a_cursor_is_set_back_to_a_version_a_value_or_nothing_and_each_is_listed(shell: Shell) -> None:
+    for _ in range(2):
+        shell("run", "counts")
+    made = shell("runs", "--json").json["runs"][0]["run"]
+    [now] = shell("cursors", "--json").json["cursors"]
+    assert (now["name"], now["version"], now["value"]) == ("orders", 2, [0, 1])
+    assert (now["run"], now["task"], now["by"]) == (made, "count", None)
+    tried = shell("rewind", "orders", "--to-version", "1", "--dry-run")
+    assert (tried.out, tried.code) == ("orders would be: [0] (version 3); it is: [0,1] (version 2)\n", 0)
+    back = shell("rewind", "orders", "--to-version", "1", "--json").json
+    assert (back["before"]["version"], back["after"]["version"], back["after"]["value"]) == (2, 3, [0])
+    shell("run", "counts")
+    assert json.loads(value(shell, "count")) == [0, 3]
+    assert shell("rewind", "orders").out == "orders: no value (version 5); it was: [0,3] (version 4)\n"
+    shell("run", "counts_up")
+    shell("run", "looks")
+    assert value(shell, "kept") == "orders 6 [2]"
+    found = shell("cursors", "orders", "--json").json["cursors"]
+    assert [each["value"] for each in found] == [[2], None, [0, 3], [0], [0, 1], [0]]
+    assert [each["by"] is None for each in found] == [True, False, True, False, True, True]
+    assert len(shell("cursors", "orders").out.splitlines()) == 7
+
+
+def test_a_value_that_is_told_is_of_the_class_that_the_cursors_values_have(shell: Shell) -> None:
+    shell("run", "days")
+    assert shell("rewind", "day", "--to", "2025-12-31").out.startswith("day: 2025-12-31 (version 2)")
+    shell("run", "days")
+    [now] = shell("cursors", "--json").json["cursors"]
+    assert (now["value"], now["type"]) == ("2026-01-01", "datetime.date")
+
+
+def test_wrong_words_about_cursors_are_one_error(shell: Shell) -> None:
+    assert "there is no cursor yet" in shell("cursors").err
+    shell("run", "counts")
+    shell("run", "days")
+    for words, message in [
+        (("cursors", "ordres"), "there is no cursor `ordres`"),
+        (("rewind", "ordres"), "there is no cursor `ordres`"),
+        (("rewind", "orders", "--to", "3"), "of class `list`, which no word tells"),
+        (("rewind", "orders", "--to", "3", "--to-version", "0"), "both given"),
+        (("rewind", "orders", "--to-version", "7"), "has no version 7"),
+        (("rewind", "day", "--to", "soon"), "`soon` is no value for cursor `day`"),
+        (("rewind", "day", "--to", "1" * 5000), "longer than 4096 bytes"),
+    ]:
+        done = shell(*words)
+        assert (done.code, message in done.err, "hint: " in done.err) == (2, True, True), done.err
 
 
 def test_a_cursor_goes_inside_of_a_list_and_its_value_is_there_for_the_body(shell: Shell) -> None:

@@ -56,7 +56,7 @@ def digest(text: str) -> str:
     return blake3(text.encode()).hexdigest()
 
 
-def blob(text: str, nonce: str = "n1", **more: Any) -> Ref:
+def blob(text: str, nonce: str | None = "n1", **more: Any) -> Ref:
     """An artifact in the store, of these bytes."""
     return Ref(digest=digest(text), size=len(text), codec="text", type="builtins.str", nonce=nonce, **more)
 

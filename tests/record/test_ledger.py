@@ -299,15 +299,6 @@ def test_the_hot_path_loads_no_sqlalchemy(address: str) -> None:
     assert child.stdout.strip() == ("['psycopg']" if address.startswith("postgresql") else "[]")
 
 
-def test_a_value_between_runs_goes_from_version_to_version(ledger: Ledger) -> None:
-    assert ledger.cursor("watermark") is None
-    ledger.advance("watermark", b"monday", version=1)
-    ledger.advance("watermark", b"tuesday", version=2)
-    assert ledger.cursor("watermark") == (2, b"tuesday")
-    with pytest.raises(LedgerError, match="another process was first"):
-        ledger.advance("watermark", b"late", version=2)
-
-
 names = st.sampled_from(["a", "b", "c[0]", "c[1]"])
 ticks = st.lists(
     st.fixed_dictionaries(

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from headrace.record import lease_rows
+from headrace.record import cursors, lease_rows
 from headrace.record.ledger import Ledger
 from headrace.record.run_ledger import RunLedger
+from headrace.spec.intent import Advance
 from headrace.testing.ledger import MemoryLedger, MemoryRun
 from headrace.testing.ledger_contract import LedgerContract
 from tests.record.samples import POOL, free, open_ledger
@@ -28,6 +29,9 @@ class TestMemoryLedger(LedgerContract):
     def take(self, ledger: MemoryLedger, run: MemoryRun) -> MemoryRun:
         return ledger.take(run.run)
 
+    def advance(self, ledger: MemoryLedger, wanted: Advance) -> None:
+        ledger.advance(wanted)
+
     def close(self, held: Any) -> None:
         """It goes with the process."""
 
@@ -42,6 +46,9 @@ class TestSqliteLedger(LedgerContract):
     def take(self, ledger: Ledger, run: RunLedger) -> RunLedger:
         free(ledger, run.run)
         return ledger.take(run.run)
+
+    def advance(self, ledger: Ledger, wanted: Advance) -> None:
+        cursors.advance(ledger, wanted, by="ann")
 
 
 class TestPostgresLedger(TestSqliteLedger):

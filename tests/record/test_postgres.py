@@ -16,13 +16,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from headrace.errors import ConfigError, LeaseHeld, LeaseLost, LedgerError
-from headrace.record import lease_rows, opening, postgres, postgres_opening
+from headrace.errors import ConfigError, LeaseHeld, LeaseLost, LedgerError, UsageError
+from headrace.record import cursors, lease_rows, opening, postgres, postgres_opening
 from headrace.record.address import masked
 from headrace.record.database import Rows
 from headrace.record.ledger import Ledger
 from headrace.record.postgres import PostgresDatabase
 from headrace.record.views import Views
+from headrace.spec.intent import Advance
 from tests.projects import wait_for
 from tests.record.samples import after, blob, edit, first, free, open_ledger, result, rows, run_row, task_row, want
 from tests.servers.postgres import PASSWORD, Postgres
@@ -519,7 +520,7 @@ def test_a_ledger_on_a_server_without_psycopg_names_the_extra(url: str) -> None:
         assert "pip install 'headrace[postgres]'" in told
 
 
-def test_a_value_between_runs_is_advanced_once_though_the_answer_was_lost(
+def test_a_cursor_is_moved_by_hand_once_though_the_answer_was_lost(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     db = ledger._db
@@ -535,7 +536,8 @@ def test_a_value_between_runs_is_advanced_once_though_the_answer_was_lost(
             raise psycopg.OperationalError("the answer was lost")
 
     monkeypatch.setattr(db, "transaction", breaking)
-    ledger.advance("watermark", b"monday", version=1)
-    assert ledger.cursor("watermark") == (1, b"monday")
-    with pytest.raises(LedgerError, match="another process was first"):
-        ledger.advance("watermark", b"other", version=1)
+    monkeypatch.setattr(db, "close", lambda: None)
+    monkeypatch.setattr(ledger, "connect", lambda: db)
+    cursors.advance(ledger, Advance("watermark", 0, blob("monday", None, inline=b"monday")), by="ann")
+    with pytest.raises(UsageError, match="was moved on from version 0 meanwhile"):
+        cursors.advance(ledger, Advance("watermark", 0, blob("other", None, inline=b"other")), by="ann")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from headrace.errors import NotFoundError
+from headrace.record import cursors
 from headrace.record.ledger import Ledger
 from headrace.record.registry import register
 from headrace.record.tracking import TrackingViews
@@ -80,3 +81,13 @@ def test_of_an_artifact_and_its_report_the_one_that_is_gone_is_named(ledger: Led
         run.commit(first([], kept=[model]))
         with pytest.raises(NotFoundError, match=f"the report {report.digest[:12]} was given up"):
             register(ledger, Register("model", "m", model, report=report), by="ada")
+
+
+def test_a_cursor_is_not_moved_by_hand_to_a_value_that_nothing_names_any_more(ledger: Ledger) -> None:
+    kept, gone = blob("kept"), blob("gone")
+    with ledger.open_run("flights") as run:
+        run.commit(first([], kept=[kept]))
+        cursors.advance(ledger, Advance("orders", 0, kept), by="ada")
+        with pytest.raises(NotFoundError, match="is kept no more"):
+            cursors.advance(ledger, Advance("orders", 1, gone), by="ada")
+        assert run.cursor("orders", 2) is None

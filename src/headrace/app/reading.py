@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from headrace.app.state import views as read
 from headrace.record.shown import GONE, AttemptView, OutputView, RunsView, RunView, StageView, TaskView
-from headrace.record.tracking import MetricView, SeriesView, ShownView, VersionView
+from headrace.record.tracking import CursorView, MetricView, SeriesView, ShownView, VersionView
 from headrace.record.tracking import TrackingViews as Views
 from headrace.run.ports import LIVE
 from headrace.run.worked import Worked
@@ -17,6 +17,7 @@ __all__ = [
     "GONE",
     "LIVE",
     "AttemptView",
+    "CursorView",
     "MetricView",
     "OutputView",
     "RunView",

@@ -24,6 +24,8 @@ COMMANDS = {
     "alias": "Point an alias at a version of a model or dataset.",
     "models": "List the models by name, or the versions of one.",
     "datasets": "List the datasets by name, or the versions of one.",
+    "cursors": "List the cursors: how far sources were read, and by whom.",
+    "rewind": "Set a cursor back: the next run goes on from there.",
     "explain": "Say why a task ran or was reused, and what differs from before.",
     "logs": "Print what a run's tasks printed.",
     "resume": "Go on with a run that stopped, failed or was cancelled.",

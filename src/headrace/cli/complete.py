@@ -92,6 +92,13 @@ def addresses(_context: click.Context, _parameter: click.Parameter, incomplete: 
     return [CompletionItem(name) for name in found if name.startswith(incomplete)]
 
 
+def cursors(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the names of cursors."""
+    with _views() as views:
+        found = views.cursors() if views else ()
+    return [CompletionItem(each.name) for each in found if each.name.startswith(incomplete)]
+
+
 def _names(kind: Literal["model", "dataset"]) -> list[str]:
     with _views() as views:
         found = views.versions(kind) if views else ()

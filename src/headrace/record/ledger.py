@@ -159,25 +159,6 @@ class Ledger:
         with self._db.troubles():
             self._db.execute(self._db.sql.SIGNAL, (number, kind, by, body, self._clock()))
 
-    def cursor(self, name: str) -> tuple[int, bytes] | None:
-        """Give the latest version of a value that lives between runs, and the value; None where there is none."""
-        with self._db.troubles():
-            found: tuple[int, bytes] | None = self._db.execute(self._db.sql.CURSOR, (name,)).fetchone()
-            return found
-
-    def advance(self, name: str, value: bytes, *, version: int) -> None:
-        """Set a value that lives between runs, as version number `version`, which is one more than the latest.
-
-        Raises:
-            LedgerError: there is such a version already: another has set it meanwhile.
-        """
-        db = self._db
-        with db.troubles():
-            db.atomically(
-                lambda: db.execute(db.sql.ADVANCE_CURSOR, (name, version, value, None, None, self._clock())),
-                done=lambda: True if self.cursor(name) == (version, value) else None,
-            )
-
     def _known(self, run_id: str) -> tuple[int, int, str, str]:
         found = self._run(run_id)
         if found is None:

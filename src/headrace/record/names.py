@@ -88,6 +88,15 @@ def standing(db: Database) -> Iterator[bytes]:
             yield report
 
 
+def is_named(db: Database, blob: Ref) -> bool:
+    """Say whether anything names a blob, so that no collector takes it that looks from now on."""
+    nonce = blob.nonce or ""
+    runs = db.execute(db.sql.RUNS_BY_BLOB, (blob.digest, f"{blob.digest}!")).fetchall()  # no digest has a `!`
+    if any(db.execute(db.sql.BLOB, (run, blob.digest, nonce)).fetchall() for run, _ in runs):
+        return True
+    return any(naming[:2] == (blob.digest, nonce) for out in standing(db) for naming in of_output(0, out))
+
+
 def pinned(db: Database) -> frozenset[str]:
     """Give the ids of the runs that have set a cursor's newest value or registered a version."""
     by = {name: run for name, _, _, run, *_ in scan.cursors(db)}

@@ -10,9 +10,9 @@ from contextlib import closing
 from headrace.errors import NotFoundError
 from headrace.record.database import Database
 from headrace.record.ledger import Ledger
-from headrace.record.names import of_output, standing
+from headrace.record.names import is_named
 from headrace.record.registering import lock, put
-from headrace.spec.artifact import Ref, blobs
+from headrace.spec.artifact import blobs
 from headrace.spec.intent import Register, RegistryKind, check_alias, check_name
 
 
@@ -33,7 +33,7 @@ def register(ledger: Ledger, wanted: Register, *, by: str, origin: str | None = 
     def work(db: Database) -> int:
         lock(db)
         for what, out in (("artifact", wanted.out), ("report", wanted.report)):
-            if out is not None and not all(_is_named(db, each) for each in blobs(out)):
+            if out is not None and not all(is_named(db, each) for each in blobs(out)):
                 raise NotFoundError(
                     f"the {what} {out.digest[:12]} was given up by `headrace gc` just now, or is no run's",
                     hint="name it once more; if no run has it any more, run the pipeline again",
@@ -43,15 +43,6 @@ def register(ledger: Ledger, wanted: Register, *, by: str, origin: str | None = 
 
     with closing(ledger.connect()) as db, db.troubles():
         return db.atomically(lambda: work(db))
-
-
-def _is_named(db: Database, blob: Ref) -> bool:
-    """Say whether anything names a blob, so that no collector takes it that looks from now on."""
-    nonce = blob.nonce or ""
-    runs = db.execute(db.sql.RUNS_BY_BLOB, (blob.digest, f"{blob.digest}!")).fetchall()  # no digest has a `!`
-    if any(db.execute(db.sql.BLOB, (run, blob.digest, nonce)).fetchall() for run, _ in runs):
-        return True
-    return any(naming[:2] == (blob.digest, nonce) for out in standing(db) for naming in of_output(0, out))
 
 
 def point(ledger: Ledger, kind: RegistryKind, name: str, alias: str, version: int, *, by: str) -> None:

@@ -334,7 +334,7 @@ class RunLedger:
                 case Advance(name=name, version=version, value=value):
                     moves = db.execute(db.sql.CURSOR_MOVES, (name, version)).fetchall()
                     if all(by == (self.run, task) for by in moves):  # what the task itself has set it sets anew
-                        row = name, version + len(moves) + 1, _encode_ref(value), self.run, task, now
+                        row = name, version + len(moves) + 1, _encode_ref(value), self.run, task, now, None
                         db.execute(db.sql.MOVE_CURSOR, row)
                 case Register():
                     if not registered:

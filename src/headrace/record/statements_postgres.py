@@ -5,7 +5,7 @@ A comment names each statement's parameters, in order.
 
 from __future__ import annotations
 
-SCHEMA = 3
+SCHEMA = 4
 
 # id, pipeline, state, created, bundle, seconds, usd, params, why, ended, epoch, holder
 INSERT_RUN = """
@@ -158,14 +158,15 @@ CURSOR = """
 SELECT cursors.version, cursors.value FROM cursors WHERE cursors.name = %s ORDER BY cursors.version DESC LIMIT 1
 """
 
-# name, version, value, run, task, at
+# name, version, value, run, task, at, by
 ADVANCE_CURSOR = """
-INSERT INTO cursors (name, version, value, run, task, at) VALUES (%s, %s, %s, %s, %s, %s)
+INSERT INTO cursors (name, version, value, run, task, at, by) VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
 
-# name, version, value, run, task, at
+# name, version, value, run, task, at, by
 MOVE_CURSOR = """
-INSERT INTO cursors (name, version, value, run, task, at) VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+INSERT INTO cursors (name, version, value, run, task, at, by) VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO
+NOTHING
 """
 
 # name, version
@@ -581,8 +582,8 @@ results.key > %s ORDER BY results.key LIMIT %s
 
 # after_name, after_version, limit
 CURSORS_FROM = """
-SELECT cursors.name, cursors.version, cursors.value, cursors.run, cursors.task, cursors.at FROM cursors WHERE
-(cursors.name, cursors.version) > (%s, %s) ORDER BY cursors.name, cursors.version LIMIT %s
+SELECT cursors.name, cursors.version, cursors.value, cursors.run, cursors.task, cursors.at, cursors.by FROM cursors
+WHERE (cursors.name, cursors.version) > (%s, %s) ORDER BY cursors.name, cursors.version LIMIT %s
 """
 
 # key
@@ -668,7 +669,8 @@ CREATE: tuple[str, ...] = (
     """,
     """
     CREATE TABLE cursors (name TEXT COLLATE "C" NOT NULL, version INTEGER NOT NULL, value BYTEA NOT NULL, run TEXT
-    COLLATE "C", task TEXT COLLATE "C", at FLOAT, CONSTRAINT pk_cursors PRIMARY KEY (name, version))
+    COLLATE "C", task TEXT COLLATE "C", at FLOAT, by TEXT COLLATE "C", CONSTRAINT pk_cursors PRIMARY KEY (name,
+    version))
     """,
     """
     CREATE TABLE events (run INTEGER NOT NULL, seq BIGINT NOT NULL, body BYTEA NOT NULL, CONSTRAINT pk_events PRIMARY
@@ -747,6 +749,6 @@ CREATE: tuple[str, ...] = (
     (version_num))
     """,
     """
-    INSERT INTO alembic_version (version_num) VALUES ('0003')
+    INSERT INTO alembic_version (version_num) VALUES ('0004')
     """,
 )

@@ -5,7 +5,7 @@ A comment names each statement's parameters, in order.
 
 from __future__ import annotations
 
-SCHEMA = 3
+SCHEMA = 4
 
 # id, pipeline, state, created, bundle, seconds, usd, params, why, ended, epoch, holder
 INSERT_RUN = """
@@ -156,14 +156,14 @@ CURSOR = """
 SELECT cursors.version, cursors.value FROM cursors WHERE cursors.name = ? ORDER BY cursors.version DESC LIMIT 1
 """
 
-# name, version, value, run, task, at
+# name, version, value, run, task, at, by
 ADVANCE_CURSOR = """
-INSERT INTO cursors (name, version, value, run, task, at) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO cursors (name, version, value, run, task, at, "by") VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 
-# name, version, value, run, task, at
+# name, version, value, run, task, at, by
 MOVE_CURSOR = """
-INSERT INTO cursors (name, version, value, run, task, at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+INSERT INTO cursors (name, version, value, run, task, at, "by") VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 # name, version
@@ -578,8 +578,8 @@ results."key" > ? ORDER BY results."key" LIMIT ?
 
 # after_name, after_version, limit
 CURSORS_FROM = """
-SELECT cursors.name, cursors.version, cursors.value, cursors.run, cursors.task, cursors.at FROM cursors WHERE
-(cursors.name, cursors.version) > (?, ?) ORDER BY cursors.name, cursors.version LIMIT ?
+SELECT cursors.name, cursors.version, cursors.value, cursors.run, cursors.task, cursors.at, cursors."by" FROM
+cursors WHERE (cursors.name, cursors.version) > (?, ?) ORDER BY cursors.name, cursors.version LIMIT ?
 """
 
 # key
@@ -612,7 +612,7 @@ CREATE: tuple[str, ...] = (
     """,
     """
     CREATE TABLE cursors (name TEXT NOT NULL, version INTEGER NOT NULL, value BLOB NOT NULL, run TEXT, task TEXT, at
-    FLOAT, CONSTRAINT pk_cursors PRIMARY KEY (name, version)) WITHOUT ROWID
+    FLOAT, "by" TEXT, CONSTRAINT pk_cursors PRIMARY KEY (name, version)) WITHOUT ROWID
     """,
     """
     CREATE TABLE events (run INTEGER NOT NULL, seq BIGINT NOT NULL, body BLOB NOT NULL, CONSTRAINT pk_events PRIMARY KEY
@@ -678,6 +678,6 @@ CREATE: tuple[str, ...] = (
     (version_num))
     """,
     """
-    INSERT INTO alembic_version (version_num) VALUES ('0003')
+    INSERT INTO alembic_version (version_num) VALUES ('0004')
     """,
 )

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy import Text as PlainText
 from sqlalchemy.dialects import postgresql
 
-SCHEMA = 3
+SCHEMA = 4
 """Counts the migrations; SQLite keeps it as `user_version`, where it is read without SQLAlchemy."""
 
 Text = PlainText().with_variant(postgresql.TEXT(collation="C"), "postgresql")
@@ -193,7 +193,7 @@ pools = Table(
     sqlite_with_rowid=False,
 )
 
-# Values that live between runs; each version is kept, with the task that set it (`run` is its id).
+# Values that live between runs; each version is kept, with the task that set it (`run` is its id), or who did by hand.
 cursors = Table(
     "cursors",
     metadata,
@@ -203,6 +203,7 @@ cursors = Table(
     Column("run", Text),
     Column("task", Text),
     Column("at", Float),
+    Column("by", Text),
     PrimaryKeyConstraint("name", "version"),
     sqlite_with_rowid=False,
 )

@@ -90,7 +90,8 @@ class VersionView(Struct, frozen=True, kw_only=True):
 
 
 class CursorView(Struct, frozen=True, kw_only=True):
-    """A version of a cursor: its value's artifact, and which run's task set it when, as far as that is known."""
+    """A version of a cursor: its value's artifact, and which run's task set it when, as far as that is known; `by` is
+    who did, where that was by hand."""
 
     name: str
     version: int
@@ -98,6 +99,7 @@ class CursorView(Struct, frozen=True, kw_only=True):
     run: str | None
     task: str | None
     at: float | None
+    by: str | None
 
 
 class TrackingViews(Views):
@@ -276,9 +278,10 @@ class TrackingViews(Views):
         """Give the cursors as they are now, or all versions of one, the newest first."""
         newest: dict[str, CursorView] = {}
         of: list[CursorView] = []
-        for each, version, value, run, task, at in scan.cursors(self._db):
+        for each, version, value, run, task, at, by in scan.cursors(self._db):
             if name in (None, each):
-                view = CursorView(name=each, version=version, value=_decode_ref(value), run=run, task=task, at=at)
+                ref = _decode_ref(value)
+                view = CursorView(name=each, version=version, value=ref, run=run, task=task, at=at, by=by)
                 newest[each] = view
                 of.append(view)
         return list(newest.values()) if name is None else of[::-1]

@@ -28,7 +28,7 @@ class Advances:
         if not self._asked:
             return []
         told = [
-            f"cursor `{advance.name}` was advanced from version {advance.version} by another task meanwhile,"
+            f"cursor `{advance.name}` was moved on from version {advance.version} by another task or by hand meanwhile,"
             f" so what `{task}` would have set was dropped"
             for task, advance in self._asked
             if not self._is_kept(advance)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from headrace.errors import LeaseLost, LedgerError, NotFoundError
+from headrace.errors import LeaseLost, LedgerError, NotFoundError, UsageError
 from headrace.run.ports import Batch, Earlier, Found, Grant, RunRow, Signal, TaskRow, Want
 from headrace.spec.artifact import Ref, blobs, generations
 from headrace.spec.fleet import Pool
@@ -43,8 +43,8 @@ class MemoryLedger:
         self.pool = pool
         self.runs: dict[str, Record] = {}
         self.results: dict[str, Found] = {}
-        self.cursors: dict[str, list[tuple[str, str, bytes]]] = {}
-        """Of each version: the run and the task that have set it, and the value."""
+        self.cursors: dict[str, list[tuple[str | None, str | None, bytes]]] = {}
+        """Of each version: the run and the task that have set it, None where it was set by hand, and the value."""
         self._signals = 0
 
     def open(self, run: str) -> MemoryRun:
@@ -66,6 +66,17 @@ class MemoryLedger:
         """Put a signal in a run's inbox."""
         self._signals += 1
         self.runs[run].inbox.append(Signal(id=self._signals, kind=kind, by=by, body=body))  # type: ignore[arg-type]
+
+    def advance(self, wanted: Advance) -> None:
+        """Give a cursor its next value outside of runs, if its latest version is still the one that is told.
+
+        Raises:
+            UsageError: it is another one.
+        """
+        moves = self.cursors.setdefault(wanted.name, [])
+        if len(moves) != wanted.version:
+            raise UsageError(f"cursor `{wanted.name}` was moved on from version {wanted.version} meanwhile")
+        moves.append((None, None, _encode_ref(wanted.value)))
 
 
 class MemoryRun:

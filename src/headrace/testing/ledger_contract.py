@@ -14,7 +14,7 @@ from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headrace.errors import LeaseLost, LedgerError
+from headrace.errors import LeaseLost, LedgerError, UsageError
 from headrace.run.curves import Summary
 from headrace.run.ports import Batch, Doubt, ResultRow, RunRow, TaskRow, Want
 from headrace.spec.artifact import Ref
@@ -42,6 +42,11 @@ def ref(text: str) -> Ref:
     """Give an artifact of these words."""
     digest = blake3(text.encode()).hexdigest()
     return Ref(digest=digest, size=len(text), codec="text", type="builtins.str", nonce="n1")
+
+
+def inline(text: str) -> Ref:
+    """Give an artifact of these words whose bytes the ledger holds."""
+    return msgspec.structs.replace(ref(text), nonce=None, inline=text.encode())
 
 
 def task(name: str, state: str = "succeeded") -> TaskRow:
@@ -78,6 +83,10 @@ class LedgerContract:
 
     def take(self, ledger: Any, run: Any) -> Any:
         """Take a run from the driver that has it, which knows nothing of that."""
+        raise NotImplementedError
+
+    def advance(self, ledger: Any, wanted: Advance) -> None:
+        """Give a cursor its next value by hand."""
         raise NotImplementedError
 
     def close(self, held: Any) -> None:
@@ -207,6 +216,22 @@ class LedgerContract:
         assert msgspec.msgpack.decode(first[1], type=Ref) == ref("one")
         assert run.cursor("orders", 4) is None
         self.close(other)
+
+    def test_a_run_leaves_a_cursor_that_was_moved_by_hand_meanwhile(self, ledger: Any, run: Any) -> None:
+        def value(version: int) -> Any:
+            return msgspec.msgpack.decode(run.cursor("orders", version)[1], type=Ref)
+
+        by_hand = [Advance("orders", number, inline(f"by hand {number}")) for number in range(4)]
+        self.advance(ledger, by_hand[0])
+        run.commit(Batch(first=0, bodies=[b"o"], run=row(), intents=[("fit", Advance("orders", 0, ref("late")))]))
+        assert run.cursor("orders") == (1, msgspec.msgpack.encode(by_hand[0].value))
+        run.commit(Batch(first=1, bodies=[b"s"], intents=[("fit", Advance("orders", 1, ref("two")))]))
+        self.advance(ledger, by_hand[2])
+        run.commit(Batch(first=2, bodies=[b"s"], intents=[("fit", Advance("orders", 1, ref("two again")))]))
+        assert [value(1), value(2), value(3)] == [by_hand[0].value, ref("two"), by_hand[2].value]
+        with pytest.raises(UsageError, match="was moved on from version 2 meanwhile"):
+            self.advance(ledger, by_hand[2])
+        assert run.cursor("orders", 4) is None
 
     def test_what_a_task_logs_may_be_said_again_and_again(self, run: Any) -> None:
         def told(count: int) -> Summary:

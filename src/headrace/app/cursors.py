@@ -1,0 +1,147 @@
+"""Cursors as people look at them and set them back."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from headrace.app.project import Project
+from headrace.app.reading import CursorView, Views, read
+from headrace.app.readings import Load, loader
+from headrace.app.state import open_ledger, open_store, reading_store, user
+from headrace.app.value_text import SMALL_BYTES, value_text
+from headrace.codec.classes import describe
+from headrace.codec.codecs import Codecs
+from headrace.errors import NotFoundError, UsageError
+from headrace.record import cursors
+from headrace.record.views import near
+from headrace.spec.artifact import Ref
+from headrace.spec.intent import Advance
+
+_TYPES = {describe(kind): kind for kind in (str, int, float, bool, date, datetime, Decimal)}
+"""Classes whose values can be told in a word, by their names in artifacts."""
+
+
+class CursorVersion(Struct, frozen=True, kw_only=True):
+    """A version of a cursor, as it is shown.
+
+    `value` is as JSON has it; None of what has no such form (a table), of what is large, and where there is no value.
+    `run` and `task` have set it, or `by` did by hand, at `at` (Unix seconds), as far as that is known.
+    """
+
+    name: str
+    version: int
+    value: object
+    type: str
+    digest: str
+    bytes: int
+    run: str | None
+    task: str | None
+    by: str | None
+    at: float | None
+
+
+class Rewound(Struct, frozen=True, kw_only=True):
+    """What a cursor was before it was set back, and what it is since; or would be."""
+
+    before: CursorVersion
+    after: CursorVersion
+
+
+def versions(project: Project, views: Views, name: str | None = None) -> list[CursorVersion]:
+    """Give the cursors as they are now, by name, or all versions of one, the newest first.
+
+    Raises:
+        NotFoundError: there is none of that name.
+    """
+    load = loader(reading_store(project))
+    return [_shown(each, load) for each in (views.cursors() if name is None else _of(views, name))]
+
+
+def rewind(project: Project, name: str, *, to: str | None = None, version: int = 0, dry_run: bool = False) -> Rewound:
+    """Give a cursor the value that a word tells, in the form that its values have, or that of an earlier version; none
+    by version 0. It is a version more: nothing is forgotten. With `dry_run`, say only what would be done.
+
+    Raises:
+        NotFoundError: there is no such cursor or version, or its value is kept no more.
+        UsageError: the word tells no value, or a run has advanced the cursor meanwhile.
+    """
+    load = loader(reading_store(project))
+    with read(project) as views:
+        found = _of(views, name)
+    newest = found[0]
+    value = _value(found, version) if to is None else _told(found, to)
+    ref = _saved(project, value) if not isinstance(value, Ref) else value
+    after = replace(newest, version=newest.version + 1, value=ref, run=None, task=None, by=user(), at=None)
+    if not dry_run:
+        with open_ledger(project) as ledger:
+            cursors.advance(ledger, Advance(name, newest.version, ref), by=user())
+        with read(project) as views:
+            after = next(each for each in views.cursors(name) if each.version == after.version)
+    return Rewound(before=_shown(newest, load), after=_shown(after, load))
+
+
+def _of(views: Views, name: str) -> list[CursorView]:
+    found = views.cursors(name)
+    if not found:
+        names = [each.name for each in views.cursors()]
+        raise NotFoundError(f"there is no cursor `{name}`", hint=near(name, names, "the cursors are"))
+    return found
+
+
+def _value(found: list[CursorView], version: int) -> Ref | None:
+    """Give the value of a version, the first of which has none."""
+    for each in found:
+        if each.version == version:
+            return each.value
+    if version == 0:
+        return None
+    raise NotFoundError(f"cursor `{found[0].name}` has no version {version}", hint=f"its newest is {found[0].version}")
+
+
+def _told(found: list[CursorView], text: str) -> object:
+    """Read a value as its cursor's latest one is: a number, a day, a text."""
+    name = found[0].name
+    kinds = [each.value.type for each in found if each.value.type != describe(type(None))]
+    kind = _TYPES.get(kinds[0]) if kinds else str
+    if kind is None:
+        raise UsageError(
+            f"the values of cursor `{name}` are of class `{kinds[0].removeprefix('builtins.')}`, which no word tells",
+            hint=f"name an earlier version by `--to-version`; `headrace cursors {name}` lists them",
+        )
+    if len(text.encode()) > SMALL_BYTES:
+        raise UsageError(f"the value for cursor `{name}` is longer than {SMALL_BYTES} bytes", hint="give a shorter one")
+    try:
+        return text if kind is str else msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError:
+        raise UsageError(
+            f"`{text}` is no value for cursor `{name}`, whose values are of class `{kind.__name__}`",
+            hint="days and times are written as `2026-11-26` and `2026-11-26T08:30:00`",
+        ) from None
+
+
+def _saved(project: Project, value: object) -> Ref:
+    ref = Codecs().save(value, open_store(project))
+    assert ref.inline is not None  # it is a word
+    return ref
+
+
+def _shown(view: CursorView, load: Load) -> CursorVersion:
+    text = value_text(view.value, load)
+    kind = view.value.type.partition("@")[0].removeprefix("builtins.")
+    return CursorVersion(
+        name=view.name,
+        version=view.version,
+        value=text if text is None or kind == "str" else msgspec.json.decode(text),
+        type=kind,
+        digest=view.value.digest,
+        bytes=view.value.size,
+        run=view.run,
+        task=view.task,
+        by=view.by,
+        at=view.at,
+    )

@@ -1,0 +1,36 @@
+"""`headrace cursors`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headrace.app import project
+from headrace.app.cursors import versions
+from headrace.app.reading import read
+from headrace.cli import complete, options
+from headrace.cli.positions import say_positions
+from headrace.cli.terminal import say_json, tell
+
+
+@click.command()
+@click.argument("name", metavar="[NAME]", required=False, shell_complete=complete.cursors)
+@options.as_json
+@options.config
+def command(name: str | None, as_json: bool, config: Path | None) -> int:
+    """Without NAME, each cursor as it is now; with it, all versions of that one, the newest first: the value, and the
+    run and task that set it when, or who did by hand. With `--json`: `{"cursors": [...]}`, each with `name`, `version`,
+    `value` (as JSON; null of a table and of what is large), `type`, `digest`, `bytes`, `run`, `task`, `by`, `at`.
+    `headrace rewind` sets one back.
+    """
+    found = project.load(overlay=config)
+    with read(found) as views:
+        shown = versions(found, views, name)
+    if as_json:
+        say_json({"cursors": shown})
+    elif not shown:
+        tell("there is no cursor yet: a pipeline asks for one by `hr.cursor`, and a stage advances it")
+    else:
+        say_positions(shown)
+    return 0

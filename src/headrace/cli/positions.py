@@ -1,0 +1,40 @@
+"""Cursors on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from headrace.app.cursors import CursorVersion
+from headrace.app.measures import bytes_text
+from headrace.app.value_text import cut
+from headrace.cli.table import Cell, table
+from headrace.cli.terminal import say_styled
+
+
+def say_positions(versions: Sequence[CursorVersion]) -> None:
+    """Show each version of a cursor on a line."""
+    heads = ["name", "version", "value", "set", "by"]
+    for line in table(heads, [_row(each) for each in versions], numbers=(1,), spare=("set",)):
+        say_styled(line)
+
+
+def value_text(version: CursorVersion) -> str:
+    """Write a cursor's value in a few words."""
+    match version.value:
+        case None if version.type == "NoneType":
+            return "no value"
+        case None:
+            return f"{version.type}, {bytes_text(version.bytes)}"
+        case str(text):
+            return cut(text)
+        case value:
+            return cut(msgspec.json.encode(value).decode())
+
+
+def _row(version: CursorVersion) -> list[Cell]:
+    at = "" if version.at is None else f"{datetime.fromtimestamp(version.at).astimezone():%Y-%m-%d %H:%M:%S}"
+    by = f"{version.run} {version.task or ''}".rstrip() if version.run else version.by or ""
+    return [version.name, str(version.version), value_text(version), at, by]

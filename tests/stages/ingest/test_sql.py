@@ -23,6 +23,7 @@ from headrace.define.cursor import Cursor
 from headrace.errors import DataError, DefinitionError, HeadraceError, SourceError
 from headrace.stages import ingest
 from headrace.stages.ingest.database.opening import session
+from headrace.stages.ingest.database.reading import since
 from headrace.stages.ingest.database.session import Session
 from headrace.stages.ingest.database.stages import Held, read_on
 from headrace.stages.ingest.database.statement import parse
@@ -365,6 +366,16 @@ def test_rows_without_a_watermark_are_an_error_whenever_they_come(source: Source
     source.run("insert into orders values (?, ?, ?)", [(9, None, 1.0)])
     with pytest.raises(DataError, match="1 row has no watermark: `at` is null"):
         increment(source, held)
+
+
+@pytest.mark.parametrize("declared", ["integer", "integer not null"])
+def test_what_came_since_is_found_by_an_index_in_sqlite(sqlite: Source, declared: str) -> None:
+    sqlite.run(f"create table orders (id integer primary key, at {declared}, value real)")
+    sqlite.run("create index orders_at on orders (at)")
+    with session(sqlite.url, {}, None, Path.cwd()) as opened:
+        asked, values = since(opened, parse("select * from orders where id > :m", "sqlite"), {"m": 0}, "at", 7)
+        plan = opened.one(asked.inside("explain query plan ", ""), values)
+    assert not [each for each in plan if "SCAN" in str(each)]
 
 
 def test_an_increment_of_few_rows_has_the_types_of_the_rest_in_sqlite(sqlite: Source) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from headrace.errors import SourceError
-from headrace.stages.ingest.database.session import Session
+from headrace.stages.ingest.database.session import Session, quoted
 from headrace.stages.ingest.database.statement import Statement, parse
 from headrace.stages.ingest.parts import kept
 
 _QUERY = re.compile(r"\s*(?:select|with|values|pragma|show)\b", re.IGNORECASE)
 _MISMATCH = re.compile(r"Type mismatch in column (\d+)")
+_FROM, _NONE = "headrace_from", "headrace_none"
 
 
 def version_of(session: Session, statement: Statement, values: Mapping[str, Any], probe: str | None) -> str | None:
@@ -28,6 +29,24 @@ def version_of(session: Session, statement: Statement, values: Mapping[str, Any]
         expression = "count(*)" if probe.strip().lower() == "count" else probe
         asked = statement.inside(f"select {expression} from (", ") as headrace_rows")
     return f"{probe}: " + ", ".join("null" if each is None else str(each) for each in session.one(asked, values))
+
+
+def since(
+    session: Session, statement: Statement, values: Mapping[str, Any], watermark: str, mark: Any
+) -> tuple[Statement, dict[str, Any]]:
+    """Ask for the rows from a mark on, and for those without a watermark, which would be missed for ever; with what to
+    bind to it.
+
+    Of a column that is declared `not null`, SQLite knows that `is null` is false, and then looks through the whole
+    table instead of an index. So there the null is a value that it doesn't see beforehand.
+    """
+    column = quoted(watermark)
+    around = statement.inside("select * from (", f") as headrace_rows where {column} >= ")
+    if session.dialect != "sqlite":
+        asked = Statement(texts=(*around.texts, f" or {column} is null"), places=(*around.places, _FROM))
+        return asked, {**values, _FROM: mark}
+    asked = Statement(texts=(*around.texts, f" or {column} is ", ""), places=(*around.places, _FROM, _NONE))
+    return asked, {**values, _FROM: mark, _NONE: None}
 
 
 def parts_of(

@@ -21,7 +21,7 @@ from headrace.spec.noun import Noun
 from headrace.spec.report import Fact, Report
 from headrace.stages.ingest.database.opening import session, shown_of
 from headrace.stages.ingest.database.question import Question, differences, digest_of, question_of
-from headrace.stages.ingest.database.reading import parts_of, version_of
+from headrace.stages.ingest.database.reading import parts_of, since, version_of
 from headrace.stages.ingest.database.session import dialect_of, quoted
 from headrace.stages.ingest.database.statement import Statement, check_given, parse
 from headrace.stages.ingest.database.watermark import begin, highest
@@ -31,7 +31,6 @@ from headrace.stages.ingest.parts import part_rows
 Mode = Literal["table", "increment", "snapshot"]
 OPTIONS_OF_SQL = ("version", "mode", "watermark", "key", "overlap", "cursor", "batch_rows", "driver", "url", "query")
 _DRIVERS = ("adbc_driver_manager", "adbc_driver_sqlite", "adbc_driver_postgresql")
-_FROM = "headrace_from"
 
 
 class Grown(NamedTuple):
@@ -132,8 +131,8 @@ def read_on(
             statement = _in_order(statement, opened.columns(statement, values, like.names), like.names, cursor.name)
         if not complete and held.reached is not None:
             assert watermark is not None
-            values[_FROM] = begin(held.reached, overlap, watermark)
-            statement = _from(statement, watermark)
+            mark = begin(held.reached, overlap, watermark)
+            statement, values = since(opened, statement, values, watermark, mark)
         fresh = parts_of(opened, statement, values, rows=batch_rows, like=like)
         shown = opened.shown
     before = retyped(held.parts, fresh[0].schema)
@@ -190,13 +189,6 @@ def _in_order(statement: Statement, found: list[str], held: list[str], cursor: s
         return statement
     columns = ", ".join(map(quoted, held))
     return statement.inside(f"select {columns} from (", ") as headrace_columns")
-
-
-def _from(statement: Statement, watermark: str) -> Statement:
-    """Ask for the rows from a watermark on; and for those that have none, since they would be missed for ever."""
-    column = quoted(watermark)
-    around = statement.inside("select * from (", f") as headrace_rows where {column} >= ")
-    return Statement(texts=(*around.texts, f" or {column} is null"), places=(*around.places, _FROM))
 
 
 def _held(cursor: Cursor, digest: str, asked: Question) -> Held:

@@ -52,6 +52,9 @@ def misfit(value: object, wanted: Any, given: Callable[[object], Any] = lambda _
     if _is_plain(wanted):
         good = isinstance(value, wanted) or (wanted is float and isinstance(value, int)) or _like_number(value, wanted)
         return None if good else (value, wanted)
+    if typing.get_origin(wanted) is typing.Literal:
+        good = any(value == each and type(value) is type(each) for each in typing.get_args(wanted))
+        return None if good else (value, wanted)
     if typing.get_origin(wanted) in _UNIONS:
         good = any(misfit(value, each, given) is None for each in typing.get_args(wanted))
         return None if good else (value, wanted)

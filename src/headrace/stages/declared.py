@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import tomllib
-from collections.abc import Collection, Iterator
+import types
+import typing
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
-from msgspec import StructMeta
+from msgspec import NODEFAULT, StructMeta
 
+from headrace.define.edge import misfit, shown
 from headrace.errors import DefinitionError
 
 T = TypeVar("T")
 
 
 class Declared(StructMeta):
-    """The class of nouns that users make in Python, too: each says which of its fields may be meant by a wrong one."""
+    """The class of nouns that users make in Python, too: each says which of its fields may be meant by a wrong one, and
+    takes in each field what a TOML file could have there."""
 
     def __call__(self, *args: Any, **given: Any) -> Any:
         """Make one.
 
         Raises:
-            DefinitionError: it has no such field.
+            DefinitionError: it has no such field, one is missing, or has a value of another type.
         """
         known = self.__struct_fields__
         strange = [name for name in given if name not in known]
@@ -34,7 +39,56 @@ class Declared(StructMeta):
             raise DefinitionError(
                 f"`{self.__name__}` has no field `{strange[0]}`", hint=f"{meant}it has {', '.join(known)}"
             )
+        _check_types(self, {**dict(zip(known, args, strict=False)), **given})
         return super().__call__(*args, **given)
+
+
+def _check_types(kind: Any, given: Mapping[str, Any]) -> None:
+    """Refuse a noun that lacks a field, or has something else in one. A list may stand for a tuple."""
+    required = kind.__struct_fields__[: len(kind.__struct_fields__) - len(kind.__struct_defaults__)]
+    optional = dict(zip(kind.__struct_fields__[len(required) :], kind.__struct_defaults__, strict=True))
+    missing = [
+        name for name in kind.__struct_fields__ if optional.get(name, NODEFAULT) is NODEFAULT and name not in given
+    ]
+    if missing:
+        raise DefinitionError(
+            f"`{kind.__name__}` needs `{missing[0]}`", hint=f"it takes {_told(_hints(kind)[missing[0]])}"
+        )
+    for name, value in given.items():
+        wanted = _hints(kind)[name]
+        found = misfit(tuple(value) if isinstance(value, list) else value, wanted)
+        if found is not None:
+            part, need = (value, wanted) if found[1] is wanted else found
+            where = "" if need is wanted else "a part of "
+            raise DefinitionError(f"{where}`{name}` of `{kind.__name__}` is {part!r:.80}", hint=f"give {_told(need)}")
+
+
+@functools.cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+_WORDS = {str: "text", bool: "True or False", int: "a whole number", float: "a number", types.NoneType: "None"}
+
+
+def _told(hint: Any) -> str:
+    """Give a type in words.
+
+    >>> _told(tuple[str, ...] | None), _told(typing.Literal["null", "stop"])
+    ('several of text or None', "'null' or 'stop'")
+    """
+    args = typing.get_args(hint)
+    if hint in _WORDS:
+        return _WORDS[hint]
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(map(repr, args))
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(map(_told, args))
+    if typing.get_origin(hint) is tuple:
+        return f"several of {_told(args[0])}"
+    if typing.get_origin(hint) is dict:
+        return f"a dictionary of {_told(args[0])} to {_told(args[1])}"
+    return "a value" if hint is Any else f"a `{shown(hint).rpartition('.')[2]}`"
 
 
 def text_of(path: Path, named: str) -> str:

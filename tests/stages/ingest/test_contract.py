@@ -356,6 +356,10 @@ def test_the_same_words_stand_in_toml(tmp_path: Path) -> None:
         ("otherwise = 3", "int", "see the docs on contracts"),
         ("[columns.a]\npattern = '('", "can't be read", ""),
         ("[columns.a]\nmin = 3\nmax = 2", "above", "swap"),
+        ("[columns.a]\nmin_length = 3\nmax_length = 2", "above", "swap"),
+        ("[rows]\nshrink = 2", "shrink=2", "from 0 to 1"),
+        ("[rows]\ngrow = 0.5", "grow=0.5", "from 1"),
+        ("[rows]\nmost = -1", "most=-1", "from 0"),
         ("[columns.a]\nactions = { rnge = 'warn' }", "no rule `rnge`", "did you mean `range`"),
         ("[[fresh]]\ncolumn = 'a'\nwithin = 'soon'", "`within` is 'soon'", ""),
         ("[[references]]\ntable = 'a'\ncolumns = ['x']\nkeys = ['y', 'z']", "1 columns and 2 keys", ""),
@@ -364,6 +368,32 @@ def test_the_same_words_stand_in_toml(tmp_path: Path) -> None:
 def test_a_contract_that_is_wrong_says_where_and_what_was_meant(text: str, said: str, hint: str) -> None:
     with pytest.raises(DefinitionError) as caught:
         Contract.from_toml(text)
+    assert said in caught.value.message
+    assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "said", "hint"),
+    [
+        (Column, {"null": "no"}, "`null` of `Column` is 'no'", "give True or False"),
+        (Column, {"allowed": "abc"}, "`allowed` of `Column` is 'abc'", "give several of a value"),
+        (Column, {"actions": {"range": "wrn"}}, "a part of `actions` of `Column` is 'wrn'", "give 'warn' or"),
+        (
+            Contract,
+            {"columns": {"a": {"min": 1}}},
+            "a part of `columns` of `Contract` is {'min': 1}",
+            "give a `Column`",
+        ),
+        (Contract, {"columns": [1]}, "`columns` of `Contract` is [1]", "give a dictionary of text to a `Column`"),
+        (Contract, {"relations": "a < b"}, "`relations` of `Contract` is 'a < b'", "give several of a `Relation`"),
+        (Contract, {"rows": 3}, "`rows` of `Contract` is 3", "give a `Rows` or None"),
+    ],
+)
+def test_a_contract_in_python_takes_what_one_in_a_file_may_have(
+    kind: Any, given: dict[str, Any], said: str, hint: str
+) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        kind(**given)
     assert said in caught.value.message
     assert hint in (caught.value.hint or "")
 

@@ -66,6 +66,8 @@ def cleaned(values: list[Any] | pa.Array, rule: Any) -> list[Any]:
         (prepare.Map(columns="c", values={"1": 10}), [1, 2], [10, 2]),
         (prepare.Numbers(columns="c"), ["1,234.50", "€ 12", "-3", None], [1234.5, 12.0, -3.0, None]),
         (prepare.Numbers(columns="c", decimal=",", thousands="."), ["1.234,5"], [1234.5]),
+        (prepare.Numbers(columns="c", otherwise="null"), ["1,5", "0,123", "1.234,50", "1,23"], [None] * 4),
+        (prepare.Numbers(columns="c"), ["-1,234e2", "12,34,567"], [-123400.0, 1234567.0]),
         (
             prepare.Dates(columns="c", formats=("%d.%m.%Y", "%Y-%m-%d"), day=True),
             ["1.2.2024", "2024-02-03"],
@@ -188,7 +190,9 @@ def test_a_rule_that_makes_no_sense_is_one_error(rule: Any, error: type[Exceptio
     ("rule", "given", "said"),
     [
         (prepare.Trim, {"columns": ()}, "a rule `trim` names no columns"),
-        (prepare.Trim, {"columns": 3}, "a rule `trim` names no columns"),
+        (prepare.Trim, {"columns": 3}, "`columns` of `Trim` is 3"),
+        (prepare.Trim, {}, "`Trim` needs `columns`"),
+        (prepare.Normalise, {"columns": "c", "accents": "no"}, "`accents` of `Normalise` is 'no'"),
         (prepare.Nulls, {"columns": "c", "values": ()}, "a rule `nulls` makes nothing null"),
         (prepare.Clip, {"columns": "c"}, "needs a `min` or a `max`"),
         (prepare.Clip, {"columns": "c", "min": 2, "max": 1}, "has its `min=2` above its `max=1`"),
@@ -197,7 +201,10 @@ def test_a_rule_that_makes_no_sense_is_one_error(rule: Any, error: type[Exceptio
         (prepare.Clip, {"columns": "c", "min": 1, "max": "b"}, "can't be compared"),
         (prepare.Cast, {"columns": "c", "type": "int"}, "can't be cast to `int`"),
         (prepare.Cast, {"columns": "c", "typ": "int64"}, "`Cast` has no field `typ`"),
+        (prepare.Cast, {"columns": "c", "type": "int64", "otherwise": "quarantin"}, "`otherwise` of `Cast` is 'quara"),
+        (prepare.Deduplicate, {"columns": ("c",), "keep": "lst"}, "`keep` of `Deduplicate` is 'lst'"),
         (prepare.Map, {"columns": "c", "values": {}}, "a rule `map` maps nothing"),
+        (prepare.Numbers, {"columns": "c", "decimal": "xx"}, "has 'xx' for a decimal sign"),
         (prepare.Numbers, {"columns": "c", "thousands": "."}, "can't tell the decimal sign"),
         (prepare.Units, {"columns": "c", "units": {}}, "knows no units"),
         (prepare.Units, {"columns": "c", "units": {"kg": 0}}, "has 0 for a `kg`"),
@@ -205,6 +212,8 @@ def test_a_rule_that_makes_no_sense_is_one_error(rule: Any, error: type[Exceptio
         (prepare.Dates, {"columns": "c", "formats": ()}, "has no formats"),
         (prepare.Dates, {"columns": "c", "formats": ("%Y",), "zone": "Mars"}, "there is no zone `Mars`"),
         (prepare.Drop, {"where": " "}, "a rule `drop` has no condition"),
+        (prepare.Drop, {"where": 3}, "`where` of `Drop` is 3"),
+        (prepare.Without, {"columns": "*"}, "a rule `without` would leave nothing"),
         (prepare.Rename, {"names": {}}, "a rule `rename` names nothing"),
         (prepare.Without, {"columns": ()}, "a rule `without` names no columns"),
     ],
@@ -227,6 +236,14 @@ def test_examples_show_the_blanks_that_a_page_would_swallow() -> None:
     found = prepare.clean(pa.table({"c": [" a  b ", "ok"]}), [prepare.Trim(columns="c")])
     grid = next(each for each in found.report.grids if each.title.startswith("Rule"))
     assert grid.rows == ((0, "␣a␣␣b␣", "a␣␣b"),)
+
+
+def test_rows_are_told_apart_whatever_their_columns_are_called() -> None:
+    table = pa.table({"place": [1, 1, 0], "k0": [5, 6, 7]})
+    found = prepare.clean(table, [prepare.Deduplicate(columns="place", keep="last")])
+    assert found.table.to_pydict() == {"place": [1, 0], "k0": [6, 7]}
+    found = prepare.clean(table, [prepare.Deduplicate(columns="*", by="k0"), prepare.Without(columns="k0")])
+    assert found.table.to_pydict() == {"place": [1, 1, 0]}
 
 
 def test_a_value_that_is_none_of_the_column_s_is_refused() -> None:

@@ -60,7 +60,7 @@ class _Work:
     changes: list[Change] = field(default_factory=list)
 
 
-@ready(version=2, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
+@ready(version=3, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
 def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
     """Clean a table by rules, one after the other: a list of them, or a TOML file (`hr.File("rules.toml")`).
 
@@ -95,10 +95,10 @@ def _apply(work: _Work, rule: Rule, name: str) -> None:
                 )
             work.table = work.table.rename_columns(renamed)
             work.changes.append(Change(rule=name, column=", ".join(f"{a} to {b}" for a, b in names.items())))
-        case Without(columns=names):
-            columns(work.table, names, f"rule {name}")
-            work.table = work.table.drop_columns(list(names))
-            work.changes.append(Change(rule=name, column=", ".join(names)))
+        case Without():
+            columns(work.table, rule.names, f"rule {name}")
+            work.table = work.table.drop_columns(list(rule.names))
+            work.changes.append(Change(rule=name, column=", ".join(rule.names)))
         case OnColumns():
             with engine.session({}) as database:  # one for all columns: to open one takes longer than what it does
                 for column in _meant(work.table, rule, name):
@@ -210,11 +210,17 @@ def _dropped(table: pa.Table, rule: Drop | Deduplicate, name: str) -> Rows:
             numbered = f"select row_number() over () - 1 as place, ({rule.where}\n) as gone from t"
             sql = f"select place from ({numbered}) where gone"
         else:
-            keys = ", ".join(map(quoted, rule.columns or table.column_names))
-            columns(table, (*rule.columns, *([rule.by] if rule.by else [])), f"rule {name}")
-            way = "desc" if rule.keep == "last" else "asc"
-            order = f"{quoted(rule.by)} {way} nulls last, place" if rule.by else f"place {way}"
-            numbered = "select *, row_number() over () - 1 as place from t"
+            columns(table, (*rule.names, *([rule.by] if rule.by else [])), f"rule {name}")
+            names = rule.names or tuple(table.column_names)
+            # under names of ours, since a column of the table may be called `place`
+            given = ", ".join(f"{quoted(each)} as k{number}" for number, each in enumerate(names))
+            given += f", {quoted(rule.by)} as ranked" if rule.by else ""
+            numbered = f"select row_number() over () - 1 as place, {given} from t"
+            keys, way = (
+                ", ".join(f"k{number}" for number in range(len(names))),
+                "desc" if rule.keep == "last" else "asc",
+            )
+            order = f"ranked {way} nulls last, place" if rule.by else f"place {way}"
             sql = f"select place from ({numbered}) qualify row_number() over (partition by {keys} order by {order}) > 1"
         try:
             found = np.ma.getdata(database.sql(sql).fetchnumpy()["place"])

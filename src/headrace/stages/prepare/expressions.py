@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from typing import Any
 
@@ -74,9 +75,7 @@ def expression(rule: OnColumns, kind: pa.DataType) -> str:
         case Map(values=values, otherwise=otherwise):
             return _map(values, keep=otherwise == "keep")
         case Numbers(decimal=decimal, thousands=thousands):
-            bare = f"regexp_replace(c, {literal(MONEY)}, '', 'g')"
-            bare = f"replace({bare}, {literal(thousands)}, '')" if thousands else bare
-            return f"try_cast(replace({bare}, {literal(decimal)}, '.') as double)"
+            return _number(decimal, thousands)
         case Units():
             return _units(rule)
         case Dates(formats=formats):
@@ -144,6 +143,18 @@ def _cast(wanted: str) -> str:
 def _map(values: dict[str, Any], *, keep: bool) -> str:
     cases = " ".join(f"when {literal(before)} then {literal(after)}" for before, after in values.items())
     return f"case c::varchar {cases} else {'c' if keep else 'null'} end" if values else ("c" if keep else "null")
+
+
+def _number(decimal: str, thousands: str) -> str:
+    bare = f"regexp_replace(c, {literal(MONEY)}, '', 'g')"
+    if not thousands or re.fullmatch(r"\s+", thousands):
+        return f"try_cast(replace({bare}, {literal(decimal)}, '.') as double)"
+    sign = re.escape(thousands)
+    # groups of three; of two as well, but for the last one, as India writes them
+    grouped = rf"[-+]?[1-9][0-9]{{0,2}}({sign}[0-9]{{2,3}})*{sign}[0-9]{{3}}([^0-9{sign}][^{sign}]*)?"
+    plain = f"replace(replace({bare}, {literal(thousands)}, ''), {literal(decimal)}, '.')"
+    fine = f"not contains({bare}, {literal(thousands)}) or regexp_full_match({bare}, {literal(grouped)})"
+    return f"case when {fine} then try_cast({plain} as double) end"
 
 
 def _units(rule: Units) -> str:

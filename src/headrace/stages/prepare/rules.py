@@ -54,7 +54,7 @@ class OnColumns(Rule, frozen=True, kw_only=True):
     @property
     def names(self) -> tuple[str, ...]:
         """The columns, as they are told."""
-        return (self.columns,) if isinstance(self.columns, str) else self.columns
+        return _names(self.columns)
 
 
 class Trim(OnColumns, frozen=True, kw_only=True, tag="trim"):
@@ -144,7 +144,7 @@ class Cast(OnColumns, frozen=True, kw_only=True, tag="cast"):
 class Map(OnColumns, frozen=True, kw_only=True, tag="map"):
     """Put one value in the place of another. What isn't among `values` stays (`keep`), or is treated as told."""
 
-    values: dict[str, Any]
+    values: dict[Any, Any]
     otherwise: Literal["keep", "null", "quarantine", "stop"] = "keep"
 
     def __post_init__(self) -> None:
@@ -153,7 +153,8 @@ class Map(OnColumns, frozen=True, kw_only=True, tag="map"):
 
 
 class Numbers(OnColumns, frozen=True, kw_only=True, tag="numbers"):
-    """Read numbers that people wrote, such as `1,234.50` or `€ 12`: the signs of thousands and currency go."""
+    """Read numbers that people wrote, such as `1,234.50` or `€ 12`: the signs of thousands and currency go. What has a
+    sign of thousands where none belongs, such as `1,5` or `1.234,50`, is no number: its writer meant another one."""
 
     decimal: str = "."
     thousands: str = ","
@@ -161,7 +162,8 @@ class Numbers(OnColumns, frozen=True, kw_only=True, tag="numbers"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        fine = bool(self.decimal) and self.decimal != self.thousands
+        _check(self, len(self.decimal) == 1, f"has {self.decimal!r} for a decimal sign", "give one character")
+        fine = self.decimal != self.thousands
         _check(self, fine, "can't tell the decimal sign from that of thousands", "give two signs")
 
 
@@ -217,10 +219,15 @@ class Deduplicate(Rule, frozen=True, kw_only=True, tag="deduplicate"):
     """Keep one of the rows that have the same values of these columns (of all, if none are named; nulls are the same):
     the first or last as they stand, or by the column `by`, where that has the least or the greatest."""
 
-    columns: tuple[str, ...] = ()
+    columns: tuple[str, ...] | str = ()
     keep: Literal["first", "last"] = "first"
     by: str | None = None
     quarantine: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns, as they are told; none for all."""
+        return () if ALL in _names(self.columns) else _names(self.columns)
 
 
 class Rename(Rule, frozen=True, kw_only=True, tag="rename"):
@@ -235,10 +242,16 @@ class Rename(Rule, frozen=True, kw_only=True, tag="rename"):
 class Without(Rule, frozen=True, kw_only=True, tag="without"):
     """Leave columns out."""
 
-    columns: tuple[str, ...]
+    columns: tuple[str, ...] | str
 
     def __post_init__(self) -> None:
         _check_names(self, self.columns)
+        _check(self, ALL not in self.names, "would leave nothing", "name the columns that go")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns, as they are told."""
+        return _names(self.columns)
 
 
 AnyRule = (
@@ -258,6 +271,10 @@ AnyRule = (
     | Rename
     | Without
 )
+
+
+def _names(columns: tuple[str, ...] | str) -> tuple[str, ...]:
+    return (columns,) if isinstance(columns, str) else tuple(columns)
 
 
 def _check_names(rule: Rule, names: Any) -> None:

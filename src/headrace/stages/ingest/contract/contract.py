@@ -67,6 +67,10 @@ class Column(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown
                 re.compile(self.pattern)
             except re.error as error:
                 raise DefinitionError(f"the pattern `{self.pattern}` can't be read: {error}", hint="mend it") from error
+        if self.min_length is not None and self.max_length is not None and self.min_length > self.max_length:
+            raise DefinitionError(
+                f"min_length={self.min_length} is above max_length={self.max_length}", hint="swap them"
+            )
         if self.min is not None and self.max is not None:
             try:
                 empty = bool(self.min > self.max)
@@ -159,6 +163,14 @@ class Rows(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_f
         _one_of_actions(self.otherwise)
         if self.least is not None and self.most is not None and self.least > self.most:
             raise DefinitionError(f"least={self.least} rows is above most={self.most}", hint="swap them")
+        if self.most is not None and self.most < 0:
+            raise DefinitionError(f"most={self.most} rows can't be", hint="give a whole number from 0")
+        if self.shrink is not None and not 0 <= self.shrink <= 1:
+            raise DefinitionError(
+                f"shrink={self.shrink!r}", hint="give a share from 0 to 1, of the usual number of rows"
+            )
+        if self.grow is not None and not self.grow >= 1:
+            raise DefinitionError(f"grow={self.grow!r}", hint="give a multiple from 1, of the usual number of rows")
 
 
 class Contract(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from headrace.record.fsck import Checked, Checker
 from headrace.record.gc import GRACE_S
 from headrace.record.ledger import Ledger
-from headrace.run.events import Renewed, Succeeded, encode_event
+from headrace.run.events import Renewed, Succeeded, Taken, encode_event
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.store.folder import FolderStore
-from tests.record.honest import honest_run
+from tests.record.honest import events, honest_run, store_run
 from tests.record.samples import edit, first, open_ledger, result, run_row, task_row
 
 NOW = 1_000_000_000.0
@@ -122,6 +123,45 @@ def test_a_damaged_replica_is_brought_again_from_another_region(
     assert check(ledger, store, far, deep=True).problems == ()
     far.delete(out.digest, out.nonce or "")
     assert check(ledger, store, far).problems == (), "that a region has no replica is no fault"
+
+
+def test_what_was_made_again_mends_what_was_lost(ledger: Ledger, store: FolderStore) -> None:
+    lost, flipped = put(store, "model"), put(store, "other")
+    honest_run(ledger, lost)
+    honest_run(ledger, flipped, key="other key")
+    store.delete(lost.digest, lost.nonce or "")
+    damage(store, flipped, b"OTHER")
+    honest_run(ledger, put(store, "model"))
+    honest_run(ledger, again := put(store, "other"), key="other key")
+    told = {problem.subject: problem for problem in check(ledger, store, deep=True).problems}
+    assert set(told) == {f"{ref.digest}.{ref.nonce}" for ref in (lost, flipped)}
+    assert f"generation `{again.nonce}` has the same bytes" in told[f"{flipped.digest}.{flipped.nonce}"].hint
+    mended = check(ledger, store, deep=True, repair=True).problems
+    assert all("made anew from generation" in (problem.mended or "") for problem in mended)
+    assert check(ledger, store, deep=True).problems == ()
+
+
+def test_of_equal_blobs_that_are_all_damaged_none_is_made_from_another(ledger: Ledger, store: FolderStore) -> None:
+    outs = [put(store, "model"), put(store, "model")]
+    for i, out in enumerate(outs):
+        honest_run(ledger, out, key=f"key {i}")
+        damage(store, out, b"MODEL")
+    problems = check(ledger, store, deep=True, repair=True).problems
+    assert [problem.about for problem in problems] == ["blob", "blob", "result", "result"]
+    assert all("is damaged" in problem.what for problem in problems)
+
+
+def test_what_may_lie_in_a_region_that_is_not_described_is_left_alone(ledger: Ledger, store: FolderStore) -> None:
+    out = put(store, "model")
+    far = replace(events(out)[1], region="us")
+    store_run(ledger, [event if not isinstance(event, Taken) else far for event in events(out)])
+    store.delete(out.digest, out.nonce or "")
+    blob, reuse = check(ledger, store, repair=True).problems
+    assert "it may be in region `us`, not described here" in blob.what
+    assert blob.hint == "describe `[region.us]`, or give the `--config` that does"
+    assert (reuse.about, reuse.mended) == ("result", None)
+    with ledger.open_run("flights") as run:
+        assert run.result("key") is not None, "who has the region may reuse it"
 
 
 def test_a_deep_check_replays_each_run_and_repair_writes_its_rows_anew(ledger: Ledger, store: FolderStore) -> None:

@@ -3,15 +3,17 @@
     found = Checker(ledger, stores).check(repair=True)
     [problem.what for problem in found.problems]
 
-Repair brings a blob that is damaged in one region from a replica of it in another. Where none is whole, it keeps the
-results that need the blob from being reused, so that what made them runs again; what a run itself holds of them stays
-as it is: nobody can give it back. Rows that are not as their run's events have them are written anew.
+Repair brings a blob that is damaged in one region from a replica of it in another, and one that no region has whole
+from a generation of the same bytes, such as its task made when it ran again. Where there is none, it keeps the results
+that need the blob from being reused, so that what made them runs again; what a run itself holds of them stays as it is:
+nobody can give it back. What may lie in a region that isn't described here is told, and left alone. Rows that are not
+as their run's events have them are written anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 
 import msgspec
 from msgspec import Struct
@@ -26,11 +28,12 @@ from headrace.record.leases import Lease
 from headrace.record.ledger import Ledger
 from headrace.record.names import RunRecord
 from headrace.record.replaying import compare, replay
-from headrace.run.events import Renewed, Reused, Succeeded, decode_event
+from headrace.run.events import Renewed, Reused, Succeeded, Taken, decode_event
 from headrace.store.store import Store
 
 GOOD = frozenset(("succeeded", "reused"))
 SHOWN = 3
+MISSING = "it is missing from the store"
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -41,6 +44,30 @@ class Problem(Struct, frozen=True, kw_only=True):
     what: str
     hint: str
     mended: str | None = None
+
+
+class Bad(Struct):
+    """A generation that no store has whole, why, and in which regions it may lie that aren't described here."""
+
+    why: str
+    is_missing: bool
+    elsewhere: set[str] = set()
+
+    @property
+    def what(self) -> str:
+        """What is wrong with it."""
+        return f"{self.why}; it may be in {self._regions}, not described here" if self.elsewhere else self.why
+
+    @property
+    def hint(self) -> str | None:
+        """What to do, where it may lie elsewhere."""
+        sections = " and ".join(f"`[region.{name}]`" for name in sorted(self.elsewhere))
+        return f"describe {sections}, or give the `--config` that does" if sections else None
+
+    @property
+    def _regions(self) -> str:
+        names = " or ".join(f"`{name}`" for name in sorted(self.elsewhere))
+        return f"region {names}"
 
 
 class Checked(Struct, frozen=True, kw_only=True):
@@ -84,8 +111,9 @@ class Checker:
                 named.add(beating(lease, names.needed(db, runs)))
             for run in beating(lease, runs):
                 problems += self._check_rows(db, run, repair=repair) if deep else _check_run(db, run)
-            bad: dict[Generation, str] = {}
-            problems += self._check_blobs(beating(lease, named.pages()), bad, deep=deep, repair=repair)
+            bad: dict[Generation, Bad] = {}
+            problems += self._check_blobs(lease, named, bad, deep=deep, repair=repair)
+            self._look_elsewhere(db, named, bad)
             problems += [*_blobs(named, runs, bad), *_results(db, bad, repair=repair)]
             edge = now - GRACE_S
             strays = (stray for store in self._stores.values() for stray in store.strays())
@@ -121,25 +149,44 @@ class Checker:
         )
 
     def _check_blobs(
-        self,
-        pages: Iterator[list[tuple[str, str, int]]],
-        bad: dict[Generation, str],
-        *,
-        deep: bool,
-        repair: bool,
+        self, lease: Lease, named: Inventory, bad: dict[Generation, Bad], *, deep: bool, repair: bool
     ) -> Iterator[Problem]:
-        """Look for each generation in all stores; those that none has whole go into `bad`, each with what is wrong."""
-        for page in pages:
+        """Look for each generation in all stores; those that none has whole, nor equal ones, go into `bad`."""
+        for page in beating(lease, named.pages()):
             found = {name: store.sizes(each[:2] for each in page) for name, store in self._stores.items()}
             for place, (digest, nonce, size) in enumerate(page):
                 sizes = {name: each[place] for name, each in found.items() if each[place] is not None}
                 told = {name: self._wrong(name, (digest, nonce), size, has, deep=deep) for name, has in sizes.items()}
                 wrong = {name: why for name, why in told.items() if why is not None}
                 whole = [name for name in sizes if name not in wrong]
-                if not whole:
-                    bad[digest, nonce] = next(iter(wrong.values()), "it is missing from the store")
                 for name, why in wrong.items() if whole else ():
                     yield self._replica(name, whole[0], digest, nonce, why, repair=repair)
+                if whole:
+                    continue
+                equal = self._equal(named, digest, nonce, size)
+                if equal is None:
+                    bad[digest, nonce] = Bad(next(iter(wrong.values()), MISSING), is_missing=not wrong)
+                else:
+                    yield self._from_equal(equal, (digest, nonce), wrong, repair=repair)
+
+    def _equal(self, named: Inventory, digest: str, nonce: str, size: int) -> tuple[str, str] | None:
+        """Give another generation of the same bytes that is whole, and the region that has it."""
+        for other in named.nonces(digest):
+            for region, store in self._stores.items() if other != nonce else ():
+                found = store.size(digest, other)
+                if found is not None and self._wrong(region, (digest, other), size, found, deep=True) is None:
+                    return other, region
+        return None
+
+    def _look_elsewhere(self, db: Database, named: Inventory, bad: dict[Generation, Bad]) -> None:
+        """Note of what is missing in which regions it may lie that aren't described here."""
+        regions: dict[int, set[str]] = {}
+        for (digest, nonce), each in bad.items():
+            if each.is_missing:
+                for run in named.runs(digest, nonce):
+                    if run not in regions:
+                        regions[run] = _regions(db, run)
+                    each.elsewhere |= regions[run] - self._stores.keys()
 
     def _wrong(self, region: str, generation: Generation, size: int, found: int | None, *, deep: bool) -> str | None:
         """Say what is wrong with a region's replica, or None."""
@@ -157,8 +204,7 @@ class Checker:
         mended = None
         if repair:
             try:
-                with self._stores[region].batch() as batch, self._stores[other].reader(digest, nonce) as file:
-                    batch.replicate(digest, nonce, file)
+                self._copy((other, nonce), digest, nonce, [region])
                 mended = f"brought again from region `{other}`"
             except StoreError as error:
                 why = f"{why}; it can't be brought from region `{other}`: {error.message}"
@@ -169,6 +215,34 @@ class Checker:
             hint=f"region `{other}` has it whole: `headrace fsck --deep --repair` brings it from there",
             mended=mended,
         )
+
+    def _from_equal(
+        self, equal: tuple[str, str], generation: Generation, wrong: Mapping[str, str], *, repair: bool
+    ) -> Problem:
+        """Tell of a blob that no region has whole while an equal one is; make it from that, where it was."""
+        (digest, nonce), (other, region) = generation, equal
+        why, mended = next(iter(wrong.values()), MISSING), None
+        if repair:
+            try:
+                self._copy((region, other), digest, nonce, list(wrong) or [region])
+                mended = f"made anew from generation `{other}`"
+            except StoreError as error:
+                why = f"{why}; it can't be made from generation `{other}`: {error.message}"
+        return Problem(
+            about="blob",
+            subject=f"{digest}.{nonce}",
+            what=why,
+            hint=f"generation `{other}` has the same bytes: `headrace fsck {'--deep ' if wrong else ''}--repair` makes"
+            " it from that",
+            mended=mended,
+        )
+
+    def _copy(self, source: tuple[str, str], digest: str, nonce: str, regions: Iterable[str]) -> None:
+        """Write a generation into regions, from one of the same bytes: its region and its nonce."""
+        whole, other = source
+        for region in regions:
+            with self._stores[region].batch() as batch, self._stores[whole].reader(digest, other) as file:
+                batch.replicate(digest, nonce, file)
 
     def _orphans(self, lease: Lease, named: Inventory, edge: float) -> Iterator[int]:
         for store in self._stores.values():
@@ -259,32 +333,44 @@ def _endings(db: Database, run: int) -> dict[str, str]:
     return found
 
 
-def _blobs(named: Inventory, runs: Sequence[RunRecord], bad: Mapping[Generation, str]) -> Iterator[Problem]:
+def _regions(db: Database, run: int) -> set[str]:
+    """Name the regions that a run's attempts were started in, as far as its events can be read."""
+    found = set()
+    with suppress(msgspec.MsgspecError):  # which is a problem of its own
+        for _, body in scan.events(db, run):
+            event = decode_event(body)
+            if isinstance(event, Taken) and event.region:
+                found.add(event.region)
+    return found
+
+
+def _blobs(named: Inventory, runs: Sequence[RunRecord], bad: Mapping[Generation, Bad]) -> Iterator[Problem]:
     ids = {run.number: run.id for run in runs}
-    for (digest, nonce), what in bad.items():
+    for (digest, nonce), each in bad.items():
         by = [ids.get(number, "a run that is gone") for number in named.runs(digest, nonce)]
         more = f" and {len(by) - SHOWN} more" if len(by) > SHOWN else ""
         yield Problem(
             about="blob",
             subject=f"{digest}.{nonce}",
-            what=f"{what}; named by {', '.join(f'`{run}`' for run in by[:SHOWN])}{more}",
-            hint="run what made it again",
+            what=f"{each.what}; named by {', '.join(f'`{run}`' for run in by[:SHOWN])}{more}",
+            hint=each.hint or "run what made it again, and repair it from that by `headrace fsck --repair`",
         )
 
 
-def _results(db: Database, bad: Mapping[Generation, str], *, repair: bool) -> Iterator[Problem]:
+def _results(db: Database, bad: Mapping[Generation, Bad], *, repair: bool) -> Iterator[Problem]:
     if not bad:
         return
     for key, run, task, _, unusable, out in scan.results(db):
         needs = ((digest, nonce) for digest, nonce, *_ in names.of_output(run, out))
-        why = next((bad[each] for each in needs if each in bad), None)
-        if why is not None and unusable is None:
-            if repair:
-                db.execute(db.sql.DOUBT_RESULT, (why, key))
+        found = next((bad[each] for each in needs if each in bad), None)
+        if found is not None and unusable is None:
+            mends = repair and not found.elsewhere
+            if mends:
+                db.execute(db.sql.DOUBT_RESULT, (found.what, key))
             yield Problem(
                 about="result",
                 subject=task,
-                what=f"its output can't be reused: of a blob that it needs, {why}",
-                hint="`headrace fsck --repair` marks it, so that the task runs again",
-                mended="marked: the task runs again when it is needed" if repair else None,
+                what=f"its output can't be reused: of a blob that it needs, {found.what}",
+                hint=found.hint or "`headrace fsck --repair` marks it, so that the task runs again",
+                mended="marked: the task runs again when it is needed" if mends else None,
             )

@@ -99,6 +99,10 @@ class Inventory:
         """Give the numbers of the runs that name a generation."""
         return [run for (run,) in self._all("SELECT run FROM named WHERE digest = ? AND nonce = ?", (digest, nonce))]
 
+    def nonces(self, digest: str) -> list[str]:
+        """Give the nonces of the generations of these bytes."""
+        return [nonce for (nonce,) in self._all("SELECT DISTINCT nonce FROM named WHERE digest = ?", (digest,))]
+
     def holds(self, digest: str, run: int) -> bool:
         """Say whether a run names any generation of these bytes."""
         return self._one("SELECT 1 FROM named WHERE digest = ? AND run = ?", (digest, run)) is not None

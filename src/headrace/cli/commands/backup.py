@@ -40,5 +40,5 @@ def command(place: str | None, keep: int | None, deep: bool, as_json: bool, conf
     if found.forgotten:
         gone = f"{count_text(len(found.forgotten), 'older snapshot')} and {count_text(found.deleted, 'blob')}"
         say(f"    deleted {gone}", "dim")
-    tell_lacking(made.lacking, "no store has them whole")
+    tell_lacking(made.lacking, "no store described here has them whole")
     return 0

@@ -21,7 +21,8 @@ DAMAGED = 5
 @click.option(
     "--repair",
     is_flag=True,
-    help="Bring damaged blobs from another region; else keep them from being reused, so that they are made anew.",
+    help="Bring blobs from another region, or from equal ones; else keep results from being reused, so that they are "
+    "made anew.",
 )
 @options.as_json
 @options.config

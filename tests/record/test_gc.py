@@ -262,12 +262,24 @@ def test_runs_are_kept_by_age_or_by_number_whichever_keeps_more(ledger: Ledger, 
     assert collect(ledger, store, dry_run=True).runs == ()
 
 
+def test_runs_that_came_late_count_by_the_time_when_they_began(ledger: Ledger, store: FolderStore) -> None:
+    newest = ended(ledger, put(store, "newest"), key="newest", ended=NOW - 100)
+    imported = ended(ledger, put(store, "imported"), key="imported", ended=NOW - 7200)
+    found = collect(ledger, store, keep_runs=1, dry_run=True)
+    assert found.runs == (imported,), f"{newest} is newer, though it is first in the ledger"
+    assert found.why[imported] == "1 newer run is kept"
+    assert collect(ledger, store, keep_s=60, dry_run=True).why == {
+        imported: "it ended 2.0 hours ago",
+        newest: "it ended 100 seconds ago",
+    }
+
+
 def test_the_newest_runs_of_each_pipeline_are_kept(ledger: Ledger, store: FolderStore) -> None:
     rare = ended(ledger, put(store, "rare"), key="rare", pipeline="rare")
     runs = [ended(ledger, put(store, f"out {i}"), key=f"{i}") for i in range(3)]
     found = collect(ledger, store, per_pipeline=1, dry_run=True)
     assert found.runs == tuple(runs[:2])
-    assert found.why[runs[0]] == "1 newer runs of `flights` are kept"
+    assert found.why[runs[0]] == "1 newer run of `flights` is kept"
     assert collect(ledger, store, per_pipeline=1, keep_runs=2, dry_run=True).runs == tuple(runs[:1])
     assert rare not in collect(ledger, store, per_pipeline=1).runs
 
@@ -326,7 +338,7 @@ def test_a_result_that_a_kept_run_reused_stays_when_its_maker_is_forgotten(ledge
     out = put(store, "out")
     maker = ended(ledger, out)
     with ledger.open_run("flights") as run:
-        run.commit(first(run=run_row("succeeded"), tasks=[task_row(state="reused", out=out, key="key")], kept=[out]))
+        run.commit(first(run=run_row("succeeded", created=NOW), tasks=[task_row(state="reused", out=out, key="key")], kept=[out]))
     found = collect(ledger, store, keep_runs=1)
     assert found.runs == (maker,)
     assert there(store, out)

@@ -37,12 +37,13 @@ class Past(Struct, frozen=True):
 
 
 def past(runs: Sequence[RunRecord], keep: Keep, now: float) -> list[Past]:
-    """Give the ended runs that no rule keeps; `runs` are all there are, the oldest first."""
+    """Give the ended runs that no rule keeps, the oldest first; `runs` are all there are. Runs that were imported count
+    by the time when they began, however late they came."""
     if keep.is_all:
         return []
     newer: dict[str, int] = {}
     found = []
-    for place, run in enumerate(reversed(runs)):
+    for place, run in enumerate(sorted(runs, key=lambda run: (run.created, run.number), reverse=True)):
         count = newer.get(run.pipeline, 0)
         newer[run.pipeline] = count + 1
         age_s = now - (run.ended or run.created)
@@ -61,9 +62,33 @@ def past(runs: Sequence[RunRecord], keep: Keep, now: float) -> list[Past]:
 def _why(keep: Keep, run: RunRecord, age_s: float) -> str:
     reasons = []
     if keep.runs is not None:
-        reasons.append(f"{keep.runs} newer runs are kept")
+        reasons.append(_newer(keep.runs))
     if keep.per_pipeline is not None:
-        reasons.append(f"{keep.per_pipeline} newer runs of `{run.pipeline}` are kept")
+        reasons.append(_newer(keep.per_pipeline, f" of `{run.pipeline}`"))
     if keep.seconds is not None:
-        reasons.append(f"it ended {age_s / DAY_S:.1f} days ago")
+        reasons.append(f"it ended {_ago(age_s)} ago")
     return ", and ".join(reasons)
+
+
+def _newer(count: int, of: str = "") -> str:
+    """Say that so many newer runs are kept.
+
+    >>> _newer(0), _newer(1), _newer(20, " of `flights`")
+    ('no run is kept', '1 newer run is kept', '20 newer runs of `flights` are kept')
+    """
+    if count == 0:
+        return f"no run{of} is kept"
+    return f"1 newer run{of} is kept" if count == 1 else f"{count} newer runs{of} are kept"
+
+
+def _ago(age_s: float) -> str:
+    """Say a time that has passed, in the greatest unit that it has more than two of.
+
+    >>> _ago(40), _ago(600), _ago(8 * 3600), _ago(55.1 * DAY_S)
+    ('40 seconds', '10 minutes', '8.0 hours', '55.1 days')
+    """
+    if age_s < 120:
+        return f"{age_s:.0f} seconds"
+    if age_s < 7200:
+        return f"{age_s / 60:.0f} minutes"
+    return f"{age_s / 3600:.1f} hours" if age_s < 2 * DAY_S else f"{age_s / DAY_S:.1f} days"

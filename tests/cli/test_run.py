@@ -183,6 +183,7 @@ def test_the_page_is_one_file_that_needs_no_other(project: Shell) -> None:
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
     assert project("show", "--html").out.endswith(".html\n")
+    assert project("show", "--html", "--to", "page.html", "--json").json["state"] == "failed"
 
 
 def test_a_file_names_a_pipeline_without_a_project(empty: Shell) -> None:

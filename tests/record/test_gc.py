@@ -338,7 +338,11 @@ def test_a_result_that_a_kept_run_reused_stays_when_its_maker_is_forgotten(ledge
     out = put(store, "out")
     maker = ended(ledger, out)
     with ledger.open_run("flights") as run:
-        run.commit(first(run=run_row("succeeded", created=NOW), tasks=[task_row(state="reused", out=out, key="key")], kept=[out]))
+        run.commit(
+            first(
+                run=run_row("succeeded", created=NOW), tasks=[task_row(state="reused", out=out, key="key")], kept=[out]
+            )
+        )
     found = collect(ledger, store, keep_runs=1)
     assert found.runs == (maker,)
     assert there(store, out)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headrace.app.project import Project
 from headrace.place.share import grant
-from headrace.record.address import is_shared
+from headrace.record.address import is_shared, unknown
 from headrace.record.inspection import Inspected, inspect
 from headrace.record.ledger import Ledger
 from headrace.record.tracking import TrackingViews
@@ -24,8 +24,14 @@ def views(project: Project) -> TrackingViews:
 
 
 def ledger_address(project: Project) -> str:
-    """Give the ledger's URL; a file's path in it starts from the project's folder."""
+    """Give the ledger's URL; a file's path in it starts from the project's folder.
+
+    Raises:
+        ConfigError: it is no URL: a file of that name would be made wherever the command is given.
+    """
     url = project.ledger_url
+    if "://" not in url:
+        raise unknown(url)
     if not url.startswith("sqlite:///"):
         return url
     return f"sqlite:///{project.root / url.removeprefix('sqlite:///')}"

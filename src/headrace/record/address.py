@@ -32,11 +32,16 @@ def file_of(address: Address) -> Path:
     if text.startswith(SQLITE):
         return Path(text.removeprefix(SQLITE)).absolute()
     if "://" in text:
-        raise ConfigError(
-            f"`[ledger] url` is `{masked(text)}`, and there is no such kind of ledger",
-            hint="give postgresql://user@host/name or sqlite:///path/to/ledger.db, or leave it out",
-        )
+        raise unknown(text)
     return Path(text).absolute()
+
+
+def unknown(address: Address) -> ConfigError:
+    """Give the error that there is no such kind of ledger."""
+    return ConfigError(
+        f"`[ledger] url` is `{masked(address)}`, and there is no such kind of ledger",
+        hint="give postgresql://user@host/name or sqlite:///path/to/ledger.db, or leave it out",
+    )
 
 
 def refuse_other(ledger: str, owner: str, project: str) -> None:
@@ -64,11 +69,13 @@ def masked(address: Address) -> str:
     'postgresql://db.example:5432/rivers?user=ann&password=***'
     >>> masked("postgresql://ann:sec/ret@db.example/rivers")
     'postgresql://ann:***@db.example/rivers'
+    >>> masked("ann:secret@db.example/rivers")
+    'ann:***@db.example/rivers'
     """
     text = masked_text(os.fspath(address))
     scheme, mark, rest = text.partition("://")
     if not mark:
-        return text
+        scheme, rest = "", text
     user, at, place = rest.rpartition("@")  # once more, since here it is known to be an address from end to end
     if at:
         name, colon, _ = user.partition(":")

@@ -41,7 +41,9 @@ def command(run_id: str | None, tasks: bool, html: bool, to: Path | None, as_jso
     found = project.load(overlay=config)
     with read(found) as views:
         if html or to is not None:
-            return _write_page(found, views, run_id, to)
+            _write_page(found, views, run_id, to, as_json=as_json)
+            if not as_json:
+                return 0
         if as_json:
             shown = views.show(run_id)
             metrics = views.metrics(shown.run)
@@ -170,7 +172,8 @@ def _say_failures(tasks: list[TaskView]) -> None:
             say(f"  {line}")
 
 
-def _write_page(found: project.Project, views: Views, run_id: str | None, to: Path | None) -> int:
+def _write_page(found: project.Project, views: Views, run_id: str | None, to: Path | None, *, as_json: bool) -> None:
     writing = importlib.import_module("headrace.app.page_writing")  # it loads the codecs, which tables don't need
-    say(str(writing.write_page(found, views, run_id, to)))
-    return 0
+    page = writing.write_page(found, views, run_id, to)
+    if not as_json:
+        say(str(page))

@@ -106,7 +106,7 @@ def test_an_address_of_no_known_kind(project: Project) -> None:
     project.environment["HEADRACE__LEDGER__URL"] = "ann:secret@db.example/rivers"
     done = project.headrace("run", "flow")
     check_error(done, 2, "ann:***@db.example/rivers", hint="postgresql://")
-    assert not (project.folder / "ann:secret@db.example").exists()
+    assert not (project.root / "ann:secret@db.example").exists()
 
 
 def test_a_bucket_that_there_is_not(project: Project, s3: S3) -> None:

@@ -24,6 +24,7 @@ class PlainWatcher:
         self._tally = Tally()
         self._told: dict[str, float] = {}
         self._failures: dict[str, int] = {}
+        self._last: dict[str, str] = {}
 
     def opened(self, run_id: str) -> None:
         tell(run_id, "bold", label="run")
@@ -39,7 +40,7 @@ class PlainWatcher:
             elif row.state != "waiting" and not (
                 row.parent is None and row.state == "running" and stages[row.stage].total > 1
             ):
-                _tell_task(row)
+                self._tell_task(row)
         for name in stages:
             if name in wide:
                 self._tell_stage(stages[name])
@@ -63,13 +64,16 @@ class PlainWatcher:
         """Tell of the first failures in a wide stage, each on its own."""
         if self._failures.get(row.stage, 0) < WIDE:
             self._failures[row.stage] = self._failures.get(row.stage, 0) + 1
-            _tell_task(row)
+            self._tell_task(row)
 
-
-def _tell_task(row: TaskRow) -> None:
-    words = [row.name]
-    if row.state == "succeeded":
-        words.append(seconds_text(row.seconds))
-    elif row.state in ENDED or row.attempts > 1:
-        words.append(row.reason)
-    tell("  ".join(word for word in words if word), STYLES[row.state], label=f"{row.state:<9}")
+    def _tell_task(self, row: TaskRow) -> None:
+        """Tell of a task, unless that is what was told of it last: what it waits for is in its row, and not told."""
+        words = [row.name]
+        if row.state == "succeeded":
+            words.append(seconds_text(row.seconds))
+        elif row.state in ENDED or row.attempts > 1:
+            words.append(row.reason)
+        label, text = f"{row.state:<9}", "  ".join(word for word in words if word)
+        if self._last.get(row.name) != label + text:
+            self._last[row.name] = label + text
+            tell(text, STYLES[row.state], label=label)

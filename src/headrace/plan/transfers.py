@@ -50,9 +50,22 @@ class Transfers:
             stage=STAGE,
             kind=STAGE,
             decision="run",
-            reason=f"{ref.size / 1e6:.1f} MB that are in `{link.source}`",
+            reason=f"{_size(ref.size)} that are in `{link.source}`",
             pool=self._pool.name,
             expected_s=link.seconds(ref.size),
             expected_usd=link.usd(ref.size),
             bytes=ref.size,
         )
+
+
+def _size(size: int) -> str:
+    """Say a number of bytes in the units that links are priced by.
+
+    >>> _size(812), _size(22_458), _size(24_002_648), _size(3_000_000_000)
+    ('812 B', '22.5 kB', '24.0 MB', '3.0 GB')
+    """
+    if size < 1000:
+        return f"{size} B"
+    if size < 1e6:
+        return f"{size / 1e3:.1f} kB"
+    return f"{size / 1e6:.1f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"

@@ -72,6 +72,8 @@ def test_a_relative_path_is_fixed_when_the_file_is_named(tmp_path: Path, monkeyp
     file = File("here.txt")
     monkeypatch.chdir("/")
     assert file.path == tmp_path / "here.txt"
+    assert str(file) == str(tmp_path / "here.txt"), "libraries that want a text get the path"
+    assert f"{Folder(tmp_path)}/x" == f"{tmp_path}/x"
 
 
 def test_a_folder_comes_back_with_all_that_is_in_it(round_trip: Callable[[object], Any], tree: Path) -> None:

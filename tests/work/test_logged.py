@@ -7,6 +7,7 @@ import threading
 import time
 from array import array
 
+import numpy as np
 import pytest
 
 from headrace.errors import UsageError
@@ -114,6 +115,13 @@ def test_of_other_nodes_only_what_names_its_rank_counts() -> None:
     assert [curve.name for report in book.reports for curve in report.points] == ["rank1/loss"]
 
 
+def test_an_array_of_one_element_is_a_number() -> None:
+    book = Book()
+    book.log.add("loss", np.array([2.5]))
+    book.log.close()
+    assert [value for _, value in book.points("loss")] == [2.5]
+
+
 @pytest.mark.parametrize(
     ("name", "value", "step", "told"),
     [
@@ -121,6 +129,7 @@ def test_of_other_nodes_only_what_names_its_rank_counts() -> None:
         (3, 1.0, None, "can't be logged under the name `3`"),
         ("a\nb", 1.0, None, "can't be logged under the name"),
         ("loss", [1, 2], None, "`loss` can't be logged: it is a `list`, no single number"),
+        ("loss", np.arange(2), None, "it is a `numpy.ndarray`, no single number"),
         ("loss", None, None, "it is a `NoneType`"),
         ("loss", 10**400, None, "the number is too large"),
         ("loss", 1.0, "two", "can't be logged at step `'two'`"),

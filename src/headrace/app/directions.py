@@ -17,6 +17,8 @@ _HIGHER = frozenset(
     mrr iou dice reward likelihood
     """)
 )
+_NEGATIVE = frozenset(("neg", "negative"))
+"""What turns a direction: scikit-learn calls the negative of a loss `neg_log_loss`. `negative` may be a class."""
 
 
 def direction(name: str) -> str:
@@ -25,11 +27,15 @@ def direction(name: str) -> str:
 
     >>> direction("valid/log_loss"), direction("test.AUC"), direction("auc_gap"), direction("rows")
     ('lower', 'higher', 'lower', '')
+    >>> direction("valid/neg_log_loss"), direction("d2_absolute_error_score"), direction("negative log likelihood")
+    ('higher', 'higher', 'lower')
     """
     words = _WORDS.findall(name.lower())
-    for word in reversed(words):
+    if "d2" in words:  # the share of an error that is explained, as scikit-learn's `d2_log_loss_score`
+        return "higher"
+    for place, word in reversed([*enumerate(words)]):
         if word in _LOWER:
-            return "lower"
+            return "higher" if "neg" in words[:place] else "lower"
         if word in _HIGHER:
-            return "higher"
+            return "lower" if word == "likelihood" and _NEGATIVE & {*words[:place]} else "higher"
     return "higher" if "score" in words else ""

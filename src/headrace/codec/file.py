@@ -30,6 +30,9 @@ class File(os.PathLike[str]):
     def __fspath__(self) -> str:
         return str(self.path)
 
+    def __str__(self) -> str:
+        return str(self.path)
+
 
 @dataclass(frozen=True, slots=True, init=False)
 class Folder(os.PathLike[str]):
@@ -50,6 +53,9 @@ class Folder(os.PathLike[str]):
         return self.path.name
 
     def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
         return str(self.path)
 
     def __truediv__(self, name: str) -> Path:

@@ -57,7 +57,7 @@ def bind(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], line: str
 
 def _unbound(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], line: str, problem: str) -> TraceError:
     """Say which argument is missing or superfluous, with the nearest name there is."""
-    takes = f"it takes {call.name}{call.signature}"
+    takes = f"it takes {call.name}{_told(call.signature)}"
     parameters = call.signature.parameters.values()
     named = [each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
     open_ended = any(each.kind is each.VAR_KEYWORD for each in parameters)
@@ -74,6 +74,15 @@ def _unbound(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], line:
     if missing:
         return TraceError(f"`{call.name}` needs `{missing[0]}` ({line})", hint=takes)
     return TraceError(f"`{call.name}`: {problem} ({line})", hint=takes)
+
+
+def _told(signature: inspect.Signature) -> str:
+    """Write a signature as its author did: annotations that are kept as text stand without quotes."""
+    texts = [each.annotation for each in signature.parameters.values()] + [signature.return_annotation]
+    told = str(signature)
+    for text in {each for each in texts if isinstance(each, str)}:
+        told = told.replace(repr(text), text)
+    return told
 
 
 def holds_handle(value: Any) -> bool:

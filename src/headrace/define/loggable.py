@@ -20,7 +20,7 @@ def check_name(name: object) -> None:
     """
     if not isinstance(name, str) or not name or len(name) > NAME_LIMIT or not name.isprintable():
         raise UsageError(
-            f"a value can't be logged under the name `{str(name)[:NAME_LIMIT]}`",
+            f"a value can't be logged under the name `{str(name)[:60]}`",
             hint=f"use a text such as `train/loss`, of up to {NAME_LIMIT} characters that can be printed",
         )
 
@@ -36,6 +36,8 @@ def number(name: str, value: Any) -> float:
     except OverflowError:
         raise UsageError(f"`{name}` can't be logged: the number is too large", hint="log its logarithm") from None
     except (TypeError, ValueError, RuntimeError):
+        if getattr(value, "size", None) == 1 and hasattr(value, "item"):  # an array of one element, as a tensor of one
+            return number(name, value.item())
         kind = type(value)
         told = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
         raise UsageError(f"`{name}` can't be logged: it is a `{told}`, no single number", hint=_HINT) from None

@@ -34,6 +34,7 @@ def face() -> str:
     live = callbacks.transformers()
     state, control = TrainerState(global_step=7), TrainerControl()
     live.on_log(None, state, control, logs={"loss": 0.5, "eval_loss": 0.7, "train_runtime": 3.0, "note": "x"})
+    live.on_log(None, state, control, logs={"train_loss": 0.9})
     live.on_step_end(None, state, control)
     return "going on" if not control.should_training_stop else "ended"
 
@@ -59,3 +60,5 @@ def test_loops_and_trainers_are_logged(project: Project) -> None:
     shown = project.headrace("show", done.json["run"]).out
     for name in ("train/loss", "train/lr", "valid/loss", "train/runtime"):
         assert name in shown, shown
+    face = project.headrace("show", done.json["run"], "--json").task["face"]
+    assert face["metrics"]["train/loss"]["last"] == 0.5, "the mean over all steps is no point of the curve"

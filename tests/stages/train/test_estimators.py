@@ -6,7 +6,7 @@ import lightgbm as lgb
 import numpy as np
 import pyarrow as pa
 import pytest
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from headrace.errors import DataError, UsageError
 from headrace.stages import train
 from headrace.stages.evaluate import predicting
+from headrace.stages.train import estimators
 
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(400, 2))
@@ -92,6 +93,29 @@ def test_data_that_nothing_can_be_learned_from_are_named(table: pa.Table, option
     assert told.value.hint
 
 
+def test_columns_that_an_estimator_cant_take_are_named() -> None:
+    with pytest.raises(DataError, match="string to float") as told:
+        train.sklearn(LogisticRegression(), TABLE, target="late")
+    assert "(no numbers stand in `kind`)" in (told.value.hint or "")
+    with pytest.raises(DataError, match="NaN") as told:
+        train.sklearn(LogisticRegression(), missing("b"), target="late", features=NUMBERS)
+    assert "(values are missing in `b`)" in (told.value.hint or "")
+
+
+def test_a_regression_on_texts_is_refused() -> None:
+    with pytest.raises(DataError, match=r"the target `kind` holds `.*`, and `LinearRegression` learns numbers"):
+        train.sklearn(LinearRegression(), TABLE, target="kind", features=NUMBERS)
+
+
+def test_what_gradient_boosting_keeps_of_its_way_is_a_loss_and_what_others_keep_a_score() -> None:
+    def logged(estimator: object) -> set[str]:
+        model = estimator.fit(X, X[:, 0] > 0)  # type: ignore[attr-defined]
+        return {name for name, _, _ in estimators._curves(model)}
+
+    assert logged(GradientBoostingClassifier(n_estimators=2)) == {"train/loss"}
+    assert logged(HistGradientBoostingClassifier(max_iter=2, early_stopping=True)) == {"train/score", "valid/score"}
+
+
 def test_an_unknown_scorer_and_what_is_no_estimator_are_named() -> None:
     with pytest.raises(UsageError, match="no scorer `auc`"):
         train.sklearn(LogisticRegression(), TABLE, target="late", features=NUMBERS, scoring=["auc"])
@@ -156,3 +180,46 @@ def test_a_booster_is_judged_on_codes_that_are_categories_and_names_with_blanks(
     assert rows == ["code", "in words", "kind"]
     learned = fitted.model.predict(table.select(rows).to_pandas().astype({"code": "category", "kind": "category"}))
     assert predicting.classes_of(fitted.model, table, rows).values.tolist() == learned.tolist()
+
+
+def searches(queries: int) -> pa.Table:
+    random = np.random.default_rng(queries)
+    query = np.repeat(np.arange(queries), 8)
+    near, far = random.normal(size=(2, len(query)))
+    return pa.table({"query": [f"q{each}" for each in query], "near": near, "far": far, "use": (near > 0) * 1})
+
+
+def test_rows_are_ranked_within_their_groups_as_by_lightgbm_itself() -> None:
+    table, valid = searches(60), searches(20)
+    params = {"objective": "lambdarank", "metric": "ndcg", "eval_at": [3], "num_leaves": 4}
+    found = train.lightgbm(params, table, target="use", group="query", valid=valid, num_boost_round=9)
+    assert found.model.feature_name() == ["near", "far"]
+    assert found.history["valid/ndcg@3"].to_pylist()[-1] > 0.9
+    bare = lgb.train(
+        {**params, "seed": 0, "deterministic": True, "force_row_wise": True, "verbosity": -1},
+        lgb.Dataset(table.select(["near", "far"]).to_pandas(), table["use"].to_numpy(), group=[8] * 60),
+        9,
+    )
+    rows = valid.select(["near", "far"]).to_pandas()
+    assert (bare.predict(rows) == found.model.predict(rows)).all()
+
+
+def test_groups_need_not_stand_together() -> None:
+    table = searches(30)
+    sorted_, mixed = table, table.take([place * 8 + row for row in range(8) for place in range(30)])
+    params = {"objective": "lambdarank", "num_leaves": 4}
+    texts = {
+        train.lightgbm(params, rows, target="use", group="query", num_boost_round=3).model.model_to_string()
+        for rows in (sorted_, mixed)
+    }
+    assert len(texts) == 1
+
+
+def test_a_ranking_names_what_it_lacks() -> None:
+    with pytest.raises(UsageError, match="no `group` is given"):
+        train.lightgbm({"objective": "lambdarank"}, searches(3), target="use", features=["near"])
+    with pytest.raises(DataError, match="no column `quer`"):
+        train.lightgbm({"objective": "lambdarank"}, searches(3), target="use", group="quer")
+    gone = searches(3).set_column(0, "query", pa.array([None, *["a"] * 23]))
+    with pytest.raises(DataError, match="1 of 24 rows have no group"):
+        train.lightgbm({"objective": "lambdarank"}, gone, target="use", group="query")

@@ -14,7 +14,7 @@ from headrace.errors import DataError, UsageError
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.columns import listed
 from headrace.stages.train.callbacks import lightgbm as log_evaluation
-from headrace.stages.train.examples import Examples, check_classes, examples
+from headrace.stages.train.examples import Examples, check_classes, examples, there
 
 REPRODUCIBLE = {"seed": 0, "deterministic": True, "force_row_wise": True, "verbosity": -1}
 """What holds where `params` says nothing of it. With the second and third, trees don't depend on the number of threads
@@ -23,6 +23,8 @@ REPRODUCIBLE = {"seed": 0, "deterministic": True, "force_row_wise": True, "verbo
 OBJECTIVE = ("objective", "objective_type", "app", "application", "loss")
 CLASSIFIES = ("binary", "multiclass", "softmax")
 """How objectives begin that tell classes apart, and the names of the parameter that says which."""
+RANKS = ("lambdarank", "rank_xendcg", "xendcg", "xe_ndcg")
+"""How objectives begin that put the rows of a group in order."""
 
 _OTHERWISE = {
     "seed": ("random_seed", "random_state"),
@@ -54,6 +56,7 @@ def lightgbm(
     features: str | Sequence[str] | None = None,
     categorical_feature: str | Sequence[str] | None = None,
     weight: str | None = None,
+    group: str | None = None,
     valid: pa.Table | None = None,
     num_boost_round: int = 100,
     stopping_rounds: int | None = None,
@@ -68,27 +71,36 @@ def lightgbm(
         features: the columns to predict it by; all others if not told.
         categorical_feature: more columns that are categories, such as codes kept as numbers.
         weight: a column with the weight of each row.
+        group: for an objective that ranks, such as `lambdarank`: the column that tells which rows are put in order
+            among each other, those of one query. They need not stand together.
         valid: rows to watch the metrics on. They are logged each round, as `valid/METRIC`.
         num_boost_round: the most rounds.
         stopping_rounds: stop when the first metric on `valid` has not improved for so many rounds.
 
     Raises:
         DataError: a column isn't there, a table is empty, or targets are missing, of one class only, or no numbers.
-        UsageError: `params` make no sense to LightGBM.
+        UsageError: `params` make no sense to LightGBM, or it is to rank and no `group` is given.
     """
     import lightgbm as lgb  # noqa: PLC0415  a second, that the tracer need not spend
 
     if stopping_rounds is not None and valid is None:
         raise UsageError("`stopping_rounds` is given, and no `valid`", hint="give rows that tell when to stop")
     _check_known(params)
-    found = _categories(examples(table, target, features, weight), listed(categorical_feature))
-    if any(str(params.get(name, "")).startswith(CLASSIFIES) for name in OBJECTIVE):
+    if _objective_is(params, RANKS) and group is None:
+        raise UsageError(
+            "the objective puts the rows of a group in order, and no `group` is given",
+            hint='name the column that tells them apart, such as `group="query"`',
+        )
+    table, sizes = _grouped(table, group)
+    found = _categories(_examples(table, target, features, weight, group), listed(categorical_feature))
+    if _objective_is(params, CLASSIFIES):
         check_classes(found, target)
-    learned = lgb.Dataset(found.features, _labels(found), weight=found.weight, free_raw_data=False)
+    learned = lgb.Dataset(found.features, _labels(found), weight=found.weight, group=sizes, free_raw_data=False)
     watched = [learned]
     if valid is not None:
+        valid, held_sizes = _grouped(valid, group)
         held = _like(examples(valid, target, list(found.features), weight), found)
-        watched = [lgb.Dataset(held.features, _labels(held), weight=held.weight, reference=learned)]
+        watched = [lgb.Dataset(held.features, _labels(held), weight=held.weight, group=held_sizes, reference=learned)]
     curves: dict[str, dict[str, list[float]]] = {}
     callbacks = [lgb.record_evaluation(curves), log_evaluation()]
     if stopping_rounds is not None:
@@ -110,6 +122,37 @@ def lightgbm(
     model = lgb.Booster(model_str=booster.model_to_string(num_iteration=rounds))
     history = _history(curves)
     return Boosted(model, rounds, history, _report(model, found, target, settings, rounds, history))
+
+
+def _objective_is(params: Mapping[str, Any], kinds: tuple[str, ...]) -> bool:
+    return any(str(params.get(name, "")).startswith(kinds) for name in OBJECTIVE)
+
+
+def _examples(
+    table: pa.Table, target: str, features: str | Sequence[str] | None, weight: str | None, group: str | None
+) -> Examples:
+    """Cut a table, of which the column of groups is no feature unless it is named."""
+    if features is None and group is not None:
+        features = [each for each in table.column_names if each not in (target, weight, group)]
+    return examples(table, target, features, weight)
+
+
+def _grouped(table: pa.Table, group: str | None) -> tuple[pa.Table, Any]:
+    """Give a table with the rows of each group together, as LightGBM wants them, and the sizes of the groups."""
+    if group is None:
+        return table, None
+    there(table, group)
+    column = table[group].combine_chunks()
+    if column.null_count:
+        raise DataError(
+            f"{column.null_count:,} of {table.num_rows:,} rows have no group in `{group}`",
+            hint="filter them out before: nothing tells what they are to be ranked among",
+        )
+    plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    codes = plain.dictionary_encode().indices.to_numpy()
+    if (np.diff(codes) < 0).any():
+        table = table.take(np.argsort(codes, kind="stable"))
+    return table, np.bincount(codes)
 
 
 def _settings(params: Mapping[str, Any]) -> dict[str, Any]:

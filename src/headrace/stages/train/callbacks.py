@@ -68,7 +68,8 @@ def torch(*, every: int = 1) -> Callable[..., bool]:
 def transformers() -> Any:
     """Give a callback for a Hugging Face `Trainer`: it logs how that gets on, and ends the training when it is told.
 
-    The trainer's names become ours: `eval_loss` is `valid/loss`, all others `train/NAME`. `checkpoint` has it save.
+    The trainer's names become ours: `eval_loss` is `valid/loss`, all others `train/NAME`; `train_loss`, the mean over
+    all steps that it tells at the end, is `train/mean_loss`. `checkpoint` has it save.
     """
     from transformers import TrainerCallback  # noqa: PLC0415  seconds; who asks for it has it loaded
 
@@ -78,8 +79,7 @@ def transformers() -> Any:
         def on_log(self, _args: Any, state: Any, _control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
             for name, value in (logs or {}).items():
                 if isinstance(value, int | float):
-                    told = f"valid/{name[5:]}" if name.startswith("eval_") else f"train/{name.removeprefix('train_')}"
-                    log(told, value, state.global_step)
+                    log(_ours(name), value, state.global_step)
 
         def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> Any:
             match here.told():
@@ -92,6 +92,12 @@ def transformers() -> Any:
             return control
 
     return Live()
+
+
+def _ours(name: str) -> str:
+    if name.startswith("eval_"):
+        return f"valid/{name[5:]}"
+    return "train/mean_loss" if name == "train_loss" else f"train/{name.removeprefix('train_')}"
 
 
 def _shorten(word: str, where: str) -> None:

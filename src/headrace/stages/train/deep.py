@@ -13,7 +13,7 @@ from headrace.errors import UsageError
 from headrace.spec.report import Report
 from headrace.spec.stage import Resources
 from headrace.stages.train.network import Network
-from headrace.stages.train.recipe import OnNonfinite, Precision, Recipe
+from headrace.stages.train.recipe import OnNonfinite, Precision, Recipe, check_recipe
 
 
 class Trained(NamedTuple):
@@ -35,7 +35,7 @@ def torch(
     *,
     target: str,
     valid: pa.Table | None = None,
-    features: Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
+    features: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
     loss: Any = None,
     optimizer: Any = "AdamW",
     lr: float | None = None,
@@ -96,7 +96,11 @@ def torch(
         timeout: the most time that an attempt may take.
         options: `when=`, `after=`, `always=`, as every stage call takes.
     """
-    Recipe(epochs=epochs, batch_size=batch_size, patience=patience)  # wrong numbers are told before anything runs
+    check_recipe(
+        epochs=epochs, batch_size=batch_size, seed=seed, precision=precision, clip_norm=clip_norm, patience=patience,
+        checkpoint_every=checkpoint_every, device=device, on_nonfinite=on_nonfinite, scheduler_every=scheduler_every,
+        log_every=log_every,
+    )  # fmt: skip
     for name, count in (("procs", procs), ("nodes", nodes)):
         if count < 1:
             raise UsageError(f"`{name}` is {count}", hint="give a whole number from 1")

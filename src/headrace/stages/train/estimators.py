@@ -59,18 +59,24 @@ def sklearn(
         DataError: a column isn't there, the table is empty, targets are missing, or have one class only.
         UsageError: `estimator` is none, or there is no such scorer.
     """
-    from sklearn.base import clone, is_classifier  # noqa: PLC0415  0.5 s, that the tracer need not spend
+    from sklearn.base import clone, is_classifier, is_regressor  # noqa: PLC0415  0.5 s, that the tracer need not spend
 
     found = examples(table, target, features, sample_weight)
     model = clone(_estimator(estimator))
     if is_classifier(model):
         check_classes(found, target)
+    elif is_regressor(model) and found.target.dtype.kind in "OUST":
+        raise DataError(
+            f"the target `{target}` holds `{found.target[0]}`, and `{type(model).__name__}` learns numbers",
+            hint="make numbers of it before, or take a classifier",
+        )
     try:
         model.fit(found.features, found.target, **_weights(model, found))
     except (TypeError, ValueError) as error:  # how estimators tell that they can't take these columns, or parameters
         raise DataError(
             f"`{type(model).__name__}` can't be fitted: {sentence(error)}",
-            hint="mend the columns before, by a step of a scikit-learn `Pipeline`, or name others by `features=`",
+            hint=f"mend the columns before{_suspects(str(error), found.features)}, by a step of a scikit-learn "
+            "`Pipeline`, or name others by `features=`",
         ) from error
     for name, step, value in _curves(model):
         log(name, value, step)
@@ -92,6 +98,17 @@ def _estimator(given: Any) -> Any:
     return made
 
 
+def _suspects(problem: str, features: Any) -> str:
+    """Name the columns that an error of scikit-learn may mean: it knows them by their values alone."""
+    if "NaN" in problem:
+        found, what = [name for name in features if features[name].isna().any()], "values are missing in"
+    elif "string" in problem:
+        found, what = [name for name in features if features[name].dtype.kind == "O"], "no numbers stand in"
+    else:
+        return ""
+    return f" ({what} {', '.join(f'`{each}`' for each in found[:5])})" if found else ""
+
+
 def _weights(model: Any, found: Examples) -> dict[str, Any]:
     """Give the weights to the step that learns: a pipeline takes them by the name of its last step."""
     if found.weight is None:
@@ -103,10 +120,12 @@ def _weights(model: Any, found: Examples) -> dict[str, Any]:
 def _curves(model: Any) -> Iterator[tuple[str, int, float]]:
     steps = getattr(model, "steps", None)
     learner = steps[-1][1] if steps else model
+    losses = hasattr(learner, "n_estimators_")  # `GradientBoosting...` keep a loss in `train_score_`, others a score
     for attribute, name in CURVES.items():
         values = getattr(learner, attribute, None)
         if values is not None:
-            yield from ((name, step, float(value)) for step, value in enumerate(values))
+            told = "train/loss" if losses and attribute == "train_score_" else name
+            yield from ((told, step, float(value)) for step, value in enumerate(values))
 
 
 def _scores(model: Any, found: Examples, part: str, scoring: str | Sequence[str] | None) -> Iterator[tuple[str, float]]:

@@ -36,10 +36,7 @@ def examples(
         [each for each in table.column_names if each not in (target, weight)] if features is None else listed(features)
     )
     distinct(table)
-    there = set(table.column_names)
-    for name in (target, *chosen, *([weight] if weight else [])):
-        if name not in there:
-            raise _missing(table, name)
+    there(table, target, *chosen, *([weight] if weight else []))
     if not chosen:
         raise DataError("there are no columns to learn from", hint="name them by `features=`")
     twice = [name for name, count in Counter(chosen).items() if count > 1]
@@ -82,9 +79,17 @@ def check_classes(found: Examples, target: str) -> None:
         )
 
 
-def _missing(table: pa.Table, name: str) -> DataError:
-    near = difflib.get_close_matches(name, table.column_names, 1)
-    names = ", ".join(f"`{each}`" for each in table.column_names[:20])
-    return DataError(
-        f"the table has no column `{name}`", hint=f"did you mean `{near[0]}`?" if near else f"it has {names}"
-    )
+def there(table: pa.Table, *names: str) -> None:
+    """Refuse names that no column of a table has.
+
+    Raises:
+        DataError: one isn't there.
+    """
+    known = set(table.column_names)
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, table.column_names, 1)
+            columns = ", ".join(f"`{each}`" for each in table.column_names[:20])
+            raise DataError(
+                f"the table has no column `{name}`", hint=f"did you mean `{near[0]}`?" if near else f"it has {columns}"
+            )

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from headrace.errors import UsageError
 from headrace.spec.noun import Noun
+from headrace.stages.columns import listed
 from headrace.stages.train.columns import numbers
 
 Answer = Literal["classes", "logit", "value"]
@@ -103,7 +104,7 @@ def _numbered(column: Any, target: str) -> Any:
 
 
 def lesson(
-    table: Any, target: str, features: Sequence[str] | Mapping[str, str | Sequence[str]] | None, loss: str | None
+    table: Any, target: str, features: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None, loss: str | None
 ) -> Lesson:
     """Read from the training table what is to be learned; `loss` is the loss's name.
 
@@ -137,11 +138,11 @@ def _answer(loss: str | None, kind: Any) -> Answer:
 
 
 def _columns(
-    table: Any, target: str, features: Sequence[str] | Mapping[str, str | Sequence[str]] | None
+    table: Any, target: str, features: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None
 ) -> dict[str, str | list[str]]:
     if isinstance(features, Mapping):
         return {name: each if isinstance(each, str) else list(each) for name, each in features.items()}
-    names = [name for name in table.schema.names if name != target] if features is None else list(features)
+    names = [name for name in table.schema.names if name != target] if features is None else [*listed(features)]
     if not names:
         raise UsageError(f"the table has no column but `{target}`", hint="give it something to learn from")
     if target in names:

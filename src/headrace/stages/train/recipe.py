@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+from headrace.define.handle import Handle
 from headrace.errors import UsageError
 from headrace.spec.duration import seconds
 from headrace.spec.noun import Noun
@@ -45,7 +46,8 @@ class Recipe(Noun, frozen=True):
                 raise UsageError(f"`{name}` is {getattr(self, name)!r}", hint=f"give one of {', '.join(known)}")
         if isinstance(self.checkpoint_every, str):
             seconds(self.checkpoint_every, name="checkpoint_every")
-        if self.clip_norm is not None and not self.clip_norm > 0:
+        is_number = isinstance(self.clip_norm, int | float) and not isinstance(self.clip_norm, bool)
+        if self.clip_norm is not None and not (is_number and self.clip_norm > 0):
             raise UsageError(f"`clip_norm` is {self.clip_norm!r}", hint="give a number above 0, or None")
 
     @property
@@ -58,6 +60,16 @@ class Recipe(Noun, frozen=True):
         """After how many seconds a checkpoint is due."""
         every = self.checkpoint_every
         return seconds(every, name="checkpoint_every") if isinstance(every, str) else None
+
+
+def check_recipe(**given: Any) -> None:
+    """Refuse what makes no sense before anything runs. What another stage is to give is judged when it is there.
+
+    Raises:
+        UsageError: a number is out of its range, or a word is none of those there are.
+    """
+    known = {name: each for name, each in given.items() if not isinstance(each, Handle)}
+    Recipe(**{"epochs": 1, "batch_size": 1, **known})
 
 
 _CHOICES = {

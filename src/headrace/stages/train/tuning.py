@@ -10,10 +10,11 @@ import pyarrow as pa
 from headrace.codec.file import File, Folder
 from headrace.define.handle import Handle
 from headrace.define.ready import ready
+from headrace.errors import UsageError
 from headrace.spec.report import Report
 from headrace.spec.stage import Resources
 from headrace.stages.train.base import base_model
-from headrace.stages.train.recipe import OnNonfinite, Precision, Recipe
+from headrace.stages.train.recipe import OnNonfinite, Precision, Recipe, check_recipe
 
 
 class Finetuned(NamedTuple):
@@ -97,7 +98,13 @@ def finetune(
         timeout: the most time that an attempt may take.
         options: `when=`, `after=`, `always=`, as every stage call takes.
     """
-    Recipe(epochs=epochs, batch_size=batch_size, patience=patience)  # wrong numbers are told before anything runs
+    if task not in ("", "classify", "continue"):
+        raise UsageError(f"`task` is {task!r}", hint='give "classify" or "continue"')
+    check_recipe(
+        epochs=epochs, batch_size=batch_size, seed=seed, precision=precision, clip_norm=clip_norm, patience=patience,
+        checkpoint_every=checkpoint_every, device=device, on_nonfinite=on_nonfinite, scheduler_every=scheduler_every,
+        log_every=log_every,
+    )  # fmt: skip
     stage = _finetune.with_options(resources=resources, retries=retries, timeout=timeout)
     return stage(
         found_base(model, gguf_file),

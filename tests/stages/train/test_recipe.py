@@ -1,0 +1,46 @@
+"""What of a training is judged before anything runs, and how its columns are named."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from headrace.errors import UsageError
+from headrace.stages import train
+from headrace.stages.train.lesson import lesson
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"epochs": 1.5}, "`epochs` is 1.5"),
+        ({"precision": "half"}, "`precision` is 'half'"),
+        ({"checkpoint_every": "often"}, "`checkpoint_every`"),
+        ({"clip_norm": "1"}, "`clip_norm` is '1'"),
+        ({"on_nonfinite": "pass"}, "`on_nonfinite`"),
+        ({"scheduler_every": "batch"}, "`scheduler_every`"),
+        ({"log_every": 0}, "`log_every` is 0"),
+        ({"seed": -1}, "`seed` is -1"),
+    ],
+)
+@pytest.mark.parametrize("stage", [partial(train.torch, list), partial(train.finetune, "no_model")])
+def test_options_that_make_no_sense_are_told_where_they_are_given(
+    stage: Any, option: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(UsageError, match=says) as told:
+        stage(pa.table({"x": [1.0], "y": [0]}), target="y", **option)
+    assert told.value.hint
+
+
+def test_a_task_that_there_isnt_is_told_where_it_is_given() -> None:
+    with pytest.raises(UsageError, match="`task` is 'regress'"):
+        train.finetune("no_model", pa.table({"x": [1.0]}), target="x", task="regress")
+
+
+def test_a_single_column_may_be_named_without_a_list() -> None:
+    table = pa.table({"pixels": [[1.0, 2.0], [3.0, 4.0]], "age": [1.0, 2.0], "digit": [0, 1]})
+    assert lesson(table, "digit", "pixels", None).columns == lesson(table, "digit", ["pixels"], None).columns
+    assert lesson(table, "digit", "age", None).columns == lesson(table, "digit", ["age"], None).columns

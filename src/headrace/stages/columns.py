@@ -44,6 +44,14 @@ def distinct(table: pa.Table) -> None:
         raise DataError(f"the table has two columns `{twice}`", hint="give one another name first")
 
 
+def without_decimals(table: pa.Table) -> pa.Table:
+    """Give a table whose decimals, as databases give them, are 64-bit floats: what learns takes no others."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_decimal(field.type):
+            table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
+    return table
+
+
 def rows_at(table: pa.Table, places: Any) -> pa.Table:
     """Give the rows of these places (NumPy's integers), as a new table of the same types."""
     return _by_chosen(table, lambda each: each.take(pa.array(places, pa.int64())))

@@ -160,6 +160,30 @@ def test_boosting_names_what_is_wrong() -> None:
         boost(categorical_feature=["c"])
 
 
+def test_decimals_are_numbers_and_dates_are_named() -> None:
+    price = pa.array(X[:, 0]).cast(pa.decimal128(30, 20), safe=False)
+    table = pa.table({"price": price, "late": TABLE["late"], "day": pa.array(range(400), pa.date32())})
+    binary = {"objective": "binary"}
+    found = train.lightgbm(binary, table, target="late", features=["price"], num_boost_round=5)
+    assert predicting.numbers_of(found.model, table, ["price"]).std() > 0.1
+    assert train.lightgbm({}, table, target="price", features=["late"], num_boost_round=1).rounds == 1
+    with pytest.raises(DataError, match="the feature `day` holds times"):
+        train.lightgbm(binary, table, target="late")
+
+
+def test_metrics_of_which_lightgbm_knows_none_are_named() -> None:
+    with pytest.raises(UsageError, match="LightGBM knows no metric `rocauc`"):
+        train.lightgbm({"objective": "binary", "metric": "rocauc"}, TABLE, target="late", features=NUMBERS)
+    found = train.lightgbm({"objective": "binary", "metric": "None"}, TABLE, target="late", features=NUMBERS)
+    assert found.history.column_names == ["round"]
+
+
+def test_where_in_its_code_lightgbm_found_an_error_is_left_out() -> None:
+    with pytest.raises(UsageError) as told:
+        train.lightgbm({"objective": "binary", "num_leaves": -3}, TABLE, target="late", features=NUMBERS)
+    assert told.value.message == "LightGBM: Check failed: (num_leaves) > (1)"
+
+
 def test_a_parameter_by_another_of_its_names_wins_over_ours() -> None:
     def trees(**more: object) -> str:
         params = {"objective": "binary", "bagging_fraction": 0.5, "bagging_freq": 1, **more}

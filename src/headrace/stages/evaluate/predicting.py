@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from headrace.codec.classes import is_a
 from headrace.errors import UsageError
+from headrace.stages.columns import without_decimals
 from headrace.stages.sentence import sentence
 
 BOOSTER = "lightgbm.basic.Booster"
@@ -96,7 +97,7 @@ def frame_of(model: Any, table: pa.Table, features: Sequence[str]) -> Any:
         check_column(table, name)
     if is_a(model, NETWORK):
         return table
-    frame = table.select(list(features)).to_pandas()
+    frame = without_decimals(table.select(list(features))).to_pandas()
     if is_a(model, BOOSTER) or type(model).__module__.startswith("lightgbm."):
         return frame.astype(dict.fromkeys(_categories(model, frame), "category"))
     expected = getattr(model, "n_features_in_", None)

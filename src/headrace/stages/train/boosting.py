@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
+from datetime import date, time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,9 +25,12 @@ REPRODUCIBLE = {"seed": 0, "deterministic": True, "force_row_wise": True, "verbo
 OBJECTIVE = ("objective", "objective_type", "app", "application", "loss")
 CLASSIFIES = ("binary", "multiclass", "softmax")
 """How objectives begin that tell classes apart, and the names of the parameter that says which."""
+METRIC = ("metric", "metrics", "metric_types")
 RANKS = ("lambdarank", "rank_xendcg", "xendcg", "xe_ndcg")
 """How objectives begin that put the rows of a group in order."""
 
+_PLACE = re.compile(r" at \S+, line \d+ ?\.")
+"""Where in its own code LightGBM found an error, which says nothing to who gave it."""
 _OTHERWISE = {
     "seed": ("random_seed", "random_state"),
     "verbosity": ("verbose",),
@@ -103,6 +108,8 @@ def lightgbm(
         watched = [lgb.Dataset(held.features, _labels(held), weight=held.weight, group=held_sizes, reference=learned)]
     curves: dict[str, dict[str, list[float]]] = {}
     callbacks = [lgb.record_evaluation(curves), log_evaluation()]
+    if any(_asks(params.get(name)) for name in METRIC):
+        callbacks.append(_check_measured)
     if stopping_rounds is not None:
         callbacks.append(lgb.early_stopping(stopping_rounds, first_metric_only=True, verbose=False))
     settings = _settings(params)
@@ -116,7 +123,8 @@ def lightgbm(
             callbacks=callbacks,
         )
     except (lgb.basic.LightGBMError, ValueError) as error:
-        raise UsageError(f"LightGBM: {error}", hint="look at `params`, and at the target") from error
+        told = _PLACE.sub("", str(error)).strip()
+        raise UsageError(f"LightGBM: {told}", hint="look at `params`, and at the target") from error
     rounds = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
     # Through its text form, so that what is used from here on is what a reader of the saved model gets.
     model = lgb.Booster(model_str=booster.model_to_string(num_iteration=rounds))
@@ -155,6 +163,20 @@ def _grouped(table: pa.Table, group: str | None) -> tuple[pa.Table, Any]:
     return table, np.bincount(codes)
 
 
+def _asks(metric: object) -> bool:
+    return metric is not None and not (isinstance(metric, str) and metric.lower() in _NO_METRIC)
+
+
+_NO_METRIC = ("", "none", "null", "na", "custom")
+
+
+def _check_measured(env: Any) -> None:
+    """Refuse metrics of which LightGBM knows none: it would train on, and measure nothing."""
+    if not env.evaluation_result_list:
+        asked = next(env.params[name] for name in METRIC if name in env.params)
+        raise UsageError(f"LightGBM knows no metric `{asked}`", hint="its documentation lists them, such as `auc`")
+
+
 def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
     """Give the parameters, and what holds where they say nothing."""
     silent = [name for name in REPRODUCIBLE if not any(each in params for each in _OTHERWISE.get(name, ()))]
@@ -186,7 +208,7 @@ def _categories(found: Examples, names: Sequence[str]) -> Examples:
             f"`categorical_feature` names `{strange[0]}`, which is no feature", hint="name columns of `features`"
         )
     odd = [name for name in frame.columns if str(frame[name].dtype.kind) in "mM"]
-    odd += [name for name in texts if any(isinstance(each, _NESTED) for each in frame[name])]
+    odd += [name for name in texts if any(isinstance(each, _ODD) for each in frame[name])]
     if odd:
         raise DataError(
             f"the feature `{odd[0]}` holds times or nested values, and LightGBM takes numbers, texts and categories",
@@ -195,7 +217,7 @@ def _categories(found: Examples, names: Sequence[str]) -> Examples:
     return found._replace(features=frame.astype(dict.fromkeys([*texts, *names], "category")))
 
 
-_NESTED = (dict, list, np.ndarray)
+_ODD = (dict, list, np.ndarray, date, time)
 _TEXT = ("str", "string", "large_string")
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.errors import DataError
-from headrace.stages.columns import distinct, listed
+from headrace.stages.columns import distinct, listed, without_decimals
 
 
 class Examples(NamedTuple):
@@ -27,7 +27,7 @@ def examples(
 ) -> Examples:
     """Cut a table: `features` are all columns but the target and the weight, where none are named.
 
-    Columns that are dictionary-encoded become pandas categories.
+    Columns that are dictionary-encoded become pandas categories, and decimals floats.
 
     Raises:
         DataError: a column isn't there, the table is empty, or targets are missing.
@@ -37,6 +37,7 @@ def examples(
     )
     distinct(table)
     there(table, target, *chosen, *([weight] if weight else []))
+    table = without_decimals(table)
     if not chosen:
         raise DataError("there are no columns to learn from", hint="name them by `features=`")
     twice = [name for name, count in Counter(chosen).items() if count > 1]

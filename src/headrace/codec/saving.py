@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from headrace.codec import plain
 from headrace.codec.builtin.code import KINDS, CodeCodec
-from headrace.codec.codec import Codec, HasContent
+from headrace.codec.codec import Codec
 from headrace.codec.loading import TABLES
 from headrace.codec.misfit import CallerFailed, Declined, Misfit
 from headrace.codec.origins import Origins
@@ -208,7 +208,9 @@ class Saving:
     def _content(self, codec: Codec, value: object) -> str | None:
         if codec is _CODE:
             return self._digest(value) if self._digest is not None else None
-        return codec.content(value) if isinstance(codec, HasContent) else None
+        # not `isinstance`, which takes a protocol's methods one by one anew for each value
+        content: Callable[[object], str | None] | None = getattr(codec, "content", None)
+        return None if content is None else content(value)
 
     def _after(self, error: Exception, failed: Codec, value: object) -> Ref:
         """Pickle what its codec failed to save, and say so: hours of work may stand behind the value."""

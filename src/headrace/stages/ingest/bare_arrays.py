@@ -21,10 +21,12 @@ def places(values: Any) -> Any:
 
 def numbers(column: Any) -> Any:
     """Give Arrow's whole numbers, none of them null, as NumPy's `int64`."""
-    column = whole(column).cast(pa.int64())
+    column = whole(column)
     if not len(column):
         return np.empty(0, np.int64)
-    return np.frombuffer(column.buffers()[1], np.int64, len(column), column.offset * 8)
+    kind = np.dtype(str(column.type))
+    found = np.frombuffer(column.buffers()[1], kind, len(column), column.offset * kind.itemsize)
+    return found.astype(np.int64, copy=False)
 
 
 def truths(column: Any) -> Any:

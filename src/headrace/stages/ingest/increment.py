@@ -82,9 +82,19 @@ def merged(
 def _where(table: Any, keep: Any) -> Any:
     """Give the rows that are marked; where they follow one another, as they mostly do, without a copy."""
     chosen = np.flatnonzero(keep)
-    if len(chosen) and chosen[-1] - chosen[0] == len(chosen) - 1:
+    return table.slice(chosen[0], len(chosen)) if _may_be_a_run(chosen) else table.filter(mask(keep))
+
+
+def _at(table: Any, chosen: Any) -> Any:
+    """Give the rows at these places, in this order; where they follow one another, without a copy."""
+    if _may_be_a_run(chosen) and (np.diff(chosen) == 1).all():
         return table.slice(chosen[0], len(chosen))
-    return table.filter(mask(keep))
+    return table.take(places(chosen))
+
+
+def _may_be_a_run(chosen: Any) -> bool:
+    """Tell whether places follow one another, if they ascend."""
+    return len(chosen) > 0 and bool(chosen[-1] - chosen[0] == len(chosen) - 1)
 
 
 def ends_of(table: Any, key: Sequence[str]) -> Ends:
@@ -140,7 +150,7 @@ def rows_equal(part: Any, here: Any, fresh: Any, there: Any) -> Any:
     equal = np.ones(len(here), bool)
     if not len(here):
         return equal
-    ours, theirs = part.take(places(here)), fresh.take(places(there))
+    ours, theirs = _at(part, here), _at(fresh, there)
     if ours.equals(theirs):
         return equal
     for name in range(part.num_columns):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -19,10 +18,11 @@ from headrace.errors import SourceError
 from headrace.spec.masking import masked
 from headrace.spec.noun import Noun
 from headrace.spec.report import Fact, Report
+from headrace.stages.ingest.database.columns import check_columns, in_order
 from headrace.stages.ingest.database.opening import session, shown_of
 from headrace.stages.ingest.database.question import Question, differences, digest_of, question_of
 from headrace.stages.ingest.database.reading import parts_of, since, version_of
-from headrace.stages.ingest.database.session import dialect_of, quoted
+from headrace.stages.ingest.database.session import Session, dialect_of
 from headrace.stages.ingest.database.statement import Statement, check_given, parse
 from headrace.stages.ingest.database.watermark import begin, highest
 from headrace.stages.ingest.increment import Merged, check_keys, compacted, ends_of, merged, retyped
@@ -122,41 +122,62 @@ def read_on(
     complete = mode == "snapshot"
     if held.parts and held.state == _state(url, probe, version):
         return _held_on(held, url, query, complete=complete)
-    values = dict(parameters)
     with session(url, secrets, driver, attempt().project) as opened:
-        seen = version_of(opened, statement, values, probe) or version
+        seen = version_of(opened, statement, parameters, probe) or version
         attempt().saw(version=seen)
-        like = table_of(held.parts[-1]).schema if held.parts else None
-        if like is not None:
-            statement = _in_order(statement, opened.columns(statement, values, like.names), like.names, cursor.name)
-        if not complete and held.reached is not None:
-            assert watermark is not None
-            mark = begin(held.reached, overlap, watermark)
-            statement, values = since(opened, statement, values, watermark, mark)
-        fresh = parts_of(opened, statement, values, rows=batch_rows, like=like)
-        shown = opened.shown
-    before = retyped(held.parts, fresh[0].schema)
-    like = table_of(before[-1]).schema if before else None
-    _check_columns(fresh[0].schema, like, key, watermark, cursor.name)
+        fresh = _fresh(opened, statement, parameters, held, cursor.name, watermark, overlap, batch_rows)
+    held = replace(held, parts=retyped(held.parts, fresh[0].schema))
+    like = _schema_of(held)
+    check_columns(fresh[0].schema, like, key, watermark, cursor.name)
     check_keys(fresh, key)
     reached = held.reached
     if watermark is not None:
         reached = highest(pa.concat_tables(fresh)[watermark], reached, watermark)
-    result = merged(before, fresh, key, complete=complete, ends=held.ends)
-    schema = like if like is not None else fresh[0].schema
-    none = [pa.Table.from_batches([], schema)]
+    result = merged(held.parts, fresh, key, complete=complete, ends=held.ends)
+    schema = fresh[0].schema if like is None else like
     parts = compacted([*result.kept, *result.new], batch_rows or part_rows(schema))
     if result.new or result.gone or result.replaced:
-        known = {id(part): ends for part, ends in zip(before, held.ends, strict=True)}
-        ends = [known[id(each)] if id(each) in known else ends_of(each, key) for each in parts]
-        kept = [each if isinstance(each, Later) else Later.of(each) for each in parts]
-        advance(cursor, replace(held, reached=reached, parts=kept, ends=ends, state=_state(url, probe, seen)))
-    return Grown(
-        _joined(parts or none),
-        _joined(result.new or none),
-        _joined(result.gone or none),
-        _report(shown, query, fresh, parts, result, complete=complete),
-    )
+        then = replace(held, reached=reached, state=_state(url, probe, seen))
+        advance(cursor, _holding(then, parts, key))
+    return _grown(schema, parts, result, _report(url, query, fresh, parts, result, complete=complete))
+
+
+def _fresh(
+    opened: Session,
+    statement: Statement,
+    values: dict[str, Any],
+    held: Held,
+    cursor: str,
+    watermark: str | None,
+    overlap: str | float | None,
+    rows: int | None,
+) -> list[Any]:
+    """Give the rows of a source from the watermark on that was reached; all of them where none was."""
+    like = _schema_of(held)
+    if like is not None:
+        statement = in_order(statement, opened.columns(statement, values, like.names), like.names, cursor)
+    if watermark is not None and held.reached is not None:
+        mark = begin(held.reached, overlap, watermark)
+        statement, values = since(opened, statement, values, watermark, mark)
+    return parts_of(opened, statement, values, rows=rows, like=like)
+
+
+def _schema_of(held: Held) -> Any:
+    """Give the schema of the rows that are held; None of none."""
+    return table_of(held.parts[-1]).schema if held.parts else None
+
+
+def _holding(held: Held, parts: list[Any], key: list[str]) -> Held:
+    """Give a cursor's value with these parts instead of its own; of those that stay, the ends are known."""
+    known = {id(part): ends for part, ends in zip(held.parts, held.ends, strict=True)}
+    ends = [known[id(each)] if id(each) in known else ends_of(each, key) for each in parts]
+    return replace(held, parts=[each if isinstance(each, Later) else Later.of(each) for each in parts], ends=ends)
+
+
+def _grown(schema: Any, parts: list[Any], result: Merged, report: Report) -> Grown:
+    """Give all rows and those that changed; where there are none, a table without rows."""
+    none = [pa.Table.from_batches([], schema)]
+    return Grown(_joined(parts or none), _joined(result.new or none), _joined(result.gone or none), report)
 
 
 def _state(url: str, probe: str | None, version: str) -> str:
@@ -165,30 +186,16 @@ def _state(url: str, probe: str | None, version: str) -> str:
 
 def _held_on(held: Held, url: str, query: str, *, complete: bool) -> Grown:
     """Give the rows that are held, of a source whose version is still the one that they were read from."""
-    none = [pa.Table.from_batches([], table_of(held.parts[-1]).schema)]
     nothing = Merged(kept=held.parts, new=[], gone=[], replaced=0, unchanged=0)
-    report = _report(shown_of(url), query, [], held.parts, nothing, complete=complete)
+    report = _report(url, query, [], held.parts, nothing, complete=complete)
     unread = "The source's version is still the one that these rows were read from, so it was not read again."
-    return Grown(_joined(held.parts), _joined(none), _joined(none), replace(report, limits=(unread, *report.limits)))
+    return _grown(_schema_of(held), held.parts, nothing, replace(report, limits=(unread, *report.limits)))
 
 
 def _statement(url: str, query: str, driver: str | None, parameters: Mapping[str, Any]) -> Statement:
     statement = parse(query, dialect_of(url, driver))
     check_given(statement, parameters, OPTIONS_OF_SQL)
     return statement
-
-
-def _in_order(statement: Statement, found: list[str], held: list[str], cursor: str) -> Statement:
-    """Ask for a query's columns in the order of those that are held; they are the same ones, by their names.
-
-    Raises:
-        SourceError: they are not; or some of one name stand in another order, so it isn't known which is which.
-    """
-    _check_names(found, held, cursor)
-    if found == held:
-        return statement
-    columns = ", ".join(map(quoted, held))
-    return statement.inside(f"select {columns} from (", ") as headrace_columns")
 
 
 def _held(cursor: Cursor, digest: str, asked: Question) -> Held:
@@ -214,56 +221,7 @@ def _held(cursor: Cursor, digest: str, asked: Question) -> Held:
     )
 
 
-def _check_columns(found: Any, held: Any, key: list[str], watermark: str | None, cursor: str) -> None:
-    """Refuse rows whose columns are not those of the rows that are held.
-
-    Raises:
-        SourceError: it names the column.
-    """
-    for name in [*key, *([watermark] if watermark else [])]:
-        if found.names.count(name) != 1:
-            count = "no column" if name not in found.names else "several columns"
-            raise SourceError(
-                f"the query gives {count} `{name}`", hint=f"its columns are {', '.join(f'`{n}`' for n in found.names)}"
-            )
-    if held is None:
-        return
-    _check_names(found.names, held.names, cursor)
-    for field, before in zip(found, held, strict=True):
-        if not field.type.equals(before.type):
-            raise SourceError(
-                f"column `{field.name}` was `{before.type}` at the last read, and is `{field.type}`",
-                hint=_anew(cursor),
-            )
-
-
-def _check_names(found: list[str], held: list[str], cursor: str) -> None:
-    """Refuse columns that came or went; and another order of those that have one name, in capitals or not.
-
-    Raises:
-        SourceError: it names them.
-    """
-    gone, new = Counter(held) - Counter(found), Counter(found) - Counter(held)
-    told = [
-        f"column{'s' if len(names) > 1 else ''} {', '.join(f'`{name}`' for name in names)} "
-        f"{'are' if len(names) > 1 else 'is'} {what} since the last read"
-        for names, what in ((gone, "gone"), (new, "new"))
-        if names
-    ]
-    if told:
-        raise SourceError(" and ".join(told), hint=_anew(cursor))
-    if found != held and len({name.lower() for name in found}) < len(found):
-        raise SourceError(
-            f"the columns' order was {held} at the last read, and is {found}, and not each has a name of its own",
-            hint=f"name them apart in the query, by `as`; {_anew(cursor)}",
-        )
-
-
-def _anew(cursor: str) -> str:
-    return f"have the query give what it gave before; or begin anew, under another name than `{cursor}` by `cursor=`"
-
-
-def _report(shown: str, query: str, fresh: list[Any], parts: list[Any], result: Merged, *, complete: bool) -> Report:
+def _report(url: str, query: str, fresh: list[Any], parts: list[Any], result: Merged, *, complete: bool) -> Report:
     counts = {
         "rows read": _rows(fresh),
         "new rows": _rows(result.new) - result.replaced,
@@ -275,7 +233,7 @@ def _report(shown: str, query: str, fresh: list[Any], parts: list[Any], result: 
         counts["rows gone"] = _rows(result.gone)
     return Report(
         title="What was read",
-        about=f"`{' '.join(query.split())}` from {shown}",
+        about=f"`{' '.join(query.split())}` from {shown_of(url)}",
         facts=tuple(Fact(name=name, value=float(count), unit="rows") for name, count in counts.items()),
         limits=() if complete else ("Rows deleted at the source are still held: a watermark doesn't show them.",),
     )

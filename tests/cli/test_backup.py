@@ -121,7 +121,8 @@ def test_places_that_hold_no_backup_or_cannot_be_written_are_told(project: Proje
     check_error(project.headrace("restore", "kept", "--snapshot", "x"), 2, "no backup `x`", hint="the newest are")
     check_error(project.headrace("backup", "pipelines.py"), 5, "can't be made", hint="a folder")
     check_error(project.headrace("backup", "ftp://host/x"), 2, "ftp://", hint="s3://")
-    check_error(project.headrace("backup", ".headrace/store"), 2, "project's own", hint="another place")
+    for place in (".headrace/store", ".headrace/store/kept"):
+        check_error(project.headrace("backup", place), 2, "project's own", hint="another place")
     other = project.headrace("backup", "kept", "--config", str(project.write("other.toml", '[project]\nname = "o"')))
     check_error(other, 2, "backups of project `project`, and this one is `o`", hint="a place of its own")
     archive = min((project.root / "kept" / "blobs").glob("*/*"), key=lambda path: path.stat().st_size)

@@ -44,6 +44,15 @@ def test_what_is_wrong_with_one_part_does_not_hide_the_others(project: Shell, po
     assert READER_SECRET not in done.out
 
 
+def test_the_place_of_the_backups_is_looked_at_too(project: Shell) -> None:
+    project.write("kept.toml", '[backup]\nurl = "kept"\n')
+    assert "kept in" in finding(project("doctor", "--json", "--config", "kept.toml"), "backup")["found"]
+    project.write("kept.toml", '[backup]\nurl = ".headrace/store/kept"\n')
+    done = project("doctor", "--json", "--config", "kept.toml")
+    assert done.code == 2
+    assert "in a store of the project's own" in finding(done, "backup")["found"]
+
+
 def fleet(ledger: str, s3: S3) -> str:
     return f"""
         [ledger]

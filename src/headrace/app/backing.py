@@ -19,7 +19,7 @@ from headrace.record.tables import SCHEMA
 from headrace.store.opening import open_store as open_address
 from headrace.store.store import Store
 
-__all__ = ["BackedUp", "Restored", "Snapshot", "back_up", "restore", "snapshots"]
+__all__ = ["BackedUp", "Restored", "Snapshot", "back_up", "check_place", "open_backups", "restore", "snapshots"]
 
 
 class Restored(Struct, frozen=True, kw_only=True):
@@ -35,8 +35,8 @@ def back_up(project: Project, url: str | None, *, keep: int | None, deep: bool, 
     Raises:
         ConfigError: there is no such place.
     """
-    backups, found = _open(project, url), stores(project)
-    _check_place(project, backups, found.values())
+    backups, found = open_backups(project, url), stores(project)
+    check_place(project, backups, found.values())
     count = keep or project.config.backup.keep
     with open_ledger(project) as ledger, alone(ledger, "headrace backup") as lease:
         done = backups.add(ledger, found, head(project), lease, deep=deep, progress=progress)
@@ -48,7 +48,7 @@ def back_up(project: Project, url: str | None, *, keep: int | None, deep: bool, 
 
 def snapshots(project: Project, url: str | None) -> list[Snapshot]:
     """Give the backups that there are, the oldest first."""
-    return _open(project, url).snapshots()
+    return open_backups(project, url).snapshots()
 
 
 def restore(project: Project, url: str | None, *, name: str | None, merge: bool, progress: Progress) -> Restored:
@@ -58,7 +58,7 @@ def restore(project: Project, url: str | None, *, name: str | None, merge: bool,
         UsageError: the project has runs already.
         NotFoundError: there is no such backup.
     """
-    backups = _open(project, url)
+    backups = open_backups(project, url)
     snapshot = backups.find(name)
     with (
         backups.archive(snapshot, schema=SCHEMA) as archive,
@@ -75,13 +75,22 @@ def restore(project: Project, url: str | None, *, name: str | None, merge: bool,
     return Restored(snapshot=snapshot, imported=imported)
 
 
-def _check_place(project: Project, backups: Backups, found: Iterable[Store]) -> None:
-    """Refuse a place where what is of no use to the backups would be deleted, though others need it."""
-    if backups.store.url in {store.url for store in found}:
-        raise UsageError(
-            f"`{backups.store.url}` is a store of the project's own",
-            hint="name another place: a backup there would be lost with it, and is no run's",
-        )
+def check_place(project: Project, backups: Backups, found: Iterable[Store]) -> None:
+    """Refuse a place where what is of no use to the backups would be deleted, though others need it, or one that would
+    be lost with what is backed up.
+
+    Raises:
+        UsageError: this place is one of those.
+    """
+    place = backups.store.url.rstrip("/")
+    for store in found:
+        own = store.url.rstrip("/")
+        if f"{place}/".startswith(f"{own}/"):
+            within = "" if place == own else "in "
+            raise UsageError(
+                f"`{backups.store.url}` is {within}a store of the project's own",
+                hint="name another place: a backup there would be lost with it, and is no run's",
+            )
     for each in backups.snapshots():
         if each.project != project.name:
             raise UsageError(
@@ -90,6 +99,11 @@ def _check_place(project: Project, backups: Backups, found: Iterable[Store]) -> 
             )
 
 
-def _open(project: Project, url: str | None) -> Backups:
+def open_backups(project: Project, url: str | None = None) -> Backups:
+    """Open the backups where the settings have them, or here.
+
+    Raises:
+        ConfigError: there is no such place.
+    """
     address = project.backup(url)
     return Backups(open_address(address, local=project.home / "local" / "backup" if address.is_remote else None))

@@ -1,4 +1,4 @@
-"""Looks over the stores: reached, read and written, how fast, and by which clock."""
+"""Looks over the stores, that of the backups among them: reached, read and written, how fast, and by which clock."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from headrace.app.backing import check_place, open_backups
 from headrace.app.finding import SKEW_S, Answer
 from headrace.app.measures import bytes_text, seconds_text
 from headrace.app.project import Project
-from headrace.app.state import open_store
+from headrace.app.state import open_store, stores
 from headrace.spec.fleet import HOME
 from headrace.store.store import Store
 
@@ -23,16 +24,27 @@ SLOW_BYTES_PER_S = 5e6
 
 
 def store_checks(project: Project) -> dict[str, Callable[[], Answer]]:
-    """Give a look at each region's store."""
-    return {
-        "store" if region.name == HOME else f"store {region.name}": partial(_store, project, region.name)
+    """Give a look at each region's store, and at that of the backups where the settings have one."""
+    found: dict[str, Callable[[], Answer]] = {
+        "store" if region.name == HOME else f"store {region.name}": partial(_region, project, region.name)
         for region in project.regions()
     }
+    if project.config.backup.url is not None:
+        found["backup"] = partial(_backups, project)
+    return found
 
 
-def _store(project: Project, region: str) -> Answer:
-    store = open_store(project, region)
-    far = project.region(region).store.is_remote
+def _region(project: Project, region: str) -> Answer:
+    return _look(open_store(project, region), far=project.region(region).store.is_remote)
+
+
+def _backups(project: Project) -> Answer:
+    backups = open_backups(project)
+    check_place(project, backups, stores(project).values())
+    return _look(backups.store, far=project.backup().is_remote)
+
+
+def _look(store: Store, *, far: bool) -> Answer:
     size = FAR_BYTES if far else TRIAL_BYTES
     wrote, read = _trial(store, os.urandom(size))
     offset = store.now() - time.time()

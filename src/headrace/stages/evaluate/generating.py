@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from headrace.stages.evaluate.leaks import leaks
 from headrace.stages.evaluate.predicting import check_column
 from headrace.stages.evaluate.promises import COUNTS, check_gates
 from headrace.stages.evaluate.resampling import Resamples
+from headrace.stages.evaluate.slicing import Slice
 from headrace.stages.evaluate.slicing import slices as slices_of
 from headrace.stages.evaluate.textual import TextPart
 from headrace.stages.evaluate.wording import Wording, wording
@@ -110,33 +111,39 @@ def generation(
             written[name] = _column(rows, column)
     compared = {name: [wording(*each) for each in zip(own, expected, strict=True)] for name, own in written.items()}
     drawn = Resamples(rows.rows, count=resamples, seed=seed, groups=None if groups is None else codes(rows, groups))
-    cuts = slices_of(rows.table, slices)
-    mine = compared[MODEL]
-    found = Findings(
-        textual.METRICS,
-        textual.MAIN,
-        {name: TextPart(each) for name, each in compared.items()},
-        cuts,
-        [TextPart([mine[place] for place in each.rows], rows=each.rows) for each in cuts],
-        drawn,
-        level=confidence,
-        least=min_group,
-        more={},
-    )
+    found = _measured(compared, slices_of(rows.table, slices), drawn, confidence, min_group)
     closing.count(found.known, rows, None if train is None else leaks(rows.table, train, key))
     empty = sum(not each.strip() for each in written[MODEL])
     closing.measure(found.known, "empty texts", counted("empty texts", empty, better="lower"))
     sliced = found.table()
     closing.grids = [*([found.beside()] if len(written) > 1 else []), *found.grids(sliced)]
-    closing.grids += list(_examples(written[MODEL], expected, mine))
+    closing.grids += list(_examples(written[MODEL], expected, compared[MODEL]))
     closing.drawings = list(found.forest(sliced))
     closing.limits = list(_limits(drawn, groups))
     default = f"{textual.MAIN} > baseline with 95% confidence" if baseline is not None else ""
     about = f"Judged on {rows.rows:,} texts by the references in `{references}`. BLEU and chrF are from 0 to 100."
     made = closing.report(found, "Texts" if texts is None else f"Texts in `{texts}`", about, default)
     extra = [*slices, *([groups] if groups else [])]
-    predictions = _predictions(rows, written[MODEL], mine, references, extra)
+    predictions = _predictions(rows, written[MODEL], compared[MODEL], references, extra)
     return Generation(made.passed, made.metrics, sliced, predictions, made.report, made.page)
+
+
+def _measured(
+    compared: Mapping[str, Sequence[Wording]], cuts: Sequence[Slice], drawn: Resamples, level: float, least: int
+) -> Findings:
+    """Take all numbers from one set of resamples: the whole and the slices."""
+    mine = compared[MODEL]
+    return Findings(
+        textual.METRICS,
+        textual.MAIN,
+        {name: TextPart(each) for name, each in compared.items()},
+        cuts,
+        [TextPart([mine[place] for place in each.rows], rows=each.rows) for each in cuts],
+        drawn,
+        level=level,
+        least=least,
+        more={},
+    )
 
 
 def _listed(given: Any) -> list[str]:

@@ -134,6 +134,36 @@ def regression(
     drawn = Resamples(rows.rows, count=resamples, seed=seed, groups=None if groups is None else codes(rows, groups))
     cuts = slices_of(rows.table, slices)
     people = groups_of(rows.table, sensitive)
+    found, parts = _measured(truth, claims, drawn, cuts, people, confidence, min_group)
+    for by, own in people.items():
+        for metric in COMPARED:
+            told = [(parts[f"{by} {each.name}"], found.replicates[f"{by} {each.name}"]) for each in own]
+            name = f"{metric} difference by {by}"
+            closing.measure(found.known, name, partial(_difference, name, metric, told, min_group, by))
+    closing.count(found.known, rows, None if train is None else leaks(rows.table, train, key))
+    sliced, biased = found.table(), _bias(people, parts, found.replicates, min_group, confidence)
+    closing.grids = [found.beside(), *[_groups_grid(biased, by) for by in people], *found.grids(sliced)]
+    if robust and model is not None and scores is None:
+        measure = partial(_measure, model, rows, predict, truth)
+        closing.grids.append(robustness(rows.table, rows.features, measure, numeric.MAIN, seed))
+    closing.drawings = [*drawings.residuals(truth, claims[MODEL], seed), *found.forest(sliced)]
+    closing.limits = [*_limits(drawn, groups, mean_of), *left_out(biased)]
+    title = f"{model_name(model, scores)}, which predicts {rows.target}"
+    made = closing.report(found, title, _about(rows, truth, mean_of), "MAE < baseline with 95% confidence")
+    predictions = _predictions(rows, claims, [*slices, *sensitive, *([groups] if groups else [])])
+    return Regression(made.passed, made.metrics, sliced, biased, predictions, made.report, made.page)
+
+
+def _measured(
+    truth: Any,
+    claims: Mapping[str, Any],
+    drawn: Resamples,
+    cuts: Sequence[Slice],
+    people: Mapping[str, Sequence[Slice]],
+    level: float,
+    least: int,
+) -> tuple[Findings, dict[str, Part]]:
+    """Take all numbers from one set of resamples: the whole, the slices, the groups of people; those it gives too."""
     mine = claims[MODEL]
     parts: dict[str, Part] = {
         f"{by} {each.name}": NumericPart(truth[each.rows], mine[each.rows], rows=each.rows)
@@ -147,27 +177,11 @@ def regression(
         cuts,
         [NumericPart(truth[each.rows], mine[each.rows], rows=each.rows) for each in cuts],
         drawn,
-        level=confidence,
-        least=min_group,
+        level=level,
+        least=least,
         more=parts,
     )
-    for by, own in people.items():
-        for metric in COMPARED:
-            told = [(parts[f"{by} {each.name}"], found.replicates[f"{by} {each.name}"]) for each in own]
-            name = f"{metric} difference by {by}"
-            closing.measure(found.known, name, partial(_difference, name, metric, told, min_group, by))
-    closing.count(found.known, rows, None if train is None else leaks(rows.table, train, key))
-    sliced, biased = found.table(), _bias(people, parts, found.replicates, min_group, confidence)
-    closing.grids = [found.beside(), *[_groups_grid(biased, by) for by in people], *found.grids(sliced)]
-    if robust and model is not None and scores is None:
-        measure = partial(_measure, model, rows, predict, truth)
-        closing.grids.append(robustness(rows.table, rows.features, measure, numeric.MAIN, seed))
-    closing.drawings = [*drawings.residuals(truth, mine, seed), *found.forest(sliced)]
-    closing.limits = [*_limits(drawn, groups, mean_of), *left_out(biased)]
-    title = f"{model_name(model, scores)}, which predicts {rows.target}"
-    made = closing.report(found, title, _about(rows, truth, mean_of), "MAE < baseline with 95% confidence")
-    predictions = _predictions(rows, claims, [*slices, *sensitive, *([groups] if groups else [])])
-    return Regression(made.passed, made.metrics, sliced, biased, predictions, made.report, made.page)
+    return found, parts
 
 
 def _numbers(table: pa.Table, name: str) -> Any:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from headrace.codec.joined import Joined
 from headrace.define.attempt import attempt
+from headrace.define.ports import Attempt
 from headrace.define.ready import ready
 from headrace.define.secret import Secret
 from headrace.errors import DefinitionError, SourceError
@@ -21,7 +22,7 @@ from headrace.stages.ingest.caller import Caller
 from headrace.stages.ingest.manners import Manners, manners
 from headrace.stages.ingest.pages import By, Pages, first
 from headrace.stages.ingest.urls import checked, shown
-from headrace.stages.ingest.walking import Changed, Walk, Wanted, validator, version_of
+from headrace.stages.ingest.walking import Changed, Page, Walk, Wanted, validator, version_of
 from headrace.stages.ingest.words import LATER, check_words, sent, telling
 
 RESTARTS = 3
@@ -193,28 +194,36 @@ def read(
         secret=auth is not None,
         veiled=_words([params, headers, auth]),
     )
-    kept = here.checkpoint()
     with _caller(url, headers, auth, manner) as caller:
-        for left in reversed(range(RESTARTS)):
-            walk = Walk(
-                caller,
-                wanted,
-                kept=kept if isinstance(kept, pa.Table) else None,
-                keep=lambda tables: here.keep(Joined(tables)),
-            )
-            try:
-                found = walk.pages()
-                break
-            except Changed as change:
-                kept = None
-                if not left:
-                    raise SourceError(
-                        f"`{shown(url)}` changed while it was read, {RESTARTS} times over: {change}",
-                        hint="read it at a quieter time, or by pages that don't shift (a cursor, an order by time)",
-                    ) from change
+        found = _unchanged(caller, wanted, here)
     if pages is None and not version.startswith(_ALWAYS):
         here.saw(version=found[0].version)
     return table_of([page.data for page in found if page.rows or form != "json"], form, schema, url)
+
+
+def _unchanged(caller: Caller, wanted: Wanted, here: Attempt) -> list[Page]:
+    """Give all pages, of a service that didn't change meanwhile; those that an earlier attempt kept are not asked for.
+
+    Raises:
+        SourceError: it changed each time.
+    """
+    kept = here.checkpoint()
+    last: Changed | None = None
+    for _ in range(RESTARTS):
+        walk = Walk(
+            caller,
+            wanted,
+            kept=kept if isinstance(kept, pa.Table) else None,
+            keep=lambda tables: here.keep(Joined(tables)),
+        )
+        try:
+            return walk.pages()
+        except Changed as change:
+            kept, last = None, change
+    raise SourceError(
+        f"`{shown(wanted.url)}` changed while it was read, {RESTARTS} times over: {last}",
+        hint="read it at a quieter time, or by pages that don't shift (a cursor, an order by time)",
+    ) from last
 
 
 def _caller(url: str, headers: Mapping[str, str], auth: Any, manner: Mapping[str, Any]) -> Caller:

@@ -36,7 +36,7 @@ def postgres() -> Iterator[Postgres]:
         except Missing as missing:
             pytest.skip(str(missing))
         yield server
-        server.stop()
+        server.kill()  # asked to stop, it writes all that it has in memory
 
 
 @pytest.fixture(scope="session")

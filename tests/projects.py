@@ -42,11 +42,15 @@ class Done:
 
 @dataclass
 class Project:
-    """A project: its folder, and a mark in the environment of all processes that are begun in it."""
+    """A project: its folder, and a mark in the environment of all processes that are begun in it.
+
+    `prefix` are words before each command, such as those of a namespace.
+    """
 
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    prefix: tuple[str, ...] = ()
 
     @property
     def home(self) -> Path:
@@ -79,7 +83,7 @@ class Project:
         """
         command = ["sh", "-c", f'exec "$0" "$@" {shell}', COMMAND] if shell else [COMMAND]
         return subprocess.Popen(
-            [*command, *words],
+            [*self.prefix, *command, *words],
             cwd=folder or self.root,
             env={**_kept(), "LANG": "C.UTF-8", **self.environment, MARK: self.mark},
             stdin=subprocess.DEVNULL,

@@ -199,9 +199,17 @@ def judge(noise: float = 0.0) -> None:
 """
 
 
-def test_what_judged_the_same_rows_is_compared_row_by_row(project: Shell) -> None:
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shell, str, str]:
+    """A project, and two runs of it that judged the same rows."""
+    project = Shell(tmp_path_factory.mktemp("judged"))
+    project.write("headrace.toml", "")
     project.write("pipelines.py", JUDGED)
-    first, second = _run(project, "judge"), _run(project, "judge", "--noise", "0.4")
+    return project, _run(project, "judge"), _run(project, "judge", "--noise", "0.4")
+
+
+def test_what_judged_the_same_rows_is_compared_row_by_row(judged: tuple[Shell, str, str]) -> None:
+    project, first, second = judged
 
     def auc(*words: str) -> dict[str, Any]:
         (metric,) = project("compare", first, second, "--metric", "AUC", *words, "--json").json["metrics"]
@@ -235,9 +243,8 @@ def test_what_judged_other_rows_is_told_and_nothing_is_called_better(project: Sh
     assert "worse, clear" not in page
 
 
-def test_a_name_that_show_has_means_the_number_of_the_report(project: Shell) -> None:
-    project.write("pipelines.py", JUDGED)
-    first, second = _run(project, "judge"), _run(project, "judge", "--noise", "0.4")
+def test_a_name_that_show_has_means_the_number_of_the_report(judged: tuple[Shell, str, str]) -> None:
+    project, first, second = judged
     assert "test/AUC" in project("show", first).out
     for name in ("test/AUC", "classification.test/AUC"):
         (metric,) = project("compare", first, second, "--metric", name, "--json").json["metrics"]

@@ -17,8 +17,6 @@ from pathlib import Path
 import pytest
 
 from tests.projects import Project, check_error, lent, wait_for
-from tests.servers.apart import Apart
-from tests.servers.missing import Missing
 from tests.servers.ray import Ray
 from tests.servers.s3 import S3
 from tests.wheels import only, wheel
@@ -73,8 +71,9 @@ ELSEWHERE = """
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Ray]:
-    server = Ray(cpus=(2, 1))
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ray]:
+    """A cluster, whose nodes keep the environments that they build to themselves. A test may add nodes to it."""
+    server = Ray(cpus=(2, 1), environment={"HEADRACE_CACHE": str(tmp_path_factory.mktemp("nodes") / "cache")})
     yield server
     server.stop()
 
@@ -146,26 +145,19 @@ def test_a_pipeline_is_planned_on_the_cluster(project: Project) -> None:
     assert [task["decision"] for task in done.json["tasks"]] == ["run"]
 
 
-def test_a_stage_runs_in_an_environment_that_is_built_on_the_cluster(tmp_path: Path) -> None:
-    cluster = Ray(cpus=(1, 1), environment={"HEADRACE_CACHE": str(tmp_path / "cache")})
-    try:
-        with on(cluster, tmp_path, cluster.address) as project:
-            project.write("pipelines.py", ELSEWHERE)
-            for file, version in (("requirements.txt", "2.0"), ("requirements-old.txt", "1.0")):
-                project.write(file, f"{only(tmp_path / 'wheels')}{wheel(tmp_path / 'wheels', 'lone', version)}\n")
-            done = project.headrace("run", "mixed")
-            assert done.code == 0, done.err
-            assert "building environment `old`" in done.err
-            assert project.headrace("get", "latest", "old", "--to", str(tmp_path / "got")).code == 0
-            assert (tmp_path / "got").read_text() == "2.0 1.0"
-            again = project.headrace("run", "mixed", "--json")
-            assert {task["state"] for task in again.json["tasks"]} == {"reused"}
-            project.write("requirements-old.txt", f"{only(tmp_path / 'wheels')}lone==1.0 --hash=sha256:{'0' * 64}\n")
-            check_error(
-                project.headrace("run", "mixed"), 2, "stage `old` can't have environment `old`", hint="lock again"
-            )
-    finally:
-        cluster.stop()
+def test_a_stage_runs_in_an_environment_that_is_built_on_the_cluster(project: Project, tmp_path: Path) -> None:
+    project.write("pipelines.py", ELSEWHERE)
+    for file, version in (("requirements.txt", "2.0"), ("requirements-old.txt", "1.0")):
+        project.write(file, f"{only(tmp_path / 'wheels')}{wheel(tmp_path / 'wheels', 'lone', version)}\n")
+    done = project.headrace("run", "mixed")
+    assert done.code == 0, done.err
+    assert "building environment `old`" in done.err
+    assert project.headrace("get", "latest", "old", "--to", str(tmp_path / "got")).code == 0
+    assert (tmp_path / "got").read_text() == "2.0 1.0"
+    again = project.headrace("run", "mixed", "--json")
+    assert {task["state"] for task in again.json["tasks"]} == {"reused"}
+    project.write("requirements-old.txt", f"{only(tmp_path / 'wheels')}lone==1.0 --hash=sha256:{'0' * 64}\n")
+    check_error(project.headrace("run", "mixed"), 2, "stage `old` can't have environment `old`", hint="lock again")
 
 
 def test_what_a_killed_driver_left_running_is_adopted_by_the_next(project: Project, tmp_path: Path) -> None:
@@ -256,22 +248,17 @@ def test_no_token_where_the_cluster_has_that_of_the_user_s_home(project: Project
     assert project.headrace("run", "small").code == 0
 
 
-def test_a_driver_that_is_on_no_node_is_told_of_ray_s_client(tmp_path: Path) -> None:
-    sockets = Path(tempfile.mkdtemp(prefix="hr-", dir="/tmp"))  # which only the node's own machine has
-    try:
-        apart = Apart(hidden=[sockets])
-    except Missing as missing:
-        pytest.skip(str(missing))
-    server = Ray(cpus=(1,), host=apart.address, prefix=apart.prefix, environment={"RAY_TMPDIR": str(sockets)})
-    try:
-        with on(server, tmp_path, server.address) as project:
-            check_error(project.headrace("run", "small"), 2, "pool `there`", "is no node", hint="ray://")
-        with on(server, tmp_path / "client", server.client_address) as project:
-            assert project.headrace("run", "small").code == 0
-    finally:
-        server.stop()
-        apart.remove()
-        shutil.rmtree(sockets, ignore_errors=True)
+def test_a_driver_that_is_on_no_node_is_told_of_ray_s_client(project: Project, server: Ray, tmp_path: Path) -> None:
+    veil = ("bwrap", "--dev-bind", "/", "/", "--tmpfs", str(server.folder), "--")  # a node's sockets lie in there
+    if shutil.which(veil[0]) is None or subprocess.run([*veil, "true"], check=False).returncode:
+        pytest.skip("there are no namespaces here: apt-get install bubblewrap")
+    token = tmp_path / "token"
+    shutil.copy(server.credentials["RAY_AUTH_TOKEN_PATH"], token)
+    project.environment["RAY_AUTH_TOKEN_PATH"] = str(token)
+    project.prefix = veil
+    check_error(project.headrace("run", "small"), 2, "pool `there`", "is no node", hint="ray://")
+    project.environment["HEADRACE__POOL__THERE__ADDRESS"] = server.client_address
+    assert project.headrace("run", "small").code == 0
 
 
 @pytest.mark.heavy  # it installs another Ray
@@ -346,42 +333,37 @@ region = "us-east-1"
 """
 
 
-def test_nodes_that_the_store_does_not_let_in_are_named_by_doctor_and_by_a_run(tmp_path: Path, s3: S3) -> None:
-    server = Ray(cpus=(1, 1))
-    try:
-        with on(server, tmp_path, server.address) as project:
-            told = BUCKET.format(bucket=s3.bucket(), endpoint=s3.endpoint)
-            project.write("headrace.toml", (project.root / "headrace.toml").read_text() + told)
-            project.environment |= s3.environment
-            node, why = f"`{socket.gethostname()}`", "there are no credentials for the store"
-            checked = project.headrace("doctor", "--json")
-            [pool] = [each for each in checked.json["findings"] if each["about"] == "pool there"]
-            assert (checked.code, pool["state"]) == (2, "wrong")
-            assert f"node {node}: {why}" in pool["found"]
-            assert "AWS_ACCESS_KEY_ID" in pool["hint"]
-            check_error(project.headrace("run", "small"), 2, f"on {node}: {why}", hint="AWS_ACCESS_KEY_ID")
-            check_error(project.headrace("plan", "small"), 2, f"on {node}: {why}", hint="AWS_ACCESS_KEY_ID")
-    finally:
-        server.stop()
+def test_nodes_that_the_store_does_not_let_in_are_named_by_doctor_and_by_a_run(project: Project, s3: S3) -> None:
+    told = BUCKET.format(bucket=s3.bucket(), endpoint=s3.endpoint)
+    project.write("headrace.toml", (project.root / "headrace.toml").read_text() + told)
+    project.environment |= s3.environment
+    node, why = f"`{socket.gethostname()}`", "there are no credentials for the store"
+    checked = project.headrace("doctor", "--json")
+    [pool] = [each for each in checked.json["findings"] if each["about"] == "pool there"]
+    assert (checked.code, pool["state"]) == (2, "wrong")
+    assert f"node {node}: {why}" in pool["found"]
+    assert "AWS_ACCESS_KEY_ID" in pool["hint"]
+    check_error(project.headrace("run", "small"), 2, f"on {node}: {why}", hint="AWS_ACCESS_KEY_ID")
+    check_error(project.headrace("plan", "small"), 2, f"on {node}: {why}", hint="AWS_ACCESS_KEY_ID")
 
 
-def test_doctor_names_the_nodes_that_have_no_headrace_and_finds_the_others_well(tmp_path: Path) -> None:
+def test_doctor_names_the_nodes_that_have_no_headrace_and_finds_the_others_well(
+    project: Project, server: Ray, tmp_path: Path
+) -> None:
     (tmp_path / "without" / "headrace").mkdir(parents=True)
     (tmp_path / "without" / "headrace" / "__init__.py").write_text(
         "raise ModuleNotFoundError(\"No module named 'headrace'\", name='headrace')"
     )
-    server = Ray(cpus=(2,))
-    try:
-        with on(server, tmp_path, server.address) as project:
-            [pool] = [
-                each for each in project.headrace("doctor", "--json").json["findings"] if "there" in each["about"]
-            ]
-            assert pool["state"] == "well", pool
-            server.add(1, environment={"PYTHONPATH": str(tmp_path / "without")})
-            checked = project.headrace("doctor", "--json")
-            [pool] = [each for each in checked.json["findings"] if "there" in each["about"]]
-            assert (checked.code, pool["state"]) == (2, "wrong")
-            assert f"node `{socket.gethostname()}`: it has no Headrace" in pool["found"]
-            assert "install Headrace" in pool["hint"]
-    finally:
-        server.stop()
+
+    def checked() -> tuple[int, dict[str, str]]:
+        done = project.headrace("doctor", "--json")
+        [pool] = [each for each in done.json["findings"] if "there" in each["about"]]
+        return done.code, pool
+
+    wait_for(lambda: checked()[1]["state"] == "well")  # a node that an earlier test killed has been missed
+    node = server.add(1, environment={"PYTHONPATH": str(tmp_path / "without")})
+    code, pool = checked()
+    assert (code, pool["state"]) == (2, "wrong")
+    assert f"node `{socket.gethostname()}`: it has no Headrace" in pool["found"]
+    assert "install Headrace" in pool["hint"]
+    server.kill(node)

@@ -10,8 +10,10 @@ import subprocess
 import time
 import uuid
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
+
+import psycopg
 
 from tests.servers.missing import Missing
 from tests.servers.ports import free_port
@@ -83,7 +85,8 @@ class Postgres:
     def database(self) -> str:
         """Make an empty database, and give its URL."""
         name = f"t{uuid.uuid4().hex[:12]}"
-        self.query(f"create database {name}")
+        with closing(psycopg.connect(self.url("postgres"), autocommit=True)) as db:
+            db.execute(f"create database {name}".encode())
         return self.url(name)
 
     def url(self, database: str, *, user: str = "postgres", password: str = PASSWORD) -> str:

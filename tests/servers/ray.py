@@ -27,6 +27,11 @@ SOON = {"RAY_health_check_initial_delay_ms": "500", "RAY_health_check_period_ms"
 slow has as much time to answer as ever."""
 
 
+FORKS = {"GRPC_ENABLE_FORK_SUPPORT": "0"}
+"""Ray's client server begins a process for each driver, and has threads when it forks for that. With gRPC's care for
+forks such a child hung now and then before it was another program, and its driver waited for half a minute and more."""
+
+
 class Node:
     """One node: all processes that were begun for it, in a session of its own."""
 
@@ -107,6 +112,7 @@ class Ray:
             "RAY_USAGE_STATS_ENABLED": "0",
             "PYTHONWARNINGS": "ignore",
             **SOON,
+            **FORKS,
             **(environment or {}),
         }
         self._head_options = list(head_options)
@@ -130,7 +136,7 @@ class Ray:
         self.head = self._begin(
             [
                 "--head", f"--port={self.port}", f"--ray-client-server-port={self.client_port}",
-                "--include-dashboard=false", *self._head_options,
+                "--include-dashboard=false", "--no-monitor", *self._head_options,
             ],
             cpus[0],
         )  # fmt: skip

@@ -11,13 +11,12 @@ import pytest
 
 from tests.projects import Done, Project, lent
 
-PIPELINES = """\
+JUDGING = """\
 import numpy as np
 import pyarrow as pa
 import headrace as hr
 from headrace.spec.report import Report
-from headrace.stages import evaluate, registry
-from sklearn.linear_model import LogisticRegression
+from headrace.stages import evaluate
 
 
 @hr.stage
@@ -78,6 +77,14 @@ def judge(rows: int = 300, fault: str = "", gates: str = "AUC >= 0.7", seen: int
     notes(found.bias)
     told(go(when=found.passed))
     go(when=is_fine(found.report))
+"""
+
+LEARNING = """\
+import pyarrow as pa
+import headrace as hr
+from headrace.stages import evaluate, registry
+from sklearn.linear_model import LogisticRegression
+from judging import go, people, told
 
 
 @hr.stage(kind="train")
@@ -110,8 +117,9 @@ def nightly(column: str, rule: str) -> None:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     with lent(tmp_path_factory.mktemp("evaluation") / "project") as project:
-        project.write("headrace.toml", '[project]\npipelines = ["pipelines.py"]\n')
-        project.write("pipelines.py", PIPELINES)
+        project.write("headrace.toml", '[project]\npipelines = ["judging.py", "learning.py"]\n')
+        project.write("judging.py", JUDGING)
+        project.write("learning.py", LEARNING)
         yield project
 
 
@@ -190,7 +198,7 @@ def test_a_gate_that_cannot_be_right_is_refused_before_anything_runs(
     assert told in done.err
     assert hint in done.err
     assert "`classification` (" in done.err
-    assert "pipelines.py:" in done.err
+    assert "judging.py:" in done.err
 
 
 def test_a_nightly_gate_against_production_has_a_first_run_a_worse_one_and_a_better_one(project: Project) -> None:

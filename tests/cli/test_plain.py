@@ -47,11 +47,18 @@ def test_each_task_is_told_once_it_begins_and_once_it_ends(capsys: pytest.Captur
     ]
 
 
-def test_what_was_told_of_a_task_is_not_told_again(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_task_waits_for_once_it_has_begun_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     watcher = PlainWatcher()
-    watcher.tasks([row("a", "running", reason="it needs 2 CPU, and the cluster has 0 CPU of 8 CPU free")])
+    watcher.tasks([row("a", "waiting", reason="`b` is not done")])
     watcher.tasks([row("a", "running")])
-    assert capsys.readouterr().err.splitlines() == ["running   a"]
+    for free in (0, 1):
+        watcher.tasks([row("a", "waiting", reason=f"it needs 2 CPU, and the cluster has {free} CPU of 8 CPU free")])
+    watcher.tasks([row("a", "running")])
+    assert capsys.readouterr().err.splitlines() == [
+        "running   a",
+        "waiting   a  it needs 2 CPU, and the cluster has 0 CPU of 8 CPU free",
+        "running   a",
+    ]
 
 
 def test_a_wide_map_is_told_of_every_two_seconds(capsys: pytest.CaptureFixture[str]) -> None:

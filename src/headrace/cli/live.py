@@ -90,7 +90,7 @@ class LiveWatcher:
                     finished_style=style,
                 ),
                 Text(f"{stage.done}/{stage.total}"),
-                Text(", ".join(_counts(stage)) or state, "dim"),
+                Text(", ".join(_counts(stage)) or printable(_waiting(stage)), "dim"),
                 Text(self._seconds(stage), "dim"),
             )
         return table
@@ -106,3 +106,8 @@ def _most_telling(stages: Sequence[Stage], room: int) -> list[Stage]:
 def _counts(stage: Stage) -> list[str]:
     states = ("running", "reused", "failed", "skipped", "cancelled")
     return [f"{stage.states[state]} {state}" for state in states if stage.states[state]]
+
+
+def _waiting(stage: Stage) -> str:
+    """Say what a stage of which nothing runs waits for, as far as that is known."""
+    return f"{stage.state}: {stage.awaits}" if stage.state == "waiting" and stage.awaits else stage.state

@@ -24,7 +24,7 @@ class PlainWatcher:
         self._tally = Tally()
         self._told: dict[str, float] = {}
         self._failures: dict[str, int] = {}
-        self._last: dict[str, str] = {}
+        self._last: dict[str, tuple[str, str]] = {}
 
     def opened(self, run_id: str) -> None:
         tell(run_id, "bold", label="run")
@@ -37,7 +37,7 @@ class PlainWatcher:
             if row.stage in wide:
                 if row.state == "failed":
                     self._failed_element(row)
-            elif row.state != "waiting" and not (
+            elif self._is_news(row) and not (
                 row.parent is None and row.state == "running" and stages[row.stage].total > 1
             ):
                 self._tell_task(row)
@@ -66,14 +66,20 @@ class PlainWatcher:
             self._failures[row.stage] = self._failures.get(row.stage, 0) + 1
             self._tell_task(row)
 
+    def _is_news(self, row: TaskRow) -> bool:
+        """Say whether there is something to tell: of a task that waits, that it does though it had begun, once."""
+        if row.state != "waiting":
+            return True
+        told = self._last.get(row.name)
+        return told is not None and told[0] == "running" and row.reason != ""
+
     def _tell_task(self, row: TaskRow) -> None:
-        """Tell of a task, unless that is what was told of it last: what it waits for is in its row, and not told."""
+        """Tell of a task: of one that waited, not again why."""
+        state, reason = self._last.get(row.name, ("", ""))
         words = [row.name]
         if row.state == "succeeded":
             words.append(seconds_text(row.seconds))
-        elif row.state in ENDED or row.attempts > 1:
+        elif row.state in (*ENDED, "waiting") or (row.attempts > 1 and (state, reason) != ("waiting", row.reason)):
             words.append(row.reason)
-        label, text = f"{row.state:<9}", "  ".join(word for word in words if word)
-        if self._last.get(row.name) != label + text:
-            self._last[row.name] = label + text
-            tell(text, STYLES[row.state], label=label)
+        self._last[row.name] = row.state, row.reason
+        tell("  ".join(word for word in words if word), STYLES[row.state], label=f"{row.state:<9}")

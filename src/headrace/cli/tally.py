@@ -15,7 +15,8 @@ ENDED = ("succeeded", "reused", "failed", "skipped", "cancelled")
 class Stage:
     """One stage: its tasks by state (elements of a map each count, the map itself doesn't), and its first start.
 
-    `total` and `done` are counted along, since they are asked for at each tick.
+    `total` and `done` are counted along, since they are asked for at each tick. `awaits` is what a task of it that has
+    begun waits for, as it was told last.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Stage:
     done: int = 0
     started: float | None = None
     seconds: float = 0.0
+    awaits: str = ""
 
     def count(self, state: str, by: int) -> None:
         """Count one more task, or one less, that is in this state."""
@@ -70,6 +72,8 @@ class Tally:
             if row.name not in self._maps:
                 self._count(stage, row.name, row.state)
                 stage.seconds += row.seconds if row.state in ENDED else 0.0
+            if row.state == "waiting" and row.attempts:
+                stage.awaits = row.reason
             if row.started and (stage.started is None or row.started < stage.started):
                 stage.started = row.started
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_PLACES = {
+PLACES = {
     "Cursor": "headrace.define.cursor",
     "File": "headrace.codec.file",
     "Picture": "headrace.codec.picture",
@@ -56,15 +56,20 @@ _PLACES = {
     "stage": "headrace.define.stage",
     "value": "headrace.define.handle",
 }
-__all__ = sorted(_PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
+KEPT = {
+    "Version": "headrace.define.version",
+}
+"""Classes that artifacts name, and nobody makes but Headrace: their names here stay too, wherever they lie."""
+__all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    place = PLACES.get(name) or KEPT.get(name)
+    if place is None:
         raise AttributeError(f"module `headrace` has no attribute `{name}`")
     import importlib  # noqa: PLC0415  2 ms, on the way of every command, during which ^C would be answered by Python
 
-    found = getattr(importlib.import_module(_PLACES[name]), name)
+    found = getattr(importlib.import_module(place), name)
     globals()[name] = found
     return found
 

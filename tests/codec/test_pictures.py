@@ -26,7 +26,7 @@ def figure() -> Any:
 
 def test_a_figure_comes_back_as_a_picture_that_shows_itself(codecs: Codecs, store: FolderStore) -> None:
     ref = codecs.save(figure(), store)
-    assert (ref.codec, ref.type) == ("svg", "headrace.codec.picture.Picture")
+    assert (ref.codec, ref.type) == ("svg", "headrace.Picture")
     found = codecs.load(ref, store, safe_only=True)
     assert isinstance(found, Picture)
     assert found._repr_svg_().startswith("<?xml")

@@ -15,13 +15,32 @@ PACKAGES = {"sklearn": "scikit-learn skops", "skops": "skops", "PIL": "pillow"}
 
 
 def describe(kind: type) -> str:
-    """Name a class as artifacts do: `module.Qualname`.
+    """Name a class by where it is defined: `module.Qualname`.
 
     >>> from decimal import Decimal
     >>> describe(Decimal)
     'decimal.Decimal'
     """
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def public_name(module: str, qualname: str) -> str:
+    """Give the name that keys and artifacts have for a class or function.
+
+    One of ours goes by the package that offers it, the nearest above it, so that its code may move from file to file.
+
+    >>> public_name("headrace.codec.classes", "resolve")
+    'headrace.codec.classes.resolve'
+    >>> public_name("decimal", "Decimal")
+    'decimal.Decimal'
+    """
+    if module.startswith("headrace."):
+        name, package = qualname.partition(".")[0], module
+        while package := package.rpartition(".")[0]:
+            tables = vars(importlib.import_module(package))  # light, and the same whoever asks, loaded or not
+            if module in (tables.get("PLACES", {}).get(name), tables.get("KEPT", {}).get(name)):
+                return f"{package}.{qualname}"
+    return f"{module}.{qualname}"
 
 
 def is_a(value: object, *names: str) -> bool:
@@ -61,6 +80,11 @@ def is_importable(kind: Any, module: str | None = None) -> bool:
     for name in kind.__qualname__.split("."):
         found = getattr(found, name, None)
     return found is kind or (isinstance(found, MethodType) and found == kind)
+
+
+def name_of(kind: type) -> str:
+    """Name a class as artifacts do."""
+    return public_name(kind.__module__, kind.__qualname__)
 
 
 def resolve(name: str) -> type:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from headrace.codec.classes import describe as name_of
+from headrace.codec.classes import name_of
 from headrace.codec.classes import resolve as class_of
 from headrace.codec.codec import Codec
 from headrace.codec.loading import Loading

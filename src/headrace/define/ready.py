@@ -12,6 +12,8 @@ R = TypeVar("R")
 
 
 def ready(
+    name: str,
+    /,
     *,
     version: int,
     on: Sequence[str] = (),
@@ -21,8 +23,9 @@ def ready(
 ) -> Declares:
     """Declare a ready-made stage: `@stage`, with what its key is made of.
 
-    Headrace's own code is in no key. So a ready-made stage carries a `version`, which is raised whenever it gives
-    another output for the same inputs, and names the modules that it stands `on`, whose distributions' versions count.
+    Headrace's own code is in no key, nor is where it lies. So a ready-made stage carries its `name` in
+    `headrace.stages`, which never changes, and a `version`, which is raised whenever it gives another output for the
+    same inputs. It names the modules that it stands `on`, whose distributions' versions count.
     Those of its parameters that are `unread` are given as None: the stage only names their artifacts, by
     `attempt().ref()`. `check` is called while a pipeline is traced, with those arguments that are known then, and
     raises a UsageError where they can't be right: nothing has run by then. `declared` is as for `@stage`.
@@ -35,6 +38,7 @@ def ready(
     def mark(function: Callable[P, R], /) -> StageFunction[P, R]: ...
     def mark(function: Callable[..., Any], /) -> StageFunction[..., Any]:
         marks = vars(function)
+        marks["__headrace_name__"] = f"headrace.stages.{name}"
         marks["__headrace_version__"] = version
         marks["__headrace_stands_on__"] = tuple(on)
         marks["__headrace_unread__"] = tuple(unread)

@@ -36,7 +36,15 @@ class Entry(Noun, frozen=True):
     digest: str | None
 
 
-@ready(version=1, kind="deploy", name="register_model", cache=False, portable=True, unread=("model", "report"))
+@ready(
+    "registry.model",
+    version=1,
+    kind="deploy",
+    name="register_model",
+    cache=False,
+    portable=True,
+    unread=("model", "report"),
+)
 def model(name: str, model: Any, *, report: Any = None, aliases: Sequence[str] = (), note: str = "") -> Entry:
     """Register a model as the next version under a name, unless it is one already; point `aliases` at it.
 
@@ -52,7 +60,15 @@ def model(name: str, model: Any, *, report: Any = None, aliases: Sequence[str] =
     return _register("model", name, aliases, note)
 
 
-@ready(version=1, kind="ingest", name="register_dataset", cache=False, portable=True, unread=("dataset", "report"))
+@ready(
+    "registry.dataset",
+    version=1,
+    kind="ingest",
+    name="register_dataset",
+    cache=False,
+    portable=True,
+    unread=("dataset", "report"),
+)
 def dataset(name: str, dataset: Any, *, report: Any = None, aliases: Sequence[str] = (), note: str = "") -> Entry:
     """Register a dataset as the next version under a name, unless it is one already; point `aliases` at it.
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
+from headrace.codec.classes import name_of
 from headrace.codec.codecs import Codecs
 from headrace.define.code.fingerprint import fingerprint_argument, fingerprint_class
 from headrace.define.code.project import Project
@@ -258,7 +259,7 @@ class Desk:
         known = self._types.get(kind)
         if known is None:
             code = fingerprint_class(kind, self._project)
-            name = f"{kind.__module__}.{kind.__qualname__}"
+            name = name_of(kind)
             known = self._types[kind] = f"{name}@{code}" if code else name
         return known
 

@@ -245,15 +245,16 @@ def test_a_ready_made_stage_counts_by_its_version(workshop: Workshop) -> None:
     now = importlib.import_module("headrace.define.now").now
     fit = workshop.load("pipelines").fit
     plain = workshop.code(fit).digest
+    now.__headrace_name__ = "headrace.now"
     try:
         now.__headrace_version__ = "1"
         first = workshop.code(fit)
         now.__headrace_version__ = "2"
         second = workshop.code(fit)
     finally:
-        del now.__headrace_version__
+        del now.__headrace_version__, now.__headrace_name__
     assert len({plain, first.digest, second.digest}) == 3
-    assert [part.text for part in first.parts if part.name == "headrace.define.now.now"] == ["1"]
+    assert [part.text for part in first.parts if part.name == "headrace.now"] == ["1"]
 
 
 def test_a_ready_made_stage_counts_by_the_libraries_that_it_stands_on(workshop: Workshop) -> None:
@@ -261,11 +262,12 @@ def test_a_ready_made_stage_counts_by_the_libraries_that_it_stands_on(workshop: 
     now = importlib.import_module("headrace.define.now").now
     fit = workshop.load("pipelines").fit
     try:
+        now.__headrace_name__ = "headrace.now"
         now.__headrace_version__ = 1
         now.__headrace_stands_on__ = ("pyarrow",)
         found = workshop.code(fit)
     finally:
-        del now.__headrace_version__, now.__headrace_stands_on__
+        del now.__headrace_name__, now.__headrace_version__, now.__headrace_stands_on__
     assert [part.text for part in found.parts if part.name == "pyarrow"] == [metadata.version("pyarrow")]
 
 

@@ -10,6 +10,7 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
+from headrace.codec.classes import public_name
 from headrace.define.code.classes import fill_class, scope_of
 from headrace.define.code.follow import IMPORT_TIME, Scope
 from headrace.define.code.function import cells_of, fill_function
@@ -93,11 +94,12 @@ class Live:
         return self.reach.graph.node(("function", id(function), signature), title, "function", fill, function)
 
     def _ours(self, function: types.FunctionType) -> Node:
-        """A function of Headrace's counts by its name; a ready-made stage's by its version and its libraries too."""
-        name = f"{function.__module__}.{function.__qualname__}"
+        """A function of Headrace's counts by its public name, wherever its code lies; a ready-made stage's by that, its
+        version and its libraries."""
         version = function.__dict__.get("__headrace_version__")
         if version is None:
-            return self.reach.symbol(name, "headrace")
+            return self.reach.symbol(public_name(function.__module__, function.__qualname__), "headrace")
+        name = function.__dict__["__headrace_name__"]
 
         def fill(node: Node) -> None:
             node.own, node.text = f"ours {name} {version}", str(version)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from blake3 import blake3
 
+from headrace.codec.classes import public_name
 from headrace.define.code.graph import Graph, Node, digest
 from headrace.define.code.names import StaticNames
 from headrace.define.code.piece import Aside, Piece
@@ -96,6 +97,8 @@ class Reach:
 
     def symbol(self, name: str, module: str, path: str | None = None) -> Node:
         """Give the node of a name outside of the project: its dotted name, and the distribution that has it."""
+        if self.homes.of_module(module) == "ours" and name.startswith(f"{module}."):
+            name = public_name(module, name.removeprefix(f"{module}."))
 
         def fill(node: Node) -> None:
             node.own = f"name {name}"

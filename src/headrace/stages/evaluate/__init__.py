@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from headrace.stages.evaluate.regressing import Regression as Regression
     from headrace.stages.evaluate.regressing import regression as regression
 
-_PLACES = {
+PLACES = {
     "Classification": "headrace.stages.evaluate.classifying",
     "Generation": "headrace.stages.evaluate.generating",
     "Paired": "headrace.stages.evaluate.pairing",
@@ -29,8 +29,8 @@ _PLACES = {
     "paired": "headrace.stages.evaluate.pairing",
     "regression": "headrace.stages.evaluate.regressing",
 }
-__all__ = sorted(_PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
-__getattr__ = lazily(__name__, _PLACES)
+__all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
+__getattr__ = lazily(__name__, PLACES)
 
 
 def __dir__() -> list[str]:

@@ -48,6 +48,7 @@ class Classification(NamedTuple):
 
 
 @ready(
+    "evaluate.classification",
     version=5,
     on=("fairlearn", "matplotlib", "numpy", "pandas", "sklearn"),
     kind="evaluate",

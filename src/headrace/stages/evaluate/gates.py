@@ -50,7 +50,7 @@ def _check_rule(given: Mapping[str, object]) -> None:
         parse(rule)
 
 
-@ready(version=1, kind="evaluate", name="gate", check=_check_rule)
+@ready("evaluate.gate", version=1, kind="evaluate", name="gate", check=_check_rule)
 def gate(report: Report, rule: str) -> bool:
     """Say whether a rule holds of a report, for `when=`.
 

@@ -46,6 +46,7 @@ class Generation(NamedTuple):
 
 
 @ready(
+    "evaluate.generation",
     version=5,
     on=("matplotlib", "numpy", "pandas"),
     kind="evaluate",

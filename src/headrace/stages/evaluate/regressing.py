@@ -62,6 +62,7 @@ class Regression(NamedTuple):
 
 
 @ready(
+    "evaluate.regression",
     version=5,
     on=("matplotlib", "numpy", "pandas"),
     kind="evaluate",

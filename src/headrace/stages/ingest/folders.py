@@ -131,7 +131,7 @@ def files(
     return joined(parts, listing.paths, pattern=source, reading=reading, promote=promote, known=known)
 
 
-@ready(version=1, kind="ingest", cache=False)
+@ready("ingest.files.version", version=1, kind="ingest", cache=False)
 def files_version(look: Look, *, needed: bool) -> Listing:
     """List the files of a pattern, with their stamps."""
     found = place_of(look).files()
@@ -142,7 +142,7 @@ def files_version(look: Look, *, needed: bool) -> Listing:
     return Listing([each.path for each in found], [each.stamp for each in found])
 
 
-@ready(version=1, kind="ingest")
+@ready("ingest.files.new", version=1, kind="ingest")
 def files_new(paths: list[str], stamps: list[str], known: Cursor) -> Listing:
     """Give those files that the cursor doesn't know, or knows by another stamp."""
     seen = {} if known.value is None else known.value["files"]
@@ -150,7 +150,7 @@ def files_new(paths: list[str], stamps: list[str], known: Cursor) -> Listing:
     return Listing([path for path, _ in fresh], [stamp for _, stamp in fresh])
 
 
-@ready(version=1, on=("pyarrow",), kind="ingest")
+@ready("ingest.files.one", version=1, on=("pyarrow",), kind="ingest")
 def file(path: str, stamp: str, look: Look, reading: Reading) -> Part:
     """Read one file; what is given is of the stamp that it had then."""
     place = place_of(look)
@@ -166,7 +166,7 @@ def file(path: str, stamp: str, look: Look, reading: Reading) -> Part:
     )
 
 
-@ready(version=1, on=("pyarrow",), kind="ingest", name="files")
+@ready("ingest.files", version=1, on=("pyarrow",), kind="ingest", name="files")
 def joined(
     parts: list[Part], paths: list[str], *, pattern: str, reading: Reading, promote: str, known: Cursor | None
 ) -> pa.Table:
@@ -188,7 +188,7 @@ def joined(
     return _whole(rows, schema)
 
 
-@ready(version=1, on=("pyarrow",), kind="ingest", name="files")
+@ready("ingest.files.on", version=1, on=("pyarrow",), kind="ingest", name="files")
 def kept(
     parts: list[Part],
     paths: list[str],
@@ -225,7 +225,7 @@ def kept(
     return _whole(rows, schema)
 
 
-@ready(version=1, on=("pyarrow",), kind="ingest", name="files")
+@ready("ingest.files.folder", version=1, on=("pyarrow",), kind="ingest", name="files")
 def folder(source: Folder | File, *, match: str, reading: Reading, promote: str) -> pa.Table:
     """Read the files of a folder that is a value."""
     root = Path(source)

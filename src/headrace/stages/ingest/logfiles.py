@@ -156,13 +156,13 @@ def _known_columns(parameter: str, named: Iterable[str], columns: Sequence[str])
             raise DefinitionError(f"`{parameter}` names `{name}`, and lines have no such column", hint=hint)
 
 
-@ready(version=1, kind="ingest", cache=False)
+@ready("ingest.logs.version", version=1, kind="ingest", cache=False)
 def logs_version(look: Look) -> str:
     """Say which logs there are, and how long each is."""
     return _version((each.path, each.stamp) for each in Local(look).files())
 
 
-@ready(version=4, on=("pyarrow",), kind="ingest", name="logs")
+@ready("ingest.logs", version=4, on=("pyarrow",), kind="ingest", name="logs")
 def read(look: Look, version: str, known: Cursor, *, how: Lines, new_only: bool) -> Logs:
     """Read what is new in the logs, and put it to what has been read before."""
     state = known.value or {"known": "[]", "rows": [], "quarantine": []}

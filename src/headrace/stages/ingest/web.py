@@ -138,7 +138,7 @@ def _pages(paginate: Any) -> Pages | None:
     return Pages(by=paginate)  # type: ignore[arg-type]  # which says what is wrong
 
 
-@ready(version=1, kind="ingest", cache=False)
+@ready("ingest.http.version", version=1, kind="ingest", cache=False)
 def http_version(
     url: str,
     *,
@@ -164,7 +164,7 @@ def http_version(
         return version_of(answer)
 
 
-@ready(version=2, on=("httpx", "msgspec", "pyarrow"), kind="ingest", name="http")
+@ready("ingest.http", version=2, on=("httpx", "msgspec", "pyarrow"), kind="ingest", name="http")
 def read(
     url: str,
     version: str,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from headrace.stages.prepare.weak import Labelled as Labelled
     from headrace.stages.prepare.weak import label as label
 
-_PLACES = {
+PLACES = {
     "Cast": "headrace.stages.prepare.rules",
     "Cleaned": "headrace.stages.prepare.cleaning",
     "Clip": "headrace.stages.prepare.rules",
@@ -67,8 +67,8 @@ _PLACES = {
     "tokenizer": "headrace.stages.prepare.vocabulary",
     "transform": "headrace.stages.prepare.transformation",
 }
-__all__ = sorted(_PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
-__getattr__ = lazily(__name__, _PLACES)
+__all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
+__getattr__ = lazily(__name__, PLACES)
 
 
 def __dir__() -> list[str]:

@@ -60,7 +60,7 @@ class _Work:
     changes: list[Change] = field(default_factory=list)
 
 
-@ready(version=3, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
+@ready("prepare.clean", version=3, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
 def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
     """Clean a table by rules, one after the other: a list of them, or a TOML file (`hr.File("rules.toml")`).
 

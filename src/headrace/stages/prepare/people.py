@@ -41,7 +41,7 @@ class Judged(NamedTuple):
     report: Report
 
 
-@ready(version=1, on=("numpy", "pyarrow"), kind="prepare")
+@ready("prepare.to_label", version=1, on=("numpy", "pyarrow"), kind="prepare")
 def to_label(
     table: pa.Table,
     n: int,
@@ -79,7 +79,7 @@ def to_label(
     return File(path)
 
 
-@ready(version=1, on=("numpy", "pyarrow", "sklearn"), kind="prepare")
+@ready("prepare.labels", version=1, on=("numpy", "pyarrow", "sklearn"), kind="prepare")
 def labels(
     files: list[File],
     table: pa.Table,

@@ -51,7 +51,7 @@ class Split(NamedTuple):
     leaks: pa.Table
 
 
-@ready(version=2, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
+@ready("prepare.split", version=2, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
 def split(
     table: pa.Table,
     *,

@@ -71,7 +71,7 @@ def tokenize(
     )
 
 
-@ready(version=1, on=("numpy", "pyarrow", "tokenizers"), kind="prepare", name="tokenize")
+@ready("prepare.tokenize", version=1, on=("numpy", "pyarrow", "tokenizers"), kind="prepare", name="tokenize")
 def tokenized(
     table: pa.Table,
     tokenizer: File | Folder,

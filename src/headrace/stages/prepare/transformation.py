@@ -25,7 +25,7 @@ GIVEN = "data"
 Step = Callable[[pa.RecordBatch], Any]
 
 
-@ready(version=1, on=("duckdb", "pyarrow"), kind="prepare")
+@ready("prepare.transform", version=1, on=("duckdb", "pyarrow"), kind="prepare")
 def transform(
     data: pa.Table | None = None,
     *,

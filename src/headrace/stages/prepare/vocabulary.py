@@ -14,7 +14,7 @@ from headrace.stages.column_types import is_text, plain_type
 from headrace.stages.scratch import scratch
 
 
-@ready(version=1, on=("tokenizers",), kind="prepare")
+@ready("prepare.tokenizer", version=1, on=("tokenizers",), kind="prepare")
 def tokenizer(
     table: pa.Table,
     *,

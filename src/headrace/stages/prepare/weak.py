@@ -35,7 +35,7 @@ class Labelled(NamedTuple):
     report: Report
 
 
-@ready(version=1, on=("numpy", "pyarrow"), kind="prepare")
+@ready("prepare.label", version=1, on=("numpy", "pyarrow"), kind="prepare")
 def label(
     table: pa.Table,
     functions: list[Callable[..., Any]],

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from headrace.stages.report.prose import markdown as markdown
     from headrace.stages.report.terminal import text as text
 
-_PLACES = {
+PLACES = {
     "canvas": "headrace.stages.report.drawing",
     "document": "headrace.stages.report.page",
     "html": "headrace.stages.report.page",
@@ -23,8 +23,8 @@ _PLACES = {
     "markdown": "headrace.stages.report.prose",
     "text": "headrace.stages.report.terminal",
 }
-__all__ = sorted(_PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
-__getattr__ = lazily(__name__, _PLACES)
+__all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
+__getattr__ = lazily(__name__, PLACES)
 
 
 def __dir__() -> list[str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from headrace.stages.train.tuning import Finetuned as Finetuned
     from headrace.stages.train.tuning import finetune as finetune
 
-_PLACES = {
+PLACES = {
     "Boosted": "headrace.stages.train.boosting",
     "Finetuned": "headrace.stages.train.tuning",
     "Fitted": "headrace.stages.train.estimators",
@@ -43,8 +43,13 @@ _PLACES = {
     "to_optuna": "headrace.stages.train.searching",
     "torch": "headrace.stages.train.deep",
 }
-__all__ = sorted(_PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
-__getattr__ = lazily(__name__, _PLACES)
+KEPT = {
+    "Lesson": "headrace.stages.train.lesson",
+    "Made": "headrace.stages.train.made",
+}
+"""Classes that artifacts name, and nobody makes but Headrace: their names here stay too, wherever they lie."""
+__all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
+__getattr__ = lazily(__name__, PLACES | KEPT)
 
 
 def __dir__() -> list[str]:

@@ -52,7 +52,7 @@ class Boosted(NamedTuple):
     report: Report
 
 
-@ready(version=1, on=("lightgbm",), kind="train", name="lightgbm")
+@ready("train.lightgbm", version=1, on=("lightgbm",), kind="train", name="lightgbm")
 def lightgbm(
     params: Mapping[str, Any],
     table: pa.Table,

@@ -138,7 +138,7 @@ def torch(
     )
 
 
-@ready(version=2, on=("torch",), kind="train", name="torch")
+@ready("train.torch", version=2, on=("torch",), kind="train", name="torch")
 def _torch(
     model: Any,
     table: pa.Table,

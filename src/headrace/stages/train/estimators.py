@@ -31,7 +31,7 @@ class Fitted(NamedTuple):
     report: Report
 
 
-@ready(version=1, on=("sklearn",), kind="train", name="sklearn")
+@ready("train.sklearn", version=1, on=("sklearn",), kind="train", name="sklearn")
 def sklearn(
     estimator: Any,
     table: pa.Table,

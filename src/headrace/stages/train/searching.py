@@ -107,7 +107,7 @@ def search(
     return best(study, getattr(objective, "__name__", "objective"))
 
 
-@ready(version=1, on=("optuna",), kind="train")
+@ready("train.search.trial", version=1, on=("optuna",), kind="train")
 def trial(
     study: Study,
     objective: Objective,
@@ -151,14 +151,14 @@ def trial(
     }
 
 
-@ready(version=1, kind="train")
+@ready("train.search.tell", version=1, kind="train")
 def tell(study: Study, tried: list[dict[str, Any]]) -> Study:
     """Give the study with the trials of one more round."""
     together = [*study.record["trials"], *tried]
     return study._replace(record={"trials": sorted(together, key=lambda each: each["number"])})
 
 
-@ready(version=1, on=("optuna", "matplotlib"), kind="train", name="search")
+@ready("train.search", version=1, on=("optuna", "matplotlib"), kind="train", name="search")
 def best(study: Study, objective: str) -> Found:
     """Give the best trial of a study, and a report of the search."""
     done = [each for each in study.record["trials"] if each["state"] == "complete"]

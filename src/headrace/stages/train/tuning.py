@@ -149,7 +149,7 @@ def _called(model: Any, gguf_file: str | None) -> str:
     return model if isinstance(model, str) else str(model.name)
 
 
-@ready(version=2, on=("peft", "tokenizers", "torch", "transformers"), kind="train", name="finetune")
+@ready("train.finetune", version=2, on=("peft", "tokenizers", "torch", "transformers"), kind="train", name="finetune")
 def _finetune(
     model: Folder | File,
     table: pa.Table,

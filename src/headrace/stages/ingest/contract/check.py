@@ -50,7 +50,7 @@ class Checked(NamedTuple):
     passed: bool
 
 
-@ready(version=2, on=("duckdb", "numpy", "pyarrow"), kind="ingest")
+@ready("ingest.check", version=2, on=("duckdb", "numpy", "pyarrow"), kind="ingest")
 def check(
     table: pa.Table,
     contract: Contract | File,

@@ -61,7 +61,7 @@ class Held(Noun, frozen=True):
     """Which source these rows are of, and its version then; None where an earlier version saved it."""
 
 
-@ready(version=1, on=_DRIVERS, kind="ingest", cache=False)
+@ready("ingest.sql.version", version=1, on=_DRIVERS, kind="ingest", cache=False)
 def sql_version(
     url: str,
     query: str,
@@ -78,7 +78,7 @@ def sql_version(
     return found or f"unknown, so new at {dt.datetime.now(dt.UTC).isoformat()}"
 
 
-@ready(version=1, on=_DRIVERS, kind="ingest", name="sql")
+@ready("ingest.sql", version=1, on=_DRIVERS, kind="ingest", name="sql")
 def read(
     url: str,
     query: str,
@@ -98,7 +98,7 @@ def read(
     return _joined(parts)
 
 
-@ready(version=1, on=_DRIVERS, kind="ingest", name="sql")
+@ready("ingest.sql.on", version=1, on=_DRIVERS, kind="ingest", name="sql")
 def read_on(
     url: str,
     query: str,

@@ -1,0 +1,89 @@
+"""What is ours has a name in keys and artifacts that says nothing of where its code lies."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import typing
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+
+import headrace as hr
+from headrace import stages
+from headrace.codec.classes import name_of, resolve
+from headrace.codec.codecs import Codecs
+from headrace.define.stage import StageFunction
+from headrace.spec.report import Fact
+from headrace.stages import prepare
+from headrace.stages.ingest.database.stages import Held
+from headrace.testing.blobs import MemoryBlobs
+
+PUBLIC = ("headrace.codec.joined", "headrace.codec.later", "headrace.spec.report", "headrace.stages.registry")
+"""Modules that the documentation has people import from: what they define goes by them."""
+
+SAVED: tuple[type, ...] = (Held, hr.Picture, resolve("headrace.Version"), resolve("headrace.codec.later.Later"))
+"""What is saved though no stage says so by a type: values of cursors, what a pipeline's body is given."""
+
+
+@cache
+def ready_made() -> tuple[StageFunction[..., object], ...]:
+    """Every ready-made stage."""
+    modules = [
+        importlib.import_module(each.name) for each in pkgutil.walk_packages(stages.__path__, "headrace.stages.")
+    ]
+    found = {id(each): each for module in modules for each in vars(module).values() if isinstance(each, StageFunction)}
+    return tuple(found.values())
+
+
+def ours(hint: object, known: set[type]) -> Iterator[type]:
+    """Give the classes of ours in a type, their subclasses, and those of their fields."""
+    for argument in typing.get_args(hint):
+        yield from ours(argument, known)
+    cls = typing.get_origin(hint) or hint
+    if inspect.isclass(cls) and cls.__module__.startswith("headrace.") and cls not in known:
+        known.add(cls)
+        yield cls
+        for each in (*cls.__subclasses__(), *typing.get_type_hints(cls).values()):
+            yield from ours(each, known)
+
+
+def saved() -> list[type]:
+    """The classes of ours that ready-made stages take and give."""
+    known = set(SAVED)
+    hints = [hint for each in ready_made() for hint in typing.get_type_hints(each.function).values()]
+    return [*SAVED, *(cls for hint in hints for cls in ours(hint, known))]
+
+
+def test_every_class_that_is_saved_has_a_public_name_and_is_found_by_it_and_by_where_it_lies() -> None:
+    found = saved()
+    assert len(found) > 50
+    for cls in found:
+        place = f"{cls.__module__}.{cls.__qualname__}"
+        assert name_of(cls) != place or cls.__module__ in PUBLIC, (
+            f"`{place}` is saved: name it in PLACES or KEPT of the package that offers it, and never rename it"
+        )
+        assert resolve(name_of(cls)) is resolve(place) is cls
+    assert len({name_of(cls) for cls in found}) == len(found)
+
+
+def test_every_ready_made_stage_has_a_name_of_its_own_that_begins_with_what_users_call() -> None:
+    names = [vars(each.function)["__headrace_name__"] for each in ready_made()]
+    assert len(names) == len(set(names)) > 30
+    for name in names:
+        *_, package, called = name.split(".")[:4]
+        assert callable(getattr(importlib.import_module(f"headrace.stages.{package}"), called))
+
+
+@pytest.mark.parametrize("value", [prepare.Trim(columns=("a",)), Fact(name="auc", value=0.5)])
+def test_what_was_saved_under_the_path_of_its_module_is_still_read(value: object) -> None:
+    def place(cls: type) -> str:
+        return f"{cls.__module__}.{cls.__qualname__}"
+
+    blobs = MemoryBlobs()
+    for describe in (name_of, place):
+        ref = Codecs().save(value, blobs, describe=describe)
+        assert ref.type == describe(type(value))
+        assert Codecs().load(ref, blobs, safe_only=True) == value

@@ -19,6 +19,7 @@ from headrace.run.events import (
     Launched,
     Recalled,
     Succeeded,
+    Told,
     Woke,
 )
 from headrace.run.wire import Do
@@ -26,7 +27,7 @@ from headrace.spec.artifact import Ref
 from headrace.spec.graph import Const
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Resources
-from headrace.testing.graphs import Sketch, chain, fan, number
+from headrace.testing.graphs import Sketch, chain, fan, number, spread
 from tests.run.bed import Bed, gives, until
 
 
@@ -236,17 +237,21 @@ def test_a_run_that_takes_too_long_fails() -> None:
     assert bed.cluster.clock.monotonic() == pytest.approx(60, abs=1)
 
 
-def test_a_word_goes_down_to_the_attempt() -> None:
-    def script(order: Do) -> Play:
-        word = yield Listen()
-        assert word == "stop"
-        return number(1)
+def test_who_wants_a_task_to_end_early_reaches_its_attempt_or_those_of_its_elements_and_is_recorded() -> None:
+    for name, told in (("leaf", ["leaf[i=0]", "leaf[i=1]"]), ("leaf[i=1]", ["leaf[i=1]"]), ("sink", [])):
 
-    bed = Bed(script, chain(1))
-    driver = bed.driver()
-    until(driver, bed, lambda: bool(bed.events(Launched)))
-    driver.say("step", "stop")
-    assert driver.drive().state == "succeeded"
+        def script(order: Do, told: list[str] = told) -> Play:
+            if order.task in told:
+                assert (yield Listen()) == "stop"
+            else:
+                yield Wait(10.0)
+            return number(1)
+
+        bed = Bed(script, spread(2))
+        bed.cluster.at(5.0, lambda bed=bed, name=name: bed.ledger.signal("run-1", "stop", by="ann", body=name))
+        assert bed.driver().drive().state == "succeeded"
+        assert bed.run.record.inbox == []
+        assert [(each.task, each.attempt, each.by) for each in bed.events(Told)] == [(each, 1, "ann") for each in told]
 
 
 def test_a_forced_stage_runs_though_its_output_is_there() -> None:

@@ -18,7 +18,7 @@ from headrace.app.pools import Abandoned, open_backend
 from headrace.app.project import Project
 from headrace.app.state import open_ledger, open_store, user, views
 from headrace.app.watcher import NoWatcher, Watcher
-from headrace.errors import HeadraceError, LeaseHeld
+from headrace.errors import HeadraceError, LeaseHeld, UsageError
 from headrace.plan.resolve import LABELS
 from headrace.record.run_ledger import RunLedger
 from headrace.run.driver import Driver
@@ -111,6 +111,29 @@ def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") ->
         except LeaseHeld:
             ledger.signal(run_id, "cancel", by=by, body="now" if now else "")
             return f"run {run_id} was told to end{' at once' if now else ''}"
+
+
+def stop(project: Project, run_id: str, task: str, *, by: str = "") -> str:
+    """Have a task's attempt end early, with what it has by then, or those of a map's elements. Give a line that says
+    what was done.
+
+    Raises:
+        NotFoundError: there is no such run or task.
+        UsageError: it doesn't run.
+    """
+    by = by or user()
+    with views(project) as found:
+        run_id = found.find(run_id).run
+        state = found.task(run_id, task).state
+        running = [row for row in found.rows(run_id) if task in (row.name, row.parent) and row.state == "running"]
+    with open_ledger(project) as ledger:
+        if not running or ledger.holder(run_id) is None:
+            raise UsageError(
+                f"task `{task}` of run `{run_id}` doesn't run" + ("" if running else f": it is {state}"),
+                hint=f"`headrace show {run_id}` lists what does",
+            )
+        ledger.signal(run_id, "stop", by=by, body=task)
+    return f"`{task}` of run {run_id} was told to stop"
 
 
 def replay(lease: RunLedger) -> Machine:

@@ -30,6 +30,7 @@ COMMANDS = {
     "logs": "Print what a run's tasks printed.",
     "resume": "Go on with a run that stopped, failed or was cancelled.",
     "cancel": "End a run.",
+    "stop": "Have a task end early, with what it has by then.",
     "debug": "Call a task's stage here, with the inputs that it had.",
     "get": "Write an artifact to a file.",
     "contract": "Draft what a table must be like, from data.",

@@ -38,6 +38,7 @@ from headrace.run.events import (
     Renewed,
     Reused,
     Succeeded,
+    Told,
     Traced,
     TraceEnded,
     TraceFailed,
@@ -68,7 +69,7 @@ from headrace.run.projection import kept_by, result_of, run_row
 from headrace.run.task import Task
 from headrace.run.tracing import TRACER, Files, Tracing, refusal
 from headrace.run.wire import Answer as Reply
-from headrace.run.wire import Drop, Progress, Question, Quit, Refused, Report, Tell, Waiting, Word
+from headrace.run.wire import Drop, Progress, Question, Quit, Refused, Report, Tell, Waiting
 from headrace.spec.artifact import Ref, generations
 from headrace.spec.failure import Failure, FailureKind
 from headrace.spec.stage import Stage
@@ -230,13 +231,6 @@ class Driver:
     def interrupt(self) -> None:
         """Note that the user wants to stop: once gracefully, twice now. Safe to call from a signal handler."""
         self._interrupts += 1
-
-    def say(self, task: str, word: Word) -> None:
-        """Send a word down to the attempt of a task that runs."""
-        known = self._machine.tasks.get(task)
-        if known is not None and known.phase == "running":
-            for worker in known.workers:
-                self._courier.post(worker, Tell(task, known.attempt, word))
 
     def drive(self) -> Closed:
         """Tick until the run has ended and give how it did.
@@ -415,9 +409,21 @@ class Driver:
         if self._journal.is_open:
             for signal in self._ledger.inbox():
                 self._journal.absorb(signal.id)
-                if signal.kind == "cancel":
-                    self._cancel(signal.by, f"cancelled by {signal.by}", now=signal.body == "now")
+                match signal.kind:
+                    case "cancel":
+                        self._cancel(signal.by, f"cancelled by {signal.by}", now=signal.body == "now")
+                    case "stop":
+                        self._stop(signal.by, signal.body)
         self._ask_grant()
+
+    def _stop(self, by: str, name: str) -> None:
+        """Tell the attempt of a task, or those of a map's elements, to end early; one that runs no more has ended."""
+        for task in self._machine.running():
+            if name in (task.name, task.parent and task.parent.name):
+                self._absorb(Told(task.name, task.attempt, by, self._clock.now()))
+                for worker in task.workers:
+                    self._courier.post(worker, Tell(task.name, task.attempt, "stop"))
+                self._note(f"`{task.name}` was told to stop by {by}")
 
     def _cancel(self, by: str, why: str, *, now: bool) -> None:
         before = self._machine.cancelled

@@ -295,6 +295,15 @@ class Cancelled(Struct, frozen=True, array_like=True, gc=False, tag="cancelled")
     now: bool = False
 
 
+class Told(Struct, frozen=True, array_like=True, gc=False, tag="told"):
+    """Somebody wants an attempt to end early, with what it has by then; whether it does is its stage's own affair."""
+
+    task: str
+    attempt: int
+    by: str
+    at: float
+
+
 class Closed(Struct, frozen=True, array_like=True, gc=False, tag="closed"):
     """The run ended in this state."""
 
@@ -326,6 +335,7 @@ Event = (
     | Logged
     | Woke
     | Cancelled
+    | Told
     | Closed
 )
 

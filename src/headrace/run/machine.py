@@ -42,6 +42,7 @@ from headrace.run.events import (
     Reused,
     Succeeded,
     Taken,
+    Told,
     Traced,
     TraceEnded,
     TraceFailed,
@@ -214,6 +215,8 @@ class Machine:
                     self.curves.add(event)  # for those who look on; nothing follows from it
             case Cancelled():
                 self._cancel(event, commands)
+            case Told():
+                pass  # what follows is up to the attempt, which says so
             case TraceFailed(failure=failure):
                 self._trace_failed(failure)
             case Taken():

@@ -123,10 +123,10 @@ class Earlier(Struct, frozen=True, kw_only=True):
 
 
 class Signal(Struct, frozen=True, kw_only=True):
-    """A word from outside: who wants what of this run."""
+    """A word from outside: who wants what of this run. `stop` names a task in its `body`."""
 
     id: int
-    kind: Literal["cancel", "approve"]
+    kind: Literal["cancel", "stop", "approve"]
     by: str
     body: str = ""
 

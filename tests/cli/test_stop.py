@@ -1,0 +1,62 @@
+"""`headrace stop`, on a real project."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+from tests.cli.conftest import Shell
+
+PIPELINES = """
+import time
+from pathlib import Path
+
+import headrace as hr
+
+
+@hr.stage(kind="train")
+def fit(epochs: int) -> int:
+    here = hr.attempt()
+    assert here.project is not None
+    (here.project / "begun").touch()
+    for epoch in range(1, epochs + 1):
+        time.sleep(0.02)
+        if here.told() == "stop":
+            here.shortened(f"it was told to stop, and stopped after epoch {epoch} of {epochs}")
+            return epoch
+    return epochs
+
+
+@hr.stage
+def judge(epochs: int) -> int:
+    return epochs
+
+
+@hr.pipeline
+def trains() -> None:
+    judge(fit(100_000))
+"""
+
+
+def test_a_task_that_is_told_to_stop_gives_what_it_has_and_the_run_goes_on_with_that(empty: Shell) -> None:
+    empty.write("headrace.toml", "")
+    empty.write("pipelines.py", PIPELINES)
+    with empty.start("run", "trains", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
+        patience = time.monotonic() + 60.0
+        while not (empty.folder / "begun").exists():
+            assert time.monotonic() < patience
+            time.sleep(0.02)
+        for words, message in (("judge", "doesn't run: it is waiting"), ("fti", "has no task `fti`")):
+            wrong = empty("stop", "latest", words)
+            assert (wrong.code, message in wrong.err) == (2, True), wrong.err
+        done = empty("stop", "latest", "fit")
+        assert done.code == 0, done.err
+        assert "was told to stop" in done.err
+        _, said = run.communicate(timeout=60.0)
+    assert run.returncode == 0
+    assert b"`fit` was told to stop by " in said
+    shown = empty("show", "latest", "--json").json
+    assert [task["state"] for task in shown["tasks"]] == ["succeeded", "succeeded"]
+    assert "not reusable: it was told to stop, and stopped after epoch" in shown["tasks"][0]["reason"]
+    late = empty("stop", "latest", "fit")
+    assert (late.code, "doesn't run: it is succeeded" in late.err) == (2, True), late.err

@@ -266,11 +266,12 @@ class Model:
     def _offer(self, task: Task, result: ResultRow) -> None:
         self.run.commit(Batch(first=self.run.next_seq, bodies=[], run=ROW, results=[result]))
 
-    def fail(self, task: Task, kind: FailureKind) -> None:
+    def fail(self, task: Task, kind: FailureKind, *, lasting: bool = False) -> None:
         """Have the attempt of a task fail."""
         attempt = task.attempt
         self._release(task, None)
-        self.absorb(Failed(task.name, attempt, Failure(kind, f"it failed: {kind}"), self.now, jitter=0.5))
+        failure = Failure(kind, f"it failed: {kind}", lasting=lasting)
+        self.absorb(Failed(task.name, attempt, failure, self.now, jitter=0.5))
 
     def die(self, task: Task) -> None:
         """Have the first worker of an attempt die: those queued behind are lost."""

@@ -90,6 +90,18 @@ def test_a_map_keeps_what_its_elements_made_when_the_others_are_tried_again() ->
     assert found.machine.tasks["fit"].seconds == pytest.approx(0.003)
 
 
+def test_what_is_wrong_with_the_data_is_not_tried_again() -> None:
+    sketch = Sketch()
+    sketch.declare("fit", retries=5)
+    sketch.node("fit")
+    found = model(sketch)
+    found.launch()
+    found.fail(found.machine.tasks["fit"], "user", lasting=True)
+    assert phases(found) == {"fit": "failed"}
+    found.resume(0)
+    assert phases(found) == {"fit": "ready"}
+
+
 def test_elements_that_failed_are_tried_again_though_others_of_their_map_still_live() -> None:
     sketch = Sketch()
     sketch.node("fit", over=["x"], x=numbers(1, 2))

@@ -57,7 +57,7 @@ def choose(run: Material, words: str | None) -> Chosen:
             return Chosen(task=name, path="", ref=whole)
     raise NotFoundError(
         f"no task of run `{run.view.run}` gave a model, and none is of kind `train`",
-        hint="name the task that gave it: `headrace card RUN TASK`",
+        hint="name the task that gave it, after the run",
     )
 
 

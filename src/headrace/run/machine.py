@@ -483,8 +483,8 @@ class Machine:
             self._end(task, "cancelled", event.failure.message)
             return
         verdict = retry(task.stage, kind, task.failures, event.jitter)
-        if event.failure.damaged:  # it won't mend by itself
-            self.outputs.damaged.update(event.failure.damaged)
+        self.outputs.damaged.update(event.failure.damaged)
+        if event.failure.damaged or event.failure.lasting:  # it won't mend by itself
             verdict = Retry(again=False, pause_s=0.0, why=kind)
         if not verdict.again:
             hint = f"\nhint: {event.failure.hint}" if event.failure.hint else ""

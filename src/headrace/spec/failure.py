@@ -16,6 +16,7 @@ class Failure(Row, frozen=True):
     """What went wrong with one attempt, for people: message, traceback (the user's frames), and what to do.
 
     `damaged` names the generations in the store (`DIGEST.NONCE`) that could not be read, if that is what went wrong.
+    What is `lasting` is wrong with the arguments or the data, and so with each attempt that is given the same.
     """
 
     kind: FailureKind
@@ -23,3 +24,4 @@ class Failure(Row, frozen=True):
     traceback: str | None = None
     hint: str | None = None
     damaged: tuple[str, ...] = ()
+    lasting: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from headrace.errors import BlobDamaged, BlobMissing, CodecError, HeadraceError, StoreError
+from headrace.errors import BlobDamaged, BlobMissing, CodecError, DataError, HeadraceError, StoreError, UsageError
 from headrace.spec.failure import Failure, FailureKind
 from headrace.work.load import describe, user_traceback
 
@@ -22,7 +22,8 @@ def failure_of(error: BaseException, bundle: Path, mask: Callable[[str], str]) -
         return Failure(kind, mask(error.message), hint=hint, damaged=(error.generation,))
     if isinstance(error, HeadraceError):
         told = error.message if kind == "refused" or isinstance(error, CodecError) else describe(error, bundle)
-        return Failure(kind, mask(told), hint=error.hint)
+        # no subclass: what isn't found, or can't be built or read, may be there next time
+        return Failure(kind, mask(told), hint=error.hint, lasting=type(error) in (UsageError, DataError))
     message = mask(describe(error, bundle))
     trace = mask(user_traceback(error, bundle))
     return Failure(kind, message, trace, _hint(error))

@@ -50,6 +50,8 @@ def rows(n: int = 64, kind: str = "") -> pa.Table:
         y = [None] + y[1:]
     if kind == "one class":
         y = [1] * n
+    if kind == "missing feature":
+        x[5] = None
     return pa.table({"x": pa.array(x, pa.float64()), "text": ["a"] * n, "y": y})
 
 
@@ -68,7 +70,8 @@ def all_of_them() -> None:
     train.torch(partial(net, inputs=1 << 40), rows(), **FAST)
     train.torch(torch.nn.Linear, rows(), **FAST)
     train.torch(net, rows(), loss=partial(torch.nn.CrossEntropyLoss, reduction="none"), **FAST)
-    train.torch(net, rows(kind="one class"), **FAST)
+    train.torch(net, rows(kind="one class"), **{**FAST, "retries": 2})
+    train.torch(net, rows(kind="missing feature"), **FAST)
 
 
 @hr.pipeline
@@ -114,6 +117,7 @@ def test_the_run_of_them_fails_and_ends(done: Done) -> None:
         ("torch[8]", "user", "can't make the model: missing a required argument: 'in_features'", "functools.partial"),
         ("torch[9]", "user", "the loss is a tensor of shape (16,)", "the mean over the batch"),
         ("torch[10]", "user", "`y` is 1 in every row", "too narrow"),
+        ("torch[11]", "user", "the loss is nan at step ", "`x` has values that are missing or not finite"),
     ],
 )
 def test_each_is_one_error_with_what_to_do(done: Done, task: str, kind: str, message: str, hint: str) -> None:

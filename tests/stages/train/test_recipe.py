@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from headrace.errors import UsageError
+from headrace.errors import TraceError, UsageError
 from headrace.stages import train
 from headrace.stages.train.lesson import lesson
 
@@ -33,6 +33,26 @@ def test_options_that_make_no_sense_are_told_where_they_are_given(
     with pytest.raises(UsageError, match=says) as told:
         stage(pa.table({"x": [1.0], "y": [0]}), target="y", **option)
     assert told.value.hint
+
+
+@pytest.mark.parametrize(
+    ("stage", "given", "hint"),
+    [
+        (partial(train.torch, list), {"learning_rate": 0.1}, "it takes model, table, target, "),
+        (partial(train.torch, list), {"epoch": 3}, "did you mean `epochs`?"),
+        (partial(train.finetune, "no_model"), {"batchsize": 3}, "did you mean `batch_size`?"),
+    ],
+)
+def test_a_misspelt_parameter_is_told_where_it_is_given(stage: Any, given: dict[str, Any], hint: str) -> None:
+    with pytest.raises(TraceError, match=f"has no parameter `{next(iter(given))}`") as told:
+        stage(pa.table({"x": [1.0], "y": [0]}), target="y", **given)
+    assert hint in (told.value.hint or "")
+
+
+def test_a_module_that_is_made_already_is_told_where_it_is_given() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(UsageError, match="`model` is a `Linear`"):
+        train.torch(torch.nn.Linear(1, 2), pa.table({"x": [1.0], "y": [0]}), target="y")
 
 
 def test_a_task_that_there_isnt_is_told_where_it_is_given() -> None:

@@ -69,7 +69,16 @@ def test_it_learns_to_tell_classes_apart() -> None:
     assert trained.model.classes_.tolist() == ["down", "up"]
     assert [drawing.title for drawing in trained.report.drawings] == ["Loss", "Valid accuracy"]
     names = {fact.name for fact in trained.report.facts}
-    assert names == {"epochs", "best epoch", "train loss", "valid loss", "valid accuracy"}
+    assert names == {"epochs", "best epoch", "train/epoch_loss", "valid/loss", "valid/accuracy"}
+
+
+def test_the_report_tells_the_epoch_whose_weights_are_given() -> None:
+    options = {**OPTIONS, "epochs": 30, "lr": 0.5}
+    trained = train.torch(Net, table(64), valid=table(64, 1), patience=2, **options)
+    facts = {fact.name: fact.value for fact in trained.report.facts}
+    losses = trained.history["valid_loss"].to_pylist()
+    assert losses[-1] > min(losses)
+    assert facts["valid/loss"] == min(losses)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from headrace.codec.file import File, Folder
+from headrace.define.call import check_options
 from headrace.define.ready import ready
 from headrace.spec.stage import Resources
 from headrace.stages.train.tuning import found_base
@@ -31,6 +32,7 @@ def foretell(
     Raises:
         UsageError: the adapter is for another model or another task, or the table lacks the column of texts.
     """
+    check_options("foretell", foretell, options)
     stage = _foretell.with_options(resources=resources)
     return stage(found_base(model, gguf_file), adapter, table, batch_size=batch_size, into=into, **options)
 
@@ -57,6 +59,7 @@ def complete(
     Raises:
         UsageError: the adapter is for another model or another task, or the table lacks the column of texts.
     """
+    check_options("complete", complete, options)
     stage = _complete.with_options(resources=resources)
     more = {"max_new_tokens": max_new_tokens, "text": text, "end": end, "batch_size": batch_size, "into": into}
     return stage(found_base(model, gguf_file), adapter, table, **more, **options)

@@ -100,6 +100,8 @@ def lightgbm(
     found = _categories(_examples(table, target, features, weight, group), listed(categorical_feature))
     if _objective_is(params, CLASSIFIES):
         check_classes(found, target)
+    if _objective_is(params, ("binary",)):
+        _check_two(found, target)
     learned = lgb.Dataset(found.features, _labels(found), weight=found.weight, group=sizes, free_raw_data=False)
     watched = [learned]
     if valid is not None:
@@ -236,6 +238,17 @@ def _labels(found: Examples) -> Any:
             hint="number the classes 0, 1, 2, ... in a stage before",
         )
     return found.target
+
+
+def _check_two(found: Examples, target: str) -> None:
+    """Refuse what `binary` would take for two classes without a word: to it, all that is above 0 is one of them."""
+    values = np.unique(_labels(found))
+    if len(values) != 2 or values[0] > 0 or values[1] <= 0:
+        shown = ", ".join(f"{each:g}" for each in values[:3]) + (", ..." if len(values) > 3 else "")
+        raise DataError(
+            f"`binary` tells 1 from 0, and the target `{target}` holds {shown}",
+            hint="number the classes 0 and 1 in a stage before, or take another objective: `multiclass`, `regression`",
+        )
 
 
 def _history(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> pa.Table:

@@ -16,20 +16,26 @@ def training_report(
     history: Sequence[dict[str, float]],
     *,
     best_epoch: int,
+    given_epoch: int,
     stopped_early: bool,
     cut: str = "",
     limits: Sequence[str] = (),
 ) -> Report:
     """Give the report of a training by its history, an entry an epoch; the same for the same training, however fast.
 
-    `cut` says where it was told to end, if that was before its own end.
+    Its numbers are those of the epoch whose weights were given out, `given_epoch` from 1, under the names that they
+    were logged by. `cut` says where it was told to end, if that was before its own end.
     """
-    last = history[-1] if history else {}
+    given = history[given_epoch - 1] if history else {}
     shown = [_fact("epochs", float(len(history))), _fact("best epoch", float(best_epoch), why="no loss was finite")]
-    shown += [_fact(name.replace("_", " "), value) for name, value in last.items() if "_" in name]
+    shown += [_fact(_logged(name), value) for name, value in given.items() if "_" in name]
     more = [f"it ended early, after epoch {len(history)}"] if stopped_early and not cut else []
     more += [f"{cut}: it is not all that was asked for"] if cut else []
     return Report(title=title, about=about, facts=tuple(shown), drawings=_drawings(history), limits=(*limits, *more))
+
+
+def _logged(name: str) -> str:
+    return "train/epoch_loss" if name == "train_loss" else name.replace("_", "/", 1)
 
 
 def _fact(name: str, value: float, *, why: str = "it is not finite") -> Fact:

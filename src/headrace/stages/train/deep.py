@@ -8,10 +8,12 @@ from typing import Any, Literal, NamedTuple
 import pyarrow as pa
 from msgspec.structs import replace
 
+from headrace.define.call import check_options
 from headrace.define.ready import ready
 from headrace.errors import UsageError
 from headrace.spec.report import Report
 from headrace.spec.stage import Resources
+from headrace.stages.train.made import check_maker
 from headrace.stages.train.network import Network
 from headrace.stages.train.recipe import OnNonfinite, Precision, Recipe, check_recipe
 
@@ -96,6 +98,8 @@ def torch(
         timeout: the most time that an attempt may take.
         options: `when=`, `after=`, `always=`, as every stage call takes.
     """
+    check_options("torch", torch, options)
+    check_maker(model)
     check_recipe(
         epochs=epochs, batch_size=batch_size, seed=seed, precision=precision, clip_norm=clip_norm, patience=patience,
         checkpoint_every=checkpoint_every, device=device, on_nonfinite=on_nonfinite, scheduler_every=scheduler_every,
@@ -138,7 +142,7 @@ def torch(
     )
 
 
-@ready("train.torch", version=2, on=("torch",), kind="train", name="torch")
+@ready("train.torch", version=3, on=("torch",), kind="train", name="torch")
 def _torch(
     model: Any,
     table: pa.Table,

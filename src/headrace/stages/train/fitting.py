@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
 from headrace.errors import UsageError
@@ -33,12 +34,13 @@ _WORDS: tuple[Word | None, ...] = (None, "checkpoint", "stop", "prune")
 class Fitted(Noun, frozen=True):
     """What a training gave: the weights, an entry of `history` for each epoch, and how it ended.
 
-    `cut` says where, if it was told to end before its own end.
+    The weights are those of `given_epoch`, from 1. `cut` says where, if it was told to end before its own end.
     """
 
     weights: dict[str, Any]
     history: list[dict[str, float]]
     best_epoch: int
+    given_epoch: int
     stopped_early: bool
     cut: str = ""
 
@@ -114,7 +116,8 @@ class Fitting:
         try:
             loss = self._learner.step(batch, mine * self._world / size)
         except UsageError as error:
-            raise UsageError(f"{error.message} at step {self._step}", hint=error.hint) from error
+            hint = _missing_in(batch) or error.hint
+            raise UsageError(f"{error.message} at step {self._step}", hint=hint) from error
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             told = _told(error, batch, first=self._step == 1)
             if told is None:
@@ -315,6 +318,7 @@ class Fitting:
             weights=self._learner.weights() if weights is None else weights,
             history=self._history,
             best_epoch=best_epoch,
+            given_epoch=len(self._history) if weights is None else best_epoch,
             stopped_early=self._is_tired(),
             cut=self._cut(),
         )
@@ -327,7 +331,7 @@ def part(size: int, rank: int, world: int) -> int:
 
 def _told(error: Exception, batch: dict[str, Any], *, first: bool) -> Exception | None:
     """Say what went wrong in the user's model, with what it was given; None where the error says it best itself."""
-    if not first or is_short_of_memory(error):
+    if not first or is_short_of_memory(error) or "CUDA error" in str(error):  # the device's fault, not the model's
         return None
     given = ", ".join(f"{_shown(name)} {each.dtype}{list(each.shape)}" for name, each in batch.items())
     words = sentence(error)
@@ -335,6 +339,14 @@ def _told(error: Exception, batch: dict[str, Any], *, first: bool) -> Exception 
         f"the model or its loss can't take a batch: {type(error).__name__}: {words}",
         hint=f"a batch is {given}; `headrace logs` has where in the model it was",
     )
+
+
+def _missing_in(batch: dict[str, Any]) -> str | None:
+    """Say which input of a batch no loss can be finite with."""
+    for name, each in batch.items():
+        if isinstance(each, np.ndarray) and each.dtype.kind == "f" and not np.isfinite(each).all():
+            return f"{_shown(name)} has values that are missing or not finite: drop or fill them in a `prepare` stage"
+    return None
 
 
 def _shown(name: str) -> str:

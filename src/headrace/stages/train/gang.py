@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from headrace.define.attempt import attempt
-from headrace.errors import HeadraceError, UsageError
+from headrace.errors import HeadraceError
 from headrace.stages.train.host import Host
 
 RESTARTS = 3
@@ -52,7 +52,7 @@ class Gang:
         """Have all ranks train; give what rank 0 learned, on its node.
 
         Raises:
-            UsageError: what a rank raised.
+            RankFailed: what a rank raised, or that one died.
             RankFailed: processes died more often than they are begun again.
         """
         found = self._host.checkpoint()
@@ -186,7 +186,7 @@ def _of_rank(rank: int, error: BaseException) -> BaseException:
     """Give the error that a rank raised, with its number where it is none of the user's own input."""
     if isinstance(error, HeadraceError | MemoryError):
         return error
-    return UsageError(f"rank {rank} raised {type(error).__name__}: {error}", hint="`headrace logs` has the traceback")
+    return RankFailed(f"rank {rank} raised {type(error).__name__}: {error}", hint="`headrace logs` has the traceback")
 
 
 def _end(agent: subprocess.Popen[bytes]) -> None:

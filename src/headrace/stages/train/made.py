@@ -56,11 +56,7 @@ def made_by(model: Any, *, inputs: int | None, outputs: int) -> Made:
     while isinstance(model, functools.partial):
         args, kwargs = [*model.args, *args], {**model.keywords, **kwargs}
         model = model.func
-    if not callable(model) or (not isinstance(model, type) and _is_module(model)):
-        raise UsageError(
-            f"`model` is a `{type(model).__name__}`",
-            hint="give the class or function that makes it, not the module: `model=Net`, or `partial(Net, width=64)`",
-        )
+    check_maker(model)
     known = _parameters(model)
     for name, value in (("inputs", inputs), ("outputs", outputs)):
         if name in known and name not in kwargs and value is not None:
@@ -70,6 +66,21 @@ def made_by(model: Any, *, inputs: int | None, outputs: int) -> Made:
         args=tuple(_plain(each) for each in args),
         kwargs={k: _plain(v) for k, v in kwargs.items()},
     )
+
+
+def check_maker(model: Any) -> None:
+    """Refuse what makes no module: a module that is made already, or no code at all.
+
+    Raises:
+        UsageError: it is neither class nor function.
+    """
+    while isinstance(model, functools.partial):
+        model = model.func
+    if not callable(model) or (not isinstance(model, type) and _is_module(model)):
+        raise UsageError(
+            f"`model` is a `{type(model).__name__}`",
+            hint="give the class or function that makes it, not the module: `model=Net`, or `partial(Net, width=64)`",
+        )
 
 
 def _name(code: Any) -> str:

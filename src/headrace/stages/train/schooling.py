@@ -131,6 +131,7 @@ class School:
             f"It foretells `{self._lesson.target}` and learned from {rows} by {self._loss_name}; {judged}.",
             fitted.history,
             best_epoch=fitted.best_epoch,
+            given_epoch=fitted.given_epoch,
             stopped_early=fitted.stopped_early,
             cut=fitted.cut,
             limits=() if self._valid is not None else (NO_VALID,),

@@ -105,6 +105,7 @@ class Tuition:
             f"it learned from {rows}; {judged}.",
             fitted.history,
             best_epoch=fitted.best_epoch,
+            given_epoch=fitted.given_epoch,
             stopped_early=fitted.stopped_early,
             cut=fitted.cut,
             limits=() if self._valid is not None else (NO_VALID,),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from headrace.codec.file import File, Folder
+from headrace.define.call import check_options
 from headrace.define.handle import Handle
 from headrace.define.ready import ready
 from headrace.errors import UsageError
@@ -98,6 +99,7 @@ def finetune(
         timeout: the most time that an attempt may take.
         options: `when=`, `after=`, `always=`, as every stage call takes.
     """
+    check_options("finetune", finetune, options)
     if task not in ("", "classify", "continue"):
         raise UsageError(f"`task` is {task!r}", hint='give "classify" or "continue"')
     check_recipe(
@@ -149,7 +151,7 @@ def _called(model: Any, gguf_file: str | None) -> str:
     return model if isinstance(model, str) else str(model.name)
 
 
-@ready("train.finetune", version=2, on=("peft", "tokenizers", "torch", "transformers"), kind="train", name="finetune")
+@ready("train.finetune", version=3, on=("peft", "tokenizers", "torch", "transformers"), kind="train", name="finetune")
 def _finetune(
     model: Folder | File,
     table: pa.Table,

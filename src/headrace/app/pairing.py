@@ -128,7 +128,7 @@ def _asked(run: Material, task: str) -> dict[str, Any]:
     node = run.node(task)
     args = {} if node is None else dict(node.args)
     found = {}
-    for name in ("positive", "groups", "confidence", "seed"):
+    for name in ("positive", "probabilities", "groups", "confidence", "seed"):
         arg = args.get(name)
         if isinstance(arg, Const) and arg.ref.inline is not None and arg.ref.codec in ("json", "text"):
             data = arg.ref.inline

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from fairlearn import metrics as fair
 from lightgbm import LGBMClassifier
@@ -399,3 +400,59 @@ def test_two_models_are_compared_on_the_rows_of_both(people: pa.Table) -> None:
     assert row["difference"] == pytest.approx(row["second"] - row["first"])
     with pytest.raises(UsageError, match="no row in common"):
         evaluate.paired(first.predictions.slice(0, 5), first.predictions.slice(10), target="hired")
+
+
+def three(rows: int = 300, *, noise: float = 0.3) -> pa.Table:
+    """Rows of three classes with a number for each, `p_NAME`, that sum to 1."""
+    random = np.random.default_rng(3)
+    names = np.array(["ant", "bee", "cat"])
+    true = random.integers(0, 3, rows)
+    given = np.abs(np.eye(3)[true] + random.normal(0, noise, (rows, 3)))
+    given /= given.sum(axis=1, keepdims=True)
+    return pa.table({"kind": names[true], **{f"p_{name}": given[:, at] for at, name in enumerate(names)}})
+
+
+NAMED = {"ant": "p_ant", "bee": "p_bee", "cat": "p_cat"}
+
+
+def test_scores_of_many_classes_that_are_no_probabilities_tell_no_log_loss() -> None:
+    table = three()
+    votes = LinearSVC().fit(table.select(["p_ant", "p_bee"]).to_pandas(), table["kind"].to_pylist())
+    for found in (
+        evaluate.classification(votes, table, target="kind", robust=False, resamples=100),
+        evaluate.classification(None, table, target="kind", scores={**NAMED, "cat": "p_ant"}, resamples=100),
+        evaluate.classification(None, table, target="kind", scores=NAMED, probabilities=False, resamples=100),
+    ):
+        assert {"accuracy", "AUC"} <= {*found.metrics}
+        assert not {"log loss", "Brier score", "ECE"} & {*found.metrics}
+        assert fact(found.report, "log loss").why == "the scores are no probabilities"
+        assert found.report.verdicts[0].rule == "balanced accuracy > baseline with 95% confidence"
+
+
+def test_many_classes_are_paired_by_their_probabilities_too() -> None:
+    table = three()
+    sharp = three(noise=0.2)
+    first, second = (
+        evaluate.classification(None, each, target="kind", scores=NAMED, resamples=100) for each in (table, sharp)
+    )
+    found = evaluate.paired(first.predictions, second.predictions, target="kind", resamples=100)
+    rows = {each["metric"]: each for each in found.differences.to_pylist()}
+    for name in ("log loss", "AUC", "Brier score", "ECE", "accuracy"):
+        assert rows[name]["difference"] == pytest.approx(second.metrics[name] - first.metrics[name])
+        assert rows[name]["low"] is not None
+
+
+def test_the_class_looked_for_is_the_last_in_order_however_scores_are_named(people: pa.Table) -> None:
+    yes = np.where(people["hired"].to_numpy(False), "yes", "no")
+    table = people.append_column("said", pa.array(yes)).append_column("no", pc.subtract(1.0, people["p"]))
+    given = {"target": "said", "resamples": 100}
+    found = evaluate.classification(None, table, scores={"yes": "p", "no": "no"}, **given)
+    assert found.metrics["AUC"] == pytest.approx(roc_auc_score(people["hired"].to_numpy(False), people["p"]))
+    worse = table.set_column(1, "p", pa.array(np.full(table.num_rows, 0.5)))
+    other = evaluate.classification(None, worse, scores="p", **given)
+    [auc] = [
+        each
+        for each in evaluate.paired(found.predictions, other.predictions, **given).differences.to_pylist()
+        if each["metric"] == "log loss"
+    ]
+    assert auc["difference"] == pytest.approx(other.metrics["log loss"] - found.metrics["log loss"])

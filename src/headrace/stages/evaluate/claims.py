@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,11 +10,21 @@ import pyarrow as pa
 
 from headrace.errors import UsageError
 from headrace.stages.columns import rows_at
-from headrace.stages.evaluate.predicting import Scores, check_column, checked, classes_of, column, features_of
+from headrace.stages.evaluate.predicting import (
+    Scores,
+    check_column,
+    checked,
+    classes_of,
+    column,
+    features_of,
+    is_probable,
+)
 
 LIKELY_TARGETS = ("target", "label", "y")
 EXACT = 2**53
 """Up to this each whole number is a float of its own."""
+ROUNDED = 0.00501
+"""So far off may each of the probabilities be that are given to two digits."""
 
 
 class Cases(NamedTuple):
@@ -110,7 +120,7 @@ def classes_told(scores: Scores, values: Any, known: Sequence[Any] = ()) -> list
         UsageError: the target holds a class that the model doesn't know, or they can't be told apart.
     """
     try:
-        seen = sorted({*values.tolist(), *known}, key=lambda each: (str(type(each)), each))
+        seen = in_order({*values.tolist(), *known})
     except TypeError as error:  # lists, dictionaries
         raise UsageError(f"the target holds no classes: {error}", hint="give a column of texts or numbers") from error
     if scores.classes is not None:
@@ -131,6 +141,15 @@ def classes_told(scores: Scores, values: Any, known: Sequence[Any] = ()) -> list
     return found
 
 
+def in_order(classes: Iterable[Any]) -> list[Any]:
+    """Put classes in their order: numbers by size, texts by letters, `False` before `True`.
+
+    Raises:
+        TypeError: they have none.
+    """
+    return sorted(classes, key=lambda each: (str(type(each)), each))
+
+
 def scores_of(
     model: Any,
     cases: Cases,
@@ -140,11 +159,11 @@ def scores_of(
     """Let a model speak, or read what it said from `scores`: a column, or one for each class."""
     if isinstance(scores, str):
         values = checked(_numbers(cases.table, scores), cases.rows)
-        return Scores(values, probable=bool(((values >= 0) & (values <= 1)).all()), of_sought=True)
+        return Scores(values, probable=is_probable(values), of_sought=True)
     if scores is not None:
         values = np.stack([_numbers(cases.table, each) for each in scores.values()], axis=1)
         checked(values, cases.rows)
-        return Scores(values, classes=list(scores), probable=bool(((values >= 0) & (values <= 1)).all()))
+        return Scores(values, classes=list(scores), probable=is_probable(values))
     if model is None:
         raise UsageError("there is nothing to judge", hint="give a model, or `scores=`, a column of the table")
     return classes_of(model, cases.table, cases.features, predict)
@@ -191,13 +210,18 @@ def claim(name: str, scores: Scores, classes: Sequence[Any], positive: Any | Non
             )
         decided = chances.argmax(axis=1) if len(classes) > 2 else None
     if positive is None:
-        return Claim(name, chances, scores.probable, decided)
+        return Claim(name, chances, scores.probable and chances is not None and sums_to_one(chances), decided)
     place = list(classes).index(positive)
     if chances is not None:
         chances = two_sided(chances[:, place], probable=scores.probable)
     if decided is not None:
         decided = (decided == place).astype(int)
     return Claim(name, chances, scores.probable, decided)
+
+
+def sums_to_one(chances: Any) -> bool:
+    """Tell whether n by k scores can be probabilities of k classes: those of a row sum to 1, but for rounding."""
+    return bool((np.abs(chances.sum(axis=1) - 1) <= ROUNDED * chances.shape[1]).all())
 
 
 def two_sided(score: Any, *, probable: bool) -> Any:

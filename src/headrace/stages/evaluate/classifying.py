@@ -49,7 +49,7 @@ class Classification(NamedTuple):
 
 @ready(
     "evaluate.classification",
-    version=5,
+    version=6,
     on=("fairlearn", "matplotlib", "numpy", "pandas", "sklearn"),
     kind="evaluate",
     name="classification",
@@ -90,7 +90,7 @@ def classification(
         target: the column with the true class. Not told, it is the column called `target`, `label` or `y`, or the only
             one that the model doesn't take.
         features: the columns that the model is shown; its own where it tells, else all that have no other use here.
-        positive: the class that is looked for; the last of two. Of more classes, it against the rest.
+        positive: the class that is looked for; the last of two in their order. Of more classes, it against the rest.
         scores: a column with the score of the positive class, or a column for each class (`{"cat": "p_cat", ...}`).
         decisions: a column with the class that was decided for, where no threshold does that.
         predict: a function of the model and a table that gives an array of scores: n of the positive class, or n by

@@ -18,6 +18,7 @@ from headrace.stages.evaluate.claims import (
     claim,
     classes_told,
     constant,
+    in_order,
     labels,
     scores_of,
     with_target,
@@ -79,7 +80,9 @@ class Hearing(NamedTuple):
         some = slice(None) if rows is None else rows
         chances = None if claim.chances is None else claim.chances[some]
         decided = None if claim.decided is None else claim.decided[some]
-        return ManyPart(self.truth[some], chances, decided, len(self.classes), rows=rows, whole=whole)
+        return ManyPart(
+            self.truth[some], chances, decided, len(self.classes), rows=rows, probable=claim.probable, whole=whole
+        )
 
     def _binary(self, claim: Claim, rows: Any, *, whole: bool, ranked: bool) -> BinaryPart:
         some = slice(None) if rows is None else rows
@@ -152,7 +155,10 @@ def hear(
 
 
 def _positive(classes: Sequence[Any], asked: Any, values: Any) -> Any | None:
-    """Give the class that is looked for; None where there are more than two, and none is told."""
+    """Give the class that is looked for; None where there are more than two, and none is told.
+
+    Of two it is the last in their order, whatever order their scores were named in.
+    """
     if asked is not None:
         matching = [each for each in classes if each == asked or str(each) == str(asked)]
         if not matching:
@@ -164,7 +170,7 @@ def _positive(classes: Sequence[Any], asked: Any, values: Any) -> Any | None:
             f"all {len(values):,} rows are of class `{classes[0]}`, and no other is known",
             hint="give `positive=`, the class that is looked for, or rows of both",
         )
-    return classes[-1] if len(classes) == 2 else None
+    return in_order(classes)[-1] if len(classes) == 2 else None
 
 
 def _other(classes: Sequence[Any], positive: Any) -> Any:

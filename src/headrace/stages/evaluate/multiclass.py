@@ -22,11 +22,13 @@ METRICS = (
 )
 MAIN = "accuracy"
 BINS = 10
-_PROBABLE = ("log loss", "Brier score", "ECE", "AUC")
+_PROBABLE = ("log loss", "Brier score", "ECE")
 
 
 class ManyPart:
-    """Rows of k classes: `truth` and `decided` are arrays of n class numbers, `chances` is n by k, or None.
+    """Rows of k classes: `truth` and `decided` are arrays of n class numbers, `chances` is n by k scores, or None.
+
+    Scores that are not `probable` rank rows, and tell neither log loss, Brier score nor calibration.
 
     ECE is of the class that was decided for: how often it is right, against its probability (Guo et al. 2017).
     """
@@ -34,30 +36,45 @@ class ManyPart:
     sizes: Mapping[str, float]
 
     def __init__(
-        self, truth: Any, chances: Any | None, decided: Any, classes: int, *, rows: Any = None, whole: bool = False
+        self,
+        truth: Any,
+        chances: Any | None,
+        decided: Any,
+        classes: int,
+        *,
+        rows: Any = None,
+        probable: bool = True,
+        whole: bool = False,
     ) -> None:
         self.rows = rows
         self.size = len(truth)
         self.classes = classes
         self.code = truth.astype(np.intp) * classes + decided
         self.right = truth == decided
-        self.chances, self.whole = chances, whole
+        self.chances, self.probable, self.whole = chances, probable and chances is not None, whole
         self.sizes = {"accuracy": self.size}
         self.rankings: list[Ranking] = []
         self.sums: Any = None
+        self.excess: Any = None
         if chances is not None and self.size:
-            each = np.arange(self.size)
-            given = np.clip(chances[each, truth], np.finfo(np.float64).eps, 1)
-            squares = ((chances - np.eye(classes)[truth]) ** 2).sum(axis=1)
-            self.sums = np.stack([-np.log(given), squares], axis=1)
             if whole:
                 self.rankings = [Ranking(truth == place, chances[:, place]) for place in range(classes)]
-                confidence = chances[each, decided]
-                self.order = np.argsort(confidence, kind="stable")
-                self.excess = (self.right - confidence)[self.order]
+            if self.probable:
+                self._compare(truth, chances, decided)
         once = np.ones((1, self.size), np.uint8)
         point = {name: float(values[0]) for name, values in self.replicates(once).items()} if self.size else {}
         self.point: Mapping[str, float] = {name: value for name, value in point.items() if np.isfinite(value)}
+
+    def _compare(self, truth: Any, chances: Any, decided: Any) -> None:
+        """Hold probabilities against what came."""
+        each = np.arange(self.size)
+        given = np.clip(chances[each, truth], np.finfo(np.float64).eps, 1)
+        squares = ((chances - np.eye(self.classes)[truth]) ** 2).sum(axis=1)
+        self.sums = np.stack([-np.log(given), squares], axis=1)
+        if self.whole:
+            confidence = chances[each, decided]
+            self.order = np.argsort(confidence, kind="stable")
+            self.excess = (self.right - confidence)[self.order]
 
     def replicates(self, counts: Any) -> Mapping[str, Any]:
         """Give each metric for each resample, NaN where it is undefined."""
@@ -76,6 +93,7 @@ class ManyPart:
             found |= {"log loss": divided(loss, rows), "Brier score": divided(squares, rows)}
         if self.rankings:
             found["AUC"] = _mean(np.stack([each.auc(counts) for each in self.rankings], axis=1))
+        if self.excess is not None:
             ordered = counts[:, self.order]
             bins = [each for each in np.array_split(np.arange(self.size), BINS) if len(each)]
             gaps = [np.abs(ordered[:, each] @ self.excess[each]) for each in bins]
@@ -86,8 +104,10 @@ class ManyPart:
         """Say why a metric is undefined."""
         if not self.size:
             return "there are no rows"
-        if name in _PROBABLE and self.chances is None:
-            return "the model gives no probabilities"
+        if name in (*_PROBABLE, "AUC") and self.chances is None:
+            return "the model gives no scores, only decisions"
+        if name in _PROBABLE and not self.probable:
+            return "the scores are no probabilities"
         if name == "AUC" and self.whole:
             return "no class has both rows of it and rows of others, scored apart"
         return "it is not computed for this part"

@@ -14,18 +14,18 @@ from headrace.spec.report import Report
 from headrace.stages.columns import rows_at
 from headrace.stages.evaluate import binary, multiclass, numeric
 from headrace.stages.evaluate.binary import BinaryPart
-from headrace.stages.evaluate.claims import Cases, labels
+from headrace.stages.evaluate.claims import Cases, in_order, labels, sums_to_one
 from headrace.stages.evaluate.closing import check_numbers
 from headrace.stages.evaluate.findings import MODEL, Findings
 from headrace.stages.evaluate.hearing import codes
 from headrace.stages.evaluate.multiclass import ManyPart
 from headrace.stages.evaluate.numeric import NumericPart
 from headrace.stages.evaluate.part import Metric, Part
-from headrace.stages.evaluate.predicting import check_column, column
+from headrace.stages.evaluate.predicting import check_column, column, is_probable
 from headrace.stages.evaluate.resampling import Resamples
 
 FIRST = "first"
-ROW, SCORE, PREDICTED = "row", "score", "predicted"
+ROW, SCORE, SCORE_OF, PREDICTED = "row", "score", "score of ", "predicted"
 
 
 class Paired(NamedTuple):
@@ -39,7 +39,7 @@ class Paired(NamedTuple):
     report: Report
 
 
-@ready("evaluate.paired", version=1, on=("numpy", "pandas"), kind="evaluate", name="paired")
+@ready("evaluate.paired", version=2, on=("numpy", "pandas"), kind="evaluate", name="paired")
 def paired(
     first: pa.Table,
     second: pa.Table,
@@ -61,7 +61,7 @@ def paired(
         first: predictions of the one model.
         second: predictions of the other.
         target: the column with the true class or number.
-        positive: the class that is looked for, the last of two if not told.
+        positive: the class that is looked for, the last of two in their order if not told.
         probabilities: whether scores from 0 to 1 are probabilities, of both; if not, log loss and calibration are not
             looked at.
         groups: a column of what is drawn as one in a resample.
@@ -140,28 +140,45 @@ def _parts(
         numbers = [NumericPart(truth, column(each, PREDICTED).astype(np.float64), whole=True) for each in (one, other)]
         return numeric.METRICS, (numbers[0], numbers[1])
     said = labels(Cases(one, None, target, [], one.num_rows))
-    names = [str(each) for each in sorted(set(said.tolist()), key=lambda each: (str(type(each)), each))]
+    names = [str(each) for each in in_order(set(said.tolist()))]
+    decided = {*one[PREDICTED].to_pylist(), *other[PREDICTED].to_pylist()}
     words = np.array([str(each) for each in said])
     if len(names) > 2 and positive is None:
-        extra = {*one[PREDICTED].to_pylist(), *other[PREDICTED].to_pylist()} - set(names)
-        place = {name: number for number, name in enumerate([*names, *sorted(extra)])}
-        truth = np.array([place[each] for each in words])
-        many = [
-            ManyPart(truth, None, np.array([place[each] for each in table[PREDICTED].to_pylist()]), len(place))
-            for table in (one, other)
-        ]
-        return multiclass.METRICS[:3], (many[0], many[1])
+        many = _many(one, other, words, [*names, *sorted(decided - set(names))], probabilities=probabilities)
+        return _told(multiclass.METRICS, many), many
+    if len(names) == 1:  # the rows are of one class; which other there is, what was decided tells
+        names = sorted({*names, *decided})
     sought = names[-1] if positive is None else str(positive)
-    two = [_binary(each, words == sought, sought, probabilities=probabilities) for each in (one, other)]
-    told = [
-        each for each in binary.METRICS if each.name != "base rate" and any(each.name in part.point for part in two)
-    ]
-    return told, (two[0], two[1])
+    first, second = (_binary(each, words == sought, sought, probabilities=probabilities) for each in (one, other))
+    return [each for each in _told(binary.METRICS, (first, second)) if each.name != "base rate"], (first, second)
+
+
+def _told(metrics: Sequence[Metric], parts: Sequence[Part]) -> list[Metric]:
+    """Give the metrics that one of the parts has."""
+    return [each for each in metrics if any(each.name in part.point for part in parts)]
+
+
+def _many(
+    one: pa.Table, other: pa.Table, words: Any, names: Sequence[str], *, probabilities: bool
+) -> tuple[ManyPart, ManyPart]:
+    """Score both models' decisions, and their scores where both have one for each class."""
+    scored = [each.removeprefix(SCORE_OF) for each in one.column_names if each.startswith(SCORE_OF)]
+    has_scores = {*names} <= {*scored} and {f"{SCORE_OF}{each}" for each in scored} <= {*other.column_names}
+    place = {name: number for number, name in enumerate(scored if has_scores else names)}
+    truth = np.array([place[each] for each in words])
+
+    def part(table: pa.Table) -> ManyPart:
+        decided = np.array([place[each] for each in table[PREDICTED].to_pylist()])
+        chances = np.stack([column(table, f"{SCORE_OF}{each}") for each in scored], axis=1) if has_scores else None
+        probable = probabilities and chances is not None and is_probable(chances) and sums_to_one(chances)
+        return ManyPart(truth, chances, decided, len(place), probable=probable, whole=True)
+
+    return part(one), part(other)
 
 
 def _binary(table: pa.Table, positive: Any, sought: str, *, probabilities: bool) -> BinaryPart:
     scored = SCORE in table.column_names
     score = column(table, SCORE).astype(np.float64) if scored else np.zeros(len(positive))
     decided = np.array([each == sought for each in table[PREDICTED].to_pylist()])
-    probable = probabilities and scored and bool(((score >= 0) & (score <= 1)).all())
+    probable = probabilities and scored and is_probable(score)
     return BinaryPart(positive, score, decided, probable=probable, ranked=scored, whole=True)

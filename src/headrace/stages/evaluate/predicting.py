@@ -58,11 +58,11 @@ def classes_of(
     """
     if predict is not None:
         values = np.asarray(predict(model, table), np.float64)
-        return Scores(checked(values, table.num_rows), probable=_is_probable(values), of_sought=True)
+        return Scores(checked(values, table.num_rows), probable=is_probable(values), of_sought=True)
     frame = frame_of(model, table, features)
     if is_a(model, BOOSTER):
         values = np.asarray(_call(model.predict, frame), np.float64)
-        return Scores(checked(values, table.num_rows), probable=_is_probable(values))
+        return Scores(checked(values, table.num_rows), probable=is_probable(values))
     classes = [_plain(each) for each in getattr(model, "classes_", [])] or None
     if hasattr(model, "predict_proba"):
         values = checked(np.asarray(_call(model.predict_proba, frame), np.float64), table.num_rows)
@@ -178,7 +178,8 @@ def _call(method: Callable[..., Any], frame: Any) -> Any:
         ) from error
 
 
-def _is_probable(values: Any) -> bool:
+def is_probable(values: Any) -> bool:
+    """Tell whether all scores lie from 0 to 1."""
     return bool(((values >= 0) & (values <= 1)).all())
 
 

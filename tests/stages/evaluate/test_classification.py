@@ -17,6 +17,7 @@ from headrace.errors import UsageError
 from headrace.spec.report import Fact, Report
 from headrace.stages import evaluate
 from headrace.stages.evaluate.binary import BinaryPart
+from headrace.stages.evaluate.intervals import Spread, widest, widest_pair
 from headrace.stages.evaluate.leaks import leaks
 from headrace.stages.evaluate.thresholds import threshold_of
 
@@ -81,7 +82,7 @@ def test_a_group_of_one_person_is_too_small_and_in_no_verdict(people: pa.Table) 
     assert alone["note"] == "too small (fewer than 30 rows)"
     assert "alone" not in found.report.verdicts[0].why
     (said,) = [each for each in found.report.limits if "too small" in each]
-    assert said.startswith("Of 3 groups by town, 1 are too small for all or some of the numbers: alone.")
+    assert said.startswith("Of 3 groups by town, 1 is too small for all or some of the numbers: `alone`.")
     assert not [each for each in judged(people, sensitive=["sex"]).report.limits if "too small" in each]
     assert [each["note"] for each in found.slices.to_pylist() if each["slice"] == "alone"] == [alone["note"]]
 
@@ -135,7 +136,7 @@ def test_a_model_judged_by_the_rows_that_it_learned_from_does_not_pass(people: p
         assert not found.passed
         verdict = next(each for each in found.report.verdicts if each.rule == rule)
         assert (verdict.holds, "know them by heart" in verdict.why) == (False, True)
-        assert found.report.about.startswith("Of the rows judged, 600 were trained on")
+        assert found.report.about.startswith("600 of the 600 rows judged were trained on. The numbers flatter")
     assert judged(people, train=people, key="day", gates="AUC >= 0.6 and rows seen in training <= 600").passed
     assert judged(people, train=people, key="day", gates="").passed
     new = people.set_column(4, "day", pa.array(range(1000, 1600)))
@@ -456,3 +457,103 @@ def test_the_class_looked_for_is_the_last_in_order_however_scores_are_named(peop
         if each["metric"] == "log loss"
     ]
     assert auc["difference"] == pytest.approx(other.metrics["log loss"] - found.metrics["log loss"])
+
+
+def test_groups_are_kept_apart_whatever_columns_and_values_are_called() -> None:
+    random = np.random.default_rng(0)
+    columns = {"a": random.choice(["b c", "z"], 400), "a b": random.choice(["c", "w"], 400, p=[0.3, 0.7])}
+    table = pa.table({"y": random.random(400) < 0.4, "p": random.random(400), **columns})
+    found = evaluate.classification(None, table, target="y", scores="p", sensitive=["a", "a b"], gates="")
+    rows = {(each["by"], each["group"]): each["rows"] for each in found.bias.to_pylist()}
+    assert rows["a", "b c"] == (columns["a"] == "b c").sum()
+    assert rows["a b", "c"] == (columns["a b"] == "c").sum()
+
+
+def test_a_column_may_be_called_as_an_intersection_is(people: pa.Table) -> None:
+    table = people.rename_columns(["hired", "p", "north x south", "town", "day"])
+    found = judged(table, sensitive=["north x south"], gates="recall difference <= 1")
+    assert found.passed
+
+
+def test_many_columns_of_people_name_only_the_groups_that_there_are() -> None:
+    random = np.random.default_rng(0)
+    columns = {f"c{place}": random.choice([f"v{each}" for each in range(18)], 100) for place in range(8)}
+    table = pa.table({"y": random.random(100) < 0.4, "p": random.random(100), **columns})
+    found = evaluate.classification(None, table, target="y", scores="p", sensitive=[*columns], gates="", resamples=100)
+    assert found.bias.num_rows <= 8 * 18 + 100
+    [grid] = [each for each in found.report.grids if each.title == f"Groups by {' x '.join(columns)}"]
+    assert len(grid.rows) == 60
+    assert "The 60 largest of 100 groups are shown." in grid.note
+
+
+def test_the_widest_difference_of_many_pairs_is_that_of_all_pairs_at_once() -> None:
+    random = np.random.default_rng(0)
+    point, errors = random.random(6), np.full(6, 0.01)
+    drawn = point + random.normal(0, 0.05, (500, 6))
+    places = [(first, second) for first in range(6) for second in range(6) if first != second]
+    every = np.stack([drawn[:, first] - drawn[:, second] for first, second in places], axis=1)
+    values = np.array([point[first] - point[second] for first, second in places])
+    whole = widest(values, every, np.full(len(places), np.hypot(0.01, 0.01)), 0.95)
+    value, ends = widest_pair([Spread(point, drawn, errors)], 0.95)
+    assert value == pytest.approx(whole.value)
+    assert ends[:2] == pytest.approx(whole.interval[:2])
+
+
+def test_slices_have_names_that_tell_them_apart(people: pa.Table) -> None:
+    random = np.random.default_rng(0)
+    table = people.append_column("zip", pa.array(random.integers(10_001, 10_060, 600)))
+    table = table.append_column("ticket", pa.array(random.choice([1_000_001.0, 1_000_002.0], 600)))
+    said = ["missing" if place % 3 else None for place in range(600)]
+    distance = np.where(np.arange(600) == 5, np.inf, random.random(600))
+    table = table.append_column("said", pa.array(said)).append_column("distance", pa.array(distance))
+    found = judged(table, slices=["zip", "ticket", "said", "distance"], gates="").slices.to_pylist()
+    names: dict[str, list[str]] = {}
+    for each in found:
+        names.setdefault(each["by"], []).append(each["slice"])
+    assert all(len(set(own)) == len(own) for own in names.values())
+    assert all(each[:5].isdigit() and " to 100" in each for each in names["zip"])
+    assert names["ticket"] == ["1000001.0", "1000002.0"]
+    assert sorted(names["said"]) == ["(missing)", "missing"]
+    assert not [each for each in names["distance"] if "nan" in each]
+
+
+def test_of_many_slices_those_that_can_be_compared_are_shown(people: pa.Table) -> None:
+    table = people.append_column("shop", pa.array([f"shop {place % 15}" for place in range(600)]))
+    found = judged(table, slices=["shop", "day"], gates="")
+    [grid] = [each for each in found.report.grids if each.title == "Slices by shop x day"]
+    assert not grid.rows
+    assert grid.note.startswith("No") is False
+    assert "60 are not shown: 60 too small or undefined." in grid.note
+    gap = fact(judged(table, slices=["shop"], min_group=50, gates="").report, "worst-slice gap")
+    assert gap.why == "no slice has 50 rows, 10 of each that it is a share of"
+
+
+def categories(rows: int, seed: int) -> pa.Table:
+    random = np.random.default_rng(seed)
+    columns = {f"c{place}": random.choice(["a", "b", "c"], rows) for place in range(4)}
+    return pa.table({**columns, "y": random.random(rows) < 0.4, "p": np.round(random.random(rows), 1)})
+
+
+def test_equal_rows_of_a_few_categories_are_no_leak() -> None:
+    train = categories(2000, 1).drop_columns(["p"])
+    given = {"target": "y", "scores": "p", "train": train, "gates": "accuracy >= 0", "resamples": 100}
+    found = evaluate.classification(None, categories(500, 2), **given)
+    assert found.passed
+    assert "trained on" not in found.report.about
+    assert [each for each in found.report.limits if "tells nothing, since only 8% of the rows are different" in each]
+    # rows that are different, judged on those that were trained on, are one for all that some stand there twice
+    table = pa.table(
+        {"x": np.arange(500) // 2 * 1.5 + np.arange(500) % 2 * (np.arange(500) > 9), "y": [True, False] * 250}
+    )
+    table = table.append_column("p", pa.array(np.linspace(0, 1, 500)))
+    caught = evaluate.classification(None, table, **{**given, "train": table.drop_columns(["p"])})
+    assert not caught.passed
+    assert caught.report.about.startswith("500 of the 500 rows judged were trained on. The numbers flatter the model.")
+
+
+def test_a_threshold_chosen_on_some_of_the_rows_judged_says_so(people: pa.Table) -> None:
+    moved = people.set_column(1, "p", pc.multiply(people["p"], 0.9))
+    valid = pa.concat_tables([people.slice(0, 100), moved.slice(100, 100)])
+    about = judged(people, threshold="valid:f1", valid=valid).report.about
+    assert "100 of the 200 rows stand among those judged, which flatters the model" in about
+    assert "stand among" not in judged(people, threshold="valid:f1", valid=moved).report.about

@@ -1,16 +1,19 @@
 """Metrics under counts of rows agree with scikit-learn's under weights; intervals cover what they should."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
+from headrace.stages import evaluate
 from headrace.stages.evaluate.binary import BinaryPart
 from headrace.stages.evaluate.drawings import found, ranking
-from headrace.stages.evaluate.intervals import percentile, standing_out, widest
+from headrace.stages.evaluate.intervals import percentile, standing_out, widest, wilson
 from headrace.stages.evaluate.multiclass import ManyPart
 from headrace.stages.evaluate.numeric import NumericPart
+from headrace.stages.evaluate.part import found as measured
 from headrace.stages.evaluate.part import resample
 from headrace.stages.evaluate.ranking import Ranking
 from headrace.stages.evaluate.resampling import Resamples
@@ -145,3 +148,45 @@ def test_a_constant_score_is_a_flat_line_of_precision_at_the_base_rate() -> None
     assert set(precision) == {0.3}
     drawn = ranking(positive, {"model": np.arange(10.0), "baseline": np.full(10, 0.3)})[1]
     assert "stays at the share of positive rows" in drawn.caption
+
+
+def test_a_perfect_score_on_few_rows_is_not_certain() -> None:
+    true = np.arange(40) < 12
+    table = pa.table({"y": true, "p": np.where(true, 0.9, 0.1), "day": np.arange(40) % 8})
+    rule = "AUC >= 0.99 and recall >= 0.9 and FPR <= 0.01 and accuracy >= 0.99 and F1 >= 0.9 with 95% confidence"
+    found = evaluate.classification(None, table, target="y", scores="p", gates=rule, resamples=100)
+    assert not found.passed
+    assert {each.holds for each in found.report.verdicts} == {None}
+    told = {each.name: each for each in found.report.facts}
+    assert told["recall"].low == pytest.approx(wilson(12, 12, 0.95).low)
+    assert told["FPR"].high == pytest.approx(wilson(0, 28, 0.95).high)
+    assert told["AUC"].low == pytest.approx(wilson(12, 12, 0.95).low)
+    # of eight days no one can be surer than of eight rows
+    days = evaluate.classification(None, table, target="y", scores="p", groups="day", resamples=100)
+    assert next(each for each in days.report.facts if each.name == "FPR").high == pytest.approx(wilson(0, 8, 0.95).high)
+
+
+def test_the_interval_of_ece_holds_perfect_probabilities_and_its_value() -> None:
+    holding = inside = 0
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        chance = random.beta(2, 3, 200)
+        part = BinaryPart(random.random(200) < chance, chance, None, whole=True)
+        drawn = resample({"all": part}, Resamples(200, count=200, seed=seed))["all"]
+        low, high, _ = measured(part, drawn, "ECE", 200).interval(0.95)
+        assert low is not None
+        assert high is not None
+        holding += low == 0
+        inside += low <= part.point["ECE"] <= high
+    assert holding >= 18
+    assert inside == 20
+
+
+def test_an_ece_that_chance_does_not_explain_is_surely_above_0() -> None:
+    random = np.random.default_rng(1)
+    chance = random.beta(2, 3, 500)
+    part = BinaryPart(random.random(500) < chance**2, chance, None, whole=True)
+    drawn = resample({"all": part}, Resamples(500, count=200, seed=1))["all"]
+    low, _, _ = measured(part, drawn, "ECE", 500).interval(0.95)
+    assert low is not None
+    assert low > 0.05

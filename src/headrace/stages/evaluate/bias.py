@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from headrace.spec.report import Cell, Fact, Grid
 from headrace.stages.evaluate.binary import BinaryPart
-from headrace.stages.evaluate.intervals import Interval, Widest, pairs, percentile, share_error, widest, wilson
+from headrace.stages.evaluate.intervals import Interval, Spread, of_share, share_error, widest_pair
 from headrace.stages.evaluate.slicing import Slice
 from headrace.stages.report.numbers import bracketed
 
@@ -26,6 +26,7 @@ WORDS = {
     "FPR": "Of those without {of}, predicted to have it",
 }
 ODDS = "equalized odds"
+SHOWN = 60
 
 
 class Group(NamedTuple):
@@ -39,10 +40,11 @@ class Group(NamedTuple):
 class Bias(NamedTuple):
     """What was found: groups by column (an intersection is a column too), and how small a group may be.
 
-    `of` says what is predicted positive, in words.
+    `columns` are those that are no intersection. `of` says what is predicted positive, in words.
     """
 
     groups: Mapping[str, Sequence[Group]]
+    columns: Sequence[str]
     least: int
     of: str
 
@@ -64,9 +66,8 @@ class Bias(NamedTuple):
         Its ends are the widest of theirs, which are so sure that they hold all at once (Bonferroni): a column of few
         people, whose own value is smaller, may be the one that breaks a bound.
         """
-        columns = [by for by in self.groups if " x " not in by]
-        sure = 1 - (1 - level) / len(columns)
-        alone = [self._one(rate, by, sure, ratio=ratio) for by in columns]
+        sure = 1 - (1 - level) / len(self.columns)
+        alone = [self._one(rate, by, sure, ratio=ratio) for by in self.columns]
         known = [each for each in alone if each.value is not None]
         if not known:
             return alone[0]
@@ -101,7 +102,7 @@ class Bias(NamedTuple):
                 return Fact(name=rate, value=None, why=self._too_few(each, by))
         found = _ratio(told[rate], rate, level) if ratio else _difference(told, level)
         value = max(self._fairlearn(each, told[each], ratio=ratio) for each in rates)
-        return Fact(name=rate, value=value, low=found.interval.low, high=found.interval.high)
+        return Fact(name=rate, value=value, low=found.low, high=found.high)
 
     def words(self, name: str) -> str:
         """Say which two groups a difference or ratio is between, and what their rates are."""
@@ -109,7 +110,7 @@ class Bias(NamedTuple):
         by = name.partition(" by ")[2]
         rates = ("recall", "FPR") if rate == ODDS else (rate,)
         said = []
-        for column in [by] if by else [each for each in self.groups if " x " not in each]:
+        for column in [by] if by else self.columns:
             for each in rates:
                 groups = sorted(self._large(each, column), key=lambda group: group.part.point[each])
                 if len(groups) > 1:
@@ -173,7 +174,7 @@ class Bias(NamedTuple):
                 few.append({"recall": "TPR", "FPR": "FPR"}.get(rate, rate))
                 continue
             value = group.part.point[rate]
-            low, high, _ = rate_interval(value, group.replicates[rate], of, level)
+            low, high, _ = of_share(value, group.replicates[rate], of, level)
             row |= {column: value, f"{column}_low": low, f"{column}_high": high}
         return {**row, "note": f"too small for {' and '.join(few)}" if few else ""}
 
@@ -190,45 +191,27 @@ SCHEMA = pa.schema(
 )
 
 
-def rate_interval(value: float, replicates: Any, of: float, level: float) -> Interval:
-    """Give the percentile interval of a share; Wilson's where resamples don't vary: none or all of the rows."""
-    if value in (0.0, 1.0):
-        return wilson(round(value * of), of, level)
-    return percentile(replicates, level)
+def _difference(told: Mapping[str, Sequence[Group]], level: float) -> Interval:
+    """Give the interval of the widest difference between two groups, of any of the rates."""
+    low, high, why = widest_pair([_spread(rate, groups) for rate, groups in told.items()], level)[1]
+    return Interval(max(0.0, low or 0.0), min(1.0, high or 0.0), why)
 
 
-def _difference(told: Mapping[str, Sequence[Group]], level: float) -> Widest:
-    """Give the widest difference between two groups, of any of the rates."""
-    values, replicates, errors = [], [], []
-    for rate, groups in told.items():
-        point = np.array([each.part.point[rate] for each in groups])
-        drawn = np.stack([each.replicates[rate] for each in groups], axis=1)
-        error = share_error(point, np.array([each.part.sizes[rate] for each in groups]))
-        for high, low in pairs(len(groups)):
-            values.append(point[high] - point[low])
-            replicates.append(drawn[:, high] - drawn[:, low])
-            errors.append(np.hypot(error[high], error[low]))
-    found = widest(np.array(values), np.stack(replicates, axis=1), np.array(errors), level)
-    low_end, high_end, why = found.interval
-    return found._replace(interval=Interval(max(0.0, low_end or 0.0), min(1.0, high_end or 0.0), why))
-
-
-def _ratio(groups: Sequence[Group], rate: str, level: float) -> Widest:
-    """Give the smallest ratio of two groups' rates, by way of logarithms; a rate of none counts as half a row."""
-    sizes = np.array([each.part.sizes[rate] for each in groups])
+def _spread(rate: str, groups: Sequence[Group]) -> Spread:
     point = np.array([each.part.point[rate] for each in groups])
-    least = 0.5 / sizes
-    logs = np.log(np.maximum(point, least))
-    drawn = np.log(np.maximum(np.stack([each.replicates[rate] for each in groups], axis=1), least))
-    error = share_error(point, sizes) / np.maximum(point, least)
-    both = pairs(len(groups))
-    values = np.array([logs[high] - logs[low] for high, low in both])
-    replicates = np.stack([drawn[:, high] - drawn[:, low] for high, low in both], axis=1)
-    errors = np.array([np.hypot(error[high], error[low]) for high, low in both])
-    found = widest(values, replicates, errors, level)
-    low_end, high_end, why = found.interval
-    ends = Interval(float(np.exp(-(high_end or 0.0))), min(1.0, float(np.exp(-(low_end or 0.0)))), why)
-    return Widest(float(np.exp(-found.value)), found.which, ends)
+    drawn = np.stack([each.replicates[rate] for each in groups], axis=1)
+    return Spread(point, drawn, share_error(point, np.array([each.part.sizes[rate] for each in groups])))
+
+
+def _ratio(groups: Sequence[Group], rate: str, level: float) -> Interval:
+    """Give the interval of the smallest ratio of two groups' rates, by way of logarithms; a rate of none counts as half
+    a row."""
+    point, drawn, error = _spread(rate, groups)
+    least = 0.5 / np.array([each.part.sizes[rate] for each in groups])
+    kept = np.maximum(point, least)
+    logs = Spread(np.log(kept), np.log(np.maximum(drawn, least)), error / kept)
+    low, high, why = widest_pair([logs], level)[1]
+    return Interval(float(np.exp(-(high or 0.0))), min(1.0, float(np.exp(-(low or 0.0)))), why)
 
 
 def _renamed(fact: Fact, name: str, better: str) -> Fact:
@@ -243,19 +226,22 @@ def left_out(table: pa.Table) -> Iterator[str]:
         small = [each["group"] for each in own if each["note"]]
         if small:
             yield (
-                f"Of {len(own)} groups by {by}, {len(small)} are too small for all or some of the numbers:"
-                f" {_some(small)}. Differences, ratios and gates don't count them there."
+                f"Of {len(own):,} groups by {by}, {len(small):,} {'is' if len(small) == 1 else 'are'} too small for all"
+                f" or some of the numbers: {_some(small)}. Differences, ratios and gates don't count"
+                f" {'it' if len(small) == 1 else 'them'} there."
             )
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(f"`{each}`" for each in names[:most]) + more
 
 
 def bias_grid(table: pa.Table, by: str) -> Grid:
     """Show the groups of a column."""
-    rows = [each for each in table.to_pylist() if each["by"] == by]
+    every = [each for each in table.to_pylist() if each["by"] == by]
+    rows = every if len(every) <= SHOWN else sorted(every, key=lambda each: -each["rows"])[:SHOWN]
+    left = f" The {SHOWN} largest of {len(every):,} groups are shown." if len(rows) < len(every) else ""
     shown: list[tuple[Cell, ...]] = [
         (
             each["group"],
@@ -270,7 +256,7 @@ def bias_grid(table: pa.Table, by: str) -> Grid:
         columns=("group", "rows", "selection rate", "true positive rate", "false positive rate", ""),
         rows=tuple(shown),
         note="Selection rate: the share that is predicted positive. True positive rate: of those who are positive, the"
-        " share that is predicted so. False positive rate: the same of those who aren't.",
+        f" share that is predicted so. False positive rate: the same of those who aren't.{left}",
     )
 
 

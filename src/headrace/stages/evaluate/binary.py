@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from headrace.stages.evaluate.part import Metric, divided
+from headrace.stages.evaluate.part import NOISE, Metric, divided
 from headrace.stages.evaluate.ranking import Ranking
 
 METRICS = (
@@ -71,6 +71,7 @@ class BinaryPart:
             sums = sums[self.order]
         self.columns = sums.astype(np.float32)
         binned = np.stack([sums[each].sum(axis=0) for each in self.bins])[None]
+        self.excess = binned[0, :, 1] - binned[0, :, 6]
         once = np.ones((1, self.size), np.uint8)
         point = {name: float(values[0]) for name, values in self._metrics(binned, once).items()}
         self.totals = binned.sum(axis=1)[0]
@@ -90,6 +91,13 @@ class BinaryPart:
             "precision": chosen,
             "AUC": min(positive, rows - positive),
         }
+
+    @property
+    def all_of(self) -> Mapping[str, float]:
+        """How many rows must all be right, or wrong, where a metric is 1 or 0."""
+        sizes = self.sizes
+        made = {"average precision": sizes["recall"], "F1": sizes["recall"], "balanced accuracy": 2 * sizes["AUC"]}
+        return {**sizes, **made}
 
     @property
     def cells(self) -> Any:
@@ -114,7 +122,9 @@ class BinaryPart:
         if self.probable:
             found |= {"log loss": divided(loss, rows), "Brier score": divided(squares, rows)}
             if self.whole:
-                found["ECE"] = divided(np.abs(binned[..., 1] - binned[..., 6]).sum(axis=1), rows)
+                over = binned[..., 1] - binned[..., 6]
+                found["ECE"] = divided(np.abs(over).sum(axis=1), rows)
+                found[f"{NOISE}ECE"] = divided(np.abs(over - self.excess).sum(axis=1), rows)
                 shares = divided(binned[..., 1], binned[..., 0])
                 found |= {f"bin {place}": shares[:, place] for place in range(shares.shape[1])}
         if self.is_decided:

@@ -25,7 +25,7 @@ from headrace.stages.evaluate.predicting import classes_of
 from headrace.stages.evaluate.promises import check_gates
 from headrace.stages.evaluate.resampling import Resamples
 from headrace.stages.evaluate.robustness import robustness
-from headrace.stages.evaluate.slicing import Slice
+from headrace.stages.evaluate.slicing import Slice, group_key
 from headrace.stages.evaluate.slicing import groups as groups_of
 from headrace.stages.evaluate.slicing import slices as slices_of
 from headrace.stages.report.numbers import number
@@ -161,7 +161,9 @@ def _measured(
     """Take all numbers from one set of resamples: the whole, the slices, the groups of people."""
     cuts = slices_of(heard.cases.table, slices)
     people = _people(heard, sensitive)
-    parts = {f"{by} {each.name}": heard.two_sided(each.rows) for by, own in people.items() for each in own}
+    parts = {
+        group_key(by, place): heard.two_sided(each.rows) for by, own in people.items() for place, each in enumerate(own)
+    }
     ranked = heard.is_binary and heard.mine.chances is not None
     found = Findings(
         binary.METRICS if heard.is_binary else multiclass.METRICS,
@@ -175,10 +177,13 @@ def _measured(
         more=parts,
     )
     groups = {
-        by: [Group(each, parts[f"{by} {each.name}"], found.replicates[f"{by} {each.name}"]) for each in own]
+        by: [
+            Group(each, parts[group_key(by, place)], found.replicates[group_key(by, place)])
+            for place, each in enumerate(own)
+        ]
         for by, own in people.items()
     }
-    return found, Bias(groups, least, f"{heard.cases.target} = {heard.names[-1]}")
+    return found, Bias(groups, sensitive if groups else (), least, f"{heard.cases.target} = {heard.names[-1]}")
 
 
 def _people(heard: Hearing, sensitive: Sequence[str]) -> dict[str, list[Slice]]:

@@ -111,46 +111,60 @@ class Closing:
         """Warn of rows that were trained on, and have none of them be a rule, unless the gates say what may be of them
         or ask nothing.
 
-        Without a key, rows that are alike in all columns may be others: one in a hundred is then taken for chance.
+        Without a key, rows that are alike in all columns may be others: one in a hundred is then taken for chance, and
+        nothing is said where rows are alike anyway.
         """
-        if self._leak is None:
+        leak = self._leak
+        if leak is None or not leak.tells:
             return
-        count = len(self._leak.rows)
-        if count:
-            warn(f"{count:,} of the {self._rows:,} rows judged were trained on. {_by_heart(self._leak)}")
+        if len(leak.rows):
+            warn(f"{self._trained_on()} {_by_heart(leak)}")
         asked = [plain(each.metric) for each in comparisons(self.rule)] if self.rule is not None else []
         if self.gates != "" and SEEN not in asked:
-            most = 0 if self._leak.is_by_key else self._rows // 100
+            most = 0 if leak.is_by_key else self._rows // 100
             unseen = Comparison(metric=SEEN, operator="<=", bound=most)
             rules = self.rule.rules if isinstance(self.rule, Every) else () if self.rule is None else (self.rule,)
             self.rule = Every(rules=(*rules, unseen)) if rules else unseen
 
+    def _trained_on(self) -> str:
+        assert self._leak is not None
+        count = len(self._leak.rows)
+        return f"{count:,} of the {self._rows:,} rows judged {'was' if count == 1 else 'were'} trained on."
+
     def _leaked(self) -> list[Grid]:
         leak = self._leak
-        if leak is None or not len(leak.rows):
+        if leak is None or not len(leak.rows) or not leak.tells:
             return []
         return [leak._replace(rows=self._places[leak.rows]).grid()]
 
     def _warning(self) -> str:
         """Say at the head of the report what takes the worth from all that follows."""
-        if self._leak is None or not len(self._leak.rows):
+        if self._leak is None or not len(self._leak.rows) or not self._leak.tells:
             return ""
-        return f"Of the rows judged, {len(self._leak.rows):,} were trained on: the numbers flatter the model. "
+        return f"{self._trained_on()} The numbers flatter the model. "
 
     def _seen(self) -> list[str]:
         if self._leak is None:
             return ["Whether rows judged were trained on was not looked at: that takes the training rows (`train=`)."]
-        count = len(self._leak.rows)
-        if not count:
+        if not len(self._leak.rows):
             return []
-        return [f"{count:,} of the {self._rows:,} rows judged were trained on. {_by_heart(self._leak)}"]
+        return [f"{self._trained_on()} {_by_heart(self._leak)}" if self._leak.tells else _by_heart(self._leak)]
 
 
 def _by_heart(leak: Leak) -> str:
-    if not len(leak.rows):
+    """Say what it means that rows stand in the training data too."""
+    count = len(leak.rows)
+    if not count:
         return ""
     by = ", ".join(f"`{each}`" for each in leak.by[:NAMED])
     by += f" and {len(leak.by) - NAMED} more columns" if len(leak.by) > NAMED else ""
+    if not leak.tells:
+        return (
+            f"{count:,} of the rows judged have an equal in `train` (by {by}), which tells nothing, since only"
+            f" {leak.different:.0%} of the rows are different at all. Whether they are the same takes a `key`."
+        )
+    if count == 1:
+        return f"It stands in `train` too (by {by}), so the model may know it by heart, and the numbers flatter it."
     return f"They stand in `train` too (by {by}), so the model may know them by heart, and the numbers flatter it."
 
 

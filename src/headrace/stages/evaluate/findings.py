@@ -20,7 +20,8 @@ from headrace.stages.report.numbers import bracketed, number
 
 MODEL, BASELINE, PREVIOUS = "model", "baseline", "previous"
 GAP = "worst-slice gap"
-SHOWN = 60
+SHOWN, FEW = 60, 20
+"""So many slices of a column are shown; of more than a few, only those that could be compared."""
 SCHEMA = pa.schema(
     [
         ("by", pa.string()),
@@ -59,6 +60,7 @@ class Findings:
         self.wholes, self.slices, self.parts = wholes, slices, parts
         every = {f"whole {name}": part for name, part in wholes.items()}
         every |= {f"slice {place}": part for place, part in enumerate(parts) if part.size >= least}
+        self.units = resamples.units
         drawn = resample({**every, **more}, resamples)
         self.own = {name: drawn[f"whole {name}"] for name in wholes}
         self.sliced = [drawn.get(f"slice {place}", {}) for place in range(len(parts))]
@@ -74,11 +76,11 @@ class Findings:
             self.known.add(GAP, partial(self._gap, own), partial(self._worst, own))
 
     def _know(self, metric: Metric) -> None:
-        mine = found(self.wholes[MODEL], self.own[MODEL], metric.name)
+        mine = found(self.wholes[MODEL], self.own[MODEL], metric.name, self.units)
         self.known.add(metric.name, partial(mine.fact, metric))
         for other, part in self.wholes.items():
             if other != MODEL:
-                less = mine.less(found(part, self.own[other], metric.name), other)
+                less = mine.less(found(part, self.own[other], metric.name, self.units), other)
                 named = Metric(f"{metric.name} less {other}", metric.better)
                 self.known.add(named.name, partial(less.fact, named))
         for other in (BASELINE, PREVIOUS):
@@ -126,6 +128,9 @@ class Findings:
             and part.sizes.get(metric, part.size) >= LEAST_OF_A_CLASS
         ]
 
+    def _has_sizes(self, metric: str) -> bool:
+        return any(part.sizes.get(metric, part.size) != part.size for part in self.parts)
+
     def _gaps(self, metric: Metric, places: Sequence[int]) -> tuple[Any, Any, Any]:
         """Give how much worse each slice is than all rows: values, replicates, least standard errors."""
         sign = -1.0 if metric.better == "lower" else 1.0
@@ -142,7 +147,8 @@ class Findings:
         if metric.name not in self.wholes[MODEL].point:
             return Fact(name=name, value=None, better="lower", why=self.wholes[MODEL].why(metric.name))
         if not places:
-            return Fact(name=name, value=None, better="lower", why=f"no slice has {self.least} rows of both kinds")
+            of = f", {LEAST_OF_A_CLASS} of each that it is a share of" if self._has_sizes(metric.name) else ""
+            return Fact(name=name, value=None, better="lower", why=f"no slice has {self.least} rows{of}")
         worst = widest(*self._gaps(metric, places), level)
         return Fact(name=name, value=worst.value, low=worst.interval.low, high=worst.interval.high, better="lower")
 
@@ -172,7 +178,7 @@ class Findings:
             spread = np.maximum(np.nanstd(drawn, axis=0), errors)
             out = standing_out(values, spread, self.level)
             for order, place in enumerate(places):
-                low, high, _ = percentile(self.sliced[place][self.main], self.level)
+                low, high, _ = found(self.parts[place], self.sliced[place], self.main, self.units).interval(self.level)
                 gap_low, gap_high, _ = percentile(drawn[:, order], self.level)
                 rows[place] |= {
                     "value": self.parts[place].point[self.main],
@@ -201,15 +207,23 @@ class Findings:
         for by in dict.fromkeys(each["by"] for each in rows):
             own = [each for each in rows if each["by"] == by]
             own.sort(key=lambda each: (each["gap"] is None, -(each["gap"] or 0.0)))
+            shown = own if len(own) <= FEW else [each for each in own if each["gap"] is not None][:SHOWN]
+            left = len(own) - len(shown)
+            notes = [
+                f"{count} slices were compared; of so many, about {chance:.1f} would lie outside their interval by"
+                " chance. What `stands out` does so though that is allowed for (Holm)."
+                if count
+                else "No slice was large enough to be compared.",
+                f"Of {len(own)} slices, {left} are not shown: {_left(own, left)}." if left else "",
+            ]
             yield Grid(
                 title=f"Slices by {by}",
                 columns=("slice", "rows", self.main, "worse by", ""),
                 rows=tuple(
                     (each["slice"], each["rows"], _with_ends(each, "value"), _with_ends(each, "gap"), _remark(each))
-                    for each in own[:SHOWN]
+                    for each in shown
                 ),
-                note=f"{count} slices were compared; of so many, about {chance:.1f} would lie outside their interval by"
-                " chance. What `stands out` does so though that is allowed for (Holm).",
+                note=" ".join(each for each in notes if each),
             )
 
     def forest(self, table: pa.Table) -> Iterator[Drawing]:
@@ -233,6 +247,14 @@ LEAST_OF_A_CLASS = 10
 def _absent(metric: str, other: str, _level: float) -> Fact:
     """Give the difference to a model that there is not, as none `previous` is before the first one was registered."""
     return Fact(name=f"{metric} less {other}", value=None, why=f"there is no {other} model to compare with")
+
+
+def _left(rows: Sequence[Mapping[str, Any]], left: int) -> str:
+    """Say why so many slices of a column are not shown."""
+    unknown = sum(each["gap"] is None for each in rows)
+    why = f"{unknown} too small or undefined" if unknown else ""
+    rest = f"{left - unknown} that do better" if left > unknown else ""
+    return " and ".join(each for each in (why, rest) if each)
 
 
 def _or(value: float | None, other: float) -> float:

@@ -47,7 +47,7 @@ class Generation(NamedTuple):
 
 @ready(
     "evaluate.generation",
-    version=5,
+    version=6,
     on=("matplotlib", "numpy", "pandas"),
     kind="evaluate",
     name="generation",

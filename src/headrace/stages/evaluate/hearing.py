@@ -202,7 +202,8 @@ def _cutting(
 ) -> Threshold:
     if valid is None or not isinstance(asked.threshold, str):
         return threshold_of(asked.threshold, None, None)
-    if valid.num_rows and len(leaks(valid, cases.table, None).rows) == valid.num_rows:
+    leak = leaks(valid, cases.table, None)
+    if valid.num_rows and len(leak.rows) == valid.num_rows:
         raise UsageError(
             "all rows of `valid` are among those that are judged",
             hint="a threshold chosen there would flatter the model: give others",
@@ -215,7 +216,11 @@ def _cutting(
     values = labels(held)
     own = claim("valid", said, classes, positive)
     assert own.chances is not None
-    return threshold_of(asked.threshold, _numbers(values, classes, positive) == 1, own.chances[:, 1])
+    found = threshold_of(asked.threshold, _numbers(values, classes, positive) == 1, own.chances[:, 1])
+    if not leak.tells or len(leak.rows) <= valid.num_rows // 100:
+        return found
+    flattered = f"{len(leak.rows):,} of the {valid.num_rows:,} rows stand among those judged, which flatters the model"
+    return found._replace(how=f"{found.how}; {flattered}")
 
 
 def _rates(

@@ -16,14 +16,25 @@ from headrace.stages.evaluate.predicting import check_column
 SHOWN = 10
 
 
+DISTINCT = 0.5
+"""Where less than this share of a table's rows are different at all, rows that are equal tell nothing."""
+
+
 class Leak(NamedTuple):
     """The places of test rows that were trained on, and for each the first place in the training data. `by` are the
-    columns that were compared; with `is_by_key` they tell a row."""
+    columns that were compared; with `is_by_key` they tell a row. Else rows may be equal by chance: `different` is the
+    share of the rows of one table, the lower of the two, that are different at all."""
 
     rows: Any
     seen: Any
     by: tuple[str, ...]
     is_by_key: bool
+    different: float = 1.0
+
+    @property
+    def tells(self) -> bool:
+        """Whether rows that are equal may be taken for the same."""
+        return self.is_by_key or self.different >= DISTINCT
 
     def grid(self, others: str = "training row") -> Grid:
         """Name the first of them."""
@@ -55,7 +66,8 @@ def leaks(table: pa.Table, train: pa.Table, key: Sequence[str] | None) -> Leak:
     place = np.minimum(np.searchsorted(ordered, mine), max(0, len(ordered) - 1))
     same = ordered[place] == mine if len(ordered) else np.zeros(len(mine), bool)
     rows = np.flatnonzero(same)
-    return Leak(rows, order[place[rows]], tuple(names), key is not None)
+    different = min(len(np.unique(each)) / max(1, len(each)) for each in (mine, theirs))
+    return Leak(rows, order[place[rows]], tuple(names), key is not None, different)
 
 
 def digests(table: pa.Table, names: Sequence[str]) -> Any:

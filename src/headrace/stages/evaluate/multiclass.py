@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headrace.stages.evaluate.part import Metric, divided
+from headrace.stages.evaluate.part import NOISE, Metric, divided
 from headrace.stages.evaluate.ranking import Ranking
 
 METRICS = (
@@ -34,6 +34,7 @@ class ManyPart:
     """
 
     sizes: Mapping[str, float]
+    all_of: Mapping[str, float]
 
     def __init__(
         self,
@@ -52,7 +53,10 @@ class ManyPart:
         self.code = truth.astype(np.intp) * classes + decided
         self.right = truth == decided
         self.chances, self.probable, self.whole = chances, probable and chances is not None, whole
+        seen = np.bincount(truth, minlength=classes)
+        fewest = len(seen[seen > 0]) * float(seen[seen > 0].min(initial=self.size))
         self.sizes = {"accuracy": self.size}
+        self.all_of = {**self.sizes, "balanced accuracy": fewest, "macro F1": fewest, "AUC": fewest}
         self.rankings: list[Ranking] = []
         self.sums: Any = None
         self.excess: Any = None
@@ -96,8 +100,10 @@ class ManyPart:
         if self.excess is not None:
             ordered = counts[:, self.order]
             bins = [each for each in np.array_split(np.arange(self.size), BINS) if len(each)]
-            gaps = [np.abs(ordered[:, each] @ self.excess[each]) for each in bins]
-            found["ECE"] = divided(np.sum(gaps, axis=0), rows)
+            over = np.stack([ordered[:, each] @ self.excess[each] for each in bins], axis=1)
+            own = np.array([self.excess[each].sum() for each in bins])
+            found["ECE"] = divided(np.abs(over).sum(axis=1), rows)
+            found[f"{NOISE}ECE"] = divided(np.abs(over - own).sum(axis=1), rows)
         return found
 
     def why(self, name: str) -> str:

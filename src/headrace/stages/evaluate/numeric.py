@@ -27,11 +27,12 @@ class NumericPart:
     """Rows of numbers: `truth` and `predicted` are arrays of n. An error is what was predicted less what was true."""
 
     sizes: Mapping[str, float]
+    all_of: Mapping[str, float]
 
     def __init__(self, truth: Any, predicted: Any, *, rows: Any = None, whole: bool = False) -> None:
         self.rows = rows
         self.size = len(truth)
-        self.sizes = {}
+        self.sizes, self.all_of = {}, {}
         error = predicted - truth
         # Squares are taken about the mean, so that large targets with small differences keep their digits.
         self.centre = float(truth.mean()) if self.size else 0.0

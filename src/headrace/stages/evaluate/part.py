@@ -8,8 +8,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from headrace.spec.report import Fact
-from headrace.stages.evaluate.intervals import percentile
+from headrace.stages.evaluate.intervals import Interval, of_distance, of_share
 from headrace.stages.evaluate.resampling import Resamples
+
+NOISE = "noise of "
+"""Under this and its name stand the replicates of what chance alone makes of a distance."""
 
 
 class Metric(NamedTuple):
@@ -24,6 +27,7 @@ class Part(Protocol):
 
     `rows` are their places among all, None for all of them. `point` holds the metrics, without those that are
     undefined; `why` says of a name why it is. `sizes` holds what stands below the line of each share, by its name.
+    `all_of` holds for each metric from 0 to 1 how many things must all be right, or all wrong, where it is 1 or 0.
     """
 
     rows: Any
@@ -32,6 +36,9 @@ class Part(Protocol):
 
     @property
     def sizes(self) -> Mapping[str, float]: ...
+
+    @property
+    def all_of(self) -> Mapping[str, float]: ...
 
     def replicates(self, counts: Any) -> Mapping[str, Any]:
         """Give each metric for each resample, NaN where it is undefined."""
@@ -43,24 +50,40 @@ class Part(Protocol):
 
 
 class Found(NamedTuple):
-    """A number with its replicates, one a resample; `value` is None where it is undefined, and `why` says why."""
+    """A number with its replicates, one a resample; `value` is None where it is undefined, and `why` says why.
+
+    `of` is how many things must all be right, or wrong, where the number is 1, or 0, and can't lie beyond. `noise` are
+    replicates of what chance alone makes of a distance.
+    """
 
     value: float | None
     replicates: Any
     why: str = ""
+    of: float | None = None
+    noise: Any = None
 
     def fact(self, metric: Metric, level: float) -> Fact:
-        """Give it as a fact, with its percentile interval."""
+        """Give it as a fact, with its interval."""
         if self.value is None:
             return Fact(name=metric.name, value=None, why=self.why, better=metric.better)
-        low, high, why = percentile(self.replicates, level)
+        low, high, why = self.interval(level)
         return Fact(name=metric.name, value=self.value, low=low, high=high, better=metric.better, why=why)
+
+    def interval(self, level: float) -> Interval:
+        """Give the interval of what is defined."""
+        assert self.value is not None
+        if self.noise is not None:
+            return of_distance(self.value, self.replicates, self.noise, level)
+        return of_share(self.value, self.replicates, self.of, level)
 
     def less(self, other: Found, what: str) -> Found:
         """Give the difference to another's number, on the same resamples."""
         if self.value is None or other.value is None:
             return Found(None, None, self.why or f"of {what} {other.why}")
-        return Found(self.value - other.value, self.replicates - other.replicates)
+        value, drawn = self.value - other.value, self.replicates - other.replicates
+        if self.noise is not None:  # resampling adds to distances, of one more than of the other
+            drawn = drawn + (value - np.mean(drawn))
+        return Found(value, drawn)
 
 
 def resample(parts: Mapping[str, Part], resamples: Resamples) -> dict[str, dict[str, Any]]:
@@ -75,11 +98,17 @@ def resample(parts: Mapping[str, Part], resamples: Resamples) -> dict[str, dict[
     return {name: {metric: np.concatenate(values) for metric, values in each.items()} for name, each in found.items()}
 
 
-def found(part: Part, replicates: Mapping[str, Any], name: str) -> Found:
-    """Give a metric of a part."""
+def found(part: Part, replicates: Mapping[str, Any], name: str, units: int) -> Found:
+    """Give a metric of a part. Of more things than the `units` that were drawn no one can be sure."""
     if name not in part.point:
         return Found(None, None, part.why(name))
-    return Found(part.point[name], replicates[name])
+    of = part.all_of.get(name)
+    return Found(
+        part.point[name],
+        replicates[name],
+        of=None if of is None else min(of, units),
+        noise=replicates.get(f"{NOISE}{name}"),
+    )
 
 
 def divided(above: Any, below: Any) -> Any:

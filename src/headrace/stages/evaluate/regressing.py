@@ -20,7 +20,7 @@ from headrace.stages.evaluate.claims import Cases, cases
 from headrace.stages.evaluate.closing import Closing, check_numbers, model_name, unwrapped
 from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS, Findings
 from headrace.stages.evaluate.hearing import codes
-from headrace.stages.evaluate.intervals import pairs, percentile, widest
+from headrace.stages.evaluate.intervals import Spread, percentile, widest_pair
 from headrace.stages.evaluate.leaks import leaks
 from headrace.stages.evaluate.numeric import NumericPart
 from headrace.stages.evaluate.part import Part
@@ -28,7 +28,7 @@ from headrace.stages.evaluate.predicting import check_column, checked, features_
 from headrace.stages.evaluate.promises import check_gates
 from headrace.stages.evaluate.resampling import Resamples
 from headrace.stages.evaluate.robustness import robustness
-from headrace.stages.evaluate.slicing import Slice
+from headrace.stages.evaluate.slicing import Slice, group_key
 from headrace.stages.evaluate.slicing import groups as groups_of
 from headrace.stages.evaluate.slicing import slices as slices_of
 from headrace.stages.report.numbers import bracketed, number
@@ -63,7 +63,7 @@ class Regression(NamedTuple):
 
 @ready(
     "evaluate.regression",
-    version=5,
+    version=6,
     on=("matplotlib", "numpy", "pandas"),
     kind="evaluate",
     name="regression",
@@ -137,8 +137,9 @@ def regression(
     people = groups_of(rows.table, sensitive)
     found, parts = _measured(truth, claims, drawn, cuts, people, confidence, min_group)
     for by, own in people.items():
+        keys = [group_key(by, place) for place in range(len(own))]
+        told = [(parts[each], found.replicates[each]) for each in keys]
         for metric in COMPARED:
-            told = [(parts[f"{by} {each.name}"], found.replicates[f"{by} {each.name}"]) for each in own]
             name = f"{metric} difference by {by}"
             closing.measure(found.known, name, partial(_difference, name, metric, told, min_group, by))
     closing.count(found.known, rows, None if train is None else leaks(rows.table, train, key))
@@ -167,9 +168,9 @@ def _measured(
     """Take all numbers from one set of resamples: the whole, the slices, the groups of people; those it gives too."""
     mine = claims[MODEL]
     parts: dict[str, Part] = {
-        f"{by} {each.name}": NumericPart(truth[each.rows], mine[each.rows], rows=each.rows)
+        group_key(by, place): NumericPart(truth[each.rows], mine[each.rows], rows=each.rows)
         for by, own in people.items()
-        for each in own
+        for place, each in enumerate(own)
     }
     found = Findings(
         numeric.METRICS,
@@ -261,10 +262,8 @@ def _difference(
         return Fact(name=name, value=None, why=why, better="lower")
     point = np.array([part.point[metric] for part, _ in large])
     drawn = np.stack([replicates[metric] for _, replicates in large], axis=1)
-    high, low = (np.array(each) for each in zip(*pairs(len(large)), strict=True))
-    found = widest(point[high] - point[low], drawn[:, high] - drawn[:, low], np.zeros(len(high)), level)
-    bottom, top, _ = found.interval
-    return Fact(name=name, value=found.value, low=max(0.0, bottom or 0.0), high=top, better="lower")
+    value, (low, high, _) = widest_pair([Spread(point, drawn, np.zeros(len(large)))], level)
+    return Fact(name=name, value=value, low=max(0.0, low or 0.0), high=high, better="lower")
 
 
 def _bias(
@@ -276,8 +275,9 @@ def _bias(
 ) -> pa.Table:
     rows: list[dict[str, Any]] = []
     for by, own in people.items():
-        for each in own:
-            part, name = parts[f"{by} {each.name}"], f"{by} {each.name}"
+        for place, each in enumerate(own):
+            name = group_key(by, place)
+            part = parts[name]
             row: dict[str, Any] = {"by": by, "group": each.name, "rows": part.size, "note": ""}
             if part.size < least:
                 row["note"] = f"too small (fewer than {least} rows)"

@@ -43,8 +43,8 @@ def cut(table: pa.Table, name: str) -> Cut:
     missing = values.isna().to_numpy()
     if values.dtype.kind in "iuf" and values.nunique() > MOST_VALUES:
         return _quartiles(values.to_numpy(np.float64, na_value=np.nan), missing)
-    shown = values.astype(object).map(_shown).to_numpy(dtype=object)
-    shown[missing] = MISSING
+    shown = _written(values)
+    shown[missing] = _missing(shown[~missing])
     names, codes = np.unique(shown.astype(str), return_inverse=True)
     counts = np.bincount(codes, minlength=len(names))
     if len(names) <= MOST_VALUES:
@@ -77,13 +77,20 @@ def groups(table: pa.Table, columns: Sequence[str]) -> dict[str, list[Slice]]:
     return found
 
 
+def group_key(by: str, place: int) -> str:
+    """Give the name of a group's part, which no other group has whatever columns and values are called."""
+    return f"group {place} by {by}"
+
+
 def _crossed(cuts: Sequence[Cut]) -> Cut:
-    codes: Any = np.zeros(len(cuts[0].codes), np.int64)
-    names = [""]
-    for each in cuts:
-        codes = codes * len(each.names) + each.codes
-        names = [f"{left}, {right}" if left else right for left in names for right in each.names]
-    return Cut(codes, names)
+    """Cross cuts. Only values that stand together in a row are named: of six columns millions could be."""
+    made = cuts[0]
+    for each in cuts[1:]:
+        width = len(each.names)
+        there, codes = np.unique(made.codes * width + each.codes, return_inverse=True)
+        names = [f"{made.names[both // width]}, {each.names[both % width]}" for both in there.tolist()]
+        made = Cut(codes, names)
+    return made
 
 
 def _one(by: str, cut: Cut) -> list[Slice]:
@@ -99,11 +106,38 @@ def _largest(found: list[Slice]) -> list[Slice]:
 
 
 def _quartiles(values: Any, missing: Any) -> Cut:
-    edges = np.unique(np.quantile(values[~missing], [0, 0.25, 0.5, 0.75, 1])) if (~missing).any() else np.zeros(2)
+    """Cut numbers, more than a few of them different, at their quartiles. Infinite ones don't move these."""
+    known = values[np.isfinite(values)]
+    edges = np.quantile(known, [0, 0.25, 0.5, 0.75, 1])
+    edges = np.unique(np.ceil(edges) if (known == np.round(known)).all() else edges)  # no whole number lies between
     codes = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, max(0, len(edges) - 2))
-    names = [f"{low:.4g} to {high:.4g}" for low, high in itertools.pairwise(edges)] or [f"{edges[0]:.4g}"]
+    told = _told_apart(edges)
+    names = [f"{low} to {high}" for low, high in itertools.pairwise(told)] or told
     return Cut(np.where(missing, len(names), codes), [*names, MISSING])
 
 
-def _shown(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _told_apart(edges: Any) -> list[str]:
+    """Write numbers in as few digits, four or more, as tell them apart; whole ones up to a million in full."""
+    if (edges == np.round(edges)).all() and (np.abs(edges) < 1e6).all():
+        return [f"{each:.0f}" for each in edges]
+    for digits in range(4, 17):
+        told = [f"{each:.{digits}g}" for each in edges]
+        if len(set(told)) == len(told):
+            break
+    return told
+
+
+def _missing(others: Any) -> str:
+    """Name the rows without a value, by a name that no value has."""
+    name = MISSING
+    while (others == name).any():
+        name = f"({name})"
+    return name
+
+
+def _written(values: Any) -> Any:
+    """Write values as texts, floats in six digits where these tell them apart."""
+    found = values.astype(object).map(lambda each: f"{each:g}" if isinstance(each, float) else str(each))
+    if found.nunique() < values.astype(object).nunique(dropna=False):
+        found = values.astype(object).map(str)
+    return found.to_numpy(dtype=object)

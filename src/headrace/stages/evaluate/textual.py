@@ -36,6 +36,11 @@ class TextPart:
         """How many rows each share is a share of."""
         return {"exact match": self.size}
 
+    @property
+    def all_of(self) -> Mapping[str, float]:
+        """How many rows must all be right, or wrong, where a metric is 1 or 0."""
+        return dict.fromkeys(("exact match", "token F1", "ROUGE-L"), self.size)
+
     def replicates(self, counts: Any) -> Mapping[str, Any]:
         """Give each metric for each resample."""
         sums = counts.astype(np.float64) @ self.sums

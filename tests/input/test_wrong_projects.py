@@ -31,6 +31,7 @@ SETTINGS = {
     "no memory": ("[pool.local]\nmemory_gib = 0\n", "headrace.toml:2: `pool.local.memory_gib` is 0", "above 0"),
     "an unknown backend": ("[pool.far]\nbackend = 'moon'\n", "backend `moon`", "local"),
     "an unknown store": ("[store]\nurl = 'moon://x'\n", "moon://x", "folder"),
+    "an endpoint without `http://`": ("[store]\nurl = 's3://x'\nendpoint = 'db:9000'\n", "`db:9000`", "http://HOST"),
     "a strange time": ("[run]\ntimeout = 'soon'\n", "headrace.toml:2: `timeout` is 'soon'", "1h30m"),
     "a time that is no number": ("[run]\ntimeout = nan\n", "headrace.toml:2: `timeout` is nan", "seconds"),
 }

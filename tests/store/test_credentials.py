@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from headrace.errors import StoreError
+from headrace.errors import ConfigError, StoreError
 from headrace.spec.address import StoreAddress
 from headrace.store.credentials import Profile
 from headrace.store.objects import ObjectStore
@@ -111,6 +111,14 @@ def test_an_endpoint_comes_from_the_address_the_environment_or_the_profile(
     store.put(b"by the profile")
     assert len(list(store.blobs())) == 3
     assert list(store.strays()) == []
+
+
+def test_an_endpoint_of_the_environment_that_is_no_url_is_refused(
+    address: StoreAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:9000")
+    with pytest.raises(ConfigError, match=r"`127\.0\.0\.1:9000` is no address of a server"):
+        ObjectStore(structs.replace(address, endpoint=None), local=tmp_path / "local")
 
 
 def test_a_store_opens_with_the_shared_files(

@@ -39,6 +39,18 @@ def test_credentials_in_an_address_are_refused_and_not_shown() -> None:
     assert "sesame" not in caught.value.message + (caught.value.hint or "")
 
 
+def test_an_endpoint_is_the_address_of_a_server_and_holds_no_credentials() -> None:
+    for good in ("http://127.0.0.1:9000", "https://minio.example.com/", "http://[::1]:9000"):
+        StoreAddress(url="s3://bucket", endpoint=good)
+    for bad in ("127.0.0.1:9000", "localhost", "ftp://host", "http://", "http://host:port"):
+        with pytest.raises(ConfigError, match="is no address of a server") as caught:
+            StoreAddress(url="s3://bucket", endpoint=bad)
+        assert "`http://HOST:PORT`" in (caught.value.hint or "")
+    with pytest.raises(ConfigError, match="holds credentials") as caught:
+        StoreAddress(url="s3://bucket", endpoint="http://AKIA:sesame@host")
+    assert "sesame" not in caught.value.message + (caught.value.hint or "")
+
+
 def test_a_url_without_a_bucket_is_refused() -> None:
     with pytest.raises(ConfigError, match="no bucket"):
         StoreAddress(url="s3:///prefix")

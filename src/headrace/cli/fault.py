@@ -29,7 +29,7 @@ def show_words(name: str, message: str, hint: str | None, code: int, *, as_json:
     return code
 
 
-def show_internal(error: Exception, *, as_json: bool) -> int:
+def show_internal(error: BaseException, *, as_json: bool) -> int:
     """Show that Headrace itself is at fault; the traceback goes to a file that the hint names."""
     import traceback  # noqa: PLC0415  3 ms with `tempfile`, on the way of every command
 

@@ -35,7 +35,10 @@ def run(arguments: Sequence[str]) -> int:
         if terminal.is_read():
             return fault.show_internal(error, as_json=as_json)
         raise
-    except Exception as error:  # noqa: BLE001 - the last line of defence, where faults become text
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - the last line of defence, where faults become text; a panic of a
+        # library in Rust is no `Exception`
         return fault.show_internal(error, as_json=as_json)
 
 

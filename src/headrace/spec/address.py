@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from headrace.errors import ConfigError
 from headrace.spec.noun import Row
@@ -40,6 +40,8 @@ class StoreAddress(Row, frozen=True):
             raise ConfigError(
                 f"the store's URL `{self.url}` names no bucket", hint=f"write `{parts.scheme}://BUCKET/PREFIX`"
             )
+        if self.endpoint is not None:
+            check_endpoint(self.endpoint)
         for name, _ in self.options:
             if any(secret in name.lower() for secret in SECRETS):
                 raise ConfigError(
@@ -51,3 +53,30 @@ class StoreAddress(Row, frozen=True):
     def is_remote(self) -> bool:
         """Whether it is an object store, not a folder."""
         return self.url.partition("://")[0] in SCHEMES
+
+
+def check_endpoint(endpoint: str) -> None:
+    """See that the address of a store's server is one that a client can use, and holds nothing that is to be hidden.
+
+    Raises:
+        ConfigError: it isn't.
+    """
+    parts = urlsplit(endpoint)
+    if "@" in parts.netloc:
+        raise ConfigError(
+            f"the store's endpoint `{parts.scheme}://***@{parts.netloc.rpartition('@')[2]}` holds credentials",
+            hint="leave them out: they come from the cloud's usual places (environment, shared files, instance)",
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname or _port(parts) == 0 or parts.query:
+        raise ConfigError(
+            f"the store's endpoint `{endpoint.rpartition('@')[2]}` is no address of a server",
+            hint="give it as `http://HOST:PORT` or `https://HOST`",
+        )
+
+
+def _port(parts: SplitResult) -> int | None:
+    """Give the port, or 0 where it is none."""
+    try:
+        return parts.port
+    except ValueError:
+        return 0

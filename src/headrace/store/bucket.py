@@ -16,7 +16,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedEr
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from headrace.errors import ConfigError, StoreError
-from headrace.spec.address import StoreAddress
+from headrace.spec.address import StoreAddress, check_endpoint
 from headrace.store.credentials import Profile
 from headrace.store.refusal import GONE, Act, code_of, is_missing, is_passing, refusal
 
@@ -268,9 +268,16 @@ def _open(address: StoreAddress, environment: Mapping[str, str], patience_s: flo
 
 
 def endpoint_of(address: StoreAddress, profile: Profile, environment: Mapping[str, str]) -> str | None:
-    """Give the URL of the S3 server, or None for Amazon's own."""
+    """Give the URL of the S3 server, or None for Amazon's own.
+
+    Raises:
+        ConfigError: what the environment or the profile says is no URL.
+    """
     told = (environment.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"))
-    return address.endpoint or next(filter(None, told), None) or profile.endpoint
+    found = address.endpoint or next(filter(None, told), None) or profile.endpoint
+    if found is not None:
+        check_endpoint(found)
+    return found
 
 
 def region_of(address: StoreAddress, profile: Profile, environment: Mapping[str, str]) -> str:

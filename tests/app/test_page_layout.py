@@ -52,10 +52,10 @@ def test_what_needs_nothing_stands_right_above_its_use() -> None:
 
 def test_chains_and_fans_of_a_thousand_take_no_recursion_and_little_time() -> None:
     names = [f"n{number}" for number in range(1000)]
-    start = time.perf_counter()
+    start = time.process_time()
     assert draw(names, itertools.pairwise(names)).layers == 1000
     assert draw(names, [("n0", name) for name in names[1:]]).layers == 2
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_nothing_is_drawn_of_nothing() -> None:

@@ -55,6 +55,12 @@ def stand(tmp_path: Path, cluster: Cluster) -> Iterator[RayStand]:
     assert_gone(stand)
 
 
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have it said early what workers wait for."""
+    monkeypatch.setattr("headrace.backends.ray.backend.SLOW_S", 0.5)
+
+
 def lose(server: Ray, node: Node, ear: Ear, cluster: Cluster) -> None:
     """Kill a node, and wait until the head knows: until then it begins actors there, and those of later tests too."""
     server.kill(node)
@@ -155,6 +161,7 @@ def test_an_actor_that_is_killed_takes_its_worker_along(stand: RayStand) -> None
     ear.until(lambda: not list(of_run(stand.hello.run)), "nothing of it should live")
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_what_can_not_be_had_is_said(stand: RayStand) -> None:
     ear = Ear(stand.backend())
     ear.begin(1, needs=Resources(cpu=64))
@@ -164,6 +171,7 @@ def test_what_can_not_be_had_is_said(stand: RayStand) -> None:
     assert ear.wait_for_death(1).kind == "cancelled"
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_labels_and_accelerators_choose_the_node(stand: RayStand, server: Ray, cluster: Cluster) -> None:
     node = server.add(
         1, "--labels=zone=b", "--num-gpus=2", '--resources={"accelerator_type:A100": 1}', "--node-name=special"
@@ -199,6 +207,7 @@ def test_a_node_that_runs_low_on_memory_ends_workers_of_that(stand: RayStand, se
     lose(server, node, ear, cluster)
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_what_waits_for_room_says_so_until_it_begins(stand: RayStand) -> None:
     ear = Ear(stand.backend())
     ear.begin(1, 2, 3, needs=Resources(cpu=2))

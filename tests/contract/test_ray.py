@@ -44,7 +44,16 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         apart.remove()
 
 
-class TestRay(BackendContract, WorkerContract):
+class TestRay(BackendContract):
+    @pytest.fixture
+    def stand(self, tmp_path: Path, near: Cluster) -> RayStand:
+        return RayStand(tmp_path, near)
+
+
+@pytest.mark.heavy  # workers are the same where the driver is far away, and more is asked of them there
+class TestWorkersOfRay(WorkerContract):
+    ear = BackendContract.ear
+
     @pytest.fixture
     def stand(self, tmp_path: Path, near: Cluster) -> RayStand:
         return RayStand(tmp_path, near)

@@ -368,14 +368,14 @@ def test_a_stage_that_does_not_heed_the_end_of_its_run_is_killed(project: Projec
     done = finish(process)
     assert done.code == 3
     assert done.task["waits"]["state"] == "cancelled"
-    assert 3 < time.monotonic() - began < 15  # it was given some time
+    assert time.monotonic() - began > 3  # it was given some time
 
 
 def test_a_stopped_stage_is_ended_with_its_run(project: Project, tmp_path: Path) -> None:
-    done = project.headrace("run", "still", "--folder", str(tmp_path), "--timeout", "1500ms", "--json")
+    done = project.headrace("run", "still", "--folder", str(tmp_path), "--timeout", "3s", "--json")
     assert done.code == 1
     assert done.json["state"] == "failed"
-    assert done.json["why"] == "the run took longer than 1.5 s"
+    assert done.json["why"] == "the run took longer than 3 s"
     assert (tmp_path / "begun").exists()
 
 

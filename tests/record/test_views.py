@@ -362,10 +362,10 @@ def test_a_large_run_and_many_runs_are_shown_as_fast_as_an_empty_ledger(tmp_path
     def took(look: Callable[[Views], object], ledger: Ledger) -> float:
         times = []
         for _ in range(5):
-            start = time.perf_counter()
+            start = time.process_time()
             with Views(ledger.address) as views:
                 look(views)
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
         return min(times)
 
     for look in (lambda views: views.stages(), lambda views: views.failures(), lambda views: views.runs(limit=10_000)):

@@ -97,14 +97,14 @@ def test_what_was_logged_is_reported_while_the_attempt_goes_on() -> None:
 
 def test_a_hundred_thousand_points_are_few_events_and_cost_little() -> None:
     book = Book()
-    began = time.perf_counter()
+    began = time.process_time()
     for step in range(100_000):
         book.log.add("loss", 1.0 / (step + 1), step)
-    took = time.perf_counter() - began
+    took = time.process_time() - began
     book.log.close()
     assert len(book.reports) == 100_000 // LARGEST + 1
     assert len(book.points("loss")) == 100_000
-    assert took < 2.0  # 0.1 s on a quiet machine
+    assert took < 2.0  # 0.1 s are usual
 
 
 def test_of_other_nodes_only_what_names_its_rank_counts() -> None:

@@ -101,7 +101,7 @@ def test_the_page_of_a_run_has_the_last_of_each_metric(logging: Shell) -> None:
     logging("show", run, "--to", "page.html")
     page = (logging.folder / "page.html").read_text()
     table = page.partition("<h2>Metrics</h2>")[2].partition("</table>")[0]
-    assert re.findall(r'<th scope="row">(.+?)</th>', table) == ["train/loss", "valid/auc"]
+    assert re.findall(r'<th scope="row">(.+?)</th>', table) == ["hole", "train/loss", "valid/auc"]
     texts = page.partition("<h2>Texts</h2>")[2].partition("</section>")[0]
     assert re.findall(r"<pre>(.{8})", texts) == ["word wor", "sample 1"]
     assert "sample/text, the last of 2, at step 1" in texts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -94,7 +95,7 @@ def run_facts(project: Project, views: Views, run_id: str | None, *, now: float)
         tasks=tuple(_task(task, story.nodes) for task in _tasks(view)),
         attempts=tuple(_attempts(story, stages, until, omitted)),
         pauses=tuple(_pauses(story.worked)) if story.worked.sessions else (),
-        measured=tuple(_measured(readings(views, view.run, loader(store)), stages, omitted)),
+        measured=tuple(_measured(_told(views, view.run, store), stages, omitted)),
         reports=tuple(_reports(story, store, omitted)),
         curves=tuple(_curves(views, view.run, omitted)),
         figures=tuple(_figures(story, views.figures(view.run), store, omitted)),
@@ -202,12 +203,19 @@ def _pauses(worked: Worked) -> Iterator[tuple[float, float]]:
         yield worked.at(end), max(0.0, start - end)
 
 
+def _told(views: Views, run: str, store: Store) -> Iterator[Reading]:
+    """Give the numbers that tasks logged, and those they gave out. What only a report has is shown with the report."""
+    logged = {(metric.task, metric.name) for metric in views.metrics(run)}
+    for each in readings(views, run, loader(store)):
+        if each.source != "report" or each.also or (each.task, each.name) in logged:
+            yield each
+
+
 def _measured(found: Iterable[Reading], stages: Mapping[str, str], omitted: list[str]) -> Iterator[Measured]:
-    """Give the numbers that tasks logged, then those they gave out. What only a report has is shown with the report."""
+    """Give the numbers by task."""
     by_task: dict[str, list[Reading]] = {}
     for each in found:
-        if each.source != "report" or each.also:
-            by_task.setdefault(each.task, []).append(each)
+        by_task.setdefault(each.task, []).append(each)
     for task, its in by_task.items():
         if len(its) > MAX_NUMBERS:
             omitted.append(f"The metrics show {MAX_NUMBERS} of the {len(its):,} numbers that `{task}` gave.")
@@ -219,8 +227,9 @@ def _measured(found: Iterable[Reading], stages: Mapping[str, str], omitted: list
 def _values(reading: Reading) -> Iterator[tuple[str, float]]:
     """Give a number by its name, with the ends of its interval beside it where it has one."""
     if reading.value is None:
-        return
-    if reading.low is None or reading.high is None:
+        if reading.source == "logged":
+            yield reading.name, math.nan
+    elif reading.low is None or reading.high is None:
         yield reading.name, reading.value
     else:
         ends = {"value": reading.value, "low": reading.low, "high": reading.high}

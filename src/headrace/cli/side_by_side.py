@@ -35,7 +35,8 @@ def say_comparison(found: Comparison, *, every: bool) -> None:
     _say_settings("inputs that differ", [each for each in found.inputs if not each.follows], names)
     if following := [each for each in found.inputs if each.follows]:
         say()
-        say(f"{count_text(len(following), 'more input')} of tasks differ, which follow from these", "dim")
+        what = "differs, which follows" if len(following) == 1 else "differ, which follow"
+        say(f"{count_text(len(following), 'more input')} of tasks {what} from these", "dim")
     telling = sorted(found.metrics, key=lambda metric: not metric.differs)
     shown = telling if every else telling[:SHOWN]
     if shown:

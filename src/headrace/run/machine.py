@@ -411,7 +411,8 @@ class Machine:
             task.out = gather([element.out for element in elements if element.out is not None])
             reused = bool(elements) and all(element.phase == "reused" for element in elements)
             lost = f", {len(bad)} failed as allowed" if bad else ""
-            self._end(task, "reused" if reused else "succeeded", f"{len(elements)} elements{lost}")
+            plural = "" if len(elements) == 1 else "s"
+            self._end(task, "reused" if reused else "succeeded", f"{len(elements)} element{plural}{lost}")
 
     def _missed(self, event: Missed) -> None:
         task = self.tasks[event.task]

@@ -55,6 +55,11 @@ def test_a_module_that_is_made_already_is_told_where_it_is_given() -> None:
         train.torch(torch.nn.Linear(1, 2), pa.table({"x": [1.0], "y": [0]}), target="y")
 
 
+def test_a_number_of_processes_that_is_none_is_told_where_it_is_given() -> None:
+    with pytest.raises(UsageError, match="`procs` is '2'"):
+        train.torch(list, pa.table({"x": [1.0], "y": [0]}), target="y", procs="2")  # type: ignore[arg-type]
+
+
 def test_a_task_that_there_isnt_is_told_where_it_is_given() -> None:
     with pytest.raises(UsageError, match="`task` is 'regress'"):
         train.finetune("no_model", pa.table({"x": [1.0]}), target="x", task="regress")

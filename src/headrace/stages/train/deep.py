@@ -10,12 +10,11 @@ from msgspec.structs import replace
 
 from headrace.define.call import check_options
 from headrace.define.ready import ready
-from headrace.errors import UsageError
 from headrace.spec.report import Report
 from headrace.spec.stage import Resources
 from headrace.stages.train.made import check_maker
 from headrace.stages.train.network import Network
-from headrace.stages.train.recipe import OnNonfinite, Precision, Recipe, check_recipe
+from headrace.stages.train.recipe import OnNonfinite, Precision, Recipe, check_recipe, check_sharing
 
 
 class Trained(NamedTuple):
@@ -105,13 +104,7 @@ def torch(
         checkpoint_every=checkpoint_every, device=device, on_nonfinite=on_nonfinite, scheduler_every=scheduler_every,
         log_every=log_every,
     )  # fmt: skip
-    for name, count in (("procs", procs), ("nodes", nodes)):
-        if count < 1:
-            raise UsageError(f"`{name}` is {count}", hint="give a whole number from 1")
-    if batch_size < procs * nodes:
-        raise UsageError(
-            f"a batch of {batch_size} rows can't be shared by {procs * nodes} processes", hint="raise `batch_size`"
-        )
+    check_sharing(batch_size, procs=procs, nodes=nodes)
     needs = Resources(cpu=float(procs)) if resources is None else resources
     stage = _torch.with_options(
         resources=replace(needs, nodes=nodes) if nodes != 1 else needs, retries=retries, timeout=timeout

@@ -72,6 +72,20 @@ def check_recipe(**given: Any) -> None:
     Recipe(**{"epochs": 1, "batch_size": 1, **known})
 
 
+def check_sharing(batch_size: Any, *, procs: Any, nodes: Any) -> None:
+    """Refuse numbers of processes that can't train together.
+
+    Raises:
+        UsageError: one is no number from 1, or a batch has not a row for each.
+    """
+    _check("procs", procs, least=1)
+    _check("nodes", nodes, least=1)
+    if not isinstance(batch_size, Handle) and batch_size < procs * nodes:
+        raise UsageError(
+            f"a batch of {batch_size} rows can't be shared by {procs * nodes} processes", hint="raise `batch_size`"
+        )
+
+
 _CHOICES = {
     "precision": ("fp32", "bf16", "fp16"),
     "on_nonfinite": ("fail", "skip"),

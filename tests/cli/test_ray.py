@@ -347,6 +347,15 @@ def test_nodes_that_the_store_does_not_let_in_are_named_by_doctor_and_by_a_run(p
     check_error(project.headrace("plan", "small"), 2, f"on {node}: {why}", hint="AWS_ACCESS_KEY_ID")
 
 
+def test_doctor_says_when_no_node_is_one_that_the_pool_may_use(project: Project) -> None:
+    toml = (project.root / "headrace.toml").read_text().replace("cpu = 2", 'cpu = 2\nlabels = {zone = "nowhere"}')
+    project.write("headrace.toml", toml)
+    [pool] = [each for each in project.headrace("doctor", "--json").json["findings"] if "there" in each["about"]]
+    assert pool["state"] == "doubtful"
+    assert "no node of the cluster has zone=nowhere" in pool["found"]
+    assert "`labels`" in pool["hint"]
+
+
 def test_doctor_names_the_nodes_that_have_no_headrace_and_finds_the_others_well(
     project: Project, server: Ray, tmp_path: Path
 ) -> None:

@@ -29,6 +29,9 @@ def _pool(project: Project, pool: Pool) -> Answer:
     found = f"{seen.words}; answers in {seen.round_trip_s * 1000:.1f} ms"
     if seen.troubles:
         return _troubled(found, seen.troubles)
+    if seen.unfit:
+        hint = f"correct `labels` and `resources` of pool `{pool.name}`, or add such nodes: until then its runs wait"
+        return "doubtful", f"{found}; {seen.unfit}", hint
     section = project.config.pool[pool.name]
     if seen.cpu < (section.cpu or 0) or seen.gpus < section.gpus:
         return (

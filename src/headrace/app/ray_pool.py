@@ -73,6 +73,7 @@ def look(section: PoolSection, pool: Pool, store: StoreAddress) -> Seen:
             cpu=held["CPU"],
             gpus=held.get("GPU", 0.0),
             round_trip_s=statistics.median(cluster.ping() for _ in range(5)),
+            unfit=cluster.unfit(section.resources, section.labels),
             troubles=_troubles(section, cluster, store),
         )
     finally:

@@ -15,10 +15,12 @@ class Trouble(Struct, frozen=True, kw_only=True):
 
 
 class Seen(Struct, frozen=True, kw_only=True):
-    """What a cluster is, in words, what its machines hold together, and how far away it is."""
+    """What a cluster is, in words, what its machines hold together, and how far away it is. `unfit` says why none of
+    its nodes is one that the pool may use."""
 
     words: str
     cpu: float
     gpus: float
     round_trip_s: float
+    unfit: str = ""
     troubles: tuple[Trouble, ...] = ()

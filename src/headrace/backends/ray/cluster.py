@@ -101,6 +101,16 @@ class Cluster:
     def lacking(self, needs: Mapping[str, float], labels: Mapping[str, str]) -> str:
         """Say what an actor waits for that needs this much of Ray's resources, or nothing where there is enough."""
         total = ray.cluster_resources()
+        if unfit := self.unfit(needs, labels):
+            return unfit
+        free = ray.available_resources()
+        if _covers(free, needs):
+            return ""
+        there = " and ".join(f"{_amount(name, free.get(name, 0.0))} of {_amount(name, total[name])}" for name in needs)
+        return f"it needs {_said(needs)}, and the cluster has {there} free"
+
+    def unfit(self, needs: Mapping[str, float], labels: Mapping[str, str]) -> str:
+        """Say why no node would do, were all of it free, or nothing where one would."""
         alive = [node for node in ray.nodes() if node["Alive"]]
         nodes = [node["Resources"] for node in alive if _has(node["Labels"], labels)]
         if not nodes:
@@ -108,11 +118,7 @@ class Cluster:
         if not any(_covers(node, needs) for node in nodes):
             largest = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in needs}
             return f"no node of the cluster has {_said(needs)}: at most {_said(largest)}"
-        free = ray.available_resources()
-        if _covers(free, needs):
-            return ""
-        there = " and ".join(f"{_amount(name, free.get(name, 0.0))} of {_amount(name, total[name])}" for name in needs)
-        return f"it needs {_said(needs)}, and the cluster has {there} free"
+        return ""
 
     def size(self) -> tuple[int, Mapping[str, float]]:
         """Give the number of nodes that live, and what they hold together, in Ray's words."""

@@ -224,6 +224,32 @@ def test_a_run_that_failed_is_resumed_with_new_code(project: Shell) -> None:
     assert done.json["run"] == run
 
 
+def test_a_stage_that_only_the_end_of_a_run_shows_not_to_be_there_is_told(empty: Shell) -> None:
+    empty.write(
+        "flow.py",
+        """
+        import headrace as hr
+
+        @hr.stage
+        def one() -> int:
+            return 1
+
+        @hr.stage
+        def two(number: int) -> int:
+            return 2 * number
+
+        @hr.pipeline
+        def main() -> None:
+            two(hr.value(one()))
+        """,
+    )
+    assert empty("run", "flow.py:main", "--only", "two").err.count("warning:") == 0
+    done = empty("run", "flow.py:main", "--only", "three", "--force", "two")
+    assert done.code == 0
+    assert "warning: `--only three`: the run had no such stage" in done.err
+    assert done.err.count("warning:") == 1
+
+
 def test_only_and_force_choose_stages(project: Shell) -> None:
     project("run", "good")
     forced = project("run", "good", "--force", "one", "--json").json

@@ -12,6 +12,7 @@ from headrace.app.reading import RunView, Views
 from headrace.app.warned import warnings
 from headrace.cli.marks import STYLES
 from headrace.cli.terminal import say, say_json, tell
+from headrace.spec.policy import Policy
 
 SHOWN = 10
 EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 3, "refused": 4}
@@ -50,6 +51,18 @@ def tell_warnings(views: Views, run: str) -> None:
         tell(f"`{each.task}`: {each.text}", label="warning:")
     if len(found) > SHOWN:
         tell(f"{len(found) - SHOWN} more warnings: `headrace show {run}`", label="hint:")
+
+
+def tell_unknown(views: Views, run: str, policy: Policy) -> None:
+    """Tell which stages a policy names that the run turned out not to have: where a pipeline asks for values, nobody
+    knows before."""
+    options = [("--only", name) for name in policy.only] + [("--force", name) for name in policy.force]
+    if not options:
+        return
+    known = {name for task in views.show(run).tasks or () for name in (task.stage, task.name)}
+    for option, name in options:
+        if name not in known:
+            tell(f"`{option} {name}`: the run had no such stage", label="warning:")
 
 
 def _again(views: Views, run: str) -> str:

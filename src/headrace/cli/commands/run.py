@@ -11,7 +11,7 @@ from headrace.app import project, session
 from headrace.app.reading import read
 from headrace.cli import options
 from headrace.cli.parameters import split
-from headrace.cli.summary import begun, close
+from headrace.cli.summary import begun, close, tell_unknown
 from headrace.cli.watching import watching
 
 
@@ -45,4 +45,7 @@ def command(
         return begun(run_detached(found, found.address(target), parameters, wanted), as_json=as_json)
     with watching(as_json=as_json) as watcher:
         run_id = session.run(found, found.address(target), parameters, wanted, watcher=watcher)
-    return close(read(found), run_id, as_json=as_json)
+    views = read(found)
+    code = close(views, run_id, as_json=as_json)
+    tell_unknown(views, run_id, wanted)
+    return code

@@ -241,19 +241,7 @@ def _declaration(
     called: Any = getattr(function, "__name__", "stage") if name is None else name
     if not isinstance(called, str) or not (called.isidentifier() or called == "<lambda>"):
         raise DefinitionError(f"a stage can't be called {called!r}", hint="use letters, digits and `_`")
-    if cache not in (True, False, "run"):
-        raise DefinitionError(f"stage `{called}` has cache={cache!r}", hint='give True, False or "run"')
-    if not isinstance(resources, Resources | None):
-        raise DefinitionError(
-            f"stage `{called}` has resources={resources!r}", hint="give `hr.Resources(cpu=4, memory_gib=8)`"
-        )
-    group: Any = environment  # whatever stands there
-    if group is not None and not (isinstance(group, str) and _GROUP.fullmatch(group)):
-        raise DefinitionError(
-            f"stage `{called}` has environment={environment!r}", hint="name a group or an extra of the project's lock"
-        )
-    if isolation not in ("warm", "fresh"):
-        raise DefinitionError(f"stage `{called}` has isolation={isolation!r}", hint='give "warm" or "fresh"')
+    _check_declared(called, cache=cache, resources=resources, environment=environment, isolation=isolation)
     if inspect.isgeneratorfunction(function) and "return" not in function.__annotations__:
         raise DefinitionError(
             f"stage `{called}` yields, and does not say what", hint="annotate it `-> Iterator[pa.RecordBatch]`"
@@ -273,6 +261,26 @@ def _declaration(
         environment=environment,
         defaults=tuple(p.name for p in parameters if p.default is not inspect.Parameter.empty),
     )
+
+
+def _check_declared(called: str, *, cache: Any, resources: Any, environment: Any, isolation: Any) -> None:
+    """Refuse options that say nothing, whatever stands there.
+
+    Raises:
+        DefinitionError: it names the stage and the option.
+    """
+    if cache not in (True, False, "run"):
+        raise DefinitionError(f"stage `{called}` has cache={cache!r}", hint='give True, False or "run"')
+    if not isinstance(resources, Resources | None):
+        raise DefinitionError(
+            f"stage `{called}` has resources={resources!r}", hint="give `hr.Resources(cpu=4, memory_gib=8)`"
+        )
+    if environment is not None and not (isinstance(environment, str) and _GROUP.fullmatch(environment)):
+        raise DefinitionError(
+            f"stage `{called}` has environment={environment!r}", hint="name a group or an extra of the project's lock"
+        )
+    if isolation not in ("warm", "fresh"):
+        raise DefinitionError(f"stage `{called}` has isolation={isolation!r}", hint='give "warm" or "fresh"')
 
 
 _DECLARED = tuple(

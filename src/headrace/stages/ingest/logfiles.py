@@ -110,16 +110,9 @@ def logs(
     if multiline is not None:
         Linear(multiline, "multiline")
     typed = None if schema is None else _schema(schema)
-    told_columns = columns_of(format, pattern)
-    if told_columns is not None:
-        own = [each for each in (file_column, line_column) if each is not None]
-        _known_columns("schema", () if typed is None else typed.names, [*told_columns, *own])
-        _known_columns("times", times or (), told_columns)
+    _check_columns(columns_of(format, pattern), typed, times or (), (file_column, line_column))
     names = (encoding,) if isinstance(encoding, str) else tuple(encoding)
-    for each in names:
-        check_encoding(each)
-        if "\n".encode(each) != b"\n":
-            raise DefinitionError(f"logs in `{each}` can't be cut into lines", hint="have them written as UTF-8")
+    _check_encodings(names)
     how = Lines(
         format,
         pattern,
@@ -145,6 +138,23 @@ def _schema(schema: pa.Schema | Sequence[tuple[str, pa.DataType]]) -> pa.Schema:
         raise DefinitionError(
             f"`schema` is none: {error}", hint='give names and types: `[("status", pa.int64())]`'
         ) from error
+
+
+def _check_columns(
+    told: Sequence[str] | None, typed: pa.Schema | None, times: Iterable[str], own: Iterable[str | None]
+) -> None:
+    """Refuse types and times of columns that lines can't have, where it is told which they have."""
+    if told is None:
+        return
+    _known_columns("schema", () if typed is None else typed.names, [*told, *(each for each in own if each is not None)])
+    _known_columns("times", times, told)
+
+
+def _check_encodings(names: Iterable[str]) -> None:
+    for each in names:
+        check_encoding(each)
+        if "\n".encode(each) != b"\n":
+            raise DefinitionError(f"logs in `{each}` can't be cut into lines", hint="have them written as UTF-8")
 
 
 def _known_columns(parameter: str, named: Iterable[str], columns: Sequence[str]) -> None:

@@ -22,11 +22,17 @@ def failure_of(error: BaseException, bundle: Path, mask: Callable[[str], str]) -
         return Failure(kind, mask(error.message), hint=hint, damaged=(error.generation,))
     if isinstance(error, HeadraceError):
         told = error.message if kind == "refused" or isinstance(error, CodecError) else describe(error, bundle)
-        # no subclass: what isn't found, or can't be built or read, may be there next time
-        return Failure(kind, mask(told), hint=error.hint, lasting=type(error) in (UsageError, DataError))
+        return Failure(kind, mask(told), hint=error.hint, lasting=_is_lasting(error))
     message = mask(describe(error, bundle))
     trace = mask(user_traceback(error, bundle))
     return Failure(kind, message, trace, _hint(error))
+
+
+def _is_lasting(error: BaseException) -> bool:
+    """Say whether the next attempt would find the same wrong: not where the user's code, a library or the world raised
+    it, nor by a subclass, since what isn't found, or can't be built or read, may be there next time."""
+    cause = error.__cause__
+    return type(error) in (UsageError, DataError) and (cause is None or _is_lasting(cause))
 
 
 def _hint(error: BaseException) -> str | None:

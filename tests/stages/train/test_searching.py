@@ -109,6 +109,23 @@ def test_an_objective_that_fails_in_a_run_is_told_once(tmp_path: Path) -> None:
     assert "raise ValueError" in log, "where it was raised is in the log"
 
 
+def test_trials_may_fail_whatever_the_size_of_a_round_and_each_knows_its_number(tmp_path: Path) -> None:
+    with lent(tmp_path / "project") as project:
+        project.write("pipelines.py", PIPELINES)
+        done = project.headrace("run", "find", "--failures", "1", "--json")
+        assert done.code == 0, done.err
+        assert done.task["trial[1]"]["state"] == "succeeded"
+        paired = project.headrace("run", "find", "--failures", "1", "--parallel", "2", "--json")
+        assert paired.code == 0, paired.err
+        assert [name for name, each in paired.task.items() if each["state"] == "failed"] == ["trial[number=1]"]
+        assert project.headrace("run", "none").err.count("all trials of `wrong` failed") == 2
+
+
+def test_what_an_objective_isnt_made_for_is_told_before_anything_runs() -> None:
+    with pytest.raises(UsageError, match=r"the objective `bowl` can't be called: .*'center'"):
+        train.search(bowl, trials=1, centre=0.0, center=0.0)
+
+
 PIPELINES = """\
 import headrace as hr
 from headrace.stages import train
@@ -119,9 +136,16 @@ def odd(trial: object) -> float:
         raise ValueError("not that deep")
     return depth
 
+def wrong(trial: object) -> float:
+    raise ValueError("never")
+
 @hr.pipeline
-def find() -> None:
-    train.search(odd, trials=2)
+def find(failures: int = 0, parallel: int = 1) -> None:
+    train.search(odd, trials=2, parallel=parallel, allow_failures=failures)
+
+@hr.pipeline
+def none() -> None:
+    train.search(wrong, trials=2, allow_failures=1)
 """
 
 

@@ -88,26 +88,42 @@ def search(
         given: what every trial is given: tables, numbers, handles to them.
 
     Raises:
-        UsageError: `trials`, `parallel` or `direction` make no sense.
+        UsageError: `trials`, `parallel` or `direction` make no sense, or the objective doesn't take what is given.
     """
-    for name, count in (("trials", trials), ("parallel", parallel)):
-        if count < 1:
+    counts: tuple[tuple[str, Any], ...] = (("trials", trials), ("parallel", parallel))
+    for name, count in counts:
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise UsageError(f"`{name}` of the search is {count!r}", hint="give a whole number from 1")
     if direction not in get_args(Direction):
         raise UsageError(f"`direction` of the search is {direction!r}", hint='give "minimize" or "maximize"')
+    _check_given(objective, given)
     declared = trial.with_options(resources=resources, retries=retries, timeout=timeout)
     study = Study(direction, {"trials": []})
     for first in range(0, trials, parallel):
         numbers = list(range(first, min(first + parallel, trials)))
         tried = declared.map(
             study, objective, numbers, seed=seed, sampler=sampler, pruner=pruner, given=given,
-            allow_failures=min(allow_failures, len(numbers) - 1),
+            allow_failures=allow_failures,
         )  # fmt: skip
         study = tell(study, tried)
     return best(study, getattr(objective, "__name__", "objective"))
 
 
-@ready("train.search.trial", version=1, on=("optuna",), kind="train")
+def _check_given(objective: Any, given: Mapping[str, Any]) -> None:
+    try:
+        takes = inspect.signature(objective)
+    except (TypeError, ValueError):  # it has none to be seen
+        return
+    try:
+        takes.bind(None, **given)
+    except TypeError as error:
+        name = getattr(objective, "__name__", "objective")
+        raise UsageError(
+            f"the objective `{name}` can't be called: {error}", hint=f"it is called as {name}(trial, **given)"
+        ) from None
+
+
+@ready("train.search.trial", version=2, on=("optuna",), kind="train")
 def trial(
     study: Study,
     objective: Objective,
@@ -124,7 +140,7 @@ def trial(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     kind = optuna.samplers.TPESampler if sampler is None else sampler
     made = to_optuna(study, sampler=_seeded(kind, seed * SEEDS + number), pruner=pruner)
-    live = Live(made.ask())
+    live = Live(made.ask(), number)
     try:
         value, state = _number(objective(live, **given), live, number), "complete"
     except optuna.TrialPruned:
@@ -162,6 +178,8 @@ def tell(study: Study, tried: list[dict[str, Any]]) -> Study:
 def best(study: Study, objective: str) -> Found:
     """Give the best trial of a study, and a report of the search."""
     done = [each for each in study.record["trials"] if each["state"] == "complete"]
+    if not study.record["trials"]:
+        raise DataError(f"all trials of `{objective}` failed", hint="`headrace show RUN --tasks` has what each raised")
     if not done:
         raise DataError(
             f"none of the {len(study.record['trials'])} trials of `{objective}` gave a value",
@@ -177,8 +195,9 @@ def best(study: Study, objective: str) -> Found:
 class Live:
     """The trial that runs, as the objective sees it: Optuna's, whose reports are logged, and which heeds the driver."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, number: int) -> None:
         self._inner = inner
+        self.number = number  # Optuna's would be the same for all of a round
         self._told = False
         self.curve: dict[int, float] = {}
 

@@ -11,7 +11,7 @@ import pytest
 
 from headrace.testing.backend_contract import BackendContract
 from headrace.testing.worker_contract import WorkerContract
-from tests.servers.apart import Apart
+from tests.servers.apart import Apart, lacking
 from tests.servers.missing import Missing
 from tests.servers.ray import Ray
 
@@ -44,15 +44,11 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         apart.remove()
 
 
-class TestRay(BackendContract):
-    @pytest.fixture
-    def stand(self, tmp_path: Path, near: Cluster) -> RayStand:
-        return RayStand(tmp_path, near)
+class TestRay(BackendContract, WorkerContract):
+    """The same as far away, where more is asked: a proof that takes long, unless there can be no cluster far away. What
+    a cluster that is near does when its nodes die, `tests/backends` asks."""
 
-
-@pytest.mark.heavy  # workers are the same where the driver is far away, and more is asked of them there
-class TestWorkersOfRay(WorkerContract):
-    ear = BackendContract.ear
+    pytestmark = [] if lacking() else [pytest.mark.heavy]
 
     @pytest.fixture
     def stand(self, tmp_path: Path, near: Cluster) -> RayStand:

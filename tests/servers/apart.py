@@ -21,11 +21,8 @@ class Apart:
     """
 
     def __init__(self, hidden: Sequence[Path] = ()) -> None:
-        for program, package in (("ip", "iproute2"), ("bwrap", "bubblewrap")):
-            if shutil.which(program) is None:
-                raise Missing(f"`{program}` is not installed: apt-get install {package}")
-        if os.geteuid() != 0:
-            raise Missing("namespaces of the network can be made by root only")
+        if why := lacking():
+            raise Missing(why)
         number = os.getpid() % _COUNT
         while True:
             self.name = f"hr{number}"
@@ -64,6 +61,14 @@ class Apart:
         with suppress(subprocess.CalledProcessError):
             _ip("link", "del", self.link)
             _ip("netns", "del", self.name)
+
+
+def lacking() -> str:
+    """Say why there can be no machine apart, or nothing where there can."""
+    for program, package in (("ip", "iproute2"), ("bwrap", "bubblewrap")):
+        if shutil.which(program) is None:
+            return f"`{program}` is not installed: apt-get install {package}"
+    return "" if os.geteuid() == 0 else "namespaces of the network can be made by root only"
 
 
 def _ip(*words: str, check: bool = True) -> bool:

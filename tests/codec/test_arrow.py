@@ -94,7 +94,7 @@ def tables(draw: some.DrawFn) -> Any:
     return pa.table({f"c{place}": draw(values(kind, count)) for place, kind in enumerate(kinds)})
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=tables(), cuts=some.lists(some.integers(0, 8), max_size=3))
 def test_a_table_comes_back_however_it_is_cut(table: Any, cuts: list[int], codecs: Codecs, store: FolderStore) -> None:
     borders = sorted({0, *(each for each in cuts if each < table.num_rows), table.num_rows})

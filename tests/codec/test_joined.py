@@ -52,7 +52,7 @@ def cut(table: Any, borders: Sequence[int]) -> list[Any]:
     return [table.slice(start, end - start) for start, end in pairwise(whole)]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(
     first=some.lists(some.integers(1, 2000), max_size=4),
     then=some.lists(some.integers(0, 300), min_size=1, max_size=4),

@@ -172,7 +172,7 @@ class SimulatedRun:
         return Claim(want=cpus(99), least=cpus(self.need), used=used, held=self.held, served=self.served)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     runs=st.lists(st.builds(SimulatedRun, need=st.integers(1, 8), ticks=st.integers(1, 5)), min_size=1, max_size=5),
     data=st.data(),

@@ -316,7 +316,7 @@ ticks = st.lists(
 
 
 @given(ticks=ticks)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_run_holds_what_its_commits_said_and_no_more(ticks: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder, open_ledger(Path(folder)) as ledger:
         run = ledger.open_run("flights")

@@ -127,7 +127,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(STEPS, max_size=60))
 def test_a_crew_gives_out_no_more_than_it_was_granted(steps: list[tuple[object, ...]]) -> None:
     holder = Holder()

@@ -13,7 +13,7 @@ FATES = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(("raises", "cras
 CRASHES = st.lists(st.tuples(st.integers(0, 8), st.booleans(), st.floats(0, 8)), min_size=1, max_size=6)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(scenes(), FATES, CRASHES)
 def test_a_run_whose_drivers_die_comes_to_what_an_undisturbed_one_comes_to(
     scene: Scene, fates: dict[str, str], crashes: list[tuple[int, bool, float]]
@@ -36,7 +36,7 @@ def test_a_run_whose_drivers_die_comes_to_what_an_undisturbed_one_comes_to(
     assert world.outcome() == calm.outcome()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(scenes(allows=0), FATES, st.lists(st.tuples(st.floats(0, 30), st.booleans()), min_size=1, max_size=3))
 def test_a_run_that_is_cancelled_and_resumed_comes_to_what_an_undisturbed_one_comes_to(
     scene: Scene, fates: dict[str, str], cancels: list[tuple[float, bool]]
@@ -55,7 +55,7 @@ def test_a_run_that_is_cancelled_and_resumed_comes_to_what_an_undisturbed_one_co
     assert world.outcome() == calm.outcome()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(scenes(allows=0), st.lists(st.tuples(st.floats(0, 30), st.integers(0, 1)), min_size=1, max_size=4))
 def test_a_run_that_loses_nodes_comes_to_what_an_undisturbed_one_comes_to(
     scene: Scene, losses: list[tuple[float, int]]

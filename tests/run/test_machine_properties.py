@@ -50,7 +50,7 @@ def happen(model: Model, data: st.DataObject, step: str) -> None:
             getattr(model, step)()
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(scenes(), st.data())
 def test_a_run_keeps_its_invariants_and_ends_whatever_happens(scene: Scene, data: st.DataObject) -> None:
     model = Model(scene)
@@ -58,7 +58,7 @@ def test_a_run_keeps_its_invariants_and_ends_whatever_happens(scene: Scene, data
     model.finish()
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(scenes(), st.data())
 def test_a_run_that_asks_for_some_tasks_only_runs_all_that_they_need(scene: Scene, data: st.DataObject) -> None:
     only = data.draw(st.sampled_from(("plain0", "map0", "flag1", "nothing")))
@@ -74,7 +74,7 @@ def test_a_run_that_asks_for_some_tasks_only_runs_all_that_they_need(scene: Scen
             assert task.name not in wanted
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(scenes(allows=0), st.data())
 def test_a_run_that_is_resumed_until_all_is_well_gives_what_an_undisturbed_one_gives(
     scene: Scene, data: st.DataObject
@@ -91,7 +91,7 @@ def test_a_run_that_is_resumed_until_all_is_well_gives_what_an_undisturbed_one_g
 FORCED = st.lists(st.sampled_from([f"{kind}{number}" for kind in ("plain", "map", "list") for number in range(4)]))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(scenes(), FORCED, st.data())
 def test_what_a_run_reuses_of_another_region_is_brought_once(
     scene: Scene, forced: list[str], data: st.DataObject
@@ -105,7 +105,7 @@ def test_what_a_run_reuses_of_another_region_is_brought_once(
     assert len({(task.move.ref.digest, task.move.target) for task in moved if task.move is not None}) == len(moved)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(scenes(allows=0), FORCED, st.data())
 def test_a_run_that_went_from_region_to_region_gives_what_one_that_stayed_gives(
     scene: Scene, forced: list[str], data: st.DataObject

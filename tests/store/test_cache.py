@@ -33,7 +33,7 @@ def total(cache: Cache) -> int:
     return sum(path.stat().st_size for path in cache.folder.rglob("*") if path.is_file() and "locks" not in path.parts)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 400), st.booleans()), max_size=40))
 def test_however_files_come_and_are_used_the_bound_holds_and_the_last_used_stay(
     steps: list[tuple[int, bool]],

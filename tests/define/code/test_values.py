@@ -81,13 +81,13 @@ def shape(value: Any) -> object:
 
 
 @given(nested, nested)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_digests_are_equal_exactly_where_values_are(left: object, right: object) -> None:
     assert (digest(left) == digest(right)) == (shape(left) == shape(right))
 
 
 @given(nested)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_value_is_read_wholly_and_the_same_twice(value: object) -> None:
     first, second = encode(value), encode(value)
     assert first.digest == second.digest

@@ -36,7 +36,7 @@ def test_ranking_agrees_with_scikit_learn_under_counts_and_ties(seed: int, rows:
         assert precision == pytest.approx(reference.average_precision_score(positive, score, sample_weight=counts))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_binary_metrics_agree_with_scikit_learn(seed: int, ordered: bool) -> None:
     random = np.random.default_rng(seed)
@@ -57,7 +57,7 @@ def test_binary_metrics_agree_with_scikit_learn(seed: int, ordered: bool) -> Non
         assert found[name] == pytest.approx(own(positive, decided))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_metrics_of_many_classes_agree_with_scikit_learn(seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -71,7 +71,7 @@ def test_metrics_of_many_classes_agree_with_scikit_learn(seed: int) -> None:
     assert found["AUC"] == pytest.approx(reference.roc_auc_score(truth, chances, multi_class="ovr"))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(-1e4, 1e4))
 def test_metrics_of_numbers_agree_with_scikit_learn(seed: int, far: float) -> None:
     random = np.random.default_rng(seed)

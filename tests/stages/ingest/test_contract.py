@@ -38,7 +38,7 @@ NUMBERS = st.lists(st.one_of(st.none(), st.floats(width=64), st.integers(-5, 5).
 
 
 @given(NUMBERS, st.integers(-4, 0), st.integers(0, 4), st.integers(1, 7), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_numbers_are_told_as_a_plain_loop_would(
     values: list[float | None], low: int, high: int, cut: int, sliced: bool
 ) -> None:
@@ -54,7 +54,7 @@ def test_numbers_are_told_as_a_plain_loop_would(
 
 
 @given(st.lists(st.one_of(st.none(), st.sampled_from(["AA", "UA", "", "aa", "ÄÄ", "long one"])), max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_texts_are_told_as_a_plain_loop_would(values: list[str | None]) -> None:
     column = Column(allowed=("AA", "UA"), pattern="[A-Z]+", min_length=1, max_length=2)
     rules = {
@@ -75,7 +75,7 @@ KEYS = st.lists(st.one_of(st.none(), st.integers(-3, 12)), max_size=50)
 
 
 @given(KEYS, st.sampled_from([pa.int8(), pa.int64(), pa.float64(), pa.string()]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_key_that_stands_in_an_earlier_row_is_a_repeat(values: list[int | None], kind: pa.DataType) -> None:
     seen: set[int] = set()
     want = []

@@ -57,7 +57,7 @@ def tables(draw: st.DrawFn) -> pa.Table:
 
 
 @given(tables())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_draft_is_kept_by_the_data_that_it_was_drafted_from(table: pa.Table) -> None:
     text = draft(table, 'a "name"')
     checked = ingest.check(table, ingest.Contract.from_toml(text))
@@ -150,7 +150,7 @@ def test_a_draft_stops_when_it_no_longer_fits_the_data() -> None:
 
 
 @given(st.lists(CODES, min_size=1, max_size=20))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_pattern_is_matched_by_what_it_was_made_of(texts: list[str]) -> None:
     pattern = pattern_of(texts)
     assert pattern is not None

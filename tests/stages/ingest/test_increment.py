@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 
 from headrace.codec.later import Later
@@ -44,7 +44,6 @@ def told(rows: dict[Any, Any]) -> dict[Any, Any]:
     return {key: repr(value) for key, value in rows.items()}
 
 
-@settings(deadline=None)
 @given(held=ROWS, fresh=ROWS, sizes=some.tuples(some.integers(1, 9), some.integers(1, 9)), complete=some.booleans())
 def test_merging_is_what_dictionaries_do(
     held: dict[Any, Any], fresh: dict[Any, Any], sizes: tuple[int, int], complete: bool

@@ -273,7 +273,7 @@ def test_nothing_can_be_cleaned() -> None:
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=8)), max_size=20))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_texts_keep_their_places_whatever_is_in_them(values: list[str | None]) -> None:
     table = pa.table({"id": range(len(values)), "c": pa.array(values, pa.string())})
     made = prepare.clean(table, [prepare.Trim(columns="c"), prepare.Fill(columns="c", how="forward")])

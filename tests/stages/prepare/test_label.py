@@ -123,7 +123,7 @@ def test_the_classes_shares_tip_the_scale() -> None:
     assert found[1].tolist() == pytest.approx([0.9, 0.1])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 4).flatmap(
         lambda classes: st.tuples(

@@ -151,7 +151,7 @@ def test_strata_have_the_shares_each() -> None:
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(0, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_each_stratum_is_parted_as_closely_as_whole_rows_allow(strata: list[int], seed: int) -> None:
     numbers = np.random.default_rng(seed).random(len(strata))
     parts = by_stratum(numbers, np.array(strata), (0.6, 0.2, 0.2))
@@ -162,7 +162,7 @@ def test_each_stratum_is_parted_as_closely_as_whole_rows_allow(strata: list[int]
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from([0, 1, 2, 3])), max_size=40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_leaks_across_parts_are_those_that_a_plain_loop_finds(rows: list[tuple[int, int]]) -> None:
     digests = np.array([each for each, _ in rows], np.uint64)
     parts = np.array([part for _, part in rows], np.int8)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import UsageError
@@ -23,7 +23,6 @@ def chunked(rows: int, cuts: list[int]) -> pa.Table:
     return pa.concat_tables([table.slice(a, b - a) for a, b in pairwise(bounds)] or [table])
 
 
-@settings(deadline=None)
 @given(st.integers(1, 200), st.lists(st.integers(0, 1000), max_size=5), st.integers(1, 4), st.integers(0, 9), st.data())
 def test_each_row_comes_once_an_epoch_over_all_ranks(
     rows: int, cuts: list[int], world: int, extra: int, data: st.DataObject
@@ -41,7 +40,6 @@ def test_each_row_comes_once_an_epoch_over_all_ranks(
     assert len(alone) == len(loaders[0])
 
 
-@settings(deadline=None)
 @given(st.integers(1, 100), st.integers(1, 20), st.integers(0, 250))
 def test_a_loader_goes_on_at_the_exact_sample(rows: int, batch_size: int, taken: int) -> None:
     table = chunked(rows, [7, 30])

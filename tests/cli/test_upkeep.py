@@ -41,6 +41,20 @@ def output(project: Shell, task: str) -> str:
     return digest
 
 
+def test_another_ledger_deletes_nothing_from_the_store_in_the_state_folder(project: Shell) -> None:
+    project.write("pipelines.py", TABLES)
+    project("run", "tables")
+    before = blobs(project)
+    project.write("other.toml", '[ledger]\nurl = "sqlite:///other.db"\n')
+    done = project("gc", "--config", "other.toml")
+    assert done.code == 2
+    assert "is that of the ledger" in done.err
+    assert "set `[store] url` beside `[ledger] url`" in done.err
+    assert blobs(project) == before
+    project.write("other.toml", '[ledger]\nurl = "sqlite:///other.db"\n[store]\nurl = "kept"\n')
+    assert project("gc", "--config", "other.toml").code == 0
+
+
 def test_runs_that_are_not_kept_go_with_their_blobs(project: Shell) -> None:
     project.write("pipelines.py", TABLES)
     first = project("run", "tables", "--json").json["run"]

@@ -164,6 +164,17 @@ def test_what_may_lie_in_a_region_that_is_not_described_is_left_alone(ledger: Le
         assert run.result("key") is not None, "who has the region may reuse it"
 
 
+def test_where_nothing_is_there_the_store_is_the_wrong_one_and_nothing_is_marked(
+    ledger: Ledger, store: FolderStore, tmp_path: Path
+) -> None:
+    for i in range(2):
+        honest_run(ledger, put(store, f"model {i}"), key=f"key {i}")
+    problems = check(ledger, FolderStore(tmp_path / "another"), repair=True).problems
+    assert len(problems) == 4
+    assert {(problem.mended, "check `[store] url`" in problem.hint) for problem in problems} == {(None, True)}
+    assert check(ledger, store, repair=True).problems == ()
+
+
 def test_a_deep_check_replays_each_run_and_repair_writes_its_rows_anew(ledger: Ledger, store: FolderStore) -> None:
     run = honest_run(ledger, put(store, "model"))
     edit(ledger, "update tasks set attempts = 7")

@@ -19,6 +19,8 @@ from headrace.spec.fleet import HOME, Link, Pool, Region
 
 FILE = "headrace.toml"
 STATE = ".headrace"
+LEDGER, STORE = "ledger.db", "store"
+"""What lies in the state folder where the settings name no other."""
 
 
 class Project(Struct, frozen=True, kw_only=True):
@@ -40,7 +42,7 @@ class Project(Struct, frozen=True, kw_only=True):
 
     @property
     def ledger_url(self) -> str:
-        return self.config.ledger.url or f"sqlite:///{self.home / 'ledger.db'}"
+        return self.config.ledger.url or f"sqlite:///{self.home / LEDGER}"
 
     @property
     def timeout_s(self) -> float | None:
@@ -86,7 +88,7 @@ class Project(Struct, frozen=True, kw_only=True):
         if name != HOME:
             raise ConfigError(f"`[region.{name}]` has no `store`", hint="give it the address of its store")
         jurisdiction = None if section is None else section.jurisdiction
-        url = self.config.store.url or str(self.home / "store")
+        url = self.config.store.url or str(self.home / STORE)
         return Region(name=name, store=self._address(url, self.config.store), jurisdiction=jurisdiction)
 
     def regions(self) -> tuple[Region, ...]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from headrace.app.named import origins
-from headrace.app.project import Project
-from headrace.app.state import open_ledger, stores, views
+from headrace.app.project import LEDGER, STORE, Project
+from headrace.app.state import ledger_is_shared, ledger_path, open_ledger, stores, views
+from headrace.errors import ConfigError
 from headrace.record.fsck import Checked, Checker, Problem
 from headrace.record.gc import Collected, Collector
 from headrace.record.ledger import Ledger
@@ -33,7 +34,9 @@ def collect(project: Project, keep: Keep, *, dry_run: bool) -> Collected:
 
     Raises:
         LedgerError: another collector is at work.
+        ConfigError: the store is another ledger's.
     """
+    _check_owner(project)
     found_stores = stores(project)
     with open_ledger(project) as ledger, Collector(ledger, found_stores) as collector:
         with views(project) as read:
@@ -42,6 +45,17 @@ def collect(project: Project, keep: Keep, *, dry_run: bool) -> Collected:
         for store in found_stores.values() if not dry_run else ():
             _clear(ledger, store, frozenset(found.runs))
     return found
+
+
+def _check_owner(project: Project) -> None:
+    """Keep a ledger from what another one names: the store in the state folder is that of the ledger beside it."""
+    beside, store = project.home / LEDGER, project.home / STORE
+    is_same = not ledger_is_shared(project) and ledger_path(project) == beside
+    if project.region().store.url == str(store) and not is_same and beside.exists():
+        raise ConfigError(
+            f"the store `{store}` is that of the ledger `{beside}`, and the settings name another ledger",
+            hint="set `[store] url` beside `[ledger] url`; if that ledger was moved for good, move its file away too",
+        )
 
 
 def kept(

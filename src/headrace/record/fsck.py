@@ -47,11 +47,13 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 class Bad(Struct):
-    """A generation that no store has whole, why, and in which regions it may lie that aren't described here."""
+    """A generation that no store has whole, why, and in which regions it may lie that aren't described here. `is_lone`
+    unless all that the ledger names is missing, so that it is rather the store that is the wrong one."""
 
     why: str
     is_missing: bool
     elsewhere: set[str] = set()
+    is_lone: bool = True
 
     @property
     def what(self) -> str:
@@ -61,6 +63,8 @@ class Bad(Struct):
     @property
     def hint(self) -> str | None:
         """What to do, where it may lie elsewhere."""
+        if not self.is_lone:
+            return "nothing that the ledger names is there: check `[store] url`; nothing was marked"
         sections = " and ".join(f"`[region.{name}]`" for name in sorted(self.elsewhere))
         return f"describe {sections}, or give the `--config` that does" if sections else None
 
@@ -179,10 +183,12 @@ class Checker:
         return None
 
     def _look_elsewhere(self, db: Database, named: Inventory, bad: dict[Generation, Bad]) -> None:
-        """Note of what is missing in which regions it may lie that aren't described here."""
+        """Note of what is missing whether it may lie in another store, or in regions that aren't described here."""
         regions: dict[int, set[str]] = {}
+        is_all = len(bad) == len(named) > 1 and all(each.is_missing for each in bad.values())
         for (digest, nonce), each in bad.items():
-            if each.is_missing:
+            each.is_lone = not is_all
+            if each.is_missing and not is_all:
                 for run in named.runs(digest, nonce):
                     if run not in regions:
                         regions[run] = _regions(db, run)
@@ -364,7 +370,7 @@ def _results(db: Database, bad: Mapping[Generation, Bad], *, repair: bool) -> It
         needs = ((digest, nonce) for digest, nonce, *_ in names.of_output(run, out))
         found = next((bad[each] for each in needs if each in bad), None)
         if found is not None and unusable is None:
-            mends = repair and not found.elsewhere
+            mends = repair and found.hint is None
             if mends:
                 db.execute(db.sql.DOUBT_RESULT, (found.what, key))
             yield Problem(

@@ -17,8 +17,11 @@ from headrace.errors import UsageError
 from headrace.spec.report import Fact, Report
 from headrace.stages import evaluate
 from headrace.stages.evaluate.binary import BinaryPart
+from headrace.stages.evaluate.gates import judge
 from headrace.stages.evaluate.intervals import Spread, widest, widest_pair
+from headrace.stages.evaluate.known import known_of
 from headrace.stages.evaluate.leaks import leaks
+from headrace.stages.evaluate.rules import parse
 from headrace.stages.evaluate.thresholds import threshold_of
 
 
@@ -150,7 +153,7 @@ def test_a_gate_with_a_choice_in_it_is_explained_beside_the_one_on_rows_trained_
         assert found.passed
         whole = found.report.verdicts[0]
         assert whole.rule == f"precision >= 0.1 and ({choice}) and rows seen in training <= 0"
-        assert (whole.holds, whole.why) == (True, "enough of its parts hold")
+        assert (whole.holds, whole.why) == (True, "Enough of its parts hold.")
         assert False in [each.holds for each in found.report.verdicts]
 
 
@@ -557,3 +560,26 @@ def test_a_threshold_chosen_on_some_of_the_rows_judged_says_so(people: pa.Table)
     about = judged(people, threshold="valid:f1", valid=valid).report.about
     assert "100 of the 200 rows stand among those judged, which flatters the model" in about
     assert "stand among" not in judged(people, threshold="valid:f1", valid=moved).report.about
+
+
+def test_a_reason_does_not_round_a_number_onto_its_bound() -> None:
+    near = Fact(name="recall difference by sex", value=0.1004, low=0.0504, high=0.1504, better="lower")
+    report = Report(title="", facts=(near, Fact(name="rows", value=12_000)), confidence=0.95)
+    known = known_of(report)
+
+    def why(rule: str) -> str:
+        return judge(parse(rule), known).verdicts[0].why
+
+    assert why("recall difference by sex <= 0.1") == "recall difference by sex is 0.1004, which is not <= 0.1."
+    assert "is 0.10, with 95% confidence between 0.0504 and 0.15;" in why(
+        "recall difference by sex > 0.05 with 95% confidence"
+    )
+    # the report's interval is that of 95%, whatever less is asked for
+    assert "with 95% confidence between" in why("recall difference by sex <= 0.2 with 80% confidence")
+    assert why("rows >= 12001") == "the number of rows is 12,000, which is not >= 12001."
+
+
+def test_numbers_that_are_0_but_for_rounding_are_shown_as_0(people: pa.Table) -> None:
+    [beside] = [each for each in judged(people, gates="").report.grids if each.title == "Beside the baseline"]
+    [ece] = [row for row in beside.rows if row[0] == "ECE"]
+    assert ece[2] == "0"

@@ -140,3 +140,15 @@ def test_a_metric_that_is_not_there_is_told_whatever_it_is_held_against() -> Non
 def test_a_gate_on_a_report_cannot_be_surer_than_its_intervals() -> None:
     with pytest.raises(UsageError, match="asks for 99% confidence"):
         evaluate.gate(REPORT, "AUC >= 0.7 with 99% confidence")
+
+
+@pytest.mark.parametrize("rule", ["0.7 <= AUC", "0.5 <= AUC <= 0.9"])
+def test_a_number_that_stands_first_is_told_to_follow_the_metric(rule: str) -> None:
+    with pytest.raises(UsageError, match="the metric stands first, then the number"):
+        parse(rule)
+
+
+def test_a_gate_that_is_no_text_is_refused() -> None:
+    for strange in (None, 3):
+        with pytest.raises(UsageError, match="a gate is a text"):
+            parse(strange)  # type: ignore[arg-type]

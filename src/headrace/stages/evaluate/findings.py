@@ -20,6 +20,8 @@ from headrace.stages.report.numbers import bracketed, number
 
 MODEL, BASELINE, PREVIOUS = "model", "baseline", "previous"
 GAP = "worst-slice gap"
+TINY = 1e-9
+"""A number that is so much smaller than those that it stands beside is 0 but for rounding."""
 SHOWN, FEW = 60, 20
 """So many slices of a column are shown; of more than a few, only those that could be compared."""
 SCHEMA = pa.schema(
@@ -103,7 +105,9 @@ class Findings:
         others = [name for name in self.wholes if name != MODEL]
         rows = []
         for metric in self.metrics:
-            cells = [number(self.wholes[name].point.get(metric.name)) for name in (MODEL, *others)]
+            values = [self.wholes[name].point.get(metric.name) for name in (MODEL, *others)]
+            least = TINY * max(abs(each or 0.0) for each in values)
+            cells = [number(0.0 if each is not None and abs(each) < least else each) for each in values]
             rows.append((metric.name, *cells, *[self._less(metric, other) for other in others]))
         return Grid(
             title="Beside the baseline" if others == ["baseline"] else f"Beside {' and '.join(others)}",

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 from headrace.define.log import log
 from headrace.define.ready import ready
-from headrace.spec.report import Fact, Report, Verdict
+from headrace.spec.report import Report, Verdict
 from headrace.stages.evaluate.known import Known, known_of
+from headrace.stages.evaluate.promises import COUNTED
 from headrace.stages.evaluate.rules import Comparison, Either, Every, Rule, comparisons, parse
-from headrace.stages.report.numbers import decimals_of, number, value_of
+from headrace.stages.report.numbers import decimals_of, told_from, with_unit
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -87,7 +88,11 @@ def judge(rule: Rule, known: Known) -> Judgement:
     holds = _holds(rule, verdicts)
     found = tuple(verdicts.values())
     if _has_choice(rule):
-        words = {True: "enough of its parts hold", False: "too few of its parts hold", None: "the data don't tell"}
+        words = {
+            True: "Enough of its parts hold.",
+            False: "Too few of its parts hold.",
+            None: "What is known of its parts doesn't decide.",
+        }
         found = (Verdict(rule=str(rule), holds=holds, why=words[holds]), *found)
     return Judgement(holds, found)
 
@@ -123,13 +128,15 @@ def _compare(comparison: Comparison, known: Known) -> Verdict:
     name = known.name(asked_of(comparison))
     level = comparison.confidence
     called = name if comparison.against else comparison.metric  # as the rule has it
+    called = f"the number of {called}" if name in COUNTED else called
     fact = known.fact(name, LEAST if level is None else level)
     words = known.words(name)
     behind = f" {words}" if words else ""
     if fact.value is None:
         return Verdict(rule=str(comparison), holds=None, why=f"{called} is undefined: {fact.why}.{behind}")
     holds = OPERATORS[comparison.operator]
-    shown, bound = value_of(fact), f"{comparison.bound:.12g}"
+    bound, decimals = f"{comparison.bound:.12g}", decimals_of(fact)
+    shown = with_unit(told_from(fact.value, comparison.bound, decimals), fact.unit)
     asked = f"{comparison.operator} {bound}"
     if level is None:
         met: bool | None = holds(fact.value, comparison.bound)
@@ -151,12 +158,6 @@ def _compare(comparison: Comparison, known: Known) -> Verdict:
         False: f"none of that is {asked}",
         None: f"part of that is {asked} and part is not, so these rows don't tell",
     }[met]
-    why = f"{called} is {shown}, with {level * 100:g}% confidence between {_ends(fact)}; {said}.{behind}"
+    ends = " and ".join(told_from(each, comparison.bound, decimals) for each in (fact.low, fact.high))
+    why = f"{called} is {shown}, with {known.sure(level) * 100:g}% confidence between {ends}; {said}.{behind}"
     return Verdict(rule=str(comparison), holds=met, why=why)
-
-
-def _ends(fact: Fact) -> str:
-    assert fact.low is not None
-    assert fact.high is not None
-    decimals = decimals_of(fact)
-    return f"{number(fact.low, decimals)} and {number(fact.high, decimals)}"

@@ -20,7 +20,7 @@ from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS, Finding
 from headrace.stages.evaluate.hearing import codes
 from headrace.stages.evaluate.leaks import leaks
 from headrace.stages.evaluate.predicting import check_column
-from headrace.stages.evaluate.promises import COUNTS, check_gates
+from headrace.stages.evaluate.promises import COUNTED, check_gates
 from headrace.stages.evaluate.resampling import Resamples
 from headrace.stages.evaluate.slicing import Slice
 from headrace.stages.evaluate.slicing import slices as slices_of
@@ -51,7 +51,7 @@ class Generation(NamedTuple):
     on=("matplotlib", "numpy", "pandas"),
     kind="evaluate",
     name="generation",
-    check=check_gates(textual.METRICS, counts=(*COUNTS, "empty texts")),
+    check=check_gates(textual.METRICS, counts=COUNTED),
 )
 def generation(
     model: Any,

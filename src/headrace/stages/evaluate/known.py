@@ -26,6 +26,11 @@ ALIASES = {
     "demographic parity ratio": "selection rate ratio",
     "equal opportunity difference": "recall difference",
     "r²": "r2",
+    "r squared": "r2",
+    "f1 score": "f1",
+    "mean absolute error": "mae",
+    "root mean squared error": "rmse",
+    "mean absolute percentage error": "mape",
 }
 """Other names of metrics: the first words of a name may be one of these."""
 
@@ -38,9 +43,13 @@ class Entry(NamedTuple):
 
 
 class Known:
-    """Numbers by name. Names are asked for in any case, with spaces, hyphens or underscores, or by an alias."""
+    """Numbers by name. Names are asked for in any case, with spaces, hyphens or underscores, or by an alias.
 
-    def __init__(self) -> None:
+    `least` is the confidence of what has no other, a report's.
+    """
+
+    def __init__(self, least: float = 0.0) -> None:
+        self._least = least
         self._entries: dict[str, Entry] = {}
         self._names: dict[str, str] = {}
 
@@ -58,6 +67,10 @@ class Known:
     def fact(self, name: str, level: float) -> Fact:
         """Give a number as a fact, with its interval of this confidence."""
         return self._entries[self.name(name)].fact(level)
+
+    def sure(self, level: float) -> float:
+        """Give the confidence that the interval has where this one is asked for: as much, or more."""
+        return max(level, self._least)
 
     def words(self, name: str) -> str:
         """Give the sentence that says what lies behind a number."""
@@ -100,7 +113,7 @@ def known_of(report: Report) -> Known:
 
         return give
 
-    found = Known()
+    found = Known(report.confidence)
     for fact in report.facts:
         found.add(fact.name, entry(fact))
     return found

@@ -12,6 +12,7 @@ from headrace.stages.evaluate.rules import comparisons, parse
 
 SEEN = "rows seen in training"
 COUNTS = ("rows", "rows without a target", SEEN)
+COUNTED = (*COUNTS, "empty texts")
 _PEOPLE = (" difference", " ratio")
 """Words of what is measured of groups of people, whose columns and rates are known when the data are."""
 

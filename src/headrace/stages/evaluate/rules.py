@@ -71,6 +71,8 @@ def parse(text: str) -> Rule:
     Raises:
         UsageError: it can't be read; it says where.
     """
+    if not isinstance(text, str):
+        raise UsageError(f"a gate is a text, and this is {text!r}", hint=f"write a rule, such as {EXAMPLE}")
     if not text.strip():
         raise UsageError("the gate is empty", hint=f"write a rule, such as {EXAMPLE}")
     reader = _Reader(text, _tokens(text))
@@ -170,6 +172,8 @@ class _Reader:
         while self.here.kind in ("word", "quoted", "number"):
             token = self.next()
             words.append(token.text.strip("`") if token.kind == "quoted" else token.text)
+        if len(words) == 1 and self.tokens[self.place - 1].kind == "number" and self.here.kind == "operator":
+            raise _at(self.text, self.tokens[self.place - 1].start, "the metric stands first, then the number")
         if not words or (len(words) == 1 and self.tokens[self.place - 1].kind == "number"):
             raise self.error("the name of a metric")
         if self.here.kind != "operator":

@@ -9,6 +9,8 @@ from headrace.spec.report import Cell, Fact, Report
 NOTHING = "-"
 DIGITS = 4
 MOST_DECIMALS = 6
+MOST_TOLD = 17
+"""Decimals that tell a number from a bound, if need be."""
 
 
 def number(value: float | None, decimals: int | None = None) -> str:
@@ -41,6 +43,27 @@ def value_of(fact: Fact) -> str:
     if fact.value is None:
         return "undefined"
     return with_unit(number(fact.value, decimals_of(fact)), fact.unit)
+
+
+def told_from(value: float, bound: float, decimals: int | None) -> str:
+    """Write a number in as many decimals, `decimals` at least, as show on which side of a bound it lies.
+
+    >>> told_from(0.1004, 0.1, 2), told_from(0.1, 0.1, 2), told_from(0.2, 0.1, 2)
+    ('0.1004', '0.10', '0.20')
+    """
+    written, places = number(value, decimals), DIGITS - 1 if decimals is None else decimals
+    while (
+        math.isfinite(value)
+        and places < MOST_TOLD
+        and _side(float(written.replace(",", "")), bound) != _side(value, bound)
+    ):
+        places += 1
+        written = number(value, places)
+    return written
+
+
+def _side(value: float, bound: float) -> int:
+    return (value > bound) - (value < bound)
 
 
 def interval_of(fact: Fact) -> str:

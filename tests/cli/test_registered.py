@@ -100,6 +100,16 @@ def torn() -> None:
 
 
 @hr.pipeline
+def single() -> None:
+    registry.model("single", fit(1), aliases="production")
+
+
+@hr.pipeline
+def strange() -> None:
+    registry.find("modle", "delays")
+
+
+@hr.pipeline
 def gated() -> None:
     model = fit(1)
     registry.model("delays", model, when=is_good(judge(model)))
@@ -177,8 +187,17 @@ def test_a_pipeline_asks_for_a_version_by_name(shell: Shell) -> None:
 
 def test_a_name_that_can_not_be_one_is_an_error(shell: Shell) -> None:
     done = shell("run", "wrong")
-    assert done.code == 1
-    assert "a model can't be called `a b`" in done.out + done.err
+    assert done.code == 2, "it is told before anything runs"
+    assert "a model can't be called `a b`" in done.err
+    done = shell("run", "strange")
+    assert (done.code, done.err.splitlines()[1]) == (2, 'hint: give "model" or "dataset"')
+
+
+def test_a_single_alias_may_be_given_without_a_list(shell: Shell) -> None:
+    assert shell("run", "single").code == 0
+    with TrackingViews(address(shell.folder)) as views:
+        [version] = views.versions("model", "single")
+    assert version.aliases == ("production",)
 
 
 def test_what_was_logged_is_there_for_the_run_that_reuses_it_too(views: TrackingViews) -> None:

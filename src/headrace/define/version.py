@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, get_args
 
 from headrace.define.late import Late, late, refuse_in_stage
 from headrace.define.ports import resolver
+from headrace.errors import UsageError
 from headrace.spec.intent import RegistryKind, wanted
 
 
@@ -31,8 +32,10 @@ def find(kind: RegistryKind, name: str) -> Version:
     Outside of a pipeline there is none.
 
     Raises:
-        UsageError: the name is none of these, or it is called in a stage.
+        UsageError: the kind is none there is, the name is none of these, or it is called in a stage.
     """
+    if kind not in get_args(RegistryKind):
+        raise UsageError(f"there is no kind `{kind}` of version", hint='give "model" or "dataset"')
     of = wanted(kind, name).name
     found = resolver.get()
     if found is None:

@@ -11,7 +11,7 @@ and runs that are resumed. Numbers are given, and aliases pointed, in the transa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headrace.codec.classes import resolve
@@ -36,6 +36,22 @@ class Entry(Noun, frozen=True):
     digest: str | None
 
 
+def _check_model(given: Mapping[str, Any]) -> None:
+    _check("model", given)
+
+
+def _check_dataset(given: Mapping[str, Any]) -> None:
+    _check("dataset", given)
+
+
+def _check(kind: RegistryKind, given: Mapping[str, Any]) -> None:
+    if isinstance(name := given.get("name"), str):
+        check_name(kind, name)
+    for alias in _listed(given.get("aliases", ())):
+        if isinstance(alias, str):
+            check_alias(alias)
+
+
 @ready(
     "registry.model",
     version=1,
@@ -44,8 +60,9 @@ class Entry(Noun, frozen=True):
     cache=False,
     portable=True,
     unread=("model", "report"),
+    check=_check_model,
 )
-def model(name: str, model: Any, *, report: Any = None, aliases: Sequence[str] = (), note: str = "") -> Entry:
+def model(name: str, model: Any, *, report: Any = None, aliases: str | Sequence[str] = (), note: str = "") -> Entry:
     """Register a model as the next version under a name, unless it is one already; point `aliases` at it.
 
     Of a stage's several outputs (a named tuple), such as `train.sklearn` gives, it is the field `model`. `report` is
@@ -68,8 +85,9 @@ def model(name: str, model: Any, *, report: Any = None, aliases: Sequence[str] =
     cache=False,
     portable=True,
     unread=("dataset", "report"),
+    check=_check_dataset,
 )
-def dataset(name: str, dataset: Any, *, report: Any = None, aliases: Sequence[str] = (), note: str = "") -> Entry:
+def dataset(name: str, dataset: Any, *, report: Any = None, aliases: str | Sequence[str] = (), note: str = "") -> Entry:
     """Register a dataset as the next version under a name, unless it is one already; point `aliases` at it.
 
     `report` is whatever says what it is worth, such as the result of a contract. Otherwise as `model`.
@@ -81,10 +99,9 @@ def dataset(name: str, dataset: Any, *, report: Any = None, aliases: Sequence[st
     return _register("dataset", name, aliases, note)
 
 
-def _register(kind: RegistryKind, name: str, aliases: Sequence[str], note: str) -> Entry:
-    check_name(kind, name)
-    for alias in aliases:
-        check_alias(alias)
+def _register(kind: RegistryKind, name: str, aliases: str | Sequence[str], note: str) -> Entry:
+    names = _listed(aliases)
+    _check(kind, {"name": name, "aliases": names})
     if current() is None:
         return Entry(kind=kind, name=name, digest=None)
     here = attempt()
@@ -92,8 +109,12 @@ def _register(kind: RegistryKind, name: str, aliases: Sequence[str], note: str) 
     report = here.ref("report")
     if report is not None and report.type == _NOTHING:
         report = None
-    here.intend(Register(kind, name, out, report, note, tuple(aliases)))
+    here.intend(Register(kind, name, out, report, note, names))
     return Entry(kind=kind, name=name, digest=out.digest)
+
+
+def _listed(aliases: str | Sequence[str]) -> tuple[str, ...]:
+    return (aliases,) if isinstance(aliases, str) else tuple(aliases)
 
 
 def _artifact(parameter: str) -> Ref:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -31,7 +31,13 @@ class Fitted(NamedTuple):
     report: Report
 
 
-@ready("train.sklearn", version=1, on=("sklearn",), kind="train", name="sklearn")
+def _check(given: Mapping[str, Any]) -> None:
+    estimator = given.get("estimator")
+    if estimator is not None and not callable(estimator) and not hasattr(estimator, "fit"):
+        raise _no_estimator(estimator)
+
+
+@ready("train.sklearn", version=1, on=("sklearn",), kind="train", name="sklearn", check=_check)
 def sklearn(
     estimator: Any,
     table: pa.Table,
@@ -91,11 +97,15 @@ def sklearn(
 def _estimator(given: Any) -> Any:
     made = given if hasattr(given, "fit") and not isinstance(given, type) else given() if callable(given) else given
     if not hasattr(made, "fit"):
-        raise UsageError(
-            f"`estimator` is a `{type(made).__name__}`, which has no `fit`",
-            hint="give an estimator of scikit-learn, or a function that makes one",
-        )
+        raise _no_estimator(made)
     return made
+
+
+def _no_estimator(given: Any) -> UsageError:
+    return UsageError(
+        f"`estimator` is a `{type(given).__name__}`, which has no `fit`",
+        hint="give an estimator of scikit-learn, or a function that makes one",
+    )
 
 
 def _suspects(problem: str, features: Any) -> str:

@@ -44,6 +44,14 @@ def test_what_is_wrong_with_one_part_does_not_hide_the_others(project: Shell, po
     assert READER_SECRET not in done.out
 
 
+def test_a_ledger_on_a_server_over_a_folder_of_this_machine_is_doubtful(project: Shell, postgres: Postgres) -> None:
+    project.write("fleet.toml", f'[ledger]\nurl = "{postgres.database()}"\n')
+    done = project("doctor", "--json", "--config", "fleet.toml")
+    store = finding(done, "store")
+    assert (done.code, store["state"]) == (0, "doubtful")
+    assert "`[store] url`" in store["hint"]
+
+
 def test_the_place_of_the_backups_is_looked_at_too(project: Shell) -> None:
     project.write("kept.toml", '[backup]\nurl = "kept"\n')
     assert "kept in" in finding(project("doctor", "--json", "--config", "kept.toml"), "backup")["found"]

@@ -10,8 +10,8 @@ from functools import partial
 from headrace.app.backing import check_place, open_backups
 from headrace.app.finding import SKEW_S, Answer
 from headrace.app.measures import bytes_text, seconds_text
-from headrace.app.project import Project
-from headrace.app.state import open_store, stores
+from headrace.app.project import STORE, Project
+from headrace.app.state import ledger_is_shared, open_store, stores
 from headrace.spec.fleet import HOME
 from headrace.store.store import Store
 
@@ -35,7 +35,12 @@ def store_checks(project: Project) -> dict[str, Callable[[], Answer]]:
 
 
 def _region(project: Project, region: str) -> Answer:
-    return _look(open_store(project, region), far=project.region(region).store.is_remote)
+    address = project.region(region).store
+    state, found, hint = _look(open_store(project, region), far=address.is_remote)
+    if state == "well" and ledger_is_shared(project) and address.url == str(project.home / STORE):
+        hint = "others can't read what is made here: set `[store] url` to a place that all of them reach"
+        return "doubtful", f"{found}; the ledger is on a server, and this is a folder of this machine's own", hint
+    return state, found, hint
 
 
 def _backups(project: Project) -> Answer:

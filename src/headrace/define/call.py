@@ -156,6 +156,13 @@ def user_line() -> str:
     return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
 
 
+def stands_for(value: object) -> Any:
+    """Give the type of the value that a handle stands for; a secret or a file is what the stage makes of it."""
+    if isinstance(value, Handle):
+        return value._headrace_hint
+    return Any if isinstance(value, Secret | File | Folder) else None
+
+
 def is_mapped(value: Any, wanted: Any) -> bool:
     if isinstance(value, Handle):
         inner = element(value._headrace_hint)

@@ -20,6 +20,7 @@ _ORIGINS: dict[type, tuple[Any, ...]] = {
     frozenset: (frozenset, *_SETS),
 }
 _UNIONS = (typing.Union, types.UnionType)
+_WORDS = {str: "text", bool: "True or False", int: "a whole number", float: "a number", types.NoneType: "None"}
 
 
 def fits(given: Any, wanted: Any) -> bool:
@@ -129,6 +130,28 @@ def shown(hint: Any) -> str:
             else f"{hint.__module__.split('.')[0]}.{hint.__qualname__}"
         )
     return str(hint).replace("typing.", "")
+
+
+def in_words(hint: Any) -> str:
+    """Give a type in words.
+
+    >>> in_words(tuple[str, ...] | None), in_words(typing.Literal["null", "stop"])
+    ('several of text or None', "'null' or 'stop'")
+    """
+    args = typing.get_args(hint)
+    if hint in _WORDS:
+        return _WORDS[hint]
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(map(repr, args))
+    if typing.get_origin(hint) in _UNIONS:
+        return " or ".join(map(in_words, args))
+    if typing.get_origin(hint) is tuple and args[-1] is not Ellipsis:
+        return f"({', '.join(map(in_words, args))})"
+    if element(hint) is not None:
+        return f"several of {in_words(element(hint))}"
+    if typing.get_origin(hint) in _MAPS:
+        return f"a dictionary of {in_words(args[0])} to {in_words(args[1])}"
+    return "a value" if hint is Any else f"a `{shown(hint).rpartition('.')[2]}`"
 
 
 def _is_open(hint: Any) -> bool:

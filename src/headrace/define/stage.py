@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from msgspec.structs import replace
 
+from headrace.define.arguments import check_arguments
 from headrace.define.call import OPTIONS, check_no_handles, plain_map
 from headrace.define.code.graph import digest
 from headrace.define.ports import declared as declared_around
@@ -87,6 +88,7 @@ class StageFunction(Generic[P, R]):
             kwargs.pop(option, None)
         if hasattr(self.function, "__headrace_version__"):
             check_tables(self.name, self.signature, self.hints, args, kwargs)
+            check_arguments(self.name, self.signature, self.hints, args, kwargs)
         return self.function(*args, **kwargs)
 
     def map(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from headrace.codec.file import File, Folder
-from headrace.define.call import OPTIONS, bind, holds_handle, is_mapped, user_line
+from headrace.define.call import OPTIONS, bind, holds_handle, is_mapped, stands_for, user_line
 from headrace.define.edge import element, fits, misfit, shown
 from headrace.define.handle import UNKNOWN, Handle
 from headrace.define.ports import Resolver
@@ -125,7 +124,7 @@ class Trace:
                 raise _edge_error(value, given, _takes(stage, name, wanted), line)
             return
         for each in value if mapped or name.startswith("*") else [value]:
-            found = misfit(each, wanted, _stands_for)
+            found = misfit(each, wanted, stands_for)
             if found is None:
                 continue
             part, need = found
@@ -220,13 +219,6 @@ def _edge_error(handle: Handle, given: Any, takes: str, line: str, wanted: Any =
     if fitting and wanted is not UNKNOWN:
         hint = f"give one of its fields: {', '.join(f'`.{name}`' for name in fitting)}"
     return EdgeTypeError(f"`{handle._headrace_stage}` gives `{shown(given)}`, but {takes} ({line})", hint=hint)
-
-
-def _stands_for(value: object) -> Any:
-    """Give the type of the value that a handle stands for; a secret or a file is what the stage makes of it."""
-    if isinstance(value, Handle):
-        return value._headrace_hint
-    return Any if isinstance(value, Secret | File | Folder) else None
 
 
 def _brief(value: Any) -> str:

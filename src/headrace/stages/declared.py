@@ -6,7 +6,6 @@ import difflib
 import functools
 import re
 import tomllib
-import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec import NODEFAULT, StructMeta
 
-from headrace.define.edge import misfit, shown
+from headrace.define.edge import in_words, misfit
 from headrace.errors import DefinitionError
 
 T = TypeVar("T")
@@ -52,7 +51,7 @@ def _check_types(kind: Any, given: Mapping[str, Any]) -> None:
     ]
     if missing:
         raise DefinitionError(
-            f"`{kind.__name__}` needs `{missing[0]}`", hint=f"it takes {_told(_hints(kind)[missing[0]])}"
+            f"`{kind.__name__}` needs `{missing[0]}`", hint=f"it takes {in_words(_hints(kind)[missing[0]])}"
         )
     for name, value in given.items():
         wanted = _hints(kind)[name]
@@ -60,35 +59,14 @@ def _check_types(kind: Any, given: Mapping[str, Any]) -> None:
         if found is not None:
             part, need = (value, wanted) if found[1] is wanted else found
             where = "" if need is wanted else "a part of "
-            raise DefinitionError(f"{where}`{name}` of `{kind.__name__}` is {part!r:.80}", hint=f"give {_told(need)}")
+            raise DefinitionError(
+                f"{where}`{name}` of `{kind.__name__}` is {part!r:.80}", hint=f"give {in_words(need)}"
+            )
 
 
 @functools.cache
 def _hints(kind: Any) -> dict[str, Any]:
     return typing.get_type_hints(kind)
-
-
-_WORDS = {str: "text", bool: "True or False", int: "a whole number", float: "a number", types.NoneType: "None"}
-
-
-def _told(hint: Any) -> str:
-    """Give a type in words.
-
-    >>> _told(tuple[str, ...] | None), _told(typing.Literal["null", "stop"])
-    ('several of text or None', "'null' or 'stop'")
-    """
-    args = typing.get_args(hint)
-    if hint in _WORDS:
-        return _WORDS[hint]
-    if typing.get_origin(hint) is typing.Literal:
-        return " or ".join(map(repr, args))
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(map(_told, args))
-    if typing.get_origin(hint) is tuple:
-        return f"several of {_told(args[0])}"
-    if typing.get_origin(hint) is dict:
-        return f"a dictionary of {_told(args[0])} to {_told(args[1])}"
-    return "a value" if hint is Any else f"a `{shown(hint).rpartition('.')[2]}`"
 
 
 def text_of(path: Path, named: str) -> str:

@@ -77,6 +77,30 @@ BODIES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"schema": [("a", 3)]}, "`schema` is none"),
+        ({"encoding": 3}, "`encoding` of `ingest.files` is 3"),
+        ({"new_only": "no"}, "`new_only` of `ingest.files` is 'no'"),
+        ({"line_mib": 0}, "line_mib=0 is no size"),
+        ({"delimiter": ";;"}, "`delimiter` of `ingest.files` is ';;'"),
+        ({"skip_rows": -1}, "`skip_rows` of `ingest.files` is -1"),
+        ({"column_types": {"a": "int"}}, "`column_types` of `ingest.files` is {'a': 'int'}"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_before_anything_is_read(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(DefinitionError) as told:
+        ingest.files("nowhere/*.csv", **options)
+    assert said in told.value.message
+    assert told.value.hint
+
+
+def test_a_schema_may_be_names_and_types() -> None:
+    write("t.csv", "a,b\n1,2\n")
+    assert ingest.files("t.csv", schema=[("a", pa.string())]).to_pylist() == [{"a": "1"}]
+
+
 @pytest.mark.parametrize("name", BODIES)
 def test_each_format_is_told_by_the_name(name: str) -> None:
     write(name, BODIES[name])

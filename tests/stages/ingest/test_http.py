@@ -94,6 +94,31 @@ def test_pages_by_cursor_go_on_until_there_is_none() -> None:
         assert http(web, paginate=pages, rows="items")["id"].to_pylist() == [1, 2, 3]
 
 
+def test_one_page_without_the_place_of_a_cursor_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(lambda _: told({"items": [{"id": 1}], "meta": {"after": None}})) as web:
+        assert http(web, paginate=ingest.Pages(by="cursor", at="meta.after"), rows="items").num_rows == 1
+        assert capsys.readouterr().err == ""
+        assert http(web, paginate=ingest.Pages(by="cursor", at="meta.aftr"), rows="items").num_rows == 1
+    assert "/rows` has no `meta.aftr`, so it was taken for the only one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"by": "pages"}, "`by` of `Pages` is 'pages'"),
+        ({}, "`Pages` needs `by`"),
+        ({"by": "page", "first": "1"}, "`first` of `Pages` is '1'"),
+        ({"by": "page", "at": "meta.next"}, "`at` says nothing for pages by 'page'"),
+        ({"by": "next", "param": "page"}, "`param` says nothing for pages by 'next'"),
+    ],
+)
+def test_pages_that_make_no_sense_are_refused_where_they_are_written(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(DefinitionError) as raised:
+        ingest.Pages(**given)
+    assert said in raised.value.message
+    assert raised.value.hint
+
+
 @pytest.mark.parametrize("where", ["header", "body", "relative"])
 def test_pages_by_next_link(where: str) -> None:
     def answers(asked: Asked) -> Reply:
@@ -557,6 +582,10 @@ def test_what_is_no_web_address_is_refused(url: str) -> None:
         ({"timeout": -1}, "timeout=-1"),
         ({"rate": [1]}, "is no rate"),
         ({"proxy": 3}, "`proxy` is no URL"),
+        ({"rows": 3}, "`rows` of `ingest.http` is 3"),
+        ({"key": 3}, "`key` of `ingest.http` is 3"),
+        ({"schema": 3}, "`schema` is none"),
+        ({"allow_private": "no"}, "`allow_private` of `ingest.http` is 'no'"),
     ],
 )
 def test_what_can_not_be_sent_or_meant_is_refused_before_anything_is_asked(options: dict[str, Any], told: str) -> None:
@@ -622,6 +651,16 @@ def test_a_total_that_changes_or_is_not_reached_is_a_change() -> None:
         return told({"data": [{"id": 1}] if asked.params["page"] == "1" else [], "total": 2})
 
     assert "it tells of 2 rows and gave 1" in refused(short, paginate=pages, rows="data")
+
+
+def test_a_total_or_a_key_that_is_not_there_is_no_change() -> None:
+    def answers(asked: Asked) -> Reply:
+        return told({"data": [{"id": 1}] if asked.params["page"] < "3" else []})
+
+    assert "tells no number of rows at `count`" in refused(
+        answers, paginate=ingest.Pages(by="page", total="count"), rows="data"
+    )
+    assert "a row on page 1 of" in refused(answers, paginate="page", rows="data", key="idd")
 
 
 def test_a_first_page_that_has_another_tag_in_the_end_is_a_change() -> None:

@@ -295,9 +295,17 @@ def test_logs_that_are_gone_are_an_error_while_no_column_is_known(monkeypatch: p
         ({"schema": pa.schema([("zzz", pa.int64())])}, "there are ticket, at"),
         ({"times": {"att": "%Y"}}, "did you mean `at`?"),
         ({"schema": 3}, "give names and types"),
+        ({"times": {"at": "%Q"}}, "as of strptime"),
+        ({"encoding": []}, "or leave it out"),
+        ({"encoding": 3}, "give text or several of text"),
+        ({"line_mib": 0}, "give a number of MiB"),
+        ({"line_mib": "x"}, "give a number"),
+        ({"new_only": "no"}, "give True or False"),
+        ({"file_column": "at"}, "another name for `file_column`"),
+        ({"file_column": "x", "line_column": "x"}, "another name for `file_column`"),
     ],
 )
-def test_columns_that_the_pattern_has_not_are_refused(how: dict[str, Any], hint: str) -> None:
+def test_options_that_no_line_could_fit_are_refused(how: dict[str, Any], hint: str) -> None:
     append("app.log", "1 2026\n")
     pattern = r"(?P<ticket>\d+) (?P<at>\d+)"
     with pytest.raises(DefinitionError) as told:
@@ -307,6 +315,14 @@ def test_columns_that_the_pattern_has_not_are_refused(how: dict[str, Any], hint:
     assert found.rows.to_pylist() == [{"ticket": 1, "at": "2026"}]
     named = pa.schema([("ticket", pa.int64()), ("file", pa.string())])
     assert ingest.logs("logs/*", pattern=pattern, schema=named, file_column="file").rows.num_rows == 1
+
+
+def test_no_column_of_a_line_gives_way_to_one_that_tells_where_it_stood() -> None:
+    append("app.log", '{"file": "mine"}\n')
+    with pytest.raises(SourceError, match=r"`logs/app\.log` has a column `file` of its own"):
+        ingest.logs("logs/*", format="json", file_column="file")
+    with pytest.raises(DefinitionError, match="two columns would be called `line`"):
+        ingest.logs("logs/*", file_column="line")
 
 
 @pytest.mark.parametrize("pattern", [r"(?P<a>(a+)+)b", r"(?P<a>.*)foo.*bar.*baz.*x", r"((?P<a>\w+\s?)*)!"])

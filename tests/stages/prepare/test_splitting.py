@@ -265,7 +265,9 @@ def test_nothing_and_next_to_nothing_can_be_parted() -> None:
     [
         ({"key": "idd"}, "names a column `idd`, which the table doesn't have"),
         ({"by": "group"}, "a split by group needs a column"),
-        ({"by": "month"}, "by='month'"),
+        ({"by": "month"}, "`by` of `split` is 'month'"),
+        ({"leak": "dorp"}, "`leak` of `split` is 'dorp'"),
+        ({"by": "time", "time": "at", "gap": -5}, "gap=-5"),
         ({"train": 0.8, "valid": 0.3}, "add up to 1.2"),
         ({"train": -0.1}, "train=-0.1 is no share"),
         ({"until": ["2024-01-01"]}, "for a split by time"),

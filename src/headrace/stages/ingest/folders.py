@@ -10,15 +10,26 @@ import pyarrow as pa
 
 from headrace.codec.file import File, Folder
 from headrace.codec.joined import Joined
+from headrace.define.arguments import held_to_types
 from headrace.define.attempt import attempt
 from headrace.define.cursor import Cursor, advance
 from headrace.define.cursor import cursor as cursor_named
 from headrace.define.ports import current
 from headrace.define.ready import ready
 from headrace.errors import DefinitionError, SourceError
-from headrace.stages.ingest.formats import FORMATS, Promote, Source, check_options, format_of, read_table, unify
+from headrace.stages.ingest.formats import (
+    FORMATS,
+    Pairs,
+    Promote,
+    Source,
+    check_options,
+    format_of,
+    read_table,
+    schema_of,
+    unify,
+)
 from headrace.stages.ingest.places import Look, Place, cursor_name_of, place_of
-from headrace.stages.ingest.texts import check_encoding
+from headrace.stages.ingest.texts import check_encoding, line_bytes_of
 
 TRIES = 3
 """So often a file that changes while it is read is read anew."""
@@ -52,11 +63,12 @@ class Reading(NamedTuple):
     options: dict[str, Any]
 
 
+@held_to_types("ingest.files", apart=("schema",))
 def files(
     source: str | Folder | File,
     *,
     format: Literal["csv", "jsonl", "json", "parquet", "arrow", "text", "image"] | None = None,
-    schema: pa.Schema | None = None,
+    schema: pa.Schema | Pairs | None = None,
     promote: Promote = "default",
     new_only: bool = False,
     vanished: Vanished = "drop",
@@ -102,6 +114,8 @@ def files(
         DefinitionError: something of this makes no sense.
         SourceError: there is no such file, or one can't be read as what it should be.
     """
+    if isinstance(source, str) and not source:
+        raise DefinitionError("there is no pattern of paths", hint='give one, such as "in/*.csv"')
     if format is not None and format not in FORMATS:
         raise DefinitionError(f"format={format!r} is not known", hint=f"give one of {', '.join(FORMATS)}")
     if promote not in ("none", "default", "permissive"):
@@ -110,7 +124,8 @@ def files(
         raise DefinitionError(f"vanished={vanished!r} is not known", hint='give "drop", "keep" or "refuse"')
     check_options(format, options)
     check_encoding(encoding)
-    reading = Reading(format, schema, encoding, int(line_mib * 2**20), file_column, options)
+    schema = schema_of(schema)
+    reading = Reading(format, schema, encoding, line_bytes_of(line_mib), file_column, options)
     if not isinstance(source, str):
         if new_only or vanished != "drop":
             raise DefinitionError(

@@ -18,6 +18,8 @@ from headrace.stages.ingest.pictures import picture
 from headrace.stages.ingest.texts import CHUNK_BYTES, LINE_BYTES, Utf8
 
 Promote = Literal["none", "default", "permissive"]
+Pairs = Sequence[tuple[str, pa.DataType]]
+"""A schema as names and types."""
 
 BY_SUFFIX = {
     ".csv": "csv",
@@ -72,6 +74,22 @@ def format_of(name: str) -> str:
     return found
 
 
+def schema_of(told: pa.Schema | Pairs | None) -> pa.Schema | None:
+    """Give the schema that a user's words say.
+
+    Raises:
+        DefinitionError: they say none.
+    """
+    if told is None or isinstance(told, pa.Schema):
+        return told
+    try:
+        return pa.schema(told)
+    except (pa.ArrowException, TypeError, ValueError, AttributeError) as error:
+        raise DefinitionError(
+            f"`schema` is none: {error}", hint='give names and types: `[("status", pa.int64())]`'
+        ) from error
+
+
 def check_options(form: str | None, options: Mapping[str, Any]) -> None:
     """Refuse options that no reader takes."""
     known = {name for each in _OPTIONS for name in dir(each) if not name.startswith("_")}
@@ -81,6 +99,13 @@ def check_options(form: str | None, options: Mapping[str, Any]) -> None:
                 f"`ingest.files` takes no `{name}`" + (f" for `{form}`" if form not in (None, "csv") else ""),
                 hint="of CSV it takes what pyarrow's ReadOptions, ParseOptions and ConvertOptions do",
             )
+    for name, value in options.items():
+        try:
+            _csv_options({name: value})
+        except (pa.ArrowException, TypeError, ValueError, AttributeError) as error:
+            raise DefinitionError(
+                f"`{name}` of `ingest.files` is {value!r:.80}: {error}", hint="it is what pyarrow takes under that name"
+            ) from error
 
 
 def read_table(
@@ -210,14 +235,18 @@ def _tabs(name: str) -> dict[str, Any]:
 def _csv(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) -> pa.Table:
     if not file.peek(1):  # type: ignore[attr-defined]  # a BufferedReader
         return _empty(schema)
-    sorted_out: list[dict[str, Any]] = [
-        {name: value for name, value in options.items() if hasattr(each, name)} for each in _OPTIONS
-    ]
-    sorted_out[1].setdefault("newlines_in_values", True)  # else one fails if it stands where a block ends
-    if schema is not None:
-        sorted_out[2].setdefault("column_types", schema)
-    read, parse, convert = (each(**told) for each, told in zip(_OPTIONS, sorted_out, strict=True))
+    typed = {} if schema is None else {"column_types": schema}
+    # without the second, one fails if it stands where a block ends
+    read, parse, convert = _csv_options({**typed, "newlines_in_values": True, **options})
     return pa.csv.read_csv(file, read_options=read, parse_options=parse, convert_options=convert)
+
+
+def _csv_options(options: Mapping[str, Any]) -> list[Any]:
+    """Give pyarrow's options: to read, to parse, to convert."""
+    found = [each(**{name: value for name, value in options.items() if hasattr(each, name)}) for each in _OPTIONS]
+    for each in found:
+        each.validate()
+    return found
 
 
 def _jsonl(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) -> pa.Table:

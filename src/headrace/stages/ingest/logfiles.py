@@ -11,6 +11,7 @@ import pyarrow as pa
 from blake3 import blake3
 
 from headrace.codec.joined import Joined
+from headrace.define.arguments import held_to_types
 from headrace.define.attempt import attempt
 from headrace.define.cursor import Cursor, advance
 from headrace.define.cursor import cursor as cursor_named
@@ -19,12 +20,13 @@ from headrace.define.ready import ready
 from headrace.errors import DefinitionError, SourceError
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.ingest.events import Event, batches, lines, together
+from headrace.stages.ingest.formats import Pairs, schema_of
 from headrace.stages.ingest.linear import Linear
 from headrace.stages.ingest.logtable import LogTable, extended
-from headrace.stages.ingest.parsing import Format, columns_of, fields_of, parser_of
+from headrace.stages.ingest.parsing import Format, check_times, columns_of, fields_of, parser_of
 from headrace.stages.ingest.places import Local, Look, cursor_name_of
 from headrace.stages.ingest.rotation import Broken, Known, Log, Moving, assigned
-from headrace.stages.ingest.texts import check_encoding
+from headrace.stages.ingest.texts import check_encoding, line_bytes_of
 
 PASSES = 5
 """So often all logs are looked at anew, where they move while they are read."""
@@ -57,13 +59,14 @@ class Lines(NamedTuple):
     line_column: str | None
 
 
+@held_to_types("ingest.logs", apart=("schema",))
 def logs(
     files: str,
     *,
     format: Format | None = None,
     pattern: str | None = None,
     multiline: str | None = None,
-    schema: pa.Schema | Sequence[tuple[str, pa.DataType]] | None = None,
+    schema: pa.Schema | Pairs | None = None,
     times: Mapping[str, str] | None = None,
     new_only: bool = False,
     cursor: str | None = None,
@@ -109,7 +112,8 @@ def logs(
     parser_of(format, pattern, times or {})
     if multiline is not None:
         Linear(multiline, "multiline")
-    typed = None if schema is None else _schema(schema)
+    check_times(times or {})
+    typed = schema_of(schema)
     _check_columns(columns_of(format, pattern), typed, times or (), (file_column, line_column))
     names = (encoding,) if isinstance(encoding, str) else tuple(encoding)
     _check_encodings(names)
@@ -120,7 +124,7 @@ def logs(
         typed,
         dict(times or {}),
         names,
-        int(line_mib * 2**20),
+        line_bytes_of(line_mib),
         file_column,
         line_column,
     )
@@ -129,28 +133,25 @@ def logs(
     return read(look, logs_version(look), known, how=how, new_only=new_only)
 
 
-def _schema(schema: pa.Schema | Sequence[tuple[str, pa.DataType]]) -> pa.Schema:
-    if isinstance(schema, pa.Schema):
-        return schema
-    try:
-        return pa.schema(schema)
-    except (pa.ArrowException, TypeError, ValueError, AttributeError) as error:
-        raise DefinitionError(
-            f"`schema` is none: {error}", hint='give names and types: `[("status", pa.int64())]`'
-        ) from error
-
-
 def _check_columns(
     told: Sequence[str] | None, typed: pa.Schema | None, times: Iterable[str], own: Iterable[str | None]
 ) -> None:
-    """Refuse types and times of columns that lines can't have, where it is told which they have."""
+    """Refuse two columns of one name, and types and times of columns that lines can't have, as far as it is told which
+    they have."""
+    named = [each for each in own if each is not None]
+    if twice := [each for each in named if each in (told or ()) or named.count(each) > 1]:
+        raise DefinitionError(
+            f"two columns would be called `{twice[0]}`", hint="give another name for `file_column` or `line_column`"
+        )
     if told is None:
         return
-    _known_columns("schema", () if typed is None else typed.names, [*told, *(each for each in own if each is not None)])
+    _known_columns("schema", () if typed is None else typed.names, [*told, *named])
     _known_columns("times", times, told)
 
 
-def _check_encodings(names: Iterable[str]) -> None:
+def _check_encodings(names: Sequence[str]) -> None:
+    if not names:
+        raise DefinitionError("`encoding` names none", hint='write "utf-8", or leave it out')
     for each in names:
         check_encoding(each)
         if "\n".encode(each) != b"\n":
@@ -288,10 +289,14 @@ class _Reading:
             if isinstance(row, str):
                 self._refuse(event, path, row)
                 continue
-            if self._how.file_column is not None:
-                row[self._how.file_column] = path
-            if self._how.line_column is not None:
-                row[self._how.line_column] = event.line
+            for name, value in ((self._how.file_column, path), (self._how.line_column, event.line)):
+                if name is not None and name in row:
+                    raise SourceError(
+                        f"`{path}` has a column `{name}` of its own",
+                        hint="give another name for `file_column` or `line_column`",
+                    )
+                if name is not None:
+                    row[name] = value
             if (misfit := self.rows.add(row)) is not None:
                 self._refuse(event, path, misfit)
 

@@ -8,6 +8,7 @@ from urllib.parse import urljoin
 
 from headrace.errors import DefinitionError, SourceError
 from headrace.spec.noun import Noun
+from headrace.stages.declared import Declared
 from headrace.stages.ingest.answer import Answer
 from headrace.stages.ingest.urls import shown
 
@@ -18,9 +19,10 @@ PLACES: dict[str, tuple[str, ...]] = {
     "cursor": ("next_cursor", "cursor", "meta.next_cursor", "paging.cursors.after", "next_page_token", "nextPageToken"),
 }
 """Where a body tells of the next page, if `at` doesn't say where: the first of these that is there."""
+_ABSENT = object()
 
 
-class Pages(Noun, frozen=True):
+class Pages(Noun, metaclass=Declared, frozen=True):
     """How pages follow each other.
 
     Args:
@@ -40,10 +42,11 @@ class Pages(Noun, frozen=True):
     total: str = ""
 
     def __post_init__(self) -> None:
-        if self.by not in ("next", "cursor", "page", "offset"):
-            raise DefinitionError(
-                f"pages by {self.by!r} are not known", hint='give "next", "cursor", "page" or "offset"'
-            )
+        # what a user writes is held against the types before; this is what else makes no sense
+        if self.at and self.by in ("page", "offset"):
+            raise DefinitionError(f"`at` says nothing for pages by {self.by!r}", hint="leave it out")
+        if self.param and self.by == "next":
+            raise DefinitionError("`param` says nothing for pages by 'next'", hint="leave it out")
 
 
 class Request(Noun, frozen=True):
@@ -108,8 +111,15 @@ def told(body: object, pages: Pages) -> object:
     return None
 
 
-def find(body: object, path: str) -> Any:
-    """Give what stands at a path in a body, or None; a part of the path that is a number is a place in a list.
+def has_no_place(body: object, pages: Pages) -> bool:
+    """Tell whether a body lacks even the place where it would tell of a next page, as far as it is known where."""
+    known = pages.by == "cursor" or (pages.by == "next" and pages.at)
+    paths = (pages.at,) if pages.at else PLACES.get(pages.by, ())
+    return bool(known) and all(find(body, path, _ABSENT) is _ABSENT for path in paths)
+
+
+def find(body: object, path: str, otherwise: Any = None) -> Any:
+    """Give what stands at a path in a body, or else; a part of the path that is a number is a place in a list.
 
     >>> find({"data": [{"id": 7}]}, "data.0.id")
     7
@@ -119,8 +129,8 @@ def find(body: object, path: str) -> Any:
     for part in path.split("."):
         if isinstance(body, list) and part.isdecimal() and int(part) < len(body):
             body = body[int(part)]
-        elif isinstance(body, dict):
-            body = body.get(part)
+        elif isinstance(body, dict) and part in body:
+            body = body[part]
         else:
-            return None
+            return otherwise
     return body

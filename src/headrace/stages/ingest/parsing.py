@@ -46,7 +46,7 @@ def parser_of(form: str | None, pattern: str | None, times: Mapping[str, str]) -
     if form is not None and pattern is not None:
         raise DefinitionError("`format` and `pattern` both say what lines are", hint="give one of them")
     if form is None and pattern is None:
-        return lambda lines: [{"line": line} for line in lines]
+        return lambda lines: [_told({"line": line}, times) for line in lines]
     if form is not None:
         if form not in _FORMATS:
             raise DefinitionError(f"format={form!r} is not known", hint=f"give one of {', '.join(_FORMATS)}")
@@ -79,6 +79,22 @@ def _told(row: dict[str, Any], times: Mapping[str, str]) -> dict[str, Any] | str
             except (ValueError, TypeError):
                 return f"column `{name}` is no time of the form `{form}`: {row[name]!r:.80}"
     return row
+
+
+def check_times(times: Mapping[str, str]) -> None:
+    """Refuse a form of times that no time can have.
+
+    Raises:
+        DefinitionError: it names the column.
+    """
+    for name, form in times.items():
+        try:
+            datetime.strptime("", form)  # noqa: DTZ007  only the form counts
+        except ValueError as error:
+            if "format" in str(error) and "does not match" not in str(error):
+                raise DefinitionError(
+                    f"`times` has {form!r} for `{name}`: {error}", hint='such as "%Y-%m-%d %H:%M:%S", as of strptime'
+                ) from error
 
 
 def columns_of(form: str | None, pattern: str | None) -> tuple[str, ...] | None:

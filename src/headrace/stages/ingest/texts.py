@@ -30,6 +30,17 @@ def check_encoding(name: str | None) -> None:
         raise DefinitionError(f"encoding={name!r} is not known", hint='write "utf-8", "latin-1", "cp1252"') from error
 
 
+def line_bytes_of(line_mib: float) -> int:
+    """Give the longest line that is taken, in bytes.
+
+    Raises:
+        DefinitionError: it is no size.
+    """
+    if not 0 < line_mib < 2**30:
+        raise DefinitionError(f"line_mib={line_mib!r} is no size", hint="give a number of MiB")
+    return max(int(line_mib * 2**20), 1)
+
+
 class Utf8(io.RawIOBase):
     """A file's text as UTF-8, without a mark at its beginning.
 

@@ -33,6 +33,7 @@ def checked(url: str) -> str:
     try:
         parts = urlsplit(url)
         httpx.URL(url)
+        _ = parts.port  # which is looked at only here
     except (ValueError, httpx.InvalidURL) as error:
         raise DefinitionError(f"`{shown(url)}` is no web address: {error}", hint="correct it") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:

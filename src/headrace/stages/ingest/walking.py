@@ -10,13 +10,14 @@ import msgspec
 import pyarrow as pa
 from blake3 import blake3
 
+from headrace.define.log import warn
 from headrace.errors import SourceError
 from headrace.spec.noun import Noun
 from headrace.stages.ingest.answer import Answer, refuse_status
 from headrace.stages.ingest.bodies import Body, open_body
 from headrace.stages.ingest.caller import Caller
 from headrace.stages.ingest.formats import Source, read_table
-from headrace.stages.ingest.pages import Pages, Request, find, first, following
+from headrace.stages.ingest.pages import PLACES, Pages, Request, find, first, following, has_no_place
 from headrace.stages.ingest.urls import shown
 from headrace.stages.ingest.veil import Veil
 
@@ -133,12 +134,12 @@ class Walk:
         body = Body(data=b"", rows=0) if answer.status == 204 else open_body(answer, wanted.format, wanted.rows)
         rows = self._count(body, request)
         so_far = self._rows + rows
-        total = find(body.said, wanted.pages.total) if wanted.pages is not None and wanted.pages.total else None
+        total = self._total(body, number)
         page = Page(
             after=following(wanted.pages, request, answer, body.said, rows=rows, rows_so_far=so_far),
             etag=answer.headers.get("etag", ""),
             modified=answer.headers.get("last-modified", ""),
-            total=total if isinstance(total, int) else None,
+            total=total,
             rows=rows,
             version=version_of(answer),
             data=body.data,
@@ -146,12 +147,28 @@ class Walk:
         self._check(page, number, body.items)
         if page.after is not None:
             self._note(page.after, number + 1)
+        elif number == 1 and rows and wanted.pages is not None and has_no_place(body.said, wanted.pages):
+            where = wanted.pages.at or " or ".join(PLACES[wanted.pages.by][:2])
+            warn(f"page 1 of `{shown(wanted.url)}` has no `{where}`, so it was taken for the only one")
         self._pages.append(page)
         self._rows = so_far
         self._unkept.append(page)
         if page.after is not None:
             self._keep_some()
         return page.after
+
+    def _total(self, body: Body, number: int) -> int | None:
+        """Give how many rows a page says that there are in all."""
+        pages = self._wanted.pages
+        if pages is None or not pages.total:
+            return None
+        found = find(body.said, pages.total)
+        if number == 1 and body.said is not None and not isinstance(found, int):
+            raise SourceError(
+                f"`{shown(self._wanted.url)}` tells no number of rows at `{pages.total}`",
+                hint="correct `total` of `paginate`, or leave it out",
+            )
+        return found if isinstance(found, int) else None
 
     def _count(self, body: Body, request: Request) -> int:
         if body.rows >= 0 or self._wanted.pages is None:
@@ -176,7 +193,13 @@ class Walk:
         if not self._wanted.key or self._wanted.format != "json":
             return
         for item in _decode_lines(page.data) if items is None else items:
-            mark = msgspec.json.encode([find(item, each) for each in self._wanted.key])
+            values = [find(item, each) for each in self._wanted.key]
+            if all(value is None for value in values):
+                raise SourceError(
+                    f"a row on page {number} of `{shown(self._wanted.url)}` has no `{', '.join(self._wanted.key)}`",
+                    hint="let `key` name a field that each row has",
+                )
+            mark = msgspec.json.encode(values)
             other = self._seen_keys.setdefault(mark, number)
             if other != number:
                 raise Changed(

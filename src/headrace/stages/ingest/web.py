@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from headrace.codec.joined import Joined
+from headrace.define.arguments import held_to_types
 from headrace.define.attempt import attempt
 from headrace.define.ports import Attempt
 from headrace.define.ready import ready
@@ -19,6 +20,7 @@ from headrace.errors import DefinitionError, SourceError
 from headrace.stages.ingest.answer import refuse_status
 from headrace.stages.ingest.bodies import check_format, table_of
 from headrace.stages.ingest.caller import Caller
+from headrace.stages.ingest.formats import Pairs, schema_of
 from headrace.stages.ingest.manners import Manners, manners
 from headrace.stages.ingest.pages import By, Pages, first
 from headrace.stages.ingest.urls import checked, shown
@@ -32,6 +34,13 @@ Probe = Literal["auto", "first", "always"]
 _ALWAYS = "asked at "
 
 
+@held_to_types(
+    "ingest.http",
+    apart=(
+        *("url", "paginate", "params", "headers", "auth", "format", "schema", "version"),
+        *("rate", "retries", "timeout", "patience", "limit_mib", "max_pages", "verify", "proxy"),
+    ),
+)
 def http(
     url: str,
     *,
@@ -41,7 +50,7 @@ def http(
     headers: Mapping[str, str] | None = None,
     auth: str | tuple[str, str] | None = None,
     format: Literal["json", "jsonl", "csv", "parquet", "arrow"] = "json",
-    schema: pa.Schema | None = None,
+    schema: pa.Schema | Pairs | None = None,
     key: str | Sequence[str] = (),
     version: Probe = "auto",
     rate: str | float | None = None,
@@ -92,7 +101,7 @@ def http(
     check_format(format)
     if version not in ("auto", "first", "always"):
         raise DefinitionError(f"version={version!r} is not known", hint='give "auto", "first" or "always"')
-    pages = _pages(paginate)
+    pages, schema = _pages(paginate), schema_of(schema)
     if type(max_pages) is not int or max_pages < 1:
         raise DefinitionError(f"max_pages={max_pages!r} is no number of pages", hint="give a whole number from 1")
     manner = {

@@ -149,6 +149,8 @@ def by_time(times: Numbers, shares: Sequence[float], until: Sequence[Any], gap: 
 
 def gap_of(gap: str | float | None, kind: pa.DataType) -> Any:
     """Give a gap in the unit of `instants`."""
+    if not isinstance(gap, str | None) and not gap >= 0:
+        raise UsageError(f"gap={gap!r} would leave nothing out", hint='give a number from 0, or a time such as "7d"')
     if gap is None:
         return 0
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):

@@ -9,6 +9,7 @@ import pyarrow as pa
 from blake3 import blake3
 
 from headrace.codec.joined import Joined
+from headrace.define.arguments import held_to_types
 from headrace.define.call import OPTIONS
 from headrace.define.cursor import cursor as cursor_named
 from headrace.define.ports import tracing
@@ -46,6 +47,7 @@ def sql(
     driver: str | None = None,
     **parameters: Any,
 ) -> Grown: ...
+@held_to_types("ingest.sql", apart=("url", "query", "driver", "mode", "batch_rows"))
 def sql(
     url: str,
     query: str,

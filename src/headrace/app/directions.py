@@ -20,6 +20,8 @@ _HIGHER = frozenset(
 _NEGATIVE = frozenset(("neg", "negative"))
 """What turns a direction: scikit-learn calls the negative of a loss `neg_log_loss`. `negative` may be a class."""
 
+_BETWEEN = {"difference": "lower", "ratio": "higher"}
+
 
 def direction(name: str) -> str:
     """Give the direction that is an improvement of a number of this name: `higher`, `lower`, or nothing where its words
@@ -27,10 +29,14 @@ def direction(name: str) -> str:
 
     >>> direction("valid/log_loss"), direction("test.AUC"), direction("auc_gap"), direction("rows")
     ('lower', 'higher', 'lower', '')
+    >>> direction("recall difference by sex"), direction("FPR ratio by sex"), direction("worst-slice gap of recall")
+    ('lower', 'higher', 'lower')
     >>> direction("valid/neg_log_loss"), direction("d2_absolute_error_score"), direction("negative log likelihood")
     ('higher', 'higher', 'lower')
     """
     words = _WORDS.findall(name.lower())
+    if between := _between_groups(words):
+        return between
     if "d2" in words:  # the share of an error that is explained, as scikit-learn's `d2_log_loss_score`
         return "higher"
     for place, word in reversed([*enumerate(words)]):
@@ -39,3 +45,13 @@ def direction(name: str) -> str:
         if word in _HIGHER:
             return "lower" if word == "likelihood" and _NEGATIVE & {*words[:place]} else "higher"
     return "higher" if "score" in words else ""
+
+
+def _between_groups(words: list[str]) -> str:
+    """Give the direction of what an evaluation measures between groups, whichever metric that is of."""
+    for place, word in enumerate(words[1:], start=1):
+        if word == "by" and words[place - 1] in _BETWEEN:
+            return _BETWEEN[words[place - 1]]
+        if word == "of" and words[place - 1] == "gap":
+            return "lower"
+    return ""

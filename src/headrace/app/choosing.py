@@ -11,6 +11,7 @@ from headrace.app.reading import maps
 from headrace.app.readings import REPORT
 from headrace.app.run_material import Material
 from headrace.errors import NotFoundError
+from headrace.record.views import near
 from headrace.spec.artifact import Ref
 
 MODELS = frozenset({"skops", "lightgbm", "safetensors", "pickle", "folder"})
@@ -68,10 +69,9 @@ def _named(run: Material, words: str) -> Chosen:
     ref = run.out(task)
     if ref is None:
         why = "has no output" if task in run.rows else "is not there"
-        names = ", ".join(f"`{row.name}`" for row in run.rows.values() if row.out)
-        raise NotFoundError(
-            f"task `{task}` of run `{run.view.run}` {why}", hint=f"tasks with an output: {names or 'none'}"
-        )
+        names = [row.name for row in run.rows.values() if row.out]
+        hint = near(task, names, "tasks with an output are")
+        raise NotFoundError(f"task `{task}` of run `{run.view.run}` {why}", hint=hint)
     ref = part_of(ref, path, task)
     if not path:
         path, ref = next(_models(ref), ("", ref))

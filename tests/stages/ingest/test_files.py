@@ -184,6 +184,8 @@ def test_numbers_widen_and_columns_may_lack_only_where_that_is_allowed() -> None
 def test_a_value_that_changes_its_type_within_a_file_is_named() -> None:
     write("t.jsonl", '{"v": 1}\n{"v": "two"}\n')
     assert "`t.jsonl`: column `v` changed from number to string in row 1" in refused("t.jsonl")
+    told = refused("t.jsonl", schema=pa.schema([("v", pa.int64())]))
+    assert "column `v` is a string in row 1, and `v` is `int64` in `schema=`" in told
 
 
 def test_a_schema_chooses_columns_and_has_missing_ones_be_null() -> None:

@@ -141,7 +141,7 @@ def read_table(
                 raise
             table = read(line_bytes)  # a row is longer than a block
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError, msgspec.DecodeError, OSError) as error:
-        raise _refusal(error, source.name, form) from error
+        raise _refusal(error, source.name, form, schema) from error
     except pa.ArrowException as error:
         raise SourceError(f"`{source.name}` can't be read: {error}", hint="look at the file") from error
     return table.replace_schema_metadata(None)
@@ -325,10 +325,16 @@ def _unpacked(file: BinaryIO, name: str) -> Any:
     return file if kind is None else pa.CompressedInputStream(pa.PythonFile(file, "r"), kind)
 
 
-def _refusal(error: Exception, name: str, form: str) -> SourceError:
+def _refusal(error: Exception, name: str, form: str, schema: pa.Schema | None) -> SourceError:
     said = str(error).partition("\n")[0]
     if (changed := _CHANGED.search(said)) is not None:
         column, before, now, row = changed.groups()
+        if schema is not None and (wanted := column.partition("/")[0]) in schema.names:
+            return SourceError(
+                f"`{name}`: column `{column.replace('/', '.')}` is a {now} in row {row}, and `{wanted}` is"
+                f" `{schema.field(wanted).type}` in `schema=`",
+                hint="mend it at the source, or correct the schema",
+            )
         return SourceError(
             f"`{name}`: column `{column.replace('/', '.')}` changed from {before} to {now} in row {row}",
             hint="mend it at the source, or say `schema=`",

@@ -102,10 +102,10 @@ class Local:
             self._judge(path)
             found.append(Found(path, self.stamp(path)))
         if not found and not _MAGIC.search(self._pattern):
-            there = (self._base / self._pattern).is_dir()
+            there, inside = (self._base / self._pattern).is_dir(), self.shown.rstrip("/")
             raise SourceError(
                 f"`{self.shown}` is {'a folder' if there else 'not there'}",
-                hint=f"write `{self.shown.rstrip('/')}/*.csv`, or `/**/*.csv` for folders inside too"
+                hint=f"write `{inside}/*`, or `{inside}/**/*` for folders inside too"
                 if there
                 else "a relative path begins at the folder of the project",
             )

@@ -63,7 +63,7 @@ def told_from(value: float, bound: float, decimals: int | None) -> str:
 
 
 def _side(value: float, bound: float) -> int:
-    return (value > bound) - (value < bound)
+    return int(value > bound) - int(value < bound)  # NumPy's truths have no `-`
 
 
 def interval_of(fact: Fact) -> str:

@@ -9,7 +9,7 @@ import pytest
 from fairlearn import metrics as fair
 from lightgbm import LGBMClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import precision_score, recall_score, roc_auc_score
 from sklearn.svm import LinearSVC
 
 from headrace.define.version import Version
@@ -583,3 +583,18 @@ def test_numbers_that_are_0_but_for_rounding_are_shown_as_0(people: pa.Table) ->
     [beside] = [each for each in judged(people, gates="").report.grids if each.title == "Beside the baseline"]
     [ece] = [row for row in beside.rows if row[0] == "ECE"]
     assert ece[2] == "0"
+
+
+def test_each_of_many_classes_is_shown_with_its_recall_and_precision() -> None:
+    table = three()
+    found = evaluate.classification(None, table, target="kind", scores=NAMED, resamples=100)
+    [grid] = [each for each in found.report.grids if each.title == "By class"]
+    true, said = table["kind"].to_pylist(), found.predictions["predicted"].to_pylist()
+    names = sorted(NAMED)
+    recalls = dict(zip(names, recall_score(true, said, labels=names, average=None), strict=True))
+    precisions = dict(zip(names, precision_score(true, said, labels=names, average=None), strict=True))
+    assert [row[0] for row in grid.rows] == sorted(names, key=lambda each: recalls[each])
+    for name, rows, recall, predicted, precision in grid.rows:
+        assert (rows, predicted) == (true.count(name), said.count(name))
+        assert float(str(recall).split()[0]) == pytest.approx(recalls[name], abs=0.006)
+        assert float(str(precision).split()[0]) == pytest.approx(precisions[name], abs=0.006)

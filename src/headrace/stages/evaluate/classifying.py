@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from headrace.codec.file import File
 from headrace.define.ready import ready
-from headrace.spec.report import Drawing, Report
+from headrace.spec.report import Drawing, Grid, Report
 from headrace.stages.columns import listed
 from headrace.stages.evaluate import binary, drawings, multiclass
 from headrace.stages.evaluate.bias import Bias, Group, bias_grid, left_out
@@ -19,7 +19,7 @@ from headrace.stages.evaluate.claims import cases, claim
 from headrace.stages.evaluate.closing import Closing, check_numbers, model_name, unwrapped
 from headrace.stages.evaluate.findings import BASELINE, MODEL, Findings
 from headrace.stages.evaluate.hearing import Asked, Hearing, codes, hear
-from headrace.stages.evaluate.intervals import percentile
+from headrace.stages.evaluate.intervals import of_share
 from headrace.stages.evaluate.leaks import leaks
 from headrace.stages.evaluate.predicting import classes_of
 from headrace.stages.evaluate.promises import check_gates
@@ -138,7 +138,12 @@ def classification(
         closing.offer(found.known, name, partial(bias.fact, name), partial(bias.words, name))
     closing.count(found.known, rows, None if train is None else leaks(rows.table, train, key))
     sliced, biased = found.table(), bias.table(confidence)
-    closing.grids = [found.beside(), *[bias_grid(biased, by) for by in bias.groups], *found.grids(sliced)]
+    closing.grids = [
+        found.beside(),
+        *_classes(heard, found),
+        *[bias_grid(biased, by) for by in bias.groups],
+        *found.grids(sliced),
+    ]
     if robust and model is not None and scores is None:
         closing.grids.append(_robustness(heard, model, asked, found.main, seed))
     closing.drawings = list(_drawings(heard, found, sliced))
@@ -218,6 +223,13 @@ def _robustness(heard: Hearing, model: Any, asked: Asked, metric: str, seed: int
     return robustness(cases.table, cases.features, measure, metric, seed)
 
 
+def _classes(heard: Hearing, found: Findings) -> Iterator[Grid]:
+    """Show more than two classes one by one."""
+    part = found.wholes[MODEL]
+    if isinstance(part, multiclass.ManyPart):
+        yield multiclass.class_grid(part, found.own[MODEL], heard.names, found.level, found.units)
+
+
 def _drawings(heard: Hearing, found: Findings, sliced: pa.Table) -> Iterator[Drawing]:
     mine, positive = heard.mine, heard.truth == 1
     if heard.is_binary and mine.chances is not None and positive.any() and not positive.all():
@@ -226,7 +238,10 @@ def _drawings(heard: Hearing, found: Findings, sliced: pa.Table) -> Iterator[Dra
         if mine.probable:
             part: Any = found.wholes[MODEL]
             came = part.binned[:, 1] / part.binned[:, 0]
-            ends = [percentile(found.own[MODEL][f"bin {place}"], found.level) for place in range(len(came))]
+            ends = [
+                of_share(share, found.own[MODEL][f"bin {place}"], min(of, found.units), found.level)
+                for place, (share, of) in enumerate(zip(came, part.binned[:, 0], strict=True))
+            ]
             pairs = list(zip(ends, came, strict=True))
             low = np.array([share if each.low is None else min(each.low, share) for each, share in pairs])
             high = np.array([share if each.high is None else max(each.high, share) for each, share in pairs])

@@ -45,7 +45,7 @@ def wilson(count: float, of: float, level: float) -> Interval:
     share = count / of
     middle = (share + z * z / (2 * of)) / (1 + z * z / of)
     half = z / (1 + z * z / of) * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    return Interval(max(0.0, middle - half), min(1.0, middle + half))
+    return Interval(float(max(0.0, middle - half)), float(min(1.0, middle + half)))
 
 
 def of_share(value: float, replicates: Any, of: float | None, level: float) -> Interval:

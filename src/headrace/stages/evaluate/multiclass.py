@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from headrace.spec.report import Grid
+from headrace.stages.evaluate.intervals import of_share
 from headrace.stages.evaluate.part import NOISE, Metric, divided
 from headrace.stages.evaluate.ranking import Ranking
+from headrace.stages.report.numbers import bracketed
 
 METRICS = (
     Metric("accuracy", "higher"),
@@ -22,6 +25,7 @@ METRICS = (
 )
 MAIN = "accuracy"
 BINS = 10
+SHOWN = 60
 _PROBABLE = ("log loss", "Brier score", "ECE")
 
 
@@ -91,6 +95,10 @@ class ManyPart:
             "balanced accuracy": _mean(divided(caught, actual)),
             "macro F1": _mean(divided(2 * caught, actual + chosen)),
         }
+        if self.whole:
+            recall, precision = divided(caught, actual), divided(caught, chosen)
+            found |= {f"recall {place}": recall[:, place] for place in range(self.classes)}
+            found |= {f"precision {place}": precision[:, place] for place in range(self.classes)}
         if self.sums is not None:
             weights = counts.astype(np.float64)
             loss, squares = (weights @ self.sums).T
@@ -117,6 +125,38 @@ class ManyPart:
         if name == "AUC" and self.whole:
             return "no class has both rows of it and rows of others, scored apart"
         return "it is not computed for this part"
+
+
+def class_grid(part: ManyPart, drawn: Mapping[str, Any], names: Sequence[str], level: float, units: int) -> Grid:
+    """Show how each class is found, those that are found least first. `drawn` are the replicates of the whole."""
+    cells = np.bincount(part.code, minlength=part.classes**2).reshape(part.classes, part.classes)
+    sizes = {"recall": cells.sum(axis=1), "precision": cells.sum(axis=0)}
+    order = np.argsort([part.point.get(f"recall {place}", 2.0) for place in range(part.classes)], kind="stable")
+
+    def told(name: str, place: int) -> str | None:
+        value = part.point.get(f"{name} {place}")
+        if value is None:
+            return None
+        low, high, _ = of_share(value, drawn[f"{name} {place}"], min(float(sizes[name][place]), units), level)
+        return bracketed(value, low, high)
+
+    left = f" The first {SHOWN} of {part.classes} are shown." if part.classes > SHOWN else ""
+    return Grid(
+        title="By class",
+        columns=("class", "rows", "recall", "predicted", "precision"),
+        rows=tuple(
+            (
+                names[place],
+                int(sizes["recall"][place]),
+                told("recall", place),
+                int(sizes["precision"][place]),
+                told("precision", place),
+            )
+            for place in order.tolist()[:SHOWN]
+        ),
+        note="Recall: of the rows of a class, the share that is predicted so. Precision: of those that are predicted"
+        f" so, the share that is of the class. The lowest recall stands first.{left}",
+    )
 
 
 def _mean(values: Any) -> Any:

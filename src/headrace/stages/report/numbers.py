@@ -52,18 +52,14 @@ def told_from(value: float, bound: float, decimals: int | None) -> str:
     ('0.1004', '0.10', '0.20')
     """
     written, places = number(value, decimals), DIGITS - 1 if decimals is None else decimals
-    while (
-        math.isfinite(value)
-        and places < MOST_TOLD
-        and _side(float(written.replace(",", "")), bound) != _side(value, bound)
-    ):
+    side = (value > bound, value < bound)
+    while math.isfinite(value) and places < MOST_TOLD:
+        shown = float(written.replace(",", ""))
+        if (shown > bound, shown < bound) == side:
+            break
         places += 1
         written = number(value, places)
     return written
-
-
-def _side(value: float, bound: float) -> int:
-    return int(value > bound) - int(value < bound)  # NumPy's truths have no `-`
 
 
 def interval_of(fact: Fact) -> str:

@@ -103,6 +103,45 @@ def test_a_run_without_a_driver_can_be_cancelled(project: Project, tmp_path: Pat
     check_error(project.headrace("cancel", "nothing"), 2, "no run `nothing`", hint="the newest are")
 
 
+COMPARED = """
+import pathlib
+import time
+
+import headrace as hr
+
+
+@hr.stage
+def waits(folder: str, *, n: int) -> int:
+    (pathlib.Path(folder) / f"begun-{n}").touch()
+    while not (pathlib.Path(folder) / f"end-{n}").exists():
+        time.sleep(0.01)
+    return n
+
+
+@hr.stage
+def after(n: int) -> int:
+    return n + 1
+
+
+@hr.pipeline
+def compared(folder: str, n: int = 1) -> None:
+    after(waits(folder, n=n))
+"""
+
+
+def test_a_driver_goes_on_while_the_run_that_it_compares_with_is_forgotten(project: Project, tmp_path: Path) -> None:
+    project.write("pipelines.py", COMPARED)
+    (tmp_path / "end-1").touch()
+    assert project.headrace("run", "compared", "--folder", str(tmp_path)).code == 0
+    project.write("pipelines.py", COMPARED.replace("n + 1", "n + 2"))
+    second = project.start("run", "compared", "--folder", str(tmp_path), "--n", "2", "--json")
+    wait_for((tmp_path / "begun-2").exists)
+    assert len(project.headrace("gc", "--keep-runs", "0", "--json").json["runs"]) == 1
+    (tmp_path / "end-2").touch()
+    done = finish(second)
+    assert (done.code, done.json["state"]) == (0, "succeeded"), done
+
+
 def test_what_a_driver_leaves_that_was_killed_before_its_run_began_is_collected(project: Project) -> None:
     project.write("pipelines.py", "import time\ntime.sleep(1000)\n")
     process = project.start("run", "slow")

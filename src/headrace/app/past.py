@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from headrace.errors import NotFoundError
 from headrace.plan.reuse import Before
 from headrace.record.shown import PastView
 from headrace.record.views import Views
@@ -25,9 +26,12 @@ class PastCode:
         self._changed: dict[tuple[str, str], Sequence[str]] = {}
 
     def stage(self, run: str, function: str) -> Stage | None:
-        """Give a stage as an earlier run had it."""
+        """Give a stage as an earlier run had it; None where it had none, or is forgotten by now."""
         if run not in self._stages:
-            self._stages[run] = self._views.graph(run)[0]
+            try:
+                self._stages[run] = self._views.graph(run)[0]
+            except NotFoundError:  # the collector was here
+                self._stages[run] = {}
         return self._stages[run].get(function)
 
     def changed(self, run: str, stage: Stage) -> Sequence[str]:

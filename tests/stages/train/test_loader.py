@@ -119,3 +119,23 @@ def test_another_table_is_not_gone_on_with() -> None:
     loader = Loader(chunked(9, []), batch_size=2)
     with pytest.raises(UsageError, match="9 rows"):
         loader.load_state_dict({"epoch": 0, "position": 2, "seed": 0, "rows": 10})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"batch_size": "x"}, "`batch_size` of `train.Loader` is 'x'"),
+        ({"shuffle": "some"}, "`shuffle` of `train.Loader` is 'some'"),
+        ({"columns": 3}, "`columns` of `train.Loader` is 3"),
+        ({"pad": 0}, "`pad` of `train.Loader` is 0"),
+    ],
+)
+def test_options_of_another_type_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as told:
+        Loader(pa.table({"a": [1.0, 2.0]}), **{"batch_size": 1, **options})
+    assert said in told.value.message
+
+
+def test_a_state_of_something_else_is_refused() -> None:
+    with pytest.raises(UsageError, match="the state has no `epoch`"):
+        Loader(pa.table({"a": [1.0]}), batch_size=1).load_state_dict({})

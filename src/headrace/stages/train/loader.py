@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from headrace.define.arguments import held_to_types
 from headrace.errors import UsageError
 from headrace.stages.train.columns import Layout, numbers
 from headrace.stages.train.order import Order, Shuffle
@@ -51,6 +52,7 @@ class Loader:
         UsageError: a column is missing, or holds no numbers; a size or rank makes no sense.
     """
 
+    @held_to_types("train.Loader")
     def __init__(
         self,
         table: Any,
@@ -119,8 +121,10 @@ class Loader:
         """Go on where another loader of the same table stood, whatever its batch size and the number of ranks.
 
         Raises:
-            UsageError: that was another table, or another seed.
+            UsageError: that was another table, or another seed, or no loader at all.
         """
+        if absent := [name for name in ("epoch", "position", "seed", "rows") if name not in state]:
+            raise UsageError(f"the state has no `{absent[0]}`", hint="give what `state_dict()` of a loader gave")
         if (state["rows"], state["seed"]) != (self.rows, self._seed):
             raise UsageError(
                 f"the loader stood in {state['rows']} rows with seed {state['seed']},"

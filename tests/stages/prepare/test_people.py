@@ -314,3 +314,8 @@ def test_the_way_through_two_runs(tmp_path: Path) -> None:
         done = project.headrace("run", "take")
         assert done.code == 1
         assert "`bob.csv` has no columns `id` and `label`; its first line has 'nothing'" in done.err
+
+
+def test_a_file_of_labels_that_is_not_there_is_named() -> None:
+    with pytest.raises(SourceError, match=r"`nobody\.csv` can't be read: No such file"):
+        prepare.labels([hr.File("nobody.csv")], TABLE, key="n")

@@ -111,7 +111,10 @@ def read_sheets(paths: Sequence[Path]) -> list[Sheet]:
 
 
 def _read(path: Path, annotator: str) -> Sheet:
-    text, foreign = decode(path.read_bytes())
+    try:
+        text, foreign = decode(path.read_bytes())
+    except OSError as error:
+        raise SourceError(f"`{path.name}` can't be read: {error.strerror}", hint="give a file of labels") from error
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         lines = _json_lines(text, path.name)
     elif path.suffix.lower() in (".csv", ".tsv", ".txt"):

@@ -12,6 +12,8 @@ from headrace.spec.fleet import HOME
 from headrace.store.store import Store
 
 MEMORY = "inputs.msgpack"
+TYPES = {"file": "headrace.File", "folder": "headrace.Folder"}
+"""As what they are kept. An older release may have remembered another name, by which keys and traces would differ."""
 
 
 def keep_path(project: Project, region: str, store: Store, about: str, path: str) -> Ref:
@@ -31,7 +33,8 @@ def keep_path(project: Project, region: str, store: Store, about: str, path: str
     if not there:
         raise ProjectError(f"there is no {about} `{path}`", hint=f"paths are seen from the project's folder, `{root}`")
     inputs = Inputs(project.home / (MEMORY if region == HOME else f"inputs-{region}.msgpack"), store)
-    if (known := inputs.recall(found)) is not None:
+    known = inputs.recall(found)
+    if known is not None and known.type == TYPES[about]:
         return known
     marks = marks_of(found)
     ref = Codecs().save(File(found) if about == "file" else Folder(found), store)

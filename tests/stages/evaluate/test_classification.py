@@ -576,6 +576,9 @@ def test_a_reason_does_not_round_a_number_onto_its_bound() -> None:
     )
     # the report's interval is that of 95%, whatever less is asked for
     assert "with 95% confidence between" in why("recall difference by sex <= 0.2 with 80% confidence")
+    sure = Report(title="", facts=(Fact(name="rows", value=20, low=20, high=20),), confidence=0.95)
+    [counted] = judge(parse("rows >= 30 with 95% confidence"), known_of(sure)).verdicts
+    assert (counted.holds, counted.why) == (False, "the number of rows is 20, which is not >= 30.")
     assert why("rows >= 12001") == "the number of rows is 12,000, which is not >= 12001."
 
 

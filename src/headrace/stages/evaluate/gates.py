@@ -138,7 +138,8 @@ def _compare(comparison: Comparison, known: Known) -> Verdict:
     bound, decimals = f"{comparison.bound:.12g}", decimals_of(fact)
     shown = with_unit(told_from(fact.value, comparison.bound, decimals), fact.unit)
     asked = f"{comparison.operator} {bound}"
-    if level is None:
+    is_certain = name in COUNTED and fact.low == fact.high == fact.value
+    if level is None or is_certain:
         met: bool | None = holds(fact.value, comparison.bound)
         return Verdict(
             rule=str(comparison),

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from _pytest.doctest import DoctestModule
-from hypothesis import HealthCheck, settings
 
 from tests.servers.missing import Missing
 from tests.servers.postgres import Postgres
@@ -18,10 +17,6 @@ from tests.servers.s3 import S3
 # As in a worker with one cpu: threads that spin while they wait make a busy machine many times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-# A property holds however long it takes: on a busy machine an example may stand still for a second.
-settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
 
 
 @pytest.hookimpl(wrapper=True)

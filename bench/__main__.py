@@ -43,7 +43,7 @@ def main() -> None:
     """Run what is asked for, or everything."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Headrace beside its floors.")
     told = "; ".join(f"{name}: {what}" for name, what in BENCHMARKS.items())
-    parser.add_argument("names", nargs="*", metavar="NAME", help=told)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=told.replace("%", "%%"))
     parser.add_argument("--rounds", type=int, default=7, help="how often each side is measured, in turns (default 7)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()

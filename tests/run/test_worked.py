@@ -45,3 +45,16 @@ def test_when_a_driver_died_is_not_told_by_who_finds_what_it_lost() -> None:
     lost = Failed("fit", 1, Failure("lost", "its driver is gone"), 500.0)
     worked = heard(OPENED, Taken(1, "me", 100.1), launched(102.0), lost, Taken(2, "me", 500.0))
     assert worked.seconds(501.0) == 2.0 + 1.0
+
+
+def test_what_outlived_its_driver_counts_until_the_next_one() -> None:
+    finished = Succeeded("fit", 1, number(1), started=101.0, seconds=43.0)
+    worked = heard(OPENED, Taken(1, "me", 100.1), launched(101.0), Taken(2, "me", 140.0), finished)
+    assert worked.seconds(144.0) == 44.0
+    worked = heard(
+        OPENED, Taken(1, "me", 100.1), launched(101.0), Taken(2, "me", 120.0), Taken(3, "me", 140.0), finished
+    )
+    assert worked.seconds(144.0) == 44.0
+    lost = Failed("fit", 1, Failure("crash", "it was killed"), 140.0, started=101.0, seconds=9.0)
+    worked = heard(OPENED, Taken(1, "me", 100.1), launched(101.0), Taken(2, "me", 140.0), lost)
+    assert worked.seconds(144.0) == 10.0 + 4.0

@@ -11,7 +11,8 @@ from headrace.run.events import Cancelled, Closed, Failed, Launched, Logged, Mov
 class Worked:
     """Hears the events of a run and says how long it was worked on by then. Times are Unix seconds.
 
-    A driver that died told nobody when: it counts up to the last moment that the events tell of.
+    A driver that died told nobody when: it counts up to the last moment that the events tell of. What an attempt that
+    outlived it worked until the next one counts too.
     """
 
     def __init__(self) -> None:
@@ -22,6 +23,8 @@ class Worked:
 
     def hear(self, event: object) -> None:
         """Take in when an event happened."""
+        if self.sessions and isinstance(event, Succeeded | Moved | Failed) and event.started:
+            self._fill(event.started, event.started + event.seconds)
         if isinstance(event, Taken):
             if self._is_taken:
                 self.sessions.append((self.since, self._heard))
@@ -30,6 +33,13 @@ class Worked:
         elif (when := _WHEN.get(type(event))) is not None and (at := when(event)) > self._heard:
             self._heard = at
             self.since = self.since or at
+
+    def _fill(self, started: float, ended: float) -> None:
+        """Count the time between drivers in which an attempt was at work."""
+        until = [since for since, _ in self.sessions[1:]] + [self.since]
+        for place, ((since, to), taken) in enumerate(zip(self.sessions, until, strict=True)):
+            if started < taken:
+                self.sessions[place] = since, max(to, min(ended, taken))
 
     def seconds(self, until: float | None = None) -> float:
         """Give the seconds up to a moment; if none is told, up to the last one that the events tell of."""

@@ -95,7 +95,9 @@ def test_a_driver_that_was_stopped_writes_not_one_row_after_its_lease_was_taken(
             assert ledger.holder(run_id) is not None, "the old driver leaves the lease of the new one alone"
 
 
-def test_a_driver_that_is_stopped_counts_for_the_collector_until_it_is_fenced_out(ledger: Ledger) -> None:
+def test_a_driver_that_is_stopped_counts_for_the_collector_until_it_is_fenced_out(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(DRIVE), str(ledger.address)], stdout=subprocess.PIPE, text=True
     )
@@ -107,7 +109,7 @@ def test_a_driver_that_is_stopped_counts_for_the_collector_until_it_is_fenced_ou
         wait_for(lambda: not ledger.leases.held([run_id]))
         ledger.leases.tidy()
         assert list(ledger.leases.all()) == [run_id], "it would go on, and may have looked something up"
-        edit(ledger, "update leases set expires = expires - interval '1 minute'")
+        monkeypatch.setattr(lease_rows, "FORGOTTEN_S", 0.0)
         ledger.leases.tidy()
         assert list(ledger.leases.all()) == []
         child.send_signal(signal.SIGCONT)
@@ -152,6 +154,8 @@ HANG = """
     run = open_ledger(sys.argv[1]).open_run("flights")
     run.commit(first())
     with run._db.transaction():
+        for text in sys.argv[2:]:
+            run._db.execute(text)
         run._lease.check()
         run._db.execute("UPDATE runs SET why = 'stuck' WHERE id = %s", (run.run,))
         run._db.execute(run._db.sql.RUN_BY_ID, (run.run,)).fetchone()
@@ -173,6 +177,25 @@ def test_a_driver_that_was_stopped_in_the_midst_of_a_transaction_does_not_keep_i
         assert found == [("idle in transaction",)], "so that the server ends it by itself, too"
         with ledger.take(run_id) as run:
             run.commit(after(run, b"taken"))
+
+
+def test_a_driver_that_was_stopped_in_the_midst_of_a_transaction_keeps_no_collector_waiting(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_rows, "FORGOTTEN_S", 0.0)
+    patient = "SET LOCAL idle_in_transaction_session_timeout TO 0"  # as when more of a pipeline was to come
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HANG), str(ledger.address), patient], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    with child, ExitStack() as exits:
+        exits.callback(child.kill)
+        run_id = child.stdout.readline().strip()
+        child.send_signal(signal.SIGSTOP)
+        wait_for(lambda: not ledger.leases.held([run_id]))
+        ledger.leases.tidy()
+        assert rows(ledger, "select state from pg_stat_activity where backend_xid is not null") == []
+        assert list(ledger.leases.all()) == []
 
 
 def test_a_driver_that_lost_its_lease_leaves_the_claims_of_the_other_alone(ledger: Ledger) -> None:

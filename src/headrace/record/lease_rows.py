@@ -25,13 +25,16 @@ TERM_S = 10.0
 RENEW_S = 1.0
 """How often a lease is renewed at most; its holder may be told from a dead one about as fast."""
 LOOK_S = 0.1
-
+FORGOTTEN_S = 45.0
+"""A lease that ran out so long ago is forgotten, and its holder fenced out, should it be stopped and not dead."""
 
 END_STUCK = """
 SELECT pg_terminate_backend(pg_locks.pid) FROM leases JOIN pg_locks ON pg_locks.locktype = 'transactionid' AND
-pg_locks.transactionid = leases.xmax AND pg_locks.granted WHERE leases.name = %s AND leases.expires < clock_timestamp()
+pg_locks.transactionid = leases.xmax AND pg_locks.granted
+WHERE leases.expires < clock_timestamp() - make_interval(secs => %s)
 """
-"""Ends the session that keeps a lease locked which has run out: of a driver stopped in the midst of a transaction."""
+"""Ends sessions that keep leases locked which ran out so long ago: of drivers stopped in the midst of a transaction."""
+END_STUCK_OF = f"{END_STUCK} AND leases.name = %s"
 
 
 class Sessions(Protocol):
@@ -114,7 +117,7 @@ class RowLeases:
                 # Looked at before it is asked for: who asks waits for whoever has it locked.
                 row = self._db.execute(sql.LEASE, (run,)).fetchone()
                 if row is None:
-                    self._db.execute(END_STUCK, (run,))
+                    self._db.execute(END_STUCK_OF, (0.0, run))
                     if self._db.execute(sql.TAKE_LEASE, asks).fetchone() is not None:
                         return RowLease(self._db, run, token)
                     continue
@@ -140,9 +143,10 @@ class RowLeases:
             return iter([name for (name,) in self._db.execute(sql.ALL_LEASES)])
 
     def tidy(self) -> None:
-        """Forget what ran out 45 s ago or more, which fences its holder out, should it be stopped and not dead."""
+        """Forget what ran out `FORGOTTEN_S` ago or more."""
         with self._db.troubles():
-            self._db.execute(sql.FORGET_LEASES)
+            self._db.execute(END_STUCK, (FORGOTTEN_S,))
+            self._db.execute(sql.FORGET_LEASES, (FORGOTTEN_S,))
 
 
 def _holder(row: tuple[Any, ...]) -> Holder:

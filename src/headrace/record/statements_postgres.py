@@ -642,8 +642,9 @@ ALL_LEASES = """
 SELECT leases.name FROM leases
 """
 
+# age_s
 FORGET_LEASES = """
-DELETE FROM leases WHERE leases.expires < clock_timestamp() - make_interval(secs => 45)
+DELETE FROM leases WHERE leases.expires < clock_timestamp() - make_interval(secs => %s)
 """
 
 CLOCK = """

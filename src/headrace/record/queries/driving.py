@@ -131,10 +131,15 @@ def _put_cursor(to: Target) -> Statement:
     return found
 
 
+def _interval(name: str) -> ColumnElement[Any]:
+    """A parameter in seconds, as PostgreSQL adds it to a time."""
+    return func.make_interval(literal_column("secs => ").op("")(bindparam(name, type_=Float)))
+
+
 def leasing(to: Target) -> Mapping[str, Statement]:
     """Leases by the clock of the server, where the ledger has one."""
     now = func.clock_timestamp(type_=DateTime(timezone=True))
-    until = now + func.make_interval(literal_column("secs => ").op("")(bindparam("term_s", type_=Float)))
+    until = now + _interval("term_s")
     mine = (leases.c.name == bindparam("name")) & (leases.c.token == bindparam("token"))
     taken = to.insert(leases).values(all_of(leases, "since", "expires") | {"since": now, "expires": until})
     keep = update(leases).where(mine).values(expires=until)
@@ -159,8 +164,6 @@ def leasing(to: Target) -> Mapping[str, Statement]:
         ).where(leases.c.name == bindparam("name"), lives),
         "held_leases": select(leases.c.name).where(leases.c.name == func.any(bindparam("names")), lives),
         "all_leases": select(leases.c.name),
-        "forget_leases": delete(leases).where(
-            leases.c.expires < now - func.make_interval(literal_column("secs => 45"))
-        ),
+        "forget_leases": delete(leases).where(leases.c.expires < now - _interval("age_s")),
         "clock": select(cast(func.extract("epoch", now), Float)),
     }

@@ -91,7 +91,7 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
 def _of(title: str, kind: str, folder: Path, url: str, address: str, rounds: int) -> Iterator[Row]:
     place = project(folder / kind, CODE.format(url=url, columns=COLUMNS))
     (folder / "bare").mkdir(exist_ok=True)
-    rounds = min(rounds, MOST_ROUNDS)
+    turns = min(rounds, MOST_ROUNDS)
     salts = count()
 
     def stage() -> float:
@@ -103,7 +103,7 @@ def _of(title: str, kind: str, folder: Path, url: str, address: str, rounds: int
 
     stage()
     bare()
-    found = {name: median(took) for name, took in in_turns(rounds, {"stage": stage, "bare": bare}).items()}
+    found = {name: median(took) for name, took in in_turns(turns, {"stage": stage, "bare": bare}).items()}
     yield Row(
         what=f"ingest.sql, 5,000,000 rows of {title}",
         measured=found["stage"],
@@ -145,17 +145,21 @@ def _increment(title: str, kind: str, place: Path, address: str, rounds: int) ->
 
 
 def _grow(kind: str, address: str, first: int, last: int) -> None:
-    text = MAKE[kind].format(first=first, last=last)
+    """Add rows, and read them once: PostgreSQL's first reader of new rows writes to them, which is neither side's."""
+    text, look = MAKE[kind].format(first=first, last=last), f"select count(share) from orders where id >= {first}"
     if kind == "sqlite":
         made = sqlite3.connect(address)
         made.execute(text)
         made.commit()
+        made.execute(look).fetchone()
         made.close()
         return
     import psycopg  # noqa: PLC0415  the bare process should not load it
 
     with psycopg.connect(address) as connection:
         connection.execute(text.encode())
+        connection.commit()
+        connection.execute(look.encode()).fetchone()
 
 
 def _taken(place: Path, pipeline: str, *words: str) -> float:

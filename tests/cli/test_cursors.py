@@ -315,7 +315,8 @@ def test_wrong_words_about_cursors_are_one_error(shell: Shell) -> None:
         (("rewind", "orders", "--to", "3"), "of class `list`, which no word tells"),
         (("rewind", "orders", "--to", "3", "--to-version", "0"), "both given"),
         (("rewind", "orders", "--to-version", "7"), "has no version 7"),
-        (("rewind", "day", "--to", "soon"), "`soon` is no value for cursor `day`"),
+        (("rewind", "day", "--to", "soon"), "`soon` is no value for cursor `day`, whose values are of class `date`"),
+        (("rewind", "day", "--to", "2026-02-30"), "hint: give a day, as `2026-11-26`"),
         (("rewind", "day", "--to", "1" * 5000), "longer than 4096 bytes"),
     ]:
         done = shell(*words)

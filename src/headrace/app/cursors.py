@@ -22,7 +22,17 @@ from headrace.record.views import near
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import Advance
 
-_TYPES = {describe(kind): kind for kind in (str, int, float, bool, date, datetime, Decimal)}
+_WRITTEN: dict[type, str] = {
+    int: "a whole number, as `12`",
+    float: "a number, as `1.5`",
+    bool: "`true` or `false`",
+    date: "a day, as `2026-11-26`",
+    datetime: "a time, as `2026-11-26T08:30:00`",
+    Decimal: "a number, as `1.50`",
+}
+"""How values are told in a word, by their class; a text is any word."""
+
+_TYPES = {describe(kind): kind for kind in (str, *_WRITTEN)}
 """Classes whose values can be told in a word, by their names in artifacts."""
 
 
@@ -120,7 +130,7 @@ def _told(found: list[CursorView], text: str) -> object:
     except msgspec.ValidationError:
         raise UsageError(
             f"`{text}` is no value for cursor `{name}`, whose values are of class `{kind.__name__}`",
-            hint="days and times are written as `2026-11-26` and `2026-11-26T08:30:00`",
+            hint=f"give {_WRITTEN[kind]}",
         ) from None
 
 

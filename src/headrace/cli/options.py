@@ -89,7 +89,12 @@ class PipelineCommand(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Say what the pipeline that is named takes, as its file is written: nothing of it is imported."""
         super().format_epilog(ctx, formatter)
-        for pipeline in complete.named_pipelines(ctx.meta.get(_WORDS, ())):
+        words = [word for word in ctx.meta.get(_WORDS, ()) if word != "--help"]
+        found = complete.named_pipelines(words)
+        if not found and words and not words[0].startswith("-"):
+            with formatter.section(f"Pipeline {words[0]}"):
+                formatter.write_text("No file defines it by that name, so what it takes can't be listed.")
+        for pipeline in found:
             with formatter.section(f"Pipeline {pipeline.name}"):
                 formatter.write_text(pipeline.doc or "It has no docstring.")
                 named = [f"--{name.replace('_', '-')}" for name in pipeline.parameters]

@@ -29,7 +29,7 @@ def value_text(version: CursorVersion) -> str:
         case None:
             return f"{version.type}, {bytes_text(version.bytes)}"
         case str(text):
-            return cut(text)
+            return cut(text) or "''"
         case value:
             return cut(msgspec.json.encode(value).decode())
 

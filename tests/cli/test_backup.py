@@ -70,6 +70,18 @@ def test_an_earlier_snapshot_can_be_chosen_and_one_is_not_laid_over_runs(project
     assert len(other.headrace("runs", "--json").json["runs"]) == 2
 
 
+def test_a_backup_without_an_artifact_that_is_gone_holds_all_else_and_says_so_to_the_nightly_job(
+    project: Project, other: Project
+) -> None:
+    project.headrace("run", "flow")
+    files = sorted((project.home / "store" / "blobs").glob("*/*"), key=lambda path: path.stat().st_size)
+    files[-1].unlink()
+    made = project.headrace("backup", "kept")
+    assert (made.code, "lacking" in made.err, "copied 1 blob" in made.out) == (5, True, True), made
+    back = other.headrace("restore", "kept", "--json")
+    assert (back.code, back.json["imported"]["runs"], back.json["imported"]["blobs"]) == (5, 1, 1)
+
+
 def test_of_the_snapshots_the_newest_are_kept_with_all_that_they_need(project: Project, other: Project) -> None:
     project.headrace("run", "flow")
     back_up(project)

@@ -11,6 +11,8 @@ from headrace.cli.terminal import say_json, tell
 from headrace.errors import HeadraceError
 
 INTERNAL = 5
+DAMAGED = 5
+"""The code of both: a fault of Headrace, and damage to its state."""
 
 
 def show(error: HeadraceError, *, as_json: bool) -> int:

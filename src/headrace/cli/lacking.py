@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from headrace.cli.fault import DAMAGED
 from headrace.cli.terminal import tell
 
 SHOWN = 5
@@ -14,3 +15,8 @@ def tell_lacking(lacking: Sequence[str], why: str) -> None:
     if lacking:
         more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
         tell(f"lacking {', '.join(each[:12] for each in lacking[:SHOWN])}{more}: {why}", label="warning:")
+
+
+def code_of(lacking: Sequence[str]) -> int:
+    """Give the exit code of a command that had to leave these out."""
+    return DAMAGED if lacking else 0

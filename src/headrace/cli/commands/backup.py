@@ -9,7 +9,7 @@ import click
 from headrace.app import project
 from headrace.app.measures import bytes_text, count_text
 from headrace.cli import options
-from headrace.cli.lacking import tell_lacking
+from headrace.cli.lacking import code_of, tell_lacking
 from headrace.cli.progress import progress
 from headrace.cli.terminal import say, say_json
 
@@ -25,7 +25,7 @@ from headrace.cli.terminal import say, say_json
 def command(place: str | None, keep: int | None, deep: bool, as_json: bool, config: Path | None) -> int:
     """Runs may go on meanwhile: it holds what was stored at one moment. Artifacts that the place has already are not
     copied again. Without a place, `[backup] url` in headrace.toml says where it is; it is to be for the backups of this
-    project alone.
+    project alone. The exit code is 5 if artifacts were lacking: the backup holds all else.
     """
     from headrace.app.backing import back_up  # noqa: PLC0415  SQLAlchemy's tables, 0.2 s
 
@@ -33,7 +33,7 @@ def command(place: str | None, keep: int | None, deep: bool, as_json: bool, conf
         found = back_up(project.load(overlay=config), place, keep=keep, deep=deep, progress=show)
     if as_json:
         say_json(found)
-        return 0
+        return code_of(found.snapshot.lacking)
     made = found.snapshot
     say(f"{made.name}: {count_text(made.runs, 'run')} and {count_text(made.blobs, 'blob')} ({bytes_text(made.bytes)})")
     say(f"    copied {count_text(found.copied, 'blob')} ({bytes_text(found.copied_bytes)})", "dim")
@@ -41,4 +41,4 @@ def command(place: str | None, keep: int | None, deep: bool, as_json: bool, conf
         gone = f"{count_text(len(found.forgotten), 'older snapshot')} and {count_text(found.deleted, 'blob')}"
         say(f"    deleted {gone}", "dim")
     tell_lacking(made.lacking, "no store described here has them whole")
-    return 0
+    return code_of(made.lacking)

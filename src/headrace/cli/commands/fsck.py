@@ -11,9 +11,8 @@ from headrace.app import project
 from headrace.app.measures import bytes_text, count_text
 from headrace.app.upkeep import Checked, check
 from headrace.cli import options
+from headrace.cli.fault import DAMAGED
 from headrace.cli.terminal import paint, printable, say, say_json, say_styled, tell
-
-DAMAGED = 5
 
 
 @click.command()

@@ -9,7 +9,7 @@ import click
 from headrace.app import project
 from headrace.app.measures import bytes_text, count_text
 from headrace.cli import options
-from headrace.cli.lacking import tell_lacking
+from headrace.cli.lacking import code_of, tell_lacking
 from headrace.cli.progress import progress
 from headrace.cli.terminal import say, say_json
 
@@ -28,7 +28,7 @@ def export_command(file: Path, no_blobs: bool, as_json: bool, config: Path | Non
     """Write all runs, with their events, tasks, results and artifacts, and all cursors into FILE.
 
     Runs may go on meanwhile: the file holds what was stored at one moment, and a run that lived then can be resumed
-    where it is imported.
+    where it is imported. The exit code is 5 if artifacts were lacking: the file holds all else.
     """
     from headrace.app.moving import export_ledger  # noqa: PLC0415  SQLAlchemy's tables, for these two only
 
@@ -36,10 +36,10 @@ def export_command(file: Path, no_blobs: bool, as_json: bool, config: Path | Non
         found = export_ledger(project.load(overlay=config), file, blobs=not no_blobs, progress=show)
     if as_json:
         say_json(found)
-        return 0
+        return code_of(found.lacking)
     say(f"{count_text(found.runs, 'run')} and {count_text(found.blobs, 'blob')} ({bytes_text(found.bytes)}) in {file}")
     tell_lacking(found.lacking, "no store has them whole")
-    return 0
+    return code_of(found.lacking)
 
 
 @command.command("import")
@@ -51,7 +51,7 @@ def import_command(file: Path, no_blobs: bool, as_json: bool, config: Path | Non
     """Bring what `headrace ledger export` has written into the project's ledger and store.
 
     What is there already is passed over, so that it can be repeated. Where a run is there already with other events,
-    nothing is written.
+    nothing is written. The exit code is 5 if artifacts are in neither place: all else is imported.
     """
     from headrace.app.moving import import_ledger  # noqa: PLC0415  as above
 
@@ -59,12 +59,12 @@ def import_command(file: Path, no_blobs: bool, as_json: bool, config: Path | Non
         found = import_ledger(project.load(overlay=config), file, blobs=not no_blobs, progress=show)
     if as_json:
         say_json(found)
-        return 0
+        return code_of(found.lacking)
     known = f", {count_text(found.known, 'run')} were there already" if found.known else ""
     come = f"{count_text(found.runs, 'run')}, {count_text(found.results, 'result')} to reuse"
     say(f"imported {come} and {count_text(found.blobs, 'blob')} ({bytes_text(found.bytes)}){known}")
     tell_lacking(found.lacking, "neither the file nor the store has them")
-    return 0
+    return code_of(found.lacking)
 
 
 @command.command("migrate")

@@ -10,12 +10,10 @@ import click
 from headrace.app import project
 from headrace.app.measures import bytes_text, count_text
 from headrace.cli import options
-from headrace.cli.lacking import tell_lacking
+from headrace.cli.lacking import code_of, tell_lacking
 from headrace.cli.progress import progress
 from headrace.cli.table import table
 from headrace.cli.terminal import say, say_json, say_styled, tell
-
-DAMAGED = 5
 
 
 @click.command()
@@ -50,7 +48,7 @@ def command(
             f" {found.snapshot.name}{known}"
         )
         tell_lacking(came.lacking, "the backup doesn't have them: `headrace fsck --repair` has them made anew")
-    return DAMAGED if came.lacking else 0
+    return code_of(came.lacking)
 
 
 def _list(place: str | None, config: Path | None, *, as_json: bool) -> int:

@@ -51,8 +51,10 @@ def store_run(ledger: Ledger, happened: Iterable[Event]) -> str:
     for event in happened:
         batch.bodies.append(encode_event(event))
         batch.kept += kept_by(event)
-        if isinstance(event, Succeeded) and (result := result_of(machine, event)) is not None:
-            batch.results.append(result)
+        if isinstance(event, Succeeded):
+            if (result := result_of(machine, event)) is not None:
+                batch.results.append(result)
+            batch.intents += ((event.task, intent) for intent in event.intents)
         machine.step(event)
     batch.tasks = [task.row() for task in machine.tasks.values()]
     batch.run = run_row(machine, 0.0)

@@ -17,6 +17,8 @@ import msgspec
 import pytest
 
 from headrace.errors import LedgerError, NotFoundError
+from headrace.record import cursors, names
+from headrace.record.database import Database
 from headrace.record.gc import CLOCKS_S, GRACE_S, TICK_S, Collected, Collector
 from headrace.record.ledger import Ledger
 from headrace.record.merging import moved_event
@@ -416,6 +418,26 @@ def test_many_that_register_while_it_works_have_what_they_registered(ledger: Led
     assert all(there(store, each) for each in taken)
     collect(ledger, store, keep_runs=0)
     assert [there(store, each) for each in outs] == [each in taken for each in outs]
+
+
+def test_a_cursor_that_is_moved_by_hand_while_it_works_has_its_value(
+    ledger: Ledger, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = put(store, "value")
+    ended(ledger, value)
+    collecting = threading.Thread(target=lambda: collect(ledger, store, keep_runs=0))
+    is_named = names.is_named
+
+    def and_then_it_works(db: Database, blob: Ref) -> bool:
+        found = is_named(db, blob)
+        collecting.start()
+        collecting.join(1.0)  # it may forget the run that names the value, and has to wait before it deletes
+        return found
+
+    monkeypatch.setattr(names, "is_named", and_then_it_works)
+    cursors.advance(ledger, Advance("orders", 0, value), by="ada")
+    collecting.join()
+    assert there(store, value)
 
 
 def test_a_later_pass_takes_what_was_left(ledger: Ledger, store: FolderStore) -> None:

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from headrace.errors import LedgerError, NotFoundError
 from headrace.record.ledger import Ledger
+from headrace.record.merging import point_results
 from headrace.record.replaying import Replayed, replay
-from headrace.run.events import Cancelled, Closed, Failed, Launched, Reused, Succeeded, Taken
+from headrace.run.events import (
+    Cancelled,
+    Closed,
+    Event,
+    Failed,
+    Launched,
+    Renewed,
+    Reused,
+    Succeeded,
+    Taken,
+    Traced,
+    TraceEnded,
+)
+from headrace.spec.artifact import Ref
+from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure
+from headrace.spec.graph import Node
+from headrace.spec.intent import Advance
+from headrace.spec.stage import Stage
 from tests.record.honest import events, honest_run, store_run
 from tests.record.samples import blob, edit, open_ledger
 
@@ -79,6 +98,60 @@ def test_each_difference_is_told_and_mended(
     assert replay(ledger, run, repair=True).mended == "its rows were written anew from its events"
     if "blobs set size" not in statement:  # a row that is there is never replaced: it may be another's
         assert told(replay(ledger, run)) == []
+
+
+def advanced(attempt: int, value: Ref, *, task: str = "fit", at: float = 103.0) -> list[Event]:
+    """Give the events of an attempt that moves a cursor on from nothing."""
+    return [
+        Launched(task, attempt, f"key {attempt}", (attempt,), "here", "it never ran", b"", at=at),
+        Succeeded(task, attempt, OUT, at, 1.0, intents=(Advance("orders", 0, value),)),
+    ]
+
+
+MONDAY, TUESDAY = blob("monday"), blob("tuesday")
+TWICE = [
+    *events(OUT)[:4],
+    *advanced(1, MONDAY),
+    Closed("failed", 104.0, "no"),
+    Taken(2, "me", 110.0, again=True),
+    Renewed(Bundle(digest=OUT.digest, size=OUT.size, nonce=OUT.nonce or ""), 111.0),
+    *events(OUT)[2:4],
+    *advanced(2, TUESDAY, at=112.0),
+    Closed("succeeded", 115.0),
+]
+OVERTAKEN = [
+    *events(OUT)[:2],
+    Traced(
+        (Stage(name="fit", function="p:fit"),),
+        tuple(Node(name=name, stage="p:fit", args=()) for name in ("fit", "fit[1]")),
+    ),
+    TraceEnded(),
+    *advanced(1, MONDAY),
+    *advanced(1, TUESDAY, task="fit[1]"),
+    Closed("succeeded", 115.0),
+]
+
+
+@pytest.mark.parametrize("history", [TWICE, OVERTAKEN])
+def test_a_cursor_that_was_moved_again_or_by_a_quicker_task_is_no_difference(
+    ledger: Ledger, history: list[Event]
+) -> None:
+    assert told(replay(ledger, store_run(ledger, history))) == []
+
+
+def test_a_cursor_whose_value_has_moved_to_an_equal_generation_is_no_difference(ledger: Ledger) -> None:
+    run = store_run(ledger, [*events(OUT)[:4], *advanced(1, MONDAY), Closed("succeeded", 115.0)])
+    with closing(ledger.connect()) as db:
+        point_results(db, {(MONDAY.digest, MONDAY.nonce or ""): "other"})
+    assert told(replay(ledger, run)) == []
+
+
+def test_an_advance_that_is_lost_is_told_and_made_up_for(ledger: Ledger) -> None:
+    run = store_run(ledger, [*events(OUT)[:4], *advanced(1, MONDAY), Closed("succeeded", 115.0)])
+    edit(ledger, "delete from cursors")
+    (difference,) = told(replay(ledger, run, repair=True))
+    assert difference[:2] == ("cursor", "orders")
+    assert told(replay(ledger, run)) == []
 
 
 def test_a_result_that_was_found_wanting_stays_so(ledger: Ledger) -> None:

@@ -10,6 +10,7 @@ from headrace.errors import NotFoundError, UsageError
 from headrace.record import names
 from headrace.record.database import Database
 from headrace.record.ledger import Ledger
+from headrace.record.registering import lock
 from headrace.spec.artifact import blobs
 from headrace.spec.intent import Advance
 
@@ -29,6 +30,7 @@ def advance(ledger: Ledger, wanted: Advance, *, by: str) -> None:
     name, version, value = wanted.name, wanted.version, _encode_ref(wanted.value)
 
     def work(db: Database) -> None:
+        lock(db)  # so that a collector which takes the last other name of the value waits for this one
         latest, _ = db.execute(db.sql.CURSOR, (name,)).fetchone() or (0, b"")
         if latest != version:
             raise _moved(name, version)

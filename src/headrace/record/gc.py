@@ -170,8 +170,9 @@ class Collector:
         pass_.edge = min([pass_.edge, *(each.since - CLOCKS_S for each in pass_.held)])
 
     def _settle(self) -> None:
-        """Wait for whoever registers at this moment: they saw a name of an artifact before it went, so what is read
-        from here on has to have theirs. Who comes later sees that it is gone, and registers nothing."""
+        """Wait for whoever registers, or moves a cursor by hand, at this moment: they saw a name of an artifact before
+        it went, so what is read from here on has to have theirs. Who comes later sees that it is gone, and is refused.
+        """
         self._db.atomically(partial(lock, self._db))
 
     # -- forgetting runs ------------------------------------------------------------------------------------------

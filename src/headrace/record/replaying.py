@@ -22,7 +22,6 @@ from headrace.spec.intent import Advance, Intent, Register
 BY = "headrace replay"
 
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
-_encode_ref = msgspec.msgpack.Encoder().encode
 
 
 class Replayed(Struct, frozen=True, kw_only=True):
@@ -113,18 +112,27 @@ def _summary(row: scan.Row) -> Summary:
 
 
 def _missing(db: Database, run: str, rebuilt: Rebuilt) -> list[tuple[str, Intent]]:
-    """Give what a run's tasks have asked for and isn't there. A cursor that another run was quicker to advance is."""
+    """Give what a run's tasks have asked for and isn't there."""
     found = []
     for task, intent in rebuilt.intents:
         match intent:
-            case Advance(name=name, version=version, value=value):
-                row = db.execute(db.sql.CURSOR_ROW, (name, version + 1)).fetchone()
-                there = row is not None and (row[1] != run or row[0] == _encode_ref(value))
+            case Advance():
+                there = _is_advanced(db, run, task, intent)
             case Register(kind=kind, name=name, out=out):
                 there = db.execute(db.sql.VERSION_OF, (kind, name, out.identity)).fetchone() is not None
         if not there:
             found.append((task, intent))
     return found
+
+
+def _is_advanced(db: Database, run: str, task: str, asked: Advance) -> bool:
+    """Say whether a cursor was given its value, by whichever generation, or another task or a hand has moved it on."""
+    moves = db.execute(db.sql.CURSOR_MOVES, (asked.name, asked.version)).fetchall()
+    if any(by != (run, task) for by in moves):
+        return True
+    after = (asked.version + 1 + place for place in range(len(moves)))
+    values = (db.execute(db.sql.CURSOR_ROW, (asked.name, version)).fetchone() for version in after)
+    return any(row is not None and _decode_ref(row[0]).identity == asked.value.identity for row in values)
 
 
 def _unapplied(intent: Intent) -> Difference:
@@ -142,7 +150,7 @@ def _mend(ledger: Ledger, run: str) -> str:
         lease = ledger.take(run, BY)
     except LeaseHeld as error:
         return f"nothing was written: {error.message}"
-    with lease, closing(ledger.connect()) as db:
+    with lease, closing(ledger.connect()) as db, db.troubles():
         rebuilt = rebuild(lease.events(), run=run)
         offered = rebuilt.rows.results.values()
         lease.commit(

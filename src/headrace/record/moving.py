@@ -27,7 +27,7 @@ from headrace.record.database import Database
 from headrace.record.inventory import Inventory, Naming
 from headrace.record.leases import Lease
 from headrace.record.ledger import Ledger
-from headrace.record.merging import moved_event
+from headrace.record.merging import moved, moved_event
 from headrace.record.names import STANDING, standing
 from headrace.record.printed import bring_printed
 from headrace.record.tables import metadata
@@ -203,7 +203,7 @@ class Importer:
         for _, row in self._archive.rows(CURSORS):
             name, version, value, *_ = self._shape["cursors"].values(row)
             has = db.execute(db.sql.CURSOR_ROW, (name, version)).fetchone()
-            if has is not None and has[0] != value:
+            if has is not None and not _is_same_value(has[0], value):
                 raise UsageError(
                     f"the ledger has cursor `{name}` already, with another value as version {version}; nothing was"
                     " imported",
@@ -337,7 +337,11 @@ class Importer:
         return count
 
     def _bring_registry(self, db: Database) -> int:
-        """Bring versions, and those aliases that there are none of here."""
+        """Bring versions, and those aliases that there are none of here.
+
+        Raises:
+            UsageError: a run that lives has taken the number of one since it was looked at.
+        """
         count = 0
         here = {row[:3] for row in db.execute(db.sql.ALL_ALIASES).fetchall()}
         for table, row in self._archive.rows(REGISTRY):
@@ -346,9 +350,15 @@ class Importer:
                 if tuple(values[:3]) not in here:
                     db.execute(db.sql.PUT_ALIAS, values)
                 continue
-            kind, name, _, identity, *_ = values
+            kind, name, number, identity, *_ = values
             if db.execute(db.sql.VERSION_OF, (kind, name, identity)).fetchone() is None:
                 db.execute(db.sql.PUT_VERSION, values)
+                if db.execute(db.sql.VERSION_OF, (kind, name, identity)).fetchone() is None:
+                    raise UsageError(
+                        f"a run has registered another version {number} of {kind} `{name}` here meanwhile, so that of"
+                        " the archive has no place",
+                        hint="what came before it is imported; register it anew from there by `headrace register`",
+                    )
                 count += 1
         return count
 
@@ -389,6 +399,11 @@ class _Any(dict[tuple[str, str], str]):
 def _is_same(one: bytes, other: bytes) -> bool:
     """Say whether two events are equal, but for which of equal generations the collector has kept."""
     return one == other or _bare(one) == _bare(other)
+
+
+def _is_same_value(one: bytes, other: bytes) -> bool:
+    """Say the same of two encoded artifacts."""
+    return one == other or moved(_decode_ref(one), _Any()) == moved(_decode_ref(other), _Any())
 
 
 def _bare(body: bytes) -> Event | bytes:

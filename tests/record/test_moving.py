@@ -1,0 +1,82 @@
+"""A record that is brought into another ledger, and brought again after that has gone on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from headrace.errors import UsageError
+from headrace.record.alone import alone
+from headrace.record.archive import FORMAT, VERSION, Archive, Head, Writer
+from headrace.record.inventory import Inventory
+from headrace.record.ledger import Ledger
+from headrace.record.merging import point_results
+from headrace.record.moving import Imported, Importer, Progress, columns, write_rows
+from headrace.record.tables import SCHEMA
+from headrace.spec.intent import Advance, Register
+from headrace.store.folder import FolderStore
+from tests.record.samples import after, blob, first, open_ledger
+
+VALUE = blob("value")
+
+
+@pytest.fixture
+def ledger(address: str) -> Iterator[Ledger]:
+    """The ledger that the record is brought into."""
+    with open_ledger(address) as ledger:
+        yield ledger
+
+
+def exported(folder: Path) -> Path:
+    """Write the archive of a ledger with one run, which has moved a cursor and registered a model."""
+    file = folder / "laptop.headrace"
+    head = Head(
+        format=FORMAT, version=VERSION, schema=SCHEMA, headrace="1", made=time.time(), project="p", columns=columns()
+    )
+    with open_ledger(folder / "laptop") as ledger, file.open("wb") as out, Inventory() as named:
+        with ledger.open_run("flights") as run:
+            run.commit(first([], kept=[VALUE]))
+            asked = Advance("orders", 0, VALUE), Register("model", "m", VALUE)
+            run.commit(after(run, intents=[("fit", each) for each in asked]))
+        writer = Writer(out, head)
+        with closing(ledger.connect()) as db:
+            write_rows(db, writer, named, lambda *_: None)
+        writer.end()
+    return file
+
+
+def bring(file: Path, ledger: Ledger, progress: Progress = lambda *_: None) -> Imported:
+    store = FolderStore(file.parent / "store")
+    with Archive(file, schema=SCHEMA) as archive, alone(ledger, "a test") as lease:
+        return Importer(ledger, archive, store, lease, progress).bring(None)
+
+
+def test_a_cursor_whose_value_has_moved_to_an_equal_generation_is_no_difference(ledger: Ledger, tmp_path: Path) -> None:
+    file = exported(tmp_path)
+    assert bring(file, ledger).cursors == 1
+    with closing(ledger.connect()) as db:
+        point_results(db, {(VALUE.digest, VALUE.nonce or ""): "other"})
+    assert bring(file, ledger).cursors == 0
+
+
+def test_a_cursor_that_has_another_value_here_is_refused(ledger: Ledger, tmp_path: Path) -> None:
+    with ledger.open_run("flights") as run:
+        run.commit(first([]))
+        run.commit(after(run, intents=[("fit", Advance("orders", 0, blob("other")))]))
+    with pytest.raises(UsageError, match="has cursor `orders` already, with another value as version 1"):
+        bring(exported(tmp_path), ledger)
+
+
+def test_a_version_whose_number_a_run_takes_meanwhile_is_not_lost_unsaid(ledger: Ledger, tmp_path: Path) -> None:
+    def meanwhile(what: str, _done: int, _all: int) -> None:
+        if what == "runs":
+            with ledger.open_run("flights") as run:
+                run.commit(first([]))
+                run.commit(after(run, intents=[("fit", Register("model", "m", blob("other")))]))
+
+    with pytest.raises(UsageError, match="another version 1 of model `m` here meanwhile"):
+        bring(exported(tmp_path), ledger, meanwhile)

@@ -79,14 +79,19 @@ def _clear(ledger: Ledger, store: Store, forgotten: Set[str]) -> None:
     that have ended, what is of no use any more."""
     for folder in FOLDERS:
         for path in _folders(store.local / folder):
-            is_old = time.time() - path.stat().st_mtime > YOUNG_S
-            is_useless = not ledger.has(path.name) if folder == "logs" else ledger.is_over(path.name)
-            nobodys = is_old and is_useless and ledger.holder(path.name) is None
-            if nobodys or path.name in forgotten:
+            if path.name in forgotten or _is_nobodys(ledger, path):
                 shutil.rmtree(path, ignore_errors=True)
-
     for run in forgotten:
         store.logs.forget(run)
+
+
+def _is_nobodys(ledger: Ledger, path: Path) -> bool:
+    try:
+        is_old = time.time() - path.stat().st_mtime > YOUNG_S
+    except FileNotFoundError:
+        return False  # its run has come to its end meanwhile
+    is_useless = not ledger.has(path.name) if path.parent.name == "logs" else ledger.is_over(path.name)
+    return is_old and is_useless and ledger.holder(path.name) is None
 
 
 def _folders(folder: Path) -> list[Path]:

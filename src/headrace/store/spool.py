@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headrace.errors import StoreError
-from headrace.store.shared import is_shared, refresh
+from headrace.store.shared import is_gone, is_shared, refresh
+from headrace.store.shelves import scan
 from headrace.store.sync import sync, sync_open
 from headrace.store.trouble import trouble
 
@@ -43,14 +44,18 @@ class Spool:
         if is_shared(self._root):
             for each in (self._root, folder):
                 refresh(each)  # a name that another machine made just now must not be overlooked
-        if not folder.is_dir():
-            return
-        for path in sorted(folder.iterdir()):
-            yield path.name, path.read_bytes()
+        for name in _names(folder):
+            try:
+                data = (folder / name).read_bytes()
+            except OSError as error:
+                if is_gone(error):
+                    continue  # forgotten meanwhile
+                raise
+            yield name, data
 
     def runs(self) -> list[str]:
         """Name the runs that have spilled."""
-        return sorted(each.name for each in self._root.iterdir()) if self._root.is_dir() else []
+        return _names(self._root)
 
     def forget(self, run: str) -> None:
         """Delete all that a run has spilled."""
@@ -68,6 +73,11 @@ class Spool:
 
     def _path(self, run: str, name: str) -> Path:
         return self._folder(run) / plain(name)
+
+
+def _names(folder: Path) -> list[str]:
+    """List a folder by name, without what another machine's look makes there for a moment (`shared.refresh`)."""
+    return sorted(entry.name for entry in scan(folder) if not entry.name.startswith("."))
 
 
 def plain(name: str) -> str:

@@ -133,7 +133,8 @@ def test_places_that_hold_no_backup_or_cannot_be_written_are_told(project: Proje
     check_error(project.headrace("restore", "kept", "--snapshot", "x"), 2, "no backup `x`", hint="the newest are")
     check_error(project.headrace("backup", "pipelines.py"), 5, "can't be made", hint="a folder")
     check_error(project.headrace("backup", "ftp://host/x"), 2, "ftp://", hint="s3://")
-    for place in (".headrace/store", ".headrace/store/kept"):
+    (project.root / "link").symlink_to(".headrace")
+    for place in (".headrace/store", ".headrace/store/kept", "link/store", "kept/../.headrace/store"):
         check_error(project.headrace("backup", place), 2, "project's own", hint="another place")
     other = project.headrace("backup", "kept", "--config", str(project.write("other.toml", '[project]\nname = "o"')))
     check_error(other, 2, "backups of project `project`, and this one is `o`", hint="a place of its own")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 
@@ -82,9 +83,9 @@ def check_place(project: Project, backups: Backups, found: Iterable[Store]) -> N
     Raises:
         UsageError: this place is one of those.
     """
-    place = backups.store.url.rstrip("/")
+    place = _real(backups.store.url)
     for store in found:
-        own = store.url.rstrip("/")
+        own = _real(store.url)
         if f"{place}/".startswith(f"{own}/"):
             within = "" if place == own else "in "
             raise UsageError(
@@ -97,6 +98,11 @@ def check_place(project: Project, backups: Backups, found: Iterable[Store]) -> N
                 f"`{backups.store.url}` has backups of project `{each.project}`, and this one is `{project.name}`",
                 hint="give each project a place of its own; if it was renamed, `[project] name` says its name",
             )
+
+
+def _real(url: str) -> str:
+    """Give a folder's path without links in it, by which the same folder is told; a URL as it is."""
+    return url.rstrip("/") if "://" in url else os.path.realpath(url)
 
 
 def open_backups(project: Project, url: str | None = None) -> Backups:

@@ -4,7 +4,7 @@
     views.show("latest").state
     views.runs(limit=20)
 
-Everything is read as it stands in one snapshot of the ledger; a run whose driver died is shown as waiting for another.
+A run whose driver died is shown as waiting for another. Each look is of its own moment: runs go on between two.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ def command() -> None:
 @options.as_json
 @options.config
 def export_command(file: Path, no_blobs: bool, as_json: bool, config: Path | None) -> int:
-    """Write all runs, with their events, tasks, results and artifacts, and all cursors into FILE.
+    """Write all runs, with their events, tasks, results, artifacts and what they printed, all cursors, and all versions
+    of models and datasets into FILE.
 
     Runs may go on meanwhile: the file holds what was stored at one moment, and a run that lived then can be resumed
     where it is imported. The exit code is 5 if artifacts were lacking: the file holds all else.

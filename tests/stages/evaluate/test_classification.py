@@ -21,6 +21,7 @@ from headrace.stages.evaluate.gates import judge
 from headrace.stages.evaluate.intervals import Spread, widest, widest_pair
 from headrace.stages.evaluate.known import known_of
 from headrace.stages.evaluate.leaks import leaks
+from headrace.stages.evaluate.robustness import _shifted
 from headrace.stages.evaluate.rules import parse
 from headrace.stages.evaluate.thresholds import threshold_of
 
@@ -601,3 +602,98 @@ def test_each_of_many_classes_is_shown_with_its_recall_and_precision() -> None:
         assert (rows, predicted) == (true.count(name), said.count(name))
         assert float(str(recall).split()[0]) == pytest.approx(recalls[name], abs=0.006)
         assert float(str(precision).split()[0]) == pytest.approx(precisions[name], abs=0.006)
+
+
+def test_a_ratio_of_rates_that_are_all_0_is_undefined(people: pa.Table) -> None:
+    rule = "selection rate ratio >= 0.8 and selection rate ratio by sex >= 0.8 with 95% confidence"
+    found = judged(people, threshold=2, sensitive="sex", gates=rule)
+    assert not found.passed
+    assert [each.holds for each in found.report.verdicts] == [None, None]
+    assert all("the selection rate of all groups by `sex` is 0" in each.why for each in found.report.verdicts)
+    assert not any("ratio" in name for name in found.metrics)
+
+
+def test_the_interval_of_a_ratio_of_0_holds_0(people: pa.Table) -> None:
+    score = [
+        0.1 if sex == "f" else p for sex, p in zip(people["sex"].to_pylist(), people["p"].to_pylist(), strict=True)
+    ]
+    table = people.set_column(people.column_names.index("p"), "p", pa.array(score))
+    rule = "selection rate ratio by sex > 0 with 95% confidence"
+    found = judged(table, sensitive="sex", gates=rule)
+    ratio = fact(found.report, "selection rate ratio by sex")
+    assert ratio.value == ratio.low == 0
+    assert found.report.verdicts[0].holds is None
+
+
+@pytest.mark.parametrize("threshold", ["valid:recall=90", "valid:rate=20", "valid:precision=101%"])
+def test_a_threshold_for_a_share_above_1_is_refused(people: pa.Table, threshold: str) -> None:
+    with pytest.raises(UsageError, match="asks for more than all rows"):
+        judged(people[:300], threshold=threshold, valid=people[300:])
+
+
+def test_training_rows_without_a_target_tell_no_rates(people: pa.Table) -> None:
+    unlabelled = people.set_column(0, "hired", pa.nulls(len(people), pa.bool_()))
+    (beside,) = [each for each in judged(people).report.grids if each.title == "Beside the baseline"]
+    for train in (people.slice(0, 0), unlabelled):
+        report = judged(people, train=train, key="p").report
+        assert beside in report.grids
+        assert any("takes its rates from the rows judged" in each for each in report.limits)
+
+
+def test_validation_rows_of_a_few_categories_are_not_taken_for_those_judged() -> None:
+    random = np.random.default_rng(3)
+
+    def rows(count: int) -> pa.Table:
+        smokes, late = random.integers(0, 2, count), random.integers(0, 2, count)
+        return pa.table({"smokes": smokes, "late": late, "p": (smokes + 1) / 3})
+
+    some = rows(400)
+    report = judged(some, target="late", threshold="valid:f1", valid=rows(100)).report
+    assert "chosen on validation, valid:f1)" in report.about
+    with pytest.raises(UsageError, match="all rows of `valid` are among those that are judged"):
+        judged(some, target="late", threshold="valid:f1", valid=some)
+
+
+def test_a_slice_with_a_few_of_a_class_makes_no_verdict_on_a_share_of_them() -> None:
+    random = np.random.default_rng(0)
+    score = random.random(600)
+    true = random.random(600) < score
+    true[570:], score[570:] = False, 0.1
+    true[570] = True
+    table = pa.table({"true": true, "p": score, "shop": ["a"] * 570 + ["b"] * 30})
+    rule = "worst-slice gap of F1 <= 0.3 and worst-slice gap of balanced accuracy <= 0.2 with 95% confidence"
+    found = judged(table, target="true", slices="shop", gates=rule)
+    assert all("The worst of 1 slices is shop = a" in each.why for each in found.report.verdicts)
+
+
+@pytest.mark.parametrize("option", ["slices", "sensitive", "groups"])
+def test_rows_are_not_told_apart_by_lists(people: pa.Table, option: str) -> None:
+    table = people.append_column("seen", pa.array([[each % 7] for each in range(len(people))]))
+    with pytest.raises(UsageError, match="column `seen` is `list<"):
+        judged(table, **{option: "seen"})
+
+
+def test_views_of_text_are_texts(people: pa.Table) -> None:
+    """As Polars gives them."""
+    words = ["yes" if each else "no" for each in people["hired"].to_pylist()]
+    table = people.set_column(0, "hired", pa.array(words, pa.string_view()))
+    table = table.set_column(2, "sex", table["sex"].cast(pa.string_view()))
+    found = judged(table, slices="sex", sensitive="sex")
+    assert found.predictions["row"].to_pylist() == list(range(len(people)))
+    assert found.metrics == judged(people, slices="sex", sensitive="sex").metrics
+
+
+def test_whole_numbers_are_shifted_no_further_than_their_type_goes() -> None:
+    shown = pa.chunked_array([pa.array([0, 200, None, 255], pa.uint8())])
+    moved = _shifted(shown)
+    assert moved.type == pa.uint8()
+    assert moved.to_pylist() == [134, 255, None, 255]
+
+
+def test_one_class_against_the_rest_is_paired_only_if_it_is_told() -> None:
+    random = np.random.default_rng(1)
+    table = pa.table({"pet": random.choice(["cat", "dog", "eel"], 300), "p": random.random(300)})
+    one = judged(table, target="pet", positive="cat").predictions
+    with pytest.raises(UsageError, match="which one isn't told"):
+        evaluate.paired(one, one, target="pet", resamples=100)
+    assert evaluate.paired(one, one, target="pet", positive="cat", resamples=100).report.facts

@@ -190,3 +190,22 @@ def test_an_ece_that_chance_does_not_explain_is_surely_above_0() -> None:
     low, _, _ = measured(part, drawn, "ECE", 500).interval(0.95)
     assert low is not None
     assert low > 0.05
+
+
+def test_the_ece_of_many_classes_does_not_hang_on_the_order_of_rows_with_one_probability() -> None:
+    random = np.random.default_rng(5)
+    truth, grade = random.integers(0, 3, 900), random.integers(0, 3, 900)
+    chances = np.array([[0.6, 0.2, 0.2], [0.3, 0.4, 0.3], [0.1, 0.1, 0.8]])[grade]
+    decided = chances.argmax(axis=1)
+    by_class = np.argsort(truth, kind="stable")
+    found = ManyPart(truth[by_class], chances[by_class], decided[by_class], 3, whole=True).point["ECE"]
+    right = truth == decided
+    # three probabilities are three bins: how often they are right, against what they said
+    expected = sum(abs((right - chances.max(axis=1))[grade == each].sum()) for each in range(3)) / 900
+    assert found == pytest.approx(expected)
+
+
+def test_one_who_knows_the_rates_of_many_classes_has_no_ece() -> None:
+    truth = np.repeat([0, 1, 2], [400, 300, 300])
+    chances = np.broadcast_to([0.4, 0.3, 0.3], (1000, 3))
+    assert ManyPart(truth, chances, np.zeros(1000, int), 3, whole=True).point["ECE"] == pytest.approx(0, abs=1e-9)

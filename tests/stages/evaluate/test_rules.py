@@ -1,5 +1,7 @@
 """The language of gates: what is written is what is judged, and what can't be read says where."""
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,3 +154,19 @@ def test_a_gate_that_is_no_text_is_refused() -> None:
     for strange in (None, 3):
         with pytest.raises(UsageError, match="a gate is a text"):
             parse(strange)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("percent", ["0.7%", "1.1 %", "2.9%", "57%", ".5%", "1e1%"])
+def test_a_percentage_is_the_number_that_its_decimals_say(percent: str) -> None:
+    exact = Decimal(percent.rstrip("% ")) / 100
+    assert [each.bound for each in comparisons(parse(f"AUC >= {percent}"))] == [float(exact)]
+
+
+@pytest.mark.parametrize(("rule", "holds"), [("gap <= 0.1", True), ("gap >= 10%", True), ("gap > 0.1", False)])
+def test_a_number_that_misses_its_bound_by_rounding_lies_on_it(rule: str, holds: bool) -> None:
+    value = 0.4 - 0.3  # 0.10000000000000003
+    facts = (Fact(name="gap", value=value, low=value, high=value),)
+    for level in ("", " with 95% confidence"):
+        found = judge(parse(f"{rule}{level}"), known_of(Report(title="", about="", facts=facts, confidence=0.95)))
+        assert found.holds is holds
+        assert "0.1, " in found.verdicts[0].why or "0.1 " in found.verdicts[0].why

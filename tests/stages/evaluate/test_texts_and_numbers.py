@@ -141,3 +141,12 @@ def test_a_target_of_words_is_no_number(houses: pa.Table) -> None:
     strange = houses.set_column(1, "near", pa.array([float("nan"), *[1.0] * 799]))
     with pytest.raises(UsageError, match="the first is row 0"):
         evaluate.regression(None, strange, target="price", scores="near")
+
+
+def test_training_rows_without_a_target_tell_no_mean(houses: pa.Table) -> None:
+    plain, found = (
+        evaluate.regression(None, houses, target="price", scores="near", train=train, key="price", resamples=100)
+        for train in (None, houses.slice(0, 0))
+    )
+    assert found.report.grids[0] == plain.report.grids[0]
+    assert any("takes its mean from the rows judged" in each for each in found.report.limits)

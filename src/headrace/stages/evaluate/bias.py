@@ -40,13 +40,15 @@ class Group(NamedTuple):
 class Bias(NamedTuple):
     """What was found: groups by column (an intersection is a column too), and how small a group may be.
 
-    `columns` are those that are no intersection. `of` says what is predicted positive, in words.
+    `columns` are those that are no intersection. `of` says what is predicted positive, in words. Of more people than
+    the `units` that were drawn no one can be sure.
     """
 
     groups: Mapping[str, Sequence[Group]]
     columns: Sequence[str]
     least: int
     of: str
+    units: int
 
     def fact(self, name: str, level: float) -> Fact:
         """Give a difference or ratio by its name, such as `recall difference by sex`.
@@ -100,6 +102,8 @@ class Bias(NamedTuple):
         for each, groups in told.items():
             if len(groups) < 2:
                 return Fact(name=rate, value=None, why=self._too_few(each, by))
+        if ratio and not any(each.part.point[rate] for each in told[rate]):
+            return Fact(name=rate, value=None, why=f"the {rate} of all groups by `{by}` is 0")
         found = _ratio(told[rate], rate, level) if ratio else _difference(told, level)
         value = max(self._fairlearn(each, told[each], ratio=ratio) for each in rates)
         return Fact(name=rate, value=value, low=found.low, high=found.high)
@@ -174,7 +178,7 @@ class Bias(NamedTuple):
                 few.append({"recall": "TPR", "FPR": "FPR"}.get(rate, rate))
                 continue
             value = group.part.point[rate]
-            low, high, _ = of_share(value, group.replicates[rate], of, level)
+            low, high, _ = of_share(value, group.replicates[rate], min(of, self.units), level)
             row |= {column: value, f"{column}_low": low, f"{column}_high": high}
         return {**row, "note": f"too small for {' and '.join(few)}" if few else ""}
 
@@ -205,13 +209,14 @@ def _spread(rate: str, groups: Sequence[Group]) -> Spread:
 
 def _ratio(groups: Sequence[Group], rate: str, level: float) -> Interval:
     """Give the interval of the smallest ratio of two groups' rates, by way of logarithms; a rate of none counts as half
-    a row."""
+    a row, but for the lower end, which is then 0 as the ratio is."""
     point, drawn, error = _spread(rate, groups)
     least = 0.5 / np.array([each.part.sizes[rate] for each in groups])
     kept = np.maximum(point, least)
     logs = Spread(np.log(kept), np.log(np.maximum(drawn, least)), error / kept)
     low, high, why = widest_pair([logs], level)[1]
-    return Interval(float(np.exp(-(high or 0.0))), min(1.0, float(np.exp(-(low or 0.0)))), why)
+    lowest = float(np.exp(-(high or 0.0))) if point.all() else 0.0
+    return Interval(lowest, min(1.0, float(np.exp(-(low or 0.0)))), why)
 
 
 def _renamed(fact: Fact, name: str, better: str) -> Fact:

@@ -6,13 +6,12 @@ are scikit-learn's. ECE is the expected calibration error (Naeini et al. 2015) o
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from headrace.stages.evaluate.part import NOISE, Metric, divided
+from headrace.stages.evaluate.part import NOISE, Metric, bins_of, divided
 from headrace.stages.evaluate.ranking import Ranking
 
 METRICS = (
@@ -31,7 +30,6 @@ METRICS = (
     Metric("base rate", ""),
 )
 MAIN = "AUC"
-BINS = 10
 _PROBABLE = ("log loss", "Brier score", "ECE")
 _DECIDED = ("accuracy", "balanced accuracy", "F1", "precision", "recall", "FPR", "selection rate")
 
@@ -63,7 +61,7 @@ class BinaryPart:
         columns = [np.ones(self.size), truth, sides, truth * sides, _loss(truth, chance), (truth - chance) ** 2, chance]
         sums = np.stack(columns, axis=1).astype(np.float64)
         self.ranking = Ranking(positive, score) if ranked and self.size else None
-        self.bins = _bins(score) if whole and self.size else [slice(None)]
+        self.bins = bins_of(score) if whole and self.size else [slice(None)]
         self.order = np.argsort(score, kind="stable") if len(self.bins) > 1 else None
         if self.order is not None and np.array_equal(self.order, np.arange(self.size)):
             self.order = None
@@ -89,14 +87,16 @@ class BinaryPart:
             "recall": positive,
             "FPR": rows - positive,
             "precision": chosen,
+            "F1": positive,
             "AUC": min(positive, rows - positive),
+            "balanced accuracy": min(positive, rows - positive),
         }
 
     @property
     def all_of(self) -> Mapping[str, float]:
         """How many rows must all be right, or wrong, where a metric is 1 or 0."""
         sizes = self.sizes
-        made = {"average precision": sizes["recall"], "F1": sizes["recall"], "balanced accuracy": 2 * sizes["AUC"]}
+        made = {"average precision": sizes["recall"], "balanced accuracy": 2 * sizes["AUC"]}
         return {**sizes, **made}
 
     @property
@@ -166,14 +166,3 @@ def _loss(truth: Any, chance: Any) -> Any:
     least = np.finfo(np.float64).eps
     kept = np.clip(chance, least, 1 - least)
     return -(truth * np.log(kept) + (1 - truth) * np.log1p(-kept))
-
-
-def _bins(score: Any) -> list[slice]:
-    """Cut the ordered rows into bins of about equal count; rows of one score stay together."""
-    ordered = np.sort(score)
-    cuts = {0, len(ordered)}
-    for each in np.array_split(np.arange(len(ordered)), BINS)[1:]:
-        if len(each):
-            cuts.add(int(np.searchsorted(ordered, ordered[each[0]])))
-    ends = sorted(cuts)
-    return [slice(start, end) for start, end in itertools.pairwise(ends)]

@@ -12,7 +12,7 @@ import pyarrow as pa
 from headrace.codec.file import File
 from headrace.define.ready import ready
 from headrace.spec.report import Drawing, Grid, Report
-from headrace.stages.columns import listed
+from headrace.stages.columns import listed, rows_at
 from headrace.stages.evaluate import binary, drawings, multiclass
 from headrace.stages.evaluate.bias import Bias, Group, bias_grid, left_out
 from headrace.stages.evaluate.claims import cases, claim
@@ -49,7 +49,7 @@ class Classification(NamedTuple):
 
 @ready(
     "evaluate.classification",
-    version=6,
+    version=7,
     on=("fairlearn", "matplotlib", "numpy", "pandas", "sklearn"),
     kind="evaluate",
     name="classification",
@@ -188,7 +188,8 @@ def _measured(
         ]
         for by, own in people.items()
     }
-    return found, Bias(groups, sensitive if groups else (), least, f"{heard.cases.target} = {heard.names[-1]}")
+    of = f"{heard.cases.target} = {heard.names[-1]}"
+    return found, Bias(groups, sensitive if groups else (), least, of, drawn.units)
 
 
 def _people(heard: Hearing, sensitive: Sequence[str]) -> dict[str, list[Slice]]:
@@ -307,4 +308,4 @@ def _predictions(heard: Hearing, extra: Sequence[str] | Mapping[str, None]) -> p
             columns[f"score of {name}"] = pa.array(np.ascontiguousarray(each.chances[:, 1]))
     if mine.decided is not None:
         columns["predicted"] = pa.array([heard.names[each] for each in mine.decided])
-    return pa.table(columns).sort_by("row")
+    return rows_at(pa.table(columns), np.argsort(cases.places))

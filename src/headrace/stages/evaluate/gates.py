@@ -7,14 +7,17 @@ tell, and what isn't known to hold doesn't pass.
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from headrace.define.log import log
 from headrace.define.ready import ready
-from headrace.spec.report import Report, Verdict
+from headrace.spec.report import Fact, Report, Verdict
 from headrace.stages.evaluate.known import Known, known_of
 from headrace.stages.evaluate.promises import COUNTED
 from headrace.stages.evaluate.rules import Comparison, Either, Every, Rule, comparisons, parse
@@ -30,6 +33,8 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
 LEAST = 0.5
 """The confidence asked for where only the value is looked at: any report's intervals are of this one or a higher."""
 
+ROUNDING = 1e-12
+"""Numbers that differ by a smaller share are the same: what was measured comes of sums and differences of floats."""
 
 HOLDS = {True: "holds", False: "fails", None: "undecided"}
 
@@ -51,7 +56,7 @@ def _check_rule(given: Mapping[str, object]) -> None:
         parse(rule)
 
 
-@ready("evaluate.gate", version=1, kind="evaluate", name="gate", check=_check_rule)
+@ready("evaluate.gate", version=2, kind="evaluate", name="gate", check=_check_rule)
 def gate(report: Report, rule: str) -> bool:
     """Say whether a rule holds of a report, for `when=`.
 
@@ -129,7 +134,7 @@ def _compare(comparison: Comparison, known: Known) -> Verdict:
     level = comparison.confidence
     called = name if comparison.against else comparison.metric  # as the rule has it
     called = f"the number of {called}" if name in COUNTED else called
-    fact = known.fact(name, LEAST if level is None else level)
+    fact = _on(comparison.bound, known.fact(name, LEAST if level is None else level))
     words = known.words(name)
     behind = f" {words}" if words else ""
     if fact.value is None:
@@ -162,3 +167,12 @@ def _compare(comparison: Comparison, known: Known) -> Verdict:
     ends = " and ".join(told_from(each, comparison.bound, decimals) for each in (fact.low, fact.high))
     why = f"{called} is {shown}, with {known.sure(level) * 100:g}% confidence between {ends}; {said}.{behind}"
     return Verdict(rule=str(comparison), holds=met, why=why)
+
+
+def _on(bound: float, fact: Fact) -> Fact:
+    """Put numbers on a bound that they miss by rounding alone: 0.4 less 0.3 is a little more than 0.1 in floats."""
+
+    def put(value: float | None) -> float | None:
+        return bound if value is not None and math.isclose(value, bound, rel_tol=ROUNDING) else value
+
+    return replace(fact, value=put(fact.value), low=put(fact.low), high=put(fact.high))

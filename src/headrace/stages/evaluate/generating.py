@@ -47,7 +47,7 @@ class Generation(NamedTuple):
 
 @ready(
     "evaluate.generation",
-    version=6,
+    version=7,
     on=("matplotlib", "numpy", "pandas"),
     kind="evaluate",
     name="generation",

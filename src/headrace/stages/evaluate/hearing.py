@@ -27,7 +27,7 @@ from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS
 from headrace.stages.evaluate.leaks import leaks
 from headrace.stages.evaluate.multiclass import ManyPart
 from headrace.stages.evaluate.part import Part
-from headrace.stages.evaluate.predicting import column, features_of
+from headrace.stages.evaluate.predicting import check_values, column, features_of
 from headrace.stages.evaluate.thresholds import Threshold, threshold_of
 
 
@@ -203,7 +203,9 @@ def _cutting(
     if valid is None or not isinstance(asked.threshold, str):
         return threshold_of(asked.threshold, None, None)
     leak = leaks(valid, cases.table, None)
-    if valid.num_rows and len(leak.rows) == valid.num_rows:
+    # rows of a few categories all have equals: then only the same table is taken for the same rows
+    is_same = leak.tells or valid.equals(cases.table)
+    if valid.num_rows and len(leak.rows) == valid.num_rows and is_same:
         raise UsageError(
             "all rows of `valid` are among those that are judged",
             hint="a threshold chosen there would flatter the model: give others",
@@ -231,13 +233,14 @@ def _rates(
     positive: Any | None,
     truth: Any,
 ) -> tuple[Any, str]:
-    """Give how frequent each class is, and in which rows that was counted: those judged, if there are no others."""
+    """Give how frequent each class is, and in which rows that was counted: those judged, if no others have a target."""
     counted, of = truth, "the rows judged"
     for rows, name in ((valid, "the validation rows"), (train, "the training rows")):
         if rows is not None and cases.target in rows.column_names:
             held = cases._replace(table=rows_at(rows, with_target(rows, cases.target)))
             values = [each for each in labels(held) if each in classes]
-            counted, of = _numbers(values, classes, positive), name
+            if values:
+                counted, of = _numbers(values, classes, positive), name
     count = np.bincount(counted, minlength=len(classes) if positive is None else 2).astype(np.float64)
     return count / max(1.0, count.sum()), of
 
@@ -278,6 +281,7 @@ def _arranged(heard: Hearing) -> Hearing:
 
 def codes(cases: Cases, name: str) -> Any:
     """Number the groups of a column, for drawing them whole."""
+    check_values(cases.table, name)
     values = column(cases.table, name)
     missing = cases.table[name].null_count
     if missing:

@@ -10,7 +10,7 @@ import numpy as np
 
 from headrace.spec.report import Grid
 from headrace.stages.evaluate.intervals import of_share
-from headrace.stages.evaluate.part import NOISE, Metric, divided
+from headrace.stages.evaluate.part import NOISE, Metric, bins_of, divided
 from headrace.stages.evaluate.ranking import Ranking
 from headrace.stages.report.numbers import bracketed
 
@@ -24,7 +24,6 @@ METRICS = (
     Metric("ECE", "lower"),
 )
 MAIN = "accuracy"
-BINS = 10
 SHOWN = 60
 _PROBABLE = ("log loss", "Brier score", "ECE")
 
@@ -83,6 +82,7 @@ class ManyPart:
             confidence = chances[each, decided]
             self.order = np.argsort(confidence, kind="stable")
             self.excess = (self.right - confidence)[self.order]
+            self.bins = bins_of(confidence)
 
     def replicates(self, counts: Any) -> Mapping[str, Any]:
         """Give each metric for each resample, NaN where it is undefined."""
@@ -107,9 +107,8 @@ class ManyPart:
             found["AUC"] = _mean(np.stack([each.auc(counts) for each in self.rankings], axis=1))
         if self.excess is not None:
             ordered = counts[:, self.order]
-            bins = [each for each in np.array_split(np.arange(self.size), BINS) if len(each)]
-            over = np.stack([ordered[:, each] @ self.excess[each] for each in bins], axis=1)
-            own = np.array([self.excess[each].sum() for each in bins])
+            over = np.stack([ordered[:, each] @ self.excess[each] for each in self.bins], axis=1)
+            own = np.array([self.excess[each].sum() for each in self.bins])
             found["ECE"] = divided(np.abs(over).sum(axis=1), rows)
             found[f"{NOISE}ECE"] = divided(np.abs(over - own).sum(axis=1), rows)
         return found

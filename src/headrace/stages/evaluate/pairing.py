@@ -39,7 +39,7 @@ class Paired(NamedTuple):
     report: Report
 
 
-@ready("evaluate.paired", version=2, on=("numpy", "pandas"), kind="evaluate", name="paired")
+@ready("evaluate.paired", version=3, on=("numpy", "pandas"), kind="evaluate", name="paired")
 def paired(
     first: pa.Table,
     second: pa.Table,
@@ -70,7 +70,8 @@ def paired(
         seed: what they are drawn by.
 
     Raises:
-        UsageError: they have no row in common, a row that both have has two targets, or a column isn't there.
+        UsageError: they have no row in common, a row that both have has two targets, a column isn't there, or one class
+            was judged against the rest and `positive` isn't told.
     """
     check_numbers(confidence, resamples, 2, seed)
     one, other = _both(first, second, target)
@@ -144,6 +145,11 @@ def _parts(
     decided = {*one[PREDICTED].to_pylist(), *other[PREDICTED].to_pylist()}
     words = np.array([str(each) for each in said])
     if len(names) > 2 and positive is None:
+        if SCORE in one.column_names or not decided.isdisjoint(f"not {each}" for each in names):
+            raise UsageError(
+                f"one class of `{target}` was judged against the rest, and which one isn't told",
+                hint="give `positive=`, as `classification` was given it",
+            )
         many = _many(one, other, words, [*names, *sorted(decided - set(names))], probabilities=probabilities)
         return _told(multiclass.METRICS, many), many
     if len(names) == 1:  # the rows are of one class; which other there is, what was decided tells

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -13,6 +14,10 @@ from headrace.stages.evaluate.resampling import Resamples
 
 NOISE = "noise of "
 """Under this and its name stand the replicates of what chance alone makes of a distance."""
+
+
+BINS = 10
+"""So many bins compare what was predicted with what came."""
 
 
 class Metric(NamedTuple):
@@ -115,3 +120,13 @@ def divided(above: Any, below: Any) -> Any:
     """Divide, NaN where there is nothing to divide by."""
     above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
     return np.divide(above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below != 0)
+
+
+def bins_of(score: Any) -> list[slice]:
+    """Cut the ordered rows into bins of about equal count; rows of one score stay together."""
+    ordered = np.sort(score)
+    cuts = {0, len(ordered)}
+    for each in np.array_split(np.arange(len(ordered)), BINS)[1:]:
+        if len(each):
+            cuts.add(int(np.searchsorted(ordered, ordered[each[0]])))
+    return [slice(start, end) for start, end in itertools.pairwise(sorted(cuts))]

@@ -168,6 +168,21 @@ def check_column(table: pa.Table, name: str) -> None:
     )
 
 
+def check_values(table: pa.Table, name: str) -> None:
+    """Refuse a column that rows can't be told apart by.
+
+    Raises:
+        UsageError: there is no such column, or it holds lists or the like.
+    """
+    check_column(table, name)
+    kind = table.schema.field(name).type
+    if pa.types.is_nested(kind):
+        raise UsageError(
+            f"column `{name}` is `{kind}`, by which rows can't be put together",
+            hint="name a column of texts, numbers or dates",
+        )
+
+
 def _call(method: Callable[..., Any], frame: Any) -> Any:
     try:
         return method(frame)

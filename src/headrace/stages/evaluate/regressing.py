@@ -16,7 +16,7 @@ from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.columns import listed
 from headrace.stages.evaluate import drawings, numeric
 from headrace.stages.evaluate.bias import left_out
-from headrace.stages.evaluate.claims import Cases, cases
+from headrace.stages.evaluate.claims import Cases, cases, with_target
 from headrace.stages.evaluate.closing import Closing, check_numbers, model_name, unwrapped
 from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS, Findings
 from headrace.stages.evaluate.hearing import codes
@@ -63,7 +63,7 @@ class Regression(NamedTuple):
 
 @ready(
     "evaluate.regression",
-    version=6,
+    version=7,
     on=("matplotlib", "numpy", "pandas"),
     kind="evaluate",
     name="regression",
@@ -230,7 +230,8 @@ def _claims(
     if baseline is None:
         mean, mean_of = float(truth.mean()), "the rows judged"
         for other, name in ((valid, "the validation rows"), (train, "the training rows")):
-            if other is not None and rows.target in other.column_names:
+            has_target = other is not None and rows.target in other.column_names
+            if has_target and len(with_target(other, rows.target)):
                 mean, mean_of = float(np.nanmean(_numbers(other, rows.target))), name
         claims[BASELINE] = np.full(rows.rows, mean)
     else:

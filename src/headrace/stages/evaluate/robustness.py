@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -73,7 +74,8 @@ def _after(
         return "refused"
     if value is None or plain is None:
         return "undefined"
-    return f"{value - plain:+.3f}"
+    change = number(value - plain, max(3, 3 - math.floor(math.log10(abs(plain))) if plain else 3))
+    return change if change.startswith("-") else f"+{change}"
 
 
 def _is_number(column: Any) -> bool:
@@ -81,11 +83,12 @@ def _is_number(column: Any) -> bool:
 
 
 def _shifted(column: Any) -> Any:
-    """Move numbers up by a standard deviation, whole ones by a whole number."""
+    """Move numbers up by a standard deviation, whole ones by a whole number and no further than their type goes."""
     values = column.to_pandas()
     spread = float(values.std(skipna=True))
     step = spread if np.isfinite(spread) and spread > 0 else 1.0
     if pa.types.is_integer(column.type):
-        moved = values + max(1, round(step))
+        whole = max(1, round(step))
+        moved = values.clip(upper=np.iinfo(column.type.to_pandas_dtype()).max - whole) + whole
         return pa.chunked_array([pa.Array.from_pandas(moved, type=column.type, safe=False)])
     return pa.chunked_array([pa.Array.from_pandas(values + step, type=column.type, safe=False)])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import NamedTuple
 
 from headrace.errors import UsageError
@@ -221,7 +222,9 @@ def _sure(rule: Rule, level: float) -> Rule:
 
 
 def _number(text: str) -> float:
-    return float(text.rstrip("% \t\n")) / 100 if text.endswith("%") else float(text)
+    if text.endswith("%"):  # as a decimal: 0.7 / 100 in floats is not 0.007, on which a number may lie
+        return float(Decimal(text.rstrip("%").rstrip()) / 100)
+    return float(text)
 
 
 def _at(text: str, place: int, problem: str) -> UsageError:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from headrace.stages.evaluate.predicting import check_column
+from headrace.stages.evaluate.predicting import check_values
 
 MOST_VALUES = 20
 """Of text, the largest so many are slices of their own, the rest is one. Numbers of more are cut at quartiles."""
@@ -36,9 +36,9 @@ def cut(table: pa.Table, name: str) -> Cut:
     """Cut a column.
 
     Raises:
-        UsageError: there is no such column.
+        UsageError: there is no such column, or it holds lists or the like.
     """
-    check_column(table, name)
+    check_values(table, name)
     values = table[name].to_pandas()
     missing = values.isna().to_numpy()
     if values.dtype.kind in "iuf" and values.nunique() > MOST_VALUES:

@@ -55,6 +55,10 @@ def _chosen(name: str, told: str | None, positive: Any, score: Any, asked: objec
     if (name in ("rate", "precision", "recall")) != (told is not None):
         raise UsageError(f"`threshold={asked!r}` can't be read", hint=f"write `valid:{name}=0.5`, or without `=`")
     aim = 0.0 if told is None else float(told.rstrip("%")) / (100 if told.endswith("%") else 1)
+    if aim > 1:
+        raise UsageError(
+            f"`threshold={asked!r}` asks for more than all rows", hint=f"write a share: `valid:{name}=0.8`, or 80%"
+        )
     order = np.argsort(-score, kind="stable")
     ordered, truth = score[order], positive[order].astype(np.float64)
     ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))

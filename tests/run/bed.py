@@ -44,17 +44,17 @@ class Bed:
         for body in self.run.events():
             self.machine.step(decode_event(body))
         self.backend = SimulatedBackend(POOL, self.cluster)
-        driver = Driver(
-            machine=self.machine,
-            ledger=self.run,
-            store=self.store,
-            backend=self.backend,
-            clock=self.cluster.clock,
-            next_seq=self.run.next_seq,
-            rows=self.rows.extend,
-            closed=self.closed.append,
-            **more,  # type: ignore[arg-type]
-        )
+        given: dict[str, object] = {
+            "machine": self.machine,
+            "ledger": self.run,
+            "store": self.store,
+            "backend": self.backend,
+            "clock": self.cluster.clock,
+            "next_seq": self.run.next_seq,
+            "rows": self.rows.extend,
+            "closed": self.closed.append,
+        }
+        driver = Driver(**(given | more))  # type: ignore[arg-type]
         now = self.cluster.clock.now()
         if self.run.next_seq == 0:
             driver.open([Opened("run", (), BUNDLE, now, policy=self.policy), Taken(self.run.epoch, "me", now)])

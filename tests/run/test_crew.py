@@ -239,6 +239,29 @@ def test_what_waits_behind_an_attempt_can_be_taken_back() -> None:
     assert found.recall(worker) == found.recall(99) == []
 
 
+def test_an_attempt_that_was_taken_back_too_late_counts_among_those_its_worker_has_done() -> None:
+    it, work = crew(), of(Resources(cpu=8))
+    taken = it.take("first", 1, work)
+    assert taken is not None
+    [number] = taken
+    it.finished(number, "first", 1, work.function, 0.001)
+    assert it.take("second", 1, work) == it.take("third", 1, work) == taken
+    assert it.recall(number) == [("third", 1)]
+    it.finished(number, "second", 1, work.function, 1.0)
+    it.finished(number, "third", 1, work.function, 1.0)  # it had begun before it could be told
+    assert it.workers[number].done == 3
+
+
+def test_a_worker_that_is_being_ended_is_given_nothing_more() -> None:
+    it, work = crew(), of(Resources(cpu=4))
+    taken = it.take("first", 1, work)
+    assert taken is not None
+    it.retire(taken[0])
+    it.finished(taken[0], "first", 1, work.function, 0.001)
+    assert it.drain()[1] == list(taken)
+    assert it.take("second", 1, work) != taken
+
+
 def test_an_attempt_costs_its_share_of_the_pool() -> None:
     assert crew().price(Resources(cpu=2)) == 2.0
     assert crew().price(Resources(cpu=1, gpu="1")) == 4.0

@@ -170,6 +170,22 @@ def test_a_node_of_a_gang_that_dies_ends_the_others_and_all_begin_again() -> Non
     assert len(bed.events(Failed)) == 1
 
 
+def test_nodes_of_a_gang_that_fail_together_cost_one_attempt() -> None:
+    sketch = Sketch()
+    sketch.declare("gang", resources=Resources(nodes=2), retries=1, backoff_s=0.0)
+    sketch.node("gang")
+
+    def script(order: Do) -> Play:
+        yield Wait(1.0)
+        if order.attempt == 1:
+            raise ValueError("a collective was aborted")
+        return number(order.rank)
+
+    bed = Bed(script, sketch)
+    assert bed.driver().drive().state == "succeeded"
+    assert [event.failure.kind for event in bed.events(Failed)] == ["user"]
+
+
 def test_an_idle_worker_that_was_part_of_a_gang_is_not_ended_for_what_befalls_the_others() -> None:
     sketch = Sketch()
     sketch.declare("gang", resources=Resources(nodes=2))

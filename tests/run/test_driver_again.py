@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from headrace.backends.simulated.backend import SimulatedBackend
 from headrace.backends.simulated.play import (
     Play,
     Wait,
@@ -18,11 +21,11 @@ from headrace.run.events import (
     Taken,
     decode_event,
 )
-from headrace.run.ports import Batch
+from headrace.run.ports import Alive, Batch, Heard
 from headrace.run.wire import Do
 from headrace.spec.stage import Resources
 from headrace.testing.graphs import Sketch, chain, fan, number
-from tests.run.bed import Bed, gives, until
+from tests.run.bed import POOL, Bed, gives, until
 
 
 def test_what_was_finished_while_no_driver_lived_counts_and_ends_the_run() -> None:
@@ -74,6 +77,41 @@ def test_of_a_gang_whose_driver_died_the_first_worker_s_output_counts() -> None:
     driver.adopt()
     driver.drive()
     assert bed.machine.tasks["gang"].out == number(0)
+
+
+class Lasting(SimulatedBackend):
+    """A backend whose workers live on for the next driver, and go on with what they are at."""
+
+    def adopt(self) -> Iterator[Heard | Alive]:  # type: ignore[override]  # the port allows both
+        notices, self.cluster.notices = self.cluster.notices, []
+        yield from (each for each in notices if isinstance(each, Heard))
+        for worker in self.cluster.workers.values():
+            order = worker.order
+            yield Alive(worker.job, () if order is None else ((order.task, order.attempt),), worker.done)
+
+
+def test_of_a_gang_that_failed_while_no_driver_lived_the_other_nodes_are_ended() -> None:
+    sketch = Sketch()
+    sketch.declare("gang", resources=Resources(nodes=4), retries=1, backoff_s=0.0)
+    sketch.node("gang")
+
+    def script(order: Do) -> Play:
+        if order.attempt == 1:
+            yield Wait(1.0 if order.rank == 1 else 1e6)  # the others wait for it
+            raise ValueError("out of range")
+        return number(order.rank)
+
+    bed = Bed(script, sketch)
+    driver = bed.driver()
+    until(driver, bed, lambda: bool(bed.events(Launched)))
+    clock = bed.cluster.clock
+    bed.cluster.run(clock.monotonic() + 2.0, stop=lambda: False)
+    bed.run = bed.ledger.take(bed.run.record.run)
+    driver = bed.driver(backend=Lasting(POOL, bed.cluster))
+    driver.adopt()
+    until(driver, bed, lambda: bool(bed.events(Closed)))
+    assert clock.monotonic() < 100.0
+    assert bed.machine.tasks["gang"].phase == "succeeded"
 
 
 def test_a_run_whose_driver_is_gone_can_be_cancelled_though_nothing_runs() -> None:

@@ -8,7 +8,7 @@ from headrace.run.driver import Driver
 from headrace.run.events import Opened, Succeeded, Taken, encode_event
 from headrace.run.machine import Machine
 from headrace.run.ports import Beat, Died, Heard, Job, Notice
-from headrace.run.wire import Down, Report
+from headrace.run.wire import Down, Question, Report, Trace
 from headrace.spec.graph import Const
 from headrace.spec.stage import Resources
 from headrace.testing.blobs import MemoryBlobs
@@ -26,9 +26,12 @@ class Recited:
         self.ahead_s = 0.01
         self.says: list[list[Notice]] = []
         self.closed: list[int] = []
+        self.told: list[tuple[int, Down]] = []
 
     def start(self, jobs: Sequence[Job]) -> None: ...
-    def tell(self, worker: int, messages: Sequence[Down]) -> None: ...
+    def tell(self, worker: int, messages: Sequence[Down]) -> None:
+        self.told += [(worker, message) for message in messages]
+
     def adopt(self) -> Iterable[Heard]:
         return ()
 
@@ -69,3 +72,14 @@ def test_an_attempt_that_ended_just_before_its_worker_was_is_not_blamed_nor_is_t
     say(done("short[1]", 2), Died(1, "cancelled", "it was killed"))
     assert machine.tasks["short[1]"].phase == "succeeded"
     assert machine.tasks["short[2]"].failures == {"lost": 1}
+
+
+def test_a_tracer_that_is_begun_anew_is_not_told_what_the_one_before_had_asked() -> None:
+    clock, backend, ledger = FakeClock(), Recited(), MemoryLedger(POOL)
+    run = ledger.open("run-1")
+    driver = Driver(machine=Machine(), ledger=run, store=MemoryBlobs(), backend=backend, clock=clock)
+    driver.open([Opened("run", (), BUNDLE, clock.now()), Taken(1, "me", clock.now())])
+    driver.trace()
+    backend.says.append([Heard(0, Question(0, "now")), Died(0, "crash", "it crashed")])
+    driver.tick(0.0)
+    assert [(worker, type(message)) for worker, message in backend.told] == [(0, Trace), (0, Trace)]

@@ -29,7 +29,7 @@ class Worker:
     """One worker process: whom it is like, and the attempts that it has been told to run, oldest first.
 
     `ahead_s` is how long these will take, as far as that is known; `unknown` counts those of which it isn't. `done`
-    counts the attempts that have ended.
+    counts the attempts that have ended. One that is `fresh` is given no other attempt, and leaves after those it has.
     """
 
     __slots__ = ("ahead_s", "count", "done", "fresh", "gang", "number", "queue", "unknown")
@@ -145,9 +145,11 @@ class Crew:
             mean = self._mean.get(stage)
             self._mean[stage] = seconds if mean is None else mean + (seconds - mean) / 8
         worker = self.workers.get(number)
-        if worker is None or not worker.remove(task, attempt):
+        if worker is None:
             return
-        worker.done += 1
+        worker.done += 1  # one that was taken back too late, too: the worker counts it
+        if not worker.remove(task, attempt):
+            return
         count = worker.count
         if worker.queue:
             self._note_ahead(count, worker)
@@ -182,6 +184,14 @@ class Crew:
         count.busy -= bool(worker.queue)
         count.idle.pop(number, None)
         return [(task, attempt) for task, attempt, _ in worker.queue]
+
+    def retire(self, number: int) -> None:
+        """Give no more attempts to a worker that is being ended."""
+        worker = self.workers.get(number)
+        if worker is not None:
+            worker.fresh = True
+            if not worker.queue:
+                self._dismiss(worker)
 
     def recall(self, number: int) -> list[tuple[str, int]]:
         """Take back what waits behind the attempt that a worker is at, which takes long; nothing more is put there."""
@@ -280,7 +290,7 @@ class Crew:
         while count.short:
             ahead_s, number = count.short[0]
             worker = self.workers.get(number)
-            if worker is None or not worker.queue or worker.ahead_s != ahead_s or worker.unknown:
+            if worker is None or worker.fresh or not worker.queue or worker.ahead_s != ahead_s or worker.unknown:
                 heapq.heappop(count.short)
                 continue
             return worker if ahead_s <= self._ahead_s and len(worker.queue) < AHEAD_LIMIT else None

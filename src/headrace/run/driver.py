@@ -201,6 +201,9 @@ class Driver:
                     self._end(worker, "lost", "another node of it is gone", now=True)
             failure = Failure("lost", "the driver that had launched it is gone")
             self._absorb(Failed(task.name, task.attempt, failure, self._clock.now()))
+        for worker in alive:
+            if (present := self._crew.present(worker)) is not None and self._is_over(*present):
+                self._end(worker, "lost", "another node of it failed", now=True)
 
     def _inherit(self, heard: Heard) -> None:
         """Absorb what a worker had reported that the driver before has not stored."""
@@ -344,6 +347,7 @@ class Driver:
 
     def _died(self, notice: Died) -> None:
         if notice.worker == TRACER:
+            self._courier.bury(TRACER)  # the next one has its number, and is told nothing that was meant for this one
             self._tracing.died(notice)
             return
         queue = self._crew.lost(notice.worker)
@@ -539,6 +543,11 @@ class Driver:
         workers = self._machine.tasks[event.task].workers
         return worker in workers if isinstance(event, Failed) else worker == workers[0]
 
+    def _is_over(self, task: str, attempt: int) -> bool:
+        """Whether an attempt has come to nothing, so that what its workers still do is for nobody."""
+        known = self._machine.tasks.get(task)
+        return not self._expects(task, attempt) and not (known is not None and known.good)
+
     def _expects(self, task: str, attempt: int) -> bool:
         known = self._machine.tasks.get(task)
         return known is not None and known.phase == "running" and known.attempt == attempt
@@ -595,6 +604,7 @@ class Driver:
     def _end(self, worker: int, kind: FailureKind, why: str, *, now: bool) -> None:
         """End a worker for the sake of the attempt that it is at."""
         self._courier.end(worker, Verdict(kind, why, self._crew.present(worker)), now=now)
+        self._crew.retire(worker)
 
     def _end_gang(self, worker: int, task: str, attempt: int) -> None:
         """One worker of an attempt failed, so those that still are at it are ended too."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from headrace.codec.classes import name_of
 from headrace.codec.codecs import Codecs
@@ -21,7 +21,7 @@ from headrace.define.passing import FILE
 from headrace.define.ports import present, running
 from headrace.errors import BlobDamaged, BlobMissing, HeadraceError, UsageError
 from headrace.run.events import Checkpointed, Failed, Span, Succeeded, Use
-from headrace.run.wire import Do, Tell
+from headrace.run.wire import Do, Word
 from headrace.spec.artifact import Ref, blobs
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Arg, Const, Many, Secret
@@ -161,12 +161,9 @@ class Desk:
             passed=passed,
         )
 
-    def told(self, order: Do) -> Literal["stop", "prune", "checkpoint"] | None:
-        """Give the next word for this attempt; one for an earlier attempt is dropped."""
-        while (word := self._link.take(Tell)) is not None:
-            if isinstance(word, Tell) and (word.task, word.attempt) == (order.task, order.attempt):
-                return word.word
-        return None
+    def told(self, order: Do) -> Word | None:
+        """Give the next word for this attempt."""
+        return self._link.word(order.task, order.attempt)
 
     def _work(self, order: Do, folder: Path, marks: _Marks) -> tuple[Ref, str | None]:
         entry = self._entries.get(order.function) or self._enter(order.function)
@@ -298,7 +295,7 @@ class Here:
         ref = checkpoint if isinstance(checkpoint, Ref) else self._desk.save(checkpoint)
         self._desk.report(Checkpointed(self._order.task, self._order.attempt, ref))
 
-    def told(self) -> Literal["stop", "prune", "checkpoint"] | None:
+    def told(self) -> Word | None:
         """Give the next word from the driver, if there is one."""
         return self._desk.told(self._order)
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from msgspec import Struct
 
 from headrace.run.events import Event, encode_event
-from headrace.run.wire import Ack, Do, Down, Drop, Frames, Move, Report, decode_down, frame
+from headrace.run.wire import Ack, Do, Down, Drop, Frames, Move, Report, Tell, Word, decode_down, frame
 from headrace.work.stop import Stop
 
 _READ_BYTES = 1 << 16
@@ -65,17 +65,17 @@ class Link:
 
     def look(self) -> None:
         """Take in what has arrived, without waiting. Any thread may, while an attempt runs."""
-        with self._reading, suppress(BlockingIOError, Gone):
-            self._read(socket.MSG_DONTWAIT)
+        with self._reading:
+            self._take_in()
 
-    def take(self, kind: type[Struct]) -> Down | None:
-        """Give the first message of a kind that has arrived, out of turn, or None."""
-        with self._stop.shield:
-            self.look()
+    def word(self, task: str, attempt: int) -> Word | None:
+        """Give the next word to an attempt that has arrived, out of turn, or None; words to others are left to them."""
+        with self._stop.shield, self._reading:
+            self._take_in()
             for message in self._heard:
-                if isinstance(message, kind):
+                if isinstance(message, Tell) and (message.task, message.attempt) == (task, attempt):
                     self._heard.remove(message)
-                    return message
+                    return message.word
             return None
 
     def report(self, event: Event) -> None:
@@ -121,6 +121,10 @@ class Link:
             return False
         self._dropped.remove(attempt)
         return True
+
+    def _take_in(self) -> None:
+        with suppress(BlockingIOError, Gone):
+            self._read(socket.MSG_DONTWAIT)
 
     def _end_forked(self) -> None:
         """End a process that the user's code has forked off: the line is its parent's."""

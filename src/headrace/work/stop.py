@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from _signal import getsignal  # type: ignore[import-not-found]  # that of `signal` tries an enum first: 15 us a task
+from threading import get_ident
 from types import FrameType
 from typing import Any
 
@@ -34,7 +35,10 @@ class Stop:
             signal.signal(signal.SIGTERM, self._handler)
         self._running = True
         if self.told:
-            self.cry()
+            try:
+                self.cry()
+            finally:
+                self._running = False  # what `__enter__` raises, `__exit__` doesn't hear of
 
     def __exit__(self, *_: Any) -> None:
         self._running = False
@@ -55,17 +59,24 @@ class Stop:
 
 
 class _Shield:
-    """Holds the exception back while our code is at work inside of the user's: half a message would spoil the line."""
+    """Holds the exception back while our code is at work inside of the user's: half a message would spoil the line.
+
+    To threads of the user's it is nothing: a signal comes to the main thread alone.
+    """
 
     def __init__(self, stop: Stop) -> None:
         self.up = False
         self.owes = False
         self._stop = stop
+        self._thread = get_ident()
 
     def __enter__(self) -> None:
-        self.up = True
+        if get_ident() == self._thread:
+            self.up = True
 
     def __exit__(self, *_: Any) -> None:
+        if get_ident() != self._thread:
+            return
         self.up = False
         if self.owes:
             self.owes = False

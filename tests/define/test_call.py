@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import headrace as hr
-from headrace.define.call import bind
+from headrace.define.call import bind, laid_out, mapped_over
 from headrace.errors import TraceError
 
 
@@ -18,3 +18,20 @@ def test_the_parameters_are_told_as_they_were_written() -> None:
     with pytest.raises(TraceError) as told:
         bind(fit, [{}], {"dept": 3}, "pipelines.py:3")
     assert told.value.hint == "did you mean `depth`? it takes fit(table: dict[str, float], *, depth: int = 6) -> str"
+
+
+@hr.stage
+def total(first: int, /, *rest: int, times: int = 1) -> int:
+    return (first + sum(rest)) * times
+
+
+def test_what_can_not_be_given_by_name_is_given_by_position() -> None:
+    for args, kwargs in [((1,), {}), ((1, 2, 3), {}), ((1,), {"times": 2}), ((1, 2), {"times": 3})]:
+        by_position, by_name = laid_out(total.signature, dict(bind(total, args, kwargs, "pipelines.py:3")))
+        assert total.function(*by_position, **by_name) == total(*args, **kwargs)
+
+
+def test_a_map_gives_every_call_what_stands_for_a_rest_of_parameters() -> None:
+    assert total.map([1, 2], 10, 20, times=2) == [62, 64]
+    bound = bind(total, ([1, 2], 10, 20), {}, "pipelines.py:3")
+    assert mapped_over(bound, total.hints) == ("first",)

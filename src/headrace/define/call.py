@@ -135,17 +135,33 @@ def _holds_only_handle(value: Any) -> bool:
 def plain_map(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
     """What `.map()` does outside a pipeline: call the function for each element."""
     bound = bind(call, args, kwargs, user_line())
-    over = {name for name, value in bound if is_mapped(value, call.hints.get(name, UNKNOWN))}
+    over = mapped_over(bound, call.hints)
     lengths = {len(value) for name, value in bound if name in over}
     if len(lengths) != 1:
         raise TraceError(
             f"`{call.name}.map()` needs lists of one length, not of {sorted(lengths) or 'none'}",
             hint="give at least one list for a parameter that takes an element",
         )
-    return [
-        call.function(**{name: value[index] if name in over else value for name, value in bound})
-        for index in range(lengths.pop())
-    ]
+    found = []
+    for index in range(lengths.pop()):
+        values = {name: value[index] if name in over else value for name, value in bound}
+        by_position, by_name = laid_out(call.signature, values)
+        found.append(call.function(*by_position, **by_name))
+    return found
+
+
+def laid_out(signature: inspect.Signature, bound: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Give what was bound as a call takes it: by position what must be, as all that stands before a `*name` which has
+    gathered something, and the rest by name."""
+    values = dict(bound)
+    rest = next((values.pop(name) for name in bound if name.startswith("*")), ())
+    before = []
+    for parameter in signature.parameters.values():
+        by_position = parameter.kind is parameter.POSITIONAL_ONLY or rest
+        if not by_position or parameter.kind is parameter.VAR_POSITIONAL:
+            break
+        before.append(values.pop(parameter.name, parameter.default))
+    return [*before, *rest], values
 
 
 def user_line() -> str:
@@ -163,7 +179,14 @@ def stands_for(value: object) -> Any:
     return Any if isinstance(value, Secret | File | Folder) else None
 
 
-def is_mapped(value: Any, wanted: Any) -> bool:
+def mapped_over(bound: Sequence[tuple[str, Any]], hints: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the arguments that a call is mapped over; what `*name` gathers is given to every call, as it is."""
+    return tuple(
+        name for name, value in bound if not name.startswith("*") and _is_mapped(value, hints.get(name, UNKNOWN))
+    )
+
+
+def _is_mapped(value: Any, wanted: Any) -> bool:
     if isinstance(value, Handle):
         inner = element(value._headrace_hint)
         if inner is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from headrace.define.call import OPTIONS, bind, holds_handle, is_mapped, stands_for, user_line
+from headrace.define.call import OPTIONS, bind, holds_handle, mapped_over, stands_for, user_line
 from headrace.define.edge import element, fits, misfit, shown
 from headrace.define.handle import UNKNOWN, Handle
 from headrace.define.ports import Resolver
@@ -98,7 +98,7 @@ class Trace:
 
     def _over(self, stage: StageFunction[..., Any], bound: Sequence[tuple[str, Any]], line: str) -> tuple[str, ...]:
         """Find the arguments to map over: lists where the parameter takes an element."""
-        over = tuple(name for name, value in bound if is_mapped(value, stage.hints.get(name, UNKNOWN)))
+        over = mapped_over(bound, stage.hints)
         if not over:
             raise TraceError(
                 f"`{stage.declaration.name}.map()` was given no list to map over ({line})",

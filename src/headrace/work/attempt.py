@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 from headrace.codec.classes import name_of
 from headrace.codec.codecs import Codecs
+from headrace.define.call import laid_out
 from headrace.define.code.fingerprint import fingerprint_argument, fingerprint_class
 from headrace.define.code.project import Project
 from headrace.define.passing import FILE
@@ -194,17 +195,13 @@ class Desk:
     def _arguments(self, order: Do, entry: Entry, folder: Path) -> tuple[list[Any], dict[str, Any]]:
         """Load the arguments, and give them by position and by name."""
         values: dict[str, Any] = {}
-        rest: list[Any] = []
         for name, arg in order.args:
             if name in entry.unread:
                 values[name] = None
                 continue
             value = self._value(arg, order, folder)
-            if name.startswith("*"):
-                rest = list(value)
-            else:
-                values[name] = entry.fitted(name, value)
-        return entry.laid_out(values, rest)
+            values[name] = value if name.startswith("*") else entry.fitted(name, value)
+        return laid_out(entry.stage.signature, values)
 
     def _value(self, arg: Arg, order: Do, folder: Path) -> Any:
         match arg:

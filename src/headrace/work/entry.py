@@ -50,18 +50,6 @@ class Entry(Struct):
             _check_table(value, name, self.stage)
         return value
 
-    def laid_out(self, values: dict[str, Any], rest: list[Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Give arguments as a call takes them: `rest` (of `*name`) by position with all that stands before, others by
-        name."""
-        if not rest:
-            return [], values
-        before = []
-        for parameter in self.stage.signature.parameters.values():
-            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-                break
-            before.append(values.pop(parameter.name, parameter.default))
-        return [*before, *rest], values
-
 
 def _is_stream(hint: Any) -> bool:
     origin = get_origin(hint) or hint

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import lightgbm as lgb
 import numpy as np
 import pyarrow as pa
@@ -10,11 +13,13 @@ from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingCla
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from headrace.errors import DataError, UsageError
 from headrace.stages import train
 from headrace.stages.evaluate import predicting
-from headrace.stages.train import estimators
+from headrace.stages.train import boosting, estimators
+from headrace.stages.train.examples import examples
 
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(400, 2))
@@ -256,3 +261,47 @@ def test_a_ranking_names_what_it_lacks() -> None:
     gone = searches(3).set_column(0, "query", pa.array([None, *["a"] * 23]))
     with pytest.raises(DataError, match="1 of 24 rows have no group"):
         train.lightgbm({"objective": "lambdarank"}, gone, target="use", group="query")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "options", "says"),
+    [
+        (LogisticRegression(), {"valid": missing("b")}, r"`valid/accuracy` of `LogisticRegression` .* contains NaN"),
+        (LinearSVC(), {"scoring": "neg_log_loss"}, r"`train/neg_log_loss` of `LinearSVC` .* predict_proba"),
+        (LinearRegression(), {"scoring": "accuracy"}, r"`train/accuracy` of `LinearRegression` .* mix of"),
+    ],
+)
+def test_scores_that_cant_be_told_say_why(estimator: object, options: dict, says: str) -> None:  # type: ignore[type-arg]
+    with pytest.raises(DataError, match=says):
+        train.sklearn(estimator, TABLE, target="late", features=NUMBERS, **options)
+
+
+def test_a_score_that_is_no_number_is_undefined() -> None:
+    late = TABLE.filter(TABLE["late"])
+    fitted = train.sklearn(
+        LogisticRegression(), TABLE, target="late", features=NUMBERS, valid=late, scoring=["roc_auc"]
+    )
+    (fact,) = [each for each in fitted.report.facts if each.name == "valid/roc_auc"]
+    assert fact.value is None
+    assert fact.why
+
+
+@pytest.mark.parametrize("learn", [boost, partial(train.sklearn, HistGradientBoostingClassifier(max_iter=2))])
+def test_missing_weights_are_named(learn: Any) -> None:
+    table = missing("weight")
+    options = {"weight": "weight"} if learn is boost else {"sample_weight": "weight", "target": "late"}
+    with pytest.raises(DataError, match="weights in `weight` are missing"):
+        learn(table, **options)
+
+
+def test_what_is_missing_in_valid_alone_is_missing_to_boosted_trees() -> None:
+    whole = TABLE.append_column("count", pa.array(np.arange(400) % 7)).append_column("wet", TABLE["late"])
+    held = whole.set_column(5, "count", pa.array([None, *range(399)], pa.int64()))
+    held = held.set_column(6, "wet", pa.array([None, *TABLE["late"].to_pylist()[1:]], pa.bool_()))
+    given = boosting._like(examples(held, "late", ["count", "wet"]), examples(whole, "late", ["count", "wet"])).features
+    assert given["count"].isna().tolist() == given["wet"].isna().tolist() == [True, *[False] * 399]
+    params = {"objective": "binary"}
+    train.lightgbm(params, whole, target="late", features=["count", "wet"], valid=held, num_boost_round=2)
+    worded = whole.set_column(5, "count", pa.array(["few"] * 400))
+    with pytest.raises(DataError, match="the feature `count` can't be `int64` in `valid`"):
+        train.lightgbm(params, whole, target="late", features=["count", "wet"], valid=worded, num_boost_round=2)

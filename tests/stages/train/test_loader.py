@@ -139,3 +139,9 @@ def test_options_of_another_type_are_refused(options: dict[str, Any], said: str)
 def test_a_state_of_something_else_is_refused() -> None:
     with pytest.raises(UsageError, match="the state has no `epoch`"):
         Loader(pa.table({"a": [1.0]}), batch_size=1).load_state_dict({})
+
+
+def test_a_category_has_one_code_however_chunks_number_theirs() -> None:
+    chunks = [pa.array(words).dictionary_encode() for words in (["a", "b"], ["b", "c"], ["c", "a"])]
+    loader = Loader(pa.table({"kind": pa.chunked_array(chunks)}), batch_size=6, shuffle=False)
+    assert [batch["kind"].tolist() for batch in loader] == [[0, 1, 1, 2, 2, 0]]

@@ -160,6 +160,8 @@ def test_a_batch_whose_loss_is_not_finite_is_an_error_or_left_out() -> None:
         ({"table": table().set_column(3, "y", pa.array([None, *["up", "no"] * 299, "up"]))}, "not finite in 1 of"),
         ({"table": table().set_column(3, "y", pa.array([float("nan")] * 600))}, "not finite in 600 of 600 rows"),
         ({"valid": table(9).set_column(3, "y", pa.array(["sideways"] * 9))}, "'sideways', which the training table"),
+        ({"valid": table(9).set_column(3, "y", pa.array([1] * 9))}, "`y` of `valid` is `int64`, and in the training"),
+        ({"table": table().set_column(3, "y", pa.array([[1]] * 600))}, "the target `y` is `list<item: int64>`"),
         ({"model": partial(Net, inputs=7)}, r"can't take a batch: RuntimeError: mat1 and mat2.*"),
         ({"model": Idle}, "no parameters to learn"),
         ({"model": Net()}, "`model` is a `Net`"),
@@ -193,3 +195,22 @@ def test_a_network_drops_out_in_training_after_it_has_been_judged_too() -> None:
 
     train.torch(Seen, table(60), valid=table(10, 1), **{**OPTIONS, "epochs": 2})
     assert seen == [True, True, False] * 2
+
+
+def test_a_category_is_the_same_in_tables_that_number_theirs_otherwise() -> None:
+    def kinds(words: list[str]) -> pa.Table:
+        return pa.table({"kind": pa.array(words).dictionary_encode(), "y": [int(each != "a") for each in words]})
+
+    learned = kinds(["a", "b", "c"] * 40)
+    options: dict[str, Any] = {"target": "y", "epochs": 60, "lr": 0.05, "batch_size": 16}
+    trained = train.torch(partial(Net, inputs=1), learned, valid=kinds(["c", "b", "a"]), **options)
+    assert trained.history["valid_accuracy"][-1].as_py() == 1
+    assert trained.model.predict(kinds(["c", "a", "b", "a"])).tolist() == [1, 0, 1, 0]
+    with pytest.raises(UsageError, match="`kind` = 'd', which the training table never has"):
+        trained.model.predict(kinds(["d"]))
+
+
+def test_views_of_text_are_classes() -> None:
+    """As Polars gives them."""
+    given = table().set_column(3, "y", table()["y"].cast(pa.string_view()))
+    assert train.torch(Net, given, **OPTIONS).model.classes_.tolist() == ["down", "up"]

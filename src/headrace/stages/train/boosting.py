@@ -15,6 +15,7 @@ from headrace.define.ready import ready
 from headrace.errors import DataError, UsageError
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.columns import listed
+from headrace.stages.sentence import sentence
 from headrace.stages.train.callbacks import lightgbm as log_evaluation
 from headrace.stages.train.examples import Examples, check_classes, examples, there
 
@@ -52,7 +53,7 @@ class Boosted(NamedTuple):
     report: Report
 
 
-@ready("train.lightgbm", version=1, on=("lightgbm",), kind="train", name="lightgbm")
+@ready("train.lightgbm", version=2, on=("lightgbm",), kind="train", name="lightgbm")
 def lightgbm(
     params: Mapping[str, Any],
     table: pa.Table,
@@ -224,8 +225,22 @@ _TEXT = ("str", "string", "large_string")
 
 
 def _like(held: Examples, learned: Examples) -> Examples:
-    """Give a frame the types of that which was learned from; categories that it didn't have count as missing."""
-    return held._replace(features=held.features.astype(learned.features.dtypes.to_dict()))
+    """Give a frame the types of that which was learned from; categories that it didn't have count as missing.
+
+    Raises:
+        DataError: a column has other values, which can't be of that type.
+    """
+    frame = held.features
+    for name, kind in learned.features.dtypes.items():
+        lacks = kind.kind in "iub" and frame[name].isna().any()  # as a whole number or boolean it couldn't
+        try:
+            frame = frame.astype({name: "float64" if lacks else kind})
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"the feature `{name}` can't be `{kind}` in `valid`, as it is in the table: {sentence(error)}",
+                hint="give both the same types",
+            ) from error
+    return held._replace(features=frame)
 
 
 def _labels(found: Examples) -> Any:

@@ -45,6 +45,8 @@ class Column:
 
     def __init__(self, name: str, column: Any) -> None:
         self.name = name
+        if pa.types.is_dictionary(column.type):
+            column = column.unify_dictionaries()  # each chunk may number its categories in its own way
         self.is_ragged = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
         chunks = [chunk for chunk in column.chunks if len(chunk)] or [pa.array([], column.type)]
         lengths = [0, *np.cumsum([len(chunk) for chunk in chunks])]

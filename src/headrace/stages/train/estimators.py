@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -37,7 +40,7 @@ def _check(given: Mapping[str, Any]) -> None:
         raise _no_estimator(estimator)
 
 
-@ready("train.sklearn", version=1, on=("sklearn",), kind="train", name="sklearn", check=_check)
+@ready("train.sklearn", version=2, on=("sklearn",), kind="train", name="sklearn", check=_check)
 def sklearn(
     estimator: Any,
     table: pa.Table,
@@ -62,7 +65,8 @@ def sklearn(
             (accuracy, or R²) if not told. They are logged as `train/NAME` and `valid/NAME`.
 
     Raises:
-        DataError: a column isn't there, the table is empty, targets are missing, or have one class only.
+        DataError: a column isn't there, the table is empty, targets are missing, or have one class only; the estimator
+            can't take the columns, or a scorer the rows.
         UsageError: `estimator` is none, or there is no such scorer.
     """
     from sklearn.base import clone, is_classifier, is_regressor  # noqa: PLC0415  0.5 s, that the tracer need not spend
@@ -145,7 +149,7 @@ def _scores(model: Any, found: Examples, part: str, scoring: str | Sequence[str]
     if scoring is None:
         if hasattr(model, "score"):
             own = "accuracy" if is_classifier(model) else "score"
-            yield f"{part}/{own}", float(model.score(found.features, found.target))
+            yield f"{part}/{own}", _scored(model.score, model, found, f"{part}/{own}")
         return
     for name in listed(scoring):
         try:
@@ -154,7 +158,21 @@ def _scores(model: Any, found: Examples, part: str, scoring: str | Sequence[str]
             raise UsageError(
                 f"scikit-learn has no scorer `{name}`", hint="`sklearn.metrics.get_scorer_names()` lists them"
             ) from error
-        yield f"{part}/{name}", float(scorer(model, found.features, found.target))
+        yield f"{part}/{name}", _scored(functools.partial(scorer, model), model, found, f"{part}/{name}")
+
+
+def _scored(score: Callable[[Any, Any], Any], model: Any, found: Examples, name: str) -> float:
+    from sklearn.exceptions import UndefinedMetricWarning  # noqa: PLC0415  see above
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UndefinedMetricWarning)  # the report says that it is undefined
+            return float(score(found.features, found.target))
+    except (AttributeError, TypeError, ValueError) as error:  # how estimators and scorers tell that they can't
+        raise DataError(
+            f"`{name}` of `{type(model).__name__}` can't be told: {sentence(error)}",
+            hint=f"look at `scoring=`, and at the rows that are scored{_suspects(str(error), found.features)}",
+        ) from error
 
 
 def _report(model: Any, found: Examples, target: str, scores: dict[str, float]) -> Report:
@@ -166,8 +184,14 @@ def _report(model: Any, found: Examples, target: str, scores: dict[str, float]) 
         facts=(
             Fact(name="rows", value=rows),
             Fact(name="features", value=columns),
-            *[Fact(name=name, value=value, better="higher") for name, value in scores.items()],
+            *[_fact(name, value) for name, value in scores.items()],
         ),
         grids=(Grid(title="Parameters", columns=("parameter", "value"), rows=tuple(parameters.items())),),
         limits=("Scores on rows that the model was fitted to flatter it: `evaluate` judges on others.",),
     )
+
+
+def _fact(name: str, value: float) -> Fact:
+    if math.isfinite(value):
+        return Fact(name=name, value=value, better="higher")
+    return Fact(name=name, value=None, better="higher", why="scikit-learn gives no number for these rows")

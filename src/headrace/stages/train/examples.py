@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,7 +31,7 @@ def examples(
     Columns that are dictionary-encoded become pandas categories, and decimals floats.
 
     Raises:
-        DataError: a column isn't there, the table is empty, or targets are missing.
+        DataError: a column isn't there, the table is empty, or targets or weights are missing.
     """
     chosen = (
         [each for each in table.column_names if each not in (target, weight)] if features is None else listed(features)
@@ -59,11 +60,13 @@ def examples(
     kind = table.schema.field(weight).type if weight else pa.float64()
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise DataError(f"the weights in `{weight}` are `{kind}`, not numbers", hint="cast them first")
-    return Examples(
-        table.select(list(chosen)).to_pandas(),
-        labels.to_pandas().to_numpy(),
-        table[weight].to_pandas().to_numpy() if weight else None,
-    )
+    weights = table[weight].to_pandas().to_numpy() if weight else None
+    if weights is not None and not np.isfinite(weights).all():
+        raise DataError(
+            f"weights in `{weight}` are missing or not finite",
+            hint="fill them, or filter these rows out before",
+        )
+    return Examples(table.select(list(chosen)).to_pandas(), labels.to_pandas().to_numpy(), weights)
 
 
 def check_classes(found: Examples, target: str) -> None:

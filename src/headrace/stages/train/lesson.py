@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import field
 
 from headrace.errors import UsageError
 from headrace.spec.noun import Noun
@@ -25,13 +26,15 @@ _OF_LOGIT = {"BCEWithLogitsLoss", "binary_cross_entropy_with_logits"}
 class Lesson(Noun, frozen=True):
     """What is learned. `columns` is what the model is given, as the loader takes it: `x` alone, or arrays by name.
 
-    `classes` are the values of the target, in the order of the model's scores; None where it is a number.
+    `classes` are the values of the target, in the order of the model's scores; None where it is a number. `categories`
+    are those of dictionary-encoded columns, in the order of their codes: another table may number them otherwise.
     """
 
     target: str
     columns: dict[str, str | list[str]]
     answer: Answer
     classes: list[Any] | None = None
+    categories: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
     def inputs(self) -> int | None:
@@ -54,17 +57,23 @@ class Lesson(Noun, frozen=True):
         if self.classes is None:
             numbered = _numbered(column, self.target)
         else:
-            found = pc.index_in(column, pa.array(self.classes, column.type))
-            if found.null_count:
-                strange = column.filter(pc.is_null(found))[0].as_py()
-                raise UsageError(
-                    f"{what} has `{self.target}` = {strange!r}, which the training table never has",
-                    hint="split the rows so that each class is in the training part",
-                )
+            found = _places(column, self.classes, self.target, what)
             numbered = found.cast(pa.int64() if self.answer == "classes" else pa.float32())
+        return self.given(table, what).append_column(TARGET, numbered)
+
+    def given(self, table: Any, what: str) -> Any:
+        """Give the columns that the model is given, categories by their codes in the training table.
+
+        Raises:
+            UsageError: it lacks a column, or has a category that the training table never has.
+        """
         wanted = [name for each in self.columns.values() for name in ([each] if isinstance(each, str) else each)]
-        numbers(table, wanted)
-        return table.select(list(dict.fromkeys(wanted))).append_column(TARGET, numbered)
+        numbers(table, [name for name in wanted if name not in self.categories or name not in table.column_names])
+        found = table.select(list(dict.fromkeys(wanted)))
+        for name, categories in self.categories.items():
+            codes = _places(_decoded(table.column(name)), categories, name, what)
+            found = found.set_column(found.column_names.index(name), name, codes)
+        return found
 
     def arrays(self) -> dict[str, str | list[str]]:
         """Give what the loader is to give."""
@@ -93,6 +102,35 @@ class Lesson(Noun, frozen=True):
         return found
 
 
+def _places(column: Any, values: Sequence[Any], name: str, what: str) -> Any:
+    """Give for each row the place of its value among these; none where it has none.
+
+    Raises:
+        UsageError: it has a value that isn't among them.
+    """
+    try:
+        found = pc.index_in(column, pa.array(values, column.type))
+    except pa.ArrowException as error:
+        raise UsageError(
+            f"`{name}` of {what} is `{column.type}`, and in the training table it has values such as {values[0]!r}",
+            hint="give both tables columns of the same types",
+        ) from error
+    strange = column.filter(pc.and_(pc.is_null(found), pc.is_valid(column)))
+    if len(strange):
+        raise UsageError(
+            f"{what} has `{name}` = {strange[0].as_py()!r}, which the training table never has",
+            hint="split the rows so that each class and category is in the training part",
+        )
+    return found
+
+
+def _decoded(column: Any) -> Any:
+    """Give a column's values as they are, of a type that they can be looked up by."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
+
+
 def _numbered(column: Any, target: str) -> Any:
     try:
         return column.cast(pa.float32(), safe=False)
@@ -117,6 +155,11 @@ def lesson(
     answer = _answer(loss, column.type)
     classes = None
     if answer != "value":
+        if pa.types.is_nested(column.type):
+            raise UsageError(
+                f"the target `{target}` is `{column.type}`, which are no classes",
+                hint="give a column of texts or numbers",
+            )
         classes = sorted(pc.unique(column).to_pylist())
         if len(classes) < 2:
             raise UsageError(
@@ -127,7 +170,18 @@ def lesson(
             raise UsageError(
                 f"`{target}` has {len(classes)} classes, and `{loss}` tells two apart", hint="use CrossEntropyLoss"
             )
-    return Lesson(target=target, columns=_columns(table, target, features), answer=answer, classes=classes)
+    columns = _columns(table, target, features)
+    return Lesson(
+        target=target, columns=columns, answer=answer, classes=classes, categories=_categories(table, columns)
+    )
+
+
+def _categories(table: Any, columns: Mapping[str, str | list[str]]) -> dict[str, list[Any]]:
+    wanted = [name for each in columns.values() for name in ([each] if isinstance(each, str) else each)]
+    there = [name for name in dict.fromkeys(wanted) if name in table.column_names]
+    coded = {name: table.column(name) for name in there if pa.types.is_dictionary(table.schema.field(name).type)}
+    unified = {name: each.unify_dictionaries() for name, each in coded.items()}
+    return {name: each.chunk(0).dictionary.to_pylist() for name, each in unified.items()}
 
 
 def _answer(loss: str | None, kind: Any) -> Answer:
@@ -165,9 +219,7 @@ def _target(table: Any, target: str, what: str) -> Any:
         raise UsageError(f"{what} has no column `{target}`", hint=f"its columns are {known}")
     if not table.num_rows:
         raise UsageError(f"{what} is empty", hint="look at what the stage before it gave: `headrace show RUN`")
-    column = table.column(target)
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+    column = _decoded(table.column(target))
     bad = column.null_count
     if pa.types.is_floating(column.type):
         bad += int(np.count_nonzero(~np.isfinite(column.drop_null().to_numpy())))

@@ -77,8 +77,8 @@ class Network(Noun, frozen=True):
     def _parts(self, table: pa.Table) -> Iterator[Any]:
         import torch  # noqa: PLC0415  2 s, which whoever only traces or shows does without
 
-        module = self.module()
+        module, given = self.module(), self.lesson.given(table, "the table")
         with torch.no_grad():
-            for batch in Loader(table, batch_size=BATCH_ROWS, columns=self.lesson.columns, shuffle=False):
+            for batch in Loader(given, batch_size=BATCH_ROWS, columns=self.lesson.columns, shuffle=False):
                 tensors = {name: torch.from_numpy(np.asarray(each)) for name, each in batch.items()}
                 yield self.lesson.answered(module, tensors).float().numpy()

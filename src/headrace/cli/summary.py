@@ -59,9 +59,11 @@ def tell_unknown(views: Views, run: str, policy: Policy) -> None:
     options = [("--only", name) for name in policy.only] + [("--force", name) for name in policy.force]
     if not options:
         return
-    known = {name for task in views.show(run).tasks or () for name in (task.stage, task.name)}
+    tasks = views.show(run).tasks or ()
+    stages = {task.stage for task in tasks}
+    known = {"--only": stages | {task.name for task in tasks}, "--force": stages}
     for option, name in options:
-        if name not in known:
+        if name not in known[option]:
             tell(f"`{option} {name}`: the run had no such stage", label="warning:")
 
 

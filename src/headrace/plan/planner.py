@@ -124,9 +124,13 @@ class Planner:
         if wanted is not None and node.name not in wanted:
             return "not asked for (`--only`)"
         for name, arg in node.args:
+            may_lack = name in stage.defaults and name not in node.over
             for out in outs(arg):
-                if self._fates[out.task].decision == "skip" and name not in stage.defaults:
+                if self._fates[out.task].decision == "skip" and not may_lack:
                     return f"`{out.task}` is skipped"
+        for name in node.after:
+            if self._fates[name].decision == "skip" and not node.always:
+                return f"`{name}` is skipped"
         if node.when is not None:
             source = self._fates[node.when.task]
             if source.decision == "skip":
@@ -197,33 +201,33 @@ class Planner:
 
     def _unknown(self, node: Node, stage: Stage, start: tuple[float, float]) -> None:
         """An input is to be made yet: the task runs, unless the input comes out as it was."""
-        bar = barred(stage, self._policy)
         names = self._elements(node)
         width = len(names) if names is not None else self._history.width(node.name)
-        before = self._history.before(names[0] if names else node.name)
         waits = ", ".join(
             f"`{name}`"
             for name in names_needed(node)
             if self._fates[name].out is None and self._fates[name].decision != "skip"
         )
-        if bar is not None:
-            self._settle(node, stage, "run", bar, start=start)
-        elif names is None:
-            self._settle(node, stage, "run", f"its list comes from {waits}", start=start, width=width, runs=width or 1)
-        elif before is None:
-            self._settle(node, stage, "run", "no earlier result", start=start, width=width, runs=width or 1)
-        elif before.code != stage.code.digest:
-            what = ", ".join(f"`{each}`" for each in self._changed_code(before.run, stage)[:3])
-            why = f"code changed: {what}" if what else "code changed"
-            self._settle(node, stage, "run", why, start=start, width=width, runs=width or 1)
-        elif (other := self._differs(node, before)) is not None:
-            self._settle(node, stage, "run", other, start=start, width=width, runs=width or 1)
-        else:
-            why = f"reused if {waits} gives what it gave before"
-            self._settle(node, stage, "reuse_if_unchanged", why, start=start, width=width, runs=width or 1)
+        decision: Decision = "run"
+        why = barred(stage, self._policy)
+        if why is None:
+            why = f"its list comes from {waits}" if names is None else self._why_surely(node, stage, names)
+        if why is None:
+            decision, why = "reuse_if_unchanged", f"reused if {waits} gives what it gave before"
+        self._settle(node, stage, decision, why, start=start, width=width, runs=width or 1)
         if self._transfers is not None and self._fates[node.name].decision == "run":
             known = [arg for _, arg in node.args if all(self._fates[out.task].out is not None for out in outs(arg))]
             self._transfers.need(ref for arg in known for ref in constants(value(arg, self._output)))
+
+    def _why_surely(self, node: Node, stage: Stage, names: Sequence[str]) -> str | None:
+        """Say why a task has to run whatever comes of the inputs that aren't known yet, or None where it needn't."""
+        before = self._history.before(names[0] if names else node.name)
+        if before is None:
+            return "no earlier result"
+        if before.code != stage.code.digest:
+            what = ", ".join(f"`{each}`" for each in self._changed_code(before.run, stage)[:3])
+            return f"code changed: {what}" if what else "code changed"
+        return self._differs(node, before)
 
     def _elements(self, node: Node) -> list[str] | None:
         """Give the names of a task's elements, or its own if it is not mapped; None where its lists are to be made."""
@@ -300,13 +304,14 @@ class Planner:
 
 
 def check_policy(policy: Policy, nodes: Sequence[Node], stages: Mapping[str, Stage]) -> None:
-    """See that what a policy names is there.
+    """See that what a policy names is there: `only` may name single tasks, `force` names stages.
 
     Raises:
         UsageError: it names a stage or task that the pipeline doesn't have.
     """
-    known = dict.fromkeys([*(stage.name for stage in stages.values()), *(node.name for node in nodes)])
-    for option, names in (("--only", policy.only), ("--force", policy.force)):
+    called = dict.fromkeys(stage.name for stage in stages.values())
+    either = called | dict.fromkeys(node.name for node in nodes)
+    for option, names, known in (("--only", policy.only, either), ("--force", policy.force, called)):
         for name in names:
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)

@@ -1,0 +1,74 @@
+"""What a plan expects of tasks whose inputs are still to be made."""
+
+from __future__ import annotations
+
+from headrace.plan.planner import History, Planner
+from headrace.plan.reuse import Before
+from headrace.spec.artifact import Ref
+from headrace.spec.fleet import Pool
+from headrace.spec.plan import PlannedTask
+from headrace.spec.policy import Policy
+from headrace.testing.graphs import Sketch, truth
+
+
+class Taught:
+    """A history in which each task took a second, and a mapped one had three elements (`plan.planner.History`)."""
+
+    def result(self, key: str) -> tuple[Ref, str] | None:
+        return None
+
+    def before(self, task: str) -> Before | None:
+        return None
+
+    def seconds(self, task: str, stage: str) -> float | None:
+        return 1.0
+
+    def width(self, task: str) -> int | None:
+        return 3
+
+
+class Told(Taught):
+    """As `Taught`, and every output is there: a false one."""
+
+    def result(self, key: str) -> tuple[Ref, str] | None:
+        return truth(False), "run-1"
+
+
+def plan(sketch: Sketch, history: History) -> dict[str, PlannedTask]:
+    planner = Planner(
+        stages={each.function: each for each in sketch.stages.values()},
+        policy=Policy(),
+        pool=Pool(name="here", cpu=1, memory_gib=1, usd_per_hour=3600.0),
+        history=history,
+        changed_code=lambda _run, _stage: (),
+    )
+    return {task.name: task for task in planner.plan("flow", sketch.nodes).tasks}
+
+
+def test_a_map_that_is_never_reused_is_expected_to_be_as_wide_as_it_was() -> None:
+    for cache in ("always", "never"):
+        sketch = Sketch()
+        sketch.declare("each", cache=cache)
+        sketch.node("each", over=["x"], x=sketch.node("many"))
+        each = plan(sketch, Taught())["each"]
+        assert (each.decision, each.width, each.expected_s, each.expected_usd) == ("run", 3, 3.0, 3.0)
+
+
+def test_what_can_not_do_without_a_skipped_task_is_skipped() -> None:
+    sketch = Sketch()
+    for name in ("mapped", "takes"):
+        sketch.declare(name, defaults=("x",))
+    many = sketch.node("many", when=sketch.node("flag"))
+    sketch.node("takes", x=many)
+    sketch.node("mapped", over=["x"], x=many)
+    sketch.node("later", after=[many])
+    sketch.node("always", after=[many], always=True)
+    decisions = {name: task.decision for name, task in plan(sketch, Told()).items()}
+    assert decisions == {
+        "flag": "reuse",
+        "many": "skip",
+        "takes": "reuse",
+        "mapped": "skip",
+        "later": "skip",
+        "always": "reuse",
+    }

@@ -1,0 +1,22 @@
+"""What a policy names is looked for before anything runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.errors import UsageError
+from headrace.plan.planner import check_policy
+from headrace.spec.policy import Policy
+from headrace.testing.graphs import chain
+
+
+def test_stages_and_single_tasks_can_be_asked_for() -> None:
+    graph = chain(2)
+    check_policy(Policy(only=("step[1]",), force=("step",)), graph.nodes, graph.stages)
+
+
+def test_a_single_task_is_not_forced_and_that_is_said() -> None:
+    graph = chain(2)
+    with pytest.raises(UsageError, match=r"`--force step\[1\]`: the pipeline has no such stage") as told:
+        check_policy(Policy(force=("step[1]",)), graph.nodes, graph.stages)
+    assert told.value.hint == "did you mean `step`?"

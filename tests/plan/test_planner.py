@@ -6,6 +6,7 @@ from headrace.plan.planner import History, Planner
 from headrace.plan.reuse import Before
 from headrace.spec.artifact import Ref
 from headrace.spec.fleet import Pool
+from headrace.spec.graph import Out
 from headrace.spec.plan import PlannedTask
 from headrace.spec.policy import Policy
 from headrace.testing.graphs import Sketch, truth
@@ -72,3 +73,17 @@ def test_what_can_not_do_without_a_skipped_task_is_skipped() -> None:
         "later": "skip",
         "always": "reuse",
     }
+
+
+def test_a_part_that_an_output_lacks_is_told_of_those_who_need_it() -> None:
+    sketch = Sketch()
+    part = Out(sketch.node("flag").task, (1,))
+    sketch.node("takes", x=part)
+    sketch.node("asks", when=part)
+    sketch.node("mapped", over=["x"], x=part, y=sketch.node("later", x=Out("takes")))
+    tasks = plan(sketch, Told())
+    for name in ("takes", "asks", "mapped"):
+        assert (tasks[name].decision, tasks[name].reason) == (
+            "run",
+            "it will fail: a `builtins.bool` has 0 parts, so none at 1",
+        )

@@ -112,13 +112,16 @@ class Planner:
             max((self._fates[name].low_s for name in needs), default=0.0),
             max((self._fates[name].high_s for name in needs), default=0.0),
         )
-        skip = self._why_skip(node, stage, wanted)
-        if skip is not None:
-            self._settle(node, stage, "skip", skip, start=start)
-        elif all(self._is_known(arg) for _, arg in node.args):
-            self._known(node, stage, start)
-        else:
-            self._unknown(node, stage, start)
+        try:
+            skip = self._why_skip(node, stage, wanted)
+            if skip is not None:
+                self._settle(node, stage, "skip", skip, start=start)
+            elif all(self._is_known(arg) for _, arg in node.args):
+                self._known(node, stage, start)
+            else:
+                self._unknown(node, stage, start)
+        except Unmappable as problem:
+            self._settle(node, stage, "run", f"it will fail: {problem}", start=start)
 
     def _why_skip(self, node: Node, stage: Stage, wanted: set[str] | None) -> str | None:
         if wanted is not None and node.name not in wanted:
@@ -154,11 +157,7 @@ class Planner:
             decision, why, out, key = self._decide(node.name, stage, inputs)
             self._settle(node, stage, decision, why, start=start, out=out, key=key)
             return
-        try:
-            lists = columns(node.name, dict(args), node.over, self._output)
-        except Unmappable as problem:
-            self._settle(node, stage, "run", f"it will fail: {problem}", start=start)
-            return
+        lists = columns(node.name, dict(args), node.over, self._output)
         names = labels(node.name, lists)
         whole = {name: value(arg, self._output) for name, arg in args if name not in lists}
         refs: list[Ref] = []
@@ -214,10 +213,10 @@ class Planner:
             why = f"its list comes from {waits}" if names is None else self._why_surely(node, stage, names)
         if why is None:
             decision, why = "reuse_if_unchanged", f"reused if {waits} gives what it gave before"
-        self._settle(node, stage, decision, why, start=start, width=width, runs=width or 1)
-        if self._transfers is not None and self._fates[node.name].decision == "run":
+        if self._transfers is not None and decision == "run":
             known = [arg for _, arg in node.args if all(self._fates[out.task].out is not None for out in outs(arg))]
             self._transfers.need(ref for arg in known for ref in constants(value(arg, self._output)))
+        self._settle(node, stage, decision, why, start=start, width=width, runs=width or 1)
 
     def _why_surely(self, node: Node, stage: Stage, names: Sequence[str]) -> str | None:
         """Say why a task has to run whatever comes of the inputs that aren't known yet, or None where it needn't."""
@@ -236,10 +235,7 @@ class Planner:
         args = dict(node.args)
         if any(self._fates[out.task].out is None for name in node.over for out in outs(args[name])):
             return None
-        try:
-            return labels(node.name, columns(node.name, args, node.over, self._output))
-        except Unmappable:
-            return None
+        return labels(node.name, columns(node.name, args, node.over, self._output))
 
     def _differs(self, node: Node, before: Before) -> str | None:
         """Say which input that is known already differs from the earlier run's."""

@@ -69,6 +69,25 @@ def _hints(kind: Any) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
+def check_pattern(pattern: str) -> None:
+    """Refuse what is no regular expression. RE2, which will read it, is asked where Python's reader knows it not:
+    Arrow, which brings it, takes long to import.
+
+    Raises:
+        DefinitionError: neither can read it.
+    """
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        import pyarrow as pa  # noqa: PLC0415  as above
+        import pyarrow.compute as pc  # noqa: PLC0415
+
+        try:
+            pc.match_substring_regex(pa.nulls(1, pa.string()), pattern)
+        except pa.ArrowInvalid:
+            raise DefinitionError(f"the pattern `{pattern}` can't be read: {error}", hint="mend it") from error
+
+
 def text_of(path: Path, named: str) -> str:
     """Give the text of a file.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,26 @@ def cleaned(values: list[Any] | pa.Array, rule: Any) -> list[Any]:
         (prepare.Map(columns="c", values={"f": "female", "m": "male"}), ["f", "x", None], ["female", "x", None]),
         (prepare.Map(columns="c", values={"f": 1}, otherwise="null"), ["f", "x"], [1, None]),
         (prepare.Map(columns="c", values={"1": 10}), [1, 2], [10, 2]),
+        (prepare.Map(columns="c", values={2: 10}), [1.5, 2.0, None], [1.5, 10.0, None]),
+        (prepare.Map(columns="c", values={1: "one", None: "none"}), ["1", "x", None], ["one", "x", "none"]),
+        (prepare.Fill(columns="c", how="mean"), [2**60 + 1, None], [2**60 + 1, 2**60]),
+        (prepare.Fill(columns="c", how="median"), [2**53 + 1, None, 4], [2**53 + 1, 2**52 + 2, 4]),
+        (prepare.Fill(columns="c", how="mean"), [1, 2, None], [1, 2, 2]),
+        (prepare.Fill(columns="c", value=b"\0'"), [b"a", None], [b"a", b"\0'"]),
+        (prepare.Replace(columns="c", pattern=r"\p{L}", by="-"), ["1é2"], ["1-2"]),
         (prepare.Numbers(columns="c"), ["1,234.50", "€ 12", "-3", None], [1234.5, 12.0, -3.0, None]),
         (prepare.Numbers(columns="c", decimal=",", thousands="."), ["1.234,5"], [1234.5]),
         (prepare.Numbers(columns="c", otherwise="null"), ["1,5", "0,123", "1.234,50", "1,23"], [None] * 4),
+        (
+            prepare.Numbers(columns="c", decimal=",", thousands=" ", otherwise="null"),
+            ["1.234", "1 234,5"],
+            [None, 1234.5],
+        ),
+        (
+            prepare.Numbers(columns="c", decimal=",", thousands="'", otherwise="null"),
+            ["1.234", "1'234,5"],
+            [None, 1234.5],
+        ),
         (prepare.Numbers(columns="c"), ["-1,234e2", "12,34,567"], [-123400.0, 1234567.0]),
         (
             prepare.Dates(columns="c", formats=("%d.%m.%Y", "%Y-%m-%d"), day=True),
@@ -77,6 +95,11 @@ def cleaned(values: list[Any] | pa.Array, rule: Any) -> list[Any]:
             prepare.Dates(columns="c", formats=("%Y-%m-%d %H:%M",), zone="Europe/Paris"),
             ["2024-07-01 12:00"],
             [datetime(2024, 7, 1, 10, tzinfo=UTC)],
+        ),
+        (
+            prepare.Dates(columns="c", formats=("%Y-%m-%d",), zone="Europe/Paris", day=True),
+            ["2024-07-01"],
+            [date(2024, 7, 1)],
         ),
         (prepare.Dates(columns="c", formats=("%Y",)), ["2024"], [datetime(2024, 1, 1)]),  # noqa: DTZ001  no zone
         (
@@ -110,6 +133,34 @@ def test_small_integers_and_zoned_times_keep_their_type() -> None:
     made = prepare.clean(table, [prepare.Fill(columns="n", value=7), prepare.Fill(columns="t", value=at)])
     assert made.table.schema == table.schema
     assert made.table.to_pylist()[1] == {"n": 7, "t": at}
+
+
+def test_decimals_beside_a_gap_that_is_filled_keep_all_their_digits() -> None:
+    long = Decimal("123456789012345678.91")
+    values = pa.chunked_array([pa.array([long, Decimal("0.50"), None], pa.decimal128(20, 2))])
+    for how in ("mean", "median"):
+        filled = prepare.clean(pa.table({"c": values}), [prepare.Fill(columns="c", how=how)]).table["c"]
+        assert filled.type == values.type
+        assert filled.to_pylist()[:2] == [long, Decimal("0.50")]
+        assert filled.null_count == 0
+
+
+def test_what_stands_for_nothing_is_looked_for_in_those_columns_that_can_hold_it() -> None:
+    table = pa.table(
+        {
+            "n": [-999, 1],
+            "small": pa.array([1, 2], pa.uint8()),
+            "day": [date(2024, 1, 1), date(1900, 1, 1)],
+            "text": ["", "-999"],
+        }
+    )
+    rule = prepare.Nulls(columns="*", values=("", -999, date(1900, 1, 1)))
+    assert prepare.clean(table, [rule]).table.to_pydict() == {
+        "n": [None, 1],
+        "small": [1, 2],
+        "day": [date(2024, 1, 1), None],
+        "text": [None, "-999"],
+    }
 
 
 def test_rows_go_to_quarantine_as_they_were_given_and_with_the_reason() -> None:

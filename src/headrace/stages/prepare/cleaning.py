@@ -18,6 +18,7 @@ from headrace.spec.report import Report
 from headrace.stages import engine
 from headrace.stages.columns import columns, distinct, free_name, rows_at, rows_where
 from headrace.stages.engine import quoted
+from headrace.stages.ingest.contract.finding import value_of
 from headrace.stages.prepare.clean_report import EXAMPLES, Change, report_of
 from headrace.stages.prepare.expressions import KEEPS_TYPE, expression, fits
 from headrace.stages.prepare.rules import (
@@ -60,7 +61,7 @@ class _Work:
     changes: list[Change] = field(default_factory=list)
 
 
-@ready("prepare.clean", version=3, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
+@ready("prepare.clean", version=4, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
 def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
     """Clean a table by rules, one after the other: a list of them, or a TOML file (`hr.File("rules.toml")`).
 
@@ -127,7 +128,7 @@ def _on_column(work: _Work, rule: OnColumns, name: str, column: str, database: d
     if otherwise != "keep":
         failed = np.flatnonzero(pc.and_(pc.is_valid(before), pc.is_null(after)).to_numpy())
     if otherwise == "stop" and len(failed):
-        shown = ", ".join(repr(before[int(row)].as_py())[:80] for row in failed[:EXAMPLES])
+        shown = ", ".join(repr(value_of(before[int(row)]))[:80] for row in failed[:EXAMPLES])
         raise DataError(
             f"rule {name} can't deal with {len(failed):,} values of `{column}`, such as {shown}",
             hint='mend them at the source, or give `otherwise = "quarantine"` or `"null"`',
@@ -136,7 +137,7 @@ def _on_column(work: _Work, rule: OnColumns, name: str, column: str, database: d
     work.table = work.table.set_column(place, pa.field(column, after.type), after)
     aside = failed if otherwise == "quarantine" else np.empty(0, np.int64)
     examples = [
-        (int(work.places[row]), before[int(row)].as_py(), after[int(row)].as_py()) for row in changed[:EXAMPLES]
+        (int(work.places[row]), value_of(before[int(row)]), value_of(after[int(row)])) for row in changed[:EXAMPLES]
     ]
     nulled = len(failed) if otherwise == "null" else 0
     work.changes.append(
@@ -171,10 +172,12 @@ def _made(
 
 
 def _zoned(times: pa.ChunkedArray, rule: Dates) -> pa.ChunkedArray:
+    if rule.day:
+        return times.cast(pa.date32(), safe=False)  # as it is written: a day is that day in its own zone
     if rule.zone is not None:
         zoned = pc.assume_timezone(times, rule.zone, ambiguous="earliest", nonexistent="latest")
         times = zoned.cast(pa.timestamp("us", "UTC"))
-    return times.cast(pa.date32(), safe=False) if rule.day else times
+    return times
 
 
 def _changed(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Rows:

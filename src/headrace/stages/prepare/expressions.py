@@ -11,6 +11,7 @@ import pyarrow as pa
 from headrace.errors import DefinitionError
 from headrace.stages.column_types import bound, is_text, plain_type
 from headrace.stages.prepare.rules import (
+    ALL,
     TYPES,
     Cast,
     Clip,
@@ -60,7 +61,7 @@ def expression(rule: OnColumns, kind: pa.DataType) -> str:
             text = text if accents else f"strip_accents({text})"
             return text if case == "keep" else f"{case}({text})"
         case Nulls(values=values, nan=nan):
-            return _nulls(values, plain, nan=nan)
+            return _nulls(values, plain, nan=nan, strict=ALL not in rule.names)
         case Replace(pattern=pattern, by=by):
             return f"regexp_replace(c, {literal(pattern)}, {literal(by)}, 'g')"
         case Fill():
@@ -73,7 +74,7 @@ def expression(rule: OnColumns, kind: pa.DataType) -> str:
         case Cast(type=wanted):
             return _cast(wanted)
         case Map(values=values, otherwise=otherwise):
-            return _map(values, keep=otherwise == "keep")
+            return _map(values, plain, keep=otherwise == "keep")
         case Numbers(decimal=decimal, thousands=thousands):
             return _number(decimal, thousands)
         case Units():
@@ -100,6 +101,8 @@ def literal(value: Any) -> str:
         )
     if isinstance(value, date):
         return f"date '{value.isoformat()}'"
+    if isinstance(value, bytes):
+        return f"unhex('{value.hex()}')"
     if isinstance(value, int | float):
         return repr(value) if abs(value) != float("inf") and value == value else f"'{value}'::double"
     return "'" + str(value).replace("'", "''") + "'"
@@ -110,9 +113,18 @@ def _typed(value: Any, kind: pa.DataType) -> str:
     return literal(bound(value, kind).as_py())
 
 
-def _nulls(values: tuple[Any, ...], kind: pa.DataType, *, nan: bool) -> str:
-    same = [each for each in values if isinstance(each, str) == is_text(kind)]
-    tests = [f"c in ({', '.join(_typed(each, kind) for each in same)})"] if same else []
+def _nulls(values: tuple[Any, ...], kind: pa.DataType, *, nan: bool, strict: bool) -> str:
+    """Make values null. Unless `strict`, those that a column of this type can't hold stand nowhere in it."""
+    same = []
+    for each in values:
+        if isinstance(each, str) != is_text(kind):
+            continue
+        try:
+            same.append(_typed(each, kind))
+        except DefinitionError:
+            if strict:
+                raise
+    tests = [f"c in ({', '.join(same)})"] if same else []
     tests += ["isnan(c)"] if nan and pa.types.is_floating(kind) else []
     return f"case when {' or '.join(tests)} then null else c end" if tests else "c"
 
@@ -128,9 +140,17 @@ def _fill(rule: Fill, kind: pa.DataType) -> str:
         value = _typed(rule.value, kind)
     elif rule.how in ("mean", "median") and pa.types.is_floating(kind):
         value = value.replace("from t", "from t where not isnan(c)")
-    if rule.how in ("mean", "median") and pa.types.is_integer(kind):
-        value = f"round({value})"
+    if rule.how in ("mean", "median") and not pa.types.is_floating(kind):
+        # of the column's type, or the values that are there would become doubles, which hold 15 digits
+        value = f"round({value}{'' if pa.types.is_integer(kind) else f', {kind.scale}'})::{_exact(kind)}"
     return f"coalesce(c, {value})"
+
+
+def _exact(kind: pa.DataType) -> str:
+    """Give the type of whole numbers or decimals as SQL has it."""
+    if pa.types.is_decimal(kind):
+        return f"decimal({kind.precision}, {kind.scale})"
+    return "ubigint" if pa.types.is_unsigned_integer(kind) else "bigint"
 
 
 def _cast(wanted: str) -> str:
@@ -140,21 +160,35 @@ def _cast(wanted: str) -> str:
     return made
 
 
-def _map(values: dict[str, Any], *, keep: bool) -> str:
-    cases = " ".join(f"when {literal(before)} then {literal(after)}" for before, after in values.items())
-    return f"case c::varchar {cases} else {'c' if keep else 'null'} end" if values else ("c" if keep else "null")
+def _map(values: dict[Any, Any], kind: pa.DataType, *, keep: bool) -> str:
+    cases = " ".join(f"when {_is(before, kind)} then {literal(after)}" for before, after in values.items())
+    return f"case {cases} else {'c' if keep else 'null'} end"
+
+
+def _is(value: Any, kind: pa.DataType) -> str:
+    """Tell whether `c` is a value: one of the column's type, or a text, by which TOML has all keys."""
+    if value is None:
+        return "c is null"
+    if isinstance(value, str) or is_text(kind):
+        return f"c::varchar = {literal(str(value))}"
+    return f"c = {_typed(value, kind)}"
 
 
 def _number(decimal: str, thousands: str) -> str:
     bare = f"regexp_replace(c, {literal(MONEY)}, '', 'g')"
     if not thousands or re.fullmatch(r"\s+", thousands):
-        return f"try_cast(replace({bare}, {literal(decimal)}, '.') as double)"
+        return _in_one_way(f"try_cast(replace({bare}, {literal(decimal)}, '.') as double)", bare, decimal, thousands)
     sign = re.escape(thousands)
     # groups of three; of two as well, but for the last one, as India writes them
     grouped = rf"[-+]?[1-9][0-9]{{0,2}}({sign}[0-9]{{2,3}})*{sign}[0-9]{{3}}([^0-9{sign}][^{sign}]*)?"
     plain = f"replace(replace({bare}, {literal(thousands)}, ''), {literal(decimal)}, '.')"
     fine = f"not contains({bare}, {literal(thousands)}) or regexp_full_match({bare}, {literal(grouped)})"
-    return f"case when {fine} then try_cast({plain} as double) end"
+    return _in_one_way(f"case when {fine} then try_cast({plain} as double) end", bare, decimal, thousands)
+
+
+def _in_one_way(number: str, bare: str, decimal: str, thousands: str) -> str:
+    """Give a number, unless it has a point where that is neither sign: `1.234` is no 1.234 where one writes `1,5`."""
+    return number if "." in (decimal, thousands) else f"case when not contains({bare}, '.') then {number} end"
 
 
 def _units(rule: Units) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -12,7 +11,7 @@ import msgspec
 
 from headrace.errors import DefinitionError
 from headrace.spec.noun import Noun
-from headrace.stages.declared import Declared, from_toml, text_of
+from headrace.stages.declared import Declared, check_pattern, from_toml, text_of
 
 Failing = Literal["null", "quarantine", "stop"]
 ALL = "*"
@@ -88,10 +87,7 @@ class Replace(OnColumns, frozen=True, kw_only=True, tag="replace"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        try:
-            re.compile(self.pattern)
-        except re.error as error:
-            raise DefinitionError(f"the pattern `{self.pattern}` can't be read: {error}", hint="mend it") from error
+        check_pattern(self.pattern)
 
 
 class Fill(OnColumns, frozen=True, kw_only=True, tag="fill"):
@@ -188,7 +184,8 @@ class Units(OnColumns, frozen=True, kw_only=True, tag="units"):
 
 class Dates(OnColumns, frozen=True, kw_only=True, tag="dates"):
     """Read times from texts by the first of `formats` that fits (`%d.%m.%Y`, as of strptime). They are taken as times
-    of `zone` (`Europe/Paris`) and given in UTC; without a zone they are times without one. `day` gives dates."""
+    of `zone` (`Europe/Paris`) and given in UTC; without a zone they are times without one, and with `%z` in a format
+    in UTC. `day` gives dates: the day that is written, whatever the zone (with `%z`, that day in UTC)."""
 
     formats: tuple[str, ...]
     zone: str | None = None
@@ -199,6 +196,8 @@ class Dates(OnColumns, frozen=True, kw_only=True, tag="dates"):
         super().__post_init__()
         _check(self, bool(self.formats) and not isinstance(self.formats, str), "has no formats", 'give `("%d.%m.%Y",)`')
         if self.zone is not None:
+            reads = any("%z" in each or "%Z" in each for each in self.formats)
+            _check(self, not reads, "has a `zone`, and a format that reads one from the text", "leave `zone` out")
             try:
                 ZoneInfo(self.zone)
             except (KeyError, ValueError, OSError) as error:

@@ -6,7 +6,6 @@ A contract is data. It is written in Python or in a TOML file of the same words,
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,7 +14,7 @@ import msgspec
 from headrace.errors import DefinitionError
 from headrace.spec.duration import seconds
 from headrace.spec.noun import Noun
-from headrace.stages.declared import Declared, from_toml, meant_by, text_of
+from headrace.stages.declared import Declared, check_pattern, from_toml, meant_by, text_of
 from headrace.stages.ingest.contract.type_names import hint_of_type
 
 Action = Literal["warn", "quarantine", "stop"]
@@ -63,10 +62,7 @@ class Column(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown
         if any(isinstance(each, float) and each != each for each in (self.min, self.max)):
             raise DefinitionError("a bound that is NaN bounds nothing", hint="`nan=False` allows no NaN")
         if self.pattern is not None:
-            try:
-                re.compile(self.pattern)
-            except re.error as error:
-                raise DefinitionError(f"the pattern `{self.pattern}` can't be read: {error}", hint="mend it") from error
+            check_pattern(self.pattern)
         if self.min_length is not None and self.max_length is not None and self.min_length > self.max_length:
             raise DefinitionError(
                 f"min_length={self.min_length} is above max_length={self.max_length}", hint="swap them"

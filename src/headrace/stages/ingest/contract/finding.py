@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from headrace.stages.ingest.contract.contract import Action
 
@@ -62,6 +63,14 @@ def shown(value: object) -> str:
     text = value if isinstance(value, str) else str(value)
     text = text.encode("unicode_escape").decode() if not text.isprintable() else text
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}... ({len(text):,} characters)"
+
+
+def value_of(scalar: pa.Scalar) -> Any:
+    """Give a value as Python has it; one that Python can't have, such as a time in the year 10000, as a text."""
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        return scalar.cast(pa.string()).as_py()
 
 
 def cell(value: object) -> str:

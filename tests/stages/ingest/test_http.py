@@ -428,6 +428,10 @@ def test_what_proves_our_right_stays_with_the_service() -> None:
         "64:ff9b::7f00:1",
         "2002:7f00:1::",
         "::",
+        "::10.0.0.1",
+        "::ffff:0:10.0.0.1",
+        "64:ff9b:1::1",
+        "fec0::1",
     ],
 )
 def test_an_address_that_is_not_of_the_open_internet_is_refused(address: str) -> None:

@@ -18,6 +18,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Sequence[str]]
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GIVEN_OUT = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that the open Internet has. What else there is was for sites of their own, or is kept back."""
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -35,7 +37,9 @@ def is_public(text: str) -> bool:
     """
     address = ipaddress.ip_address(text.partition("%")[0])
     inner = _carried(address)
-    return address.is_global and not address.is_multicast and (inner is None or is_public(str(inner)))
+    if inner is not None:
+        return address.is_global and is_public(str(inner))
+    return address.is_global and not address.is_multicast and (address.version == 4 or address in _GIVEN_OUT)
 
 
 def _carried(address: Address) -> Address | None:

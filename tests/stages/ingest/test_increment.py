@@ -14,7 +14,7 @@ from hypothesis import strategies as some
 from headrace.codec.later import Later
 from headrace.errors import DataError, DefinitionError
 from headrace.stages.ingest.database.watermark import begin, highest
-from headrace.stages.ingest.increment import SMALL_PARTS, check_keys, compacted, merged
+from headrace.stages.ingest.increment import SMALL_PARTS, check_keys, compacted, ends_of, merged
 from headrace.stages.ingest.parts import kept
 
 VALUES = some.sampled_from([None, 0.0, 1.5, float("nan")])
@@ -155,7 +155,9 @@ def test_a_read_begins_before_the_watermark_by_the_overlap(reached: Any, overlap
     assert begin(reached, overlap, "at") <= reached
 
 
-@pytest.mark.parametrize(("reached", "overlap"), [(10, "1h"), ("abc", "1h"), (dt.date(2026, 1, 1), "soon")])
+@pytest.mark.parametrize(
+    ("reached", "overlap"), [(dt.date(1, 1, 2), "10d"), (10, "1h"), ("abc", "1h"), (dt.date(2026, 1, 1), "soon")]
+)
 def test_an_overlap_that_does_not_fit_is_refused(reached: Any, overlap: Any) -> None:
     with pytest.raises(DefinitionError) as caught:
         begin(reached, overlap, "at")
@@ -170,3 +172,14 @@ def test_a_watermark_is_the_highest_and_never_null() -> None:
         highest(pa.chunked_array([[3, None, None]]), 5, "at")
     with pytest.raises(DataError, match="no order"):
         highest(pa.chunked_array([[[1]]]), None, "at")
+    with pytest.raises(DataError, match="beyond the years 1 to 9999"):
+        highest(pa.chunked_array([pa.array([2**62], pa.timestamp("us"))]), None, "at")
+    fine = pa.chunked_array([pa.array([1_234_567], pa.timestamp("ns"))])
+    assert highest(fine, None, "at") == dt.datetime(1970, 1, 1, microsecond=1234)  # noqa: DTZ001  it has no zone
+
+
+def test_times_that_python_cannot_have_are_keys_as_well() -> None:
+    far = pa.table({"at": pa.array([2**62, 1], pa.timestamp("us")), "v": [1, 2]})
+    check_keys([far], ["at"])
+    assert ends_of(far, ["at"]) is None
+    assert merged([far], [far], ["at"], complete=False, ends=[None]).unchanged == 2

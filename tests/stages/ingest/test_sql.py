@@ -401,6 +401,35 @@ def test_a_column_that_never_had_a_value_gets_its_type_with_the_first(sqlite: So
     assert len(rows(increment(sqlite, held)[0].table)) == 4
 
 
+@pytest.mark.parametrize(("value", "later", "kind"), [("much", None, pa.string()), (0.5, 3, pa.float64())])
+def test_a_column_keeps_its_type_while_another_gets_its_own_late(
+    sqlite: Source, value: Any, later: Any, kind: pa.DataType
+) -> None:
+    sqlite.run("create table orders (id integer primary key, at integer, value, note)")
+    sqlite.run("insert into orders values (?, ?, ?, ?)", [(1, 1, value, None), (5, 5, later, None)])
+    _, held = increment(sqlite, None)
+    sqlite.run(  # a text that the driver comes upon only behind its first batch
+        "insert into orders values (?, ?, ?, ?)",
+        [(each, each, later, "late" if each == 9_000 else None) for each in range(6, 9_001)],
+    )
+    grown, _ = increment(sqlite, held)
+    assert grown.table.table.schema.field("value").type == kind
+    assert grown.table.table.schema.field("note").type == pa.string()
+    assert grown.table.table.num_rows == 8_997
+
+
+def test_a_decimal_is_a_watermark_in_other_databases_too(folder: Path) -> None:
+    source = Source("duckdb", "duckdb:///other.duckdb", "")
+    with duckdb.connect(str(folder / "other.duckdb")) as made:
+        made.execute("create table orders (id int, at_ decimal(9, 2))")
+        made.execute("insert into orders values (1, 1.5), (2, 2.5)")
+    _, held = increment(source, None, watermark="at_", overlap=None)
+    with duckdb.connect(str(folder / "other.duckdb")) as made:
+        made.execute("insert into orders values (3, 2.75), (4, 0.5)")
+    grown, _ = increment(source, held, watermark="at_", overlap=None, version="2")
+    assert grown.new["id"].to_pylist() == [3]
+
+
 MODES: dict[str, dict[str, Any]] = {
     "increment": {"watermark": "id"},
     "snapshot": {"mode": "snapshot", "watermark": None, "overlap": None},

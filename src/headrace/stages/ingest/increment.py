@@ -19,6 +19,9 @@ SMALL_PARTS = 32
 
 Ends = tuple[Any, Any] | None
 
+_NOT_IN_PYTHON = (pa.ArrowNotImplementedError, OverflowError, ValueError)
+"""What Arrow raises for values without an order, and for times that Python can't have."""
+
 
 class Merged(NamedTuple):
     """The parts that hold all rows, those among them that are new, and what became of others."""
@@ -101,9 +104,9 @@ def ends_of(table: Any, key: Sequence[str]) -> Ends:
     """Give the least and the greatest value of a key's first column; None where there are none."""
     try:
         found = pc.min_max(_storage(table[key[0]]))
-    except pa.ArrowNotImplementedError:
+        return (found["min"].as_py(), found["max"].as_py()) if found["min"].is_valid else None
+    except _NOT_IN_PYTHON:
         return None
-    return (found["min"].as_py(), found["max"].as_py()) if found["min"].is_valid else None
 
 
 def _are_apart(one: Ends, other: Ends) -> bool:
@@ -232,9 +235,9 @@ def _ascends(tables: Sequence[Any], name: str) -> bool:
                 return False
             if not pc.all(pc.less(column[:-1], column[1:])).as_py() and len(column) > 1:
                 return False
-        except pa.ArrowNotImplementedError:
+            last = column[-1].as_py()
+        except _NOT_IN_PYTHON:
             return False
-        last = column[-1].as_py()
     return True
 
 

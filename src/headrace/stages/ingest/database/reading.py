@@ -65,7 +65,7 @@ def parts_of(
         if session.dialect != "sqlite" or not _MISMATCH.search(error.message):
             raise
     # of SQLite, the driver takes the first rows' types for those of all; so ask for them, and tell it
-    return _parts(session, statement, values, rows, session.types(statement, values))
+    return _parts(session, statement, values, rows, session.types(statement, values, like))
 
 
 def _parts(session: Session, statement: Statement, values: Mapping[str, Any], rows: int | None, like: Any) -> list[Any]:

@@ -8,6 +8,7 @@ import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -99,7 +100,7 @@ class Session:
 
     def value(self, name: str, value: Any) -> Any:
         """Give a parameter's value as the driver takes it."""
-        if value is None or isinstance(value, bool | int | float | str | bytes | dt.date | dt.datetime):
+        if value is None or isinstance(value, bool | int | float | Decimal | str | bytes | dt.date):
             return value
         raise unbindable(name, value)
 
@@ -108,8 +109,9 @@ class Session:
         del rows
         return {}
 
-    def types(self, statement: Statement, values: Mapping[str, Any]) -> Any:
-        """Give the schema that fits all of a query's rows, where the database leaves it open."""
+    def types(self, statement: Statement, values: Mapping[str, Any], like: Any) -> Any:
+        """Give the schema that fits all of a query's rows, where the database leaves it open; where these leave it open
+        too, as `like` has it."""
         raise NotImplementedError
 
     def converted(self, schema: Any) -> tuple[Any, Any]:

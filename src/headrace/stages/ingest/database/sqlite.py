@@ -30,7 +30,9 @@ RACY_S = 0.02
 """Files get their times by the kernel's ticks (1 to 10 ms): a later write than this after another has another time."""
 
 
-_OTHER_FILES = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*(attach|detach|vacuum)\b", re.IGNORECASE | re.DOTALL)
+_OTHER_FILES = re.compile(
+    r"(?:[\s\ufeff]|--[^\n]*(?:\n|$)|/\*.*?\*/)*(attach|detach|vacuum)\b", re.IGNORECASE | re.DOTALL
+)
 """What would open, and make, other files, though this one is opened for reading only."""
 
 
@@ -123,7 +125,7 @@ class SqliteSession(Session):
         with super().rows(statement, values, rows=1) as (schema, _):
             return list(schema.names)
 
-    def types(self, statement: Statement, values: Mapping[str, Any]) -> Any:
+    def types(self, statement: Statement, values: Mapping[str, Any], like: Any) -> Any:
         """Give the schema that fits all of a query's rows, by a look at each value's kind.
 
         Raises:
@@ -133,7 +135,9 @@ class SqliteSession(Session):
             names = schema.names
         kinds = ", ".join(f"group_concat(DISTINCT typeof({quoted(each)}))" for each in names)
         found = self.one(statement.inside(f"SELECT {kinds} FROM (", ")"), values)
-        return pa.schema([(name, _type_of(name, kinds or "")) for name, kinds in zip(names, found, strict=True)])
+        before = [None] * len(names) if like is None else like.types
+        told = zip(names, found, before, strict=True)
+        return pa.schema([(name, _type_of(name, kinds or "", kind)) for name, kinds, kind in told])
 
 
 def _after_first(batches: Iterator[Any]) -> Iterator[Any]:
@@ -142,10 +146,13 @@ def _after_first(batches: Iterator[Any]) -> Iterator[Any]:
     yield from batches
 
 
-def _type_of(name: str, kinds: str) -> Any:
+def _type_of(name: str, kinds: str, before: Any) -> Any:
+    """Give the type for values of these kinds; that of `before`, if they can have it."""
     match sorted(set(kinds.split(",")) - {"null", ""}):
-        case [] | ["integer"]:
-            return pa.int64()
+        case []:
+            return before or pa.int64()
+        case ["integer"]:
+            return before if before == pa.float64() else pa.int64()
         case ["real"] | ["integer", "real"]:
             return pa.float64()
         case ["text"]:

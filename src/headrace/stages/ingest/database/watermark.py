@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import re
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -30,7 +31,15 @@ def highest(column: Any, reached: Any, name: str) -> Any:
     kind = column.type
     if not (_is_ordered(kind) or pa.types.is_string(kind)):
         raise DataError(f"the watermark `{name}` is `{kind}`, which has no order", hint="take a number, date or time")
-    found = [each for each in (pc.max(column).as_py(), reached) if each is not None]
+    top = pc.max(column)
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        top = top.cast(pa.timestamp("us", kind.tz), safe=False)  # as Python has times
+    try:
+        found = [each for each in (top.as_py(), reached) if each is not None]
+    except OverflowError as error:
+        raise DataError(
+            f"the watermark `{name}` has a time beyond the years 1 to 9999", hint="leave such rows out in the query"
+        ) from error
     return max(found, default=None)
 
 
@@ -59,22 +68,23 @@ def begin(reached: Any, overlap: str | float | None, name: str) -> Any:
     """
     if overlap is None or overlap == 0:
         return reached
-    match reached:
-        case bool():
-            pass
-        case dt.datetime():
-            return reached - dt.timedelta(seconds=seconds(overlap, name="overlap"))
-        case dt.date():
-            days = -(-seconds(overlap, name="overlap") // 86400)
-            return reached - dt.timedelta(days=days)
-        case int() | float() if isinstance(overlap, int | float):
-            return reached - overlap
-        case decimal.Decimal() if isinstance(overlap, int | float):
-            return reached - decimal.Decimal(str(overlap))
-        case str() if found := _TEXT.match(reached):
-            return _earlier_text(found, seconds(overlap, name="overlap"))
-        case _:
-            pass
+    with suppress(OverflowError):  # of a time that is earlier than any
+        match reached:
+            case bool():
+                pass
+            case dt.datetime():
+                return reached - dt.timedelta(seconds=seconds(overlap, name="overlap"))
+            case dt.date():
+                days = -(-seconds(overlap, name="overlap") // 86400)
+                return reached - dt.timedelta(days=days)
+            case int() | float() if isinstance(overlap, int | float):
+                return reached - overlap
+            case decimal.Decimal() if isinstance(overlap, int | float):
+                return reached - decimal.Decimal(str(overlap))
+            case str() if found := _TEXT.match(reached):
+                return _earlier_text(found, seconds(overlap, name="overlap"))
+            case _:
+                pass
     raise DefinitionError(
         f"an overlap of {overlap!r} can't be taken from the watermark `{name}`, which is {reached!r}",
         hint='give a number for numbers, a time such as "15m" for dates and times',

@@ -72,6 +72,8 @@ BODIES = {
     "t.jsonl": b'{"a":1,"b":"x"}\n{"a":2,"b":"y"}\n',
     "t.json": b'[{"a":1,"b":"x"},{"a":2,"b":"y"}]',
     "t.parquet": parquet(TABLE),
+    "t.parquet.gz": gzip.compress(parquet(TABLE)),
+    "t.arrow.bz2": bz2.compress(ipc(TABLE, file=True)),
     "t.arrow": ipc(TABLE, file=True),
     "t.ipc": ipc(TABLE, file=False),
 }
@@ -196,6 +198,13 @@ def test_a_schema_chooses_columns_and_has_missing_ones_be_null() -> None:
 
 
 # ---- nothing there
+
+
+def test_a_column_that_stands_twice_is_named_whatever_the_schema() -> None:
+    write("t.csv", "a,a,b\n1,2,3\n")
+    assert "has several columns `a`" in refused("t.csv")
+    assert "has several columns `a`" in refused("t.csv", schema=[("a", pa.int64()), ("b", pa.int64())])
+    assert ingest.files("t.csv", schema=[("b", pa.int64())]).to_pylist() == [{"b": 3}]
 
 
 def test_no_file_is_refused_unless_a_schema_says_what_the_columns_are() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import datetime as dt
 import gzip
 import io
 import itertools
@@ -30,6 +31,8 @@ from headrace.stages.ingest.logfiles import Logs
 from headrace.stages.ingest.logtable import LogTable, extended
 from headrace.stages.ingest.parsing import fitted, parser_of
 from headrace.stages.ingest.rotation import Log
+
+EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  the column has no zone
 
 
 @pytest.fixture(autouse=True)
@@ -222,6 +225,32 @@ def test_lines_that_do_not_fit_go_to_the_quarantine_with_the_reason(monkeypatch:
     append("app.log", "INFO 2\nbad\n")
     assert [row["n"] for row in watch.read().rows.to_pylist()] == [1, 5, 7, 9]
     assert watch.read().quarantine["line"].to_pylist() == [2, 3, 6, 8, 10]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fine", "bad"),
+    [
+        (pa.int8(), {"5": 5, "-128": -128}, ["500", "-129"]),
+        (pa.uint8(), {"255": 255}, ["256", "-1"]),
+        (pa.bool_(), {"true": True, "false": False}, ["1", '"yes"']),
+        (pa.timestamp("us"), {'"1970-01-01"': EPOCH}, [f"1{'0' * 40}"]),
+        (pa.large_string(), {'"x"': "x"}, [f"1{'0' * 40}"]),
+    ],
+)
+def test_a_value_that_a_column_of_the_schema_cannot_hold_goes_to_the_quarantine(
+    kind: pa.DataType, fine: dict[str, Any], bad: list[str]
+) -> None:
+    append("app.log", "".join(f'{{"x": {each}}}\n' for each in [*bad, *fine]))
+    found = ingest.logs("logs/*", format="json", schema=[("x", kind)])
+    assert found.rows["x"].to_pylist() == list(fine.values())
+    assert found.quarantine["line"].to_pylist() == list(range(1, len(bad) + 1))
+
+
+def test_a_truth_of_a_pattern_is_one_by_the_schema() -> None:
+    append("app.log", "hit=true\nhit=false\nhit=maybe\n")
+    found = ingest.logs("logs/*", format="logfmt", schema=[("hit", pa.bool_())])
+    assert found.rows["hit"].to_pylist() == [True, False]
+    assert found.quarantine["line"].to_pylist() == [3]
 
 
 def test_mixed_encodings_are_tried_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,7 +127,7 @@ def read_table(
         with source.open() as raw:
             file = _unpacked(raw, source.name)
             if form not in _TEXTS:
-                return _BINARIES[form](file, source.name)
+                return _BINARIES[form](file if file is raw else io.BytesIO(file.read()), source.name)
             told = Utf8(file, source.name, encoding=encoding, line_bytes=line_bytes)
             text = io.BufferedReader(told, buffer_size=CHUNK_BYTES)
             return _TEXTS[form](text, schema, {**_tabs(source.name), "block_size": block_bytes, **options})
@@ -168,7 +168,7 @@ def _agreed(tables: Sequence[tuple[str, pa.Table]], promote: str) -> pa.Schema:
             continue  # an empty file says nothing of columns
         for field in table.schema:
             if table.schema.names.count(field.name) > 1:
-                raise SourceError(f"`{name}` has several columns `{field.name}`", hint="give them names of their own")
+                raise _several(name, field.name)
             known = fields.get(field.name)
             if known is None:
                 fields[field.name] = (field.type, name)
@@ -184,6 +184,10 @@ def _agreed(tables: Sequence[tuple[str, pa.Table]], promote: str) -> pa.Schema:
     if promote == "none":
         _refuse_missing(tables, list(fields))
     return pa.schema([pa.field(name, kind) for name, (kind, _) in fields.items()])
+
+
+def _several(name: str, column: str) -> SourceError:
+    return SourceError(f"`{name}` has several columns `{column}`", hint="give them names of their own")
 
 
 def _merged(one: pa.DataType, other: pa.DataType, promote: str) -> pa.DataType | None:
@@ -212,6 +216,8 @@ def _conformed(name: str, table: pa.Table, wanted: pa.Schema, promote: str, *, g
         return table
     columns = []
     for field in wanted:
+        if table.schema.names.count(field.name) > 1:
+            raise _several(name, field.name)
         if field.name not in table.schema.names:
             if given and promote == "none" and table.num_rows:
                 raise SourceError(f"`{name}` has no column `{field.name}` of the schema", hint="mend file or schema")

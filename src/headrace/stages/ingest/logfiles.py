@@ -173,7 +173,7 @@ def logs_version(look: Look) -> str:
     return _version((each.path, each.stamp) for each in Local(look).files())
 
 
-@ready("ingest.logs", version=4, on=("pyarrow",), kind="ingest", name="logs")
+@ready("ingest.logs", version=5, on=("pyarrow",), kind="ingest", name="logs")
 def read(look: Look, version: str, known: Cursor, *, how: Lines, new_only: bool) -> Logs:
     """Read what is new in the logs, and put it to what has been read before."""
     state = known.value or {"known": "[]", "rows": [], "quarantine": []}

@@ -32,6 +32,7 @@ _COMBINED_TYPES = {"time": pa.timestamp("us", "UTC"), "status": pa.int64(), "siz
 EXACT = 2**53
 """Beyond this a whole number is another one as a float."""
 
+_TRUTHS = {"true": True, "false": False}
 _PAIR = re.compile(r'\s*([^\s="]+)(?:=("(?:[^"\\]|\\.)*"|[^\s"]*))?(?=\s|$)')
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -220,19 +221,27 @@ def fitted(value: Any, kind: pa.DataType) -> Any:
     if isinstance(value, datetime) and pa.types.is_timestamp(kind) and (value.tzinfo is None) == (kind.tz is None):
         return value
     if pa.types.is_boolean(kind):
+        value = _TRUTHS.get(value, value) if isinstance(value, str) else value
         fits = isinstance(value, bool)
     elif isinstance(value, bool):
         fits = False
     elif pa.types.is_integer(kind):
         if isinstance(value, str):
             value = int(value)
-        fits = isinstance(value, int) and -(2**63) <= value < 2**63
+        fits = isinstance(value, int) and _least(kind) <= value <= _least(kind) + 2**kind.bit_width - 1
     elif pa.types.is_floating(kind):
         if isinstance(value, str):
             value = float(value)
         fits = isinstance(value, float) or (isinstance(value, int) and -EXACT <= value < EXACT)
     else:
-        return pa.scalar(value).cast(kind).as_py()
+        try:
+            return pa.scalar(value).cast(kind).as_py()
+        except OverflowError as error:  # a whole number that is greater than any of Arrow's
+            raise ValueError(f"{value!r:.80}") from error
     if not fits:
         raise ValueError(f"{value!r:.80}")
     return value
+
+
+def _least(kind: pa.DataType) -> int:
+    return 0 if pa.types.is_unsigned_integer(kind) else -(2 ** (kind.bit_width - 1))

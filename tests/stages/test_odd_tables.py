@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from headrace.errors import DataError, DefinitionError, HeadraceError, SourceError, UsageError
 from headrace.stages import evaluate, ingest, prepare, train
 from headrace.stages.ingest.bodies import _TITLE
+from headrace.stages.ingest.contract.draft import draft
 from headrace.stages.ingest.parsing import _logfmt
 from headrace.stages.prepare.parts import drawn
 from tests.projects import lent
@@ -118,7 +120,10 @@ def test_what_makes_no_sense_is_one_error(call: Any, told: str) -> None:
     assert error.value.hint
 
 
-@pytest.mark.parametrize("query", ["attach 'made.db' as m", "/* c */ -- d\n VACUUM into 'made.db'", " ", "select 1\0"])
+@pytest.mark.parametrize(
+    "query",
+    ["attach 'made.db' as m", "\ufeffattach 'made.db' as m", "/* c */ -- d\n VACUUM into 'made.db'", " ", "select 1\0"],
+)
 def test_a_query_opens_no_other_file(query: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with sqlite3.connect("source.db") as source:
@@ -219,3 +224,34 @@ def test_what_a_stage_without_annotations_gives_is_no_table_and_that_is_said(tmp
     assert done.code == 1
     assert "parameter `table` of `split` takes a `pyarrow.Table`, and was given a `int`" in done.err
     assert "Traceback" not in done.out + done.err
+
+
+FAR = pa.table({"at": pa.array([2**62, 1, 2], pa.timestamp("us")), "x": [1, 2, 3]})
+
+
+def test_times_that_python_cannot_have_are_told_and_stop_nothing() -> None:
+    contract = ingest.Contract(
+        columns={"at": ingest.Column(max=datetime(2030, 1, 1, tzinfo=UTC))},
+        fresh=[ingest.Fresh(column="at", within="1d")],
+        extra="allow",
+    )
+    checked = ingest.check(FAR, contract, now=0.0, fail=False)
+    assert checked.quarantine["row"].to_pylist() == [0]
+    assert "out of range" in next(each.why for each in checked.report.verdicts if each.rule.startswith("fresh"))
+    made = prepare.split(FAR, by="time", time="at", key="at", train=0.4, valid=0.3, test=0.3, leak="warn")
+    assert "out of range" in made.report.about
+    assert prepare.clean(FAR, [prepare.Cast(columns="at", type="string")]).table.num_rows == 3
+    assert "at" in draft(FAR)
+
+
+def test_a_table_without_columns_is_told() -> None:
+    none = pa.table({})
+    with pytest.raises(DataError, match="table `data` has no columns"):
+        prepare.transform(none, sql="select 1")
+    with pytest.raises(DataError, match="no columns"):
+        ingest.check(none, ingest.Contract(relations=[ingest.Relation(holds="true")]))
+
+
+def test_a_key_is_looked_for_in_json_alone() -> None:
+    with pytest.raises(DefinitionError, match="`key` is looked for in JSON, not in `csv`"):
+        ingest.http("http://127.0.0.1:9/x", format="csv", key="id")

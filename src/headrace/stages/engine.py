@@ -45,9 +45,12 @@ def session(tables: Mapping[str, Any], *, ordered: bool = True) -> Iterator[duck
     Without `ordered` the rows of a scan come in any order, which is quicker.
 
     Raises:
-        DataError: SQL doesn't tell two columns of a table apart. The engine itself would rename one, and go on.
+        DataError: SQL doesn't tell two columns of a table apart: the engine itself would rename one, and go on. Or a
+            table has no columns.
     """
-    for table in tables.values():
+    for name, table in tables.items():
+        if not table.schema.names:
+            raise DataError(f"table `{name}` has no columns, so SQL can't ask it", hint="look at what makes it")
         _told_apart(table.schema.names)
     memory = memory_gib()
     with tempfile.TemporaryDirectory(prefix="spill-", dir=Path.cwd() if memory else None) as folder:

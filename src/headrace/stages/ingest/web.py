@@ -80,7 +80,7 @@ def http(
             host only.
         format: what it answers with.
         schema: the columns; found from all rows if not given.
-        key: a field of the rows, or several, by which a row that comes on two pages is known.
+        key: a field of the rows, or several, by which a row that comes on two pages is known; of JSON.
         version: `"auto"`: by ETag or Last-Modified of the one page, or the digest of its bytes; what has pages is
             read always, since its first page doesn't tell of the others. `"first"`: it does. `"always"`: read always.
         rate: at most so many requests, such as `"10/s"`, `"600/m"`.
@@ -115,6 +115,8 @@ def http(
         "proxy": proxy,
     }
     manners(headers={}, auth=None, **manner)  # type: ignore[arg-type]  # what is wrong in it is said now
+    if key and format != "json":
+        raise DefinitionError(f"`key` is looked for in JSON, not in `{format}`", hint="leave it out")
     params, headers = {} if params is None else params, {} if headers is None else headers
     check_words(params, headers, auth)
     asked = {"params": dict(params), "headers": dict(headers), "auth": auth, "manner": manner}

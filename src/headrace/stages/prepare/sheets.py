@@ -161,8 +161,8 @@ def decode(data: bytes) -> tuple[str, int]:
 
 def _csv_lines(text: str, name: str) -> Iterator[tuple[int, dict[str, Any], str]]:
     """Go over the lines below the header: number, what is in it, what is wrong with it."""
-    delimiter, header = _header(text, name)
     with _long_fields():
+        delimiter, header = _header(text, name)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         next(reader)
         while True:
@@ -190,8 +190,9 @@ def _header(text: str, name: str) -> tuple[str, list[str]]:
         if ID in header and LABEL in header:
             return delimiter, header
         found = max(found, cells, key=len)
+    there = ", ".join(map(repr, found)) or "nothing"
     raise SourceError(
-        f"`{name}` has no columns `{ID}` and `{LABEL}`; its first line has {', '.join(map(repr, found)) or 'nothing'}",
+        f"`{name}` has no columns `{ID}` and `{LABEL}`; its first line has {there:.{LONGEST_SHOWN}}",
         hint="fill in the `label` of a file that `to_label` wrote, and keep its first line",
     )
 

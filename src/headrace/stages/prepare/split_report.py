@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pyarrow.compute as pc
 from headrace.spec.report import Cell, Fact, Grid, Report, Verdict
 from headrace.stages.column_types import plain_type
 from headrace.stages.columns import rows_at
-from headrace.stages.ingest.contract.finding import cell
+from headrace.stages.ingest.contract.finding import cell, value_of
 from headrace.stages.prepare.label_hints import label_hints, missing_targets
 from headrace.stages.prepare.leaks import Leak
 from headrace.stages.prepare.parts import LEFT_OUT, PARTS, Numbers
@@ -133,7 +132,7 @@ def _named(table: pa.Table, parts: Numbers, leak: Leak, roles: Roles) -> Grid:
         keys.append(roles.time)
     if leak.kind == "near texts":
         keys += [name for name in roles.text if f"`{name}`" == leak.what]
-    values = [[cell(value) for value in rows_at(table.select([name]), rows).column(0).to_pylist()] for name in keys]
+    values = [[cell(value_of(each)) for each in rows_at(table.select([name]), rows).column(0)] for name in keys]
     cells: list[tuple[Cell, ...]] = [
         (names[parts[row]], row, *(column[place] for column in values), names[parts[other]], other)
         for place, (row, other) in enumerate(zip(rows, others, strict=True))
@@ -160,7 +159,7 @@ def _strata(table: pa.Table, parts: Numbers, roles: Roles) -> Iterator[Grid]:
         if len(encoded.dictionary) > LISTED:
             continue
         codes = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy()
-        values = [*encoded.dictionary.to_pylist(), None][: len(encoded.dictionary) + bool(encoded.null_count)]
+        values = [*map(value_of, encoded.dictionary), None][: len(encoded.dictionary) + bool(encoded.null_count)]
         counts = [np.bincount(codes[parts == number], minlength=len(values)) for number in range(len(PARTS))]
         totals = [max(1, int(each.sum())) for each in counts]
         rows = [
@@ -175,8 +174,7 @@ def _ends(table: pa.Table, ends: Sequence[Any], roles: Roles) -> str:
         return ""
     kind = table.schema.field(roles.time).type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        epoch = datetime(1970, 1, 1, tzinfo=UTC)
-        told = [str(epoch + timedelta(microseconds=int(end))).removesuffix("+00:00") for end in ends]
+        told = [str(value_of(pa.scalar(int(end), pa.timestamp("us")))) for end in ends]
     else:
         told = [str(end) for end in ends]
     return f"; valid begins at {told[0]}, test at {told[-1]}"

@@ -14,6 +14,7 @@ from headrace.define.ready import ready
 from headrace.errors import DataError, UsageError
 from headrace.spec.report import Report
 from headrace.stages.columns import columns, distinct, listed, rows_where
+from headrace.stages.ingest.contract.finding import value_of
 from headrace.stages.prepare.leaks import Leak, complete, digests, duplicates, joined, of_digests
 from headrace.stages.prepare.near_texts import near_texts
 from headrace.stages.prepare.parts import (
@@ -211,7 +212,7 @@ def _named(leaks: Sequence[Leak]) -> str:
 def _stop(table: pa.Table, leaks: Sequence[Leak], roles: Roles) -> None:
     first = leaks[0]
     row, other = int(first.rows[0]), int(first.others[0])
-    named = "".join(f", {name} = {table.column(name)[row].as_py()!r}" for name in roles.key[:3])
+    named = "".join(f", {name} = {value_of(table.column(name)[row])!r}" for name in roles.key[:3])
     raise DataError(
         f"rows of a part stand in an earlier part too: {_named(leaks)};"
         f" the first is row {row}{named}, beside row {other}",

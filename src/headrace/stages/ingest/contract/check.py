@@ -24,7 +24,7 @@ from headrace.stages import engine
 from headrace.stages.columns import columns, distinct, free_name, rows_at, rows_where
 from headrace.stages.ingest.contract.columns import check_column
 from headrace.stages.ingest.contract.contract import Action, Contract, Fresh, Rows
-from headrace.stages.ingest.contract.finding import EXAMPLES, Finding, of_rows, share, shown
+from headrace.stages.ingest.contract.finding import EXAMPLES, Finding, of_rows, share, shown, value_of
 from headrace.stages.ingest.contract.history import add, earlier
 from headrace.stages.ingest.contract.keys import repeated_rows, strange_rows
 from headrace.stages.ingest.contract.relations import check_relations
@@ -196,9 +196,11 @@ def _freshness(table: pa.Table, fresh: Fresh, contract: Contract, now: float | N
     column = columns(table, [fresh.column], "a rule on freshness")[0]
     if not pa.types.is_timestamp(column.type) and not pa.types.is_date(column.type):
         return Finding(rule=rule, action=action, holds=None, why=f"`{fresh.column}` is `{column.type}`, not a time")
-    newest = pc.max(column).as_py()
+    newest = value_of(pc.max(column))
     if newest is None:
         return Finding(rule=rule, action=action, holds=None, why="there is no time in it")
+    if isinstance(newest, str):
+        return Finding(rule=rule, action=action, holds=None, why=f"its newest time is no day of a calendar: {newest}")
     at = newest if isinstance(newest, datetime) else datetime(newest.year, newest.month, newest.day, tzinfo=UTC)
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     age_s = now - at.timestamp()

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from headrace.errors import DataError
 from headrace.stages.column_types import is_text, plain_type
 from headrace.stages.ingest.contract.columns import view, viewed
-from headrace.stages.ingest.contract.finding import share
+from headrace.stages.ingest.contract.finding import share, value_of
 from headrace.stages.ingest.contract.keys import distinct, repeated_rows
 from headrace.stages.ingest.contract.shapes import pattern_of
 
@@ -133,9 +133,9 @@ def _range(values: pa.ChunkedArray, kind: pa.DataType, *, grows: bool) -> Iterat
         return
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         values = values.cast(pa.timestamp(kind.unit, "UTC"))  # a date in a contract is one of UTC
-    ends = pc.min_max(values).as_py()
-    low, high = ends["min"], ends["max"]
-    if low is None:
+    ends = pc.min_max(values)
+    low, high = value_of(ends["min"]), value_of(ends["max"])
+    if low is None or isinstance(low, str) or isinstance(high, str):
         return
     if isinstance(low, datetime):
         first = low.astimezone(UTC) if low.tzinfo is not None else low  # as a contract takes a date

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from headrace.spec.report import Fact, Grid, Report, Verdict
 from headrace.stages.columns import rows_at
-from headrace.stages.ingest.contract.finding import EXAMPLES, Finding, cell
+from headrace.stages.ingest.contract.finding import EXAMPLES, Finding, cell, value_of
 
 
 def report_of(name: str, table: pa.Table, findings: Sequence[Finding], quarantined: int, passed: bool) -> Report:
@@ -44,7 +44,7 @@ def _verdict(finding: Finding) -> Verdict:
 def _examples(table: pa.Table, finding: Finding) -> Grid:
     places = finding.rows[:EXAMPLES]
     piece = rows_at(table.select(list(finding.columns)), places)
-    columns = [[cell(value) for value in piece.column(name).to_pylist()] for name in finding.columns]
+    columns = [[cell(value_of(value)) for value in piece.column(name)] for name in finding.columns]
     rows = tuple((int(place), *values) for place, *values in zip(places, *columns, strict=True))
     count = len(finding.rows)
     note = f"the first {len(places)} of {count:,} rows" if count > len(places) else ""

@@ -451,6 +451,24 @@ def test_a_later_pass_takes_what_was_left(ledger: Ledger, store: FolderStore) ->
     assert not there(store, out)
 
 
+def test_what_a_long_pass_left_waits_from_its_end_on(address: str, store: FolderStore) -> None:
+    clock = [NOW]
+
+    class Slow(FolderStore):
+        """A store whose listing takes as long as the longest tick of a driver."""
+
+        def blobs(self) -> Iterator[Found]:
+            clock[0] += TICK_S
+            yield from super().blobs()
+
+    with open_ledger(address, clock=lambda: clock[0]) as ledger:
+        ended(ledger, put(store, "out"))
+        with ledger.open_run("other"):
+            assert collect(ledger, Slow(store.root), keep_runs=0).later_bytes == 3
+            assert collect(ledger, store, now=clock[0] + 1).later_bytes == 3
+            assert collect(ledger, store, now=clock[0] + TICK_S).bytes == 3
+
+
 def test_equal_generations_become_one_and_every_run_names_it(ledger: Ledger, store: FolderStore, views: Views) -> None:
     outs = [put(store, "model") for _ in range(3)]
     runs = [

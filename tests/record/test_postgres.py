@@ -17,12 +17,13 @@ import psycopg
 import pytest
 
 from headrace.errors import ConfigError, LeaseHeld, LeaseLost, LedgerError, UsageError
-from headrace.record import cursors, lease_rows, opening, postgres, postgres_opening
+from headrace.record import cursors, lease_rows, merging, opening, postgres, postgres_opening
 from headrace.record.address import masked
 from headrace.record.database import Rows
 from headrace.record.ledger import Ledger
 from headrace.record.postgres import PostgresDatabase
 from headrace.record.views import Views
+from headrace.spec.artifact import Ref
 from headrace.spec.intent import Advance
 from tests.projects import wait_for
 from tests.record.samples import after, blob, edit, first, free, open_ledger, result, rows, run_row, task_row, want
@@ -541,6 +542,25 @@ def test_a_ledger_on_a_server_without_psycopg_names_the_extra(url: str) -> None:
     for told in child.stdout.splitlines():
         assert "needs `psycopg`" in told
         assert "pip install 'headrace[postgres]'" in told
+
+
+def test_a_result_that_a_driver_gives_anew_while_generations_are_made_one_is_left_as_it_is(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = blob("old"), blob("new")
+    with ledger.open_run("flights") as run, closing(ledger.connect()) as db:
+        run.commit(first(results=[result(old)]))
+        moved = merging.moved
+
+        def and_meanwhile(ref: Ref, moves: merging.Moves) -> Ref | None:
+            run.commit(after(run, results=[result(new)]))
+            return moved(ref, moves)
+
+        monkeypatch.setattr(merging, "moved", and_meanwhile)
+        db.atomically(lambda: merging.point_results(db, {(old.digest, old.nonce or ""): "other"}))
+        found = run.result("key")
+        assert found is not None
+        assert found.out == new
 
 
 def test_a_cursor_is_moved_by_hand_once_though_the_answer_was_lost(

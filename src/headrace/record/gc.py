@@ -136,7 +136,8 @@ class Collector:
             if not dry_run:
                 self._forget_spills(pass_.runs)
                 if pass_.later and not pass_.waits:
-                    self._db.execute(self._db.sql.PUT_CURSOR, (LEFT, 1, str(now).encode()))
+                    ended = max(now, self._ledger.now())  # the rows may have gone long after the pass began
+                    self._db.execute(self._db.sql.PUT_CURSOR, (LEFT, 1, str(ended).encode()))
             return pass_.result()
 
     def _look(self, pass_: _Pass, keep: Keep, now: float) -> None:

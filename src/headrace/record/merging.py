@@ -109,7 +109,7 @@ def point_results(db: Database, moves: Moves) -> None:
     mentions, sql = _mentioning(moves), db.sql
     for key, *_, out in scan.results(db):
         if mentions(out) and (to := moved(_decode_ref(out), moves)) is not None:
-            db.execute(sql.POINT_RESULT, (_encode_ref(to), key))
+            db.execute(sql.POINT_RESULT, (_encode_ref(to), key, out))  # unless a driver has given it anew meanwhile
     for name, version, value, *_ in scan.cursors(db):
         if mentions(value) and (to := moved(_decode_ref(value), moves)) is not None:
             db.execute(sql.PUT_CURSOR, (name, version, _encode_ref(to)))

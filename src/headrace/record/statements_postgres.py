@@ -518,9 +518,9 @@ DOUBT_RESULT = """
 UPDATE results SET unusable=%s WHERE results.key = %s
 """
 
-# to, key
+# to, key, was
 POINT_RESULT = """
-UPDATE results SET out=%s WHERE results.key = %s
+UPDATE results SET out=%s WHERE results.key = %s AND results.out = %s
 """
 
 # to, number, name

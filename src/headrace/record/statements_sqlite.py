@@ -514,9 +514,9 @@ DOUBT_RESULT = """
 UPDATE results SET unusable=? WHERE results."key" = ?
 """
 
-# to, key
+# to, key, was
 POINT_RESULT = """
-UPDATE results SET out=? WHERE results."key" = ?
+UPDATE results SET out=? WHERE results."key" = ? AND results.out = ?
 """
 
 # to, number, name

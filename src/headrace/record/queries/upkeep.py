@@ -72,7 +72,7 @@ def keeping(_: Target) -> Mapping[str, Statement]:
         .where(result, results.c.run == bindparam("number"))
         .values(run=bindparam("adopter"), task=bindparam("its_task")),
         "doubt_result": update(results).where(result).values(unusable=bindparam("why")),
-        "point_result": update(results).where(result).values(out=bindparam("to")),
+        "point_result": update(results).where(result, results.c.out == bindparam("was")).values(out=bindparam("to")),
         "point_task": update(tasks).where(tasks.c.run == bindparam("number"), task).values(out=bindparam("to")),
         "point_event": update(events)
         .where(events.c.run == bindparam("number"), events.c.seq == bindparam("at"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.errors import UsageError
+from headrace.errors import LedgerError, UsageError
 from headrace.record.alone import alone
 from headrace.record.archive import FORMAT, VERSION, Archive, Head, Writer
 from headrace.record.inventory import Inventory
@@ -19,7 +19,7 @@ from headrace.record.moving import Imported, Importer, Progress, columns, write_
 from headrace.record.tables import SCHEMA
 from headrace.spec.intent import Advance, Register
 from headrace.store.folder import FolderStore
-from tests.record.samples import after, blob, first, open_ledger
+from tests.record.samples import after, blob, edit, first, open_ledger, rows
 
 VALUE = blob("value")
 
@@ -31,8 +31,9 @@ def ledger(address: str) -> Iterator[Ledger]:
         yield ledger
 
 
-def exported(folder: Path) -> Path:
-    """Write the archive of a ledger with one run, which has moved a cursor and registered a model."""
+def exported(folder: Path, change: str = "") -> Path:
+    """Write the archive of a ledger with one run, which has moved a cursor and registered a model. A statement may
+    change that before."""
     file = folder / "laptop.headrace"
     head = Head(
         format=FORMAT, version=VERSION, schema=SCHEMA, headrace="1", made=time.time(), project="p", columns=columns()
@@ -42,6 +43,8 @@ def exported(folder: Path) -> Path:
             run.commit(first([], kept=[VALUE]))
             asked = Advance("orders", 0, VALUE), Register("model", "m", VALUE)
             run.commit(after(run, intents=[("fit", each) for each in asked]))
+        if change:
+            edit(ledger, change)
         writer = Writer(out, head)
         with closing(ledger.connect()) as db:
             write_rows(db, writer, named, lambda *_: None)
@@ -80,3 +83,11 @@ def test_a_version_whose_number_a_run_takes_meanwhile_is_not_lost_unsaid(ledger:
 
     with pytest.raises(UsageError, match="another version 1 of model `m` here meanwhile"):
         bring(exported(tmp_path), ledger, meanwhile)
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", "..", ""])
+def test_a_run_whose_id_would_lead_out_of_our_folders_is_refused(ledger: Ledger, tmp_path: Path, name: str) -> None:
+    file = exported(tmp_path, f"update runs set id = '{name}'")
+    with pytest.raises(LedgerError, match="is damaged, or forged"):
+        bring(file, ledger)
+    assert rows(ledger, "select id from runs") == []

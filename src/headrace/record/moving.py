@@ -10,6 +10,7 @@ it comes to, begins with those that the archive has, and stays as it is there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -53,6 +54,8 @@ TABLES = (
     "aliases",
 )
 SHOWN = 3
+ID = re.compile(r"[A-Za-z0-9_-]+")
+"""What a run's id may be: it names folders and files too."""
 
 Progress = Callable[[str, int, int], None]
 """Is told what is being done, how far it is, and how far it will be: in runs or in bytes."""
@@ -178,13 +181,19 @@ class Importer:
         """Name the parts of runs that are new here, and count the others.
 
         Raises:
-            UsageError: a run or a cursor is here already, and differs.
+            UsageError: a run, a cursor or a version is here already, and differs.
+            LedgerError: the archive has a run of no such id as we give.
         """
         fresh, known, differing = [], 0, []
         for part in self._archive.runs():
             self._lease.renew()
             _, row = next(self._archive.rows(part))
             number, run_id = self._shape["runs"].values(row)[:2]
+            if not ID.fullmatch(run_id):
+                raise LedgerError(
+                    f"`{self._archive.path}` is damaged, or forged: it has a run `{run_id}`, which is no run's id",
+                    hint="copy it again, or export it again; nothing was imported",
+                )
             found = db.execute(db.sql.RUN_BY_ID, (run_id,)).fetchone()
             if found is None:
                 fresh.append(part)
@@ -200,6 +209,15 @@ class Importer:
                 f"the ledger has run {names}{more} already, with other events than the archive; nothing was imported",
                 hint="a run may go on in one ledger only: go on where it has the most events, or import into a new one",
             )
+        self._compare_named(db)
+        return fresh, known
+
+    def _compare_named(self, db: Database) -> None:
+        """Hold cursors and versions against those that are here.
+
+        Raises:
+            UsageError: one is here already, and differs.
+        """
         for _, row in self._archive.rows(CURSORS):
             name, version, value, *_ = self._shape["cursors"].values(row)
             has = db.execute(db.sql.CURSOR_ROW, (name, version)).fetchone()
@@ -218,7 +236,6 @@ class Importer:
                         f"the ledger has other versions of {kind} `{name}` than the archive; nothing was imported",
                         hint="import into a ledger where none of that name was registered",
                     )
-        return fresh, known
 
     def _goes_on(self, db: Database, part: str, number: int) -> bool:
         """Say whether a run that is here begins with the events that the archive has of it."""

@@ -39,3 +39,9 @@ def test_the_type_of_a_target_tells_only_where_it_cannot_be_the_same() -> None:
     assert not are_apart(whole, predictions([0, 1], [1.0, 2.0]))
     assert are_apart(whole, predictions([0, 1], ["yes", "no"]))
     assert are_apart(whole, predictions([0, 1], [[1], [2]]))
+
+
+def test_views_of_text_are_targets_as_texts_are() -> None:
+    mine = predictions([0, 1], ["a", "b"], pa.string_view())
+    assert not are_apart(mine, predictions([1, 0], ["b", "a"], pa.string_view()))
+    assert are_apart(mine, predictions([0, 1], ["b", "a"]))

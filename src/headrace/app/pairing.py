@@ -102,7 +102,12 @@ def are_apart(mine: Any, theirs: Any) -> bool:
     if ROW not in mine.column_names or ROW not in theirs.column_names or target not in theirs.column_names:
         return False
     places = pc.index_in(mine[ROW], value_set=theirs[ROW])
-    here, there = mine[target].filter(places.is_valid()), theirs[target].take(places.drop_null())
+    # Arrow can't choose among views of text, as Polars gives them.
+    told = [
+        each[target].cast(pa.large_string()) if pa.types.is_string_view(each[target].type) else each[target]
+        for each in (mine, theirs)
+    ]
+    here, there = told[0].filter(places.is_valid()), told[1].take(places.drop_null())
     if not len(here):
         return True
     try:

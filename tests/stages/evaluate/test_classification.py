@@ -697,3 +697,29 @@ def test_one_class_against_the_rest_is_paired_only_if_it_is_told() -> None:
     with pytest.raises(UsageError, match="which one isn't told"):
         evaluate.paired(one, one, target="pet", resamples=100)
     assert evaluate.paired(one, one, target="pet", positive="cat", resamples=100).report.facts
+
+
+def test_columns_that_differ_by_case_alone_are_told_apart(people: pa.Table) -> None:
+    table = people.append_column("Sex", pa.array(np.random.default_rng(0).choice(["a", "b"], len(people))))
+    own = {each: judged(table, sensitive=each).metrics[f"recall difference by {each}"] for each in ("sex", "Sex")}
+    assert own["sex"] != own["Sex"]
+    for name, value in own.items():
+        rule = f"TPR difference by {name} >= {value} and recall difference by {name} <= {value}"
+        report = judged(table, sensitive=["sex", "Sex"], gates=rule).report
+        assert report.passed
+        assert evaluate.gate(report, rule)
+    with pytest.raises(UsageError, match="may be `recall difference by sex` or `recall difference by Sex`"):
+        judged(table, sensitive=["sex", "Sex"], gates="recall difference by SEX <= 0.1")
+
+
+def test_targets_of_other_types_are_not_paired(people: pa.Table) -> None:
+    words = people.set_column(0, "hired", pa.array(["yes" if each else "no" for each in people["hired"].to_pylist()]))
+    with pytest.raises(UsageError, match="have other values of `hired`"):
+        evaluate.paired(judged(people).predictions, judged(words).predictions, target="hired", resamples=100)
+
+
+@pytest.mark.parametrize("column", ["loan ratio", "difference by age"])
+def test_a_column_of_people_may_be_called_as_what_is_measured(people: pa.Table, column: str) -> None:
+    table = people.rename_columns([column if each == "sex" else each for each in people.column_names])
+    plain, found = judged(people, sensitive="sex").metrics, judged(table, sensitive=column).metrics
+    assert found == {name.replace("by sex", f"by {column}"): value for name, value in plain.items()}

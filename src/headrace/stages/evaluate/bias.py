@@ -55,11 +55,12 @@ class Bias(NamedTuple):
 
         Without `by` it is the widest over the columns, each alone.
         """
-        ratio = " ratio" in name
-        rate, _, rest = name.partition(" ratio" if ratio else " difference")
+        measured, _, by = name.partition(" by ")
+        ratio = measured.endswith(" ratio")
+        rate = measured.removesuffix(" ratio" if ratio else " difference")
         better = "higher" if ratio else "lower"
-        if rest:
-            return _renamed(self._one(rate, rest.removeprefix(" by "), level, ratio=ratio), name, better)
+        if by:
+            return _renamed(self._one(rate, by, level, ratio=ratio), name, better)
         return _renamed(self._widest(rate, level, ratio=ratio), name, better)
 
     def _widest(self, rate: str, level: float, *, ratio: bool) -> Fact:
@@ -110,8 +111,8 @@ class Bias(NamedTuple):
 
     def words(self, name: str) -> str:
         """Say which two groups a difference or ratio is between, and what their rates are."""
-        rate = name.partition(" difference")[0].partition(" ratio")[0]
-        by = name.partition(" by ")[2]
+        measured, _, by = name.partition(" by ")
+        rate = measured.removesuffix(" difference").removesuffix(" ratio")
         rates = ("recall", "FPR") if rate == ODDS else (rate,)
         said = []
         for column in [by] if by else self.columns:

@@ -43,7 +43,8 @@ class Entry(NamedTuple):
 
 
 class Known:
-    """Numbers by name. Names are asked for in any case, with spaces, hyphens or underscores, or by an alias.
+    """Numbers by name. Names are asked for in any case, with spaces, hyphens or underscores, or by an alias; where that
+    leaves two, such as those by columns `Sex` and `sex`, as they are.
 
     `least` is the confidence of what has no other, a report's.
     """
@@ -51,12 +52,14 @@ class Known:
     def __init__(self, least: float = 0.0) -> None:
         self._least = least
         self._entries: dict[str, Entry] = {}
-        self._names: dict[str, str] = {}
+        self._names: dict[str, list[str]] = {}
 
     def add(self, name: str, fact: Callable[[float], Fact], words: Callable[[], str] = str) -> None:
         """Put a number under a name."""
         self._entries[name] = Entry(fact, words)
-        self._names[plain(name)] = name
+        alike = self._names.setdefault(plain(name), [])
+        if name not in alike:
+            alike.append(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -80,11 +83,22 @@ class Known:
         """Give the name that is meant.
 
         Raises:
-            UsageError: there is no such number; it says which may be meant.
+            UsageError: there is no such number, or there are several; it says which may be meant.
         """
-        if plain(asked) not in self._names:
+        alike = self._names.get(plain(asked), [])
+        if not alike:
             raise unmeasured(asked, list(self._entries))
-        return self._names[plain(asked)]
+        column = asked.partition(" by ")[2]
+        exact = [each for each in alike if each == asked] or [
+            each for each in alike if each.partition(" by ")[2] == column
+        ]
+        found = exact if len(alike) > 1 else alike
+        if len(found) != 1:
+            raise UsageError(
+                f"the gate asks for `{asked}`, which may be {' or '.join(f'`{each}`' for each in alike)}",
+                hint="write it as it is",
+            )
+        return found[0]
 
 
 def unmeasured(asked: str, names: Sequence[str]) -> UsageError:

@@ -123,13 +123,20 @@ def _both(first: pa.Table, second: pa.Table, target: str) -> tuple[pa.Table, pa.
     if not len(mine):
         raise UsageError("the two models were judged on no row in common", hint="judge both on one table")
     one, other = rows_at(first, mine), rows_at(second, theirs)
-    if not one[target].equals(other[target].cast(one[target].type)):
+    if not _is_same(one[target], other[target]):
         counts = f"the two, of {first.num_rows:,} and {second.num_rows:,} rows"
         raise UsageError(
             f"{counts}, have other values of `{target}` under the same numbers: other rows, or other targets",
             hint="judge both on one table",
         )
     return one, other
+
+
+def _is_same(mine: pa.ChunkedArray, theirs: pa.ChunkedArray) -> bool:
+    try:
+        return bool(mine.equals(theirs.cast(mine.type)))
+    except pa.ArrowException:  # values of the one can't be of the other's type
+        return False
 
 
 def _parts(

@@ -31,12 +31,10 @@ def fits(given: Any, wanted: Any) -> bool:
     if _is_open(given) or _is_open(wanted) or given == wanted:
         return True
     if _is_plain(given) and _is_plain(wanted):
-        return issubclass(given, wanted) or (wanted is float and given is int) or _tabular(given, wanted)
+        return issubclass(given, wanted) or (wanted is float and issubclass(given, int)) or _tabular(given, wanted)
     if _tabular(given, wanted):
         return True
-    if wanted is float or given is int:
-        wanted = wanted | int if wanted is float else wanted
-    return _is_subtype(given, wanted)
+    return _is_subtype(given, _widened(wanted))
 
 
 def misfit(value: object, wanted: Any, given: Callable[[object], Any] = lambda _: None) -> tuple[object, Any] | None:
@@ -160,6 +158,15 @@ def _is_open(hint: Any) -> bool:
 
 def _is_plain(hint: Any) -> bool:
     return isinstance(hint, type) and not typing.get_args(hint) and not getattr(hint, "_is_protocol", False)
+
+
+def _widened(wanted: Any) -> Any:
+    """Take whole numbers where fractions are wanted, by themselves or among others, as type checkers do."""
+    if wanted is float:
+        return float | int
+    if typing.get_origin(wanted) in _UNIONS:
+        return typing.Union[tuple(_widened(each) for each in typing.get_args(wanted))]  # noqa: UP007  of any number
+    return wanted
 
 
 def _tabular(given: Any, wanted: Any) -> bool:

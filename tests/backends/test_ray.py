@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from headrace.backends.ray.actor import Actor, _make_own
 from headrace.backends.ray.charge import Charge, encode
 from headrace.backends.ray.cluster import Cluster
 from headrace.backends.ray.needs import Needs
+from headrace.backends.ray.watch import Watch
 from tests.contract.ray_stand import RUN, RayStand, connected, of_run
 
 
@@ -129,6 +130,31 @@ def test_a_backend_that_is_forgotten_leaves_no_thread_behind(stand: RayStand) ->
     gc.collect()
     watch.join(timeout=20)
     assert not watch.is_alive()
+
+
+class Fading:
+    """A cluster whose head still takes connections, and answers no questions any more."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Semaphore(0)
+
+    def answers(self) -> bool:
+        return True
+
+    def lacking(self, needs: Mapping[str, float], labels: Mapping[str, str]) -> str:
+        self.asked.release()
+        raise ConnectionError("the head is gone")
+
+
+def test_a_question_that_the_cluster_can_not_answer_does_not_end_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.backends.ray.watch.EVERY_S", 0.01)
+    cluster = Fading()
+    watch = Watch(cluster, {})  # type: ignore[arg-type]  # as much of one as is asked
+    watch.ask({1: {"CPU": 1.0}})
+    try:
+        assert all(cluster.asked.acquire(timeout=20) for _ in range(3))
+    finally:
+        watch.stop()
 
 
 def test_the_death_of_a_node_is_that_of_its_workers_and_of_no_others(

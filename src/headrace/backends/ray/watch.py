@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 from headrace.backends.ray.cluster import Cluster
 
@@ -20,7 +21,7 @@ class Watch:
         self._asked: Mapping[int, Mapping[str, float]] = {}
         self._told: dict[int, str] = {}
         self._stopped = threading.Event()
-        self._answered_at = time.monotonic()
+        self._answered_at = self._looked_at = time.monotonic()
         threading.Thread(target=self._run, name="headrace-ray-watch", daemon=True).start()
 
     @property
@@ -47,10 +48,6 @@ class Watch:
             self._looked_at = time.monotonic()
             if answers:
                 self._answered_at = self._looked_at
-                asked = self._asked
-                found = {}
-                for worker, needs in asked.items():
-                    found[worker] = self._cluster.lacking(needs, self._labels)
-                self._told = found
-
-    _looked_at = 0.0
+                with suppress(Exception):  # whatever Ray raises as the cluster goes: the next look tells that it has
+                    asked = self._asked
+                    self._told = {worker: self._cluster.lacking(each, self._labels) for worker, each in asked.items()}

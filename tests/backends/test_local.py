@@ -95,6 +95,17 @@ def test_the_process_that_was_begun_early_is_not_taken_for_one_that_was_left(sta
     theirs.close()
 
 
+def test_a_driver_that_lets_go_holds_on_to_no_descriptor(stand: LocalStand) -> None:
+    before = os.listdir("/proc/self/fd")
+    ear = Ear(stand.backend())
+    ear.begin(1)
+    ear.tell(1, stand.order("one", "next"))
+    ear.wait_for(1, Succeeded)
+    ear.backend.abandon()
+    assert os.listdir("/proc/self/fd") == before
+    list(stand.backend().adopt())  # ends what was left
+
+
 def test_a_worker_that_somebody_kills_says_by_which_signal(stand: LocalStand, ear: Ear) -> None:
     ear.begin(1)
     ear.tell(1, stand.order("wait", "patient"))

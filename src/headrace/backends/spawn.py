@@ -27,13 +27,19 @@ class Spawned:
         lines = os.pread(self._errors, max(0, size - start), start).decode(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
-    def leave(self) -> None:
-        """Say no more to it, and wait until it has ended by itself; again, and nothing happens."""
+    def let_go(self) -> None:
+        """Say no more to it, whatever becomes of it; again, and nothing happens."""
         if self._errors < 0:
-            return  # it died meanwhile, and is buried: its descriptor may be somebody else's by now
+            return  # it is let go of already: its descriptor may be somebody else's by now
         self.control.close()
         os.close(self._errors)
         self._errors = -1
+
+    def leave(self) -> None:
+        """Say no more to it, and wait until it has ended by itself; again, and nothing happens."""
+        if self._errors < 0:
+            return
+        self.let_go()
         try:  # without `contextlib`, whose import takes longer than all of this
             os.waitpid(self.pid, 0)
         except ChildProcessError:

@@ -157,9 +157,9 @@ class LocalBackend:
             line.socket.close()
         self._lines.clear()
         for parent in self._parents.values():
-            parent.spawned.control.close()
+            parent.spawned.let_go()
         if self._begun is not None:
-            self._begun.control.close()
+            self._begun.let_go()
         self._selector.close()
         self._parents.clear()
         self._parent_of.clear()

@@ -23,7 +23,7 @@ class Capture:
         folder.mkdir(parents=True, exist_ok=True)
         self._name = name
         self._file = os.open(folder / name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._masked: set[bytes] = set()
+        self._masked: list[bytes] = []  # the longest first: another may be a part of it
         self._streams: tuple[TextIO | None, TextIO | None] = (None, None)
         self._start = 0
         null = os.open(os.devnull, os.O_RDONLY)
@@ -59,8 +59,8 @@ class Capture:
 
     def hide(self, secret: str) -> None:
         """From now on, mask this in all that is printed."""
-        if secret:
-            self._masked.add(secret.encode())
+        known = {*self._masked, secret.encode()} if secret else self._masked
+        self._masked = sorted(known, key=len, reverse=True)
 
     def mask(self, text: str) -> str:
         """Give a text with the secrets in it masked."""

@@ -88,6 +88,19 @@ def test_many_threads_lose_nothing() -> None:
         assert [step for step, _ in book.points(f"t{number}")] == list(range(5000))
 
 
+def test_where_no_thread_can_be_started_what_was_logged_is_reported_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    book = Book()
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            book.log.add("loss", 1.0)
+    book.log.close()
+    assert book.points("loss") == [(0, 1.0)]
+
+
 def test_what_was_logged_is_reported_while_the_attempt_goes_on() -> None:
     book = Book(every_s=0.001)
     book.log.add("loss", 1.0)

@@ -109,7 +109,7 @@ class Tracing:
         except HeadraceError as error:
             self._courier.post(TRACER, Answer(number, error=error.message, hint=error.hint))
         except OSError as error:
-            self._courier.post(TRACER, Answer(number, error=f"can't read `{question.path}`: {error.strerror}"))
+            self._courier.post(TRACER, Answer(number, error=f"can't read `{question.path}`: {error.strerror or error}"))
 
     def died(self, notice: Died) -> None:
         """Start the tracer again, but not for ever.

@@ -123,8 +123,9 @@ class Log:
     def _begin(self) -> None:
         with self._flushing:
             if self._thread is None and not self._over.is_set():
-                self._thread = threading.Thread(target=self._run, name="headrace-log", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="headrace-log", daemon=True)
+                thread.start()
+                self._thread = thread  # only now: one that can't be started can't be waited for either
 
     def _run(self) -> None:
         while not self._over.wait(self._every_s):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -11,7 +12,7 @@ from headrace.app.early import take
 from headrace.app.project import Project
 from headrace.app.seen import Seen
 from headrace.backends.local.backend import LocalBackend
-from headrace.backends.namespace import Namespace, works
+from headrace.backends.namespace import Namespace, bubblewrap, works
 from headrace.errors import ConfigError
 from headrace.run.ports import Backend, Heard, Spool
 from headrace.run.spilled import spilled
@@ -148,10 +149,15 @@ def _others(project: Project, pool: Pool, hidden: Sequence[Path]) -> list[Path]:
 
 
 def _works(project: Project) -> bool:
-    """Whether namespaces can be had; asked once a project, since asking takes 20 ms."""
-    answer = project.home / "namespaces"
-    try:
-        return answer.read_text() == "yes"
-    except OSError:
-        answer.write_text("yes" if works() else "no")
-    return answer.read_text() == "yes"
+    """Whether namespaces can be had. That they can is noted, since asking takes 20 ms; that they can't is asked each
+    time, since somebody may have seen to it."""
+    if bubblewrap() is None:
+        return False
+    note = project.home / "namespaces"
+    with suppress(OSError):
+        if note.read_text() == "yes":
+            return True
+    found = works()
+    if found:
+        note.write_text("yes")
+    return found

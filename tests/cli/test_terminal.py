@@ -6,8 +6,10 @@ import os
 import re
 import select
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -166,6 +168,15 @@ def test_the_tab_key_knows_metrics_models_and_their_addresses(project: Shell) ->
     assert completions(project, "headrace models t") == ["trees"]
     assert completions(project, "headrace alias mo") == ["model:trees"]
     assert completions(project, "headrace get ") == [run, "model:trees"]
+
+
+def test_the_tab_key_is_silent_about_a_ledger_that_cannot_be_read(project: Shell) -> None:
+    project("run", "good")
+    with closing(sqlite3.connect(project.folder / ".headrace" / "ledger.db")) as db:
+        for table in ("runs", "cursors", "versions"):
+            db.execute(f"drop table {table}")
+    for words in ("show ", "explain latest ", "get ", "models ", "cursors ", "compare --metric "):
+        assert completions(project, f"headrace {words}") == []
 
 
 def test_the_tab_key_is_silent_without_a_project(empty: Shell) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -15,8 +16,8 @@ from headrace.errors import HeadraceError, UsageError
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit code."""
     terminal.prepare()
-    if COMPLETE in os.environ:
-        group.main(list(arguments), prog_name="headrace", complete_var=COMPLETE)
+    if os.environ.get(COMPLETE):
+        return _complete(arguments)
     as_json = "--json" in arguments
     try:
         _check_encoding(arguments)
@@ -40,6 +41,13 @@ def run(arguments: Sequence[str]) -> int:
     except BaseException as error:  # noqa: BLE001 - the last line of defence, where faults become text; a panic of a
         # library in Rust is no `Exception`
         return fault.show_internal(error, as_json=as_json)
+
+
+def _complete(arguments: Sequence[str]) -> int:
+    """Answer the tab key; where something goes wrong, with nothing: an error would stand in the midst of a command."""
+    with suppress(Exception):
+        group.main(list(arguments), prog_name="headrace", complete_var=COMPLETE)
+    return 0
 
 
 def _check_encoding(arguments: Sequence[str]) -> None:

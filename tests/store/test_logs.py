@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.errors import StoreError
 from headrace.spec.address import StoreAddress
 from headrace.store.folder import FolderStore
 from headrace.store.logs import PIECE_BYTES
@@ -41,3 +42,13 @@ def test_a_worker_that_writes_its_log_into_the_store_s_folder_has_nothing_to_cop
     store = FolderStore(tmp_path)
     store.logs.keep("run", "1-77", 0, [b"hello"])
     assert not (tmp_path / "logs").exists()
+
+
+def test_a_log_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    logs = FolderStore(tmp_path / "store", local=tmp_path / "local").logs
+    logs.keep("run", "1-2", 0, [b"told"])
+    kept = tmp_path / "store" / "logs" / "run" / "1-2"
+    kept.unlink()
+    kept.mkdir()  # whoever runs the tests may read any file
+    with pytest.raises(StoreError, match="1-2` can't be read: Is a directory"):
+        list(logs.read("run", "1-2", 0, 4))

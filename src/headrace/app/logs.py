@@ -22,7 +22,7 @@ from headrace.errors import NotFoundError
 from headrace.run.events import Event, Failed, Launched, Logged, Reused, Succeeded
 from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref
-from headrace.store.logs import FolderLogs
+from headrace.store.logs import FolderLogs, unreadable
 from headrace.store.store import Store
 
 PATIENCE_S = 0.2
@@ -206,7 +206,13 @@ def _grown(folders: Sequence[Path], files: dict[str, _File], task: str | None) -
     for path in sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir()):
         worker = path.name.partition("-")[0]
         file = files.setdefault(worker, _File())
-        with path.open("rb") as stream:
+        try:
+            stream = path.open("rb")
+        except FileNotFoundError:
+            continue  # its run is forgotten meanwhile
+        except OSError as error:
+            raise unreadable(path, error) from error
+        with stream:
             stream.seek(file.read)
             while data := stream.read(CHUNK_BYTES):
                 yield from (each for each in _divide(file, data, worker) if task in (None, each.task))

@@ -15,6 +15,13 @@ PIECE_BYTES = 8 << 20
 """What an attempt printed is kept in pieces of this size, from where it begins in its worker's log."""
 
 
+def unreadable(path: Path, error: OSError) -> StoreError:
+    """Give the error of a log that may not, or can't, be read."""
+    return StoreError(
+        f"`{path}` can't be read: {error.strerror}", hint="it belongs to who ran the worker: have them give the right"
+    )
+
+
 class FolderLogs:
     """Logs in a folder, `RUN/NAME`. Workers that see it write there themselves; what others printed is copied."""
 
@@ -40,16 +47,17 @@ class FolderLogs:
 
     def read(self, run: str, name: str, start: int, end: int) -> Iterator[bytes]:
         """Go over what an attempt printed."""
+        path = self._root / plain(run) / plain(name)
         try:
-            file = os.open(self._root / plain(run) / plain(name), os.O_RDONLY | os.O_CLOEXEC)
+            with path.open("rb", buffering=0) as file:
+                file.seek(start)
+                while start < end and (piece := file.read(min(PIECE_BYTES, end - start))):
+                    start += len(piece)
+                    yield piece
         except FileNotFoundError:
             return
-        try:
-            while start < end and (piece := os.pread(file, min(PIECE_BYTES, end - start), start)):
-                start += len(piece)
-                yield piece
-        finally:
-            os.close(file)
+        except OSError as error:
+            raise unreadable(path, error) from error
 
     def forget(self, run: str) -> None:
         """Delete all that a run has printed."""

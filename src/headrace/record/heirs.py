@@ -8,7 +8,7 @@ from typing import Self
 from headrace.record import scan
 from headrace.record.alone import beating
 from headrace.record.database import Database
-from headrace.record.inventory import scratch
+from headrace.record.inventory import room, scratch
 from headrace.record.leases import Lease
 
 
@@ -20,6 +20,10 @@ class Heirs:
 
     def __init__(self, db: Database, lease: Lease, past: Container[int], kept: Iterable[int]) -> None:
         self._db = scratch()
+        with room():
+            self._gather(db, lease, past, kept)
+
+    def _gather(self, db: Database, lease: Lease, past: Container[int], kept: Iterable[int]) -> None:
         self._db.execute("CREATE TABLE made (key TEXT PRIMARY KEY, run INTEGER, heir INTEGER, task TEXT) WITHOUT ROWID")
         self._db.execute("BEGIN")
         made = ((key, run) for key, run, *_ in beating(lease, scan.results(db)) if run in past)

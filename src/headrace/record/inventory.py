@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 from msgspec import Struct
@@ -33,6 +34,18 @@ def scratch() -> sqlite3.Connection:
     for text in (f"PRAGMA cache_size=-{CACHE_KIB}", "PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF"):
         db.execute(text)
     return db
+
+
+@contextmanager
+def room() -> Iterator[None]:
+    """Say what to do where a database of one's own has no room to grow."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise LedgerError(
+            f"what the ledger names can't be sorted: {error}",
+            hint="it takes room where temporary files go: free some, or set SQLITE_TMPDIR to another folder",
+        ) from error
 
 
 class Equal(Struct, frozen=True):
@@ -67,14 +80,12 @@ class Inventory:
         Raises:
             LedgerError: there is no room for it where temporary files go.
         """
-        try:
+        with room():
             if not self._is_open:
                 self._db.execute("CREATE TABLE fresh (digest TEXT, nonce TEXT, run INTEGER, size INTEGER)")
                 self._db.execute("BEGIN")
                 self._is_open = True
             self._db.executemany("INSERT INTO fresh VALUES (?, ?, ?, ?)", rows)
-        except sqlite3.OperationalError as error:
-            raise _full(error) from error
 
     def clear(self) -> None:
         """Forget all of it."""
@@ -141,19 +152,10 @@ class Inventory:
     def _sort(self) -> None:
         """Bring what was added in among the rest; sorted first, since a tree that grows at random places is slow."""
         if self._is_open:
-            try:
+            with room():
                 self._db.execute(
                     "INSERT OR IGNORE INTO named SELECT digest, nonce, run, size FROM fresh ORDER BY digest, nonce, run"
                 )
                 self._db.execute("COMMIT")
                 self._db.execute("DROP TABLE fresh")
-            except sqlite3.OperationalError as error:
-                raise _full(error) from error
             self._is_open = False
-
-
-def _full(error: sqlite3.OperationalError) -> LedgerError:
-    return LedgerError(
-        f"what the ledger names can't be sorted: {error}",
-        hint="it takes room where temporary files go: free some, or set SQLITE_TMPDIR to another folder",
-    )

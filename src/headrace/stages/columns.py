@@ -52,6 +52,15 @@ def without_decimals(table: pa.Table) -> pa.Table:
     return table
 
 
+def with_missing_truths(table: pa.Table) -> pa.Table:
+    """Give a table whose booleans are 64-bit floats where some are missing: of these pandas makes objects, which
+    LightGBM would have for categories."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_boolean(field.type) and table.column(place).null_count:
+            table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
+    return table
+
+
 def rows_at(table: pa.Table, places: Any) -> pa.Table:
     """Give the rows of these places (NumPy's integers), as a new table of the same types."""
     return _by_chosen(table, lambda each: each.take(pa.array(places, pa.int64())))

@@ -1,5 +1,7 @@
 """Metrics under counts of rows agree with scikit-learn's under weights; intervals cover what they should."""
 
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -209,3 +211,16 @@ def test_one_who_knows_the_rates_of_many_classes_has_no_ece() -> None:
     truth = np.repeat([0, 1, 2], [400, 300, 300])
     chances = np.broadcast_to([0.4, 0.3, 0.3], (1000, 3))
     assert ManyPart(truth, chances, np.zeros(1000, int), 3, whole=True).point["ECE"] == pytest.approx(0, abs=1e-9)
+
+
+def test_many_classes_take_no_table_of_all_pairs_for_each_resample() -> None:
+    random = np.random.default_rng(2)
+    truth, decided = random.integers(0, 300, (2, 600))
+    part = ManyPart(truth, None, decided, 300)
+    counts = random.poisson(1, (500, 600)).astype(np.uint8)
+    tracemalloc.start()
+    try:
+        part.replicates(counts)
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20  # all tables would be 360 MB
+    finally:
+        tracemalloc.stop()

@@ -76,6 +76,7 @@ def test_a_confidence_goes_with_what_stands_before_it() -> None:
         ("AUC >= high", "a number, `baseline` or `previous` is expected"),
         ("AUC == 0.7", "can't be asked of a measured number"),
         ("(AUC >= 0.7", "not closed"),
+        ("`AUC >= 0.7", "this backtick is not closed"),
         ("AUC >= 0.7 with 950% confidence", "makes no sense"),
         ("AUC >= 0.7 with 95%", "`confidence` is expected"),
         ("AUC >= 0.7 F1 > 1", "`and`, `or` or the end is expected"),

@@ -305,3 +305,12 @@ def test_what_is_missing_in_valid_alone_is_missing_to_boosted_trees() -> None:
     worded = whole.set_column(5, "count", pa.array(["few"] * 400))
     with pytest.raises(DataError, match="the feature `count` can't be `int64` in `valid`"):
         train.lightgbm(params, whole, target="late", features=["count", "wet"], valid=worded, num_boost_round=2)
+
+
+def test_booleans_with_missing_ones_are_no_categories_to_boosted_trees() -> None:
+    whole = TABLE.append_column("wet", TABLE["late"])
+    some = whole.set_column(5, "wet", pa.array([None, *whole["wet"].to_pylist()[1:]], pa.bool_()))
+    for learned, judged in ((whole, some), (some, whole), (some, some)):
+        model = train.lightgbm({"objective": "binary"}, learned, target="late", features=["a", "wet"]).model
+        assert model.pandas_categorical == []
+        assert model.predict(predicting.frame_of(model, judged, ["a", "wet"])).shape == (400,)

@@ -86,10 +86,8 @@ class ManyPart:
 
     def replicates(self, counts: Any) -> Mapping[str, Any]:
         """Give each metric for each resample, NaN where it is undefined."""
-        cells = [np.bincount(self.code, weights=row, minlength=self.classes**2) for row in counts]
-        table = np.stack(cells).reshape(-1, self.classes, self.classes)
-        rows, caught = table.sum(axis=(1, 2)), np.diagonal(table, axis1=1, axis2=2)
-        actual, chosen = table.sum(axis=2), table.sum(axis=1)
+        caught, actual, chosen = (np.stack(each) for each in zip(*map(self._tally, counts), strict=True))
+        rows = actual.sum(axis=1)
         found = {
             "accuracy": divided(caught.sum(axis=1), rows),
             "balanced accuracy": _mean(divided(caught, actual)),
@@ -112,6 +110,11 @@ class ManyPart:
             found["ECE"] = divided(np.abs(over).sum(axis=1), rows)
             found[f"{NOISE}ECE"] = divided(np.abs(over - own).sum(axis=1), rows)
         return found
+
+    def _tally(self, row: Any) -> tuple[Any, Any, Any]:
+        """Count of each class, for one resample, the rows that are found, that there are, and that are predicted so."""
+        table = np.bincount(self.code, weights=row, minlength=self.classes**2).reshape(self.classes, self.classes)
+        return table.diagonal().copy(), table.sum(axis=1), table.sum(axis=0)
 
     def why(self, name: str) -> str:
         """Say why a metric is undefined."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from headrace.codec.classes import is_a
 from headrace.errors import UsageError
-from headrace.stages.columns import without_decimals
+from headrace.stages.columns import with_missing_truths, without_decimals
 from headrace.stages.sentence import sentence
 
 BOOSTER = "lightgbm.basic.Booster"
@@ -97,8 +97,10 @@ def frame_of(model: Any, table: pa.Table, features: Sequence[str]) -> Any:
         check_column(table, name)
     if is_a(model, NETWORK):
         return table
-    frame = without_decimals(table.select(list(features))).to_pandas()
-    if is_a(model, BOOSTER) or type(model).__module__.startswith("lightgbm."):
+    shown = without_decimals(table.select(list(features)))
+    is_lightgbm = is_a(model, BOOSTER) or type(model).__module__.startswith("lightgbm.")
+    frame = (with_missing_truths(shown) if is_lightgbm else shown).to_pandas()
+    if is_lightgbm:
         return frame.astype(dict.fromkeys(_categories(model, frame), "category"))
     expected = getattr(model, "n_features_in_", None)
     if expected is not None and getattr(model, "feature_names_in_", None) is None:

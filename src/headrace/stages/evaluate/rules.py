@@ -105,7 +105,8 @@ def _tokens(text: str) -> list[_Token]:
     while place < len(text):
         match = _TOKEN.match(text, place)
         if match is None:
-            raise _at(text, place, f"`{text[place]}` is not expected here")
+            odd = text[place]
+            raise _at(text, place, "this backtick is not closed" if odd == "`" else f"`{odd}` is not expected here")
         kind = match.lastgroup or ""
         kind = "number" if kind == "percent" else kind
         if kind != "space":

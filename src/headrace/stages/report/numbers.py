@@ -81,6 +81,8 @@ def bracketed(value: float | None, low: float | None, high: float | None) -> str
 
     >>> bracketed(0.75, 0.7261, 0.7709), bracketed(0.75, None, None)
     ('0.750 [0.726, 0.771]', '0.75')
+    >>> bracketed(1.234e-7, 1.1e-7, 1.3e-7)
+    '1.234e-07 [1.1e-07, 1.3e-07]'
     """
     if value is None:
         return NOTHING
@@ -96,13 +98,17 @@ def interval_name(report: Report) -> str:
 
 
 def decimals_of(fact: Fact) -> int | None:
-    """Give the decimals that show two digits of the interval's width; None where there is no interval to go by."""
+    """Give the decimals that show two digits of the interval's width; None where there is no interval to go by, or its
+    ends are so small that as many as are shown would leave nothing of them."""
     if fact.low is None or fact.high is None or not math.isfinite(fact.high - fact.low):
         return None
     width = fact.high - fact.low
     if width <= 1e-9 * max(abs(fact.low), abs(fact.high)):
         return None
-    return min(MOST_DECIMALS, max(0, 1 - math.floor(math.log10(width))))
+    needed = max(0, 1 - math.floor(math.log10(width)))
+    if needed > MOST_DECIMALS and max(abs(fact.low), abs(fact.high)) < 10 ** (DIGITS - MOST_DECIMALS):
+        return None
+    return min(MOST_DECIMALS, needed)
 
 
 def cell(value: Cell) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from headrace.define.ready import ready
 from headrace.errors import DataError, UsageError
 from headrace.spec.report import Fact, Grid, Report
-from headrace.stages.columns import listed
+from headrace.stages.columns import listed, with_missing_truths
 from headrace.stages.sentence import sentence
 from headrace.stages.train.callbacks import lightgbm as log_evaluation
 from headrace.stages.train.examples import Examples, check_classes, examples, there
@@ -97,7 +97,7 @@ def lightgbm(
             "the objective puts the rows of a group in order, and no `group` is given",
             hint='name the column that tells them apart, such as `group="query"`',
         )
-    table, sizes = _grouped(table, group)
+    table, sizes = _grouped(with_missing_truths(table), group)
     found = _categories(_examples(table, target, features, weight, group), listed(categorical_feature))
     if _objective_is(params, CLASSIFIES):
         check_classes(found, target)
@@ -106,7 +106,7 @@ def lightgbm(
     learned = lgb.Dataset(found.features, _labels(found), weight=found.weight, group=sizes, free_raw_data=False)
     watched = [learned]
     if valid is not None:
-        valid, held_sizes = _grouped(valid, group)
+        valid, held_sizes = _grouped(with_missing_truths(valid), group)
         held = _like(examples(valid, target, list(found.features), weight), found)
         watched = [lgb.Dataset(held.features, _labels(held), weight=held.weight, group=held_sizes, reference=learned)]
     curves: dict[str, dict[str, list[float]]] = {}

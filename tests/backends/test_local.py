@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from headrace.backends.line import Line
 from headrace.backends.local.backend import LocalBackend
 from headrace.backends.local.leftover import PARENT
 from headrace.backends.spawn import Spawned
+from headrace.errors import BackendError
 from headrace.run.events import Checkpointed, Succeeded
 from headrace.run.ports import Job
 from headrace.run.spilled import spilled
@@ -104,6 +106,17 @@ def test_a_driver_that_lets_go_holds_on_to_no_descriptor(stand: LocalStand) -> N
     ear.backend.abandon()
     assert os.listdir("/proc/self/fd") == before
     list(stand.backend().adopt())  # ends what was left
+
+
+def test_where_no_more_files_may_be_open_that_is_said(stand: LocalStand, ear: Ear) -> None:
+    ear.begin(1)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 10, limits[1]))
+    try:
+        with pytest.raises(BackendError, match="can't begin a worker: Too many open files"):
+            ear.backend.start([Job(worker=worker, resources=Resources()) for worker in range(2, 40)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_a_worker_that_somebody_kills_says_by_which_signal(stand: LocalStand, ear: Ear) -> None:

@@ -203,7 +203,7 @@ class Driver:
             self._absorb(Failed(task.name, task.attempt, failure, self._clock.now()))
         for worker in alive:
             if (present := self._crew.present(worker)) is not None and self._is_over(*present):
-                self._end(worker, "lost", "another node of it failed", now=True)
+                self._end(worker, "lost", "what it was at is for nobody", now=True)
 
     def _inherit(self, heard: Heard) -> None:
         """Absorb what a worker had reported that the driver before has not stored."""

@@ -82,19 +82,20 @@ class LocalBackend:
     # -- the port ------------------------------------------------------------------------------------------------
 
     def start(self, jobs: Sequence[Job]) -> None:
-        """Begin workers; the zygote of an environment with the first, and again where it has died."""
+        """Begin workers; the zygote of an environment with the first, and again where it has died.
+
+        Raises:
+            BackendError: this machine gives no more processes or open files, or zygotes die at once.
+        """
         for job in jobs:
-            for _ in range(TRIES):
-                parent = self._parents.get(job.environment) or self._use(job.environment)
-                if parent is not None and self._begin(parent, job):
-                    break
-                if parent is not None:
-                    self._lose(parent)
-            else:
+            try:
+                self._start(job)
+            except OSError as error:
                 raise BackendError(
-                    f"pool `{self.pool.name}` can't begin a worker: the process that begins them dies at once",
-                    hint="`headrace doctor` checks this machine",
-                )
+                    f"pool `{self.pool.name}` can't begin a worker: {error.strerror or error}",
+                    hint="`ulimit -a` shows how many processes and open files there may be: allow more, or give the"
+                    " pool less cpu, so that fewer attempts run at once",
+                ) from error
 
     def tell(self, worker: int, messages: Sequence[Down]) -> None:
         """Send messages to a worker; to one that is gone they mean nothing."""
@@ -166,6 +167,18 @@ class LocalBackend:
         self._begun = None
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _start(self, job: Job) -> None:
+        for _ in range(TRIES):
+            parent = self._parents.get(job.environment) or self._use(job.environment)
+            if parent is not None and self._begin(parent, job):
+                return
+            if parent is not None:
+                self._lose(parent)
+        raise BackendError(
+            f"pool `{self.pool.name}` can't begin a worker: the process that begins them dies at once",
+            hint="`headrace doctor` checks this machine",
+        )
 
     def _use(self, environment: str | None) -> Parent | None:
         """Have a zygote for the workers of an environment, one that was begun or a new one; None if it is dead."""

@@ -11,6 +11,7 @@ import datetime as dt
 import hashlib
 import hmac
 import http.client
+import math
 import os
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote, urlencode, urlsplit
@@ -130,7 +131,8 @@ def _plain(body: bytes) -> ET.Element | None:
 
 
 def _seconds(told: str) -> float:
+    """Read a time; one that can't be read is later than any, so that nobody takes what goes on for old."""
     try:
         return dt.datetime.fromisoformat(told).timestamp()
     except ValueError:
-        return 0.0
+        return math.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -91,3 +92,14 @@ def test_a_run_whose_id_would_lead_out_of_our_folders_is_refused(ledger: Ledger,
     with pytest.raises(LedgerError, match="is damaged, or forged"):
         bring(file, ledger)
     assert rows(ledger, "select id from runs") == []
+
+
+def test_an_archive_whose_parts_lead_back_is_refused(ledger: Ledger, tmp_path: Path) -> None:
+    file = exported(tmp_path)
+    back = tarfile.TarInfo("back")
+    back.size = -tarfile.BLOCKSIZE  # to itself
+    data = file.read_bytes()
+    end = len(data) - 2 * tarfile.BLOCKSIZE
+    file.write_bytes(data[:end] + back.tobuf(tarfile.GNU_FORMAT) + data[end:])
+    with pytest.raises(UsageError, match="is not whole"):
+        bring(file, ledger)

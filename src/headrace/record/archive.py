@@ -342,6 +342,6 @@ def _members(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
         member = tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape")
         member.offset_data = place + tarfile.BLOCKSIZE
         place = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-        if place > end:
+        if place > end or member.size < 0:  # else one that is forged might lead back, and never come to its end
             raise tarfile.ReadError("it has no end")
         yield member

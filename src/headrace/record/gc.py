@@ -44,7 +44,8 @@ CLOCKS_S = 600.0
 """How far the store's clock may be behind that of the driver which noted when an attempt began."""
 
 TICK_S = 120.0
-"""No driver's tick takes as long as this: one that is stopped in it loses its lease (`Leases.tidy`) before."""
+"""No driver's tick takes as long as this. One that is stopped in it loses its lease before, where a server keeps leases
+(`Leases.tidy`); where files do, it may come to name what is gone, as if somebody had removed that."""
 
 LEFT = "headrace.collector"
 """The cursor that says when a pass last left something to a later one."""

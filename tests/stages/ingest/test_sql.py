@@ -145,6 +145,21 @@ def test_what_arrow_has_not_is_named(pg: Source) -> None:
     assert sql(pg.url, made).to_pylist() == [{"m": "good", "a": [1, 2], "j": '{"x": 1}', "n": decimal.Decimal("1.50")}]
 
 
+@pytest.mark.parametrize("kind", ["date", "timestamp", "timestamptz"])
+def test_a_time_without_an_end_is_named_and_taken_for_no_other(pg: Source, kind: str) -> None:
+    pg.run(f"create table spans (id integer, until {kind})")
+    pg.run("insert into spans values (1, '2026-01-01'), (2, null)")
+    pg.run("insert into spans values (3, '4713-01-01 BC'), (4, '9999-12-31')")
+    assert sql(pg.url, "select * from spans")["until"].null_count == 1
+    assert sql(pg.url, "select * from spans where id = 2")["until"].null_count == 1
+    for endless in ("infinity", "-infinity"):
+        pg.run(f"insert into spans values (5, '{endless}')")
+        assert "column `until` has a time that is `infinity`" in refused(SourceError, pg.url, "select * from spans")
+        query = f"select id, nullif(until, '{endless}') as until from spans"
+        assert sql(pg.url, query)["until"].null_count == 2
+        pg.run("delete from spans where id = 5")
+
+
 def test_what_the_database_refuses_is_told_with_what_to_do(source: Source) -> None:
     source.make_orders(1)
     assert "correct the query" in refused(SourceError, source.url, "select nope from orders")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from adbc_driver_postgresql import StatementOptions, connect
 
 from headrace.errors import SourceError
@@ -28,6 +29,10 @@ _SERVER = parse(
     "postgresql",
 )
 _SETTING = "headrace.p"
+_ENDLESS_TIME = -(2**63) + 946_684_800_000_000
+_ENDLESS_DAY = -(2**31) + 10_957
+"""What the driver makes of `-infinity`, and one less of `infinity`: it counts on from 1970 what PostgreSQL counts from
+2000, and so beyond the end. No other time is as early."""
 
 
 class PostgresSession(Session):
@@ -72,13 +77,19 @@ class PostgresSession(Session):
         """Give plain columns for what the driver marks as PostgreSQL's own; numbers with a precision are decimals.
 
         Raises:
-            SourceError: a column has a type that Arrow has not.
+            SourceError: a column has a type that Arrow has not, or, as it comes, a time without an end.
         """
         fields = [pa.field(each.name, _type(each)) for each in schema]
         wanted = pa.schema(fields)
-        if all(old.type.equals(new.type) for old, new in zip(schema, wanted, strict=True)):
-            return wanted, lambda batch: pa.RecordBatch.from_arrays(batch.columns, schema=wanted)
-        return wanted, lambda batch: _converted(batch, wanted)
+        times = [place for place, field in enumerate(fields) if _is_time(field.type)]
+        same = all(old.type.equals(new.type) for old, new in zip(schema, wanted, strict=True))
+
+        def convert(batch: Any) -> Any:
+            for place in times:
+                _refuse_endless(batch.column(place), wanted.field(place).name)
+            return pa.RecordBatch.from_arrays(batch.columns, schema=wanted) if same else _converted(batch, wanted)
+
+        return wanted, convert
 
 
 def _patient(url: str) -> str:
@@ -136,6 +147,20 @@ def _type(field: Any) -> Any:
     if isinstance(field.type, pa.JsonType):
         return field.type.storage_type
     return field.type
+
+
+def _is_time(kind: Any) -> bool:
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
+def _refuse_endless(column: Any, name: str) -> None:
+    """Refuse times that came as the earliest of all, though they may be later than any."""
+    least = pc.min(column).value
+    if least is not None and least <= (_ENDLESS_DAY if pa.types.is_date32(column.type) else _ENDLESS_TIME):
+        raise SourceError(
+            f"column `{name}` has a time that is `infinity`, which Arrow has not",
+            hint=f"give another in the query: `nullif({name}, 'infinity')`, or `{name}::text`",
+        )
 
 
 def _typeless(column: str, what: str, cast: str) -> SourceError:

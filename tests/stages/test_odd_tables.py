@@ -255,3 +255,57 @@ def test_a_table_without_columns_is_told() -> None:
 def test_a_key_is_looked_for_in_json_alone() -> None:
     with pytest.raises(DefinitionError, match="`key` is looked for in JSON, not in `csv`"):
         ingest.http("http://127.0.0.1:9/x", format="csv", key="id")
+
+
+def of_batches(given: object) -> Any:
+    def function(batch: pa.RecordBatch) -> Any:
+        return given
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: prepare.label(PLAIN, [of_batches(None)]), "gave None for rows 0 to 39"),
+        (lambda: prepare.label(PLAIN, [of_batches("n" * ROWS)]), "gave 'nnn"),
+        (lambda: prepare.label(PLAIN, [lambda row: 2**70]), "which is no label"),
+        (lambda: prepare.label(NESTED, [lambda row: 1], known="nested"), "has \\[1\\] in row 0"),
+        (lambda: prepare.label(TWICE, [lambda row: 1]), "two columns `x`"),
+        (lambda: prepare.to_label(TWICE, 2), "two columns `x`"),
+        (lambda: prepare.to_label(PLAIN, 2, strategy="uncertain", by="odd"), "no|which the table"),
+        (lambda: prepare.to_label(ODD, 2, strategy="uncertain", by="odd"), "not the numbers of a label model"),
+        (lambda: prepare.tokenizer(PLAIN, min_frequency=-1), "`min_frequency` is -1"),
+        (lambda: prepare.transform(HALF, sql="select x from data"), "`halffloat`"),
+        (lambda: ingest.check(HALF, ingest.Contract(columns={"x": ingest.Column(unique=True)})), "`halffloat`"),
+        (lambda: prepare.split(HALF), "`halffloat`"),
+    ],
+)
+def test_what_cannot_be_done_with_a_table_is_one_error(call: Any, told: str) -> None:
+    with pytest.raises(HeadraceError, match=told) as error:
+        call()
+    assert error.value.hint
+
+
+NESTED = PLAIN.append_column("nested", pa.array([[1]] * ROWS))
+ODD = PLAIN.append_column("odd_probability", PLAIN["text"])
+HALF = pa.table({"x": pa.array([1.0, 2.0], pa.float16())})
+
+
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+def test_texts_are_texts_however_they_are_laid_out(kind: pa.DataType) -> None:
+    texts = ["a fine film to see at home", "a dull film that takes two hours"]
+    table = pa.table({"id": range(40), "text": pa.chunked_array([pa.array(texts * 20, pa.string())]).cast(kind)})
+    tokens = prepare.tokenize(table, prepare.tokenizer(table, vocab_size=300), length=4)
+    assert tokens.table.num_rows == 40
+    made = prepare.split(table, key="id", text="text", leak="warn")
+    assert "near texts" in made.leaks["kind"].to_pylist() or "equal rows" in made.leaks["kind"].to_pylist()
+    assert prepare.to_label(table, 2, columns=["text"]).path.is_file()
+
+
+def test_a_column_of_another_type_is_not_among_all_that_a_rule_is_for() -> None:
+    table = pa.table({"id": pa.array([b"0123456789abcdef"], pa.uuid()), "text": [""]})
+    cleaned = prepare.clean(table, [prepare.Nulls(columns="*")]).table
+    assert cleaned["id"].equals(table["id"])
+    assert cleaned["text"].to_pylist() == [None]
+    assert prepare.clean(table, [prepare.Cast(columns="id", type="string")]).table.num_rows == 1

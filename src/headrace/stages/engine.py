@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from headrace.errors import DataError, UsageError
 
@@ -46,12 +47,13 @@ def session(tables: Mapping[str, Any], *, ordered: bool = True) -> Iterator[duck
 
     Raises:
         DataError: SQL doesn't tell two columns of a table apart: the engine itself would rename one, and go on. Or a
-            table has no columns.
+            table has no columns, or one of a type that the engine doesn't read.
     """
     for name, table in tables.items():
         if not table.schema.names:
             raise DataError(f"table `{name}` has no columns, so SQL can't ask it", hint="look at what makes it")
         _told_apart(table.schema.names)
+        _readable(table.schema)
     memory = memory_gib()
     with tempfile.TemporaryDirectory(prefix="spill-", dir=Path.cwd() if memory else None) as folder:
         settings: dict[str, Any] = {
@@ -95,6 +97,14 @@ def _told_apart(names: Sequence[str]) -> None:
             told = f"SQL doesn't tell the columns `{seen[plain]}` and `{name}` apart"
             raise DataError(told, hint="give one another name first")
         seen[plain] = name
+
+
+def _readable(schema: pa.Schema) -> None:
+    for field in schema:
+        if pa.types.is_float16(field.type) or pa.types.is_decimal256(field.type):
+            # not by its name: some stages give columns others
+            told = f"SQL doesn't read columns of the type `{field.type}`, and there is one"
+            raise DataError(told, hint="cast it first, to `float32` or to a decimal of 38 digits")
 
 
 def quoted(name: str) -> str:

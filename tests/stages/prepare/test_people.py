@@ -126,6 +126,18 @@ def test_the_majority_decides_and_conflicts_are_told() -> None:
     assert found.report.grids[1].rows[0][:4] == ("ann", "bob", 3, round(1 / 3, 4))
 
 
+@pytest.mark.parametrize("one", ["+1", "01", "１"])  # noqa: RUF001  a digit of another script
+def test_a_whole_number_is_the_same_label_however_it_is_written(one: str) -> None:
+    judged = labelled(filled("ann.csv", {10: "1", 11: one, 12: "0"}))
+    assert sorted(each for each in judged.table["label"].to_pylist() if each is not None) == [0, 1, 1]
+
+
+@pytest.mark.parametrize(("classes", "told"), [(["a", "b", "a"], "a label twice"), (["a", 1], "are"), ([], "are")])
+def test_classes_are_those_that_labelling_functions_may_have(classes: list[Any], told: str) -> None:
+    with pytest.raises(DefinitionError, match=f"`classes` .*{told}"):
+        labelled(filled("ann.csv", {10: "a"}), classes=classes)
+
+
 def test_an_adjudicator_decides_what_people_disagree_on() -> None:
     files = (
         filled("ann.csv", {10: "1", 12: "1"}),

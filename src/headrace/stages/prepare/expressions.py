@@ -37,6 +37,8 @@ def fits(rule: OnColumns, kind: pa.DataType) -> bool:
     """Tell whether a rule can be for a column of this type."""
     plain = plain_type(kind)
     number = bool(pa.types.is_integer(plain) or pa.types.is_floating(plain) or pa.types.is_decimal(plain))
+    if isinstance(rule, KEEPS_TYPE) and isinstance(plain, pa.BaseExtensionType):
+        return False  # the engine gives what is stored back in another way
     if isinstance(rule, TEXTUAL):
         return is_text(plain)
     if isinstance(rule, Clip):

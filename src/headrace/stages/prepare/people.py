@@ -14,10 +14,12 @@ from headrace.codec.file import File
 from headrace.define.ready import ready
 from headrace.errors import DefinitionError, SourceError, UsageError
 from headrace.spec.report import Cell, Fact, Grid, Report
+from headrace.stages.column_types import is_text
+from headrace.stages.columns import distinct, rows_at
 from headrace.stages.prepare.agreement import facts as agreement_facts
 from headrace.stages.prepare.agreement import pairs
 from headrace.stages.prepare.sheets import ID, Given, Malformed, Sheet, id_of, read_sheets, write_csv, write_jsonl
-from headrace.stages.prepare.voting import Label
+from headrace.stages.prepare.voting import Label, checked
 from headrace.stages.scratch import scratch
 
 Strategy = Literal["random", "uncertain", "disagree"]
@@ -72,7 +74,7 @@ def to_label(
         raise UsageError("there is nothing to label: the table has no rows", hint="look at what is made before it")
     first = {name: row for row, name in reversed(list(enumerate(ids)))}
     order = [row for row in _order(table, strategy, by, seed) if first[ids[row]] == row][:n]
-    rows = table.select(shown).take(order).to_pylist()
+    rows = rows_at(table.select(shown), order).to_pylist()
     path = scratch() / f"to_label.{form}"
     write = write_csv if form == "csv" else write_jsonl
     write(path, shown, [{**row, ID: ids[place]} for row, place in zip(rows, order, strict=True)])
@@ -104,6 +106,7 @@ def labels(
     """
     if into in table.column_names:
         raise DefinitionError(f"the table has a column `{into}` already", hint="name the new column by `into=`")
+    classes = None if classes is None else list(checked(classes))
     row_of = _rows_of(table, _columns(table, columns), key)
     sheets = read_sheets([each.path for each in files])
     given, malformed, repeated = _usable(sheets, set(row_of), classes)
@@ -133,12 +136,9 @@ def labels(
 
 
 def _columns(table: pa.Table, columns: Sequence[str] | None) -> list[str]:
+    distinct(table)
     if columns is None:
-        found = [
-            field.name
-            for field in table.schema
-            if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
-        ]
+        found = [field.name for field in table.schema if is_text(field.type)]
         if not found:
             raise DefinitionError("the table has no column of text", hint="name those to look at by `columns=`")
         return found
@@ -184,6 +184,11 @@ def _order(table: pa.Table, strategy: Strategy, by: str, seed: int) -> list[int]
             f"strategy {strategy!r} reads the column `{column}`, which the table doesn't have",
             hint="give the table that `label` made, and in `by=` the name that its `into=` had",
         )
+    if not pa.types.is_floating(table.schema.field(column).type):
+        raise DefinitionError(
+            f"column `{column}` is `{table.schema.field(column).type}`, not the numbers of a label model",
+            hint="give the table that `label` made, and in `by=` the name that its `into=` had",
+        )
     values = table[column].fill_null(0.0).to_numpy()
     score = values if strategy == "uncertain" else -values
     return [int(each) for each in order[np.argsort(score[order], kind="stable")]]
@@ -222,6 +227,8 @@ def _read_label(text: str, classes: Sequence[Label]) -> Label | None:
     """The class that a text names, whatever its case where that is clear."""
     exact = [each for each in classes if str(each) == text]
     near = exact or [each for each in classes if str(each).casefold() == text.casefold()]
+    if not near and NUMBER.fullmatch(text):  # `+1` and `01` are what spreadsheets make of 1
+        near = [each for each in classes if type(each) is int and each == int(text)]
     return near[0] if len(near) == 1 else None
 
 

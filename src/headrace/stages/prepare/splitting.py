@@ -13,6 +13,7 @@ from headrace.define.log import log, warn
 from headrace.define.ready import ready
 from headrace.errors import DataError, UsageError
 from headrace.spec.report import Report
+from headrace.stages.column_types import is_text, plain_type
 from headrace.stages.columns import columns, distinct, listed, rows_where
 from headrace.stages.ingest.contract.finding import value_of
 from headrace.stages.prepare.leaks import Leak, complete, digests, duplicates, joined, of_digests
@@ -125,9 +126,7 @@ def _check(table: pa.Table, by: str, roles: Roles, until: Sequence[Any], gap: An
     if by == "time" and until and len(until) not in (1, 2):
         raise UsageError(f"`until` has {len(until)} times", hint="give when `valid` begins and when `test` does")
     for name in roles.text:
-        if not (
-            pa.types.is_string(table.schema.field(name).type) or pa.types.is_large_string(table.schema.field(name).type)
-        ):
+        if not is_text(plain_type(table.schema.field(name).type)):
             raise DataError(f"`{name}` is `{table.schema.field(name).type}`, not text", hint="`text` names texts only")
 
 

@@ -15,6 +15,7 @@ from headrace.define.handle import Handle
 from headrace.define.ready import ready
 from headrace.errors import DefinitionError, SourceError, UsageError
 from headrace.spec.report import Fact, Grid, Report
+from headrace.stages.column_types import is_text, plain_type
 from headrace.stages.prepare.pretrained import GGUF, gguf_tokenizer, installed
 
 NAME = "tokenizer.json"
@@ -205,7 +206,7 @@ def _check(table: pa.Table, column: str, length: int) -> None:
     if column not in table.column_names:
         raise DefinitionError(f"the table has no column `{column}`", hint=f"it has {', '.join(table.column_names)}")
     kind = table.schema.field(column).type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
+    if not (is_text(plain_type(kind)) or pa.types.is_null(kind)):
         raise DefinitionError(f"column `{column}` is {kind}, not text", hint="name a column of texts by `column=`")
     if length < 1:
         raise DefinitionError(f"`length` is {length}", hint="say how many tokens a text, or a block, may have")

@@ -30,7 +30,8 @@ def tokenizer(
     Hugging Face's `AutoTokenizer` read; `end` and `padding` are its special tokens.
 
     Raises:
-        DefinitionError: no such column, or a vocabulary that doesn't hold the 256 bytes and the special tokens.
+        DefinitionError: no such column, a frequency below 0, or a vocabulary that doesn't hold the 256 bytes and the
+            special tokens.
         UsageError: no text to learn from.
     """
     if column not in table.column_names:
@@ -45,6 +46,8 @@ def tokenizer(
             f"`vocab_size` is {vocab_size}",
             hint=f"give {256 + len(special)} or more: a token a byte, and the special ones",
         )
+    if min_frequency < 0:
+        raise DefinitionError(f"`min_frequency` is {min_frequency}", hint="give 0 or more")
     if not any(table[column].drop_null().to_pylist()):
         raise UsageError(f"column `{column}` has no text to learn from", hint="look at what is made before it")
     made = Tokenizer(models.BPE())

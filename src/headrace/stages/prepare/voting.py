@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -47,7 +47,7 @@ def ask(table: pa.Table, functions: Sequence[LabellingFunction], classes: Sequen
             "`label` needs labelling functions", hint="give `functions=[...]`, one is enough to begin"
         )
     names = named(functions)
-    given = _checked(classes) if classes is not None else None
+    given = checked(classes) if classes is not None else None
     said: list[list[Any]] = [[] for _ in functions]
     wants_batch = [_wants_batch(each) for each in functions]
     row_wise = not all(wants_batch)
@@ -135,6 +135,11 @@ def _of_batch(function: LabellingFunction, name: str, batch: pa.RecordBatch, sta
             f"labelling function `{name}` failed on {rows}: {_told(error)}",
             hint="give None for each row that a function can't tell",
         ) from error
+    if not isinstance(found, Iterable) or isinstance(found, str | bytes | Mapping):
+        raise UsageError(
+            f"labelling function `{name}` gave {found!r:.80} for {rows}",
+            hint="a function of batches gives one label, or None, for each row",
+        )
     votes = found.to_pylist() if isinstance(found, pa.Array | pa.ChunkedArray) else list(found)
     if len(votes) != batch.num_rows:
         raise UsageError(
@@ -162,10 +167,20 @@ def _plain(vote: Any) -> Any:
     return vote.item() if isinstance(vote, np.generic) else vote
 
 
-def _checked(classes: Sequence[Label]) -> tuple[Label, ...]:
+def _is_label(vote: Any) -> bool:
+    """Tell whether it is a text, a truth, or a whole number that Arrow has."""
+    return type(vote) in (str, bool) or (type(vote) is int and -(2**63) <= vote < 2**63)
+
+
+def checked(classes: Sequence[Any]) -> tuple[Label, ...]:
+    """Give classes that a user named.
+
+    Raises:
+        DefinitionError: they are of several kinds, or one is named twice.
+    """
     found = tuple(_plain(each) for each in classes)
     kinds = {type(each) for each in found}
-    if len(kinds) != 1 or not kinds <= {str, int, bool}:
+    if len(kinds) != 1 or not all(map(_is_label, found)):
         raise DefinitionError(
             f"`classes` are {list(found)!r}",
             hint="give labels of one kind: all texts, all whole numbers, or all booleans",
@@ -184,7 +199,7 @@ def _found(said: list[list[Any]], names: tuple[str, ...]) -> tuple[Label, ...]:
             vote = _plain(vote)
             if vote is None:
                 continue
-            if type(vote) not in (str, int, bool):
+            if not _is_label(vote):
                 raise UsageError(
                     f"labelling function `{names[place]}` gave {vote!r} for row {row}, which is no label",
                     hint="labels are texts, whole numbers or booleans; None where it can't tell",

@@ -13,6 +13,7 @@ import pyarrow as pa
 from headrace.define.ready import ready
 from headrace.errors import DefinitionError, UsageError
 from headrace.spec.report import Cell, Fact, Grid, Report, Verdict
+from headrace.stages.columns import distinct
 from headrace.stages.prepare.consensus import Codes, Consensus, Floats, agreement, combine, majority, right
 from headrace.stages.prepare.shares import Share, mean_with_interval, share
 from headrace.stages.prepare.voting import Label, Votes, ask
@@ -76,6 +77,7 @@ def label(
 def _check(table: pa.Table, into: str, known: str) -> None:
     if table.num_rows == 0:
         raise UsageError("there is nothing to label: the table has no rows", hint="look at what is made before it")
+    distinct(table)
     taken = [name for name in _columns(into) if name in table.column_names]
     if taken:
         raise DefinitionError(f"the table has a column `{taken[0]}` already", hint="name the new columns by `into=`")
@@ -137,7 +139,7 @@ def _truth(table: pa.Table, known: str, classes: tuple[Label, ...]) -> np.ndarra
     for row, each in enumerate(table[known].to_pylist()):
         if each is None:
             continue
-        if each not in place_of:
+        if isinstance(each, list | dict) or each not in place_of:
             raise UsageError(
                 f"column `{known}` has {each!r} in row {row}, and the functions know only {list(classes)!r}",
                 hint="say in `classes=` which labels there are, as the column writes them",

@@ -85,7 +85,9 @@ def test_a_fault_of_ours_has_code_5_and_a_file(project: Shell) -> None:
     (project.folder / ".headrace").mkdir()
     project.write(
         "sitecustomize.py",
-        "import headrace.app.pipelines as p\ndef w(project): raise RuntimeError('oh')\np.written = w\n",
+        "import headrace.app.pipelines as p\n"
+        "def w(project): raise RuntimeError('oh: ftp://ann:geheim@db')\n"
+        "p.written = w\n",
     )
     done = project("doctor", PYTHONPATH=f"{project.folder}:{os.environ.get('PYTHONPATH', '')}")
     assert done.code == 5
@@ -94,6 +96,7 @@ def test_a_fault_of_ours_has_code_5_and_a_file(project: Shell) -> None:
     assert str(file) in done.err
     assert "Traceback" in file.read_text()
     assert "Traceback" not in done.err
+    assert "geheim" not in done.err + file.read_text()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -15,6 +15,7 @@ from headrace.app.state import views
 from headrace.app.watcher import NoWatcher
 from headrace.errors import HeadraceError
 from headrace.record.shown import RunView
+from headrace.spec.masking import masked
 from headrace.spec.policy import Policy
 
 
@@ -89,6 +90,6 @@ def _leave(work: Callable[[Announcing], object], watcher: Announcing) -> None:
         watcher.say({"error": type(error).__name__, "message": error.message, "hint": error.hint})
         code = error.exit_code
     except BaseException as error:  # noqa: BLE001  the process ends here, and its parent is to know why
-        watcher.say({"error": "HeadraceError", "message": f"{type(error).__name__}: {error}", "hint": None})
+        watcher.say({"error": "HeadraceError", "message": masked(f"{type(error).__name__}: {error}"), "hint": None})
     finally:
         os._exit(code)

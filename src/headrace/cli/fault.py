@@ -9,6 +9,7 @@ from pathlib import Path
 from headrace.app.project import load
 from headrace.cli.terminal import say_json, tell
 from headrace.errors import HeadraceError
+from headrace.spec.masking import masked
 
 INTERNAL = 5
 DAMAGED = 5
@@ -35,9 +36,9 @@ def show_internal(error: BaseException, *, as_json: bool) -> int:
     """Show that Headrace itself is at fault; the traceback goes to a file that the hint names."""
     import traceback  # noqa: PLC0415  3 ms with `tempfile`, on the way of every command
 
-    text = "".join(traceback.format_exception(error))
+    text = masked("".join(traceback.format_exception(error)))
     file = _keep(text)
-    what = f"internal error: {type(error).__name__}: {error}"
+    what = masked(f"internal error: {type(error).__name__}: {error}")
     hint = f"please report it with `{file}`, which holds the traceback" if file else f"please report it:\n{text}"
     return show_words("InternalError", what, hint, INTERNAL, as_json=as_json)
 

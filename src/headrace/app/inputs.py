@@ -48,7 +48,11 @@ class Inputs:
         aside.replace(self._file)
 
     def _renew(self, ref: Ref) -> bool:
-        """Make a blob young, so that the collector leaves it to the run that will name it; say whether it is there."""
+        """Make a blob young, so that the collector leaves it to the run that will name it; say whether it is there.
+
+        In a bucket only the copy of this machine gets younger: a collector that is at work may still take what no run
+        named when it began.
+        """
         try:
             os.utime(self._store.path(ref.digest, ref.nonce or ""))
         except (OSError, StoreError):

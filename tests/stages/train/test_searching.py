@@ -97,6 +97,15 @@ def test_what_an_objective_gives_or_raises_is_told_with_the_trial_and_its_parame
     assert told.value.hint
 
 
+@pytest.mark.filterwarnings("ignore:Choices for a categorical")
+def test_choices_that_the_study_would_give_back_as_others_are_refused() -> None:
+    def shaped(trial: optuna.Trial) -> float:
+        return float(trial.suggest_categorical("shape", [(1, 2), (3, 4)])[0])  # type: ignore[list-item]
+
+    with pytest.raises(UsageError, match="a choice of the parameter `shape` is \\(1, 2\\)"):
+        train.search(shaped, trials=2)
+
+
 def test_an_objective_that_fails_in_a_run_is_told_once(tmp_path: Path) -> None:
     with lent(tmp_path / "project") as project:
         project.write("pipelines.py", PIPELINES)
@@ -151,7 +160,13 @@ def none() -> None:
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [({"trials": 0}, "`trials`"), ({"parallel": 0}, "`parallel`"), ({"direction": "up"}, "`direction`")],
+    [
+        ({"trials": 0}, "`trials`"),
+        ({"parallel": 0}, "`parallel`"),
+        ({"direction": "up"}, "`direction`"),
+        ({"sampler": optuna.samplers.RandomSampler()}, "`sampler` of the search is a `RandomSampler`"),
+        ({"pruner": "MedianPruner"}, "`pruner` of the search is a `str`"),
+    ],
 )
 def test_a_search_that_makes_no_sense_is_refused(options: dict, says: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(UsageError, match=says):

@@ -172,6 +172,11 @@ def test_a_batch_whose_loss_is_not_finite_is_an_error_or_left_out() -> None:
         ),
         ({"loss": "NoLoss"}, "PyTorch has no loss `NoLoss`"),
         ({"optimizer": "Adamm"}, "no optimizer `Adamm`"),
+        ({"optimizer": partial(torch.optim.SGD, momentumm=0.9), "lr": None}, "optimizer can't be made: .*momentumm"),
+        ({"lr": -1.0}, "the optimizer can't be made: Invalid learning rate"),
+        ({"scheduler": "StepLR"}, "the scheduler can't be made: .*step_size"),
+        ({"scheduler": "ReduceLROnPlateau", "scheduler_every": "step"}, "watches the loss of an epoch"),
+        ({"device": "xpu"}, "`device` is `xpu`, which isn't here"),
         ({"epochs": 0}, "`epochs` is 0"),
         ({"precision": "int8"}, "`precision` is 'int8'"),
         ({"device": "cuda"}, "no GPU"),
@@ -208,6 +213,11 @@ def test_a_category_is_the_same_in_tables_that_number_theirs_otherwise() -> None
     assert trained.model.predict(kinds(["c", "a", "b", "a"])).tolist() == [1, 0, 1, 0]
     with pytest.raises(UsageError, match="`kind` = 'd', which the training table never has"):
         trained.model.predict(kinds(["d"]))
+
+
+def test_a_network_is_asked_by_tables_alone() -> None:
+    with pytest.raises(UsageError, match="the rows are a `DataFrame`"):
+        train.torch(Net, table(), **OPTIONS).model.predict(table().to_pandas())
 
 
 def test_views_of_text_are_classes() -> None:

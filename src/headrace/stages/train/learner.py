@@ -12,6 +12,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from headrace.errors import UsageError
+from headrace.stages.sentence import sentence
 from headrace.stages.train.recipe import Recipe
 
 Objective = Callable[[Any, dict[str, Any]], tuple[Any, dict[str, float]]]
@@ -44,11 +45,20 @@ class Learner:
         parameters = [each for each in self.module.parameters() if each.requires_grad]
         if not parameters:
             raise UsageError("the model has no parameters to learn", hint="make layers in its `__init__`")
-        self.optimizer = optimizer(parameters)
-        self.scheduler = scheduler(self.optimizer) if scheduler is not None else None
+        self.optimizer = _made("optimizer", optimizer, parameters)
+        self.scheduler = _made("scheduler", scheduler, self.optimizer) if scheduler is not None else None
+        if self._watches_loss and recipe.scheduler_every == "step":
+            raise UsageError(
+                "`ReduceLROnPlateau` watches the loss of an epoch, and is to make a step each batch",
+                hint='give `scheduler_every="epoch"`, or another scheduler',
+            )
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self._parameters = parameters
         self._shared = DistributedDataParallel(self.module) if world > 1 else self.module
+
+    @property
+    def _watches_loss(self) -> bool:
+        return isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
 
     @property
     def lr(self) -> float:
@@ -89,7 +99,7 @@ class Learner:
         """Have the scheduler make its step, where it makes one an epoch; one that watches the loss is given it."""
         if self.scheduler is None or self.recipe.scheduler_every != "epoch":
             return
-        if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        if self._watches_loss:
             self.scheduler.step(loss)
         else:
             self.scheduler.step()
@@ -151,6 +161,17 @@ _NONFINITE_HINT = (
 )
 
 
+def _made(what: str, maker: Callable[[Any], Any], of: Any) -> Any:
+    """Make the optimiser of parameters, or the scheduler of an optimiser."""
+    try:
+        return maker(of)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"the {what} can't be made: {sentence(error)}",
+            hint=f"give what it takes by `functools.partial`: `{what}=partial(...)`",
+        ) from error
+
+
 def pick_device(name: str) -> Any:
     """Give the device of a name; `auto` is a GPU where this process may use one.
 
@@ -165,6 +186,10 @@ def pick_device(name: str) -> Any:
         raise UsageError(f"`device` is `{name}`", hint='give "auto", "cpu" or "cuda"') from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError("there is no GPU that this process may use", hint='ask for one: `hr.Resources(gpu="1")`')
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:  # a backend that PyTorch lacks, or a number that no GPU has
+        raise UsageError(f"`device` is `{name}`, which isn't here", hint='give "auto", "cpu" or "cuda"') from error
     return device
 
 

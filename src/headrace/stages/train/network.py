@@ -70,6 +70,8 @@ class Network(Noun, frozen=True):
         return np.asarray(self.lesson.classes or ())
 
     def _answers(self, table: Any) -> Any:
+        if not isinstance(table, pa.Table):
+            raise UsageError(f"the rows are a `{type(table).__name__}`", hint="give a `pyarrow.Table`")
         if not table.num_rows:
             return np.empty((0, self.lesson.outputs) if self.lesson.answer == "classes" else 0, np.float32)
         return np.concatenate(list(self._parts(table)))

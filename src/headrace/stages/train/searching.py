@@ -88,7 +88,8 @@ def search(
         given: what every trial is given: tables, numbers, handles to them.
 
     Raises:
-        UsageError: `trials`, `parallel` or `direction` make no sense, or the objective doesn't take what is given.
+        UsageError: `trials`, `parallel`, `direction`, `sampler` or `pruner` make no sense, or the objective doesn't
+            take what is given.
     """
     counts: tuple[tuple[str, Any], ...] = (("trials", trials), ("parallel", parallel))
     for name, count in counts:
@@ -96,6 +97,12 @@ def search(
             raise UsageError(f"`{name}` of the search is {count!r}", hint="give a whole number from 1")
     if direction not in get_args(Direction):
         raise UsageError(f"`direction` of the search is {direction!r}", hint='give "minimize" or "maximize"')
+    for name, kind in (("sampler", sampler), ("pruner", pruner)):
+        if kind is not None and not callable(kind):
+            raise UsageError(
+                f"`{name}` of the search is a `{type(kind).__name__}`",
+                hint=f"give a class of Optuna's, or a partial of one, that each trial makes its {name} by",
+            )
     _check_given(objective, given)
     declared = trial.with_options(resources=resources, retries=retries, timeout=timeout)
     study = Study(direction, {"trials": []})
@@ -151,6 +158,7 @@ def trial(
         if isinstance(error, HeadraceError) and not isinstance(error, UsageError | DataError | SourceError):
             raise  # a store that is away, not the objective's fault
         raise _refused(error, live, number) from error
+    _check_choices(live.distributions)
     if state == "complete" and not math.isfinite(value):
         state = "failed"
         log("trial/failed", f"trial {number}, with {live.words()}, gave {value}", number)
@@ -253,6 +261,17 @@ def to_optuna(study: Study, *, sampler: Any | None = None, pruner: Callable[...,
             )
         )
     return made
+
+
+def _check_choices(distributions: Mapping[str, Any]) -> None:
+    """Refuse choices that come back from the study as others: it is kept as JSON, where a tuple is a list."""
+    for name, each in distributions.items():
+        odd = [one for one in getattr(each, "choices", ()) if not isinstance(one, str | int | float | bool | None)]
+        if odd:
+            raise UsageError(
+                f"a choice of the parameter `{name}` is {odd[0]!r:.80}",
+                hint="suggest texts or numbers, and look up by them what they stand for",
+            )
 
 
 class _NoNumber(UsageError):

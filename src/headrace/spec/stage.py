@@ -77,8 +77,8 @@ def _is_text(value: object) -> bool:
 class Stage(Row, frozen=True):
     """A stage's declaration, and the code that its function reaches.
 
-    `function` is `module:qualname` within the bundle. `defaults` names the parameters that have one. `outputs` names
-    the fields of a NamedTuple output, or counts a tuple's. `timeout_s` and `backoff_s` are seconds.
+    `function` is `module:qualname` within the bundle. `defaults` names the parameters that have one. `timeout_s` and
+    `backoff_s` are seconds.
     """
 
     name: str

@@ -32,7 +32,7 @@ class Span(Struct, frozen=True, array_like=True):
 
 
 class Use(Struct, frozen=True, array_like=True):
-    """What an attempt used: seconds of cpu, peak of memory (PSS) in GiB, bytes read and written."""
+    """What an attempt used: seconds of cpu, bytes read and written, and the peak of its worker's resident memory."""
 
     cpu_s: float = 0.0
     peak_gib: float = 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import random
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from headrace.define.code.project import Project
 from headrace.define.passing import FILE
 from headrace.define.ports import present, running
 from headrace.errors import BlobDamaged, BlobMissing, HeadraceError, UsageError
-from headrace.run.events import Checkpointed, Failed, Span, Succeeded, Use
+from headrace.run.events import Checkpointed, Failed, Span, Succeeded
 from headrace.run.wire import Do, Word
 from headrace.spec.artifact import Ref, blobs
 from headrace.spec.failure import Failure
@@ -35,6 +34,7 @@ from headrace.work.link import Link
 from headrace.work.load import find_function
 from headrace.work.logged import Log
 from headrace.work.meeting import Meeting
+from headrace.work.meter import Meter
 from headrace.work.state import CleanState
 from headrace.work.stop import Stop, StopAttempt
 
@@ -83,16 +83,18 @@ class Desk:
         self._capture.begin()
         folder = self._state.enter(order.key)
         marks = _Marks(began)
-        use = resource.getrusage(resource.RUSAGE_SELF)
+        meter = Meter()
         here = Here(order, self)
         token, present.attempt = running.set(here), here
         try:
             with self._stop:
                 out, unreusable = self._work(order, folder, marks)
         except StopAttempt as stop:
-            return self._failed(order, started, marks, Failure("cancelled", str(stop) or "it was told to stop"))
+            failure = Failure("cancelled", str(stop) or "it was told to stop")
+            return self._failed(order, started, marks, meter, failure)
         except BaseException as error:  # noqa: BLE001  user code may raise anything
-            return self._failed(order, started, marks, failure_of(error, self._bundle, self._capture.mask))
+            failure = failure_of(error, self._bundle, self._capture.mask)
+            return self._failed(order, started, marks, meter, failure)
         finally:
             running.reset(token)
             present.attempt = None
@@ -108,7 +110,7 @@ class Desk:
             load_s=marks.loaded,
             save_s=marks.saved,
             log=self._capture.end(),
-            use=_use(use),
+            use=meter.read(),
             unreusable=unreusable or here.cut,
             saw=tuple(here.seen.items()),
             intents=tuple(here.intents),
@@ -228,7 +230,7 @@ class Desk:
         self._capture.hide(value)
         return value
 
-    def _failed(self, order: Do, started: float, marks: _Marks, failure: Failure) -> Failed:
+    def _failed(self, order: Do, started: float, marks: _Marks, meter: Meter, failure: Failure) -> Failed:
         marks.call()
         return Failed(
             task=order.task,
@@ -238,6 +240,7 @@ class Desk:
             started=started,
             seconds=marks.called,
             log=self._log(failure),
+            use=meter.read(),
             jitter=random.SystemRandom().random(),
         )
 
@@ -377,14 +380,3 @@ class _Marks:
 
     def save(self) -> None:
         self.saved = self._lap()
-
-
-def _use(before: resource.struct_rusage) -> Use:
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Use(
-        cpu_s=cpu,
-        peak_gib=after.ru_maxrss / 2**20,
-        read_bytes=(after.ru_inblock - before.ru_inblock) * 512,
-        written_bytes=(after.ru_oublock - before.ru_oublock) * 512,
-    )

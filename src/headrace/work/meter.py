@@ -1,0 +1,41 @@
+"""What an attempt takes of its machine, as the kernel tells it."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from contextlib import suppress
+
+from headrace.run.events import Use
+
+_PER_GIB = 2**30 if sys.platform == "darwin" else 2**20
+"""`ru_maxrss` is in bytes there, and in KiB elsewhere."""
+_BLOCK_BYTES = 512
+
+
+class Meter:
+    """Begun with an attempt, it says at its end what that took: by the worker and by what it has begun and waited for.
+
+    The peak of memory is that of the worker's own process since then, where the kernel lets it be counted anew.
+    """
+
+    def __init__(self) -> None:
+        with suppress(OSError), open("/proc/self/clear_refs", "wb", buffering=0) as file:
+            file.write(b"5")
+        self._before = _taken()
+
+    def read(self) -> Use:
+        """Give what was taken until now."""
+        cpu_s, read, written = (now - then for now, then in zip(_taken(), self._before, strict=True))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _PER_GIB
+        return Use(cpu_s, peak, int(read) * _BLOCK_BYTES, int(written) * _BLOCK_BYTES)
+
+
+def _taken() -> tuple[float, int, int]:
+    """Give seconds of cpu, and blocks read and written, since this process began."""
+    own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return (
+        own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime,
+        own.ru_inblock + others.ru_inblock,
+        own.ru_oublock + others.ru_oublock,
+    )

@@ -1,0 +1,27 @@
+"""What an attempt is said to have taken."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+SCRIPT = """
+import subprocess, sys
+from headrace.work.meter import Meter
+
+first = Meter()
+held = bytearray(300 << 20)
+print(first.read().peak_gib)
+del held
+second = Meter()
+subprocess.run([sys.executable, "-c", "sum(range(10_000_000))"], check=True)
+print(second.read().peak_gib, second.read().cpu_s)
+"""
+
+
+def test_an_attempt_s_peak_is_its_own_and_what_it_has_begun_counts() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True)
+    first, second, cpu_s = map(float, done.stdout.split())
+    assert first > 0.3
+    assert second < 0.2
+    assert cpu_s > 0.05

@@ -163,6 +163,19 @@ def test_what_stands_for_nothing_is_looked_for_in_those_columns_that_can_hold_it
     }
 
 
+def test_what_is_put_in_goes_to_those_columns_that_can_hold_it() -> None:
+    table = pa.table({"n": [None, -1], "x": [None, -0.5], "day": [None, date(2024, 1, 1)], "text": [None, "a"]})
+    rules = [prepare.Fill(columns="*", value=7), prepare.Clip(columns="*", min=0)]
+    assert prepare.clean(table, rules).table.to_pydict() == {
+        "n": [7, 0],
+        "x": [7.0, 0.0],
+        "day": [None, date(2024, 1, 1)],
+        "text": [None, "a"],
+    }
+    with pytest.raises(DefinitionError, match="7 can't be a value of a `string`"):
+        prepare.clean(table, [prepare.Fill(columns="text", value=7)])
+
+
 def test_rows_go_to_quarantine_as_they_were_given_and_with_the_reason() -> None:
     table = pa.table(
         {"id": [1, 2, 3, 4, 5], "w": [" 1 kg", "2 st", "x", "4 kg", "4 kg"], "n": ["1", "2", "3", "4.5", "4"]}

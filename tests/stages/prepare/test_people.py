@@ -138,6 +138,18 @@ def test_classes_are_those_that_labelling_functions_may_have(classes: list[Any],
         labelled(filled("ann.csv", {10: "a"}), classes=classes)
 
 
+@pytest.mark.parametrize("name", ["ID", "Annotator", "label"])
+def test_a_column_that_a_file_to_label_has_itself_is_not_shown(name: str) -> None:
+    table = pa.table({"text": ["fine", "dull"], name: ["x", "y"]})
+    file = prepare.to_label(table, 2)
+    Path("ann.csv").write_text(file.path.read_text("utf-8-sig").replace(",\n", ",yes\n"))
+    judged = prepare.labels([hr.File("ann.csv")], table, into="said")
+    assert judged.table["said"].to_pylist() == ["yes", "yes"]
+    assert judged.report.grids[0].rows == (("ann", 2),)
+    with pytest.raises(DefinitionError, match="a column of its own"):
+        prepare.to_label(table, 2, columns=["text", name])
+
+
 def test_an_adjudicator_decides_what_people_disagree_on() -> None:
     files = (
         filled("ann.csv", {10: "1", 12: "1"}),

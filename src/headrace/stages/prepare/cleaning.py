@@ -20,7 +20,7 @@ from headrace.stages.columns import columns, distinct, free_name, rows_at, rows_
 from headrace.stages.engine import quoted
 from headrace.stages.ingest.contract.finding import value_of
 from headrace.stages.prepare.clean_report import EXAMPLES, Change, report_of
-from headrace.stages.prepare.expressions import KEEPS_TYPE, expression, fits
+from headrace.stages.prepare.expressions import KEEPS_TYPE, can_hold, expression, fits
 from headrace.stages.prepare.rules import (
     ALL,
     AnyRule,
@@ -110,7 +110,7 @@ def _apply(work: _Work, rule: Rule, name: str) -> None:
 
 def _meant(table: pa.Table, rule: OnColumns, name: str) -> Sequence[str]:
     if ALL in rule.names:
-        return [field.name for field in table.schema if fits(rule, field.type)]
+        return [field.name for field in table.schema if fits(rule, field.type) and can_hold(rule, field.type)]
     for column, values in zip(rule.names, columns(table, rule.names, f"rule {name}"), strict=True):
         if not fits(rule, values.type):
             raise DefinitionError(

@@ -48,6 +48,18 @@ def fits(rule: OnColumns, kind: pa.DataType) -> bool:
     return not bool(pa.types.is_nested(plain))
 
 
+def can_hold(rule: OnColumns, kind: pa.DataType) -> bool:
+    """Tell whether a column of this type can have what a rule puts there: of all columns, it is for those."""
+    told = (rule.value,) if isinstance(rule, Fill) else (rule.min, rule.max) if isinstance(rule, Clip) else ()
+    try:
+        for value in told:
+            if value is not None:
+                bound(value, kind)
+    except DefinitionError:
+        return False
+    return True
+
+
 def expression(rule: OnColumns, kind: pa.DataType) -> str:
     """Give what a rule makes of the value `c` of a table `t`, as SQL. Where it fails, that is null.
 

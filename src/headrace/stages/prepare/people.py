@@ -18,7 +18,17 @@ from headrace.stages.column_types import is_text
 from headrace.stages.columns import distinct, rows_at
 from headrace.stages.prepare.agreement import facts as agreement_facts
 from headrace.stages.prepare.agreement import pairs
-from headrace.stages.prepare.sheets import ID, Given, Malformed, Sheet, id_of, read_sheets, write_csv, write_jsonl
+from headrace.stages.prepare.sheets import (
+    ID,
+    Given,
+    Malformed,
+    Sheet,
+    id_of,
+    is_own,
+    read_sheets,
+    write_csv,
+    write_jsonl,
+)
 from headrace.stages.prepare.voting import Label, checked
 from headrace.stages.scratch import scratch
 
@@ -57,13 +67,13 @@ def to_label(
 ) -> File:
     """Give a file of `n` rows for people to label: `id`, the `columns` to look at, and a `label` to fill in.
 
-    `columns` are by default all that hold text. `key` names a column that tells rows apart; without it, a row is named
-    by what its columns hold, and equal rows are one. `strategy` says which rows: drawn at `"random"`, those that a
-    label model is most `"uncertain"` of, or those on which labelling functions `"disagree"`. The last two read the
-    columns that `label(into=by)` made.
+    `columns` are by default all that hold text, but those called `id`, `label` or `annotator`. `key` names a column
+    that tells rows apart; without it, a row is named by what its columns hold, and equal rows are one. `strategy` says
+    which rows: drawn at `"random"`, those that a label model is most `"uncertain"` of, or those on which labelling
+    functions `"disagree"`. The last two read the columns that `label(into=by)` made.
 
     Raises:
-        DefinitionError: no such column, or `n` below 1.
+        DefinitionError: no such column, or one that the file has itself; `n` below 1.
         UsageError: an empty table, or a key that is missing in a row or the same in two.
     """
     if n < 1:
@@ -138,7 +148,7 @@ def labels(
 def _columns(table: pa.Table, columns: Sequence[str] | None) -> list[str]:
     distinct(table)
     if columns is None:
-        found = [field.name for field in table.schema if is_text(field.type)]
+        found = [field.name for field in table.schema if is_text(field.type) and not is_own(field.name)]
         if not found:
             raise DefinitionError("the table has no column of text", hint="name those to look at by `columns=`")
         return found
@@ -147,6 +157,10 @@ def _columns(table: pa.Table, columns: Sequence[str] | None) -> list[str]:
         raise DefinitionError(
             f"the table has no column `{strange[0]}`" if strange else "`columns` is empty",
             hint=f"it has {', '.join(table.column_names)}",
+        )
+    if taken := [name for name in columns if is_own(name)]:
+        raise DefinitionError(
+            f"a file to label has a column of its own for `{taken[0]}`", hint="leave it out, or rename it before"
         )
     return list(columns)
 

@@ -65,6 +65,11 @@ def id_of(values: Sequence[Any]) -> str:
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
+def is_own(name: str) -> bool:
+    """Tell whether a column is one of the sheet's own, however people write its name."""
+    return name.strip().lower() in (ID, LABEL, ANNOTATOR)
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Write a sheet for a spreadsheet. A cell that would be taken for a formula gets an apostrophe before it."""
     with path.open("w", encoding="utf-8-sig", newline="") as file:
@@ -186,7 +191,7 @@ def _header(text: str, name: str) -> tuple[str, list[str]]:
     found: list[str] = []
     for delimiter in (",", ";", "\t"):
         cells = next(csv.reader([first], delimiter=delimiter), [])
-        header = [cell.strip().lower() if cell.strip().lower() in (ID, LABEL, ANNOTATOR) else cell for cell in cells]
+        header = [cell.strip().lower() if is_own(cell) else cell for cell in cells]
         if ID in header and LABEL in header:
             return delimiter, header
         found = max(found, cells, key=len)

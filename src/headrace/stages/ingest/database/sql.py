@@ -83,7 +83,7 @@ def sql(
         overlap: how far before the last watermark to read again, for rows that became visible late: a number, or a
             time such as `"15m"` for dates and times.
         cursor: where the state is kept between runs; named after what is asked where not told.
-        batch_rows: the rows of a part, of which one or two are in memory; by default as many as make about 64 MiB.
+        batch_rows: the rows of a part; by default as many as make about 64 MiB.
         driver: the name of an ADBC driver, where the URL's scheme isn't that.
         parameters: the values of the query's parameters. `when=`, `after=` and `always=` are those of every stage call.
 

@@ -136,4 +136,12 @@ class FullS3(FullDisk):
         fill(now.world.s3.data)
 
     def heal(self, now: Round) -> None:
+        """Free the disk, and start the server anew where it needs that, as its operator would."""
         (now.world.s3.data / "rest").unlink(missing_ok=True)
+        if now.world.s3.is_shut:
+            now.world.s3.stop()
+            now.world.s3.start()
+
+    def clear(self, now: Round) -> None:
+        super().clear(now)
+        self.heal(now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -31,6 +32,7 @@ class S3:
         self.port = free_port()
         self._ports = {name: free_port() for name in ("master", "volume", "filer")}
         self._weed = program()
+        self._said = 0
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "data").mkdir(parents=True, exist_ok=True)
         identities = [
@@ -45,6 +47,11 @@ class S3:
     def data(self) -> Path:
         """The folder that it keeps everything in; it may be a disk of its own before the server is made."""
         return self.folder / "data"
+
+    @property
+    def log(self) -> Path:
+        """The file that it writes what happens to."""
+        return self.folder / "log"
 
     @property
     def endpoint(self) -> str:
@@ -65,12 +72,13 @@ class S3:
             f"-s3.config={self.folder / 's3.json'}", "-master.telemetry=false", "-volume.max=5000",
             "-master.volumeSizeLimitMB=1024", "-master.electionTimeout=1s", "-s3.port.iceberg=0", "-s3.port.lance=0",
         ]  # fmt: skip
-        with (self.folder / "log").open("ab") as log:
+        with self.log.open("ab") as log:
+            self._said = log.tell()
             self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         end = time.monotonic() + PATIENCE_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"SeaweedFS did not come up: {(self.folder / 'log').read_text()[-2000:]}")
+                raise RuntimeError(f"SeaweedFS did not come up: {self.log.read_text()[-2000:]}")
             time.sleep(0.1)
 
     def stop(self) -> None:
@@ -85,6 +93,13 @@ class S3:
     def pid(self) -> int | None:
         """Its process, or None where it isn't running."""
         return None if self._process is None else self._process.pid
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether its disk was full as it wrote to its index: it takes nothing more then until it is started again."""
+        with self.log.open("rb") as log:
+            log.seek(self._said)
+            return re.search(rb"filerldb\S*: no space left on device", log.read()) is not None
 
     def bucket(self) -> str:
         """Make an empty bucket, and give its name."""

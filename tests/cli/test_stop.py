@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
+
+import pytest
 
 from tests.cli.conftest import Shell
 
@@ -60,3 +63,61 @@ def test_a_task_that_is_told_to_stop_gives_what_it_has_and_the_run_goes_on_with_
     assert "not reusable: it was told to stop, and stopped after epoch" in shown["tasks"][0]["reason"]
     late = empty("stop", "latest", "fit")
     assert (late.code, "doesn't run: it is succeeded" in late.err) == (2, True), late.err
+
+
+BOOSTING = """
+import numpy as np
+import pyarrow as pa
+
+import headrace as hr
+from headrace.stages import train
+
+
+@hr.stage
+def rows(seed: int) -> pa.Table:
+    load = np.random.default_rng(seed).normal(size=400)
+    return pa.table({"load": load, "fails": load > 0})
+
+
+@hr.stage
+def count(boosted: train.Boosted) -> list[int]:
+    return [boosted.rounds, boosted.model.num_trees(), boosted.history.num_rows]
+
+
+@hr.pipeline
+def boosts(valid: bool = False) -> None:
+    params = {"objective": "binary", "learning_rate": 0.0001}
+    more = {"valid": rows(2), "stopping_rounds": 1_000_000} if valid else {}
+    count(train.lightgbm(params, rows(1), target="fails", num_boost_round=1_000_000, **more))
+"""
+
+
+@pytest.mark.parametrize("valid", ["true", "false"])
+@pytest.mark.parametrize("begun", ["running", "logging"])
+def test_boosting_that_is_told_to_stop_gives_its_trees(empty: Shell, valid: str, begun: str) -> None:
+    pytest.importorskip("lightgbm")
+    empty.write("headrace.toml", "")
+    empty.write("pipelines.py", BOOSTING)
+    curve = f"{'valid' if valid == 'true' else 'train'}/binary_logloss"
+
+    def ready() -> bool:
+        if not (found := empty("runs", "--json").json["runs"]):
+            return False
+        tasks = {task["name"]: task for task in empty("show", found[0]["run"], "--json").json["tasks"]}
+        task = tasks.get("lightgbm", {})
+        return task.get("state") == "running" and (begun == "running" or curve in str(task))
+
+    with empty.start("run", "boosts", "--valid", valid, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
+        patience = time.monotonic() + 60.0
+        while not ready():
+            assert run.poll() is None
+            assert time.monotonic() < patience
+        done = empty("stop", "latest", "lightgbm")
+        assert done.code == 0, done.err
+        _, said = run.communicate(timeout=60.0)
+    assert run.returncode == 0, said
+    tasks = {task["name"]: task for task in empty("show", "latest", "--json").json["tasks"]}
+    assert "not reusable: it was told to stop, and stopped after round" in tasks["lightgbm"]["reason"]
+    assert empty("get", "latest", "count", "--to", "count.json").code == 0
+    rounds, *same = json.loads((empty.folder / "count.json").read_text())
+    assert same == [rounds, rounds]

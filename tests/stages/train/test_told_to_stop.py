@@ -106,6 +106,29 @@ def test_callbacks_say_of_their_stage_that_it_was_cut_short() -> None:
     assert here.cut == "it was told to stop, and stopped after step 2"
 
 
+@pytest.mark.parametrize("at", [1, 2, 7])
+@pytest.mark.parametrize("options", [{}, {"valid": TABLE}, {"valid": TABLE, "stopping_rounds": 5}])
+def test_boosting_that_is_told_to_stop_gives_the_trees_and_the_curve_so_far(at: int, options: dict[str, Any]) -> None:
+    pytest.importorskip("lightgbm")
+    with told(at) as here:
+        boosted = train.lightgbm({"objective": "binary"}, TABLE, target="y", num_boost_round=9, **options)
+    assert here.cut == f"it was told to stop, and stopped after round {at} of 9"
+    name = f"{'valid' if options else 'train'}/binary_logloss"
+    assert boosted.rounds == boosted.model.num_trees() == boosted.history.num_rows == at
+    assert here.logged == [(name, each) for each in range(1, at + 1)]
+    assert {fact.name: fact.value for fact in boosted.report.facts}[name] == boosted.history[name][-1].as_py()
+
+
+def test_boosting_that_is_told_to_stop_with_its_last_round_gives_the_best_one() -> None:
+    pytest.importorskip("lightgbm")
+    turned = TABLE.set_column(1, "y", pa.array(np.arange(80) % 3 == 0))  # on these each round is worse than the first
+    options: dict[str, Any] = {"target": "y", "valid": turned, "num_boost_round": 9, "stopping_rounds": 20}
+    with told(9) as here:
+        boosted = train.lightgbm({"objective": "binary", "learning_rate": 0.9}, TABLE, **options)
+    assert here.cut == ""
+    assert boosted.rounds < boosted.history.num_rows == 9
+
+
 PIPELINES = """
 import os
 

@@ -22,11 +22,13 @@ def lightgbm() -> Callable[[Any], None]:
         for part, metric, value, *_ in env.evaluation_result_list:
             log(f"{part}/{metric}", value, env.iteration + 1)
         word = here.told()
-        if word in ("stop", "prune"):
-            if env.iteration + 1 < env.end_iteration:
-                _shorten(word, f"round {env.iteration + 1} of {env.end_iteration}")
+        if word in ("stop", "prune") and env.iteration + 1 < env.end_iteration:
+            _shorten(word, f"round {env.iteration + 1} of {env.end_iteration}")
             raise EarlyStopException(env.iteration, env.evaluation_result_list)
 
+    # LightGBM calls them in this order: after `record_evaluation` (20), which would else never hear of the last round,
+    # and before `early_stopping` (30), whose last round would else not be logged.
+    each_round.order = 25  # type: ignore[attr-defined]
     return each_round
 
 

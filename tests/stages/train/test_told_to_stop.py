@@ -13,6 +13,7 @@ import pytest
 
 from headrace.define.attempt import Alone
 from headrace.define.ports import running
+from headrace.errors import DataError
 from headrace.stages import train
 from headrace.stages.train import callbacks
 from tests.projects import Project, lent
@@ -127,6 +128,21 @@ def test_boosting_that_is_told_to_stop_with_its_last_round_gives_the_best_one() 
         boosted = train.lightgbm({"objective": "binary", "learning_rate": 0.9}, TABLE, **options)
     assert here.cut == ""
     assert boosted.rounds < boosted.history.num_rows == 9
+
+
+def test_a_search_whose_trials_were_all_told_to_stop_says_so_and_what_tries_them_again() -> None:
+    optuna = pytest.importorskip("optuna")
+
+    def rate(trial: Any) -> float:
+        trial.report(trial.suggest_float("rate", 0, 1), 0)
+        if trial.number == 0 or trial.should_prune():
+            raise optuna.TrialPruned
+        return 1.0
+
+    with told(1), pytest.raises(DataError, match="none of the 2 trials of `rate` gave a value; 1 of them had") as error:
+        train.search(rate, trials=2)
+    assert "such as trial 0 with rate=" in (error.value.hint or "")
+    assert "a new run tries those again that were told to stop" in (error.value.hint or "")
 
 
 PIPELINES = """

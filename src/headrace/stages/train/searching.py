@@ -172,6 +172,7 @@ def trial(
             name: optuna.distributions.distribution_to_json(each) for name, each in live.distributions.items()
         },
         "curve": [[step, each] for step, each in live.curve.items()],
+        **({"told": True} if live.told else {}),
     }
 
 
@@ -189,14 +190,25 @@ def best(study: Study, objective: str) -> Found:
     if not study.record["trials"]:
         raise DataError(f"all trials of `{objective}` failed", hint="`headrace show RUN --tasks` has what each raised")
     if not done:
-        raise DataError(
-            f"none of the {len(study.record['trials'])} trials of `{objective}` gave a value",
-            hint=f"they were pruned, or gave no finite number, such as {_named(study.record['trials'][0])}",
-        )
+        raise _valueless(study.record["trials"], objective)
     sign = 1.0 if study.direction == "minimize" else -1.0
     first = min(done, key=lambda each: (sign * each["value"], each["number"]))
     return Found(
         first["params"], first["value"], first["number"], _table(study), study, _report(study, first, objective)
+    )
+
+
+def _valueless(trials: Sequence[Mapping[str, Any]], objective: str) -> DataError:
+    """Give the error of a search whose trials all ended without a value."""
+    told = sum("told" in each for each in trials)
+    others = [each for each in trials if "told" not in each]
+    hints = [f"they were pruned, or gave no finite number, such as {_named(others[0])}"] if others else []
+    if told:  # within one run, what has succeeded never runs again
+        hints.append("a new run tries those again that were told to stop; `resume` does not")
+    return DataError(
+        f"none of the {len(trials)} trials of `{objective}` gave a value"
+        + (f"; {told} of them had been told to stop" * bool(told)),
+        hint="; ".join(hints),
     )
 
 
@@ -206,7 +218,7 @@ class Live:
     def __init__(self, inner: Any, number: int) -> None:
         self._inner = inner
         self.number = number  # Optuna's would be the same for all of a round
-        self._told = False
+        self.told = False
         self.curve: dict[int, float] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -229,10 +241,10 @@ class Live:
 
     def should_prune(self) -> bool:
         """Say whether to give up: by the pruner's rule, or since the driver says so."""
-        if not self._told and attempt().told() in ("prune", "stop"):
-            self._told = True
+        if not self.told and attempt().told() in ("prune", "stop"):
+            self.told = True
             attempt().shortened(f"it was told to give up, after step {max(self.curve, default=0)}")
-        return self._told or bool(self._inner.should_prune())
+        return self.told or bool(self._inner.should_prune())
 
 
 def to_optuna(study: Study, *, sampler: Any | None = None, pruner: Callable[..., Any] | None = None) -> Any:

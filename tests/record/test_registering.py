@@ -90,4 +90,4 @@ def test_a_cursor_is_not_moved_by_hand_to_a_value_that_nothing_names_any_more(le
         cursors.advance(ledger, Advance("orders", 0, kept), by="ada")
         with pytest.raises(NotFoundError, match="is kept no more"):
             cursors.advance(ledger, Advance("orders", 1, gone), by="ada")
-        assert run.cursor("orders", 2) is None
+        assert run.set_here("orders", 2) is None

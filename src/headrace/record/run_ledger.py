@@ -163,16 +163,21 @@ class RunLedger:
         """
         return self.cursor(name) if about == "cursor" else self.registered(about, name)
 
-    def cursor(self, name: str, version: int | None = None) -> tuple[int, bytes] | None:
-        """Give a cursor's latest version, or this one, and its encoded value; None where it has none yet."""
+    def cursor(self, name: str) -> tuple[int, bytes] | None:
+        """Give a cursor's latest version and its encoded value; None where it has none yet."""
         db = self._db
         with db.troubles():
             db.end_reading()
-            if version is None:
-                found: tuple[int, bytes] | None = db.execute(db.sql.CURSOR, (name,)).fetchone()
-                return found
+            found: tuple[int, bytes] | None = db.execute(db.sql.CURSOR, (name,)).fetchone()
+        return found
+
+    def set_here(self, name: str, version: int) -> tuple[bool, bytes] | None:
+        """Say of a version of a cursor whether this run has set it, and its encoded value; None where there is none."""
+        db = self._db
+        with db.troubles():
+            db.end_reading()
             row = db.execute(db.sql.CURSOR_ROW, (name, version)).fetchone()
-        return None if row is None else (version, row[0])
+        return None if row is None else (row[1] == self.run, row[0])
 
     def registered(self, kind: RegistryKind, name: str) -> tuple[int, bytes] | None:
         """Give the version of a model or dataset that `NAME`, `NAME:3` or `NAME@ALIAS` names, and its encoded artifact;

@@ -37,10 +37,10 @@ class Advances:
         return told
 
     def _is_kept(self, advance: Advance) -> bool:
-        """Whether a version after the one that a task has read is what it has set."""
+        """Whether a version after the one that a task has read is what it has set; an equal value of another isn't."""
         value, version = _encode_ref(advance.value), advance.version + 1
-        while (kept := self._ledger.cursor(advance.name, version)) is not None:
-            if kept[1] == value:
+        while (found := self._ledger.set_here(advance.name, version)) is not None:
+            if found == (True, value):
                 return True
             version += 1
         return False

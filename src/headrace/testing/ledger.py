@@ -161,11 +161,18 @@ class MemoryRun:
         """
         return self.cursor(name) if about == "cursor" else self.registered(about, name)
 
-    def cursor(self, name: str, version: int | None = None) -> tuple[int, bytes] | None:
-        """Give a cursor's latest version, or this one, and its encoded value; None where it has none yet."""
+    def cursor(self, name: str) -> tuple[int, bytes] | None:
+        """Give a cursor's latest version and its encoded value; None where it has none yet."""
         moves = self._ledger.cursors.get(name, [])
-        number = len(moves) if version is None else version
-        return (number, moves[number - 1][-1]) if 0 < number <= len(moves) else None
+        return (len(moves), moves[-1][-1]) if moves else None
+
+    def set_here(self, name: str, version: int) -> tuple[bool, bytes] | None:
+        """Say of a version of a cursor whether this run has set it, and its encoded value; None where there is none."""
+        moves = self._ledger.cursors.get(name, [])
+        if not 0 < version <= len(moves):
+            return None
+        run, _, value = moves[version - 1]
+        return run == self._record.run, value
 
     def registered(self, kind: RegistryKind, name: str) -> tuple[int, bytes] | None:
         """Nothing is registered here."""

@@ -211,15 +211,14 @@ class LedgerContract:
             run.commit(Batch(first=0, bodies=[b"wrong"], intents=[advance(3, "lost")]))
         assert cursor(run) == (3, ref("two again"))
         assert other.cursor("else") is None
-        first = run.cursor("orders", 1)
-        assert first is not None
-        assert msgspec.msgpack.decode(first[1], type=Ref) == ref("one")
-        assert run.cursor("orders", 4) is None
+        assert run.set_here("orders", 1) == (True, msgspec.msgpack.encode(ref("one")))
+        assert other.set_here("orders", 1) == (False, msgspec.msgpack.encode(ref("one")))
+        assert run.set_here("orders", 4) is None
         self.close(other)
 
     def test_a_run_leaves_a_cursor_that_was_moved_by_hand_meanwhile(self, ledger: Any, run: Any) -> None:
         def value(version: int) -> Any:
-            return msgspec.msgpack.decode(run.cursor("orders", version)[1], type=Ref)
+            return msgspec.msgpack.decode(run.set_here("orders", version)[1], type=Ref)
 
         by_hand = [Advance("orders", number, inline(f"by hand {number}")) for number in range(4)]
         self.advance(ledger, by_hand[0])
@@ -231,7 +230,7 @@ class LedgerContract:
         assert [value(1), value(2), value(3)] == [by_hand[0].value, ref("two"), by_hand[2].value]
         with pytest.raises(UsageError, match="was moved on from version 2 meanwhile"):
             self.advance(ledger, by_hand[2])
-        assert run.cursor("orders", 4) is None
+        assert run.set_here("orders", 4) is None
 
     def test_what_a_task_logs_may_be_said_again_and_again(self, run: Any) -> None:
         def told(count: int) -> Summary:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from headrace.app import project
 from headrace.app.measures import bytes_text, seconds_text, usd_text
+from headrace.app.overtaken import overtaken
 from headrace.app.reading import RunView, StageView, TaskView, Views, maps, read, stages_of, took_s
 from headrace.app.tracked import with_metrics
 from headrace.app.warned import warnings
@@ -153,6 +154,11 @@ def _say_warnings(views: Views, run: str) -> None:
         say()
     for each in found:
         say(f"`{each.task}` warns: {each.text}", "yellow")
+    late = overtaken(views, run)
+    if late:
+        say()
+    for advance in late:
+        say(f"`{advance.task}`: {advance.text}", "yellow")
 
 
 def _say_refusals(found: project.Project, views: Views, run: str) -> None:

@@ -59,8 +59,17 @@ memory_gib = 4
 
 `--config FILE` lays another file over it, and a variable of the environment overrides one value:
 `HEADRACE__RUN__TIMEOUT=6h`, `HEADRACE__POOL__LOCAL__CPU=2`. Without any pool there is one, `local`: this machine. The
-state of a project lives in `.headrace/` in its folder; `HEADRACE_HOME` moves it. Without a `headrace.toml`,
-`headrace run path/to/file.py:name` runs a pipeline of a single file, whose folder then is the project.
+state of a project lives in `.headrace/` in its folder; `HEADRACE_HOME` moves it.
+
+Without a `headrace.toml`, there or above, `headrace run path/to/file.py:name` runs a pipeline of a single file, whose
+folder then is the project: its state lies beside it. Commands that name no file, such as `headrace runs`, look for a
+`headrace.toml` first, and then for such state, in the current folder and above: call them in the file's folder.
+
+A run keeps the project's source files, its **bundle**, so that each worker has the code as it was. Those are the files
+below the project's folder that end like code, settings or parts of pages (`.py`, `.sql`, `.toml`, `.json`, `.md`,
+`.html` and their like), up to 1 MiB each and 64 MiB together, and the environment's lock. What is hidden, environments,
+and what a `.gitignore` or a `.headraceignore` of the same form leaves out, is not in it: list there what is generated,
+such as pages that you write into the folder.
 """
 
 
@@ -84,7 +93,7 @@ def _command(found: click.Command, name: str, level: str = "##") -> Iterator[str
 
 def _options(found: click.Command) -> Iterator[str]:
     rows = [
-        (" ".join(filter(None, [", ".join(each.opts), _metavar(each)])), each.help or "")
+        (" ".join(filter(None, [", ".join([*each.opts, *each.secondary_opts]), _metavar(each)])), each.help or "")
         for each in found.params
         if isinstance(each, click.Option)
     ]

@@ -65,10 +65,25 @@ def test_the_state_of_runs_without_a_project_is_found_again(root: Path) -> None:
     assert load(environment={}).root == root
 
 
+def test_state_in_a_folder_above_does_not_take_over_a_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in (root / ".headrace", root / "sub"):
+        folder.mkdir()
+    (root / ".headrace" / "ledger.db").write_text("")
+    (root / "sub" / "flow.py").write_text("")
+    assert load(target="sub/flow.py:main", environment={}).root == root / "sub"
+    monkeypatch.chdir(root / "sub")
+    found = load(target="flow.py:main", environment={})
+    assert (found.root, found.home) == (root / "sub", root / "sub" / ".headrace")
+    found.make_home()
+    (found.home / "ledger.db").write_text("")
+    assert load(environment={}).root == root / "sub"
+
+
 def test_no_project_says_how_to_make_one(root: Path) -> None:
     with pytest.raises(ProjectError, match=r"no `headrace.toml`") as caught:
         load(environment={})
     assert "headrace init" in str(caught.value.hint)
+    assert "that file's folder" in str(caught.value.hint)
 
 
 def test_a_deleted_folder_is_told(root: Path) -> None:

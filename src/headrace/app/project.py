@@ -235,25 +235,29 @@ def _check_module(file: Path, name: str) -> None:
 
 
 def _root(here: Path, named: Path | None) -> Path:
-    root = _upward(here)
+    """Give the project's folder: that of the `headrace.toml` above, or else of the file that is named.
+
+    Where no file is named, it is the one where runs of a file without a project have left their state. Such state says
+    nothing of other files: what a file reads and imports mustn't change with what ran in a folder above it.
+    """
+    root = _upward(here, FILE)
     if named is None:
+        root = root or _upward(here, f"{STATE}/{LEDGER}")
         if root is not None:
             return root
         raise ProjectError(
             f"no `{FILE}` in `{here}` or above it",
-            hint="`headrace init` makes a project; `headrace run path/to/file.py:name` runs without one",
+            hint="`headrace init` makes a project; `headrace run path/to/file.py:name` runs without one, and its runs"
+            " are shown in that file's folder",
         )
     if root is not None and named.is_relative_to(root.resolve()):
         return root
-    return _upward(named.parent) or named.parent
+    return _upward(named.parent, FILE) or named.parent
 
 
-def _upward(folder: Path) -> Path | None:
-    """Give the nearest folder that has a `headrace.toml`; else the nearest with state of runs made without one."""
-    folders = (folder, *folder.parents)
-    return next((each for each in folders if (each / FILE).exists()), None) or next(
-        (each for each in folders if (each / STATE / "ledger.db").exists()), None
-    )
+def _upward(folder: Path, name: str) -> Path | None:
+    """Give the nearest folder, this one or above it, that has such a file."""
+    return next((each for each in (folder, *folder.parents) if (each / name).exists()), None)
 
 
 def _pipeline_files(root: Path, config: Config, layers: Layers) -> tuple[Path, ...]:

@@ -19,6 +19,7 @@ _ORIGINS: dict[type, tuple[Any, ...]] = {
     set: (set, collections.abc.MutableSet, *_SETS),
     frozenset: (frozenset, *_SETS),
 }
+_CONTAINERS = frozenset((*_ORIGINS, *_MAPS, *_STREAMS, *(each for kinds in _ORIGINS.values() for each in kinds)))
 _UNIONS = (typing.Union, types.UnionType)
 _WORDS = {str: "text", bool: "True or False", int: "a whole number", float: "a number", types.NoneType: "None"}
 
@@ -26,15 +27,25 @@ _WORDS = {str: "text", bool: "True or False", int: "a whole number", float: "a n
 def fits(given: Any, wanted: Any) -> bool:
     """Say whether a value of type `given` may be passed where `wanted` stands. What can't be judged fits.
 
+    That is as type checkers have it: a bare `dict` is a `dict[Any, Any]`, and `Any` fits everything, within others too.
     A table and a stream of its record batches fit each other: the worker turns one into the other.
     """
-    if _is_open(given) or _is_open(wanted) or given == wanted:
+    given, wanted = _unaliased(given), _unaliased(wanted)
+    if _is_open(given) or _is_open(wanted) or given == wanted or _tabular(given, wanted):
         return True
     if _is_plain(given) and _is_plain(wanted):
-        return issubclass(given, wanted) or (wanted is float and issubclass(given, int)) or _tabular(given, wanted)
-    if _tabular(given, wanted):
-        return True
-    return _is_subtype(given, _widened(wanted))
+        return issubclass(given, wanted) or (wanted is float and issubclass(given, int))
+    if typing.get_origin(given) in _UNIONS:
+        return all(fits(each, wanted) for each in typing.get_args(given))
+    if typing.get_origin(wanted) in _UNIONS:
+        return any(fits(given, each) for each in typing.get_args(wanted))
+    origin = typing.get_origin(wanted)
+    if _is_bare(given) and isinstance(origin, type):
+        return issubclass(given, origin)
+    pairs = _pairs(given, wanted)
+    if pairs is not None:
+        return all(fits(inner, hint) for inner, hint in pairs)
+    return _is_subtype(given, float | int if wanted is float else wanted)
 
 
 def misfit(value: object, wanted: Any, given: Callable[[object], Any] = lambda _: None) -> tuple[object, Any] | None:
@@ -160,13 +171,31 @@ def _is_plain(hint: Any) -> bool:
     return isinstance(hint, type) and not typing.get_args(hint) and not getattr(hint, "_is_protocol", False)
 
 
-def _widened(wanted: Any) -> Any:
-    """Take whole numbers where fractions are wanted, by themselves or among others, as type checkers do."""
-    if wanted is float:
-        return float | int
-    if typing.get_origin(wanted) in _UNIONS:
-        return typing.Union[tuple(_widened(each) for each in typing.get_args(wanted))]  # noqa: UP007  of any number
-    return wanted
+def _unaliased(hint: Any) -> Any:
+    """Give the class of a bare `typing.Dict` and its like; all else as it is."""
+    origin = typing.get_origin(hint)
+    return origin if origin and not typing.get_args(hint) and not isinstance(hint, types.GenericAlias) else hint
+
+
+def _is_bare(hint: Any) -> bool:
+    """Whether a type takes type arguments and has none; a class derived from a `dict[str, int]` takes none."""
+    if not _is_plain(hint):
+        return False
+    standard = hint.__module__ == "collections.abc" and hasattr(hint, "__class_getitem__")
+    return standard or "__class_getitem__" in vars(hint) or bool(getattr(hint, "__parameters__", ()))
+
+
+def _pairs(given: Any, wanted: Any) -> list[tuple[Any, Any]] | None:
+    """Give the types within a container beside those wanted there; None where beartype is to say."""
+    source, origin = typing.get_origin(given), typing.get_origin(wanted)
+    if source not in _CONTAINERS or origin not in _CONTAINERS or not issubclass(source, origin):
+        return None
+    inner, hints = typing.get_args(given), typing.get_args(wanted)
+    if source is tuple and (origin is not tuple or Ellipsis in hints):
+        return [(each, hints[0]) for each in inner if each is not Ellipsis]
+    if len(inner) != len(hints) or Ellipsis in inner:
+        return None
+    return list(zip(inner, hints, strict=True))
 
 
 def _tabular(given: Any, wanted: Any) -> bool:

@@ -109,8 +109,10 @@ def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
     Raises:
         DefinitionError: it isn't TOML; a word that isn't known, or a value of the wrong type.
     """
+    told: dict[str, Any] = {}
     try:
-        return msgspec.convert(tomllib.loads(text), kind)
+        told = tomllib.loads(text)
+        return msgspec.convert(told, kind)
     except tomllib.TOMLDecodeError as error:
         raise DefinitionError(f"{named}: this is no TOML: {error}", hint="mend that line") from error
     except DefinitionError as error:
@@ -125,8 +127,37 @@ def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
             near = difflib.get_close_matches(wrong[1], choices, 1)
             meant = f"did you mean `{near[0]}`? " if near else ""
             hint = f"{meant}there are {', '.join(choices)}" if choices else hint
-        where = said.replace(" - at `$", " (at `").replace("Object contains unknown", "there is no")
+        where = _keyed(said, told, kind).replace(" - at `$", " (at `").replace("Object contains unknown", "there is no")
         raise DefinitionError(f"{named}: {where})" if " (at `" in where else f"{named}: {where}", hint=hint) from error
+
+
+def _keyed(said: str, told: dict[str, Any], kind: Any) -> str:
+    """Give what msgspec says with the keys of tables in place of its `[...]`. What was told is used up."""
+    head, _, path = said.rpartition(" - at `$")
+    inner: Any = told
+    shown = ""
+    for step, name, index in re.findall(r"(\.(\w+)|\[(\d+)\]|\[\.\.\.\])", path if head else ""):
+        key = name or (int(index) if index else _refused(inner, said, told, kind))
+        if key is None:
+            return said
+        inner = inner[key]
+        shown += step.replace("...", str(key))
+    return f"{head} - at `${shown}`" if head else said
+
+
+def _refused(table: Any, said: str, told: dict[str, Any], kind: Any) -> str | None:
+    """Give the key of that entry of a table which, alone in it, has the whole refused in the same words."""
+    for key, value in list(table.items()) if isinstance(table, dict) else ():
+        table.clear()
+        table[key] = value
+        try:
+            msgspec.convert(told, kind)
+        except msgspec.ValidationError as error:
+            if str(error) == said:
+                return str(key)
+        except DefinitionError:
+            continue  # it has another fault
+    return None
 
 
 def _words(kind: Any) -> set[str]:

@@ -347,6 +347,12 @@ def test_the_same_words_stand_in_toml(tmp_path: Path) -> None:
     ("text", "said", "hint"),
     [
         ("[columns.a]\ntpye = 'int64'", "no field `tpye`", "did you mean `type`"),
+        ("[columns.a]\nmin = 1\n[columns.late]\nmn = 1", "no field `mn` (at `.columns[late]`)", "did you mean `min`"),
+        (
+            "[columns.a]\nactions = { range = 'x' }\n[columns.b]\nmin = 2\nmax = 1",
+            "(at `.columns[a].actions[range]`)",
+            "",
+        ),
         ("extra = 'deny'", "'deny'", "there are allow, stop, warn"),
         ("[columns.a]\notherwise = 'quarantin'", "'quarantin'", "did you mean `quarantine`? there are "),
         ("[columns.a]\nactions = { range = 'x' }", "'x'", "there are quarantine, stop, warn"),

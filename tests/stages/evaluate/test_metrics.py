@@ -19,6 +19,7 @@ from headrace.stages.evaluate.part import found as measured
 from headrace.stages.evaluate.part import resample
 from headrace.stages.evaluate.ranking import Ranking
 from headrace.stages.evaluate.resampling import Resamples
+from headrace.stages.report.drawing import COLOURS
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.integers(1, 3))
@@ -149,7 +150,9 @@ def test_a_constant_score_is_a_flat_line_of_precision_at_the_base_rate() -> None
     assert (recall[0], recall[-1]) == (1, 0)
     assert set(precision) == {0.3}
     drawn = ranking(positive, {"model": np.arange(10.0), "baseline": np.full(10, 0.3)})[1]
-    assert "stays at the share of positive rows" in drawn.caption
+    assert "stays at the share of positive rows (dashed)" in drawn.caption
+    dashed = [line for line in drawn.svg.splitlines() if "stroke-dasharray" in line]
+    assert [COLOURS[1] in line for line in dashed] == [True, False, True], "the share of positives is the one between"
 
 
 def test_a_perfect_score_on_few_rows_is_not_certain() -> None:

@@ -21,7 +21,7 @@ def ranking(positive: Any, scores: Mapping[str, Any]) -> list[Drawing]:
     with canvas(5.2, 4.2) as drawn:
         for name, score in scores.items():
             false, true, _ = roc_curve(positive, score)
-            drawn.axes.plot(*_thinned(false, true), label=name, linewidth=1.9)
+            drawn.axes.plot(*_thinned(false, true), label=name, **_line(score))
         drawn.axes.plot([0, 1], [0, 1], **DASHED)
         drawn.axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.01))
         drawn.axes.legend(loc="lower right", frameon=False)
@@ -31,7 +31,7 @@ def ranking(positive: Any, scores: Mapping[str, Any]) -> list[Drawing]:
         )
     with canvas(5.2, 4.2) as drawn:
         for name, score in scores.items():
-            drawn.axes.plot(*_thinned(*found(positive, score)), label=name, linewidth=1.9)
+            drawn.axes.plot(*_thinned(*found(positive, score)), label=name, **_line(score))
         drawn.axes.axhline(float(np.mean(positive)), **DASHED)
         drawn.axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.01))
         drawn.axes.legend(loc="lower left", frameon=False)
@@ -41,6 +41,11 @@ def ranking(positive: Any, scores: Mapping[str, Any]) -> list[Drawing]:
             " Who can't tell rows apart stays at the share of positive rows (dashed).",
         )
     return [roc, recalled]
+
+
+def _line(score: Any) -> dict[str, Any]:
+    """Give the style of a model's curve: one that tells no rows apart lies on the dashed line, and is dashed too."""
+    return {"linewidth": 1.9, "linestyle": DASHED["linestyle"] if np.ptp(score) == 0 else "-"}
 
 
 def found(positive: Any, score: Any) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ from headrace.stages.report.numbers import cell, interval_name, interval_of, val
 
 STYLE = Path(__file__).with_name("page.css")
 STANDINGS = {True: ("passed", "✓ passed"), False: ("refused", "✗ not passed"), None: ("", "")}
-HOLDS = {True: ("passed", "✓ holds"), False: ("refused", "✗ fails"), None: ("unsure", "? can't tell")}
+HOLDS = {True: ("passed", "✓ holds"), False: ("refused", "✗ fails"), None: ("unsure", "? undecided")}
 _NUMBER = re.compile(r"[-+]?\d[\d,.]*($|%| to | \[| ([KMGT]i)?B$)")
 BETTER = {"higher": "higher is better", "lower": "lower is better", "": ""}
 

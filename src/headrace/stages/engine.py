@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -119,13 +120,24 @@ def quoted(name: str) -> str:
 WRITTEN = "mend it where the message points; it is DuckDB's SQL: 'text' in single quotes, \"a name\" in double ones"
 
 
-def told(error: duckdb.Error, what: str) -> UsageError | DataError:
-    """Give an error of the engine as ours: what is wrong, and the line of the SQL where it is."""
+def told(error: duckdb.Error, what: str, tables: Collection[str] = ()) -> UsageError | DataError:
+    """Give an error of the engine as ours: what is wrong, and the line of the SQL where it is.
+
+    `tables` are those that the SQL may name. The engine's own guess at a missing one may be a view of its catalogue.
+    """
     text = str(error).strip()
     message, _, _ = text.partition("\n\nLINE ")
     line = re.search(r"^LINE (\d+): (?:explain )?(.*)$", text, re.MULTILINE)
     where = f" (line {line[1]}: `{line[2].strip()[:120]}`)" if line else ""
     message = " ".join(message.split())
+    absent = re.search(r'Table with name "?(.+?)"? does not exist', message)
+    if absent and tables:
+        near = difflib.get_close_matches(absent[1], tables, 1)
+        meant = f"did you mean `{near[0]}`? " if near else ""
+        given = ", ".join(f"`{each}`" for each in tables)
+        return UsageError(
+            f"{what} names a table `{absent[1]}`, which wasn't given{where}", hint=f"{meant}given: {given}"
+        )
     if isinstance(error, duckdb.PermissionException):
         return UsageError(
             f"{what} reaches outside: {message}{where}",

@@ -103,7 +103,7 @@ def test_what_makes_no_sense_is_refused() -> None:
     ("sql", "said"),
     [
         ("select\n delay,\n dely from data", r"dely.*Candidate bindings: \"delay\" \(line 3: `dely from data`\)"),
-        ("select *\nfrom flihgts", r"flihgts does not exist!.*\(line 2: `from flihgts`\)"),
+        ("select *\nfrom flihgts", r"names a table `flihgts`, which wasn't given \(line 2: `from flihgts`\)"),
         ("selec 1", r"syntax error.*\(line 1: `selec 1`\)"),
         ("select 1 as a, 2 as A", "two columns `a`"),
         ("create table x as select 1", "gives no rows"),
@@ -113,6 +113,16 @@ def test_what_makes_no_sense_is_refused() -> None:
 def test_an_error_of_the_sql_says_the_line(sql: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         prepare.transform(FLIGHTS, sql=sql)
+
+
+def test_a_table_that_is_not_there_is_told_with_those_that_are() -> None:
+    for name, hint in (
+        ("flight", "did you mean `flights`? it is given `flights`, `names`"),
+        ("enum", "it is given `fl"),
+    ):
+        with pytest.raises(UsageError, match=f"names a table `{name}`") as told:
+            prepare.transform(sql=f"select * from {name}", flights=FLIGHTS, names=NAMES)
+        assert (told.value.hint or "").startswith(hint)
 
 
 def test_a_value_that_cannot_be_cast_is_the_data_s_fault() -> None:

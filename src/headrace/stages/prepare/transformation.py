@@ -66,7 +66,7 @@ def transform(
             reader = _asked(database, sql, parameters or {}, batch_rows)
             return through(reader.schema, reader, steps) if steps else _gathered(reader.schema, reader)
     except duckdb.Error as error:
-        raise engine.told(_placed(error, sql, tables, parameters or {}), "the SQL") from error
+        raise engine.told(_placed(error, sql, tables, parameters or {}), "the SQL", tables) from error
     except pa.ArrowException as error:  # what DuckDB raises while its rows are read comes wrapped
         raise engine.told(duckdb.Error(str(error)), "the SQL") from error
 

@@ -235,6 +235,19 @@ def always_fails() -> int:
     raise ValueError("as always")
 
 @hr.stage
+def is_ended(n: int) -> int:
+    if n == 1 and hr.attempt().number < 3:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1000)
+    return n
+
+@hr.stage
+def ends_itself() -> int:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(1000)
+    return 1
+
+@hr.stage
 def hog() -> int:
     eaten = []
     while len(eaten) < 200:
@@ -268,6 +281,18 @@ def still(folder: str) -> None:
 def tries(folder: str) -> None:
     fails_twice(folder)
     always_fails()
+
+@hr.pipeline
+def ended() -> int:
+    return sum_of(is_ended.map(list(range(40))))
+
+@hr.stage
+def sum_of(values: list[int]) -> int:
+    return sum(values)
+
+@hr.pipeline
+def ends() -> int:
+    return sum_of([ends_itself()])
 
 @hr.pipeline
 def hungry() -> None:
@@ -377,6 +402,20 @@ def test_a_stopped_stage_is_ended_with_its_run(project: Project, tmp_path: Path)
     assert done.json["state"] == "failed"
     assert done.json["why"] == "the run took longer than 3 s"
     assert (tmp_path / "begun").exists()
+
+
+def test_a_worker_that_a_signal_ends_from_outside_has_lost_its_attempt_which_is_made_again(project: Project) -> None:
+    done = project.headrace("run", "ended", "--json")
+    assert done.code == 0, done
+    assert done.task["is_ended[n=1]"]["attempts"] == 3
+    assert {task["state"] for task in done.task.values()} == {"succeeded"}
+
+
+def test_a_run_whose_workers_are_ended_again_and_again_fails(project: Project) -> None:
+    done = project.headrace("run", "ends", "--json")
+    assert (done.code, done.json["state"]) == (1, "failed"), done
+    check_reason(done, "ends_itself", "lost after 6 attempts: ", "")
+    assert done.task["sum_of"]["state"] == "skipped"
 
 
 def test_a_failed_attempt_is_followed_by_others_after_a_pause(project: Project, tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ def death(ended: Ended, *, babbled: bool, doomed: bool, quitting: bool, last_wor
         return Died(worker, "cancelled", "it was stopped")
     if quitting and ended.status == 0:
         return Died(worker, "cancelled", "it left as it was told to")
+    if ended.status == -signal.SIGTERM:
+        return Died(worker, "lost", "a signal from outside of the run told it to end (SIGTERM)")
     # Python, when an exception ends it, says which and gives 1.
     return Died(worker, "crash", with_words(_cause(ended.status), last_words if ended.status == 1 else ""))
 

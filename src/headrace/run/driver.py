@@ -213,7 +213,7 @@ class Driver:
         body = heard.message.body
         event = decode_event(body)
         if isinstance(event, Failed) and self._counts(heard.worker, event):
-            self._absorb(self._timed(event))
+            self._absorb(self._of_run(event))
         elif isinstance(event, Logged):
             self._logged(event, body)
         elif isinstance(event, Succeeded | Moved | Checkpointed) and self._counts(heard.worker, event):
@@ -317,7 +317,7 @@ class Driver:
                 self._crew.finished(worker, task, attempt, "", None)
                 if self._counts(worker, event):
                     self._end_gang(worker, task, attempt)
-                    self._absorb(self._timed(event))
+                    self._absorb(self._of_run(event))
             case Checkpointed():
                 if self._counts(worker, event):
                     self._absorb(event, body)
@@ -333,9 +333,16 @@ class Driver:
         if self._expects(event.task, event.attempt):
             self._absorb(event, body)
 
-    def _timed(self, event: Failed) -> Failed:
-        """Give a failure the time of this clock, by which its task may be tried again: a worker's may be another."""
-        return replace(event, at=self._clock.now())
+    def _of_run(self, event: Failed) -> Failed:
+        """Give a failure as it is for this run.
+
+        By its clock, by which the task may be tried again: a worker's may be another. And if the run wasn't cancelled,
+        somebody else has told the worker to end.
+        """
+        failure = event.failure
+        if failure.kind == "cancelled" and self._machine.cancelled is None:
+            failure = Failure("lost", "its worker was told to end, and not by this run (SIGTERM)")
+        return replace(event, failure=failure, at=self._clock.now())
 
     def _progress(self, progress: Progress) -> None:
         """Show how far a transfer has come; that is not stored."""
@@ -366,7 +373,8 @@ class Driver:
             now, started = self._clock.now(), self._machine.tasks[task].started
             took = max(0.0, now - started) if place == 0 else 0.0
             jitter = self._clock.jitter()
-            self._absorb(Failed(task, attempt, failure, now, started=started, seconds=took, jitter=jitter))
+            failed = Failed(task, attempt, failure, now, started=started, seconds=took, jitter=jitter)
+            self._absorb(self._of_run(failed))
 
     def _beat(self, beat: Beat) -> None:
         """Look how long a worker is at its attempt already."""

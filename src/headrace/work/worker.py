@@ -73,6 +73,8 @@ def work(line: socket.socket, hello: Hello, fork: Fork, board: Board) -> None:
         if at.link.gone:
             at.link.spill()
         at.state.close()
+    if at.stop.told:
+        at.stop.leave()
 
 
 def _begin(line: socket.socket, hello: Hello, fork: Fork, name: str) -> _Place:

@@ -90,3 +90,60 @@ def test_code_that_no_worker_can_import_is_refused(coded: Shell) -> None:
     assert "argument `function` of `apply`" in done.err
     assert "no other process can import this function" in done.err
     assert "hint: define it at the top level of a module" in done.err
+
+
+def test_the_code_of_an_argument_that_changed_is_named_and_its_lines_are_shown(coded: Shell) -> None:
+    first = coded("run", "code", "--json").json["run"]
+    edit(coded.folder, "return rated(x)", "return rated(x) + 1")
+    edit(coded.folder, "RATE = 2", "RATE = 3")
+    edit(coded.folder, "SIZE = 5", "SIZE = 6")
+    why = "`function` changed: `pipelines.double`, `pipelines.RATE`"
+    planned = coded("plan", "code", "--json").json["tasks"]
+    assert [task["reason"] for task in planned if task["name"] == "apply"] == [why]
+    second = coded("run", "code", "--json").json["run"]
+
+    told = coded("explain", second, "apply", "--json").json
+    assert told["reason"] == why
+    given, function, constant = told["differences"]
+    assert (given["kind"], given["name"]) == ("input", "function")
+    assert given["before"].startswith("pipelines.double@")
+    assert given["before"] != given["after"]
+    assert (function["kind"], function["name"]) == ("function", "pipelines.double")
+    assert function["diff"][-2:] == ["-    return rated(x)", "+    return rated(x) + 1"]
+    assert (constant["name"], constant["before"], constant["after"]) == ("pipelines.RATE", "2", "3")
+    _, net = coded("explain", second, "sizes", "--json").json["differences"]
+    assert (net["kind"], net["diff"][-2:]) == ("class", ["-    SIZE = 5", "+    SIZE = 6"])
+
+    code = coded("compare", first, second, "--json").json["code"]
+    assert {(each["stage"], each["name"]) for each in code} == {
+        ("apply", "pipelines.double"),
+        ("apply", "pipelines.RATE"),
+        ("sizes", "pipelines.Net"),
+    }
+    assert coded("compare", first, second, "--to", "page.html").code == 0
+    assert "+    return rated(x) + 1" in (coded.folder / "page.html").read_text()
+
+
+def test_a_partial_that_changed_is_shown_with_what_it_holds(coded: Shell) -> None:
+    coded("run", "code")
+    edit(coded.folder, "partial(max, 5)", "partial(max, 6)")
+    coded("run", "code")
+    [given] = coded("explain", "latest", "apply[1]", "--json").json["differences"]
+    before, after = (given[side] for side in ("before", "after"))
+    assert before.startswith("partial(builtins.max@")
+    assert before.endswith(", 5)")
+    assert after == before.replace(", 5)", ", 6)")
+
+
+def test_the_lines_of_a_text_file_that_changed_are_shown(project: Shell) -> None:
+    (project.folder / "pipelines.py").write_text(
+        "import headrace as hr\n\n\n@hr.stage\ndef words(file: hr.File) -> int:\n"
+        "    return len(file.path.read_text())\n"
+        '\n\n@hr.pipeline\ndef counts() -> None:\n    words(hr.File("words.txt"))\n'
+    )
+    (project.folder / "words.txt").write_text("one\ntwo\n")
+    project("run", "counts")
+    (project.folder / "words.txt").write_text("one\nthree\n")
+    project("run", "counts")
+    [given] = project("explain", "latest", "words", "--json").json["differences"]
+    assert given["diff"] == ["@@ -1,2 +1,2 @@", " one", "-two", "+three"]

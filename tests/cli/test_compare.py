@@ -104,6 +104,15 @@ def test_what_does_not_fit_a_terminal_stands_below_each_other(flows: Shell) -> N
     assert "0.66 [0.60, 0.72]    0.68" not in "\n".join(shown)
 
 
+@pytest.mark.parametrize("columns", [20, 40, 60, 80])
+def test_runs_are_compared_however_narrow_the_terminal(flows: Shell, columns: int) -> None:
+    one, two = _run(flows, "flow", "--depth", "3"), _run(flows, "flow", "--depth", "4")
+    lines = flows.on_terminal("compare", one, two, columns=columns).splitlines()
+    assert any(one in line and "succeeded" in line for line in lines)
+    assert "parameters that differ" in lines
+    assert "metrics" in lines
+
+
 def test_runs_that_are_equal_say_so(flows: Shell) -> None:
     first, second = _run(flows, "flow"), _run(flows, "flow")
     shown = flows("compare", first, second)

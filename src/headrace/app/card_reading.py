@@ -260,7 +260,8 @@ class CardMaker:
         earlier = self._views.earlier(origin.view.run, name)
         then = None if earlier is None or stage is None else self.run(earlier.run).stages.get(stage.function)
         parts = () if stage is None else stage.code.parts
-        changed = () if then is None or stage is None else tuple(part.name for part, _ in differing(then, stage))
+        found = [] if then is None or stage is None else differing(then.code, stage.code)
+        changed = tuple(part.name for part, _ in found)
         return Source(
             bundle="" if origin.bundle is None else origin.bundle.digest,
             parts=tuple(part.name for part in parts if part.kind not in ("distribution", "environment"))[:MAX_PARTS],

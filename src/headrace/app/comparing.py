@@ -11,6 +11,7 @@ from msgspec import Struct
 from headrace.app import tracked
 from headrace.app.code_lines import changed_lines, lines_of
 from headrace.app.comparison import CodeChange, Comparison, Curve, Line, Metric, Number, Setting, Side, Took, Verdict
+from headrace.app.given_code import code_given, together
 from headrace.app.pairing import Pairing, pair
 from headrace.app.pipelines import pipelines_in
 from headrace.app.project import Project
@@ -18,12 +19,11 @@ from headrace.app.reading import Views, maps
 from headrace.app.readings import Load, Reading, chosen, loader, readings
 from headrace.app.run_material import Material, material
 from headrace.app.state import reading_store
-from headrace.app.value_text import told_apart, value_text
+from headrace.app.value_text import holds_code, told_apart, value_text
 from headrace.errors import UsageError
 from headrace.plan.keys import told
-from headrace.spec.code import Part
-from headrace.spec.graph import Const, outs
-from headrace.spec.stage import Stage
+from headrace.spec.code import Code, Part
+from headrace.spec.graph import Const, constants, outs
 from headrace.store.store import Store
 
 NAMED = 8
@@ -210,7 +210,7 @@ def _arguments(run: Material, task: str) -> dict[str, tuple[str, str, bool]] | N
 
 def _code(runs: Sequence[Material], store: Store) -> Iterator[CodeChange]:
     """Give the parts that differ, stage by stage, a part that several stages reach under the first of them."""
-    stages = [_stages_by_name(run) for run in runs]
+    stages = _code_by_stage(runs)
     files: dict[int, Mapping[str, bytes]] = {}
     seen: set[tuple[str, str, tuple[str | None, ...]]] = set()
 
@@ -223,13 +223,13 @@ def _code(runs: Sequence[Material], store: Store) -> Iterator[CodeChange]:
 
     for name in _shared(stages):
         there = [each.get(name) for each in stages]
-        digests = {stage.code.digest for stage in there if stage is not None}
+        digests = {code.digest for code in there if code is not None}
         if len(digests) < 2:
             continue
-        parts = [{} if each is None else {(part.kind, part.name): part for part in each.code.parts} for each in there]
+        parts = [{} if each is None else {(part.kind, part.name): part for part in each.parts} for each in there]
         for kind, part_name in _union(parts):
             cells = [each.get((kind, part_name)) for each in parts]
-            present = [cell for cell, stage in zip(cells, there, strict=True) if stage is not None]
+            present = [cell for cell, code in zip(cells, there, strict=True) if code is not None]
             values = tuple(None if cell is None else cell.text or cell.digest[:12] for cell in cells)
             if len({None if cell is None else cell.digest for cell in present}) < 2:
                 continue
@@ -249,10 +249,30 @@ def _code(runs: Sequence[Material], store: Store) -> Iterator[CodeChange]:
             )
 
 
-def _stages_by_name(run: Material) -> dict[str, Stage]:
-    found: dict[str, Stage] = {}
-    for stage in run.stages.values():
-        found.setdefault(stage.name, stage)
+def _code_by_stage(runs: Sequence[Material]) -> list[dict[str, Code]]:
+    """Give the code of stages by their names, each with that of the functions that its tasks are given.
+
+    Where a run's trace didn't keep these (an earlier Headrace wrote it), they count in no run.
+    """
+    given = [_given_by_stage(run) for run in runs]
+    unknown = {stage for each in given for stage, codes in each.items() if None in codes}
+    found: list[dict[str, Code]] = []
+    for run, codes in zip(runs, given, strict=True):
+        own: dict[str, Code] = {}
+        for stage in run.stages.values():
+            own.setdefault(stage.name, stage.code)
+        for name in codes.keys() - unknown:
+            own[name] = together([own[name], *(code for code in codes[name] if code is not None)])
+        found.append(own)
+    return found
+
+
+def _given_by_stage(run: Material) -> dict[str, list[Code | None]]:
+    found: dict[str, list[Code | None]] = {}
+    for node in run.nodes.values():
+        for name, arg in node.args:
+            if any(map(holds_code, constants(arg))):
+                found.setdefault(run.stages[node.stage].name, []).append(code_given(node, name, run.codes))
     return found
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from headrace.app.code_lines import changed_lines, lines_of, sources
+from headrace.app.given_code import code_given
 from headrace.app.past import differing
 from headrace.app.project import Project
 from headrace.app.reading import Views
@@ -17,17 +19,19 @@ from headrace.app.readings import Load, loader
 from headrace.app.refusing import Rule, refusal, rules
 from headrace.app.state import reading_store
 from headrace.app.state import views as open_views
-from headrace.app.value_text import value_text
+from headrace.app.value_text import READ_BYTES, holds_code, value_text
 from headrace.plan.keys import told
+from headrace.record.views import GraphView
 from headrace.run.events import Opened, Renewed
 from headrace.run.ports import Earlier, TaskRow
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
+from headrace.spec.code import Code
 from headrace.spec.graph import Const, Out
-from headrace.spec.stage import Stage
 from headrace.store.store import Store
 
 _VALUE_LIMIT = 80
+_NO_INPUTS = b"\x90"
 _WIDTH = 120
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _KINDS = {"distribution": "package", "environment": "python"}
@@ -76,15 +80,19 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
     view = views.find(run)
     load = loader(store)
     row = views.task(view.run, task)
-    stages, nodes = views.graph(view.run)
+    graph = views.graph(view.run)
     name = row.parent or row.name
-    node = next((node for node in nodes if node.name == name), None)
-    stage = stages.get(node.stage) if node is not None else None
+    node = next((node for node in graph.nodes if node.name == name), None)
+    stage = graph.stages.get(node.stage) if node is not None else None
     earlier = views.earlier(view.run, task) if row.key is not None else None
     found: list[Difference] = []
     if earlier is not None and stage is not None and node is not None and earlier.key != row.key:
-        found += _code(views, store, view.run, earlier.run, stage)
-        found += _inputs(views, load, view.run, row, earlier)
+        then = views.graph(earlier.run)
+        code = _CodeDifferences(views, store, view.run, earlier.run)
+        found += code.between(then.stages.get(stage.function, stage).code, stage.code)
+        for each in _inputs(views, load, view.run, row, earlier):
+            found.append(each)
+            found += code.given((then, earlier.inputs), (graph, row.inputs), name, each.name)
         if not found:
             found.append(Difference(kind="platform", name="platform", before=None, after=None))
     held = refusal(views, view.run, name) if row.state == "skipped" else None
@@ -102,19 +110,42 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
     )
 
 
-def _code(views: Views, store: Store, run: str, before: str, stage: Stage) -> Iterator[Difference]:
-    then = views.graph(before)[0].get(stage.function)
-    if then is None or then.code.digest == stage.code.digest:
-        return
-    new, old = _sources(views, store, run), _sources(views, store, before)
-    for part, was in differing(then, stage):
-        yield Difference(
-            kind=_KINDS.get(part.kind, part.kind),  # type: ignore[arg-type]
-            name=part.name,
-            before=was.text if was is not None else None,
-            after=part.text,
-            diff=tuple(changed_lines(lines_of(old, was), lines_of(new, part))),
-        )
+class _CodeDifferences:
+    """What differs between the code of two runs, with the lines; a part that several things reach is told once."""
+
+    def __init__(self, views: Views, store: Store, run: str, before: str) -> None:
+        self._new = cache(lambda: _sources(views, store, run))
+        self._old = cache(lambda: _sources(views, store, before))
+        self._told: set[tuple[str, str]] = set()
+
+    def between(self, then: Code, now: Code) -> Iterator[Difference]:
+        """Give what differs between what two functions reach."""
+        if then.digest == now.digest:
+            return
+        for part, was in differing(then, now):
+            if (part.kind, part.name) in self._told:
+                continue
+            self._told.add((part.kind, part.name))
+            yield Difference(
+                kind=_KINDS.get(part.kind, part.kind),  # type: ignore[arg-type]
+                name=part.name,
+                before=was.text if was is not None else None,
+                after=part.text,
+                diff=tuple(changed_lines(lines_of(self._old(), was), lines_of(self._new(), part))),
+            )
+
+    def given(
+        self, then: tuple[GraphView, bytes | None], now: tuple[GraphView, bytes | None], node: str, param: str
+    ) -> Iterator[Difference]:
+        """Give what differs between the functions in an argument of a task: in each run's trace, and its inputs."""
+        codes = [_given_code(graph, inputs, node, param) for graph, inputs in (then, now)]
+        if codes[0] is not None and codes[1] is not None:
+            yield from self.between(codes[0], codes[1])
+
+
+def _given_code(graph: GraphView, inputs: bytes | None, name: str, param: str) -> Code | None:
+    node = next((node for node in graph.nodes if node.name == name), None)
+    return None if node is None else code_given(node, param, graph.codes, told(inputs or _NO_INPUTS).get(param, ""))
 
 
 def _sources(views: Views, store: Store, run: str) -> Mapping[str, bytes]:
@@ -127,7 +158,7 @@ def _sources(views: Views, store: Store, run: str) -> Mapping[str, bytes]:
 
 
 def _inputs(views: Views, load: Load, run: str, row: TaskRow, earlier: Earlier) -> Iterator[Difference]:
-    now, then = told(row.inputs or b"\x90"), told(earlier.inputs or b"\x90")
+    now, then = told(row.inputs or _NO_INPUTS), told(earlier.inputs or _NO_INPUTS)
     for name in dict.fromkeys([*now, *then]):
         if now.get(name) == then.get(name):
             continue
@@ -198,12 +229,23 @@ def _part(views: Views, run: str, arg: Out) -> str:
 
 def _value(ref: Ref, load: Load, brief: str) -> _Given:
     """Give a plain value as text: in short too where it is short, else `brief` for that."""
+    if ref.codec == "file":
+        return _Given(brief, _file_lines(ref, load))
     text = value_text(ref, load)
     if text is None:
         return _Given(brief)
-    is_json = ref.codec != "text" and text.startswith(("{", "["))
+    is_json = ref.codec != "text" and not holds_code(ref) and text.startswith(("{", "["))
     told = msgspec.json.format(text, indent=2) if is_json else text
     lines = [part for line in told.splitlines() for part in textwrap.wrap(line, _WIDTH) or [""]]
     if len(text) > _VALUE_LIMIT or len(text.splitlines()) > 1:
         return _Given(brief, lines)
     return _Given(text or '""', lines, is_whole=True)
+
+
+def _file_lines(ref: Ref, load: Load) -> Sequence[str]:
+    """Give the lines of a file that is a text and not large: a contract, a list of words."""
+    data = load(ref.parts[0]) if ref.parts and ref.size <= READ_BYTES else None
+    try:
+        return data.decode().splitlines() if isinstance(data, bytes) else ()
+    except UnicodeDecodeError:
+        return ()

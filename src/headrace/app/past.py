@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from headrace.app.given_code import code_given
 from headrace.errors import NotFoundError
-from headrace.plan.reuse import Before
+from headrace.plan.reuse import Before, Change
 from headrace.record.shown import PastView
-from headrace.record.views import Views
+from headrace.record.views import GraphView, Views
 from headrace.run.elsewhere import Places
 from headrace.run.ports import Ledger
 from headrace.spec.artifact import Ref
-from headrace.spec.code import Part
+from headrace.spec.code import Code, Part
+from headrace.spec.graph import Node
 from headrace.spec.stage import Stage
 
 _SHOWN_FIRST = ("function", "class", "constant", "module", "bundle", "distribution", "environment")
@@ -22,35 +24,48 @@ class PastCode:
 
     def __init__(self, views: Views) -> None:
         self._views = views
-        self._stages: dict[str, Mapping[str, Stage]] = {}
+        self._graphs: dict[str, GraphView] = {}
         self._changed: dict[tuple[str, str], Sequence[str]] = {}
 
     def stage(self, run: str, function: str) -> Stage | None:
         """Give a stage as an earlier run had it; None where it had none, or is forgotten by now."""
-        if run not in self._stages:
-            try:
-                self._stages[run] = self._views.graph(run)[0]
-            except NotFoundError:  # the collector was here
-                self._stages[run] = {}
-        return self._stages[run].get(function)
+        return self._graph(run).stages.get(function)
 
     def changed(self, run: str, stage: Stage) -> Sequence[str]:
         """Name the parts of a stage's code that differ from what they were in an earlier run."""
         known = self._changed.get((run, stage.function))
         if known is None:
             before = self.stage(run, stage.function)
-            known = () if before is None else [part.name for part, _ in differing(before, stage)]
+            known = () if before is None else [part.name for part, _ in differing(before.code, stage.code)]
             self._changed[run, stage.function] = known
         return known
 
+    def changed_given(self, run: str, node: Node, codes: Mapping[str, Code], change: Change) -> Sequence[str]:
+        """Name the parts that differ in the code of functions that a task is given; none where it is given none."""
+        now = code_given(node, change.param, codes, change.after)
+        if now is None:
+            return ()
+        graph = self._graph(run)
+        before = next((each for each in graph.nodes if each.name == node.name), None)
+        then = None if before is None else code_given(before, change.param, graph.codes, change.before)
+        return () if then is None else [part.name for part, _ in differing(then, now)]
 
-def differing(before: Stage, after: Stage) -> list[tuple[Part, Part | None]]:
+    def _graph(self, run: str) -> GraphView:
+        if run not in self._graphs:
+            try:
+                self._graphs[run] = self._views.graph(run)
+            except NotFoundError:  # the collector was here
+                self._graphs[run] = GraphView({}, [], {})
+        return self._graphs[run]
+
+
+def differing(before: Code, after: Code) -> list[tuple[Part, Part | None]]:
     """Pair each part of the code that differs with what it was before: code first, then packages and Python.
 
     A part that is gone stands with itself as what it was, and without a text.
     """
-    old = {(part.kind, part.name): part for part in before.code.parts}
-    new = {(part.kind, part.name): part for part in after.code.parts}
+    old = {(part.kind, part.name): part for part in before.parts}
+    new = {(part.kind, part.name): part for part in after.parts}
     found: list[tuple[Part, Part | None]] = []
     for key, part in new.items():
         then = old.get(key)

@@ -28,6 +28,7 @@ from headrace.run.tracing import TRACER, refusal
 from headrace.run.wire import Answer, Question, Refused, Report, Trace, Waiting
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
+from headrace.spec.code import Code
 from headrace.spec.fleet import Pool
 from headrace.spec.graph import Node
 from headrace.spec.intent import PointKind
@@ -77,6 +78,7 @@ class Graph(Struct):
 
     stages: dict[str, Stage]
     nodes: list[Node]
+    codes: dict[str, Code]
     partial: bool
 
 
@@ -95,7 +97,7 @@ def trace(
     Raises:
         UsageError: it can't be traced.
     """
-    graph = Graph({}, [], False)
+    graph = Graph({}, [], {}, False)
     backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
     backend.tell(TRACER, [order])
     while True:
@@ -106,6 +108,7 @@ def trace(
                     if isinstance(event, Traced):
                         graph.stages.update((stage.function, stage) for stage in event.stages)
                         graph.nodes += event.nodes
+                        graph.codes.update((code.digest, code) for code in event.codes)
                     elif isinstance(event, TraceEnded | Asked):
                         graph.partial = isinstance(event, Asked)
                         return graph
@@ -155,6 +158,7 @@ def _plan(
                 f"no pool can hold stage `{stage.name}` ({stage.resources}): pool `{pool.name}`: {why}",
                 hint="lower its resources, or describe a larger pool under `[pool.NAME]` in headrace.toml",
             )
+    code = PastCode(past)
     history = LedgerHistory(lease, places, past.history(pipeline))
     planner = Planner(
         stages=graph.stages,
@@ -162,7 +166,8 @@ def _plan(
         pool=pool,
         history=history,
         platform=bundle.platform,
-        changed_code=PastCode(past).changed,
+        changed_code=code.changed,
+        changed_given=lambda run, node, change: code.changed_given(run, node, graph.codes, change),
         source=places.link if places.several else None,
     )
     found = planner.plan(pipeline, graph.nodes, partial=graph.partial)
@@ -174,7 +179,7 @@ def _forecast(pipeline: str, graph: Graph, views: Views) -> Sequence[PlannedTask
     runs = views.runs(limit=1, pipeline=pipeline).runs
     if not runs:
         return ()
-    stages, nodes = views.graph(runs[0].run)
+    stages, nodes, _ = views.graph(runs[0].run)
     known = {node.name for node in graph.nodes}
     past: Mapping[str, float] = {view.task: view.seconds or 0.0 for view in views.history(pipeline, runs=1)}
     return [

@@ -14,6 +14,7 @@ from headrace.run.events import Event, Failed, Opened, Renewed, Reused, Succeede
 from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
+from headrace.spec.code import Code
 from headrace.spec.graph import Node, outs
 from headrace.spec.stage import Stage
 from headrace.store.store import Store
@@ -30,6 +31,7 @@ class Material(Struct, kw_only=True):
     bundle: Bundle | None = None
     stages: dict[str, Stage] = {}
     nodes: dict[str, Node] = {}
+    codes: dict[str, Code] = {}
     origins: dict[str, str] = {}
     uses: dict[str, list[Use]] = {}
     below: dict[str, list[str]] = {}
@@ -99,7 +101,9 @@ class Material(Struct, kw_only=True):
                 self.bundle = bundle
                 self.stages.clear()
                 self.nodes.clear()
-            case Traced(stages=stages, nodes=nodes):
+                self.codes.clear()
+            case Traced(stages=stages, nodes=nodes, codes=codes):
+                self.codes.update((code.digest, code) for code in codes)
                 self.stages.update((stage.function, stage) for stage in stages)
                 self.nodes.update((node.name, node) for node in nodes)
             case Reused(task=task, run=origin):

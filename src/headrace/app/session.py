@@ -242,6 +242,7 @@ def _driver(
         opened=lambda: _opened(project, pool, lease.run, watcher),
         rows=watcher.tasks,
         changed_code=lambda earlier, stage: past().changed(earlier, stage),
+        changed_given=lambda run, node, change: past().changed_given(run, node, machine.codes, change),
         closed=watcher.closed,
         note=watcher.note,
     )

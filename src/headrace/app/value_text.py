@@ -27,13 +27,48 @@ def value_text(ref: Ref, load: Load | None = None) -> str | None:
     """
     if ref.size > (SMALL_BYTES if load is None else READ_BYTES):
         return None
-    value = load(ref) if load is not None and ref.codec in _PLAIN else None
+    value = load(ref) if load is not None and ref.codec in _PLAIN and not holds_code(ref) else None
     try:
+        if value is None and holds_code(ref):
+            return _text_with_code(ref)
         if value is None:
             value = plain_of(ref, "")
         return value if isinstance(value, str) else msgspec.json.encode(value).decode()
     except (UsageError, TypeError, ValueError):
         return None
+
+
+def holds_code(ref: Ref) -> bool:
+    """Say whether a value is a function, a class or a partial, or has one somewhere inside."""
+    return ref.codec == "code" or any(holds_code(part) for part in ref.parts or ())
+
+
+def _text_with_code(ref: Ref) -> str:
+    """Write functions as `module.name@` with twelve digits of what stands for their code, and what holds them as
+    Python does."""
+    if ref.codec == "code" and ref.parts is None:
+        name = msgspec.json.decode(ref.inline or b'""', type=str).replace(":", ".")
+        return f"{name}@{(ref.content or ref.digest)[:12]}"
+    if ref.codec == "code":
+        function, args, keywords = ref.parts or ()
+        held = [_text_with_code(function), *(text for _, text in _pairs(args))]
+        return f"partial({', '.join([*held, *(f'{name}={text}' for name, text in _pairs(keywords))])})"
+    if not holds_code(ref):
+        return msgspec.json.encode(plain_of(ref, "")).decode()
+    pairs = _pairs(ref)
+    if ref.names:
+        return "{" + ", ".join(f"{name}: {text}" for name, text in pairs) + "}"
+    return f"[{', '.join(text for _, text in pairs)}]"
+
+
+def _pairs(ref: Ref) -> list[tuple[str, str]]:
+    """Give what a list or a dictionary holds, as names and texts."""
+    if ref.parts is not None:
+        names = ref.names or [""] * len(ref.parts)
+        return [(name, _text_with_code(part)) for name, part in zip(names, ref.parts, strict=True)]
+    value = plain_of(ref, "")
+    assert isinstance(value, dict)
+    return [(name, msgspec.json.encode(each).decode()) for name, each in value.items()]
 
 
 def cut(text: str, limit: int = SHORT) -> str:

@@ -62,12 +62,12 @@ def fits(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, spare: Sequenc
 def _kept(heads: Sequence[str], rows: Sequence[Sequence[Cell]], spare: Sequence[str]) -> list[int]:
     """Give the columns to show: those that hold something, without those that there is no room for."""
     kept = [column for column in range(len(heads)) if any(_text(row[column]) for row in rows)]
-    widths = {column: max(_width(_text(row[column])) for row in (heads, *rows)) + len(GAP) for column in kept[:-1]}
+    widths = {column: max(_width(_text(row[column])) for row in (heads, *rows)) + len(GAP) for column in kept}
     for name in spare:
-        if sum(widths.values()) <= _columns():
+        if sum(widths[column] for column in kept[:-1]) <= _columns():
             break
-        widths.pop(heads.index(name), None)
-    return [column for column in kept if column in widths or column == kept[-1]]
+        kept = [column for column in kept if heads[column] != name]
+    return kept
 
 
 def _columns() -> int:

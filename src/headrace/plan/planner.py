@@ -15,7 +15,7 @@ from msgspec import Struct
 from headrace.errors import UsageError
 from headrace.plan.keys import Inputs, identity, key_of, told
 from headrace.plan.resolve import Unmappable, columns, follow, labels, truth, value
-from headrace.plan.reuse import Before, barred, why_run
+from headrace.plan.reuse import Before, Change, ChangedGiven, barred, told_change, why_run
 from headrace.plan.transfers import Source, Transfers
 from headrace.spec.artifact import Ref, gather
 from headrace.spec.fleet import Pool
@@ -66,6 +66,7 @@ class Planner:
         history: History,
         platform: str | None = None,
         changed_code: Callable[[str, Stage], Sequence[str]],
+        changed_given: ChangedGiven = lambda *_: (),
         source: Source | None = None,
     ) -> None:
         self._stages = stages
@@ -74,6 +75,7 @@ class Planner:
         self._history = history
         self._platform = platform
         self._changed_code = changed_code
+        self._changed_given = changed_given
         self._transfers = None if source is None else Transfers(pool, source)
         self._fates: dict[str, _Fate] = {}
         self._tasks: list[PlannedTask] = []
@@ -154,7 +156,7 @@ class Planner:
         ]
         if not node.over:
             inputs = tuple((name, value(arg, self._output)) for name, arg in args)
-            decision, why, out, key = self._decide(node.name, stage, inputs)
+            decision, why, out, key = self._decide(node, node.name, stage, inputs)
             self._settle(node, stage, decision, why, start=start, out=out, key=key)
             return
         lists = columns(node.name, dict(args), node.over, self._output)
@@ -165,7 +167,7 @@ class Planner:
         for index, name in enumerate(names):
             row = {**whole, **{param: column[index] for param, column in lists.items()}}
             inputs = tuple((param, row[param]) for param, _ in args)
-            _, why, out, _ = self._decide(name, stage, inputs)
+            _, why, out, _ = self._decide(node, name, stage, inputs)
             refs += [out] if out is not None else []
             reasons += [why] if out is None else []
         if reasons:
@@ -182,7 +184,7 @@ class Planner:
                 width=len(names),
             )
 
-    def _decide(self, name: str, stage: Stage, inputs: Inputs) -> tuple[Decision, str, Ref | None, str]:
+    def _decide(self, node: Node, name: str, stage: Stage, inputs: Inputs) -> tuple[Decision, str, Ref | None, str]:
         key, parts = key_of(stage, inputs, self._platform)
         bar = barred(stage, self._policy)
         found = self._history.result(key) if bar is None else None
@@ -190,13 +192,16 @@ class Planner:
             return "reuse", f"nothing that determines it has changed since run {found[1]}", found[0], key
         if self._transfers is not None:
             self._transfers.need(ref for _, arg in inputs for ref in constants(arg))
-        return "run", bar or self._why_run(name, stage, key, parts), None, key
+        return "run", bar or self._why_run(node, name, stage, key, parts), None, key
 
-    def _why_run(self, name: str, stage: Stage, key: str, parts: bytes) -> str:
+    def _why_run(self, node: Node, name: str, stage: Stage, key: str, parts: bytes) -> str:
         before = self._history.before(name)
         differs = before is not None and before.code != stage.code.digest
         changed = self._changed_code(before.run, stage) if before is not None and differs else ()
-        return why_run(stage, key, parts, before, changed)
+        return why_run(stage, key, parts, before, changed, lambda change: self._given(before, node, change))
+
+    def _given(self, before: Before | None, node: Node, change: Change) -> Sequence[str]:
+        return () if before is None else self._changed_given(before.run, node, change)
 
     def _unknown(self, node: Node, stage: Stage, start: tuple[float, float]) -> None:
         """An input is to be made yet: the task runs, unless the input comes out as it was."""
@@ -244,8 +249,8 @@ class Planner:
             if name not in then:
                 return f"`{name}` is new"
             known = name not in node.over and all(self._fates[out.task].out is not None for out in outs(arg))
-            if known and identity(value(arg, self._output)) != then[name]:
-                return f"`{name}` changed"
+            if known and (now := identity(value(arg, self._output))) != then[name]:
+                return told_change(name, self._given(before, node, Change(name, then[name], now)))
         return None
 
     def _settle(

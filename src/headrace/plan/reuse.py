@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
 from headrace.plan.keys import told
+from headrace.spec.graph import Node
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Stage
 
@@ -38,10 +40,35 @@ def within_run(stage: Stage) -> bool:
     return stage.cache != "never" and stage.code.uncached is None
 
 
-def why_run(stage: Stage, key: str, inputs: bytes, before: Before | None, changed_code: Sequence[str] | None) -> str:
+class Change(NamedTuple):
+    """An input whose identity was another in an earlier run."""
+
+    param: str
+    before: str
+    after: str
+
+
+ChangedGiven = Callable[[str, Node, Change], Sequence[str]]
+"""Names what differs from an earlier run in the code of functions that a node's task is given as an argument."""
+
+
+def told_change(param: str, parts: Sequence[str]) -> str:
+    """Say that an input changed; with the parts of its code that did, where it is or holds code."""
+    named = ", ".join(f"`{name}`" for name in parts[:3])
+    return f"`{param}` changed: {named}" if named else f"`{param}` changed"
+
+
+def why_run(
+    stage: Stage,
+    key: str,
+    inputs: bytes,
+    before: Before | None,
+    changed_code: Sequence[str] | None,
+    changed_given: Callable[[Change], Sequence[str]] = lambda _: (),
+) -> str:
     """Say why no output is there: what differs from the same task in an earlier run.
 
-    `changed_code` names the parts of the code that differ, where that is known.
+    `changed_code` names the parts of the code that differ, where that is known; `changed_given` those of an argument.
     """
     if before is None:
         return "no earlier result"
@@ -54,7 +81,7 @@ def why_run(stage: Stage, key: str, inputs: bytes, before: Before | None, change
         if name not in then:
             words.append(f"`{name}` is new")
         elif now[name] != then[name]:
-            words.append(f"`{name}` changed")
+            words.append(told_change(name, changed_given(Change(name, then[name], now[name]))))
     words += [f"`{name}` is gone" for name in then if name not in now]
     if words:
         return "; ".join(words)

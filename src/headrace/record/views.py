@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from operator import itemgetter
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
@@ -46,6 +46,7 @@ from headrace.run.events import (
 )
 from headrace.run.ports import LIVE, Earlier, TaskRow
 from headrace.spec.artifact import Ref
+from headrace.spec.code import Code
 from headrace.spec.graph import Node
 from headrace.spec.stage import Stage
 
@@ -56,6 +57,14 @@ _ALL = 1 << 31
 _TAKEN = msgspec.msgpack.encode(Taken.__struct_config__.tag)
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _decode_params = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class GraphView(NamedTuple):
+    """A run's latest trace: its stages by `function`, its nodes, and the code in their arguments by its digest."""
+
+    stages: dict[str, Stage]
+    nodes: list[Node]
+    codes: dict[str, Code]
 
 
 class Views:
@@ -190,19 +199,19 @@ class Views:
                     return Earlier(run=run_id, key=found.key, code=found.code or "", inputs=found.inputs or b"")
         return None
 
-    def graph(self, run: str | None = None) -> tuple[dict[str, Stage], list[Node]]:
-        """Give the stages (by `function`) and the nodes of a run's latest trace."""
-        stages: dict[str, Stage] = {}
-        nodes: list[Node] = []
+    def graph(self, run: str | None = None) -> GraphView:
+        """Give what a run's latest trace gave."""
+        found = GraphView({}, [], {})
         for event in self.events(run):
             match event:
-                case Traced(stages=more, nodes=new):
-                    stages.update((stage.function, stage) for stage in more)
-                    nodes += new
+                case Traced(stages=stages, nodes=nodes, codes=codes):
+                    found.stages.update((stage.function, stage) for stage in stages)
+                    found.nodes.extend(nodes)
+                    found.codes.update((code.digest, code) for code in codes)
                 case Renewed():
-                    stages.clear()
-                    nodes.clear()
-        return stages, nodes
+                    for each in found:
+                        each.clear()
+        return found
 
     def attempts(self, run: str | None = None, task: str | None = None) -> list[AttemptView]:
         """Give the attempts of a run, or of one of its tasks, in the order of their launch."""

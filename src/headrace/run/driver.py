@@ -17,6 +17,7 @@ from headrace.errors import (
     LeaseLost,
     RefusedError,
 )
+from headrace.plan.reuse import ChangedGiven
 from headrace.run.advances import Advances
 from headrace.run.commands import Answer, Awaited, Command, Finish, Missed, Probe, Stop
 from headrace.run.courier import Courier, Verdict
@@ -121,6 +122,7 @@ class Driver:
         rows: Rows = _ignore,
         closed: Callable[[RunRow], None] = _ignore,
         changed_code: ChangedCode = _unknown,
+        changed_given: ChangedGiven = lambda *_: (),
         elsewhere: Sequence[Elsewhere] = (),
         far: bool = False,
         note: Callable[[str], None] = _ignore,
@@ -148,7 +150,7 @@ class Driver:
             files=files,
             absorb=self._absorb,
         )
-        self._prober = Prober(machine, ledger, self._places, changed_code)
+        self._prober = Prober(machine, ledger, self._places, changed_code, changed_given)
         self._orders = Orders(machine, self._places)
         self._stood = self._as_stored() if self._journal.is_open else {}
         self._began = clock.monotonic()

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
+from headrace.spec.code import Code
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Node, Out
 from headrace.spec.intent import Intent, PointKind
@@ -80,10 +81,15 @@ class Renewed(Struct, frozen=True, array_like=True, gc=False, tag="renewed"):
 
 
 class Traced(Struct, frozen=True, array_like=True, gc=False, tag="traced"):
-    """The tracer met these calls; `stages` are those not declared before."""
+    """The tracer met these calls; `stages` are those not declared before.
+
+    `codes` are the code of functions and classes that stand in the nodes' arguments, whose refs have its digest as
+    their `content`: what reads them explains by them, and no key is made of them.
+    """
 
     stages: tuple[Stage, ...]
     nodes: tuple[Node, ...]
+    codes: tuple[Code, ...] = ()
 
 
 class TraceEnded(Struct, frozen=True, array_like=True, gc=False, tag="trace_ended"):

@@ -60,6 +60,7 @@ from headrace.run.transfers import node_of, stage_of, why
 from headrace.run.worked import Worked
 from headrace.spec.artifact import gather
 from headrace.spec.bundle import Bundle
+from headrace.spec.code import Code
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Node, outs
 from headrace.spec.policy import Policy
@@ -76,6 +77,7 @@ class Machine:
     def __init__(self) -> None:
         self.tasks: dict[str, Task] = {}
         self.stages: dict[str, Stage] = {}
+        self.codes: dict[str, Code] = {}
         self.nodes: list[Node] = []
         self.changed: dict[str, Task] = {}
         self.opened: Opened | None = None
@@ -247,6 +249,7 @@ class Machine:
     def _traced(self, event: Traced) -> None:
         for stage in event.stages:
             self.stages[stage.function] = stage
+        self.codes.update((code.digest, code) for code in event.codes)
         for node in event.nodes:
             task = self._add(node.name, node, self.stages[node.stage])
             self.nodes.append(node)
@@ -679,7 +682,7 @@ class Machine:
             if task.attempt:
                 self._tried[task.name] = task.attempt
             self.outputs.keep(task)
-        for part in (self.tasks, self.stages, self.nodes, self.changed, self._dependents, self._free):
+        for part in (self.tasks, self.stages, self.codes, self.nodes, self.changed, self._dependents, self._free):
             part.clear()
         self.dialogue.renew()
         self._ready = Ready()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from headrace.plan.keys import key_of
-from headrace.plan.reuse import Before, barred, why_run, within_run
+from headrace.plan.reuse import Before, ChangedGiven, barred, why_run, within_run
 from headrace.run.commands import Missed
 from headrace.run.elsewhere import Places
 from headrace.run.events import Deferred, Lacked, Reused
@@ -31,11 +31,19 @@ class _Key(NamedTuple):
 class Prober:
     """Answers the machine's probes from the run itself, the ledger and the stores."""
 
-    def __init__(self, machine: Machine, ledger: Ledger, places: Places, changed_code: ChangedCode) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        ledger: Ledger,
+        places: Places,
+        changed_code: ChangedCode,
+        changed_given: ChangedGiven = lambda *_: (),
+    ) -> None:
         self._machine = machine
         self._ledger = ledger
         self._places = places
         self._changed_code = changed_code
+        self._changed_given = changed_given
         self._barred: dict[str, str | None] = {}
         self._foreseen: dict[str, _Key] = {}
         self._logged: set[str] = set()
@@ -124,6 +132,7 @@ class Prober:
         earlier = self._ledger.earlier(name)
         if earlier is None:
             return "no earlier result"
-        stage = self._machine.tasks[name].stage
+        node, stage = self._machine.tasks[name].node, self._machine.tasks[name].stage
         parts = self._changed_code(earlier.run, stage) if earlier.code != stage.code.digest else ()
-        return why_run(stage, key, told, Before(earlier.run, earlier.key, earlier.code, earlier.inputs), parts)
+        before = Before(earlier.run, earlier.key, earlier.code, earlier.inputs)
+        return why_run(stage, key, told, before, parts, lambda change: self._changed_given(earlier.run, node, change))

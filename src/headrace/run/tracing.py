@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
+from msgspec.structs import replace
 
 from headrace import errors
 from headrace.errors import BackendError, HeadraceError, PlacementError, TraceError, UsageError
@@ -136,12 +137,13 @@ class Tracing:
         if self._machine.trace_ended:
             return  # the run was cancelled meanwhile: should it be resumed, it is traced again
         match event:
-            case Traced(stages=stages, nodes=nodes):
+            case Traced(stages=stages, nodes=nodes, codes=codes):
                 known = len(self._machine.nodes)
                 fresh = self._machine.unseen(stages, nodes, self._seen)
                 self._seen += len(nodes)
                 if fresh is not None:
                     check_places(self._backend.pool, fresh)
+                    fresh = replace(fresh, codes=codes)
                     self._absorb(fresh, body if known == self._seen - len(nodes) else None)
             case TraceEnded():
                 if self._seen < len(self._machine.nodes):

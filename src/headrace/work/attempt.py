@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -23,6 +24,7 @@ from headrace.errors import BlobDamaged, BlobMissing, HeadraceError, UsageError
 from headrace.run.events import Checkpointed, Failed, Span, Succeeded
 from headrace.run.wire import Do, Word
 from headrace.spec.artifact import Ref, blobs
+from headrace.spec.code import Code
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Arg, Const, Many, Secret
 from headrace.spec.intent import Advance, Intent
@@ -133,14 +135,17 @@ class Desk:
         """Make a value an artifact."""
         return self._codecs.save(value, self._store, describe=self._describe)
 
-    def save_argument(self, value: object) -> Ref:
-        """Make a value an artifact that a stage is given: it may hold functions and classes."""
-        return self._codecs.save(
-            value,
-            self._store,
-            describe=self._describe,
-            digest=lambda code: fingerprint_argument(code, self._project),
-        )
+    def save_argument(self, value: object, codes: dict[str, Code] | None = None) -> Ref:
+        """Make a value an artifact that a stage is given: it may hold functions and classes, whose code is added to
+        `codes` by its digest; a partial is told by what it is made of."""
+
+        def digest(code: object) -> str:
+            found = fingerprint_argument(code, self._project)
+            if codes is not None and not isinstance(code, partial):
+                codes[found.digest] = found
+            return found.digest
+
+        return self._codecs.save(value, self._store, describe=self._describe, digest=digest)
 
     def report(self, event: Checkpointed) -> None:
         """Report a checkpoint."""

@@ -19,6 +19,7 @@ from headrace.run.events import Asked, Traced, TraceEnded, TraceFailed
 from headrace.run.wire import Answer, Question, Refused
 from headrace.run.wire import Trace as Order
 from headrace.spec.artifact import Ref, gather
+from headrace.spec.code import Code
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Node, Out
 from headrace.spec.intent import PointKind
@@ -78,6 +79,8 @@ class Asker:
         self._project = project
         self._envoys = envoys
         self._questions = 0
+        self._codes: dict[str, Code] = {}
+        self._told_codes = 0
         self.answered = False
 
     def declare(self, stage: Stage, function: Any) -> Stage:
@@ -99,7 +102,9 @@ class Asker:
 
     def extend(self, stages: list[Stage], nodes: list[Node]) -> None:
         """Report more of the graph."""
-        self._link.report(Traced(tuple(stages), tuple(nodes)))
+        codes = tuple(self._codes.values())[self._told_codes :]
+        self._told_codes = len(self._codes)
+        self._link.report(Traced(tuple(stages), tuple(nodes), codes))
 
     def keep(self, value: object) -> Ref:
         """Keep an argument; a file of the project is kept by the driver, who sees the project's folder."""
@@ -111,7 +116,7 @@ class Asker:
             return answer.ref
         if isinstance(value, Late) and (late := value_of(value))[0]:
             return self._keep_late(value, late[1])
-        return self._desk.save_argument(value)
+        return self._desk.save_argument(value, self._codes)
 
     def value(self, out: Out) -> object:
         """Report what has been traced, wait for a task's end, and give its output."""

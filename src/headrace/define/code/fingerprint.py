@@ -37,10 +37,12 @@ def fingerprint_class(cls: type, project: Project) -> str | None:
     return graph_digest(in_order(root))[:12]
 
 
-def fingerprint_argument(value: object, project: Project) -> str:
-    """Give the digest of a function, class or partial that a stage is given, and of what that reaches, of anybody's."""
+def fingerprint_argument(value: object, project: Project) -> Code:
+    """Give the digest of a function, class or partial that a stage is given, and of what that reaches, of anybody's;
+    with its parts."""
     root, _ = _reached(value, project, signature=True)
-    return graph_digest(in_order(root))
+    order = in_order(root)
+    return Code(digest=graph_digest(order), parts=parts(order))
 
 
 def _reached(value: object, project: Project, *, signature: bool) -> tuple[Node, Reach]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import time
 
@@ -101,6 +102,17 @@ def grow(at: hr.Cursor) -> int:
     before = [] if at.value is None else [at.value]
     hr.advance(at, Joined([*before, rows]))
     return sum(int(table["n"].to_numpy().sum()) for table in before)
+
+
+@hr.stage(cache=False)
+def other_rows(at: hr.Cursor) -> int:
+    hr.advance(at, pa.table({"n": [at.version] * 1000}))
+    return at.version
+
+
+@hr.pipeline
+def rows() -> None:
+    other_rows(hr.cursor("rows"))
 
 
 @hr.pipeline
@@ -334,7 +346,7 @@ def test_wrong_words_about_cursors_are_one_error(shell: Shell) -> None:
     for words, message in [
         (("cursors", "ordres"), "there is no cursor `ordres`"),
         (("rewind", "ordres"), "there is no cursor `ordres`"),
-        (("rewind", "orders", "--to", "3"), "of class `list`, which no word tells"),
+        (("rewind", "orders", "--to", "3"), "of class `list`, which can't be written after `--to`"),
         (("rewind", "orders", "--to", "3", "--to-version", "0"), "both given"),
         (("rewind", "orders", "--to-version", "7"), "has no version 7"),
         (("rewind", "day", "--to", "soon"), "`soon` is no value for cursor `day`, whose values are of class `date`"),
@@ -362,6 +374,52 @@ def test_what_a_cursors_value_needs_of_earlier_runs_outlives_the_collector(shell
     assert shell("fsck", "--deep").code == 0
     blobs = [path for path in (shell.folder / ".headrace").rglob("*") if path.stat().st_size > 100_000]
     assert len([path for path in blobs if path.suffix != ".db" and path.is_file()]) <= 5
+
+
+READING = """
+import sqlite3
+
+import headrace as hr
+from headrace.stages import ingest
+
+
+@hr.pipeline
+def reading() -> None:
+    ingest.sql("sqlite:///shop.db", "select * from orders", mode="increment", watermark="changed", cursor="orders")
+    ingest.sql("sqlite:///shop.db", "select * from orders", mode="snapshot", key="changed", cursor="all")
+    ingest.files("in/*.csv", new_only=True)
+    ingest.files("in/*.csv", vanished="keep")
+    ingest.logs("in/*.csv", cursor="logs")
+"""
+
+
+def test_the_cursors_of_ready_made_stages_say_how_far_they_have_read(empty: Shell) -> None:
+    with sqlite3.connect(empty.folder / "shop.db") as db:
+        db.execute("create table orders (changed text)")
+        db.execute("insert into orders values ('2026-11-24'), ('2026-11-25')")
+    (empty.folder / "in").mkdir()
+    for name in ("a", "b"):
+        empty.write(f"in/{name}.csv", "n\n1\n")
+    empty.write("one.py", READING)
+    done = empty("run", "one.py:reading")
+    assert done.code == 0, done.err
+    found = {each["name"]: each for each in empty("cursors", "--json").json["cursors"]}
+    told = [found["all"], *(each for name, each in found.items() if name.startswith("files/"))]
+    assert [each["reached"] for each in told] == ["a snapshot", "2 files", "2 files"]
+    assert (found["logs"]["reached"], found["orders"]["reached"]) == ("2 logs", "changed <= 2026-11-25")
+    assert "changed <= 2026-11-25" in empty("cursors").out
+
+
+def test_a_value_that_the_collector_has_given_up_is_marked_and_no_dry_run_says_yes_to_it(shell: Shell) -> None:
+    for _ in range(3):
+        shell("run", "rows")
+    shell("gc", "--keep-runs", "1")
+    assert [each["kept"] for each in shell("cursors", "rows", "--json").json["cursors"]] == [True, True, False]
+    assert shell("cursors", "rows").out.count("(given up by `headrace gc`)") == 1
+    for words in ((), ("--dry-run",)):
+        done = shell("rewind", "rows", "--to-version", "1", *words)
+        assert (done.code, "is kept no more: `headrace gc` gave it up" in done.err) == (2, True)
+    assert len(shell("cursors", "rows", "--json").json["cursors"]) == 3
 
 
 def test_a_plan_knows_the_cursor(shell: Shell) -> None:

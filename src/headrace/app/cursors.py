@@ -21,6 +21,7 @@ from headrace.record import cursors
 from headrace.record.views import near
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import Advance
+from headrace.stages.ingest.reached import reached
 
 _WRITTEN: dict[type, str] = {
     int: "a whole number, as `12`",
@@ -40,12 +41,16 @@ class CursorVersion(Struct, frozen=True, kw_only=True):
     """A version of a cursor, as it is shown.
 
     `value` is as JSON has it; None of what has no such form (a table), of what is large, and where there is no value.
+    `reached` says in words how far a stage of ours has read; None of other values. `kept` is whether the value is there
+    still, and the cursor can be set back to it.
     `run` and `task` have set it, or `by` did by hand, at `at` (Unix seconds), as far as that is known.
     """
 
     name: str
     version: int
     value: object
+    reached: str | None
+    kept: bool
     type: str
     digest: str
     bytes: int
@@ -85,8 +90,13 @@ def rewind(project: Project, name: str, *, to: str | None = None, version: int =
         found = _of(views, name)
     newest = found[0]
     value = _value(found, version) if to is None else _told(found, to)
-    ref = _saved(project, value) if not isinstance(value, Ref) else value
-    after = replace(newest, version=newest.version + 1, value=ref, run=None, task=None, by=user(), at=None)
+    if isinstance(value, CursorView):
+        if not value.kept:
+            raise cursors.given_up(name, value.value)
+        ref = value.value
+    else:
+        ref = _saved(project, value)
+    after = replace(newest, version=newest.version + 1, value=ref, run=None, task=None, by=user(), at=None, kept=True)
     if not dry_run:
         with open_ledger(project) as ledger:
             cursors.advance(ledger, Advance(name, newest.version, ref), by=user())
@@ -103,11 +113,11 @@ def _of(views: Views, name: str) -> list[CursorView]:
     return found
 
 
-def _value(found: list[CursorView], version: int) -> Ref | None:
-    """Give the value of a version, the first of which has none."""
+def _value(found: list[CursorView], version: int) -> CursorView | None:
+    """Give the version whose value is meant; version 0 has none."""
     for each in found:
         if each.version == version:
-            return each.value
+            return each
     if version == 0:
         return None
     raise NotFoundError(f"cursor `{found[0].name}` has no version {version}", hint=f"its newest is {found[0].version}")
@@ -120,7 +130,8 @@ def _told(found: list[CursorView], text: str) -> object:
     kind = _TYPES.get(kinds[0]) if kinds else str
     if kind is None:
         raise UsageError(
-            f"the values of cursor `{name}` are of class `{kinds[0].removeprefix('builtins.')}`, which no word tells",
+            f"the values of cursor `{name}` are of class `{kinds[0].removeprefix('builtins.')}`, which can't be written"
+            " after `--to`",
             hint=f"name an earlier version by `--to-version`; `headrace cursors {name}` lists them",
         )
     if len(text.encode()) > SMALL_BYTES:
@@ -147,6 +158,8 @@ def _shown(view: CursorView, load: Load) -> CursorVersion:
         name=view.name,
         version=view.version,
         value=text if text is None or kind == "str" else msgspec.json.decode(text),
+        reached=reached(view.value, load) if text is None else None,
+        kept=view.kept,
         type=kind,
         digest=view.value.digest,
         bytes=view.value.size,

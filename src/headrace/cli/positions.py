@@ -23,6 +23,13 @@ def say_positions(versions: Sequence[CursorVersion]) -> None:
 
 def value_text(version: CursorVersion) -> str:
     """Write a cursor's value in a few words."""
+    told = _told(version)
+    return told if version.kept else f"{told} (given up by `headrace gc`)"
+
+
+def _told(version: CursorVersion) -> str:
+    if version.reached is not None:
+        return cut(version.reached)
     match version.value:
         case None if version.type == "NoneType":
             return "no value"

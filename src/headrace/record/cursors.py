@@ -11,7 +11,7 @@ from headrace.record import names
 from headrace.record.database import Database
 from headrace.record.ledger import Ledger
 from headrace.record.registering import lock
-from headrace.spec.artifact import blobs
+from headrace.spec.artifact import Ref
 from headrace.spec.intent import Advance
 
 _encode_ref = msgspec.msgpack.Encoder().encode
@@ -34,11 +34,8 @@ def advance(ledger: Ledger, wanted: Advance, *, by: str) -> None:
         latest, _ = db.execute(db.sql.CURSOR, (name,)).fetchone() or (0, b"")
         if latest != version:
             raise _moved(name, version)
-        if not all(names.is_named(db, each) for each in blobs(wanted.value)):
-            raise NotFoundError(
-                f"the value of cursor `{name}`, {wanted.value.digest[:12]}, is kept no more: `headrace gc` gave it up",
-                hint="name a version that has one, or tell the value itself",
-            )
+        if not names.kept(db, [wanted.value])[0]:
+            raise given_up(name, wanted.value)
         db.execute(db.sql.MOVE_CURSOR, (name, version + 1, value, None, None, ledger.now(), by))
         if not _is_stored(db):  # another was quicker, between the look and this
             raise _moved(name, version)
@@ -49,6 +46,14 @@ def advance(ledger: Ledger, wanted: Advance, *, by: str) -> None:
 
     with closing(ledger.connect()) as db, db.troubles():
         db.atomically(lambda: work(db), done=lambda: True if _is_stored(db) else None)
+
+
+def given_up(name: str, value: Ref) -> NotFoundError:
+    """Give the error for a value that the collector has taken the last name away from."""
+    return NotFoundError(
+        f"the value of cursor `{name}`, {value.digest[:12]}, is kept no more: `headrace gc` gave it up",
+        hint=f"name a version that has one (`headrace cursors {name}` lists them), or tell the value itself",
+    )
 
 
 def _moved(name: str, version: int) -> UsageError:

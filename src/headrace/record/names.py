@@ -97,6 +97,19 @@ def is_named(db: Database, blob: Ref) -> bool:
     return any(naming[:2] == (blob.digest, nonce) for out in standing(db) for naming in of_output(0, out))
 
 
+def kept(db: Database, refs: Iterable[Ref]) -> list[bool]:
+    """Say of artifacts whether all of their blobs are named, each blob looked up once."""
+    known: dict[Generation, bool] = {}
+    found = []
+    for ref in refs:
+        for each in blobs(ref):
+            generation = each.digest, each.nonce or ""
+            if generation not in known:
+                known[generation] = is_named(db, each)
+        found.append(all(known[each.digest, each.nonce or ""] for each in blobs(ref)))
+    return found
+
+
 def pinned(db: Database) -> frozenset[str]:
     """Give the ids of the runs that have set a cursor's newest value or registered a version."""
     by = {name: run for name, _, _, run, *_ in scan.cursors(db)}

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from headrace.errors import NotFoundError
-from headrace.record import scan
+from headrace.record import names, scan
 from headrace.record.shown import RunView
 from headrace.record.views import Views, near
 from headrace.run.curves import Curves, LoggedKind, Name, Summary
@@ -91,7 +91,7 @@ class VersionView(Struct, frozen=True, kw_only=True):
 
 class CursorView(Struct, frozen=True, kw_only=True):
     """A version of a cursor: its value's artifact, and which run's task set it when, as far as that is known; `by` is
-    who did, where that was by hand."""
+    who did, where that was by hand. `kept` says whether the collector leaves the value where it is."""
 
     name: str
     version: int
@@ -100,6 +100,7 @@ class CursorView(Struct, frozen=True, kw_only=True):
     task: str | None
     at: float | None
     by: str | None
+    kept: bool = True
 
 
 class TrackingViews(Views):
@@ -284,4 +285,8 @@ class TrackingViews(Views):
                 view = CursorView(name=each, version=version, value=ref, run=run, task=task, at=at, by=by)
                 newest[each] = view
                 of.append(view)
-        return list(newest.values()) if name is None else of[::-1]
+        if name is None:
+            return list(newest.values())  # which the collector keeps
+        with self._db.troubles():
+            kept = names.kept(self._db, (each.value for each in of))
+        return [msgspec.structs.replace(each, kept=its) for each, its in zip(of, kept, strict=True)][::-1]

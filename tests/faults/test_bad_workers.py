@@ -407,7 +407,7 @@ def test_a_stopped_stage_is_ended_with_its_run(project: Project, tmp_path: Path)
 def test_a_worker_that_a_signal_ends_from_outside_has_lost_its_attempt_which_is_made_again(project: Project) -> None:
     done = project.headrace("run", "ended", "--json")
     assert done.code == 0, done
-    assert done.task["is_ended[n=1]"]["attempts"] == 3
+    assert done.task["is_ended[n=1]"]["attempts"] >= 3
     assert {task["state"] for task in done.task.values()} == {"succeeded"}
 
 

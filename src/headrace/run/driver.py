@@ -315,8 +315,10 @@ class Driver:
                 self._crew.finished(worker, task, attempt, stage, event.seconds)
                 if self._counts(worker, event):
                     self._absorb(event, body)
-            case Failed(task=task, attempt=attempt):
+            case Failed(task=task, attempt=attempt, failure=failure):
                 self._crew.finished(worker, task, attempt, "", None)
+                if failure.kind == "cancelled":
+                    self._crew.retire(worker)  # whoever told it so, it leaves now
                 if self._counts(worker, event):
                     self._end_gang(worker, task, attempt)
                     self._absorb(self._of_run(event))

@@ -53,6 +53,26 @@ TAKE_RUN = [("resume",), ("cancel",), ("show",), ("logs",), ("explain", "one"), 
 TAKE_TASK = ["explain", "logs", "debug", "lineage"]
 
 
+EMPTY = {
+    "RUN": [["show"], ["cancel"], ["resume"], ["logs"], ["explain"], ["stop"], ["replay"], ["compare", "latest"]],
+    "TASK": [["get", "latest"], ["logs", "latest"], ["explain", "latest"], ["stop", "latest"], ["lineage", "latest"]],
+    "RUN|DIGEST|NAMED": [["get"], ["lineage"], ["register"]],
+    "NAME": [["cursors"], ["rewind"], ["models"], ["datasets"]],
+    "DIR": [["init"]],
+    "--to": [["get", "latest", "one", "--to"]],
+}
+
+
+@pytest.mark.parametrize(("name", "words"), [(name, words) for name, found in EMPTY.items() for words in found])
+def test_an_empty_word_is_told_and_means_no_run_or_file(project: Project, name: str, words: list[str]) -> None:
+    check_error(project.headrace(*words, ""), 2, f"{name} is empty", hint="variable of the shell")
+
+
+@pytest.mark.parametrize("words", [["runs", "--limit"], ["gc", "--keep-runs"], ["rewind", "far", "--to-version"]])
+def test_a_count_beyond_all_rows_is_told(project: Project, words: list[str]) -> None:
+    check_error(project.headrace(*words, "9" * 21), 2, f"'{words[-1]}'", "is not in the range", hint="--help")
+
+
 @pytest.mark.parametrize("command", NEED_RUN)
 def test_a_run_that_is_missing_is_told_by_each_command(project: Project, command: str) -> None:
     check_error(project.headrace(command), 2, "issing", hint=f"headrace {command} --help")

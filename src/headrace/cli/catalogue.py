@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from headrace.cli.empty import refuse_empty
 from headrace.errors import UsageError
 
 COMMANDS = {
@@ -84,6 +85,7 @@ def command(name: str) -> click.Command:
     if found.name != name:
         found.name = name
         found.help = f"{COMMANDS[name]}\n\n{inspect.cleandoc(found.help or '')}".rstrip()
+        refuse_empty(found)
     return found
 
 

@@ -12,12 +12,27 @@ from click.shell_completion import CompletionItem
 
 from headrace.app.project import Project
 from headrace.cli import complete
+from headrace.cli.empty import empty
 from headrace.errors import UsageError
 from headrace.spec.duration import seconds
 from headrace.spec.policy import Policy
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-FILE = click.Path(path_type=Path)
+MOST = (1 << 31) - 1
+"""The highest count that an option takes: no ledger has more rows."""
+COUNT = click.IntRange(1, MOST)
+
+
+class _File(click.Path):
+    """A path; an empty word, which Python takes for the current folder, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "" and param is not None:
+            raise empty(param)
+        return super().convert(value, param, ctx)
+
+
+FILE = _File(path_type=Path)
 PARAMETERS = {"ignore_unknown_options": True}
 """The context settings of a command that takes a pipeline's parameters as options."""
 

@@ -17,7 +17,7 @@ from headrace.cli.terminal import say, say_json
 @click.command()
 @click.argument("place", required=False, metavar="[FOLDER_OR_URL]")
 @click.option(
-    "--keep", type=click.IntRange(1), metavar="N", help="Keep the newest N snapshots, and delete what no other needs."
+    "--keep", type=options.COUNT, metavar="N", help="Keep the newest N snapshots, and delete what no other needs."
 )
 @click.option("--deep", is_flag=True, help="Read what was copied earlier too, and copy again what is damaged.")
 @options.as_json

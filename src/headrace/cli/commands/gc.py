@@ -15,10 +15,12 @@ from headrace.spec.duration import seconds
 
 
 @click.command()
-@click.option("--keep-runs", type=click.IntRange(0), metavar="N", help="Forget ended runs but for the newest N.")
+@click.option(
+    "--keep-runs", type=click.IntRange(0, options.MOST), metavar="N", help="Forget ended runs but for the newest N."
+)
 @click.option(
     "--keep-runs-per-pipeline",
-    type=click.IntRange(0),
+    type=click.IntRange(0, options.MOST),
     metavar="N",
     help="Forget ended runs but for the newest N of each pipeline.",
 )

@@ -18,7 +18,10 @@ from headrace.errors import UsageError
 @click.argument("name", metavar="NAME", shell_complete=complete.cursors)
 @click.option("--to", metavar="VALUE", help="The value that it gets: a text, a number, a day, as its values are.")
 @click.option(
-    "--to-version", type=click.IntRange(min=0), metavar="N", help="The version whose value it gets again; 0 has none."
+    "--to-version",
+    type=click.IntRange(0, options.MOST),
+    metavar="N",
+    help="The version whose value it gets again; 0 has none.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what it would be, and leave it as it is.")
 @options.as_json

@@ -31,7 +31,7 @@ SPARE = ("cost", "took", "state")
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(1), help="How many; 20 when not given, all with `--json`.")
+@click.option("--limit", type=options.COUNT, help="How many; 20 when not given, all with `--json`.")
 @click.option("--pipeline", metavar="NAME", shell_complete=complete.pipelines, help="Runs of this pipeline only.")
 @click.option(
     "--sort",

@@ -1,0 +1,33 @@
+"""Words that are empty, as of a shell's variable that isn't set. No name is; and each run's id begins with nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from headrace.errors import UsageError
+
+_WORD = re.compile(r"[A-Z_|]+")
+
+
+def refuse_empty(command: click.Command) -> None:
+    """Have no argument of a command be empty, but the words of a pipeline: what its parameters may be, it says."""
+    for each in command.params:
+        if isinstance(each, click.Argument) and each.type is not click.UNPROCESSED:
+            each.callback = _filled
+    for subcommand in command.commands.values() if isinstance(command, click.Group) else ():
+        refuse_empty(subcommand)
+
+
+def empty(parameter: click.Parameter) -> UsageError:
+    """Give the error that says that a word is empty."""
+    words = parameter.opts if isinstance(parameter, click.Option) else _WORD.findall(parameter.metavar or "")
+    return UsageError(f"{words[0]} is empty", hint="a variable of the shell may not be set: look at what it holds")
+
+
+def _filled(_context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    if "" in (value if isinstance(value, tuple) else (value,)):
+        raise empty(parameter)
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ def flow(text: str = "") -> None:
 
 SETTINGS = {
     "a bracket left open": ("[project\n", "headrace.toml:1: not valid TOML", "key = value"),
+    "lists without an end": ("a = " + "[" * 5000, "headrace.toml` has lists or tables too deep", "no setting"),
     "a section twice": ("[run]\n[run]\n", "headrace.toml:2: not valid TOML", "key = value"),
     "an unknown key": ("[project]\npipeline = []\n", "headrace.toml:2: unknown key `pipeline`", "`pipelines`?"),
     "an unknown section": ("[projct]\n", "headrace.toml:1: unknown section `projct`", "`project`?"),
@@ -57,7 +59,21 @@ def test_a_file_of_settings_that_is_no_text_is_told(project: Project) -> None:
     check_error(project.headrace("runs"), 2, "headrace.toml", "UTF-8", hint="TOML")
     (project.root / "headrace.toml").unlink()
     (project.root / "headrace.toml").mkdir()
-    check_error(project.headrace("runs"), 2, "headrace.toml", "directory", hint="check what it is")
+    check_error(project.headrace("runs"), 2, "headrace.toml", "is a directory", hint="file of TOML")
+
+
+def test_settings_that_have_no_end_or_never_begin_are_not_read(project: Project) -> None:
+    check_error(project.headrace("runs", "--config", "/dev/zero"), 2, "`/dev/zero` is a device", hint="file of TOML")
+    project.write("large.toml", "#" * (1 << 20) + "\n")
+    check_error(project.headrace("runs", "--config", "large.toml"), 2, "1,048,577 bytes", hint="at most 1 MiB")
+    (project.root / "headrace.toml").unlink()
+    os.mkfifo(project.root / "headrace.toml")
+    check_error(project.headrace("runs"), 2, "headrace.toml` is a pipe", hint="file of TOML")
+
+
+def test_settings_may_begin_with_the_mark_that_some_editors_write(project: Project) -> None:
+    (project.root / "headrace.toml").write_bytes(b"\xef\xbb\xbf[project]\nname = 'x'\n")
+    assert project.headrace("runs").code == 0
 
 
 def test_a_variable_that_is_wrong_is_told_by_its_name(project: Project) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from headrace.errors import ConfigError
 from headrace.spec.masking import masked
 
 PREFIX = "HEADRACE__"
+MOST_BYTES = 1 << 20
+"""What a file of settings may have: read whole, it is in memory."""
 TABLES = tuple(dict.fromkeys(name.partition(".")[0] for name in SECTIONS))
 """The names that may stand at the head of a table."""
 NAMED = frozenset(name.partition(".")[0] for name in SECTIONS if name.endswith(".NAME"))
@@ -159,8 +162,12 @@ _EMPTY: dict[str, Any] = {}
 
 
 def _read(file: Path) -> str:
+    """Read a file; what has no end, or never begins (a device, a pipe), isn't read."""
     try:
-        return file.read_text(encoding="utf-8")
+        about = file.stat()
+        if stat.S_ISREG(about.st_mode) and about.st_size <= MOST_BYTES:
+            return file.read_text(encoding="utf-8-sig")  # some editors mark UTF-8 by a first sign of its own
+        what = f"has {about.st_size:,} bytes" if stat.S_ISREG(about.st_mode) else f"is {_kind(about.st_mode)}"
     except FileNotFoundError:
         raise ConfigError(f"there is no file `{file}`", hint="give the path of a TOML file") from None
     except UnicodeDecodeError as error:
@@ -169,11 +176,21 @@ def _read(file: Path) -> str:
         raise ConfigError(
             f"`{file}` can't be read: {error.strerror}", hint="check what it is, and its rights"
         ) from None
+    raise ConfigError(f"`{file}` {what}", hint=f"settings are a file of TOML, of at most {MOST_BYTES >> 20} MiB")
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_ISDIR: "a directory", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
+    return next((words for is_one, words in kinds.items() if is_one(mode)), "a device")
 
 
 def _parse(text: str, file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(
+            f"`{file}` has lists or tables too deep in each other", hint="no setting needs that"
+        ) from None
     except tomllib.TOMLDecodeError as error:
         words = str(error)
         at = _AT_LINE.search(words)
@@ -243,7 +260,7 @@ def _read_value(path: Keys, text: str) -> Any:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
         msgspec.convert({path[-1]: value} if len(path) > _length(path) else value, wanted)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError):
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError):
         return text
     return value
 

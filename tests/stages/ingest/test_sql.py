@@ -131,6 +131,40 @@ def test_columns_of_sqlite_that_show_their_type_late_are_read(sqlite: Source) ->
     )
 
 
+def test_a_text_that_is_not_utf8_is_named_and_never_kept(sqlite: Source) -> None:
+    sqlite.run("create table t (id integer, name text)")
+    sqlite.run("insert into t values (?, ?)", [(each, f"name {each}") for each in range(20_000)])
+    sqlite.run("update t set name = cast(x'61ff' as text) where id = 15000")
+    told = "column `name` holds a text that isn't UTF-8: b'a\\xff'"
+    assert f"{told}, where `id` is 15000 | mend it" in refused(SourceError, sqlite.url, "select * from t")
+    assert told in refused(SourceError, sqlite.url, "select name, id from t")
+    assert "isn't UTF-8" in refused(SourceError, sqlite.url, "select 1", version="select name from t where id = 15000")
+    found = sql(sqlite.url, "select id, cast(name as blob) as name from t where id = 15000")
+    assert found.to_pylist() == [{"id": 15000, "name": b"a\xff"}]
+
+
+def test_a_name_of_a_column_that_is_not_utf8_is_told(sqlite: Source) -> None:
+    sqlite.run("create table t (id integer, naam text)")
+    file = Path(sqlite.address)
+    file.write_bytes(file.read_bytes().replace(b"naam", b"na\xffm"))
+    assert "the name of a column isn't UTF-8: b'na\\xffm'" in refused(SourceError, sqlite.url, "select * from t")
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_texts_come_as_utf8_whatever_encoding_postgresql_keeps_them_in(
+    postgres: Postgres, folder: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    name = f"texts_{encoding.lower()}"
+    postgres.query(f"create database {name} encoding '{encoding}' template template0")
+    postgres.query("create table t as select 1 as id, 'caf' || chr(233) as name", name)
+    url = postgres.url(name).replace(PASSWORD, "secret('PW')")
+    if encoding == "LATIN1":
+        assert sql(url, "select * from t")["name"].to_pylist() == ["café"]
+    else:
+        assert "isn't UTF-8: mend it" in refused(SourceError, url, "select * from t")
+
+
 def test_what_arrow_has_not_is_named(pg: Source) -> None:
     for query, told in (
         ("select avg(1) as a", "column `a` is a `numeric` without a precision | cast it in the query: `a::float8`"),

@@ -47,7 +47,7 @@ class PostgresSession(Session):
 
     def __init__(self, url: str, shown: str) -> None:
         with telling(shown):
-            database = connect(_patient(url))
+            database = connect(_address(url))
         super().__init__(database, shown)
 
     def version(self) -> str | None:
@@ -92,11 +92,12 @@ class PostgresSession(Session):
         return wanted, convert
 
 
-def _patient(url: str) -> str:
-    """Give an address at which a silent host is given up on."""
-    if "connect_timeout=" in url:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}connect_timeout={TIMEOUT_S}"
+def _address(url: str) -> str:
+    """Give an address at which a silent host is given up on, and texts come as UTF-8 whatever the database keeps."""
+    for option in (f"connect_timeout={TIMEOUT_S}", "client_encoding=UTF8"):
+        if f"{option.partition('=')[0]}=" not in url:
+            url += f"{'&' if '?' in url else '?'}{option}"
+    return url
 
 
 def _written(name: str, value: Any) -> tuple[str, str | None]:

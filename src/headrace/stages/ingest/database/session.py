@@ -16,6 +16,7 @@ import pyarrow as pa
 from adbc_driver_manager import AdbcConnection, AdbcDatabase, AdbcStatement, Error
 
 from headrace.errors import SourceError
+from headrace.stages.ingest.database.encoding import check_names, check_texts
 from headrace.stages.ingest.database.statement import Dialect, Statement
 from headrace.stages.ingest.database.trouble import telling, words
 
@@ -73,12 +74,14 @@ class Session:
         `like` is the schema that is wanted where the database leaves it open (SQLite).
 
         Raises:
-            SourceError: the database refuses the query, breaks off, or has a type that Arrow has not.
+            SourceError: the database refuses the query, breaks off, has a type that Arrow has not, or a text that isn't
+                UTF-8.
         """
         del like
         with telling(self.shown):
             text, args = self.bound(statement, values)
         with self._asked(text, args, self.options(rows)) as reader:
+            check_names(reader.schema)
             schema, convert = self.converted(reader.schema)
             yield schema, self._batches(reader, convert)
 
@@ -125,6 +128,7 @@ class Session:
                     batch = reader.read_next_batch()
             except StopIteration:
                 return
+            check_texts(batch)
             yield batch if convert is None else convert(batch)
 
     def _run(self, text: str, args: Sequence[Any] = ()) -> None:

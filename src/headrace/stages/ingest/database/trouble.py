@@ -33,6 +33,7 @@ _HINTS = (
         "a parameter may be of another type than the column: cast it in the query, such as `:day::date`",
     ),
     (r"no such table|no such column|does not exist|syntax error|incomplete input|near \"", "correct the query"),
+    (r"invalid byte sequence", "the database holds a text that isn't UTF-8: mend it, or `convert_from` its bytes"),
     (r"permission denied|readonly|read-only", "it is opened for reading only; ask for the right to read what is there"),
     (r"is locked|is busy", "a writer holds it; run again"),
     (r"not a database|malformed", "check the path: that file is no SQLite database, or a damaged one"),

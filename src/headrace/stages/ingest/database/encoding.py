@@ -1,0 +1,59 @@
+"""Texts of a database that aren't UTF-8: SQLite and some databases of PostgreSQL look at none. Arrow's texts are UTF-8
+without being looked at, so the stages after would break on them."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.errors import SourceError
+
+_PLACE = re.compile(r"UTF8 sequence at string index (\d+)")
+_SHOWN = 40
+
+
+def check_names(schema: Any) -> None:
+    """Refuse names of columns that aren't UTF-8.
+
+    Raises:
+        SourceError: one isn't.
+    """
+    try:
+        _ = schema.names
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            f"the name of a column isn't UTF-8: {error.object[:_SHOWN]!r}",
+            hint="rename it in the database, or create a view there that does",
+        ) from error
+
+
+def check_texts(batch: Any) -> None:
+    """Refuse texts that aren't UTF-8.
+
+    Raises:
+        SourceError: it names the column, and the row by its value of the first column.
+    """
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        if pa.types.is_primitive(field.type):
+            continue
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            found = _PLACE.search(str(error))
+            what = f"what is no `{field.type}`: {error}" if found is None else "a text that isn't UTF-8"
+            if found is not None and pa.types.is_string(field.type):  # not of a list, whose texts count otherwise
+                what += _shown(batch, column, int(found[1]))
+            raise SourceError(
+                f"column `{field.name}` holds {what}",
+                hint=f"mend it in the database, or have the query give bytes (SQLite: `CAST({field.name} AS BLOB)`)",
+            ) from error
+
+
+def _shown(batch: Any, column: Any, row: int) -> str:
+    told = f": {column.cast(pa.binary())[row].as_py()[:_SHOWN]!r}"
+    with suppress(UnicodeDecodeError):
+        return f"{told}, where `{batch.schema.names[0]}` is {batch.column(0)[row].as_py()!r:.80}"
+    return told

@@ -12,6 +12,7 @@ from typing import TextIO
 
 from headrace.run.events import Span
 from headrace.store.logs import PIECE_BYTES
+from headrace.work.masking import Mask
 
 _STDOUT, _STDERR = 1, 2
 
@@ -23,7 +24,7 @@ class Capture:
         folder.mkdir(parents=True, exist_ok=True)
         self._name = name
         self._file = os.open(folder / name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._masked: list[bytes] = []  # the longest first: another may be a part of it
+        self._mask = Mask()
         self._streams: tuple[TextIO | None, TextIO | None] = (None, None)
         self._start = 0
         null = os.open(os.devnull, os.O_RDONLY)
@@ -46,8 +47,8 @@ class Capture:
         end = os.fstat(self._file).st_size
         if end == self._start:
             return None
-        if self._masked:
-            self._mask(end)
+        if self._mask.forms:
+            self._overwrite(end)
         return Span(self._name, self._start, end)
 
     def printed(self, span: Span) -> Iterator[bytes]:
@@ -59,14 +60,11 @@ class Capture:
 
     def hide(self, secret: str) -> None:
         """From now on, mask this in all that is printed."""
-        known = {*self._masked, secret.encode()} if secret else self._masked
-        self._masked = sorted(known, key=len, reverse=True)
+        self._mask.add(secret)
 
     def mask(self, text: str) -> str:
         """Give a text with the secrets in it masked."""
-        for secret in self._masked:
-            text = text.replace(secret.decode(), "*" * 8)
-        return text
+        return self._mask.text(text)
 
     def _point(self) -> None:
         os.dup2(self._file, _STDOUT)
@@ -75,12 +73,13 @@ class Capture:
         sys.stderr = io.TextIOWrapper(io.FileIO(_STDERR, "w", closefd=False), "utf-8", "replace", line_buffering=True)
         self._streams = (sys.stdout, sys.stderr)
 
-    def _mask(self, end: int) -> None:
+    def _overwrite(self, end: int) -> None:
         """Overwrite secrets in place: the file is opened anew, since what is appended can't be overwritten."""
         data = os.pread(self._file, end - self._start, self._start)
-        if not any(secret in data for secret in self._masked):
+        masked = [form.encode(errors="surrogateescape") for form in self._mask.forms]
+        if not any(secret in data for secret in masked):
             return
-        for secret in self._masked:
+        for secret in masked:
             data = data.replace(secret, b"*" * len(secret))
         writer = os.open(f"/proc/self/fd/{self._file}", os.O_WRONLY)
         try:

@@ -136,7 +136,7 @@ def told(error: duckdb.Error, what: str, tables: Collection[str] = ()) -> UsageE
         meant = f"did you mean `{near[0]}`? " if near else ""
         given = ", ".join(f"`{each}`" for each in tables)
         return UsageError(
-            f"{what} names a table `{absent[1]}`, which wasn't given{where}", hint=f"{meant}given: {given}"
+            f"{what} names a table `{absent[1]}`, which wasn't given{where}", hint=f"{meant}it is given {given}"
         )
     if isinstance(error, duckdb.PermissionException):
         return UsageError(

@@ -186,6 +186,14 @@ def test_what_no_training_gave_has_a_card_only_by_its_name(judged: Shell) -> Non
     assert not list(Path(judged.folder).glob("*.html"))
 
 
+def test_a_run_whose_training_failed_has_no_card_and_says_why(judged: Shell) -> None:
+    judged.write("pipelines.py", PIPELINES.replace("depth / table.num_rows", "depth / 0"))
+    run = _run(judged, "flow")
+    wrong = judged("card", run)
+    assert (wrong.code, wrong.out) == (2, "")
+    assert f"no task of run `{run}` gave a model; of kind `train` there is `fit` (failed)" in wrong.err
+
+
 LIBRARY = """
 import headrace as hr
 import pyarrow as pa

@@ -92,6 +92,18 @@ def test_what_differs_stands_side_by_side_with_its_metrics(flows: Shell) -> None
     assert "pipelines.FACTOR" in shown.out
 
 
+def test_a_count_of_rows_is_neither_better_nor_worse_among_more_rows(flows: Shell) -> None:
+    counts = """    facts = (
+        Fact(name="rows", value=len(data), unit="rows"),
+        Fact(name="quarantined", value=depth, unit="rows", better="lower"),"""
+    flows.write("pipelines.py", PIPELINES.replace("    facts = (", counts))
+    first = _run(flows, "flow", "--rows", "30", "--depth", "4")
+    for rows, verdict in (("30", "worse"), ("300", "")):
+        second = _run(flows, "flow", "--rows", rows, "--depth", "5")
+        found = flows("compare", first, second, "--metric", "quarantined", "--json").json["metrics"]
+        assert [each["numbers"][1]["verdict"] for each in found] == [verdict]
+
+
 def test_what_does_not_fit_a_terminal_stands_below_each_other(flows: Shell) -> None:
     runs = [_run(flows, "flow", "--depth", depth) for depth in ("3", "4", "5")]
     shown = flows.on_terminal("compare", *runs, columns=100).splitlines()

@@ -107,13 +107,12 @@ def put_together(found: Sequence[Compared], kept: set[tuple[str, str]], store: S
     runs = [each.material for each in found]
     parameters, inputs = _settings(runs, store)
     code = tuple(_code(runs, store))
-    shown = [[each for each in one.readings if (each.task, each.name) in kept] for one in found]
     return Comparison(
         runs=tuple(_side(run) for run in runs),
         parameters=tuple(parameters),
         code=code,
         inputs=tuple(_marked(inputs, runs, parameters, code)),
-        metrics=tuple(_metrics(shown)),
+        metrics=tuple(_metrics([one.readings for one in found], kept)),
         curves=tuple(_curves(found, kept)),
         tasks=tuple(_tasks(runs)),
         notes=tuple(_notes(runs)),
@@ -276,18 +275,23 @@ def _given_by_stage(run: Material) -> dict[str, list[Code | None]]:
     return found
 
 
-def _metrics(found: Sequence[Sequence[Reading]]) -> Iterator[Metric]:
+def _metrics(found: Sequence[Sequence[Reading]], kept: set[tuple[str, str]]) -> Iterator[Metric]:
     tables = [{(each.task, each.name): each for each in one} for one in found]
     for task, name in _union(tables):
+        if (task, name) not in kept:
+            continue
         cells = [table.get((task, name)) for table in tables]
         there = [cell for cell in cells if cell is not None]
         better = next((cell.better for cell in there if cell.better), "")
+        unit = next((cell.unit for cell in there if cell.unit), "")
+        if unit == "rows" and len({table[task, "rows"].value for table in tables if (task, "rows") in table}) > 1:
+            better = ""  # more of them may be a smaller share
         yield Metric(
             task=task,
             name=name,
             source=there[0].source,
             better=better,
-            unit=next((cell.unit for cell in there if cell.unit), ""),
+            unit=unit,
             numbers=tuple(_number(cell, cells[0] if place else None, better) for place, cell in enumerate(cells)),
         )
 

@@ -70,5 +70,14 @@ def test_what_a_worker_printed_before_it_died_is_kept(tmp_path: Path) -> None:
     ]
 
 
+def test_what_an_attempt_printed_that_was_lost_with_its_driver_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "1-77").write_bytes(b"abb")
+    for order in (("b", "c"), ("c", "b")):
+        files: dict[str, _File] = {}
+        for event in (launched("a"), launched("b"), launched("c"), ended("a", 0, 1), *(died(n, "lost") for n in order)):
+            _note(files, event)
+        assert [(piece.task, piece.data) for piece in _grown([tmp_path], files, None)] == [("a", b"a"), ("b", b"bb")]
+
+
 def test_a_run_without_files_printed_nothing(tmp_path: Path) -> None:
     assert list(_grown([tmp_path / "none"], {}, None)) == []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
+
 from tests.cli.conftest import Shell
 
 PIPELINE = """
@@ -83,3 +86,51 @@ def test_a_line_on_stderr_tells_where_another_attempt_begins(project: Shell) -> 
     assert shown.out.startswith("tried\nTraceback")
     assert shown.out.endswith("not yet\ntried\n")
     assert shown.err == "--- flaky, attempt 2\n"
+
+
+SLOW = """
+    import time
+    from pathlib import Path
+
+    import headrace as hr
+
+    @hr.stage
+    def slow(ready: str) -> int:
+        before = hr.attempt().number
+        print("attempt", before, flush=True)
+        Path(ready).touch()
+        time.sleep(0.0 if before > 1 else 60.0)
+        return before
+
+    @hr.pipeline
+    def one(ready: str) -> None:
+        slow(ready)
+    """
+
+
+def test_what_still_ran_when_a_run_is_resumed_at_once_is_ended_and_said_and_keeps_what_it_printed(
+    project: Shell,
+) -> None:
+    project.write("pipelines.py", SLOW)
+    ready = project.folder / "ready"
+    driver = project.start("run", "one", "--ready", str(ready), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    patience = time.monotonic() + 60.0
+    while not ready.exists():
+        assert time.monotonic() < patience
+        time.sleep(0.02)
+    driver.kill()
+    driver.wait()
+    assert project("logs", "latest", "slow").out == "attempt 1\n"
+    done = project("resume", "latest")
+    assert done.code == 0, done.err
+    assert "so ended, and begun anew from the last checkpoint, if there is one: `slow`" in done.err
+    assert sorted(project("logs", "latest", "slow").out.splitlines()) == ["attempt 1", "attempt 2"]
+    assert "(no task)" not in project("logs", "latest").out
+
+
+def test_a_resumed_run_may_be_given_another_timeout(project: Shell) -> None:
+    project.write("pipelines.py", SLOW.replace("before > 1", "before > 2"))
+    words = ("run", "one", "--ready", str(project.folder / "ready"), "--timeout")
+    assert "longer than 2 s" in project(*words, "2s").err
+    assert "the run took longer than 1 s" in project("resume", "latest", "--timeout", "1s").err
+    assert "`--timeout` is" in project("resume", "latest", "--timeout", "0s").err

@@ -253,6 +253,16 @@ def test_a_run_that_takes_too_long_fails() -> None:
     assert bed.cluster.clock.monotonic() == pytest.approx(60, abs=1)
 
 
+def test_a_driver_that_is_told_another_limit_goes_by_that() -> None:
+    def script(order: Do) -> Play:
+        yield Wait(100.0)
+        return number(1)
+
+    bed = Bed(script, chain(1), Policy(timeout_s=60.0))
+    assert bed.driver(timeout_s=30.0).drive().why == "the run took longer than 30 s"
+    assert bed.cluster.clock.monotonic() == pytest.approx(30, abs=1)
+
+
 def test_who_wants_a_task_to_end_early_reaches_its_attempt_or_those_of_its_elements_and_is_recorded() -> None:
     for name, told in (("leaf", ["leaf[i=0]", "leaf[i=1]"]), ("leaf[i=1]", ["leaf[i=1]"]), ("sink", [])):
 

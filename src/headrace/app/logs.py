@@ -192,11 +192,12 @@ def _note(files: dict[str, _File], event: Event) -> None:
         case Succeeded(task=task, attempt=attempt, log=log) | Failed(task=task, attempt=attempt, log=log):
             for file in files.values():
                 if (task, attempt) in file.turn:
+                    is_first = file.turn[0] == (task, attempt)
                     file.turn.remove((task, attempt))
                     if log is not None:
                         file.spans.append((log.end, task, attempt))
-                    elif isinstance(event, Failed) and event.failure.kind != "lost":
-                        file.died = task, attempt
+                    elif isinstance(event, Failed) and (event.failure.kind != "lost" or (is_first and not file.died)):
+                        file.died = task, attempt  # of those that were lost, what waited behind it has printed nothing
         case _:
             pass
 

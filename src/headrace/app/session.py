@@ -45,10 +45,19 @@ def run(project: Project, pipeline: str, params: Mapping[str, str], policy: Poli
     return drive(project, pipeline, params, policy, watcher)
 
 
-def resume(project: Project, run_id: str, *, new_code: bool = False, pool: str | None = None, watcher: Watcher) -> str:
+def resume(
+    project: Project,
+    run_id: str,
+    *,
+    new_code: bool = False,
+    pool: str | None = None,
+    timeout_s: float | None = None,
+    watcher: Watcher,
+) -> str:
     """Go on with a run that was interrupted, failed or cancelled, and give its id; what had succeeded isn't run again.
 
-    It goes on in the pool that it was in, unless another is named.
+    It goes on in the pool that it was in, unless another is named, and may take as long again as it was to take, unless
+    `timeout_s` says how long.
 
     Raises:
         LeaseHeld: its driver lives.
@@ -73,7 +82,7 @@ def resume(project: Project, run_id: str, *, new_code: bool = False, pool: str |
                 _note_changed(project, bundle, store, watcher)
             else:
                 events.append(Renewed(bundle, clock.now()))
-            with _driver(project, place, lease, machine, store, bundle, watcher) as driver:
+            with _driver(project, place, lease, machine, store, bundle, watcher, timeout_s) as driver:
                 left = _left(project, place, lease, machine, watcher)
                 driver.adopt(keep=not new_code, left=left)
                 if new_code or machine.closed is None or machine.closed.state != "succeeded":
@@ -222,7 +231,14 @@ def _note_changed(project: Project, bundle: Bundle, store: Store, watcher: Watch
 
 @contextmanager
 def _driver(
-    project: Project, pool: Pool, lease: RunLedger, machine: Machine, store: Store, bundle: Bundle, watcher: Watcher
+    project: Project,
+    pool: Pool,
+    lease: RunLedger,
+    machine: Machine,
+    store: Store,
+    bundle: Bundle,
+    watcher: Watcher,
+    timeout_s: float | None = None,
 ) -> Iterator[Driver]:
     """Give a driver with everything wired, which ^C and SIGTERM interrupt."""
     exits = ExitStack()
@@ -245,6 +261,7 @@ def _driver(
         changed_given=lambda run, node, change: past().changed_given(run, node, machine.codes, change),
         closed=watcher.closed,
         note=watcher.note,
+        timeout_s=timeout_s,
     )
     with exits, _interrupted_by(driver.interrupt):
         yield driver

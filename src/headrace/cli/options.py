@@ -139,15 +139,21 @@ def pipeline(function: Function) -> Function:
     return function
 
 
+def time_limit(timeout: str) -> float:
+    """Read `--timeout`, in seconds."""
+    limit = seconds(timeout, name="--timeout")
+    if limit <= 0:
+        raise UsageError(f"`--timeout` is {timeout!r}", hint="give a time above 0")
+    return limit
+
+
 def policy(
     project: Project, only: Sequence[str], force: Sequence[str], timeout: str | None, pool: str | None
 ) -> Policy:
     """Give what the options, and the settings behind them, want of a run."""
     limit = project.timeout_s
     if timeout is not None:
-        limit = seconds(timeout, name="--timeout")
-        if limit <= 0:
-            raise UsageError(f"`--timeout` is {timeout!r}", hint="give a time above 0")
+        limit = time_limit(timeout)
     if pool is not None:
         project.pool(pool)  # there is one of this name
     return Policy(only=tuple(only), force=tuple(force), timeout_s=limit, pool=pool)

@@ -77,6 +77,8 @@ from headrace.spec.stage import Stage
 
 BEAT_S = 0.2
 RECALL_S = 0.5
+SHOWN = 5
+"""So many tasks are named in a note."""
 """How long an attempt may keep others waiting that were queued behind it because it was thought to be short."""
 
 Rows = Callable[[Sequence[TaskRow]], None]
@@ -104,7 +106,8 @@ class Driver:
 
     Every `beat_s` seconds it looks into the inbox and asks for its grant anew. `store` is that of the region that the
     backend's pool stands in, `elsewhere` are the other regions: what is needed of them is brought by transfers. `far`:
-    the store takes a while to answer, and is asked for much at once.
+    the store takes a while to answer, and is asked for much at once. `timeout_s` goes before the limit of the run's
+    policy.
     """
 
     def __init__(
@@ -126,6 +129,7 @@ class Driver:
         elsewhere: Sequence[Elsewhere] = (),
         far: bool = False,
         note: Callable[[str], None] = _ignore,
+        timeout_s: float | None = None,
     ) -> None:
         self._machine = machine
         self._ledger = ledger
@@ -136,6 +140,7 @@ class Driver:
         self._show = rows
         self._tell_closed = closed
         self._note = note
+        self._timeout_s = timeout_s
         self._crew = Crew(backend.pool, machine.last_worker + 1, backend.ahead_s)
         self._journal = Journal(ledger, next_seq)
         self._courier = Courier(backend)
@@ -194,6 +199,7 @@ class Driver:
                 self._crew.adopt(found.job, found.attempts, done=found.done, fresh=fresh)
             else:
                 self._backend.close([found.job.worker], now=True)
+        lost = []
         for task in self._machine.running():
             attempt = task.name, task.attempt
             if all(worker in alive and attempt in alive[worker].attempts for worker in task.workers):
@@ -203,6 +209,13 @@ class Driver:
                     self._end(worker, "lost", "another node of it is gone", now=True)
             failure = Failure("lost", "the driver that had launched it is gone")
             self._absorb(Failed(task.name, task.attempt, failure, self._clock.now()))
+            lost.append(f"`{task.name}`")
+        if lost:
+            more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
+            self._note(
+                "not done when this driver took the run over, so ended, and begun anew from the last checkpoint, if"
+                f" there is one: {', '.join(lost[:SHOWN])}{more}"
+            )
         for worker in alive:
             if (present := self._crew.present(worker)) is not None and self._is_over(*present):
                 self._end(worker, "lost", "what it was at is for nobody", now=True)
@@ -416,7 +429,7 @@ class Driver:
         due = self._machine.next_due
         if due is not None and due <= self._clock.now():
             self._absorb(Woke(self._clock.now()))
-        limit = self._machine.policy.timeout_s
+        limit = self._limit_s
         if limit is not None and now - self._began >= limit:
             self._cancel("policy", f"the run took longer than {limit:g} s", now=True)
         if now - self._looked < self._beat_s:
@@ -450,6 +463,11 @@ class Driver:
                 raise KeyboardInterrupt
             self._absorb(Cancelled(by, why, self._clock.now(), now))
 
+    @property
+    def _limit_s(self) -> float | None:
+        """How long this driver goes on; the time of those before it doesn't count."""
+        return self._machine.policy.timeout_s if self._timeout_s is None else self._timeout_s
+
     def _ask_grant(self) -> None:
         self._crew.grant = self._ledger.grant(self._crew.want(self._machine.wanted))
         self._crew.shrink()
@@ -461,7 +479,7 @@ class Driver:
         pauses = [self._beat_s]
         if (due := self._machine.next_due) is not None:
             pauses.append(due - self._clock.now())
-        if (limit := self._machine.policy.timeout_s) is not None and self._machine.cancelled is None:
+        if (limit := self._limit_s) is not None and self._machine.cancelled is None:
             pauses.append(self._began + limit - self._clock.monotonic())
         return max(0.0, min(pauses))
 

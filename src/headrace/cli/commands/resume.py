@@ -16,15 +16,21 @@ from headrace.cli.watching import watching
 @click.command()
 @options.run_id
 @click.option("--new-code", is_flag=True, help="Go on with the project's code as it is now, not as the run began with.")
+@click.option("--timeout", metavar="TIME", help="End it when it has gone on that long: `90s`, `6h`.")
 @options.pool
 @options.as_json
 @options.config
-def command(run_id: str, new_code: bool, pool: str | None, as_json: bool, config: Path | None) -> int:
-    """Tasks that succeeded are not run again; those that failed, were skipped or cancelled are.
+def command(
+    run_id: str, new_code: bool, timeout: str | None, pool: str | None, as_json: bool, config: Path | None
+) -> int:
+    """Tasks that succeeded are not run again; those that failed, were skipped or cancelled are. Without `--timeout` the
+    time that the run was given counts anew.
 
-    The exit code is as that of `headrace run`.
+    On this machine, what a driver that died has left at work is ended. On a Ray cluster it goes on, and its result is
+    taken. The exit code is as that of `headrace run`.
     """
+    limit = None if timeout is None else options.time_limit(timeout)
     found = project.load(overlay=config)
     with watching(as_json=as_json) as watcher:
-        run_id = session.resume(found, run_id, new_code=new_code, pool=pool, watcher=watcher)
+        run_id = session.resume(found, run_id, new_code=new_code, pool=pool, timeout_s=limit, watcher=watcher)
     return close(read(found), run_id, as_json=as_json)

@@ -103,6 +103,21 @@ def test_a_reader_that_leaves_is_no_error(project: Shell) -> None:
     assert running.wait(30) == 0
 
 
+@pytest.mark.parametrize("words", [["show"], ["show", "--json"], ["runs"], ["run", "--help"], ["run", "good"]])
+def test_a_full_disk_behind_stdout_is_one_error(project: Shell, words: list[str]) -> None:
+    project("run", "good")
+    with open("/dev/full", "wb") as full:
+        running = project.start(*words, stdout=full, stderr=subprocess.PIPE)
+        _, err = running.communicate(timeout=40)
+    assert running.returncode == 2
+    said = [line for line in err.decode().splitlines() if line.startswith(("error:", "hint:"))]
+    assert said == [
+        "error: stdout can't be written: No space left on device",
+        "hint: free some space, or send it elsewhere",
+    ]
+    assert b"Traceback" not in err
+
+
 def test_interrupted_once_a_run_is_cancelled(project: Shell, tmp_path: Path) -> None:
     project.write("pipelines.py", SLOW)
     running = project.start("run", "slow", "--folder", str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -128,10 +143,12 @@ def test_interrupted_at_any_moment_there_is_no_traceback(project: Shell, after_s
     assert running.returncode in (0, 3)
 
 
-def test_logs_are_followed_while_a_task_prints_them(project: Shell, tmp_path: Path) -> None:
+def test_logs_are_followed_while_a_task_prints_them_and_the_time_goes_on(project: Shell, tmp_path: Path) -> None:
     project.write("pipelines.py", SLOW)
     run = project("run", "slow", "--folder", str(tmp_path), "--detach").out.strip()
     wait_for(tmp_path / "asleep")
+    earlier = project("runs", "--json").json["runs"][0]["seconds"]
+    assert project("show", run, "--json").json["seconds"] > earlier > 0
     following = project.start("logs", run, "-f", stdout=subprocess.PIPE)
     assert following.stdout is not None
     assert following.stdout.readline() == b"--- sleepy\n"

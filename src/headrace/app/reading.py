@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
 
 from headrace.app.state import views as read
 from headrace.record.shown import GONE, AttemptView, OutputView, RunsView, RunView, StageView, TaskView
@@ -32,6 +35,7 @@ __all__ = [
     "read",
     "stages_of",
     "took_s",
+    "up_to_now",
 ]
 
 _ELEMENT = re.compile(r"\[(?:#\d|[^\W\d]\w*=)")
@@ -58,6 +62,11 @@ def took_s(views: Views, run: RunView, now: float) -> float:
     for event in views.events(run.run) if is_gone else views.events_until_taken(run.run):
         worked.hear(event)
     return worked.seconds(None if is_gone else now)
+
+
+def up_to_now(views: Views, run: RunView) -> RunView:
+    """Give a run with the seconds that it was worked on up to now; the ledger's are those of its latest event."""
+    return replace(run, seconds=took_s(views, run, time.time()))
 
 
 def stages_of(tasks: Sequence[TaskView]) -> list[StageView]:

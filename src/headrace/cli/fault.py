@@ -14,6 +14,7 @@ from headrace.spec.masking import masked
 INTERNAL = 5
 DAMAGED = 5
 """The code of both: a fault of Headrace, and damage to its state."""
+UNWRITTEN = 2
 
 
 def show(error: HeadraceError, *, as_json: bool) -> int:
@@ -30,6 +31,12 @@ def show_words(name: str, message: str, hint: str | None, code: int, *, as_json:
     if hint:
         tell(hint, "bold", "cyan", label="hint:")
     return code
+
+
+def show_unwritten(error: OSError) -> int:
+    """Show that stdout can't be written; with `--json` too, which has nowhere else to go."""
+    message = f"stdout can't be written: {error.strerror}"
+    return show_words("UsageError", message, "free some space, or send it elsewhere", UNWRITTEN, as_json=False)
 
 
 def show_internal(error: BaseException, *, as_json: bool) -> int:

@@ -45,6 +45,10 @@ def main() -> None:
     except BrokenPipeError:
         # Whoever read our output has seen enough (`headrace runs | head`); how a run ended stays the exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # only from stdout, here too: all else is text by now
+        from headrace.cli.fault import show_unwritten  # noqa: PLC0415
+
+        code = show_unwritten(error)
     finally:
         early.end()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -12,6 +12,9 @@ from headrace.cli import fault, terminal
 from headrace.cli.catalogue import COMPLETE, group
 from headrace.errors import HeadraceError, UsageError
 
+_WORDS = {"a valid integer range": "a whole number", "a valid integer": "a whole number", "a valid float": "a number"}
+"""What click calls some types, and what they are for whoever writes a command."""
+
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit code."""
@@ -34,6 +37,10 @@ def run(arguments: Sequence[str]) -> int:
         return fault.show(error, as_json=as_json)
     except BrokenPipeError as error:
         if terminal.is_read():
+            return fault.show_internal(error, as_json=as_json)
+        raise
+    except OSError as error:
+        if terminal.takes_more():
             return fault.show_internal(error, as_json=as_json)
         raise
     except (KeyboardInterrupt, SystemExit):
@@ -62,6 +69,8 @@ def _wrong_usage(error: click.ClickException, *, as_json: bool) -> int:
     context = error.ctx if isinstance(error, click.UsageError) else None
     message = error.format_message()
     hint = f"`{context.command_path if context else 'headrace'} --help` lists what there is"
+    for theirs, ours in _WORDS.items():
+        message = message.replace(theirs, ours)
     if isinstance(error, click.NoSuchOption):
         message = f"there is no option `{error.option_name}`"
         if error.possibilities:

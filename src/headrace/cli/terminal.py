@@ -73,6 +73,15 @@ def is_read() -> bool:
     return not any(event & select.POLLERR for _, event in poll.poll(0))
 
 
+def takes_more() -> bool:
+    """Say whether stdout takes what is left for it: its disk may be full."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return False
+    return True
+
+
 def tell(text: str, *styles: Style, label: str = "") -> None:
     """Print a message on stderr, its label in the style; where nobody can read it, that doesn't matter."""
     line = printable(f"{label} {text}" if label else text)

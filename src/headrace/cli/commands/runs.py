@@ -13,7 +13,7 @@ import msgspec
 
 from headrace.app import project
 from headrace.app.measures import seconds_text, usd_text
-from headrace.app.reading import RunView, Views, read, took_s
+from headrace.app.reading import RunView, Views, read, took_s, up_to_now
 from headrace.cli import complete, options
 from headrace.cli.marks import MARKS, STYLES
 from headrace.cli.table import Cell, table
@@ -53,10 +53,10 @@ def command(limit: int | None, pipeline: str | None, sort: str | None, as_json: 
             ranking = importlib.import_module("headrace.app.ranking").ranking(found, views, sort, pipeline)
             return _say_ranking(views, ranking, limit, as_json=as_json)
         runs = views.runs(limit=limit or (MANY if as_json else FEW), pipeline=pipeline)
-        rows = [] if as_json else [_row(views, run) for run in runs.runs]
-    if as_json:
-        say_json({"runs": runs.runs})
-        return 0
+        if as_json:
+            say_json({"runs": [up_to_now(views, run) for run in runs.runs]})
+            return 0
+        rows = [_row(views, run) for run in runs.runs]
     if not runs.runs:
         tell("there is no run yet")
         return 0
@@ -70,7 +70,8 @@ def command(limit: int | None, pipeline: str | None, sort: str | None, as_json: 
 def _say_ranking(views: Views, ranking: Ranking, limit: int | None, *, as_json: bool) -> int:
     shown = ranking.runs[: limit or (MANY if as_json else FEW)]
     if as_json:
-        say_json({"runs": [{**msgspec.to_builtins(each.run), "metric": each.reading} for each in shown]})
+        listed = [(up_to_now(views, each.run), each.reading) for each in shown]
+        say_json({"runs": [{**msgspec.to_builtins(run), "metric": reading} for run, reading in listed]})
         return 0
     heads = [*HEADS[:3], ranking.metric, *HEADS[3:]]
     rows = [[*(row := _row(views, each.run))[:3], _metric(each), *row[3:]] for each in shown]

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from headrace.app import project
 from headrace.app.measures import bytes_text, seconds_text, usd_text
 from headrace.app.overtaken import overtaken
-from headrace.app.reading import RunView, StageView, TaskView, Views, maps, read, stages_of, took_s
+from headrace.app.reading import RunView, StageView, TaskView, Views, maps, read, stages_of, took_s, up_to_now
 from headrace.app.tracked import with_metrics
 from headrace.app.warned import warnings
 from headrace.cli import complete, options
@@ -46,7 +46,7 @@ def command(run_id: str | None, tasks: bool, html: bool, to: Path | None, as_jso
             if not as_json:
                 return 0
         if as_json:
-            shown = views.show(run_id)
+            shown = up_to_now(views, views.show(run_id))
             metrics = views.metrics(shown.run)
             say_json(replace(shown, tasks=with_metrics(shown.tasks or (), metrics)) if metrics else shown)
             return 0

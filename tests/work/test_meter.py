@@ -9,13 +9,14 @@ SCRIPT = """
 import subprocess, sys
 from headrace.work.meter import Meter
 
-first = Meter()
+meter = Meter()
+meter.begin()
 held = bytearray(300 << 20)
-print(first.read().peak_gib)
+print(meter.read().peak_gib)
 del held
-second = Meter()
+meter.begin()
 subprocess.run([sys.executable, "-c", "sum(range(10_000_000))"], check=True)
-print(second.read().peak_gib, second.read().cpu_s)
+print(meter.read().peak_gib, meter.read().cpu_s)
 """
 
 

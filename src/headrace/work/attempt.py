@@ -71,6 +71,7 @@ class Desk:
         self._capture = capture
         self._state = state
         self._stop = stop
+        self._meter = Meter()
         self._codecs = Codecs()
         self._entries: dict[str, Entry] = {}
         self._types: dict[type, str] = {}
@@ -85,7 +86,7 @@ class Desk:
         self._capture.begin()
         folder = self._state.enter(order.key)
         marks = _Marks(began)
-        meter = Meter()
+        self._meter.begin()
         here = Here(order, self)
         token, present.attempt = running.set(here), here
         try:
@@ -93,10 +94,10 @@ class Desk:
                 out, unreusable = self._work(order, folder, marks)
         except StopAttempt as stop:
             failure = Failure("cancelled", str(stop) or "it was told to stop")
-            return self._failed(order, started, marks, meter, failure)
+            return self._failed(order, started, marks, failure)
         except BaseException as error:  # noqa: BLE001  user code may raise anything
             failure = failure_of(error, self._bundle, self._capture.mask)
-            return self._failed(order, started, marks, meter, failure)
+            return self._failed(order, started, marks, failure)
         finally:
             running.reset(token)
             present.attempt = None
@@ -112,7 +113,7 @@ class Desk:
             load_s=marks.loaded,
             save_s=marks.saved,
             log=self._capture.end(),
-            use=meter.read(),
+            use=self._meter.read(),
             unreusable=unreusable or here.cut,
             saw=tuple(here.seen.items()),
             intents=tuple(here.intents),
@@ -235,7 +236,7 @@ class Desk:
         self._capture.hide(value)
         return value
 
-    def _failed(self, order: Do, started: float, marks: _Marks, meter: Meter, failure: Failure) -> Failed:
+    def _failed(self, order: Do, started: float, marks: _Marks, failure: Failure) -> Failed:
         marks.call()
         return Failed(
             task=order.task,
@@ -245,7 +246,7 @@ class Desk:
             started=started,
             seconds=marks.called,
             log=self._log(failure),
-            use=meter.read(),
+            use=self._meter.read(),
             jitter=random.SystemRandom().random(),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from contextlib import suppress
@@ -16,12 +17,21 @@ _BLOCK_BYTES = 512
 class Meter:
     """Begun with an attempt, it says at its end what that took: by the worker and by what it has begun and waited for.
 
-    The peak of memory is that of the worker's own process since then, where the kernel lets it be counted anew.
+    The peak of memory is that of the worker's own process since then, where the kernel lets it be counted anew: the
+    file for that stays open, since opening it takes four times as long as writing to it.
     """
 
     def __init__(self) -> None:
-        with suppress(OSError), open("/proc/self/clear_refs", "wb", buffering=0) as file:
-            file.write(b"5")
+        self._peak: int | None = None
+        with suppress(OSError):
+            self._peak = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        self._before = _taken()
+
+    def begin(self) -> None:
+        """Count from now on."""
+        if self._peak is not None:
+            with suppress(OSError):
+                os.write(self._peak, b"5")
         self._before = _taken()
 
     def read(self) -> Use:

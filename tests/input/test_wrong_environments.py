@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,6 +164,21 @@ def test_a_source_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
         check_error(project.headrace("run", "flow"), 2, "round.py", told, hint="`.headraceignore`")
         project.write(".headraceignore", "round.py\n")
         check_error(project.headrace("run", "flow"), 2, "no lock, and so no environment `old`", hint="lock it")
+
+
+def test_a_source_file_whose_name_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    with lent(tmp_path / "project") as project:
+        project.write("pipelines.py", PIPELINES)
+        file, folder = (project.root / os.fsdecode(name) for name in (b"x\xff.txt", b"d\xff"))
+        file.write_text("x")
+        folder.mkdir()
+        for command in ("run", "plan"):
+            check_error(project.headrace(command, "flow"), 2, r"`x\xff.txt`", "not UTF-8", hint="rename it")
+        project.write(".gitignore", "x?.txt\n")
+        told = "no lock, and so no environment `old`"  # what comes next: a folder counts by the files in it alone
+        check_error(project.headrace("run", "flow"), 2, told, hint="lock it")
+        (folder / "q.sql").write_text("select 1")
+        check_error(project.headrace("run", "flow"), 2, r"`d\xff/q.sql`", "not UTF-8", hint="rename it")
 
 
 def test_a_policy_that_there_is_not_is_told(tmp_path: Path) -> None:

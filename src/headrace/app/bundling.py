@@ -42,7 +42,7 @@ def make_bundle(project: Project, store: Store) -> Bundle:
     environments. The code of editable installs is the project's own too.
 
     Raises:
-        ProjectError: they are too large together; the message names the largest.
+        ProjectError: they are too large together (the message names the largest), or the name of one isn't UTF-8.
     """
     files = {**dict(source_files(project.root)), **project.extra}
     installed = [*editable_roots()]
@@ -60,6 +60,7 @@ def make_bundle(project: Project, store: Store) -> Bundle:
     for file in project.files:
         name = _inside(file, project.root)
         if name not in files:
+            _check_name(name, project.root)
             files[name] = file.read_bytes()
     blob = store.put(pack(files))
     lock = find_lock(files.get, None)
@@ -125,11 +126,24 @@ def source_files(root: Path) -> Iterator[tuple[str, bytes]]:
                 if not environment and not _ignored(f"{path}/", specs):
                     rest.append((path, specs))
             elif _may_be_source(entry.name) and not _ignored(path, specs) and (data := _source(entry)) is not None:
+                _check_name(path, root)
                 yield path, data
 
 
 def _may_be_source(name: str) -> bool:
     return os.path.splitext(name)[1] in SUFFIXES or name in LOCKS
+
+
+def _check_name(path: str, root: Path) -> None:
+    """Refuse a path that isn't UTF-8: the system has it as bytes, and a bundle can't name it."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        shown = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        raise ProjectError(
+            f"the name of `{shown}`, in `{root}`, is not UTF-8, so it can't be kept with the run's code",
+            hint="rename it, or list it in `.gitignore` or `.headraceignore` (with `?` for the odd bytes)",
+        ) from None
 
 
 def _source(entry: os.DirEntry[str]) -> bytes | None:

@@ -305,7 +305,7 @@ def test_the_graph_is_that_of_the_latest_trace(ledger: Ledger, views: Views) -> 
         Traced((stage("fit"),), (node("fit"),)),
     ]
     run = ended(ledger, bodies=[encode_event(event) for event in events])
-    stages, nodes = views.graph(run)
+    stages, nodes, _ = views.graph(run)
     assert list(stages) == ["pipelines:load", "pipelines:fit"]
     assert [each.name for each in nodes] == ["load", "fit"]
 

@@ -147,3 +147,21 @@ def test_the_lines_of_a_text_file_that_changed_are_shown(project: Shell) -> None
     project("run", "counts")
     [given] = project("explain", "latest", "words", "--json").json["differences"]
     assert given["diff"] == ["@@ -1,2 +1,2 @@", " one", "-two", "+three"]
+
+
+def test_a_reused_task_is_held_against_the_run_that_gave_its_output(coded: Shell) -> None:
+    first = coded("run", "code", "--json").json["run"]
+    edit(coded.folder, "RATE = 2", "RATE = 3")
+    coded("run", "code")
+    edit(coded.folder, "RATE = 3", "RATE = 2")
+    coded("run", "code")
+    told = coded("explain", "latest", "apply", "--json").json
+    assert (told["decision"], told["against"], told["differences"]) == ("reuse", first, [])
+    assert told["reason"].endswith(first)
+
+
+def test_a_map_says_how_its_elements_are_explained(project: Shell) -> None:
+    run = project("run", "good", "--json").json["run"]
+    shown = project("explain", run, "fit")
+    assert f"`headrace explain {run} 'fit[depth=1]'`" in shown.err
+    assert project("explain", run, "fit[depth=1]").code == 0

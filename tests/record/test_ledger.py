@@ -162,7 +162,8 @@ def test_the_ingredients_of_a_task_come_from_the_latest_earlier_run_that_has_it(
     ids = []
     for key, names in (("k1", ["fit", "old"]), ("k2", ["fit"]), ("k3", [])):
         with ledger.open_run("flights") as run:
-            run.commit(first(tasks=[task_row(name, key=key, inputs=b"i", code="c") for name in names]))
+            rows = [task_row(name, key=key, inputs=b"i", code="c") for name in names]
+            run.commit(first(run=run_row("succeeded", ended=100.0), tasks=rows))
             ids.append(run.run)
     with ledger.open_run("other") as other:
         other.commit(first(run=run_row(pipeline="other"), tasks=[task_row("fit", key="k4")]))

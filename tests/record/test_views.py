@@ -32,6 +32,7 @@ from headrace.run.events import (
     Woke,
     encode_event,
 )
+from headrace.run.ports import RunRow
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure
@@ -56,7 +57,7 @@ def views(ledger: Ledger) -> Iterator[Views]:
 
 def ended(ledger: Ledger, *, state: str = "succeeded", **more: object) -> str:
     """Store a run that has ended, and give its id."""
-    row = run_row(state, **{k: more.pop(k) for k in list(more) if k in ("pipeline", "params", "why", "usd", "seconds")})
+    row = run_row(state, **{k: more.pop(k) for k in list(more) if k in RunRow.__struct_fields__})
     with ledger.open_run(row.pipeline) as run:
         run.commit(first(run=row, **more))
         return run.run
@@ -279,8 +280,10 @@ def test_an_unknown_task_names_those_that_come_near(ledger: Ledger, views: Views
 
 
 def test_the_ingredients_of_an_earlier_run_are_found_for_any_run(ledger: Ledger, views: Views) -> None:
-    before = ended(ledger, tasks=[task_row(key="k1")])
-    now = ended(ledger, tasks=[task_row(key="k2")])
+    before = ended(ledger, tasks=[task_row(key="k1")], created=1.0, ended=2.0)
+    ended(ledger, tasks=[task_row(key="beside")], created=3.0, ended=9.0)
+    ended(ledger, tasks=[task_row(key="lost")], created=3.0, ended=None)
+    now = ended(ledger, tasks=[task_row(key="k2")], created=4.0, ended=5.0)
     found = views.earlier(now, "fit")
     assert found is not None
     assert (found.run, found.key) == (before, "k1")

@@ -22,7 +22,7 @@ from headrace.app.state import views as open_views
 from headrace.app.value_text import READ_BYTES, holds_code, value_text
 from headrace.plan.keys import told
 from headrace.record.views import GraphView
-from headrace.run.events import Opened, Renewed
+from headrace.run.events import Opened, Renewed, Reused
 from headrace.run.ports import Earlier, TaskRow
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
@@ -50,6 +50,8 @@ class Difference(Struct, frozen=True, kw_only=True):
 class Explanation(Struct, frozen=True, kw_only=True):
     """A task's decision and its reason; the differences are those to run `against`. `notes` say what is coarse.
 
+    `elements` are the tasks of a map, which have reasons and differences of their own: those that ran, else all.
+
     Of a task that was skipped since a `when=` said no, `gate` is the task whose value that was, and `rules` are those
     of its report that don't hold.
     """
@@ -64,10 +66,12 @@ class Explanation(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     gate: str | None = None
     rules: tuple[Rule, ...] = ()
+    elements: tuple[str, ...] = ()
 
 
 def explain(project: Project, run: str, task: str) -> Explanation:
-    """Say what was decided about a task of a run, why, and what differs from the run before.
+    """Say what was decided about a task of a run, why, and what differs from the last run that had ended before; of a
+    task that was reused, from the run that gave its output.
 
     Raises:
         NotFoundError: there is no such run or task.
@@ -84,7 +88,7 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
     name = row.parent or row.name
     node = next((node for node in graph.nodes if node.name == name), None)
     stage = graph.stages.get(node.stage) if node is not None else None
-    earlier = views.earlier(view.run, task) if row.key is not None else None
+    earlier = _earlier(views, view.run, row)
     found: list[Difference] = []
     if earlier is not None and stage is not None and node is not None and earlier.key != row.key:
         then = views.graph(earlier.run)
@@ -107,7 +111,25 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
         notes=() if stage is None else stage.code.notes,
         gate=None if held is None else held.gate,
         rules=() if held is None else tuple(rules(views, view.run, held.gate, load)),
+        elements=_elements(views, view.run, row.name) if node is not None and node.over else (),
     )
+
+
+def _elements(views: Views, run: str, name: str) -> tuple[str, ...]:
+    rows = [row for row in views.rows(run) if row.parent == name]
+    return tuple(row.name for row in rows if row.state != "reused") or tuple(row.name for row in rows)
+
+
+def _earlier(views: Views, run: str, row: TaskRow) -> Earlier | None:
+    """Give what a task is held against: where it was reused, the run that its reason names; else the run before."""
+    if row.key is None:
+        return None
+    if row.state == "reused":
+        events = [each for each in views.events(run) if isinstance(each, Reused) and each.task == row.name]
+        origin = events[-1].run if events else ""
+        if origin:
+            return Earlier(run=origin, key=row.key, code=row.code or "", inputs=row.inputs or b"")
+    return views.earlier(run, row.name)
 
 
 class _CodeDifferences:

@@ -149,7 +149,8 @@ class RunLedger:
         return {key: _found(row) for key, row in zip(keys, rows, strict=True) if row is not None}
 
     def earlier(self, task: str) -> Earlier | None:
-        """Give what the key of a task was made of in the latest earlier run of the pipeline that has it, or None."""
+        """Give what the key of a task was made of in the latest run of the pipeline that has it and had ended before
+        this one began, or None."""
         while (found := self._earlier.get(task)) is None and self._read_earlier():
             pass
         return found
@@ -355,7 +356,7 @@ class RunLedger:
         with db.troubles():
             if self._earlier_runs is None:
                 number = NO_END if self._number is None else self._number
-                found = db.execute(sql.EARLIER_RUNS, (self._pipeline, number, EARLIER_RUNS)).fetchall()
+                found = db.execute(sql.EARLIER_RUNS, (self._pipeline, number, number, EARLIER_RUNS)).fetchall()
                 self._earlier_runs = found
             if not self._earlier_runs:
                 return False

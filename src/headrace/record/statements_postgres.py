@@ -96,10 +96,10 @@ EVENTS_FROM = """
 SELECT events.seq, events.body FROM events WHERE events.run = %s AND events.seq >= %s ORDER BY events.seq LIMIT %s
 """
 
-# pipeline, number, limit
+# pipeline, number, number, limit
 EARLIER_RUNS = """
-SELECT runs.number, runs.id FROM runs WHERE runs.pipeline = %s AND runs.number < %s ORDER BY runs.number DESC LIMIT
-%s
+SELECT runs.number, runs.id FROM runs WHERE runs.pipeline = %s AND runs.number < %s AND runs.ended <=
+coalesce((SELECT own.created FROM runs AS own WHERE own.number = %s), runs.ended) ORDER BY runs.number DESC LIMIT %s
 """
 
 # run

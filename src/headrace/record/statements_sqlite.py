@@ -95,9 +95,10 @@ EVENTS_FROM = """
 SELECT events.seq, events.body FROM events WHERE events.run = ? AND events.seq >= ? ORDER BY events.seq LIMIT ?
 """
 
-# pipeline, number, limit
+# pipeline, number, number, limit
 EARLIER_RUNS = """
-SELECT runs.number, runs.id FROM runs WHERE runs.pipeline = ? AND runs.number < ? ORDER BY runs.number DESC LIMIT ?
+SELECT runs.number, runs.id FROM runs WHERE runs.pipeline = ? AND runs.number < ? AND runs.ended <= coalesce((SELECT
+own.created FROM runs AS own WHERE own.number = ?), runs.ended) ORDER BY runs.number DESC LIMIT ?
 """
 
 # run

@@ -190,9 +190,9 @@ class Views:
         return found
 
     def earlier(self, run: str | None, task: str) -> Earlier | None:
-        """Give what the key of a task was made of in the latest run of the pipeline before this one."""
+        """Give what the key of a task was made of in the pipeline's latest run that had ended when this one began."""
         number, _, pipeline, *_ = self._find(run)
-        for before, run_id in self._all(self._sql.EARLIER_RUNS, pipeline, number, HISTORY_RUNS):
+        for before, run_id in self._all(self._sql.EARLIER_RUNS, pipeline, number, number, HISTORY_RUNS):
             for row in self._all(self._sql.TASK_ROW, before, task):
                 found = task_row(row)
                 if found.key is not None:

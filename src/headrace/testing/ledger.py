@@ -10,6 +10,7 @@ for body in run.events(): ...
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -144,10 +145,12 @@ class MemoryRun:
         return {key: found for key in keys if (found := self._ledger.results.get(key)) is not None}
 
     def earlier(self, task: str) -> Earlier | None:
-        """Give what the key of a task was made of in the latest earlier run that has one."""
+        """Give what the key of a task was made of in the latest run that has it and had ended when this began."""
         before = [record for name, record in self._ledger.runs.items() if name != self._record.run]
+        began = math.inf if self._record.row is None else self._record.row.created
         for record in reversed(before):
-            row = record.tasks.get(task)
+            ended = None if record.row is None else record.row.ended
+            row = record.tasks.get(task) if ended is not None and ended <= began else None
             if row is not None and row.key is not None:
                 return Earlier(run=record.run, key=row.key, code=row.code or "", inputs=row.inputs or b"")
         return None

@@ -165,8 +165,12 @@ class LedgerContract:
         run.commit(Batch(first=2, bodies=[b"a"], results=[result("y", "best")]))
         assert run.results(["x", "y"]).keys() == {"x", "y"}
 
-    def test_what_a_key_was_made_of_comes_from_an_earlier_run(self, ledger: Any, run: Any) -> None:
+    def test_what_a_key_was_made_of_comes_from_a_run_that_has_ended(self, ledger: Any, run: Any) -> None:
         run.commit(Batch(first=0, bodies=[b"o"], run=row(), tasks=[task("fit")]))
+        beside = self.open(ledger)
+        assert beside.earlier("fit") is None
+        self.close(beside)
+        run.commit(Batch(first=1, bodies=[b"c"], run=msgspec.structs.replace(row("succeeded"), ended=2.0)))
         later = self.open(ledger)
         found = later.earlier("fit")
         assert (found.run, found.key, found.code, found.inputs) == (name_of(run), "key of fit", "code", b"inputs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from headrace.app import explaining, project
 from headrace.app.explaining import Difference, Explanation
 from headrace.cli import options
 from headrace.cli.refusals import say_rules
-from headrace.cli.terminal import Style, paint, printable, say, say_json, say_styled
+from headrace.cli.terminal import Style, paint, printable, say, say_json, say_styled, tell
 
 
 @click.command()
@@ -47,6 +48,9 @@ def _say(found: Explanation) -> None:
     for note in found.notes:
         say()
         say(note, "dim")
+    if found.elements:
+        words = ["headrace", "explain", found.run, printable(found.elements[0])]
+        tell(f"each element has its own reason: `{shlex.join(words)}`", label="hint:")
 
 
 def _say_difference(difference: Difference) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     ColumnElement,
     DateTime,
     Float,
+    ScalarSelect,
     bindparam,
     cast,
     delete,
@@ -69,7 +71,11 @@ def reads(_: Target) -> Mapping[str, Statement]:
         .order_by(events.c.seq)
         .limit(bindparam("limit", type_=BigInteger)),
         "earlier_runs": select(runs.c.number, runs.c.id)
-        .where(runs.c.pipeline == bindparam("pipeline"), runs.c.number < bindparam("number"))
+        .where(
+            runs.c.pipeline == bindparam("pipeline"),
+            runs.c.number < bindparam("number"),
+            runs.c.ended <= func.coalesce(_created(bindparam("number")), runs.c.ended),
+        )
         .order_by(runs.c.number.desc())
         .limit(bindparam("limit", type_=BigInteger)),
         "ingredients": select(tasks.c.name, tasks.c.key, tasks.c.code, tasks.c.inputs).where(
@@ -79,6 +85,12 @@ def reads(_: Target) -> Mapping[str, Statement]:
         .where(inbox.c.run == bindparam("run"))
         .order_by(inbox.c.id),
     }
+
+
+def _created(number: BindParameter[Any]) -> ScalarSelect[Any]:
+    """When a run began: what lived beside it may differ by when one looks. One that isn't stored yet begins now."""
+    own = runs.alias("own")
+    return select(own.c.created).where(own.c.number == number).scalar_subquery()
 
 
 def _has_logged() -> ColumnElement[Any]:

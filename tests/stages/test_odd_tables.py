@@ -303,6 +303,53 @@ def test_texts_are_texts_however_they_are_laid_out(kind: pa.DataType) -> None:
     assert prepare.to_label(table, 2, columns=["text"]).path.is_file()
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pa.array([b"0123456789abcdef"] * 2, pa.uuid()),
+        pa.array([1, 2], pa.duration("s")),
+        pa.array([(1, 2, 3)] * 2, pa.month_day_nano_interval()),
+        pa.array([1, 2], pa.float16()),
+        pa.array([1, 2], pa.decimal256(60, 2)),
+    ],
+)
+def test_a_column_that_the_engine_gives_back_otherwise_is_not_among_all_that_a_rule_is_for(odd: pa.Array) -> None:
+    table = pa.table({"odd": odd, "text": ["", "b"]})
+    rules = (prepare.Nulls, prepare.Trim, prepare.Fill, prepare.Map)
+    made: Any = {prepare.Fill: {"value": "c"}, prepare.Map: {"values": {"b": "d"}}}
+    cleaned = prepare.clean(table, [rule(columns="*", **made.get(rule, {})) for rule in rules]).table
+    assert cleaned["text"].to_pylist() == ["c", "d"]
+    if not isinstance(odd, pa.ExtensionArray):
+        assert cleaned["odd"].equals(table["odd"])
+    with pytest.raises(DefinitionError, match="can't be for `odd`, which is `"):
+        prepare.clean(table, [prepare.Nulls(columns="odd")])
+
+
+def runs(of: pa.Array) -> pa.Array:
+    return pa.RunEndEncodedArray.from_arrays(pa.array([ROWS // 2, ROWS], pa.int32()), of)
+
+
+def test_rows_are_chosen_of_columns_that_are_kept_as_runs() -> None:
+    table = PLAIN.append_column("run", runs(pa.array(["a", None]))).append_column(
+        "p", pa.array(np.linspace(0, 1, ROWS))
+    )
+    kept = prepare.clean(table, [prepare.Drop(where="x < 19")]).table
+    assert kept.schema == table.schema
+    assert kept["run"].to_pylist() == ["a"] + [None] * (ROWS // 2)
+    assert sum(len(each) for each in prepare.split(table, leak="warn")[:3]) == ROWS
+    assert prepare.to_label(table, 2, columns=["run", "text"]).path.is_file()
+    assert len(evaluate.classification(None, table, target="y", scores="p", resamples=100).predictions) == ROWS
+    odd = PLAIN.append_column("run", runs(pa.array(["a", "b"]).dictionary_encode()))
+    with pytest.raises(DataError, match="no rows can be chosen of column `run`, which is `run_end_encoded"):
+        prepare.split(odd, leak="warn")
+
+
+def test_the_shares_of_a_stratum_that_can_not_be_listed_are_not_told() -> None:
+    table = PLAIN.append_column("u", pa.array([bytes([row % 2]) * 16 for row in range(ROWS)], pa.uuid()))
+    made = prepare.split(table, by="stratum", stratum="u", leak="warn")
+    assert not [each for each in made.report.grids if each.title.startswith("Shares")]
+
+
 def test_a_column_of_another_type_is_not_among_all_that_a_rule_is_for() -> None:
     table = pa.table({"id": pa.array([b"0123456789abcdef"], pa.uuid()), "text": [""]})
     cleaned = prepare.clean(table, [prepare.Nulls(columns="*")]).table

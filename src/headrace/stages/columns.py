@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.errors import DataError
 
@@ -72,14 +73,30 @@ def rows_where(table: pa.Table, mask: Any) -> pa.Table:
 
 
 def _by_chosen(table: pa.Table, choose: Callable[[pa.Table], pa.Table]) -> pa.Table:
-    """Choose rows of a table. Arrow can't yet choose among views of text, so these take a way round."""
-    views = [place for place, field in enumerate(table.schema) if pa.types.is_string_view(field.type)]
-    if not views:
+    """Choose rows of a table. Arrow can't yet choose among views of text and among runs, so these take a way round."""
+    plain = table
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string_view(field.type):
+            plain = plain.set_column(place, field.name, plain.column(place).cast(pa.large_string()))
+        elif pa.types.is_run_end_encoded(field.type):
+            plain = plain.set_column(place, field.name, _decoded(plain.column(place), field.name))
+    if plain is table:
         return choose(table)
-    plain = table.schema
-    for place in views:
-        plain = plain.set(place, plain.field(place).with_type(pa.large_string()))
-    return choose(table.cast(plain)).cast(table.schema)
+    chosen = choose(plain)
+    for place, field in enumerate(table.schema):
+        if pa.types.is_run_end_encoded(field.type):
+            runs = pc.run_end_encode(chosen.column(place), run_end_type=field.type.run_end_type)
+            chosen = chosen.set_column(place, field.name, runs)
+    return chosen.cast(table.schema)
+
+
+def _decoded(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    try:
+        return pc.run_end_decode(column)
+    except pa.ArrowNotImplementedError as error:
+        raise DataError(
+            f"no rows can be chosen of column `{name}`, which is `{column.type}`", hint="give it without runs"
+        ) from error
 
 
 def listed(names: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -100,9 +100,14 @@ def _told_apart(names: Sequence[str]) -> None:
         seen[plain] = name
 
 
+def reads(kind: pa.DataType) -> bool:
+    """Tell whether SQL reads columns of a type."""
+    return not (pa.types.is_float16(kind) or pa.types.is_decimal256(kind))
+
+
 def _readable(schema: pa.Schema) -> None:
     for field in schema:
-        if pa.types.is_float16(field.type) or pa.types.is_decimal256(field.type):
+        if not reads(field.type):
             # not by its name: some stages give columns others
             told = f"SQL doesn't read columns of the type `{field.type}`, and there is one"
             raise DataError(told, hint="cast it first, to `float32` or to a decimal of 38 digits")

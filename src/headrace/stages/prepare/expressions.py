@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from headrace.errors import DefinitionError
+from headrace.stages import engine
 from headrace.stages.column_types import bound, is_text, plain_type
 from headrace.stages.prepare.rules import (
     ALL,
@@ -37,8 +38,11 @@ def fits(rule: OnColumns, kind: pa.DataType) -> bool:
     """Tell whether a rule can be for a column of this type."""
     plain = plain_type(kind)
     number = bool(pa.types.is_integer(plain) or pa.types.is_floating(plain) or pa.types.is_decimal(plain))
+    span = pa.types.is_interval(plain) or pa.types.is_duration(plain)
+    if not engine.reads(plain) or (span and not isinstance(rule, Cast)):
+        return False
     if isinstance(rule, KEEPS_TYPE) and isinstance(plain, pa.BaseExtensionType):
-        return False  # the engine gives what is stored back in another way
+        return False  # the engine gives what is stored back in another way, and spans of time too
     if isinstance(rule, TEXTUAL):
         return is_text(plain)
     if isinstance(rule, Clip):

@@ -150,8 +150,9 @@ def _strata(table: pa.Table, parts: Numbers, roles: Roles) -> Iterator[Grid]:
     names = roles.stratum or ((roles.target,) if roles.target else ())
     for name in names:
         column = table.column(name)
-        if pa.types.is_nested(plain_type(column.type)) or pa.types.is_null(column.type):
-            continue
+        kind = plain_type(column.type)
+        if pa.types.is_nested(kind) or pa.types.is_null(kind) or isinstance(kind, pa.BaseExtensionType):
+            continue  # of these Arrow can't list the values
         if len(column.slice(0, LOOKED_AT).unique()) > LISTED + 1:
             continue
         encoded = column.combine_chunks()

@@ -14,7 +14,7 @@ import pyarrow as pa
 from headrace.define.ready import ready
 from headrace.errors import DataError, UsageError
 from headrace.spec.report import Fact, Grid, Report
-from headrace.stages.columns import listed, with_missing_truths
+from headrace.stages.columns import listed, rows_at, with_missing_truths
 from headrace.stages.sentence import sentence
 from headrace.stages.train.callbacks import lightgbm as log_evaluation
 from headrace.stages.train.examples import Examples, check_classes, examples, there
@@ -162,7 +162,7 @@ def _grouped(table: pa.Table, group: str | None) -> tuple[pa.Table, Any]:
     plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
     codes = plain.dictionary_encode().indices.to_numpy()
     if (np.diff(codes) < 0).any():
-        table = table.take(np.argsort(codes, kind="stable"))
+        table = rows_at(table, np.argsort(codes, kind="stable"))
     return table, np.bincount(codes)
 
 

@@ -66,7 +66,8 @@ def test_an_earlier_snapshot_can_be_chosen_and_one_is_not_laid_over_runs(project
     assert other.headrace("restore", "kept", "--snapshot", first).code == 0
     assert len(other.headrace("runs", "--json").json["runs"]) == 1
     check_error(other.headrace("restore", "kept"), 2, "has runs already", hint="`--merge`")
-    assert other.headrace("restore", "kept", "--merge").code == 0
+    merged = other.headrace("restore", "kept", "--merge")
+    assert (merged.code, "; 1 run was there already" in merged.out) == (0, True)
     assert len(other.headrace("runs", "--json").json["runs"]) == 2
 
 
@@ -129,6 +130,7 @@ def test_places_that_hold_no_backup_or_cannot_be_written_are_told(project: Proje
     project.headrace("run", "flow")
     check_error(project.headrace("backup"), 2, "no place for backups", hint="[backup] url")
     check_error(project.headrace("restore", "none"), 2, "no backup in", hint="headrace backup")
+    assert ".." not in project.headrace("restore", "away/../none").err
     back_up(project)
     check_error(project.headrace("restore", "kept", "--snapshot", "x"), 2, "no backup `x`", hint="the newest are")
     check_error(project.headrace("backup", "pipelines.py"), 5, "can't be made", hint="a folder")

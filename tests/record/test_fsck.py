@@ -16,6 +16,7 @@ from headrace.record.ledger import Ledger
 from headrace.run.events import Renewed, Succeeded, Taken, encode_event
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
+from headrace.spec.intent import Advance, Register
 from headrace.store.folder import FolderStore
 from tests.record.honest import events, honest_run, store_run
 from tests.record.samples import edit, first, open_ledger, result, run_row, task_row
@@ -71,8 +72,31 @@ def test_a_missing_blob_is_named_with_its_runs_and_its_result(ledger: Ledger, st
     store.delete(out.digest, out.nonce or "")
     blob, reuse = check(ledger, store).problems
     assert (blob.about, blob.subject) == ("blob", f"{out.digest}.{out.nonce}")
-    assert blob.what == f"it is missing from the store; named by `{run}`"
+    assert blob.what == f"it is missing from the store; named by run `{run}`"
     assert (reuse.about, reuse.subject, reuse.mended) == ("result", "fit", None)
+
+
+def test_a_missing_value_of_a_cursor_is_named_so_and_the_cursor_may_be_set_back(
+    ledger: Ledger, store: FolderStore
+) -> None:
+    value = put(store, "rows so far")
+    with ledger.open_run("flights") as run:
+        run.commit(first([], kept=[value], intents=[("fit", Advance("orders", 0, value))]))
+        name = run.run
+    store.delete(value.digest, value.nonce or "")
+    (problem,) = check(ledger, store).problems
+    assert problem.what == f"it is missing from the store; named by cursor `orders`, run `{name}`"
+    assert "`headrace rewind orders --to-version N`" in problem.hint
+
+
+def test_a_missing_version_of_a_model_is_named_so(ledger: Ledger, store: FolderStore) -> None:
+    model = put(store, "model")
+    with ledger.open_run("flights") as run:
+        run.commit(first([], kept=[model], intents=[("fit", Register("model", "delays", model))]))
+        name = run.run
+    store.delete(model.digest, model.nonce or "")
+    (problem,) = check(ledger, store).problems
+    assert problem.what == f"it is missing from the store; named by model `delays:1`, run `{name}`"
 
 
 def test_a_blob_of_another_size_is_found_without_reading_it(ledger: Ledger, store: FolderStore) -> None:

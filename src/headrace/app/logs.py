@@ -180,7 +180,9 @@ def _bytes(stores: Sequence[Store], run: str, attempt: AttemptView) -> Iterator[
         if (first := next(pieces, None)) is not None:
             yield from (Piece(attempt.task, attempt.attempt, data) for data in (first, *pieces))
             return
-    yield Piece(attempt.task, attempt.attempt, b"(its output was deleted)\n")
+    yield Piece(
+        attempt.task, attempt.attempt, b"(what it printed is not here: it was deleted, or no backup brought it along)\n"
+    )
 
 
 def _note(files: dict[str, _File], event: Event) -> None:

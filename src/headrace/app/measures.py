@@ -41,6 +41,11 @@ def usd_text(usd: float | None) -> str:
     return f"${usd:,.2f}" if usd >= 0.095 else f"${usd:.2g}"
 
 
+def known_text(count: int, noun: str) -> str:
+    """Say of how many that they were there already: `1 run was there already`."""
+    return f"{count_text(count, noun)} {'was' if count == 1 else 'were'} there already"
+
+
 def count_text(count: int, noun: str) -> str:
     """Say how many there are: `no runs`, `1 run`, `1,000 runs`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}" if count else f"no {noun}s"

@@ -119,7 +119,7 @@ class Project(Struct, frozen=True, kw_only=True):
                 "there is no place for backups", hint="name a folder or URL, or set `[backup] url` in headrace.toml"
             )
         if url is not None and "://" not in url:
-            url = str(Path(url).expanduser().absolute())
+            url = str(Path(url).expanduser().resolve())
         return self._address(url or section.url or "", section)
 
     def _address(self, url: str, section: PlaceSection) -> StoreAddress:

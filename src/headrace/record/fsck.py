@@ -34,6 +34,12 @@ from headrace.store.store import Store
 GOOD = frozenset(("succeeded", "reused"))
 SHOWN = 3
 MISSING = "it is missing from the store"
+_AGAIN = "run what made it again, and repair it from that by `headrace fsck --repair`"
+_CURSOR = (
+    "`headrace restore --merge` brings it from a backup, if there is one; else set the cursor back: `headrace rewind {}"
+    " --to-version N`, or to nothing without that"
+)
+"""What reads a cursor can't be run again to make its value: it would have to read that."""
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -118,7 +124,7 @@ class Checker:
             bad: dict[Generation, Bad] = {}
             problems += self._check_blobs(lease, named, bad, deep=deep, repair=repair)
             self._look_elsewhere(db, named, bad)
-            problems += [*_blobs(named, runs, bad), *_results(db, bad, repair=repair)]
+            problems += [*_blobs(db, named, runs, bad), *_results(db, bad, repair=repair)]
             edge = now - GRACE_S
             strays = (stray for store in self._stores.values() for stray in store.strays())
             return _checked(
@@ -350,17 +356,45 @@ def _regions(db: Database, run: int) -> set[str]:
     return found
 
 
-def _blobs(named: Inventory, runs: Sequence[RunRecord], bad: Mapping[Generation, Bad]) -> Iterator[Problem]:
+def _blobs(
+    db: Database, named: Inventory, runs: Sequence[RunRecord], bad: Mapping[Generation, Bad]
+) -> Iterator[Problem]:
     ids = {run.number: run.id for run in runs}
+    cursors = _cursors(db, bad)
+    versions = _versions(db, bad) if bad else {}
     for (digest, nonce), each in bad.items():
-        by = [ids.get(number, "a run that is gone") for number in named.runs(digest, nonce)]
+        of = cursors.get((digest, nonce), [])
+        by = [f"run `{ids[number]}`" for number in named.runs(digest, nonce) if number in ids]
+        by = [*(f"cursor `{name}`" for name in of), *versions.get((digest, nonce), ()), *by] or ["a run that is gone"]
         more = f" and {len(by) - SHOWN} more" if len(by) > SHOWN else ""
         yield Problem(
             about="blob",
             subject=f"{digest}.{nonce}",
-            what=f"{each.what}; named by {', '.join(f'`{run}`' for run in by[:SHOWN])}{more}",
-            hint=each.hint or "run what made it again, and repair it from that by `headrace fsck --repair`",
+            what=f"{each.what}; named by {', '.join(by[:SHOWN])}{more}",
+            hint=each.hint or (_CURSOR.format(of[0]) if of else _AGAIN),
         )
+
+
+def _cursors(db: Database, bad: Mapping[Generation, Bad]) -> dict[Generation, list[str]]:
+    """Name the cursors whose latest value needs one of these."""
+    latest = {name: value for name, _, value, *_ in scan.cursors(db)} if bad else {}
+    found: dict[Generation, list[str]] = {}
+    for name, value in latest.items():
+        for digest, nonce, *_ in names.of_output(names.STANDING, value):
+            if (digest, nonce) in bad:
+                found.setdefault((digest, nonce), []).append(name)
+    return found
+
+
+def _versions(db: Database, bad: Mapping[Generation, Bad]) -> dict[Generation, list[str]]:
+    """Name the versions of models and datasets that need one of these."""
+    found: dict[Generation, list[str]] = {}
+    for kind, name, version, _, out, report, *_ in db.execute(db.sql.ALL_VERSIONS).fetchall():
+        for each in (out, report) if report else (out,):
+            for digest, nonce, *_ in names.of_output(names.STANDING, each):
+                if (digest, nonce) in bad:
+                    found.setdefault((digest, nonce), []).append(f"{kind} `{name}:{version}`")
+    return found
 
 
 def _results(db: Database, bad: Mapping[Generation, Bad], *, repair: bool) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from headrace.app import project
-from headrace.app.measures import bytes_text, count_text
+from headrace.app.measures import bytes_text, count_text, known_text
 from headrace.cli import options
 from headrace.cli.lacking import code_of, tell_lacking
 from headrace.cli.progress import progress
@@ -61,7 +61,7 @@ def import_command(file: Path, no_blobs: bool, as_json: bool, config: Path | Non
     if as_json:
         say_json(found)
         return code_of(found.lacking)
-    known = f", {count_text(found.known, 'run')} were there already" if found.known else ""
+    known = f", {known_text(found.known, 'run')}" if found.known else ""
     come = f"{count_text(found.runs, 'run')}, {count_text(found.results, 'result')} to reuse"
     say(f"imported {come} and {count_text(found.blobs, 'blob')} ({bytes_text(found.bytes)}){known}")
     tell_lacking(found.lacking, "neither the file nor the store has them")

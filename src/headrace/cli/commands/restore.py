@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from headrace.app import project
-from headrace.app.measures import bytes_text, count_text
+from headrace.app.measures import bytes_text, count_text, known_text
 from headrace.cli import options
 from headrace.cli.lacking import code_of, tell_lacking
 from headrace.cli.progress import progress
@@ -41,7 +41,7 @@ def command(
     if as_json:
         say_json(found)
     else:
-        known = f"; {count_text(came.known, 'run')} were there already" if came.known else ""
+        known = f"; {known_text(came.known, 'run')}" if came.known else ""
         size = bytes_text(came.bytes)
         say(
             f"restored {count_text(came.runs, 'run')} and {count_text(came.blobs, 'blob')} ({size}) of"

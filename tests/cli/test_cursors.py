@@ -106,8 +106,9 @@ def grow(at: hr.Cursor) -> int:
 
 @hr.stage(cache=False)
 def other_rows(at: hr.Cursor) -> int:
-    hr.advance(at, pa.table({"n": [at.version] * 1000}))
-    return at.version
+    number = 0 if at.value is None else at.value["n"][0].as_py() + 1
+    hr.advance(at, pa.table({"n": [number] * 1000}))
+    return number
 
 
 @hr.pipeline
@@ -420,6 +421,22 @@ def test_a_value_that_the_collector_has_given_up_is_marked_and_no_dry_run_says_y
         done = shell("rewind", "rows", "--to-version", "1", *words)
         assert (done.code, "is kept no more: `headrace gc` gave it up" in done.err) == (2, True)
     assert len(shell("cursors", "rows", "--json").json["cursors"]) == 3
+
+
+def test_what_was_kept_of_a_project_comes_back_into_it_after_equal_values_of_a_cursor_were_made_one(
+    shell: Shell,
+) -> None:
+    for _ in range(2):
+        shell("run", "rows")
+    shell("rewind", "rows", "--to-version", "1")
+    shell("run", "rows")
+    assert shell("backup", "kept").code == 0
+    assert shell("ledger", "export", "kept.ledger").code == 0
+    assert "equal to another, which stays" in shell("gc").out
+    for words in (("restore", "kept", "--merge"), ("ledger", "import", "kept.ledger")):
+        done = shell(*words)
+        assert (done.code, "3 runs were there already" in done.out) == (0, True), done.err
+    assert shell("fsck", "--deep").code == 0
 
 
 def test_a_plan_knows_the_cursor(shell: Shell) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, time
 from typing import Any, NamedTuple
 
@@ -110,7 +110,8 @@ def lightgbm(
         held = _like(examples(valid, target, list(found.features), weight), found)
         watched = [lgb.Dataset(held.features, _labels(held), weight=held.weight, group=held_sizes, reference=learned)]
     curves: dict[str, dict[str, list[float]]] = {}
-    callbacks = [lgb.record_evaluation(curves), log_evaluation()]
+    live = log_evaluation()
+    callbacks: list[Callable[..., Any]] = [lgb.record_evaluation(curves), live]
     if any(_asks(params.get(name)) for name in METRIC):
         callbacks.append(_check_measured)
     if stopping_rounds is not None:
@@ -132,7 +133,7 @@ def lightgbm(
     # Through its text form, so that what is used from here on is what a reader of the saved model gets.
     model = lgb.Booster(model_str=booster.model_to_string(num_iteration=rounds))
     history = _history(curves)
-    return Boosted(model, rounds, history, _report(model, found, target, settings, rounds, history))
+    return Boosted(model, rounds, history, _report(model, found, target, settings, rounds, history, live.cut))
 
 
 def _objective_is(params: Mapping[str, Any], kinds: tuple[str, ...]) -> bool:
@@ -273,7 +274,7 @@ def _history(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> pa.Table:
 
 
 def _report(
-    model: Any, found: Examples, target: str, settings: Mapping[str, Any], rounds: int, history: pa.Table
+    model: Any, found: Examples, target: str, settings: Mapping[str, Any], rounds: int, history: pa.Table, cut: str
 ) -> Report:
     gains = sorted(zip(model.feature_name(), model.feature_importance("gain"), strict=True), key=lambda each: -each[1])
     total = sum(gain for _, gain in gains) or 1.0
@@ -295,5 +296,8 @@ def _report(
                 note="The first 20 at most. Gain says what the trees used, not what causes the target.",
             ),
         ),
-        limits=("Metrics on rows that decided when to stop flatter the model: `evaluate` judges on others.",),
+        limits=(
+            "Metrics on rows that decided when to stop flatter the model: `evaluate` judges on others.",
+            *([f"{cut}: it is not all that was asked for"] if cut else []),
+        ),
     )

@@ -9,27 +9,34 @@ from headrace.define.attempt import attempt
 from headrace.define.log import log
 
 
-def lightgbm() -> Callable[[Any], None]:
+class EachRound:
+    """What `lightgbm` gives. `cut` says where the training was told to end, if that was before its own end."""
+
+    def __init__(self) -> None:
+        # LightGBM calls them in this order: after `record_evaluation` (20), which would else never hear of the last
+        # round, and before `early_stopping` (30), whose last round would else not be logged.
+        self.order = 25
+        self.cut = ""
+        self._here = attempt()
+
+    def __call__(self, env: Any) -> None:
+        """Log a round, and end the training if it is told, before its last one."""
+        from lightgbm.callback import EarlyStopException  # noqa: PLC0415  who asks for it has LightGBM
+
+        for part, metric, value, *_ in env.evaluation_result_list:
+            log(f"{part}/{metric}", value, env.iteration + 1)
+        word = self._here.told()
+        if word in ("stop", "prune") and env.iteration + 1 < env.end_iteration:
+            self.cut = _shorten(word, f"round {env.iteration + 1} of {env.end_iteration}")
+            raise EarlyStopException(env.iteration, env.evaluation_result_list)
+
+
+def lightgbm() -> EachRound:
     """Give a callback for `lightgbm.train`: it logs `TABLE/METRIC` each round, and ends the training when it is told.
 
     The round that a word to stop comes at is the last one; the trees so far are the output, which nobody reuses.
     """
-    from lightgbm.callback import EarlyStopException  # noqa: PLC0415  who asks for it has LightGBM
-
-    here = attempt()
-
-    def each_round(env: Any) -> None:
-        for part, metric, value, *_ in env.evaluation_result_list:
-            log(f"{part}/{metric}", value, env.iteration + 1)
-        word = here.told()
-        if word in ("stop", "prune") and env.iteration + 1 < env.end_iteration:
-            _shorten(word, f"round {env.iteration + 1} of {env.end_iteration}")
-            raise EarlyStopException(env.iteration, env.evaluation_result_list)
-
-    # LightGBM calls them in this order: after `record_evaluation` (20), which would else never hear of the last round,
-    # and before `early_stopping` (30), whose last round would else not be logged.
-    each_round.order = 25  # type: ignore[attr-defined]
-    return each_round
+    return EachRound()
 
 
 def optuna() -> Callable[[Any, Any], None]:
@@ -102,5 +109,7 @@ def _ours(name: str) -> str:
     return "train/mean_loss" if name == "train_loss" else f"train/{name.removeprefix('train_')}"
 
 
-def _shorten(word: str, where: str) -> None:
-    attempt().shortened(f"it was told to {word}, and stopped after {where}")
+def _shorten(word: str, where: str) -> str:
+    cut = f"it was told to {word}, and stopped after {where}"
+    attempt().shortened(cut)
+    return cut

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import enum
 import functools
 import importlib
 import inspect
+import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, Protocol, cast, overload
 
 import msgspec
@@ -166,7 +168,7 @@ def convert(pipeline: PipelineFunction[Any], raw: Sequence[tuple[str, str]]) -> 
     if missing:
         raise UsageError(
             f"pipeline `{pipeline.name}` needs `{missing[0]}`",
-            hint=f"give it as `--{missing[0].replace('_', '-')} VALUE`",
+            hint=f"give it as `--{missing[0].replace('_', '-')} {_example(hints.get(missing[0], Any))}`",
         )
     return values
 
@@ -180,13 +182,24 @@ def _value(pipeline: str, name: str, text: str, hint: Any, default: Any) -> Any:
         return msgspec.convert(text, hint, strict=False)
     except (msgspec.ValidationError, TypeError):
         pass
+    inner = _inner(hint)
     try:
+        if inner in (dt.datetime, dt.time):
+            return inner.fromisoformat(text)  # it knows more of ISO 8601: without seconds, too
         return msgspec.json.decode(text, type=hint)
-    except (msgspec.DecodeError, TypeError):
+    except (msgspec.DecodeError, TypeError, ValueError):
+        alone = ": alone, an option is `true`" if text == "true" else ""
         raise UsageError(
-            f"`{name}` of pipeline `{pipeline}` is {_brief(text)}, which is no `{shown(hint)}`",
-            hint=f"give it as `--{name.replace('_', '-')} {_example(hint)}`",
+            f"`{name}` of pipeline `{pipeline}` is {_brief(text)}, which is no `{shown(inner)}`",
+            hint=f"give it as `--{name.replace('_', '-')} {_example(inner)}`{alone}",
         ) from None
+
+
+def _inner(hint: Any) -> Any:
+    """Give the type that an optional one is of; all else as it is."""
+    args = [each for each in typing.get_args(hint) if each is not types.NoneType]
+    is_optional = typing.get_origin(hint) in (typing.Union, types.UnionType) and len(args) == 1
+    return args[0] if is_optional else hint
 
 
 def _brief(text: str) -> str:
@@ -195,8 +208,11 @@ def _brief(text: str) -> str:
 
 def _example(hint: Any) -> str:
     """Show how a value of a type is written on a command line."""
+    hint = _inner(hint)
     if typing.get_origin(hint) is typing.Literal:
-        return " or ".join(str(each) for each in typing.get_args(hint))
+        return "` or `".join(str(each) for each in typing.get_args(hint))
+    if isinstance(hint, enum.EnumMeta):
+        return "` or `".join(str(each.value) for each in typing.cast("Iterable[enum.Enum]", hint))
     origin = typing.get_origin(hint) or hint
     return _EXAMPLES.get(origin, "VALUE") if isinstance(origin, type) else "VALUE"
 

@@ -62,7 +62,7 @@ def test_a_task_that_is_told_to_stop_gives_what_it_has_and_the_run_goes_on_with_
     assert [task["state"] for task in shown["tasks"]] == ["succeeded", "succeeded"]
     assert "not reusable: it was told to stop, and stopped after epoch" in shown["tasks"][0]["reason"]
     late = empty("stop", "latest", "fit")
-    assert (late.code, "doesn't run: it is succeeded" in late.err) == (2, True), late.err
+    assert (late.code, "doesn't run: it has succeeded" in late.err) == (2, True), late.err
 
 
 BOOSTING = """

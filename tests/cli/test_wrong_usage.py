@@ -14,6 +14,12 @@ WRONG = {
     "no pipeline": (["run"], "which pipeline", "headrace run NAME"),
     "a word too many": (["run", "good", "3"], "what is `3`?", "headrace run NAME"),
     "an unknown pipeline": (["run", "god"], "there is no pipeline `god`", "`good`"),
+    "a file without a pipeline": (
+        ["run", "pipelines.py"],
+        "there is no pipeline `pipelines.py`",
+        "`pipelines.py:NAME`; there is `good`, `bad`",
+    ),
+    "a dash for a file": (["get", "latest", "best", "--to", "-"], "`-` names no file", "give a path"),
     "an unknown parameter": (["run", "good", "--mont", "3"], "no parameter `mont`", "`month`"),
     "an option of ours misspelt": (["run", "good", "--detatch"], "no parameter `detatch`", "`--detach`"),
     "a wrong parameter": (["run", "good", "--month", "may"], "month", ""),

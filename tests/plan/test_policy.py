@@ -20,3 +20,11 @@ def test_a_single_task_is_not_forced_and_that_is_said() -> None:
     with pytest.raises(UsageError, match=r"`--force step\[1\]`: the pipeline has no such stage") as told:
         check_policy(Policy(force=("step[1]",)), graph.nodes, graph.stages)
     assert told.value.hint == "did you mean `step`?"
+
+
+def test_of_many_stages_some_are_named_and_the_rest_counted() -> None:
+    graph = chain(20)
+    with pytest.raises(UsageError, match="no such stage") as told:
+        check_policy(Policy(only=("nope",)), graph.nodes, graph.stages)
+    assert str(told.value.hint).startswith("it has step, step[1], ")
+    assert str(told.value.hint).endswith(" and 10 more")

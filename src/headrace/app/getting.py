@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.app import named
 from headrace.app.project import Project
-from headrace.app.reading import Views
+from headrace.app.reading import Views, in_words
 from headrace.app.readings import REPORT
 from headrace.app.state import reading_store, views
 from headrace.codec.codecs import Codecs
@@ -135,7 +135,7 @@ def find(views: Views, run: str, task: str) -> Ref:
     name, path = named_part(views, run, task)
     row = views.task(run, name)
     if row.out is None:
-        raise NotFoundError(f"task `{row.name}` has no output: it is {row.state}", hint=row.reason or None)
+        raise NotFoundError(f"task `{row.name}` has no output: it {in_words(row.state)}", hint=row.reason or None)
     return part_of(_decode_ref(row.out), path, row.name)
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "TaskView",
     "VersionView",
     "Views",
+    "in_words",
     "maps",
     "read",
     "stages_of",
@@ -51,6 +52,15 @@ def maps(names: Iterable[str]) -> set[str]:
     return {
         name[: found.start()] for name in known for found in _ELEMENT.finditer(name) if name[: found.start()] in known
     }
+
+
+def in_words(state: str) -> str:
+    """Give a task's state as a sentence has it after its name.
+
+    >>> in_words("failed"), in_words("running")
+    ('has failed', 'is running')
+    """
+    return f"{'has' if state in ('succeeded', 'failed') else 'is'} {state}"
 
 
 def took_s(views: Views, run: RunView, now: float) -> float:

@@ -16,6 +16,7 @@ from headrace.app.past import PastCode
 from headrace.app.places import bring_bundle, elsewhere
 from headrace.app.pools import Abandoned, open_backend
 from headrace.app.project import Project
+from headrace.app.reading import in_words
 from headrace.app.state import open_ledger, open_store, user, views
 from headrace.app.watcher import NoWatcher, Watcher
 from headrace.errors import HeadraceError, LeaseHeld, UsageError
@@ -138,7 +139,7 @@ def stop(project: Project, run_id: str, task: str, *, by: str = "") -> str:
     with open_ledger(project) as ledger:
         if not running or ledger.holder(run_id) is None:
             raise UsageError(
-                f"task `{task}` of run `{run_id}` doesn't run" + ("" if running else f": it is {state}"),
+                f"task `{task}` of run `{run_id}` doesn't run" + ("" if running else f": it {in_words(state)}"),
                 hint=f"`headrace show {run_id}` lists what does",
             )
         ledger.signal(run_id, "stop", by=by, body=task)

@@ -24,11 +24,13 @@ COUNT = click.IntRange(1, MOST)
 
 
 class _File(click.Path):
-    """A path; an empty word, which Python takes for the current folder, is none."""
+    """A path; an empty word, which Python takes for the current folder, is none, nor is a dash."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "" and param is not None:
             raise empty(param)
+        if value == "-":
+            raise UsageError("`-` names no file", hint="give a path: stdin and stdout aren't taken for files")
         return super().convert(value, param, ctx)
 
 

@@ -24,6 +24,9 @@ from headrace.spec.plan import Decision, Plan, PlannedTask
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Stage
 
+FEW = 10
+"""So many stages are named in a hint."""
+
 
 class History(Protocol):
     """What past runs taught, as one snapshot."""
@@ -316,7 +319,8 @@ def check_policy(policy: Policy, nodes: Sequence[Node], stages: Mapping[str, Sta
         for name in names:
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(list(known)[:10])}"
+                more = f" and {len(known) - FEW} more" if len(known) > FEW else ""
+                hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(list(known)[:FEW])}{more}"
                 raise UsageError(f"`{option} {name}`: the pipeline has no such stage", hint=hint)
 
 

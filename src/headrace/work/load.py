@@ -82,14 +82,12 @@ def find_pipeline(name: str, files: Sequence[str], roots: Sequence[str], folder:
             return found[name]
     near = difflib.get_close_matches(name, found, 1)
     names = ", ".join(f"`{each}`" for each in found)
-    raise ProjectError(
-        f"there is no pipeline `{name}` in {', '.join(f'`{file}`' for file in files)}",
-        hint=f"did you mean `{near[0]}`?"
-        if near
-        else f"there is {names}"
-        if names
-        else "decorate one with `@hr.pipeline`",
+    hint = (
+        f"did you mean `{near[0]}`?" if near else f"there is {names}" if names else "decorate one with `@hr.pipeline`"
     )
+    if name.endswith(".py"):
+        hint = f"a file's pipeline is `{name}:NAME`" + (f"; there is {names}" if name in files and names else "")
+    raise ProjectError(f"there is no pipeline `{name}` in {', '.join(f'`{file}`' for file in files)}", hint=hint)
 
 
 def find_function(function: str, folder: Path) -> StageFunction[..., Any]:

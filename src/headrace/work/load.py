@@ -67,10 +67,11 @@ def find_pipeline(name: str, files: Sequence[str], roots: Sequence[str], folder:
     Raises:
         ProjectError: none of them does.
     """
+    by_file = f"a file's pipeline is `{name}:NAME`" if name.endswith(".py") else None
     if not files:
         raise ProjectError(
             f"there is no pipeline `{name}`: the project has no `pipelines.py`",
-            hint="write one, list other files under `[project] pipelines`, or give `path/to/file.py:name`",
+            hint=by_file or "write one, list other files under `[project] pipelines`, or give `path/to/file.py:name`",
         )
     found: dict[str, PipelineFunction[Any]] = {}
     for file in files:
@@ -85,8 +86,8 @@ def find_pipeline(name: str, files: Sequence[str], roots: Sequence[str], folder:
     hint = (
         f"did you mean `{near[0]}`?" if near else f"there is {names}" if names else "decorate one with `@hr.pipeline`"
     )
-    if name.endswith(".py"):
-        hint = f"a file's pipeline is `{name}:NAME`" + (f"; there is {names}" if name in files and names else "")
+    if by_file is not None:
+        hint = by_file + (f"; there is {names}" if name in files and names else "")
     raise ProjectError(f"there is no pipeline `{name}` in {', '.join(f'`{file}`' for file in files)}", hint=hint)
 
 

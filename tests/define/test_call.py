@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 import headrace as hr
 from headrace.define.call import bind, laid_out, mapped_over
+from headrace.define.handle import Handle
 from headrace.errors import TraceError
+from headrace.spec.graph import Out
 
 
 @hr.stage
@@ -35,3 +40,22 @@ def test_a_map_gives_every_call_what_stands_for_a_rest_of_parameters() -> None:
     assert total.map([1, 2], 10, 20, times=2) == [62, 64]
     bound = bind(total, ([1, 2], 10, 20), {}, "pipelines.py:3")
     assert mapped_over(bound, total.hints) == ("first",)
+
+
+@hr.stage
+def count(words: list[str], options: dict[str, int]) -> int:
+    return len(words) + len(options)
+
+
+@pytest.mark.parametrize("given", [list, list[Any], list[list[str]], list[list], tuple[Any, ...], Sequence[Any]])
+def test_a_map_takes_what_may_be_a_list_of_lists_element_by_element(given: Any) -> None:
+    many, one = Handle(Out("many"), given, "many"), Handle(Out("one"), dict, "one")
+    bound = bind(count, (many, one), {}, "pipelines.py:3")
+    assert mapped_over(bound, count.hints) == ("words",)
+
+
+@pytest.mark.parametrize("given", [list[str], list[Any], list, Any])
+def test_a_map_gives_every_call_the_list_that_the_parameter_takes(given: Any) -> None:
+    whole = Handle(Out("whole"), given, "whole")
+    assert mapped_over([("rows", whole)], {"rows": list}) == ()
+    assert given in (list, list[Any]) or mapped_over([("rows", whole)], {"rows": list[str]}) == ()

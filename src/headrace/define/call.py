@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
+import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -191,10 +192,23 @@ def _is_mapped(value: Any, wanted: Any) -> bool:
         inner = element(value._headrace_hint)
         if inner is None:
             return False
-        return wanted is UNKNOWN or not fits(value._headrace_hint, wanted)
+        return wanted is UNKNOWN or not fits(_of_something(value._headrace_hint), wanted)
     if not isinstance(value, list | tuple) or hasattr(value, "_fields"):
         return False
     return wanted is UNKNOWN or element(wanted) is None or (bool(value) and not admits_list(value, wanted))
+
+
+class _Something:
+    """What is in a list of `Any` is taken for: it fits no parameter that says what it takes."""
+
+
+def _of_something(hint: Any) -> Any:
+    """Give the type of a list of something where it is one of `Any`, which fits any list: if all that is known of it is
+    that it is a list, a call is mapped over it, as the elements may be what the parameter takes."""
+    if element(hint) is not Any:
+        return hint
+    origin = typing.get_origin(hint) or hint
+    return origin[_Something, ...] if origin is tuple else origin[_Something]
 
 
 def admits_list(value: Any, wanted: Any) -> bool:

@@ -63,3 +63,12 @@ def test_a_log_that_cannot_be_written_is_one_clear_error(project: Shell) -> None
     assert done.code == 2
     assert "/proc/headrace/log" in done.err
     assert "hint: `[log] file`" in done.err
+
+
+def test_a_log_that_takes_no_more_is_told_once_and_the_run_goes_on(project: Shell) -> None:
+    project.write("pipelines.py", PIPELINE.replace('raise ValueError("no good")', "return x"))
+    project.write("headrace.toml", '[log]\nfile = "/dev/full"\n')
+    done = project("run", "flow")
+    assert done.code == 0
+    assert done.err.count("lines of the log are lost: [Errno 28] No space left on device") == 1
+    assert "Logging error" not in done.err

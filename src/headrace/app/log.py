@@ -25,7 +25,7 @@ def logged(project: Project, watcher: Watcher) -> Iterator[Watcher]:
     from headrace.app.log_lines import LoggingWatcher, attached, handler  # noqa: PLC0415
 
     try:
-        writer = handler(project.root, section.file, section.format)
+        writer = handler(project.root, section.file, section.format, watcher.note)
     except OSError as error:
         raise ConfigError(
             f"the log `{section.file}` can't be written: {error.strerror}",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import msgspec
 
@@ -43,18 +44,43 @@ class TextLine(logging.Formatter):
         return f"{when} {level.upper()} {event} {rest}".rstrip()
 
 
-def handler(root: Path, file: str, form: str) -> logging.Handler:
-    """Give what writes to a file (relative to the project's folder), or to stderr for `-`.
+class _Told(logging.Handler):
+    """Tells once that lines are lost (of a full disk, say), and lets the run go on."""
+
+    tell: Callable[[str], None] | None = None
+
+    def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802  named so by `logging`
+        """Take what `emit` has raised."""
+        tell, self.tell = self.tell, None
+        if tell is not None:
+            tell(f"lines of the log are lost: {sys.exception()}")
+
+
+class _ToFile(_Told, WatchedFileHandler):
+    def close(self) -> None:
+        """Close the file; what it can't take any more was told."""
+        with suppress(OSError):
+            super().close()
+
+
+class _ToStderr(_Told, logging.StreamHandler[TextIO]):
+    pass
+
+
+def handler(root: Path, file: str, form: str, tell: Callable[[str], None]) -> logging.Handler:
+    """Give what writes to a file (relative to the project's folder), or to stderr for `-`; `tell` hears of lines that
+    can't be written.
 
     The file may be moved away at any time, as `logrotate` does: the next line makes a new one.
     """
-    writer: logging.Handler
+    writer: _ToFile | _ToStderr
     if file == "-":
-        writer = logging.StreamHandler()
+        writer = _ToStderr()
     else:
         path = root / Path(file).expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
-        writer = WatchedFileHandler(path, encoding="utf-8")
+        writer = _ToFile(path, encoding="utf-8")
+    writer.tell = tell
     writer.setFormatter(JsonLine() if form == "json" else TextLine())
     return writer
 

@@ -23,6 +23,7 @@
     │   └── BlobDamaged
     ├── LedgerError               exit 5   the ledger can't be read or written
     │   ├── LedgerUnreachable     exit 2   its server is away, or doesn't let us in
+    │   ├── LedgerDamaged                  its file isn't what was written
     │   ├── LedgerVersionError    exit 2   another Headrace wrote it
     │   ├── LeaseHeld             exit 2   another driver holds the run
     │   └── LeaseLost                      this driver was fenced out
@@ -173,6 +174,10 @@ class LedgerUnreachable(LedgerError):
     """The ledger's server can't be reached, or doesn't let us in: wrong address, database, password, rights."""
 
     exit_code = 2
+
+
+class LedgerDamaged(LedgerError):
+    """The bytes of the ledger's file aren't what was written: a disk, or a copy that was cut short."""
 
 
 class LedgerVersionError(LedgerError):

@@ -166,7 +166,11 @@ def test_a_ledger_with_torn_pages_is_told(project: Project) -> None:
     file.write_bytes(data)
     for words in COMMANDS[:-1]:
         check_error(project.headrace(*words), 5, "is damaged", hint="backup")
-    assert project.headrace("fsck").code == 5
+    found = project.headrace("fsck", "--json")
+    assert found.code == 5
+    for problem in found.json["problems"]:
+        assert problem["what"].startswith("is damaged: ")
+        assert problem["hint"] == "restore it from a backup: `headrace restore`"
 
 
 def test_a_ledger_that_is_empty_is_a_new_one(project: Project) -> None:

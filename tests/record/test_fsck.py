@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from headrace.record.fsck import Checked, Checker
+from headrace.errors import LedgerDamaged
+from headrace.record.fsck import Checked, Checker, damaged
 from headrace.record.gc import GRACE_S
 from headrace.record.ledger import Ledger
 from headrace.run.events import Renewed, Succeeded, Taken, encode_event
@@ -267,3 +270,17 @@ def test_what_the_collector_would_delete_is_counted(ledger: Ledger, store: Folde
     found = check(ledger, store)
     assert (found.orphans, found.orphan_bytes, found.drafts, found.draft_bytes) == (1, 6, 1, 4)
     assert found.problems == ()
+
+
+def test_a_table_that_cannot_be_read_is_named_with_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with open_ledger(str(file)) as ledger:
+        ended(ledger, put(FolderStore(tmp_path / "store"), "model"))
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("UPDATE tasks SET key = CAST(x'ff' AS TEXT)")
+        db.commit()
+    with open_ledger(str(file)) as ledger, pytest.raises(LedgerDamaged) as caught:
+        check(ledger, FolderStore(tmp_path / "store"))
+    (problem,) = damaged(file, caught.value, is_deep=False).problems
+    assert problem.what == "is damaged: table `tasks` can't be read: Could not decode to UTF-8 column 'key'"
+    assert problem.hint == "restore it from a backup: `headrace restore`"

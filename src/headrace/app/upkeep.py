@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from headrace.app.named import origins
 from headrace.app.project import LEDGER, STORE, Project
 from headrace.app.state import ledger_is_shared, ledger_path, open_ledger, stores, views
-from headrace.errors import ConfigError
-from headrace.record.fsck import Checked, Checker, Problem
+from headrace.errors import ConfigError, LedgerDamaged
+from headrace.record.fsck import Checked, Checker, Problem, damaged
 from headrace.record.gc import Collected, Collector
 from headrace.record.ledger import Ledger
 from headrace.record.replaying import Replayed, replay
@@ -104,8 +104,11 @@ def check(project: Project, *, deep: bool, repair: bool) -> Checked:
     Raises:
         LedgerError: the collector is at work.
     """
-    with open_ledger(project) as ledger:
-        return Checker(ledger, stores(project)).check(deep=deep, repair=repair, now=time.time())
+    try:
+        with open_ledger(project) as ledger:
+            return Checker(ledger, stores(project)).check(deep=deep, repair=repair, now=time.time())
+    except LedgerDamaged as error:  # so badly that it can't be opened, or found on the way
+        return damaged(ledger_path(project), error, is_deep=deep)
 
 
 def replayed(project: Project, run: str | None, *, repair: bool) -> Replayed:

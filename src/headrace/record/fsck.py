@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from headrace.errors import BlobDamaged, BlobMissing, LedgerError, StoreError
+from headrace.errors import BlobDamaged, BlobMissing, LedgerDamaged, LedgerError, StoreError
 from headrace.record import names, scan
 from headrace.record.alone import alone, beating
 from headrace.record.database import Database
@@ -28,11 +29,15 @@ from headrace.record.leases import Lease
 from headrace.record.ledger import Ledger
 from headrace.record.names import RunRecord
 from headrace.record.replaying import compare, replay
+from headrace.record.sqlite import unreadable
 from headrace.run.events import Renewed, Reused, Succeeded, Taken, decode_event
 from headrace.store.store import Store
 
 GOOD = frozenset(("succeeded", "reused"))
 SHOWN = 3
+EXPORT = f"{names.RESTORE}; or try to save what it has: `headrace ledger export FILE`"
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
+"""What bytes raise that are no encoded value any more."""
 MISSING = "it is missing from the store"
 _AGAIN = "run what made it again, and repair it from that by `headrace fsck --repair`"
 _CURSOR = (
@@ -263,6 +268,13 @@ class Checker:
                     yield blob.size
 
 
+def damaged(file: Path, error: LedgerDamaged, *, is_deep: bool) -> Checked:
+    """Say of a ledger's file that is damaged which of its tables can't be read, and what to do."""
+    found = unreadable(file)
+    problems = [_damage(f"is damaged: {text}", names.RESTORE) for text in found] or [_damage(error.message, EXPORT)]
+    return _checked(problems, is_deep=is_deep)
+
+
 def _checked(
     problems: Sequence[Problem],
     *,
@@ -296,7 +308,11 @@ def _sum(sizes: Iterable[int]) -> tuple[int, int]:
 
 def _integrity(db: Database, *, deep: bool) -> Iterator[Problem]:
     for text in db.problems(deep=deep):
-        yield Problem(about="ledger", subject="its file", what=f"is damaged: {text}", hint="restore it from a backup")
+        yield _damage(f"is damaged: {text}", names.RESTORE)
+
+
+def _damage(what: str, hint: str) -> Problem:
+    return Problem(about="ledger", subject="its file", what=what, hint=hint)
 
 
 def _check_run(db: Database, run: RunRecord) -> Iterator[Problem]:
@@ -314,7 +330,7 @@ def _check_run(db: Database, run: RunRecord) -> Iterator[Problem]:
         ended = {}
         try:
             ended = _endings(db, run.number)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             yield Problem(
                 about="run",
                 subject=run.id,
@@ -348,7 +364,7 @@ def _endings(db: Database, run: int) -> dict[str, str]:
 def _regions(db: Database, run: int) -> set[str]:
     """Name the regions that a run's attempts were started in, as far as its events can be read."""
     found = set()
-    with suppress(msgspec.MsgspecError):  # which is a problem of its own
+    with suppress(*UNREADABLE):  # which is a problem of its own
         for _, body in scan.events(db, run):
             event = decode_event(body)
             if isinstance(event, Taken) and event.region:

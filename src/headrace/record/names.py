@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 import msgspec
 from msgspec import Struct
 
+from headrace.errors import LedgerDamaged
 from headrace.record import scan
 from headrace.record.database import Database
 from headrace.record.inventory import Generation, Inventory, Naming
@@ -26,6 +27,7 @@ STANDING = -2
 SEEN = 100_000
 """Of a run's generations, so many are remembered while its outputs are gone over; more may be named twice."""
 
+RESTORE = "restore it from a backup: `headrace restore`"
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
@@ -64,7 +66,11 @@ def of_run(db: Database, run: int) -> Iterator[Naming]:
 
 def of_output(run: int, out: bytes) -> Iterator[Naming]:
     """Go over the generations that an encoded output needs."""
-    return ((each.digest, each.nonce or "", run, each.size) for each in blobs(_decode_ref(out)))
+    try:
+        ref = _decode_ref(out)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise LedgerDamaged(f"an output that the ledger holds can't be read: {error}", hint=RESTORE) from error
+    return ((each.digest, each.nonce or "", run, each.size) for each in blobs(ref))
 
 
 def needed(db: Database, runs: Sequence[RunRecord]) -> Iterator[Naming]:
@@ -82,7 +88,9 @@ def needed(db: Database, runs: Sequence[RunRecord]) -> Iterator[Naming]:
 def standing(db: Database) -> Iterator[bytes]:
     """Go over the encoded artifacts that are named outside of runs: the cursors' values, and what is registered."""
     yield from {name: value for name, _, value, *_ in scan.cursors(db)}.values()  # of each, the newest comes last
-    for _, _, _, _, out, report, *_ in db.execute(db.sql.ALL_VERSIONS).fetchall():
+    with db.troubles():
+        versions = db.execute(db.sql.ALL_VERSIONS).fetchall()
+    for _, _, _, _, out, report, *_ in versions:
         yield out
         if report is not None:
             yield report

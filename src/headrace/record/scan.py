@@ -65,7 +65,9 @@ def _pages(
     db: Database, text: str, fixed: Sequence[object], start: Sequence[object], key: Sequence[int]
 ) -> Iterator[Any]:
     after = start
-    while rows := db.execute(text, (*fixed, *after, PAGE)).fetchall():
+    while True:
+        with db.troubles():  # here, so that nobody who takes the rows in takes its troubles for their own
+            rows = db.execute(text, (*fixed, *after, PAGE)).fetchall()
         yield from rows
         if len(rows) < PAGE:
             return

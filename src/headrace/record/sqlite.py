@@ -10,12 +10,12 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from headrace.errors import LedgerError, LedgerVersionError
+from headrace.errors import LedgerDamaged, LedgerError, LedgerVersionError
 from headrace.record import statements_sqlite as statements
 from headrace.record.address import refuse_other
 from headrace.record.database import Unmet
@@ -103,8 +103,9 @@ class SqliteDatabase:
         try:
             rows = self._db.execute("PRAGMA integrity_check" if deep else "PRAGMA quick_check").fetchall()
         except sqlite3.DatabaseError as error:
-            return [str(error)]
-        return [text for (text,) in rows if text != "ok"]
+            return [str(error), *unreadable(self.path)]
+        texts = [text for (text,) in rows if text != "ok"]
+        return [*texts, *unreadable(self.path)] if texts else []
 
     def hurry(self) -> None:
         """A file isn't waited for."""
@@ -188,6 +189,33 @@ def _checked(db: sqlite3.Connection, path: Path, project: str) -> SqliteDatabase
     return SqliteDatabase(db, path)
 
 
+def unreadable(path: Path) -> list[str]:
+    """Say of a damaged ledger which tables can't be read to their end."""
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        try:
+            tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
+        except _UNREADABLE as error:
+            return [f"no table can be read: {error}"]
+        return [f"table `{each}` can't be read: {why}" for each in tables if (why := _why_unreadable(db, each))]
+
+
+def _why_unreadable(db: sqlite3.Connection, table: str) -> str | None:
+    try:
+        for _ in db.execute(f'SELECT * FROM "{table}" NOT INDEXED'):
+            pass
+    except _UNREADABLE as error:
+        return _said(error)
+    return None
+
+
+def _said(error: Exception) -> str:
+    return str(error).partition(" with text")[0]  # what follows are the bytes
+
+
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What the bytes of a damaged file raise; the latter where what SQLite says of them has some of them in it."""
+
+
 class Troubles:
     """Turns what SQLite raises into an error of ours with a hint. One serves any number of times: it is on the way of
     each look-up."""
@@ -201,7 +229,7 @@ class Troubles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, sqlite3.Error):
+        if isinstance(error, _UNREADABLE):
             raise trouble(error, self._path) from error
         if isinstance(error, OSError):
             raise LedgerError(
@@ -210,12 +238,22 @@ class Troubles:
             ) from error
 
 
-def trouble(error: sqlite3.Error, path: Path) -> LedgerError:
+def trouble(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> LedgerError:
     """Say what an error of SQLite's means for the user."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of it is detail
+    if code in _DAMAGED or _NO_TEXT in str(error):
+        return LedgerDamaged(
+            f"the ledger `{path}` is damaged: {_said(error)}",
+            hint="restore it from a backup (`headrace restore`); `headrace fsck` names what can't be read",
+        )
     what, hint = _TROUBLES.get(code, (f"failed: {error}", "`headrace fsck` checks it"))
     return LedgerError(f"the ledger `{path}` {what}", hint=hint)
 
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
+"""The latter is a statement that is wrong: ours aren't, unless tables have lost their names."""
+_NO_TEXT = "decode"
+"""In what Python itself says, without a code, of bytes that were written as text and are none any more."""
 
 _TROUBLES = {
     sqlite3.SQLITE_BUSY: (
@@ -242,10 +280,6 @@ _TROUBLES = {
     sqlite3.SQLITE_CONSTRAINT: (
         "already holds what was to be added: another process was first",
         "try again",
-    ),
-    sqlite3.SQLITE_CORRUPT: (
-        "is damaged",
-        "restore it from a backup; `headrace fsck` says how much of it can be read",
     ),
 }
 

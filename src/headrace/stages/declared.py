@@ -116,7 +116,7 @@ def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
     except tomllib.TOMLDecodeError as error:
         raise DefinitionError(f"{named}: this is no TOML: {error}", hint="mend that line") from error
     except DefinitionError as error:
-        raise DefinitionError(f"{named}: {error.message}", hint=error.hint) from error
+        raise DefinitionError(f"{named}: {error.message}{_entry(error, told, kind)}", hint=error.hint) from error
     except msgspec.ValidationError as error:
         said = str(error)
         hint = f"see the docs on {docs} for the words that there are"
@@ -145,18 +145,29 @@ def _keyed(said: str, told: dict[str, Any], kind: Any) -> str:
     return f"{head} - at `${shown}`" if head else said
 
 
+def _entry(error: DefinitionError, told: dict[str, Any], kind: Any) -> str:
+    """Say in which entry of a table of nouns something is wrong, if the error doesn't. What was told is used up."""
+    for name, table in told.items():
+        if isinstance(table, dict) and all(isinstance(each, dict) for each in table.values()):
+            key = _refused(table, str(error), told, kind)
+            if key is not None and f"`{key}`" not in error.message:
+                return f" (at `.{name}[{key}]`)"
+    return ""
+
+
 def _refused(table: Any, said: str, told: dict[str, Any], kind: Any) -> str | None:
-    """Give the key of that entry of a table which, alone in it, has the whole refused in the same words."""
-    for key, value in list(table.items()) if isinstance(table, dict) else ():
+    """Give the key of that entry of a table which, alone in it, has the whole refused in the same words; None of none,
+    and where it is refused so without any entry too."""
+    entries: dict[str, Any] = dict(table) if isinstance(table, dict) else {}
+    for key in (None, *entries):
         table.clear()
-        table[key] = value
+        if key is not None:
+            table[key] = entries[key]
         try:
             msgspec.convert(told, kind)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, DefinitionError) as error:
             if str(error) == said:
-                return str(key)
-        except DefinitionError:
-            continue  # it has another fault
+                return key
     return None
 
 

@@ -343,6 +343,12 @@ def test_the_same_words_stand_in_toml(tmp_path: Path) -> None:
     assert ingest.check(table, File(tmp_path / "contract.toml"), now=day.timestamp(), ids=ids).passed
 
 
+def test_what_is_wrong_in_the_whole_is_laid_to_no_column() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        Contract.from_toml("most_quarantined = 2\n[columns.a]\nmin = 3")
+    assert caught.value.message == "the contract: most_quarantined=2.0"
+
+
 @pytest.mark.parametrize(
     ("text", "said", "hint"),
     [
@@ -361,7 +367,7 @@ def test_the_same_words_stand_in_toml(tmp_path: Path) -> None:
         ("x = ", "no TOML", ""),
         ("otherwise = 3", "int", "see the docs on contracts"),
         ("[columns.a]\npattern = '('", "can't be read", ""),
-        ("[columns.a]\nmin = 3\nmax = 2", "above", "swap"),
+        ("[columns.a]\n[columns.b]\nmin = 3\nmax = 2", "min=3 is above max=2 (at `.columns[b]`)", "swap"),
         ("[columns.a]\nmin_length = 3\nmax_length = 2", "above", "swap"),
         ("[rows]\nshrink = 2", "shrink=2", "from 0 to 1"),
         ("[rows]\ngrow = 0.5", "grow=0.5", "from 1"),

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 import pytest
+from msgspec.structs import replace
+from rich.console import Console
 
 from headrace.app.watcher import TaskRow
+from headrace.cli.live import LiveWatcher
 from headrace.cli.plain import PlainWatcher
 from headrace.cli.tally import Tally
 
@@ -92,3 +97,23 @@ def test_a_map_counts_by_its_elements() -> None:
     assert (stage.total, stage.done, stage.state) == (2, 1, "running")
     tally.absorb([row("fit[#1]", "failed", parent="fit"), row("fit", "failed")])
     assert (stage.done, stage.state) == (2, "failed")
+
+
+def test_what_had_succeeded_before_a_run_is_resumed_is_told_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    watcher = PlainWatcher(clock=lambda: 100.0)
+    before, now = row("a", "succeeded", seconds=2.0), row("b", "succeeded", seconds=2.0)
+    watcher.tasks([replace(before, started=90.0), replace(now, started=99.0)])
+    assert capsys.readouterr().err.splitlines() == ["had succeeded a  2.0 s", "succeeded b  2.0 s"]
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80])
+def test_a_stage_has_one_line_in_a_terminal_however_narrow(columns: int) -> None:
+    watcher = LiveWatcher()
+    watcher.tasks([row("slow", "running"), row("after_something_long", "waiting"), row("third", "succeeded")])
+    console = Console(width=columns, height=20, record=True, file=StringIO())
+    console.print(watcher)
+    lines = console.export_text().splitlines()
+    assert len(lines) == 4
+    assert all(len(line) <= columns for line in lines)
+    if columns > 20:
+        assert lines[1].split()[-5:-2] == ["0/1", "1", "running"]

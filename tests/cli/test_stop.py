@@ -58,6 +58,7 @@ def test_a_task_that_is_told_to_stop_gives_what_it_has_and_the_run_goes_on_with_
         _, said = run.communicate(timeout=60.0)
     assert run.returncode == 0
     assert b"`fit` was told to stop by " in said
+    assert b"note: `fit` is not reusable: it was told to stop, and stopped after epoch" in said
     shown = empty("show", "latest", "--json").json
     assert [task["state"] for task in shown["tasks"]] == ["succeeded", "succeeded"]
     assert "not reusable: it was told to stop, and stopped after epoch" in shown["tasks"][0]["reason"]

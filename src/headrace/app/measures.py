@@ -21,6 +21,15 @@ def seconds_text(seconds: float | None) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def one_line(text: str) -> str:
+    """Give a reason on one line, for a cell or a heading: what to do follows what is wrong.
+
+    >>> one_line("no room" + chr(10) + "hint: make some")
+    'no room; hint: make some'
+    """
+    return text.replace("\nhint: ", "; hint: ").replace("\n", " ")
+
+
 def bytes_text(size: float) -> str:
     """Say a size in binary units: `812 B`, `1.4 KiB`, `3.0 GiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):

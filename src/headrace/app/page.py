@@ -6,7 +6,7 @@ import base64
 from collections import Counter
 from collections.abc import Iterator
 
-from headrace.app.measures import seconds_text, usd_text
+from headrace.app.measures import one_line, seconds_text, usd_text
 from headrace.app.page_curves import curves
 from headrace.app.page_document import document, section, time_of
 from headrace.app.page_facts import Figure, Held, Measured, RunFacts, TaskFacts, Text
@@ -41,7 +41,7 @@ def _header(run: RunFacts) -> Markup:
         "header",
         tag("p", run.project, class_="project"),
         tag("h1", run.pipeline, " ", state_badge(run.state)),
-        tag("p", ticked(run.why), class_="why") if run.why else None,
+        tag("p", ticked(one_line(run.why)), class_="why") if run.why else None,
         (_held(each) for each in run.held),
         facts(pairs),
     )

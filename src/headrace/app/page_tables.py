@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-from headrace.app.measures import seconds_text, usd_text
+from headrace.app.measures import one_line, seconds_text, usd_text
 from headrace.app.page_facts import Measured, TaskFacts
 from headrace.stages.report.markup import Child, Markup, tag, ticked
 from headrace.stages.report.numbers import bracketed
@@ -59,7 +59,7 @@ def _task_row(task: TaskFacts, anchors: Mapping[str, str], *, priced: bool) -> M
         tag("th", tag("code", task.name), scope="row"),
         tag("td", task.kind),
         tag("td", state_badge(task.state)),
-        tag("td", ticked(task.reason), class_="reason"),
+        tag("td", ticked(one_line(task.reason)), class_="reason"),
         _number(task.attempts, str(task.attempts) if task.attempts else ""),
         _number(task.seconds, seconds_text(task.seconds) if task.attempts else ""),
         _number(task.load_s, seconds_text(task.load_s) if task.load_s >= 0.001 else ""),

@@ -84,8 +84,9 @@ def stages_of(tasks: Sequence[TaskView]) -> list[StageView]:
     mapped = maps(task.name for task in tasks)
     stages: dict[tuple[str, str], list[TaskView]] = {}
     for task in tasks:
+        members = stages.setdefault((task.stage, task.kind), [])  # a map has its place by itself, not by its elements
         if task.name not in mapped:
-            stages.setdefault((task.stage, task.kind), []).append(task)
+            members.append(task)
     return [
         StageView(
             stage=stage,

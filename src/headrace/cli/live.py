@@ -18,6 +18,9 @@ from headrace.cli.marks import MARKS, STYLES
 from headrace.cli.tally import Stage, Tally
 from headrace.cli.terminal import printable
 
+BARS_FROM = 60
+"""Columns of a terminal that has room for bars."""
+
 
 class LiveWatcher:
     """Shows each stage on a line: state, how many of its tasks are done, running, reused and failed, and the time."""
@@ -58,7 +61,7 @@ class LiveWatcher:
             )
             room = max(3, options.size.height - 4)
             shown = _most_telling(stages, room)
-            yield self._table(shown)
+            yield self._table(shown, options.max_width)
             if len(shown) < len(stages):
                 yield Text(f"  and {len(stages) - len(shown)} more stages", "dim")
 
@@ -75,22 +78,28 @@ class LiveWatcher:
             return ""
         return seconds_text((ended or time.monotonic()) - began)
 
-    def _table(self, stages: Sequence[Stage]) -> Table:
+    def _table(self, stages: Sequence[Stage], width: int) -> Table:
+        """Give a line for each stage; where the terminal is narrow, without bars, and names are cut off first."""
+        with_bars = width >= BARS_FROM
+        counts = {stage.name: ", ".join(_counts(stage)) or printable(_waiting(stage)) for stage in stages}
+        rests = [f"{each.done}/{each.total}  {counts[each.name]}  {self._seconds(each)}  " for each in stages]
+        room = max(10, width - max(map(len, rests), default=0) - (18 if with_bars else 0))
         table = Table.grid(padding=(0, 2))
+        for _ in range(5 if with_bars else 4):
+            table.add_column(no_wrap=True, overflow="ellipsis")
         for stage in stages:
             state = stage.state
             style = STYLES[state]
+            name = Text(f"{MARKS[state]} {printable(stage.name)}", style)
+            name.truncate(room, overflow="ellipsis")
+            bar = ProgressBar(
+                total=max(1, stage.total), completed=stage.done, width=16, complete_style=style, finished_style=style
+            )
             table.add_row(
-                Text(f"{MARKS[state]} {printable(stage.name)}", style),
-                ProgressBar(
-                    total=max(1, stage.total),
-                    completed=stage.done,
-                    width=16,
-                    complete_style=style,
-                    finished_style=style,
-                ),
+                name,
+                *([bar] if with_bars else []),
                 Text(f"{stage.done}/{stage.total}"),
-                Text(", ".join(_counts(stage)) or printable(_waiting(stage)), "dim"),
+                Text(counts[stage.name], "dim"),
                 Text(self._seconds(stage), "dim"),
             )
         return table

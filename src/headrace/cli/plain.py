@@ -17,10 +17,14 @@ EVERY_S = 2.0
 
 
 class PlainWatcher:
-    """Writes a line on stderr when a task begins or ends; of a wide stage, one every two seconds."""
+    """Writes a line on stderr when a task begins or ends; of a wide stage, one every two seconds.
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    Of a run that is resumed, it says what had succeeded before.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic, clock: Callable[[], float] = time.time) -> None:
         self._monotonic = monotonic
+        self._began = clock()
         self._tally = Tally()
         self._told: dict[str, float] = {}
         self._failures: dict[str, int] = {}
@@ -82,4 +86,6 @@ class PlainWatcher:
         elif row.state in (*ENDED, "waiting") or (row.attempts > 1 and (state, reason) != ("waiting", row.reason)):
             words.append(row.reason)
         self._last[row.name] = row.state, row.reason
-        tell("  ".join(word for word in words if word), STYLES[row.state], label=f"{row.state:<9}")
+        before = row.state == "succeeded" and row.started and row.started + row.seconds < self._began
+        label = "had succeeded" if before else f"{row.state:<9}"
+        tell("  ".join(word for word in words if word), STYLES[row.state], label=label)

@@ -15,6 +15,8 @@ from headrace.cli.terminal import say, say_json, tell
 from headrace.spec.policy import Policy
 
 SHOWN = 10
+MANY = 10_000
+"""The tasks of a run that has more aren't all read for its last word."""
 EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 3, "refused": 4}
 
 
@@ -28,6 +30,7 @@ def close(views: Views, run_id: str, *, as_json: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not as_json:
         tell_warnings(views, view.run)
+        _tell_unreusable(views, view.run)
         if view.state == "succeeded" and views.states(run_id).get("skipped"):
             refusals = importlib.import_module("headrace.app.refusing").refusals  # it loads the codecs
             for each in refusals(views, view.run):
@@ -51,6 +54,18 @@ def tell_warnings(views: Views, run: str) -> None:
         tell(f"`{each.task}`: {each.text}", label="warning:")
     if len(found) > SHOWN:
         tell(f"{len(found) - SHOWN} more warnings: `headrace show {run}`", label="hint:")
+
+
+def _tell_unreusable(views: Views, run: str) -> None:
+    """Tell which tasks succeeded with an output that no later run reuses, as those that were told to stop early."""
+    if sum(views.states(run).values()) > MANY:
+        return
+    mark = "not reusable: "
+    found = [row for row in views.rows(run) if row.state == "succeeded" and f"; {mark}" in row.reason]
+    for row in found[:SHOWN]:
+        tell(f"`{row.name}` is {mark}{row.reason.partition(mark)[2]}", label="note:")
+    if len(found) > SHOWN:
+        tell(f"{len(found) - SHOWN} more that are not reusable: `headrace show {run} --tasks`", label="hint:")
 
 
 def tell_unknown(views: Views, run: str, policy: Policy) -> None:

@@ -8,6 +8,7 @@ import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 
+from headrace.app.measures import one_line
 from headrace.cli.terminal import Style, paint, printable
 
 GAP = "  "
@@ -75,7 +76,7 @@ def _columns() -> int:
 
 
 def _text(cell: Cell) -> str:
-    return printable(cell if isinstance(cell, str) else cell[0], keep="").replace("\\n", " ")
+    return printable(one_line(cell if isinstance(cell, str) else cell[0]), keep="")
 
 
 def _style(cell: Cell) -> tuple[Style, ...]:

@@ -210,17 +210,19 @@ class Planner:
         """An input is to be made yet: the task runs, unless the input comes out as it was."""
         names = self._elements(node)
         width = len(names) if names is not None else self._history.width(node.name)
-        waits = ", ".join(
+        unknown = [
             f"`{name}`"
             for name in names_needed(node)
             if self._fates[name].out is None and self._fates[name].decision != "skip"
-        )
+        ]
+        waits = ", ".join(unknown)
         decision: Decision = "run"
         why = barred(stage, self._policy)
         if why is None:
             why = f"its list comes from {waits}" if names is None else self._why_surely(node, stage, names)
         if why is None:
-            decision, why = "reuse_if_unchanged", f"reused if {waits} gives what it gave before"
+            give = "give what they" if len(unknown) > 1 else "gives what it"
+            decision, why = "reuse_if_unchanged", f"reused if {waits} {give} gave before"
         if self._transfers is not None and decision == "run":
             known = [arg for _, arg in node.args if all(self._fates[out.task].out is not None for out in outs(arg))]
             self._transfers.need(ref for arg in known for ref in constants(value(arg, self._output)))

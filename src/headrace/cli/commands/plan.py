@@ -90,4 +90,4 @@ def _amount(amount: float | tuple[float, float] | None, text: Callable[[float], 
     if amount is None:
         return ""
     low, high = amount if isinstance(amount, tuple) else (amount, amount)
-    return text(low) if low == high else f"{text(low)} to {text(high)}"
+    return text(low) if text(low) == text(high) else f"{text(low)} to {text(high)}"

@@ -116,8 +116,11 @@ def _state(states: dict[str, int]) -> str:
 def _reasons(tasks: Sequence[TaskView]) -> dict[str, str]:
     """Give each stage the reason of its task that tells most: one that failed or ran before one that was reused."""
     order = ("failed", "cancelled", "skipped", "running", "succeeded", "waiting", "reused")
+    mapped = maps(task.name for task in tasks)
     found: dict[str, TaskView] = {}
     for task in tasks:
+        if task.name in mapped:
+            continue
         best = found.get(task.stage)
         if best is None or order.index(task.state) < order.index(best.state):
             found[task.stage] = task

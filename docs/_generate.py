@@ -68,8 +68,8 @@ folder then is the project: its state lies beside it. Commands that name no file
 A run keeps the project's source files, its **bundle**, so that each worker has the code as it was. Those are the files
 below the project's folder that end like code, settings or parts of pages (`.py`, `.sql`, `.toml`, `.json`, `.md`,
 `.html` and their like), up to 1 MiB each and 64 MiB together, and the environment's lock. What is hidden, environments,
-and what a `.gitignore` or a `.headraceignore` of the same form leaves out, is not in it: list there what is generated,
-such as pages that you write into the folder.
+and what a `.gitignore` there or below leaves out, or a `.headraceignore` of the same form, is not in it: list there
+what is generated, such as pages that you write into the folder. A `.gitignore` above the project's folder is not read.
 """
 
 

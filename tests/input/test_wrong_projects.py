@@ -120,3 +120,11 @@ def test_a_project_in_a_folder_of_no_encoding_is_told(tmp_path: Path) -> None:
     project.write("headrace.toml", "")
     project.write("pipelines.py", PIPELINES)
     check_error(project.headrace("run", "flow"), 2, "udce9", "UTF-8", hint="rename it")
+
+
+def test_a_state_folder_that_is_read_only_is_told_and_can_be_looked_at(project: Project) -> None:
+    assert project.headrace("run", "flow").code == 0
+    project.prefix = ("bwrap", "--dev-bind", "/", "/", "--ro-bind", str(project.home), str(project.home))
+    for words in (["run", "flow"], ["gc"], ["backup", "kept"]):
+        check_error(project.headrace(*words), 2, "state folder", "it is read-only", hint="HEADRACE_HOME")
+    assert project.headrace("show").code == 0

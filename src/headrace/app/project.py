@@ -152,11 +152,15 @@ class Project(Struct, frozen=True, kw_only=True):
             if not ignore.exists():
                 ignore.write_text("*\n")
         except OSError as error:
-            raise ProjectError(
-                f"the state folder `{self.home}` can't be written: {error.strerror}",
-                hint="give the folder rights, or set HEADRACE_HOME to a folder that you may write",
-            ) from None
-        return self.home
+            reason = error.strerror
+        else:
+            if os.access(self.home, os.W_OK):
+                return self.home
+            reason = "it is read-only"
+        raise ProjectError(
+            f"the state folder `{self.home}` can't be written: {reason}",
+            hint="give the folder rights, or set HEADRACE_HOME to one that you may write, such as a copy of it",
+        )
 
 
 def load(

@@ -70,7 +70,7 @@ class FileLeases:
                 os.close(descriptor)  # its holder has removed it meanwhile
         except OSError as error:
             raise LedgerError(
-                f"can't lock run `{run}`: {path}: {error.strerror}",
+                f"the lock `{path}` can't be taken: {error.strerror}",
                 hint="check that the folder can be written to and that its disk has room",
             ) from error
 

@@ -164,9 +164,21 @@ def test_long_lines_and_pages_that_would_be_read_over_and_over_are_read_once() -
     assert time.process_time() - began < 5
 
 
-@pytest.mark.parametrize("values", [[{"a": 1}] * ROWS, [[1.0]] * ROWS, pa.array([0] * ROWS, pa.timestamp("us"))])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [{"a": 1}] * ROWS,
+        [[1.0]] * ROWS,
+        pa.array([0] * ROWS, pa.timestamp("us")),
+        pa.array([b"a"] * ROWS),
+        pa.array([b"a"] * ROWS).dictionary_encode(),
+        pa.array([datetime(2026, 1, 1, tzinfo=UTC).date()] * ROWS).dictionary_encode(),
+        pa.array([b"0123456789abcdef"] * ROWS, pa.uuid()),
+        pa.array([(1, 2, 3)] * ROWS, pa.month_day_nano_interval()),
+    ],
+)
 def test_boosting_names_a_feature_that_it_can_not_take(values: Any) -> None:
-    with pytest.raises(DataError, match="the feature `odd` holds times or nested values"):
+    with pytest.raises(DataError, match="the feature `odd` holds times, bytes or nested values"):
         train.lightgbm({"objective": "binary"}, PLAIN.append_column("odd", pa.array(values)), target="y")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import difflib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.errors import DataError
+
+_SIGN = re.compile(r'[",:\[\]{}\0\r\n]')
 
 
 def columns(table: pa.Table, names: Sequence[str], what: str) -> list[pa.ChunkedArray]:
@@ -60,6 +63,15 @@ def with_missing_truths(table: pa.Table) -> pa.Table:
         if pa.types.is_boolean(field.type) and table.column(place).null_count:
             table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
     return table
+
+
+def lightgbm_name(name: str) -> str:
+    """Give a column's name as a model of LightGBM has it: without blanks, line breaks, or the signs of JSON.
+
+    >>> lightgbm_name("price [€]"), lightgbm_name("a, b")
+    ('price_%5B€%5D', 'a%2C_b')
+    """
+    return _SIGN.sub(lambda found: f"%{ord(found[0]):02X}", name).replace(" ", "_") or "%"
 
 
 def rows_at(table: pa.Table, places: Any) -> pa.Table:

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from headrace.errors import DataError, UsageError
-from headrace.stages import train
+from headrace.stages import evaluate, train
 from headrace.stages.evaluate import predicting
 from headrace.stages.train import boosting, estimators
 from headrace.stages.train.examples import examples
@@ -218,6 +218,29 @@ def test_a_booster_is_judged_on_codes_that_are_categories_and_names_with_blanks(
     assert rows == ["code", "in words", "kind"]
     learned = fitted.model.predict(table.select(rows).to_pandas().astype({"code": "category", "kind": "category"}))
     assert predicting.classes_of(fitted.model, table, rows).values.tolist() == learned.tolist()
+
+
+def test_features_may_have_names_that_lightgbm_can_not_keep() -> None:
+    random = np.random.default_rng(8)
+    odd = ["price [€]", "{x}", 'a"b', "a, b", "a\nb", "", "a:b", "100%"]
+    table = pa.table({"late": TABLE["late"], **{name: random.normal(size=400) for name in odd}})
+    params = {"objective": "binary", "num_leaves": 4}
+    fitted = train.lightgbm(params, table, target="late", valid=table, num_boost_round=9)
+    assert predicting.features_of(fitted.model, table) == odd
+    gains = next(each for each in fitted.report.grids if each.title == "Features by gain")
+    assert {row[0] for row in gains.rows} == set(odd)
+    assert evaluate.classification(fitted.model, table, target="late", resamples=100).predictions.num_rows == 400
+    bare = table.rename_columns(["late", *(f"f{place}" for place in range(len(odd)))])
+    plain = train.lightgbm(params, bare, target="late", num_boost_round=9).model
+    assert (
+        plain.predict(bare.drop_columns("late").to_pandas()) == fitted.model.predict(table.select(odd).to_pandas())
+    ).all()
+
+
+def test_features_that_lightgbm_would_call_alike_are_named() -> None:
+    table = pa.table({"late": TABLE["late"], "a b": TABLE["a"], "a_b": TABLE["b"]})
+    with pytest.raises(DataError, match="the features `a b` and `a_b` apart: both are `a_b` to it"):
+        train.lightgbm({"objective": "binary"}, table, target="late")
 
 
 def searches(queries: int) -> pa.Table:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from headrace.codec.classes import is_a
 from headrace.errors import UsageError
-from headrace.stages.columns import with_missing_truths, without_decimals
+from headrace.stages.columns import lightgbm_name, with_missing_truths, without_decimals
 from headrace.stages.sentence import sentence
 
 BOOSTER = "lightgbm.basic.Booster"
@@ -38,7 +38,7 @@ class Scores(NamedTuple):
 def features_of(model: Any, table: pa.Table) -> list[str] | None:
     """Give the names of the columns of a table that a model takes, None where it doesn't tell."""
     if is_a(model, BOOSTER):
-        written = {each.replace(" ", "_"): each for each in table.column_names}  # LightGBM keeps no blanks in names
+        written = {lightgbm_name(each): each for each in table.column_names}
         there = set(table.column_names)
         return [each if each in there else written.get(each, each) for each in model.feature_name()]
     if is_a(model, NETWORK):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ import pyarrow as pa
 from headrace.define.ready import ready
 from headrace.errors import DataError, UsageError
 from headrace.spec.report import Fact, Grid, Report
-from headrace.stages.columns import listed, rows_at, with_missing_truths
+from headrace.stages.columns import lightgbm_name, listed, rows_at, with_missing_truths
 from headrace.stages.sentence import sentence
 from headrace.stages.train.callbacks import lightgbm as log_evaluation
 from headrace.stages.train.examples import Examples, check_classes, examples, there
@@ -53,7 +52,7 @@ class Boosted(NamedTuple):
     report: Report
 
 
-@ready("train.lightgbm", version=2, on=("lightgbm",), kind="train", name="lightgbm")
+@ready("train.lightgbm", version=3, on=("lightgbm",), kind="train", name="lightgbm")
 def lightgbm(
     params: Mapping[str, Any],
     table: pa.Table,
@@ -103,12 +102,13 @@ def lightgbm(
         check_classes(found, target)
     if _objective_is(params, ("binary",)):
         _check_two(found, target)
-    learned = lgb.Dataset(found.features, _labels(found), weight=found.weight, group=sizes, free_raw_data=False)
+    _check_names(list(found.features))
+    learned = _dataset(found, sizes)
     watched = [learned]
     if valid is not None:
         valid, held_sizes = _grouped(with_missing_truths(valid), group)
         held = _like(examples(valid, target, list(found.features), weight), found)
-        watched = [lgb.Dataset(held.features, _labels(held), weight=held.weight, group=held_sizes, reference=learned)]
+        watched = [_dataset(held, held_sizes, learned)]
     curves: dict[str, dict[str, list[float]]] = {}
     live = log_evaluation()
     callbacks: list[Callable[..., Any]] = [lgb.record_evaluation(curves), live]
@@ -134,6 +134,27 @@ def lightgbm(
     model = lgb.Booster(model_str=booster.model_to_string(num_iteration=rounds))
     history = _history(curves)
     return Boosted(model, rounds, history, _report(model, found, target, settings, rounds, history, live.cut))
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Refuse features that LightGBM would call alike."""
+    seen: dict[str, str] = {}
+    for name in names:
+        kept = lightgbm_name(name)
+        if kept in seen:
+            told = f"LightGBM doesn't tell the features `{seen[kept]}` and `{name}` apart: both are `{kept}` to it"
+            raise DataError(told, hint="give one another name first")
+        seen[kept] = name
+
+
+def _dataset(found: Examples, sizes: Any, learned: Any = None) -> Any:
+    """Give examples as LightGBM takes them, laid out as those that were learned from where there are such."""
+    import lightgbm as lgb  # noqa: PLC0415  see above
+
+    named = found.features.set_axis([lightgbm_name(each) for each in found.features], axis=1)
+    return lgb.Dataset(
+        named, _labels(found), weight=found.weight, group=sizes, reference=learned, free_raw_data=learned is not None
+    )
 
 
 def _objective_is(params: Mapping[str, Any], kinds: tuple[str, ...]) -> bool:
@@ -211,17 +232,23 @@ def _categories(found: Examples, names: Sequence[str]) -> Examples:
         raise UsageError(
             f"`categorical_feature` names `{strange[0]}`, which is no feature", hint="name columns of `features`"
         )
-    odd = [name for name in frame.columns if str(frame[name].dtype.kind) in "mM"]
-    odd += [name for name in texts if any(isinstance(each, _ODD) for each in frame[name])]
+    odd = [name for name in frame.columns if _is_odd(frame[name])]
     if odd:
         raise DataError(
-            f"the feature `{odd[0]}` holds times or nested values, and LightGBM takes numbers, texts and categories",
+            f"the feature `{odd[0]}` holds times, bytes or nested values, and LightGBM takes numbers and texts",
             hint="make numbers of it before, or name others by `features=`",
         )
     return found._replace(features=frame.astype(dict.fromkeys([*texts, *names], "category")))
 
 
-_ODD = (dict, list, np.ndarray, date, time)
+def _is_odd(column: Any) -> bool:
+    """Tell whether values, or categories, are neither numbers nor texts."""
+    values = column.cat.categories if str(column.dtype) == "category" else column
+    return values.dtype.kind in "mM" or (
+        values.dtype.kind == "O" and not all(isinstance(each, str) for each in values.dropna())
+    )
+
+
 _TEXT = ("str", "string", "large_string")
 
 
@@ -276,7 +303,7 @@ def _history(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> pa.Table:
 def _report(
     model: Any, found: Examples, target: str, settings: Mapping[str, Any], rounds: int, history: pa.Table, cut: str
 ) -> Report:
-    gains = sorted(zip(model.feature_name(), model.feature_importance("gain"), strict=True), key=lambda each: -each[1])
+    gains = sorted(zip(found.features, model.feature_importance("gain"), strict=True), key=lambda each: -each[1])
     total = sum(gain for _, gain in gains) or 1.0
     best = [
         Fact(name=name, value=history[name][rounds - 1].as_py()) for name in history.column_names if name != "round"

@@ -26,7 +26,7 @@ from headrace.run.wire import Do, Word
 from headrace.spec.artifact import Ref, blobs
 from headrace.spec.code import Code
 from headrace.spec.failure import Failure
-from headrace.spec.graph import Arg, Const, Many, Secret
+from headrace.spec.graph import Arg, Const, Many, Secret, secrets
 from headrace.spec.intent import Advance, Intent
 from headrace.store.store import Store
 from headrace.work.blame import failure_of
@@ -175,6 +175,7 @@ class Desk:
         return self._link.word(order.task, order.attempt)
 
     def _work(self, order: Do, folder: Path, marks: _Marks) -> tuple[Ref, str | None]:
+        self._hide_secrets(order)
         entry = self._entries.get(order.function) or self._enter(order.function)
         args, kwargs = self._arguments(order, entry, folder)
         marks.load()
@@ -229,12 +230,20 @@ class Desk:
             case _:
                 raise HeadraceError(f"an argument of `{order.task}` is not known")
 
+    def _hide_secrets(self, order: Do) -> None:
+        """Mask the attempt's secrets before any code of the user's runs, be it of a module that is imported."""
+        names = set().union(*(secrets(arg) for _, arg in order.args))
+        with self._stop.shield:
+            self._capture.hide(filter(None, map(self._find_secret, names)))
+
     def _secret(self, name: str) -> str:
-        value = self._secrets.get(name) or os.environ.get(name)
+        value = self._find_secret(name)
         if value is None:
             raise HeadraceError(f"secret `{name}` is not set", hint=f"set the environment variable {name}")
-        self._capture.hide(value)
         return value
+
+    def _find_secret(self, name: str) -> str | None:
+        return self._secrets.get(name) or os.environ.get(name)
 
     def _failed(self, order: Do, started: float, marks: _Marks, failure: Failure) -> Failed:
         marks.call()

@@ -9,6 +9,8 @@ import msgspec
 
 _FORM = struct.Struct("<qd")
 _REFUSAL = struct.Struct("<H")
+_WRITER = struct.Struct("<q")
+_WRITER_AT = mmap.PAGESIZE - _WRITER.size
 _MOST = 500
 """So many characters of a message or a hint are noted: both fit, whatever their letters."""
 _encode = msgspec.msgpack.Encoder().encode
@@ -48,3 +50,12 @@ class Board:
         (size,) = _REFUSAL.unpack_from(self._page, _FORM.size)
         start = _FORM.size + _REFUSAL.size
         return _decode(self._page[start : start + size]) if size else None
+
+    def name_writer(self, pid: int) -> None:
+        """Note the process that writes what the worker prints, where it doesn't do so itself."""
+        _WRITER.pack_into(self._page, _WRITER_AT, pid)
+
+    def writer(self) -> int:
+        """Give the number of that process; 0 of none."""
+        (pid,) = _WRITER.unpack_from(self._page, _WRITER_AT)
+        return int(pid)

@@ -1,11 +1,15 @@
-"""What an attempt prints: standard output and error of the worker's process, in one log file of the worker's."""
+"""What an attempt prints: standard output and error of the worker's process, in one log file of the worker's.
+
+They are the file itself. In a worker that has been given a secret, they are a pipe to a process that masks secrets and
+writes the file, so that none ever stands in it.
+"""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
@@ -13,18 +17,24 @@ from typing import TextIO
 from headrace.run.events import Span
 from headrace.store.logs import PIECE_BYTES
 from headrace.work.masking import Mask
+from headrace.work.piped import Piped
 
 _STDOUT, _STDERR = 1, 2
 
 
 class Capture:
-    """Points descriptors 1 and 2 at the log, and tells which bytes of it each attempt wrote."""
+    """Points descriptors 1 and 2 at the log, and tells which bytes of it each attempt wrote.
 
-    def __init__(self, folder: Path, name: str) -> None:
+    `note` is told the number of the process that masks secrets, if one is begun.
+    """
+
+    def __init__(self, folder: Path, name: str, note: Callable[[int], None]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._name = name
         self._file = os.open(folder / name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._note = note
         self._mask = Mask()
+        self._piped: Piped | None = None
         self._streams: tuple[TextIO | None, TextIO | None] = (None, None)
         self._start = 0
         null = os.open(os.devnull, os.O_RDONLY)
@@ -34,22 +44,20 @@ class Capture:
 
     def begin(self) -> None:
         """Note where the next attempt's output begins, and mend what an earlier one closed or replaced."""
-        here = os.fstat(self._file)
-        if (sys.stdout, sys.stderr) != self._streams or not _is_open(here):
+        self._settle()
+        is_lost = self._piped is None and self._mask.forms  # threads that know a secret may print until `hide` mends it
+        if not is_lost and ((sys.stdout, sys.stderr) != self._streams or not _is_open(self._target)):
             self._point()
-        self._start = here.st_size
+        self._start = os.fstat(self._file).st_size
 
     def end(self) -> Span | None:
         """Give what has been written since `begin`, or None if that is nothing."""
         for stream in filter(None, self._streams):
             with suppress(ValueError, OSError):  # the user's code closed it: what it held is gone
                 stream.flush()
+        self._settle()
         end = os.fstat(self._file).st_size
-        if end == self._start:
-            return None
-        if self._mask.forms:
-            self._overwrite(end)
-        return Span(self._name, self._start, end)
+        return None if end == self._start else Span(self._name, self._start, end)
 
     def printed(self, span: Span) -> Iterator[bytes]:
         """Go over what an attempt has printed, piece by piece."""
@@ -58,39 +66,45 @@ class Capture:
             start += len(piece)
             yield piece
 
-    def hide(self, secret: str) -> None:
-        """From now on, mask this in all that is printed."""
-        self._mask.add(secret)
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Mask these, and those of earlier attempts, in all that is printed: to be called before a stage has them.
+
+        Raises:
+            HeadraceError: the process that masks can't be begun.
+        """
+        is_new = [self._mask.add(secret) for secret in secrets]
+        if self._piped is None and self._mask.forms:
+            self._piped = Piped(self._file, self._mask.forms, self._note)
+            self._point()
+        elif self._piped is not None and any(is_new):
+            self._piped.learn(self._mask.forms)
 
     def mask(self, text: str) -> str:
         """Give a text with the secrets in it masked."""
         return self._mask.text(text)
 
+    @property
+    def _target(self) -> int:
+        return self._file if self._piped is None else self._piped.pipe
+
+    def _settle(self) -> None:
+        """See to it that all that was printed is in the log; let go of a process that doesn't do it any more."""
+        if self._piped is not None and not self._piped.settle():
+            self._piped.leave()
+            self._piped = None
+
     def _point(self) -> None:
-        os.dup2(self._file, _STDOUT)
-        os.dup2(self._file, _STDERR)
+        os.dup2(self._target, _STDOUT)
+        os.dup2(self._target, _STDERR)
         sys.stdout = io.TextIOWrapper(io.FileIO(_STDOUT, "w", closefd=False), "utf-8", "replace", line_buffering=True)
         sys.stderr = io.TextIOWrapper(io.FileIO(_STDERR, "w", closefd=False), "utf-8", "replace", line_buffering=True)
         self._streams = (sys.stdout, sys.stderr)
 
-    def _overwrite(self, end: int) -> None:
-        """Overwrite secrets in place: the file is opened anew, since what is appended can't be overwritten."""
-        data = os.pread(self._file, end - self._start, self._start)
-        masked = [form.encode(errors="surrogateescape") for form in self._mask.forms]
-        if not any(secret in data for secret in masked):
-            return
-        for secret in masked:
-            data = data.replace(secret, b"*" * len(secret))
-        writer = os.open(f"/proc/self/fd/{self._file}", os.O_WRONLY)
-        try:
-            os.pwrite(writer, data, self._start)
-        finally:
-            os.close(writer)
 
-
-def _is_open(log: os.stat_result) -> bool:
-    """Whether standard output and error still are the log."""
+def _is_open(target: int) -> bool:
+    """Whether standard output and error still are what they should be."""
     try:
-        return os.path.samestat(log, os.fstat(_STDOUT)) and os.path.samestat(log, os.fstat(_STDERR))
+        there = os.fstat(target)
+        return os.path.samestat(there, os.fstat(_STDOUT)) and os.path.samestat(there, os.fstat(_STDERR))
     except OSError:
         return False

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 
-STARS = "*" * 8
-"""What stands in the place of a secret, whatever its length: that is nobody's business either."""
+from headrace.work.sieve import STARS
+
 _SHORTEST = 4
 """Of a shorter secret only its very text is masked: what quoting makes of it may be found in anything."""
 _LEFT_ALONE = ("", "/", " +", "!$&'()*+,;=")
@@ -32,7 +32,7 @@ class Mask:
 
     def text(self, text: str) -> str:
         """Give a text with the secrets in it masked."""
-        return text if self._pattern is None else self._pattern.sub(STARS, text)
+        return text if self._pattern is None else self._pattern.sub(STARS.decode(), text)
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -52,7 +52,7 @@ def work(line: socket.socket, hello: Hello, fork: Fork, board: Board) -> None:
     """Be a worker, or the tracer, to the end. One that can't begin says why, on the board; the tracer on its line."""
     name = f"{fork.worker}-{os.getpid()}"
     try:
-        at = _begin(line, hello, fork, name)
+        at = _begin(line, hello, fork, name, board)
     except HeadraceError as error:
         _refuse(line, fork, board, error)
         return
@@ -77,7 +77,7 @@ def work(line: socket.socket, hello: Hello, fork: Fork, board: Board) -> None:
         at.stop.leave()
 
 
-def _begin(line: socket.socket, hello: Hello, fork: Fork, name: str) -> _Place:
+def _begin(line: socket.socket, hello: Hello, fork: Fork, name: str, board: Board) -> _Place:
     """Open the store, fetch the code and make ready for attempts.
 
     Raises:
@@ -88,7 +88,7 @@ def _begin(line: socket.socket, hello: Hello, fork: Fork, name: str) -> _Place:
     store = open_seen(hello.store, local)
     stop = Stop()
     link = Link(line, lambda data: store.spool.spill(hello.run, name, data), stop)
-    capture = Capture(local / "logs" / hello.run, name)
+    capture = Capture(local / "logs" / hello.run, name, board.name_writer)
     bundle = unpack(hello.bundle, store, local)
     project = enter_project(bundle, hello.bundle.roots)
     scratch = local / "scratch" / hello.run

@@ -33,6 +33,8 @@ WATCH_S = 0.05
 LOOK_S = 0.1
 """How often to look whether a worker has begun an attempt: nobody tells."""
 PULSE_S = 0.2
+WRITE_S = 2.0
+"""How long what writes a worker's log may go on after that has ended: a moment, unless its disk hangs."""
 FREE_SHARE = 0.03
 PARENT = "parent-"
 _ENTRY = "headrace.work.__main__"
@@ -202,6 +204,10 @@ class Zygote:
             if child is None:
                 continue  # an orphan of a worker
             _signal_session(pid, signal.SIGKILL)
+            writer = child.board.writer()
+            if writer and writer not in self._children:
+                _end_strays({*self._children, writer})
+                _await_end(writer)
             _end_strays(self._children)
             code = os.waitstatus_to_exitcode(status)
             unfit, hint = child.board.refusal() or ("", None)
@@ -297,6 +303,14 @@ def _end_strays(workers: Container[int]) -> None:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
+
+
+def _await_end(pid: int) -> None:
+    """Let a child end by itself, if it does so soon."""
+    latest = time.monotonic() + WRITE_S
+    with suppress(ChildProcessError):
+        while os.waitpid(pid, os.WNOHANG)[0] == 0 and time.monotonic() < latest:
+            time.sleep(0.001)
 
 
 def _children_of(pid: int) -> list[int]:

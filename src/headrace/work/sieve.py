@@ -1,0 +1,130 @@
+"""The process that writes the log of a worker that has been given secrets: it masks them before anything is on disk.
+
+It outlives a worker that is killed, so that what that has printed last is kept, and masked. It is begun as a file, with
+the standard library alone: that takes 30 ms, and a fork of the worker would hold on to its lines and its memory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+STARS = b"*" * 8
+"""What stands in the place of a secret, whatever its length: that is nobody's business either."""
+SETTLED = b"."
+"""The answer to an order, which is a line of secrets in hex, or an empty one: what the pipe held is in the log."""
+_LINE, _LOG = 0, 1
+_READ_BYTES = 1 << 16
+_PIPE_BYTES = 1 << 20
+"""A pipe holds no more, so that is what may have been written before an order came."""
+
+
+class Sieve:
+    """Masks what comes piece by piece: a secret may begin in one piece and end in a later one."""
+
+    def __init__(self, secrets: Sequence[bytes] = ()) -> None:
+        self._held = b""
+        self.learn(secrets)
+
+    def learn(self, secrets: Sequence[bytes]) -> None:
+        """From now on, mask these; of two that begin alike the longer one first."""
+        self._secrets = sorted(secrets, key=len, reverse=True)
+        self._longest = max(map(len, secrets), default=0)
+        self._first = {secret[0] for secret in secrets}
+        self._pattern = re.compile(b"|".join(map(re.escape, self._secrets)) or b"(?!)")
+
+    def sift(self, piece: bytes) -> bytes:
+        """Give what is now known to be no secret, masked; the rest, shorter than the longest secret, is held back."""
+        data = self._held + piece
+        sifted, at, end = [], 0, self._doubt(data, 0)
+        for found in self._pattern.finditer(data):
+            if found.start() >= end:
+                break
+            sifted += [data[at : found.start()], STARS]
+            at = found.end()
+            if at > end:  # what looked like the beginning of another secret was in the midst of this one
+                end = self._doubt(data, at)
+        self._held = data[end:]
+        return b"".join((*sifted, data[at:end]))
+
+    def rest(self) -> bytes:
+        """Give what was held back, now that nothing is to come: half a secret and more is masked too."""
+        held, self._held = self._held, b""
+        is_cut = any(secret.startswith(held) and 2 * len(held) >= len(secret) for secret in self._secrets)
+        return STARS if held and is_cut else self._pattern.sub(STARS, held)
+
+    def _doubt(self, data: bytes, start: int) -> int:
+        """Give the first place, from a place on, from which on all of the rest may be the beginning of a secret."""
+        for at in range(max(start, len(data) - self._longest + 1), len(data)):
+            if data[at] in self._first:
+                rest = data[at:]
+                if any(len(secret) > len(rest) and secret.startswith(rest) for secret in self._secrets):
+                    return at
+        return len(data)
+
+
+class _Writer:
+    """Takes what the pipe holds, masks it and writes it to the log."""
+
+    def __init__(self, pipe: int) -> None:
+        os.set_blocking(pipe, False)
+        self._pipe = pipe
+        self._sieve = Sieve()
+        self._orders = b""
+
+    def serve(self) -> None:
+        """Write until all have closed the pipe: the worker, and whatever it has begun."""
+        events = select.poll()
+        events.register(self._pipe, select.POLLIN)
+        events.register(_LINE, select.POLLIN)
+        while True:
+            ready = dict(events.poll())
+            if _LINE in ready and not self._obey():
+                events.unregister(_LINE)  # the worker has ended, and what it has begun may yet write
+            elif self._pipe in ready and not self._pass(_READ_BYTES):
+                break
+        _write(self._sieve.rest())
+
+    def _obey(self) -> bool:
+        """Take orders; say whether there may be more."""
+        try:
+            data = os.read(_LINE, _READ_BYTES)
+        except OSError:
+            return False
+        self._orders += data
+        while b"\n" in self._orders:
+            order, _, self._orders = self._orders.partition(b"\n")
+            self._pass(_PIPE_BYTES)
+            _write(self._sieve.rest())
+            if order:
+                self._sieve.learn([bytes.fromhex(each.decode()) for each in order.split()])
+            with suppress(OSError):
+                os.write(_LINE, SETTLED)
+        return bool(data)
+
+    def _pass(self, most: int) -> bool:
+        """Pass on what is in the pipe, and no more than that; say whether there may be more."""
+        while most > 0:
+            try:
+                piece = os.read(self._pipe, min(most, _READ_BYTES))
+            except BlockingIOError:
+                return True
+            if not piece:
+                return False
+            most -= len(piece)
+            _write(self._sieve.sift(piece))
+        return True
+
+
+def _write(data: bytes) -> None:
+    with suppress(OSError):  # the disk is full: the stage goes on without its log
+        while data:
+            data = data[os.write(_LOG, data) :]
+
+
+if __name__ == "__main__":
+    _Writer(int(sys.argv[1])).serve()

@@ -133,7 +133,9 @@ def test_places_that_hold_no_backup_or_cannot_be_written_are_told(project: Proje
     assert ".." not in project.headrace("restore", "away/../none").err
     back_up(project)
     check_error(project.headrace("restore", "kept", "--snapshot", "x"), 2, "no backup `x`", hint="the newest are")
-    check_error(project.headrace("backup", "pipelines.py"), 5, "can't be made", hint="a folder")
+    check_error(project.headrace("backup", "pipelines.py"), 2, "is no folder", hint="a folder")
+    check_error(project.headrace("backup", "."), 2, "is the project's own folder", hint="another place")
+    check_error(project.headrace("backup", ".headrace"), 2, "is in the project's state folder", hint="another place")
     check_error(project.headrace("backup", "ftp://host/x"), 2, "ftp://", hint="s3://")
     (project.root / "link").symlink_to(".headrace")
     for place in (".headrace/store", ".headrace/store/kept", "link/store", "kept/../.headrace/store"):

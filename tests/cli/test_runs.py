@@ -75,3 +75,8 @@ def test_a_metric_that_no_run_has_is_an_error_with_what_there_is(project: Shell,
     assert none.code == 2
     assert "no task gave a number" in none.err
     assert runs
+
+
+def test_a_pipeline_without_runs_is_named(project: Shell) -> None:
+    done = project("runs", "--pipeline", "nosuch")
+    assert (done.code, done.err) == (0, "there is no run of pipeline `nosuch` yet\n")

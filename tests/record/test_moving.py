@@ -103,3 +103,16 @@ def test_an_archive_whose_parts_lead_back_is_refused(ledger: Ledger, tmp_path: P
     file.write_bytes(data[:end] + back.tobuf(tarfile.GNU_FORMAT) + data[end:])
     with pytest.raises(UsageError, match="is not whole"):
         bring(file, ledger)
+
+
+def test_an_archive_that_was_changed_is_told_apart_from_one_that_was_cut_short(ledger: Ledger, tmp_path: Path) -> None:
+    file = exported(tmp_path)
+    data = file.read_bytes()
+    name = data.rindex(b"end.json")
+    file.write_bytes(data[: name + 1] + b"N" + data[name + 2 :])
+    with pytest.raises(LedgerError, match="bytes of it aren't what was written"):
+        bring(file, ledger)
+    for size in (name, name + 700):
+        file.write_bytes(data[:size])
+        with pytest.raises(UsageError, match="its end is missing"):
+            bring(file, ledger)

@@ -92,6 +92,11 @@ def check_place(project: Project, backups: Backups, found: Iterable[Store]) -> N
                 f"`{backups.store.url}` is {within}a store of the project's own",
                 hint="name another place: a backup there would be lost with it, and is no run's",
             )
+    if place == _real(str(project.root)) or f"{place}/".startswith(f"{_real(str(project.home))}/"):
+        what = "the project's own folder" if place == _real(str(project.root)) else "in the project's state folder"
+        raise UsageError(
+            f"`{backups.store.url}` is {what}", hint="name another place: a backup there would be lost with it"
+        )
     for each in backups.snapshots():
         if each.project != project.name:
             raise UsageError(
@@ -110,6 +115,9 @@ def open_backups(project: Project, url: str | None = None) -> Backups:
 
     Raises:
         ConfigError: there is no such place.
+        UsageError: it is a file.
     """
     address = project.backup(url)
+    if not address.is_remote and os.path.exists(address.url) and not os.path.isdir(address.url):
+        raise UsageError(f"`{address.url}` is no folder", hint="name a folder, or the URL of one")
     return Backups(open_address(address, local=project.home / "local" / "backup" if address.is_remote else None))

@@ -253,9 +253,11 @@ class Archive:
                 elif not member.name.startswith(BLOBS):
                     self._places[member.name] = member.offset_data, member.size
         except tarfile.TarError as error:
-            if head is not None:
-                raise self._torn() from error
-            raise self._foreign() from error
+            if head is None:
+                raise self._foreign() from error
+            if isinstance(error, tarfile.HeaderError):  # its sum is wrong
+                raise self._changed() from error
+            raise self._torn() from error
         if head is None:
             raise self._foreign()
         if END not in self._places:
@@ -263,8 +265,8 @@ class Archive:
         place, size = self._places[END]
         try:
             return head, msgspec.json.decode(self._read(place, size), type=End)
-        except msgspec.MsgspecError as error:
-            raise self._torn() from error
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise self._changed() from error
 
     def _head(self, member: tarfile.TarInfo, schema: int) -> Head:
         if member.name != HEAD:
@@ -294,6 +296,12 @@ class Archive:
         return UsageError(
             f"the archive `{self.path}` is not whole: its end is missing",
             hint="whoever wrote or copied it was interrupted: export or copy it again",
+        )
+
+    def _changed(self) -> LedgerError:
+        return LedgerError(
+            f"the archive `{self.path}` is damaged: bytes of it aren't what was written",
+            hint="copy it again, or export it again",
         )
 
     def _damaged(self, name: str) -> LedgerError:
@@ -337,7 +345,9 @@ def _members(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
     while True:
         file.seek(place)
         block = file.read(tarfile.BLOCKSIZE)
-        if len(block) == tarfile.BLOCKSIZE and not any(block):
+        if len(block) < tarfile.BLOCKSIZE:
+            raise tarfile.ReadError("it has no end")
+        if not any(block):
             return
         member = tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape")
         member.offset_data = place + tarfile.BLOCKSIZE

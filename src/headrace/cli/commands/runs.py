@@ -58,7 +58,7 @@ def command(limit: int | None, pipeline: str | None, sort: str | None, as_json: 
             return 0
         rows = [_row(views, run) for run in runs.runs]
     if not runs.runs:
-        tell("there is no run yet")
+        tell("there is no run yet" if pipeline is None else f"there is no run of pipeline `{pipeline}` yet")
         return 0
     for line in table(HEADS, rows, numbers=(5, 6), spare=SPARE):
         say_styled(line)

@@ -71,7 +71,7 @@ def flow(salt: int) -> None:
     first = plain(1, salt)
     rest = [plain(n, salt) for n in range(2, 5)]
     result = total(numbers, [first, *rest], big(first, salt))
-    if hr.value(result) > salt and hr.now().year > 2000:
+    if hr.value(result) > 0 and hr.now().year > 2000:
         last(1.0, salt)
 """
 RESULT = 15 + 10 + 300_000

@@ -26,5 +26,9 @@ def test_namespaces_are_used_as_soon_as_they_can_be_had_and_no_longer(
     assert _works(project)
     (project.home / "namespaces").write_text("")  # as a full disk leaves it, or another process in the midst of it
     assert _works(project)
+    program.write_text("#!/bin/sh\n\nexit 1\n")
+    assert not _works(project), "what was noted is of another program"
+    program.write_text("#!/nowhere/sh\n")
+    assert not _works(project), "it can't be run"
     program.unlink()
     assert not _works(project)

@@ -12,7 +12,7 @@ from headrace.app.early import take
 from headrace.app.project import Project
 from headrace.app.seen import Seen
 from headrace.backends.local.backend import LocalBackend
-from headrace.backends.namespace import Namespace, bubblewrap, works
+from headrace.backends.namespace import Namespace, bubblewrap, circumstances, works
 from headrace.errors import ConfigError
 from headrace.run.ports import Backend, Heard, Spool
 from headrace.run.spilled import spilled
@@ -149,15 +149,16 @@ def _others(project: Project, pool: Pool, hidden: Sequence[Path]) -> list[Path]:
 
 
 def _works(project: Project) -> bool:
-    """Whether namespaces can be had. That they can is noted, since asking takes 20 ms; that they can't is asked each
-    time, since somebody may have seen to it."""
+    """Whether namespaces can be had. That they can is noted, since asking takes 20 ms, and asked again under other
+    circumstances; that they can't is asked each time, since somebody may have seen to it."""
     if bubblewrap() is None:
         return False
-    note = project.home / "namespaces"
+    note, now = project.home / "namespaces", circumstances()
     with suppress(OSError):
-        if note.read_text() == "yes":
+        if note.read_text() == now:
             return True
     found = works()
     if found:
-        note.write_text("yes")
+        with suppress(OSError):
+            note.write_text(now)
     return found

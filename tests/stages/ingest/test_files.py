@@ -214,6 +214,8 @@ def test_no_file_is_refused_unless_a_schema_says_what_the_columns_are() -> None:
     assert "`data/a.csv` is not there" in refused("data/a.csv")
     write("data/a.csv", "a\n1\n")
     assert "`data/` is a folder" in refused("data/")
+    os.mkfifo("pipe.csv")
+    assert "`pipe.csv` is no regular file" in refused("pipe.csv")
 
 
 def test_an_empty_file_adds_no_rows() -> None:

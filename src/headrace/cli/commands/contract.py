@@ -38,7 +38,8 @@ def draft_command(source: str, task: str | None, to: Path | None, config: Path |
     elif Path(source).is_file():
         text = draft_from_file(Path(source))
     else:
-        raise UsageError(f"there is no file `{source}`", hint="give a file, or a run and a task: `latest ingest`")
+        what = f"`{source}` is no file" if Path(source).exists() else f"there is no file `{source}`"
+        raise UsageError(what, hint="give a file, or a run and a task: `latest ingest`")
     if to is None:
         say(text.rstrip("\n"))
         return 0

@@ -103,6 +103,8 @@ class Local:
             found.append(Found(path, self.stamp(path)))
         if not found and not _MAGIC.search(self._pattern):
             there, inside = (self._base / self._pattern).is_dir(), self.shown.rstrip("/")
+            if not there and (self._base / self._pattern).exists():
+                raise SourceError(f"`{self.shown}` is no regular file", hint="a pipe or a device can't be read twice")
             raise SourceError(
                 f"`{self.shown}` is {'a folder' if there else 'not there'}",
                 hint=f"write `{inside}/*`, or `{inside}/**/*` for folders inside too"

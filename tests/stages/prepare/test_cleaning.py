@@ -393,3 +393,12 @@ def test_a_file_of_rules_that_is_wrong_says_where(text: str, said: str, hint: st
         rules_from_toml(text)
     assert said in caught.value.message
     assert hint in (caught.value.hint or "")
+
+
+def test_rows_are_compared_whatever_their_columns_are_called() -> None:
+    table = pa.table([pa.array([1, 1, 2]), pa.array([5, 5, 5]), pa.array([0, 1, 2])], ["", "place", "k1"])
+    kept = prepare.clean(table, [prepare.Deduplicate(columns=["", "place"], keep="last", by="k1")]).table
+    assert kept["k1"].to_pylist() == [1, 2]
+    assert kept.column_names == table.column_names
+    half = table.append_column("half", pa.array([1, 2, 3], pa.float16()))
+    assert prepare.clean(half, [prepare.Deduplicate(columns="place")]).table.num_rows == 1

@@ -17,7 +17,6 @@ from headrace.errors import DataError, DefinitionError
 from headrace.spec.report import Report
 from headrace.stages import engine
 from headrace.stages.columns import columns, distinct, free_name, rows_at, rows_where
-from headrace.stages.engine import quoted
 from headrace.stages.ingest.contract.finding import value_of
 from headrace.stages.prepare.clean_report import EXAMPLES, Change, report_of
 from headrace.stages.prepare.expressions import KEEPS_TYPE, can_hold, expression, fits
@@ -61,7 +60,7 @@ class _Work:
     changes: list[Change] = field(default_factory=list)
 
 
-@ready("prepare.clean", version=4, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
+@ready("prepare.clean", version=5, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
 def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
     """Clean a table by rules, one after the other: a list of them, or a TOML file (`hr.File("rules.toml")`).
 
@@ -207,29 +206,33 @@ def _take_away(work: _Work, rule: Drop | Deduplicate, name: str) -> None:
 
 def _dropped(table: pa.Table, rule: Drop | Deduplicate, name: str) -> Rows:
     """Give the places of the rows that a rule takes away."""
+    if isinstance(rule, Drop):
+        numbered = f"select row_number() over () - 1 as place, ({rule.where}\n) as gone from t"
+        sql = f"select place from ({numbered}) where gone"
+    else:
+        table, sql = _repeated(table, rule, name)
     with engine.session({"t": table}) as database:
         if isinstance(rule, Drop):
             engine.single(f"select ({rule.where}\n)", f"the condition `{rule.where}`", database)
-            numbered = f"select row_number() over () - 1 as place, ({rule.where}\n) as gone from t"
-            sql = f"select place from ({numbered}) where gone"
-        else:
-            columns(table, (*rule.names, *([rule.by] if rule.by else [])), f"rule {name}")
-            names = rule.names or tuple(table.column_names)
-            # under names of ours, since a column of the table may be called `place`
-            given = ", ".join(f"{quoted(each)} as k{number}" for number, each in enumerate(names))
-            given += f", {quoted(rule.by)} as ranked" if rule.by else ""
-            numbered = f"select row_number() over () - 1 as place, {given} from t"
-            keys, way = (
-                ", ".join(f"k{number}" for number in range(len(names))),
-                "desc" if rule.keep == "last" else "asc",
-            )
-            order = f"ranked {way} nulls last, place" if rule.by else f"place {way}"
-            sql = f"select place from ({numbered}) qualify row_number() over (partition by {keys} order by {order}) > 1"
         try:
             found = np.ma.getdata(database.sql(sql).fetchnumpy()["place"])
         except duckdb.Error as error:
             raise engine.told(error, f"rule {name}") from error
     return np.sort(found.astype(np.int64))
+
+
+def _repeated(table: pa.Table, rule: Deduplicate, name: str) -> tuple[pa.Table, str]:
+    """Give the columns that tell whether a row is there already, and the SQL that asks them."""
+    names = rule.names or tuple(table.column_names)
+    given = columns(table, (*names, *([rule.by] if rule.by else [])), f"rule {name}")
+    # under names of ours, since one of the table's may be `place`, or none at all
+    keys = [f"k{number}" for number in range(len(names))]
+    numbered = "select row_number() over () - 1 as place, * from t"
+    way = "desc" if rule.keep == "last" else "asc"
+    order = f"ranked {way} nulls last, place" if rule.by else f"place {way}"
+    found = f"row_number() over (partition by {', '.join(keys)} order by {order})"
+    asked = pa.Table.from_arrays(given, [*keys, *(["ranked"] if rule.by else [])])
+    return asked, f"select place from ({numbered}) qualify {found} > 1"
 
 
 def _put_aside(work: _Work, rows: Rows, why: str) -> None:

@@ -202,7 +202,7 @@ def test_a_file_in_another_encoding_is_told(root: Path, content: bytes) -> None:
 
 def test_a_folder_in_place_of_the_file_is_told(root: Path) -> None:
     (root / "headrace.toml").mkdir()
-    with pytest.raises(HeadraceError, match="can't be read"):
+    with pytest.raises(HeadraceError, match="is a directory"):
         load(environment={})
 
 

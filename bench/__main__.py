@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.apart import apart
 from bench.table import Row, json, report, text
 
 BENCHMARKS = {
@@ -59,8 +58,7 @@ def measure(names: list[str], rounds: int) -> Iterator[Row]:
     PLACE.mkdir(parents=True, exist_ok=True)
     for name in names:
         print(f"{name}: {BENCHMARKS[name]} ...", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=PLACE) as folder:
-            yield from importlib.import_module(f"bench.{name}").rows(Path(folder), rounds)
+        yield from apart(name, PLACE, rounds)
 
 
 if __name__ == "__main__":

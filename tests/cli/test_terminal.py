@@ -103,11 +103,15 @@ def test_a_reader_that_leaves_is_no_error(project: Shell) -> None:
     assert running.wait(30) == 0
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("words", [["show"], ["show", "--json"], ["runs"], ["run", "--help"], ["run", "good"]])
-def test_a_full_disk_behind_stdout_is_one_error(project: Shell, words: list[str]) -> None:
+def test_a_full_disk_behind_stdout_is_one_error(project: Shell, words: list[str], unbuffered: str) -> None:
     project("run", "good")
     with open("/dev/full", "wb") as full:
-        running = project.start(*words, stdout=full, stderr=subprocess.PIPE)
+        known = project.environment(PYTHONUNBUFFERED=unbuffered)
+        running = subprocess.Popen(
+            [*COMMAND, *words], cwd=project.folder, env=known, stdout=full, stderr=subprocess.PIPE
+        )
         _, err = running.communicate(timeout=40)
     assert running.returncode == 2
     said = [line for line in err.decode().splitlines() if line.startswith(("error:", "hint:"))]

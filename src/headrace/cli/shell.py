@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
             return fault.show_internal(error, as_json=as_json)
         raise
     except OSError as error:
-        if terminal.takes_more():
+        if not isinstance(error, terminal.Unwritten) and terminal.takes_more():
             return fault.show_internal(error, as_json=as_json)
         raise
     except (KeyboardInterrupt, SystemExit):

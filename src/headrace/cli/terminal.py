@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, TextIO
 
 import msgspec
@@ -42,21 +44,46 @@ def bars() -> str:
     return "▁▂▃▄▅▆▇█" if encoding.startswith("utf") else "_.-=+*#@"
 
 
+class Unwritten(OSError):
+    """Stdout takes no more: its disk is full."""
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Write to stdout.
+
+    Raises:
+        Unwritten: it can't be written; `BrokenPipeError` where nobody reads it any more.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unwritten(error.errno, error.strerror) from error
+
+
 def say(text: str = "", *styles: Style) -> None:
     """Print a line of data on stdout."""
-    sys.stdout.write(paint(printable(text), *styles, stream=sys.stdout) + "\n")
+    say_styled(paint(printable(text), *styles, stream=sys.stdout))
 
 
 def say_styled(line: str) -> None:
     """Print a line of data whose parts are printable and painted already."""
-    sys.stdout.write(line + "\n")
+    with writing():
+        sys.stdout.write(line + "\n")
 
 
 def say_json(value: Any) -> None:
     """Print one JSON object on stdout."""
-    sys.stdout.buffer.write(msgspec.json.encode(value, enc_hook=_plain))
-    sys.stdout.buffer.write(b"\n")
-    sys.stdout.buffer.flush()
+    say_bytes(msgspec.json.encode(value, enc_hook=_plain) + b"\n")
+
+
+def say_bytes(data: bytes) -> None:
+    """Print data on stdout as it is, at once."""
+    with writing():
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
 
 
 def _plain(value: Any) -> Any:

@@ -25,5 +25,5 @@ def seconds(text: str | float, *, name: str = "timeout") -> float:
         return float(text)
     terms = _TERM.findall(text)
     if not terms or _TERM.sub("", text).strip():
-        raise DefinitionError(f"`{name}` is {text!r}", hint='give seconds, or words such as "90s", "1h30m", "7d"')
+        raise DefinitionError(f"`{name}` is {text!r}", hint='give it with its unit, such as "90s", "1h30m", "7d"')
     return sum(float(count) * _SECONDS[unit] for count, unit in terms)

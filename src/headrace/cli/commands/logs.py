@@ -13,7 +13,7 @@ from headrace.app.logs import Piece, Told, follow, logs, maker
 from headrace.app.reading import Views, read
 from headrace.cli import complete, options
 from headrace.cli.metrics import point_text
-from headrace.cli.terminal import paint, printable, tell
+from headrace.cli.terminal import paint, printable, say_bytes, tell
 
 
 @click.command()
@@ -61,11 +61,10 @@ def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> None:
         if heads and now != before:
             again = f", attempt {piece.attempt}" if piece.attempt > 1 else ""
             head = paint(f"--- {printable(piece.task, keep='')}{again}", "dim", stream=sys.stdout)
-            sys.stdout.buffer.write(("" if ended else "\n").encode() + head.encode(errors="replace") + b"\n")
+            say_bytes(("" if ended else "\n").encode() + head.encode(errors="replace") + b"\n")
         elif before is not None and now != before:
             tell(f"--- {piece.task}, attempt {piece.attempt}", "dim")
-        sys.stdout.buffer.write(piece.data)
-        sys.stdout.buffer.flush()
+        say_bytes(piece.data)
         before, ended = now, piece.data.endswith(b"\n")
 
 

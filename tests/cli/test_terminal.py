@@ -103,8 +103,20 @@ def test_a_reader_that_leaves_is_no_error(project: Shell) -> None:
     assert running.wait(30) == 0
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("words", [["show"], ["show", "--json"], ["runs"], ["run", "--help"], ["run", "good"]])
+@pytest.mark.parametrize(
+    ("words", "unbuffered"),
+    [
+        (["show"], ""),
+        (["show"], "1"),
+        (["show", "--json"], ""),
+        (["show", "--json"], "1"),
+        (["runs"], "1"),
+        (["logs", "latest"], "1"),
+        (["run", "--help"], ""),
+        (["run", "good"], ""),
+        (["run", "good"], "1"),
+    ],
+)
 def test_a_full_disk_behind_stdout_is_one_error(project: Shell, words: list[str], unbuffered: str) -> None:
     project("run", "good")
     with open("/dev/full", "wb") as full:

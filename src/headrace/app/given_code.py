@@ -14,6 +14,8 @@ def code_given(node: Node, param: str, codes: Mapping[str, Code], identity: str 
 
     Of a list that is mapped over, the element of this `identity` counts alone if it is a function itself.
     """
+    if not codes:
+        return None  # most runs: the argument may be a list of many thousands, and each element asks
     if param in node.over and (alone := codes.get(identity.rpartition(":")[2])) is not None:
         return alone
     return code_in(constants(dict(node.args)[param]), codes) if param in dict(node.args) else None

@@ -108,6 +108,8 @@ def check(project: Project, *, deep: bool, repair: bool) -> Checked:
         with open_ledger(project) as ledger:
             return Checker(ledger, stores(project)).check(deep=deep, repair=repair, now=time.time())
     except LedgerDamaged as error:  # so badly that it can't be opened, or found on the way
+        if ledger_is_shared(project):
+            raise  # a server's tables are in no file here
         return damaged(ledger_path(project), error, is_deep=deep)
 
 

@@ -191,12 +191,12 @@ def _checked(db: sqlite3.Connection, path: Path, project: str) -> SqliteDatabase
 
 def unreadable(path: Path) -> list[str]:
     """Say of a damaged ledger which tables can't be read to their end."""
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-        try:
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
-        except _UNREADABLE as error:
-            return [f"no table can be read: {error}"]
-        return [f"table `{each}` can't be read: {why}" for each in tables if (why := _why_unreadable(db, each))]
+            return [f"table `{each}` can't be read: {why}" for each in tables if (why := _why_unreadable(db, each))]
+    except _UNREADABLE as error:
+        return [f"no table can be read: {error}"]
 
 
 def _why_unreadable(db: sqlite3.Connection, table: str) -> str | None:
@@ -241,7 +241,12 @@ class Troubles:
 def trouble(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> LedgerError:
     """Say what an error of SQLite's means for the user."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of it is detail
-    if code in _DAMAGED or _NO_TEXT in str(error):
+    if code == sqlite3.SQLITE_ERROR:  # ours are right, unless tables have lost their names, or were given others
+        return LedgerDamaged(
+            f"the ledger `{path}` isn't as it should be: {_said(error)}",
+            hint="`headrace fsck` says whether it is damaged; if another release has changed it, use that",
+        )
+    if code == sqlite3.SQLITE_CORRUPT or _NO_TEXT in str(error):
         return LedgerDamaged(
             f"the ledger `{path}` is damaged: {_said(error)}",
             hint="restore it from a backup (`headrace restore`); `headrace fsck` names what can't be read",
@@ -250,8 +255,6 @@ def trouble(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> LedgerErro
     return LedgerError(f"the ledger `{path}` {what}", hint=hint)
 
 
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
-"""The latter is a statement that is wrong: ours aren't, unless tables have lost their names."""
 _NO_TEXT = "decode"
 """In what Python itself says, without a code, of bytes that were written as text and are none any more."""
 

@@ -77,9 +77,9 @@ from headrace.spec.stage import Stage
 
 BEAT_S = 0.2
 RECALL_S = 0.5
+"""How long an attempt may keep others waiting that were queued behind it because it was thought to be short."""
 SHOWN = 5
 """So many tasks are named in a note."""
-"""How long an attempt may keep others waiting that were queued behind it because it was thought to be short."""
 
 Rows = Callable[[Sequence[TaskRow]], None]
 

@@ -204,11 +204,12 @@ class Zygote:
             if child is None:
                 continue  # an orphan of a worker
             _signal_session(pid, signal.SIGKILL)
+            spared = {*self._children, *(each.board.writer() for each in self._children.values())}
             writer = child.board.writer()
             if writer and writer not in self._children:
-                _end_strays({*self._children, writer})
+                _end_strays({*spared, writer})
                 _await_end(writer)
-            _end_strays(self._children)
+            _end_strays(spared)  # but for what writes the log of another that has ended, and comes next
             code = os.waitstatus_to_exitcode(status)
             unfit, hint = child.board.refusal() or ("", None)
             self._tell(frame(Ended(child.number, code, child.memory, unfit, hint)))

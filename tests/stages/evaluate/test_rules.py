@@ -171,3 +171,12 @@ def test_a_number_that_misses_its_bound_by_rounding_lies_on_it(rule: str, holds:
         found = judge(parse(f"{rule}{level}"), known_of(Report(title="", about="", facts=facts, confidence=0.95)))
         assert found.holds is holds
         assert "0.1, " in found.verdicts[0].why or "0.1 " in found.verdicts[0].why
+
+
+@pytest.mark.parametrize(("rule", "holds"), [("gap <= 0", True), ("gap >= 0", True), ("gap > 0", False)])
+def test_a_number_that_is_0_but_for_rounding_lies_on_a_bound_of_0(rule: str, holds: bool) -> None:
+    value = 0.1 + 0.2 - 0.3  # 5.6e-17
+    facts = (Fact(name="gap", value=value, low=value, high=value),)
+    for level in ("", " with 95% confidence"):
+        found = judge(parse(f"{rule}{level}"), known_of(Report(title="", about="", facts=facts, confidence=0.95)))
+        assert found.holds is holds

@@ -163,6 +163,14 @@ def test_what_stands_for_nothing_is_looked_for_in_those_columns_that_can_hold_it
     }
 
 
+def test_values_that_a_column_cannot_hold_are_mapped_in_the_others() -> None:
+    table = pa.table({"n": [1, 2], "sure": [True, False], "day": [date(2024, 1, 1), date(2024, 1, 2)]})
+    found = prepare.clean(table, [prepare.Map(columns="*", values={2: 20})]).table
+    assert found.to_pydict() == {**table.to_pydict(), "n": [1, 20]}
+    with pytest.raises(DefinitionError, match="2"):
+        prepare.clean(table, [prepare.Map(columns="day", values={2: 20})])
+
+
 def test_what_is_put_in_goes_to_those_columns_that_can_hold_it() -> None:
     table = pa.table({"n": [None, -1], "x": [None, -0.5], "day": [None, date(2024, 1, 1)], "text": [None, "a"]})
     rules = [prepare.Fill(columns="*", value=7), prepare.Clip(columns="*", min=0)]

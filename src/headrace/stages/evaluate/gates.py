@@ -173,6 +173,8 @@ def _on(bound: float, fact: Fact) -> Fact:
     """Put numbers on a bound that they miss by rounding alone: 0.4 less 0.3 is a little more than 0.1 in floats."""
 
     def put(value: float | None) -> float | None:
-        return bound if value is not None and math.isclose(value, bound, rel_tol=ROUNDING) else value
+        nothing = ROUNDING if bound == 0 else 0.0  # of which there are no shares
+        near = value is not None and math.isclose(value, bound, rel_tol=ROUNDING, abs_tol=nothing)
+        return bound if near else value
 
     return replace(fact, value=put(fact.value), low=put(fact.low), high=put(fact.high))

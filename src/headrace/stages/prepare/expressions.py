@@ -92,7 +92,7 @@ def expression(rule: OnColumns, kind: pa.DataType) -> str:
         case Cast(type=wanted):
             return _cast(wanted)
         case Map(values=values, otherwise=otherwise):
-            return _map(values, plain, keep=otherwise == "keep")
+            return _map(values, plain, keep=otherwise == "keep", strict=ALL not in rule.names)
         case Numbers(decimal=decimal, thousands=thousands):
             return _number(decimal, thousands)
         case Units():
@@ -178,9 +178,15 @@ def _cast(wanted: str) -> str:
     return made
 
 
-def _map(values: dict[Any, Any], kind: pa.DataType, *, keep: bool) -> str:
-    cases = " ".join(f"when {_is(before, kind)} then {literal(after)}" for before, after in values.items())
-    return f"case {cases} else {'c' if keep else 'null'} end"
+def _map(values: dict[Any, Any], kind: pa.DataType, *, keep: bool, strict: bool) -> str:
+    cases = ["when false then c"]
+    for before, after in values.items():
+        try:
+            cases.append(f"when {_is(before, kind)} then {literal(after)}")
+        except DefinitionError:
+            if strict:
+                raise  # else it is for all columns, and no row of this one has such a value
+    return f"case {' '.join(cases if len(cases) == 1 else cases[1:])} else {'c' if keep else 'null'} end"
 
 
 def _is(value: Any, kind: pa.DataType) -> str:

@@ -53,7 +53,7 @@ class Judged(NamedTuple):
     report: Report
 
 
-@ready("prepare.to_label", version=1, on=("numpy", "pyarrow"), kind="prepare")
+@ready("prepare.to_label", version=2, on=("numpy", "pyarrow"), kind="prepare")
 def to_label(
     table: pa.Table,
     n: int,
@@ -91,7 +91,7 @@ def to_label(
     return File(path)
 
 
-@ready("prepare.labels", version=1, on=("numpy", "pyarrow", "sklearn"), kind="prepare")
+@ready("prepare.labels", version=2, on=("numpy", "pyarrow", "sklearn"), kind="prepare")
 def labels(
     files: list[File],
     table: pa.Table,

@@ -259,16 +259,18 @@ def _like(held: Examples, learned: Examples) -> Examples:
         DataError: a column has other values, which can't be of that type.
     """
     frame = held.features
+    wanted = {}
     for name, kind in learned.features.dtypes.items():
         lacks = kind.kind in "iub" and frame[name].isna().any()  # as a whole number or boolean it couldn't
+        wanted[name] = "float64" if lacks else kind
         try:
-            frame = frame.astype({name: "float64" if lacks else kind})
+            frame[name].astype(wanted[name])
         except (TypeError, ValueError) as error:
             raise DataError(
                 f"the feature `{name}` can't be `{kind}` in `valid`, as it is in the table: {sentence(error)}",
                 hint="give both the same types",
             ) from error
-    return held._replace(features=frame)
+    return held._replace(features=frame.astype(wanted))
 
 
 def _labels(found: Examples) -> Any:

@@ -112,7 +112,8 @@ def _places(column: Any, values: Sequence[Any], name: str, what: str) -> Any:
         found = pc.index_in(column, pa.array(values, column.type))
     except pa.ArrowException as error:
         raise UsageError(
-            f"`{name}` of {what} is `{column.type}`, and in the training table it has values such as {values[0]!r}",
+            f"`{name}` of {what} is `{column.type}`, and in the training table it has "
+            + (f"values such as {values[0]!r}" if values else "no value"),
             hint="give both tables columns of the same types",
         ) from error
     strange = column.filter(pc.and_(pc.is_null(found), pc.is_valid(column)))

@@ -553,11 +553,11 @@ DRIVE = """
     from headrace.store.folder import FolderStore
     from tests.record.samples import *
     store = FolderStore(sys.argv[2])
-    for _ in range(15):
+    for _ in range(60):
         with open_ledger(sys.argv[1]) as ledger, ledger.open_run("flights") as run:
             run.commit(first([], run=run_row(created=time.time())))
             for _ in range(5):
-                key = random.choice("abcdef")
+                key = random.choice("abcdefghijklmnopqrstuvwxyz")
                 found = run.result(key)
                 if found is not None and store.size(found.out.digest, found.out.nonce) is not None:
                     run.commit(after(run, tasks=[task_row(key, "reused", key=key, out=found.out)], kept=[found.out]))
@@ -579,6 +579,7 @@ def test_drivers_of_other_processes_lose_nothing_to_a_collector_beside_them(
     deleted = 0
     while any(driver.poll() is None for driver in drivers):
         deleted += len(collect(ledger, store, keep_runs=1, grace_s=0, now=time.time()).blobs)
+    deleted += len(collect(ledger, store, keep_runs=1, grace_s=0, now=time.time()).blobs)
     assert [driver.returncode for driver in drivers] == [0, 0, 0]
     assert deleted > 0
     db = ledger.connect()

@@ -8,10 +8,10 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
+from headrace.app.live import LiveWatcher
+from headrace.app.tally import Tally
 from headrace.app.watcher import TaskRow
-from headrace.cli.live import LiveWatcher
 from headrace.cli.plain import PlainWatcher
-from headrace.cli.tally import Tally
 
 
 def row(name: str, state: str, *, parent: str | None = None, seconds: float = 0.0, reason: str = "") -> TaskRow:

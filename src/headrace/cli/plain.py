@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from headrace.app.marks import STYLES
 from headrace.app.measures import seconds_text
+from headrace.app.tally import ENDED, Stage, Tally
 from headrace.app.watcher import RunRow, TaskRow
-from headrace.cli.marks import STYLES
-from headrace.cli.tally import ENDED, Stage, Tally
 from headrace.cli.terminal import tell
 
 WIDE = 8

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from headrace.app.comparison import CodeChange, Comparison, Curve, Metric, Number, Setting, Side
+from headrace.app.marks import MARKS, STYLES, Style, printable
 from headrace.app.measures import count_text, seconds_text, usd_text
 from headrace.app.sparkline import sparkline
-from headrace.cli.marks import MARKS, STYLES
 from headrace.cli.table import Cell, fits, table
-from headrace.cli.terminal import Style, bars, paint, printable, say, say_styled, tell
+from headrace.cli.terminal import bars, paint, say, say_styled, tell
 from headrace.stages.report.numbers import number, with_unit
 
 SHOWN = 40

@@ -7,10 +7,10 @@ import os
 import sys
 from collections.abc import Mapping
 
+from headrace.app.marks import STYLES
 from headrace.app.measures import seconds_text, usd_text
 from headrace.app.reading import RunView, Views
 from headrace.app.warned import warnings
-from headrace.cli.marks import STYLES
 from headrace.cli.terminal import say, say_json, tell
 from headrace.spec.policy import Policy
 

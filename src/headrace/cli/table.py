@@ -8,8 +8,9 @@ import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 
+from headrace.app.marks import Style, printable
 from headrace.app.measures import one_line
-from headrace.cli.terminal import Style, paint, printable
+from headrace.cli.terminal import paint
 
 GAP = "  "
 LEAST = 24

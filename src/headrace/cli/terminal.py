@@ -7,11 +7,12 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 import msgspec
 
-Style = Literal["bold", "dim", "red", "green", "yellow", "blue", "cyan"]
+from headrace.app.marks import Style, printable
+
 _CODES: dict[Style, int] = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "cyan": 36}
 
 
@@ -29,13 +30,6 @@ def paint(text: str, *styles: Style, stream: TextIO) -> str:
     if not styles or not coloured(stream):
         return text
     return f"\x1b[{';'.join(str(_CODES[style]) for style in styles)}m{text}\x1b[0m"
-
-
-def printable(text: str, *, keep: str = "\n\t") -> str:
-    """Give a text with its control characters written out, so that a name can't move the cursor."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() or each in keep else repr(each)[1:-1] for each in text)
 
 
 def bars() -> str:

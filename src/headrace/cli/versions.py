@@ -7,12 +7,13 @@ from datetime import datetime
 from pathlib import Path
 
 from headrace.app import project
+from headrace.app.marks import Style
 from headrace.app.measures import bytes_text
 from headrace.app.named import Kind
 from headrace.app.reading import read
 from headrace.app.registry import Version, versions
 from headrace.cli.table import Cell, table
-from headrace.cli.terminal import Style, say_json, say_styled, tell
+from headrace.cli.terminal import say_json, say_styled, tell
 
 STYLES: dict[bool | None, Style] = {True: "green", False: "red", None: "dim"}
 

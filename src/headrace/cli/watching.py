@@ -18,7 +18,7 @@ def watching(*, as_json: bool) -> Iterator[Watcher]:
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield NoWatcher() if as_json else PlainWatcher()
         return
-    live = importlib.import_module("headrace.cli.live").LiveWatcher()  # rich: 30 ms that logs and pipes don't need
+    live = importlib.import_module("headrace.app.live").LiveWatcher()  # rich: 30 ms that logs and pipes don't need
     try:
         yield live
     finally:

@@ -10,8 +10,9 @@ import click
 from headrace.app import project
 from headrace.app.doctor import examine
 from headrace.app.finding import Finding
+from headrace.app.marks import Style, printable
 from headrace.cli import options
-from headrace.cli.terminal import Style, paint, printable, say_json, say_styled
+from headrace.cli.terminal import paint, say_json, say_styled
 from headrace.errors import ProjectError
 
 MARKS: dict[str, tuple[str, Style]] = {"well": ("✓", "green"), "doubtful": ("?", "yellow"), "wrong": ("✗", "red")}

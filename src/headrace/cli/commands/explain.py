@@ -10,9 +10,10 @@ import click
 
 from headrace.app import explaining, project
 from headrace.app.explaining import Difference, Explanation
+from headrace.app.marks import Style, printable
 from headrace.cli import options
 from headrace.cli.refusals import say_rules
-from headrace.cli.terminal import Style, paint, printable, say, say_json, say_styled, tell
+from headrace.cli.terminal import paint, say, say_json, say_styled, tell
 
 
 @click.command()

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from headrace.app import project
+from headrace.app.marks import MARKS, STYLES
 from headrace.app.measures import bytes_text
 from headrace.app.origins import Need, Step, trail
 from headrace.cli import complete, options
-from headrace.cli.marks import MARKS, STYLES
 from headrace.cli.table import Cell, table
 from headrace.cli.terminal import say, say_json, say_styled
 

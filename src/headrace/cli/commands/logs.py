@@ -10,10 +10,11 @@ import click
 
 from headrace.app import project
 from headrace.app.logs import Piece, Told, follow, logs, maker
+from headrace.app.marks import printable
 from headrace.app.reading import Views, read
 from headrace.cli import complete, options
 from headrace.cli.metrics import point_text
-from headrace.cli.terminal import paint, printable, say_bytes, tell
+from headrace.cli.terminal import paint, say_bytes, tell
 
 
 @click.command()

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from headrace.app import planning, project
+from headrace.app.marks import DECISION_STYLES, DECISIONS
 from headrace.app.measures import seconds_text, usd_text
 from headrace.cli import options
-from headrace.cli.marks import DECISION_STYLES, DECISIONS
 from headrace.cli.parameters import split
 from headrace.cli.table import Cell, table
 from headrace.cli.terminal import say, say_json, say_styled, tell

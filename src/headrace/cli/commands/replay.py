@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from headrace.app import project
+from headrace.app.marks import printable
 from headrace.app.measures import count_text
 from headrace.app.upkeep import Replayed, replayed
 from headrace.cli import options
-from headrace.cli.terminal import paint, printable, say, say_json, say_styled, tell
+from headrace.cli.terminal import paint, say, say_json, say_styled, tell
 
 DIFFERENT = 1
 

@@ -12,10 +12,10 @@ import click
 import msgspec
 
 from headrace.app import project
+from headrace.app.marks import MARKS, STYLES
 from headrace.app.measures import seconds_text, usd_text
 from headrace.app.reading import RunView, Views, read, took_s, up_to_now
 from headrace.cli import complete, options
-from headrace.cli.marks import MARKS, STYLES
 from headrace.cli.table import Cell, table
 from headrace.cli.terminal import say_json, say_styled, tell
 from headrace.spec.report import Fact

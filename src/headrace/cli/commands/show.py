@@ -13,16 +13,16 @@ import click
 from msgspec.structs import replace
 
 from headrace.app import project
+from headrace.app.marks import MARKS, STYLES, printable
 from headrace.app.measures import bytes_text, seconds_text, usd_text
 from headrace.app.overtaken import overtaken
 from headrace.app.reading import RunView, StageView, TaskView, Views, maps, read, stages_of, took_s, up_to_now
 from headrace.app.tracked import with_metrics
 from headrace.app.warned import warnings
 from headrace.cli import complete, options
-from headrace.cli.marks import MARKS, STYLES
 from headrace.cli.metrics import say_metrics
 from headrace.cli.table import Cell, table
-from headrace.cli.terminal import paint, printable, say, say_json, say_styled
+from headrace.cli.terminal import paint, say, say_json, say_styled
 
 SPARE = ("save", "load", "pool", "tries", "kind", "output", "cost", "time")
 """Columns that a narrow terminal does without."""

@@ -12,11 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from headrace.app.marks import MARKS, STYLES, printable
 from headrace.app.measures import seconds_text
+from headrace.app.tally import Stage, Tally
 from headrace.app.watcher import RunRow, TaskRow
-from headrace.cli.marks import MARKS, STYLES
-from headrace.cli.tally import Stage, Tally
-from headrace.cli.terminal import printable
 
 BARS_FROM = 60
 """Columns of a terminal that has room for bars."""

@@ -1,8 +1,11 @@
-"""How each state looks on a terminal: a mark and a colour, never the colour alone."""
+"""How each state looks: a mark and a colour, never the colour alone; and text that can't act on a terminal."""
 
 from __future__ import annotations
 
-from headrace.cli.terminal import Style
+from typing import Literal
+
+Style = Literal["bold", "dim", "red", "green", "yellow", "blue", "cyan"]
+
 
 MARKS = {
     "queued": "·",
@@ -28,3 +31,10 @@ STYLES: dict[str, Style] = {
 }
 DECISIONS = {"run": "▸", "reuse": "↺", "reuse_if_unchanged": "≟", "skip": "-"}
 DECISION_STYLES: dict[str, Style] = {"run": "bold", "reuse": "blue", "reuse_if_unchanged": "cyan", "skip": "dim"}
+
+
+def printable(text: str, *, keep: str = "\n\t") -> str:
+    """Give a text with its control characters written out, so that a name can't move the cursor."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in keep else repr(each)[1:-1] for each in text)

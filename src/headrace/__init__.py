@@ -5,6 +5,8 @@ The facade is lazy: a worker that imports user code loads neither ledger nor com
 
 from __future__ import annotations
 
+import sys
+
 # Type checkers take it for true. Importing it from `typing` would hold up the start of the workers' parent by 8 ms.
 TYPE_CHECKING = False
 
@@ -76,3 +78,10 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+if "IPython" in sys.modules:  # a notebook, most often
+    from headrace.app.display import register
+
+    register()
+    del register

@@ -37,6 +37,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+_HERE = __file__.removesuffix("errors.py")
+
 
 class HeadraceError(Exception):
     """The base of all errors of Headrace: a message, and a hint where there is one."""
@@ -52,6 +54,17 @@ class HeadraceError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, self.hint)
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows of it: the user's own lines, the message and the hint, and no line of ours; all
+        lines of a fault of ours."""
+        import traceback  # noqa: PLC0415  2 ms, which every command would pay
+
+        lines: list[traceback.FrameSummary] = traceback.extract_tb(self.__traceback__)
+        if self.exit_code != HeadraceError.exit_code:
+            lines = [line for line in lines if not line.filename.startswith(_HERE) and "IPython" not in line.filename]
+        told = f"{type(self).__name__}: {self.message}\n"
+        return [*traceback.format_list(lines), told, *([f"hint: {self.hint}\n"] if self.hint else [])]
 
 
 def _rebuild(kind: type[HeadraceError], message: str, hint: str | None) -> HeadraceError:

@@ -29,7 +29,8 @@ def test_a_figure_comes_back_as_a_picture_that_shows_itself(codecs: Codecs, stor
     assert (ref.codec, ref.type) == ("svg", "headrace.Picture")
     found = codecs.load(ref, store, safe_only=True)
     assert isinstance(found, Picture)
-    assert found._repr_svg_().startswith("<?xml")
+    assert found._repr_html_().startswith('<img src="data:image/svg+xml;base64,')
+    assert found.svg.startswith("<?xml")
     assert "</svg>" in found.svg
 
 

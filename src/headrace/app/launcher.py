@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 from msgspec.structs import replace
 
-from headrace.app import named, planning, session
+from headrace.app import display, named, planning, session
 from headrace.app import project as projects
 from headrace.app.getting import find
+from headrace.app.marks import is_live
 from headrace.app.notebook import notebook_files
 from headrace.app.project import Project
 from headrace.app.state import reading_store, views
-from headrace.app.watcher import NoWatcher
+from headrace.app.watcher import NoWatcher, Watcher
 from headrace.codec.codecs import Codecs
 from headrace.define.pipeline import PipelineFunction
 from headrace.errors import NotFoundError, ProjectError, RunCancelled, RunFailed
@@ -25,6 +27,9 @@ from headrace.record.shown import RunView, TaskView
 from headrace.spec.plan import Plan
 from headrace.spec.policy import Policy
 from headrace.work.notebook import NOTEBOOK
+
+if TYPE_CHECKING:
+    from headrace.app.live import LiveWatcher
 
 
 class RunTask:
@@ -57,29 +62,29 @@ class Run:
 
     def __init__(self, project: Project, view: RunView) -> None:
         self._project = project
-        self._view = view
+        self.view = view
         self.id = view.run
         self.tasks = [RunTask(project, view.run, task) for task in view.tasks or ()]
 
     @property
     def state(self) -> str:
         """How it ended, or that it lives."""
-        return self._view.state
+        return self.view.state
 
     @property
     def seconds(self) -> float:
         """How long it took."""
-        return self._view.seconds
+        return self.view.seconds
 
     @property
     def usd(self) -> float:
         """What it cost, in US dollars."""
-        return self._view.usd
+        return self.view.usd
 
     @property
     def why(self) -> str:
         """Why it ended as it did, where that isn't plain."""
-        return self._view.why
+        return self.view.why
 
     def __getitem__(self, name: str) -> RunTask:
         for task in self.tasks:
@@ -94,11 +99,21 @@ class Run:
     def __repr__(self) -> str:
         return f"<run {self.id}: {self.state}, {len(self.tasks)} tasks>"
 
+    def _repr_html_(self) -> str:
+        return display.run_html(self.view)
+
+
+class Runs(list[Run]):
+    """Runs, newest first; a notebook shows them as a table."""
+
+    def _repr_html_(self) -> str:
+        return display.runs_html([run.view for run in self])
+
 
 class Launcher:
     """Serves `run` and `plan` of a pipeline (`define.pipeline.Launcher`)."""
 
-    def run(self, pipeline: PipelineFunction[Any], params: Mapping[str, object], options: Mapping[str, Any]) -> Run:
+    def run(self, pipeline: PipelineFunction[Any], params: Mapping[str, str]) -> Run:
         """Run a pipeline to its end.
 
         Raises:
@@ -106,7 +121,8 @@ class Launcher:
             RunCancelled: somebody ended it.
         """
         project, address = _place(pipeline)
-        run_id = session.run(project, address, _texts(params), Policy(**options), watcher=NoWatcher())
+        with _watching() as watcher:
+            run_id = session.run(project, address, params, Policy(), watcher=watcher)
         with views(project) as found:
             view = found.show(run_id)
         run = Run(project, view)
@@ -116,17 +132,17 @@ class Launcher:
             raise RunFailed(f"run {view.run} {view.state}: {view.why}", hint=f"headrace show {view.run}", run=run)
         return run
 
-    def plan(self, pipeline: PipelineFunction[Any], params: Mapping[str, object], options: Mapping[str, Any]) -> Plan:
+    def plan(self, pipeline: PipelineFunction[Any], params: Mapping[str, str]) -> Plan:
         """Plan a pipeline, and run nothing."""
         project, address = _place(pipeline)
-        return planning.plan(project, address, _texts(params), Policy(**options))
+        return planning.plan(project, address, params, Policy())
 
 
 def runs(*, limit: int = 100) -> list[Run]:
-    """Give the newest runs of the project of the current folder, newest first."""
+    """Return the newest runs of the project of the current folder, newest first."""
     project = projects.load()
     with views(project) as found:
-        return [Run(project, found.show(view.run)) for view in found.runs(limit=limit).runs]
+        return Runs(Run(project, found.show(view.run)) for view in found.runs(limit=limit).runs)
 
 
 def load(digest: str, *, columns: Sequence[str] | None = None) -> Any:
@@ -143,6 +159,24 @@ def load(digest: str, *, columns: Sequence[str] | None = None) -> Any:
         version = named.version(found, digest)
         ref = found.artifact(digest) if version is None else version.out
     return Codecs().load(ref, reading_store(project), verify=True, columns=columns)
+
+
+@contextmanager
+def _watching() -> Iterator[Watcher]:
+    """Show how far a run is where somebody looks: below a notebook's cell, or on a terminal."""
+    if display.is_notebook():
+        watcher: display.NotebookWatcher | LiveWatcher = display.NotebookWatcher()
+    elif is_live(sys.stderr):
+        from headrace.app.live import LiveWatcher  # noqa: PLC0415  rich: 30 ms that a program without one doesn't need
+
+        watcher = LiveWatcher()
+    else:
+        yield NoWatcher()
+        return
+    try:
+        yield watcher
+    finally:
+        watcher.leave()
 
 
 def _place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
@@ -164,10 +198,3 @@ def _notebook_place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
         found = Project(root=here, home=here / projects.STATE, files=())
     found = replace(found, files=(found.root / NOTEBOOK,), extra=notebook_files(pipeline))
     return found, pipeline.name
-
-
-def _texts(params: Mapping[str, object]) -> dict[str, str]:
-    """Give parameters as the command line would."""
-    return {
-        name: value if isinstance(value, str) else msgspec.json.encode(value).decode() for name, value in params.items()
-    }

@@ -29,7 +29,6 @@ class LiveWatcher:
         self._tally = Tally()
         self._run_id = ""
         self._began = time.monotonic()
-        self._elapsed: dict[str, tuple[float, float | None]] = {}
         self._live = Live(self, console=Console(stderr=True), refresh_per_second=8, vertical_overflow="crop")
 
     def opened(self, run_id: str) -> None:
@@ -39,8 +38,6 @@ class LiveWatcher:
     def tasks(self, rows: Sequence[TaskRow]) -> None:
         with self._lock:
             self._tally.absorb(rows)
-            for stage in {row.stage for row in rows}:
-                self._time(self._tally[stage])
 
     def note(self, text: str) -> None:
         self._live.console.print(Text(printable(text)))
@@ -64,24 +61,11 @@ class LiveWatcher:
             if len(shown) < len(stages):
                 yield Text(f"  and {len(stages) - len(shown)} more stages", "dim")
 
-    def _time(self, stage: Stage) -> None:
-        """Keep when a stage's first task began and its last one ended."""
-        if stage.state == "waiting":
-            return
-        began = self._elapsed.get(stage.name, (time.monotonic(), None))[0]
-        self._elapsed[stage.name] = (began, time.monotonic() if stage.done == stage.total else None)
-
-    def _seconds(self, stage: Stage) -> str:
-        began, ended = self._elapsed.get(stage.name, (None, None))
-        if began is None or stage.state in ("reused", "skipped"):
-            return ""
-        return seconds_text((ended or time.monotonic()) - began)
-
     def _table(self, stages: Sequence[Stage], width: int) -> Table:
         """Give a line for each stage; where the terminal is narrow, without bars, and names are cut off first."""
         with_bars = width >= BARS_FROM
-        counts = {stage.name: ", ".join(_counts(stage)) or printable(_waiting(stage)) for stage in stages}
-        rests = [f"{each.done}/{each.total}  {counts[each.name]}  {self._seconds(each)}  " for each in stages]
+        now = time.monotonic()
+        rests = [f"{each.done}/{each.total}  {printable(each.counts)}  {each.took(now)}  " for each in stages]
         room = max(10, width - max(map(len, rests), default=0) - (18 if with_bars else 0))
         table = Table.grid(padding=(0, 2))
         for _ in range(5 if with_bars else 4):
@@ -98,8 +82,8 @@ class LiveWatcher:
                 name,
                 *([bar] if with_bars else []),
                 Text(f"{stage.done}/{stage.total}"),
-                Text(counts[stage.name], "dim"),
-                Text(self._seconds(stage), "dim"),
+                Text(printable(stage.counts), "dim"),
+                Text(stage.took(now), "dim"),
             )
         return table
 
@@ -109,13 +93,3 @@ def _most_telling(stages: Sequence[Stage], room: int) -> list[Stage]:
     order = {"running": 0, "failed": 1, "cancelled": 1, "waiting": 2}
     kept = sorted(stages, key=lambda stage: order.get(stage.state, 3))[:room]
     return [stage for stage in stages if stage in kept]
-
-
-def _counts(stage: Stage) -> list[str]:
-    states = ("running", "reused", "failed", "skipped", "cancelled")
-    return [f"{stage.states[state]} {state}" for state in states if stage.states[state]]
-
-
-def _waiting(stage: Stage) -> str:
-    """Say what a stage of which nothing runs waits for, as far as that is known."""
-    return f"{stage.state}: {stage.awaits}" if stage.state == "waiting" and stage.awaits else stage.state

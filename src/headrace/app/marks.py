@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import os
+from typing import Literal, TextIO
 
 Style = Literal["bold", "dim", "red", "green", "yellow", "blue", "cyan"]
-
 
 MARKS = {
     "queued": "·",
@@ -38,3 +38,8 @@ def printable(text: str, *, keep: str = "\n\t") -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() or each in keep else repr(each)[1:-1] for each in text)
+
+
+def is_live(stream: TextIO) -> bool:
+    """Say whether a stream is a terminal on which a picture can be drawn again and again."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"

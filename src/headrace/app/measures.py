@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 def seconds_text(seconds: float | None) -> str:
     """Say a duration: `0.8 ms`, `3.2 s`, `4 min 10 s`, `2 h 05 min`, `3 d 4 h`."""
@@ -58,3 +60,15 @@ def known_text(count: int, noun: str) -> str:
 def count_text(count: int, noun: str) -> str:
     """Say how many there are: `no runs`, `1 run`, `1,000 runs`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}" if count else f"no {noun}s"
+
+
+def amount_text(amount: float | tuple[float, float] | None, text: Callable[[float], str]) -> str:
+    """Return an amount in words, or a range of it; nothing where it isn't known.
+
+    >>> amount_text((1.0, 90.0), seconds_text), amount_text((2.0, 2.0), seconds_text), amount_text(None, usd_text)
+    ('1.0 s to 1 min 30 s', '2.0 s', '')
+    """
+    if amount is None:
+        return ""
+    low, high = amount if isinstance(amount, tuple) else (amount, amount)
+    return text(low) if text(low) == text(high) else f"{text(low)} to {text(high)}"

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from headrace.app.bundling import make_bundle
 from headrace.app.clock import SystemClock
 from headrace.app.files import keep_path
+from headrace.app.measures import amount_text, seconds_text, usd_text
 from headrace.app.past import LedgerHistory, PastCode
 from headrace.app.places import elsewhere
 from headrace.app.pools import open_backend
@@ -71,6 +72,19 @@ def plan(
         places = Places(pool, store, elsewhere(project, pool))
         with views(project) as past:
             return _plan(name, graph, policy=policy, pool=pool, bundle=bundle, lease=lease, places=places, past=past)
+
+
+def sums(plan: Plan) -> list[str]:
+    """Return what all of a plan takes and costs, and what of it isn't known, in words."""
+    texts = []
+    if plan.expected_s is not None:
+        texts.append(f"expected to take {amount_text(plan.expected_s, seconds_text)}")
+    if any(plan.expected_usd):
+        cost = amount_text(plan.expected_usd, usd_text)
+        texts.append(f"expected to cost {cost}, and at least {usd_text(plan.bound_usd)}")
+    if plan.partial:
+        texts.append("the pipeline asks for a value: what it does with it is not planned yet")
+    return texts
 
 
 class Graph(Struct):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from headrace.app.measures import seconds_text
 from headrace.app.watcher import TaskRow
 
 ENDED = ("succeeded", "reused", "failed", "skipped", "cancelled")
@@ -16,7 +18,8 @@ class Stage:
     """One stage: its tasks by state (elements of a map each count, the map itself doesn't), and its first start.
 
     `total` and `done` are counted along, since they are asked for at each tick. `awaits` is what a task of it that has
-    begun waits for, as it was told last.
+    begun waits for, as it was told last. `began` and `ended` are when this process saw its first task begin and its
+    last one end, by the clock of the tally.
     """
 
     name: str
@@ -27,6 +30,8 @@ class Stage:
     started: float | None = None
     seconds: float = 0.0
     awaits: str = ""
+    began: float | None = None
+    ended: float | None = None
 
     def count(self, state: str, by: int) -> None:
         """Count one more task, or one less, that is in this state."""
@@ -47,11 +52,28 @@ class Stage:
                 return state
         return "skipped"
 
+    @property
+    def counts(self) -> str:
+        """How many of its tasks run, were reused, failed, were skipped or cancelled; else its state, and what it waits
+        for as far as that is known."""
+        states = ("running", "reused", "failed", "skipped", "cancelled")
+        counts = [f"{self.states[state]} {state}" for state in states if self.states[state]]
+        if counts:
+            return ", ".join(counts)
+        return f"{self.state}: {self.awaits}" if self.state == "waiting" and self.awaits else self.state
+
+    def took(self, now: float) -> str:
+        """How long it has run, in words; empty if nothing of it ran."""
+        if self.began is None or self.state in ("reused", "skipped"):
+            return ""
+        return seconds_text((self.ended or now) - self.began)
+
 
 class Tally:
     """All stages of a run, in the order in which they were met."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self._stages: dict[str, Stage] = {}
         self._states: dict[str, str] = {}
         self._maps: set[str] = set()
@@ -64,6 +86,7 @@ class Tally:
 
     def absorb(self, rows: Iterable[TaskRow]) -> None:
         """Count what changed."""
+        touched = set()
         for row in rows:
             stage = self._stages.get(row.stage) or self._stages.setdefault(row.stage, Stage(row.stage, row.kind))
             if row.parent is not None and row.parent not in self._maps:
@@ -76,6 +99,16 @@ class Tally:
                 stage.awaits = row.reason
             if row.started and (stage.started is None or row.started < stage.started):
                 stage.started = row.started
+            touched.add(stage.name)
+        for name in touched:
+            self._time(self._stages[name])
+
+    def _time(self, stage: Stage) -> None:
+        """Note when a stage's first task began and its last one ended."""
+        if stage.state != "waiting":
+            now = self._monotonic()
+            stage.began = now if stage.began is None else stage.began
+            stage.ended = now if stage.done == stage.total else None
 
     def _count(self, stage: Stage, name: str, state: str | None) -> None:
         before = self._states.pop(name, None)

@@ -17,7 +17,7 @@ import msgspec
 
 from headrace.define.edge import shown
 from headrace.define.ports import Tracer, resolver, running, tracing
-from headrace.errors import DefinitionError, TraceError, UsageError
+from headrace.errors import DefinitionError, RefusedError, TraceError, UsageError
 
 P = ParamSpec("P")
 
@@ -25,10 +25,8 @@ P = ParamSpec("P")
 class Launcher(Protocol):
     """What a pipeline's `run` and `plan` ask of the application."""
 
-    def run(self, pipeline: PipelineFunction[Any], params: Mapping[str, object], options: Mapping[str, Any]) -> Any: ...
-    def plan(
-        self, pipeline: PipelineFunction[Any], params: Mapping[str, object], options: Mapping[str, Any]
-    ) -> Any: ...
+    def run(self, pipeline: PipelineFunction[Any], params: Mapping[str, object]) -> Any: ...
+    def plan(self, pipeline: PipelineFunction[Any], params: Mapping[str, object]) -> Any: ...
 
 
 class PipelineFunction(Generic[P]):
@@ -58,19 +56,32 @@ class PipelineFunction(Generic[P]):
         finally:
             trace.pipelines.pop()
 
-    def run(self, **params: Any) -> Any:
-        """Run the pipeline with these parameters; wait for its end and give the `Run`.
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Run the pipeline with these parameters; wait for its end and return the `Run`. A notebook and a terminal see
+        how far it is.
 
         Raises:
             RunFailed: a task failed; it carries the run.
+            UsageError: a parameter is missing, superfluous or can't be read.
         """
-        self._refuse_inside("run")
-        return _launcher().run(self, params, {})
+        return self._launch("run", args, kwargs)
 
-    def plan(self, **params: Any) -> Any:
-        """Plan the pipeline with these parameters, and run nothing."""
-        self._refuse_inside("plan")
-        return _launcher().plan(self, params, {})
+    def plan(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Plan the pipeline with these parameters, and run nothing.
+
+        Raises:
+            UsageError: a parameter is missing, superfluous or can't be read.
+        """
+        return self._launch("plan", args, kwargs)
+
+    def _launch(self, what: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Any:
+        """Have the application run or plan it. Where in Headrace a wrong argument, setting or piece of code was found
+        helps nobody, so an error says what is wrong without that."""
+        try:
+            self._refuse_inside(what)
+            return getattr(_launcher(), what)(self, bound(self, args, kwargs))
+        except (UsageError, RefusedError) as error:
+            raise error.with_traceback(None)  # noqa: B904  it is the same error
 
     def _refuse_inside(self, what: str) -> None:
         """Refuse to start a driver in a tracer or a worker, which see neither ledger nor project."""
@@ -138,12 +149,51 @@ def _declare(
     return PipelineFunction(function, name or function.__name__, triggers)
 
 
-def convert(pipeline: PipelineFunction[Any], raw: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Turn a pipeline's parameters from text into values, by its annotations.
+def bound(pipeline: PipelineFunction[Any], args: Sequence[object], kwargs: Mapping[str, object]) -> dict[str, str]:
+    """Return the parameters of a call from Python by name, as text that `convert` reads.
 
     Raises:
         UsageError: one is missing, superfluous or can't be read.
     """
+    names = list(inspect.signature(pipeline.function).parameters)
+    if len(args) > len(names):
+        raise UsageError(
+            f"pipeline `{pipeline.name}` takes {len(names)} parameters and was given {len(args)}",
+            hint=_has(inspect.signature(pipeline.function)),
+        )
+    named = dict(zip(names, args, strict=False))
+    twice = named.keys() & kwargs
+    if twice:
+        raise UsageError(f"`{min(twice)}` of pipeline `{pipeline.name}` is given twice", hint="by place, and by name")
+    texts = {name: _text(pipeline.name, name, value) for name, value in {**named, **kwargs}.items()}
+    convert(pipeline, list(texts.items()), _in_python)
+    return texts
+
+
+def _text(pipeline: str, name: str, value: object) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return msgspec.json.encode(value).decode()
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"`{name}` of pipeline `{pipeline}` is a `{type(value).__name__}`: a parameter is a plain value",
+            hint="give what it is made from, and make it in a stage",
+        ) from None
+
+
+def convert(
+    pipeline: PipelineFunction[Any],
+    raw: Sequence[tuple[str, str]],
+    written: Callable[[str, Any], str] | None = None,
+) -> dict[str, Any]:
+    """Return a pipeline's parameters as values of the types that its annotations name, read from text. `written` shows
+    how a parameter of a name and type is given: as an option of the command line, if not told.
+
+    Raises:
+        UsageError: one is missing, superfluous or can't be read.
+    """
+    written = written or _as_option
     signature = inspect.signature(pipeline.function)
     try:
         hints = typing.get_type_hints(pipeline.function)
@@ -159,7 +209,8 @@ def convert(pipeline: PipelineFunction[Any], raw: Sequence[tuple[str, str]]) -> 
                 f"pipeline `{pipeline.name}` has no parameter `{name}`",
                 hint=f"did you mean `{near[0]}`?" if near else _has(signature),
             )
-        values[name] = _value(pipeline.name, name, text, hints.get(name, Any), signature.parameters[name].default)
+        default = signature.parameters[name].default
+        values[name] = _value(pipeline.name, name, text, hints.get(name, Any), default, written)
     missing = [
         parameter.name
         for parameter in signature.parameters.values()
@@ -168,12 +219,12 @@ def convert(pipeline: PipelineFunction[Any], raw: Sequence[tuple[str, str]]) -> 
     if missing:
         raise UsageError(
             f"pipeline `{pipeline.name}` needs `{missing[0]}`",
-            hint=f"give it as `--{missing[0].replace('_', '-')} {_example(hints.get(missing[0], Any))}`",
+            hint=f"give it as `{written(missing[0], hints.get(missing[0], Any))}`",
         )
     return values
 
 
-def _value(pipeline: str, name: str, text: str, hint: Any, default: Any) -> Any:
+def _value(pipeline: str, name: str, text: str, hint: Any, default: Any, written: Callable[[str, Any], str]) -> Any:
     if hint is Any and default not in (inspect.Parameter.empty, None):
         hint = type(default)
     if hint is str or hint is Any:
@@ -191,7 +242,7 @@ def _value(pipeline: str, name: str, text: str, hint: Any, default: Any) -> Any:
         alone = ": alone, an option is `true`" if text == "true" else ""
         raise UsageError(
             f"`{name}` of pipeline `{pipeline}` is {_brief(text)}, which is no `{shown(inner)}`",
-            hint=f"give it as `--{name.replace('_', '-')} {_example(inner)}`{alone}",
+            hint=f"give it as `{written(name, inner)}`{alone}",
         ) from None
 
 
@@ -204,6 +255,21 @@ def _inner(hint: Any) -> Any:
 
 def _brief(text: str) -> str:
     return repr(text) if len(text) <= 60 else f"{text[:57]!r}..."
+
+
+def _as_option(name: str, hint: Any) -> str:
+    """Show how a parameter is given on a command line."""
+    return f"--{name.replace('_', '-')} {_example(hint)}"
+
+
+def _in_python(name: str, hint: Any) -> str:
+    """Show how a parameter is given in a call."""
+    inner = _inner(hint)
+    if inner is bool:
+        return f"{name}=True` or `{name}=False"
+    example = _example(inner).strip("'")
+    is_text = inner in (dt.date, dt.datetime) or typing.get_origin(inner) is typing.Literal
+    return f'{name}="{example}"'.replace("` or `", f'"` or `{name}="') if is_text else f"{name}={example}"
 
 
 def _example(hint: Any) -> str:

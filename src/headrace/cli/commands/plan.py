@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from headrace.app import planning, project
 from headrace.app.marks import DECISION_STYLES, DECISIONS
-from headrace.app.measures import seconds_text, usd_text
+from headrace.app.measures import amount_text, seconds_text, usd_text
 from headrace.cli import options
 from headrace.cli.parameters import split
 from headrace.cli.table import Cell, table
@@ -53,7 +52,7 @@ def _say(plan: Plan) -> None:
     ):
         say_styled(line)
     say()
-    for text in _sums(plan):
+    for text in planning.sums(plan):
         say(text, "dim")
 
 
@@ -66,28 +65,7 @@ def _row(task: PlannedTask) -> list[Cell]:
         (task.decision.replace("_", " "), style),
         "?" if task.width is None else str(task.width) if task.width != 1 else "",
         task.pool or "",
-        _amount(task.expected_s, seconds_text),
-        _amount(task.expected_usd, usd_text) if task.expected_usd not in (None, 0, (0, 0)) else "",
+        amount_text(task.expected_s, seconds_text),
+        amount_text(task.expected_usd, usd_text) if task.expected_usd not in (None, 0, (0, 0)) else "",
         (task.reason, "dim"),
     ]
-
-
-def _sums(plan: Plan) -> list[str]:
-    texts = []
-    if plan.expected_s is not None:
-        texts.append(f"expected to take {_amount(plan.expected_s, seconds_text)}")
-    if any(plan.expected_usd):
-        texts.append(
-            f"expected to cost {_amount(plan.expected_usd, usd_text)}, and at least {usd_text(plan.bound_usd)}"
-        )
-    if plan.partial:
-        texts.append("the pipeline asks for a value: what it does with it is not planned yet")
-    return texts
-
-
-def _amount(amount: float | tuple[float, float] | None, text: Callable[[float], str]) -> str:
-    """Say an amount, or a range of it; nothing where it isn't known."""
-    if amount is None:
-        return ""
-    low, high = amount if isinstance(amount, tuple) else (amount, amount)
-    return text(low) if text(low) == text(high) else f"{text(low)} to {text(high)}"

@@ -93,7 +93,7 @@ def test_a_notebook_shows_progress_runs_plans_reports_and_tables(tmp_path: Path)
     assert "✓ succeeded" in result
     assert "↺ reuse" in html(planned)[0]
     assert "Looked at" in html(report)[0]
-    assert "3 rows, 1 columns" in html(table)[0]
+    assert "3 rows, 1 column" in html(table)[0]
     assert "flow" in html(listed)[0]
 
 
@@ -179,6 +179,6 @@ def test_a_table_is_shown_by_its_first_rows_and_columns_with_types() -> None:
     assert "30 rows, 25 columns; 5 columns aren't shown" in shown
     assert "int64" in shown
     assert shown.count("<tr>") == 11
-    assert "0 rows, 0 columns" in table_html(pa.table({}))
+    assert "no rows, no columns" in table_html(pa.table({}))
     twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
-    assert "1 rows, 2 columns" in table_html(twice)
+    assert "1 row, 2 columns" in table_html(twice)

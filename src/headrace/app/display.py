@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from headrace.app.marks import DECISIONS, MARKS
-from headrace.app.measures import amount_text, one_line, seconds_text, usd_text
+from headrace.app.measures import amount_text, count_text, one_line, seconds_text, usd_text
 from headrace.app.planning import sums
 from headrace.app.tally import Stage, Tally
 from headrace.app.value_text import cut
@@ -29,6 +29,7 @@ ROWS = 200
 """More tasks than this aren't listed one by one."""
 TABLE_ROWS = 10
 TABLE_COLUMNS = 20
+SPARE = ("time", "cost", "pool")
 EVERY_S = 0.5
 """So often the picture of a run that goes is drawn again."""
 EXTRA_STYLE = """
@@ -104,7 +105,7 @@ def table_html(table: pa.Table) -> str:
     first = table.select(list(range(len(names)))).slice(0, TABLE_ROWS)
     columns = [[_cell(value) for value in column.to_pylist()] for column in first.columns]
     heads = [join([field.name, tag("br"), tag("span", str(field.type), class_="why")]) for field in first.schema]
-    size = f"{table.num_rows:,} rows, {table.num_columns:,} columns"
+    size = f"{count_text(table.num_rows, 'row')}, {count_text(table.num_columns, 'column')}"
     more = table.num_columns - len(names)
     note = f"{size}; {more:,} columns aren't shown" if more else size
     return _fragment(_table(heads, zip(*columns, strict=True)), tag("p", note, class_="note"))
@@ -200,7 +201,11 @@ def _fragment(*children: Child) -> str:
     return tag("div", _style(), children, class_="headrace")
 
 
-def _table(heads: Sequence[Child], rows: Iterable[Iterable[Child]]) -> Markup:
+def _table(heads: Sequence[Child], rows: Iterable[Sequence[Child]]) -> Markup:
+    """Return a table without the columns of `SPARE` in which nothing stands."""
+    lines = list(rows)
+    kept = [place for place, name in enumerate(heads) if name not in SPARE or any(line[place] for line in lines)]
+    heads, rows = [heads[place] for place in kept], ([line[place] for place in kept] for line in lines)
     head = tag("thead", tag("tr", (tag("th", name, scope="col") for name in heads)))
     body = tag("tbody", (tag("tr", (tag("td", cell) for cell in row)) for row in rows))
     return tag("div", tag("table", head, body), class_="scroll")

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 
 from headrace.app.marks import STYLES
 from headrace.app.measures import seconds_text, usd_text
+from headrace.app.project import Project
 from headrace.app.reading import RunView, Views
+from headrace.app.run_object import run_object
 from headrace.app.warned import warnings
 from headrace.cli.terminal import say, say_json, tell
 from headrace.spec.policy import Policy
@@ -20,9 +22,9 @@ MANY = 10_000
 EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 3, "refused": 4}
 
 
-def close(views: Views, run_id: str, *, as_json: bool) -> int:
-    """Show how a run ended and give the exit code; one that still lives has 0. Nobody has to read it."""
-    view = views.show(run_id) if as_json else views.find(run_id)
+def close(project: Project, views: Views, run_id: str, *, as_json: bool) -> int:
+    """Show how a run ended and return the exit code; one that still lives has 0. Nobody has to read it."""
+    view = run_object(project, views, run_id) if as_json else views.find(run_id)
     try:
         say_json(view) if as_json else say(line(view, views.states(run_id)), STYLES[view.state])
         sys.stdout.flush()

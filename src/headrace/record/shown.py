@@ -34,8 +34,9 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class OutputView(Struct, frozen=True, kw_only=True, gc=False):
-    """An artifact that a task gave."""
+    """An artifact that a task gave. One of several outputs has a `name`: its field's, or its place in a tuple."""
 
+    name: str | UnsetType = UNSET
     digest: str
     type: str
     bytes: int
@@ -179,9 +180,16 @@ def outputs(out: bytes | None) -> tuple[OutputView, ...]:
         return ()
     head = _decode_head(out)
     if head.codec == "record" or head.type == "builtins.tuple":
-        parts = _decode_ref(out).parts or ()
+        whole = _decode_ref(out)
+        parts = whole.parts or ()
+        names = whole.names or [str(place) for place in range(len(parts))]
         if 0 < len(parts) <= PARTS_SHOWN:
-            return tuple([OutputView(digest=each.digest, type=each.type, bytes=each.size) for each in parts])
+            return tuple(
+                [
+                    OutputView(name=name, digest=part.digest, type=part.type, bytes=part.size)
+                    for name, part in zip(names, parts, strict=True)
+                ]
+            )
     return (OutputView(digest=head.digest, type=head.type, bytes=head.size),)
 
 

@@ -46,6 +46,6 @@ def command(
     with watching(as_json=as_json) as watcher:
         run_id = session.run(found, found.address(target), parameters, wanted, watcher=watcher)
     views = read(found)
-    code = close(views, run_id, as_json=as_json)
+    code = close(found, views, run_id, as_json=as_json)
     tell_unknown(views, run_id, wanted)
     return code

@@ -10,14 +10,13 @@ from datetime import datetime
 from pathlib import Path
 
 import click
-from msgspec.structs import replace
 
 from headrace.app import project
 from headrace.app.marks import MARKS, STYLES, printable
 from headrace.app.measures import bytes_text, seconds_text, usd_text
 from headrace.app.overtaken import overtaken
-from headrace.app.reading import RunView, StageView, TaskView, Views, maps, read, stages_of, took_s, up_to_now
-from headrace.app.tracked import with_metrics
+from headrace.app.reading import RunView, StageView, TaskView, Views, maps, read, stages_of, took_s
+from headrace.app.run_object import run_object
 from headrace.app.warned import warnings
 from headrace.cli import complete, options
 from headrace.cli.metrics import say_metrics
@@ -46,9 +45,7 @@ def command(run_id: str | None, tasks: bool, html: bool, to: Path | None, as_jso
             if not as_json:
                 return 0
         if as_json:
-            shown = up_to_now(views, views.show(run_id))
-            metrics = views.metrics(shown.run)
-            say_json(replace(shown, tasks=with_metrics(shown.tasks or (), metrics)) if metrics else shown)
+            say_json(run_object(found, views, run_id))
             return 0
         view = views.show(run_id) if tasks else views.find(run_id)
         _say_head(views, view)

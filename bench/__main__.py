@@ -29,6 +29,7 @@ BENCHMARKS = {
     "ray": "a fan and a handoff on a Ray cluster",
     "contract": "a contract held against 10,000,000 rows of 20 columns",
     "bootstrap": "1,000 resamples of 1,000,000 rows: AUC and log loss",
+    "judge": "evaluate.classification of 50,000 rows",
     "transform": "10,000,000 rows through DuckDB's SQL",
     "machine": "machine and planner on 100,000 tasks",
 }

@@ -7,7 +7,8 @@ are scikit-learn's. ECE is the expected calibration error (Naeini et al. 2015) o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import numpy as np
 
@@ -67,7 +68,7 @@ class BinaryPart:
             self.order = None
         if self.order is not None:
             sums = sums[self.order]
-        self.columns = sums.astype(np.float32)
+        self.blocks = [(each, sums[each].astype(np.float32)) for each in self.bins]
         binned = np.stack([sums[each].sum(axis=0) for each in self.bins])[None]
         self.excess = binned[0, :, 1] - binned[0, :, 6]
         once = np.ones((1, self.size), np.uint8)
@@ -105,17 +106,35 @@ class BinaryPart:
         rows, positive, chosen, caught = self.totals[:4]
         return np.array([caught, positive - caught, chosen - caught, rows - positive - chosen + caught])
 
-    def replicates(self, counts: Any) -> Mapping[str, Any]:
-        """Give each metric for each resample, NaN where it is undefined."""
-        weights = (counts if self.order is None else counts[:, self.order]).astype(np.float32)
-        binned = np.stack([weights[:, each] @ self.columns[each] for each in self.bins], axis=1)
-        return self._metrics(binned.astype(np.float64), counts)
+    def placed(self, units: Any, *, shared: bool) -> Self:
+        """Return the same part, of which row n counts as often as place `units[n]` of a resample says.
 
-    def _metrics(self, binned: Any, counts: Any) -> dict[str, Any]:
+        What is `shared` by rows, such as the place of their day, is summed once, not for each resample.
+        """
+        made = copy(self)
+        made.ranking = None if self.ranking is None else self.ranking.placed(units, shared=shared)
+        ordered = units if self.order is None else units[self.order]
+        if not shared:
+            made.order = ordered
+            return made
+        count = int(units.max(initial=0)) + 1
+        made.order = np.arange(count)
+        made.blocks = [(slice(None), _by_unit(sums, ordered[each], count)) for each, sums in self.blocks]
+        return made
+
+    def replicates(self, counts: Any, only: str = "") -> Mapping[str, Any]:
+        """Return each metric for each resample, NaN where it is undefined; with `only` that one, if it is quicker."""
+        if only == MAIN and self.ranking is not None:
+            return {MAIN: self.ranking.auc(counts)}
+        weights = (counts if self.order is None else counts[:, self.order]).astype(self.blocks[0][1].dtype)
+        binned = np.stack([weights[:, each] @ sums for each, sums in self.blocks], axis=1)
+        return self._metrics(binned.astype(np.float64), counts, ranked=only in ("", "average precision"))
+
+    def _metrics(self, binned: Any, counts: Any, *, ranked: bool = True) -> dict[str, Any]:
         rows, positive, chosen, caught, loss, squares, _ = np.moveaxis(binned.sum(axis=1), -1, 0)
         negative = rows - positive
         found = {"base rate": divided(positive, rows)}
-        if self.ranking is not None:
+        if self.ranking is not None and ranked:
             found["AUC"] = self.ranking.auc(counts)
             if self.whole:
                 found["average precision"] = self.ranking.average_precision(counts)
@@ -159,6 +178,12 @@ class BinaryPart:
         if name == "FPR":
             return f"all {rows:,.0f} rows are positive"
         return "no row is predicted positive" if name == "precision" else "it is not computed for this part"
+
+
+def _by_unit(sums: Any, units: Any, count: int) -> Any:
+    """Sum rows by their units."""
+    columns = sums.astype(np.float64).T
+    return np.stack([np.bincount(units, weights=each, minlength=count) for each in columns], axis=1)
 
 
 def _loss(truth: Any, chance: Any) -> Any:

@@ -49,7 +49,7 @@ class Classification(NamedTuple):
 
 @ready(
     "evaluate.classification",
-    version=7,
+    version=8,
     on=("fairlearn", "matplotlib", "numpy", "pandas", "sklearn"),
     kind="evaluate",
     name="classification",

@@ -61,11 +61,11 @@ class Findings:
         self.better = next(each.better for each in metrics if each.name == main)
         self.wholes, self.slices, self.parts = wholes, slices, parts
         every = {f"whole {name}": part for name, part in wholes.items()}
-        every |= {f"slice {place}": part for place, part in enumerate(parts) if part.size >= least}
-        self.units = resamples.units
-        drawn = resample({**every, **more}, resamples)
+        large = {f"slice {place}": part for place, part in enumerate(parts) if part.size >= least}
+        self.units, self._resamples = resamples.units, resamples
+        drawn = resample({**every, **large, **more}, resamples, dict.fromkeys(large, main))
         self.own = {name: drawn[f"whole {name}"] for name in wholes}
-        self.sliced = [drawn.get(f"slice {place}", {}) for place in range(len(parts))]
+        self._sliced = [drawn.get(f"slice {place}", {}) for place in range(len(parts))]
         self.replicates = {name: drawn[name] for name in more}
         self.known = Known()
         for metric in metrics:
@@ -135,12 +135,21 @@ class Findings:
     def _has_sizes(self, metric: str) -> bool:
         return any(part.sizes.get(metric, part.size) != part.size for part in self.parts)
 
+    def sliced(self, metric: str, places: Sequence[int]) -> list[Mapping[str, Any]]:
+        """Return replicates of a metric on some slices, from the same resamples; they are made when first asked for."""
+        missing = {str(place): self.parts[place] for place in places if metric not in self._sliced[place]}
+        if missing:
+            drawn = resample(missing, self._resamples, dict.fromkeys(missing, metric))
+            for place in map(int, missing):
+                self._sliced[place] |= drawn[str(place)]
+        return [self._sliced[place] for place in places]
+
     def _gaps(self, metric: Metric, places: Sequence[int]) -> tuple[Any, Any, Any]:
         """Give how much worse each slice is than all rows: values, replicates, least standard errors."""
         sign = -1.0 if metric.better == "lower" else 1.0
         whole = self.wholes[MODEL].point[metric.name]
         point = np.array([self.parts[place].point[metric.name] for place in places])
-        drawn = np.stack([self.sliced[place][metric.name] for place in places], axis=1)
+        drawn = np.stack([each[metric.name] for each in self.sliced(metric.name, places)], axis=1)
         sizes = [self.parts[place].sizes.get(metric.name) for place in places]
         errors = np.array([share_error(share, of) if of else 0.0 for share, of in zip(point, sizes, strict=True)])
         return sign * (whole - point), sign * (self.own[MODEL][metric.name][:, None] - drawn), errors
@@ -181,8 +190,8 @@ class Findings:
             values, drawn, errors = self._gaps(metric, places)
             spread = np.maximum(np.nanstd(drawn, axis=0), errors)
             out = standing_out(values, spread, self.level)
-            for order, place in enumerate(places):
-                low, high, _ = found(self.parts[place], self.sliced[place], self.main, self.units).interval(self.level)
+            for order, (place, each) in enumerate(zip(places, self.sliced(self.main, places), strict=True)):
+                low, high, _ = found(self.parts[place], each, self.main, self.units).interval(self.level)
                 gap_low, gap_high, _ = percentile(drawn[:, order], self.level)
                 rows[place] |= {
                     "value": self.parts[place].point[self.main],

@@ -84,7 +84,7 @@ class ManyPart:
             self.excess = (self.right - confidence)[self.order]
             self.bins = bins_of(confidence)
 
-    def replicates(self, counts: Any) -> Mapping[str, Any]:
+    def replicates(self, counts: Any, only: str = "") -> Mapping[str, Any]:  # noqa: ARG002  all cost the same
         """Give each metric for each resample, NaN where it is undefined."""
         caught, actual, chosen = (np.stack(each) for each in zip(*map(self._tally, counts), strict=True))
         rows = actual.sum(axis=1)

@@ -46,7 +46,7 @@ class NumericPart:
         point = {name: float(values[0]) for name, values in self.replicates(once).items()} if self.size else {}
         self.point: Mapping[str, float] = {name: value for name, value in point.items() if np.isfinite(value)}
 
-    def replicates(self, counts: Any) -> Mapping[str, Any]:
+    def replicates(self, counts: Any, only: str = "") -> Mapping[str, Any]:  # noqa: ARG002  all cost the same
         """Give each metric for each resample, NaN where it is undefined."""
         rows, sizes, squares, errors, offs, offs2, shares = (counts.astype(np.float64) @ self.sums).T
         around = offs2 - divided(offs, rows) * offs

@@ -39,7 +39,7 @@ class Paired(NamedTuple):
     report: Report
 
 
-@ready("evaluate.paired", version=3, on=("numpy", "pandas"), kind="evaluate", name="paired")
+@ready("evaluate.paired", version=4, on=("numpy", "pandas"), kind="evaluate", name="paired")
 def paired(
     first: pa.Table,
     second: pa.Table,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from headrace.spec.report import Fact
 from headrace.stages.evaluate.intervals import Interval, of_distance, of_share
-from headrace.stages.evaluate.resampling import Resamples
+from headrace.stages.evaluate.resampling import CHUNK, Resamples
 
 NOISE = "noise of "
 """Under this and its name stand the replicates of what chance alone makes of a distance."""
@@ -45,8 +46,9 @@ class Part(Protocol):
     @property
     def all_of(self) -> Mapping[str, float]: ...
 
-    def replicates(self, counts: Any) -> Mapping[str, Any]:
-        """Give each metric for each resample, NaN where it is undefined."""
+    def replicates(self, counts: Any, only: str = "") -> Mapping[str, Any]:
+        """Return each metric for each resample, NaN where it is undefined. Of what isn't that `only` metric, a part may
+        leave out what costs."""
         ...
 
     def why(self, name: str) -> str:
@@ -91,16 +93,51 @@ class Found(NamedTuple):
         return Found(value, drawn)
 
 
-def resample(parts: Mapping[str, Part], resamples: Resamples) -> dict[str, dict[str, Any]]:
-    """Give the replicates of each part's metrics, all from the same resamples."""
+@runtime_checkable
+class Placeable(Protocol):
+    """A part that finds its rows' counts by itself, and sums rows that share one."""
+
+    def placed(self, units: Any, *, shared: bool) -> Part:
+        """Return the part, of which row n counts as often as place `units[n]` of a resample says."""
+        ...
+
+
+def resample(
+    parts: Mapping[str, Part], resamples: Resamples, only: Mapping[str, str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return the replicates of each part's metrics, all from the same resamples.
+
+    `only` names the parts of which one metric is asked for, and that metric.
+    """
+    asked = only or {}
+    replicates = {name: _over(part, resamples) for name, part in parts.items() if part.size}
     found: dict[str, dict[str, list[Any]]] = {name: {} for name in parts}
     for counts in resamples:
-        for name, part in parts.items():
-            if part.size:
-                own = counts if part.rows is None else counts[:, part.rows]
-                for metric, values in part.replicates(own).items():
-                    found[name].setdefault(metric, []).append(values)
+        for name, each in replicates.items():
+            for metric, values in each(counts, asked.get(name, "")).items():
+                found[name].setdefault(metric, []).append(values)
     return {name: {metric: np.concatenate(values) for metric, values in each.items()} for name, each in found.items()}
+
+
+def _over(part: Part, resamples: Resamples) -> Callable[[Any, str], Mapping[str, Any]]:
+    """Return what makes replicates of the counts of rows, or of the groups that these were drawn by."""
+    groups = resamples.groups
+    if groups is None and part.rows is None:
+        return part.replicates
+    units = part.rows if groups is None else groups if part.rows is None else groups[part.rows]
+    if not isinstance(part, Placeable):
+        return partial(_row_by_row, part, units, max(1, CHUNK // resamples.rows))
+    if groups is None:
+        return part.placed(units, shared=False).replicates
+    there, own = np.unique(units, return_inverse=True)
+    placed = part.placed(own, shared=True)
+    return lambda counts, only: placed.replicates(counts[:, there], only)
+
+
+def _row_by_row(part: Part, units: Any, width: int, counts: Any, only: str) -> Mapping[str, Any]:
+    """Return replicates of the counts of rows, each its unit's, `width` resamples at a time."""
+    pieces = [part.replicates(counts[at : at + width, units], only) for at in range(0, len(counts), width)]
+    return {metric: np.concatenate([each[metric] for each in pieces]) for metric in pieces[0]}
 
 
 def found(part: Part, replicates: Mapping[str, Any], name: str, units: int) -> Found:

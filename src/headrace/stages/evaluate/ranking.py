@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from copy import copy
+from typing import Any, Self
 
 import numpy as np
+
+BLOCK = 500_000
+"""How many counts are worked on at a time, so that what is made of them stays near the processor."""
+MOST_UNITS = 300
+"""Of so many units, a matrix of wins costs less than passes over the rows."""
 
 
 class Ranking:
@@ -12,14 +19,15 @@ class Ranking:
 
     `positive` and `score` are arrays of n values. AUC is the chance that a positive row is scored above a negative one
     (Hanley & McNeil 1982), ties counting half; average precision is the sum of precisions weighted by the gain in
-    recall, a tie being one step. Both are as scikit-learn has them.
+    recall, a tie being one step. Both are as scikit-learn has them. Their values come from sums of whole and half
+    numbers, so they are the same to the bit whatever the order of summing.
     """
 
     def __init__(self, positive: Any, score: Any) -> None:
         order = np.argsort(score, kind="stable")
-        self.order = None if np.array_equal(order, np.arange(len(order))) else order
         ordered = score[order]
-        self.positive = positive[order].astype(np.uint8)
+        self.units = order
+        self.positive = positive[order].astype(bool)
         self.places = np.flatnonzero(self.positive)
         new = np.concatenate([[True], ordered[1:] != ordered[:-1]]) if len(order) else np.zeros(0, bool)
         starts = np.flatnonzero(new)
@@ -27,29 +35,68 @@ class Ranking:
         group = (np.cumsum(new) - 1)[self.places]
         self.below, self.upto = starts[group], ends[group]  # for each positive row, where those tied with it begin, end
         self.earlier = np.searchsorted(self.places, self.below)  # and how many positive rows come before
-        self.tied = len(starts) < len(order)
         self.constant = len(starts) < 2
+        self._wins: tuple[Any, Any] | None = None
+
+    def placed(self, units: Any, *, shared: bool) -> Self:
+        """Return the same ranking, of which row n counts as often as place `units[n]` of a resample says.
+
+        Where rows have `shared` places, such as those of a day, and these are few, it is asked by places, not rows.
+        """
+        made = copy(self)
+        made.units = units[self.units]
+        if shared and not self.constant and int(units.max()) < MOST_UNITS:
+            made._wins = made._of_units()
+        return made
 
     def auc(self, counts: Any) -> Any:
-        """Give the area under the ROC curve for each resample; NaN where a class is missing, or all scores equal."""
-        rows = counts if self.order is None else counts[:, self.order]
-        found = np.empty(len(rows))
-        for place, row in enumerate(rows):
-            weights = row[self.places].astype(np.float64)
-            before = _sums(row * (1 - self.positive))
-            negatives, positives = float(before[-1]), float(weights.sum())
-            lower = before[self.below].astype(np.float64)
-            if self.tied:
-                lower = (lower + before[self.upto]) / 2
-            pairs = positives * negatives
-            found[place] = (weights @ lower) / pairs if pairs and not self.constant else np.nan
-        return found
+        """Return the area under the ROC curve for each resample; NaN where a class is missing, or all scores equal."""
+        if self.constant:
+            return np.full(len(counts), np.nan)
+        if self._wins is None:
+            return self._by_rows(counts)
+        wins, sides = self._wins
+        weights = counts[:, : len(wins)].astype(np.float64)
+        sums = weights @ sides
+        return _share_won((weights @ wins * weights).sum(axis=1), sums[:, 0] * sums[:, 1])
+
+    def _of_units(self) -> tuple[Any, Any]:
+        """Count how often a positive row of one unit is scored above a negative one of another, units by units; and the
+        positive and negative rows of each unit."""
+        count = int(self.units.max()) + 1
+        own = self.units[self.places]
+        wins = np.empty((count, count))
+        for unit in range(count):
+            before = _sums((self.units == unit) & ~self.positive)
+            lower = before[self.below] + before[self.upto]
+            wins[:, unit] = np.bincount(own, weights=lower, minlength=count) / 2
+        sides = [np.bincount(self.units[each], minlength=count) for each in (self.positive, ~self.positive)]
+        return wins, np.stack(sides, axis=1).astype(np.float64)
+
+    def _by_rows(self, counts: Any) -> Any:
+        """Sum the negative rows up to each positive one."""
+        negative = self.units[~self.positive]
+        positive = self.units[self.places]
+        below = self.below - self.earlier
+        upto = self.upto - np.searchsorted(self.places, self.upto)
+        tied = np.flatnonzero(below != upto)  # those tied with negative rows
+
+        def some(counts: Any) -> Any:
+            before = _sums(np.take(counts, negative, axis=1))
+            weights = np.take(counts, positive, axis=1).astype(np.float64)
+            won = np.einsum("ri,ri->r", weights, np.take(before, below, axis=1).astype(np.float64))
+            if len(tied):
+                level = (np.take(before, ends[tied], axis=1) for ends in (upto, below))
+                won += np.einsum("ri,ri->r", weights[:, tied], np.subtract(*level).astype(np.float64)) / 2
+            return _share_won(won, weights.sum(axis=1) * before[:, -1])
+
+        return _in_blocks(some, counts, len(self.units))
 
     def average_precision(self, counts: Any) -> Any:
-        """Give the average precision for each resample; NaN where no row is positive, or all scores are equal."""
-        rows = counts if self.order is None else counts[:, self.order]
-        found = np.empty(len(rows))
-        for place, row in enumerate(rows):
+        """Return the average precision for each resample; NaN where no row is positive, or all scores are equal."""
+        found = np.full(len(counts), np.nan)
+        for place, drawn in enumerate(counts if not self.constant else ()):
+            row = drawn[self.units]
             weights = row[self.places].astype(np.float64)
             before = _sums(row)
             caught = _sums(row[self.places])
@@ -57,13 +104,24 @@ class Ranking:
             true = caught[-1] - caught[self.earlier]
             positives = float(caught[-1])
             precision = np.divide(true, flagged, out=np.zeros(len(true)), where=flagged > 0)
-            found[place] = (weights @ precision) / positives if positives and not self.constant else np.nan
+            found[place] = (weights @ precision) / positives if positives else np.nan
         return found
 
 
+def _in_blocks(some: Callable[[Any], Any], counts: Any, rows: int) -> Any:
+    """Work on a few resamples at a time."""
+    width = max(1, BLOCK // max(1, rows))
+    return np.concatenate([some(counts[start : start + width]) for start in range(0, len(counts), width)])
+
+
+def _share_won(won: Any, pairs: Any) -> Any:
+    """Return the share of pairs that were won, NaN where there are none."""
+    return np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0)
+
+
 def _sums(values: Any) -> Any:
-    """Give the sums of the first 0, 1, ... values, whole numbers."""
-    found = np.empty(len(values) + 1, np.int32 if len(values) < 2**23 else np.int64)
-    found[0] = 0
-    np.cumsum(values, dtype=found.dtype, out=found[1:])
+    """Return the sums of the first 0, 1, ... values along the last axis, whole numbers."""
+    count = values.shape[-1]
+    found = np.zeros((*values.shape[:-1], count + 1), np.int32 if count < 2**23 else np.int64)
+    np.cumsum(values, axis=-1, dtype=found.dtype, out=found[..., 1:])
     return found

@@ -1,7 +1,7 @@
 """The bootstrap: how often each row stands in each resample. All numbers of a report come from the same resamples, so
 differences between them are paired.
 
-Three ways to draw, each as counts a row, so that no row is copied:
+Three ways to draw, each as counts a row or group, so that no row is copied:
 
 - by group (a day, a customer): as many groups as there are are drawn with replacement, each with all of its rows;
 - up to 20,000 rows: as many rows as there are are drawn with replacement (Efron 1979);
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 Counts = Any
-"""An array of uint8, resamples by rows."""
+"""An array of uint8, resamples by units: rows, or the groups that they are drawn by."""
 
 FEW = 20_000
 CHUNK = 4_000_000
@@ -65,13 +65,11 @@ class Resamples:
 
     def __iter__(self) -> Iterator[Counts]:
         random = np.random.Generator(np.random.SFC64(self.seed))
-        width = max(1, min(self.count, CHUNK // max(1, self.rows)))
+        width = max(1, min(self.count, CHUNK // max(1, self.units)))
         for start in range(0, self.count, width):
             some = min(width, self.count - start)
-            if self.groups is not None:
-                yield _with_replacement(random, some, self.units)[:, self.groups]
-            elif self.rows <= FEW:
-                yield _with_replacement(random, some, self.rows)
+            if self.groups is not None or self.rows <= FEW:
+                yield _with_replacement(random, some, self.units)
             else:
                 yield _poisson(random, some, self.rows)
 

@@ -14,14 +14,14 @@ from headrace.spec.report import Cell, Grid
 from headrace.stages.columns import rows_at
 from headrace.stages.report.numbers import number
 
-ROWS = 20_000
+ROWS = 5_000
 FEATURES = 20
 
 
 def robustness(
     table: pa.Table, features: Sequence[str], measure: Callable[[pa.Table, Any], float | None], metric: str, seed: int
 ) -> Grid:
-    """Disturb one feature at a time, in up to 20,000 rows, and say what becomes of a metric.
+    """Disturb one feature at a time, in up to 5,000 rows, and say what becomes of a metric.
 
     `measure` gives the metric of a changed table, of which the second argument says the rows, None if it is undefined;
     it raises a `UsageError` if the model refuses the rows.

@@ -20,7 +20,7 @@ from headrace.stages.evaluate.closing import Closing, check_numbers, model_name,
 from headrace.stages.evaluate.findings import BASELINE, MODEL, Findings
 from headrace.stages.evaluate.hearing import Asked, Hearing, codes, hear
 from headrace.stages.evaluate.intervals import of_share
-from headrace.stages.evaluate.leaks import leaks
+from headrace.stages.evaluate.leaks import leaks, overlap
 from headrace.stages.evaluate.predicting import classes_of
 from headrace.stages.evaluate.promises import check_gates
 from headrace.stages.evaluate.resampling import Resamples
@@ -136,7 +136,12 @@ def classification(
         closing.measure(found.known, name, partial(bias.fact, name), partial(bias.words, name))
     for name in bias.overall():
         closing.offer(found.known, name, partial(bias.fact, name), partial(bias.words, name))
-    closing.count(found.known, rows, None if train is None else leaks(rows.table, train, key))
+    closing.count(
+        found.known,
+        rows,
+        None if train is None else leaks(rows.table, train, key),
+        overlap(model, rows.table, rows.features),
+    )
     sliced, biased = found.table(), bias.table(confidence)
     closing.grids = [
         found.beside(),

@@ -17,8 +17,8 @@ from headrace.stages.evaluate.claims import Cases
 from headrace.stages.evaluate.findings import Findings
 from headrace.stages.evaluate.gates import asked_of, judge, told
 from headrace.stages.evaluate.known import Known, plain
-from headrace.stages.evaluate.leaks import Leak
-from headrace.stages.evaluate.promises import SEEN
+from headrace.stages.evaluate.leaks import Leak, Overlap
+from headrace.stages.evaluate.promises import CHOSE, SEEN
 from headrace.stages.evaluate.rules import Comparison, Every, comparisons, parse
 from headrace.stages.report.page import html
 from headrace.stages.scratch import scratch
@@ -58,8 +58,8 @@ class Closing:
         known.add(name, fact, words)
         self._names.append(name)
 
-    def count(self, known: Known, cases: Cases, leak: Leak | None) -> None:
-        """Count the rows, those without a target, and those that were trained on."""
+    def count(self, known: Known, cases: Cases, leak: Leak | None, overlap: Overlap | None = None) -> None:
+        """Count the rows, those without a target, those that were trained on, and those that chose how long."""
         self.measure(known, "rows", counted("rows", cases.rows))
         lost = cases.given - cases.rows
         if lost:
@@ -67,7 +67,11 @@ class Closing:
             self.limits.append(f"{lost:,} of {cases.given:,} rows have no `{cases.target}` and were left out.")
         if leak is not None:
             self.measure(known, SEEN, counted(SEEN, len(leak.rows), better="lower"), partial(_by_heart, leak))
-        self._leak = leak
+        if overlap is not None:
+            self.measure(
+                known, CHOSE, counted(CHOSE, overlap.judged, better="lower"), partial(_chose, overlap, cases.rows)
+            )
+        self._leak, self._overlap = leak, overlap
         self._rows = cases.rows
         self._places = cases.places
 
@@ -108,21 +112,27 @@ class Closing:
         return Closed(judged is None or judged.passed, metrics, report, File(page))
 
     def _ask_of_leak(self) -> None:
-        """Warn of rows that were trained on, and have none of them be a rule, unless the gates say what may be of them
+        """Warn of rows that the model knows, and have none of them be a rule, unless the gates say what may be of them
         or ask nothing.
 
         Without a key, rows that are alike in all columns may be others: one in a hundred is then taken for chance, and
         nothing is said where rows are alike anyway.
         """
-        leak = self._leak
-        if leak is None or not leak.tells:
-            return
-        if len(leak.rows):
-            warn(f"{self._trained_on()} {_by_heart(leak)}")
+        leak, overlap, chance = self._leak, self._overlap, self._rows // 100
+        if leak is not None and leak.tells:
+            if len(leak.rows):
+                warn(f"{self._trained_on()} {_by_heart(leak)}")
+            self._demand(SEEN, 0 if leak.is_by_key else chance)
+        if overlap is not None:
+            if overlap.judged > chance:
+                warn(_chose(overlap, self._rows))
+            self._demand(CHOSE, chance)
+
+    def _demand(self, name: str, most: int) -> None:
+        """Have it be a rule that a count is at most this, unless the gates say what it may be, or ask nothing."""
         asked = [plain(each.metric) for each in comparisons(self.rule)] if self.rule is not None else []
-        if self.gates != "" and SEEN not in asked:
-            most = 0 if leak.is_by_key else self._rows // 100
-            unseen = Comparison(metric=SEEN, operator="<=", bound=most)
+        if self.gates != "" and name not in asked:
+            unseen = Comparison(metric=name, operator="<=", bound=most)
             rules = self.rule.rules if isinstance(self.rule, Every) else () if self.rule is None else (self.rule,)
             self.rule = Every(rules=(*rules, unseen)) if rules else unseen
 
@@ -139,9 +149,11 @@ class Closing:
 
     def _warning(self) -> str:
         """Say at the head of the report what takes the worth from all that follows."""
+        chose = self._overlap is not None and self._overlap.judged > self._rows // 100
+        told = f"{_chose(self._overlap, self._rows)} " if chose and self._overlap is not None else ""
         if self._leak is None or not len(self._leak.rows) or not self._leak.tells:
-            return ""
-        return f"{self._trained_on()} The numbers flatter the model. "
+            return told
+        return f"{self._trained_on()} The numbers flatter the model. {told}"
 
     def _seen(self) -> list[str]:
         if self._leak is None:
@@ -166,6 +178,17 @@ def _by_heart(leak: Leak) -> str:
     if count == 1:
         return f"It stands in `train` too (by {by}), so the model may know it by heart, and the numbers flatter it."
     return f"They stand in `train` too (by {by}), so the model may know them by heart, and the numbers flatter it."
+
+
+def _chose(overlap: Overlap, rows: int) -> str:
+    """Say what it means that rows may have chosen how long the model learned."""
+    if not overlap.judged:
+        return ""
+    count = f"{overlap.judged:,}" if overlap.is_counted else f"About {overlap.judged:,}"
+    return (
+        f"{count} of the {rows:,} rows judged may have been among the {overlap.rows:,} that chose how long the model"
+        " learned (`valid` of its training), so the numbers flatter it."
+    )
 
 
 def counted(name: str, count: int, better: str = "") -> Callable[[float], Fact]:

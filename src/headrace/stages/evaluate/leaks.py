@@ -1,4 +1,4 @@
-"""Test rows that stand in the training data as well: found by digests of rows, and named."""
+"""Rows judged that a model has learned from or was chosen on: found by digests of rows, and named."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from headrace.codec.classes import is_a
 from headrace.errors import UsageError
 from headrace.spec.report import Grid
-from headrace.stages.evaluate.predicting import check_column
+from headrace.stages.evaluate.predicting import BOOSTER, NETWORK, check_column
+from headrace.stages.sketch import KEPT, digests, read, sketch
 
 SHOWN = 10
 
@@ -70,31 +71,40 @@ def leaks(table: pa.Table, train: pa.Table, key: Sequence[str] | None) -> Leak:
     return Leak(rows, order[place[rows]], tuple(names), key is not None, different)
 
 
-def digests(table: pa.Table, names: Sequence[str]) -> Any:
-    """Give a digest of 64 bits for each row; equal rows have equal ones, whatever type holds their values."""
-    from pandas.util import hash_array  # noqa: PLC0415  0.3 s, that the tracer need not spend
+class Overlap(NamedTuple):
+    """How many of the rows `judged` may be among those that chose how long a model learned, of which there were `rows`.
 
-    found = np.zeros(table.num_rows, np.uint64)
-    for name in names:
-        values = table[name]
-        if pa.types.is_dictionary(values.type):
-            values = values.cast(values.type.value_type)
-        column = values.to_pandas()
-        if column.dtype.kind == "O" and isinstance(next((each for each in column if each is not None), None), bytes):
-            column = column.map(repr)  # bytes needn't be a text
-        if column.dtype.kind in "iufb":
-            own = hash_array(column.to_numpy(np.float64, na_value=np.nan)) + _beyond(values)
-        else:
-            own = hash_array(column.astype(str).to_numpy(dtype=object), categorize=True)
-        found = found * np.uint64(1099511628211) + own
-    return found
+    It `is_counted` where the model's sketch holds all of its rows; else it is taken from a sample of them.
+    """
+
+    judged: int
+    rows: int
+    is_counted: bool
 
 
-def _beyond(values: pa.ChunkedArray) -> Any:
-    """Give what floats leave off whole numbers: 0 but for those beyond 2^53, of which several are one float."""
-    if not pa.types.is_integer(values.type):
-        return np.uint64(0)
-    whole = pc.fill_null(values, 0).to_numpy()
-    with np.errstate(invalid="ignore"):  # what rounds to 2^64 or 2^63 wraps around, alike for equal numbers
-        rounded = whole.astype(np.float64).astype(whole.dtype)
-    return (whole.astype(np.uint64) - rounded.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+def overlap(model: Any, table: pa.Table, features: Sequence[str]) -> Overlap | None:
+    """Return how many rows of a table a model's rounds were chosen on; None where the model doesn't say by which.
+
+    A model says it by a sketch of what it was shown of them. Where rows are alike anyway, only a table that has all of
+    them is taken for theirs.
+    """
+    theirs = read(_chosen_on(model))
+    mine = sketch(table, features) if theirs is not None else None
+    if theirs is None or mine is None or not len(theirs.digests):
+        return None
+    found = digests(table, [each for each in features if not pa.types.is_nested(table.schema.field(each).type)])
+    shared = np.isin(theirs.digests, found)
+    is_counted = theirs.different <= KEPT
+    if min(theirs.different / theirs.rows, mine.different / mine.rows) < DISTINCT:
+        count = mine.rows if shared.all() and theirs[:2] == mine[:2] else 0
+        return Overlap(count, theirs.rows, is_counted=True)
+    count = int(np.isin(found, theirs.digests).sum())
+    return Overlap(count if is_counted else round(count * theirs.different / KEPT), theirs.rows, is_counted)
+
+
+def _chosen_on(model: Any) -> object:
+    """Return the sketch that a model carries, as text: LightGBM has a place for the name of what it is validated on."""
+    if is_a(model, BOOSTER):
+        named = model.params.get("valid")
+        return named[0] if isinstance(named, list) and named else named
+    return getattr(model, "chosen_on", "") if is_a(model, NETWORK) else ""

@@ -42,8 +42,7 @@ def features_of(model: Any, table: pa.Table) -> list[str] | None:
         there = set(table.column_names)
         return [each if each in there else written.get(each, each) for each in model.feature_name()]
     if is_a(model, NETWORK):
-        given = model.lesson.columns.values()
-        return list(dict.fromkeys(name for each in given for name in ([each] if isinstance(each, str) else each)))
+        return list(model.lesson.shown)
     names = getattr(model, "feature_names_in_", None)
     return None if names is None else [str(each) for each in names]
 

@@ -10,8 +10,8 @@ from headrace.stages.evaluate.known import plain, unmeasured
 from headrace.stages.evaluate.part import Metric
 from headrace.stages.evaluate.rules import comparisons, parse
 
-SEEN = "rows seen in training"
-COUNTS = ("rows", "rows without a target", SEEN)
+SEEN, CHOSE = "rows seen in training", "rows seen in validation"
+COUNTS = ("rows", "rows without a target", SEEN, CHOSE)
 COUNTED = (*COUNTS, "empty texts")
 _PEOPLE = (" difference", " ratio")
 """Words of what is measured of groups of people, whose columns and rates are known when the data are."""

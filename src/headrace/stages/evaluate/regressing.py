@@ -21,7 +21,7 @@ from headrace.stages.evaluate.closing import Closing, check_numbers, model_name,
 from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS, Findings
 from headrace.stages.evaluate.hearing import codes
 from headrace.stages.evaluate.intervals import Spread, percentile, widest_pair
-from headrace.stages.evaluate.leaks import leaks
+from headrace.stages.evaluate.leaks import leaks, overlap
 from headrace.stages.evaluate.numeric import NumericPart
 from headrace.stages.evaluate.part import Part
 from headrace.stages.evaluate.predicting import check_column, checked, features_of, numbers_of
@@ -63,7 +63,7 @@ class Regression(NamedTuple):
 
 @ready(
     "evaluate.regression",
-    version=7,
+    version=8,
     on=("matplotlib", "numpy", "pandas"),
     kind="evaluate",
     name="regression",
@@ -142,7 +142,12 @@ def regression(
         for metric in COMPARED:
             name = f"{metric} difference by {by}"
             closing.measure(found.known, name, partial(_difference, name, metric, told, min_group, by))
-    closing.count(found.known, rows, None if train is None else leaks(rows.table, train, key))
+    closing.count(
+        found.known,
+        rows,
+        None if train is None else leaks(rows.table, train, key),
+        overlap(model, rows.table, rows.features),
+    )
     sliced, biased = found.table(), _bias(people, parts, found.replicates, min_group, confidence)
     closing.grids = [found.beside(), *[_groups_grid(biased, by) for by in people], *found.grids(sliced)]
     if robust and model is not None and scores is None:

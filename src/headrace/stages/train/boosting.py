@@ -15,6 +15,7 @@ from headrace.errors import DataError, UsageError
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.columns import lightgbm_name, listed, rows_at, with_missing_truths
 from headrace.stages.sentence import sentence
+from headrace.stages.sketch import Sketch, sketch
 from headrace.stages.train.callbacks import lightgbm as log_evaluation
 from headrace.stages.train.examples import Examples, check_classes, examples, there
 
@@ -52,7 +53,7 @@ class Boosted(NamedTuple):
     report: Report
 
 
-@ready("train.lightgbm", version=3, on=("lightgbm",), kind="train", name="lightgbm")
+@ready("train.lightgbm", version=4, on=("lightgbm",), kind="train", name="lightgbm")
 def lightgbm(
     params: Mapping[str, Any],
     table: pa.Table,
@@ -131,9 +132,18 @@ def lightgbm(
         raise UsageError(f"LightGBM: {told}", hint="look at `params`, and at the target") from error
     rounds = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
     # Through its text form, so that what is used from here on is what a reader of the saved model gets.
-    model = lgb.Booster(model_str=booster.model_to_string(num_iteration=rounds))
+    text = booster.model_to_string(num_iteration=rounds)
+    if valid is not None and stopping_rounds is not None:
+        text = _chosen_on(text, sketch(valid, list(found.features)))
+    model = lgb.Booster(model_str=text)
     history = _history(curves)
     return Boosted(model, rounds, history, _report(model, found, target, settings, rounds, history, live.cut))
+
+
+def _chosen_on(text: str, rows: Sketch | None) -> str:
+    """Write a sketch of the rows that chose the round where LightGBM names what a model was validated on, so that who
+    judges it sees whether it is on the same."""
+    return text if rows is None else text.replace("\n[valid: ]\n", f"\n[valid: {rows.text()}]\n", 1)
 
 
 def _check_names(names: Sequence[str]) -> None:

@@ -135,7 +135,7 @@ def torch(
     )
 
 
-@ready("train.torch", version=4, on=("torch",), kind="train", name="torch")
+@ready("train.torch", version=5, on=("torch",), kind="train", name="torch")
 def _torch(
     model: Any,
     table: pa.Table,

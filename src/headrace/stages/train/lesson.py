@@ -37,6 +37,12 @@ class Lesson(Noun, frozen=True):
     categories: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
+    def shown(self) -> list[str]:
+        """The columns that the model is given, each once."""
+        wanted = [name for each in self.columns.values() for name in ([each] if isinstance(each, str) else each)]
+        return list(dict.fromkeys(wanted))
+
+    @property
     def inputs(self) -> int | None:
         """How many numbers a row of `x` has, where it is a matrix of single columns."""
         x = self.columns.get(INPUT)
@@ -67,9 +73,8 @@ class Lesson(Noun, frozen=True):
         Raises:
             UsageError: it lacks a column, or has a category that the training table never has.
         """
-        wanted = [name for each in self.columns.values() for name in ([each] if isinstance(each, str) else each)]
-        numbers(table, [name for name in wanted if name not in self.categories or name not in table.column_names])
-        found = table.select(list(dict.fromkeys(wanted)))
+        numbers(table, [name for name in self.shown if name not in self.categories or name not in table.column_names])
+        found = table.select(self.shown)
         for name, categories in self.categories.items():
             codes = _places(_decoded(table.column(name)), categories, name, what)
             found = found.set_column(found.column_names.index(name), name, codes)

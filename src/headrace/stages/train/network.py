@@ -20,12 +20,14 @@ BATCH_ROWS = 4096
 class Network(Noun, frozen=True):
     """What `train.torch` learned. `state` is the module's `state_dict()`, stored as safetensors.
 
-    `made` says how the module is made, `lesson` what it is given and what its answer means.
+    `made` says how the module is made, `lesson` what it is given and what its answer means. `chosen_on` is a sketch of
+    the rows that chose the epoch, where any did.
     """
 
     made: Made
     lesson: Lesson
     state: dict[str, Any]
+    chosen_on: str = ""
 
     def module(self) -> Any:
         """Give the module with its weights, ready to be asked (`eval`).

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from headrace.define.attempt import attempt
 from headrace.spec.report import Report
+from headrace.stages.sketch import sketch
 from headrace.stages.train.chance import seed_all
 from headrace.stages.train.curves import training_report
 from headrace.stages.train.fitting import Fitted, Fitting
@@ -60,6 +61,8 @@ class School:
         self._made = made_by(model, inputs=self._lesson.inputs, outputs=self._lesson.outputs)
         self._table = self._lesson.prepared(table, "the table")
         self._valid = None if valid is None else self._lesson.prepared(valid, "`valid`")
+        chose = valid is not None and recipe.patience is not None
+        self._chosen_on = sketch(valid, self._lesson.shown) if chose else None
 
     def train(self, procs: int) -> Any:
         """Train, by so many processes on each of the attempt's nodes; give the network, its history and the report.
@@ -78,7 +81,8 @@ class School:
             return None
         if fitted.cut:
             attempt().shortened(fitted.cut)
-        network = Network(made=self._made, lesson=self._lesson, state=fitted.weights)
+        chosen_on = "" if self._chosen_on is None else self._chosen_on.text()
+        network = Network(made=self._made, lesson=self._lesson, state=fitted.weights, chosen_on=chosen_on)
         return network, history_table(fitted.history), self._report(fitted)
 
     def pack(self, folder: Path) -> None:

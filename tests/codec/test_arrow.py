@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -169,6 +170,43 @@ def test_an_error_of_the_users_generator_is_the_users(codecs: Codecs, store: Fol
     with pytest.raises(ZeroDivisionError, match="own code"):
         codecs.save(broken(), store)
     assert list(store.strays()) == []
+
+
+def _broken(column: pa.Array, *offsets: int) -> pa.Table:
+    """A table of three values whose offsets were changed where they lay, as in a damaged file."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, pa.schema({"a": column.type})) as writer:
+        writer.write_table(pa.table({"a": column}))
+    raw, right = sink.getvalue().to_pybytes(), np.array([0, 2, 4, 6], np.int32).tobytes()
+    assert raw.count(right) == 1
+    return pa.ipc.open_file(pa.py_buffer(raw.replace(right, np.array(offsets, np.int32).tobytes()))).read_all()
+
+
+SHAPES: dict[str, Callable[[pa.Table], object]] = {
+    "a table": lambda table: table,
+    "a table of chunks": lambda table: pa.concat_tables([table, table]),
+    "a batch": lambda table: table.to_batches()[0],
+    "a column": lambda table: table["a"],
+    "an array": lambda table: table["a"].chunk(0),
+    "batches one by one": lambda table: (batch for batch in table.to_batches()),
+    "a reader": lambda table: table.to_reader(),
+    "a list of tables": lambda table: [table],
+    "a frame of pandas": lambda table: table.to_pandas(types_mapper=pd.ArrowDtype),
+    "a frame with two columns of one name": lambda table: pd.concat(
+        [table.to_pandas(types_mapper=pd.ArrowDtype)] * 2, axis=1
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("column", [["ab", "cd", "ef"], [[1, 2], [3, 4], [5, 6]]], ids=["texts", "lists"])
+@pytest.mark.parametrize("offsets", [(0, 2, 4, 10**8), (0, 2, 4, -6), (-10, 2, 4, 6), (100, 2, 4, 6)])
+def test_data_of_impossible_offsets_is_called_broken_and_neither_pickled_nor_written(
+    offsets: tuple[int, ...], column: list[Any], shape: str, codecs: Codecs, store: FolderStore
+) -> None:
+    value = SHAPES[shape](_broken(pa.array(column), *offsets))
+    with pytest.raises(CodecError, match=r" can't be saved: (its column `a`|it) is broken: "):
+        codecs.save(value, store)
 
 
 def test_a_generator_of_other_things_is_refused(codecs: Codecs, store: FolderStore) -> None:

@@ -6,7 +6,6 @@ import datetime as dt
 import difflib
 import enum
 import functools
-import importlib
 import inspect
 import types
 import typing
@@ -27,6 +26,15 @@ class Launcher(Protocol):
 
     def run(self, pipeline: PipelineFunction[Any], params: Mapping[str, object]) -> Any: ...
     def plan(self, pipeline: PipelineFunction[Any], params: Mapping[str, object]) -> Any: ...
+
+
+class Launching:
+    """Where `run` and `plan` find the application: the facade, which knows both layers, puts it here."""
+
+    launcher: Callable[[], Launcher] | None = None
+
+
+launching = Launching()
 
 
 class PipelineFunction(Generic[P]):
@@ -302,6 +310,8 @@ def _has(signature: inspect.Signature) -> str:
 
 
 def _launcher() -> Launcher:
-    # the one dynamic import: the layers below never know the application
-    launcher: Launcher = importlib.import_module("headrace.app.launcher").Launcher()
-    return launcher
+    if launching.launcher is None:
+        raise UsageError(
+            "nothing here can run a pipeline", hint="take `pipeline` from the package: `import headrace as hr`"
+        )
+    return launching.launcher()

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pandas.api.types import is_object_dtype
 
 from headrace.codec import plain
-from headrace.codec.builtin.arrow import read_columns, read_table, write_table
+from headrace.codec.builtin.arrow import read_columns, read_table, refuse_broken, write_table
 from headrace.codec.misfit import Declined
 from headrace.codec.sink import Sink
 from headrace.codec.source import Source
@@ -65,6 +65,7 @@ def _to_arrow(value: Any) -> Any:
     if isinstance(value, pd.Series):
         name = plain.encode(value.name)
         frame = value.to_frame("value")
+    refuse_broken(value, _arrow_columns(frame))
     _check_labels(frame)
     objects = [place for place, kind in enumerate(frame.dtypes) if is_object_dtype(kind)]
     recipe = Recipe(objects, _freq(frame.index), name)
@@ -82,6 +83,13 @@ def _to_arrow(value: Any) -> Any:
     except (pa.ArrowException, TypeError, ValueError, NotImplementedError) as error:
         raise Declined(str(error)) from error
     return table
+
+
+def _arrow_columns(frame: Any) -> Iterable[tuple[str, Any]]:
+    """Return the columns whose values pandas itself keeps as Arrow data, such as texts."""
+    for label, column in frame.items():
+        if isinstance(column.array, pd.arrays.ArrowExtensionArray):
+            yield str(label), column.array.__arrow_array__()
 
 
 def _table(frame: Any, recipe: Recipe) -> Any:

@@ -12,6 +12,8 @@ from headrace.app.live import LiveWatcher
 from headrace.app.tally import Tally
 from headrace.app.watcher import TaskRow
 from headrace.cli.plain import PlainWatcher
+from headrace.spec.policy import NOT_ASKED
+from tests.cli.conftest import Shell
 
 
 def row(name: str, state: str, *, parent: str | None = None, seconds: float = 0.0, reason: str = "") -> TaskRow:
@@ -50,6 +52,67 @@ def test_each_task_is_told_once_it_begins_and_once_it_ends(capsys: pytest.Captur
         "succeeded a  3.2 s",
         "skipped   b  `c` failed",
     ]
+
+
+def test_a_stage_that_is_called_twice_is_told_to_run_each_time_and_a_map_only_by_its_elements(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    watcher = PlainWatcher()
+    watcher.tasks([row("one", "waiting"), row("one[1]", "waiting"), row("one[2]", "waiting")])
+    watcher.tasks([row("one", "running")])
+    watcher.tasks([row("one", "succeeded", seconds=1.0), row("one[1]", "running")])
+    watcher.tasks([row("one[2]", "running"), row("one[2][n=1]", "running", parent="one[2]")])
+    assert capsys.readouterr().err.splitlines() == [
+        "running   one",
+        "succeeded one  1.0 s",
+        "running   one[1]",
+        "running   one[2][n=1]",
+    ]
+
+
+def test_around_one_error_stand_the_error_once_and_what_was_skipped_in_one_line(project: Shell) -> None:
+    project.write(
+        "failing.py",
+        """
+        import headrace as hr
+
+        @hr.stage
+        def wrong(n: int) -> object:
+            return lambda: n
+
+        @hr.stage
+        def after(given: object) -> int:
+            return 1
+
+        @hr.pipeline
+        def failing(n: int = 1) -> None:
+            after(after(after(wrong(n))))
+        """,
+    )
+    done = project("run", "failing.py:failing")
+    lines = done.err.splitlines()
+    assert [line for line in lines if line.startswith("skipped")] == [
+        "skipped   after, after[1], after[2]  `wrong` failed"
+    ]
+    for text in ("it means nothing in another process", "give out what the function returns"):
+        assert len([line for line in lines if text in line]) == 1
+    assert "task `wrong` failed" in lines
+    shown = project("resume", "latest").err  # which tells it anew
+    assert shown.count("it means nothing in another process") == 1
+
+
+def test_what_only_leaves_out_is_listed_neither_by_a_run_nor_by_a_plan(project: Shell) -> None:
+    plan = project("plan", "good", "--only", "one")
+    assert (plan.code, "fit" in plan.out, "one" in plan.out) == (0, False, True)
+    run = project("run", "good", "--only", "one")
+    assert (run.code, "fit" in run.err, "succeeded one" in run.err) == (0, False, True)
+
+
+def test_a_table_in_place_has_no_line_for_what_only_leaves_out() -> None:
+    tally = Tally()
+    tally.absorb([row("sql", "waiting"), row("fit", "waiting")])
+    tally.absorb([row("sql", "running"), row("fit", "skipped", reason=NOT_ASKED)])
+    assert [stage.name for stage in tally] == ["sql"]
 
 
 def test_what_a_task_waits_for_once_it_has_begun_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:

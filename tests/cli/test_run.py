@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.cli.conftest import PIPELINES, Shell
 
 TASK = {
@@ -212,6 +214,43 @@ def test_a_detached_run_gives_its_id_at_once(project: Shell) -> None:
     (run,) = done.out.split()
     assert project("logs", run, "-f").code == 0  # until it has ended
     assert project("show", run, "--json").json["state"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("words", "state", "why"), [((), "succeeded", ""), (("--nn", "3"), "refused", "no parameter `nn`")]
+)
+def test_a_detached_run_gives_its_id_though_its_module_takes_long_to_import(
+    empty: Shell, words: tuple[str, ...], state: str, why: str
+) -> None:
+    gate = empty.folder / "opened"
+    empty.write(
+        "flow.py",
+        f"""
+        import time
+        from pathlib import Path
+
+        import headrace as hr
+
+        while not Path({str(gate)!r}).exists():
+            time.sleep(0.01)
+
+        @hr.stage
+        def one(n: int) -> int:
+            return n
+
+        @hr.pipeline
+        def late(n: int = 1) -> None:
+            one(n)
+        """,
+    )
+    done = empty("run", "flow.py:late", *words, "--detach")
+    gate.touch()
+    assert done.code == 0, done.err
+    (run,) = done.out.split()
+    assert empty("logs", run, "-f").code == 0  # until it has ended
+    shown = empty("show", run, "--json").json
+    assert (shown["state"], why in (shown["why"] or "")) == (state, True)
+    assert empty("show", run).code == 0  # which may have no task to list
 
 
 def test_a_run_that_failed_is_resumed_with_new_code(project: Shell) -> None:

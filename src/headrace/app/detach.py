@@ -18,6 +18,9 @@ from headrace.record.shown import RunView
 from headrace.spec.masking import masked
 from headrace.spec.policy import Policy
 
+OPENS_S = 2.0
+"""A pipeline that is traced within this time is known to be right when the command returns; others show it later."""
+
 
 class Announcing(NoWatcher):
     """Tells the command that began the run its id, once there is one."""
@@ -38,12 +41,12 @@ class Announcing(NoWatcher):
 
 
 def run_detached(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy) -> RunView:
-    """Run a pipeline in a process of its own; give the run as soon as it has begun.
+    """Run a pipeline in a process of its own; return the run as soon as it is traced, or after `OPENS_S` seconds.
 
     Raises:
         HeadraceError: whatever kept it from beginning.
     """
-    run_id = detached(lambda watcher: drive(project, pipeline, params, policy, watcher))
+    run_id = detached(lambda watcher: drive(project, pipeline, params, policy, watcher, opens_s=OPENS_S))
     with views(project) as found:
         return found.show(run_id)
 

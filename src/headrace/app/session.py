@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -160,7 +161,16 @@ def named(project: Project, pipeline: str) -> tuple[str, tuple[str, ...]]:
     return name, (file,) if file else names_of(project)
 
 
-def drive(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, watcher: Watcher) -> str:
+def drive(
+    project: Project,
+    pipeline: str,
+    params: Mapping[str, str],
+    policy: Policy,
+    watcher: Watcher,
+    *,
+    opens_s: float = math.inf,
+) -> str:
+    """Run a pipeline as `run` does; after `opens_s` seconds there is a run, though the pipeline isn't traced yet."""
     name, files = named(project, pipeline)
     with logged(project, watcher) as watcher, open_ledger(project) as ledger:
         place = project.pool(policy.pool)
@@ -178,7 +188,7 @@ def drive(project: Project, pipeline: str, params: Mapping[str, str], policy: Po
                 user=user(),
                 labels=LABELS,
             )
-            with _driver(project, place, lease, Machine(), store, bundle, watcher) as driver:
+            with _driver(project, place, lease, Machine(), store, bundle, watcher, opens_s=opens_s) as driver:
                 driver.open([opened, _taken(lease, place)])
                 driver.trace()
                 driver.drive()
@@ -240,6 +250,7 @@ def _driver(
     bundle: Bundle,
     watcher: Watcher,
     timeout_s: float | None = None,
+    opens_s: float = math.inf,
 ) -> Iterator[Driver]:
     """Give a driver with everything wired, which ^C and SIGTERM interrupt."""
     exits = ExitStack()
@@ -263,6 +274,7 @@ def _driver(
         closed=watcher.closed,
         note=watcher.note,
         timeout_s=timeout_s,
+        opens_s=opens_s,
     )
     with exits, _interrupted_by(driver.interrupt):
         yield driver

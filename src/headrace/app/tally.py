@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from headrace.app.measures import seconds_text
 from headrace.app.watcher import TaskRow
+from headrace.spec.policy import NOT_ASKED
 
 ENDED = ("succeeded", "reused", "failed", "skipped", "cancelled")
 
@@ -85,9 +86,12 @@ class Tally:
         return self._stages[stage]
 
     def absorb(self, rows: Iterable[TaskRow]) -> None:
-        """Count what changed."""
+        """Count what changed; what `--only` leaves out doesn't count."""
         touched = set()
         for row in rows:
+            if row.reason == NOT_ASKED:
+                self._leave_out(row)
+                continue
             stage = self._stages.get(row.stage) or self._stages.setdefault(row.stage, Stage(row.stage, row.kind))
             if row.parent is not None and row.parent not in self._maps:
                 self._maps.add(row.parent)
@@ -102,6 +106,18 @@ class Tally:
             touched.add(stage.name)
         for name in touched:
             self._time(self._stages[name])
+
+    def is_map(self, task: str) -> bool:
+        """Say whether a task is a map, of which elements have been met."""
+        return task in self._maps
+
+    def _leave_out(self, row: TaskRow) -> None:
+        """Forget a task that was met before `--only` was heeded, and its stage if that has no other."""
+        stage = self._stages.get(row.stage)
+        if stage is not None:
+            self._count(stage, row.name, None)
+            if not stage.total:
+                del self._stages[row.stage]
 
     def _time(self, stage: Stage) -> None:
         """Note when a stage's first task began and its last one ended."""

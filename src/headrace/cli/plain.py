@@ -10,7 +10,10 @@ from headrace.app.measures import seconds_text
 from headrace.app.tally import ENDED, Stage, Tally
 from headrace.app.watcher import RunRow, TaskRow
 from headrace.cli.terminal import tell
+from headrace.spec.policy import NOT_ASKED
 
+NAMED = 5
+"""So many tasks that are skipped for one reason are named."""
 WIDE = 8
 """A stage with more tasks than this is told of as a whole."""
 EVERY_S = 2.0
@@ -29,22 +32,23 @@ class PlainWatcher:
         self._told: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self._last: dict[str, tuple[str, str]] = {}
+        self._errors: list[str] = []
 
     def opened(self, run_id: str) -> None:
         tell(run_id, "bold", label="run")
 
     def tasks(self, rows: Sequence[TaskRow]) -> None:
         self._tally.absorb(rows)
+        rows = [row for row in rows if row.reason != NOT_ASKED]
         stages = {name: self._tally[name] for name in dict.fromkeys([row.stage for row in rows])}
         wide = {name for name, stage in stages.items() if stage.total > WIDE}
         for row in rows:
             if row.stage in wide:
                 if row.state == "failed":
                     self._failed_element(row)
-            elif self._is_news(row) and not (
-                row.parent is None and row.state == "running" and stages[row.stage].total > 1
-            ):
+            elif self._is_news(row):
                 self._tell_task(row)
+        self._tell_skipped([row for row in rows if row.state == "skipped" and row.stage not in wide])
         for name in stages:
             if name in wide:
                 self._tell_stage(stages[name])
@@ -70,8 +74,19 @@ class PlainWatcher:
             self._failures[row.stage] = self._failures.get(row.stage, 0) + 1
             self._tell_task(row)
 
+    def shorten(self, why: str) -> str:
+        """Return why a run ended without the error at its end, where that was told when the task failed."""
+        for error in self._errors:
+            why = why.removesuffix(f": {error}")
+        return why
+
     def _is_news(self, row: TaskRow) -> bool:
-        """Say whether there is something to tell: of a task that waits, that it does though it had begun, once."""
+        """Say whether a task has a line of its own: of one that waits, that it does though it had begun, once.
+
+        Of a map its elements begin, and what is skipped has a line together.
+        """
+        if row.state == "skipped" or (row.state == "running" and self._tally.is_map(row.name)):
+            return False
         if row.state != "waiting":
             return True
         told = self._last.get(row.name)
@@ -84,8 +99,23 @@ class PlainWatcher:
         if row.state == "succeeded":
             words.append(seconds_text(row.seconds))
         elif row.state in (*ENDED, "waiting") or (row.attempts > 1 and (state, reason) != ("waiting", row.reason)):
-            words.append(row.reason)
+            words.append(self.shorten(row.reason))
+        if row.state == "failed":
+            self._errors.append(row.reason)
         self._last[row.name] = row.state, row.reason
         before = row.state == "succeeded" and row.started and row.started + row.seconds < self._began
         label = "had succeeded" if before else f"{row.state:<9}"
         tell("  ".join(word for word in words if word), STYLES[row.state], label=label)
+
+    def _tell_skipped(self, rows: Sequence[TaskRow]) -> None:
+        """Tell of what was skipped at once: a line for each cause, with what was skipped since that was."""
+        causes = {f"`{row.name}` was skipped": row.reason for row in rows}
+        skipped: dict[str, list[str]] = {}
+        for row in rows:
+            cause = row.reason
+            while cause in causes:
+                cause = causes[cause]
+            skipped.setdefault(cause, []).append(row.name)
+        for cause, names in skipped.items():
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            tell(f"{', '.join(names[:NAMED])}{more}  {cause}", STYLES["skipped"], label=f"{'skipped':<9}")

@@ -13,6 +13,8 @@ from headrace.app.project import Project
 from headrace.app.reading import RunView, Views
 from headrace.app.run_object import run_object
 from headrace.app.warned import warnings
+from headrace.app.watcher import Watcher
+from headrace.cli.plain import PlainWatcher
 from headrace.cli.terminal import say, say_json, tell
 from headrace.spec.policy import Policy
 
@@ -22,8 +24,11 @@ MANY = 10_000
 EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 3, "refused": 4}
 
 
-def close(project: Project, views: Views, run_id: str, *, as_json: bool) -> int:
-    """Show how a run ended and return the exit code; one that still lives has 0. Nobody has to read it."""
+def close(project: Project, views: Views, run_id: str, watcher: Watcher, *, as_json: bool) -> int:
+    """Show how a run ended, but for the error that `watcher` has told, and return the exit code.
+
+    One that still lives has 0. Nobody has to read it.
+    """
     view = run_object(project, views, run_id) if as_json else views.find(run_id)
     try:
         say_json(view) if as_json else say(line(view, views.states(run_id)), STYLES[view.state])
@@ -39,7 +44,7 @@ def close(project: Project, views: Views, run_id: str, *, as_json: bool) -> int:
                 held = ", ".join(f"`{task}`" for task in each.tasks)
                 tell(f"`{each.gate}` said no to {held}: `headrace show {view.run}` says why", label="hint:")
         if view.why:
-            tell(view.why)
+            tell(watcher.shorten(view.why) if isinstance(watcher, PlainWatcher) else view.why)
         if view.state == "failed":
             see = f"`headrace show {view.run}` for its tasks, `headrace logs {view.run}` for what they printed"
             tell(see, label="hint:")

@@ -26,8 +26,10 @@ def table(
     """Give the lines of a table; the columns in `numbers` are aligned to the right, and empty ones left out.
 
     On a terminal that is too narrow, the columns in `spare` are left out, the first of them first, and the last column
-    is wrapped. A file gets it all.
+    is wrapped. A file gets it all. A table without rows has no lines.
     """
+    if not rows:
+        return
     kept = _kept(heads, rows, spare)
     numbers = [place for place, column in enumerate(kept) if column in numbers]
     heads, rows = [heads[column] for column in kept], [[row[column] for column in kept] for row in rows]

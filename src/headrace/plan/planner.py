@@ -21,7 +21,7 @@ from headrace.spec.artifact import Ref, gather
 from headrace.spec.fleet import Pool
 from headrace.spec.graph import Arg, Node, constants, outs
 from headrace.spec.plan import Decision, Plan, PlannedTask
-from headrace.spec.policy import Policy
+from headrace.spec.policy import NOT_ASKED, Policy
 from headrace.spec.stage import Stage
 
 FEW = 10
@@ -130,7 +130,7 @@ class Planner:
 
     def _why_skip(self, node: Node, stage: Stage, wanted: set[str] | None) -> str | None:
         if wanted is not None and node.name not in wanted:
-            return "not asked for (`--only`)"
+            return NOT_ASKED
         for name, arg in node.args:
             may_lack = name in stage.defaults and name not in node.over
             for out in outs(arg):

@@ -6,6 +6,7 @@ transaction; and only then send. What was stored happened; what was not stored h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 
@@ -107,7 +108,8 @@ class Driver:
     Every `beat_s` seconds it looks into the inbox and asks for its grant anew. `store` is that of the region that the
     backend's pool stands in, `elsewhere` are the other regions: what is needed of them is brought by transfers. `far`:
     the store takes a while to answer, and is asked for much at once. `timeout_s` goes before the limit of the run's
-    policy.
+    policy. A run is opened once its trace has begun well, or after `opens_s` seconds for whoever waits no longer: then
+    what is wrong with the pipeline fails the run.
     """
 
     def __init__(
@@ -130,6 +132,7 @@ class Driver:
         far: bool = False,
         note: Callable[[str], None] = _ignore,
         timeout_s: float | None = None,
+        opens_s: float = math.inf,
     ) -> None:
         self._machine = machine
         self._ledger = ledger
@@ -159,6 +162,7 @@ class Driver:
         self._orders = Orders(machine, self._places)
         self._stood = self._as_stored() if self._journal.is_open else {}
         self._began = clock.monotonic()
+        self._opens_at = self._began + opens_s
         self._looked = -beat_s
         self._interrupts = 0
         self._heeded = 0
@@ -298,7 +302,7 @@ class Driver:
                 case Heard(message=Progress() as progress):
                     self._progress(progress)
                 case Heard(message=Refused() as refused):
-                    raise refusal(refused)
+                    self._tracing.refused(refusal(refused))
                 case Died():
                     self._died(notice)
                 case Beat():
@@ -481,6 +485,8 @@ class Driver:
             pauses.append(due - self._clock.now())
         if (limit := self._limit_s) is not None and self._machine.cancelled is None:
             pauses.append(self._began + limit - self._clock.monotonic())
+        if not self._journal.is_open:
+            pauses.append(self._opens_at - self._clock.monotonic())
         return max(0.0, min(pauses))
 
     # -- step ----------------------------------------------------------------------------------------------------
@@ -596,11 +602,14 @@ class Driver:
                 self._courier.post(worker, order)
 
     def _commit(self) -> Stored | None:
-        """Store all of this tick, once the run is open: its first good trace opens it."""
+        """Store all of this tick, once the run is open: its first good trace opens it, or the end of our patience."""
         machine, journal = self._machine, self._journal
         first = not journal.is_open
-        if journal.is_empty or (first and not (machine.may_launch or machine.trace_ended)):
+        traced = machine.may_launch or machine.trace_ended
+        overdue = first and not traced and self._clock.monotonic() >= self._opens_at
+        if journal.is_empty or (first and not traced and not overdue):
             return None
+        self._tracing.late |= overdue
         rows = [task.row() for task in machine.changed.values()]
         changed = self._is_new or machine.closed is not None or machine.cancelled is not None
         run = run_row(machine, self._clock.now()) if changed else None

@@ -63,7 +63,7 @@ from headrace.spec.bundle import Bundle
 from headrace.spec.code import Code
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Node, outs
-from headrace.spec.policy import Policy
+from headrace.spec.policy import NOT_ASKED, Policy
 from headrace.spec.stage import Resources, Stage
 
 
@@ -339,7 +339,7 @@ class Machine:
     def _release(self, task: Task, commands: list[Command]) -> None:
         """All that a task waited for has ended: skip it, spread it, or ask for its output."""
         if self._wanted is not None and task.name not in self._wanted:
-            self._end(task, "skipped", "not asked for (`--only`)")
+            self._end(task, "skipped", NOT_ASKED)
             return
         try:
             if task.node.over or not self._is_given_all(task):

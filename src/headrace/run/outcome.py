@@ -18,7 +18,8 @@ def outcome(tasks: Iterable[Task], cancelled: Cancelled | None, trace_failure: F
     if cancelled is not None:
         return Finish("failed" if cancelled.by == "policy" else "cancelled", cancelled.why)
     if trace_failure is not None and trace_failure.kind == "refused":
-        return Finish("refused", trace_failure.message)
+        hint = f"\nhint: {trace_failure.hint}" if trace_failure.hint else ""
+        return Finish("refused", trace_failure.message + hint)
     if trace_failure is not None:
         return Finish("failed", f"the pipeline's body raised: {trace_failure.message}")
     bad = [task for task in tasks if task.parent is None and task.move is None and task.phase in _BAD]

@@ -38,7 +38,10 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Tracing:
-    """One tracer after the other, of which each begins anew. What it traces and is told reaches the run by `absorb`."""
+    """One tracer after the other, of which each begins anew. What it traces and is told reaches the run by `absorb`.
+
+    `late`: the run was opened before anything was traced, so what is wrong with the pipeline fails the run.
+    """
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class Tracing:
         self._clock = clock
         self._files = files
         self._absorb = absorb
+        self.late = journal.is_open and not machine.nodes
         self._seen = 0
         self._deaths = 0
 
@@ -86,7 +90,19 @@ class Tracing:
         except PlacementError as error:
             if not self._journal.is_open:
                 raise
-            self._absorb(TraceFailed(Failure("refused", error.message, hint=error.hint)), None)
+            self._fail(error)
+        except HeadraceError as error:
+            self.refused(error)
+
+    def refused(self, error: HeadraceError) -> None:
+        """The pipeline can't be traced.
+
+        Raises:
+            HeadraceError: that error, unless the run was opened before anything was traced.
+        """
+        if not self.late:
+            raise error
+        self._fail(error)
 
     def asked(self, question: Question) -> None:
         """Answer the tracer, as it has been told before where it has asked before."""
@@ -133,6 +149,9 @@ class Tracing:
         self._machine.dialogue.forget_question()
         self.begin()
 
+    def _fail(self, error: HeadraceError) -> None:
+        self._absorb(TraceFailed(Failure("refused", error.message, hint=error.hint)), None)
+
     def _heard(self, event: Event, body: bytes) -> None:
         if self._machine.trace_ended:
             return  # the run was cancelled meanwhile: should it be resumed, it is traced again
@@ -152,7 +171,7 @@ class Tracing:
                         f"the pipeline no longer traces `{missing.name}` ({missing.line})",
                         hint="a pipeline's body must do the same each time; `--new-code` starts from the code as it is",
                     )
-                if not self._journal.is_open:
+                if self.late or not self._journal.is_open:
                     check_policy(self._machine.policy, self._machine.nodes, self._machine.stages)
                 self._absorb(event, body)
             case _:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from headrace.spec.noun import Row
 
+NOT_ASKED = "not asked for (`--only`)"
+"""Why a task is skipped that `only` leaves out: what shows a run's progress or a plan leaves it out too."""
+
 
 class Policy(Row, frozen=True):
     """`only`: stages to run, with what they need. `force`: stages to run though their output could be reused.

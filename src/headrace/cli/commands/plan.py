@@ -14,6 +14,7 @@ from headrace.cli.parameters import split
 from headrace.cli.table import Cell, table
 from headrace.cli.terminal import say, say_json, say_styled, tell
 from headrace.spec.plan import Plan, PlannedTask
+from headrace.spec.policy import NOT_ASKED
 
 
 @click.command(cls=options.PipelineCommand, context_settings=options.PARAMETERS)
@@ -47,9 +48,8 @@ def command(
 
 def _say(plan: Plan) -> None:
     heads = ["", "task", "kind", "decision", "tasks", "pool", "time", "cost", "why"]
-    for line in table(
-        heads, [_row(task) for task in plan.tasks], numbers=(4, 6, 7), spare=("kind", "pool", "tasks", "cost")
-    ):
+    rows = [_row(task) for task in plan.tasks if task.reason != NOT_ASKED]
+    for line in table(heads, rows, numbers=(4, 6, 7), spare=("kind", "pool", "tasks", "cost")):
         say_styled(line)
     say()
     for text in planning.sums(plan):

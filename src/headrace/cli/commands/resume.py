@@ -33,4 +33,4 @@ def command(
     found = project.load(overlay=config)
     with watching(as_json=as_json) as watcher:
         run_id = session.resume(found, run_id, new_code=new_code, pool=pool, timeout_s=limit, watcher=watcher)
-    return close(found, read(found), run_id, as_json=as_json)
+    return close(found, read(found), run_id, watcher, as_json=as_json)

@@ -17,7 +17,7 @@ from headrace.cli.watching import watching
 
 @click.command(cls=options.PipelineCommand, context_settings=options.PARAMETERS)
 @options.pipeline
-@click.option("--detach", is_flag=True, help="Return at once with the run's id, and let the run go on by itself.")
+@click.option("--detach", is_flag=True, help="Return soon, with the run's id, and let the run go on by itself.")
 @options.as_json
 @options.config
 def command(
@@ -46,6 +46,6 @@ def command(
     with watching(as_json=as_json) as watcher:
         run_id = session.run(found, found.address(target), parameters, wanted, watcher=watcher)
     views = read(found)
-    code = close(found, views, run_id, as_json=as_json)
+    code = close(found, views, run_id, watcher, as_json=as_json)
     tell_unknown(views, run_id, wanted)
     return code

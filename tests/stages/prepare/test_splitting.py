@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
@@ -134,6 +135,60 @@ def test_time_parts_by_share_and_by_date_and_leaves_a_gap() -> None:
     assert sizes(only) == (1440, 0, 560)
     same = PEOPLE.set_column(2, "at", pa.array([datetime(2024, 1, 1, tzinfo=UTC)] * COUNT))
     assert sorted(sizes(prepare.split(same, by="time", time="at", key="id"))) == [0, 0, COUNT]
+
+
+@pytest.mark.parametrize("kind", ["timestamp", "date", "number"])
+def test_boundaries_that_are_shares_are_said_to_move_and_those_offered_stay(
+    kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = PEOPLE["at"]
+    at = {"timestamp": at, "date": at.cast(pa.date32()), "number": pa.array(np.arange(COUNT) / 4)}[kind]
+    table = PEOPLE.set_column(2, "at", at)
+    today = table.slice(0, 1500)
+    made = prepare.split(today, by="time", time="at", key="id")
+    assert verdicts(made)["rows stay in their parts as others are added"] is None
+    grown = parts_of(prepare.split(table, by="time", time="at", key="id"))
+    assert any(grown[key] == "train" for key in made.test["id"].to_pylist())
+
+    offered = capsys.readouterr().err.partition("until=")[2].partition(")")[0] + ")"
+    until = ast.literal_eval(offered)
+    kept = prepare.split(today, by="time", time="at", key="id", until=until)
+    assert parts_of(kept) == parts_of(made)
+    later = parts_of(prepare.split(table, by="time", time="at", key="id", until=until))
+    assert {key: later[key] for key in parts_of(made)} == parts_of(made)
+    assert verdicts(kept)["rows stay in their parts as others are added"] is True
+    assert "until=" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("by", "stays"), [("row", True), ("group", True), ("stratum", None)])
+def test_the_report_says_whether_rows_stay_as_others_are_added(by: Any, stays: bool | None) -> None:
+    made = prepare.split(PEOPLE, by=by, key="id", group="person", stratum="ill", leak="warn")
+    assert verdicts(made)["rows stay in their parts as others are added"] is stays
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_test_without_a_row_of_a_class_is_told_with_the_split_that_has_one(
+    seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rare = PEOPLE.set_column(5, "ill", pa.array(np.arange(COUNT) == 7))
+    made = prepare.split(rare, key="id", target="ill", seed=seed)
+    assert verdicts(made)["each part has each class of the target"] is False
+    told = capsys.readouterr().err
+    assert "has no row with `ill` = True, of which there are 1" in told
+    assert '`by="stratum", stratum="ill"` spreads them' in told
+    some = PEOPLE.set_column(5, "ill", pa.array(np.arange(COUNT) < 15))
+    spread = prepare.split(some, by="stratum", stratum="ill", key="id", target="ill", seed=seed)
+    assert [sum(part["ill"].to_pylist()) > 0 for part in spread[:3]] == [True] * 3
+    assert verdicts(spread)["each part has each class of the target"] is True
+    assert "has no row" not in capsys.readouterr().err
+
+
+def test_missing_targets_and_numbers_are_no_classes_that_a_part_could_lack() -> None:
+    numbers = PEOPLE.set_column(5, "ill", pa.array(np.arange(COUNT) % 29))
+    rare = numbers.set_column(5, "ill", pa.array(np.where(np.arange(COUNT) == 3, 50, np.arange(COUNT) % 20)))
+    assert verdicts(prepare.split(rare, key="id", target="ill"))["each part has each class of the target"] is True
+    holed = PEOPLE.set_column(5, "ill", pa.array([None, *[number % 2 for number in range(COUNT - 1)]]))
+    assert verdicts(prepare.split(holed, key="id", target="ill"))["each part has each class of the target"] is True
 
 
 def test_a_split_that_ignores_time_is_told_so() -> None:

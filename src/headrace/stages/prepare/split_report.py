@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.spec.report import Cell, Fact, Grid, Report, Verdict
-from headrace.stages.column_types import plain_type
+from headrace.stages.column_types import is_text, plain_type
 from headrace.stages.columns import rows_at
 from headrace.stages.ingest.contract.finding import cell, value_of
 from headrace.stages.prepare.label_hints import label_hints, missing_targets
@@ -22,6 +22,11 @@ NAMED = 20
 """So many leaks of a kind are named."""
 LISTED = 30
 LOOKED_AT = 10_000
+MOST_CLASSES = 10
+"""A target of more numbers than this is no class."""
+SOME = 5
+"""So many of the classes that a part lacks are named."""
+MOVES = "the boundaries are shares of the rows, so as rows are added, rows of `test` move to `train`"
 LIMITS = (
     "Near rows are those that round to the same: two numbers on either side of a border between them aren't found.",
     "Rows that are alike in what is not in the table (the same person under two names) can't be seen.",
@@ -38,8 +43,9 @@ def report_of(
     leaks: Sequence[Leak],
     action: str,
     ends: Sequence[Any],
+    offered: str,
 ) -> Report:
-    """Give the report of a split."""
+    """Return the report of a split. `offered` are boundaries that stay, where those that it has are shares."""
     sizes = np.bincount(parts, minlength=LEFT_OUT + 1)
     found = [each for each in leaks if each.judged and len(each.rows)]
     hints = list(label_hints(table, roles.target, roles.key)) if roles.target and len(table) else []
@@ -47,9 +53,12 @@ def report_of(
     passed = None if not len(table) else not stays
     facts = [Fact(name=name, value=int(sizes[number]), unit="rows") for number, name in enumerate(PARTS)]
     facts.append(Fact(name="left out", value=int(sizes[LEFT_OUT]), unit="rows"))
-    verdicts = [*(_verdict(each, action) for each in leaks), *_parts_there(sizes, len(table))]
+    verdicts = [*(_verdict(each, action) for each in leaks), *_parts_there(sizes, len(table)), stays_put(by, offered)]
     if roles.target is not None:
         verdicts += _target(table, roles.target, hints)
+        lacking = lacks(table, parts, roles.target)
+        why = "; ".join(lacking) or "no part lacks one"
+        verdicts.append(Verdict(rule="each part has each class of the target", holds=not lacking, why=why))
     grids = [_named(table, parts, each, roles) for each in leaks if len(each.rows)]
     grids += _strata(table, parts, roles)
     if hints:
@@ -63,6 +72,49 @@ def report_of(
         grids=tuple(grids),
         limits=LIMITS,
     )
+
+
+def stays_put(by: str, offered: str) -> Verdict:
+    """Say whether rows stay in their parts when others are added."""
+    holds, why = {
+        "time": (True, "the boundaries are told by `until`"),
+        "stratum": (None, "a row's part follows from its place in its stratum: rows that are added may move it"),
+    }.get(by, (True, "a row's part follows from its own values"))
+    if offered:
+        holds, why = None, f"{MOVES}; `{offered}` keeps the boundaries"
+    return Verdict(rule="rows stay in their parts as others are added", holds=holds, why=why)
+
+
+def lacks(table: pa.Table, parts: Numbers, target: str) -> list[str]:
+    """Name the classes of the target that a part has no row of, though the table has some."""
+    column = table.column(target)
+    counted = [each for each in _counted(column, parts) if each[0] is not None and each[0] == each[0]]
+    if len(counted) > MOST_CLASSES and not is_text(plain_type(column.type)):
+        return []  # numbers, not classes
+    found = [
+        f"`{part}` has no row with `{target}` = {cell(value)}, of which there are {int(of.sum()):,}"
+        for value, of in counted
+        for number, part in enumerate(PARTS)
+        if not of[number] and (parts == number).any()
+    ]
+    return found if len(found) <= SOME else [*found[:SOME], f"{len(found) - SOME:,} more"]
+
+
+def _counted(column: pa.ChunkedArray, parts: Numbers) -> list[tuple[Any, Numbers]]:
+    """Count the rows of each value of a column, missing ones under None, in each part; nothing where it has many."""
+    kind = plain_type(column.type)
+    if pa.types.is_nested(kind) or pa.types.is_null(kind) or isinstance(kind, pa.BaseExtensionType):
+        return []  # of these Arrow can't list the values
+    if len(column.slice(0, LOOKED_AT).unique()) > LISTED + 1:
+        return []
+    encoded = column.combine_chunks()
+    encoded = encoded if pa.types.is_dictionary(encoded.type) else encoded.dictionary_encode()
+    if len(encoded.dictionary) > LISTED:
+        return []
+    codes = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy()
+    values = [*map(value_of, encoded.dictionary), None][: len(encoded.dictionary) + bool(encoded.null_count)]
+    counts = [np.bincount(codes[parts == number], minlength=len(values)) for number in range(len(PARTS))]
+    return list(zip(values, np.stack(counts, axis=1), strict=True))
 
 
 def leak_table(leaks: Sequence[Leak], parts: Numbers) -> pa.Table:
@@ -148,24 +200,14 @@ def _named(table: pa.Table, parts: Numbers, leak: Leak, roles: Roles) -> Grid:
 
 def _strata(table: pa.Table, parts: Numbers, roles: Roles) -> Iterator[Grid]:
     names = roles.stratum or ((roles.target,) if roles.target else ())
+    totals = [max(1, int((parts == number).sum())) for number in range(len(PARTS))]
     for name in names:
-        column = table.column(name)
-        kind = plain_type(column.type)
-        if pa.types.is_nested(kind) or pa.types.is_null(kind) or isinstance(kind, pa.BaseExtensionType):
-            continue  # of these Arrow can't list the values
-        if len(column.slice(0, LOOKED_AT).unique()) > LISTED + 1:
+        counted = _counted(table.column(name), parts)
+        if not counted:
             continue
-        encoded = column.combine_chunks()
-        encoded = encoded if pa.types.is_dictionary(encoded.type) else encoded.dictionary_encode()
-        if len(encoded.dictionary) > LISTED:
-            continue
-        codes = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy()
-        values = [*map(value_of, encoded.dictionary), None][: len(encoded.dictionary) + bool(encoded.null_count)]
-        counts = [np.bincount(codes[parts == number], minlength=len(values)) for number in range(len(PARTS))]
-        totals = [max(1, int(each.sum())) for each in counts]
         rows = [
-            (cell(value), *(f"{each[place] / total:.2%}" for each, total in zip(counts, totals, strict=True)))
-            for place, value in enumerate(values)
+            (cell(value), *(f"{count / total:.2%}" for count, total in zip(counts, totals, strict=True)))
+            for value, counts in counted
         ]
         yield Grid(title=f"Shares of `{name}`", columns=(name, *PARTS), rows=tuple(sorted(rows, key=str)))
 
@@ -173,9 +215,13 @@ def _strata(table: pa.Table, parts: Numbers, roles: Roles) -> Iterator[Grid]:
 def _ends(table: pa.Table, ends: Sequence[Any], roles: Roles) -> str:
     if not ends or roles.time is None:
         return ""
-    kind = table.schema.field(roles.time).type
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        told = [str(value_of(pa.scalar(int(end), pa.timestamp("us")))) for end in ends]
-    else:
-        told = [str(end) for end in ends]
+    told = written(table, ends, roles.time)
     return f"; valid begins at {told[0]}, test at {told[-1]}"
+
+
+def written(table: pa.Table, ends: Sequence[Any], time: str) -> list[str]:
+    """Write boundaries as `until` takes them."""
+    kind = table.schema.field(time).type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return [str(value_of(pa.scalar(int(end), pa.timestamp("us")))) for end in ends]
+    return [str(end) for end in ends]

@@ -31,7 +31,7 @@ from headrace.stages.prepare.parts import (
     instants,
 )
 from headrace.stages.prepare.roles import Roles
-from headrace.stages.prepare.split_report import leak_table, report_of
+from headrace.stages.prepare.split_report import MOVES, lacks, leak_table, report_of, written
 from headrace.stages.report.terminal import text as report_text
 
 By = Literal["row", "time", "group", "stratum"]
@@ -53,7 +53,7 @@ class Split(NamedTuple):
     leaks: pa.Table
 
 
-@ready("prepare.split", version=2, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
+@ready("prepare.split", version=3, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
 def split(
     table: pa.Table,
     *,
@@ -89,7 +89,8 @@ def split(
     equal but for the key, rows whose numbers agree in 3 digits and whose texts agree in their letters, and texts of
     which 80% of the shingles are those of another's (MinHash). `leak="stop"` fails and names them, `"warn"` reports
     them, `"drop"` takes the rows of the earlier part away, so that the test stays what it was. Columns that tell the
-    target by themselves are hinted at.
+    target by themselves are hinted at. The run warns where a part lacks a class of the target, and where boundaries are
+    shares of the rows and so move as rows are added: it offers an `until` that keeps them.
 
     Raises:
         DataError: a leak, with `leak="stop"`; a column that isn't there; a row without a time.
@@ -102,15 +103,30 @@ def split(
     found = _leaks(table, parts, roles) if len(table) else []
     if leak == "drop":
         parts = _dropped(table, parts, found, roles)
-    report = report_of(table, parts, by=by, roles=roles, leaks=found, action=leak, ends=ends)
+    offered = "" if until or roles.time is None or not ends else _until(table, ends, roles.time)
+    report = report_of(table, parts, by=by, roles=roles, leaks=found, action=leak, ends=ends, offered=offered)
     judged = [each for each in found if len(each.rows) and each.judged]
     if leak == "stop" and judged:
         log("split", report_text(report))
         _stop(table, judged, roles)
+    if offered:
+        warn(f"{MOVES}: `{offered}` keeps today's boundaries")
+    lacking = [] if target is None else lacks(table, parts, target)
+    if lacking:
+        is_spread = by == "stratum" and roles.stratum == (target,)
+        cure = "there are too few" if is_spread else f'`by="stratum", stratum="{target}"` spreads them'
+        warn(f"{'; '.join(lacking)}: {cure}")
     if leak == "warn" and judged:
         warn(f"rows of a part stand in an earlier part too: {_named(judged)}")
     first, second, third = (rows_where(table, parts == number) for number in range(len(PARTS)))
     return Split(first, second, third, report, leak_table(found, parts))
+
+
+def _until(table: pa.Table, ends: Sequence[Any], time: str) -> str:
+    """Return the argument that keeps these boundaries, as it is written."""
+    timed = not pa.types.is_integer(kind := table.schema.field(time).type) and not pa.types.is_floating(kind)
+    told = (f'"{each}"' if timed else each for each in written(table, ends, time))
+    return f"until=({', '.join(told)})"
 
 
 def _check(table: pa.Table, by: str, roles: Roles, until: Sequence[Any], gap: Any) -> None:

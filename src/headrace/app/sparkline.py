@@ -35,7 +35,7 @@ def _means(values: Sequence[float], width: int) -> Iterator[float]:
             for value in values[place * len(values) // count : (place + 1) * len(values) // count]
             if math.isfinite(value)
         ]
-        yield math.fsum(part) / len(part) if part else math.nan
+        yield math.fsum(value / len(part) for value in part) if part else math.nan  # a sum could be too large
 
 
 def _bar(value: float, low: float, high: float, bars: str) -> str:
@@ -43,5 +43,5 @@ def _bar(value: float, low: float, high: float, bars: str) -> str:
         return " "
     if not high > low:
         return bars[len(bars) // 2]
-    share = min(1.0, max(0.0, (value - low) / (high - low)))
+    share = min(1.0, max(0.0, (value / 2 - low / 2) / (high / 2 - low / 2)))  # halves: a range could be too large
     return bars[min(len(bars) - 1, int(share * len(bars)))]

@@ -10,8 +10,19 @@ from typing import Any
 
 from headrace.errors import CodecError
 
-PACKAGES = {"sklearn": "scikit-learn skops", "skops": "skops", "PIL": "pillow"}
-"""What to install where the name differs from what is imported."""
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "adbc_driver_manager": "adbc-driver-manager",
+    "adbc_driver_postgresql": "adbc-driver-postgresql",
+    "adbc_driver_sqlite": "adbc-driver-sqlite",
+    "cv2": "opencv-python",
+    "dateutil": "python-dateutil",
+    "rouge_score": "rouge-score",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "PyYAML",
+}
+"""What to install where its name differs from that of what is imported: `sklearn` on PyPI is another project."""
 
 
 def describe(kind: type) -> str:
@@ -116,12 +127,23 @@ def _module_of(path: str) -> tuple[object, list[str]]:
         except ModuleNotFoundError as error:
             if error.name is None or not (prefix == error.name or prefix.startswith(f"{error.name}.")):
                 raise CodecError(
-                    f"the module of class `{path}` can't be imported: {error}", hint=f"install `{error.name}`"
+                    f"the module of class `{path}` can't be imported: {error}",
+                    hint=f"pip install {distribution(error.name or path)}",
                 ) from error
     raise CodecError(
         f"no module of class `{path}` can be imported here",
         hint="install the package that it came from, or run what made the artifact again",
     )
+
+
+def distribution(module: str) -> str:
+    """Return the name under which the library of a module is installed.
+
+    >>> distribution("sklearn.linear_model"), distribution("torch")
+    ('scikit-learn', 'torch')
+    """
+    top = module.partition(".")[0]
+    return DISTRIBUTIONS.get(top, top)
 
 
 def library_named(name: str) -> ModuleType:
@@ -132,5 +154,5 @@ def library_named(name: str) -> ModuleType:
         missing = error.name or name
         raise CodecError(
             f"the library `{missing}`, which a codec needs, isn't installed",
-            hint=f"pip install {PACKAGES.get(missing, missing)}",
+            hint=f"pip install {distribution(missing)}{' skops' if missing == 'sklearn' else ''}",
         ) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from blake3 import blake3
 
+from headrace.codec.classes import distribution
 from headrace.codec.codec import HasColumns
 from headrace.codec.origins import Origins
 from headrace.codec.plain import MARK_BYTES
@@ -150,7 +151,8 @@ class Loading:
 def _unreadable(ref: Ref, error: Exception) -> CodecError:
     hint = "its bytes are damaged, or another version of the library wrote them; run what made it again"
     if isinstance(error, ModuleNotFoundError) and error.name:
-        hint = f"install `{error.name}` where it is read, or have what made it give out plain values, tables or files"
+        install = f"install `{distribution(error.name)}` where it is read"
+        hint = f"{install}, or have what made it give out plain values, tables or files"
     return CodecError(
         f"the artifact `{ref.digest[:12]}` of class `{ref.type}` can't be read by codec `{ref.codec}`: {error}",
         hint=hint,

@@ -13,6 +13,10 @@ import pyarrow.compute as pc
 
 from headrace.errors import DataError
 
+TWICE = "`table.rename_columns([...])` in a stage before gives each a name of its own; in SQL, `as` does"
+"""What to do about two columns of one name: no ready-made step can tell which of them is meant."""
+MOST_CLASSES = 5
+"""So many classes are written out in a hint."""
 _SIGN = re.compile(r'[",:\[\]{}\0\r\n]')
 
 
@@ -28,7 +32,7 @@ def columns(table: pa.Table, names: Sequence[str], what: str) -> list[pa.Chunked
         if counts[name] == 1:
             continue
         if counts[name]:
-            raise DataError(f"the table has two columns `{name}`", hint="give one another name first")
+            raise DataError(f"the table has two columns `{name}`", hint=TWICE)
         near = difflib.get_close_matches(name, there, 1)
         known = ", ".join(f"`{each}`" for each in there[:20]) + (", ..." if len(there) > 20 else "")
         hint = f"did you mean `{near[0]}`?" if near else f"it has {known or 'no columns'}"
@@ -45,7 +49,21 @@ def distinct(table: pa.Table) -> None:
     counts = collections.Counter(table.column_names)
     twice = next((name for name, count in counts.items() if count > 1), None)
     if twice is not None:
-        raise DataError(f"the table has two columns `{twice}`", hint="give one another name first")
+        raise DataError(f"the table has two columns `{twice}`", hint=TWICE)
+
+
+def to_numbers(names: Sequence[str]) -> str:
+    """Return the step that reads numbers in columns of texts, for a hint."""
+    columns = names[0] if len(names) == 1 else tuple(names)
+    return f"`prepare.clean(table, [prepare.Numbers(columns={columns!r})])` reads texts as numbers"
+
+
+def to_codes(name: str, classes: Sequence[str]) -> str:
+    """Return the steps that number classes which are texts, for a hint."""
+    codes = ", ".join(f"{value!r}: '{number}'" for number, value in enumerate(classes[:MOST_CLASSES]))
+    more = ", ..." if len(classes) > MOST_CLASSES else ""
+    steps = f"prepare.Map(columns={name!r}, values={{{codes}{more}}}), prepare.Cast(columns={name!r}, type='int64')"
+    return f"`prepare.clean(table, [{steps}])` numbers them"
 
 
 def without_decimals(table: pa.Table) -> pa.Table:

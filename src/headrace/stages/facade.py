@@ -9,6 +9,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from headrace.codec.classes import distribution
 from headrace.errors import UsageError
 
 
@@ -30,7 +31,7 @@ def lazily(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
                 raise
             raise UsageError(
                 f"`{extra}.{name}` stands on the library `{missing}`, which isn't installed",
-                hint=f"pip install 'headrace[{extra}]', or `{missing}` alone",
+                hint=f"pip install 'headrace[{extra}]', or `{distribution(missing)}` alone",
             ) from error
 
     return find

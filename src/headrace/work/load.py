@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from headrace.codec.classes import distribution
 from headrace.define.code.project import Project
 from headrace.define.pipeline import PipelineFunction
 from headrace.define.stage import StageFunction
@@ -186,7 +187,8 @@ def _import_hint(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return "mend the line, and run again"
     if isinstance(error, ModuleNotFoundError) and error.name:
-        return f"install `{error.name}`, or add its file to the project (data and ignored files are not in a bundle)"
+        install = f"install `{distribution(error.name)}`"
+        return f"{install}, or add its file to the project (data and ignored files are not in a bundle)"
     if isinstance(error, ImportError) and "partially initialized" in str(error):
         return "two modules import each other: move what both need into a third"
     strange = _STRANGE_FIELD.match(str(error))

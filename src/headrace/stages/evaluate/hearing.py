@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from headrace.codec.classes import is_a
 from headrace.errors import UsageError
-from headrace.stages.columns import rows_at
+from headrace.stages.columns import rows_at, to_codes
 from headrace.stages.evaluate.binary import BinaryPart
 from headrace.stages.evaluate.claims import (
     Cases,
@@ -27,7 +28,7 @@ from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS
 from headrace.stages.evaluate.leaks import leaks
 from headrace.stages.evaluate.multiclass import ManyPart
 from headrace.stages.evaluate.part import Part
-from headrace.stages.evaluate.predicting import check_values, column, features_of
+from headrace.stages.evaluate.predicting import BOOSTER, check_values, column, features_of
 from headrace.stages.evaluate.thresholds import Threshold, threshold_of
 
 
@@ -126,6 +127,8 @@ def hear(
     """
     said = scores_of(model, cases, asked.scores, asked.predict)
     values = labels(cases)
+    if is_a(model, BOOSTER) and asked.scores is None and asked.predict is None:
+        _check_numbered(values, cases.target)
     classes = classes_told(said, values)
     positive = _positive(classes, asked.positive, values)
     mine = claim(MODEL, said, classes, positive)
@@ -152,6 +155,20 @@ def hear(
             claims[name] = constant(rates, cases.rows, name)
     heard = Hearing(cases, truth, told, classes, claims, cutting, rates_of if baseline is None else "")
     return _arranged(heard) if positive is not None and mine.chances is not None else heard
+
+
+def _check_numbered(values: Any, target: str) -> None:
+    """Refuse texts as classes of a model of LightGBM: it learned numbers, and nothing tells which text is which.
+
+    Raises:
+        UsageError: it names the column, and a step that numbers them.
+    """
+    texts = sorted({each for each in values.tolist() if isinstance(each, str)})
+    if texts:
+        raise UsageError(
+            f"the target `{target}` holds texts, such as `{texts[0]}`, and the model learned classes that are numbers",
+            hint=f"{to_codes(target, texts)} as they were for training",
+        )
 
 
 def _positive(classes: Sequence[Any], asked: Any, values: Any) -> Any | None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from headrace.codec.classes import is_a
 from headrace.errors import UsageError
-from headrace.stages.columns import lightgbm_name, with_missing_truths, without_decimals
+from headrace.stages.columns import TWICE, lightgbm_name, to_numbers, with_missing_truths, without_decimals
 from headrace.stages.sentence import sentence
 
 BOOSTER = "lightgbm.basic.Booster"
@@ -113,15 +113,46 @@ def frame_of(model: Any, table: pa.Table, features: Sequence[str]) -> Any:
 
 
 def _categories(model: Any, frame: Any) -> list[str]:
-    """Give the columns that were categories when a model of LightGBM learned: all texts, and numbers that it says."""
-    texts = [name for name in frame.columns if str(frame[name].dtype) in ("object", "str", "string")]
-    if not is_a(model, BOOSTER) or len(texts) >= len(model.pandas_categorical or ()):
+    """Return the columns that were categories when a model of LightGBM learned: all texts, and numbers that it says.
+
+    Raises:
+        UsageError: one holds texts where the model learned from numbers, or numbers where it learned from texts.
+    """
+    texts = _texts(frame)
+    if not is_a(model, BOOSTER):
         return texts
     told = re.search(r"^feature_infos=(.*)$", model.model_to_string(num_iteration=1), re.MULTILINE)
     ranges = told[1].split(" ") if told is not None else []
-    # of numbers that are no categories it keeps the range, as `[0:5]`
+    if len(ranges) != len(frame.columns):  # LightGBM itself says which are too many, or too few
+        return texts
+    # of numbers that are no categories it keeps the range, as `[0:5]`; of what never changes, `none`
+    numeric = [name for name, each in zip(frame.columns, ranges, strict=True) if each.startswith("[")]
+    strange = [name for name in texts if name in numeric]
+    if strange:
+        raise UsageError(
+            f"column `{strange[0]}` holds texts, such as `{_first(frame[strange[0]])}`, and the model learned from "
+            "numbers there",
+            hint=to_numbers(strange),
+        )
+    learned = model.pandas_categorical or []
     coded = [name for name, each in zip(frame.columns, ranges, strict=True) if not each.startswith("[")]
-    return list(dict.fromkeys([*texts, *coded]))
+    if len(learned) == len(coded):
+        for name, values in zip(coded, learned, strict=True):
+            if name not in texts and values and all(isinstance(each, str) for each in values):
+                raise UsageError(
+                    f"column `{name}` holds numbers, and the model learned from texts there, such as `{values[0]}`",
+                    hint=f"`prepare.clean(table, [prepare.Cast(columns={name!r}, type='string')])` makes texts of them",
+                )
+    return texts if len(texts) >= len(learned) else list(dict.fromkeys([*texts, *coded]))
+
+
+def _texts(frame: Any) -> list[str]:
+    return [name for name in frame.columns if str(frame[name].dtype) in ("object", "str", "string")]
+
+
+def _first(column: Any) -> Any:
+    known = column.dropna()
+    return known.iloc[0] if len(known) else None
 
 
 def checked(values: Any, rows: int) -> Any:
@@ -161,7 +192,7 @@ def check_column(table: pa.Table, name: str) -> None:
     if there == 1:
         return
     if there > 1:
-        raise UsageError(f"the table has two columns `{name}`", hint="give one another name first")
+        raise UsageError(f"the table has two columns `{name}`", hint=TWICE)
     near = difflib.get_close_matches(name, table.column_names, 1)
     names = ", ".join(f"`{each}`" for each in table.column_names[:20])
     raise UsageError(
@@ -188,10 +219,11 @@ def _call(method: Callable[..., Any], frame: Any) -> Any:
     try:
         return method(frame)
     except Exception as error:  # the model is the user's
-        raise UsageError(
-            f"the model can't predict these rows: {sentence(error)}",
-            hint="are the columns those that it learned from, with their types? `features=[...]` names them",
-        ) from error
+        texts = _texts(frame) if hasattr(frame, "columns") else []
+        hint = "are the columns those that it learned from, with their types? `features=[...]` names them"
+        if texts and "string" in str(error):
+            hint = f"`{texts[0]}` holds texts: {to_numbers(texts[:1])}"
+        raise UsageError(f"the model can't predict these rows: {sentence(error)}", hint=hint) from error
 
 
 def is_probable(values: Any) -> bool:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from headrace.define.ready import ready
 from headrace.errors import DataError, UsageError
 from headrace.spec.report import Fact, Grid, Report
-from headrace.stages.columns import lightgbm_name, listed, rows_at, with_missing_truths
+from headrace.stages.columns import lightgbm_name, listed, rows_at, to_codes, to_numbers, with_missing_truths
 from headrace.stages.sentence import sentence
 from headrace.stages.sketch import Sketch, sketch
 from headrace.stages.train.callbacks import lightgbm as log_evaluation
@@ -104,12 +104,12 @@ def lightgbm(
     if _objective_is(params, ("binary",)):
         _check_two(found, target)
     _check_names(list(found.features))
-    learned = _dataset(found, sizes)
+    learned = _dataset(found, target, sizes)
     watched = [learned]
     if valid is not None:
         valid, held_sizes = _grouped(with_missing_truths(valid), group)
         held = _like(examples(valid, target, list(found.features), weight), found)
-        watched = [_dataset(held, held_sizes, learned)]
+        watched = [_dataset(held, target, held_sizes, learned)]
     curves: dict[str, dict[str, list[float]]] = {}
     live = log_evaluation()
     callbacks: list[Callable[..., Any]] = [lgb.record_evaluation(curves), live]
@@ -157,13 +157,18 @@ def _check_names(names: Sequence[str]) -> None:
         seen[kept] = name
 
 
-def _dataset(found: Examples, sizes: Any, learned: Any = None) -> Any:
+def _dataset(found: Examples, target: str, sizes: Any, learned: Any = None) -> Any:
     """Give examples as LightGBM takes them, laid out as those that were learned from where there are such."""
     import lightgbm as lgb  # noqa: PLC0415  see above
 
     named = found.features.set_axis([lightgbm_name(each) for each in found.features], axis=1)
     return lgb.Dataset(
-        named, _labels(found), weight=found.weight, group=sizes, reference=learned, free_raw_data=learned is not None
+        named,
+        _labels(found, target),
+        weight=found.weight,
+        group=sizes,
+        reference=learned,
+        free_raw_data=learned is not None,
     )
 
 
@@ -276,28 +281,31 @@ def _like(held: Examples, learned: Examples) -> Examples:
         try:
             frame[name].astype(wanted[name])
         except (TypeError, ValueError) as error:
+            is_text = frame[name].dtype.kind == "O" or str(frame[name].dtype) in _TEXT
             raise DataError(
                 f"the feature `{name}` can't be `{kind}` in `valid`, as it is in the table: {sentence(error)}",
-                hint="give both the same types",
+                hint=to_numbers([name]) if is_text else "give both the same types",
             ) from error
     return held._replace(features=frame.astype(wanted))
 
 
-def _labels(found: Examples) -> Any:
+def _labels(found: Examples, target: str) -> Any:
     """Give the target as numbers: LightGBM takes classes as 0, 1, ..."""
     if found.target.dtype.kind == "b":
         return found.target.astype("int8")
     if found.target.dtype.kind not in "iuf":
+        texts = sorted({each for each in found.target.tolist() if isinstance(each, str)})
+        hint = to_codes(target, texts) if texts else "number the classes 0, 1, 2, ... in a stage before"
         raise DataError(
-            f"the target holds `{found.target[0]}`, and LightGBM takes numbers",
-            hint="number the classes 0, 1, 2, ... in a stage before",
+            f"the target `{target}` holds `{found.target[0]}`, and LightGBM takes numbers",
+            hint=to_numbers([target]) if any(each.isdigit() for each in texts) else hint,
         )
     return found.target
 
 
 def _check_two(found: Examples, target: str) -> None:
     """Refuse what `binary` would take for two classes without a word: to it, all that is above 0 is one of them."""
-    values = np.unique(_labels(found))
+    values = np.unique(_labels(found, target))
     if len(values) != 2 or values[0] > 0 or values[1] <= 0:
         shown = ", ".join(f"{each:g}" for each in values[:3]) + (", ..." if len(values) > 3 else "")
         raise DataError(

@@ -14,10 +14,12 @@ from headrace.define.log import log
 from headrace.define.ready import ready
 from headrace.errors import DataError, UsageError
 from headrace.spec.report import Fact, Grid, Report
-from headrace.stages.columns import listed
+from headrace.stages.columns import listed, to_numbers
 from headrace.stages.sentence import sentence
 from headrace.stages.train.examples import Examples, check_classes, examples
 
+MOST_NAMED = 5
+"""So many columns are named in a hint."""
 CURVES = {
     "loss_curve_": "train/loss",
     "train_score_": "train/score",
@@ -78,15 +80,15 @@ def sklearn(
     elif is_regressor(model) and found.target.dtype.kind in "OUST":
         raise DataError(
             f"the target `{target}` holds `{found.target[0]}`, and `{type(model).__name__}` learns numbers",
-            hint="make numbers of it before, or take a classifier",
+            hint=f"{to_numbers([target])}; or take a classifier",
         )
     try:
         model.fit(found.features, found.target, **_weights(model, found))
     except (TypeError, ValueError) as error:  # how estimators tell that they can't take these columns, or parameters
         raise DataError(
             f"`{type(model).__name__}` can't be fitted: {sentence(error)}",
-            hint=f"mend the columns before{_suspects(str(error), found.features)}, by a step of a scikit-learn "
-            "`Pipeline`, or name others by `features=`",
+            hint=f"{_mend(str(error), found.features)}; a step of a scikit-learn `Pipeline` can do so too, or name "
+            "others by `features=`",
         ) from error
     for name, step, value in _curves(model):
         log(name, value, step)
@@ -112,15 +114,22 @@ def _no_estimator(given: Any) -> UsageError:
     )
 
 
-def _suspects(problem: str, features: Any) -> str:
-    """Name the columns that an error of scikit-learn may mean: it knows them by their values alone."""
+def _mend(problem: str, features: Any) -> str:
+    """Return what helps against an error of scikit-learn, which knows columns by their values alone."""
     if "NaN" in problem:
-        found, what = [name for name in features if features[name].isna().any()], "values are missing in"
-    elif "string" in problem:
-        found, what = [name for name in features if features[name].dtype.kind == "O"], "no numbers stand in"
-    else:
-        return ""
-    return f" ({what} {', '.join(f'`{each}`' for each in found[:5])})" if found else ""
+        gaps = [name for name in features if features[name].isna().any()][:MOST_NAMED]
+        if gaps:
+            fill = f"`prepare.clean(table, [prepare.Fill(columns={tuple(gaps)!r}, how='median')])` fills them"
+            return f"values are missing in {_ticked(gaps)}: {fill}"
+    if "string" in problem:
+        texts = [name for name in features if features[name].dtype.kind == "O"][:MOST_NAMED]
+        if texts:
+            return f"no numbers stand in {_ticked(texts)}: {to_numbers(texts)}, an encoder takes categories"
+    return "mend the columns before"
+
+
+def _ticked(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _weights(model: Any, found: Examples) -> dict[str, Any]:
@@ -171,7 +180,7 @@ def _scored(score: Callable[[Any, Any], Any], model: Any, found: Examples, name:
     except (AttributeError, TypeError, ValueError) as error:  # how estimators and scorers tell that they can't
         raise DataError(
             f"`{name}` of `{type(model).__name__}` can't be told: {sentence(error)}",
-            hint=f"look at `scoring=`, and at the rows that are scored{_suspects(str(error), found.features)}",
+            hint=f"look at `scoring=`, and at the rows that are scored: {_mend(str(error), found.features)}",
         ) from error
 
 

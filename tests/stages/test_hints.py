@@ -1,0 +1,93 @@
+"""What a hint says to do helps: each is read from the error, carried out, and what failed then works."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from headrace.codec.classes import distribution
+from headrace.errors import HeadraceError
+from headrace.stages import evaluate, prepare, train
+
+pytest.importorskip("lightgbm")
+linear_model = pytest.importorskip("sklearn.linear_model")
+
+RNG = np.random.default_rng(7)
+X = RNG.normal(size=300)
+Y = (X + RNG.normal(size=300) > 0).astype(int)
+NUMBERS = pa.table({"a": X, "b": RNG.normal(size=300), "y": Y})
+BINARY = {"objective": "binary"}
+LEARNED = train.lightgbm(BINARY, NUMBERS, target="y").model
+
+
+def replaced(name: str, values: Any) -> pa.Table:
+    return NUMBERS.set_column(NUMBERS.column_names.index(name), name, pa.array(values))
+
+
+TEXTS = replaced("a", [str(value) for value in X])
+WORDS = replaced("a", ["yes" if value > 0 else "no" for value in X])
+NAMED = replaced("y", ["late" if value else "ok" for value in Y])
+OF_WORDS = train.lightgbm(BINARY, WORDS, target="y").model
+
+
+def judge(model: Any) -> Callable[[pa.Table], Any]:
+    return lambda table: evaluate.classification(model, table, target="y")
+
+
+def boost(table: pa.Table) -> Any:
+    return train.lightgbm(BINARY, table, target="y")
+
+
+def fit(table: pa.Table) -> Any:
+    return train.sklearn(linear_model.LogisticRegression, table, target="y")
+
+
+def regress(table: pa.Table) -> Any:
+    return train.sklearn(linear_model.LinearRegression, table, target="y")
+
+
+@pytest.mark.parametrize(
+    ("call", "table", "column"),
+    [
+        (judge(LEARNED), TEXTS, "a"),
+        (judge(LEARNED), NAMED, "y"),
+        (judge(OF_WORDS), replaced("a", (X > 0).astype(int)), "a"),
+        (boost, NAMED, "y"),
+        (boost, replaced("y", [str(value) for value in Y]), "y"),
+        (fit, replaced("a", [*[str(value) for value in X[1:]], "1,000"]), "a"),
+        (fit, replaced("a", [*X[1:], None]), "a"),
+        (regress, replaced("y", [str(value) for value in Y]), "y"),
+    ],
+)
+def test_an_error_about_a_column_names_it_and_a_step_that_helps(
+    call: Callable[[pa.Table], Any], table: pa.Table, column: str
+) -> None:
+    with pytest.raises(HeadraceError) as caught:
+        call(table)
+    hint = caught.value.hint or ""
+    assert f"`{column}`" in caught.value.message + hint
+    step = re.search(r"`(prepare\.clean\(table, \[.*?\]\))`", hint)
+    assert step is not None, hint
+    cleaned = eval(step[1], {"prepare": prepare, "table": table})
+    call(cleaned.table)
+
+
+@pytest.mark.parametrize("call", [boost, fit, judge(LEARNED), prepare.split])
+def test_two_columns_of_one_name_are_named_with_what_tells_them_apart(call: Callable[[pa.Table], Any]) -> None:
+    twice = pa.Table.from_arrays([pa.array(X), pa.array(X), pa.array(Y)], names=["a", "a", "y"])
+    with pytest.raises(HeadraceError, match="two columns `a`") as caught:
+        call(twice)
+    assert "rename_columns" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("module", "installed"),
+    [("sklearn", "scikit-learn"), ("sklearn.svm", "scikit-learn"), ("PIL", "pillow"), ("torch", "torch")],
+)
+def test_a_missing_library_is_named_as_it_is_installed(module: str, installed: str) -> None:
+    assert distribution(module) == installed

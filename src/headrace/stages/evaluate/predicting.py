@@ -138,7 +138,7 @@ def _categories(model: Any, frame: Any) -> list[str]:
     coded = [name for name, each in zip(frame.columns, ranges, strict=True) if not each.startswith("[")]
     if len(learned) == len(coded):
         for name, values in zip(coded, learned, strict=True):
-            if name not in texts and values and all(isinstance(each, str) for each in values):
+            if frame[name].dtype.kind in "iufb" and values and all(isinstance(each, str) for each in values):
                 raise UsageError(
                     f"column `{name}` holds numbers, and the model learned from texts there, such as `{values[0]}`",
                     hint=f"`prepare.clean(table, [prepare.Cast(columns={name!r}, type='string')])` makes texts of them",

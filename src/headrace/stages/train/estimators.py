@@ -124,7 +124,9 @@ def _mend(problem: str, features: Any) -> str:
     if "string" in problem:
         texts = [name for name in features if features[name].dtype.kind == "O"][:MOST_NAMED]
         if texts:
-            return f"no numbers stand in {_ticked(texts)}: {to_numbers(texts)}, an encoder takes categories"
+            numeric = [name for name in texts if features[name].str.contains(r"\d", na=True).all()]
+            helps = to_numbers(numeric) if numeric else "an encoder, such as `OneHotEncoder`, takes categories"
+            return f"no numbers stand in {_ticked(texts)}: {helps}"
     return "mend the columns before"
 
 

@@ -13,6 +13,7 @@ from headrace.define.code.follow import Follow, Scope
 from headrace.define.code.function import carried, outer_edges
 from headrace.define.code.graph import Node, digest
 from headrace.define.code.names import LiveNames, global_names
+from headrace.define.code.roots import file_of
 from headrace.define.code.source import Found, Source, code_path
 from headrace.define.code.state import Changing
 from headrace.define.code.thing import is_a
@@ -80,7 +81,9 @@ def scope_of(cls: type) -> Scope:
     for function in _own_functions(cls):
         return function.__globals__
     module = sys.modules.get(cls.__module__)
-    return vars(module) if module is not None else {}
+    if module is None or is_a(module, types.ModuleType):
+        return vars(module) if module is not None else {}
+    return {"__name__": cls.__module__, "__file__": file_of(module)}  # it put something else in its place
 
 
 def _unwritten(follow: Follow, node: Node, cls: type, scope: Scope) -> str:

@@ -21,7 +21,8 @@ from headrace.define.code.piece import Chain, Piece
 from headrace.define.code.reach import Reach
 from headrace.define.code.shown import shown
 from headrace.define.code.source import DEFINITIONS, Source
-from headrace.define.code.static import Static, Target, package_of
+from headrace.define.code.static import Static
+from headrace.define.code.target import Target
 from headrace.define.code.thing import instance_dict, is_a, is_thing, module_of, plain_function, qualname_of, thing_name
 from headrace.define.code.value import Encoded, Owner, Values
 
@@ -184,8 +185,9 @@ class Live:
     def uses(self, node: Node, piece: Piece, scope: Scope, names: Globals, cells: Scope) -> None:
         """Add an edge for each name that a piece's own code uses."""
         source = self.reach.sources.of_globals(scope)
-        local = self.static.targets(piece.imports, package_of(source) if source is not None else "")
+        local = self.static.targets.of(piece.imports, source)
         self.static.imports(node, piece, local)
+        self.static.loads(node, piece.late, source)
         for function, module in piece.import_calls:
             self._import_call(node, function, module, scope, local)
         self.reach.note_subclasses(node, piece)
@@ -354,7 +356,7 @@ class Live:
             if code is not None:
                 self.uses(node, piece, scope, global_names(code), {})
             chains = piece.outer if code is not None else {**piece.names, **piece.outer, **piece.defaults}
-            local = self.static.targets(piece.imports, package_of(source))
+            local = self.static.targets.of(piece.imports, source)
             self.static.imports(node, piece, local)
             outer = [chain for chain in chains if chain[0] != name and chain[0] in scope and chain[0] not in local]
             self.chains(node, outer, scope, IMPORT_TIME)

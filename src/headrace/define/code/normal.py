@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from headrace.define.code.imports import imports_of
-from headrace.define.code.piece import Chain, Change, Given, Names, Piece, Segment
+from headrace.define.code.piece import Chain, Change, Given, Names, Piece, Segment, chain_of
 
 ANY_DEPTH = 50_000
 """The parser has bounded the depth of a tree already; Python frames for it are cheap and are not on the C stack."""
@@ -75,15 +75,6 @@ def deep() -> Iterator[None]:
         sys.setrecursionlimit(before)
 
 
-def chain_of(node: ast.AST) -> Chain | None:
-    """Give the chain that an expression is, if it is one."""
-    attributes = []
-    while isinstance(node, ast.Attribute):
-        attributes.append(node.attr)
-        node = node.value
-    return (node.id, *reversed(attributes)) if isinstance(node, ast.Name) else None
-
-
 def is_idle(node: ast.stmt) -> bool:
     """Say whether a statement does nothing: `pass`, or a constant by itself, such as a docstring."""
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
@@ -107,6 +98,7 @@ class _Writer:
         self._names = names
         self._in_class = False
         self._depth = 0
+        self._in_function = 0
         self._function_name = ""
         self._handlers: dict[type[ast.AST], Callable[[Any], None]] = {
             ast.Name: self._name,
@@ -287,7 +279,9 @@ class _Writer:
     def _inside(self, write: Callable[[], None]) -> None:
         in_class, self._in_class = self._in_class, False
         self._depth += 1
+        self._in_function += 1
         write()
+        self._in_function -= 1
         self._depth -= 1
         self._in_class = in_class
 
@@ -408,7 +402,7 @@ class _Writer:
             elif isinstance(each, ast.Starred):
                 rest.append(each.value)
             elif isinstance(each, ast.Attribute | ast.Subscript):
-                root = _root(each)
+                root = root_of(each)
                 reads = any(isinstance(inner, ast.Name) and inner.id == root for inner in ast.walk(value))
                 self._note_change(each, "step" if reads else "put")
 
@@ -423,7 +417,7 @@ class _Writer:
     def _note_base(self, base: ast.expr, how: Literal["put", "step", "call"], attribute: str | None) -> None:
         chain = chain_of(base)
         if chain is None:
-            root = _root(base)
+            root = root_of(base)
             chain = (root,) if root is not None else None
         if chain is not None:
             self.piece.changes.append(Change(chain, how, attribute, self._function_name))
@@ -440,11 +434,14 @@ class _Writer:
         self._plain(node)
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
-        self.piece.imports.extend(imports_of(node))
+        imported = imports_of(node)
+        self.piece.imports.extend(imported)
+        if self._in_function:
+            self.piece.late.extend(imported)
         self._plain(node)
 
 
-def _root(node: ast.expr) -> str | None:
+def root_of(node: ast.expr) -> str | None:
     """Give the name at the root of `a.b[c].d(e)`."""
     inner: ast.AST = node
     while True:

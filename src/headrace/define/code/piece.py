@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -12,6 +13,15 @@ Chain = tuple[str, ...]
 
 Aside = Literal["doc", "signature", "annotation"]
 """What may act or not: a docstring, the annotations of the piece's own signature, annotations further in."""
+
+
+def chain_of(node: ast.AST) -> Chain | None:
+    """Give the chain that an expression is, if it is one."""
+    attributes = []
+    while isinstance(node, ast.Attribute):
+        attributes.append(node.attr)
+        node = node.value
+    return (node.id, *reversed(attributes)) if isinstance(node, ast.Name) else None
 
 
 class Names(Protocol):
@@ -61,7 +71,8 @@ class Piece:
 
     `names` are used by the code itself, `outer` by its decorators and bases, `defaults` by its default arguments (the
     code around evaluates both), `kept` by annotations that are part of the normal form, `signature` and `annotations`
-    by those that are asides. `words` are all names and attributes, and strings that look like a dunder.
+    by those that are asides. `words` are all names and attributes, and strings that look like a dunder. Those `imports`
+    that run when a function does are `late`.
     """
 
     segments: list[str | Segment] = field(default_factory=list)
@@ -73,6 +84,7 @@ class Piece:
     signature: dict[Chain, None] = field(default_factory=dict)
     words: set[str] = field(default_factory=set)
     imports: list[Imported] = field(default_factory=list)
+    late: list[Imported] = field(default_factory=list)
     import_calls: list[tuple[Chain, str]] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     given: list[Given] = field(default_factory=list)

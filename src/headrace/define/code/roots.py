@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -105,9 +106,23 @@ class Roots:
 
 
 def file_of(module: ModuleType) -> str | None:
-    """Give the absolute path of a module's file, or None where it has none."""
+    """Give the absolute path of a module's file, or None where it has none.
+
+    A module may have put an object of its own in its place: its file is then found by the name of that one's class.
+    """
+    if not issubclass(type(module), ModuleType):
+        return _file_upon_path(type(module).__module__)
     path = module.__dict__.get("__file__")
     return os.path.abspath(path) if isinstance(path, str) else None
+
+
+def _file_upon_path(name: str) -> str | None:
+    for folder in sys.path:
+        base = os.path.join(os.path.abspath(folder), *name.split("."))
+        for path in (os.path.join(base, "__init__.py"), f"{base}.py"):
+            if os.path.isfile(path):
+                return path
+    return None
 
 
 def _named(root: str, relative: str) -> Place:

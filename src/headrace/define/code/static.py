@@ -8,36 +8,22 @@ from __future__ import annotations
 
 import ast
 import builtins
-import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from types import FunctionType
-from typing import NamedTuple
 
+from headrace.define.code.follow import IMPORT_TIME
 from headrace.define.code.graph import Node, digest
 from headrace.define.code.imports import Imported, absolute
+from headrace.define.code.loading import Loading
 from headrace.define.code.names import StaticNames, global_names
 from headrace.define.code.normal import IMPORTERS
 from headrace.define.code.piece import Chain, Piece
 from headrace.define.code.reach import Reach, installed_path
-from headrace.define.code.roots import file_of
 from headrace.define.code.source import DEFINITIONS, Source
+from headrace.define.code.target import Target, Targets, package_of
 from headrace.spec.code import PartKind
-
-
-class Target(NamedTuple):
-    """What an import gives: a module, or a `name` in it. The project's have a `path`, and a `folder` if a package."""
-
-    module: str
-    path: str | None = None
-    folder: str | None = None
-    name: str | None = None
-
-    @property
-    def is_project(self) -> bool:
-        """Whether it is found in the project."""
-        return self.path is not None or self.folder is not None
 
 
 class Static:
@@ -45,67 +31,8 @@ class Static:
 
     def __init__(self, reach: Reach) -> None:
         self.reach = reach
-
-    # What imports give
-
-    def targets(self, imported: list[Imported], package: str) -> dict[str, list[Target]]:
-        """Give what each name that imports bind stands for: more than one where a `try` has two imports of a name."""
-        found: dict[str, list[Target]] = {}
-        for each in imported:
-            found.setdefault(each.name, []).append(self.target(each, package))
-        return found
-
-    def target(self, imported: Imported, package: str) -> Target:
-        """Give what an import stands for."""
-        at = self.locate(absolute(imported.module, imported.level, package))
-        if imported.attribute is None or imported.attribute == "*":
-            return at
-        return self.inside(at, imported.attribute)
-
-    def inside(self, at: Target, name: str) -> Target:
-        """Give what a name of a module stands for: what the module binds, else a module inside of it."""
-        source = self.reach.sources.at(at.path) if at.path is not None else None
-        if source is not None and name in source.top.binders:
-            return at._replace(name=name)
-        inner = self._in_folder(at.folder, name, f"{at.module}.{name}") if at.folder is not None else None
-        return inner or at._replace(name=name)
-
-    def locate(self, module: str) -> Target:
-        """Find a module by its name: in the project, or else only by name. Whether it is loaded makes no difference."""
-        loaded = sys.modules.get(module)
-        path = file_of(loaded) if loaded is not None else None
-        if path is not None and self.reach.homes.of_module(module) == "project" and path.endswith(".py"):
-            return _module(module, path)
-        if loaded is not None and self.reach.homes.of_module(module) != "project":
-            return Target(module)
-        for folder in self._folders():
-            found = self._in_folder(folder, module.replace(".", os.sep), module)
-            if found is not None:
-                return found
-        return self._loose(module) if loaded is None else Target(module)
-
-    def _loose(self, module: str) -> Target:
-        """Find a module outside of the project's folders that counts as the project's: of an editable install."""
-        is_standard = module.partition(".")[0] in sys.stdlib_module_names
-        path = installed_path(module) if not is_standard and module else None
-        if path is not None and path.endswith(".py") and self.reach.homes.of_file(path) == "project":
-            return _module(module, path)
-        return Target(module)
-
-    def _folders(self) -> list[str]:
-        roots = self.reach.project.roots
-        imported_from = [os.path.abspath(each) for each in sys.path]
-        inside = [each for each in imported_from if roots.place(os.path.join(each, "_.py")) is not None]
-        return list(dict.fromkeys([*inside, *roots.roots]))
-
-    def _in_folder(self, folder: str, relative: str, module: str) -> Target | None:
-        base = os.path.join(folder, relative)
-        for path in (os.path.join(base, "__init__.py"), f"{base}.py"):
-            if os.path.isfile(path) and self.reach.project.roots.place(path) is not None:
-                return _module(module, path)
-        if os.path.isdir(base) and self.reach.project.roots.place(os.path.join(base, "_.py")) is not None:
-            return Target(module, folder=base)
-        return None
+        self.targets = Targets(reach)
+        self.loading = Loading(reach, self.targets)
 
     # Nodes
 
@@ -113,7 +40,7 @@ class Static:
         """Give how much of a chain leads from what its first name stands for, and the node that it leads to."""
         used = 1
         while at.name is None and used < len(chain) and at.is_project:
-            at = self.inside(at, chain[used])
+            at = self.targets.inside(at, chain[used])
             used += 1
         return ".".join(chain[:used]), self.node(at, chain[used:])
 
@@ -176,8 +103,8 @@ class Static:
         node.own = digest("unbound", name)
         stars = source.top.stars if source is not None else []
         for index, each in enumerate(stars):
-            at = self.target(each, package_of(source))
-            inner = self.inside(at, name) if at.is_project else at
+            at = self.targets.all(each, source)[0]
+            inner = self.targets.inside(at, name) if at.is_project else at
             found = self.node(inner)
             if found is not None:
                 node.edges[f"* {index}"] = found
@@ -217,12 +144,13 @@ class Static:
     def _add(self, node: Node, source: Source, path: str, statements: list[ast.stmt]) -> None:
         piece = source.piece(statements, StaticNames(source.top))
         node.own = digest("written", self.reach.text(piece, docs=self._docs_read(piece, source)))
-        local = self.targets(piece.imports, package_of(source))
+        local = self.targets.of(piece.imports, source)
         self.imports(node, piece, local)
+        self.loads(node, piece.late, source)
         read, bound = _global_names(source, statements)
         for name in sorted(bound - set(local) if node.kind != "module" else ()):
             self.reach.never(node, f"`{node.name}` changes the global `{name}` while it runs")
-        self._check_changes(node, piece, source)
+        self._check_changes(node, piece, source, local, read)
         for function, module in piece.import_calls:
             self._import_call(node, function, module, source, path)
         self.reach.note_subclasses(node, piece)
@@ -234,7 +162,9 @@ class Static:
             if chain[0] not in local and (chain[0] in read or is_outside):
                 self._edge(node, chain, source, path)
 
-    def _check_changes(self, node: Node, piece: Piece, source: Source) -> None:
+    def _check_changes(
+        self, node: Node, piece: Piece, source: Source, local: Mapping[str, list[Target]], read: frozenset[str]
+    ) -> None:
         if node.kind not in ("function", "class"):
             return
         for change in piece.changes:
@@ -242,11 +172,23 @@ class Static:
             grows = change.how == "call" and change.attribute in GROWS
             if name in source.top.binders and source.top.imported(name) is None and (grows or change.how == "step"):
                 self.reach.never(node, f"`{node.name}` changes `{name}` while it runs")
+            elif change.how in ("put", "step") and change.attribute is not None and (name in local or name in read):
+                targets = local.get(name) or self.targets.of(source.top.imported(name) or [], source).get(name, [])
+                if any(map(self._is_code, targets)):
+                    self.reach.never(
+                        node, f"`{node.name}` changes `{'.'.join((*change.base, change.attribute))}` while it runs"
+                    )
+
+    def _is_code(self, at: Target) -> bool:
+        """Say whether an import gives a module of the project, or a class or function of one."""
+        source = self.reach.sources.at(at.path) if at.path is not None else None
+        binders = source.top.binders.get(at.name or "", []) if source is not None else []
+        return source is not None and (at.name is None or any(isinstance(each, DEFINITIONS) for each in binders))
 
     def _docs_read(self, piece: Piece, source: Source) -> bool:
         for chain in piece.outer:
             for each in source.top.imported(chain[0]) or ():
-                at = self.locate(absolute(each.module, each.level, package_of(source)))
+                at = self.targets.locate(absolute(each.module, each.level, package_of(source)))
                 if not at.is_project and self.reach.file_reads_docs(installed_path(at.module)):
                     return True
         return False
@@ -259,7 +201,7 @@ class Static:
         if only is None:
             node.edges[chain[0]] = self._name(path, chain[0])
             return
-        for index, target in enumerate(self.targets(only, package_of(source))[chain[0]]):
+        for index, target in enumerate(self.targets.of(only, source)[chain[0]]):
             label, found = self.follow(chain, target)
             if found is not None:
                 node.edges[f"{label} {index}"] = found
@@ -280,7 +222,7 @@ class Static:
     def _import_call(self, node: Node, function: Chain, module: str, source: Source, path: str) -> None:
         imported = source.top.imported(function[0]) or []
         is_builtin = function == ("__import__",) and function[0] not in source.top.binders
-        if is_builtin or self.imports_by_name(function, self.targets(imported, package_of(source))):
+        if is_builtin or self.imports_by_name(function, self.targets.of(imported, source)):
             self.import_by_name(node, module)
         else:
             self._edge(node, function, source, path)
@@ -292,7 +234,8 @@ class Static:
 
     def import_by_name(self, node: Node, module: str) -> None:
         """Add an edge to a module that is imported by its name, given as a literal."""
-        target = self.node(self.locate(module))
+        at = self.targets.locate(module)
+        target = self.node(at)
         if target is not None:
             node.edges[f"import_module {module}"] = target
             self.reach.note_whole(node, target)
@@ -315,23 +258,30 @@ class Static:
                         node.edges[f"import {label} {index}"] = found
                         self.reach.note_whole(node, found)
 
+    def loads(self, node: Node, imported: Iterable[Imported], source: Source | None) -> None:
+        """Add an edge to what the bodies of modules do that a function imports while it runs."""
+        targets = [at for each in imported for at in self.targets.all(each, source)]
+        importer = source.path if source is not None and source.place is not None else None
+        for index, (path, statements) in enumerate(self.loading.acting(targets, importer) if targets else ()):
+            title = self._title(path)
+            key = ("loading", path, *map(id, statements))
+            node.edges[f"{IMPORT_TIME}load {index}"] = self.reach.graph.node(
+                key, title, "module", lambda inner, path=path, all=statements: self._fill_loading(inner, path, all)
+            )
+            self.reach.note(f"`{title}` is loaded while a function runs: what its body does to other code counts")
+
+    def _fill_loading(self, node: Node, path: str, statements: list[ast.stmt]) -> None:
+        source = self.reach.sources.at(path)
+        assert source is not None
+        node.where = source.where_all(statements)
+        self._add(node, source, path, [each for each in statements if not isinstance(each, DEFINITIONS)])
+        for each in statements:
+            if isinstance(each, DEFINITIONS):
+                node.edges[f"define {each.name}"] = self._name(path, each.name)
+
 
 GROWS = frozenset({"append", "extend", "insert", "pop", "popleft", "appendleft", "popitem", "clear", "remove", "add"})
 """Methods that change a list, set or dictionary, where the type is not known."""
-
-
-def package_of(source: Source | None) -> str:
-    """Give the package that a source's relative imports start from."""
-    if source is None or source.place is None:
-        return ""
-    if source.place.relative.endswith("__init__.py"):
-        return source.place.module
-    return source.place.module.rpartition(".")[0]
-
-
-def _module(module: str, path: str) -> Target:
-    folder = os.path.dirname(path) if os.path.basename(path) == "__init__.py" else None
-    return Target(module, path, folder)
 
 
 def _kind(statements: list[ast.stmt]) -> PartKind:

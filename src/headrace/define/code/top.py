@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 
 from headrace.define.code.imports import Imported, imports_of
+from headrace.define.code.piece import chain_of
 
 
 class TopLevel:
@@ -15,6 +17,9 @@ class TopLevel:
         self.imports: dict[str, list[Imported]] = {}
         self.stars: list[Imported] = []
         self._users: dict[str, list[ast.stmt]] = {}
+        self._registered: dict[str, list[ast.stmt]] = {}
+        self._decorated: dict[str, list[ast.stmt]] = {}
+        self._values: set[str] = set()
         self._made: set[str] = set()
         for statement in tree.body:
             self._add(statement)
@@ -24,10 +29,16 @@ class TopLevel:
         return None if name in self._made else self.imports.get(name)
 
     def statements(self, name: str) -> list[ast.stmt]:
-        """Give the statements that bind a name, and those that use it at import: they may change what it holds."""
+        """Give the statements that bind a name, and those that use it at import: they may change what it holds.
+
+        A definition under `@name.register` does, whatever the name is; one under `@name` where that is no function.
+        """
         binders = self.binders.get(name, [])
-        others = [each for each in self._users.get(name, []) if each not in binders] if binders else []
-        return sorted([*binders, *others], key=lambda each: (each.lineno, each.col_offset))
+        others = [*self._users.get(name, []), *self._registered.get(name, [])] if binders else []
+        if name in self._values:
+            others += self._decorated.get(name, [])
+        found = {id(each): each for each in (*binders, *others)}
+        return sorted(found.values(), key=lambda each: (each.lineno, each.col_offset))
 
     def _add(self, statement: ast.stmt) -> None:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -35,6 +46,9 @@ class TopLevel:
             self._made.add(statement.name)
             for decorator in statement.decorator_list:
                 self._read(decorator, statement, as_user=False)
+                chain = chain_of(decorator.func if isinstance(decorator, ast.Call) else decorator) or ("",)
+                users = self._registered if len(chain) > 1 else self._decorated
+                users.setdefault(chain[0], []).append(statement)
             return
         if not _is_main_guard(statement):
             self._read(statement, statement, as_user=True)
@@ -62,6 +76,7 @@ class TopLevel:
         if isinstance(node.ctx, ast.Store):
             self._bind(node.id, statement)
             self._made.add(node.id)
+            self._values.add(node.id)
         elif as_user and statement not in self._users.setdefault(node.id, []):
             self._users[node.id].append(statement)
 
@@ -76,6 +91,22 @@ class TopLevel:
             elif each.name:
                 self.imports.setdefault(each.name, []).append(each)
                 self._bind(each.name, statement)
+
+
+def executed(statement: ast.AST) -> Iterator[ast.AST]:
+    """Return the nodes of a statement that run when its module is imported: none from inside of functions."""
+    rest = [statement]
+    while rest:
+        node = rest.pop()
+        yield node
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            defaults = (*node.args.defaults, *node.args.kw_defaults)
+            inner = [*getattr(node, "decorator_list", ()), *(each for each in defaults if each is not None)]
+        elif isinstance(node, ast.If) and (is_type_checking(node.test) or _is_main_guard(node)):
+            inner = list(node.orelse)
+        else:
+            inner = list(ast.iter_child_nodes(node))
+        rest.extend(reversed(inner))
 
 
 def is_type_checking(test: ast.expr) -> bool:

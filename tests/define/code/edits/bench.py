@@ -7,6 +7,7 @@ import json
 import sys
 import traceback
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from headrace.define.code.fingerprint import fingerprint, fingerprint_class
@@ -53,7 +54,8 @@ def import_and_describe(folder: Path, files: dict[str, str], stages: list[str], 
         del sys.path[: len(paths)]
         for name in set(sys.modules) - before:
             module = sys.modules[name]
-            if str(folder) in str(getattr(module, "__file__", None) or getattr(module, "__path__", "")):
+            place = getattr(module, "__file__", None) or getattr(module, "__path__", "")
+            if not isinstance(module, ModuleType) or str(folder) in str(place):  # one may put something in its place
                 del sys.modules[name]
 
 

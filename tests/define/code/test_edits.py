@@ -82,3 +82,14 @@ def test_edit(row: Row, results: dict[str, list[Any]]) -> None:
             assert row.uncached in (after[stage]["uncached"] or "")
         else:
             assert after[stage]["uncached"] is None
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="frozen on Python 3.11, which is in keys")
+def test_keys_of_before_stay(results: dict[str, list[Any]]) -> None:
+    """`frozen.json` has the digests that a release gave: one that changes reruns that code for all users once."""
+    frozen = json.loads((HERE / "edits" / "frozen.json").read_text(encoding="utf-8"))
+    now = {
+        name: {stage: results[name][0][0][stage]["digest"][:16] for stage in stages} for name, stages in frozen.items()
+    }
+    assert len(frozen) > 300
+    assert now == frozen

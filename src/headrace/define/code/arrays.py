@@ -23,37 +23,47 @@ def read_array(value: Any, kind: type) -> Read | None:
 
 def _numpy(value: Any, numpy: Any) -> Read | None:
     if isinstance(value, numpy.dtype):
-        return Read([str(value.descr if value.names else value.str)], [])
+        return Read([_dtype(value)], [])
     if isinstance(value, numpy.ufunc):
         name = str(value.__name__)
         return Read([name], []) if getattr(numpy, name, None) is value else None
     if isinstance(value, numpy.generic):
-        if value.dtype.hasobject:
-            return None
-        return Read([str(value.dtype.descr if value.dtype.names else value.dtype.str)], [value.tobytes()])
+        return None if value.dtype.hasobject else Read([_dtype(value.dtype)], [value.tobytes()])
     if type(value) is not numpy.ndarray:
         return None
-    described: list[object] = [str(value.dtype.descr if value.dtype.names else value.dtype.str), value.shape]
+    described: list[object] = [_dtype(value.dtype), value.shape]
     if value.dtype.hasobject:
         return Read([*described, value.tolist()], [])
     return Read(described, [value.tobytes()])
 
 
+def _dtype(dtype: Any) -> str:
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return f"{_dtype(base)} {shape}"
+    return str(dtype.descr if dtype.names else dtype.str)
+
+
 def _pandas(value: Any, pandas: Any) -> Read | None:
     if isinstance(value, pandas.DataFrame) and type(value) is pandas.DataFrame:
         columns = [_column(value.iloc[:, position]) for position in range(value.shape[1])]
-        return Read(
-            [list(value.columns), list(value.columns.names), _column(value.index), columns, dict(value.attrs)], []
-        )
+        described = [list(value.columns), list(value.columns.names), _column(value.index), columns, dict(value.attrs)]
+        return Read([*described, *_beside(value.index), *_beside(value.columns, named=False), *_flags(value)], [])
     if type(value) is pandas.Series:
-        return Read([value.name, _column(value.index), _column(value), dict(value.attrs)], [])
+        described = [value.name, _column(value.index), _column(value), dict(value.attrs)]
+        return Read([*described, *_beside(value.index), *_flags(value)], [])
     if isinstance(value, pandas.Index):
-        return Read([list(value.names), *_column(value)], [])
+        return Read([list(value.names), *_column(value), *_beside(value, named=False)], [])
+    if isinstance(value, pandas.Categorical):
+        return Read(_column(value), [])
     if isinstance(value, pandas.Timestamp | pandas.Timedelta | pandas.Period | pandas.Interval):
-        return Read([repr(value), str(getattr(value, "value", ""))], [])
+        fold = getattr(value, "fold", 0)
+        return Read([repr(value), str(getattr(value, "value", "")), *([fold] if fold else [])], [])
     if value is pandas.NaT or value is pandas.NA:
         return Read([], [])
-    return Read([str(value)], []) if isinstance(value, pandas.api.extensions.ExtensionDtype) else None
+    if isinstance(value, pandas.api.extensions.ExtensionDtype):
+        return Read([str(value), *_categories(value)], [])
+    return None
 
 
 def _column(column: Any) -> list[object]:
@@ -62,7 +72,33 @@ def _column(column: Any) -> list[object]:
 
     if isinstance(column.dtype, np.dtype):
         return [str(column.dtype), column.to_numpy()]
-    return [str(column.dtype), list(column.astype(object))]
+    return [str(column.dtype), list(column.astype(object)), *_categories(column.dtype)]
+
+
+def _categories(dtype: Any) -> list[object]:
+    """Return what a type of categories holds, which its name doesn't tell: they have an order, used or not."""
+    found = getattr(dtype, "categories", None)
+    if str(dtype) != "category":
+        return []
+    return ["categories", bool(dtype.ordered), None if found is None else [list(found.names), *_column(found)]]
+
+
+def _beside(index: Any, *, named: bool = True) -> list[object]:
+    """Return what an index has beside its elements, as far as it has any: names, a frequency, categories of levels."""
+    found: list[object] = []
+    if named and any(each is not None for each in index.names):
+        found += ["names", list(index.names)]
+    if getattr(index, "freq", None) is not None:
+        found += ["freq", str(index.freq)]
+    if index.nlevels > 1:
+        found += [each for level in index.levels for each in _categories(level.dtype)]
+    elif not named:
+        found += _categories(index.dtype)
+    return found
+
+
+def _flags(table: Any) -> list[object]:
+    return [] if table.flags.allows_duplicate_labels else ["no duplicate labels"]
 
 
 def _arrow(value: Any, arrow: Any) -> Read | None:
@@ -71,8 +107,17 @@ def _arrow(value: Any, arrow: Any) -> Read | None:
     if isinstance(value, arrow.Scalar):
         return Read([str(value.type), value.as_py()], [])
     if isinstance(value, arrow.Array | arrow.ChunkedArray):
-        return Read([str(value.type), value.to_pylist()], [])
+        return Read([str(value.type), value.to_pylist(), *_dictionaries(value, arrow)], [])
     if isinstance(value, arrow.Table | arrow.RecordBatch):
         columns = [column.to_pylist() for column in value.columns]
-        return Read([str(value.schema), repr(value.schema.metadata), columns], [])
+        beside = [each for column in value.columns for each in _dictionaries(column, arrow)]
+        return Read([str(value.schema), repr(value.schema.metadata), columns, *beside], [])
     return None
+
+
+def _dictionaries(column: Any, arrow: Any) -> list[object]:
+    """Return the dictionaries of a column that has them: they have an order, and an entry may be in no row."""
+    if not arrow.types.is_dictionary(column.type):
+        return []
+    chunks = column.chunks if isinstance(column, arrow.ChunkedArray) else [column]
+    return ["dictionaries", *(each.dictionary.to_pylist() for each in chunks)]

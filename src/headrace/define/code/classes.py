@@ -13,6 +13,7 @@ from headrace.define.code.follow import Follow, Scope
 from headrace.define.code.function import carried, outer_edges
 from headrace.define.code.graph import Node, digest
 from headrace.define.code.names import LiveNames, global_names
+from headrace.define.code.records import computes_defaults, defaults, fields, lists_fields
 from headrace.define.code.roots import file_of
 from headrace.define.code.source import Found, Source, code_path
 from headrace.define.code.state import Changing
@@ -41,6 +42,8 @@ def fill_class(follow: Follow, node: Node, cls: type) -> None:
     if type(cls) is not type:
         follow.value(node, "metaclass", type(cls), node.name)
     texts += [_entry(follow, node, name, value, found) for name, value in _entries(cls)]
+    if lists_fields(cls) and any(computes_defaults(each.node) for _, each in found):
+        texts.append(follow.values_of(node, defaults(cls), "defaults", node.name).digest)
     node.own = digest("class", *texts)
 
 
@@ -91,6 +94,7 @@ def _unwritten(follow: Follow, node: Node, cls: type, scope: Scope) -> str:
     names = sorted(name for name, value in scope.items() if value is cls)
     if not names:
         follow.reach.note(f"`{node.name}` is made while its module is loaded: it counts by its attributes")
+        return follow.values_of(node, fields(cls), "fields", node.name).digest
     return " ".join(follow.written(node, name, scope) for name in names)
 
 

@@ -19,6 +19,7 @@ from headrace.define.code.names import Globals, LiveNames, Resolved, follow, glo
 from headrace.define.code.origin import Origin, origin
 from headrace.define.code.piece import Chain, Piece
 from headrace.define.code.reach import Reach
+from headrace.define.code.records import lists_fields
 from headrace.define.code.shown import shown
 from headrace.define.code.source import DEFINITIONS, Source
 from headrace.define.code.static import Static
@@ -145,7 +146,7 @@ class Live:
         return is_a(plain, type) and self._owner(plain) == "project"
 
     def _class(self, cls: type) -> Node:
-        if self._owner(cls) != "project":
+        if self._owner(cls) != "project" and (_is_at_home(cls) or not lists_fields(cls)):
             return self.reach.symbol(f"{cls.__module__}.{cls.__qualname__}", cls.__module__)
         scope = scope_of(cls)
         title = self.reach.title(self.reach.sources.of_globals(scope), scope, cls.__qualname__)

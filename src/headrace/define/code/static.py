@@ -173,7 +173,8 @@ class Static:
             if name in source.top.binders and source.top.imported(name) is None and (grows or change.how == "step"):
                 self.reach.never(node, f"`{node.name}` changes `{name}` while it runs")
             elif change.how in ("put", "step") and change.attribute is not None and (name in local or name in read):
-                targets = local.get(name) or self.targets.of(source.top.imported(name) or [], source).get(name, [])
+                targets = local.get(name) or self.targets.of(source.top.imported(name) or [], source).get(name)
+                targets = targets or [Target("", source.path, None, name)]
                 if any(map(self._is_code, targets)):
                     self.reach.never(
                         node, f"`{node.name}` changes `{'.'.join((*change.base, change.attribute))}` while it runs"
@@ -264,11 +265,12 @@ class Static:
         importer = source.path if source is not None and source.place is not None else None
         for index, (path, statements) in enumerate(self.loading.acting(targets, importer) if targets else ()):
             title = self._title(path)
-            key = ("loading", path, *map(id, statements))
-            node.edges[f"{IMPORT_TIME}load {index}"] = self.reach.graph.node(
-                key, title, "module", lambda inner, path=path, all=statements: self._fill_loading(inner, path, all)
-            )
+            node.edges[f"{IMPORT_TIME}load {index}"] = self._body(path, title, statements)
             self.reach.note(f"`{title}` is loaded while a function runs: what its body does to other code counts")
+
+    def _body(self, path: str, title: str, statements: list[ast.stmt]) -> Node:
+        key = ("loading", path, *map(id, statements))
+        return self.reach.graph.node(key, title, "module", lambda node: self._fill_loading(node, path, statements))
 
     def _fill_loading(self, node: Node, path: str, statements: list[ast.stmt]) -> None:
         source = self.reach.sources.at(path)

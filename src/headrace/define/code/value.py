@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import types
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -39,6 +39,8 @@ STATELESS = frozenset({"_thread.lock", "_thread.RLock", "builtins.object", "os._
 RANDOM = frozenset(
     {"random.Random", "numpy.random._generator.Generator", "numpy.random.mtrand.RandomState", "torch._C.Generator"}
 )
+COPIED = frozenset({"datetime.date", "datetime.datetime", "datetime.time", "datetime.timedelta", "decimal.Decimal"})
+"""Types whose instances keep what they hold where only a copy of them tells."""
 MOST_SETS = 4
 """Sets may lie in sets this deep; those that lie in themselves, by way of objects, end here."""
 MOST_STEPS = 1_000_000
@@ -304,6 +306,9 @@ class _Encoder:
         state = self._fields(value, kind)
         if state is None and self._values.owner(kind) == "standard":
             state = reduced(value)
+            fold: object = value.fold if hasattr(kind, "fold") else 0
+            if state is not None and fold:
+                state.append(fold)
         if state is None and self._values.owner(kind) == "project":
             state = [*base_content(value), *attributes(value, kind)]
             foreign = [each for each in kind.__mro__ if self._values.owner(each) == "other"]
@@ -349,7 +354,10 @@ def is_random(kind: type) -> bool:
 def base_content(value: Any) -> list[object]:
     """Give what an instance of a subclass of a built-in type holds as that type."""
     if isinstance(value, dict):
-        return [{key: dict.__getitem__(value, key) for key in dict.__iter__(value)}]
+        factory = [value.default_factory] if isinstance(value, defaultdict) else []
+        return [{key: dict.__getitem__(value, key) for key in dict.__iter__(value)}, *factory]
+    if isinstance(value, deque):
+        return [list(deque.__iter__(value)), value.maxlen]
     if isinstance(value, list | tuple):
         base: Any = list if isinstance(value, list) else tuple
         return [list(base.__iter__(value))]
@@ -362,6 +370,10 @@ def base_content(value: Any) -> list[object]:
             return [kind.__getnewargs__(value)]
     if isinstance(value, BaseException):
         return [value.args]
+    for each in type(value).__mro__:
+        if type_name(each) in COPIED:
+            copied = vars(each).get("__reduce_ex__")
+            return list(copied(value, 4) if copied is not None else vars(each)["__reduce__"](value))[1:2]
     return []
 
 

@@ -1,0 +1,63 @@
+"""Fields and defaults of classes that list them: named tuples, dataclasses, msgspec's structs, attrs, pydantic."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from typing import Any
+
+FIELD_MAKERS = frozenset({"field", "Field", "ib", "attrib"})
+
+
+LISTED = ("_field_defaults", "__struct_fields__", "__dataclass_fields__", "__pydantic_fields__", "__attrs_attrs__")
+
+
+def lists_fields(cls: Any) -> bool:
+    """Say whether a class lists its fields."""
+    return any(hasattr(cls, name) for name in LISTED)
+
+
+def fields(cls: Any) -> list[object]:
+    """Return all that a class lists of its fields: for one that no statement tells of."""
+    found: list[object] = [getattr(cls, name, None) for name in ("_fields", "__struct_fields__")]
+    inside = vars(cls)
+    annotations = inside.get("__annotations__") if sys.version_info < (3, 14) else getattr(cls, "__annotations__", None)
+    found += [annotations, *(inside.get(name) for name in ("__total__", "__required_keys__", "__readonly_keys__"))]
+    for each in getattr(cls, "__dataclass_fields__", {}).values():
+        options = [each.init, each.repr, each.hash, each.compare, bool(each.kw_only), dict(each.metadata)]
+        found.append([each.name, each.type, *options])
+    if hasattr(cls, "__dataclass_params__"):
+        found.append(repr(cls.__dataclass_params__))
+    return [*found, defaults(cls)]
+
+
+def defaults(cls: Any) -> dict[str, object]:
+    """Return the defaults of a class's fields, by name; a function that makes one stands for it."""
+    found: dict[str, object] = dict(getattr(cls, "_field_defaults", {}))
+    names = getattr(cls, "__struct_fields__", ())
+    found.update(zip(names[::-1], getattr(cls, "__struct_defaults__", ())[::-1], strict=False))
+    for attribute in ("__dataclass_fields__", "__pydantic_fields__"):
+        for name, each in getattr(cls, attribute, {}).items():
+            found[name] = (_known(each.default), _known(each.default_factory))
+    for each in getattr(cls, "__attrs_attrs__", ()):
+        found[each.name] = each.default
+    return found
+
+
+def _known(value: object) -> object:
+    """Return a default, or None for what a library has in place of one."""
+    return None if type(value).__name__ in ("_MISSING_TYPE", "PydanticUndefinedType") else value
+
+
+def computes_defaults(definition: ast.AST) -> bool:
+    """Say whether a class's body computes a default, so that the text doesn't tell its value."""
+    body = definition.body if isinstance(definition, ast.ClassDef) else []
+    values = [each.value for each in body if isinstance(each, ast.AnnAssign | ast.Assign)]
+    return any(_is_computed(each) for value in values if value is not None for each in ast.walk(value))
+
+
+def _is_computed(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        return called not in FIELD_MAKERS
+    return isinstance(node, ast.Subscript)

@@ -28,7 +28,7 @@ def test_a_table_in_parts_is_one_file(tmp_path: Path) -> None:
         project.write("pipelines.py", PIPELINES)
         assert project.headrace("run", "all").code == 0
         for words, names in (((), ["a", "b"]), (("--columns", "b"), ["b"])):
-            done = project.headrace("get", "latest", "grown", *words)
+            done = project.headrace("get", "latest", "grown", "--to", "grown.arrow", *words)
             assert done.code == 0, done.err
             table = pa.ipc.open_file(str(project.root / "grown.arrow")).read_all()
             assert (table.num_rows, table.schema.names) == (2, names)

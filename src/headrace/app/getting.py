@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.app import named
+from headrace.app.output import written
 from headrace.app.project import Project
 from headrace.app.reading import Views, in_words
 from headrace.app.readings import REPORT
@@ -85,12 +86,12 @@ def write_table(ref: Ref, store: Store, columns: Sequence[str] | None, to: Path 
 
     table = Codecs().load(ref, store, columns=columns)
     table = pa.Table.from_pandas(table) if type(table).__module__.startswith("pandas") else pa.table(table)
-    path = Path(f"{name}.arrow") if to is None else to / f"{name}.arrow" if to.is_dir() else to
-    try:
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table)
-    except OSError as error:
-        raise UsageError(f"can't write `{path}`: {error.strerror}", hint="give another path by `--to`") from error
+    with (
+        written(to, f"{name}.arrow") as (path, aside),
+        pa.OSFile(str(aside), "wb") as file,
+        pa.ipc.new_file(file, table.schema) as writer,
+    ):
+        writer.write_table(table)
     return path
 
 
@@ -99,8 +100,7 @@ def write_report(ref: Ref, store: Store, to: Path | None, name: str) -> Path:
     written. Text and Markdown are without its drawings."""
     report = Codecs().load(ref, store, verify=True, safe_only=True)
     assert isinstance(report, Report)
-    path = Path(f"{name}.txt") if to is None else to / f"{name}.txt" if to.is_dir() else to
-    match path.suffix.lower():
+    match "" if to is None else to.suffix.lower():
         case ".json":
             data = msgspec.json.format(msgspec.json.encode(_by_name(report))) + b"\n"
         case ".md":
@@ -109,10 +109,8 @@ def write_report(ref: Ref, store: Store, to: Path | None, name: str) -> Path:
             data = as_report.html(report).encode()
         case _:
             data = as_report.text(report).encode()
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise UsageError(f"can't write `{path}`: {error.strerror}", hint="give another path by `--to`") from error
+    with written(to, f"{name}.txt") as (path, aside):
+        aside.write_bytes(data)
     return path
 
 
@@ -183,19 +181,16 @@ def write(ref: Ref, store: Store, to: Path | None, name: str, inside: str = "RUN
         UsageError: it can't be written there, or one of its parts has a form of its own.
     """
     files = Codecs().load(ref, store, verify=True) if ref.codec in ("file", "folder") else None
-    inner = files.name if isinstance(files, File | Folder) else f"{name}{SUFFIXES.get(ref.codec, '')}"
-    to = Path(inner) if to is None else to / inner if to.is_dir() else to
-    try:
+    inner = files.name if isinstance(files, File) else f"{name}{SUFFIXES.get(ref.codec, '')}"
+    with written(to, inner) as (path, aside):
         if isinstance(files, Folder):
-            shutil.copytree(files.path, to)
+            shutil.copytree(files.path, aside)
         elif isinstance(files, File):
-            shutil.copyfile(files.path, to)
-            to.chmod(0o644)
+            shutil.copyfile(files.path, aside)
+            aside.chmod(0o644)
         else:
-            to.write_bytes(_bytes(ref, store, name, inside))
-    except OSError as error:
-        raise UsageError(f"can't write `{to}`: {error.strerror}", hint="give another path by `--to`") from error
-    return to
+            aside.write_bytes(_bytes(ref, store, name, inside))
+    return path
 
 
 def _bytes(ref: Ref, store: Store, name: str, inside: str) -> bytes:

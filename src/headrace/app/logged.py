@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headrace.app.getting import write
+from headrace.app.output import written
 from headrace.app.project import Project
 from headrace.app.reading import SeriesView, ShownView, Views, read
 from headrace.app.state import reading_store
-from headrace.errors import NotFoundError, UsageError
+from headrace.errors import NotFoundError
 
 
 def get_logged(project: Project, run: str, task: str, name: str, step: int | None, to: Path | None) -> Path:
@@ -41,14 +42,10 @@ def _nothing(views: Views, run: str, task: str, name: str) -> NotFoundError:
 
 
 def _write_csv(series: SeriesView, to: Path | None, name: str) -> Path:
-    file = f"{_file_name(name)}.csv"
-    path = Path(file) if to is None else to / file if to.is_dir() else to
     rows = zip(series.steps, series.values, series.at, strict=True)
     text = "".join(["step,value,at\n", *(f"{step},{value!r},{at:.3f}\n" for step, value, at in rows)])
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"can't write `{path}`: {error.strerror}", hint="give another path by `--to`") from error
+    with written(to, f"{_file_name(name)}.csv") as (path, aside):
+        aside.write_text(text, encoding="utf-8")
     return path
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from headrace.app.output import written
 from headrace.app.page import page
 from headrace.app.page_reading import run_facts
 from headrace.app.project import Project
 from headrace.app.reading import Views
-from headrace.errors import UsageError
 
 
 def write_page(project: Project, views: Views, run_id: str | None, to: Path | None) -> Path:
@@ -31,7 +31,5 @@ def write_text(file: Path, text: str) -> None:
     Raises:
         UsageError: it can't be written there.
     """
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"can't write `{file}`: {error.strerror}", hint="give another path by `--to`") from None
+    with written(file, "") as (_, aside):
+        aside.write_text(text, encoding="utf-8")

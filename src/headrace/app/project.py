@@ -148,7 +148,8 @@ class Project(Struct, frozen=True, kw_only=True):
         """
         ignore = self.home / ".gitignore"
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
+            self.home.parent.mkdir(parents=True, exist_ok=True)
+            self.home.mkdir(mode=0o700, exist_ok=True)  # what is in there is nobody else's to read
             if not ignore.exists():
                 ignore.write_text("*\n")
         except OSError as error:
@@ -189,14 +190,35 @@ def load(
     files = _pipeline_files(root, config, layers) if project_file or layers.origin("project", "pipelines") else ()
     if named is not None and named not in files:
         files = (named, *files)
-    home = Path(environment.get("HEADRACE_HOME") or STATE).expanduser()
+    home = root / Path(environment.get("HEADRACE_HOME") or STATE).expanduser()
+    _check_links(home)
     return Project(
         root=root,
-        home=home if home.is_absolute() else root / home,
+        home=home,
         files=files,
         config=config,
         config_files=tuple(config_files),
     )
+
+
+def _check_links(home: Path) -> None:
+    """Refuse links inside of the state folder: a project from elsewhere could bring them, and what Headrace writes and
+    collects would be files of another folder.
+
+    Raises:
+        ProjectError: it names one.
+    """
+    for folder in (home, home / STORE):
+        try:
+            with os.scandir(folder) as entries:
+                links = [entry.path for entry in entries if entry.is_symlink()]
+        except OSError:  # it isn't there yet, or can't be read: whoever needs it says so
+            continue
+        if links:
+            raise ProjectError(
+                f"`{links[0]}` is a link, and the state folder must hold none",
+                hint="remove it; `[store] url`, `[ledger] url` and HEADRACE_HOME say where else something is kept",
+            )
 
 
 def _here() -> Path:

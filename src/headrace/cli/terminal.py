@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
 import select
 import sys
 from collections.abc import Iterator
@@ -85,6 +87,30 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "item"):
         return value.item()
     raise TypeError(f"a `{type(value).__name__}` has no form in JSON")
+
+
+class Harmless:
+    """Makes of what a program printed, in pieces, what a terminal may be given: text, colours and new lines. What else
+    could act on the terminal (moving the cursor, its title, its clipboard) is written out."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="backslashreplace")
+        self._rest = ""
+
+    def text(self, data: bytes) -> bytes:
+        """Return what is to be shown of the next piece; a colour that is cut off at its end is kept for the next."""
+        text = self._rest + self._decoder.decode(data)
+        cut = _BEGUN.search(text)
+        self._rest = cut[0] if cut else ""
+        text = text.removesuffix(self._rest)
+        parts = _COLOUR.split(text)
+        colours = [*_COLOUR.findall(text), ""]
+        shown = "".join(printable(part, keep="\n\r\t") + colour for part, colour in zip(parts, colours, strict=True))
+        return shown.encode(errors="backslashreplace")
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_BEGUN = re.compile(r"\x1b(\[[0-9;]{0,32})?\Z")
 
 
 def is_read() -> bool:

@@ -154,6 +154,7 @@ def connect(path: Path, *, project: str = "") -> SqliteDatabase:
     with Troubles(path):
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))  # SQLite gives its own files the rights of this
         return _checked(_open(path), path, project)
 
 

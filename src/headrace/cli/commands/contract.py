@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from headrace.app import project
+from headrace.app.output import written
 from headrace.cli import complete, options
 from headrace.cli.terminal import say
 from headrace.errors import UsageError
@@ -43,9 +44,7 @@ def draft_command(source: str, task: str | None, to: Path | None, config: Path |
     if to is None:
         say(text.rstrip("\n"))
         return 0
-    try:
-        to.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"can't write `{to}`: {error.strerror}", hint="give another path by `--to`") from error
+    with written(to, "contract.toml") as (to, aside):
+        aside.write_text(text, encoding="utf-8")
     say(str(to))
     return 0

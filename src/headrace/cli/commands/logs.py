@@ -14,7 +14,7 @@ from headrace.app.marks import printable
 from headrace.app.reading import Views, read
 from headrace.cli import complete, options
 from headrace.cli.metrics import point_text
-from headrace.cli.terminal import paint, say_bytes, tell
+from headrace.cli.terminal import Harmless, paint, say_bytes, tell
 
 
 @click.command()
@@ -25,8 +25,8 @@ from headrace.cli.terminal import paint, say_bytes, tell
 def command(run_id: str, task: str | None, following: bool, config: Path | None) -> int:
     """RUN is a run's id, the beginning or last part (`3f2a`) of one, or `latest`. Without TASK, a line tells whose
     output follows; with it, the output stands as it was printed: of a task that was reused, in the run that it was
-    reused from. Where another attempt begins, a line on stderr says so. With `--follow`, what tasks log by `hr.log` is
-    told on stderr as it comes.
+    reused from. A terminal gets text and colours; what else could act on it is written out. Where another attempt
+    begins, a line on stderr says so. With `--follow`, what tasks log by `hr.log` is told on stderr as it comes.
     """
     found = project.load(overlay=config)
     with read(found) as views:
@@ -54,6 +54,7 @@ def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> None:
     begins. What was logged goes to stderr too, so that stdout has what was printed and no more."""
     before: tuple[str, int] | None = None
     ended = True
+    shown = Harmless() if sys.stdout.isatty() else None
     for piece in pieces:
         if isinstance(piece, Told):
             _tell(piece)
@@ -65,7 +66,7 @@ def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> None:
             say_bytes(("" if ended else "\n").encode() + head.encode(errors="replace") + b"\n")
         elif before is not None and now != before:
             tell(f"--- {piece.task}, attempt {piece.attempt}", "dim")
-        say_bytes(piece.data)
+        say_bytes(piece.data if shown is None else shown.text(piece.data))
         before, ended = now, piece.data.endswith(b"\n")
 
 

@@ -1,0 +1,64 @@
+"""Files that a command writes for people: whole or not at all, and never over one that nobody named."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from headrace.errors import UsageError
+
+
+@contextmanager
+def written(to: Path | None, name: str) -> Iterator[tuple[Path, Path]]:
+    """Yield the path that an artifact goes to and the one to write it at, which becomes the first when all is written.
+
+    A file that `to` names is written over. Where `to` is a folder, or nothing is told (this folder), the artifact's own
+    `name` is used: that may be anybody's word, so it names no other folder, no hidden file, and nothing that is there.
+
+    Raises:
+        UsageError: it can't be written, or something else is there under the artifact's own name.
+    """
+    is_told = to is not None and not to.is_dir()
+    path = to if to is not None and is_told else (to or Path()) / plain_name(name)
+    target = path.resolve() if is_told else path  # of a link that was named, what it leads to is written
+    is_device = is_told and target.exists() and not target.is_file()
+    aside = target if is_device else target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")
+    try:
+        yield path, aside
+        if not is_device:
+            _settle(aside, target, over=is_told)
+    except OSError as error:
+        raise UsageError(f"can't write `{path}`: {error.strerror}", hint="give another path by `--to`") from error
+    finally:
+        if not is_device:
+            shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
+
+
+def plain_name(name: str) -> str:
+    """Return a file's name that goes nowhere else and isn't hidden.
+
+    >>> plain_name("../../.bashrc"), plain_name("team/delays-3"), plain_name("..")
+    ('bashrc', 'delays-3', 'artifact')
+    """
+    last = "".join(each for each in name.rstrip("/").rpartition("/")[2] if each.isprintable())
+    return last.lstrip(".") or "artifact"
+
+
+def _settle(aside: Path, path: Path, *, over: bool) -> None:
+    """Give what was written its name; where nobody named that, only if nothing else has it."""
+    if over:
+        os.replace(aside, path)
+    elif not os.path.lexists(path):
+        aside.rename(path) if aside.is_dir() else os.link(aside, path)
+    elif not _is_same(aside, path):
+        over_it = "" if aside.is_dir() or path.is_dir() else f"`--to {path}` writes over it; or "
+        raise UsageError(f"`{path}` is there already", hint=f"{over_it}give another path by `--to`")
+
+
+def _is_same(aside: Path, path: Path) -> bool:
+    return not aside.is_dir() and path.is_file() and filecmp.cmp(aside, path, shallow=False)

@@ -1,0 +1,127 @@
+"""What comes out of the record harms nothing: files of the user's, terminals, folders that links lead to, readers."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from headrace.cli.terminal import Harmless
+from tests.cli.conftest import Shell
+
+PIPELINES = r"""
+from pathlib import Path
+
+import headrace as hr
+
+
+@hr.stage
+def named() -> hr.File:
+    Path(".bashrc").write_text("echo owned")
+    return hr.File(".bashrc")
+
+
+@hr.stage
+def folder() -> hr.Folder:
+    Path("src").mkdir()
+    Path("src/a.txt").write_text("a")
+    return hr.Folder("src")
+
+
+@hr.stage
+def number(n: int) -> int:
+    print("\x1b[31mred\x1b[0m \x1b]0;owned\x07 \x1b[2J\x9b1mend", flush=True)
+    return n
+
+
+@hr.pipeline
+def flow(n: int = 1) -> None:
+    named()
+    folder()
+    number(n)
+"""
+
+
+@pytest.fixture
+def ran(empty: Shell) -> Shell:
+    empty.write("headrace.toml", "")
+    empty.write("pipelines.py", PIPELINES)
+    assert empty("run", "flow").code == 0
+    return empty
+
+
+@pytest.mark.parametrize("task", ["named", "folder", "number"])
+def test_get_writes_over_nothing_that_was_not_named(ran: Shell, task: str) -> None:
+    got = ran("get", "latest", task)
+    assert got.code == 0
+    file = ran.folder / got.out.strip()
+    assert not file.name.startswith(".")
+    is_folder = file.is_dir()
+    mine = file / "a.txt" if is_folder else file
+    mine.write_text("mine")
+    again = ran("get", "latest", task)
+    assert again.code == 2
+    assert f"`{file.name}` is there already" in again.err
+    assert f"hint: `--to {file.name}` writes over it" in again.err or is_folder
+    assert mine.read_text() == "mine"
+    assert list(ran.folder.glob(".*.????????")) == []  # nothing is left of what was written aside
+    if not is_folder:
+        assert ran("get", "latest", task, "--to", file.name).code == 0
+        assert mine.read_text() != "mine"
+
+
+def test_getting_the_same_again_is_no_error(ran: Shell) -> None:
+    first, again = ran("get", "latest", "number"), ran("get", "latest", "number")
+    assert (again.code, again.out) == (0, first.out)
+
+
+def test_get_follows_no_link_of_the_artifacts_name(ran: Shell) -> None:
+    target = ran.folder / "precious"
+    target.write_text("mine")
+    (ran.folder / "number.json").symlink_to(target)
+    assert ran("get", "latest", "number").code == 2
+    assert target.read_text() == "mine"
+
+
+def test_logs_on_a_terminal_hold_colours_and_nothing_else_that_acts(ran: Shell) -> None:
+    shown = ran.on_terminal("logs", "latest", "number")
+    assert "\x1b[31mred\x1b[0m" in shown
+    assert "\\x1b]0;owned\\x07" in shown
+    assert "\\x1b[2J" in shown
+    assert "\x1b]" not in shown
+    plain = ran("logs", "latest", "number").out  # in a pipe it stands as it was printed
+    assert "\x1b]0;owned\x07" in plain
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_what_is_printed_in_pieces_is_shown_as_a_whole(size: int) -> None:
+    data = "é \x1b[1;31mwarm\x1b[0m \x1b[5;5H \x1b[?25l ~\r\n\ttail\x1b[".encode() + b"\xff"
+    shown = Harmless()
+    text = b"".join(shown.text(data[at : at + size]) for at in range(0, len(data), size)).decode()
+    assert "\x1b[1;31mwarm\x1b[0m" in text
+    assert "\\x1b[5;5H \\x1b[?25l" in text
+    assert "é " in text
+    assert set(re.findall(r"\x1b.{0,6}", text)) == {"\x1b[1;31mw", "\x1b[0m \\x"} or "\x1b[?" not in text
+
+
+@pytest.mark.parametrize("place", ["ledger.db", "store", "store/tmp", "leases"])
+def test_a_link_in_the_state_folder_is_refused(ran: Shell, tmp_path: Path, place: str) -> None:
+    outside = tmp_path / "outside"
+    path = ran.folder / ".headrace" / place
+    path.rename(outside)
+    path.symlink_to(outside)
+    for words in (["runs"], ["gc", "--keep-runs", "0"], ["run", "flow"]):
+        done = ran(*words)
+        assert done.code == 2
+        assert f"{place}` is a link, and the state folder must hold none" in done.err
+
+
+def test_nobody_else_may_read_what_is_kept(ran: Shell) -> None:
+    home = ran.folder / ".headrace"
+    assert stat.S_IMODE(os.stat(home).st_mode) == 0o700
+    for name in ("ledger.db", "ledger.db-wal"):
+        if (home / name).exists():
+            assert stat.S_IMODE(os.stat(home / name).st_mode) == 0o600

@@ -11,7 +11,7 @@ from headrace.app.gating import asked
 from headrace.app.logs import maker
 from headrace.app.past import differing
 from headrace.app.project import Project
-from headrace.app.reading import LIVE, VersionView, Views
+from headrace.app.reading import LIVE, VersionView, Views, judged
 from headrace.app.readings import Load, Reading, loader, readings, report_refs
 from headrace.app.reported import Judged, Logged
 from headrace.app.run_material import Material, material
@@ -191,6 +191,8 @@ class CardMaker:
     def _judged(self, run: Material, tasks: Iterable[str]) -> Iterator[Judged]:
         """Go over the reports of tasks; one that a task merely passes on stands under the first that gave it."""
         seen: list[Report] = []
+        tasks = list(tasks)
+        subjects = judged(self._views, run.view.run, tasks)
         for task in tasks:
             for ref in report_refs(run.out(task)):
                 report = self._load(ref)
@@ -198,7 +200,7 @@ class CardMaker:
                     self._unread[task] = None
                 elif report not in seen:
                     seen.append(report)
-                    yield Judged(task=task, report=report)
+                    yield Judged(task=task, report=report, of=subjects.get(task, ""))
             gate = asked(run.node(task), run.out, self._load) if run.out(task) is not None else None
             if gate is not None:
                 yield Judged(task=task, report=gate)

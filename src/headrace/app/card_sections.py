@@ -103,7 +103,8 @@ def _results(card: Card) -> Iterator[Report]:
         if each.is_bare:
             continue
         if each.task != card.training.task.task or card.is_judged_by_training:
-            yield msgspec.structs.replace(each.report, title=f"Results: {each.report.title}", verdicts=(), limits=())
+            title = f"Results: {each.report.title}{f' ({each.of})' if each.of else ''}"
+            yield msgspec.structs.replace(each.report, title=title, verdicts=(), limits=())
     tasks: dict[str, list[Reading]] = {}
     for number in card.numbers:
         tasks.setdefault(number.task, []).append(number)

@@ -15,7 +15,7 @@ from headrace.app.given_code import code_given, together
 from headrace.app.pairing import Pairing, pair
 from headrace.app.pipelines import pipelines_in
 from headrace.app.project import Project
-from headrace.app.reading import Views, maps
+from headrace.app.reading import Views, judged, maps
 from headrace.app.readings import Load, Reading, chosen, loader, readings
 from headrace.app.run_material import Material, material
 from headrace.app.state import reading_store
@@ -63,7 +63,17 @@ def compare(
         for run in ids
     ]
     kept = {(each.task, each.name) for each in chosen([each for one in found for each in one.readings], metrics)}
-    return _paired(put_together(found, kept, store), [each.material for each in found], load, paired)
+    whole = _told_of(put_together(found, kept, store), views, ids)
+    return _paired(whole, [each.material for each in found], load, paired)
+
+
+def _told_of(found: Comparison, views: Views, runs: Sequence[str]) -> Comparison:
+    """Say of each metric which model its task judged, where a run judged several; of runs that differ, of each."""
+    tasks = dict.fromkeys(metric.task for metric in found.metrics)
+    subjects = [judged(views, run, tasks) for run in runs]
+    of = {task: " / ".join(dict.fromkeys(each[task] for each in subjects if task in each)) for task in tasks}
+    metrics = tuple(msgspec.structs.replace(metric, of=of[metric.task]) for metric in found.metrics)
+    return msgspec.structs.replace(found, metrics=metrics)
 
 
 def _paired(found: Comparison, runs: Sequence[Material], load: Load, asked: bool | None) -> Comparison:

@@ -90,7 +90,8 @@ def _text(value: float | None, low: float | None, high: float | None) -> str:
 
 
 class Metric(Struct, frozen=True, kw_only=True):
-    """A metric of a task in each run, None where the run has none."""
+    """A metric of a task in each run, None where the run has none. `of` says which model the task judged, where a run
+    judged several."""
 
     task: str
     name: str
@@ -98,6 +99,12 @@ class Metric(Struct, frozen=True, kw_only=True):
     better: str
     unit: str
     numbers: tuple[Number | None, ...]
+    of: str = ""
+
+    @property
+    def who(self) -> str:
+        """The task, and what it judged."""
+        return f"{self.task} of {self.of.replace('`', '')}" if self.of else self.task
 
     @property
     def differs(self) -> bool:

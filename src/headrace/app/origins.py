@@ -7,8 +7,9 @@ from headrace.app.getting import find, named_part
 from headrace.app.project import Project
 from headrace.app.reading import read
 from headrace.record.lineage import Lineage, Need, Step, Trail
+from headrace.record.shown import OutputView
 
-__all__ = ["Need", "Step", "Trail", "trail"]
+__all__ = ["Need", "OutputView", "Step", "Trail", "trail"]
 
 
 def trail(project: Project, run_or_digest: str, task: str | None) -> Trail:

@@ -16,7 +16,7 @@ from headrace.app.page_timeline import timeline
 from headrace.app.refusing import Rule
 from headrace.app.reported import Judged, Logged
 from headrace.stages.report import html_body
-from headrace.stages.report.markup import Child, Markup, tag, ticked
+from headrace.stages.report.markup import Child, Markup, join, tag, ticked
 
 
 def page(run: RunFacts) -> str:
@@ -112,9 +112,11 @@ def _metrics(measured: tuple[Measured, ...]) -> Iterator[Markup]:
 
 def _report(found: Judged) -> Markup:
     standing = {True: "passed", False: "not passed", None: ""}[found.report.passed]
+    of = join([" of ", ticked(found.of)]) if found.of else None
+    title = [tag("code", found.task), of, " ", ticked(found.report.title), f": {standing}" if standing else None]
     return tag(
         "details",
-        tag("summary", tag("code", found.task), " ", ticked(found.report.title), f": {standing}" if standing else None),
+        tag("summary", title),
         html_body(found.report, level=3),
         open=found.report.passed is False,
     )

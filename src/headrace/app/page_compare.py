@@ -9,7 +9,7 @@ from headrace.app.measures import count_text, seconds_text, usd_text
 from headrace.app.page_curves import curves, legend
 from headrace.app.page_document import document, section, time_of
 from headrace.app.page_tables import state_badge, table
-from headrace.stages.report.markup import Child, Markup, tag, ticked
+from headrace.stages.report.markup import Child, Markup, join, tag, ticked
 from headrace.stages.report.numbers import with_unit
 
 MAX_METRICS = 2000
@@ -82,7 +82,8 @@ def _metrics(metrics: Sequence[Metric], names: Sequence[str], count: int) -> Ite
 
 
 def _metric(metric: Metric) -> Iterator[Markup]:
-    yield tag("th", tag("code", metric.task), scope="row")
+    of = join([" of ", ticked(metric.of)]) if metric.of else None
+    yield tag("th", tag("code", metric.task), of, scope="row")
     yield tag("td", metric.name)
     yield tag("td", f"{metric.better} is better" if metric.better else "", class_="soft")
     yield from (_number(each, metric.unit) for each in metric.numbers)

@@ -13,7 +13,7 @@ from headrace.app.measures import bytes_text
 from headrace.app.page_facts import AttemptFacts, Figure, Held, Measured, RunFacts, TaskFacts, Text
 from headrace.app.page_values import figures
 from headrace.app.project import Project
-from headrace.app.reading import GONE, LIVE, OutputView, RunView, ShownView, TaskView, Views
+from headrace.app.reading import GONE, LIVE, OutputView, RunView, ShownView, TaskView, Views, judged
 from headrace.app.readings import Reading, loader, readings, reports
 from headrace.app.refusing import refusals, rules
 from headrace.app.reported import Judged, Logged
@@ -96,7 +96,7 @@ def run_facts(project: Project, views: Views, run_id: str | None, *, now: float)
         attempts=tuple(_attempts(story, stages, until, omitted)),
         pauses=tuple(_pauses(story.worked)) if story.worked.sessions else (),
         measured=tuple(_measured(_told(views, view.run, store), stages, omitted)),
-        reports=tuple(_reports(story, store, omitted)),
+        reports=tuple(_reports(views, view.run, story, store, omitted)),
         curves=tuple(_curves(views, view.run, omitted)),
         figures=tuple(_figures(story, views.figures(view.run), store, omitted)),
         texts=tuple(_texts(views.texts(view.run), store, omitted)),
@@ -236,9 +236,11 @@ def _values(reading: Reading) -> Iterator[tuple[str, float]]:
         yield from ((f"{reading.name}.{end}", value) for end, value in ends.items())
 
 
-def _reports(story: _Story, store: Store, omitted: list[str]) -> Iterator[Judged]:
+def _reports(views: Views, run: str, story: _Story, store: Store, omitted: list[str]) -> Iterator[Judged]:
     load = loader(store)
-    found = [Judged(task=task, report=report) for task, ref in story.outs.items() for report in reports(ref, load)]
+    told = [(task, report) for task, ref in story.outs.items() for report in reports(ref, load)]
+    subjects = judged(views, run, [task for task, _ in told])
+    found = [Judged(task=task, report=report, of=subjects.get(task, "")) for task, report in told]
     if len(found) > MAX_REPORTS:
         omitted.append(f"{len(found) - MAX_REPORTS:,} more reports are left out.")
     yield from found[:MAX_REPORTS]

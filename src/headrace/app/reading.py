@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from headrace.app.state import views as read
+from headrace.record.lineage import judged as judged
 from headrace.record.shown import GONE, AttemptView, OutputView, RunsView, RunView, StageView, TaskView
 from headrace.record.tracking import CursorView, MetricView, SeriesView, ShownView, VersionView
 from headrace.record.tracking import TrackingViews as Views

@@ -9,10 +9,11 @@ from headrace.spec.report import Report
 
 
 class Judged(Struct, frozen=True, kw_only=True):
-    """A report, and the task that gave it."""
+    """A report, and the task that gave it; `of` says which model that judged, where the run judged several."""
 
     task: str
     report: Report
+    of: str = ""
 
     @property
     def is_bare(self) -> bool:

@@ -7,22 +7,29 @@ import shlex
 from msgspec import Struct
 
 from headrace.app.measures import bytes_text
-from headrace.app.reading import ShownView, Views
+from headrace.app.reading import ShownView, Views, judged
 from headrace.define.log import WARNING
 
 
-class Warned(Struct, frozen=True, kw_only=True):
-    """A task, and what it warned of."""
+class Warned(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A task, and what it warned of; `of` says which model it judged, where the run judged several."""
 
     task: str
     text: str
+    of: str = ""
+
+    @property
+    def who(self) -> str:
+        """The task, and what it judged."""
+        return f"`{self.task}`{f' (of {self.of})' if self.of else ''}"
 
 
 def warnings(views: Views, run: str) -> list[Warned]:
     """Give what the tasks of a run warn of, those that were reused too, each once; of a warning that is too long for
     the ledger, which command gives it."""
     found = {(each.task, each.out.digest): each for each in views.texts(run, name=WARNING)}
-    return [Warned(task=each.task, text=_told(run, each)) for each in found.values()]
+    subjects = judged(views, run, [each.task for each in found.values()])
+    return [Warned(task=each.task, text=_told(run, each), of=subjects.get(each.task, "")) for each in found.values()]
 
 
 def _told(run: str, warning: ShownView) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from headrace.app.comparison import Line
 from headrace.app.measures import bytes_text
-from headrace.app.reading import MetricView, ShownView, Views
+from headrace.app.reading import MetricView, ShownView, Views, judged
 from headrace.app.sparkline import sparkline
 from headrace.app.tracked import brief, lines
 from headrace.cli.table import Cell, table
@@ -38,7 +38,8 @@ def _say_numbers(views: Views, run: str, found: Sequence[MetricView], *, every: 
     drawn: Mapping[tuple[str, str], Line] = lines(views, run) if draws else {}
     say()
     heads = ["task", "metric", "last", "best", "step", "points", "curve"]
-    rows = [_row(metric, drawn.get((metric.task, metric.name))) for metric in shown]
+    subjects = judged(views, run, [metric.task for metric in shown])
+    rows = [_row(metric, drawn.get((metric.task, metric.name)), subjects.get(metric.task, "")) for metric in shown]
     for text in table(heads, rows, numbers=(2, 3, 4, 5), spare=("points", "step", "curve", "best")):
         say_styled(text)
     if len(shown) < len(found):
@@ -76,10 +77,10 @@ def _begin(text: ShownView) -> str:
     return told if len(told) <= BEGINS else f"{told[:BEGINS]}…"
 
 
-def _row(metric: MetricView, line: Line | None) -> list[Cell]:
+def _row(metric: MetricView, line: Line | None, of: str) -> list[Cell]:
     summed = brief(metric)
     return [
-        metric.task,
+        f"{metric.task} of {of.replace('`', '')}" if of else metric.task,
         metric.name,
         "nan" if summed.last is None else number(summed.last),
         "" if summed.best is None else number(summed.best),

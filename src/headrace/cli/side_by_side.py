@@ -110,7 +110,7 @@ def _say_metrics(metrics: Sequence[Metric], names: Sequence[str]) -> None:
         return
     for metric in metrics:
         name = paint(printable(metric.name), "bold", stream=sys.stdout)
-        say_styled(f"{printable(metric.task)}  {name}{f' ({metric.better} is better)' if metric.better else ''}")
+        say_styled(f"{printable(metric.who)}  {name}{f' ({metric.better} is better)' if metric.better else ''}")
         _say_below(
             [
                 [run, *_number_cells(each, metric.unit)]
@@ -136,7 +136,7 @@ def _value(value: str | None) -> Cell:
 
 def _metric_row(metric: Metric) -> list[Cell]:
     return [
-        metric.task,
+        metric.who,
         metric.name,
         (metric.better, "dim"),
         *(cell for each in metric.numbers for cell in _number_cells(each, metric.unit)),

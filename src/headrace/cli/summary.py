@@ -58,7 +58,7 @@ def tell_warnings(views: Views, run: str) -> None:
     """Tell what tasks warn of."""
     found = warnings(views, run)
     for each in found[:SHOWN]:
-        tell(f"`{each.task}`: {each.text}", label="warning:")
+        tell(f"{each.who}: {each.text}", label="warning:")
     if len(found) > SHOWN:
         tell(f"{len(found) - SHOWN} more warnings: `headrace show {run}`", label="hint:")
 

@@ -12,6 +12,7 @@ join runs only by reuse.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
@@ -268,7 +269,7 @@ class _Run:
             key=row.key,
             code=row.code,
             needs=() if node is None else tuple(_need(param, arg) for param, arg in node.args),
-            outputs=outputs(row.out),
+            outputs=outputs(row.out, _value),
             origin=self._origins.get(name) if row.state == "reused" else None,
         )
 
@@ -326,7 +327,83 @@ def _need(param: str, arg: Arg) -> Need:
 
 def _text(ref: Ref) -> str:
     """Write a small value as people know it; of another, say what it is."""
-    if ref.inline is None or ref.codec not in ("json", "text"):
-        return f"{ref.type}, {ref.size} bytes"
-    text = ref.inline.decode("utf-8", "replace")
-    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"
+    text = _value(ref)
+    return f"{ref.type}, {ref.size} bytes" if text is None else text
+
+
+def _value(ref: Ref) -> str | None:
+    """Write a value that the ledger's row holds as people know it; None of another."""
+    text = _plain(ref)
+    return text if text is None or len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"
+
+
+def _plain(ref: Ref) -> str | None:
+    if ref.parts is None:
+        there = ref.inline is not None and ref.codec in ("json", "text")
+        return ref.inline.decode("utf-8", "replace") if there and ref.inline is not None else None
+    if ref.codec != "parts":
+        return None
+    found = [_plain(part) for part in ref.parts]
+    if None in found:
+        return None
+    if ref.names:
+        return f"{{{', '.join(f'{name}: {text}' for name, text in zip(ref.names, found, strict=True))}}}"
+    return f"[{', '.join(text for text in found if text is not None)}]"
+
+
+def judged(views: Views, run: str, tasks: Iterable[str]) -> dict[str, str]:
+    """Say what each call of a stage that judges has judged, where a run has several calls of it: `fit[1].model`.
+
+    Calls that judge one model are told apart by the next arguments in which they differ.
+    """
+    bases = dict.fromkeys(_CALL.sub("", each) for each in tasks)
+    twice = [
+        each for each in bases if views.has(run, f"{each}[1]") and views.task(run, f"{each}[1]").kind == "evaluate"
+    ]
+    found: dict[str, str] = {}
+    nodes: dict[str, Node] = {}
+    for event in views.events(run) if twice else ():
+        match event:
+            case Traced(nodes=new):
+                nodes |= {node.name: node for node in new}
+            case Renewed():
+                nodes.clear()
+    for base in twice:
+        found |= _apart(views, run, [node for name, node in nodes.items() if _CALL.sub("", name) == base])
+    return found
+
+
+def _apart(views: Views, run: str, calls: Sequence[Node]) -> dict[str, str]:
+    given = [dict(call.args) for call in calls]
+    params = sorted(dict.fromkeys(param for each in given for param in each), key=lambda each: each != "model")
+    words: list[str] = [""] * len(calls)
+    for param in params:
+        told = ["" if param not in each else _told(views, run, param, each[param]) for each in given]
+        if len(set(told)) > 1:
+            words = [", ".join(filter(None, each)) for each in zip(words, told, strict=True)]
+        if len(set(words)) == len(words):
+            break
+    return {call.name: each for call, each in zip(calls, words, strict=True) if each}
+
+
+def _told(views: Views, run: str, param: str, arg: Arg) -> str:
+    if isinstance(arg, Out):
+        return f"`{_part(views, run, arg)}`"
+    need = _need(param, arg)
+    return f"`{param}` of {', '.join(f'`{each}`' for each in need.tasks)}" if need.tasks else f"{param}={need.text}"
+
+
+def _part(views: Views, run: str, out: Out) -> str:
+    """Name what a handle names, `fit.model`, as far as the record tells."""
+    words = [out.task]
+    ref = _ref(views.task(run, out.task)) if out.path and views.has(run, out.task) else None
+    for place in out.path:
+        if ref is None or not ref.parts or place >= len(ref.parts):
+            break
+        words.append(ref.names[place] if ref.names else str(place))
+        ref = ref.parts[place]
+    return ".".join(words)
+
+
+_CALL = re.compile(r"\[\d+\]$")
+"""What a stage's second and later calls have behind its name."""

@@ -34,12 +34,14 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class OutputView(Struct, frozen=True, kw_only=True, gc=False):
-    """An artifact that a task gave. One of several outputs has a `name`: its field's, or its place in a tuple."""
+    """An artifact that a task gave. One of several outputs has a `name`: its field's, or its place in a tuple. Of a
+    small one, a trail has the value as `text`."""
 
     name: str | UnsetType = UNSET
     digest: str
     type: str
     bytes: int
+    text: str | UnsetType = UNSET
 
 
 class TaskView(Struct, frozen=True, kw_only=True, gc=False):
@@ -174,8 +176,9 @@ def task_view(line: tuple[Any, ...], *, gone: bool, now: float | None) -> TaskVi
     )
 
 
-def outputs(out: bytes | None) -> tuple[OutputView, ...]:
-    """Read an output: the parts of a tuple or record, which are a stage's several outputs; of all else, the one."""
+def outputs(out: bytes | None, text: Callable[[Ref], str | None] | None = None) -> tuple[OutputView, ...]:
+    """Read an output: the parts of a tuple or record, which are a stage's several outputs; of all else, the one. `text`
+    writes those that it can."""
     if out is None:
         return ()
     head = _decode_head(out)
@@ -186,11 +189,19 @@ def outputs(out: bytes | None) -> tuple[OutputView, ...]:
         if 0 < len(parts) <= PARTS_SHOWN:
             return tuple(
                 [
-                    OutputView(name=name, digest=part.digest, type=part.type, bytes=part.size)
+                    OutputView(
+                        name=name, digest=part.digest, type=part.type, bytes=part.size, text=_written(part, text)
+                    )
                     for name, part in zip(names, parts, strict=True)
                 ]
             )
-    return (OutputView(digest=head.digest, type=head.type, bytes=head.size),)
+    told = UNSET if text is None else _written(_decode_ref(out), text)
+    return (OutputView(digest=head.digest, type=head.type, bytes=head.size, text=told),)
+
+
+def _written(ref: Ref, text: Callable[[Ref], str | None] | None) -> str | UnsetType:
+    told = None if text is None else text(ref)
+    return UNSET if told is None else told
 
 
 def stage_view(stage: str, kind: str, rows: list[Any], running: Sequence[float]) -> StageView:

@@ -139,6 +139,11 @@ class Views:
         rows = self._all(self._sql.FAILED_LINES, self._find(name)[0], limit)
         return [task_view(row, gone=False, now=None) for row in rows]
 
+    def has(self, run: str, task: str) -> bool:
+        """Say whether a run has a task of this name."""
+        number, *_ = self._find(run)
+        return bool(self._all(self._sql.TASK_ROW, number, task))
+
     def task(self, run: str | None, task: str) -> TaskRow:
         """Give all that the ledger's row says of a task.
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from msgspec import UNSET
 
 from headrace.app import project
 from headrace.app.marks import MARKS, STYLES
 from headrace.app.measures import bytes_text
-from headrace.app.origins import Need, Step, trail
+from headrace.app.origins import Need, OutputView, Step, trail
 from headrace.cli import complete, options
 from headrace.cli.table import Cell, table
 from headrace.cli.terminal import say, say_json, say_styled
@@ -51,9 +52,16 @@ def _row(step: Step) -> list[Cell]:
         step.task,
         step.origin or step.run,
         (_runs(len(step.again) + (step.origin not in (None, step.run))), "dim"),
-        ", ".join(f"{output.digest[:12]} ({bytes_text(output.bytes)})" for output in step.outputs),
+        ", ".join(map(_output, step.outputs)),
         (", ".join(_need(need) for need in step.needs), "dim"),
     ]
+
+
+def _output(output: OutputView) -> str:
+    """Write a small value as it is, of all else its digest and size."""
+    if output.text is UNSET:
+        return f"{output.digest[:12]} ({bytes_text(output.bytes)})"
+    return output.text if output.name is UNSET else f"{output.name}: {output.text}"
 
 
 def _runs(count: int) -> str:

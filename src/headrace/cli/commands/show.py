@@ -153,7 +153,7 @@ def _say_warnings(views: Views, run: str) -> None:
     if found:
         say()
     for each in found:
-        say(f"`{each.task}` warns: {each.text}", "yellow")
+        say(f"{each.who} warns: {each.text}", "yellow")
     late = overtaken(views, run)
     if late:
         say()

@@ -1,0 +1,98 @@
+"""A run that judges several models says of each number, warning and report which model it is of."""
+
+from __future__ import annotations
+
+from tests.cli.conftest import Shell
+
+PIPELINES = """
+from typing import NamedTuple
+
+import headrace as hr
+from headrace.define.log import warn
+from headrace.spec.report import Fact, Report
+
+
+class Fitted(NamedTuple):
+    model: float
+    rounds: int
+
+
+class Judged(NamedTuple):
+    passed: bool
+    report: Report
+
+
+@hr.stage(kind="train")
+def fit(depth: list[int]) -> Fitted:
+    return Fitted(0.1 * sum(depth), 7)
+
+
+@hr.stage(kind="evaluate")
+def judge(model: float, *, level: float = 0.9) -> Judged:
+    warn("the model is small")
+    hr.log("auc", 0.5 + model * level)
+    return Judged(True, Report(title="Judged", facts=(Fact(name="AUC", value=0.5 + model * level),)))
+
+
+@hr.pipeline
+def two() -> None:
+    judge(fit([1, 2]).model)
+    judge(fit([3]).model)
+
+
+@hr.pipeline
+def one() -> None:
+    model = fit([1, 2]).model
+    judge(model)
+    judge(model, level=0.5)
+
+
+@hr.pipeline
+def alone() -> None:
+    judge(fit([1]).model)
+"""
+
+
+def test_each_number_warning_and_report_says_which_model_was_judged(project: Shell) -> None:
+    project.write("pipelines.py", PIPELINES)
+    ran = project("run", "two")
+    assert "`judge` (of `fit.model`): the model is small" in ran.err
+    assert "`judge[1]` (of `fit[1].model`): the model is small" in ran.err
+    shown = project("show", "latest").out
+    assert "`judge[1]` (of `fit[1].model`) warns" in shown
+    assert "judge of fit.model" in shown
+    told = project("show", "latest", "--json").json["warnings"]
+    assert [each["of"] for each in told] == ["`fit.model`", "`fit[1].model`"]
+    project("show", "latest", "--html", "--to", "run.html")
+    page = (project.folder / "run.html").read_text()
+    assert "<code>judge[1]</code> of <code>fit[1].model</code> Judged" in page
+
+    first = project("runs", "--json").json["runs"][0]["run"]
+    project.write("pipelines.py", PIPELINES.replace("[3]", "[4]"))
+    second = project("run", "two", "--json").json["run"]
+    compared = project("compare", first, second)
+    assert "judge[1] of fit[1].model" in compared.out
+    metrics = project("compare", first, second, "--json").json["metrics"]
+    assert {(each["task"], each["of"]) for each in metrics if each["name"] == "AUC"} == {
+        ("judge", "`fit.model`"),
+        ("judge[1]", "`fit[1].model`"),
+    }
+
+
+def test_one_model_judged_twice_is_told_apart_by_what_differs_and_one_judged_once_is_not(project: Shell) -> None:
+    project.write("pipelines.py", PIPELINES)
+    assert "`judge[1]` (of level=0.5): the model is small" in project("run", "one").err
+    alone = project("run", "alone").err
+    assert "`judge`: the model is small" in alone
+    assert "of" not in project("show", "latest", "--json").json["warnings"][0]
+
+
+def test_lineage_shows_small_values_as_they_are(project: Shell) -> None:
+    project.write("pipelines.py", PIPELINES)
+    project("run", "alone")
+    shown = project("lineage", "latest", "judge").out
+    assert "passed: true" in shown
+    assert "rounds: 7" in shown
+    assert "depth: [1]" in shown
+    up = project("lineage", "latest", "judge", "--json").json["up"]
+    assert [each["text"] for each in up[0]["outputs"]] == ["0.1", "7"]

@@ -49,8 +49,8 @@ class Classification(NamedTuple):
 
 @ready(
     "evaluate.classification",
-    version=8,
-    on=("fairlearn", "matplotlib", "numpy", "pandas", "sklearn"),
+    version=9,
+    on=("fairlearn", "numpy", "pandas", "sklearn"),
     kind="evaluate",
     name="classification",
     check=check_gates(binary.METRICS, multiclass.METRICS),

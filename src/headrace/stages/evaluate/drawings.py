@@ -8,48 +8,50 @@ from typing import Any
 import numpy as np
 
 from headrace.spec.report import Drawing
-from headrace.stages.report.drawing import COLOURS, INK, MUTED, canvas
+from headrace.stages.report.chart import LETTER, SIZE, Axis, Chart, drawing
+from headrace.stages.report.drawing import COLOURS, INK
 
 POINTS = 300
-DASHED: Any = {"color": MUTED, "linewidth": 0.9, "linestyle": (0, (4, 3))}
+SHOWN = 2000
+"""So many points of a cloud are drawn."""
 
 
 def ranking(positive: Any, scores: Mapping[str, Any]) -> list[Drawing]:
-    """Draw the ROC and the precision-recall curves of several models."""
+    """Return the ROC and the precision-recall curves of several models."""
     from sklearn.metrics import roc_curve  # noqa: PLC0415  a second, not for the tracer
 
-    with canvas(5.2, 4.2) as drawn:
-        for name, score in scores.items():
-            false, true, _ = roc_curve(positive, score)
-            drawn.axes.plot(*_thinned(false, true), label=name, **_line(score))
-        drawn.axes.plot([0, 1], [0, 1], **DASHED)
-        drawn.axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.01))
-        drawn.axes.legend(loc="lower right", frameon=False)
-        roc = drawn.drawing(
+    lines = [
+        (name, COLOURS[place % len(COLOURS)], bool(np.ptp(score) == 0))
+        for place, (name, score) in enumerate(scores.items())
+    ]
+    roc = Chart(Axis("false positive rate"), Axis("true positive rate", high=1.01))
+    recalled = Chart(Axis("recall"), Axis("precision", high=1.01))
+    for (_, colour, constant), score in zip(lines, scores.values(), strict=True):
+        false, true, _ = roc_curve(positive, score)
+        # who tells no rows apart lies on the dashed line, and is dashed too
+        roc.line(*_thinned(false, true), colour, dashed=constant)
+        recalled.line(*_thinned(*found(positive, score)), colour, dashed=constant)
+    roc.dashed((0, 1), (0, 1))
+    roc.legend(lines, right=True)
+    recalled.dashed((0, 1), [float(np.mean(positive))] * 2)
+    recalled.legend(lines, right=False)
+    return [
+        drawing(
             "ROC curve",
             "How many of the positive rows are found, for each share of the negative rows that is taken along.",
-        )
-    with canvas(5.2, 4.2) as drawn:
-        for name, score in scores.items():
-            drawn.axes.plot(*_thinned(*found(positive, score)), label=name, **_line(score))
-        drawn.axes.axhline(float(np.mean(positive)), **DASHED)
-        drawn.axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.01))
-        drawn.axes.legend(loc="lower left", frameon=False)
-        recalled = drawn.drawing(
+            roc.drawn(),
+        ),
+        drawing(
             "Precision and recall",
             "How many of the rows that are predicted positive are so, for each share of them that is found."
             " Who can't tell rows apart stays at the share of positive rows (dashed).",
-        )
-    return [roc, recalled]
-
-
-def _line(score: Any) -> dict[str, Any]:
-    """Give the style of a model's curve: one that tells no rows apart lies on the dashed line, and is dashed too."""
-    return {"linewidth": 1.9, "linestyle": DASHED["linestyle"] if np.ptp(score) == 0 else "-"}
+            recalled.drawn(),
+        ),
+    ]
 
 
 def found(positive: Any, score: Any) -> tuple[Any, Any]:
-    """Give the recalls and precisions of a score, the highest recall first.
+    """Return the recalls and precisions of a score, the highest recall first.
 
     scikit-learn ends a curve at recall 0 with a precision of 1, where nothing is predicted at all. Here it goes on as
     it was at the highest score: the curve of a constant is flat, at the share of positive rows.
@@ -63,76 +65,94 @@ def found(positive: Any, score: Any) -> tuple[Any, Any]:
 
 def calibration(predicted: Any, came: Any, low: Any, high: Any, score: Any, of: str) -> Drawing:
     """Draw what was predicted against what came, by bins, above how often each probability was given."""
-    with canvas(5.2, 4.8) as drawn:
-        drawn.figure.clear()
-        top, bottom = drawn.figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [4, 1]})
-        top.plot([0, 1], [0, 1], **DASHED)
-        top.errorbar(predicted, came, yerr=[came - low, high - came], fmt="o", color=COLOURS[0], markersize=4.5)
-        top.set(ylabel=f"share that {of}", xlim=(0, 1), ylim=(0, 1))
-        bottom.hist(score, bins=40, range=(0, 1), color=COLOURS[0], alpha=0.75)
-        bottom.set(xlabel="predicted probability", ylabel="rows")
-        return drawn.drawing(
-            "Calibration",
-            "Rows in ten bins by their probability: what was predicted, and the share that came with its interval."
-            " On the dashed line they agree.",
-        )
+    counts, edges = np.histogram(score, bins=40, range=(0, 1))
+    top = Chart(Axis(""), Axis(f"share that {of}"), bottom=236)
+    below = Chart(Axis("predicted probability"), _most("rows", counts), top=248, bottom=304)
+    top.left = below.left = max(top.left, below.left)
+    top.dashed((0, 1), (0, 1))
+    for x, start, end in zip(predicted, low, high, strict=True):
+        top.line((x, x), (start, end), COLOURS[0], width=1.4)
+    top.dots(predicted, came)
+    below.bars(edges.tolist(), counts.tolist())
+    return drawing(
+        "Calibration",
+        "Rows in ten bins by their probability: what was predicted, and the share that came with its interval."
+        " On the dashed line they agree.",
+        [*top.drawn(below=False), *below.drawn()],
+        height=346,
+    )
 
 
 def forest(names: Sequence[str], values: Any, low: Any, high: Any, overall: float, metric: str) -> Drawing:
     """Draw a metric of each slice with its interval, beside that of all rows."""
-    with canvas(6.0, 0.22 * len(names) + 0.9) as drawn:
-        places = np.arange(len(names))[::-1]
-        drawn.axes.hlines(places, low, high, color=COLOURS[0], linewidth=1.4)
-        drawn.axes.plot(values, places, "o", color=COLOURS[0], markersize=4.5)
-        drawn.axes.axvline(overall, **DASHED)
-        drawn.axes.set_yticks(places, [_short(each) for each in names], color=INK)
-        drawn.axes.set(xlabel=f"{metric} (dashed: all rows)", ylim=(-0.8, len(names) - 0.2))
-        drawn.axes.grid(visible=False, axis="y")
-        drawn.axes.tick_params(axis="y", length=0)
-        return drawn.drawing(f"{metric} by slice", f"{metric} of each slice, with its interval.")
+    places = np.arange(len(names))[::-1]
+    ends = _room(min(*low, *values, overall), max(*high, *values, overall))
+    slices = [(float(place), _short(name)) for place, name in zip(places, names, strict=True)]
+    height = 16 * len(names) + 62
+    chart = Chart(
+        Axis(f"{metric} (dashed: all rows)", *ends),
+        Axis("", -0.8, len(names) - 0.2, slices),
+        bottom=height - 42,
+        width=450,
+    )
+    chart.dashed((overall, overall), (-0.8, len(names) - 0.2))
+    for place, start, end in zip(places, low, high, strict=True):
+        chart.line((start, end), (place, place), COLOURS[0], width=1.4)
+    chart.dots(values, places)
+    caption = f"{metric} of each slice, with its interval."
+    return drawing(f"{metric} by slice", caption, chart.drawn(), width=450, height=height)
 
 
 def confusion(table: Any, classes: Sequence[str]) -> Drawing:
     """Draw how often each class was taken for each."""
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    size = 1.4 + 0.42 * len(classes)
-    with canvas(size + 0.8, size) as drawn:
-        drawn.axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for row, column in np.ndindex(shares.shape):
-            colour = "white" if shares[row, column] > 0.5 else INK
-            drawn.axes.text(
-                column, row, f"{shares[row, column]:.0%}", ha="center", va="center", color=colour, fontsize=8
-            )
-        drawn.axes.set_xticks(range(len(classes)), [_short(each, 12) for each in classes], rotation=45, ha="right")
-        drawn.axes.set_yticks(range(len(classes)), [_short(each, 12) for each in classes])
-        drawn.axes.set(xlabel="predicted", ylabel="true")
-        drawn.axes.grid(visible=False)
-        return drawn.drawing("Confusion", "Of the rows of each class, the share taken for each.")
+    count, cell = len(classes), 34
+    names = [_short(each, 12) for each in classes]
+    room = max(map(len, names)) * SIZE * LETTER
+    width, height = room + 30 + cell * count + 12, 8 + cell * count + room + 34
+    down = [(count - place - 0.5, name) for place, name in enumerate(names)]
+    chart = Chart(Axis("", 0, count, []), Axis("true", 0, count, down), bottom=8 + cell * count, width=width)
+    for row, column in np.ndindex(shares.shape):
+        share, up = float(shares[row, column]), count - row
+        chart.block(column, column + 1, up - 1, up, COLOURS[0], opacity=share)
+        chart.text(column + 0.5, up - 0.5, f"{share:.0%}", "white" if share > 0.5 else INK)
+    for place, name in enumerate(names):
+        chart.below(place + 0.5, name)
+    chart.below(count / 2, "predicted", upright=True, down=room + 22)
+    caption = "Of the rows of each class, the share taken for each."
+    return drawing("Confusion", caption, chart.drawn(grid=False), width=width, height=height)
 
 
 def residuals(truth: Any, predicted: Any, seed: int) -> list[Drawing]:
     """Draw predictions against what was true, and the errors."""
-    shown = np.random.default_rng(seed).permutation(len(truth))[:2000]
-    ends = float(min(truth.min(), predicted.min())), float(max(truth.max(), predicted.max()))
+    shown = np.random.default_rng(seed).permutation(len(truth))[:SHOWN]
+    low, high = _room(float(min(truth.min(), predicted.min())), float(max(truth.max(), predicted.max())))
     error = predicted - truth
-    with canvas(5.2, 4.2) as drawn:
-        drawn.axes.plot(ends, ends, **DASHED)
-        drawn.axes.plot(predicted[shown], truth[shown], "o", color=COLOURS[0], markersize=2, alpha=0.35)
-        drawn.axes.set(xlabel="predicted", ylabel="true")
-        words = f"{len(shown):,} of {len(truth):,} rows. On the dashed line they agree."
-        first = drawn.drawing("Predicted and true", words)
-    with canvas(5.2, 4.2) as drawn:
-        drawn.axes.hist(error, bins=60, range=_range(error), color=COLOURS[0], alpha=0.75)
-        drawn.axes.axvline(0, **DASHED)
-        drawn.axes.set(xlabel="error (predicted less true)", ylabel="rows")
-        return [first, drawn.drawing("Errors", "How often errors of each size are made.")]
+    both = Chart(Axis("predicted", low, high), Axis("true", low, high))
+    both.dashed((low, high), (low, high))
+    both.dots(predicted[shown], truth[shown], radius=1.1, opacity=0.35)
+    ends = _room(float(error.min()), float(error.max()))
+    counts, edges = np.histogram(error, bins=60, range=ends)
+    errors = Chart(Axis("error (predicted minus true)", *ends), _most("rows", counts))
+    errors.bars(edges.tolist(), counts.tolist())
+    if ends[0] < 0 < ends[1]:
+        errors.dashed((0, 0), (0, errors.y.high))
+    words = f"{len(shown):,} of {len(truth):,} rows. On the dashed line they agree."
+    return [
+        drawing("Predicted and true", words, both.drawn()),
+        drawing("Errors", "How often errors of each size are made.", errors.drawn()),
+    ]
 
 
-def _range(values: Any) -> tuple[float, float]:
-    """Give the ends of a histogram: those of the values, but so far apart that its bins are told apart as numbers."""
-    low, high = float(values.min()), float(values.max())
-    room = 1e-9 * max(abs(low), abs(high))
-    return (low, high) if high - low > room else (low - room or -0.5, high + room or 0.5)
+def _most(label: str, counts: Any) -> Axis:
+    """Return an axis of counts that has room for the highest."""
+    return Axis(label, 0, max(1.0, float(counts.max()) * 1.05))
+
+
+def _room(low: float, high: float) -> tuple[float, float]:
+    """Return the ends of an axis: a little beyond the values, and so far apart that numbers tell them apart."""
+    room = max(0.03 * (high - low), 1e-9 * max(abs(low), abs(high)))
+    return (low - room, high + room) if high + room > low - room else (low - 0.5, high + 0.5)
 
 
 def _thinned(x: Any, y: Any) -> tuple[Any, Any]:

@@ -47,8 +47,8 @@ class Generation(NamedTuple):
 
 @ready(
     "evaluate.generation",
-    version=7,
-    on=("matplotlib", "numpy", "pandas"),
+    version=8,
+    on=("numpy", "pandas"),
     kind="evaluate",
     name="generation",
     check=check_gates(textual.METRICS, counts=COUNTED),

@@ -63,8 +63,8 @@ class Regression(NamedTuple):
 
 @ready(
     "evaluate.regression",
-    version=8,
-    on=("matplotlib", "numpy", "pandas"),
+    version=9,
+    on=("numpy", "pandas"),
     kind="evaluate",
     name="regression",
     check=check_gates(numeric.METRICS),

@@ -37,7 +37,7 @@ def judge(model: float, *, level: float = 0.9) -> Judged:
 @hr.pipeline
 def two() -> None:
     judge(fit([1, 2]).model)
-    judge(fit([3]).model)
+    judge(fit([5]).model)
 
 
 @hr.pipeline
@@ -68,7 +68,7 @@ def test_each_number_warning_and_report_says_which_model_was_judged(project: She
     assert "<code>judge[1]</code> of <code>fit[1].model</code> Judged" in page
 
     first = project("runs", "--json").json["runs"][0]["run"]
-    project.write("pipelines.py", PIPELINES.replace("[3]", "[4]"))
+    project.write("pipelines.py", PIPELINES.replace("[5]", "[6]"))
     second = project("run", "two", "--json").json["run"]
     compared = project("compare", first, second)
     assert "judge[1] of fit[1].model" in compared.out

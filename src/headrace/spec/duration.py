@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 from headrace.errors import DefinitionError
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+MOST_S = 10_000 * 365.25 * 86400
+MOST_TEXT = 100
+"""Characters that a time is written in, at most."""
 _TERM = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
 
 
@@ -20,10 +22,20 @@ def seconds(text: str | float, *, name: str = "timeout") -> float:
     if isinstance(text, bool) or not isinstance(text, int | float | str):
         raise DefinitionError(f"`{name}` is {text!r}", hint='give seconds, or words such as "90s", "1h30m", "7d"')
     if not isinstance(text, str):
-        if not math.isfinite(text):
-            raise DefinitionError(f"`{name}` is {text!r}", hint="give a number of seconds")
+        if not -MOST_S <= text <= MOST_S:  # so that no number is false
+            raise DefinitionError(f"`{name}` is {_brief(text)}", hint="give a number of seconds, 10,000 years at most")
         return float(text)
-    terms = _TERM.findall(text)
+    terms = _TERM.findall(text) if len(text) <= MOST_TEXT else []
     if not terms or _TERM.sub("", text).strip():
-        raise DefinitionError(f"`{name}` is {text!r}", hint='give it with its unit, such as "90s", "1h30m", "7d"')
-    return sum(float(count) * _SECONDS[unit] for count, unit in terms)
+        raise DefinitionError(f"`{name}` is {_brief(text)}", hint='give it with its unit, such as "90s", "1h30m", "7d"')
+    found = sum(float(count) * _SECONDS[unit] for count, unit in terms)
+    if found > MOST_S:
+        raise DefinitionError(f"`{name}` is {_brief(text)}", hint="give 10,000 years at most")
+    return found
+
+
+def _brief(value: str | float) -> str:
+    """Return a value as it was given; of one that is long, that it is. Python writes no more than 4,300 digits."""
+    if isinstance(value, int) and abs(value) > MOST_S:
+        return f"a number of {value.bit_length():,} bits"
+    return repr(value) if not isinstance(value, str) or len(value) <= MOST_TEXT else f"{value[:20]!r}..."

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-# A password that should have been percent-encoded may hold more of the signs that end one.
-_USER = re.compile(r"(?<=://)([^/@?#\s]*?):[^/\s]*@")
+_AUTHORITY = re.compile(r"://([^/\s]*)")
 _TOKEN = re.compile(r"(?<=https://)[^/@:\s]+@")
 _QUERY = re.compile(
     r"((?:password|passwd|token|secret|sig|signature|access_key|sslpassword)=)[^&\s'\"]+", re.IGNORECASE
@@ -22,4 +21,13 @@ def masked(text: str) -> str:
     >>> masked("git+https://ghp_geheim@example.org/rivers")
     'git+https://***@example.org/rivers'
     """
-    return _TOKEN.sub("***@", _USER.sub(r"\1:***@", _QUERY.sub(r"\1***", text)))
+    return _TOKEN.sub("***@", _AUTHORITY.sub(_without_password, _QUERY.sub(r"\1***", text)))
+
+
+def _without_password(authority: re.Match[str]) -> str:
+    """Return the part of a URL between `://` and its path without its password. One that should have been
+    percent-encoded may hold more of the signs that end it, so all up to the last `@` goes."""
+    user, colon, rest = authority[1].partition(":")
+    if not colon or "@" not in rest or any(sign in user for sign in "@?#"):
+        return authority[0]
+    return f"://{user}:***@{rest.rpartition('@')[2]}"

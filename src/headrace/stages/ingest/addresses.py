@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import httpx
 
@@ -18,6 +18,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Sequence[str]]
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+METADATA = frozenset({"100.100.100.200", "168.63.129.16", "169.254.169.254", "192.0.0.192", "fd00:ec2::254"})
+"""Where clouds answer the machines on them, with credentials too: Alibaba, Azure, most of them, Oracle, AWS by IPv6."""
 _GIVEN_OUT = ipaddress.ip_network("2000::/3")
 """All of IPv6 that the open Internet has. What else there is was for sites of their own, or is kept back."""
 
@@ -28,7 +30,8 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 def is_public(text: str) -> bool:
-    """Tell whether an address is one of the open Internet: not private, loopback, link-local, multicast or reserved.
+    """Tell whether an address is one of the open Internet: not private, loopback, link-local, multicast or reserved,
+    and no cloud's metadata.
 
     An IPv6 address that carries an IPv4 one is judged by that too.
 
@@ -39,6 +42,8 @@ def is_public(text: str) -> bool:
     inner = _carried(address)
     if inner is not None:
         return address.is_global and is_public(str(inner))
+    if str(address) in METADATA:
+        return False
     return address.is_global and not address.is_multicast and (address.version == 4 or address in _GIVEN_OUT)
 
 
@@ -54,18 +59,19 @@ def _carried(address: Address) -> Address | None:
 
 class Guard(httpx.BaseTransport):
     """A transport that connects to judged addresses only. Each host has connections of its own, so that one whose
-    certificate was checked for one name never serves another. With a `proxy`, names are the proxy's to resolve."""
+    certificate was checked for one name never serves another. With a `proxy`, names are the proxy's to resolve. The
+    hosts that are `allowed` may be private, and no others: one that it redirects to is judged by itself."""
 
     def __init__(
         self,
         make: Callable[[], httpx.BaseTransport],
         *,
-        allow_private: bool = False,
+        allowed: Collection[str] = (),
         proxied: bool = False,
         resolver: Resolve = resolve,
     ) -> None:
         self._make = make
-        self._allow_private = allow_private
+        self._allowed = allowed
         self._proxied = proxied
         self._resolve = resolver
         self._inner: dict[str, httpx.BaseTransport] = {}
@@ -108,11 +114,13 @@ class Guard(httpx.BaseTransport):
         except (OSError, UnicodeError) as error:
             raise httpx.ConnectError(f"the name can't be resolved ({error})", request=request) from error
         closed = [each for each in found if not is_public(each)]
-        if closed and not self._allow_private:
+        if host in self._allowed:  # a name may be private, and only an address that was written out a cloud's metadata
+            closed = [each for each in closed if each in METADATA and each != literal]
+        if closed:
             named = "" if closed[0] == host else f"`{host}` is "
             raise SourceError(
                 f"a request to a private address was refused: {named}{closed[0]}",
-                hint="if it is meant, say `allow_private=True`",
+                hint="if it is meant, say `allow_private=True`, which allows the host of the URL that it is said with",
             )
         return [] if self._proxied else found
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import email.utils
+import math
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -14,6 +15,8 @@ from headrace.errors import SourceError
 from headrace.spec.noun import Noun
 from headrace.stages.ingest.urls import shown
 
+TIMEOUTS = 20
+"""An answer must be whole within so many times the longest wait for a piece of it."""
 _ZLIB = {"gzip": 31, "x-gzip": 31, "deflate": 47}
 
 
@@ -87,8 +90,20 @@ def _date(text: str) -> float | None:
         return None
 
 
-def unpacked(response: httpx.Response, url: str, limit: int) -> bytes:
-    """Read a body, unpacked by us piece by piece: a small answer can hold a vast one, and even one piece of it can."""
+def unpacked(
+    response: httpx.Response,
+    url: str,
+    limit: int,
+    *,
+    within_s: float = math.inf,
+    clock: Callable[[], float] = time.monotonic,
+) -> bytes:
+    """Return a body, unpacked by us piece by piece: a small answer can hold a vast one, and even one piece of it can.
+
+    Raises:
+        SourceError: it is larger than `limit` bytes, isn't whole after `within_s` seconds, or is packed otherwise.
+    """
+    end = clock() + within_s
     told = response.headers.get("content-encoding", "").strip().lower()
     if told not in ("", "identity", *_ZLIB):
         raise SourceError(f"`{shown(url)}` answered in `{told}`, which it wasn't asked for", hint="tell its operator")
@@ -99,6 +114,11 @@ def unpacked(response: httpx.Response, url: str, limit: int) -> bytes:
     found = bytearray()
     try:
         for piece in response.iter_raw():
+            if clock() > end:
+                raise SourceError(
+                    f"`{shown(url)}` answered with {len(found):,} bytes in {within_s:,.0f} s, and more was to come",
+                    hint=f"ask for less a page, or raise `timeout`: an answer may take {TIMEOUTS} times that",
+                )
             rest = piece
             while rest:
                 if unpack is not None and unpack.eof:  # a body may be several packed ones, and zeros behind them

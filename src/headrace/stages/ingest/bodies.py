@@ -23,6 +23,12 @@ _decode = msgspec.json.Decoder().decode
 _encode_lines = msgspec.json.Encoder().encode_lines
 _TITLE = re.compile(rb"<title[^>]{0,100}>([^<]{0,300})", re.IGNORECASE | re.DOTALL)
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s;\"']+)", re.IGNORECASE)
+_CHARSETS = re.compile(
+    r"ascii|utf[-_](8|16|32)(-sig|[-_][bl]e)?|latin[-_]?1|iso8859[-_]\d+|cp\d+|koi8[-_][rtu]|mac[-_]\w+|gb\d+|gbk|big5\w*"
+    r"|euc[-_]\w+|shift[-_]jis\w*|iso2022[-_]\w+|johab|hz|ptcp154|tis[-_]620|kz1048"
+)
+"""Encodings of text, by Python's own names. What else it knows (`punycode`, `unicode_escape`, `idna`) is none, and some
+of it takes a time that grows with the square of the text."""
 _NEVER = ("image/", "video/", "audio/", "font/", "application/pdf")
 
 
@@ -89,7 +95,10 @@ def _text(answer: Answer, told: str) -> bytes:
     name = found[1] if found else "utf-8"
     data = answer.body.removeprefix(b"\xef\xbb\xbf")
     try:
-        return data if codecs.lookup(name).name == "utf-8" else data.decode(name).encode()
+        known = codecs.lookup(name).name
+        if not _CHARSETS.fullmatch(known):
+            raise LookupError("that is no encoding of texts")
+        return data if known == "utf-8" else data.decode(known).encode()
     except (LookupError, UnicodeError) as error:
         raise SourceError(
             f"`{shown(answer.url)}` says that it answers in `{name}`, and doesn't: {error}", hint="tell its operator"

@@ -13,7 +13,7 @@ import httpx
 
 from headrace.errors import SourceError
 from headrace.stages.ingest.addresses import Guard
-from headrace.stages.ingest.answer import Answer, retry_after, unpacked
+from headrace.stages.ingest.answer import TIMEOUTS, Answer, retry_after, unpacked
 from headrace.stages.ingest.manners import Manners
 from headrace.stages.ingest.urls import origin, shown
 
@@ -44,7 +44,7 @@ class Caller:
             transport=transport
             or Guard(
                 lambda: httpx.HTTPTransport(verify=context, proxy=manners.proxy),
-                allow_private=manners.allow_private,
+                allowed=(self._origin[1],) if manners.allow_private else (),
                 proxied=manners.proxy is not None,
             ),
             timeout=manners.timeout_s,
@@ -164,7 +164,9 @@ class Caller:
 
     def _read(self, response: httpx.Response, url: str, *, body: bool) -> Answer:
         headers = {name.lower(): value for name, value in response.headers.items()}
-        content = unpacked(response, url, self._manners.limit_bytes) if body else b""
+        within_s = TIMEOUTS * self._manners.timeout_s
+        limit = self._manners.limit_bytes
+        content = unpacked(response, url, limit, within_s=within_s, clock=self._clock) if body else b""
         return Answer(url=url, status=response.status_code, headers=headers, body=content)
 
     def _trouble(self, url: str, error: httpx.HTTPError) -> str:

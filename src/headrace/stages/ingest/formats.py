@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -43,6 +44,11 @@ BY_SUFFIX = {
 FORMATS = ("csv", "jsonl", "json", "parquet", "arrow", "text", "image")
 _PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _OPTIONS = (pa.csv.ReadOptions, pa.csv.ParseOptions, pa.csv.ConvertOptions)
+LEAST_LIMIT_BYTES = 1 << 30
+GROWTH = 200
+"""A file may become so many times its size, or the least limit: what grows more was made to fill a memory."""
+COUNTED_BYTES = 64 << 20
+"""Of a Parquet file up to this size, what its dictionaries become is counted before it is read."""
 _CHANGED = re.compile(r"Column\(/(.*?)\) changed from (\S+) to (\S+) in row (\d+)")
 
 
@@ -125,9 +131,10 @@ def read_table(
 
     def read(block_bytes: int) -> pa.Table:
         with source.open() as raw:
-            file = _unpacked(raw, source.name)
+            most_bytes = max(LEAST_LIMIT_BYTES, GROWTH * _size(raw))
+            file = _unpacked(raw, source.name, most_bytes)
             if form not in _TEXTS:
-                return _BINARIES[form](file if file is raw else io.BytesIO(file.read()), source.name)
+                return _BINARIES[form](file if file is raw else io.BytesIO(file.read()), source.name, most_bytes)
             told = Utf8(file, source.name, encoding=encoding, line_bytes=line_bytes)
             text = io.BufferedReader(told, buffer_size=CHUNK_BYTES)
             return _TEXTS[form](text, schema, {**_tabs(source.name), "block_size": block_bytes, **options})
@@ -285,22 +292,53 @@ def _text(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) 
     return pa.table({"text": pa.array([file.read().decode()], pa.large_string())})
 
 
-def _parquet(file: BinaryIO, name: str) -> pa.Table:
+def _parquet(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
     import pyarrow.parquet as pq  # noqa: PLC0415  60 ms that other formats do without
 
-    del name
-    return pq.ParquetFile(file).read()
+    opened = pq.ParquetFile(file)
+    schema = opened.schema_arrow
+    widths = [field.type.bit_width // 8 for field in schema if pa.types.is_primitive(field.type)]
+    if opened.metadata.num_rows * sum(widths) > most_bytes:
+        raise _too_large(name, most_bytes)
+    texts = [field.name for field in schema if not pa.types.is_primitive(field.type)]
+    if texts and _size(file) <= COUNTED_BYTES:  # a value that stands there once may be meant by each row
+        batches = opened.iter_batches(batch_size=4096, columns=texts)
+        if any(total > most_bytes for total in itertools.accumulate(map(_bytes, batches))):
+            raise _too_large(name, most_bytes)
+    return opened.read()
 
 
-def _arrow(file: BinaryIO, name: str) -> pa.Table:
-    del name
+def _arrow(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
     start = file.read(6)
     file.seek(0)
-    opened = pa.ipc.open_file(file) if start == b"ARROW1" else pa.ipc.open_stream(file)
-    return opened.read_all()
+    if start == b"ARROW1":
+        opened = pa.ipc.open_file(file)
+        batches = (opened.get_batch(number) for number in range(opened.num_record_batches))
+    else:
+        batches = opened = pa.ipc.open_stream(file)
+    found, total = [], 0
+    for batch in batches:
+        total += _bytes(batch)
+        if total > most_bytes:
+            raise _too_large(name, most_bytes)
+        found.append(batch)
+    return pa.Table.from_batches(found, opened.schema)
 
 
-def _image(file: BinaryIO, name: str) -> pa.Table:
+def _bytes(batch: pa.RecordBatch) -> int:
+    """Return what a batch takes, without dictionaries, which batches share."""
+    return sum(each.indices.nbytes if pa.types.is_dictionary(each.type) else each.nbytes for each in batch.columns)
+
+
+def _too_large(name: str, most_bytes: int) -> SourceError:
+    return SourceError(
+        f"`{name}` unpacks to more than {most_bytes / 2**30:,.1f} GiB, over {GROWTH} times its size",
+        hint="it may be made to fill the memory; if it is meant, read it in parts, in a stage of your own",
+    )
+
+
+def _image(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
+    del most_bytes
     data = file.read()
     form, width, height = picture(data, name)
     return pa.table(
@@ -319,16 +357,48 @@ _TEXTS: dict[str, Callable[[Any, pa.Schema | None, Mapping[str, Any]], pa.Table]
     "json": _json,
     "text": _text,
 }
-_BINARIES: dict[str, Callable[[Any, str], pa.Table]] = {"parquet": _parquet, "arrow": _arrow, "image": _image}
+_BINARIES: dict[str, Callable[[Any, str, int], pa.Table]] = {"parquet": _parquet, "arrow": _arrow, "image": _image}
 
 
 def _empty(schema: pa.Schema | None) -> pa.Table:
     return pa.table({}) if schema is None else schema.empty_table()
 
 
-def _unpacked(file: BinaryIO, name: str) -> Any:
+def _size(file: BinaryIO) -> int:
+    """Return a file's size; 0 of one that can't tell."""
+    if not file.seekable():
+        return 0
+    place = file.tell()
+    size = file.seek(0, io.SEEK_END)
+    file.seek(place)
+    return size
+
+
+def _unpacked(file: BinaryIO, name: str, most_bytes: int) -> Any:
     kind = _PACKED.get(Path(name.lower()).suffix)
-    return file if kind is None else pa.CompressedInputStream(pa.PythonFile(file, "r"), kind)
+    if kind is None:
+        return file
+    return io.BufferedReader(_Unpacked(pa.CompressedInputStream(pa.PythonFile(file, "r"), kind), name, most_bytes))
+
+
+class _Unpacked(io.RawIOBase):
+    """What a packed file holds, up to a limit."""
+
+    def __init__(self, stream: Any, name: str, most_bytes: int) -> None:
+        self._stream = stream
+        self._name = name
+        self._left = self._most_bytes = most_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        self._left -= len(data)
+        if self._left < 0:
+            raise _too_large(self._name, self._most_bytes)
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _refusal(error: Exception, name: str, form: str, schema: pa.Schema | None) -> SourceError:

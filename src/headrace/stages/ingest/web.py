@@ -85,11 +85,11 @@ def http(
             read always, since its first page doesn't tell of the others. `"first"`: it does. `"always"`: read always.
         rate: at most so many requests, such as `"10/s"`, `"600/m"`.
         retries: how often a request is made again after an answer such as 429 or 503, or none.
-        timeout: the longest that the server may be silent.
+        timeout: the longest that the server may be silent; an answer may take twenty times that until it is whole.
         patience: the longest Retry-After that is waited for.
         limit_mib: the most that a page may hold, unpacked.
         max_pages: the most pages.
-        allow_private: whether it, or where it redirects to, may be in a private network.
+        allow_private: whether the host of `url` may be in a private network; not another that it redirects to.
         verify: a file of certificates (PEM) to trust beside the usual ones; False trusts any.
         proxy: the URL of a proxy; it then resolves the names.
 

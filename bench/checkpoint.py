@@ -66,6 +66,8 @@ def checkpoints(seed: int = 0) -> None:
 def rows(folder: Path, rounds: int) -> Iterator[Row]:
     """Train once for each round, on the real command; take the middle of the longest stalls."""
     place = project(folder / "project", CODE)
+    with (place / "headrace.toml").open("a") as toml:
+        toml.write(f'[run]\nvariables = ["{NOTES}"]\n')
     stalls = []
     for seed in range(min(rounds, 3)):
         notes = folder / f"notes-{seed}"

@@ -18,6 +18,9 @@ from typing import Any
 
 COMMAND = str(Path(sys.executable).with_name("headrace"))
 MARK = "HEADRACE_TEST_MARK"
+VARIABLES = "HEADRACE__RUN__VARIABLES"
+SEEN = (MARK, "MARKER", "TROUBLE", "TOLD", "JOURNAL", "URL", "WEB", "TLS", "IN", "ENDPOINT", "CLOCK_*")
+"""What pipelines of tests ask for, and so declare. Secrets are none of it."""
 PATIENCE_S = 60.0
 
 
@@ -85,7 +88,7 @@ class Project:
         return subprocess.Popen(
             [*self.prefix, *command, *words],
             cwd=folder or self.root,
-            env={**_kept(), "LANG": "C.UTF-8", **self.environment, MARK: self.mark},
+            env={**_kept(), "LANG": "C.UTF-8", VARIABLES: json.dumps(SEEN), **self.environment, MARK: self.mark},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,

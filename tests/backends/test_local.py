@@ -6,15 +6,18 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from headrace.backends import spawn
+from headrace.backends.leftover import MARKED, PARENT
 from headrace.backends.line import Line
 from headrace.backends.local.backend import LocalBackend
-from headrace.backends.local.leftover import PARENT
+from headrace.backends.namespace import works
 from headrace.backends.spawn import Spawned
 from headrace.errors import BackendError
 from headrace.run.events import Checkpointed, Succeeded
@@ -28,6 +31,8 @@ from headrace.testing.stand import RUN
 from headrace.testing.worker_contract import lives
 from headrace.work import zygote
 from tests.contract.stands import LocalStand
+
+needs_namespaces = pytest.mark.skipif(not works(), reason="namespaces can't be had here: install bubblewrap")
 
 
 @pytest.fixture
@@ -78,14 +83,60 @@ def test_when_the_process_that_begins_workers_dies_they_are_lost_and_others_can_
     ear.begin(3)
     ear.tell(3, stand.order("one", "next"))
     ear.wait_for(3, Succeeded)
-    ear.until(lambda: not any(lives(pid) for pid in began), "what it began should have ended")
+    ear.until(lambda: not any(map(lives, began)), "what it began should have ended")
+
+
+@pytest.mark.parametrize("namespace", [False, pytest.param(True, marks=needs_namespaces)])
+def test_what_a_stage_began_ends_before_the_next_driver_goes_on_though_all_above_it_were_killed_at_once(
+    tmp_path: Path, namespace: bool
+) -> None:
+    stand = LocalStand(tmp_path, namespace=namespace)
+    ear = Ear(stand.backend())
+    ear.begin(1)
+    ear.tell(1, stand.order("breed", "breeder"), stand.order("deaf", "stubborn"))
+    ear.wait_for(1, Checkpointed)
+    [bred] = ear.events(1, Succeeded)
+    began = stand.value(bred.out)
+    assert isinstance(began, list)
+    ear.until(lambda: all(map(lives, began)), "they should have begun")
+    other = subprocess.Popen(["sleep", "3600.5"], env={**os.environ, spawn.MARK: "0" * 32}, start_new_session=True)
+    ear.backend.abandon()
+    for process in stand.living():  # the zygote first: it would end the others in an orderly way
+        if "headrace.work" in process.cmdline() or "bwrap" in process.name():
+            process.kill()
+    psutil.wait_procs(process for process in stand.living() if "headrace.work" in process.cmdline())
+    assert namespace or all(map(lives, began))
+    list(stand.backend().adopt())
+    assert not any(map(lives, began))
+    assert other.poll() is None
+    other.kill()
+    other.wait()
+
+
+def test_a_number_that_another_process_has_by_now_ends_nobody(stand: LocalStand) -> None:
+    notes = stand.local / "workers" / RUN
+    notes.mkdir(parents=True)
+    with subprocess.Popen(["sleep", "3600"], start_new_session=True, cwd=stand.local) as other:
+        (notes / f"{other.pid}").write_text(f"1 {other.pid}")
+        (notes / f"{PARENT}{other.pid}").write_text(f"1 {os.getpid()}")
+        (notes / f"{MARKED}{'0' * 32}").write_text(f"1 {other.pid}")
+        (stand.local / "logs" / RUN).mkdir(parents=True)
+        (stand.local / "logs" / RUN / f"1-{other.pid}").write_text("printed")
+        with open(stand.local / "logs" / RUN / f"1-{other.pid}") as log:
+            reader = subprocess.Popen(["sleep", "3600"], stdin=log, start_new_session=True)
+        list(stand.backend().adopt())
+        assert (other.poll(), reader.poll()) == (None, None)
+        assert not list(notes.iterdir())
+        other.kill()
+        reader.kill()
+        reader.wait()
 
 
 def test_the_process_that_was_begun_early_is_not_taken_for_one_that_was_left(stand: LocalStand) -> None:
     ours, theirs = socket.socketpair()
     pid = os.posix_spawnp("sleep", ["sleep", "60"], os.environ)
     backend = LocalBackend(
-        stand.pool, stand.hello, stand.store.spool, spawned=Spawned(pid, ours, os.memfd_create("errors"))
+        stand.pool, stand.hello, stand.store.spool, spawned=Spawned(pid, ours, os.memfd_create("errors"), "a mark")
     )
     theirs.setblocking(False)
     assert list(backend.adopt()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -15,13 +16,14 @@ from msgspec.structs import replace
 from headrace.errors import BackendError, ConfigError
 from headrace.run.events import Checkpointed, Succeeded
 from headrace.run.ports import Delayed, Job
-from headrace.run.wire import Hello, Quit
+from headrace.run.wire import Hello, Quit, Whisper
 from headrace.spec.address import StoreAddress
 from headrace.spec.bundle import Bundle
 from headrace.spec.graph import Secret
 from headrace.spec.stage import Resources
 from headrace.testing.backend_contract import TRACER, assert_gone, told
 from headrace.testing.ear import Ear
+from headrace.testing.worker_contract import lives
 from tests.servers.ray import Node, Ray
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[client]'")
@@ -31,7 +33,7 @@ from headrace.backends.ray.charge import Charge, encode
 from headrace.backends.ray.cluster import Cluster
 from headrace.backends.ray.needs import Needs
 from headrace.backends.ray.watch import Watch
-from tests.contract.ray_stand import RUN, RayStand, connected, of_run
+from tests.contract.ray_stand import RUN, TOKEN, RayStand, connected, of_run
 
 
 @pytest.fixture(scope="module")
@@ -109,16 +111,37 @@ def test_what_an_earlier_driver_said_out_of_turn_takes_no_new_one_s_place() -> N
     assert asyncio.run(say()) == [b"old 1", b"new 2", b"new 3"]
 
 
-def test_a_secret_reaches_the_worker_by_the_driver_s_environment_alone(
-    stand: RayStand, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WAREHOUSE_PASSWORD", "geheim")
+def test_a_secret_that_the_driver_does_not_have_is_the_node_s(stand: RayStand) -> None:
     ear = Ear(stand.backend())
     ear.begin(1)
-    ear.tell(1, replace(stand.order("size", "reader"), args=(("data", Secret("WAREHOUSE_PASSWORD")),)))
-    [done] = ear.wait_for(1, Succeeded)
-    assert stand.value(done.out) == 6
-    assert not any("geheim" in process.environ().values() for process in of_run(stand.hello.run))
+    given = replace(stand.order("size", "reader"), args=(("data", Secret(TOKEN)),))  # what each node has
+    ear.tell(1, given, Whisper(TOKEN, "four"), replace(given, task="told"))
+    first, second = ear.wait_for(1, Succeeded, 2)
+    assert (stand.value(first.out), stand.value(second.out)) == (len(os.environ[TOKEN]), 4)
+
+
+def test_what_a_stage_began_ends_before_the_next_worker_begins_though_all_above_it_were_killed(
+    stand: RayStand,
+) -> None:
+    ear = Ear(stand.backend(namespace="off"))
+    ear.begin(1)
+    ear.tell(1, stand.order("breed", "breeder"))
+    [bred] = ear.wait_for(1, Succeeded)
+    began = stand.value(bred.out)
+    assert isinstance(began, list)
+    ear.until(lambda: all(map(lives, began)), "they should have begun")
+    mine = [each for each in of_run(stand.hello.run) if "headrace.work" in each.cmdline()]
+    actor = next(each for each in mine[0].parents() if each.environ().get(RUN) is None)
+    for process in (actor, *mine):
+        process.suspend()  # so that none sees another's end
+    for process in (actor, *mine):
+        process.kill()
+    assert ear.wait_for_death(1).kind == "lost"
+    assert any(map(lives, began))
+    ear.begin(2)
+    ear.tell(2, stand.order("one", "next"))
+    ear.wait_for(2, Succeeded)
+    assert not any(map(lives, began))
 
 
 def test_a_backend_that_is_forgotten_leaves_no_thread_behind(stand: RayStand) -> None:

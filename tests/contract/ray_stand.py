@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from headrace.testing.stand import WorkerStand
 from tests.servers.ray import Ray
@@ -31,6 +32,7 @@ class RayStand(WorkerStand):
 
     def __init__(self, folder: Path, cluster: Cluster, *, beside: Path | None = None) -> None:
         super().__init__(folder, beside=beside)
+        self.hello = replace(self.hello, variables=(TOKEN,))  # by which `of_run` tells clusters apart
         self.hides = self.isolated = beside is not None
         self._cluster = cluster
         self._epochs = itertools.count(1)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import psutil
+from msgspec.structs import replace
 
 from headrace.backends.local.backend import LocalBackend
 from headrace.backends.namespace import Namespace
@@ -35,8 +36,10 @@ class LocalStand(WorkerStand):
         if namespace:
             shown = (self.store.local, self.local)
             self._prefix = Namespace(
-                hidden=(self.project,), shown=shown, readable=(self.other,), network=False
+                hidden=(self.project,), shown=shown, readable=(self.other,), network=False, closed=True
             ).command()
+
+        self.hello = replace(self.hello, variables=(MARK, *self.hello.variables))
 
     def backend(self) -> LocalBackend:
         os.environ[MARK] = str(self.project)

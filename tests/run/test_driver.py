@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
+from headrace.backends.simulated.backend import SimulatedBackend
+from headrace.backends.simulated.cluster import Cluster
 from headrace.backends.simulated.play import (
     Death,
     Keep,
@@ -14,6 +18,8 @@ from headrace.backends.simulated.play import (
     Wait,
     tracing,
 )
+from headrace.run.courier import Courier
+from headrace.run.crew import Crew
 from headrace.run.events import (
     Failed,
     Launched,
@@ -22,9 +28,10 @@ from headrace.run.events import (
     Told,
     Woke,
 )
-from headrace.run.wire import Do
+from headrace.run.wire import Do, Down, Whisper
 from headrace.spec.artifact import Ref
-from headrace.spec.graph import Const
+from headrace.spec.fleet import Pool
+from headrace.spec.graph import Const, Many, Secret
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Resources
 from headrace.testing.graphs import Sketch, chain, fan, number, spread
@@ -318,3 +325,35 @@ def test_what_waits_behind_an_attempt_that_takes_longer_than_was_thought_goes_el
     assert bed.events(Recalled)
     assert driver.drive().state == "succeeded"
     assert not bed.events(Failed)
+
+
+def _idle(_: Do) -> Play:
+    yield Wait(0.0)
+    return number(1)
+
+
+class _Ears(SimulatedBackend):
+    """A backend that keeps what it was to tell whom."""
+
+    def __init__(self) -> None:
+        super().__init__(Pool(name="here", cpu=1, memory_gib=1), Cluster(_idle))
+        self.told: list[tuple[int, list[Down]]] = []
+
+    def tell(self, worker: int, messages: Sequence[Down]) -> None:
+        self.told.append((worker, list(messages)))
+
+
+def test_a_secret_is_told_once_and_to_the_worker_alone_whose_task_is_given_it() -> None:
+    backend = _Ears()
+    courier = Courier(backend, {"TOKEN": "geheim"}.get)
+    crew = Crew(backend.pool)
+    plain = Do(task="a", attempt=1, key="", function="a", args=(), code="")
+    given = replace(plain, args=(("x", Many("list", (Secret("TOKEN"), Secret("UNSET")))),))
+    for worker, order in ((1, plain), (2, given), (2, given), (3, plain)):
+        courier.post(worker, order)
+        courier.dispatch(crew)
+    assert backend.told == [(1, [plain]), (2, [Whisper("TOKEN", "geheim"), given]), (2, [given]), (3, [plain])]
+    courier.bury(2)
+    courier.post(2, given)
+    courier.dispatch(crew)
+    assert backend.told[-1] == (2, [Whisper("TOKEN", "geheim"), given])

@@ -29,5 +29,5 @@ def wrapped(cause: BaseException) -> HeadraceError:
     ],
 )
 def test_only_what_headrace_itself_finds_wrong_lasts(error: BaseException, lasting: bool) -> None:
-    failure = failure_of(error, Path("bundle"), str)
+    failure = failure_of(error, Path("bundle"))
     assert (failure.kind, failure.lasting) == ("user", lasting)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from headrace.work.masking import Mask
 from tests.projects import Project, finish, lent, wait_for
 
 SECRET = 'p@ss/W0\'rd\\x%41 "ü"'
@@ -154,3 +160,149 @@ def test_no_secret_stands_in_a_log_while_its_attempt_runs_and_when_all_have_been
     living.kill_all()
     assert SAID in printed(living, "waits")
     assert not in_clear(living)
+
+
+ENCODED = """\
+import base64
+import html
+import json
+import shlex
+from dataclasses import dataclass
+from urllib.parse import quote
+import headrace as hr
+
+@dataclass
+class Login:
+    user: str
+    password: str
+
+class Opaque:
+    def __init__(self, secret: str) -> None:
+        self.secret = secret
+
+@hr.stage
+def encodes(secret: str) -> None:
+    data = secret.encode()
+    for encode in (base64.b64encode, base64.urlsafe_b64encode, base64.b32encode):
+        print(encode(data).decode())
+    for before in (b"ann:", b"ann1:", b"ann12:"):
+        print("Basic", base64.b64encode(before + data + b"\\n").decode())
+    print(base64.encodebytes(data).decode(), data.hex(), data.hex().upper(), data)
+    print(html.escape(secret), shlex.quote(secret), json.dumps(json.dumps(secret)), quote(secret).lower())
+
+@hr.stage
+def returns(secret: str) -> dict[str, object]:
+    hr.log("login", Login("ann", secret).password)
+    return {"url": f"postgresql://ann:{secret}@host/db", "list": [secret, ("a", secret)], "raw": secret.encode()}
+
+@hr.stage
+def keeps(secret: str) -> Login:
+    hr.attempt().keep({"password": secret})
+    return Login("ann", secret)
+
+@hr.stage
+def raises(secret: str) -> None:
+    raise type(f"Login_{secret}", (Exception,), {})("it said no")
+
+@hr.stage
+def hints(secret: str) -> None:
+    raise hr.HeadraceError("no", hint=f"try {secret}")
+
+@hr.stage
+def pickles(secret: str) -> Opaque:
+    return Opaque(secret)
+
+@hr.pipeline
+def flow() -> None:
+    for stage in (encodes, returns, keeps, raises, hints, pickles):
+        stage(hr.secret("PASSWORD"))
+"""
+LETTERS = "hunter2_hunter2_hunter2"
+NOTED = ("hunter2", "68756e74657232", "aHVudGVyM", "h1bnRlcjJ", "odW50ZXIy", "NB2W45DFOIZ")
+"""The secret's first word, and what hex, Base64 at its three places, and Base32 make of it."""
+
+
+def test_no_event_output_log_or_page_has_a_secret_in_whatever_form(project: Project) -> None:
+    project.write(
+        "flow.py",
+        ENCODED.replace("hr.HeadraceError", "errors.HeadraceError").replace(
+            "import headrace as hr", "import headrace as hr\nfrom headrace import errors"
+        ),
+    )
+    project.environment["PASSWORD"] = LETTERS
+    done = project.headrace("run", "flow.py:flow")
+    assert done.code == 1, done
+    shown = [project.headrace("show", "latest", *more).out for more in ((), ("--json",))]
+    shown += [project.headrace("logs", "latest", task).out for task in ("encodes", "raises", "hints", "pickles")]
+    kept = b"".join(path.read_bytes() for path in project.home.rglob("*") if path.is_file())
+    for part in NOTED:
+        assert part not in done.out + done.err + "".join(shown), part
+        assert part.encode() not in kept, part
+    assert "Login_********" in done.err
+    assert "a value held a secret that its stage was given" in done.err
+    assert "holds a secret that its stage was given, and it can't be masked" in done.err
+    assert project.headrace("get", "latest", "returns", "--to", "out.json").code == 0
+    assert json.loads((project.root / "out.json").read_text())["url"] == "postgresql://ann:********@host/db"
+
+
+def test_a_stage_that_is_given_no_secret_finds_it_nowhere(project: Project) -> None:
+    project.write(
+        "flow.py",
+        """\
+    import gc
+    import os
+    from pathlib import Path
+    import headrace as hr
+
+    @hr.stage
+    def looks() -> int:
+        secret = "_".join(["hunter2"] * 3)  # other than this text has it, which is in memory too
+        texts = [list(each.values()) for each in gc.get_objects() if isinstance(each, dict)]
+        held = sum(secret in value for each in texts for value in each if type(value) is str)
+        return held + (secret in str(os.environ)) + (secret.encode() in Path("/proc/self/environ").read_bytes())
+
+    @hr.stage
+    def given(secret: str) -> int:
+        return len(secret)
+
+    @hr.pipeline
+    def flow() -> None:
+        looks()
+        given(hr.secret("PASSWORD"))
+    """,
+    )
+    project.environment["PASSWORD"] = LETTERS
+    done = project.headrace("run", "flow.py:flow")
+    assert done.code == 0, done
+    assert project.headrace("get", "latest", "looks", "--to", "out.json").code == 0
+    assert json.loads((project.root / "out.json").read_text()) == 0
+
+
+@given(secret=st.text(min_size=8, max_size=60), before=st.binary(max_size=8), after=st.binary(max_size=8))
+def test_an_encoded_secret_is_masked_whatever_stands_around_it(secret: str, before: bytes, after: bytes) -> None:
+    mask = Mask()
+    mask.add(secret)
+    data = before + secret.encode() + after
+    for encoded in (base64.b64encode(data), base64.urlsafe_b64encode(data), data.hex().encode(), repr(data).encode()):
+        assert "********" in mask.text(encoded.decode())
+
+
+@dataclass
+class Login:
+    user: str
+    words: list[str]
+
+
+def test_a_value_is_masked_inside_and_stays_the_same_where_there_is_nothing_to_mask() -> None:
+    mask = Mask()
+    plain = {"a": [1, "two", (b"three", frozenset({"four"}))], "b": Login("ann", ["x"])}
+    assert mask.value(plain) is plain
+    mask.add("hunter2hunter2")
+    mask.add("short")
+    assert mask.value(plain) is plain
+    held = Login("ann", ["in hunter2hunter2 out", "short"])
+    assert mask.value({"hunter2hunter2": held}) == {"********": Login("ann", ["in ******** out", "short"])}
+    assert held.words[0] == "in hunter2hunter2 out"
+    knot: list[object] = []
+    knot.append(knot)
+    assert mask.value(knot) is knot

@@ -141,7 +141,7 @@ class PoolSection(Section, frozen=True):
         Literal["auto", "on", "off"],
         Meta(
             description="Whether workers live in a namespace (bubblewrap) without the state folder, but for the store: "
-            "`auto` where it works, `on` without the project's folder too, `off`.",
+            "`auto` where it works, `on` without the project's folder too and closed to root, `off`.",
             extra=only_for("local", "ray"),
         ),
     ] = "auto"
@@ -190,6 +190,13 @@ class RunSection(Section, frozen=True):
             "`--config` adds."
         ),
     ] = None
+    variables: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^([A-Za-z_][A-Za-z0-9_]*\*?)$")], ...],
+        Meta(
+            description="Which environment variables stages and pipelines see, beside those that every program needs; "
+            "`NAME*` is all that begin so. Secrets are given by `hr.secret` instead."
+        ),
+    ] = ()
 
 
 class LogSection(Section, frozen=True):

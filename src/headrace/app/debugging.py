@@ -9,12 +9,14 @@ import pdb  # noqa: T100  the debugger is what this command is for
 import sys
 import tempfile
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from headrace.app.config import PoolSection
 from headrace.app.project import Project
 from headrace.app.state import reading_store, views
+from headrace.backends.variables import withheld
 from headrace.codec.codecs import Codecs
 from headrace.define.attempt import Alone
 from headrace.errors import NotFoundError, TaskFailed
@@ -53,9 +55,12 @@ def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_c
     folder = project.root if new_code else unpack(machine.bundle, store, store.local)
     Alone.folder = project.root
     _enter(project, folder, found.stage.environment, found.pool)
+    environment = dict(os.environ)
+    for name in withheld(environment, project.config.run.variables):
+        del os.environ[name]  # the stage finds what it finds in a worker
     enter_bundle(folder, machine.bundle.roots)
     stage = find_function(found.stage.function, folder)
-    values: dict[str, Any] = {name: _value(arg, store) for name, arg in machine.inputs(task)}
+    values: dict[str, Any] = {name: _value(arg, store, environment) for name, arg in machine.inputs(task)}
     missing = [name for name, _ in found.node.args if name not in values]
     if missing:
         raise NotFoundError(
@@ -90,16 +95,16 @@ def _enter(project: Project, folder: Path, group: str | None, pool: str | None) 
         os.execve(python, on(python, code_folder(cache), "headrace.cli.main", sys.argv[1:]), environment_of(python))
 
 
-def _value(arg: Arg, store: Store) -> object:
+def _value(arg: Arg, store: Store, environment: Mapping[str, str]) -> object:
     match arg:
         case Const(ref=ref):
             return Codecs().load(ref, store, verify=True)
         case Many(shape="dict", items=items, names=names):
-            return {name: _value(item, store) for name, item in zip(names, items, strict=True)}
+            return {name: _value(item, store, environment) for name, item in zip(names, items, strict=True)}
         case Many(shape=shape, items=items):
-            found = [_value(item, store) for item in items]
+            found = [_value(item, store, environment) for item in items]
             return tuple(found) if shape == "tuple" else found
         case Secret(name=name):
-            return os.environ.get(name, "")
+            return environment.get(name, "")
         case _:
             raise NotFoundError("an input was never made", hint="debug the task that should have made it")

@@ -26,7 +26,7 @@ from headrace.run.elsewhere import Places
 from headrace.run.events import Asked, Traced, TraceEnded, decode_event
 from headrace.run.ports import Backend, Delayed, Died, Heard, Job
 from headrace.run.tracing import TRACER, refusal
-from headrace.run.wire import Answer, Question, Refused, Report, Trace, Waiting
+from headrace.run.wire import Answer, Question, Refused, Remark, Report, Trace, Waiting
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.code import Code
@@ -126,6 +126,8 @@ def trace(
                     elif isinstance(event, TraceEnded | Asked):
                         graph.partial = isinstance(event, Asked)
                         return graph
+                case Heard(message=Remark(text=text)):
+                    note(text)
                 case Heard(message=Question(question=number, about="now")):
                     backend.tell(TRACER, [Answer(number, now=now)])
                 case Heard(message=Question(question=number, about="cursor" | "model" | "dataset" as about, path=name)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from headrace.app.project import Project
 from headrace.app.seen import Seen
 from headrace.backends.local.backend import LocalBackend
 from headrace.backends.namespace import Namespace, bubblewrap, circumstances, works
+from headrace.backends.variables import told, withheld
 from headrace.errors import ConfigError
 from headrace.run.ports import Backend, Heard, Spool
 from headrace.run.spilled import spilled
@@ -21,6 +23,7 @@ from headrace.spec.bundle import Bundle
 from headrace.spec.fleet import Pool
 from headrace.store.opening import folder_of
 from headrace.store.store import Store
+from headrace.work.archive import unpack
 from headrace.work.environments.memo import cache_folder
 
 
@@ -36,6 +39,7 @@ def open_backend(project: Project, pool: Pool, run: str, epoch: int, bundle: Bun
     address = project.region(pool.region).store
     section = _section(project, pool)
     root = None if section.namespace == "on" else project.root.resolve()
+    variables = project.config.run.variables
     hello = Hello(
         run=run,
         bundle=bundle,
@@ -45,11 +49,18 @@ def open_backend(project: Project, pool: Pool, run: str, epoch: int, bundle: Bun
         environment=section.environment,
         project=str(root or ""),
         project_inode=root.stat().st_ino if root else 0,
+        guarded=section.namespace == "on",
+        variables=variables,
+        told=told(os.environ, variables),
+        withheld=withheld(os.environ, variables),
     )
     match pool.backend:
         case "local":
             prefix = _prefix(project, pool, store)
-            return LocalBackend(pool, hello, store.spool, prefix=prefix, spawned=take(project.home, prefix))
+            if prefix:
+                unpack(bundle, store, store.local)  # here: in there it is to be read only
+            spawned = take(project.home, prefix, hello.variables)
+            return LocalBackend(pool, hello, store.spool, prefix=prefix, spawned=spawned)
         case "ray":
             hidden = [project.home.resolve()]
             if project.config.pool[pool.name].namespace == "on":
@@ -111,18 +122,21 @@ def _prefix(project: Project, pool: Pool, store: Store) -> list[str]:
     wanted = _section(project, pool).namespace
     if wanted == "off" or not (_works(project) or wanted == "on"):
         return []
-    if wanted == "on" and not works():
+    closed = wanted == "on"
+    if closed and not works(closed=True):
         raise ConfigError(
             f'pool `{pool.name}` has namespace = "on", and bubblewrap is missing or may not work here',
             hint='install `bubblewrap`, or set namespace = "auto"',
         )
     hidden = [project.home.resolve()]
-    if wanted == "on":
+    if closed:
         hidden.insert(0, project.root.resolve())
-    shown, readable = _folders(project, pool, store), _others(project, pool, hidden)
-    for folder in shown:
+    shown = _folders(project, pool, store)
+    ours = [store.local.resolve() / name for name in ("bundles", "workers")]  # code, and notes of what is to be ended
+    for folder in (*shown, *ours):
         folder.mkdir(parents=True, exist_ok=True)
-    return Namespace(hidden=tuple(hidden), shown=tuple(shown), readable=tuple(readable)).command()
+    readable = (*_others(project, pool, hidden), *ours)
+    return Namespace(hidden=tuple(hidden), shown=tuple(shown), readable=readable, closed=closed).command()
 
 
 def _section(project: Project, pool: Pool) -> PoolSection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -273,6 +274,7 @@ def _driver(
         changed_given=lambda run, node, change: past().changed_given(run, node, machine.codes, change),
         closed=watcher.closed,
         note=watcher.note,
+        secret=os.environ.get,
         timeout_s=timeout_s,
         opens_s=opens_s,
     )

@@ -18,23 +18,35 @@ _RULES = (
     "user/max_user_namespaces",
 )
 _PACKAGE = Path(__file__).resolve().parents[2]
+_RIGHTS = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID")
+"""What root keeps in a namespace that merely hides: files of others are root's to read and write, as ever."""
+_ACCELERATORS = ("nvidia", "dri", "kfd", "dxg", "accel", "vfio", "infiniband", "gdrdrv")
 
 
 class Namespace(Struct, frozen=True, kw_only=True):
     """What workers don't see: each folder of `hidden` is empty for them, but for the folders of `shown` inside it, and
     those of `readable`, which they can't change.
 
-    Without `network`, they reach no address but their own.
+    They have numbers of their own, and see no processes but their own. Without `network`, they reach no address but
+    their own. `closed` to root too: a worker of root's has no more rights than another user's, and of the devices it
+    sees accelerators only.
     """
 
     hidden: tuple[Path, ...] = ()
     shown: tuple[Path, ...] = ()
     readable: tuple[Path, ...] = ()
     network: bool = True
+    closed: bool = False
 
     def command(self) -> list[str]:
-        """Give the words to put before a command, so that it runs inside."""
-        words = [bubblewrap() or "bwrap", "--dev-bind", "/", "/"]
+        """Give the words to put before a command, so that it runs inside, as the process with the number 1: with its
+        end, all that was begun inside ends."""
+        words = [bubblewrap() or "bwrap", *(_devices() if self.closed else ("--dev-bind", "/", "/"))]
+        words += ["--unshare-pid", "--as-pid-1", "--proc", "/proc", "--cap-drop", "ALL"]
+        if self.closed:  # root's by its number, with or without rights
+            words += ["--ro-bind-try", "/proc/sys", "/proc/sys"]
+        if not self.closed and os.geteuid() == 0:
+            words += [word for right in _RIGHTS for word in ("--cap-add", right)]
         for folder in self.hidden:
             words += ["--tmpfs", str(folder)]
         for folder in self.shown:
@@ -49,12 +61,23 @@ class Namespace(Struct, frozen=True, kw_only=True):
         return [*words, "--"]
 
 
+def _devices() -> list[str]:
+    """Give the words by which all is seen, but devices only those that a program needs, and the kernel's settings to be
+    read only."""
+    words = ["--bind", "/", "/", "--dev", "/dev", "--ro-bind-try", "/sys", "/sys"]
+    with suppress(OSError):
+        for name in sorted(os.listdir("/dev")):
+            if name.startswith(_ACCELERATORS):
+                words += ["--dev-bind-try", f"/dev/{name}", f"/dev/{name}"]
+    return words
+
+
 def bubblewrap() -> str | None:
     """Give the path of bubblewrap, or None where it isn't installed."""
     return shutil.which("bwrap")
 
 
-def works() -> bool:
+def works(*, closed: bool = False) -> bool:
     """Say whether a namespace can be had here: some systems have bubblewrap, and forbid what it does."""
     program = bubblewrap()
     if program is None:
@@ -63,7 +86,7 @@ def works() -> bool:
     try:
         pid = os.posix_spawn(
             program,
-            [program, "--dev-bind", "/", "/", "true"],
+            [*Namespace(closed=closed).command(), "true"],
             os.environ,
             file_actions=[(os.POSIX_SPAWN_DUP2, quiet, 1), (os.POSIX_SPAWN_DUP2, quiet, 2)],
         )
@@ -77,7 +100,7 @@ def works() -> bool:
 def circumstances() -> str:
     """Give what `works` depends on, as far as that can be told in 0.1 ms: the program, the user, the kernel's rules and
     the container."""
-    told = [f"user {os.geteuid()}"]
+    told = [f"user {os.geteuid()}", "with numbers of its own"]  # notes of before are about less
     with suppress(OSError):
         told.append(f"in {os.readlink('/proc/self/ns/mnt')}")
     with suppress(OSError):

@@ -6,17 +6,22 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+MARK = "HEADRACE_MARK"
+"""The variable by which what workers leave behind is found: no two zygotes have the same value, and all that their
+workers begin inherits it."""
 _LONGEST = 4096
 
 
 class Spawned:
-    """A zygote that has been begun: its process, the socket that it listens on, and what it says on stderr."""
+    """A zygote that has been begun: its process, the socket that it listens on, its mark, and what it says on
+    stderr."""
 
-    def __init__(self, pid: int, control: socket.socket, errors: int) -> None:
+    def __init__(self, pid: int, control: socket.socket, errors: int, mark: str) -> None:
         self.pid = pid
         self.control = control
+        self.mark = mark
         self._errors = errors
         self._heard = 0
 
@@ -51,8 +56,8 @@ class Spawned:
         self.leave()
 
 
-def spawn(prefix: Sequence[str] = ()) -> Spawned:
-    """Begin a zygote; `prefix` are the words of a namespace.
+def spawn(environment: Mapping[str, str], prefix: Sequence[str] = ()) -> Spawned:
+    """Begin a zygote; `environment` is all that it and its workers see, `prefix` are the words of a namespace.
 
     `-P` keeps the current folder off its import path: the project's modules come from the bundle only.
     """
@@ -64,10 +69,11 @@ def spawn(prefix: Sequence[str] = ()) -> Spawned:
     words = [*prefix, sys.executable, "-P", "-m", "headrace.work", str(theirs.fileno())]
     # ^C reaches all processes of a terminal: it waits until the zygote has said that it doesn't heed it.
     mask = [signal.SIGINT, signal.SIGTERM]
-    pid = os.posix_spawn(words[0], words, os.environ, file_actions=actions, setsigmask=mask)
+    mark = os.urandom(16).hex()
+    pid = os.posix_spawn(words[0], words, {**environment, MARK: mark}, file_actions=actions, setsigmask=mask)
     theirs.close()
     os.close(null)
-    return Spawned(pid, ours, errors)
+    return Spawned(pid, ours, errors, mark)
 
 
 def _memory() -> int:

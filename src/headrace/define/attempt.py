@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,6 +49,11 @@ class Alone:
 
     def ref(self, parameter: str) -> Ref | None:
         """The arguments are values."""
+
+    @property
+    def credentials(self) -> Mapping[str, str]:
+        """Those of this process's own environment."""
+        return os.environ
 
     @property
     def project(self) -> Path | None:

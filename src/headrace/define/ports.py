@@ -111,6 +111,11 @@ class Attempt(Protocol):
         ...
 
     @property
+    def credentials(self) -> Mapping[str, str]:
+        """What clouds' buckets are opened with here, by the names of their variables: stages don't see these."""
+        ...
+
+    @property
     def project(self) -> Path | None:
         """The folder of the project, against which local paths are resolved; None where this host hasn't got it."""
         ...

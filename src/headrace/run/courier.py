@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+
 from msgspec import Struct
 
 from headrace.run.crew import Crew
 from headrace.run.ports import Backend
-from headrace.run.wire import Ack, Down, Quit
+from headrace.run.wire import Ack, Do, Down, Quit, Whisper
 from headrace.spec.failure import FailureKind
+from headrace.spec.graph import secrets
 
 ACK_EVERY = 64
 
@@ -23,8 +26,10 @@ class Verdict(Struct, frozen=True):
 class Courier:
     """Posts messages, acknowledges reports, and ends workers, of which it remembers why."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, secret: Callable[[str], str | None]) -> None:
         self._backend = backend
+        self._secret = secret
+        self._whispered: dict[int, set[str]] = {}
         self._outbox: dict[int, list[Down]] = {}
         self._doomed: dict[int, bool] = {}
         self._verdicts: dict[int, Verdict] = {}
@@ -57,7 +62,7 @@ class Courier:
 
     def bury(self, worker: int) -> Verdict | None:
         """Forget a worker that died; say why it was ended, or None if it died by itself."""
-        for known in (self._heard, self._acknowledged, self._doomed, self._outbox):
+        for known in (self._heard, self._acknowledged, self._doomed, self._outbox, self._whispered):
             known.pop(worker, None)
         self._loud.discard(worker)
         return self._verdicts.pop(worker, None)
@@ -70,12 +75,22 @@ class Courier:
         self._acknowledge()
         outbox, self._outbox = self._outbox, {}
         for worker, messages in outbox.items():
-            self._backend.tell(worker, messages)
+            self._backend.tell(worker, [*self._whispers(worker, messages), *messages])
         for worker in leaving:
             self._backend.tell(worker, [Quit()])
         doomed, self._doomed = self._doomed, {}
         for worker, now in doomed.items():
             self._backend.close([worker], now=now)
+
+    def _whispers(self, worker: int, messages: Sequence[Down]) -> Iterator[Whisper]:
+        """Give the secrets that a worker needs for what it is told, each once: it alone is told them."""
+        for message in messages:
+            if isinstance(message, Do):
+                known = self._whispered.setdefault(worker, set())
+                for name in sorted({name for _, arg in message.args for name in secrets(arg)} - known):
+                    if (value := self._secret(name)) is not None:
+                        known.add(name)
+                        yield Whisper(name, value)
 
     def _acknowledge(self) -> None:
         """Acknowledge together with what else goes to a worker; by itself only once many reports wait for it."""

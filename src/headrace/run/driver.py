@@ -71,7 +71,7 @@ from headrace.run.projection import kept_by, result_of, run_row
 from headrace.run.task import Task
 from headrace.run.tracing import TRACER, Files, Tracing, refusal
 from headrace.run.wire import Answer as Reply
-from headrace.run.wire import Drop, Progress, Question, Quit, Refused, Report, Tell, Waiting
+from headrace.run.wire import Drop, Progress, Question, Quit, Refused, Remark, Report, Tell, Waiting
 from headrace.spec.artifact import Ref, generations
 from headrace.spec.failure import Failure, FailureKind
 from headrace.spec.stage import Stage
@@ -107,9 +107,10 @@ class Driver:
 
     Every `beat_s` seconds it looks into the inbox and asks for its grant anew. `store` is that of the region that the
     backend's pool stands in, `elsewhere` are the other regions: what is needed of them is brought by transfers. `far`:
-    the store takes a while to answer, and is asked for much at once. `timeout_s` goes before the limit of the run's
-    policy. A run is opened once its trace has begun well, or after `opens_s` seconds for whoever waits no longer: then
-    what is wrong with the pipeline fails the run.
+    the store takes a while to answer, and is asked for much at once. `secret` gives the value of a secret, which goes
+    to the workers that need it and nowhere else. `timeout_s` goes before the limit of the run's policy. A run is opened
+    once its trace has begun well, or after `opens_s` seconds for whoever waits no longer: then what is wrong with the
+    pipeline fails the run.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class Driver:
         elsewhere: Sequence[Elsewhere] = (),
         far: bool = False,
         note: Callable[[str], None] = _ignore,
+        secret: Callable[[str], str | None] = lambda _: None,
         timeout_s: float | None = None,
         opens_s: float = math.inf,
     ) -> None:
@@ -146,7 +148,7 @@ class Driver:
         self._timeout_s = timeout_s
         self._crew = Crew(backend.pool, machine.last_worker + 1, backend.ahead_s)
         self._journal = Journal(ledger, next_seq)
-        self._courier = Courier(backend)
+        self._courier = Courier(backend, secret)
         self._places = Places(backend.pool, store, elsewhere, far=far)
         self._tracing = Tracing(
             machine=machine,
@@ -166,6 +168,7 @@ class Driver:
         self._looked = -beat_s
         self._interrupts = 0
         self._heeded = 0
+        self._remarks: set[str] = set()
         self._since: dict[int, tuple[int, float]] = {}
         self._advances = Advances(ledger)
         self._is_new = True  # nothing was stored yet under this lease
@@ -301,6 +304,10 @@ class Driver:
                     self._tracing.asked(question)
                 case Heard(message=Progress() as progress):
                     self._progress(progress)
+                case Heard(message=Remark(text=text)):
+                    if text not in self._remarks:
+                        self._remarks.add(text)
+                        self._note(text)
                 case Heard(message=Refused() as refused):
                     self._tracing.refused(refusal(refused))
                 case Died():

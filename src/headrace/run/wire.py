@@ -159,7 +159,13 @@ class Waiting(Struct, frozen=True, array_like=True, tag="waiting"):
     why: str
 
 
-Up = Report | Question | Refused | Progress | Waiting
+class Remark(Struct, frozen=True, array_like=True, tag="remark"):
+    """Something that the user should know of a stage or pipeline, and that is no event."""
+
+    text: str
+
+
+Up = Report | Question | Refused | Progress | Waiting | Remark
 
 
 class Hello(Struct, frozen=True, array_like=True, tag="hello"):
@@ -173,6 +179,11 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
 
     `project` is the project's folder on the driver's host, empty where workers are not to see it, and `project_inode`
     the number by which a worker tells whether what it finds there is the same folder.
+
+    `guarded`: what stages are given is held against its digest in each attempt anew, since other stages' code may have
+    changed it. `variables` are names of environment variables that stages see beside the usual ones, and `told` are
+    their values where the driver is. `withheld` names those that are set there and that no stage sees. `own` are values
+    for Headrace's own code alone, such as what stores are opened with: they are in no environment.
     """
 
     run: str
@@ -185,6 +196,14 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
     environment: Literal["auto", "present", "lock"] = "auto"
     project: str = ""
     project_inode: int = 0
+    guarded: bool = False
+    variables: tuple[str, ...] = ()
+    told: dict[str, str] = {}
+    withheld: tuple[str, ...] = ()
+    own: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Hello({self.run!r}, {self.store.url!r})"
 
 
 class Fork(Struct, frozen=True, array_like=True, tag="fork"):

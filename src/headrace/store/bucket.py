@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -68,7 +69,8 @@ class Bucket:
         self.endpoint = address.endpoint or f"the cloud's own address for {parts.scheme}://"
         self._tags_are_digests = True
         try:
-            self._client, self._keys = _open(address, environment, patience_s)
+            with _as_of(environment):
+                self._client, self._keys = _open(address, environment, patience_s)
         except (BaseError, ValueError) as error:
             raise ConfigError(
                 f"the address of the store `{address.url}` can't be used: {str(error).partition(chr(10))[0]}",
@@ -228,6 +230,18 @@ class Bucket:
 def _object(meta: Any) -> Object:
     modified: datetime = meta["last_modified"]
     return Object(meta["path"], int(meta["size"]), modified.timestamp(), meta["e_tag"] or "")
+
+
+@contextmanager
+def _as_of(environment: Mapping[str, str]) -> Iterator[None]:
+    """Have obstore, which reads the process's own environment as a client is made, find these variables there."""
+    lent = {name: value for name, value in environment.items() if name not in os.environ}
+    os.environ.update(lent)
+    try:
+        yield
+    finally:
+        for name in lent:
+            del os.environ[name]
 
 
 def _open(address: StoreAddress, environment: Mapping[str, str], patience_s: float) -> tuple[Any, Keys | None]:

@@ -71,6 +71,10 @@ class Everywhere:
         """Read a blob whole, and hold its bytes against its digest."""
         self._having(digest, nonce).verify(digest, nonce)
 
+    def stamp(self, digest: str, nonce: str) -> tuple[int, ...] | None:
+        """Give what changes whenever somebody writes to a blob's file, if that can be told."""
+        return self._having(digest, nonce).stamp(digest, nonce)
+
     def batch(self) -> Batch:
         """Give a batch of home."""
         return self._home.batch()

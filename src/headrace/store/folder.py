@@ -11,6 +11,7 @@ A put never trusts what it sees in `blobs/`: an equal blob may be half gone, or 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +27,9 @@ from headrace.store.shelves import Shelves, scan
 from headrace.store.spool import Spool
 from headrace.store.sync import sync
 from headrace.store.trouble import damaged, missing, trouble
+
+SETTLED_NS = 50_000_000
+"""So long after a write the clock of a file system has moved on for sure."""
 
 
 class FolderStore:
@@ -101,6 +105,16 @@ class FolderStore:
             os.close(descriptor)
         if found != digest:
             raise damaged(digest, nonce, f"its bytes have the digest `{found[:12]}`")
+
+    def stamp(self, digest: str, nonce: str) -> tuple[int, ...] | None:
+        """Give what changes whenever somebody writes to a blob's file; None if it was written to just now: by the next
+        moment it may be again, and the clock of the file system not have moved on."""
+        try:
+            found = os.stat(self._shelves.place(digest, nonce))
+        except OSError:
+            return None
+        settled = time.time_ns() - found.st_ctime_ns > SETTLED_NS
+        return (found.st_ino, found.st_size, found.st_ctime_ns) if settled else None
 
     def delete(self, digest: str, nonce: str) -> None:
         """Delete a blob; one that is gone already is no error."""

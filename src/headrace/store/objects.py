@@ -11,8 +11,9 @@ fetched is held against its BLAKE3 digest before anyone sees it.
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -48,13 +49,20 @@ class ObjectStore:
     Opening it asks nothing of the server. It is not for use on both sides of a fork.
     """
 
-    def __init__(self, address: StoreAddress, *, local: Path, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        address: StoreAddress,
+        *,
+        local: Path,
+        environment: Mapping[str, str] = os.environ,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self.url = address.url
         self.local = local
-        self._bucket = Bucket(address, patience_s=patience_s)
+        self._bucket = Bucket(address, environment=environment, patience_s=patience_s)
         self._cache = Cache(local / "cache", int(address.cache_gib * GIB))
         self._memory = Memory()
-        self._uploads = Uploads(address) if address.url.startswith("s3://") else None
+        self._uploads = Uploads(address, environment) if address.url.startswith("s3://") else None
         self.spool = ObjectSpool(self._bucket)
         self.logs = ObjectLogs(self._bucket)
 
@@ -145,6 +153,9 @@ class ObjectStore:
             raise missing(digest, nonce, self.url) from error
         if found != digest:
             raise damaged(digest, nonce, f"its bytes have the digest `{found[:12]}`")
+
+    def stamp(self, digest: str, nonce: str) -> None:
+        """Tell nothing: a file of the cache is touched by each that reads it."""
 
     def delete(self, digest: str, nonce: str) -> None:
         """Delete a blob; one that is gone already is no error."""

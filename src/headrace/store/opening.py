@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -11,8 +13,9 @@ from headrace.store.folder import FolderStore
 from headrace.store.store import Store
 
 
-def open_store(address: StoreAddress, *, local: Path | None = None) -> Store:
-    """Open a store. `local` is the folder of this machine that goes with it; a folder has itself when not told.
+def open_store(address: StoreAddress, *, local: Path | None = None, own: Mapping[str, str] | None = None) -> Store:
+    """Open a store. `local` is the folder of this machine that goes with it; a folder has itself when not told. `own`
+    are variables that count beside those of the environment: credentials.
 
     Raises:
         ConfigError: the URL is of a kind that there is no code for, or an object store has no `local`.
@@ -25,7 +28,7 @@ def open_store(address: StoreAddress, *, local: Path | None = None) -> Store:
             raise ConfigError(
                 f"the store `{address.url}` needs a folder of this machine beside it", hint="give `local`"
             )
-        return _objects(address, local)
+        return _objects(address, local, {**os.environ, **own} if own else os.environ)
     raise ConfigError(
         f"the store's URL `{address.url}` begins with `{scheme}://`, and this release has no code for it",
         hint=f"give a folder, or a URL that begins with {', '.join(f'`{each}://`' for each in SCHEMES)}",
@@ -43,7 +46,7 @@ def prepare(address: StoreAddress) -> None:
         import headrace.store.objects  # noqa: F401, PLC0415  100 ms that the way to a folder does without
 
 
-def _objects(address: StoreAddress, local: Path) -> Store:
+def _objects(address: StoreAddress, local: Path, environment: Mapping[str, str]) -> Store:
     from headrace.store.objects import ObjectStore  # noqa: PLC0415  100 ms that the way to a folder does without
 
-    return ObjectStore(address, local=local)
+    return ObjectStore(address, local=local, environment=environment)

@@ -148,6 +148,10 @@ class Store(Protocol):
         """Read a blob whole, from where it is kept, and hold its bytes against its digest."""
         ...
 
+    def stamp(self, digest: str, nonce: str) -> tuple[int, ...] | None:
+        """Give what changes whenever somebody writes to a blob's file, or None where nothing tells so for sure."""
+        ...
+
     def delete(self, digest: str, nonce: str) -> None:
         """Delete a blob; one that is gone already is no error."""
         ...

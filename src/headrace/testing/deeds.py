@@ -171,6 +171,12 @@ def look() -> dict[str, object]:
 
 
 @stage
+def surroundings() -> dict[str, str]:
+    """Give the variables of its environment."""
+    return dict(os.environ)
+
+
+@stage
 def draw() -> float:
     """Draw a number."""
     return random.random()
@@ -210,16 +216,15 @@ def fork() -> int:
 
 
 @stage
-def breed() -> list[int]:
-    """Leave two processes behind: a child, and one in a session of its own whose parent is gone."""
-    child = os.fork()
-    if child == 0:
-        time.sleep(FOREVER_S)
-        os._exit(0)
-    told = subprocess.run(
-        ["sh", "-c", f"sleep {FOREVER_S:.0f} >/dev/null 2>&1 & echo $!"],
-        capture_output=True,
-        check=True,
-        start_new_session=True,
-    )
-    return [child, int(told.stdout)]
+def breed() -> list[str]:
+    """Leave processes behind, and give the last word by which each is known: a child, one in a session of its own
+    whose parent is gone, and two without the environment: one that prints, one that does not and stays in the
+    session."""
+    words = [f"{FOREVER_S + random.SystemRandom().random():.9f}" for _ in range(4)]
+    child, daemon, bare, quiet = words
+    subprocess.Popen(["sleep", child])
+    subprocess.run(["sh", "-c", f"sleep {daemon} >/dev/null 2>&1 &"], check=True, start_new_session=True)
+    subprocess.run(["/bin/sh", "-c", f"sleep {bare} &"], check=True, start_new_session=True, env={})
+    null = subprocess.DEVNULL
+    subprocess.run(["/bin/sh", "-c", f"sleep {quiet} &"], check=True, env={}, stdout=null, stderr=null)
+    return words

@@ -8,6 +8,7 @@ class TestMine(BackendContract, WorkerContract):
 
 from __future__ import annotations
 
+import os
 import platform
 import socket
 from pathlib import Path
@@ -17,11 +18,13 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
+from headrace.backends.variables import seen, told
 from headrace.run.events import Checkpointed, Failed, Moved, Succeeded
 from headrace.run.ports import Job
+from headrace.run.wire import Whisper
 from headrace.spec.address import StoreAddress
 from headrace.spec.artifact import Ref
-from headrace.spec.graph import Const
+from headrace.spec.graph import Const, Secret
 from headrace.spec.stage import Resources
 from headrace.store.folder import FolderStore
 from headrace.testing.backend_contract import refusals
@@ -46,6 +49,35 @@ class WorkerContract:
         assert first["mark"] is second["mark"] is None
         assert first["home"] == second["home"]
         assert first["path"] == second["path"] == []
+
+    def test_each_attempt_sees_the_variables_that_are_declared_and_no_others(
+        self, stand: WorkerStand, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CONTRACT_PASSWORD", "geheim")
+        monkeypatch.setenv("DECLARED_SEED", "told where the driver is")
+        names = (*stand.hello.variables, "DECLARED_*")
+        stand.hello = replace(stand.hello, variables=names, told=told(os.environ, names))
+        ear = Ear(stand.backend())
+        ear.begin(1)
+        [event] = do(stand, ear, "surroundings")
+        ear.backend.close()
+        found = stand.value(event.out)
+        assert isinstance(found, dict)
+        assert found["DECLARED_SEED"] == "told where the driver is"
+        ours = {"HEADRACE_RUN", "HEADRACE_MARK", "HEADRACE_LOGGED", "DECLARED_SEED"}
+        assert set(found) - set(seen(found)) - set(stand.hello.variables) == ours
+        assert "PWD" not in found
+        assert "PATH" in found
+
+    def test_a_secret_reaches_the_worker_that_is_told_it_and_is_in_no_environment(
+        self, stand: WorkerStand, working: Ear
+    ) -> None:
+        given = replace(stand.order("size", "reader"), args=(("data", Secret("CONTRACT_SECRET")),))
+        working.tell(1, Whisper("CONTRACT_SECRET", "twelve signs"), given, stand.order("surroundings", "looker"))
+        size, found = (stand.value(event.out) for event in working.wait_for(1, Succeeded, 2))
+        assert size == 12
+        assert isinstance(found, dict)
+        assert "twelve signs" not in found.values()
 
     def test_each_attempt_may_use_as_many_threads_as_it_has_cpus(self, stand: Any, working: Ear) -> None:
         [event] = do(stand, working, "look")
@@ -199,10 +231,10 @@ class WorkerContract:
         [event] = do(stand, working, "breed")
         began = stand.value(event.out)
         assert isinstance(began, list)
-        assert all(lives(pid) for pid in began)
+        working.until(lambda: all(map(lives, began)), "they should have begun")
         working.backend.close([1])
         working.wait_for_death(1)
-        working.until(lambda: not any(lives(pid) for pid in began), "what it began should have ended")
+        working.until(lambda: not any(map(lives, began)), "what it began should have ended")
 
     def test_processes_that_an_attempt_began_end_though_its_worker_was_killed_with_its_driver(
         self, stand: WorkerStand
@@ -218,7 +250,7 @@ class WorkerContract:
         after = Ear(stand.backend())
         after.adopt()
         after.backend.close([1], now=True)
-        after.until(lambda: not any(lives(pid) for pid in began), "what it began should have ended")
+        after.until(lambda: not any(map(lives, began)), "what it began should have ended")
         after.backend.close()
 
 
@@ -234,9 +266,12 @@ def printed(stand: WorkerStand, event: Succeeded | Failed) -> bytes:
     return stand.log(event.log.log)[event.log.start : event.log.end]
 
 
-def lives(pid: int) -> bool:
-    """Say whether a process lives."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+def lives(word: str) -> bool:
+    """Say whether a process lives whose last word this is."""
+    for process in psutil.process_iter():
+        try:
+            if process.cmdline()[-1:] == [word]:
+                return True
+        except psutil.Error:
+            continue
+    return False

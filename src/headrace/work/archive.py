@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import msgspec
 from blake3 import blake3
 
 from headrace.errors import BlobDamaged, StoreError
+from headrace.run.wire import Hello, decode_order
 from headrace.spec.bundle import Bundle
+from headrace.store.opening import open_store
 from headrace.store.store import Store
 from headrace.store.sync import sync, sync_all
 
@@ -71,3 +74,15 @@ def unpack(bundle: Bundle, store: Store, local: Path) -> Path:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
+
+
+def main() -> None:
+    """Unpack the bundle of the run whose greeting comes on stdin, for a namespace in which that is to be read only."""
+    hello = decode_order(sys.stdin.buffer.read())
+    assert isinstance(hello, Hello)
+    local = Path(hello.local)
+    unpack(hello.bundle, open_store(hello.store, local=local, own=hello.own), local)
+
+
+if __name__ == "__main__":
+    main()

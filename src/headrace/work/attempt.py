@@ -7,11 +7,13 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
+
+from msgspec.structs import replace
 
 from headrace.codec.classes import name_of
 from headrace.codec.codecs import Codecs
@@ -22,13 +24,14 @@ from headrace.define.passing import FILE
 from headrace.define.ports import present, running
 from headrace.errors import BlobDamaged, BlobMissing, HeadraceError, UsageError
 from headrace.run.events import Checkpointed, Failed, Span, Succeeded
-from headrace.run.wire import Do, Word
+from headrace.run.wire import Do, Remark, Word
 from headrace.spec.artifact import Ref, blobs
 from headrace.spec.code import Code
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Arg, Const, Many, Secret, secrets
-from headrace.spec.intent import Advance, Intent
+from headrace.spec.intent import Advance, Intent, Register
 from headrace.store.store import Store
+from headrace.work.absent import Absent
 from headrace.work.blame import failure_of
 from headrace.work.capture import Capture
 from headrace.work.entry import Entry
@@ -59,7 +62,13 @@ class Desk:
         meeting: Meeting,
         folder: Path | None = None,
         passed: Path | None = None,
+        absent: Absent,
+        credentials: Mapping[str, str],
+        guarded: bool = False,
     ) -> None:
+        self.absent = absent
+        self.credentials = credentials
+        self._guarded = guarded
         self.meeting = meeting
         self.project_folder = folder
         self._passed = passed
@@ -75,8 +84,9 @@ class Desk:
         self._codecs = Codecs()
         self._entries: dict[str, Entry] = {}
         self._types: dict[type, str] = {}
-        self._verified: set[str] = set()
+        self._verified: dict[str, list[tuple[int, ...] | None]] = {}
         self._secrets: dict[str, str] = {}
+        self._remarks: list[str] = []
         self._pid = os.getpid()
 
     def run(self, order: Do) -> Succeeded | Failed:
@@ -96,7 +106,7 @@ class Desk:
             failure = Failure("cancelled", str(stop) or "it was told to stop")
             return self._failed(order, started, marks, failure)
         except BaseException as error:  # noqa: BLE001  user code may raise anything
-            failure = failure_of(error, self._bundle, self._capture.mask)
+            failure = failure_of(error, self._bundle)
             return self._failed(order, started, marks, failure)
         finally:
             running.reset(token)
@@ -104,6 +114,7 @@ class Desk:
             if os.getpid() != self._pid:
                 os._exit(0)  # the user's code forked, and this is the child: the line is its parent's
             here.end()
+            self._remark()
         return Succeeded(
             task=order.task,
             attempt=order.attempt,
@@ -119,6 +130,10 @@ class Desk:
             intents=tuple(here.intents),
         )
 
+    def mask(self, text: str) -> str:
+        """Give a text without the secrets that stages were given here."""
+        return self._capture.mask(text)
+
     def learn(self, name: str, value: str) -> None:
         """Take a secret from the driver, for the attempts that name it."""
         self._secrets[name] = value
@@ -133,8 +148,30 @@ class Desk:
         return self._codecs.load(ref, self._store, verify=verify, scratch=scratch)
 
     def save(self, value: object) -> Ref:
-        """Make a value an artifact."""
-        return self._codecs.save(value, self._store, describe=self._describe)
+        """Make a value an artifact, without the secrets in its texts.
+
+        Raises:
+            HeadraceError: one stands where it can't be masked, and would be in the record.
+        """
+        hidden = self._capture.hidden
+        kept = hidden.value(value)
+        if kept is not value:
+            self._remarks.append("a value held a secret that its stage was given, and is kept without it: `********`")
+        ref = self._codecs.save(kept, self._store, describe=self._describe)
+        if hidden.finds_in(ref):
+            raise HeadraceError(
+                f"a value of class `{hidden.text(ref.type)}` holds a secret that its stage was given, and it can't be"
+                " masked in there",
+                hint="leave it out of what the stage returns or keeps, and give it to whichever stage needs it",
+            )
+        return ref
+
+    def _remark(self) -> None:
+        """Have the driver tell what the user should know of an attempt; each once."""
+        for text in (*self._remarks, *self.absent.remarks()):
+            self._link.send(Remark(text))
+        self._remarks.clear()
+        self.absent.forget()
 
     def save_argument(self, value: object, codes: dict[str, Code] | None = None) -> Ref:
         """Make a value an artifact that a stage is given: it may hold functions and classes, whose code is added to
@@ -215,11 +252,7 @@ class Desk:
     def _value(self, arg: Arg, order: Do, folder: Path) -> Any:
         match arg:
             case Const(ref=ref):
-                fresh = any(each.digest in order.verify for each in blobs(ref)) and ref.digest not in self._verified
-                value = self.load(ref, verify=fresh, scratch=folder)
-                if fresh:
-                    self._verified.add(ref.digest)
-                return value
+                return self._given(ref, order, folder)
             case Many(shape="dict", items=items, names=names):
                 return {name: self._value(item, order, folder) for name, item in zip(names, items, strict=True)}
             case Many(shape=shape, items=items):
@@ -230,6 +263,17 @@ class Desk:
             case _:
                 raise HeadraceError(f"an argument of `{order.task}` is not known")
 
+    def _given(self, ref: Ref, order: Do, folder: Path) -> object:
+        """Load what a stage is given. If other code may have changed it, it is held against its digest first, unless
+        its files are those that it was held against before."""
+        needed = blobs(ref)
+        if not needed or not (self._guarded or any(each.digest in order.verify for each in needed)):
+            return self.load(ref, scratch=folder)
+        stamps = [self._store.stamp(each.digest, each.nonce or "") for each in needed]
+        value = self.load(ref, verify=None in stamps or self._verified.get(ref.identity) != stamps, scratch=folder)
+        self._verified[ref.identity] = stamps
+        return value
+
     def _hide_secrets(self, order: Do) -> None:
         """Mask the attempt's secrets before any code of the user's runs, be it of a module that is imported."""
         names = set().union(*(secrets(arg) for _, arg in order.args))
@@ -239,14 +283,18 @@ class Desk:
     def _secret(self, name: str) -> str:
         value = self._find_secret(name)
         if value is None:
-            raise HeadraceError(f"secret `{name}` is not set", hint=f"set the environment variable {name}")
+            raise HeadraceError(
+                f"secret `{name}` is not set", hint=f"set the environment variable {name} where the run is begun"
+            )
         return value
 
     def _find_secret(self, name: str) -> str | None:
-        return self._secrets.get(name) or os.environ.get(name)
+        return self._secrets.get(name)
 
     def _failed(self, order: Do, started: float, marks: _Marks, failure: Failure) -> Failed:
         marks.call()
+        failure = self._masked(failure)
+        self._remark()
         return Failed(
             task=order.task,
             attempt=order.attempt,
@@ -257,6 +305,18 @@ class Desk:
             log=self._log(failure),
             use=self._meter.read(),
             jitter=random.SystemRandom().random(),
+        )
+
+    def _masked(self, failure: Failure) -> Failure:
+        """Give a failure without secrets, and with a hint where a variable that stages don't see is its cause."""
+        told = f"{failure.message}\n{failure.traceback or ''}"
+        hint = (self.absent.hint(told) if failure.kind == "user" else None) or failure.hint
+        mask = self._capture.mask
+        return replace(
+            failure,
+            message=mask(failure.message),
+            traceback=None if failure.traceback is None else mask(failure.traceback),
+            hint=None if hint is None else mask(hint),
         )
 
     def _log(self, failure: Failure) -> Span | None:
@@ -316,7 +376,7 @@ class Here:
 
     def log(self, name: str, value: object, step: int | None = None) -> None:
         """Have the run show a number, text or figure under a name."""
-        self._log.add(name, value, step)
+        self._log.add(self._desk.mask(name), value, step)
 
     def saw(self, **inputs: object) -> None:
         """Say what a parameter's value really was."""
@@ -331,12 +391,17 @@ class Here:
 
     def shortened(self, why: str) -> None:
         """Say that less was done than the stage was asked for: the record says so, and nobody reuses the output."""
-        self.cut = why
+        self.cut = self._desk.mask(why)
 
     def ref(self, parameter: str) -> Ref | None:
         """Give the artifact of an argument; None for one that wasn't given, or isn't a single artifact."""
         given = dict(self._order.args).get(parameter)
         return given.ref if isinstance(given, Const) else None
+
+    @property
+    def credentials(self) -> Mapping[str, str]:
+        """What clouds' buckets are opened with here."""
+        return self._desk.credentials
 
     @property
     def project(self) -> Path | None:
@@ -353,6 +418,8 @@ class Here:
 
     def intend(self, intent: Intent) -> None:
         """Ask for a change of Headrace's own state, once the attempt has succeeded; of a cursor's, the last counts."""
+        if isinstance(intent, Register):
+            intent = replace(intent, note=self._desk.mask(intent.note))
         if isinstance(intent, Advance):
             self.intents = [
                 each for each in self.intents if not (isinstance(each, Advance) and each.name == intent.name)

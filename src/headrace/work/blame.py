@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from headrace.errors import BlobDamaged, BlobMissing, CodecError, DataError, HeadraceError, StoreError, UsageError
@@ -10,8 +9,8 @@ from headrace.spec.failure import Failure, FailureKind
 from headrace.work.load import describe, user_traceback
 
 
-def failure_of(error: BaseException, bundle: Path, mask: Callable[[str], str]) -> Failure:
-    """Say what kind of failure an exception is, in words without secrets, and what may help."""
+def failure_of(error: BaseException, bundle: Path) -> Failure:
+    """Say what kind of failure an exception is, in words that may have secrets in them, and what may help."""
     kind: FailureKind = "user"
     if isinstance(error, BlobDamaged | BlobMissing | StoreError):
         kind = "refused"
@@ -19,13 +18,11 @@ def failure_of(error: BaseException, bundle: Path, mask: Callable[[str], str]) -
         kind = "memory"
     if isinstance(error, BlobDamaged | BlobMissing) and error.generation:
         hint = "run again: it is made anew then; `headrace fsck --deep` looks whether there is more of the kind"
-        return Failure(kind, mask(error.message), hint=hint, damaged=(error.generation,))
+        return Failure(kind, error.message, hint=hint, damaged=(error.generation,))
     if isinstance(error, HeadraceError):
         told = error.message if kind == "refused" or isinstance(error, CodecError) else describe(error, bundle)
-        return Failure(kind, mask(told), hint=error.hint, lasting=_is_lasting(error))
-    message = mask(describe(error, bundle))
-    trace = mask(user_traceback(error, bundle))
-    return Failure(kind, message, trace, _hint(error))
+        return Failure(kind, told, hint=error.hint, lasting=_is_lasting(error))
+    return Failure(kind, describe(error, bundle), user_traceback(error, bundle), _hint(error))
 
 
 def _is_lasting(error: BaseException) -> bool:

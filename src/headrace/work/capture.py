@@ -33,7 +33,7 @@ class Capture:
         self._name = name
         self._file = os.open(folder / name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._note = note
-        self._mask = Mask()
+        self.hidden = Mask()
         self._piped: Piped | None = None
         self._streams: tuple[TextIO | None, TextIO | None] = (None, None)
         self._start = 0
@@ -45,7 +45,8 @@ class Capture:
     def begin(self) -> None:
         """Note where the next attempt's output begins, and mend what an earlier one closed or replaced."""
         self._settle()
-        is_lost = self._piped is None and self._mask.forms  # threads that know a secret may print until `hide` mends it
+        # threads that know a secret may print until `hide` mends it
+        is_lost = self._piped is None and self.hidden.forms
         if not is_lost and ((sys.stdout, sys.stderr) != self._streams or not _is_open(self._target)):
             self._point()
         self._start = os.fstat(self._file).st_size
@@ -72,16 +73,16 @@ class Capture:
         Raises:
             HeadraceError: the process that masks can't be begun.
         """
-        is_new = [self._mask.add(secret) for secret in secrets]
-        if self._piped is None and self._mask.forms:
-            self._piped = Piped(self._file, self._mask.forms, self._note)
+        is_new = [self.hidden.add(secret) for secret in secrets]
+        if self._piped is None and self.hidden.forms:
+            self._piped = Piped(self._file, self.hidden.forms, self._note)
             self._point()
         elif self._piped is not None and any(is_new):
-            self._piped.learn(self._mask.forms)
+            self._piped.learn(self.hidden.forms)
 
     def mask(self, text: str) -> str:
         """Give a text with the secrets in it masked."""
-        return self._mask.text(text)
+        return self.hidden.text(text)
 
     @property
     def _target(self) -> int:

@@ -120,7 +120,7 @@ def main() -> None:
             control.sendall(frame(Refused(EnvironmentFailed.__name__, unfit.message, unfit.hint)))
             return
     local = Path(hello.local)
-    bundle = unpack(hello.bundle, open_store(hello.store, local=local), local)
+    bundle = unpack(hello.bundle, open_store(hello.store, local=local, own=hello.own), local)
     project = enter_project(bundle, hello.bundle.roots)
     frames = Frames()
     while data := control.recv(_READ_BYTES):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -27,8 +27,9 @@ TELL_S = 0.5
 class Mover:
     """Makes transfers into one store, one after another; other regions' stores are opened at their first use."""
 
-    def __init__(self, store: Store, link: Link, stop: Stop) -> None:
+    def __init__(self, store: Store, link: Link, stop: Stop, own: Mapping[str, str] | None = None) -> None:
         self._store = store
+        self._own = own
         self._link = link
         self._stop = stop
         self._sources: dict[StoreAddress, Store] = {}
@@ -85,7 +86,7 @@ class Mover:
             )
         if address not in self._sources:
             local = Path(self._store.local) if address.is_remote else None
-            self._sources[address] = open_store(address, local=local)
+            self._sources[address] = open_store(address, local=local, own=self._own)
         return self._sources[address]
 
     def _teller(self, order: Move) -> Callable[[int], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from headrace.errors import StoreUnreachable
@@ -10,8 +11,8 @@ from headrace.store.opening import folder_of, open_store
 from headrace.store.store import Store
 
 
-def open_seen(address: StoreAddress, local: Path) -> Store:
-    """Open the store of this machine's workers, which has the run's code by now.
+def open_seen(address: StoreAddress, local: Path, own: Mapping[str, str] | None = None) -> Store:
+    """Open the store of this machine's workers, which has the run's code by now; `own` are credentials.
 
     Raises:
         StoreUnreachable: it is a folder, and isn't here.
@@ -22,4 +23,4 @@ def open_seen(address: StoreAddress, local: Path) -> Store:
             f"the store `{address.url}` is a folder that this machine doesn't see",
             hint="keep the store where each machine of the pool reaches it: in a bucket, or a folder that all share",
         )
-    return open_store(address, local=local)
+    return open_store(address, local=local, own=own)

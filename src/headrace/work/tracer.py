@@ -16,7 +16,7 @@ from headrace.define.ports import resolver, tracing
 from headrace.define.trace import Trace
 from headrace.errors import HeadraceError, ProjectError, TaskFailed, UsageError
 from headrace.run.events import Asked, Traced, TraceEnded, TraceFailed
-from headrace.run.wire import Answer, Question, Refused
+from headrace.run.wire import Answer, Question, Refused, Remark
 from headrace.run.wire import Trace as Order
 from headrace.spec.artifact import Ref, gather
 from headrace.spec.code import Code
@@ -35,6 +35,7 @@ def trace(
 ) -> None:
     """Trace a pipeline and report its graph; an error before the first good trace refuses it, a later one fails it."""
     asker = Asker(link, desk, bundle, project, envoys)
+    absent = desk.absent
     token = resolver.set(asker)
     try:
         pipeline = find_pipeline(order.pipeline, order.files, roots, bundle)
@@ -45,9 +46,13 @@ def trace(
     except BaseException as error:  # noqa: BLE001  the body is user code
         if asker.answered:
             message = describe(error, bundle)
-            link.report(TraceFailed(Failure("user", message, user_traceback(error, bundle))))
+            link.report(TraceFailed(Failure("user", message, user_traceback(error, bundle), absent.hint(message))))
         else:
-            link.send(_refusal(error, bundle))
+            refused = _refusal(error, bundle)
+            link.send(replace(refused, hint=absent.hint(refused.message) or refused.hint))
+    else:
+        for text in absent.remarks():
+            link.send(Remark(text))
     finally:
         resolver.reset(token)
 

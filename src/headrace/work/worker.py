@@ -17,6 +17,7 @@ from headrace.errors import BackendError, HeadraceError, StoreError, StoreUnreac
 from headrace.run.events import Event, Failed, Succeeded
 from headrace.run.wire import Do, Fork, Hello, Move, Quit, Refused, Trace, Whisper, frame
 from headrace.store.store import Store
+from headrace.work.absent import Absent
 from headrace.work.archive import unpack
 from headrace.work.attempt import Desk
 from headrace.work.board import Board
@@ -46,6 +47,7 @@ class _Place(NamedTuple):
     state: CleanState
     folder: Path | None
     passed: Path | None
+    absent: Absent
 
 
 def work(line: socket.socket, hello: Hello, fork: Fork, board: Board) -> None:
@@ -62,11 +64,11 @@ def work(line: socket.socket, hello: Hello, fork: Fork, board: Board) -> None:
         _refuse(line, fork, board, told)
         return
     try:
-        mover = Mover(at.store, at.link, at.stop)
+        mover = Mover(at.store, at.link, at.stop, hello.own)
         envoys = Envoys(hello, at.link) if fork.tracer else None
         keep = partial(_keep, hello.run, name, at.store, at.capture)
         meeting = Meeting(hello.run, at.store.logs, Path(hello.local) / "logs" / hello.run)
-        _serve(at, mover, keep, board, hello.bundle.roots, envoys, meeting)
+        _serve(at, mover, keep, board, hello, envoys, meeting)
     except Gone:
         pass
     finally:
@@ -85,11 +87,13 @@ def _begin(line: socket.socket, hello: Hello, fork: Fork, name: str, board: Boar
         OSError: this machine's own disk can't be used.
     """
     local = Path(hello.local)
-    store = open_seen(hello.store, local)
+    store = open_seen(hello.store, local, hello.own)
     stop = Stop()
     link = Link(line, lambda data: store.spool.spill(hello.run, name, data), stop)
     capture = Capture(local / "logs" / hello.run, name, board.name_writer)
     bundle = unpack(hello.bundle, store, local)
+    absent = Absent(hello.withheld, bundle)
+    absent.watch()
     project = enter_project(bundle, hello.bundle.roots)
     scratch = local / "scratch" / hello.run
     passed = None if fork.tracer else scratch / f"{name}.logged"
@@ -105,6 +109,7 @@ def _begin(line: socket.socket, hello: Hello, fork: Fork, name: str, board: Boar
         state=state,
         folder=_folder(hello),
         passed=passed,
+        absent=absent,
     )
 
 
@@ -138,7 +143,7 @@ def _serve(
     mover: Mover,
     keep: Callable[[Event], None],
     board: Board,
-    roots: tuple[str, ...],
+    hello: Hello,
     envoys: Envoys | None,
     meeting: Meeting,
 ) -> None:
@@ -154,6 +159,9 @@ def _serve(
         folder=at.folder,
         passed=at.passed,
         meeting=meeting,
+        absent=at.absent,
+        credentials=hello.own,
+        guarded=hello.guarded,
     )
     while not stop.told:
         match link.next():
@@ -167,7 +175,7 @@ def _serve(
                 stop.under_way = False
                 desk.clean()
             case Trace() as order if envoys is not None:
-                trace(order, link, desk, bundle, roots, project, envoys)
+                trace(order, link, desk, bundle, hello.bundle.roots, project, envoys)
             case Whisper(name=name, value=value):
                 desk.learn(name, value)
             case Quit():

@@ -38,6 +38,8 @@ WRITE_S = 2.0
 FREE_SHARE = 0.03
 PARENT = "parent-"
 _ENTRY = "headrace.work.__main__"
+_FIRST = 1
+"""The number of the zygote in a namespace of its own."""
 _SUBREAPER = 36  # prctl: orphans of workers become the zygote's children, so that it can end them
 
 
@@ -283,7 +285,12 @@ def _wanted_gib() -> float:
 
 
 def _note_pid(hello: Hello, pid: int, kind: str = "") -> None:
-    """Leave word of a process where a later driver of the run looks for what this one left behind."""
+    """Leave word of a process where a later driver of the run looks for what this one left behind.
+
+    Not in a namespace, where its number is another than outside: there all ends with the zygote, whose mark is noted.
+    """
+    if os.getpid() == _FIRST:
+        return
     folder = Path(hello.local) / "workers" / hello.run
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -327,6 +334,9 @@ def main() -> None:
     greeting = receive_hello(control, sys.argv[2:])
     if greeting is not None:
         hello, chosen = greeting
+        os.environ.pop("PWD", None)  # a namespace sets it
+        os.environ.update(hello.told)
+        os.environ["HEADRACE_RUN"] = hello.run
         _note_pid(hello, os.getpid(), PARENT)
         unfit = None
         if not chosen:

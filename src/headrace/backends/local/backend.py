@@ -16,10 +16,11 @@ import msgspec
 from msgspec.structs import replace
 
 from headrace.backends.ending import death, with_words
+from headrace.backends.leftover import end_leftovers, note_mark
 from headrace.backends.line import Line
-from headrace.backends.local.leftover import end_leftovers
 from headrace.backends.local.parent import START_S, Parent
 from headrace.backends.spawn import Spawned, spawn
+from headrace.backends.variables import own, seen
 from headrace.errors import BackendError
 from headrace.run.ports import Beat, Delayed, Died, Heard, Job, Notice, Spool
 from headrace.run.spilled import spilled
@@ -133,7 +134,7 @@ class LocalBackend:
 
     def adopt(self) -> Iterable[Heard]:
         """End what an earlier driver's workers left, after a little patience, and give what they had spilled."""
-        end_leftovers(Path(self._hello.local) / "workers" / self._hello.run)
+        end_leftovers(self._notes)
         return spilled(self._spool, self._hello.run)
 
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
@@ -168,6 +169,11 @@ class LocalBackend:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
+    @property
+    def _notes(self) -> Path:
+        """Where the run's processes are noted."""
+        return Path(self._hello.local) / "workers" / self._hello.run
+
     def _start(self, job: Job) -> None:
         for _ in range(TRIES):
             parent = self._parents.get(job.environment) or self._use(job.environment)
@@ -182,9 +188,11 @@ class LocalBackend:
 
     def _use(self, environment: str | None) -> Parent | None:
         """Have a zygote for the workers of an environment, one that was begun or a new one; None if it is dead."""
-        spawned, self._begun = self._begun or spawn(self._prefix), None
+        spawned, self._begun = self._begun or spawn(seen(os.environ, self._hello.variables), self._prefix), None
+        note_mark(self._notes, spawned)
+        hello = replace(self._hello, group=environment, own=own(os.environ))
         try:
-            spawned.control.sendall(frame(replace(self._hello, group=environment)))
+            spawned.control.sendall(frame(hello))
         except OSError:
             spawned.discard()
             return None
@@ -286,8 +294,7 @@ class LocalBackend:
         for worker in list(parent.workers):
             self._forget(worker, Died(worker, "lost", why))
         parent.spawned.discard()
-        notes = Path(self._hello.local) / "workers" / self._hello.run
-        end_leftovers(notes, patience_s=0.0, of=parent.pid)
+        end_leftovers(self._notes, patience_s=0.0, of=(parent.pid, parent.spawned.mark))
 
     def _ended(self, ended: Ended, parent: Parent) -> None:
         """A worker is dead: hear the last of what it sent, then say so."""

@@ -15,9 +15,12 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -28,10 +31,12 @@ import ray
 from msgspec.structs import replace
 
 from headrace.backends.ending import death, with_words
+from headrace.backends.leftover import MARKED, end_orphans, note_mark
 from headrace.backends.line import Line
 from headrace.backends.namespace import Namespace, works
 from headrace.backends.ray.charge import Charge, Heard, Taken, decode_charge, encode
 from headrace.backends.spawn import Spawned, spawn
+from headrace.backends.variables import own, seen, withheld
 from headrace.run.events import Failed, Moved, Succeeded, decode_event
 from headrace.run.ports import Died
 from headrace.run.wire import (
@@ -48,11 +53,13 @@ from headrace.run.wire import (
     Quit,
     Report,
     Waiting,
+    Whisper,
     decode_down,
     decode_news,
     decode_up,
     frame,
 )
+from headrace.spec.graph import Arg, secrets
 
 LOOK_S = 1.0
 LINGER_S = 0.005
@@ -78,6 +85,7 @@ class Actor:
         self._told = 0
         self._early: dict[int, bytes] = {}
         self._attempts: list[tuple[str, int]] = []
+        self._secrets: set[str] = set()
         self._done = 0
         self._beat: tuple[int, float, float] | None = None
         self._beaten = 0.0
@@ -93,6 +101,12 @@ class Actor:
             return
         self._charge = decode_charge(charge)
         self._epoch = self._charge.epoch
+        if self._charge.namespace == "on" and not works(closed=True):
+            host = socket.gethostname()
+            why = f'node `{host}` can\'t have the namespace that the pool must have: namespace = "on"'
+            self._die(Died(0, "refused", why, 'install `bubblewrap` there, or set namespace = "auto"'))
+            self._loop.call_later(LOOK_S, self._look)
+            return
         try:
             self._begin(self._charge)
         except OSError as error:
@@ -195,13 +209,23 @@ class Actor:
 
     def _begin(self, charge: Charge) -> None:
         """Begin a zygote, and have it begin the worker."""
-        hello = replace(charge.hello, local=_local(charge.hello), bound=True, group=charge.job.environment)
+        names = charge.hello.variables
+        hello = replace(
+            charge.hello,
+            local=_local(charge.hello),
+            bound=True,
+            group=charge.job.environment,
+            own=own(os.environ),
+            withheld=tuple({*charge.hello.withheld, *withheld(os.environ, names)}),
+        )
         os.environ["HEADRACE_RUN"] = hello.run
         if os.environ.get("PYTHONBREAKPOINT", "").startswith("ray."):
             del os.environ["PYTHONBREAKPOINT"]  # Ray's: it isn't there in ours
         if hello.local != charge.hello.local:
             _make_own(Path(hello.local))
-        self._zygote = spawn(_prefix(charge, hello.local))
+        end_orphans(self._notes)  # what was begun for the run on this machine, and has outlived its actor
+        self._zygote = spawn(seen(os.environ, (*names, "HEADRACE_RUN")), _prefix(charge, hello.local))
+        note_mark(self._notes, self._zygote)
         self._zygote.control.sendall(frame(hello))
         job, need = charge.job, charge.job.resources
         ours, theirs = socket.socketpair()
@@ -216,8 +240,13 @@ class Actor:
     def _pass(self, data: bytes) -> None:
         for body in self._frames.feed(data):
             match decode_down(body):
-                case Do(task=task, attempt=attempt) | Move(task=task, attempt=attempt):
+                case Do(task=task, attempt=attempt, args=args):
                     self._attempts.append((task, attempt))
+                    data = b"".join([*map(frame, self._own_secrets(args)), data])
+                case Move(task=task, attempt=attempt):
+                    self._attempts.append((task, attempt))
+                case Whisper(name=name):
+                    self._secrets.add(name)
                 case Drop(task=task, attempt=attempt):
                     self._finished(task, attempt)
                 case Ack(seq=seq):
@@ -229,6 +258,13 @@ class Actor:
         if self._line is not None:
             self._line.send(data)
             self._listen(self._line)
+
+    def _own_secrets(self, args: Iterable[tuple[str, Arg]]) -> Iterator[Whisper]:
+        """Give the secrets that the driver doesn't have, and this node does."""
+        for name in {name for _, arg in args for name in secrets(arg)} - self._secrets:
+            if (value := os.environ.get(name)) is not None:
+                self._secrets.add(name)
+                yield Whisper(name, value)
 
     def _listen(self, line: Line) -> None:
         """Push what can't be sent at once as soon as it can be."""
@@ -305,6 +341,8 @@ class Actor:
             return
         self._loop.remove_reader(self._control.socket)
         why = with_words(why, self._zygote.last_words())
+        self._zygote.discard()
+        end_orphans(self._notes)
         self._control = None
         self._drop_line()
         if self._died is None:
@@ -327,6 +365,11 @@ class Actor:
             self._loop.remove_writer(self._line.socket)
             self._line.socket.close()
             self._line = None
+
+    @property
+    def _notes(self) -> Path:
+        """Where the processes of the run are noted on this machine."""
+        return Path(_local(self._charge.hello)) / "workers" / self._charge.hello.run
 
     # -- its own end ---------------------------------------------------------------------------------------------
 
@@ -351,10 +394,11 @@ class Actor:
             self._loop.remove_reader(self._control.socket)
         self._zygote.leave()
         self._zygote = self._control = None
-        notes = Path(_local(self._charge.hello)) / "workers" / self._charge.hello.run
+        notes = self._notes
+        end_orphans(notes)
         with suppress(OSError):
             for note in notes.iterdir():
-                if not Path("/proc", note.name.rpartition("-")[2]).exists():
+                if not note.name.startswith(MARKED) and not Path("/proc", note.name.rpartition("-")[2]).exists():
                     note.unlink(missing_ok=True)
             notes.rmdir()
 
@@ -385,12 +429,29 @@ def _make_own(folder: Path) -> None:
 
 def _prefix(charge: Charge, local: str) -> list[str]:
     """Give the words of the worker's namespace: without what it must not see, as far as the node has that at all."""
-    if charge.namespace == "off" or not works():
+    if charge.namespace == "off" or not works(closed=charge.namespace == "on"):
         return []
     hidden = tuple([folder for each in charge.hidden if (folder := Path(each)).is_dir()])
     shown = tuple([folder for each in (*charge.shown, local) if (folder := Path(each)).is_dir()])
     inside = tuple([folder for folder in shown if any(folder.is_relative_to(each) for each in hidden)])
-    return Namespace(hidden=hidden, shown=inside).command()
+    closed = charge.namespace == "on"
+    ours = _own_folders(charge, local)
+    return Namespace(hidden=hidden, shown=inside, readable=ours, closed=closed).command()
+
+
+def _own_folders(charge: Charge, local: str) -> tuple[Path, ...]:
+    """Give the folders that workers only read: the code, which is brought here for that, and notes of what is to be
+    ended. Where it can't be brought, no worker can begin either, which says why."""
+    folders = Path(local, "bundles"), Path(local, "workers")
+    with suppress(OSError, subprocess.SubprocessError):
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        if not (folders[0] / charge.hello.bundle.digest).is_dir():
+            words = [sys.executable, "-P", "-m", "headrace.work.archive"]  # what holds workers holds no store
+            told = frame(replace(charge.hello, local=local))[4:]
+            subprocess.run(words, input=told, check=True, timeout=START_S, capture_output=True)
+        return folders
+    return ()
 
 
 def remote() -> Any:

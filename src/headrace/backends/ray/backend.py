@@ -22,9 +22,8 @@ from headrace.backends.ray.watch import Watch
 from headrace.errors import BackendError
 from headrace.run.ports import Alive, Beat, Delayed, Died, Heard, Job, Notice, Spool
 from headrace.run.spilled import spilled
-from headrace.run.wire import Do, Down, Hello, Report, Up, Whisper, decode_up, frame
+from headrace.run.wire import Down, Hello, Report, Up, decode_up, frame
 from headrace.spec.fleet import Pool
-from headrace.spec.graph import secrets
 
 AHEAD_S = 0.050
 """A call to an actor and its answer take some ms, and more where all cpus are busy."""
@@ -98,8 +97,7 @@ class RayBackend:
         if line is None and any(job.worker == worker for job in self._unbegun):
             self._early.setdefault(worker, []).extend(messages)
         if line is not None:
-            whispers = [frame(each) for each in self._whispers(line, messages)]
-            line.send(b"".join([*whispers, *[frame(message) for message in messages]]))
+            line.send(b"".join([frame(message) for message in messages]))
 
     def events(self, timeout_s: float) -> list[Notice]:
         """Wait for something to happen, up to `timeout_s`; give all that has.
@@ -205,16 +203,6 @@ class RayBackend:
             if early := self._early.pop(job.worker, None):
                 self.tell(job.worker, early)
         self._unbegun.clear()
-
-    def _whispers(self, line: Line, messages: Sequence[Down]) -> Iterator[Whisper]:
-        """Give the secrets that a worker needs for what it is told, and that this process knows."""
-        for message in messages:
-            if isinstance(message, Do):
-                named = {name for _, arg in message.args for name in secrets(arg)}
-                for name in sorted(named - line.secrets):
-                    if (value := os.environ.get(name)) is not None:
-                        line.secrets.add(name)
-                        yield Whisper(name, value)
 
     def _answered(self, answer: Answered) -> None:
         """Take in what an actor has answered, and ask it for more."""

@@ -49,7 +49,6 @@ class Line:
         self.seq = 0
         self.delayed = ""
         self.delayed_at = 0.0
-        self.secrets: set[str] = set()
         self._epoch = epoch
         self._answers = answers
         self._told = told

@@ -161,7 +161,9 @@ class Objects:
         self._bucket_name, _, self._pattern = rest.partition("/")
         self._start = f"{scheme}://{self._bucket_name}"
         self._bucket: Any = Bucket(
-            StoreAddress(url=self._start, endpoint=look.endpoint, region=look.region), patience_s=30.0
+            StoreAddress(url=self._start, endpoint=look.endpoint, region=look.region),
+            environment={**os.environ, **attempt().credentials},
+            patience_s=30.0,
         )
 
     def files(self) -> list[Found]:

@@ -171,6 +171,7 @@ def _find_out(hello: Hello, writer: int) -> None:
 
     try:
         os.setsid()
+        os.environ.update(hello.own)  # for what builds; no stage runs in this process
         say(_find(hello, lambda why: say(Waiting(why))))
     except HeadraceError as error:
         say(Unfit(error.message, error.hint))
@@ -187,7 +188,7 @@ def _find(hello: Hello, tell: Callable[[str], None]) -> Chosen:
     from headrace.work.environments.choose import environment_python  # noqa: PLC0415  40 ms, in the parent of workers
 
     local, cache = Path(hello.local), cache_folder()
-    bundle = unpack(hello.bundle, open_store(hello.store, local=local), local)
+    bundle = unpack(hello.bundle, open_store(hello.store, local=local, own=hello.own), local)
     python = environment_python(bundle, hello.group, hello.environment, cache, tell=tell)
     return _chosen(python, cache)
 

@@ -1,0 +1,87 @@
+"""Variables that are set where the driver runs, that no stage sees, and that code asks for anyway."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+_OURS = f"{Path(__file__).parents[1]}{os.sep}"
+_BETWEEN = (os.__file__, "<frozen os>", "<frozen _collections_abc>")
+
+
+class Absent:
+    """Notes which of some names are asked for, and where in the project's code, which lies in `folder`."""
+
+    def __init__(self, names: Collection[str], folder: Path) -> None:
+        self._names = frozenset(names)
+        self._folder = f"{folder.resolve()}{os.sep}"
+        self._asked: dict[str, str] = {}
+        self._told: set[str] = set()
+
+    def watch(self) -> None:
+        """Note from now on what is asked for by `os.environ` and `os.getenv`, and isn't there."""
+        if not self._names or not hasattr(os.environ, "_data"):
+            return
+        environments: list[Any] = [os.environ, os.environb]
+        watched = _Watched(environments[0]._data)
+        watched.note = self._note
+        for each in environments:
+            each._data = watched
+
+    def remarks(self) -> list[str]:
+        """Say, once for each, what the project's code has asked for: with a default it goes on without a word."""
+        fresh = [name for name, place in self._asked.items() if place and name not in self._told]
+        self._told.update(fresh)
+        return [
+            f"{self._asked[name]} asks for `{name}`, which is set here and which stages and pipelines don't see:"
+            " name it under `[run] variables`, or give it by `hr.secret` if it is secret"
+            for name in fresh
+        ]
+
+    def hint(self, text: str) -> str | None:
+        """Say what to do about an error with this text, if it comes from such a variable."""
+        names = [name for name in self._asked if name in text]
+        if not names:
+            return None
+        self._told.update(names)
+        told = ", ".join(f'"{name}"' for name in names[:3])
+        return (
+            f"stages see `{names[0]}` once headrace.toml says `[run] variables = [{told}]`; what is secret is given by"
+            f' `hr.secret("{names[0]}")`'
+        )
+
+    def forget(self) -> None:
+        """Begin anew, with another attempt."""
+        self._asked.clear()
+
+    def _note(self, key: bytes) -> None:
+        name = os.fsdecode(key)
+        if name in self._names and name not in self._asked:
+            file, line = _asker()
+            if not file.startswith(_OURS):
+                is_theirs = file.startswith(self._folder)
+                self._asked[name] = f"{file.removeprefix(self._folder)}:{line}" if is_theirs else ""
+
+
+class _Watched(dict[bytes, bytes]):
+    """What is behind `os.environ`."""
+
+    note: Callable[[bytes], None]
+
+    def __missing__(self, key: bytes) -> bytes:
+        self.note(key)
+        raise KeyError(key)
+
+    def __reduce__(self) -> tuple[type, tuple[dict[bytes, bytes]]]:
+        return dict, (dict(self),)
+
+
+def _asker() -> tuple[str, int]:
+    """Give the file and the line that asked, past what lies between."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and (frame.f_code.co_filename in _BETWEEN or frame.f_code.co_filename == __file__):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno

@@ -189,7 +189,11 @@ class LocalBackend:
     def _use(self, environment: str | None) -> Parent | None:
         """Have a zygote for the workers of an environment, one that was begun or a new one; None if it is dead."""
         spawned, self._begun = self._begun or spawn(seen(os.environ, self._hello.variables), self._prefix), None
-        note_mark(self._notes, spawned)
+        try:
+            note_mark(self._notes, spawned)
+        except OSError:  # without a note of it, nobody would find what it leaves behind
+            spawned.discard()
+            raise
         hello = replace(self._hello, group=environment, own=own(os.environ))
         try:
             spawned.control.sendall(frame(hello))

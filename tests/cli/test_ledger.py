@@ -229,7 +229,7 @@ def test_an_archive_of_a_newer_headrace_is_refused(project: Project, other: Proj
             assert file is not None
             data = file.read()
             if member.name == "headrace-ledger.json":
-                data = msgspec.json.encode(msgspec.json.decode(data) | {"version": 2, "headrace": "9.1"})
+                data = msgspec.json.encode(msgspec.json.decode(data) | {"version": 3, "headrace": "9.1"})
                 member.size = len(data)
             new.addfile(member, io.BytesIO(data))
     check_error(other.headrace("ledger", "import", "newer"), 2, "newer Headrace (9.1", hint="upgrade")

@@ -25,4 +25,6 @@ def codecs() -> Codecs:
 @pytest.fixture
 def round_trip(codecs: Codecs, store: FolderStore, tmp_path: Path) -> Callable[[object], Any]:
     """Save a value, check its bytes against their digests, and load it."""
-    return lambda value: codecs.load(codecs.save(value, store), store, verify=True, scratch=tmp_path / "scratch")
+    return lambda value: codecs.load(
+        codecs.save(value, store), store, verify=True, safe_only=False, scratch=tmp_path / "scratch"
+    )

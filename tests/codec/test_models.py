@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,9 @@ pytest.importorskip("skops")
 lightgbm = pytest.importorskip("lightgbm")
 
 from sklearn.base import BaseEstimator, TransformerMixin  # noqa: E402
-from sklearn.compose import ColumnTransformer  # noqa: E402
+from sklearn.compose import ColumnTransformer, make_column_selector  # noqa: E402
 from sklearn.ensemble import (  # noqa: E402
+    BaggingClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -28,14 +31,20 @@ from sklearn.ensemble import (  # noqa: E402
     RandomForestClassifier,
     StackingClassifier,
 )
-from sklearn.feature_selection import SelectKBest  # noqa: E402
+from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: E402
+from sklearn.feature_selection import SelectKBest, mutual_info_classif  # noqa: E402
 from sklearn.isotonic import IsotonicRegression  # noqa: E402
 from sklearn.linear_model import LogisticRegression, Ridge  # noqa: E402
-from sklearn.model_selection import GridSearchCV  # noqa: E402
+from sklearn.metrics import f1_score, make_scorer  # noqa: E402
+from sklearn.metrics.pairwise import rbf_kernel  # noqa: E402
+from sklearn.model_selection import GridSearchCV, RepeatedStratifiedKFold  # noqa: E402
 from sklearn.neighbors import KNeighborsClassifier  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler  # noqa: E402
+from sklearn.random_projection import SparseRandomProjection  # noqa: E402
+from sklearn.svm import SVC  # noqa: E402
 from sklearn.tree import DecisionTreeClassifier  # noqa: E402
+from sklearn.utils import all_estimators  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.random((200, 4))
@@ -207,5 +216,127 @@ def test_a_lightgbm_model_with_a_function_inside_is_pickled(codecs: Codecs, stor
     model = lightgbm.LGBMRegressor(objective=squared, n_estimators=3, verbose=-1).fit(X, X[:, 0])
     ref = codecs.save(model, store)
     assert ref.codec == "pickle"
-    found: Any = codecs.load(ref, store)
+    found: Any = codecs.load(ref, store, safe_only=False)
     assert np.array_equal(found.predict(X), model.predict(X))
+
+
+UNSAVED = {"Birch"}
+"""Estimators that skops refuses."""
+
+ARGUMENTS: tuple[tuple[Any, ...], ...] = (
+    (),
+    (LogisticRegression(),),
+    (Ridge(),),
+    ([("one", LogisticRegression())],),
+    ([("one", Ridge())],),
+    (LogisticRegression(), {"C": [1.0, 2.0]}),
+    ([("one", StandardScaler(), [0])],),
+    (np.eye(4),),
+    ([LogisticRegression()],),
+)
+"""What estimators are made with, the first that will do."""
+
+
+def _made(kind: Any) -> Any:
+    for each in ARGUMENTS:
+        with suppress(TypeError):
+            return kind(*each)
+    raise AssertionError(f"it isn't known how a {kind} is made")
+
+
+def _fitted(model: Any) -> Any:
+    texts = ["a b", "b c d"] * 100
+    for rows in ((X, Y), (X, Y + 1.0), (X, np.column_stack([Y, 1 - Y])), (X[:, 0], Y), (X, X), (texts,), (Y,)):
+        with suppress(Exception):
+            return model.fit(*rows)
+    return model
+
+
+@pytest.mark.parametrize("fit", [False, pytest.param(True, marks=pytest.mark.heavy)], ids=["made", "fitted"])
+@pytest.mark.filterwarnings("ignore")
+def test_every_estimator_of_scikit_learn_is_saved_and_read_safely(
+    fit: bool, codecs: Codecs, store: FolderStore
+) -> None:
+    left = set()
+    every = all_estimators()
+    for name, kind in every:
+        model = _fitted(_made(kind)) if fit else _made(kind)
+        ref = codecs.save(model, store)
+        if ref.codec == "skops":
+            assert type(codecs.load(ref, store)) is kind
+        else:
+            left.add(name)
+    assert left <= UNSAVED
+    assert len(every) > 200
+
+
+def _frame() -> Any:
+    pd = pytest.importorskip("pandas")
+    return pd.DataFrame({"a": X[:, 0], "b": np.where(X[:, 1] > 0.5, "x", "y"), "c": ["aa bb", "bb cc"] * 100})
+
+
+def _of_columns() -> Any:
+    return ColumnTransformer(
+        [
+            ("numbers", StandardScaler(), make_column_selector(dtype_include=float)),
+            ("words", OneHotEncoder(handle_unknown="ignore", dtype=np.float32), ["b"]),
+            ("texts", TfidfVectorizer(), "c"),
+        ]
+    )
+
+
+def _boosted() -> Any:
+    return lightgbm.LGBMClassifier(n_estimators=2, verbose=-1)
+
+
+NESTED = [
+    make_pipeline(_of_columns(), _boosted()),
+    make_pipeline(_of_columns(), BaggingClassifier(_boosted(), n_estimators=2)),
+    make_pipeline(
+        _of_columns(),
+        GridSearchCV(
+            LogisticRegression(),
+            {"C": [1.0, 2.0]},
+            scoring=make_scorer(f1_score, average="macro"),
+            cv=RepeatedStratifiedKFold(n_splits=2, n_repeats=1, random_state=np.random.RandomState(1)),
+        ),
+    ),
+    make_pipeline(
+        _of_columns(), SelectKBest(partial(mutual_info_classif, random_state=0), k=2), SVC(kernel=rbf_kernel)
+    ),
+    StackingClassifier([("inner", make_pipeline(_of_columns(), LogisticRegression(class_weight={0: 1, 1: 2.0})))]),
+]
+
+
+@pytest.mark.parametrize("model", NESTED, ids=range(len(NESTED)))
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_made_of_estimators_is_saved_and_read_safely(model: Any, codecs: Codecs, store: FolderStore) -> None:
+    frame = _frame()
+    model.fit(frame, Y)
+    ref = codecs.save(model, store)
+    assert ref.codec == "skops"
+    assert np.array_equal(codecs.load(ref, store).predict(frame), model.predict(frame))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree"])
+def test_a_forged_tree_of_neighbours_or_sparse_matrix_is_refused(
+    algorithm: str, codecs: Codecs, store: FolderStore
+) -> None:
+    def bend(name: str, data: bytes) -> bytes:
+        if not name.endswith(".npy"):
+            return data
+        array = np.load(io.BytesIO(data)).copy()
+        if array.dtype.names:
+            array["idx_end"][0] = 10**6
+        made = io.BytesIO()
+        np.save(made, array)
+        return made.getvalue()
+
+    ref = codecs.save(KNeighborsClassifier(algorithm=algorithm).fit(X, Y), store)
+    assert codecs.load(forged(ref, store, lambda _, data: data), store)
+    with pytest.raises(CodecError, match="points outside"):
+        codecs.load(forged(ref, store, bend), store)
+    model = SparseRandomProjection(n_components=2, random_state=0).fit(X)
+    model.components_.indices[0] = 10**6
+    with pytest.raises(CodecError, match="points outside"):
+        codecs.load(codecs.save(model, store), store)

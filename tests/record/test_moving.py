@@ -13,10 +13,11 @@ import pytest
 from headrace.errors import LedgerError, UsageError
 from headrace.record.alone import alone
 from headrace.record.archive import FORMAT, VERSION, Archive, Head, Writer
+from headrace.record.arriving import columns
 from headrace.record.inventory import Inventory
 from headrace.record.ledger import Ledger
 from headrace.record.merging import point_results
-from headrace.record.moving import Imported, Importer, Progress, columns, write_rows
+from headrace.record.moving import Imported, Importer, Progress, write_rows
 from headrace.record.tables import SCHEMA
 from headrace.spec.intent import Advance, Register
 from headrace.store.folder import FolderStore
@@ -76,14 +77,15 @@ def test_a_cursor_that_has_another_value_here_is_refused(ledger: Ledger, tmp_pat
 
 
 def test_a_version_whose_number_a_run_takes_meanwhile_is_not_lost_unsaid(ledger: Ledger, tmp_path: Path) -> None:
-    def meanwhile(what: str, _done: int, _all: int) -> None:
-        if what == "runs":
+    def meanwhile(what: str, done: int, _all: int) -> None:
+        if what == "runs" and done == 0:
             with ledger.open_run("flights") as run:
                 run.commit(first([]))
                 run.commit(after(run, intents=[("fit", Register("model", "m", blob("other")))]))
 
     with pytest.raises(UsageError, match="another version 1 of model `m` here meanwhile"):
         bring(exported(tmp_path), ledger, meanwhile)
+    assert rows(ledger, "select count(*) from runs") == [(1,)], "nothing of the archive came"
 
 
 @pytest.mark.parametrize("name", ["../../elsewhere", "..", ""])

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headrace.app.moving import head
+from headrace.app.moving import head, looking
 from headrace.app.project import Project
 from headrace.app.state import open_ledger, open_store, stores
 from headrace.errors import UsageError
@@ -72,7 +72,9 @@ def restore(project: Project, url: str | None, *, name: str | None, merge: bool,
                 hint="`--merge` adds the backup's to them, and goes on with a restore that was interrupted; else move"
                 " the state folder away, or set HEADRACE_HOME to another",
             )
-        imported = Importer(ledger, archive, open_store(project), lease, progress).bring(backups.blobs)
+        store = open_store(project)
+        importer = Importer(ledger, archive, store, lease, progress, look=looking(store))
+        imported = importer.bring(backups.blobs)
     return Restored(snapshot=snapshot, imported=imported)
 
 

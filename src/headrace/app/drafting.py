@@ -10,9 +10,13 @@ from headrace.app.project import Project
 from headrace.app.state import reading_store, views
 from headrace.codec.codecs import Codecs
 from headrace.errors import UsageError
+from headrace.spec.artifact import Ref
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+TABLES = ("arrow", "arrow-stream", "joined", "pandas", "polars")
+"""Codecs of tables."""
 
 SUFFIXES = (".arrow", ".feather", ".parquet", ".csv", ".json", ".jsonl", ".ndjson")
 
@@ -23,13 +27,15 @@ def draft_from_task(project: Project, run: str, task: str) -> str:
     Raises:
         NotFoundError: there is no such run, task or output.
         UsageError: it isn't a table.
+        CodecError: it is in a form that runs code when it is read.
     """
     from headrace.stages.ingest.contract.draft import draft  # noqa: PLC0415  NumPy, Arrow and DuckDB, 0.4 s
 
     with views(project) as found:
         ref = find(found, run, task)
-    value: Any = Codecs().load(ref, reading_store(project))
-    return draft(_table(value, f"the output of `{task}`"), task)
+    if ref.codec not in TABLES and ref.codec != "pickle":
+        raise _no_table(ref, f"the output of `{task}`")
+    return draft(_table(Codecs().load(ref, reading_store(project)), f"the output of `{task}`"), task)
 
 
 def draft_from_file(path: Path) -> str:
@@ -41,6 +47,7 @@ def draft_from_file(path: Path) -> str:
     import pyarrow as pa  # noqa: PLC0415  as below
     from pyarrow import csv, feather, json, parquet  # noqa: PLC0415  as below
 
+    from headrace.codec.builtin.arrow import look_into  # noqa: PLC0415  as below
     from headrace.stages.ingest.contract.draft import draft  # noqa: PLC0415  NumPy, Arrow and DuckDB, 0.4 s
 
     suffix = path.suffix.lower()
@@ -50,6 +57,7 @@ def draft_from_file(path: Path) -> str:
     read = readers.get(suffix, json.read_json if suffix in (".jsonl", ".ndjson") else feather.read_table)
     try:
         table = read(str(path))
+        look_into(table)
     except (OSError, pa.ArrowException) as error:
         raise UsageError(f"`{path}` can't be read: {error}", hint="give a file that is whole, of its suffix") from error
     return draft(table, path.stem)
@@ -67,7 +75,14 @@ def _table(value: Any, what: str) -> pa.Table:
         return pa.Table.from_pandas(value, preserve_index=False)
     if module == "polars" and hasattr(value, "to_arrow") and hasattr(value, "columns"):
         return value.to_arrow()
-    fields = [name for name in getattr(value, "_fields", ()) if isinstance(getattr(value, name), pa.Table)]
-    tables = ", ".join(f"`TASK.{name}`" for name in fields)
-    hint = f"name a part of it that is one: {tables}" if tables else "name a task, or a part of its output, that is one"
+    hint = "name a task, or a part of its output, that is one"
     raise UsageError(f"{what} is a `{type(value).__name__}`, not a table", hint=hint)
+
+
+def _no_table(ref: Ref, what: str) -> UsageError:
+    """Say that an artifact is no table, without reading it, and which of its parts are."""
+    pairs = zip(ref.names or (), ref.parts or (), strict=False)
+    tables = ", ".join(f"`TASK.{name}`" for name, part in pairs if part.codec in TABLES)
+    hint = f"name a part of it that is one: {tables}" if tables else "name a task, or a part of its output, that is one"
+    kind = ref.type.partition("@")[0].rpartition(".")[2]
+    return UsageError(f"{what} is a `{kind}`, not a table", hint=hint)

@@ -16,7 +16,7 @@ from headrace.app.readings import REPORT
 from headrace.app.state import reading_store, views
 from headrace.codec.codecs import Codecs
 from headrace.codec.file import File, Folder
-from headrace.errors import NotFoundError, UsageError
+from headrace.errors import CodecError, NotFoundError, UsageError
 from headrace.spec.artifact import Ref
 from headrace.spec.noun import Row
 from headrace.spec.report import Report
@@ -98,8 +98,12 @@ def write_table(ref: Ref, store: Store, columns: Sequence[str] | None, to: Path 
 def write_report(ref: Ref, store: Store, to: Path | None, name: str) -> Path:
     """Write a report as Markdown (`.md`), JSON (`.json`, all of it), a page (`.html`), or else text; give the path
     written. Text and Markdown are without its drawings."""
-    report = Codecs().load(ref, store, verify=True, safe_only=True)
-    assert isinstance(report, Report)
+    report = Codecs().load(ref, store, verify=True)
+    if not isinstance(report, Report):
+        raise CodecError(
+            f"the artifact `{ref.digest[:12]}` is called a report, and is a `{type(report).__name__}`",
+            hint="it is damaged, or forged; run what made it again",
+        )
     match "" if to is None else to.suffix.lower():
         case ".json":
             data = msgspec.json.format(msgspec.json.encode(_by_name(report))) + b"\n"

@@ -43,15 +43,17 @@ class RunTask:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._view, name)
 
-    def value(self, *, columns: Sequence[str] | None = None) -> Any:
+    def value(self, *, columns: Sequence[str] | None = None, safe: bool = False) -> Any:
         """Load the task's output; of a table, only these `columns` where some are named, and no others are read.
+
+        With `safe`, forms that run code when they are read (pickles, classes of a project) are refused.
 
         Raises:
             NotFoundError: it has none.
-            CodecError: columns are named of what isn't a table, or has none of that name.
+            CodecError: columns are named of what isn't a table, or has none of that name; or it isn't safe.
         """
         ref = find(views(self._project), self._run, self._view.name)
-        return Codecs().load(ref, reading_store(self._project), verify=True, columns=columns)
+        return Codecs().load(ref, reading_store(self._project), verify=True, safe_only=safe, columns=columns)
 
     def __repr__(self) -> str:
         return f"<task {self._view.name}: {self._view.state}>"
@@ -145,20 +147,23 @@ def runs(*, limit: int = 100) -> list[Run]:
         return Runs(Run(project, found.show(view.run)) for view in found.runs(limit=limit).runs)
 
 
-def load(digest: str, *, columns: Sequence[str] | None = None) -> Any:
+def load(digest: str, *, columns: Sequence[str] | None = None, safe: bool = False) -> Any:
     """Load an artifact of the project of the current folder by its digest, or the beginning of it, or by the address
     of a version, `model:NAME`, `model:NAME:3` or `dataset:NAME@ALIAS`; of a table, only these `columns` where some are
     named, and no others are read.
 
+    With `safe`, forms that run code when they are read (pickles, classes of a project) are refused: for what others
+    have made.
+
     Raises:
         NotFoundError: no run names it.
-        CodecError: columns are named of what isn't a table, or has none of that name.
+        CodecError: columns are named of what isn't a table, or has none of that name; or it isn't safe.
     """
     project = projects.load()
     with views(project) as found:
         version = named.version(found, digest)
         ref = found.artifact(digest) if version is None else version.out
-    return Codecs().load(ref, reading_store(project), verify=True, columns=columns)
+    return Codecs().load(ref, reading_store(project), verify=True, safe_only=safe, columns=columns)
 
 
 @contextmanager

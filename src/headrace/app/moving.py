@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headrace.app.project import Project
 from headrace.app.state import ledger_address, open_ledger, open_store, stores
+from headrace.codec.codecs import Codecs
 from headrace.errors import StoreError, UsageError
 from headrace.record.alone import alone
 from headrace.record.archive import FORMAT, VERSION, Archive, Head, Writer
+from headrace.record.arriving import columns
 from headrace.record.inventory import Inventory
-from headrace.record.moving import Imported, Importer, Progress, columns, write_rows
+from headrace.record.moving import Imported, Importer, Look, Progress, write_rows
 from headrace.record.printed import write_printed
 from headrace.record.sources import have
 from headrace.record.tables import SCHEMA
@@ -29,6 +32,10 @@ from headrace.store.logs import FolderLogs
 from headrace.store.store import Logs, Store
 
 __all__ = ["Exported", "Imported", "Migrated", "Progress", "export_ledger", "import_ledger", "migrate_ledger"]
+
+
+LOOKED_AT = {"arrow": "arrow", "arrow-stream": "arrow-stream", "pandas": "arrow", "polars": "arrow"}
+"""Codecs of tables, and which of them looks at their bytes."""
 
 
 class Exported(Struct, frozen=True, kw_only=True):
@@ -92,8 +99,14 @@ def import_ledger(project: Project, file: Path, *, blobs: bool, progress: Progre
         alone(ledger, "headrace ledger import") as lease,
     ):
         store = open_store(project)
-        importer = Importer(ledger, archive, store, lease, progress, _logs(store))
+        importer = Importer(ledger, archive, store, lease, progress, _logs(store), looking(store))
         return importer.bring(archive.missing if blobs else None)
+
+
+def looking(store: Store) -> Look:
+    """Return what looks into the bytes of tables that have come into a store: that needs neither pandas nor polars."""
+    codecs = Codecs()
+    return lambda ref: codecs.check(replace(ref, codec=LOOKED_AT[ref.codec]), store)
 
 
 def _printed(found: Sequence[Store], run: str, span: Span) -> Iterator[bytes]:

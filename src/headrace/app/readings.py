@@ -75,7 +75,7 @@ def loader(store: Store) -> Load:
 
     def load(ref: Ref) -> object:
         try:
-            return codecs.load(ref, store, safe_only=True)
+            return codecs.load(ref, store)
         except HeadraceError:
             return None
 

@@ -50,6 +50,15 @@ class HasContent(Protocol):
 
 
 @runtime_checkable
+class HasCheck(Protocol):
+    """A codec whose library follows what the bytes say, wherever that leads, and which can look at them before."""
+
+    def check(self, source: Source) -> None:
+        """Raise an error if the bytes lead out of themselves."""
+        ...
+
+
+@runtime_checkable
 class HasColumns(Protocol):
     """A codec of tables, which can give some columns without reading the rest."""
 

@@ -66,7 +66,7 @@ class Codecs:
         blobs: Blobs,
         *,
         verify: bool = False,
-        safe_only: bool = False,
+        safe_only: bool = True,
         scratch: Path | None = None,
         resolve: Callable[[str], type] = class_of,
         columns: Sequence[str] | None = None,
@@ -74,18 +74,17 @@ class Codecs:
         """Give the value of an artifact; of a table, only these `columns` where some are named.
 
         With `verify`, its bytes are read and held against its digest first (not with `columns`: it is that of all).
-        With `safe_only`, forms that run code when read are refused. Files that need a name of their own are linked in
+        Forms that run code when read are refused, in parts too, unless `safe_only` is False: that is for what runs the
+        project's code anyway (stages, pipelines, `headrace.load`). Files that need a name of their own are linked in
         `scratch`, by default a temporary folder that lasts as long as the process. `resolve` finds a class by the name
         that `describe` gave it. Raises `CodecError`, `BlobMissing`, `BlobDamaged`.
         """
-        loading = Loading(
-            self._registry,
+        loading = self._loading(
             blobs,
             verify=verify,
             safe_only=safe_only,
             scratch=self._scratch if scratch is None else Scratch(scratch),
             resolve=resolve,
-            origins=self._origins,
         )
         if columns is not None:
             return loading.columns(ref, columns)
@@ -95,6 +94,34 @@ class Codecs:
                 blobs.prefetch(small)
         return loading.value(ref)
 
+    def check(self, ref: Ref, blobs: Blobs) -> None:
+        """Hold the bytes of a table that came from elsewhere against what they say of themselves.
+
+        Raises:
+            CodecError: they lead out of themselves, so that a reader would read what isn't theirs.
+            BlobMissing, BlobDamaged: they can't be had.
+        """
+        self._loading(blobs).check(ref)
+
     def forget(self) -> None:
         """Forget which tables are artifacts already: from here on their blobs may go."""
         self._origins.forget()
+
+    def _loading(
+        self,
+        blobs: Blobs,
+        *,
+        verify: bool = False,
+        safe_only: bool = True,
+        scratch: Scratch | None = None,
+        resolve: Callable[[str], type] = class_of,
+    ) -> Loading:
+        return Loading(
+            self._registry,
+            blobs,
+            verify=verify,
+            safe_only=safe_only,
+            scratch=scratch or self._scratch,
+            resolve=resolve,
+            origins=self._origins,
+        )

@@ -10,7 +10,7 @@ import msgspec
 from blake3 import blake3
 
 from headrace.codec.classes import distribution
-from headrace.codec.codec import HasColumns
+from headrace.codec.codec import Codec, HasCheck, HasColumns
 from headrace.codec.origins import Origins
 from headrace.codec.plain import MARK_BYTES
 from headrace.codec.ports import Blobs
@@ -25,6 +25,9 @@ HELD_BYTES = 1 << 16
 
 TABLES = frozenset({"pyarrow.lib.Table", "headrace.codec.later.Later"})
 """Tables of Arrow can't be changed, so what was loaded as one still is that artifact when it is given out."""
+
+OUR_CLASSES = ("headrace.spec.", "headrace.stages.")
+"""Where classes of ours lie whose records anybody may read: making one runs nothing but a look at its fields."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -64,7 +67,7 @@ class Loading:
 
     def columns(self, ref: Ref, names: Sequence[str]) -> object:
         """Give these columns of a table, reading no others."""
-        codec: object = None if ref.codec == "parts" else self._registry.named(ref.codec)
+        codec: object = None if ref.codec == "parts" else self._codec(ref)
         if not isinstance(codec, HasColumns):
             raise CodecError(
                 f"an artifact of class `{ref.type}`, saved by codec `{ref.codec}`, has no columns to choose from",
@@ -76,6 +79,17 @@ class Loading:
             raise
         except Exception as error:
             raise _unreadable(ref, error) from error
+
+    def check(self, ref: Ref) -> None:
+        """Look into the bytes of an artifact, where its codec knows how."""
+        codec: object = self._codec(ref)
+        if isinstance(codec, HasCheck):
+            try:
+                codec.check(self._source(ref))
+            except HeadraceError:
+                raise
+            except Exception as error:
+                raise _unreadable(ref, error) from error
 
     def _plain(self, ref: Ref, data: bytes) -> object:
         try:
@@ -99,14 +113,8 @@ class Loading:
                 raise CodecError(f"no `{other}` is made of unnamed parts", hint="install a newer Headrace")
 
     def _by_codec(self, ref: Ref) -> object:
-        codec = self._registry.named(ref.codec)
-        if self._safe_only and not (codec.safe or self._is_ours(ref)):
-            raise CodecError(
-                f"an artifact of class `{ref.type}` is saved by codec `{ref.codec}`, which runs code when it is read",
-                hint="servers and pages load only safe forms: save the model in its library's own form",
-            )
         try:
-            value = codec.load(self._source(ref))
+            value = self._codec(ref).load(self._source(ref))
         except HeadraceError:
             raise
         except Exception as error:
@@ -115,12 +123,23 @@ class Loading:
             self._origins.note(value, ref, self._blobs)
         return value
 
+    def _codec(self, ref: Ref) -> Codec:
+        """Return the codec that may read an artifact: the one place that decides so."""
+        codec = self._registry.named(ref.codec)
+        if self._safe_only and not (codec.safe or self._is_ours(ref)):
+            raise CodecError(
+                f"an artifact of class `{ref.type}` is saved by codec `{ref.codec}`, which runs code when it is read",
+                hint="commands, pages and servers load safe forms only; in Python, `headrace.load` loads this too",
+            )
+        return codec
+
     def _is_ours(self, ref: Ref) -> bool:
         """Tell whether an artifact is a record or enumeration of Headrace itself, such as a report."""
         return (
             ref.codec in {"record", "enum"}
-            and ref.type.startswith("headrace.")
-            and self._resolve(ref.type).__module__.startswith("headrace.")
+            and ref.type.startswith(OUR_CLASSES)
+            and "__main__" not in ref.type
+            and self._resolve(ref.type).__module__.startswith(OUR_CLASSES)
         )
 
     def _source(self, ref: Ref) -> Source:
@@ -132,6 +151,7 @@ class Loading:
             scratch=self._scratch,
             load=self.value,
             enter=self._source,
+            is_foreign=self._verify or self._safe_only,
             resolve=self._resolve,
         )
 

@@ -15,7 +15,10 @@ from headrace.spec.artifact import Ref
 
 
 class Source:
-    """Gives the bytes of an artifact (`inline`, `read` or `path`, whichever suits the library), or its parts."""
+    """Gives the bytes of an artifact (`inline`, `read` or `path`, whichever suits the library), or its parts.
+
+    `is_foreign` says that nobody here has written or read them yet: what a library would follow unchecked is looked at.
+    """
 
     def __init__(
         self,
@@ -28,7 +31,9 @@ class Source:
         load: Callable[[Ref], object],
         enter: Callable[[Ref], Source],
         resolve: Callable[[str], builtins.type],
+        is_foreign: bool = False,
     ) -> None:
+        self.is_foreign = is_foreign
         self.names = ref.names
         self.size = ref.size
         self.inline = ref.inline if held is None else held

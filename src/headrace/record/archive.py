@@ -8,10 +8,12 @@
     registry.rows          versions of models and datasets, and aliases; none in archives of older tables
     logs/NUMBER.rows       what the run's attempts printed
     blobs/DIGEST.NONCE     the artifacts, as they are
-    end.json               the digest of each part above, and which blobs could not be had
+    end.json               the digest of the first file and of each part above, and which blobs could not be had
+    end.digest             the digest of `end.json`
 
 Rows are records of a table's name and its values; each record is preceded by its length. A file without its end is
-refused: whoever wrote it was killed.
+refused: whoever wrote it was killed. Archives of version 1 have no digest of the first file and of `end.json`; what
+matters of these says the rows' form, against which both are held (`record.arriving`).
 """
 
 from __future__ import annotations
@@ -31,10 +33,11 @@ from msgspec import Struct
 from headrace.errors import LedgerError, LedgerVersionError, StoreError, UsageError
 
 FORMAT = "headrace-ledger"
-VERSION = 1
-HEAD, END = "headrace-ledger.json", "end.json"
+VERSION = 2
+HEAD, END, SEAL = "headrace-ledger.json", "end.json", "end.digest"
 RESULTS, CURSORS, REGISTRY, NAMED = "results.rows", "cursors.rows", "registry.rows", "named.rows"
 RUNS, BLOBS, LOGS = "runs/", "blobs/", "logs/"
+HEAD_BYTES = 1 << 20
 IN_MEMORY_BYTES = 16 << 20
 PIECE_BYTES = 1 << 20
 
@@ -58,13 +61,15 @@ class Head(Struct, frozen=True, kw_only=True):
 
 
 class End(Struct, frozen=True, kw_only=True):
-    """What an archive holds: each part of rows with its digest, how much of what, and which blobs it lacks."""
+    """What an archive holds: each part of rows with its digest, how much of what, and which blobs it lacks. `head` is
+    the digest of the first file."""
 
     parts: dict[str, str]
     runs: int
     blobs: int
     bytes: int
     lacking: list[str] = []
+    head: str = ""
 
 
 class ArchivedBlob(Struct, frozen=True):
@@ -84,7 +89,7 @@ class Writer:
         self._parts: dict[str, str] = {}
         self._runs = self._blobs = self._bytes = 0
         self._lacking: list[str] = []
-        self._add_bytes(HEAD, msgspec.json.encode(head))
+        self._head = self._add_bytes(HEAD, msgspec.json.encode(head))
 
     def rows(self, name: str, records: Iterable[Record]) -> None:
         """Write a part of rows."""
@@ -114,13 +119,20 @@ class Writer:
 
     def end(self) -> End:
         """Complete the archive."""
-        end = End(parts=self._parts, runs=self._runs, blobs=self._blobs, bytes=self._bytes, lacking=self._lacking)
-        self._add_bytes(END, msgspec.json.encode(end))
+        end = End(
+            parts=self._parts,
+            runs=self._runs,
+            blobs=self._blobs,
+            bytes=self._bytes,
+            lacking=self._lacking,
+            head=self._head,
+        )
+        self._add_bytes(SEAL, self._add_bytes(END, msgspec.json.encode(end)).encode())
         self._file.write(bytes(2 * tarfile.BLOCKSIZE))
         return end
 
-    def _add_bytes(self, name: str, data: bytes) -> None:
-        self._add(name, len(data), io.BytesIO(data))
+    def _add_bytes(self, name: str, data: bytes) -> str:
+        return self._add(name, len(data), io.BytesIO(data))
 
     def _add(self, name: str, size: int, file: IO[bytes]) -> str:
         """Add a file of so many bytes, whatever it really has, since that was said before; give its digest."""
@@ -144,7 +156,7 @@ class Archive:
     Raises:
         UsageError: the file isn't there, is no archive, or is not whole.
         LedgerVersionError: a newer Headrace wrote it.
-        LedgerError: a part of it is damaged, which is told as it is read.
+        LedgerError: a part of it is damaged; of a part of rows that is told as it is read.
     """
 
     def __init__(self, path: Path, *, schema: int) -> None:
@@ -185,11 +197,12 @@ class Archive:
         if name == REGISTRY and name not in self._places:
             return
         place, size = self._places[name]
-        unsqueeze, hasher, rest = zlib.decompressobj(), blake3(), b""
+        unsqueeze, hasher, rest, whole = zlib.decompressobj(), blake3(), b"", size
         self._file.seek(place)
         try:
             while size:
-                piece = self._file.read(min(size, PIECE_BYTES))
+                if not (piece := self._file.read(min(size, PIECE_BYTES))):
+                    raise self._damaged(name)
                 place, size = place + len(piece), size - len(piece)
                 hasher.update(piece)
                 rest += unsqueeze.decompress(piece)
@@ -203,15 +216,18 @@ class Archive:
                 self._file.seek(place)  # whoever took a record may have read another part
         except (zlib.error, msgspec.MsgspecError) as error:
             raise self._damaged(name) from error
-        if hasher.hexdigest() != self.end.parts.get(name):
+        is_cut = bool(rest) or (whole > 0 and not unsqueeze.eof) or bool(unsqueeze.unused_data)
+        if is_cut or hasher.hexdigest() != self.end.parts.get(name):
             raise self._damaged(name)
 
     def check(self) -> None:
         """Hold each part of rows against its digest, before any of them counts.
 
         Raises:
-            LedgerError: one is damaged, or isn't there.
+            LedgerError: one is damaged, isn't there, or is there and wasn't written.
         """
+        for name in self._places.keys() - self.end.parts.keys() - {END, SEAL}:
+            raise self._damaged(name)
         for name, digest in self.end.parts.items():
             if name not in self._places:
                 raise self._damaged(name)
@@ -251,30 +267,48 @@ class Archive:
                 if head is None:
                     head = self._head(member, schema)
                 elif not member.name.startswith(BLOBS):
+                    if member.name in self._places:
+                        raise self.changed(f"`{member.name}` is there twice")
                     self._places[member.name] = member.offset_data, member.size
         except tarfile.TarError as error:
             if head is None:
                 raise self._foreign() from error
             if isinstance(error, tarfile.HeaderError):  # its sum is wrong
-                raise self._changed() from error
+                raise self.changed() from error
             raise self._torn() from error
         if head is None:
             raise self._foreign()
         if END not in self._places:
             raise self._torn()
-        place, size = self._places[END]
+        data = self._read(*self._places[END])
         try:
-            return head, msgspec.json.decode(self._read(place, size), type=End)
+            end = msgspec.json.decode(data, type=End)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise self._changed() from error
+            raise self.changed() from error
+        self._check_ends(head, end, data)
+        return head, end
+
+    def _check_ends(self, head: Head, end: End, data: bytes) -> None:
+        """Hold the first file and the end against their digests; archives of before have none."""
+        if SEAL not in self._places and not end.head and head.version < 2:
+            return
+        if SEAL not in self._places:
+            raise self._torn()
+        sealed = self._read(*self._places[SEAL]).decode("ascii", "replace")
+        if blake3(data).hexdigest() != sealed or end.head != self._head_digest:
+            raise self.changed()
 
     def _head(self, member: tarfile.TarInfo, schema: int) -> Head:
-        if member.name != HEAD:
+        if member.name != HEAD or member.size > HEAD_BYTES:
             raise self._foreign()
+        data = self._read(member.offset_data, member.size)
+        self._head_digest = blake3(data).hexdigest()
         try:
-            head = msgspec.json.decode(self._read(member.offset_data, member.size), type=Head)
-        except msgspec.MsgspecError as error:
+            head = msgspec.json.decode(data, type=Head)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise self._foreign() from error
+        if head.format != FORMAT:
+            raise self._foreign()
         if head.version > VERSION or head.schema > schema:
             raise LedgerVersionError(
                 f"the archive `{self.path}` was written by a newer Headrace ({head.headrace}: its version is"
@@ -298,10 +332,11 @@ class Archive:
             hint="whoever wrote or copied it was interrupted: export or copy it again",
         )
 
-    def _changed(self) -> LedgerError:
+    def changed(self, what: str = "bytes of it aren't what was written") -> LedgerError:
+        """Return the error that says what of it can't have been written so."""
         return LedgerError(
-            f"the archive `{self.path}` is damaged: bytes of it aren't what was written",
-            hint="copy it again, or export it again",
+            f"the archive `{self.path}` is damaged, or forged: {what}",
+            hint="copy it again, or export it again; nothing was imported",
         )
 
     def _damaged(self, name: str) -> LedgerError:

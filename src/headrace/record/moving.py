@@ -3,27 +3,28 @@
     with Archive(path, schema=SCHEMA) as archive:
         Importer(ledger, archive, store, lease).bring(archive.missing)
 
-What is there already and equal is passed over, so that an import can be repeated, whenever it was killed. What is there
-and differs is refused before anything is written. A run is its events: one that has gone on since, in the ledger that
-it comes to, begins with those that the archive has, and stays as it is there.
+All rows come in one transaction, after all of them were looked at: an import is whole or nothing. What is there already
+and equal is passed over, so that it can be repeated. What is there and differs is refused before anything is written. A
+run is its events: one that has gone on since, in the ledger that it comes to, begins with those that the archive has,
+and stays as it is there.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from headrace.errors import BlobDamaged, LedgerError, UsageError
+from headrace.errors import BlobDamaged, BlobMissing, CodecError, LedgerError, UsageError
 from headrace.record import scan
 from headrace.record.archive import CURSORS, NAMED, REGISTRY, RESULTS, RUNS, Archive, ArchivedBlob, Record, Writer
+from headrace.record.arriving import Arrival, shapes
 from headrace.record.database import Database
 from headrace.record.inventory import Inventory, Naming
 from headrace.record.leases import Lease
@@ -31,7 +32,6 @@ from headrace.record.ledger import Ledger
 from headrace.record.merging import moved, moved_event
 from headrace.record.names import STANDING, standing
 from headrace.record.printed import bring_printed
-from headrace.record.tables import metadata
 from headrace.run.events import Event, decode_event
 from headrace.spec.artifact import Ref, blobs
 from headrace.store.store import Logs, Store
@@ -40,25 +40,12 @@ T = TypeVar("T")
 
 CHUNK = 1000
 BATCH_BLOBS, BATCH_BYTES = 500, 256 << 20
-TABLES = (
-    "runs",
-    "events",
-    "tasks",
-    "metrics",
-    "logged",
-    "blobs",
-    "inbox",
-    "results",
-    "cursors",
-    "versions",
-    "aliases",
-)
 SHOWN = 3
-ID = re.compile(r"[A-Za-z0-9_-]+")
-"""What a run's id may be: it names folders and files too."""
-
 Progress = Callable[[str, int, int], None]
 """Is told what is being done, how far it is, and how far it will be: in runs or in bytes."""
+
+Look = Callable[[Ref], None]
+"""Looks into the bytes of a table that has come, which readers would follow anywhere."""
 
 Source = Callable[[Inventory], Iterable[ArchivedBlob]]
 """Gives what it has of the blobs that are missing."""
@@ -77,11 +64,6 @@ class Imported(Struct, frozen=True, kw_only=True):
     blobs: int
     bytes: int
     lacking: tuple[str, ...]
-
-
-def columns() -> dict[str, list[str]]:
-    """Give the columns of the tables that travel."""
-    return {name: [str(column.name) for column in metadata.tables[name].columns] for name in TABLES}
 
 
 def write_rows(db: Database, writer: Writer, named: Inventory, progress: Progress) -> None:
@@ -136,6 +118,7 @@ class Importer:
         lease: Lease,
         progress: Progress = lambda *_: None,
         logs: Logs | None = None,
+        look: Look = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._archive = archive
@@ -143,37 +126,34 @@ class Importer:
         self._lease = lease
         self._progress = progress
         self._logs = logs or store.logs
+        self._look = look
         self._numbers: dict[int, int] = {}
-        self._shape = {name: _Shape(archive.head.columns.get(name, []), names) for name, names in columns().items()}
+        self._written: Imported | None = None
+        self._shape = shapes(archive)
 
     def bring(self, source: Source | None) -> Imported:
         """Bring blobs, then rows. Without a `source`, rows alone come.
 
         Raises:
             UsageError: something is there already and differs; nothing was written.
-            LedgerError: the archive is damaged; no row was written.
+            LedgerError: the archive is damaged, or forged; no row was written.
         """
         with closing(self._ledger.connect()) as db, db.troubles():
             self._archive.check()
+            arrival = Arrival(self._archive, self._lease.renew)
+            arrival.look()
             fresh, known = self._compare(db)
             with Inventory() as missing:
                 absent(self._store, self._archive.named(), missing, self._lease)
                 brought, size = self._bring_blobs(missing, source) if source is not None else (0, 0)
                 lacking = self._find_lacking(missing)
-            for done, part in enumerate(fresh):
+            self._look_into(arrival.tables.values(), lacking)
+            for part in fresh:
+                self._lease.renew()
                 bring_printed(self._archive, part, self._logs)
-                self._bring_run(db, part)
-                self._progress("runs", done + 1, len(fresh))
-            return Imported(
-                runs=len(fresh),
-                known=known,
-                results=self._bring_results(db),
-                cursors=self._bring_cursors(db),
-                versions=self._bring_registry(db),
-                blobs=brought,
-                bytes=size,
-                lacking=lacking,
-            )
+            self._progress("runs", 0, len(fresh))
+            rows = db.atomically(lambda: self._write(db, fresh), done=lambda: self._there(db, fresh))
+            return replace(rows, known=known, blobs=brought, bytes=size, lacking=lacking)
 
     # -- what is there already ------------------------------------------------------------------------------------
 
@@ -182,18 +162,12 @@ class Importer:
 
         Raises:
             UsageError: a run, a cursor or a version is here already, and differs.
-            LedgerError: the archive has a run of no such id as we give.
         """
         fresh, known, differing = [], 0, []
         for part in self._archive.runs():
             self._lease.renew()
             _, row = next(self._archive.rows(part))
             number, run_id = self._shape["runs"].values(row)[:2]
-            if not ID.fullmatch(run_id):
-                raise LedgerError(
-                    f"`{self._archive.path}` is damaged, or forged: it has a run `{run_id}`, which is no run's id",
-                    hint="copy it again, or export it again; nothing was imported",
-                )
             found = db.execute(db.sql.RUN_BY_ID, (run_id,)).fetchone()
             if found is None:
                 fresh.append(part)
@@ -287,19 +261,51 @@ class Importer:
             found += [f"{digest}.{nonce}" for (digest, nonce, _), size in zip(page, sizes, strict=True) if size is None]
         return tuple(found)
 
+    def _look_into(self, tables: Iterable[Ref], lacking: Sequence[str]) -> None:
+        """Hold the bytes of tables against what they say of themselves: readers would follow them anywhere.
+
+        Raises:
+            LedgerError: one of them leads out of itself.
+        """
+        for ref in tables:
+            self._lease.renew()
+            if f"{ref.digest}.{ref.nonce}" in lacking:
+                continue
+            try:
+                self._look(ref)
+            except (CodecError, BlobDamaged) as error:
+                raise self._archive.changed(error.message) from error
+            except BlobMissing:
+                continue  # no run names it any more
+
     # -- rows -----------------------------------------------------------------------------------------------------
 
-    def _bring_run(self, db: Database, part: str) -> None:
-        """Bring a run with all its rows, in one transaction."""
-        self._lease.renew()
-        number, here = db.atomically(lambda: self._insert(db, part), done=lambda: self._there(db, part))
-        self._numbers[number] = here
+    def _write(self, db: Database, fresh: Sequence[str]) -> Imported:
+        """Write all rows, within the caller's transaction."""
+        numbers = dict(self._numbers)
+        for done, part in enumerate(fresh):
+            self._lease.renew()
+            number, here = self._insert(db, part)
+            numbers[number] = here
+            self._progress("runs", done + 1, len(fresh))
+        self._written = Imported(
+            runs=len(fresh),
+            known=0,
+            results=self._bring_results(db, numbers),
+            cursors=self._bring_cursors(db),
+            versions=self._bring_registry(db),
+            blobs=0,
+            bytes=0,
+            lacking=(),
+        )
+        return self._written
 
-    def _there(self, db: Database, part: str) -> tuple[int, int] | None:
-        """Give a run's number in the archive and here, if it got through though nobody heard of it."""
-        number, run_id, *_ = self._shape["runs"].values(next(self._archive.rows(part))[1])
-        found = db.execute(db.sql.RUN_BY_ID, (run_id,)).fetchone()
-        return None if found is None else (number, found[0])
+    def _there(self, db: Database, fresh: Sequence[str]) -> Imported | None:
+        """Return what was written, if it got through though nobody heard of it."""
+        if not fresh:
+            return None
+        _, run_id, *_ = self._shape["runs"].values(next(self._archive.rows(fresh[0]))[1])
+        return None if db.execute(db.sql.RUN_BY_ID, (run_id,)).fetchone() is None else self._written
 
     def _insert(self, db: Database, part: str) -> tuple[int, int]:
         sql = db.sql
@@ -325,21 +331,21 @@ class Importer:
                     db.executemany(statements[table], [(here, *values) for _, *values in chunk])
         return number, here
 
-    def _bring_results(self, db: Database) -> int:
+    def _bring_results(self, db: Database, numbers: Mapping[int, int]) -> int:
         """Bring what may be reused; where something stands under a key already, it stays if it is good."""
         count = 0
         for chunk in _chunks(self._shape["results"].values(row) for _, row in self._archive.rows(RESULTS)):
             self._lease.renew()
-            count += db.atomically(partial(self._put_results, db, chunk))
+            count += self._put_results(db, chunk, numbers)
         return count
 
-    def _put_results(self, db: Database, rows: Sequence[Sequence[Any]]) -> int:
+    def _put_results(self, db: Database, rows: Sequence[Sequence[Any]], numbers: Mapping[int, int]) -> int:
         fresh = []
         there = db.lookups(db.sql.RESULT_ROW, [row[:1] for row in rows])
         for (key, run, task, at, unusable, out), found in zip(rows, there, strict=True):
             is_better = found is None or (found[4] is not None and unusable is None)
-            if is_better and run in self._numbers:
-                fresh.append((key, self._numbers[run], task, at, unusable, out))
+            if is_better and run in numbers:
+                fresh.append((key, numbers[run], task, at, unusable, out))
         if fresh:
             db.executemany(db.sql.PUT_RESULT, fresh)
         return len(fresh)
@@ -374,7 +380,7 @@ class Importer:
                     raise UsageError(
                         f"a run has registered another version {number} of {kind} `{name}` here meanwhile, so that of"
                         " the archive has no place",
-                        hint="what came before it is imported; register it anew from there by `headrace register`",
+                        hint="nothing was imported; import into a ledger where none of that name was registered",
                     )
                 count += 1
         return count
@@ -393,17 +399,6 @@ def absent(store: Store, wanted: Iterable[tuple[str, str, int]], missing: Invent
         sizes = store.sizes((digest, nonce) for digest, nonce, _ in page)
         lacking = [each for each, size in zip(page, sizes, strict=True) if size != each[2]]
         missing.add((digest, nonce, 0, size) for digest, nonce, size in lacking)
-
-
-class _Shape:
-    """Brings rows of an older table into the order of ours; a column that they lack is empty."""
-
-    def __init__(self, theirs: Sequence[str], ours: Sequence[str]) -> None:
-        places = [theirs.index(name) if name in theirs else -1 for name in ours]
-        self._places = None if list(theirs) == list(ours) else places
-
-    def values(self, row: list[Any]) -> list[Any]:
-        return row if self._places is None else [row[place] if place >= 0 else None for place in self._places]
 
 
 class _Any(dict[tuple[str, str], str]):

@@ -101,6 +101,14 @@ def text_of(path: Path, named: str) -> str:
         raise DefinitionError(f"{named} can't be read: {why}", hint="give a TOML file") from error
 
 
+def _toml(text: str, named: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists in lists in lists
+        said = "it is nested too deep" if isinstance(error, RecursionError) else error
+        raise DefinitionError(f"{named}: this is no TOML: {said}", hint="mend that line") from error
+
+
 def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
     """Make a noun of a TOML text. `named` is what errors call it; they say where it is wrong, and what may be meant.
 
@@ -109,12 +117,9 @@ def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
     Raises:
         DefinitionError: it isn't TOML; a word that isn't known, or a value of the wrong type.
     """
-    told: dict[str, Any] = {}
+    told = _toml(text, named)
     try:
-        told = tomllib.loads(text)
         return msgspec.convert(told, kind)
-    except tomllib.TOMLDecodeError as error:
-        raise DefinitionError(f"{named}: this is no TOML: {error}", hint="mend that line") from error
     except DefinitionError as error:
         raise DefinitionError(f"{named}: {error.message}{_entry(error, told, kind)}", hint=error.hint) from error
     except msgspec.ValidationError as error:

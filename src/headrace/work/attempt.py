@@ -145,7 +145,7 @@ class Desk:
 
     def load(self, ref: Ref, *, verify: bool = False, scratch: Path | None = None) -> object:
         """Give an artifact's value."""
-        return self._codecs.load(ref, self._store, verify=verify, scratch=scratch)
+        return self._codecs.load(ref, self._store, verify=verify, safe_only=False, scratch=scratch)
 
     def save(self, value: object) -> Ref:
         """Make a value an artifact, without the secrets in its texts.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -57,14 +58,18 @@ class ArrowCodec:
             raise CodecError(f"a `{source.type}` has no columns to choose from", hint="load it whole")
         return read_columns(source, names)
 
+    def check(self, source: Source) -> None:
+        if source.type != "pyarrow.lib.Schema":
+            check_table(source)
+
     def load(self, source: Source) -> object:
         kind = source.type.removeprefix("pyarrow.lib.")
         if kind == "Schema":
             return pa.ipc.read_schema(pa.py_buffer(source.read()))
         reader = pa.ipc.open_file(_open(source))
         if kind == "RecordBatch":
-            return reader.get_batch(0)
-        table = reader.read_all()
+            return checked(reader.get_batch(0), source)
+        table = checked(reader.read_all(), source)
         if kind == "Table":
             return table
         column = table.column(0)
@@ -94,8 +99,15 @@ class ArrowStreamCodec:
             for batch in batches:
                 writer.write_batch(batch)
 
+    def check(self, source: Source) -> None:
+        for batch in pa.ipc.open_stream(_open(source)):
+            checked(batch, source)
+
     def load(self, source: Source) -> object:
-        return pa.ipc.open_stream(_open(source))
+        reader = pa.ipc.open_stream(_open(source))
+        if not source.is_foreign:
+            return reader
+        return pa.RecordBatchReader.from_batches(reader.schema, _all_checked(reader, source))
 
 
 CODECS = (ArrowCodec(), ArrowStreamCodec())
@@ -110,7 +122,63 @@ def write_table(table: Any, sink: Sink) -> None:
 
 def read_table(source: Source) -> Any:
     """Give a table that lies in the store's file, memory-mapped."""
-    return pa.ipc.open_file(_open(source)).read_all()
+    return checked(pa.ipc.open_file(_open(source)).read_all(), source)
+
+
+def check_table(source: Source) -> None:
+    """Look at a table that came from elsewhere; one of a type that polars alone reads, by a copy, is left to it."""
+    with suppress(pa.ArrowNotImplementedError):
+        read_table(source)
+
+
+def _all_checked(reader: Any, source: Source) -> Iterator[Any]:
+    batches = iter(reader)
+    while True:
+        try:
+            batch = next(batches, None)
+        except (pa.ArrowException, OSError) as error:
+            raise _broken(error) from error
+        if batch is None:
+            return
+        yield checked(batch, source)
+
+
+def checked(data: Any, source: Source) -> Any:
+    """Return a table or batch, looked at in full if it came from elsewhere.
+
+    Raises:
+        CodecError: it leads out of its own bytes.
+    """
+    if source.is_foreign:
+        try:
+            look_into(data)
+        except pa.ArrowInvalid as error:
+            raise _broken(error) from error
+    return data
+
+
+def look_into(data: Any) -> None:
+    """Look at all of a table or batch that came from elsewhere: Arrow follows its offsets unchecked.
+
+    Raises:
+        pyarrow.ArrowInvalid: it leads out of its own bytes, or a name or text in it is none.
+    """
+    data.validate(full=True)
+    rest = list(data.schema)
+    while rest:
+        field = rest.pop()
+        try:
+            field.name  # noqa: B018  which is decoded here
+        except UnicodeDecodeError as error:
+            raise pa.ArrowInvalid(f"the name of a column is no text: {error}") from error
+        rest.extend(field.type.field(place) for place in range(field.type.num_fields))
+
+
+def _broken(error: Exception) -> CodecError:
+    return CodecError(
+        f"the table's bytes contradict each other: {error}",
+        hint="they are damaged, or forged: fetch or make the table again",
+    )
 
 
 def read_columns(source: Source, names: Sequence[str], also: Callable[[Any], Sequence[str]] = lambda _: ()) -> Any:
@@ -135,7 +203,7 @@ def read_columns(source: Source, names: Sequence[str], also: Callable[[Any], Seq
     options = pa.ipc.IpcReadOptions(included_fields=sorted(schema.get_field_index(each) for each in chosen))
     # without a field to include, Arrow includes all
     table = pa.ipc.open_file(file, options=options).read_all() if chosen else pa.table({})
-    return table.select(chosen)
+    return checked(table, source).select(chosen)
 
 
 def _seekable(source: Source) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import lightgbm
 from lightgbm.compat import _LGBMLabelEncoder as LabelEncoder  # scikit-learn's, where it is installed
 
+from headrace.codec.builtin.lightgbm_text import check_text
 from headrace.codec.classes import is_exactly
 from headrace.codec.misfit import Declined, Misfit
 from headrace.codec.sink import Sink
@@ -44,6 +45,8 @@ class LightGbmCodec:
 
     def load(self, source: Source) -> object:
         parts: dict[str, Any] = dict(zip(source.names or (), source.parts(), strict=True))
+        if source.is_foreign and parts["model"] is not None:
+            check_text(parts["model"])
         booster = None if parts["model"] is None else _booster(parts["model"], parts["booster"])
         kind = source.type.rpartition(".")[2]
         if kind == "Booster":

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from headrace.codec.builtin.arrow import read_columns
+from headrace.codec.builtin.arrow import check_table, read_columns
 from headrace.codec.classes import describe
 from headrace.codec.misfit import Misfit
 from headrace.codec.sink import Sink
@@ -49,7 +49,15 @@ class PolarsCodec:
         sink.write(buffer.getbuffer())
 
     def load(self, source: Source) -> object:
-        frame = pl.read_ipc(io.BytesIO(source.inline)) if source.inline is not None else _map(source.path)
+        if source.is_foreign:
+            check_table(source)
+        try:
+            frame = pl.read_ipc(io.BytesIO(source.inline)) if source.inline is not None else _map(source.path)
+        except pl.exceptions.PanicException as error:  # which is no `Exception`
+            raise CodecError(
+                f"polars can't read the frame: {str(error).partition(chr(10))[0]}",
+                hint="its bytes are damaged, or forged: make it again",
+            ) from error
         return frame.to_series() if source.type.endswith(".Series") else frame
 
     def load_columns(self, source: Source, names: Sequence[str]) -> object:

@@ -88,7 +88,7 @@ OTHERS = ("baseline", "previous")
 DEEPEST = 50
 _TOKEN = re.compile(
     r"(?P<space>\s+)|(?P<operator>>=|<=|>|<|≥|≤|==|=|!=)|(?P<open>\()|(?P<close>\))"
-    r"|(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))(?P<percent>\s*%)?"
+    r"|(?P<number>[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?(?![\w.]))(?P<percent>\s*%)?"
     r"|(?P<quoted>`[^`]+`)|(?P<word>[^\s()<>=!`%≥≤]+)"
 )
 _KEYS = ("and", "or", "with")

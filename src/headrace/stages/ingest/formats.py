@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.json
 
+from headrace.codec.builtin.arrow import look_into
 from headrace.errors import DefinitionError, SourceError
 from headrace.stages.ingest.pictures import picture
 from headrace.stages.ingest.texts import CHUNK_BYTES, LINE_BYTES, Utf8
@@ -149,6 +150,10 @@ def read_table(
             table = read(line_bytes)  # a row is longer than a block
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError, msgspec.DecodeError, OSError) as error:
         raise _refusal(error, source.name, form, schema) from error
+    except RecursionError as error:
+        raise SourceError(
+            f"`{source.name}` can't be read as `{form}`: it is nested too deep", hint="look at the file"
+        ) from error
     except pa.ArrowException as error:
         raise SourceError(f"`{source.name}` can't be read: {error}", hint="look at the file") from error
     return table.replace_schema_metadata(None)
@@ -318,11 +323,15 @@ def _arrow(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
         batches = opened = pa.ipc.open_stream(file)
     found, total = [], 0
     for batch in batches:
+        look_into(batch)
         total += _bytes(batch)
         if total > most_bytes:
             raise _too_large(name, most_bytes)
         found.append(batch)
-    return pa.Table.from_batches(found, opened.schema)
+    table = pa.Table.from_batches(found, opened.schema)
+    if not found:
+        look_into(table)  # its names
+    return table
 
 
 def _bytes(batch: pa.RecordBatch) -> int:

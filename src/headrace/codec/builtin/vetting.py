@@ -1,0 +1,309 @@
+"""What a file in skops' form may hold: each name in it is looked up before anything is made from it.
+
+skops asks its reader for the names to trust, and follows them by `getattr(import_module(module), name)`. So a name that
+begins as a trusted one leads anywhere: `sklearn.metrics._dist_metrics` has `os` in it, and a method of what it finds
+there is one node more. Here a node passes only if it is of a known sort, and what it names is a class or function that
+is defined under that very name, and of a sort that such a node needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from headrace.codec.classes import describe
+from headrace.errors import CodecError
+
+Node = dict[str, Any]
+
+ESTIMATOR = "sklearn.base.BaseEstimator"
+
+HELD = {
+    ESTIMATOR,
+    "sklearn._loss.link.BaseLink",
+    "sklearn._loss.link.Interval",
+    "sklearn._loss.loss.BaseLoss",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.cluster._bisect_k_means._BisectingTree",
+    "sklearn.compose._column_transformer.make_column_selector",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.gaussian_process.kernels.Kernel",
+    "sklearn.linear_model._linear_loss.LinearModelLoss",
+    "sklearn.metrics._dist_metrics.DistanceMetric",
+    "sklearn.metrics._dist_metrics.DistanceMetric32",
+    "sklearn.metrics._dist_metrics.DistanceMetric64",
+    "sklearn.metrics._scorer._BaseScorer",
+    "sklearn.metrics._scorer._MultimetricScorer",
+    "sklearn.metrics._scorer._PassthroughScorer",
+    "sklearn.model_selection._split.BaseCrossValidator",
+    "sklearn.model_selection._split.BaseShuffleSplit",
+    "sklearn.model_selection._split._RepeatedSplits",
+    "sklearn.neighbors._ball_tree.BallTree",
+    "sklearn.neighbors._ball_tree.BinaryTree32",
+    "sklearn.neighbors._ball_tree.BinaryTree64",
+    "sklearn.neighbors._kd_tree.BinaryTree32",
+    "sklearn.neighbors._kd_tree.BinaryTree64",
+    "sklearn.neural_network._stochastic_optimizers.BaseOptimizer",
+    "sklearn.utils._metadata_requests.MetadataRequest",
+    "sklearn.utils._metadata_requests.MetadataRouter",
+    "sklearn.utils._metadata_requests.MethodMapping",
+    "sklearn.utils._metadata_requests.MethodMetadataRequest",
+}
+"""Classes of scikit-learn whose objects may be made without a call of theirs: estimators, and what estimators hold.
+What inherits from one of them counts too."""
+
+LOSSES = {"sklearn._loss._loss.CyHalfMultinomialLoss", "sklearn._loss._loss.CyLossFunction"}
+
+OTHERS = {
+    "scipy.interpolate._bsplines.BSpline",
+    "scipy.interpolate._interpolate.interp1d",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRanker",
+    "lightgbm.sklearn.LGBMRegressor",
+}
+"""The same of other libraries. Not the distributions of scipy.stats: they execute text that is part of their state."""
+
+SPARSE = {f"scipy.sparse._{each}.{each}_{kind}" for each in ("csc", "csr") for kind in ("array", "matrix")}
+TUPLES = {
+    "builtins.tuple",
+    "sklearn.gaussian_process.kernels.Hyperparameter",
+    "sklearn.impute._iterative._ImputerTriplet",
+}
+DICTS = {"builtins.dict", "collections.OrderedDict", "sklearn.utils._bunch.Bunch"}
+KEYS = {"builtins.bool", "builtins.float", "builtins.int", "builtins.str"}
+TYPES = KEYS | DICTS | {"builtins.bytes", "builtins.complex", "builtins.list", "builtins.set", "builtins.tuple"}
+
+FUNCTIONS = {
+    "numpy.mean",
+    "scipy._lib.array_api_compat.numpy._aliases.asarray",
+    "sklearn.cluster._kmeans._kmeans_single_elkan",
+    "sklearn.cluster._kmeans._kmeans_single_lloyd",
+    "sklearn.utils.validation.check_array",
+}
+SCORES = ("sklearn.feature_selection.", "sklearn.metrics.")
+"""Modules whose public functions an estimator may hold: scores and kernels, and nothing that reads or writes."""
+
+UFUNCS = {
+    "numpy",
+    "numpy._core._multiarray_umath",
+    "scipy.special",
+    "scipy.special._multiufuncs",
+    "scipy.special._special_ufuncs",
+    "scipy.special._ufuncs",
+}
+ABROAD = frozenset(("__main__", "conftest", "datasets", "externals", "tests"))
+"""Parts of scikit-learn that no estimator comes from: their modules aren't even imported."""
+
+
+def vet(schema: object) -> list[str]:
+    """Return the names in a skops schema, all of which may be trusted.
+
+    Raises:
+        CodecError: a node of it is of no known sort, or names something that isn't known to be safe.
+    """
+    if not isinstance(schema, dict) or type(schema.get("protocol")) is not int or schema["protocol"] < 1:
+        raise CodecError("its schema has a form that isn't known to be safe")  # old forms are checked by nobody
+    first: dict[int, Node] = {}
+    names: set[str] = set()
+    for node in nodes(schema):
+        if "__id__" in node or "__loader__" in node or "__class__" in node or "__module__" in node:
+            names.add(_name_of(node))
+            _check(node)
+            _check_shared(node, first)
+    return sorted(names)
+
+
+def nodes(schema: Any) -> Iterator[Node]:
+    """Go over the objects of a schema in the order in which they are written."""
+    rest = [schema]
+    while rest:
+        node = rest.pop()
+        if isinstance(node, dict):
+            yield node
+            rest.extend(reversed(list(node.values())))
+        elif isinstance(node, list):
+            rest.extend(reversed(node))
+
+
+def _name_of(node: Node) -> str:
+    module, name, loader = (node.get(key) for key in ("__module__", "__class__", "__loader__"))
+    if not (isinstance(module, str) and isinstance(name, str) and isinstance(loader, str)):
+        raise CodecError("its schema has a node without a name or a sort")
+    return f"{module}.{name}"
+
+
+def _check(node: Node) -> None:
+    loader, name = node["__loader__"], _name_of(node)
+    is_known = LOADERS.get(loader)
+    if is_known is None:
+        raise CodecError(f"the estimator holds a `{loader}` of `{name}`, a sort that is not known to be safe")
+    if not is_known(node, name):
+        raise CodecError(f"the estimator holds a `{name}`, which is not known to be safe")
+
+
+def _check_shared(node: Node, first: dict[int, Node]) -> None:
+    """Refuse a node that has the number of another: skops takes the first one's object for both, so what was looked
+    at here would not be what is used."""
+    number = node.get("__id__")
+    if number is None:
+        return
+    if type(number) is not int or not _is_same(first.setdefault(number, node), node):
+        raise CodecError("its schema has two objects of one number")
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Tell whether two nodes are of the same sorts and names all through. What lies in files may differ, and so may the
+    numbers inside: each of those is held against its own first."""
+    pairs = [(one, other)]
+    while pairs:
+        one, other = pairs.pop()
+        if one is other:
+            continue
+        if type(one) is not type(other):
+            return False
+        if isinstance(one, dict):
+            if list(one) != list(other):
+                return False
+            pairs.extend((one[key], other[key]) for key in one if key not in ("__id__", "file"))
+        elif isinstance(one, list):
+            if len(one) != len(other):
+                return False
+            pairs.extend(zip(one, other, strict=True))
+        elif one != other:
+            return False
+    return True
+
+
+def _one_of(names: set[str]) -> Callable[[Node, str], bool]:
+    return lambda _, name: name in names
+
+
+def _is_array(_: Node, name: str) -> bool:
+    return name == "numpy.ndarray" or _is_number(name)
+
+
+def _is_number(name: str) -> bool:
+    """Tell whether this is a type of NumPy's numbers and texts."""
+    module, _, inner = name.rpartition(".")
+    found = getattr(np, inner, None)
+    return module == "numpy" and isinstance(found, type) and issubclass(found, np.generic)
+
+
+def _is_held(_: Node, name: str) -> bool:
+    if name in OTHERS:
+        return True
+    found = _defined(name) if name.startswith("sklearn.") else None
+    return isinstance(found, type) and not HELD.isdisjoint(map(describe, found.__mro__))
+
+
+def _is_type(node: Node, name: str) -> bool:
+    return name in TYPES or _is_number(name) or (name.startswith("sklearn.") and _is_held(node, name))
+
+
+def _is_loss(_: Node, name: str) -> bool:
+    found = _defined(name) if name.startswith("sklearn.") else None
+    return isinstance(found, type) and not LOSSES.isdisjoint(map(describe, found.__mro__))
+
+
+def _is_function(node: Node, name: str) -> bool:
+    if "content" in node:  # what a form of before has the name in
+        return False
+    if name in FUNCTIONS:
+        return True
+    module, _, inner = name.rpartition(".")
+    if module in UFUNCS:
+        found = getattr(importlib.import_module(module), inner, None)
+        return isinstance(found, np.ufunc) or type(found).__module__ in UFUNCS
+    return name.startswith(SCORES) and not inner.startswith("_") and _is_routine(_defined(name))
+
+
+def _is_routine(found: object) -> bool:
+    return inspect.isroutine(found) or type(found).__name__ == "cython_function_or_method"
+
+
+def _defined(name: str) -> object:
+    """Return what stands under a name of scikit-learn, if it was defined there under that name; else None."""
+    module, _, inner = name.rpartition(".")
+    if not ABROAD.isdisjoint(module.split(".")):
+        return None
+    try:
+        found = vars(importlib.import_module(module)).get(inner)
+    except ImportError:
+        return None
+    is_there = getattr(found, "__module__", None) == module and getattr(found, "__name__", None) == inner
+    return found if is_there else None
+
+
+def _has_plain_keys(node: Node, name: str) -> bool:
+    """Tell whether a dictionary's keys are made by types that do no more than read a number or a text."""
+    types = node.get("key_types")
+    kinds = types.get("content") if isinstance(types, dict) and types.get("__loader__") == "ListNode" else None
+    return (
+        name in DICTS
+        and isinstance(kinds, list)
+        and all(
+            isinstance(kind, dict)
+            and kind.get("__loader__") == "TypeNode"
+            and (_name_of(kind) in KEYS or _is_number(_name_of(kind)))
+            for kind in kinds
+        )
+    )
+
+
+def _is_default_dict(node: Node, name: str) -> bool:
+    content = node.get("content")
+    makes = content.get("default_factory") if isinstance(content, dict) else None
+    return name == "collections.defaultdict" and isinstance(makes, dict) and makes.get("__loader__") in _PLAIN_MAKERS
+
+
+_PLAIN_MAKERS = ("TypeNode", "JsonNode")
+
+
+def _is_partial(node: Node, name: str) -> bool:
+    content = node.get("content")
+    function = content.get("func") if isinstance(content, dict) else None
+    return name == "functools.partial" and isinstance(function, dict) and function.get("__loader__") == "FunctionNode"
+
+
+def _is_generator(node: Node, name: str) -> bool:
+    """Tell whether a generator's bits come from one of NumPy's: that is named by a text, and called."""
+    try:
+        bits = node["content"]["bit_generator"]["content"]["bit_generator"]
+        is_text = bits["__loader__"] == "JsonNode"
+        kind = getattr(np.random, str(bits["content"]).strip('"'), None)
+    except (KeyError, TypeError):
+        return False
+    is_bits = isinstance(kind, type) and issubclass(kind, np.random.BitGenerator)
+    return name == "numpy.random._generator.Generator" and is_text and is_bits
+
+
+LOADERS: dict[str, Callable[[Node, str], bool]] = {
+    "BytearrayNode": _one_of({"builtins.bytearray"}),
+    "BytesNode": _one_of({"builtins.bytes"}),
+    "DTypeNode": _one_of({"numpy.dtype"}),
+    "DefaultDictNode": _is_default_dict,
+    "DictNode": _has_plain_keys,
+    "FunctionNode": _is_function,
+    "JsonNode": _one_of({"builtins.str"}),
+    "ListNode": _one_of({"builtins.list"}),
+    "LossNode": _is_loss,
+    "MaskedArrayNode": _one_of({"numpy.ma.MaskedArray"}),
+    "NdArrayNode": _is_array,
+    "ObjectNode": _is_held,
+    "PartialNode": _is_partial,
+    "RandomGeneratorNode": _is_generator,
+    "RandomStateNode": _one_of({"numpy.random.mtrand.RandomState"}),
+    "SetNode": _one_of({"builtins.set"}),
+    "SliceNode": _one_of({"builtins.slice"}),
+    "SparseMatrixNode": _one_of(SPARSE),
+    "TreeNode": _one_of({"sklearn.tree._tree.Tree"}),
+    "TupleNode": _one_of(TUPLES),
+    "TypeNode": _is_type,
+}
+"""The sorts of node that may be there, and what tells whether what one names is to be trusted. Not methods, operators
+and what is made by a call of its class: those run on loading."""

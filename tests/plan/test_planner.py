@@ -21,6 +21,9 @@ class Taught:
     def before(self, task: str) -> Before | None:
         return None
 
+    def output(self, task: str) -> Ref | None:
+        return None
+
     def seconds(self, task: str, stage: str) -> float | None:
         return 1.0
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from headrace.app.editable import editable_roots
 from headrace.app.project import Project
 from headrace.errors import ProjectError, StoreError
-from headrace.spec.bundle import Bundle
+from headrace.spec.bundle import SUFFIXES, Bundle
 from headrace.store.store import Store
 from headrace.work.archive import files_of, pack
 from headrace.work.environments.lock import LOCKS, find_lock, lock_digest, lock_texts
@@ -21,10 +21,6 @@ from headrace.work.environments.lock import LOCKS, find_lock, lock_digest, lock_
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
-_CODE = (".py", ".pyi", ".ipynb", ".sql")
-_SETTINGS = (".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".txt", ".md")
-_PAGES = (".jinja", ".j2", ".tmpl", ".template", ".html", ".css", ".js")
-SUFFIXES = frozenset((*_CODE, *_SETTINGS, *_PAGES))
 FILE_LIMIT_BYTES = 1 << 20
 BUNDLE_LIMIT_BYTES = 64 << 20
 LARGEST = 3

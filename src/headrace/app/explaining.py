@@ -28,6 +28,7 @@ from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.code import Code
 from headrace.spec.graph import Const, Out
+from headrace.spec.stage import Stage
 from headrace.store.store import Store
 
 _VALUE_LIMIT = 80
@@ -40,7 +41,7 @@ _KINDS = {"distribution": "package", "environment": "python"}
 class Difference(Struct, frozen=True, kw_only=True):
     """One thing that differs: what it is, its value before and after in short, and the lines of code that changed."""
 
-    kind: Literal["input", "function", "class", "constant", "module", "bundle", "package", "python", "platform"]
+    kind: Literal["input", "function", "class", "constant", "module", "file", "bundle", "package", "python", "platform"]
     name: str
     before: str | None
     after: str | None
@@ -93,12 +94,16 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
     if earlier is not None and stage is not None and node is not None and earlier.key != row.key:
         then = views.graph(earlier.run)
         code = _CodeDifferences(views, store, view.run, earlier.run)
-        found += code.between(then.stages.get(stage.function, stage).code, stage.code)
+        was = _stage(then, name) or then.stages.get(stage.function, stage)
+        found += code.between(was.code, stage.code)
+        if not found and was.code.digest != stage.code.digest:
+            found.append(Difference(kind="function", name=stage.name, before=None, after=None))
         for each in _inputs(views, load, view.run, row, earlier):
             found.append(each)
             found += code.given((then, earlier.inputs), (graph, row.inputs), name, each.name)
-        if not found:
-            found.append(Difference(kind="platform", name="platform", before=None, after=None))
+        places = [_platform(views, each.run, at) for each, at in ((earlier, was), (view, stage))]
+        if places[0] != places[1]:
+            found.append(Difference(kind="platform", name="platform", before=places[0], after=places[1]))
     held = refusal(views, view.run, name) if row.state == "skipped" else None
     return Explanation(
         run=view.run,
@@ -113,6 +118,18 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
         rules=() if held is None else tuple(rules(views, view.run, held.gate, load)),
         elements=_elements(views, view.run, row.name) if node is not None and node.over else (),
     )
+
+
+def _stage(graph: GraphView, name: str) -> Stage | None:
+    """Return the stage that a task of a graph was; its declaration may have had another name in the code."""
+    node = next((node for node in graph.nodes if node.name == name), None)
+    return None if node is None else graph.stages.get(node.stage)
+
+
+def _platform(views: Views, run: str, stage: Stage) -> str | None:
+    """Return the platform in a task's key; None where the stage is portable."""
+    bundle = None if stage.portable else _bundle(views, run)
+    return None if bundle is None else bundle.platform
 
 
 def _elements(views: Views, run: str, name: str) -> tuple[str, ...]:
@@ -172,11 +189,12 @@ def _given_code(graph: GraphView, inputs: bytes | None, name: str, param: str) -
 
 def _sources(views: Views, store: Store, run: str) -> Mapping[str, bytes]:
     """Give the source files of a run's bundle; none where it is gone."""
-    bundle: Bundle | None = None
-    for event in views.events(run):
-        if isinstance(event, Opened | Renewed):
-            bundle = event.bundle
-    return sources(store, bundle)
+    return sources(store, _bundle(views, run))
+
+
+def _bundle(views: Views, run: str) -> Bundle | None:
+    bundles = [event.bundle for event in views.events(run) if isinstance(event, Opened | Renewed)]
+    return bundles[-1] if bundles else None
 
 
 def _inputs(views: Views, load: Load, run: str, row: TaskRow, earlier: Earlier) -> Iterator[Difference]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+import io
 import json
 import linecache
-from typing import Any
+import re
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from types import CodeType
+from typing import Any, ClassVar
 
 import cloudpickle
 
 from headrace.define.pipeline import PipelineFunction
 from headrace.errors import ProjectError
-from headrace.work.notebook import CELLS, NOTEBOOK
+from headrace.work.notebook import CELLS, NOTEBOOK, in_file
 
 
 def notebook_files(pipeline: PipelineFunction[Any]) -> dict[str, bytes]:
@@ -19,14 +26,60 @@ def notebook_files(pipeline: PipelineFunction[Any]) -> dict[str, bytes]:
     Raises:
         ProjectError: the pipeline reaches something that can't be sent to another process.
     """
+    pickled, cells = io.BytesIO(), _cells()
     try:
-        pickled = cloudpickle.dumps(pipeline)
+        _Pickler(pickled).dump((pipeline, _beside(pipeline.function.__globals__, cells.values())))
     except Exception as error:  # pickling runs code of whatever is reached
         raise ProjectError(
             f"pipeline `{pipeline.name}` reaches something that can't be sent to a worker: {error}",
             hint="make connections, locks and open files inside of stages",
         ) from error
-    return {NOTEBOOK: pickled, CELLS: json.dumps(_cells()).encode()}
+    return {NOTEBOOK: pickled.getvalue(), CELLS: json.dumps(cells).encode()}
+
+
+def _beside(scope: Mapping[str, Any], cells: Iterable[str]) -> dict[str, Any]:
+    """Return the globals that no function's code reads and that its key needs: those of decorators, bases, annotations
+    and defaults. Workers count the code by these too, as they would in a file."""
+    named: set[str] = set()
+    for cell in cells:
+        with suppress(SyntaxError, ValueError):
+            named |= {name for node in ast.walk(ast.parse(cell)) for name in _names_beside(node)}
+    found = {}
+    for name in sorted(named & set(scope)):
+        with suppress(Exception):  # pickling runs code of whatever it is: without it, the name counts as missing
+            _Pickler(io.BytesIO()).dump(scope[name])
+            found[name] = scope[name]
+    return found
+
+
+def _names_beside(node: ast.AST) -> Iterator[str]:
+    beside: list[ast.expr | None] = []
+    match node:
+        case ast.FunctionDef(args=args) | ast.AsyncFunctionDef(args=args):
+            given = (*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg)
+            beside += [*node.decorator_list, node.returns, *args.defaults, *args.kw_defaults]
+            beside += [each.annotation for each in given if each is not None]
+        case ast.ClassDef():
+            beside += [*node.decorator_list, *node.bases, *(each.value for each in node.keywords)]
+        case ast.AnnAssign():
+            beside += [node.annotation]
+    for each in beside:
+        for inner in ast.walk(each) if each is not None else ():
+            if isinstance(inner, ast.Name):
+                yield inner.id
+            elif isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                yield from re.findall(r"[^\W\d]\w*", inner.value)
+
+
+def _code(code: CodeType) -> tuple[Any, ...]:
+    make, arguments, *_ = cloudpickle.CloudPickler.dispatch_table[CodeType](code)
+    return in_file, (make, arguments, code.co_filename)
+
+
+class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
+    """Keeps the name of the cell that code comes from, where cloudpickle 3.1.3 leaves it out."""
+
+    dispatch_table: ClassVar[Any] = ChainMap({CodeType: _code}, cloudpickle.CloudPickler.dispatch_table)
 
 
 def _cells() -> dict[str, str]:

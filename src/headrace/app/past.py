@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from headrace.app.given_code import code_given
 from headrace.errors import NotFoundError
 from headrace.plan.reuse import Before, Change
@@ -16,7 +18,8 @@ from headrace.spec.code import Code, Part
 from headrace.spec.graph import Node
 from headrace.spec.stage import Stage
 
-_SHOWN_FIRST = ("function", "class", "constant", "module", "bundle", "distribution", "environment")
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+_SHOWN_FIRST = ("function", "class", "constant", "module", "file", "bundle", "distribution", "environment")
 
 
 class PastCode:
@@ -62,7 +65,8 @@ class PastCode:
 def differing(before: Code, after: Code) -> list[tuple[Part, Part | None]]:
     """Pair each part of the code that differs with what it was before: code first, then packages and Python.
 
-    A part that is gone stands with itself as what it was, and without a text.
+    A part that is gone stands with itself as what it was, and without a text. All of the project's Python is told by
+    the files that differ, where both runs know them.
     """
     old = {(part.kind, part.name): part for part in before.parts}
     new = {(part.kind, part.name): part for part in after.parts}
@@ -74,15 +78,22 @@ def differing(before: Code, after: Code) -> list[tuple[Part, Part | None]]:
     for key, part in old.items():
         if key not in new:
             found.append((Part(name=part.name, kind=part.kind, digest=""), part))
+    files = [pair for pair in found if pair[0].kind == "file"]
+    if not all(any(part.kind == "file" for part in each.parts) for each in (before, after)):
+        found = [pair for pair in found if pair not in files]
+    elif files:
+        found = [pair for pair in found if pair[0].kind != "bundle"]
     return sorted(found, key=lambda pair: _SHOWN_FIRST.index(pair[0].kind))
 
 
 class LedgerHistory:
     """What past runs taught the planner (`plan.planner.History`)."""
 
-    def __init__(self, ledger: Ledger, places: Places, past: Sequence[PastView]) -> None:
+    def __init__(self, ledger: Ledger, places: Places, views: Views, pipeline: str) -> None:
         self._ledger = ledger
         self._places = places
+        self._views = views
+        past: Sequence[PastView] = views.history(pipeline)
         self._by_task: dict[str, PastView] = {}
         self._by_stage: dict[str, PastView] = {}
         for view in past:
@@ -99,6 +110,15 @@ class LedgerHistory:
         """Give what the key of a task was made of in the latest earlier run."""
         earlier = self._ledger.earlier(task)
         return None if earlier is None else Before(earlier.run, earlier.key, earlier.code, earlier.inputs)
+
+    def output(self, task: str) -> Ref | None:
+        """Return what a task gave in the latest earlier run; None where it gave nothing."""
+        earlier = self._ledger.earlier(task)
+        try:
+            row = None if earlier is None else self._views.task(earlier.run, task)
+        except NotFoundError:  # the collector was here
+            return None
+        return None if row is None or row.out is None else _decode_ref(row.out)
 
     def seconds(self, task: str, stage: str) -> float | None:
         """Give how long an attempt took, load and save included; that of another task of the stage if need be."""

@@ -74,6 +74,11 @@ def plan(
             return _plan(name, graph, policy=policy, pool=pool, bundle=bundle, lease=lease, places=places, past=past)
 
 
+def notes(plan: Plan) -> list[str]:
+    """Return what keys cover beyond what functions reach, each once."""
+    return list(dict.fromkeys(note for task in plan.tasks for note in task.notes))
+
+
 def sums(plan: Plan) -> list[str]:
     """Return what all of a plan takes and costs, and what of it isn't known, in words."""
     texts = []
@@ -175,7 +180,7 @@ def _plan(
                 hint="lower its resources, or describe a larger pool under `[pool.NAME]` in headrace.toml",
             )
     code = PastCode(past)
-    history = LedgerHistory(lease, places, past.history(pipeline))
+    history = LedgerHistory(lease, places, past, pipeline)
     planner = Planner(
         stages=graph.stages,
         policy=policy,

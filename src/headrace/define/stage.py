@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from headrace.define.arguments import check_arguments
 from headrace.define.call import OPTIONS, check_no_handles, plain_map
 from headrace.define.code.graph import digest
+from headrace.define.code.thing import NAMED
 from headrace.define.ports import declared as declared_around
 from headrace.define.ports import tracing
 from headrace.define.tables import check_tables
@@ -221,7 +222,17 @@ def _declare(function: Callable[..., Any], **declared: Any) -> StageFunction[...
         )
     declaration = _declaration(function, **declared)
     _check_module(function, declaration.name)
+    if declared.get("name") is not None:
+        _mark_named(function)
     return StageFunction(function, declaration, declared)
+
+
+def _mark_named(function: Any) -> None:
+    """Note that a function, and those that it wraps, may be called otherwise without another key."""
+    while function is not None:
+        inside = getattr(function, "__dict__", {})
+        inside[NAMED] = True
+        function = inside.get("__wrapped__")
 
 
 def _declaration(

@@ -19,7 +19,7 @@ from headrace.plan.reuse import Before, Change, ChangedGiven, barred, told_chang
 from headrace.plan.transfers import Source, Transfers
 from headrace.spec.artifact import Ref, gather
 from headrace.spec.fleet import Pool
-from headrace.spec.graph import Arg, Node, constants, outs
+from headrace.spec.graph import Arg, Node, Out, constants, outs
 from headrace.spec.plan import Decision, Plan, PlannedTask
 from headrace.spec.policy import NOT_ASKED, Policy
 from headrace.spec.stage import Stage
@@ -39,6 +39,10 @@ class History(Protocol):
         """Give what the key of a task was made of in the latest earlier run."""
         ...
 
+    def output(self, task: str) -> Ref | None:
+        """Return what a task gave in the latest earlier run; None where it gave nothing."""
+        ...
+
     def seconds(self, task: str, stage: str) -> float | None:
         """Give how long an attempt of a task took, its load and save included; None where none ever ran."""
         ...
@@ -49,10 +53,14 @@ class History(Protocol):
 
 
 class _Fate(Struct):
-    """What the plan expects of a task: its output where that is known, and how long until then."""
+    """What the plan expects of a task: its output where that is known, and how long until then.
+
+    `expected` is the output if it comes out as it did before.
+    """
 
     decision: Decision
     out: Ref | None = None
+    expected: Ref | None = None
     low_s: float = 0.0
     high_s: float = 0.0
 
@@ -217,16 +225,49 @@ class Planner:
         ]
         waits = ", ".join(unknown)
         decision: Decision = "run"
+        expected = None
         why = barred(stage, self._policy)
-        if why is None:
-            why = f"its list comes from {waits}" if names is None else self._why_surely(node, stage, names)
+        if why is None and names is None:
+            why = f"its list comes from {waits}"
+        elif why is None:
+            expected, why = self._if_unchanged(node, stage)
+            if expected is None and why is None:
+                why = self._why_surely(node, stage, names or [])
         if why is None:
             give = "give what they" if len(unknown) > 1 else "gives what it"
             decision, why = "reuse_if_unchanged", f"reused if {waits} {give} gave before"
         if self._transfers is not None and decision == "run":
             known = [arg for _, arg in node.args if all(self._fates[out.task].out is not None for out in outs(arg))]
             self._transfers.need(ref for arg in known for ref in constants(value(arg, self._output)))
-        self._settle(node, stage, decision, why, start=start, width=width, runs=width or 1)
+        self._settle(node, stage, decision, why, start=start, width=width, runs=width or 1, expected=expected)
+
+    def _if_unchanged(self, node: Node, stage: Stage) -> tuple[Ref | None, str | None]:
+        """Look up the output that is there if what comes before gives what it gave in an earlier run, whichever run
+        that made it in. Where none is, and the task was the same in the latest run, say so."""
+        args = [(name, arg) for name, arg in node.args if all(self._may_be(out) for out in outs(arg))]
+        left = [out for pair in node.args if pair not in args for out in outs(pair[1])]
+        if node.over or any(self._fates[out.task].decision != "skip" for out in left):
+            return None, None
+        try:
+            key, _ = key_of(stage, tuple((name, value(arg, self._expected)) for name, arg in args), self._platform)
+        except Unmappable:  # what it gave before has no such part
+            return None, None
+        found = self._history.result(key)
+        if found is not None:
+            return found[0], None
+        before = self._history.before(node.name)
+        is_same = before is not None and before.key == key
+        return None, "no output of it is there to be reused" if is_same else None
+
+    def _may_be(self, out: Out) -> bool:
+        fate = self._fates[out.task]
+        return fate.out is not None or fate.expected is not None
+
+    def _expected(self, name: str) -> Ref:
+        fate = self._fates[name]
+        ref = fate.out or fate.expected
+        assert ref is not None
+        return ref
 
     def _why_surely(self, node: Node, stage: Stage, names: Sequence[str]) -> str | None:
         """Say why a task has to run whatever comes of the inputs that aren't known yet, or None where it needn't."""
@@ -270,6 +311,7 @@ class Planner:
         key: str | None = None,
         width: int | None = 1,
         runs: int = 1,
+        expected: Ref | None = None,
     ) -> None:
         """Note a decision, with the time and money that it is expected to take."""
         works = decision in ("run", "reuse_if_unchanged")
@@ -286,7 +328,9 @@ class Planner:
         self._high_usd += usd
         self._low_busy += busy * low
         self._high_busy += busy
-        self._fates[node.name] = _Fate(decision, out, start[0] + seconds * low, start[1] + seconds)
+        if works and out is None and expected is None:
+            expected = self._history.output(node.name)
+        self._fates[node.name] = _Fate(decision, out, expected, start[0] + seconds * low, start[1] + seconds)
         self._tasks.append(
             PlannedTask(
                 name=node.name,
@@ -300,6 +344,7 @@ class Planner:
                 expected_s=seconds if each is not None else None,
                 expected_usd=None if each is None else (0.0, usd) if decision == "reuse_if_unchanged" else usd,
                 needs=tuple(names_needed(node)),
+                notes=stage.code.notes if decision != "skip" else (),
             )
         )
 

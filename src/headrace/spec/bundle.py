@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from headrace.spec.noun import Row
 
+_CODE = (".py", ".pyi", ".ipynb", ".sql")
+_SETTINGS = (".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".txt", ".md")
+_PAGES = (".jinja", ".j2", ".tmpl", ".template", ".html", ".css", ".js")
+SUFFIXES = frozenset((*_CODE, *_SETTINGS, *_PAGES))
+"""Files of other kinds are data, and in no bundle."""
+
 
 class Bundle(Row, frozen=True):
     """`digest` and `nonce` name the archive in the store, `size` is its bytes.

@@ -6,7 +6,7 @@ from typing import Literal
 
 from headrace.spec.noun import Row
 
-PartKind = Literal["function", "class", "constant", "module", "distribution", "bundle", "environment"]
+PartKind = Literal["function", "class", "constant", "module", "distribution", "bundle", "file", "environment"]
 
 
 class Part(Row, frozen=True):

@@ -14,7 +14,7 @@ class PlannedTask(Noun, frozen=True):
 
     `expected_s` and `expected_usd` are None where nothing is known; `expected_usd` is a range where it depends on a
     cut-off. `width` is 1, or the number of elements of a mapped task (None: not known before it runs). `bytes` is what
-    a transfer brings.
+    a transfer brings. `notes` say where the key covers more than what the task's function reaches.
     """
 
     name: str
@@ -29,6 +29,7 @@ class PlannedTask(Noun, frozen=True):
     expected_usd: float | tuple[float, float] | None = None
     needs: tuple[str, ...] = ()
     bytes: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Plan(Noun, frozen=True):

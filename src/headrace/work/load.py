@@ -19,6 +19,7 @@ from headrace.define.code.project import Project
 from headrace.define.pipeline import PipelineFunction
 from headrace.define.stage import StageFunction
 from headrace.errors import HeadraceError, ProjectError
+from headrace.spec.bundle import SUFFIXES
 from headrace.spec.stage import Resources
 from headrace.work.notebook import NOTEBOOK, enter_notebook
 from headrace.work.stop import StopAttempt
@@ -191,6 +192,12 @@ def _import_hint(error: BaseException) -> str:
         return f"{install}, or add its file to the project (data and ignored files are not in a bundle)"
     if isinstance(error, ImportError) and "partially initialized" in str(error):
         return "two modules import each other: move what both need into a third"
+    if isinstance(error, FileNotFoundError) and isinstance(error.filename, str):
+        name = os.path.basename(error.filename)
+        suffix = os.path.splitext(name)[1]
+        never = suffix and suffix not in SUFFIXES
+        why = f"`{suffix}` files are data and never in a bundle" if never else "a bundle has no large and ignored files"
+        return f'{why}: give it to a stage as `hr.File("{name}")`, or read it by `ingest.files`'
     strange = _STRANGE_FIELD.match(str(error))
     near = difflib.get_close_matches(strange.group(1), Resources.__struct_fields__, 1) if strange else []
     if near:

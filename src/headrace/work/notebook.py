@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
+from typing import Any
 
 NOTEBOOK = "__notebook__.pickle"
 CELLS = "__notebook__.json"
+
+
+def in_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file: str) -> CodeType:
+    """Return code as it was made, with the name of the file or cell that it came from: its source is found by that."""
+    return make(*arguments).replace(co_filename=file)
 
 
 def enter_notebook(folder: Path) -> Mapping[str, str]:
@@ -25,7 +31,10 @@ def enter_notebook(folder: Path) -> Mapping[str, str]:
     cells: dict[str, str] = json.loads((folder / CELLS).read_text())
     for name, source in cells.items():
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    pipeline = pickle.loads((folder / NOTEBOOK).read_bytes())
+    found = pickle.loads((folder / NOTEBOOK).read_bytes())
+    pipeline, beside = found if isinstance(found, tuple) else (found, {})  # older bundles have no more
+    for name, value in beside.items():
+        pipeline.function.__globals__.setdefault(name, value)
     main = ModuleType("__main__")
     vars(main).update(pipeline.function.__globals__)
     setattr(main, pipeline.name, pipeline)

@@ -54,6 +54,8 @@ def _say(plan: Plan) -> None:
     say()
     for text in planning.sums(plan):
         say(text, "dim")
+    for text in planning.notes(plan):
+        say(f"note: {text}", "dim")
 
 
 def _row(task: PlannedTask) -> list[Cell]:

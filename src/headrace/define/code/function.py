@@ -11,6 +11,7 @@ from headrace.define.code.names import LiveNames, global_names, resolve
 from headrace.define.code.piece import Piece
 from headrace.define.code.source import Found, Source
 from headrace.define.code.state import Changing
+from headrace.define.code.thing import NAMED
 
 
 def fill_function(
@@ -24,7 +25,8 @@ def fill_function(
     scope = function.__globals__
     piece = source.piece([found.node], LiveNames(scope, follow.reach.homes))
     docs = read_by_others(follow, piece, scope)
-    node.own = digest("function", follow.reach.text(piece, signature=signature, docs=docs))
+    name = NAMED not in function.__dict__
+    node.own = digest("function", follow.reach.text(piece, signature=signature, docs=docs, name=name))
     node.where = source.where(found.node)
     cells = cells_of(function)
     follow.uses(node, piece, scope, global_names(function.__code__), cells)

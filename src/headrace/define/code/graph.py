@@ -26,7 +26,7 @@ class Node:
     """One thing that is reached. `own` stands for the thing alone; `edges` lead from its names to other nodes.
 
     A node without a kind (a name of the standard library) is no part that a person is told of. `never` says why what
-    depends on it may not be reused.
+    depends on it may not be reused. `files` are what a node that stands for many files is made of.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Node:
     where: str | None = None
     text: str | None = None
     never: list[str] = field(default_factory=list)
+    files: list[Part] = field(default_factory=list)
 
 
 class Graph:
@@ -110,5 +111,6 @@ def parts(order: list[Node]) -> tuple[Part, ...]:
         if same is not None and same.digest != own:
             own = digest(same.digest, own)
         found[node.kind, node.name] = Part(name=node.name, kind=node.kind, digest=own, where=node.where, text=node.text)
+        found.update(((part.kind, part.name), part) for part in node.files)
     listed = list(found.values())
     return (*listed[:1], *sorted(listed[1:], key=lambda part: (part.kind, part.name)))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
+import functools
 import importlib.util
 import os
 import sys
 import types
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from headrace.codec.classes import public_name
@@ -21,7 +24,7 @@ from headrace.define.code.piece import Chain, Piece
 from headrace.define.code.reach import Reach
 from headrace.define.code.records import lists_fields
 from headrace.define.code.shown import shown
-from headrace.define.code.source import DEFINITIONS, Source
+from headrace.define.code.source import DEFINITIONS, Source, code_path
 from headrace.define.code.static import Static
 from headrace.define.code.target import Target
 from headrace.define.code.thing import instance_dict, is_a, is_thing, module_of, plain_function, qualname_of, thing_name
@@ -31,6 +34,8 @@ OWN_NAMES = frozenset(
     {"__spec__", "__loader__", "__builtins__", "__cached__", "__annotations__", "__conditional_annotations__"}
 )
 """Names of a module that the import system sets, and that say nothing of the code."""
+MOST_HELD = 2_000
+"""So many objects are looked at in one that has no readable value."""
 PLAIN = (str, bytes, int, float, complex, bool, type(None), list, tuple, dict, set, frozenset)
 
 
@@ -41,6 +46,7 @@ class Live:
         self.reach = reach
         self.homes = reach.homes
         self.static = Static(reach)
+        self._root_file: str | None = None
         self.read = Values(
             reach.project.roots,
             owner=self._owner,
@@ -52,6 +58,8 @@ class Live:
     def root(self, root: Node, value: object) -> None:
         """Add an edge to a stage's function. Its own signature counts, and that of each function that it wraps."""
         plain: Any = plain_function(value) or value
+        if is_a(plain, types.FunctionType):
+            self._root_file = code_path(plain.__code__, plain.__globals__)
         if not is_thing(plain):
             self.value(root, "root", plain, "stage")
         for index in range(100):
@@ -332,11 +340,53 @@ class Live:
             found = self.thing(each, signature=True)
             if found is not None:
                 node.edges[f"wraps {label}"] = found
+        self._add_held(node, value)
         is_decorated = bool(wrapped) and bool(statements) and all(isinstance(each, DEFINITIONS) for each in statements)
         if not is_decorated:
             kinds = ", ".join(sorted(set(encoded.unread))) or type(value).__qualname__
             self.reach.note(f"`{node.name}` has no readable value ({kinds}): it counts as written")
-            node.own = digest(node.own, self.written(node, at.name, at.scope))
+            node.own = digest(
+                node.own, self.written(node, at.name, at.scope), *self._written_elsewhere(node, at, value)
+            )
+
+    def _add_held(self, node: Node, value: object) -> None:
+        """Add the project's functions and classes that lie anywhere in a distribution's object: what was registered."""
+        known = {id(each) for each in node.edges.values()}
+        targets = [self.thing(each, signature=True) for each in self._held(value)]
+        for index, target in enumerate(targets):
+            if target is not None and id(target) not in known:
+                node.edges[f"holds {index}"] = target
+
+    def _held(self, value: object) -> Iterator[object]:
+        seen: set[int] = set()
+        rest = deque(_inside(value))
+        while rest and len(seen) < MOST_HELD:
+            each = rest.popleft()
+            each = plain_function(each) or each
+            if id(each) in seen or is_a(each, (*PLAIN[:7], types.ModuleType)):
+                continue
+            seen.add(id(each))
+            kind = each if is_a(each, type) else type(each)
+            if is_a(each, types.FunctionType) and self.homes.of_code(each.__code__, each.__globals__) == "project":
+                yield each
+            elif self._owner(kind) == "project":
+                yield kind
+            if not is_thing(each):
+                rest.extend(_inside(each))
+
+    def _written_elsewhere(self, node: Node, at: Origin, value: object) -> Iterator[str]:
+        """Return what other modules do to a value while they are loaded, with an edge for each name."""
+        if at.source is None or self._root_file is None:
+            return
+        for file, statement in self.static.loading.elsewhere(self._root_file, at.source.path):
+            source = self.reach.sources.at(file)
+            assert source is not None
+            for scope in self.static.loaded.get(file, ()):
+                piece = source.piece([statement], LiveNames(scope, self.homes))
+                found = {chain[0]: resolve(chain, scope) for chain in {**piece.names, **piece.outer}}
+                names = {name for name, each in found.items() if each is not None and each.value is value}
+                if names:
+                    yield self._statement(node, statement, source, scope, names)
 
     def written(self, node: Node, name: str, scope: Scope) -> str:
         """Give the text of what binds a global name and uses it at import, with an edge for each of its names."""
@@ -348,20 +398,20 @@ class Live:
             node.edges["module"] = self.scope_module(scope)
             self.reach.note(f"`{node.name}` is made while its module is loaded: all of the module counts")
             return ""
-        names = LiveNames(scope, self.homes)
-        texts = []
-        for each in statements:
-            piece = source.piece([each], names)
-            texts.append(self.reach.text(piece))
-            code = source.code_of(each) if isinstance(each, DEFINITIONS) else None
-            if code is not None:
-                self.uses(node, piece, scope, global_names(code), {})
-            chains = piece.outer if code is not None else {**piece.names, **piece.outer, **piece.defaults}
-            local = self.static.targets.of(piece.imports, source)
-            self.static.imports(node, piece, local)
-            outer = [chain for chain in chains if chain[0] != name and chain[0] in scope and chain[0] not in local]
-            self.chains(node, outer, scope, IMPORT_TIME)
-        return " ".join(texts)
+        return " ".join(self._statement(node, each, source, scope, {name}) for each in statements)
+
+    def _statement(self, node: Node, statement: ast.stmt, source: Source, scope: Scope, names: set[str]) -> str:
+        """Return the text of a statement that makes or changes a value, with an edge for each other name in it."""
+        piece = source.piece([statement], LiveNames(scope, self.homes))
+        code = source.code_of(statement) if isinstance(statement, DEFINITIONS) else None
+        if code is not None:
+            self.uses(node, piece, scope, global_names(code), {})
+        chains = piece.outer if code is not None else {**piece.names, **piece.outer, **piece.defaults}
+        local = self.static.targets.of(piece.imports, source)
+        self.static.imports(node, piece, local)
+        others = [chain for chain in chains if chain[0] in scope and chain[0] not in local and chain[0] not in names]
+        self.chains(node, others, scope, IMPORT_TIME)
+        return self.reach.text(piece)
 
     def values_of(self, node: Node, value: object, label: str = "", title: str = "") -> Encoded:
         """Read a value, with an edge for each function, class and module in it."""
@@ -413,6 +463,19 @@ class Live:
         plain = plain_function(value) or value
         module, _, name = thing_name(plain).rpartition(".")
         return f"{self.homes.module_name(module_of(plain) or module)}.{name}"
+
+
+def _inside(value: Any) -> Iterator[object]:
+    """Return what an object holds, as far as that can be seen without running code of its class."""
+    if is_a(value, dict):
+        yield from dict.values(value)
+    elif is_a(value, list | tuple):
+        yield from value
+    elif is_a(value, types.MethodType):
+        yield from (value.__func__, value.__self__)
+    elif is_a(value, functools.partial):
+        yield from (value.func, value.args, value.keywords)
+    yield from instance_dict(value).values()
 
 
 def _is_at_home(value: object) -> bool:

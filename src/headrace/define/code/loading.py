@@ -58,6 +58,13 @@ class Loading:
         found += [(file, [act.statement for act in self._of(file)]) for file in files]
         return [(file, statements) for file, statements in found if statements]
 
+    def elsewhere(self, importer: str, home: str) -> Iterator[tuple[str, ast.stmt]]:
+        """Return the statements that act on what a module binds, of other modules that an importer loads."""
+        for file in self._loaded([importer]):
+            for act in self._of(file):
+                if home in act.touches and file != home:
+                    yield file, act.statement
+
     def _reaches(self, act: Act, file: str, files: dict[str, None]) -> bool:
         return not act.touches.isdisjoint(files) or (act.own and any(each in files for each in self._imported(file)))
 

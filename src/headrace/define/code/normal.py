@@ -258,7 +258,9 @@ class _Writer:
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         is_top = self._depth == 0
         decorators = [each for each in node.decorator_list if not self._is_ours(each)]
-        self._out.append(f"(def {node.__class__.__name__} {node.name} [")
+        self._out.append(f"(def {node.__class__.__name__} ")
+        self._out.append(Segment("name", node.name) if is_top else node.name)
+        self._out.append(" [")
         self._from_outside(decorators, is_top)
         self._out.append("]")
         self._type_parameters(node)

@@ -11,8 +11,9 @@ from headrace.define.code.imports import Imported
 Chain = tuple[str, ...]
 """A name and the attributes read from it: `helpers.clean` is `("helpers", "clean")`."""
 
-Aside = Literal["doc", "signature", "annotation"]
-"""What may act or not: a docstring, the annotations of the piece's own signature, annotations further in."""
+Aside = Literal["doc", "signature", "annotation", "name"]
+"""What may act or not: a docstring, the annotations of the piece's own signature, annotations further in, the name of
+the function that the piece is."""
 
 
 def chain_of(node: ast.AST) -> Chain | None:

@@ -19,6 +19,7 @@ from headrace.define.code.project import Project
 from headrace.define.code.roots import file_of
 from headrace.define.code.source import Source, read_python
 from headrace.define.code.thing import is_a, module_of
+from headrace.spec.code import Part
 
 Special = Literal["bundle", "module"]
 
@@ -33,6 +34,7 @@ _BUNDLE = {
 }
 """What can reach any code by a computed name."""
 
+NAME: frozenset[Aside] = frozenset({"name"})
 READS_DOC = frozenset({"__doc__", "getdoc", "getsource", "getcomments"})
 READS_ANNOTATIONS = frozenset(
     {"__annotations__", "__annotate__", "get_type_hints", "get_annotations", "signature", "getfullargspec", "Signature"}
@@ -66,13 +68,14 @@ class Reach:
         """Say why what depends on a node may not be reused."""
         node.never.append(reason)
 
-    def text(self, piece: Piece, *, signature: bool = False, docs: bool = False) -> str:
-        """Give a piece's normal form with what acts; note what it reads of others."""
+    def text(self, piece: Piece, *, signature: bool = False, docs: bool = False, name: bool = True) -> str:
+        """Give a piece's normal form with what acts; note what it reads of others. Without its `name`: that of a stage
+        that is declared under another."""
         if not piece.words.isdisjoint(READS_DOC):
             self.read.add("doc")
         if not piece.words.isdisjoint(READS_ANNOTATIONS):
             self.read.add("annotation")
-        kinds = self.acting
+        kinds: frozenset[Aside] = self.acting | NAME if name else self.acting
         if signature or "annotation" in kinds:
             kinds = kinds | {"signature"}
         return piece.text(kinds | {"doc"} if docs else kinds)
@@ -161,9 +164,12 @@ class Reach:
             source = self.sources.at(path)
             if source is None:
                 texts += [place.relative, f"unread {read_python(path)}"]
+                node.files.append(Part(name=place.relative, kind="file", digest=digest(texts[-1])))
                 continue
             whole = source.piece(source.tree.body, StaticNames(source.top))
             texts += [place.relative, self.text(whole)]
+            where = source.where_all(source.tree.body)
+            node.files.append(Part(name=place.relative, kind="file", digest=digest(texts[-1]), where=where))
             for each in whole.imports:
                 if not each.level:
                     self._bundle_import(node, each.module)

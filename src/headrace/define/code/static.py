@@ -122,14 +122,14 @@ class Static:
 
     def _check_loaded(self, node: Node, source: Source, path: str, name: str) -> None:
         """Where the module is loaded already, see that a function in it is still the one that the source has."""
-        for scope in self._loaded.get(path, ()):
+        for scope in self.loaded.get(path, ()):
             value = scope.get(name)
             is_here = isinstance(value, FunctionType) and value.__code__.co_filename == path
             if is_here and isinstance(value, FunctionType) and source.find(value.__code__) is None:
                 self.reach.never(node, f"the source of `{node.name}` changed since it was imported")
 
     @cached_property
-    def _loaded(self) -> dict[str, list[dict[str, object]]]:
+    def loaded(self) -> dict[str, list[dict[str, object]]]:
         """The globals of loaded modules, by file."""
         found: dict[str, list[dict[str, object]]] = {}
         for module in list(sys.modules.values()):

@@ -11,6 +11,10 @@ OURS = "__headrace_function__"
 """The attribute by which a stage or pipeline object names its plain function."""
 
 
+NAMED = "__headrace_named__"
+"""The attribute of a function that `@stage(name=...)` gave a name, so that its own may change."""
+
+
 @overload
 def is_a(value: object, kind: type[T]) -> TypeGuard[T]: ...
 @overload

@@ -1279,4 +1279,37 @@ ROWS = [
         ("y = x\n    return y", "z = x\n    return z"),
         changes="fit",
     ),
+    # Names of stages
+    row(
+        "the function of a stage that has a name of its own",
+        "import headrace as hr\n\n@hr.stage(name='fit')\ndef fit(x):\n    return x\n",
+        ("def fit(x)", "def fit_all(x)"),
+        ("return x\n", "return x\n\nfit = fit_all\n"),
+        keeps="fit",
+    ),
+    row(
+        "the name of a stage",
+        "import headrace as hr\n\n@hr.stage(name='fit')\ndef fit(x):\n    return x\n",
+        ("'fit'", "'other'"),
+        keeps="fit",
+    ),
+    row(
+        "the body of a stage that has a name of its own",
+        "import headrace as hr\n\n@hr.stage(name='fit')\ndef fit(x):\n    return x\n",
+        ("return x", "return -x"),
+        changes="fit",
+    ),
+    row(
+        "the function of a stage that wraps it and has a name of its own",
+        "import functools\nimport headrace as hr\n\ndef twice(f):\n    @functools.wraps(f)\n    def g(x):\n        return 2 * f(x)\n    return g\n\n@hr.stage(name='fit')\n@twice\ndef fit(x):\n    return x\n",
+        ("def fit(x)", "def fit_all(x)"),
+        ("return x\n", "return x\n\nfit = fit_all\n"),
+        keeps="fit",
+    ),
+    row(
+        "the function of a stage that another stage calls",
+        "import headrace as hr\n\n@hr.stage(name='fit')\ndef fit(x):\n    return x\n\n@hr.stage\ndef score(x):\n    return fit(x)\n",
+        ("return x\n\n@", "return -x\n\n@"),
+        changes="fit score",
+    ),
 ]

@@ -32,6 +32,9 @@ USES_PACKAGE = """
         return pkg.idle.DEPTH
 """
 
+CLI = "import commands\nfrom cli import app\n\ndef fit(x):\n    return app\n"
+WRITTEN = "counts as written"
+
 ROWS = [
     # Packages that import their own modules
     row(
@@ -304,5 +307,73 @@ ROWS = [
         files={"cfg.py": "import sys\n\nclass Cfg:\n    DEPTH = 2\n\nsys.modules[__name__] = Cfg()\n"},
         changes="fit",
         note="",
+    ),
+    # Objects of a library that the project's code is registered with
+    row(
+        "a function that a library's object holds",
+        CLI.replace("import commands\n", ""),
+        ("cli.py", "x + 1", "x + 2"),
+        files={
+            "cli.py": "import typer\n\napp = typer.Typer()\n\n@app.command()\ndef clean(x: int):\n    return x + 1\n\n@app.command()\ndef other(x: int):\n    return x\n"
+        },
+        changes="fit",
+        note=WRITTEN,
+        needs="typer",
+    ),
+    row(
+        "the name that a library's object has a function by",
+        CLI.replace("import commands\n", ""),
+        ("cli.py", "'clean'", "'neat'"),
+        files={
+            "cli.py": "import typer\n\napp = typer.Typer()\n\n@app.command('clean')\ndef clean(x: int):\n    return x + 1\n"
+        },
+        changes="fit",
+        note=WRITTEN,
+        needs="typer",
+    ),
+    row(
+        "a function that another module registers with a library's object",
+        CLI,
+        ("commands.py", "x + 1", "x + 2"),
+        files={
+            "cli.py": "import typer\n\napp = typer.Typer()\n",
+            "commands.py": "from cli import app\n\n@app.command()\ndef clean(x: int):\n    return helper(x)\n\ndef helper(x):\n    return x + 1\n",
+        },
+        changes="fit",
+        note=WRITTEN,
+        needs="typer",
+    ),
+    row(
+        "a value that another module sets of a library's object",
+        CLI,
+        ("commands.py", "= 2", "= 3"),
+        files={
+            "cli.py": "import threading\n\napp = threading.local()\n",
+            "commands.py": "import cli\n\ncli.app.depth = 2\n",
+        },
+        changes="fit",
+        note=WRITTEN,
+    ),
+    row(
+        "a value that a function of another module sets of a library's object",
+        CLI,
+        ("commands.py", "= 2", "= 3"),
+        files={
+            "cli.py": "import threading\n\napp = threading.local()\n",
+            "commands.py": "from cli import app\n\ndef setup(app):\n    app.depth = 2\n\nsetup(app)\n",
+        },
+        changes="fit",
+        note=WRITTEN,
+    ),
+    row(
+        "a module that uses a library's object and changes nothing of it",
+        CLI,
+        ("commands.py", "return 1", "return 2"),
+        files={
+            "cli.py": "import threading\n\napp = threading.local()\n",
+            "commands.py": "from cli import app\n\ndef idle():\n    app.depth = 2\n    return 1\n",
+        },
+        keeps="fit",
+        note=WRITTEN,
     ),
 ]

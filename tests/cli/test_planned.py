@@ -1,0 +1,97 @@
+"""What `plan` expects is what `run` then does, and what `explain` names is what differs."""
+
+from __future__ import annotations
+
+from tests.cli.conftest import Shell
+
+PIPELINES = """
+import headrace as hr
+
+
+@hr.stage(cache=False)
+def rows() -> list[int]:
+    return [1, 2]
+
+
+@hr.stage
+def scaled(rows: list[int], x: int) -> list[int]:
+    return [each * x for each in rows]
+
+
+@hr.stage
+def total(rows: list[int]) -> int:
+    return sum(rows)
+
+
+@hr.pipeline
+def flow(x: int = 1) -> None:
+    total(scaled(rows(), x))
+"""
+
+
+def planned(project: Shell, *words: str) -> dict[str, tuple[str, str]]:
+    done = project("plan", "flow", "--json", *words)
+    assert done.code == 0, done.err
+    return {task["name"]: (task["decision"], task["reason"]) for task in done.json["tasks"]}
+
+
+def ran(project: Shell, *words: str) -> dict[str, str]:
+    done = project("run", "flow", "--json", *words)
+    assert done.code == 0, done.err
+    return {task["name"]: task["state"] for task in done.json["tasks"]}
+
+
+def test_a_plan_knows_results_of_any_earlier_run_behind_a_stage_that_always_runs(project: Shell) -> None:
+    project.write("pipelines.py", PIPELINES)
+    for x in ("1", "2"):
+        assert set(ran(project, "--x", x).values()) == {"succeeded"}
+    plan = planned(project, "--x", "1")
+    assert plan["scaled"] == ("reuse_if_unchanged", "reused if `rows` gives what it gave before")
+    assert plan["total"] == ("reuse_if_unchanged", "reused if `scaled` gives what it gave before")
+    assert planned(project, "--x", "3")["scaled"] == ("run", "`x` changed")
+    assert ran(project, "--x", "1") == {"rows": "succeeded", "scaled": "reused", "total": "reused"}
+
+
+def test_a_plan_knows_results_under_another_name_of_the_task(project: Shell) -> None:
+    project.write("pipelines.py", PIPELINES)
+    ran(project)
+    renamed = 'flow_scaled = scaled.with_options(name="other")\n\n\n@hr.pipeline'
+    project.write(
+        "pipelines.py", PIPELINES.replace("@hr.pipeline", renamed).replace("total(scaled(", "total(flow_scaled(")
+    )
+    assert planned(project)["other"] == ("reuse_if_unchanged", "reused if `rows` gives what it gave before")
+    assert ran(project)["other"] == "reused"
+
+
+def test_a_reason_names_the_file_where_all_of_the_project_counts(project: Shell) -> None:
+    project.write("other.py", "def clean(x):\n    return x\n")
+    project.write("pipelines.py", PIPELINES.replace("return sum(rows)", "return eval('sum(rows)')"))
+    ran(project)
+    project.write("other.py", "def clean(x):\n    return -x\n")
+    assert planned(project)["total"] == ("run", "code changed: `other.py`")
+    ran(project)
+    found = project("explain", "latest", "total", "--json").json
+    assert found["reason"] == "code changed: `other.py`"
+    assert [(each["kind"], each["name"]) for each in found["differences"]] == [("file", "other.py")]
+    assert any("return -x" in line for line in found["differences"][0]["diff"])
+
+
+def test_an_explanation_names_the_platform_only_where_that_differs(project: Shell) -> None:
+    project.write("pipelines.py", PIPELINES)
+    ran(project)
+    # declared otherwise, so under another name of the function; and its code changed
+    again = PIPELINES.replace("scaled(rows(), x)", "scaled.with_options(retries=1)(rows(), x)")
+    project.write("pipelines.py", again.replace("each * x", "each + x"))
+    ran(project)
+    found = project("explain", "latest", "scaled", "--json").json
+    assert [(each["kind"], each["name"]) for each in found["differences"]] == [("function", "pipelines.scaled")]
+
+
+def test_a_plan_says_where_a_key_covers_more_than_its_function(project: Shell) -> None:
+    project.write("helpers.py", "def clean(x):\n    return x\n")
+    text = PIPELINES.replace("import headrace", "import helpers\nimport headrace")
+    project.write("pipelines.py", text.replace("return sum(rows)", 'return getattr(helpers, "cle" + "an")(sum(rows))'))
+    said = "`helpers` is used as a value in `pipelines.total`: all of `helpers` counts"
+    assert f"note: {said}" in project("plan", "flow").out
+    tasks = project("plan", "flow", "--json").json["tasks"]
+    assert {task["name"]: task["notes"] for task in tasks}["total"] == [said]

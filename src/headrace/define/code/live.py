@@ -27,6 +27,7 @@ from headrace.define.code.shown import shown
 from headrace.define.code.source import DEFINITIONS, Source, code_path
 from headrace.define.code.static import Static
 from headrace.define.code.target import Target
+from headrace.define.code.texts import named
 from headrace.define.code.thing import instance_dict, is_a, is_thing, module_of, plain_function, qualname_of, thing_name
 from headrace.define.code.value import Encoded, Owner, Values
 
@@ -206,7 +207,14 @@ class Live:
                 self._found(node, follow(chain, Resolved(chain[:1], cells[chain[0]], {}, chain[0])), "cell ")
             elif chain[0] in names.read:
                 self._chain(node, chain, scope, "")
+        for chain in named(piece.texts):
+            if chain[0] in scope and chain not in chains and not self._is_loose(scope[chain[0]]):
+                self._chain(node, chain, scope, "")
         self._given(node, piece, scope)
+
+    def _is_loose(self, value: object) -> bool:
+        """Say whether a text means something else by a name, since nothing looks for a function or module in one."""
+        return is_a(value, types.FunctionType | types.ModuleType) or plain_function(value) is not None
 
     def _given(self, node: Node, piece: Piece, scope: Scope) -> None:
         """A function that is given to one of a distribution may have its annotations read there."""
@@ -409,6 +417,7 @@ class Live:
         chains = piece.outer if code is not None else {**piece.names, **piece.outer, **piece.defaults}
         local = self.static.targets.of(piece.imports, source)
         self.static.imports(node, piece, local)
+        chains = {**chains, **dict.fromkeys(named(piece.texts))}
         others = [chain for chain in chains if chain[0] in scope and chain[0] not in local and chain[0] not in names]
         self.chains(node, others, scope, IMPORT_TIME)
         return self.reach.text(piece)

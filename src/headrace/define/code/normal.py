@@ -99,6 +99,7 @@ class _Writer:
         self._in_class = False
         self._depth = 0
         self._in_function = 0
+        self._calls = 0
         self._function_name = ""
         self._handlers: dict[type[ast.AST], Callable[[Any], None]] = {
             ast.Name: self._name,
@@ -182,6 +183,8 @@ class _Writer:
         self._out.append(f"#{value!r} ")
         if value.__class__ is str and value.startswith("__"):
             self.piece.words.add(value)
+        if value.__class__ is str and self._calls:
+            self.piece.texts[value] = None
 
     def _attribute(self, node: ast.Attribute) -> None:
         chain = chain_of(node)
@@ -196,6 +199,11 @@ class _Writer:
         self._sink[chain if node.ctx.__class__ is ast.Load else chain[:-1]] = None
 
     def _call(self, node: ast.Call) -> None:
+        self._calls += 1
+        self._called(node)
+        self._calls -= 1
+
+    def _called(self, node: ast.Call) -> None:
         function = chain_of(node.func)
         if function is not None:
             self._note_call(function, node)

@@ -73,7 +73,7 @@ class Piece:
     `names` are used by the code itself, `outer` by its decorators and bases, `defaults` by its default arguments (the
     code around evaluates both), `kept` by annotations that are part of the normal form, `signature` and `annotations`
     by those that are asides. `words` are all names and attributes, and strings that look like a dunder. Those `imports`
-    that run when a function does are `late`.
+    that run when a function does are `late`. `texts` are those that calls are given, which may name things too.
     """
 
     segments: list[str | Segment] = field(default_factory=list)
@@ -89,6 +89,7 @@ class Piece:
     import_calls: list[tuple[Chain, str]] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     given: list[Given] = field(default_factory=list)
+    texts: dict[str, None] = field(default_factory=dict)
 
     def text(self, kinds: frozenset[Aside]) -> str:
         """Give the normal form with those asides that act."""

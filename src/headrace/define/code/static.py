@@ -23,6 +23,7 @@ from headrace.define.code.piece import Chain, Piece
 from headrace.define.code.reach import Reach, installed_path
 from headrace.define.code.source import DEFINITIONS, Source
 from headrace.define.code.target import Target, Targets, package_of
+from headrace.define.code.texts import named
 from headrace.spec.code import PartKind
 
 
@@ -155,6 +156,9 @@ class Static:
             self._import_call(node, function, module, source, path)
         self.reach.note_subclasses(node, piece)
         chains = {**piece.names, **piece.outer, **piece.defaults, **piece.kept}
+        texts = [chain for chain in named(piece.texts) if chain[0] in source.top.binders and chain[0] not in read]
+        for chain in texts if node.kind != "module" else ():
+            self._edge(node, chain, source, path)
         if "annotation" in self.reach.acting:
             chains |= {**piece.signature, **piece.annotations}
         for chain in chains:

@@ -17,7 +17,8 @@ class Row:
 
     Of the functions in `pipelines.py`, the edit must give those in `changes` another digest and leave that of those in
     `keeps` as it is; `class:Name` is a class, as an artifact records it. `note` and `uncached` are part of what each of
-    them must say after the edit: None and "" mean that there is no note, and that nothing forbids reuse.
+    them must say after the edit: None and "" mean that there is no note, and that nothing forbids reuse; a note of "*"
+    that there may be any.
 
     In a `live` row, the edit is made after the import. A row can't run without the library that it `needs`, nor below
     the version that `python` is.

@@ -154,4 +154,65 @@ ROWS = [
             ("a model", "import pydantic", "(pydantic.BaseModel)", "pydantic"),
         )
     ),
+    # Names in texts
+    *(
+        row(f"a name in a text: {name}", text, (old, new), changes="fit", needs=needs, note=note)
+        for name, text, old, new, needs, note in (
+            (
+                "a type in a stage",
+                "import pydantic\n\nclass Row(pydantic.BaseModel):\n    x: int = 1\n\ndef fit(x):\n    return pydantic.TypeAdapter('list[Row]').validate_python(x)\n",
+                "= 1",
+                "= 2",
+                "pydantic",
+                None,
+            ),
+            (
+                "a type in a constant",
+                "import pydantic\n\nclass Row(pydantic.BaseModel):\n    x: int = 1\n\nROWS = pydantic.TypeAdapter('list[Row]')\n\ndef fit(x):\n    return ROWS.validate_python(x)\n",
+                "= 1",
+                "= 2",
+                "pydantic",
+                WRITTEN,
+            ),
+            (
+                "an alternative",
+                "import pydantic\n\nclass Row(pydantic.BaseModel):\n    x: int = 1\n\ndef fit(x):\n    return pydantic.TypeAdapter('Row | None').validate_python(x)\n",
+                "= 1",
+                "= 2",
+                "pydantic",
+                None,
+            ),
+            (
+                "a variable of a query",
+                "LIMIT = 2\n\ndef fit(x):\n    return x.query('a > @LIMIT')\n",
+                "= 2",
+                "= 3",
+                None,
+                None,
+            ),
+            (
+                "a table of a query",
+                "import pandas as pd\n\nPRICES = pd.DataFrame({'a': [2]})\n\ndef fit(x, run):\n    return run('select * from PRICES')\n",
+                "[2]",
+                "[3]",
+                "pandas",
+                None,
+            ),
+            (
+                "a variable of a query in a chain of calls",
+                "LIMIT = 2\n\ndef fit(x):\n    return x.drop_duplicates().query('a > @LIMIT').head()\n",
+                "= 2",
+                "= 3",
+                None,
+                None,
+            ),
+        )
+    ),
+    row(
+        "a name in a text that is a column or a message",
+        "class Row:\n    x = 1\n\ndef clean(x):\n    return x + 1\n\ndef fit(x):\n    print('Row', 'taken from clean')\n    return x.rename(columns={'a': 'Row'})\n",
+        ("x = 1", "x = 2"),
+        ("x + 1", "x + 2"),
+        keeps="fit",
+    ),
 ]

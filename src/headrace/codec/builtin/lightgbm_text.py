@@ -21,7 +21,7 @@ INNER = (
 )  # fmt: skip
 """Lists with a number for each inner node; those of `LEAVES` have one for each leaf."""
 
-LEAVES = ("leaf_value", "leaf_weight", "leaf_count", "leaf_const", "num_features")
+LEAVES = ("leaf_value", "leaf_weight", "leaf_count")
 PARAMETER = re.compile(r"\[(\w+): [^\n]*\]")
 CATEGORICAL = 1
 """The bit of a node's `decision_type` that says that it asks for a category."""
@@ -94,12 +94,12 @@ def _pairs(text: str) -> dict[str, str]:
 
 def _is_sound_tree(tree: Mapping[str, str], features: int) -> bool:
     leaves = int(tree["num_leaves"])
+    if leaves == 1:
+        return _has(tree, "leaf_value", 1) and _has_coefficients(tree, features)
     if leaves < 1 or not all(_has(tree, name, leaves - 1) for name in INNER):
         return False
     if not all(_has(tree, name, leaves) for name in LEAVES):
         return False
-    if leaves == 1:
-        return _has_coefficients(tree, features)
     nodes = np.arange(leaves - 1)
     children = np.concatenate([_whole(tree, "left_child"), _whole(tree, "right_child")])
     parents = np.concatenate([nodes, nodes])
@@ -130,21 +130,20 @@ def _has_coefficients(tree: Mapping[str, str], features: int) -> bool:
     """Look at the linear models that leaves of some trees hold."""
     if int(tree.get("is_linear", "0")) == 0:
         return True
-    counts, asks = _whole(tree, "num_features"), _whole(tree, "leaf_features")
+    counts, asks, leaves = _whole(tree, "num_features"), _whole(tree, "leaf_features"), int(tree["num_leaves"])
     total = int(counts.sum()) if np.all(counts >= 0) else -1
     return (
-        total == len(asks)
+        len(counts) == leaves
+        and _has(tree, "leaf_const", leaves)
+        and total == len(asks)
         and bool(np.all((asks >= 0) & (asks < features)))
         and len(np.array(tree["leaf_coeff"].split(), dtype=float)) == total
     )
 
 
 def _has(tree: Mapping[str, str], name: str, count: int) -> bool:
-    """Tell whether a list that may be left out has so many numbers."""
-    words = tree.get(name, "").split()
-    if not words:
-        return count == 0 or name not in ("split_feature", "left_child", "right_child", "threshold", "leaf_value")
-    return len(np.array(words, dtype=float)) == count
+    """Tell whether a list has so many numbers."""
+    return len(np.array(tree[name].split(), dtype=float)) == count
 
 
 def _whole(tree: Mapping[str, str], name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

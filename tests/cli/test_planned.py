@@ -95,3 +95,13 @@ def test_a_plan_says_where_a_key_covers_more_than_its_function(project: Shell) -
     assert f"note: {said}" in project("plan", "flow").out
     tasks = project("plan", "flow", "--json").json["tasks"]
     assert {task["name"]: task["notes"] for task in tasks}["total"] == [said]
+
+
+def test_a_data_file_that_a_module_reads_while_it_is_imported_is_said_to_be_in_no_bundle(project: Shell) -> None:
+    project.write("prices.csv", "a\n1\n")
+    project.write(
+        "pipelines.py", PIPELINES.replace("import headrace", 'ROWS = open("prices.csv").read()\nimport headrace')
+    )
+    done = project("run", "flow")
+    assert done.code == 2
+    assert '`.csv` files are data and never in a bundle: give it to a stage as `hr.File("prices.csv")`' in done.err

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ast
 import builtins
-import functools
 import importlib.util
 import os
 import sys
 import types
-from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -18,6 +16,7 @@ from headrace.define.code.classes import fill_class, scope_of
 from headrace.define.code.follow import IMPORT_TIME, Scope
 from headrace.define.code.function import cells_of, fill_function
 from headrace.define.code.graph import Node, digest
+from headrace.define.code.held import held
 from headrace.define.code.names import Globals, LiveNames, Resolved, follow, global_names, resolve
 from headrace.define.code.origin import Origin, origin
 from headrace.define.code.piece import Chain, Piece
@@ -35,8 +34,6 @@ OWN_NAMES = frozenset(
     {"__spec__", "__loader__", "__builtins__", "__cached__", "__annotations__", "__conditional_annotations__"}
 )
 """Names of a module that the import system sets, and that say nothing of the code."""
-MOST_HELD = 2_000
-"""So many objects are looked at in one that has no readable value."""
 PLAIN = (str, bytes, int, float, complex, bool, type(None), list, tuple, dict, set, frozenset)
 
 
@@ -360,27 +357,15 @@ class Live:
     def _add_held(self, node: Node, value: object) -> None:
         """Add the project's functions and classes that lie anywhere in a distribution's object: what was registered."""
         known = {id(each) for each in node.edges.values()}
-        targets = [self.thing(each, signature=True) for each in self._held(value)]
+        targets = [self.thing(each, signature=True) for each in held(value, self._is_project)]
         for index, target in enumerate(targets):
             if target is not None and id(target) not in known:
                 node.edges[f"holds {index}"] = target
 
-    def _held(self, value: object) -> Iterator[object]:
-        seen: set[int] = set()
-        rest = deque(_inside(value))
-        while rest and len(seen) < MOST_HELD:
-            each = rest.popleft()
-            each = plain_function(each) or each
-            if id(each) in seen or is_a(each, (*PLAIN[:7], types.ModuleType)):
-                continue
-            seen.add(id(each))
-            kind = each if is_a(each, type) else type(each)
-            if is_a(each, types.FunctionType) and self.homes.of_code(each.__code__, each.__globals__) == "project":
-                yield each
-            elif self._owner(kind) == "project":
-                yield kind
-            if not is_thing(each):
-                rest.extend(_inside(each))
+    def _is_project(self, thing: object) -> bool:
+        if is_a(thing, types.FunctionType):
+            return self.homes.of_code(thing.__code__, thing.__globals__) == "project"
+        return is_a(thing, type) and self._owner(thing) == "project"
 
     def _written_elsewhere(self, node: Node, at: Origin, value: object) -> Iterator[str]:
         """Return what other modules do to a value while they are loaded, with an edge for each name."""
@@ -472,19 +457,6 @@ class Live:
         plain = plain_function(value) or value
         module, _, name = thing_name(plain).rpartition(".")
         return f"{self.homes.module_name(module_of(plain) or module)}.{name}"
-
-
-def _inside(value: Any) -> Iterator[object]:
-    """Return what an object holds, as far as that can be seen without running code of its class."""
-    if is_a(value, dict):
-        yield from dict.values(value)
-    elif is_a(value, list | tuple):
-        yield from value
-    elif is_a(value, types.MethodType):
-        yield from (value.__func__, value.__self__)
-    elif is_a(value, functools.partial):
-        yield from (value.func, value.args, value.keywords)
-    yield from instance_dict(value).values()
 
 
 def _is_at_home(value: object) -> bool:

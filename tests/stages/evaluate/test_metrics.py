@@ -21,7 +21,7 @@ from headrace.stages.evaluate.part import found as measured
 from headrace.stages.evaluate.part import resample
 from headrace.stages.evaluate.ranking import Ranking
 from headrace.stages.evaluate.resampling import Resamples
-from headrace.stages.evaluate.slicing import Slice
+from headrace.stages.evaluate.slicing import Slice, cut
 from headrace.stages.report.drawing import COLOURS
 
 
@@ -292,3 +292,34 @@ def test_many_classes_take_no_table_of_all_pairs_for_each_resample() -> None:
         assert tracemalloc.get_traced_memory()[1] < 100 << 20  # all tables would be 360 MB
     finally:
         tracemalloc.stop()
+
+
+def test_a_column_is_cut_by_what_its_values_are_written_as() -> None:
+    random = np.random.default_rng(3)
+    place = random.integers(0, 4, 200)
+    kinds = {
+        "text": pa.array(["b", "a", "missing", None]),
+        "number": pa.array([0.5, 1.0, float("nan"), None]),
+        "close": pa.array([1.0000001, 1.0000002, 2.0, None]),
+        "whole": pa.array([3, 1, 2, 10]),
+        "flag": pa.array([True, False, None, True]),
+        "day": pa.array([0, 1, None, 3], pa.date32()),
+        "time": pa.array([0, 1, None, 3], pa.timestamp("us", "UTC")),
+        "code": pa.array(["b", "a", "c", None]).dictionary_encode(),
+    }
+    told = {
+        "text": ["b", "a", "missing", "(missing)"],
+        "number": ["0.5", "1", "missing", "missing"],
+        "close": ["1.0000001", "1.0000002", "2.0", "missing"],
+        "whole": ["3", "1", "2", "10"],
+        "flag": ["True", "False", "missing", "True"],
+        "day": ["1970-01-01", "1970-01-02", "missing", "1970-01-04"],
+        "time": [*(f"1970-01-01 00:00:00{more}+00:00" for more in ("", ".000001")), "missing", ""],
+        "code": ["b", "a", "c", "missing"],
+    }
+    told["time"][3] = "1970-01-01 00:00:00.000003+00:00"
+    for kind, values in kinds.items():
+        made = cut(pa.table({kind: values.take(pa.array(place))}), kind)
+        assert [made.names[code] for code in made.codes] == [told[kind][each] for each in place], kind
+        assert made.names == sorted(set(told[kind]))
+    assert cut(pa.table({"x": pa.array([], pa.string())}), "x").names == []

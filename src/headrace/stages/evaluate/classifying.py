@@ -49,7 +49,7 @@ class Classification(NamedTuple):
 
 @ready(
     "evaluate.classification",
-    version=9,
+    version=10,
     on=("fairlearn", "numpy", "pandas", "sklearn"),
     kind="evaluate",
     name="classification",

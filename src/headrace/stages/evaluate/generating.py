@@ -47,7 +47,7 @@ class Generation(NamedTuple):
 
 @ready(
     "evaluate.generation",
-    version=8,
+    version=9,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="generation",

@@ -63,7 +63,7 @@ class Regression(NamedTuple):
 
 @ready(
     "evaluate.regression",
-    version=9,
+    version=10,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="regression",

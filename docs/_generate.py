@@ -35,7 +35,7 @@ of one, or `latest`.
 | 2 | wrong usage or configuration |
 | 3 | it was cancelled, by ^C too |
 | 4 | it was refused, by a policy, a budget or an approval |
-| 5 | a fault of Headrace or damage to its state; a traceback is kept in `.headrace/faults/` |
+| 5 | a server lost on the way, damage to its state, or a fault of ours: its traceback is in `.headrace/faults/` |
 
 The tab key knows commands, options, pipelines, runs and tasks: `eval "$(headrace --completion bash)"` (or `zsh`, or
 `fish`) in the shell's start-up file.

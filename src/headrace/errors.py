@@ -18,24 +18,24 @@
     ├── RunFailed                 exit 1   a run ended in failure; carries the run
     ├── RunCancelled              exit 3   a run was cancelled; carries the run
     ├── StoreError                exit 5   a store can't be read or written
-    │   ├── StoreUnreachable      exit 2   its server is away, or doesn't let us in
+    │   ├── StoreUnreachable      exit 2   its server is away, or doesn't let us in; 5 once a run has begun
     │   ├── BlobMissing
     │   └── BlobDamaged
     ├── LedgerError               exit 5   the ledger can't be read or written
-    │   ├── LedgerUnreachable     exit 2   its server is away, or doesn't let us in
+    │   ├── LedgerUnreachable     exit 2   its server is away, or doesn't let us in; 5 once a run has begun
     │   ├── LedgerDamaged                  its file isn't what was written
     │   ├── LedgerVersionError    exit 2   another Headrace wrote it
     │   ├── LeaseHeld             exit 2   another driver holds the run
     │   └── LeaseLost                      this driver was fenced out
     └── BackendError              exit 5   a pool broke
-        └── PoolUnreachable       exit 2   its cluster is away, or doesn't let us in
+        └── PoolUnreachable       exit 2   its cluster is away, or doesn't let us in; 5 once a run has begun
 
 Each carries `message` (what is wrong, names in backticks) and `hint` (what to do about it).
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 _HERE = __file__.removesuffix("errors.py")
 
@@ -43,7 +43,8 @@ _HERE = __file__.removesuffix("errors.py")
 class HeadraceError(Exception):
     """The base of all errors of Headrace: a message, and a hint where there is one."""
 
-    exit_code: ClassVar[int] = 5
+    exit_code: int = 5
+    """Of one that is raised while a run goes on, the session says so: 2 is only for what comes before."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

@@ -77,7 +77,7 @@ class Collecting(Disturbance):
 
     def _collect(self, now: Round) -> None:
         while not self._ended.is_set():
-            process = now.start("gc", "--keep-runs", "1", CLOCK_DRIVER=str(3600 - self.grace_s))
+            process = now.start("gc", "--keep-runs", "1", GC_GRACE=str(self.grace_s))
             done = finish(process)
             busy = any(words in done.err for words in COLLECTED)
             if (done.code and not busy) or "Traceback" in done.err:

@@ -33,8 +33,12 @@ shift = float(os.environ.get("CLOCK_WORKER" if "headrace.work" in words else "CL
 if shift:
     real = time.time
     time.time = lambda: real() + shift
+if "GC_GRACE" in os.environ:
+    import headrace.record.gc
+    headrace.record.gc.GRACE_S = float(os.environ["GC_GRACE"])
 """
-"""Python imports this first: it shifts the clock of drivers, or of workers, by what the environment says."""
+"""Python imports this first: it shifts the clock of drivers, or of workers, by what the environment says, and sets the
+collector's grace time, since no clock of ours says how old a blob is."""
 
 
 @dataclass(frozen=True)

@@ -195,7 +195,7 @@ class Round:
     def _collect(self) -> None:
         """Let the grace time pass, and collect."""
         self.expire("%")
-        done = finish(self.start("gc", CLOCK_DRIVER=str(GRACE_S + 60)))
+        done = finish(self.start("gc", CLOCK_DRIVER=str(GRACE_S + 60), GC_GRACE="-60"))
         if done.code:
             self.outcome.problems.append(f"`headrace gc` ended with {done.code}: {done.err}")
 

@@ -14,6 +14,9 @@ import pytest
 
 import headrace as hr
 from tests.projects import Done, Project, finish, wait_for
+from tests.servers.line import Line
+from tests.servers.postgres import Postgres
+from tests.servers.s3 import S3
 
 SEED = int(os.environ.get("SEED", "1"))
 ROUNDS = int(os.environ.get("ROUNDS", "12"))
@@ -187,3 +190,75 @@ def test_a_detached_run_does_not_hear_it(project: Project, tmp_path: Path) -> No
     (tmp_path / "end").touch()
     run = done.out.strip()
     wait_for(lambda: project.headrace("show", run, "--json").json["state"] == "succeeded")
+
+
+def stages(project: Project) -> list[int]:
+    """Return the processes that the project's zygotes and workers are."""
+    words = (each.split(" ", 1) for each in project.processes())
+    return [int(pid) for pid, command in words if "headrace.work" in command and "bwrap" not in command]
+
+
+@pytest.mark.parametrize("how", ["held", "stopped"])
+def test_twice_it_ends_a_run_whose_ledger_says_nothing_any_more(
+    project: Project, postgres: Postgres, tmp_path: Path, how: str
+) -> None:
+    url = postgres.database()
+    with Line(postgres.port) as line:
+        url = url.replace(f":{postgres.port}/", f":{line.port}/")
+        project.write("headrace.toml", f'[ledger]\nurl = "{url}"')
+        process, file = begin(project, tmp_path, "slow")
+        line.hold() if how == "held" else postgres.suspend()
+        try:
+            assert process.stderr is not None
+            said = next(text for text in iter(process.stderr.readline, "") if text.startswith("waiting for"))
+            interrupt(process, whole=False)
+            time.sleep(0.2)  # a signal that comes while another is pending is none
+            interrupt(process, whole=False)
+            done = finish(process, 12)
+        finally:
+            line.heal()
+            postgres.go_on()
+        assert "an answer of the ledger `postgresql://postgres:***@" in said
+        assert " so far, and for " in said
+        assert done.code == 3, done
+        assert "`headrace resume" in done.err
+        assert "Traceback" not in done.err
+        file("end").touch()
+        again = project.headrace("resume", "latest", "--json")
+        assert again.code == 0, again
+
+
+def test_twice_it_ends_a_run_whose_store_says_nothing_any_more(project: Project, s3: S3, tmp_path: Path) -> None:
+    with Line(s3.port) as line:
+        project.environment |= s3.environment
+        project.write(
+            "headrace.toml", f'[store]\nurl = "s3://{s3.bucket()}/p"\nendpoint = "http://127.0.0.1:{line.port}"'
+        )
+        process, file = begin(project, tmp_path, "slow")
+        line.hold()
+        file("end").touch()  # `total` is looked up, and what the workers keep is waited for
+        interrupt(process, whole=False)
+        time.sleep(0.2)  # a signal that comes while another is pending is none
+        interrupt(process, whole=False)
+        assert finish(process, 15).code == 3
+        line.heal()
+    project.kill_all()
+
+
+def test_a_stage_is_timed_out_though_what_would_tell_of_it_is_stopped(project: Project, tmp_path: Path) -> None:
+    project.write(
+        "pipelines.py", PIPELINES.replace("@hr.stage(cache=False)\ndef stays", "@hr.stage(timeout=2)\ndef stays")
+    )
+    process = project.start("run", "stubborn", "--folder", str(tmp_path), "--json")
+    wait_for((tmp_path / "begun").exists)
+    time.sleep(0.5)  # it has been heard of by then
+    (zygote,) = [pid for pid in stages(project) if not children_of(pid).isdisjoint(stages(project))]
+    os.kill(zygote, signal.SIGSTOP)
+    done = finish(process, 25)
+    assert done.code == 1, done
+    assert "it ran longer than its timeout of 2 s" in done.task["stays"]["reason"]
+    project.check_no_process_is_left()
+
+
+def children_of(pid: int) -> set[int]:
+    return {int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace.errors import LedgerError, NotFoundError
+from headrace.errors import LedgerError, NotFoundError, StoreError
 from headrace.record import cursors, names
 from headrace.record.database import Database
 from headrace.record.gc import CLOCKS_S, GRACE_S, TICK_S, Collected, Collector
@@ -58,13 +58,23 @@ OLD = NOW - 2 * GRACE_S
 
 @pytest.fixture
 def ledger(address: str) -> Iterator[Ledger]:
-    with open_ledger(address, clock=lambda: NOW) as ledger:
+    Dated.clock = NOW
+    with open_ledger(address, clock=lambda: Dated.clock) as ledger:
         yield ledger
 
 
+class Dated(FolderStore):
+    """A store whose clock, which is the ledger's too, says what a test wants; what it holds is dated by `put`."""
+
+    clock = NOW
+
+    def now(self) -> float:
+        return self.clock
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    return FolderStore(tmp_path / "store")
+def store(tmp_path: Path) -> Dated:
+    return Dated(tmp_path / "store")
 
 
 @pytest.fixture
@@ -99,14 +109,20 @@ def ended(ledger: Ledger, out: Ref, *, key: str = "key", ended: float = OLD, **m
 
 
 def collect(
-    ledger: Ledger, *stores: FolderStore, keep_runs: int | None = None, keep_s: float | None = None, **more: Any
+    ledger: Ledger,
+    *stores: Dated,
+    keep_runs: int | None = None,
+    keep_s: float | None = None,
+    now: float = NOW,
+    **more: Any,
 ) -> Collected:
+    Dated.clock = now
     keep = Keep(runs=keep_runs, seconds=keep_s, per_pipeline=more.pop("per_pipeline", None))
     with Collector(ledger, {f"region {i}": store for i, store in enumerate(stores)}) as collector:
-        return collector.collect(keep, **{"now": NOW} | more)
+        return collector.collect(keep, now=now, **more)
 
 
-def test_what_no_row_names_goes_and_what_one_names_stays(ledger: Ledger, store: FolderStore) -> None:
+def test_what_no_row_names_goes_and_what_one_names_stays(ledger: Ledger, store: Dated) -> None:
     out, orphan = put(store, "out"), put(store, "orphan")
     ended(ledger, out)
     found = collect(ledger, store)
@@ -116,7 +132,7 @@ def test_what_no_row_names_goes_and_what_one_names_stays(ledger: Ledger, store: 
     assert not there(store, orphan)
 
 
-def test_a_dry_run_says_the_same_and_changes_nothing(ledger: Ledger, store: FolderStore, views: Views) -> None:
+def test_a_dry_run_says_the_same_and_changes_nothing(ledger: Ledger, store: Dated, views: Views) -> None:
     kept = [put(store, "model"), put(store, "model")]
     run, _ = ended(ledger, put(store, "old"), key="old"), [ended(ledger, each, key=each.nonce or "") for each in kept]
     put(store, "orphan")
@@ -129,7 +145,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing(ledger: Ledger, store: Fold
     assert dry.bytes == wet.bytes > 0
 
 
-def test_what_is_young_stays_since_its_report_may_be_under_way(ledger: Ledger, store: FolderStore) -> None:
+def test_what_is_young_stays_since_its_report_may_be_under_way(ledger: Ledger, store: Dated) -> None:
     fresh = put(store, "fresh", NOW - 10)
     found = collect(ledger, store)
     assert there(store, fresh)
@@ -137,7 +153,7 @@ def test_what_is_young_stays_since_its_report_may_be_under_way(ledger: Ledger, s
     assert collect(ledger, store, grace_s=5).bytes == len("fresh")
 
 
-def test_nothing_younger_than_an_attempt_that_is_out_goes(ledger: Ledger, store: FolderStore) -> None:
+def test_nothing_younger_than_an_attempt_that_is_out_goes(ledger: Ledger, store: Dated) -> None:
     before, after_start = put(store, "before", OLD - CLOCKS_S - 1), put(store, "part of its output", OLD - 300)
     with ledger.open_run("flights") as run:
         run.commit(first(tasks=[task_row(state="running", started=OLD)]))
@@ -148,7 +164,62 @@ def test_nothing_younger_than_an_attempt_that_is_out_goes(ledger: Ledger, store:
     assert not there(store, before)
 
 
-def test_what_workers_spilled_for_a_driver_to_come_stays(ledger: Ledger, store: FolderStore) -> None:
+@pytest.mark.parametrize("ahead_s", [-86400.0, -1200.0, 1200.0, 86400.0])
+def test_what_a_living_attempt_stored_stays_however_far_apart_the_clocks_are(
+    ledger: Ledger, store: Dated, ahead_s: float
+) -> None:
+    """The attempt has run for hours; `ahead_s` is its driver's clock. The collector's own has no say."""
+    orphan, bundle = put(store, "orphan", OLD - CLOCKS_S - 1), put(store, "bundle", OLD)
+    part = put(store, "part of its output", OLD + 60)
+    with ledger.open_run("flights") as run:
+        begun = run_row(bundle=bundle.digest, created=OLD + ahead_s)
+        row = task_row(state="running", started=OLD + 30 + ahead_s)
+        run.commit(first(run=begun, tasks=[row], kept=[bundle]))
+        found = collect(ledger, store)
+    assert there(store, part)
+    if ahead_s <= 1200:
+        assert found.held[0].ahead_s == 0
+        assert there(store, orphan) == (ahead_s < 0), "a clock that is behind holds back more, never less"
+    else:
+        assert found.held[0].ahead_s == pytest.approx(OLD + 30 + ahead_s - NOW)
+        assert there(store, orphan), "nothing unnamed goes while an attempt began in the future"
+
+
+@pytest.mark.parametrize("collector_s", [-86400.0, 86400.0])
+def test_how_old_a_blob_is_the_store_s_clock_says_and_not_the_collector_s(
+    ledger: Ledger, store: Dated, collector_s: float
+) -> None:
+    young, old = put(store, "young", NOW - GRACE_S + 1), put(store, "old", NOW - GRACE_S - 1)
+    with Collector(ledger, {"local": store}) as collector:
+        assert collector.collect(now=NOW + collector_s).bytes == len("old")
+    assert there(store, young)
+    assert not there(store, old)
+
+
+def test_a_store_that_is_full_and_dates_nothing_new_is_as_late_as_its_newest_blob(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    class Full(FolderStore):
+        def now(self) -> float:
+            raise StoreError("the disk is full")
+
+    store = Full(tmp_path / "full")
+    newest, young, old = (put(store, name, NOW - age) for name, age in (("a", 0), ("b", 3000), ("c", GRACE_S + 1)))
+    with Collector(ledger, {"local": store}) as collector:
+        assert collector.collect(now=NOW + 86400).count == 1
+    assert [there(store, each) for each in (newest, young, old)] == [True, True, False]
+
+
+def test_what_a_collector_left_whose_clock_was_ahead_goes_once_a_tick_has_passed(ledger: Ledger, store: Dated) -> None:
+    out = put(store, "out")
+    ended(ledger, out)
+    with ledger.open_run("other"):
+        assert collect(ledger, store, keep_runs=0, now=NOW + 86400).later_bytes == 3
+        assert collect(ledger, store).later_bytes == 3, "when that was, nobody can tell: from now on it is counted"
+        assert collect(ledger, store, now=NOW + TICK_S).bytes == 3
+
+
+def test_what_workers_spilled_for_a_driver_to_come_stays(ledger: Ledger, store: Dated) -> None:
     out = put(store, "spilled")
     with ledger.open_run("flights") as run:
         run.commit(first())
@@ -159,7 +230,7 @@ def test_what_workers_spilled_for_a_driver_to_come_stays(ledger: Ledger, store: 
     assert store.spool.runs() == [run.run]
 
 
-def test_what_a_driver_takes_from_the_spool_meanwhile_stays(ledger: Ledger, store: FolderStore) -> None:
+def test_what_a_driver_takes_from_the_spool_meanwhile_stays(ledger: Ledger, store: Dated) -> None:
     out = put(store, "spilled")
     with ledger.open_run("flights") as run:
         run.commit(first(tasks=[task_row(state="running", started=OLD + 1)]))
@@ -177,7 +248,7 @@ def test_what_a_driver_takes_from_the_spool_meanwhile_stays(ledger: Ledger, stor
     assert there(store, out)
 
 
-def test_an_attempt_whose_worker_has_yet_to_begin_is_out(ledger: Ledger, store: FolderStore) -> None:
+def test_an_attempt_whose_worker_has_yet_to_begin_is_out(ledger: Ledger, store: Dated) -> None:
     output = put(store, "its output", OLD + 100)
     with ledger.open_run("flights") as run:
         run.commit(first(tasks=[task_row(state="waiting", attempts=1, started=OLD)]))
@@ -185,17 +256,16 @@ def test_an_attempt_whose_worker_has_yet_to_begin_is_out(ledger: Ledger, store: 
     assert there(store, output)
 
 
-def test_the_bundle_of_a_run_that_is_still_being_traced_stays(ledger: Ledger, store: FolderStore) -> None:
-    now = time.time()
-    bundle = put(store, "bundle", now)
+def test_the_bundle_of_a_run_that_is_still_being_traced_stays(ledger: Ledger, store: Dated) -> None:
+    bundle = put(store, "bundle", NOW - 10)
     with ledger.open_run("flights"):
-        collect(ledger, store, now=now + 2 * GRACE_S)
+        collect(ledger, store, grace_s=5)
         assert there(store, bundle)
-    collect(ledger, store, now=now + 2 * GRACE_S)
+    collect(ledger, store, grace_s=5)
     assert not there(store, bundle)
 
 
-def test_what_workers_may_still_read_is_not_made_one_with_an_equal_one(ledger: Ledger, store: FolderStore) -> None:
+def test_what_workers_may_still_read_is_not_made_one_with_an_equal_one(ledger: Ledger, store: Dated) -> None:
     input, equal = put(store, "model"), put(store, "model")
     with ledger.open_run("flights") as run:
         run.commit(first(tasks=[task_row(out=input)], kept=[input]))
@@ -206,28 +276,28 @@ def test_what_workers_may_still_read_is_not_made_one_with_an_equal_one(ledger: L
     assert not there(store, equal)
 
 
-def test_what_workers_of_an_ended_run_spilled_goes(ledger: Ledger, store: FolderStore) -> None:
+def test_what_workers_of_an_ended_run_spilled_goes(ledger: Ledger, store: Dated) -> None:
     run = ended(ledger, put(store, "out"))
     store.spool.spill(run, "1-7", b"rest")
     collect(ledger, store)
     assert store.spool.runs() == []
 
 
-def test_the_parts_of_an_output_stay_with_it(ledger: Ledger, store: FolderStore) -> None:
+def test_the_parts_of_an_output_stay_with_it(ledger: Ledger, store: Dated) -> None:
     parts = put(store, "a"), put(store, "b")
     ended(ledger, Ref(digest=digest("ab"), size=2, codec="parts", type="builtins.list", parts=parts))
     collect(ledger, store)
     assert all(there(store, part) for part in parts)
 
 
-def test_a_bundle_stays_with_its_run_though_that_names_its_digest_alone(ledger: Ledger, store: FolderStore) -> None:
+def test_a_bundle_stays_with_its_run_though_that_names_its_digest_alone(ledger: Ledger, store: Dated) -> None:
     bundle = put(store, "bundle")
     ended(ledger, put(store, "out"), bundle=bundle.digest)
     collect(ledger, store)
     assert there(store, bundle)
 
 
-def test_drafts_that_nobody_writes_any_more_go(ledger: Ledger, store: FolderStore) -> None:
+def test_drafts_that_nobody_writes_any_more_go(ledger: Ledger, store: Dated) -> None:
     draft = store.draft()
     draft.file.write(b"half")
     draft.file.close()
@@ -240,7 +310,7 @@ def test_drafts_that_nobody_writes_any_more_go(ledger: Ledger, store: FolderStor
 
 
 def test_runs_past_their_keeping_are_forgotten_with_what_only_they_named(
-    ledger: Ledger, store: FolderStore, views: Views
+    ledger: Ledger, store: Dated, views: Views
 ) -> None:
     outs = [put(store, f"out {i}") for i in range(3)]
     runs = [ended(ledger, out, key=f"key {i}") for i, out in enumerate(outs)]
@@ -256,7 +326,7 @@ def test_runs_past_their_keeping_are_forgotten_with_what_only_they_named(
         assert run.result("key 2") is not None
 
 
-def test_runs_are_kept_by_age_or_by_number_whichever_keeps_more(ledger: Ledger, store: FolderStore) -> None:
+def test_runs_are_kept_by_age_or_by_number_whichever_keeps_more(ledger: Ledger, store: Dated) -> None:
     runs = [ended(ledger, put(store, f"out {i}"), key=f"{i}", ended=NOW - 100 * (4 - i)) for i in range(4)]
     assert collect(ledger, store, keep_s=250, keep_runs=1, dry_run=True).runs == tuple(runs[:2])
     assert collect(ledger, store, keep_s=50, keep_runs=3, dry_run=True).runs == tuple(runs[:1])
@@ -264,7 +334,7 @@ def test_runs_are_kept_by_age_or_by_number_whichever_keeps_more(ledger: Ledger, 
     assert collect(ledger, store, dry_run=True).runs == ()
 
 
-def test_runs_that_came_late_count_by_the_time_when_they_began(ledger: Ledger, store: FolderStore) -> None:
+def test_runs_that_came_late_count_by_the_time_when_they_began(ledger: Ledger, store: Dated) -> None:
     newest = ended(ledger, put(store, "newest"), key="newest", ended=NOW - 100)
     imported = ended(ledger, put(store, "imported"), key="imported", ended=NOW - 7200)
     found = collect(ledger, store, keep_runs=1, dry_run=True)
@@ -276,7 +346,7 @@ def test_runs_that_came_late_count_by_the_time_when_they_began(ledger: Ledger, s
     }
 
 
-def test_the_newest_runs_of_each_pipeline_are_kept(ledger: Ledger, store: FolderStore) -> None:
+def test_the_newest_runs_of_each_pipeline_are_kept(ledger: Ledger, store: Dated) -> None:
     rare = ended(ledger, put(store, "rare"), key="rare", pipeline="rare")
     runs = [ended(ledger, put(store, f"out {i}"), key=f"{i}") for i in range(3)]
     found = collect(ledger, store, per_pipeline=1, dry_run=True)
@@ -286,7 +356,7 @@ def test_the_newest_runs_of_each_pipeline_are_kept(ledger: Ledger, store: Folder
     assert rare not in collect(ledger, store, per_pipeline=1).runs
 
 
-def test_reasons_are_summed_up(ledger: Ledger, store: FolderStore) -> None:
+def test_reasons_are_summed_up(ledger: Ledger, store: Dated) -> None:
     ended(ledger, put(store, "old"), key="old")
     for i in range(2):
         ended(ledger, put(store, "model"), key=f"{i}")
@@ -300,8 +370,8 @@ def test_reasons_are_summed_up(ledger: Ledger, store: FolderStore) -> None:
     assert found.count == len(found.blobs) == 3
 
 
-def test_the_stores_of_all_regions_are_collected(ledger: Ledger, store: FolderStore, tmp_path: Path) -> None:
-    there_too = FolderStore(tmp_path / "far")
+def test_the_stores_of_all_regions_are_collected(ledger: Ledger, store: Dated, tmp_path: Path) -> None:
+    there_too = Dated(tmp_path / "far")
     kept, old, far = put(store, "kept"), put(store, "old"), put(there_too, "far")
     for ref in (kept, old):
         copy(store, there_too, ref)
@@ -315,10 +385,8 @@ def test_the_stores_of_all_regions_are_collected(ledger: Ledger, store: FolderSt
     assert [there(each, old) for each in (store, there_too)] == [False, False]
 
 
-def test_no_region_loses_its_replica_to_an_equal_one_elsewhere(
-    ledger: Ledger, store: FolderStore, tmp_path: Path
-) -> None:
-    far = FolderStore(tmp_path / "far")
+def test_no_region_loses_its_replica_to_an_equal_one_elsewhere(ledger: Ledger, store: Dated, tmp_path: Path) -> None:
+    far = Dated(tmp_path / "far")
     here, both = put(store, "model"), put(store, "model")
     copy(store, far, both)
     ended(ledger, here, key="a")
@@ -336,7 +404,7 @@ def copy(one: FolderStore, other: FolderStore, ref: Ref) -> None:
     os.utime(other.path(ref.digest, ref.nonce or ""), (OLD, OLD))
 
 
-def test_a_result_that_a_kept_run_reused_stays_when_its_maker_is_forgotten(ledger: Ledger, store: FolderStore) -> None:
+def test_a_result_that_a_kept_run_reused_stays_when_its_maker_is_forgotten(ledger: Ledger, store: Dated) -> None:
     out = put(store, "out")
     maker = ended(ledger, out)
     with ledger.open_run("flights") as run:
@@ -354,7 +422,7 @@ def test_a_result_that_a_kept_run_reused_stays_when_its_maker_is_forgotten(ledge
         assert again.run == run.run
 
 
-def test_unfinished_runs_and_those_that_a_driver_has_are_never_forgotten(ledger: Ledger, store: FolderStore) -> None:
+def test_unfinished_runs_and_those_that_a_driver_has_are_never_forgotten(ledger: Ledger, store: Dated) -> None:
     with ledger.open_run("flights") as run:
         run.commit(first())
     held = ended(ledger, put(store, "out"))
@@ -363,7 +431,7 @@ def test_unfinished_runs_and_those_that_a_driver_has_are_never_forgotten(ledger:
     assert collect(ledger, store, keep_runs=0).runs == (held,)
 
 
-def test_what_lost_its_last_name_just_now_stays_while_a_driver_lives(ledger: Ledger, store: FolderStore) -> None:
+def test_what_lost_its_last_name_just_now_stays_while_a_driver_lives(ledger: Ledger, store: Dated) -> None:
     out = put(store, "out")
     ended(ledger, out)
     with ledger.open_run("other") as driver:
@@ -375,13 +443,13 @@ def test_what_lost_its_last_name_just_now_stays_while_a_driver_lives(ledger: Led
     assert there(store, out)
 
 
-def test_what_is_registered_while_it_works_stays_or_is_refused(ledger: Ledger, store: FolderStore) -> None:
+def test_what_is_registered_while_it_works_stays_or_is_refused(ledger: Ledger, store: Dated) -> None:
     before, late = put(store, "before"), put(store, "late")
     ended(ledger, before, key="before")
     ended(ledger, late, key="late")
     assert register(ledger, Register("model", "before", before), by="ada") == 1
 
-    class Meanwhile(FolderStore):
+    class Meanwhile(Dated):
         """A store in which somebody registers when the collector has read what is named, and begins to delete."""
 
         def blobs(self) -> Iterator[Found]:
@@ -395,7 +463,7 @@ def test_what_is_registered_while_it_works_stays_or_is_refused(ledger: Ledger, s
     assert not there(store, late)
 
 
-def test_many_that_register_while_it_works_have_what_they_registered(ledger: Ledger, store: FolderStore) -> None:
+def test_many_that_register_while_it_works_have_what_they_registered(ledger: Ledger, store: Dated) -> None:
     outs = [put(store, f"model {number}") for number in range(20)]
     for number, out in enumerate(outs):
         ended(ledger, out, key=f"key {number}")
@@ -421,7 +489,7 @@ def test_many_that_register_while_it_works_have_what_they_registered(ledger: Led
 
 
 def test_a_cursor_that_is_moved_by_hand_while_it_works_has_its_value(
-    ledger: Ledger, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, store: Dated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     value = put(store, "value")
     ended(ledger, value)
@@ -440,7 +508,7 @@ def test_a_cursor_that_is_moved_by_hand_while_it_works_has_its_value(
     assert there(store, value)
 
 
-def test_a_later_pass_takes_what_was_left(ledger: Ledger, store: FolderStore) -> None:
+def test_a_later_pass_takes_what_was_left(ledger: Ledger, store: Dated) -> None:
     out = put(store, "out")
     ended(ledger, out)
     with ledger.open_run("other"):
@@ -451,25 +519,22 @@ def test_a_later_pass_takes_what_was_left(ledger: Ledger, store: FolderStore) ->
     assert not there(store, out)
 
 
-def test_what_a_long_pass_left_waits_from_its_end_on(address: str, store: FolderStore) -> None:
-    clock = [NOW]
-
-    class Slow(FolderStore):
+def test_what_a_long_pass_left_waits_from_its_end_on(ledger: Ledger, store: Dated) -> None:
+    class Slow(Dated):
         """A store whose listing takes as long as the longest tick of a driver."""
 
         def blobs(self) -> Iterator[Found]:
-            clock[0] += TICK_S
+            Dated.clock += TICK_S
             yield from super().blobs()
 
-    with open_ledger(address, clock=lambda: clock[0]) as ledger:
-        ended(ledger, put(store, "out"))
-        with ledger.open_run("other"):
-            assert collect(ledger, Slow(store.root), keep_runs=0).later_bytes == 3
-            assert collect(ledger, store, now=clock[0] + 1).later_bytes == 3
-            assert collect(ledger, store, now=clock[0] + TICK_S).bytes == 3
+    ended(ledger, put(store, "out"))
+    with ledger.open_run("other"):
+        assert collect(ledger, Slow(store.root), keep_runs=0).later_bytes == 3
+        assert collect(ledger, store, now=Dated.clock + 1).later_bytes == 3
+        assert collect(ledger, store, now=Dated.clock + TICK_S).bytes == 3
 
 
-def test_equal_generations_become_one_and_every_run_names_it(ledger: Ledger, store: FolderStore, views: Views) -> None:
+def test_equal_generations_become_one_and_every_run_names_it(ledger: Ledger, store: Dated, views: Views) -> None:
     outs = [put(store, "model") for _ in range(3)]
     runs = [
         ended(ledger, out, key=f"key {i}", bodies=[encode_event(Succeeded("fit", 1, out, 1.0, 1.0))])
@@ -491,7 +556,7 @@ def test_equal_generations_become_one_and_every_run_names_it(ledger: Ledger, sto
     assert collect(ledger, store).bytes == 0
 
 
-def test_a_damaged_generation_is_not_the_one_that_stays(ledger: Ledger, store: FolderStore) -> None:
+def test_a_damaged_generation_is_not_the_one_that_stays(ledger: Ledger, store: Dated) -> None:
     good, bad = put(store, "model"), put(store, "model")
     for i, out in enumerate((good, bad, bad)):
         with ledger.open_run("flights") as run:
@@ -504,7 +569,7 @@ def test_a_damaged_generation_is_not_the_one_that_stays(ledger: Ledger, store: F
     assert not there(store, bad)
 
 
-def test_a_run_that_a_driver_has_goes_on_naming_what_it_named(ledger: Ledger, store: FolderStore) -> None:
+def test_a_run_that_a_driver_has_goes_on_naming_what_it_named(ledger: Ledger, store: Dated) -> None:
     outs = [put(store, "model") for _ in range(3)]
     for i, out in enumerate(outs[:2]):
         ended(ledger, out, key=f"{i}")
@@ -515,7 +580,7 @@ def test_a_run_that_a_driver_has_goes_on_naming_what_it_named(ledger: Ledger, st
     assert there(store, outs[2])
 
 
-def test_the_lock_files_of_drivers_that_died_go(tmp_path: Path, store: FolderStore) -> None:
+def test_the_lock_files_of_drivers_that_died_go(tmp_path: Path, store: Dated) -> None:
     ledger = open_ledger(tmp_path / "state", clock=lambda: NOW)
     leases = tmp_path / "state" / "leases"
     leases.mkdir()
@@ -526,7 +591,7 @@ def test_the_lock_files_of_drivers_that_died_go(tmp_path: Path, store: FolderSto
         assert ledger.holder(run.run) is not None
 
 
-def test_only_one_collector_works_at_a_time(ledger: Ledger, store: FolderStore) -> None:
+def test_only_one_collector_works_at_a_time(ledger: Ledger, store: Dated) -> None:
     with (
         Collector(ledger, {"local": store}),
         pytest.raises(LedgerError, match=r"`headrace gc` .* is at work"),
@@ -535,7 +600,7 @@ def test_only_one_collector_works_at_a_time(ledger: Ledger, store: FolderStore) 
         pass
 
 
-def test_a_live_driver_loses_nothing_to_a_collector_beside_it(ledger: Ledger, store: FolderStore) -> None:
+def test_a_live_driver_loses_nothing_to_a_collector_beside_it(ledger: Ledger, store: Dated) -> None:
     with ledger.open_run("flights") as run:
         run.commit(first())
         outs = []
@@ -571,7 +636,7 @@ DRIVE = """
 
 
 def test_drivers_of_other_processes_lose_nothing_to_a_collector_beside_them(
-    address: str, ledger: Ledger, store: FolderStore
+    address: str, ledger: Ledger, store: Dated
 ) -> None:
     drivers = [
         subprocess.Popen([sys.executable, "-c", textwrap.dedent(DRIVE), address, str(store.root)]) for _ in range(3)

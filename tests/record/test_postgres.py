@@ -16,8 +16,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from headrace.errors import ConfigError, LeaseHeld, LeaseLost, LedgerError, UsageError
-from headrace.record import cursors, lease_rows, merging, opening, postgres, postgres_opening
+from headrace.app import lookout
+from headrace.app.lookout import looking_out
+from headrace.errors import ConfigError, LeaseHeld, LeaseLost, LedgerError, LedgerUnreachable, UsageError
+from headrace.record import cursors, lease_rows, merging, opening, postgres, postgres_link, postgres_opening
 from headrace.record.address import masked
 from headrace.record.database import Rows
 from headrace.record.ledger import Ledger
@@ -27,6 +29,7 @@ from headrace.spec.artifact import Ref
 from headrace.spec.intent import Advance
 from tests.projects import wait_for
 from tests.record.samples import after, blob, edit, first, free, open_ledger, result, rows, run_row, task_row, want
+from tests.servers.line import Line
 from tests.servers.postgres import PASSWORD, Postgres
 
 
@@ -314,6 +317,52 @@ def test_a_server_that_stays_away_is_one_clear_error(own: Postgres, monkeypatch:
 
 
 # -- others in the way --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["held", "stopped"])
+def test_a_server_that_says_nothing_is_one_clear_error_within_a_time_that_is_told(
+    own: Postgres, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(postgres_link, "LOOK_S", 0.3)
+    monkeypatch.setattr(postgres_link, "REACH_S", 2)
+    monkeypatch.setattr(postgres, "PATIENCE_S", 0.5)
+    with Line(own.port) as line:
+        url = own.database().replace(f":{own.port}/", f":{line.port}/") + "?connect_timeout=2"
+        with open_ledger(url) as ledger, ledger.open_run("flights") as run:
+            run.commit(first())
+            line.hold() if how == "held" else own.suspend()
+            told: list[str] = []
+            try:
+                with looking_out(told.append, look_s=0.05), pytest.MonkeyPatch.context() as soon:
+                    soon.setattr(lookout, "SAY_S", 0.2)
+                    with pytest.raises(LedgerUnreachable, match=r"can't be reached \(tried for 0.5 s\)"):
+                        run.commit(after(run, b"1"))
+            finally:
+                line.heal()
+                own.go_on()
+            assert "waiting for an answer of the ledger `postgresql://postgres:***@" in told[0]
+
+
+def test_a_statement_that_takes_long_is_waited_for_as_long_as_its_server_lives(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_link, "LOOK_S", 0.2)
+    with closing(PostgresDatabase(url)) as db:
+        assert db.execute("SELECT pg_sleep(1.5)::text").fetchall() == [("",)]
+
+
+def test_an_answer_that_is_under_way_is_what_is_waited_for_and_no_session_is_lost_for_a_pause(
+    own: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_link, "LOOK_S", 0.3)
+    with Line(own.port) as line:
+        url = own.database().replace(f":{own.port}/", f":{line.port}/")
+        with open_ledger(url) as ledger, ledger.open_run("flights") as run:
+            run.commit(first())
+            line.hold()
+            threading.Timer(1.0, line.heal).start()
+            run.commit(after(run, b"1"))
+            assert [bytes(each) for each in run.events()] == [b"opened", b"1"]
 
 
 def test_sixteen_drivers_that_give_the_same_results_meet_no_deadlock(ledger: Ledger) -> None:

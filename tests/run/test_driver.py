@@ -81,6 +81,24 @@ def test_an_output_that_is_gone_from_the_store_is_made_again() -> None:
     assert bed.run.record.tasks["step"].reason == "its output of run run-1 is gone from the store"
 
 
+def test_what_was_taken_from_the_store_before_its_success_is_recorded_is_made_again() -> None:
+    ref = Ref(digest="ab" * 32, size=10, codec="raw", type="bytes", nonce="n1")
+
+    def script(order: Do) -> Play:
+        bed.store.add(ref)
+        yield Wait(7200.0)
+        if order.attempt == 1:
+            bed.store.lose(ref)
+        return ref
+
+    bed = Bed(script, chain(1))
+    assert bed.driver().drive().state == "succeeded"
+    (failed,) = bed.events(Failed)
+    assert failed.failure.kind == "lost"
+    assert "was gone from the store before its success was recorded" in failed.failure.message
+    assert bed.run.record.tasks["step"].attempts == 2
+
+
 def test_what_another_run_made_is_verified_by_the_first_that_reads_it() -> None:
     orders: list[Do] = []
     ref = Ref(digest="cd" * 32, size=10, codec="raw", type="bytes", nonce="n1")

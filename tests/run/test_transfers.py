@@ -209,6 +209,7 @@ def test_a_run_that_goes_on_in_another_region_brings_what_it_has_made_there() ->
     made = Ref(digest="cd" * 32, size=SIZE, codec="raw", type="builtins.bytes", nonce="0001")
 
     def script(order: Do) -> Play:
+        bed.store.add(made)
         yield Wait(1.0 if order.task == "make" else 100.0)
         return made
 
@@ -216,6 +217,7 @@ def test_a_run_that_goes_on_in_another_region_brings_what_it_has_made_there() ->
     bed.cluster.script = script
     driver = bed.driver()
     until(driver, bed, lambda: [event.task for event in bed.events(Launched)] == ["make", "use"])
+    bed.store.lose(made)
     bed.far.add(made)  # the run was there until now, one may say
     bed.take()
     driver = bed.driver()

@@ -19,8 +19,9 @@ _POLL_S = 0.05
 class Line:
     """Passes bytes on to a server on this machine, both ways.
 
-    `cut` ends all connections and refuses new ones; `hold` keeps them, and nothing arrives; `slow` has each piece wait
-    for some time; `heal` ends all of that, and what was held arrives.
+    `cut` ends all connections and refuses new ones; `refuse` does only that, once so many more have come; `hold` keeps
+    them, and nothing arrives; `slow` has each piece wait for some time; `heal` ends all of that, and what was held
+    arrives.
     """
 
     def __init__(self, port: int) -> None:
@@ -31,6 +32,7 @@ class Line:
         self._open = threading.Event()
         self._open.set()
         self._wait_s = 0.0
+        self._left: int | None = None
         self._connections: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
         self._listener.settimeout(_POLL_S)
@@ -52,6 +54,10 @@ class Line:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
+    def refuse(self, after: int = 0) -> None:
+        """Refuse new connections, once so many more have come; those that there are go on."""
+        self._left = after
+
     def hold(self) -> None:
         """Let nothing through, either way."""
         self._open.clear()
@@ -65,6 +71,7 @@ class Line:
         self._cut.clear()
         self._open.set()
         self._wait_s = 0.0
+        self._left = None
 
     def stop(self) -> None:
         """End it."""
@@ -80,9 +87,11 @@ class Line:
                 client, _ = self._listener.accept()
             except OSError:
                 continue
-            if self._cut.is_set():
+            if self._cut.is_set() or self._left == 0:
                 client.close()
                 continue
+            if self._left is not None:
+                self._left -= 1
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:

@@ -74,6 +74,20 @@ class Postgres:
                 time.sleep(0.01)
             (self.folder / "data" / "postmaster.pid").unlink()  # one that nobody has reaped yet would look alive
 
+    def suspend(self) -> None:
+        """Stop all of its processes where they are: connections stay, and nobody is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Have its processes go on that were stopped."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        if (pid := self.pid) is not None:
+            for each in [pid, *_children(pid)]:  # the first begins others
+                with suppress(ProcessLookupError):
+                    os.kill(each, number)
+
     @property
     def pid(self) -> int | None:
         """Its first process, or None where it isn't running."""

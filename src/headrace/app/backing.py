@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable
 
 from msgspec import Struct
@@ -42,7 +41,7 @@ def back_up(project: Project, url: str | None, *, keep: int | None, deep: bool, 
     with open_ledger(project) as ledger, alone(ledger, "headrace backup") as lease:
         done = backups.add(ledger, found, head(project), lease, deep=deep, progress=progress)
         if count is not None:
-            forgotten, deleted = backups.keep(count, lease, schema=SCHEMA, now=time.time())
+            forgotten, deleted = backups.keep(count, lease, schema=SCHEMA)
             done = replace(done, forgotten=forgotten, deleted=deleted)
     return done
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -16,7 +17,7 @@ from headrace.app.state import open_ledger, open_store, reading_store, user
 from headrace.app.value_text import SMALL_BYTES, value_text
 from headrace.codec.classes import describe
 from headrace.codec.codecs import Codecs
-from headrace.errors import NotFoundError, UsageError
+from headrace.errors import LedgerError, NotFoundError, UsageError
 from headrace.record import cursors
 from headrace.record.views import near
 from headrace.spec.artifact import Ref
@@ -97,12 +98,14 @@ def rewind(project: Project, name: str, *, to: str | None = None, version: int =
     else:
         ref = _saved(project, value)
     after = replace(newest, version=newest.version + 1, value=ref, run=None, task=None, by=user(), at=None, kept=True)
+    done = Rewound(before=_shown(newest, load), after=_shown(after, load))
     if not dry_run:
         with open_ledger(project) as ledger:
             cursors.advance(ledger, Advance(name, newest.version, ref), by=user())
-        with read(project) as views:
-            after = next(each for each in views.cursors(name) if each.version == after.version)
-    return Rewound(before=_shown(newest, load), after=_shown(after, load))
+        with suppress(LedgerError), read(project) as views:  # it is done: what can't be read of it now isn't shown
+            at = next(each.at for each in views.cursors(name) if each.version == after.version)
+            done = replace(done, after=replace(done.after, at=at))
+    return done
 
 
 def _of(views: Views, name: str) -> list[CursorView]:

@@ -22,7 +22,7 @@ from headrace.app.state import reading_store, views
 from headrace.app.watcher import NoWatcher, Watcher
 from headrace.codec.codecs import Codecs
 from headrace.define.pipeline import PipelineFunction
-from headrace.errors import NotFoundError, ProjectError, RunCancelled, RunFailed
+from headrace.errors import LedgerError, NotFoundError, ProjectError, RunCancelled, RunFailed
 from headrace.record.shown import RunView, TaskView
 from headrace.spec.plan import Plan
 from headrace.spec.policy import Policy
@@ -124,9 +124,13 @@ class Launcher:
         """
         project, address = _place(pipeline)
         with _watching() as watcher:
-            run_id = session.run(project, address, params, Policy(), watcher=watcher)
-        with views(project) as found:
-            view = found.show(run_id)
+            ended = session.run(project, address, params, Policy(), watcher=watcher)
+        try:
+            with views(project) as found:
+                view = found.show(ended.run)
+        except LedgerError as error:
+            error.add_note(f"run {ended.run} {ended.state}; `headrace.runs()` has it once the ledger can be read again")
+            raise
         run = Run(project, view)
         if view.state == "cancelled":
             raise RunCancelled(f"run {view.run} was cancelled: {view.why}", run=run)

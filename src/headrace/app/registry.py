@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headrace.app import named
 from headrace.app.card_reading import together
@@ -16,7 +18,7 @@ from headrace.app.reading import VersionView, Views, read
 from headrace.app.readings import Load, loader, report_refs, reports
 from headrace.app.run_material import Material, material
 from headrace.app.state import open_ledger, reading_store, user
-from headrace.errors import NotFoundError, UsageError
+from headrace.errors import LedgerError, NotFoundError, StoreError, UsageError
 from headrace.record import registry
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import Register
@@ -32,7 +34,7 @@ class Version(Struct, frozen=True, kw_only=True):
     `at` is when it was registered (Unix seconds).
     """
 
-    kind: str
+    kind: named.Kind
     name: str
     version: int
     aliases: tuple[str, ...]
@@ -116,8 +118,33 @@ def register(
     with open_ledger(project) as ledger:
         found = Register(kind=kind, name=name, out=wanted.out, report=wanted.report, note=note, aliases=tuple(aliases))
         number = registry.register(ledger, found, by=user(), origin=wanted.origin)
-    with read(project) as views:
-        return shown(views.resolve(kind, f"{name}:{number}"), loader(reading_store(project)))
+    known = Version(
+        kind=kind,
+        name=name,
+        version=number,
+        aliases=tuple(aliases),
+        digest=wanted.out.digest,
+        type=wanted.out.type.partition("@")[0].removeprefix("builtins."),
+        bytes=wanted.out.size,
+        run=None,
+        task=None,
+        origin=wanted.origin,
+        at=time.time(),
+        by=user(),
+        note=note,
+        passed=None,
+        verdict="",
+    )
+    return _as_it_is(project, known)
+
+
+def _as_it_is(project: Project, known: Version) -> Version:
+    """Return a version as the ledger has it now, or as far as it is known: what was asked for is done already."""
+    try:
+        with read(project) as views:
+            return shown(views.resolve(known.kind, f"{known.name}:{known.version}"), loader(reading_store(project)))
+    except (LedgerError, StoreError):
+        return known
 
 
 def point(project: Project, word: str, alias: str, *, remove: bool = False) -> Version:
@@ -135,14 +162,15 @@ def point(project: Project, word: str, alias: str, *, remove: bool = False) -> V
             raise NotFoundError(
                 f"{version.kind} `{version.name}:{version.version}` has no alias `{alias}`", hint=f"it has {others}"
             )
+        before = shown(version, loader(reading_store(project)))
+    kept = tuple(each for each in version.aliases if each != alias)
+    known = replace(before, aliases=kept if remove else (*kept, alias))
     with open_ledger(project) as ledger:
         if remove:
             registry.unpoint(ledger, version.kind, version.name, alias)
         else:
             registry.point(ledger, version.kind, version.name, alias, version.version, by=user())
-    with read(project) as views:
-        found = views.resolve(version.kind, f"{version.name}:{version.version}")
-        return shown(found, loader(reading_store(project)))
+    return _as_it_is(project, known)
 
 
 def _wanted(views: Views, words: tuple[str, str | None], kind: named.Kind) -> Wanted:

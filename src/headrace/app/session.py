@@ -10,10 +10,13 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from types import FrameType
 
+from msgspec import Struct
+
 from headrace.app.bundling import changed_files, make_bundle, names_of
 from headrace.app.clock import SystemClock
 from headrace.app.files import keep_path
 from headrace.app.log import logged
+from headrace.app.lookout import looking_out
 from headrace.app.past import PastCode
 from headrace.app.places import bring_bundle, elsewhere
 from headrace.app.pools import Abandoned, open_backend
@@ -21,7 +24,7 @@ from headrace.app.project import Project
 from headrace.app.reading import in_words
 from headrace.app.state import open_ledger, open_store, user, views
 from headrace.app.watcher import NoWatcher, Watcher
-from headrace.errors import HeadraceError, LeaseHeld, UsageError
+from headrace.errors import BackendError, HeadraceError, LeaseHeld, LedgerError, StoreError, UsageError
 from headrace.plan.resolve import LABELS
 from headrace.record.run_ledger import RunLedger
 from headrace.run.driver import Driver
@@ -32,14 +35,27 @@ from headrace.spec.bundle import Bundle
 from headrace.spec.fleet import Pool
 from headrace.spec.policy import Policy
 from headrace.store.store import Store
+from headrace.waits import hurry, is_hurried, take_time
 from headrace.work.archive import unpack
 
 FEW = 3
 """So many changed files are named."""
 
 
-def run(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, *, watcher: Watcher) -> str:
-    """Run a pipeline to its end and give the run's id.
+PEERS = (LedgerError, StoreError, BackendError)
+"""What is raised where a peer is lost, or breaks."""
+
+
+class Ended(Struct, frozen=True):
+    """How a run has ended, as its driver knows."""
+
+    run: str
+    state: str
+    why: str = ""
+
+
+def run(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, *, watcher: Watcher) -> Ended:
+    """Run a pipeline to its end; return how that was.
 
     Raises:
         UsageError: it can't be traced; there is no run then.
@@ -56,8 +72,8 @@ def resume(
     pool: str | None = None,
     timeout_s: float | None = None,
     watcher: Watcher,
-) -> str:
-    """Go on with a run that was interrupted, failed or cancelled, and give its id; what had succeeded isn't run again.
+) -> Ended:
+    """Go on with a run that was interrupted, failed or cancelled, to its end; what had succeeded isn't run again.
 
     It goes on in the pool that it was in, unless another is named, and may take as long again as it was to take, unless
     `timeout_s` says how long.
@@ -65,13 +81,13 @@ def resume(
     Raises:
         LeaseHeld: its driver lives.
     """
-    with logged(project, watcher) as watcher, open_ledger(project) as ledger:
+    with logged(project, watcher) as watcher, looking_out(watcher.note), open_ledger(project) as ledger:
         run_id = _full_id(project, run_id)
         with ledger.take(run_id, holder=user()) as lease:
             machine = replay(lease)
             if machine.closed is not None and machine.closed.state == "succeeded" and not new_code:
                 watcher.note(f"run {run_id} has succeeded already")
-                return run_id
+                return Ended(run_id, "succeeded")
             place = _pool_of(project, machine, pool)
             store = open_store(project, place.region)
             watcher.opened(run_id)
@@ -92,10 +108,10 @@ def resume(
                     driver.open(events)
                 if not machine.trace_ended:
                     driver.trace()
-                driver.drive()
+                closed = driver.drive()
                 if left is not None:
                     left.close()
-    return run_id
+            return Ended(run_id, closed.state, closed.why)
 
 
 def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") -> str:
@@ -170,10 +186,10 @@ def drive(
     watcher: Watcher,
     *,
     opens_s: float = math.inf,
-) -> str:
+) -> Ended:
     """Run a pipeline as `run` does; after `opens_s` seconds there is a run, though the pipeline isn't traced yet."""
     name, files = named(project, pipeline)
-    with logged(project, watcher) as watcher, open_ledger(project) as ledger:
+    with logged(project, watcher) as watcher, looking_out(watcher.note), open_ledger(project) as ledger:
         place = project.pool(policy.pool)
         store = open_store(project, place.region)
         bundle = make_bundle(project, store)
@@ -192,8 +208,8 @@ def drive(
             with _driver(project, place, lease, Machine(), store, bundle, watcher, opens_s=opens_s) as driver:
                 driver.open([opened, _taken(lease, place)])
                 driver.trace()
-                driver.drive()
-            return lease.run
+                closed = driver.drive()
+            return Ended(lease.run, closed.state, closed.why)
 
 
 def _taken(lease: RunLedger, pool: Pool, by: str = "", *, again: bool = False) -> Taken:
@@ -278,8 +294,17 @@ def _driver(
         timeout_s=timeout_s,
         opens_s=opens_s,
     )
-    with exits, _interrupted_by(driver.interrupt):
-        yield driver
+    with exits, _interrupted_by(driver.interrupt) as interrupts:
+        try:
+            yield driver
+        except PEERS as error:
+            if driver.is_open and interrupts():
+                watcher.note(f"left without waiting any longer: {error.message}")
+                watcher.note(f"`headrace resume {lease.run}` goes on from what was recorded")
+                raise KeyboardInterrupt from error
+            if driver.is_open:
+                error.exit_code = HeadraceError.exit_code
+            raise
 
 
 def _full_id(project: Project, run: str) -> str:
@@ -289,19 +314,27 @@ def _full_id(project: Project, run: str) -> str:
 
 
 @contextmanager
-def _interrupted_by(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Have ^C and SIGTERM call `interrupt` instead of raising; in a thread that gets no signals, change nothing."""
+def _interrupted_by(interrupt: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Have ^C and SIGTERM call `interrupt` instead of raising, and the second one of them have nobody wait for a peer
+    that says nothing. What is given says whether there was such a one. In a thread that gets no signals, change
+    nothing."""
+    count = 0
 
     def handle(_number: int, _frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
         interrupt()
+        if count > 1:
+            hurry()
 
     try:
         before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:
-        yield
+        yield lambda: False
         return
     try:
-        yield
+        yield is_hurried
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        take_time()

@@ -41,7 +41,7 @@ def collect(project: Project, keep: Keep, *, dry_run: bool) -> Collected:
     with open_ledger(project) as ledger, Collector(ledger, found_stores) as collector:
         with views(project) as read:
             keep = replace(keep, pinned=keep.pinned | origins(read))
-        found = collector.collect(keep, now=time.time(), dry_run=dry_run)
+        found = collector.collect(keep, now=ledger.now(), dry_run=dry_run)
         for store in found_stores.values() if not dry_run else ():
             _clear(ledger, store, frozenset(found.runs))
     return found

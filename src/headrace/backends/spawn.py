@@ -6,12 +6,16 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 
 MARK = "HEADRACE_MARK"
 """The variable by which what workers leave behind is found: no two zygotes have the same value, and all that their
 workers begin inherits it."""
 _LONGEST = 4096
+
+LEAVE_S = 10.0
+"""So long one that was told to leave may take."""
 
 
 class Spawned:
@@ -40,13 +44,20 @@ class Spawned:
         os.close(self._errors)
         self._errors = -1
 
-    def leave(self) -> None:
-        """Say no more to it, and wait until it has ended by itself; again, and nothing happens."""
+    def leave(self, within_s: float = LEAVE_S) -> None:
+        """Say no more to it, and wait until it has ended by itself, or end it; again, and nothing happens."""
         if self._errors < 0:
             return
         self.let_go()
+        latest, pause_s = time.monotonic() + within_s, 0.0005
         try:  # without `contextlib`, whose import takes longer than all of this
-            os.waitpid(self.pid, 0)
+            while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
+                if time.monotonic() > latest:
+                    os.kill(self.pid, signal.SIGKILL)  # it is stopped, or hangs
+                    os.waitpid(self.pid, 0)
+                    return
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, 0.02)
         except ChildProcessError:
             return
 

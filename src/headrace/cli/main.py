@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import os
+import select
 import signal
 import sys
+import time
 from types import FrameType
 
 INTERRUPTED = 3
@@ -17,15 +20,44 @@ def _interrupted(_number: int, _frame: FrameType | None) -> None:
     os._exit(INTERRUPTED)
 
 
+LEAVE_S = 8.0
+"""So long a run whose user has twice said to end it may take: it ends in order, but for a peer that says nothing."""
+
+
+def _watch(signals: int) -> None:
+    """End this process where nobody else does: what waits in a library hears of no signal. A thread runs this."""
+    count = 0
+    while number := os.read(signals, 1):
+        if number[0] not in (signal.SIGINT, signal.SIGTERM):
+            continue
+        if signal.getsignal(signal.SIGINT) is _interrupted:
+            time.sleep(1.0)  # it is called, unless this process waits
+            os._exit(INTERRUPTED)
+        count += 1
+        if count == 2:
+            select.select([signals], [], [], LEAVE_S)  # a third is heeded at once
+            os.write(2, b"left without waiting any longer; `headrace resume` goes on from what was recorded\n")
+            _interrupted(signal.SIGINT, None)
+
+
+def _have_watched() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    _thread.start_new_thread(_watch, (reading,))
+
+
 # Here and not in `main`, since what follows takes a while to import; a run answers ^C in a way of its own. Whoever
 # merely imports this module (a test, a program that makes documentation) keeps what it has.
 if os.path.basename(sys.argv[0]) in ("headrace", "main.py"):
     signal.signal(signal.SIGINT, _interrupted)
+    _have_watched()
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
     if sys.argv[1:2] == ["debug"]:
+        signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # the debugger wants to know where
     import gc  # noqa: PLC0415  all of these: see above
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import click
 
+from headrace.app.lookout import looking_out
 from headrace.cli import fault, terminal
 from headrace.cli.catalogue import COMPLETE, group
 from headrace.errors import HeadraceError, UsageError
@@ -24,7 +25,7 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
     try:
         _check_encoding(arguments)
-        with group.make_context("headrace", list(arguments)) as context:
+        with group.make_context("headrace", list(arguments)) as context, _looking_out(arguments):
             return int(group.invoke(context) or 0)
     except click.exceptions.Exit as leave:
         return leave.exit_code
@@ -48,6 +49,11 @@ def run(arguments: Sequence[str]) -> int:
     except BaseException as error:  # noqa: BLE001 - the last line of defence, where faults become text; a panic of a
         # library in Rust is no `Exception`
         return fault.show_internal(error, as_json=as_json)
+
+
+def _looking_out(arguments: Sequence[str]) -> AbstractContextManager[None]:
+    """Say what takes long, of a command that drives no run: one that does says so itself."""
+    return nullcontext() if arguments[:1] in (["run"], ["resume"]) else looking_out(terminal.tell)
 
 
 def _complete(arguments: Sequence[str]) -> int:

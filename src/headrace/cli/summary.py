@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from headrace.app.marks import STYLES
 from headrace.app.measures import seconds_text, usd_text
 from headrace.app.project import Project
-from headrace.app.reading import RunView, Views
+from headrace.app.reading import RunView, Views, read
 from headrace.app.run_object import run_object
+from headrace.app.session import Ended
 from headrace.app.warned import warnings
 from headrace.app.watcher import Watcher
 from headrace.cli.plain import PlainWatcher
 from headrace.cli.terminal import say, say_json, tell
+from headrace.errors import LedgerError, StoreError
 from headrace.spec.policy import Policy
 
 SHOWN = 10
@@ -24,34 +26,48 @@ MANY = 10_000
 EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 3, "refused": 4}
 
 
-def close(project: Project, views: Views, run_id: str, watcher: Watcher, *, as_json: bool) -> int:
-    """Show how a run ended, but for the error that `watcher` has told, and return the exit code.
-
-    One that still lives has 0. Nobody has to read it.
-    """
-    view = run_object(project, views, run_id) if as_json else views.find(run_id)
+def finish(project: Project, ended: Ended, watcher: Watcher, *, as_json: bool, policy: Policy | None = None) -> int:
+    """Show how a run ended, but for the error that `watcher` has told, and return the exit code: by what its driver
+    knows, should the ledger be lost by now. Nobody has to read it."""
+    told = False
     try:
-        say_json(view) if as_json else say(line(view, views.states(run_id)), STYLES[view.state])
+        views = read(project)
+        view = run_object(project, views, ended.run) if as_json else views.find(ended.run)
+        say_json(view) if as_json else say(line(view, views.states(ended.run)), STYLES[view.state])
+        told = True
         sys.stdout.flush()
+        if not as_json:
+            _tell_more(views, view, watcher)
+        if policy is not None:
+            tell_unknown(views, ended.run, policy)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if not as_json:
-        tell_warnings(views, view.run)
-        _tell_unreusable(views, view.run)
-        if view.state == "succeeded" and views.states(run_id).get("skipped"):
-            refusals = importlib.import_module("headrace.app.refusing").refusals  # it loads the codecs
-            for each in refusals(views, view.run):
-                held = ", ".join(f"`{task}`" for task in each.tasks)
-                tell(f"`{each.gate}` said no to {held}: `headrace show {view.run}` says why", label="hint:")
-        if view.why:
-            tell(watcher.shorten(view.why) if isinstance(watcher, PlainWatcher) else view.why)
-        if view.state == "failed":
-            see = f"`headrace show {view.run}` for its tasks, `headrace logs {view.run}` for what they printed"
-            tell(see, label="hint:")
-            tell(_again(views, view.run), label="hint:")
-        elif view.state == "cancelled":
-            tell(f"`headrace resume {view.run}` goes on from here", label="hint:")
-    return EXIT_CODES.get(view.state, 0)
+    except (LedgerError, StoreError) as error:
+        if as_json and not told:
+            say_json({"run": ended.run, "state": ended.state, "why": ended.why, "unread": error.message})
+        elif not told:
+            say(f"run {ended.run} {ended.state}", STYLES[ended.state])
+        tell(f"the run {ended.state}, and nothing more can be read of it now: {error.message}", label="warning:")
+    return EXIT_CODES.get(ended.state, 0)
+
+
+def _tell_more(views: Views, view: RunView, watcher: Watcher) -> None:
+    """Tell what a run warns of, what it left out, and how to go on from it."""
+    tell_warnings(views, view.run)
+    _tell_unreusable(views, view.run)
+    if view.state == "succeeded" and views.states(view.run).get("skipped"):
+        refusals = importlib.import_module("headrace.app.refusing").refusals  # it loads the codecs
+        for each in refusals(views, view.run):
+            held = ", ".join(f"`{task}`" for task in each.tasks)
+            tell(f"`{each.gate}` said no to {held}: `headrace show {view.run}` says why", label="hint:")
+    if view.why:
+        tell(watcher.shorten(view.why) if isinstance(watcher, PlainWatcher) else view.why)
+    if view.state == "failed":
+        see = f"`headrace show {view.run}` for its tasks, `headrace logs {view.run}` for what they printed"
+        tell(see, label="hint:")
+        tell(_again(views, view.run), label="hint:")
+    elif view.state == "cancelled":
+        tell(f"`headrace resume {view.run}` goes on from here", label="hint:")
 
 
 def tell_warnings(views: Views, run: str) -> None:

@@ -154,11 +154,12 @@ class Backups:
         self.store.spool.spill(snapshot.name, NOTE, msgspec.json.encode(snapshot))
         return BackedUp(snapshot=snapshot, copied=copied, copied_bytes=size)
 
-    def keep(self, count: int, lease: Lease, *, schema: int, now: float) -> tuple[tuple[str, ...], int]:
+    def keep(self, count: int, lease: Lease, *, schema: int) -> tuple[tuple[str, ...], int]:
         """Let go all snapshots but the newest so many, then delete the blobs that none of those needs; give the names
         of the snapshots and the number of the blobs."""
         found = self.snapshots()
         kept = found[-count:] if count else []
+        edge = self.store.now() - GRACE_S
         past = [each for each in found if each not in kept]
         with Inventory() as needed, Inventory() as lost:
             for snapshots, into in ((kept, needed), (past, lost)):
@@ -172,7 +173,7 @@ class Backups:
                 (blob.digest, blob.nonce)
                 for blob in beating(lease, self.store.blobs())
                 if (blob.digest, blob.nonce) not in needed
-                and ((blob.digest, blob.nonce) in lost or blob.modified < now - GRACE_S)
+                and ((blob.digest, blob.nonce) in lost or blob.modified < edge)
             )
             deleted = 0
             while some := list(islice(doomed, DELETED)):

@@ -3,9 +3,13 @@
     with Collector(ledger, stores) as collector:
         collector.collect(Keep(runs=20), now=time.time(), dry_run=True).bytes
 
-What no row names goes, once it is older than a grace time and than every attempt that is out: what a worker has kept
-but not reported yet has no row. With a rule for keeping runs, those past it are forgotten first: only ended ones, under
-their leases. Equal generations that runs name apart are made one.
+What no row names goes, once it is older than a grace time and than every run of which an attempt is out: what a worker
+has kept but not reported yet has no row. With a rule for keeping runs, those past it are forgotten first: only ended
+ones, under their leases. Equal generations that runs name apart are made one.
+
+How old a blob is, each store's own clock says, which dates its blobs: those of drivers and of the collector may be a
+day apart. A run is as old as its bundle is there, since nothing of it is older. A run whose bundle a store lacks counts
+from when its attempt began by its driver's clock, and nothing that is unnamed goes while that lies in the future.
 
 A driver may have looked up a result just before its row goes, and name its blobs just after, within one tick. So what
 has lost its last name in this pass stays until a later one, unless no driver lives: one that begins later finds no such
@@ -17,6 +21,7 @@ are only gone over, so memory doesn't grow with either.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing, suppress
 from functools import partial
@@ -25,8 +30,8 @@ from itertools import islice
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headrace.errors import LeaseHeld
-from headrace.record import merging, names
+from headrace.errors import LeaseHeld, StoreError
+from headrace.record import merging, names, scan
 from headrace.record.alone import COLLECTOR, alone, beating
 from headrace.record.database import Database, Unmet
 from headrace.record.heirs import Heirs
@@ -41,7 +46,7 @@ from headrace.store.store import Store
 
 GRACE_S = 3600.0
 CLOCKS_S = 600.0
-"""How far the store's clock may be behind that of the driver which noted when an attempt began."""
+"""How far apart the clocks of the machines may be that date a store's blobs, or note when attempts begin."""
 
 TICK_S = 120.0
 """No driver's tick takes as long as this. One that is stopped in it loses its lease before, where a server keeps leases
@@ -76,11 +81,15 @@ class Reason(Struct, frozen=True, kw_only=True):
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """A run that has not ended, and so holds back what may be its own: all that is younger than its attempts."""
+    """A run that has not ended, and so holds back what may be its own: all that is younger than it.
+
+    It began `ahead_s` in the future by a store's clock, where its driver's is so far ahead: nothing unnamed goes then.
+    """
 
     run: str
     since: float
     is_driven: bool
+    ahead_s: float = 0.0
 
 
 class Collected(Struct, frozen=True, kw_only=True):
@@ -123,22 +132,24 @@ class Collector:
         self._exits.close()
 
     def collect(
-        self, keep: Keep | None = None, *, grace_s: float = GRACE_S, now: float, dry_run: bool = False
+        self, keep: Keep | None = None, *, grace_s: float | None = None, now: float, dry_run: bool = False
     ) -> Collected:
-        """Forget the runs that no rule keeps, where there is one; then delete what no run names. A dry run changes
-        nothing."""
+        """Forget the runs that no rule keeps at a time `now`, where there is one; then delete what no run names. A dry
+        run changes nothing."""
         with self._db.troubles(), Inventory() as needed, Inventory() as lost, Inventory() as spilled:
-            pass_ = _Pass(dry_run=dry_run, needed=needed, lost=lost, spilled=spilled, edge=now - grace_s)
+            pass_ = _Pass(dry_run=dry_run, needed=needed, lost=lost, spilled=spilled)
+            clocks = {region: _now(store) for region, store in self._stores.items()}
             if not dry_run:
                 self._leases.tidy()
             self._look(pass_, keep or Keep(), now)
+            grace_s = GRACE_S if grace_s is None else grace_s
             for region, store in self._stores.items():
-                self._sweep(pass_, region, store)
+                pass_.edge = self._edge(pass_, store, clocks[region], grace_s)
+                self._sweep(pass_, region, store, clocks[region])
             if not dry_run:
                 self._forget_spills(pass_.runs)
-                if pass_.later and not pass_.waits:
-                    ended = max(now, self._ledger.now())  # the rows may have gone long after the pass began
-                    self._db.execute(self._db.sql.PUT_CURSOR, (LEFT, 1, str(ended).encode()))
+                if pass_.later and not pass_.waits:  # noted at the end: the rows may have gone long after the beginning
+                    self._db.execute(self._db.sql.PUT_CURSOR, (LEFT, 1, str(self._ledger.now()).encode()))
             return pass_.result()
 
     def _look(self, pass_: _Pass, keep: Keep, now: float) -> None:
@@ -151,7 +162,7 @@ class Collector:
         gone = {each.run.number for each in pass_.forgotten}
         drivers = set(self._drivers())
         # What is under way is read before the rows: on its way from a worker into a row it must not be overlooked.
-        pass_.held = self._held([run for run in before if run.number not in gone], drivers)
+        pass_.out = self._out([run for run in before if run.number not in gone], drivers)
         pass_.spilled.add(names.spilled(before, (store.spool for store in self._stores.values())))
         self._settle()
         with self._db.snapshot():
@@ -168,8 +179,7 @@ class Collector:
         pass_.bundles = names.unnamed_bundles(pass_.needed, kept)
         pass_.ids = {run.number: run.id for run in before}
         pass_.lives = bool(drivers)
-        pass_.waits = pass_.lives and now - self._left() < TICK_S
-        pass_.edge = min([pass_.edge, *(each.since - CLOCKS_S for each in pass_.held)])
+        pass_.waits = pass_.lives and self._has_just_left(dry_run=pass_.dry_run)
 
     def _settle(self) -> None:
         """Wait for whoever registers, or moves a cursor by hand, at this moment: they saw a name of an artifact before
@@ -275,8 +285,8 @@ class Collector:
         """Name the runs that a driver has, those without a row yet included."""
         return (run for run in self._leases.all() if run != COLLECTOR)
 
-    def _held(self, runs: Iterable[RunRecord], drivers: Set[str]) -> tuple[Held, ...]:
-        """Give the runs whose attempts are out, and those whose drivers have put something and no row yet."""
+    def _out(self, runs: Iterable[RunRecord], drivers: Set[str]) -> tuple[_Out, ...]:
+        """Return the runs whose attempts are out, and those whose drivers have put something and have no row yet."""
         found = []
         known = set()
         for run in runs:
@@ -284,20 +294,45 @@ class Collector:
             if not run.has_ended:
                 (since,) = self._db.execute(self._db.sql.RUNNING_SINCE, (run.number,)).fetchone()
                 if since is not None:
-                    found.append(Held(run=run.id, since=since or run.created, is_driven=run.id in drivers))
+                    held = Held(run=run.id, since=since or run.created, is_driven=run.id in drivers)
+                    found.append(_Out(held=held, bundles=self._bundles(run)))
+        now = self._db.now()
         for name in sorted(drivers - known):  # a bundle is there before its run, which may be traced for long
             holder = self._leases.holder(name)
             if holder is not None and holder.since:
-                found.append(Held(run=name, since=holder.since, is_driven=True))
+                held = Held(run=name, since=holder.since, is_driven=True)
+                found.append(_Out(held=held, age_s=now - holder.since))
         return tuple(found)
 
-    def _left(self) -> float:
+    def _bundles(self, run: RunRecord) -> tuple[Generation, ...]:
+        """Return the generations of its bundle that a run names."""
+        rows = self._db.execute(self._db.sql.BLOBS_FROM, (run.number, run.bundle, "", scan.PAGE)).fetchall()
+        return tuple([(digest, nonce) for digest, nonce, *_ in rows if digest == run.bundle])
+
+    def _has_just_left(self, *, dry_run: bool) -> bool:
+        """Say whether an earlier pass has just left something to a later one; one that did so in the future, before
+        the clock was set back, counts as if it did so now."""
         row = self._db.execute(self._db.sql.CURSOR, (LEFT,)).fetchone()
-        return float(row[1]) if row else 0.0
+        left, now = float(row[1]) if row else 0.0, self._ledger.now()
+        if left > now and not dry_run:
+            self._db.execute(self._db.sql.PUT_CURSOR, (LEFT, 1, str(now).encode()))
+        return left > now - TICK_S
+
+    # -- how old --------------------------------------------------------------------------------------------------
+
+    def _edge(self, pass_: _Pass, store: Store, now: float, grace_s: float) -> float:
+        """Return the time by a store's clock before which what nobody names is nobody's; `now` is by that clock too."""
+        edges = [now - grace_s]
+        for out in pass_.out:
+            ahead_s = 0.0 if out.age_s is not None else out.held.since - now
+            if ahead_s > CLOCKS_S:
+                pass_.ahead[out.held.run] = max(pass_.ahead.get(out.held.run, 0.0), ahead_s)
+            edges.append(-math.inf if ahead_s > CLOCKS_S else _since(out, store, now) - CLOCKS_S)
+        return min(edges)
 
     # -- deleting -------------------------------------------------------------------------------------------------
 
-    def _sweep(self, pass_: _Pass, region: str, store: Store) -> None:
+    def _sweep(self, pass_: _Pass, region: str, store: Store, now: float) -> None:
         doomed = (
             (blob.digest, blob.nonce)
             for blob in beating(self._lease, store.blobs())
@@ -305,7 +340,7 @@ class Collector:
         )
         while some := list(islice(doomed, DELETED)):
             store.delete_all(some)
-        for stray in store.strays():
+        for stray in store.strays(now):
             if stray.modified < pass_.edge:
                 pass_.drafts += 1
                 pass_.bytes += stray.size
@@ -321,21 +356,47 @@ class Collector:
                     store.spool.forget(run_id)
 
 
+class _Out(Struct, frozen=True, kw_only=True):
+    """A run of which something is out, its bundles, and for how long its driver has had it, where only that is known:
+    by one clock, whichever that is."""
+
+    held: Held
+    bundles: tuple[Generation, ...] = ()
+    age_s: float | None = None
+
+
+def _since(out: _Out, store: Store, now: float) -> float:
+    """Return since when a store may hold something of a run, by the store's clock as far as that can be told."""
+    if out.age_s is not None:
+        return now - out.age_s
+    dates = [store.modified(digest, nonce) for digest, nonce in out.bundles]
+    return min([out.held.since, *(date for date in dates if date is not None)])
+
+
+def _now(store: Store) -> float:
+    """Return the time by a store's clock. A store that is full can't tell: then it is as late as its newest blob."""
+    try:
+        return store.now()
+    except StoreError:
+        return max((blob.modified for blob in store.blobs()), default=0.0)
+
+
 class _Pass(Struct, kw_only=True):
     """What a pass goes by, and what it has found to delete so far. `lost` is what only runs that went have named.
 
-    `spilled` is what workers have reported and no driver has heard yet.
+    `spilled` is what workers have reported and no driver has heard yet. `edge` is that of the store that is gone over.
     """
 
     dry_run: bool
     needed: Inventory
     lost: Inventory
     spilled: Inventory
-    edge: float
+    edge: float = 0.0
     runs: Sequence[RunRecord] = ()
     ids: Mapping[int, str] = {}
     forgotten: Sequence[Past] = ()
-    held: tuple[Held, ...] = ()
+    out: tuple[_Out, ...] = ()
+    ahead: dict[str, float] = {}
     bundles: Container[str] = ()
     merged: Mapping[Generation, str] = {}
     lives: bool = False
@@ -395,7 +456,7 @@ class _Pass(Struct, kw_only=True):
             bytes=self.bytes,
             later_bytes=self.later,
             young_bytes=self.young,
-            held=self.held,
+            held=tuple(replace(each.held, ahead_s=self.ahead.get(each.held.run, 0.0)) for each in self.out),
             dry_run=self.dry_run,
         )
 

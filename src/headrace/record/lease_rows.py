@@ -25,6 +25,8 @@ TERM_S = 10.0
 RENEW_S = 1.0
 """How often a lease is renewed at most; its holder may be told from a dead one about as fast."""
 LOOK_S = 0.1
+JOIN_S = 1.0
+"""How long a thread that renews a lease may take to end: one that waits for the server ends without anybody."""
 FORGOTTEN_S = 45.0
 """A lease that ran out so long ago is forgotten, and its holder fenced out, should it be stopped and not dead."""
 
@@ -76,7 +78,7 @@ class RowLease:
             self._ended.set()
             with suppress(psycopg.Error):  # it runs out by itself
                 self._db.execute(sql.DROP_LEASE, self._mine[1:])
-            self._keeper.join()
+            self._keeper.join(JOIN_S)
 
     @property
     def _mine(self) -> tuple[float, str, int]:

@@ -39,12 +39,13 @@ class Ledger:
         project: str = "",
         pools: Sequence[Pool] = (),
         share: Share | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.address = address
         self._pools = {pool.name: pool for pool in pools}
         self._share = share
-        self._clock = clock
+        self._told = clock
+        self._clock = clock or time.time
         self._project = project
         self._db = connect(address, project=project)
 
@@ -69,8 +70,8 @@ class Ledger:
         return self._db.leases
 
     def now(self) -> float:
-        """Give the time (Unix seconds), as what is stored is stamped with it."""
-        return self._clock()
+        """Return the time (Unix seconds): the server's, where one keeps the ledger, unless a clock was given."""
+        return self._db.now() if self._told is None else self._told()
 
     def connect(self) -> Database:
         """Give a connection of one's own to its database."""

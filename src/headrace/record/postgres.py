@@ -17,14 +17,14 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import errors
 from psycopg.pq import TransactionStatus
-from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
-from psycopg.types.string import StrDumperUnknown
 
+from headrace import waits
 from headrace.record import statements_postgres as statements
 from headrace.record.address import masked
 from headrace.record.database import Unmet
 from headrace.record.lease_rows import RowLeases
-from headrace.record.postgres_troubles import is_passing, options, troubles
+from headrace.record.postgres_link import Link, link_to
+from headrace.record.postgres_troubles import is_passing, troubles
 from headrace.record.statements import Statements
 
 T = TypeVar("T")
@@ -36,14 +36,6 @@ PATIENCE_S = 60.0
 
 TRIES = 30
 """How often a transaction that others were in the way of is tried."""
-
-SETTINGS = """
-SELECT set_config('idle_in_transaction_session_timeout', '10s', false), set_config('lock_timeout', '30s', false),
-set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE
-current_setting('synchronous_commit') END, false)
-"""
-"""A driver that is stopped in the midst of a transaction must not hold its rows for ever; nor wait so long itself.
-What was committed is on the server's disk."""
 
 
 class PostgresDatabase:
@@ -186,13 +178,14 @@ class PostgresDatabase:
         del deep
         return []
 
-    def another_link(self) -> psycopg.Connection[Any]:
+    def another_link(self) -> Link:
         """Give another connection to the server, as it is."""
         return link_to(self.url)
 
     def hurry(self) -> None:
         """Wait for nothing any more: the work is done, or given up."""
         self._patience_s = 0.0
+        self._link.hurries = True
 
     def close(self) -> None:
         """Close the connection."""
@@ -214,33 +207,16 @@ class PostgresDatabase:
         if not (self._link.closed or self._link.broken) or self._patience_s <= 0:
             raise error
         end, pause = time.monotonic() + self._patience_s, 0.05
-        while True:
-            try:
-                link = link_to(self.url)
-            except psycopg.Error as again:
-                if not is_passing(again) or time.monotonic() > end:
-                    raise
-                time.sleep(pause)
-                pause = min(2 * pause, 1.0)
-            else:
-                self._link.close()
-                self._link = link
-                return
-
-
-def link_to(url: str) -> psycopg.Connection[Any]:
-    """Connect, with what we need of a session."""
-    link = psycopg.connect(url, autocommit=True, prepare_threshold=0, **options(url))
-    link.prepared_max = 200
-    link.adapters.register_dumper(int, Int8Dumper)
-    link.adapters.register_dumper(int, Int8BinaryDumper)
-    link.adapters.register_dumper(str, _Text)
-    link.execute(SETTINGS.encode())
-    return link
-
-
-class _Text(StrDumperUnknown):
-    """Text, in which PostgreSQL takes no zero characters; one shows as what can't be shown."""
-
-    def dump(self, obj: str) -> bytes:
-        return super().dump(obj.replace("\0", "\ufffd") if "\0" in obj else obj)  # type: ignore[return-value]
+        with waits.waiting(f"the ledger `{self.name}`, to connect anew", self._patience_s):
+            while True:
+                try:
+                    link = link_to(self.url)
+                except psycopg.Error as again:
+                    if not is_passing(again) or time.monotonic() > end or waits.is_hurried():
+                        raise
+                    time.sleep(pause)
+                    pause = min(2 * pause, 1.0)
+                else:
+                    self._link.close()
+                    self._link = link
+                    return

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from headrace.errors import (
     BackendError,
+    HeadraceError,
     LeaseLost,
     RefusedError,
 )
@@ -238,7 +239,9 @@ class Driver:
             self._absorb(self._of_run(event))
         elif isinstance(event, Logged):
             self._logged(event, body)
-        elif isinstance(event, Succeeded | Moved | Checkpointed) and self._counts(heard.worker, event):
+        elif isinstance(event, Succeeded) and self._counts(heard.worker, event):
+            self._succeeded(event, body)
+        elif isinstance(event, Moved | Checkpointed) and self._counts(heard.worker, event):
             self._absorb(event, body)
 
     def _end_left(self, left: Left) -> None:
@@ -252,6 +255,11 @@ class Driver:
     def _is_fresh(self, task: str) -> bool:
         known = self._machine.tasks.get(task)
         return known is not None and known.stage.isolation == "fresh"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run is in the ledger."""
+        return self._journal.is_open
 
     def interrupt(self) -> None:
         """Note that the user wants to stop: once gracefully, twice now. Safe to call from a signal handler."""
@@ -277,7 +285,10 @@ class Driver:
             else:
                 self._backend.close(now=True)
             raise
-        self._backend.close()
+        try:
+            self._backend.close()
+        except HeadraceError as error:  # how the run ended is stored, and stays so
+            self._note(f"the run has ended, and what it leaves could not be put away: {error.message}")
         return self._machine.closed
 
     def tick(self, timeout_s: float) -> None:
@@ -333,7 +344,7 @@ class Driver:
                 took = event.seconds + event.load_s + event.save_s
                 self._crew.finished(worker, task, attempt, stage, took)
                 if self._counts(worker, event):
-                    self._absorb(event, body)
+                    self._succeeded(event, body)
             case Moved(task=task, attempt=attempt):
                 stage = self._machine.tasks[task].stage.function if task in self._machine.tasks else ""
                 self._crew.finished(worker, task, attempt, stage, event.seconds)
@@ -360,6 +371,19 @@ class Driver:
         """Take what an attempt that runs has logged; each of the workers that it spans may."""
         if self._expects(event.task, event.attempt):
             self._absorb(event, body)
+
+    def _succeeded(self, event: Succeeded, body: bytes) -> None:
+        """Take a success, if the store has all that it names: a blob that somebody took meanwhile is a lost attempt."""
+        now = self._clock.now()
+        took_s = max(event.seconds + event.load_s + event.save_s, now - self._machine.tasks[event.task].started)
+        if (lost := self._places.lost(kept_by(event), took_s)) is None:
+            self._absorb(event, body)
+            return
+        why = f"`{lost.digest[:12]}`, which it had stored, was gone from the store before its success was recorded"
+        failure = Failure("lost", why, hint="look for what deletes there beside `headrace gc`: a rule of the bucket's?")
+        self._absorb(
+            Failed(event.task, event.attempt, failure, now, event.started, event.seconds, event.log, event.use)
+        )
 
     def _of_run(self, event: Failed) -> Failed:
         """Give a failure as it is for this run.
@@ -417,10 +441,25 @@ class Driver:
         at, since = self._since.get(beat.worker, (-1, now))
         if at != beat.at:  # by the clock that never goes back, from when it was first heard of
             self._since[beat.worker] = beat.at, now
-        elif limit is not None and now - since > limit:
-            self._end(beat.worker, "timeout", f"it ran longer than its timeout of {limit:g} s", now=True)
-        elif now - since > RECALL_S:
+        elif not self._time_out(beat.worker, limit, now - since) and now - since > RECALL_S:
             self._recall(beat.worker)
+
+    def _time_out(self, worker: int, limit: float | None, took_s: float) -> bool:
+        """End a worker's attempt that is past its limit; say whether it was."""
+        if limit is None or took_s <= limit:
+            return False
+        self._end(worker, "timeout", f"it ran longer than its timeout of {limit:g} s", now=True)
+        return True
+
+    def _look_for_late(self, now: float) -> None:
+        """Time out attempts of which nothing is heard any more: who would tell of them may be stopped itself."""
+        for worker, (at, since) in list(self._since.items()):
+            present = self._crew.present(worker)
+            if present is None or self._courier.ends(worker):
+                continue
+            if at == self._crew.workers[worker].done:
+                task = self._machine.tasks.get(present[0])
+                self._time_out(worker, None if task is None else task.stage.timeout_s, now - since)
 
     def _recall(self, worker: int) -> None:
         """Have what waits behind an attempt that takes longer than was thought go to other workers."""
@@ -446,6 +485,7 @@ class Driver:
         if now - self._looked < self._beat_s:
             return
         self._looked = now
+        self._look_for_late(now)
         if self._journal.is_open:
             for signal in self._ledger.inbox():
                 self._journal.absorb(signal.id)

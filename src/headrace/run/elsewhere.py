@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from headrace.errors import StoreError
 from headrace.run.events import Lacked
 from headrace.run.ports import Blobs
 from headrace.run.task import Task
@@ -13,6 +14,9 @@ from headrace.run.transfers import generation, name_of
 from headrace.spec.address import StoreAddress
 from headrace.spec.artifact import Ref, blobs
 from headrace.spec.fleet import Link, Pool
+
+LONG_S = 60.0
+"""An attempt that took so long may have stored things long ago."""
 
 
 class Elsewhere(Struct, frozen=True):
@@ -61,6 +65,22 @@ class Places:
             generation(each) in self._known or self._size_here(each) or self._holder(each) is not None
             for each in blobs(out)
         )
+
+    def lost(self, outs: Iterable[Ref], took_s: float) -> Ref | None:
+        """Return a blob of what an attempt that took so long has just given that the store here has no more, or None.
+
+        Only an old one can be lost to the collector, and only for an attempt that took long does a far store's answer
+        cost nothing. One that can't be asked has lost nothing that is known of.
+        """
+        if self._far and took_s < LONG_S:
+            return None
+        wanted = {generation(each): each for out in outs for each in blobs(out)}
+        try:
+            sizes = self._here.sizes([(each.digest, each.nonce or "") for each in wanted.values()]) if wanted else []
+        except StoreError:
+            return None
+        missed = (each for each, size in zip(wanted.values(), sizes, strict=True) if size != each.size)
+        return next((each for each in missed if self._holder(each) is None), None)
 
     def link(self, ref: Ref) -> Link | None:
         """Give the link over which a blob would be brought here, or None where it needn't or can't be."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,6 +21,7 @@ from headrace.errors import ConfigError, StoreError
 from headrace.spec.address import StoreAddress, check_endpoint
 from headrace.store.credentials import Profile
 from headrace.store.refusal import GONE, Act, code_of, is_missing, is_passing, refusal
+from headrace.waits import waiting
 
 PATIENCE_S = 60.0
 """So long a server that gives no answer, or is in trouble, is asked again: it may be starting anew."""
@@ -68,6 +70,7 @@ class Bucket:
         self.url = address.url
         self.endpoint = address.endpoint or f"the cloud's own address for {parts.scheme}://"
         self._tags_are_digests = True
+        self._patience_s = patience_s
         try:
             with _as_of(environment):
                 self._client, self._keys = _open(address, environment, patience_s)
@@ -93,7 +96,8 @@ class Bucket:
         """Make an object of these bytes: under a name that no one else gives, or in the place of what is there."""
         mode: Literal["create", "overwrite"] = "overwrite" if replace else "create"
         try:
-            tag = obstore.put(self._store, name, data, mode=mode, use_multipart=False)["e_tag"]
+            with self._waiting():
+                tag = obstore.put(self._store, name, data, mode=mode, use_multipart=False)["e_tag"]
         except AlreadyExistsError:
             # No name is given twice, so this is what became of our own request, whose answer was lost. Some servers
             # keep what had arrived of one that broke off.
@@ -115,7 +119,8 @@ class Bucket:
         """Make an object of a big file's bytes, in parts side by side: all of it is there then, or nothing."""
         part = max(PART_BYTES, -(-size // PARTS_LIMIT))
         try:
-            obstore.put(self._store, name, path, use_multipart=True, chunk_size=part, max_concurrency=PARTS_AT_ONCE)
+            with self._waiting():
+                obstore.put(self._store, name, path, use_multipart=True, chunk_size=part, max_concurrency=PARTS_AT_ONCE)
         except TROUBLES as error:
             if not path.exists():
                 raise StoreError(f"`{path}` was removed while it was sent to the store", hint="run again") from error
@@ -132,11 +137,13 @@ class Bucket:
         Raises:
             Absent: it isn't there.
         """
+        until = time.monotonic() + self._patience_s
         for left in reversed(range(TRIES)):
             try:
-                data = obstore.get_range(self._store, name, start=start, length=length)
+                with self._waiting():
+                    data = obstore.get_range(self._store, name, start=start, length=length)
             except TROUBLES as error:
-                if left and is_passing(error):
+                if left and is_passing(error) and time.monotonic() < until:
                     continue
                 raise self._absent(error) from error
             if len(data) == length:
@@ -148,13 +155,15 @@ class Bucket:
 
     def begin(self, name: str, length: int) -> tuple[Any, int]:
         """Give the first bytes of an object, as a buffer, and the size of all of it: one request for what is small."""
+        until = time.monotonic() + self._patience_s
         for left in reversed(range(TRIES)):
             try:
-                answer = obstore.get(self._store, name, options={"range": (0, length)})
-                size = answer.meta["size"]
-                data = answer.bytes()
+                with self._waiting():
+                    answer = obstore.get(self._store, name, options={"range": (0, length)})
+                    size = answer.meta["size"]
+                    data = answer.bytes()
             except TROUBLES as error:
-                if left and is_passing(error):
+                if left and is_passing(error) and time.monotonic() < until:
                     continue
                 if self.head(name) == 0:
                     return b"", 0  # no range can be asked of nothing
@@ -174,7 +183,8 @@ class Bucket:
     def look(self, name: str) -> Object | None:
         """Give what a listing would say of an object, or None."""
         try:
-            return _object(obstore.head(self._store, name))
+            with self._waiting():
+                return _object(obstore.head(self._store, name))
         except TROUBLES as error:
             if is_missing(error):
                 return None
@@ -183,31 +193,37 @@ class Bucket:
     def objects(self, prefix: str) -> Iterator[Object]:
         """Go over the objects below a folder, by name."""
         last: str | None = None
-        left = TRIES
+        left, until = TRIES, time.monotonic() + self._patience_s
         while True:
             try:
                 for chunk in obstore.list(self._store, prefix, offset=last, chunk_size=1000):
                     for each in chunk:
                         yield _object(each)
-                        last, left = each["path"], TRIES
+                        last, left, until = each["path"], TRIES, time.monotonic() + self._patience_s
                 return
             except TROUBLES as error:
                 left -= 1
-                if not left or not is_passing(error):
+                if not left or not is_passing(error) or time.monotonic() > until:
                     raise self._refusal(error, "list") from error
 
     def delete(self, *names: str) -> None:
         """Delete objects; one that is gone already is no error."""
+        until = time.monotonic() + self._patience_s
         for left in reversed(range(TRIES)):
             try:
-                obstore.delete(self._store, list(names))
+                with self._waiting():
+                    obstore.delete(self._store, list(names))
             except FileNotFoundError:
                 return
             except TROUBLES as error:
-                if left and is_passing(error):
+                if left and is_passing(error) and time.monotonic() < until:
                     continue
                 raise self._refusal(error, "delete") from error
             return
+
+    def _waiting(self) -> AbstractContextManager[None]:
+        """Note that an answer is waited for: obstore ends that where nothing has come for `READ_S`."""
+        return waiting(f"an answer of the store `{self.url}`", self._patience_s + READ_S)
 
     def _absent(self, error: Exception) -> Exception:
         return Absent() if is_missing(error) else self._refusal(error, "read")

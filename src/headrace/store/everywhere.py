@@ -57,6 +57,10 @@ class Everywhere:
         """Give the size of a blob in bytes, or None if no store has it."""
         return next((size for store in self._stores if (size := store.size(digest, nonce)) is not None), None)
 
+    def modified(self, digest: str, nonce: str) -> float | None:
+        """Return when a blob was put, by the clock of the store that has it."""
+        return self._having(digest, nonce).modified(digest, nonce)
+
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
         """Give the sizes of many blobs (each digest and nonce), in their order."""
         asked = list(generations)
@@ -102,9 +106,9 @@ class Everywhere:
         for store in self._stores:
             yield from store.blobs()
 
-    def strays(self) -> Iterator[Stray]:
+    def strays(self, now: float | None = None) -> Iterator[Stray]:
         """Go over what is being written at home."""
-        return self._home.strays()
+        return self._home.strays(now)
 
     def discard(self, stray: Stray) -> None:
         """Delete a stray of home."""

@@ -85,6 +85,15 @@ class FolderStore:
         """Give the size of a blob in bytes, or None if it isn't there."""
         return self._shelves.size(self._shelves.place(digest, nonce))
 
+    def modified(self, digest: str, nonce: str) -> float | None:
+        """Return when a blob was put, by the file system's clock, or None if it isn't there."""
+        try:
+            return self._shelves.place(digest, nonce).stat().st_mtime
+        except OSError as error:
+            if is_gone(error):
+                return None
+            raise
+
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
         """Give the sizes of many blobs, in their order."""
         return [self.size(digest, nonce) for digest, nonce in generations]
@@ -129,8 +138,9 @@ class FolderStore:
         """Go over all blobs, in no order; what isn't named like a blob is passed over."""
         return self._shelves.blobs()
 
-    def strays(self) -> Iterator[Stray]:
-        """Go over the drafts that are neither kept nor thrown away yet."""
+    def strays(self, now: float | None = None) -> Iterator[Stray]:
+        """Go over the drafts that are neither kept nor thrown away yet; the file system dates them as it does blobs."""
+        del now
         for entry in scan(self._tmp):
             if entry.name.startswith(SILLY):
                 continue

@@ -12,6 +12,7 @@ fetched is held against its BLAKE3 digest before anyone sees it.
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -137,6 +138,11 @@ class ObjectStore:
         """Give the size of a blob in bytes, or None if it isn't there."""
         return self._bucket.head(_name(digest, nonce))
 
+    def modified(self, digest: str, nonce: str) -> float | None:
+        """Return when a blob was put, by the server's clock, or None if it isn't there."""
+        found = self._bucket.look(_name(digest, nonce))
+        return None if found is None else found.modified
+
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
         """Give the sizes of many blobs, in their order, asked side by side."""
         names = [_name(digest, nonce) for digest, nonce in generations]
@@ -175,12 +181,14 @@ class ObjectStore:
             if dot and is_named(digest, nonce) and digest[:2] == shelf:
                 yield Found(digest=digest, nonce=nonce, size=each.size, modified=each.modified)
 
-    def strays(self) -> Iterator[Stray]:
-        """Go over what is neither kept nor thrown away yet: the drafts of this machine, and uploads in parts."""
+    def strays(self, now: float | None = None) -> Iterator[Stray]:
+        """Go over what is neither kept nor thrown away yet: uploads in parts, and the drafts of this machine, whose
+        clock may be another than the server's."""
+        ahead_s = 0.0 if now is None else time.time() - now
         for entry in scan(self._cache.tmp):
             with suppress(FileNotFoundError):
                 state = entry.stat()
-                yield Stray(name=entry.name, size=state.st_size, modified=state.st_mtime)
+                yield Stray(name=entry.name, size=state.st_size, modified=state.st_mtime - ahead_s)
         for each in self._uploads.begun() if self._uploads is not None else ():
             yield Stray(name=f"{UPLOAD} {each.id} {each.key}", size=0, modified=each.modified)
 

@@ -140,6 +140,10 @@ class Store(Protocol):
         """Give the size of a blob in bytes, or None if it isn't there."""
         ...
 
+    def modified(self, digest: str, nonce: str) -> float | None:
+        """Return when a blob was put, by the clock of `now`, or None if it isn't there."""
+        ...
+
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
         """Give the sizes of many blobs (each digest and nonce), in their order: asked side by side where that pays."""
         ...
@@ -164,8 +168,9 @@ class Store(Protocol):
         """Go over all blobs, in no order; what isn't named like a blob is passed over."""
         ...
 
-    def strays(self) -> Iterator[Stray]:
-        """Go over what is being written and neither kept nor thrown away yet."""
+    def strays(self, now: float | None = None) -> Iterator[Stray]:
+        """Go over what is being written and neither kept nor thrown away yet; dated by the clock of `now`, where it is
+        told what that says."""
         ...
 
     def discard(self, stray: Stray) -> None:

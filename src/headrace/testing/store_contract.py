@@ -137,6 +137,18 @@ class StoreContract:
             store.discard(stray)
             assert list(store.strays()) == []
 
+    def test_a_blob_is_dated_by_the_clock_that_the_store_tells(self, store: Any) -> None:
+        before = store.now()
+        blob = store.put(b"dated")
+        dated = store.modified(blob.digest, blob.nonce)
+        assert before <= dated <= store.now()
+        assert [each.modified for each in store.blobs()] == [dated]
+        with store.draft() as draft:
+            draft.file.write(b"x")
+            (stray,) = store.strays(store.now())
+            assert abs(stray.modified - dated) < 60
+        assert store.modified(blob.digest, "n1") is None
+
     def test_a_blob_that_is_not_there_is_missing(self, store: Any) -> None:
         store.put(b"another")
         assert store.size(ABSENT, "abcd1234") is None

@@ -33,6 +33,7 @@ WATCH_S = 0.05
 LOOK_S = 0.1
 """How often to look whether a worker has begun an attempt: nobody tells."""
 PULSE_S = 0.2
+SAY_S = 1.0
 WRITE_S = 2.0
 """How long what writes a worker's log may go on after that has ended: a moment, unless its disk hangs."""
 FREE_SHARE = 0.03
@@ -72,7 +73,7 @@ class Zygote:
         self._lines: deque[int] = deque()
         self._children: dict[int, Child] = {}
         self._listening = True
-        self._pulsed = 0.0
+        self._pulsed = self._said = 0.0
         self._wake, waker = socket.socketpair()
         self._wake.setblocking(False)
         waker.setblocking(False)
@@ -95,7 +96,15 @@ class Zygote:
                 self._wake.recv(4096)
             self._reap()
             self._watch()
+            self._say_so()
         _end_strays(())
+
+    def _say_so(self) -> None:
+        """Say each second that this process lives: one that says nothing is stopped, or hangs, and is given up."""
+        now = time.monotonic()
+        if now - self._said >= SAY_S:
+            self._said = now
+            self._tell(frame(Ready(os.getpid())))
 
     def _wait(self) -> list[socket.socket]:
         busy = any(child.board.read()[1] for child in self._children.values())

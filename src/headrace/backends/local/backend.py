@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from headrace.backends.ending import death, with_words
 from headrace.backends.leftover import end_leftovers, note_mark
 from headrace.backends.line import Line
-from headrace.backends.local.parent import START_S, Parent
+from headrace.backends.local.parent import QUIET_S, SILENT_S, START_S, Parent
 from headrace.backends.spawn import Spawned, spawn
 from headrace.backends.variables import own, seen
 from headrace.errors import BackendError
@@ -39,6 +39,7 @@ from headrace.run.wire import (
     frame,
 )
 from headrace.spec.fleet import Pool
+from headrace.waits import waiting
 
 AHEAD_S = 0.010
 GRACE_S = 5.0
@@ -126,9 +127,12 @@ class LocalBackend:
             if mask & selectors.EVENT_READ:
                 self._hear(key.data, line)
         self._end_doomed()
+        now = time.monotonic()
         for parent in list(self._parents.values()):
-            if parent.ready_by is not None and time.monotonic() > parent.ready_by:
+            if parent.ready_by is not None and now > parent.ready_by:
                 self._lose(parent, f"the process that begins workers has not come up in {START_S:g} s")
+            elif parent.silent_s(now) > SILENT_S:
+                self._lose(parent, f"the process that begins workers has said nothing for {SILENT_S:g} s")
         notices, self._notices = self._notices, []
         return notices
 
@@ -268,6 +272,7 @@ class LocalBackend:
 
     def _hear_parent(self, parent: Parent) -> None:
         for body in parent.control.read():
+            parent.heard_at = time.monotonic()
             match decode_news(body):
                 case Ready(pid=pid):
                     parent.pid, parent.ready_by = pid, None
@@ -338,7 +343,12 @@ class LocalBackend:
     def _end_doomed(self) -> None:
         now = time.monotonic()
         for worker, due in list(self._doomed.items()):
-            if now >= due:
+            if now < due or worker not in self._lines:
+                continue
+            parent = self._parent_of[worker]
+            if parent.silent_s(now) > QUIET_S:
+                self._lose(parent, "the process that begins workers, and ends them, answers no more")
+            else:
                 self._signal(worker, signal.SIGKILL)
                 self._doomed[worker] = now + self._grace_s
 
@@ -348,8 +358,11 @@ class LocalBackend:
             for worker in list(parent.workers) if parent.waits else ():
                 self._forget(worker, Died(worker, "cancelled", "it had not begun"))
         due = time.monotonic() + self._grace_s + GRACE_S
-        while self._lines and time.monotonic() < due:
-            self.events(0.05)
+        with waiting("its workers to leave", due - time.monotonic()):
+            while self._lines and time.monotonic() < due:
+                self.events(0.05)
+        for parent in [parent for parent in self._parents.values() if parent.workers]:
+            self._lose(parent)
         self._selector.close()
         for parent in self._parents.values():
             parent.spawned.leave()

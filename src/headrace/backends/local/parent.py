@@ -15,6 +15,12 @@ START_S = 60.0
 """How long a zygote may take to come up. Where it doesn't, its namespace may have been killed half made."""
 
 
+SILENT_S = 30.0
+"""How long a zygote that has come up may say nothing: it says something each second."""
+QUIET_S = 3.0
+"""How long it may say nothing that was told to end a worker, and had the time for it."""
+
+
 class Parent:
     """A zygote. `ready_by` is when it must have come up, unless it has; while it `waits`, that takes what it takes.
 
@@ -29,6 +35,11 @@ class Parent:
         self.ready_by: float | None = time.monotonic() + START_S
         self.waits = ""
         self.pid = 0
+        self.heard_at = 0.0
+
+    def silent_s(self, now: float) -> float:
+        """Return for how long it has said nothing, once it had come up: one that is stopped, or hangs, doesn't."""
+        return now - self.heard_at if self.pid else 0.0
 
     def order(self, order: Fork | Kill, hear: Callable[[Parent], None], beside: socket.socket | None = None) -> None:
         """Tell it something. While it can't take more, hear what it says: it may be waiting for that.
@@ -47,6 +58,9 @@ class Parent:
             except BlockingIOError:
                 poll = select.poll()
                 poll.register(self.control.socket, select.POLLIN | select.POLLOUT)
-                if any(ready & select.POLLIN for _, ready in poll.poll()):
+                ready = poll.poll(SILENT_S * 1000)
+                if not ready:
+                    raise TimeoutError(f"it takes nothing in for {SILENT_S:g} s") from None
+                if any(each & select.POLLIN for _, each in ready):
                     hear(self)
         raise ConnectionResetError

@@ -11,7 +11,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar, cast
 
 import ray
 from ray._private import worker  # Ray has no public switch for what it prints of others' deaths
@@ -22,6 +25,9 @@ from headrace.backends.ray.asking import Answer, ask
 from headrace.backends.ray.charge import NAMESPACE, Handle
 from headrace.backends.ray.own_token import MODE, PATH, TOKEN, OwnToken, home_token, is_wanted
 from headrace.errors import BackendError, ConfigError, PoolUnreachable
+from headrace.waits import waiting
+
+T = TypeVar("T")
 
 CLIENT = "ray://"
 _VERSIONS = re.compile(
@@ -30,6 +36,8 @@ _VERSIONS = re.compile(
 _SLOW = "Starting Ray client server failed"  # on a busy head it takes longer than Ray waits for it
 TRIES = 3
 REACH_S = 5.0
+HEAD_S = 30.0
+"""How long the head may take to answer what it is asked."""
 OBJECTS_BYTES = 100_000_000
 """What Ray's own object store gets in a cluster of ours: nothing of any size goes there."""
 
@@ -69,13 +77,12 @@ class Cluster:
 
     def begin(self, kind: Handle, name: str, options: Mapping[str, Any], *given: object) -> Handle:
         """Begin an actor that outlives this process; it may take long."""
-        return kind.options(name=name, namespace=NAMESPACE, lifetime="detached", max_restarts=0, **options).remote(
-            *given
-        )
+        wanted = kind.options(name=name, namespace=NAMESPACE, lifetime="detached", max_restarts=0, **options)
+        return self._in_time(lambda: wanted.remote(*given))
 
     def names(self, run: str) -> list[str]:
         """Name the actors of a run: those that live, or wait to."""
-        named = ray.util.list_named_actors(all_namespaces=True)
+        named = self._in_time(lambda: ray.util.list_named_actors(all_namespaces=True))
         return [each["name"] for each in named if each["namespace"] == NAMESPACE and each["name"].startswith(f"{run}/")]
 
     def find(self, run: str) -> dict[str, Handle]:
@@ -83,12 +90,39 @@ class Cluster:
         found = {}
         for name in self.names(run):
             with suppress(ValueError):  # it has ended meanwhile
-                found[name] = ray.get_actor(name, namespace=NAMESPACE)
+                found[name] = self._in_time(partial(ray.get_actor, name, namespace=NAMESPACE))
         return found
 
     def kill(self, handle: Handle) -> None:
         """End an actor, whatever it does, or take it back before it begins."""
-        ray.kill(handle, no_restart=True)
+        self._in_time(lambda: ray.kill(handle, no_restart=True))
+
+    def _in_time(self, call: Callable[[], T]) -> T:
+        """Return what a call to the head gives, in a thread of its own: Ray waits without end for one that is stopped.
+
+        Raises:
+            BackendError: it gave nothing in time.
+        """
+        given: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+
+        def ask_it() -> None:
+            try:
+                given.put((call(), None))
+            except BaseException as error:  # noqa: BLE001  it is raised where it belongs
+                given.put((None, error))
+
+        Thread(target=ask_it, name="headrace-ray-call", daemon=True).start()
+        try:
+            with waiting(f"an answer of the Ray cluster of pool `{self.pool}`", HEAD_S):
+                found, error = given.get(timeout=HEAD_S)
+        except Empty:
+            raise BackendError(
+                f"pool `{self.pool}`: the head of the Ray cluster has not answered for {HEAD_S:g} s",
+                hint="`headrace resume` goes on once the cluster, or another, can be reached",
+            ) from None
+        if error is not None:
+            raise error
+        return cast("T", found)
 
     def answers(self) -> bool:
         """Say whether the cluster's head can be reached."""

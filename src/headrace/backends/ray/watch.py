@@ -22,12 +22,14 @@ class Watch:
         self._told: dict[int, str] = {}
         self._stopped = threading.Event()
         self._answered_at = self._looked_at = time.monotonic()
+        self._since: float | None = None
         threading.Thread(target=self._run, name="headrace-ray-watch", daemon=True).start()
 
     @property
     def unheard_s(self) -> float:
-        """How long the head has not answered, as far as that was looked at."""
-        return self._looked_at - self._answered_at
+        """How long the head has not answered. One that is stopped takes connections still, and answers nothing."""
+        now = self._looked_at if self._since is None else time.monotonic()
+        return now - self._answered_at
 
     def ask(self, needs: Mapping[int, Mapping[str, float]]) -> None:
         """Have it find out what these workers wait for, which need this much of Ray's resources each."""
@@ -44,10 +46,11 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stopped.wait(EVERY_S):
-            answers = self._cluster.answers()
-            self._looked_at = time.monotonic()
-            if answers:
-                self._answered_at = self._looked_at
+            self._since = time.monotonic()
+            if self._cluster.answers():
                 with suppress(Exception):  # whatever Ray raises as the cluster goes: the next look tells that it has
+                    self._cluster.ping()
+                    self._answered_at = time.monotonic()
                     asked = self._asked
                     self._told = {worker: self._cluster.lacking(each, self._labels) for worker, each in asked.items()}
+            self._looked_at, self._since = time.monotonic(), None

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from headrace.app import project
-from headrace.app.measures import bytes_text, count_text
+from headrace.app.measures import bytes_text, count_text, seconds_text
 from headrace.app.upkeep import Collected, collect, kept
 from headrace.cli import options
 from headrace.cli.terminal import say, say_json, tell
@@ -72,5 +72,10 @@ def _say(found: Collected) -> None:
     if found.young_bytes:
         tell(f"{bytes_text(found.young_bytes)} that no run names are too young to go")
     for held in found.held:
+        if held.ahead_s:
+            tell(
+                f"run {held.run} began {seconds_text(held.ahead_s)} in the future by the store's clock, so nothing goes"
+                " that no run names: set the clock of its driver's machine"
+            )
         if not held.is_driven:
             tell(f"run {held.run} has not ended: resume or cancel it, since it holds back what may be its own")

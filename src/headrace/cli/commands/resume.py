@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from headrace.app import project, session
-from headrace.app.reading import read
 from headrace.cli import options
-from headrace.cli.summary import close
+from headrace.cli.summary import finish
 from headrace.cli.watching import watching
 
 
@@ -32,5 +31,5 @@ def command(
     limit = None if timeout is None else options.time_limit(timeout)
     found = project.load(overlay=config)
     with watching(as_json=as_json) as watcher:
-        run_id = session.resume(found, run_id, new_code=new_code, pool=pool, timeout_s=limit, watcher=watcher)
-    return close(found, read(found), run_id, watcher, as_json=as_json)
+        ended = session.resume(found, run_id, new_code=new_code, pool=pool, timeout_s=limit, watcher=watcher)
+    return finish(found, ended, watcher, as_json=as_json)

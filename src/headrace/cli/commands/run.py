@@ -8,10 +8,9 @@ from pathlib import Path
 import click
 
 from headrace.app import project, session
-from headrace.app.reading import read
 from headrace.cli import options
 from headrace.cli.parameters import split
-from headrace.cli.summary import begun, close, tell_unknown
+from headrace.cli.summary import begun, finish
 from headrace.cli.watching import watching
 
 
@@ -35,7 +34,8 @@ def command(
     `headrace run flights --month 3`; `headrace run NAME --help` lists them.
 
     The exit code is 0 if the run succeeded, 1 if a task failed, 2 for wrong usage, 3 if it was cancelled, 4 if it was
-    refused, 5 for a fault of Headrace. ^C ends the run in order, a second ^C at once.
+    refused, 5 for a fault of Headrace or a server that was lost on the way. ^C ends the run in order, a second ^C at
+    once.
     """
     target, parameters = split("run", words, param)
     found = project.load(target=target, overlay=config)
@@ -44,8 +44,5 @@ def command(
         run_detached = importlib.import_module("headrace.app.detach").run_detached  # the rare way to run
         return begun(run_detached(found, found.address(target), parameters, wanted), as_json=as_json)
     with watching(as_json=as_json) as watcher:
-        run_id = session.run(found, found.address(target), parameters, wanted, watcher=watcher)
-    views = read(found)
-    code = close(found, views, run_id, watcher, as_json=as_json)
-    tell_unknown(views, run_id, wanted)
-    return code
+        ended = session.run(found, found.address(target), parameters, wanted, watcher=watcher)
+    return finish(found, ended, watcher, as_json=as_json, policy=wanted)

@@ -108,18 +108,24 @@ SLOW = """
     """
 
 
-def test_what_still_ran_when_a_run_is_resumed_at_once_is_ended_and_said_and_keeps_what_it_printed(
-    project: Shell,
-) -> None:
-    project.write("pipelines.py", SLOW)
+def _kill_at_work(project: Shell, *words: str) -> None:
+    """Begin a run, and kill its driver once the stage is at work."""
     ready = project.folder / "ready"
-    driver = project.start("run", "one", "--ready", str(ready), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    words = ("run", "one", "--ready", str(ready), *words)
+    driver = project.start(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     patience = time.monotonic() + 60.0
     while not ready.exists():
         assert time.monotonic() < patience
         time.sleep(0.02)
     driver.kill()
     driver.wait()
+
+
+def test_what_still_ran_when_a_run_is_resumed_at_once_is_ended_and_said_and_keeps_what_it_printed(
+    project: Shell,
+) -> None:
+    project.write("pipelines.py", SLOW)
+    _kill_at_work(project)
     assert project("logs", "latest", "slow").out == "attempt 1\n"
     done = project("resume", "latest")
     assert done.code == 0, done.err
@@ -130,7 +136,6 @@ def test_what_still_ran_when_a_run_is_resumed_at_once_is_ended_and_said_and_keep
 
 def test_a_resumed_run_may_be_given_another_timeout(project: Shell) -> None:
     project.write("pipelines.py", SLOW.replace("before > 1", "before > 2"))
-    words = ("run", "one", "--ready", str(project.folder / "ready"), "--timeout")
-    assert "longer than 2 s" in project(*words, "2s").err
+    _kill_at_work(project, "--timeout", "60s")
     assert "the run took longer than 1 s" in project("resume", "latest", "--timeout", "1s").err
     assert "`--timeout` is" in project("resume", "latest", "--timeout", "0s").err

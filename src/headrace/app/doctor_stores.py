@@ -36,11 +36,12 @@ def store_checks(project: Project) -> dict[str, Callable[[], Answer]]:
 
 def _region(project: Project, region: str) -> Answer:
     address = project.region(region).store
-    state, found, hint = _look(open_store(project, region), far=address.is_remote)
-    if state == "well" and ledger_is_shared(project) and address.url == str(project.home / STORE):
+    state, found, slow = _look(open_store(project, region), far=address.is_remote)
+    if ledger_is_shared(project) and address.url == str(project.home / STORE):
         hint = "others can't read what is made here: set `[store] url` to a place that all of them reach"
-        return "doubtful", f"{found}; the ledger is on a server, and this is a folder of this machine's own", hint
-    return state, found, hint
+        found = f"{found}; the ledger is on a server, and this is a folder of this machine's own"
+        return "doubtful", found, f"{hint}; {slow}" if slow else hint
+    return state, found, slow
 
 
 def _backups(project: Project) -> Answer:

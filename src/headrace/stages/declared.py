@@ -103,6 +103,7 @@ def text_of(path: Path, named: str) -> str:
 
 def _toml(text: str, named: str) -> dict[str, Any]:
     try:
+        text.encode()  # half of a pair of surrogates is no text
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists in lists in lists
         said = "it is nested too deep" if isinstance(error, RecursionError) else error

@@ -78,17 +78,52 @@ def test_rates_by_group_are_those_of_fairlearn(people: pa.Table) -> None:
     assert found.metrics["equalized odds difference by sex"] == pytest.approx(odds)
 
 
-def test_a_group_of_one_person_is_too_small_and_in_no_verdict(people: pa.Table) -> None:
-    found = judged(people, sensitive=["town"], slices=["town"], gates="TPR difference by town <= 0.3")
+def test_a_rule_on_a_bias_is_undecided_while_a_group_was_not_judged(people: pa.Table) -> None:
+    rule = "TPR difference by town <= 0.3"
+    for gates in (rule, f"{rule} with 95% confidence", "recall difference <= 0.3 with 95% confidence"):
+        found = judged(people, sensitive=["town"], slices=["town"], gates=gates)
+        (verdict,) = found.report.verdicts
+        assert (found.passed, verdict.holds) == (False, None)
+        assert "By town, `alone` (0 positive rows) was not judged: that takes 30 positive rows" in verdict.why
+        assert evaluate.gate(found.report, rule) is False
+        assert judged(people, sensitive=["town"], min_group=30, gates=gates).passed
     alone = next(each for each in found.bias.to_pylist() if each["group"] == "alone")
-    assert alone["rows"] == 1
-    assert alone["tpr"] is None
-    assert alone["note"] == "too small (fewer than 30 rows)"
-    assert "alone" not in found.report.verdicts[0].why
+    assert (alone["rows"], alone["tpr"], alone["note"]) == (1, None, "too small (fewer than 30 rows)")
     (said,) = [each for each in found.report.limits if "too small" in each]
     assert said.startswith("Of 3 groups by town, 1 is too small for all or some of the numbers: `alone`.")
     assert not [each for each in judged(people, sensitive=["sex"]).report.limits if "too small" in each]
     assert [each["note"] for each in found.slices.to_pylist() if each["slice"] == "alone"] == [alone["note"]]
+
+
+def test_what_those_who_were_judged_break_fails_whoever_was_not_judged(people: pa.Table) -> None:
+    towns, told = people["town"].to_pylist(), people["p"].to_numpy()
+    apart = people.set_column(1, "p", pa.array(np.where(np.array(towns) == "south", told * 0.8, told)))
+    for rule in ("recall difference by town <= 0.1", "selection rate ratio by town >= 0.9 with 95% confidence"):
+        (verdict,) = judged(apart, sensitive=["town"], gates=rule).report.verdicts
+        assert verdict.holds is False
+        assert "`alone`" in verdict.why
+    surely = "recall difference by town > 0.1 with 95% confidence"
+    assert judged(apart, sensitive=["town"], gates=surely).passed
+
+
+def test_a_group_whose_positive_rows_are_never_found_is_named_and_counted_as_fairlearn_counts_it() -> None:
+    """30 people, 16 of them positive, whom the model never finds."""
+    random = np.random.default_rng(0)
+    race = np.array(["few"] * 30 + ["many"] * 600 + ["more"] * 600)
+    true = np.where(race == "few", np.arange(1230) < 16, random.random(1230) < 0.5)
+    said = np.where(race == "few", False, true ^ (random.random(1230) < 0.2))
+    table = pa.table({"hired": true, "p": said.astype(float), "race": race})
+    rule = "recall difference by race <= 0.15 with 95% confidence"
+    found = judged(table, sensitive="race", gates=rule)
+    assert not found.passed
+    assert "`few` (16 positive rows) was not judged" in found.report.verdicts[0].why
+    assert judged(table, sensitive="race", gates=rule, min_group=30).passed
+    every = judged(table, sensitive="race", gates=rule, min_group=2)
+    frame = fair.MetricFrame(
+        metrics=fair.true_positive_rate, y_true=true, y_pred=said, sensitive_features=race
+    )  # all groups
+    assert every.metrics["recall difference by race"] == pytest.approx(frame.difference())
+    assert every.report.verdicts[0].holds is False
 
 
 def test_where_all_groups_are_too_small_nothing_is_said(people: pa.Table) -> None:
@@ -497,10 +532,12 @@ def test_the_widest_difference_of_many_pairs_is_that_of_all_pairs_at_once() -> N
     places = [(first, second) for first in range(6) for second in range(6) if first != second]
     every = np.stack([drawn[:, first] - drawn[:, second] for first, second in places], axis=1)
     values = np.array([point[first] - point[second] for first, second in places])
-    whole = widest(values, every, np.full(len(places), np.hypot(0.01, 0.01)), 0.95)
-    value, ends = widest_pair([Spread(point, drawn, errors)], 0.95)
+    whole = widest(values, every, np.full(len(places), np.hypot(0.01, 0.01)), values, 0.95)
+    low, high = point - 0.1, point + 0.2
+    value, ends = widest_pair([Spread(point, drawn, errors, low, high)], 0.95)
     assert value == pytest.approx(whole.value)
-    assert ends[:2] == pytest.approx(whole.interval[:2])
+    assert ends.low == pytest.approx(whole.interval.low)
+    assert ends.high == pytest.approx(value + np.hypot(0.1, 0.2))
 
 
 def test_slices_have_names_that_tell_them_apart(people: pa.Table) -> None:

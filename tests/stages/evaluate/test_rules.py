@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from headrace.errors import UsageError
 from headrace.spec.report import Fact, Report
 from headrace.stages import evaluate
-from headrace.stages.evaluate.gates import judge
-from headrace.stages.evaluate.known import known_of
+from headrace.stages.evaluate.gates import judge, parts_of
+from headrace.stages.evaluate.known import Known, known_of
 from headrace.stages.evaluate.rules import Comparison, Either, Every, Rule, comparisons, parse
 
 WORDS = st.sampled_from(["AUC", "log loss", "worst-slice gap", "TPR difference by sex", "F1", "R2", "recall ratio"])
@@ -180,3 +180,53 @@ def test_a_number_that_is_0_but_for_rounding_lies_on_a_bound_of_0(rule: str, hol
     for level in ("", " with 95% confidence"):
         found = judge(parse(f"{rule}{level}"), known_of(Report(title="", about="", facts=facts, confidence=0.95)))
         assert found.holds is holds
+
+
+def test_parts_of_which_any_may_hold_share_the_chance_of_a_wrong_verdict() -> None:
+    def asked(rule: str) -> list[float]:
+        return list(parts_of(parse(f"{rule} with 95% confidence")).values())
+
+    assert asked("A > 1 and B > 1 and C > 1") == [1, 1, 1]
+    assert asked("A > 1 or B > 1") == [2, 2]
+    assert asked("A > 1 or B > 1 and C > 1 or D > 1") == [3, 3, 3, 3]
+    assert asked("A > 1 and (B > 1 or C > 1)") == [1, 2, 2]
+    assert asked("A > 1 or B > 1 and (C > 1 or D > 1)") == [2, 2, 4, 4]
+    assert asked("A > 1 or (B > 1 or C > 1)") == [2, 4, 4]
+    assert asked("A > 1 and (A > 1 or B > 1)") == [2, 2]
+    # what asks no confidence takes no share, nor does what stands alone
+    assert list(parts_of(parse("A > 1 with 95% confidence or B > 1")).values()) == [1, 1]
+
+
+def test_an_or_is_asked_at_the_confidence_of_its_parts() -> None:
+    said = []
+
+    def fact(level: float) -> Fact:
+        said.append(round(level, 4))
+        return Fact(name="A", value=1.0, low=level, high=2.0)
+
+    known = Known()
+    for name in "ABC":
+        known.add(name, fact)
+    found = judge(parse("(A > 0.97 or B > 0.97) and C > 0.94 with 95% confidence"), known)
+    assert (said, found.holds) == ([0.975, 0.975, 0.95], True)
+    assert "97.5% confidence (2 parts share the chance)" in found.verdicts[1].why
+
+
+def test_an_or_on_a_report_says_how_sure_its_intervals_must_be() -> None:
+    with pytest.raises(UsageError, match=r"97\.5% confidence of each of 2 parts") as caught:
+        evaluate.gate(REPORT, "AUC >= 0.7 or AUC >= 0.6 with 95% confidence")
+    assert "`confidence=0.975`" in caught.value.hint
+    assert "90%" in caught.value.hint
+    assert evaluate.gate(REPORT, "AUC >= 0.7 or AUC >= 0.6 with 90% confidence")
+
+
+def test_an_undecided_rule_says_how_many_times_as_many_rows_might_tell() -> None:
+    fact = Fact(name="AUC", value=0.75, low=0.65, high=0.85)
+    known = known_of(Report(title="", facts=(fact,)))
+
+    def why(rule: str) -> str:
+        return judge(parse(f"{rule} with 95% confidence"), known).verdicts[0].why
+
+    assert "these rows don't tell; some 4 times as many might." in why("AUC >= 0.7")
+    assert "times" not in why("AUC >= 0.8")  # the value itself doesn't hold
+    assert "times" not in why("AUC >= 0.75")

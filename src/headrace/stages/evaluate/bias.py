@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from headrace.spec.report import Cell, Fact, Grid
 from headrace.stages.evaluate.binary import BinaryPart
-from headrace.stages.evaluate.intervals import Interval, Spread, of_share, share_error, widest_pair
+from headrace.stages.evaluate.intervals import Interval, Spread, share_error, widest_pair
+from headrace.stages.evaluate.part import found
 from headrace.stages.evaluate.slicing import Slice
 from headrace.stages.report.numbers import bracketed
 
@@ -26,6 +27,7 @@ WORDS = {
     "recall": "Of those with {of}, predicted so",
     "FPR": "Of those without {of}, predicted to have it",
 }
+OF = {"selection rate": "rows", "recall": "positive rows", "FPR": "negative rows"}
 ODDS = "equalized odds"
 SHOWN = 60
 
@@ -41,15 +43,19 @@ class Group(NamedTuple):
 class Bias(NamedTuple):
     """What was found: groups by column (an intersection is a column too), and how small a group may be.
 
-    `columns` are those that are no intersection. `of` says what is predicted positive, in words. Of more people than
-    the `units` that were drawn no one can be sure.
+    A group that is too small to be judged may have any rate. So a difference may be as much as 1, and a ratio 0, unless
+    `told`: who told the smallest size has said that smaller groups are left out.
+
+    `columns` are those that are no intersection. `of` says what is predicted positive, in words. `drawn` numbers the
+    group of each of all rows that they are drawn by, such as a day; None if they are drawn one by one.
     """
 
     groups: Mapping[str, Sequence[Group]]
     columns: Sequence[str]
     least: int
     of: str
-    units: int
+    drawn: Any
+    told: bool
 
     def fact(self, name: str, level: float) -> Fact:
         """Give a difference or ratio by its name, such as `recall difference by sex`.
@@ -75,12 +81,15 @@ class Bias(NamedTuple):
         known = [each for each in alone if each.value is not None]
         if not known:
             return alone[0]
+        absent = " ".join(each.why for each in alone if each.why) if not self.told else ""
         widest_of = min if ratio else max
         value, low, high = (
             widest_of(end for each in known if (end := getattr(each, name)) is not None)
             for name in ("value", "low", "high")
         )
-        return Fact(name=rate, value=value, low=low, high=high)
+        if absent:
+            low, high = (0.0, high) if ratio else (low, 1.0)
+        return Fact(name=rate, value=value, low=low, high=high, why=absent)
 
     def names(self) -> Iterator[str]:
         """Give the names of all facts."""
@@ -106,9 +115,29 @@ class Bias(NamedTuple):
                 return Fact(name=rate, value=None, why=self._too_few(each, by))
         if ratio and not any(each.part.point[rate] for each in told[rate]):
             return Fact(name=rate, value=None, why=f"the {rate} of all groups by `{by}` is 0")
-        found = _ratio(told[rate], rate, level) if ratio else _difference(told, level)
+        spreads = {each: self._spread(each, groups, level) for each, groups in told.items()}
+        absent = "" if self.told else self._not_judged(rates, by)
+        if unsure := next((each for each in spreads.values() if isinstance(each, str)), ""):
+            value = max(self._fairlearn(each, told[each], ratio=ratio) for each in rates)
+            return Fact(name=rate, value=value, why=f"{absent}. {unsure}" if absent else unsure)
+        own = {each: spread for each, spread in spreads.items() if isinstance(spread, Spread)}
+        found = _ratio(told[rate], rate, own[rate], level) if ratio else _difference(own, level)
         value = max(self._fairlearn(each, told[each], ratio=ratio) for each in rates)
-        return Fact(name=rate, value=value, low=found.low, high=found.high)
+        if not absent:
+            return Fact(name=rate, value=value, low=found.low, high=found.high)
+        return Fact(
+            name=rate, value=value, low=0.0 if ratio else found.low, high=found.high if ratio else 1.0, why=absent
+        )
+
+    def _not_judged(self, rates: Sequence[str], by: str) -> str:
+        """Say which groups of a column are too small for one of these rates, how small, and what would do."""
+        few: dict[str, str] = {}
+        for rate in rates:
+            large = self._large(rate, by)
+            for group in self.groups[by]:
+                if not any(group is each for each in large):
+                    few.setdefault(group.slice.name, f"`{group.slice.name}` ({group.part.sizes[rate]:,.0f} {OF[rate]})")
+        return too_small([*few.values()], by, " and ".join(f"{self.least} {OF[rate]}" for rate in rates))
 
     def words(self, name: str) -> str:
         """Say which two groups a difference or ratio is between, and what their rates are."""
@@ -140,8 +169,16 @@ class Bias(NamedTuple):
         ]
 
     def _too_few(self, rate: str, by: str) -> str:
-        of = {"selection rate": "rows", "recall": "positive rows", "FPR": "negative rows"}[rate]
-        return f"fewer than two groups by `{by}` have {self.least} {of}"
+        return f"fewer than two groups by `{by}` have {self.least} {OF[rate]}"
+
+    def _spread(self, rate: str, groups: Sequence[Group], level: float) -> Spread | str:
+        """Return a rate of groups as numbers with their replicates and ends; why, if one has no ends."""
+        point = np.array([each.part.point[rate] for each in groups])
+        drawn = np.stack([each.replicates[rate] for each in groups], axis=1)
+        errors = share_error(point, np.array([each.part.sizes[rate] for each in groups]))
+        ends = [found(each.part, {}, rate, self.drawn).interval(level) for each in groups]
+        why = next((each.why for each in ends if each.low is None or each.high is None), "")
+        return why or Spread(point, drawn, errors, *(np.array([each[end] for each in ends]) for end in (0, 1)))
 
     def _fairlearn(self, rate: str, groups: Sequence[Group], *, ratio: bool) -> float:
         cells = tuple(tuple(each.part.cells.tolist()) for each in groups)
@@ -165,7 +202,7 @@ class Bias(NamedTuple):
                 few.append({"recall": "TPR", "FPR": "FPR"}.get(rate, rate))
                 continue
             value = group.part.point[rate]
-            low, high, _ = of_share(value, group.replicates[rate], min(of, self.units), level)
+            low, high, _ = found(group.part, {}, rate, self.drawn).interval(level)
             row |= {column: value, f"{column}_low": low, f"{column}_high": high}
         return {**row, "note": f"too small for {' and '.join(few)}" if few else ""}
 
@@ -204,25 +241,21 @@ SCHEMA = pa.schema(
 )
 
 
-def _difference(told: Mapping[str, Sequence[Group]], level: float) -> Interval:
-    """Give the interval of the widest difference between two groups, of any of the rates."""
-    low, high, why = widest_pair([_spread(rate, groups) for rate, groups in told.items()], level)[1]
+def _difference(spreads: Mapping[str, Spread], level: float) -> Interval:
+    """Return the interval of the widest difference between two groups, of any of the rates."""
+    low, high, why = widest_pair([*spreads.values()], level)[1]
     return Interval(max(0.0, low or 0.0), min(1.0, high or 0.0), why)
 
 
-def _spread(rate: str, groups: Sequence[Group]) -> Spread:
-    point = np.array([each.part.point[rate] for each in groups])
-    drawn = np.stack([each.replicates[rate] for each in groups], axis=1)
-    return Spread(point, drawn, share_error(point, np.array([each.part.sizes[rate] for each in groups])))
-
-
-def _ratio(groups: Sequence[Group], rate: str, level: float) -> Interval:
+def _ratio(groups: Sequence[Group], rate: str, spread: Spread, level: float) -> Interval:
     """Give the interval of the smallest ratio of two groups' rates, by way of logarithms; a rate of none counts as half
     a row, but for the lower end, which is then 0 as the ratio is."""
-    point, drawn, error = _spread(rate, groups)
+    point, drawn, error, lows, highs = spread
     least = 0.5 / np.array([each.part.sizes[rate] for each in groups])
     kept = np.maximum(point, least)
-    logs = Spread(np.log(kept), np.log(np.maximum(drawn, least)), error / kept)
+    with np.errstate(divide="ignore"):
+        ends = [np.log(np.maximum(lows, 0.0)), np.log(np.maximum(highs, kept))]
+    logs = Spread(np.log(kept), np.log(np.maximum(drawn, least)), error / kept, *ends)
     low, high, why = widest_pair([logs], level)[1]
     lowest = float(np.exp(-(high or 0.0))) if point.all() else 0.0
     return Interval(lowest, min(1.0, float(np.exp(-(low or 0.0)))), why)
@@ -230,6 +263,17 @@ def _ratio(groups: Sequence[Group], rate: str, level: float) -> Interval:
 
 def _renamed(fact: Fact, name: str, better: str) -> Fact:
     return Fact(name=name, value=fact.value, low=fact.low, high=fact.high, why=fact.why, better=better)
+
+
+def too_small(groups: Sequence[str], by: str, needed: str) -> str:
+    """Say which groups of a column were not judged, and what would do; nothing if there are none."""
+    if not groups:
+        return ""
+    were = "was" if len(groups) == 1 else "were"
+    return (
+        f"By {by}, {_some(groups, ticked=False)} {were} not judged: that takes {needed}, or `min_group=`, which says"
+        " how small a group is left out"
+    )
 
 
 def left_out(table: pa.Table) -> Iterator[str]:
@@ -246,9 +290,9 @@ def left_out(table: pa.Table) -> Iterator[str]:
             )
 
 
-def _some(names: Sequence[str], most: int = 5) -> str:
+def _some(names: Sequence[str], most: int = 5, *, ticked: bool = True) -> str:
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(f"`{each}`" for each in names[:most]) + more
+    return ", ".join(f"`{each}`" if ticked else each for each in names[:most]) + more
 
 
 def bias_grid(table: pa.Table, by: str) -> Grid:

@@ -6,12 +6,13 @@ are scikit-learn's. ECE is the expected calibration error (Naeini et al. 2015) o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from typing import Any, Self
 
 import numpy as np
 
+from headrace.stages.evaluate.intervals import Ratio, share, two_sided
 from headrace.stages.evaluate.part import NOISE, Metric, bins_of, divided
 from headrace.stages.evaluate.ranking import Ranking
 
@@ -59,6 +60,7 @@ class BinaryPart:
         sides = np.zeros(self.size, bool) if decided is None else decided
         truth = positive.astype(np.float64)
         chance = np.clip(score, 0, 1) if probable else np.zeros(self.size)
+        self.truth, self.sides, self.chance = positive.astype(bool), sides.astype(bool), chance
         columns = [np.ones(self.size), truth, sides, truth * sides, _loss(truth, chance), (truth - chance) ** 2, chance]
         sums = np.stack(columns, axis=1).astype(np.float64)
         self.ranking = Ranking(positive, score) if ranked and self.size else None
@@ -93,12 +95,57 @@ class BinaryPart:
             "balanced accuracy": min(positive, rows - positive),
         }
 
-    @property
-    def all_of(self) -> Mapping[str, float]:
-        """How many rows must all be right, or wrong, where a metric is 1 or 0."""
-        sizes = self.sizes
-        made = {"average precision": sizes["recall"], "balanced accuracy": 2 * sizes["AUC"]}
-        return {**sizes, **made}
+    def sums(self, name: str) -> Ratio | None:
+        """Return a metric that is defined by what each row adds to it. ECE isn't."""
+        yes, said, every = self.truth, self.sides, np.ones(self.size, bool)
+        shares = {
+            "accuracy": (yes == said, every),
+            "precision": (yes, said),
+            "recall": (said, yes),
+            "FPR": (said, ~yes),
+            "selection rate": (said, every),
+            "base rate": (yes, every),
+        }
+        if name in shares:
+            ratio = share(*shares[name])
+            return ratio._replace(might=lambda: np.array([[0.0, 1.0]])) if name == "base rate" else ratio
+        if name == "F1":
+            return Ratio(2.0 * (yes & said), yes.astype(np.float64) + said, 0.0, 1.0)
+        if name == "balanced accuracy":
+            return self._balanced()
+        if name in ("log loss", "Brier score"):
+            return self._losses(_loss if name == "log loss" else _square)
+        if name == "AUC" and self.ranking is not None:
+            return two_sided(self.ranking.placements(), yes)
+        if name == "average precision" and self.ranking is not None:
+            moved, worst, best = self.ranking.precisions()
+            low, high = (float(each) for each in (moved.min(), moved.max()))
+            value, base = self.point[name], float(yes.mean())
+            low, high = min(base, value + (low + worst) / 2), max(1.0, value + (high + best) / 2 - value)
+            return Ratio(moved, yes.astype(np.float64), low, high)
+        if name.startswith("bin "):
+            ordered, own = np.arange(self.size) if self.order is None else self.order, np.zeros(self.size, bool)
+            own[ordered[self.bins[int(name[4:])]]] = True
+            return share(yes, own)
+        return None
+
+    def _balanced(self) -> Ratio:
+        """Return the balanced accuracy: a row of one class counts beside the share of the other that is right."""
+        yes, right = self.truth, self.truth == self.sides
+        recall, passed = float(right[yes].mean()), float(right[~yes].mean())
+        other = passed if 2 * np.count_nonzero(yes) <= self.size else recall
+        placed = np.where(yes, right + passed, right + recall) / 2
+        return two_sided(placed, yes, (other / 2, (1 + other) / 2))
+
+    def _losses(self, loss: Callable[[Any, Any], Any]) -> Ratio:
+        """Return the mean of a loss. One more row may be the worst of those judged, of the other class."""
+        chance = self.chance
+
+        def might() -> Any:
+            return np.stack([loss(each, chance) for each in (0.0, 1.0)], axis=1)
+
+        ends = might()
+        return Ratio(loss(self.truth, chance), np.ones(self.size), float(ends.min()), float(ends.max()), might)
 
     @property
     def cells(self) -> Any:
@@ -184,6 +231,11 @@ def _by_unit(sums: Any, units: Any, count: int) -> Any:
     """Sum rows by their units."""
     columns = sums.astype(np.float64).T
     return np.stack([np.bincount(units, weights=each, minlength=count) for each in columns], axis=1)
+
+
+def _square(truth: Any, chance: Any) -> Any:
+    """Return each row's part of the Brier score."""
+    return (truth - chance) ** 2
 
 
 def _loss(truth: Any, chance: Any) -> Any:

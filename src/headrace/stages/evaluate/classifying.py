@@ -19,7 +19,6 @@ from headrace.stages.evaluate.claims import cases, claim
 from headrace.stages.evaluate.closing import Closing, check_numbers, model_name, unwrapped
 from headrace.stages.evaluate.findings import BASELINE, MODEL, Findings
 from headrace.stages.evaluate.hearing import Asked, Hearing, codes, hear
-from headrace.stages.evaluate.intervals import of_share
 from headrace.stages.evaluate.leaks import leaks, overlap
 from headrace.stages.evaluate.predicting import classes_of
 from headrace.stages.evaluate.promises import check_gates
@@ -78,7 +77,7 @@ def classification(
     gates: str | None = None,
     confidence: float = 0.95,
     resamples: int = 1000,
-    min_group: int = 30,
+    min_group: int | None = None,
     robust: bool = True,
     seed: int = 0,
 ) -> Classification:
@@ -112,7 +111,9 @@ def classification(
             model must be surely better than the baseline. `""` asks nothing.
         confidence: that of all intervals.
         resamples: how many bootstrap resamples.
-        min_group: how many rows a group or slice needs to be told of, and each rate of those that it is a share of.
+        min_group: how many rows a group or slice needs to be judged, and each rate of those that it is a share of; 30
+            if not told. Told, smaller groups of people are left out of rules on bias; if not, such a rule is undecided
+            while one wasn't judged.
         robust: whether to disturb each feature and see what becomes of the main metric.
         seed: what resamples and disturbances are drawn by.
 
@@ -122,7 +123,7 @@ def classification(
     """
     closing = Closing(gates, confidence)
     slices, sensitive, key = listed(slices), listed(sensitive), listed(key) or None
-    check_numbers(confidence, resamples, min_group, seed)
+    least = check_numbers(confidence, resamples, min_group, seed)
     columns = [*([scores] if isinstance(scores, str) else (scores or {}).values())]
     columns += [each for each in (decisions, groups, baseline, previous) if isinstance(each, str)]
     model, baseline, previous = unwrapped(model), unwrapped(baseline), unwrapped(previous)
@@ -131,7 +132,8 @@ def classification(
     heard = hear(model, rows, asked, valid=valid, train=train, baseline=baseline, previous=previous)
     rows = heard.cases
     drawn = Resamples(rows.rows, count=resamples, seed=seed, groups=None if groups is None else codes(rows, groups))
-    found, bias = _measured(heard, drawn, slices, sensitive, confidence, min_group)
+    found, bias = _measured(heard, drawn, slices, sensitive, confidence, least)
+    bias = bias._replace(told=min_group is not None)
     for name in bias.names():
         closing.measure(found.known, name, partial(bias.fact, name), partial(bias.words, name))
     for name in bias.overall():
@@ -194,7 +196,7 @@ def _measured(
         for by, own in people.items()
     }
     of = f"{heard.cases.target} = {heard.names[-1]}"
-    return found, Bias(groups, sensitive if groups else (), least, of, drawn.units)
+    return found, Bias(groups, sensitive if groups else (), least, of, drawn.groups, told=True)
 
 
 def _people(heard: Hearing, sensitive: Sequence[str]) -> dict[str, list[Slice]]:
@@ -233,7 +235,7 @@ def _classes(heard: Hearing, found: Findings) -> Iterator[Grid]:
     """Show more than two classes one by one."""
     part = found.wholes[MODEL]
     if isinstance(part, multiclass.ManyPart):
-        yield multiclass.class_grid(part, found.own[MODEL], heard.names, found.level, found.units)
+        yield multiclass.class_grid(part, heard.names, found.level, found.groups)
 
 
 def _drawings(heard: Hearing, found: Findings, sliced: pa.Table) -> Iterator[Drawing]:
@@ -244,13 +246,8 @@ def _drawings(heard: Hearing, found: Findings, sliced: pa.Table) -> Iterator[Dra
         if mine.probable:
             part: Any = found.wholes[MODEL]
             came = part.binned[:, 1] / part.binned[:, 0]
-            ends = [
-                of_share(share, found.own[MODEL][f"bin {place}"], min(of, found.units), found.level)
-                for place, (share, of) in enumerate(zip(came, part.binned[:, 0], strict=True))
-            ]
-            pairs = list(zip(ends, came, strict=True))
-            low = np.array([share if each.low is None else min(each.low, share) for each, share in pairs])
-            high = np.array([share if each.high is None else max(each.high, share) for each, share in pairs])
+            ends = [part.sums(f"bin {place}").interval(found.level, found.groups) for place in range(len(came))]
+            low, high = (np.array([each[end] for each in ends]) for end in (0, 1))
             predicted = part.binned[:, 6] / part.binned[:, 0]
             yield drawings.calibration(predicted, came, low, high, mine.chances[:, 1], f"is {heard.names[1]}")
     if not heard.is_binary and mine.decided is not None and len(heard.classes) <= 25:

@@ -212,8 +212,12 @@ def model_name(model: Any, scores: str | Mapping[Any, str] | None) -> str:
     return type(steps[-1][1] if steps else model).__name__
 
 
-def check_numbers(confidence: float, resamples: int, least: int, seed: int) -> None:
-    """Refuse what no bootstrap can do.
+LEAST = 30
+"""How many rows a group or slice needs to be judged, where that isn't told."""
+
+
+def check_numbers(confidence: float, resamples: int, least: int | None, seed: int) -> int:
+    """Refuse what no bootstrap can do; return the smallest group.
 
     Raises:
         UsageError: one of them makes no sense.
@@ -224,5 +228,6 @@ def check_numbers(confidence: float, resamples: int, least: int, seed: int) -> N
         raise UsageError(f"`seed={seed!r}` makes no sense", hint="give a whole number from 0")
     if resamples < 100:
         raise UsageError(f"`resamples={resamples!r}` are too few for an interval", hint="give 100 or more")
-    if least < 2:
+    if least is not None and least < 2:
         raise UsageError(f"`min_group={least!r}` would judge single people", hint="give 2 or more; 30 is usual")
+    return LEAST if least is None else least

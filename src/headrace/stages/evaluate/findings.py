@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -62,7 +64,7 @@ class Findings:
         self.wholes, self.slices, self.parts = wholes, slices, parts
         every = {f"whole {name}": part for name, part in wholes.items()}
         large = {f"slice {place}": part for place, part in enumerate(parts) if part.size >= least}
-        self.units, self._resamples = resamples.units, resamples
+        self.groups, self._resamples = resamples.groups, resamples
         drawn = resample({**every, **large, **more}, resamples, dict.fromkeys(large, main))
         self.own = {name: drawn[f"whole {name}"] for name in wholes}
         self._sliced = [drawn.get(f"slice {place}", {}) for place in range(len(parts))]
@@ -78,11 +80,11 @@ class Findings:
             self.known.add(GAP, partial(self._gap, own), partial(self._worst, own))
 
     def _know(self, metric: Metric) -> None:
-        mine = found(self.wholes[MODEL], self.own[MODEL], metric.name, self.units)
+        mine = found(self.wholes[MODEL], self.own[MODEL], metric.name, self.groups)
         self.known.add(metric.name, partial(mine.fact, metric))
         for other, part in self.wholes.items():
             if other != MODEL:
-                less = mine.less(found(part, self.own[other], metric.name, self.units), other)
+                less = mine.less(found(part, self.own[other], metric.name, self.groups), other)
                 named = Metric(f"{metric.name} less {other}", metric.better)
                 self.known.add(named.name, partial(less.fact, named))
         for other in (BASELINE, PREVIOUS):
@@ -162,8 +164,31 @@ class Findings:
         if not places:
             of = f", {LEAST_OF_A_CLASS} of each that it is a share of" if self._has_sizes(metric.name) else ""
             return Fact(name=name, value=None, better="lower", why=f"no slice has {self.least} rows{of}")
-        worst = widest(*self._gaps(metric, places), level)
+        values, drawn, errors = self._gaps(metric, places)
+        highest, why = self._gap_ends(metric, places, values, level)
+        if why:
+            return Fact(name=name, value=float(np.max(values)), better="lower", why=why)
+        worst = widest(values, drawn, errors, highest, level)
         return Fact(name=name, value=worst.value, low=worst.interval.low, high=worst.interval.high, better="lower")
+
+    def _gap_ends(self, metric: Metric, places: Sequence[int], values: Any, level: float) -> tuple[Any, str]:
+        """Return the upper end of how much worse each slice is than all rows; and why, if one has none.
+
+        All rows are those of the slice and the rest, which are independent: the squares of how far each may be off add
+        (Zou & Donner 2008). What the slice may be off comes of its own interval.
+        """
+        whole = self.own[MODEL][metric.name]
+        off = NormalDist().inv_cdf((1 + level) / 2) * float(np.nanstd(whole))
+        found_high = []
+        for place, value, each in zip(places, values, self.sliced(metric.name, places), strict=True):
+            part = self.parts[place]
+            low, high, why = found(part, each, metric.name, self.groups).interval(level)
+            if low is None or high is None:
+                return None, f"of {self.slices[place].by} = {self.slices[place].name} {why}"
+            worse = high - part.point[metric.name] if metric.better == "lower" else part.point[metric.name] - low
+            rest = 1 - part.size / self.wholes[MODEL].size
+            found_high.append(value + math.hypot(rest * worse, math.sqrt(rest) * off))
+        return np.array(found_high), ""
 
     def _worst(self, metric: Metric) -> str:
         places = self._large(metric.name)
@@ -191,7 +216,7 @@ class Findings:
             spread = np.maximum(np.nanstd(drawn, axis=0), errors)
             out = standing_out(values, spread, self.level)
             for order, (place, each) in enumerate(zip(places, self.sliced(self.main, places), strict=True)):
-                low, high, _ = found(self.parts[place], each, self.main, self.units).interval(self.level)
+                low, high, _ = found(self.parts[place], each, self.main, self.groups).interval(self.level)
                 gap_low, gap_high, _ = percentile(drawn[:, order], self.level)
                 rows[place] |= {
                     "value": self.parts[place].point[self.main],

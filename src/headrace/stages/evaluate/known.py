@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from headrace.errors import UsageError
@@ -46,11 +48,11 @@ class Known:
     """Numbers by name. Names are asked for in any case, with spaces, hyphens or underscores, or by an alias; where that
     leaves two, such as those by columns `Sex` and `sex`, as they are.
 
-    `least` is the confidence of what has no other, a report's.
+    `least` is the confidence of what has no other, a report's, and `most` the highest that may be asked for.
     """
 
-    def __init__(self, least: float = 0.0) -> None:
-        self._least = least
+    def __init__(self, least: float = 0.0, most: float | None = None) -> None:
+        self._least, self._most = least, most
         self._entries: dict[str, Entry] = {}
         self._names: dict[str, list[str]] = {}
 
@@ -67,8 +69,23 @@ class Known:
     def __contains__(self, asked: str) -> bool:
         return plain(asked) in self._names
 
-    def fact(self, name: str, level: float) -> Fact:
-        """Give a number as a fact, with its interval of this confidence."""
+    def fact(self, name: str, level: float, parts: int = 1) -> Fact:
+        """Return a number as a fact, with its interval of this confidence, which `parts` of a rule share.
+
+        Raises:
+            UsageError: what is known is less sure.
+        """
+        if self._most is not None and level > self._most + 1e-9:
+            asked = f"{1 - (1 - level) * parts:.5g}"
+            whole = f" of each of {parts} parts, any of which may hold" if parts > 1 else ""
+            raise UsageError(
+                f"the gate asks for {level * 100:.5g}% confidence{whole}, and the report's intervals have"
+                f" {self._most * 100:g}%",
+                hint=f"evaluate with `confidence={math.ceil(level * 1e5) / 1e5:g}`, ask for"
+                f" {(1 - (1 - self._most) * parts) * 100:.5g}%, or give the rule to the evaluation as `gates=`"
+                if parts > 1
+                else f"evaluate with `confidence={asked}`, or ask for {self._most * 100:g}%",
+            )
         return self._entries[self.name(name)].fact(level)
 
     def sure(self, level: float) -> float:
@@ -114,23 +131,14 @@ def unmeasured(asked: str, names: Sequence[str]) -> UsageError:
 
 def known_of(report: Report) -> Known:
     """Give what a report holds. Its intervals have one confidence; for a lower one they are wider than they need be."""
-
-    def entry(fact: Fact) -> Callable[[float], Fact]:
-        def give(level: float) -> Fact:
-            if level > report.confidence + 1e-9:
-                raise UsageError(
-                    f"the gate asks for {level * 100:g}% confidence, and the report's intervals have"
-                    f" {report.confidence * 100:g}%",
-                    hint=f"evaluate with `confidence={level:g}`, or ask for {report.confidence * 100:g}%",
-                )
-            return fact
-
-        return give
-
-    found = Known(report.confidence)
+    found = Known(report.confidence, report.confidence)
     for fact in report.facts:
-        found.add(fact.name, entry(fact))
+        found.add(fact.name, partial(_as_it_is, fact))
     return found
+
+
+def _as_it_is(fact: Fact, _level: float) -> Fact:
+    return fact
 
 
 def plain(name: str) -> str:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from headrace.spec.report import Grid
-from headrace.stages.evaluate.intervals import of_share
+from headrace.stages.evaluate.intervals import Ratio, one_more, share, two_sided
 from headrace.stages.evaluate.part import NOISE, Metric, bins_of, divided
 from headrace.stages.evaluate.ranking import Ranking
 from headrace.stages.report.numbers import bracketed
@@ -37,7 +38,6 @@ class ManyPart:
     """
 
     sizes: Mapping[str, float]
-    all_of: Mapping[str, float]
 
     def __init__(
         self,
@@ -56,12 +56,10 @@ class ManyPart:
         self.code = truth.astype(np.intp) * classes + decided
         self.right = truth == decided
         self.chances, self.probable, self.whole = chances, probable and chances is not None, whole
-        seen = np.bincount(truth, minlength=classes)
-        fewest = len(seen[seen > 0]) * float(seen[seen > 0].min(initial=self.size))
+        self.truth, self.decided = truth, decided
         self.sizes = {"accuracy": self.size}
-        self.all_of = {**self.sizes, "balanced accuracy": fewest, "macro F1": fewest, "AUC": fewest}
         self.rankings: list[Ranking] = []
-        self.sums: Any = None
+        self.losses: Any = None
         self.excess: Any = None
         if chances is not None and self.size:
             if whole:
@@ -77,12 +75,53 @@ class ManyPart:
         each = np.arange(self.size)
         given = np.clip(chances[each, truth], np.finfo(np.float64).eps, 1)
         squares = ((chances - np.eye(self.classes)[truth]) ** 2).sum(axis=1)
-        self.sums = np.stack([-np.log(given), squares], axis=1)
+        self.losses = np.stack([-np.log(given), squares], axis=1)
         if self.whole:
             confidence = chances[each, decided]
             self.order = np.argsort(confidence, kind="stable")
             self.excess = (self.right - confidence)[self.order]
             self.bins = bins_of(confidence)
+
+    def sums(self, name: str) -> Ratio | None:
+        """Return a metric that is defined by what each row adds to it. ECE isn't."""
+        every = np.ones(self.size, bool)
+        word, _, place = name.rpartition(" ")
+        if name == "accuracy":
+            return share(self.right, every)
+        if word in ("recall", "precision"):
+            own, other = (self.truth, self.decided) if word == "recall" else (self.decided, self.truth)
+            return share(other == int(place), own == int(place))
+        if name in ("log loss", "Brier score") and self.losses is not None:
+            might = partial(_losses, self.chances, squared=name != "log loss")
+            ends = might()
+            own = self.losses[:, int(name != "log loss")]
+            return Ratio(own, every.astype(np.float64), float(ends.min()), float(ends.max()), might)
+        if name in ("balanced accuracy", "macro F1"):
+            return self._averaged(name)
+        if name == "AUC" and self.rankings:
+            told = [(place, each) for place, each in enumerate(self.rankings) if 0 < len(each.places) < self.size]
+            ranked = [two_sided(each.placements(), self.truth == place) for place, each in told if not each.constant]
+            moved = np.mean([each.linear().above for each in ranked], axis=0)
+            return Ratio(moved, every.astype(np.float64))
+        return None
+
+    def _averaged(self, name: str) -> Ratio:
+        """Return a mean over classes by how far each row moves it: its class, and that for which it was decided."""
+        actual, chosen = (np.bincount(each, minlength=self.classes) for each in (self.truth, self.decided))
+        caught = np.bincount(self.truth, weights=self.right, minlength=self.classes)
+        if name == "macro F1":
+            below = actual + chosen
+            share_of, per = divided(2 * caught, below), divided(self.size, below)
+            moved = 2 * self.right * per[self.truth]
+            moved = moved - (share_of * per)[self.truth] - (share_of * per)[self.decided]
+        else:
+            below = actual
+            share_of, per = divided(caught, actual), divided(self.size, actual)
+            moved = (self.right - share_of[self.truth]) * per[self.truth]
+        there = below > 0
+        value, count = float(share_of[there].mean()), int(np.count_nonzero(there))
+        lowest, highest = -float((share_of * per)[there].max()), float(((1 - share_of) * per)[there].max())
+        return Ratio(value + moved / count, np.ones(self.size), value + lowest / count, value + highest / count)
 
     def replicates(self, counts: Any, only: str = "") -> Mapping[str, Any]:  # noqa: ARG002  all cost the same
         """Give each metric for each resample, NaN where it is undefined."""
@@ -97,9 +136,9 @@ class ManyPart:
             recall, precision = divided(caught, actual), divided(caught, chosen)
             found |= {f"recall {place}": recall[:, place] for place in range(self.classes)}
             found |= {f"precision {place}": precision[:, place] for place in range(self.classes)}
-        if self.sums is not None:
+        if self.losses is not None:
             weights = counts.astype(np.float64)
-            loss, squares = (weights @ self.sums).T
+            loss, squares = (weights @ self.losses).T
             found |= {"log loss": divided(loss, rows), "Brier score": divided(squares, rows)}
         if self.rankings:
             found["AUC"] = _mean(np.stack([each.auc(counts) for each in self.rankings], axis=1))
@@ -129,17 +168,24 @@ class ManyPart:
         return "it is not computed for this part"
 
 
-def class_grid(part: ManyPart, drawn: Mapping[str, Any], names: Sequence[str], level: float, units: int) -> Grid:
-    """Show how each class is found, those that are found least first. `drawn` are the replicates of the whole."""
+def _losses(chances: Any, *, squared: bool) -> Any:
+    """Return the loss of each row under each class, rows by classes."""
+    if not squared:
+        return -np.log(np.clip(chances, np.finfo(np.float64).eps, 1))
+    return (chances**2).sum(axis=1)[:, None] + 1 - 2 * chances
+
+
+def class_grid(part: ManyPart, names: Sequence[str], level: float, groups: Any) -> Grid:
+    """Show how each class is found, those that are found least first."""
     cells = np.bincount(part.code, minlength=part.classes**2).reshape(part.classes, part.classes)
     sizes = {"recall": cells.sum(axis=1), "precision": cells.sum(axis=0)}
     order = np.argsort([part.point.get(f"recall {place}", 2.0) for place in range(part.classes)], kind="stable")
 
     def told(name: str, place: int) -> str | None:
-        value = part.point.get(f"{name} {place}")
-        if value is None:
+        value, own = part.point.get(f"{name} {place}"), part.sums(f"{name} {place}")
+        if value is None or own is None:
             return None
-        low, high, _ = of_share(value, drawn[f"{name} {place}"], min(float(sizes[name][place]), units), level)
+        low, high, _ = one_more(own, level, groups)
         return bracketed(value, low, high)
 
     left = f" The first {SHOWN} of {part.classes} are shown." if part.classes > SHOWN else ""

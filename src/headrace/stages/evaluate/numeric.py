@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from headrace.stages.evaluate.intervals import Middle, Ratio
 from headrace.stages.evaluate.part import Metric, divided
 
 METRICS = (
@@ -27,19 +28,19 @@ class NumericPart:
     """Rows of numbers: `truth` and `predicted` are arrays of n. An error is what was predicted less what was true."""
 
     sizes: Mapping[str, float]
-    all_of: Mapping[str, float]
 
     def __init__(self, truth: Any, predicted: Any, *, rows: Any = None, whole: bool = False) -> None:
         self.rows = rows
         self.size = len(truth)
-        self.sizes, self.all_of = {}, {}
+        self.sizes = {}
         error = predicted - truth
+        self.truth, self.error = truth, error
         # Squares are taken about the mean, so that large targets with small differences keep their digits.
         self.centre = float(truth.mean()) if self.size else 0.0
         self.nonzero = bool((truth != 0).all())
         share = divided(np.abs(error), np.abs(truth)) if self.nonzero else np.zeros(self.size)
         off = truth - self.centre
-        self.sums = np.stack([np.ones(self.size), np.abs(error), error**2, error, off, off**2, share], axis=1)
+        self.added = np.stack([np.ones(self.size), np.abs(error), error**2, error, off, off**2, share], axis=1)
         self.order = np.argsort(np.abs(error), kind="stable") if whole else None
         self.errors = np.abs(error)[self.order] if self.order is not None else None
         once = np.ones((1, self.size), np.uint8)
@@ -48,7 +49,7 @@ class NumericPart:
 
     def replicates(self, counts: Any, only: str = "") -> Mapping[str, Any]:  # noqa: ARG002  all cost the same
         """Give each metric for each resample, NaN where it is undefined."""
-        rows, sizes, squares, errors, offs, offs2, shares = (counts.astype(np.float64) @ self.sums).T
+        rows, sizes, squares, errors, offs, offs2, shares = (counts.astype(np.float64) @ self.added).T
         around = offs2 - divided(offs, rows) * offs
         around = np.where(around > 1e-12 * np.maximum(offs2, 1e-300), around, 0)
         found = {
@@ -63,6 +64,25 @@ class NumericPart:
         if self.order is not None:
             found["median absolute error"] = self._median(counts[:, self.order])
         return found
+
+    def sums(self, name: str) -> Ratio | Middle | None:
+        """Return a metric by what each row adds to it. How far off one more may be has no end."""
+        ones, sizes, squares, errors, _, off2, shares = self.added.T
+        match name:
+            case "MAE":
+                return Ratio(sizes, ones, 0.0)
+            case "RMSE":
+                return Ratio(squares, ones, 0.0, squared=True, power=3)
+            case "MAPE":
+                return Ratio(shares, ones, 0.0)
+            case "R2":
+                return Ratio(off2 - squares, off2, power=3)
+            case "mean error":
+                return Ratio(errors, ones)
+            case "mean target":
+                return Ratio(self.truth, ones)
+            case _:
+                return Middle(sizes) if name == "median absolute error" else None
 
     def _median(self, counts: Any) -> Any:
         assert self.errors is not None

@@ -39,7 +39,7 @@ class Paired(NamedTuple):
     report: Report
 
 
-@ready("evaluate.paired", version=4, on=("numpy", "pandas"), kind="evaluate", name="paired")
+@ready("evaluate.paired", version=5, on=("numpy", "pandas"), kind="evaluate", name="paired")
 def paired(
     first: pa.Table,
     second: pa.Table,
@@ -99,7 +99,7 @@ def paired(
         title=f"Two models of {target}, compared",
         about=f"On the {one.num_rows:,} rows that both were judged on: the second less the first.",
         facts=tuple(facts),
-        limits=(f"Intervals are percentile intervals of {drawn.how} (seed {seed}), paired.",),
+        limits=tuple(drawn.limits(groups)),
         confidence=confidence,
     )
     return Paired(pa.Table.from_pylist(rows, schema=SCHEMA), report)

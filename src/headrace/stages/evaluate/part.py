@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from headrace.spec.report import Fact
-from headrace.stages.evaluate.intervals import Interval, of_distance, of_share
+from headrace.stages.evaluate.intervals import Interval, Middle, Ratio, of_distance, percentile
 from headrace.stages.evaluate.resampling import CHUNK, Resamples
 
 NOISE = "noise of "
@@ -33,7 +33,6 @@ class Part(Protocol):
 
     `rows` are their places among all, None for all of them. `point` holds the metrics, without those that are
     undefined; `why` says of a name why it is. `sizes` holds what stands below the line of each share, by its name.
-    `all_of` holds for each metric from 0 to 1 how many things must all be right, or all wrong, where it is 1 or 0.
     """
 
     rows: Any
@@ -43,8 +42,9 @@ class Part(Protocol):
     @property
     def sizes(self) -> Mapping[str, float]: ...
 
-    @property
-    def all_of(self) -> Mapping[str, float]: ...
+    def sums(self, name: str) -> Ratio | Middle | None:
+        """Give a metric that is defined by what each row adds to it; None where that isn't known."""
+        ...
 
     def replicates(self, counts: Any, only: str = "") -> Mapping[str, Any]:
         """Return each metric for each resample, NaN where it is undefined. Of what isn't that `only` metric, a part may
@@ -59,15 +59,16 @@ class Part(Protocol):
 class Found(NamedTuple):
     """A number with its replicates, one a resample; `value` is None where it is undefined, and `why` says why.
 
-    `of` is how many things must all be right, or wrong, where the number is 1, or 0, and can't lie beyond. `noise` are
-    replicates of what chance alone makes of a distance.
+    Its interval is that of its `sums`, or else of the replicates. `noise` are replicates of what chance alone makes of
+    a distance. `groups` numbers the group of each row, if there are any.
     """
 
     value: float | None
     replicates: Any
     why: str = ""
-    of: float | None = None
+    sums: Ratio | Middle | None = None
     noise: Any = None
+    groups: Any = None
 
     def fact(self, metric: Metric, level: float) -> Fact:
         """Give it as a fact, with its interval."""
@@ -79,9 +80,11 @@ class Found(NamedTuple):
     def interval(self, level: float) -> Interval:
         """Give the interval of what is defined."""
         assert self.value is not None
+        if self.sums is not None:
+            return self.sums.interval(level, self.groups)
         if self.noise is not None:
             return of_distance(self.value, self.replicates, self.noise, level)
-        return of_share(self.value, self.replicates, self.of, level)
+        return percentile(self.replicates, level)
 
     def less(self, other: Found, what: str) -> Found:
         """Give the difference to another's number, on the same resamples."""
@@ -90,7 +93,8 @@ class Found(NamedTuple):
         value, drawn = self.value - other.value, self.replicates - other.replicates
         if self.noise is not None:  # resampling adds to distances, of one more than of the other
             drawn = drawn + (value - np.mean(drawn))
-        return Found(value, drawn)
+        sums = None if self.sums is None or other.sums is None else self.sums.less(other.sums)
+        return Found(value, drawn, sums=sums, groups=self.groups)
 
 
 @runtime_checkable
@@ -140,16 +144,16 @@ def _row_by_row(part: Part, units: Any, width: int, counts: Any, only: str) -> M
     return {metric: np.concatenate([each[metric] for each in pieces]) for metric in pieces[0]}
 
 
-def found(part: Part, replicates: Mapping[str, Any], name: str, units: int) -> Found:
-    """Give a metric of a part. Of more things than the `units` that were drawn no one can be sure."""
+def found(part: Part, replicates: Mapping[str, Any], name: str, groups: Any) -> Found:
+    """Give a metric of a part. `groups` numbers the group of each of all rows, None if rows are drawn one by one."""
     if name not in part.point:
         return Found(None, None, part.why(name))
-    of = part.all_of.get(name)
     return Found(
         part.point[name],
-        replicates[name],
-        of=None if of is None else min(of, units),
+        replicates.get(name),
+        sums=part.sums(name),
         noise=replicates.get(f"{NOISE}{name}"),
+        groups=groups if groups is None or part.rows is None else groups[part.rows],
     )
 
 

@@ -35,6 +35,7 @@ class Ranking:
         group = (np.cumsum(new) - 1)[self.places]
         self.below, self.upto = starts[group], ends[group]  # for each positive row, where those tied with it begin, end
         self.earlier = np.searchsorted(self.places, self.below)  # and how many positive rows come before
+        self.starts, self.ends, self.group = starts, ends, np.cumsum(new) - 1
         self.constant = len(starts) < 2
         self._wins: tuple[Any, Any] | None = None
 
@@ -105,6 +106,32 @@ class Ranking:
             positives = float(caught[-1])
             precision = np.divide(true, flagged, out=np.zeros(len(true)), where=flagged > 0)
             found[place] = (weights @ precision) / positives if positives else np.nan
+        return found
+
+    def placements(self) -> Any:
+        """Return for each positive row the share of negative ones below it, for each negative one that of positive ones
+        above it, in the order in which they were given; ties count half. The mean of either is the AUC."""
+        negatives, positives = _sums(~self.positive), _sums(self.positive)
+        below = (negatives[self.starts] + negatives[self.ends])[self.group] / (2 * negatives[-1])
+        above = 1 - (positives[self.starts] + positives[self.ends])[self.group] / (2 * positives[-1])
+        return self._as_given(np.where(self.positive, below, above))
+
+    def precisions(self) -> tuple[Any, float, float]:
+        """Return how far each row moves the sum of positive rows' precisions, in the order in which they were given;
+        and how far a negative row above all others would move it, and a positive one.
+
+        These are derivatives: a row changes the precision of each positive row that is scored no higher.
+        """
+        caught = _sums(self.positive)
+        flagged = len(self.positive) - self.starts
+        precision, count = (caught[-1] - caught[self.starts]) / flagged, np.bincount(self.group, weights=self.positive)
+        each, squares = np.cumsum(count / flagged), np.cumsum(count * precision / flagged)
+        moved = np.where(self.positive, (precision + each)[self.group], 0.0) - squares[self.group]
+        return self._as_given(moved), -float(squares[-1]), float(1 + each[-1] - squares[-1])
+
+    def _as_given(self, ordered: Any) -> Any:
+        found = np.empty(len(ordered))
+        found[self.units] = ordered
         return found
 
 

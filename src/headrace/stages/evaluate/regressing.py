@@ -15,15 +15,16 @@ from headrace.errors import UsageError
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.columns import listed
 from headrace.stages.evaluate import drawings, numeric
-from headrace.stages.evaluate.bias import left_out
+from headrace.stages.evaluate.bias import left_out, too_small
 from headrace.stages.evaluate.claims import Cases, cases, with_target
 from headrace.stages.evaluate.closing import Closing, check_numbers, model_name, unwrapped
 from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS, Findings
 from headrace.stages.evaluate.hearing import codes
-from headrace.stages.evaluate.intervals import Spread, percentile, widest_pair
+from headrace.stages.evaluate.intervals import Spread, widest_pair
 from headrace.stages.evaluate.leaks import leaks, overlap
 from headrace.stages.evaluate.numeric import NumericPart
 from headrace.stages.evaluate.part import Part
+from headrace.stages.evaluate.part import found as measured
 from headrace.stages.evaluate.predicting import check_column, checked, features_of, numbers_of
 from headrace.stages.evaluate.promises import check_gates
 from headrace.stages.evaluate.resampling import Resamples
@@ -88,7 +89,7 @@ def regression(
     gates: str | None = None,
     confidence: float = 0.95,
     resamples: int = 1000,
-    min_group: int = 30,
+    min_group: int | None = None,
     robust: bool = True,
     seed: int = 0,
 ) -> Regression:
@@ -116,7 +117,8 @@ def regression(
             below the baseline's. `""` asks nothing.
         confidence: that of all intervals.
         resamples: how many bootstrap resamples.
-        min_group: how many rows a group or slice needs to be told of.
+        min_group: how many rows a group or slice needs to be judged; 30 if not told. Told, smaller groups of people are
+            left out of rules on bias; if not, such a rule is undecided while one wasn't judged.
         robust: whether to disturb each feature and see what becomes of the MAE.
         seed: what resamples and disturbances are drawn by.
 
@@ -126,7 +128,7 @@ def regression(
     """
     closing = Closing(gates, confidence)
     slices, sensitive, key = listed(slices), listed(sensitive), listed(key) or None
-    check_numbers(confidence, resamples, min_group, seed)
+    least = check_numbers(confidence, resamples, min_group, seed)
     columns = [each for each in (scores, groups, baseline, previous) if isinstance(each, str)]
     model, baseline, previous = unwrapped(model), unwrapped(baseline), unwrapped(previous)
     rows = cases(model, table, target, features, [*columns, *slices, *sensitive, *(key or ())])
@@ -135,20 +137,23 @@ def regression(
     drawn = Resamples(rows.rows, count=resamples, seed=seed, groups=None if groups is None else codes(rows, groups))
     cuts = slices_of(rows.table, slices)
     people = groups_of(rows.table, sensitive)
-    found, parts = _measured(truth, claims, drawn, cuts, people, confidence, min_group)
+    found, parts = _measured(truth, claims, drawn, cuts, people, confidence, least)
     for by, own in people.items():
         keys = [group_key(by, place) for place in range(len(own))]
         told = [(parts[each], found.replicates[each]) for each in keys]
+        absent = "" if min_group is not None else _not_judged(own, least, by)
         for metric in COMPARED:
             name = f"{metric} difference by {by}"
-            closing.measure(found.known, name, partial(_difference, name, metric, told, min_group, by))
+            closing.measure(
+                found.known, name, partial(_difference, name, metric, told, least, by, absent, drawn.groups)
+            )
     closing.count(
         found.known,
         rows,
         None if train is None else leaks(rows.table, train, key),
         overlap(model, rows.table, rows.features),
     )
-    sliced, biased = found.table(), _bias(people, parts, found.replicates, min_group, confidence)
+    sliced, biased = found.table(), _bias(people, parts, drawn.groups, least, confidence)
     closing.grids = [found.beside(), *[_groups_grid(biased, by) for by in people], *found.grids(sliced)]
     if robust and model is not None and scores is None:
         measure = partial(_measure, model, rows, predict, truth)
@@ -259,23 +264,43 @@ def _measure(model: Any, rows: Cases, predict: Any, truth: Any, table: pa.Table,
 
 
 def _difference(
-    name: str, metric: str, told: Sequence[tuple[Part, Mapping[str, Any]]], least: int, by: str, level: float
+    name: str,
+    metric: str,
+    told: Sequence[tuple[Part, Mapping[str, Any]]],
+    least: int,
+    by: str,
+    absent: str,
+    drawn_by: Any,
+    level: float,
 ) -> Fact:
-    """Give the widest difference of a metric between two groups that are large enough."""
+    """Return the widest difference of a metric between two groups that are large enough. Those that are `absent`, too
+    small to be judged, may make it any greater."""
     large = [(part, drawn) for part, drawn in told if part.size >= least]
     if len(large) < 2:
         why = f"fewer than two groups by `{by}` have {least} rows"
         return Fact(name=name, value=None, why=why, better="lower")
     point = np.array([part.point[metric] for part, _ in large])
     drawn = np.stack([replicates[metric] for _, replicates in large], axis=1)
-    value, (low, high, _) = widest_pair([Spread(point, drawn, np.zeros(len(large)))], level)
-    return Fact(name=name, value=value, low=max(0.0, low or 0.0), high=high, better="lower")
+    own = [measured(part, {}, metric, drawn_by).interval(level) for part, _ in large]
+    if why := next((each.why for each in own if each.low is None or each.high is None), ""):
+        return Fact(name=name, value=float(np.ptp(point)), why=why, better="lower")
+    ends = (np.array([each[end] for each in own]) for end in (0, 1))
+    value, (low, high, _) = widest_pair([Spread(point, drawn, np.zeros(len(large)), *ends)], level)
+    return Fact(
+        name=name, value=value, low=max(0.0, low or 0.0), high=None if absent else high, why=absent, better="lower"
+    )
+
+
+def _not_judged(groups: Sequence[Slice], least: int, by: str) -> str:
+    """Say which groups of a column are too small, and what would do."""
+    few = [f"`{each.name}` ({len(each.rows):,} rows)" for each in groups if len(each.rows) < least]
+    return too_small(few, by, f"{least} rows")
 
 
 def _bias(
     people: Mapping[str, Sequence[Slice]],
     parts: Mapping[str, Part],
-    replicates: Mapping[str, Mapping[str, Any]],
+    drawn_by: Any,
     least: int,
     level: float,
 ) -> pa.Table:
@@ -289,7 +314,7 @@ def _bias(
                 row["note"] = f"too small (fewer than {least} rows)"
             else:
                 for metric, short in zip(COMPARED, ("mean_error", "mae"), strict=True):
-                    low, high, _ = percentile(replicates[name][metric], level)
+                    low, high, _ = measured(part, {}, metric, drawn_by).interval(level)
                     row |= {short: part.point[metric], f"{short}_low": low, f"{short}_high": high}
             rows.append(row)
     return pa.Table.from_pylist(rows, schema=SCHEMA)

@@ -52,8 +52,10 @@ class Resamples:
     def limits(self, by: str | None) -> Iterator[str]:
         """Say what intervals from these don't cover; `by` is the column that made the groups."""
         yield (
-            f"Intervals are percentile intervals of {self.how} (seed {self.seed}); that of a widest gap or difference"
-            " is simultaneous over all that it is the widest of (max-t bootstrap), so it is a wide one."
+            f"Intervals allow for one more {'row' if by is None else 'group'}, as bad, or as good, as one may be. Those"
+            f" of ECE and of a difference of medians are percentile intervals of {self.how} (seed {self.seed}); the"
+            " lower end of a widest gap or difference is simultaneous over all that it is the widest of (max-t"
+            " bootstrap)."
         )
         if by is None:
             yield (

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from headrace.stages.evaluate.intervals import Ratio
 from headrace.stages.evaluate.part import Metric, divided
 from headrace.stages.evaluate.wording import CHARACTERS, TOKENS, Wording
 
@@ -26,7 +27,7 @@ class TextPart:
     def __init__(self, wordings: Sequence[Wording], *, rows: Any = None) -> None:
         self.rows = rows
         self.size = len(wordings)
-        self.sums = np.array([[1.0, *each[:3], *each.bleu, *each.chrf] for each in wordings]).reshape(self.size, -1)
+        self.counts = np.array([[1.0, *each[:3], *each.bleu, *each.chrf] for each in wordings]).reshape(self.size, -1)
         once = np.ones((1, self.size), np.uint8)
         point = {name: float(values[0]) for name, values in self.replicates(once).items()} if self.size else {}
         self.point: Mapping[str, float] = {name: value for name, value in point.items() if np.isfinite(value)}
@@ -36,14 +37,24 @@ class TextPart:
         """How many rows each share is a share of."""
         return {"exact match": self.size}
 
-    @property
-    def all_of(self) -> Mapping[str, float]:
-        """How many rows must all be right, or wrong, where a metric is 1 or 0."""
-        return dict.fromkeys(("exact match", "token F1", "ROUGE-L"), self.size)
+    def sums(self, name: str) -> Ratio:
+        """Return a metric by what each text adds to it. BLEU and chrF are taken by how far each text moves them."""
+        means = {"exact match": 1, "token F1": 2, "ROUGE-L": 3}
+        if name in means:
+            return Ratio(self.counts[:, means[name]], np.ones(self.size), 0.0, 1.0)
+        total = self.counts.sum(axis=0)
+        steps = np.diag(1e-4 * total)
+        up, down = (self._of(total + sign * steps)[name] for sign in (1, -1))
+        slopes = divided(up - down, 2e-4 * total)
+        moved = self.counts @ np.where(np.isfinite(slopes), slopes, 0.0) * self.size
+        return Ratio(self.point[name] + moved - moved.mean(), np.ones(self.size))
 
     def replicates(self, counts: Any, only: str = "") -> Mapping[str, Any]:  # noqa: ARG002  all cost the same
         """Give each metric for each resample."""
-        sums = counts.astype(np.float64) @ self.sums
+        return self._of(counts.astype(np.float64) @ self.counts)
+
+    def _of(self, sums: Any) -> dict[str, Any]:
+        """Return each metric of sums over rows."""
         rows, bleu, chrf = sums[:, 0], sums[:, 4 : 4 + 2 * TOKENS + 2], sums[:, 4 + 2 * TOKENS + 2 :]
         return {
             "exact match": divided(sums[:, 1], rows),

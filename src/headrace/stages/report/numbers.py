@@ -102,6 +102,8 @@ def decimals_of(fact: Fact) -> int | None:
     ends are so small that as many as are shown would leave nothing of them."""
     if fact.low is None or fact.high is None or not math.isfinite(fact.high - fact.low):
         return None
+    if fact.why:  # the end is how far it might go, and tells nothing of how sure the number is
+        return None
     width = fact.high - fact.low
     if width <= 1e-9 * max(abs(fact.low), abs(fact.high)):
         return None

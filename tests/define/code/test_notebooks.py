@@ -73,6 +73,12 @@ NOTEBOOKS = [
         True,
     ),
     Notebook(
+        "a cell that imports a module and calls what it has",
+        ["import math\n\ndef helper(x):\n    return math.floor(x)", "def fit(x):\n    return helper(x)"],
+        ["import math\n\ndef helper(x):\n    return math.ceil(x)", "def fit(x):\n    return helper(x)"],
+        True,
+    ),
+    Notebook(
         "globals()",
         ["def helper():\n    return 1", "def fit(name):\n    return globals()[name]()"],
         ["def helper():\n    return 2", "def fit(name):\n    return globals()[name]()"],

@@ -50,6 +50,14 @@ class Source:
         compiled: CodeType = compile(self.tree, self.path, "exec", flags=flags, dont_inherit=True)
         return compiled
 
+    @property
+    def _apart(self) -> list[CodeType]:
+        """The statements of a cell, compiled one by one as IPython does. It makes a difference: Python compiles a call
+        of what a module has otherwise where the same unit imports that module."""
+        flags = self._flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        units = [ast.Module([each], []) for each in self.tree.body]
+        return [compile(each, self.path, "exec", flags=flags, dont_inherit=True) for each in units]
+
     @cached_property
     def top(self) -> TopLevel:
         """The statements of its top level, by name."""
@@ -88,12 +96,12 @@ class Source:
 
     def classes(self, qualname: str) -> list[Found]:
         """Give each definition of a class of that name (there are two where a condition chooses one)."""
-        found = []
+        found: dict[int, Found] = {}
         for code, around in self._codes.get(qualname, ()):
             node = self.node(code)
             if isinstance(node, ast.ClassDef):
-                found.append(Found(node, code, around))
-        return found
+                found.setdefault(id(node), Found(node, code, around))
+        return list(found.values())
 
     def node(self, code: CodeType) -> Definition | None:
         """Give the syntax of a code object that this source compiled to."""
@@ -132,7 +140,7 @@ class Source:
     @cached_property
     def _codes(self) -> dict[str, list[tuple[CodeType, CodeType]]]:
         found: dict[str, list[tuple[CodeType, CodeType]]] = {}
-        rest = [self.code]
+        rest = [self.code] if self.place else [*self._apart, self.code]
         while rest:
             around = rest.pop()
             for each in around.co_consts:

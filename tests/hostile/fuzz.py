@@ -8,7 +8,9 @@ error of ours, in time; anything else is a finding, whose round is printed: `TAR
 
 from __future__ import annotations
 
+import atexit
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -195,8 +197,15 @@ def values() -> list[Any]:
     ]
 
 
+def _folder() -> Path:
+    """A folder that goes with this process."""
+    folder = tempfile.mkdtemp(prefix="fuzz-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
 def of_codecs() -> Round:
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    folder = _folder()
     store, codecs = FolderStore(folder / "store"), Codecs()
     refs = [codecs.save(value, store) for value in values()]
 
@@ -249,7 +258,7 @@ def sound_archive(folder: Path) -> Path:
 
 
 def of_archives() -> Round:
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    folder = _folder()
     source = sound_archive(folder)
     data = source.read_bytes()
     with Archive(source, schema=SCHEMA) as archive:

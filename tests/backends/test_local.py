@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -101,10 +102,13 @@ def test_what_a_stage_began_ends_before_the_next_driver_goes_on_though_all_above
     ear.until(lambda: all(map(lives, began)), "they should have begun")
     other = subprocess.Popen(["sleep", "3600.5"], env={**os.environ, spawn.MARK: "0" * 32}, start_new_session=True)
     ear.backend.abandon()
-    for process in stand.living():  # the zygote first: it would end the others in an orderly way
-        if "headrace.work" in process.cmdline() or "bwrap" in process.name():
+    mine = [each for each in stand.living() if "headrace.work" in each.cmdline() or "bwrap" in each.name()]
+    for process in mine:
+        process.suspend()  # so that none sees another's end
+    for process in mine:
+        with suppress(psutil.NoSuchProcess):  # a namespace ends with its first process
             process.kill()
-    psutil.wait_procs(process for process in stand.living() if "headrace.work" in process.cmdline())
+    psutil.wait_procs(mine, timeout=20)
     assert namespace or all(map(lives, began))
     list(stand.backend().adopt())
     assert not any(map(lives, began))

@@ -34,7 +34,7 @@ of one, or `latest`.
 | 1 | a task failed |
 | 2 | wrong usage or configuration |
 | 3 | it was cancelled, by ^C too |
-| 4 | it was refused, by a policy, a budget or an approval |
+| 4 | it was refused: no pool holds a task, no time was left, or a report says no (no budgets or approvals yet) |
 | 5 | a server lost on the way, damage to its state, or a fault of ours: its traceback is in `.headrace/faults/` |
 
 The tab key knows commands, options, pipelines, runs and tasks: `eval "$(headrace --completion bash)"` (or `zsh`, or

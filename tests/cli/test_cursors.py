@@ -242,7 +242,7 @@ def test_a_cursor_is_part_of_the_key(shell: Shell) -> None:
 def test_a_cursor_that_another_task_has_advanced_is_left_as_it_is(shell: Shell) -> None:
     done = shell("run", "twice")
     assert done.code == 0, done.err
-    assert done.err.count("cursor `orders` was moved on from version 0 by another task or by hand meanwhile") == 1
+    assert done.err.count("cursor `orders` was moved on from version 0 by another run, or by hand, meanwhile") == 1
     shell("run", "counts")
     assert json.loads(value(shell, "count")) == [0, 1]
 
@@ -266,7 +266,7 @@ def test_a_run_that_was_overtaken_more_than_once_says_that_its_advance_was_dropp
         shell.write("go", "")
         _, said = run.communicate(timeout=60.0)
     assert run.returncode == 0
-    assert b"cursor `orders` was moved on from version 0 by another task or by hand meanwhile" in said
+    assert b"cursor `orders` was moved on from version 0 by another run, or by hand, meanwhile" in said
     shell("run", "counts")
     assert json.loads(value(shell, "count")) == [0, 1, 2]
 
@@ -282,7 +282,7 @@ def test_a_run_that_a_hand_was_quicker_than_says_that_its_advance_was_dropped(sh
         shell.write("go", "")
         _, said = run.communicate(timeout=60.0)
     assert run.returncode == 0
-    assert b"cursor `orders` was moved on from version 0 by another task or by hand meanwhile" in said
+    assert b"cursor `orders` was moved on from version 0 by another run, or by hand, meanwhile" in said
     quicker, late = [each["run"] for each in shell("runs", "--json").json["runs"]]
     dropped = "what it would have set as cursor `orders` was dropped"
     assert f"`late`: {dropped}: run `{quicker}` had moved that on from version 0 meanwhile" in shell("show", late).out

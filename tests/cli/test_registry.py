@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -78,11 +79,121 @@ def test_versions_are_numbered_and_what_is_registered_keeps_its_number(registry:
 def test_an_alias_moves_and_can_be_taken_away(registry: Shell) -> None:
     for run in _runs(registry):
         registry("register", run, "--model", "delays")
-    assert registry("alias", "model:delays:1", "production").out == "model:delays:1\n"
+    forced = registry("alias", "model:delays:1", "production", "--force", "--why", "a trial")
+    assert forced.out == "model:delays:1\n"
+    assert registry("models", "delays", "--json").json["models"][1]["forced"] == {"production": "a trial"}
     assert registry("alias", "model:delays", "production").out == "model:delays:2\n"
+    assert [each["forced"] for each in registry("models", "--json").json["models"]] == [{}, {}]
     assert [each["aliases"] for each in registry("models", "--json").json["models"]] == [["production"], []]
     assert registry("alias", "model:delays@production", "production", "--remove").code == 0
     assert [each["aliases"] for each in registry("models", "--json").json["models"]] == [[], []]
+
+
+def test_an_alias_is_not_pointed_at_what_a_report_says_no_to_unless_somebody_says_why(registry: Shell) -> None:
+    refused = registry("register", "latest", "--model", "delays", "--alias", "production")
+    assert (refused.code, refused.out) == (4, "")
+    assert "`production` wasn't pointed at" in refused.err
+    assert "its report says not passed: depth >= 3" in refused.err
+    assert '`--force --why "..."`' in refused.err
+    assert registry("models", "delays").code == 2
+    assert registry("register", "latest", "--model", "delays").out == "model:delays:1\n"
+    assert registry("alias", "model:delays", "production").code == 4
+    renamed = registry("register", "model:delays:1", "--model", "other", "--alias", "production")
+    assert renamed.code == 4
+    for half in (["--force"], ["--why", "because"], ["--force", "--why", " "]):
+        assert registry("alias", "model:delays", "production", *half).code == 2
+    why = "the old one is worse"
+    done = registry("register", "latest", "--model", "delays", "--alias", "production", "--force", "--why", why)
+    assert (done.code, done.out) == (0, "model:delays:1\n")
+    assert registry("models", "delays", "--json").json["models"][0]["forced"] == {"production": why}
+    assert f"production (forced: {why})" in registry("models", "delays").out
+    assert f"`production` points at it though its report says no: {why}" in registry("card", "model:delays").out
+
+
+def test_a_model_that_any_report_after_it_says_no_to_is_refused(project: Shell) -> None:
+    more = """
+    @hr.stage(kind="evaluate")
+    def judge(model: dict, passed: bool) -> Report:
+        return Report(title="Judged", passed=passed, verdicts=(Verdict(rule="fair", holds=passed, why="it is"),))
+
+
+    @hr.pipeline
+    def judged() -> None:
+        model = fit(table(10), depth=4).model
+        judge(model, True)
+        judge(model, False)
+        judge(model, True)
+    """
+    project.write("pipelines.py", PIPELINES + textwrap.dedent(more))
+    assert project("run", "judged").code == 0
+    refused = project("register", "latest", "fit.model", "--model", "m", "--alias", "production")
+    assert refused.code == 4
+    assert "not passed: fair" in refused.err
+
+
+PREPARED = """
+import pyarrow as pa
+
+import headrace as hr
+from headrace.stages import prepare, registry
+
+RULES = [prepare.Fill(columns="age", how="mean")]
+
+
+@hr.stage(kind="ingest")
+def people(start: int) -> pa.Table:
+    return pa.table({"age": pa.array([start, None, 30], pa.int64())})
+
+
+@hr.stage(kind="train")
+def fit(table: pa.Table) -> dict:
+    return {"sum": sum(table["age"].to_pylist())}
+
+
+@hr.pipeline
+def inside() -> None:
+    cleaned = prepare.clean(people(10), RULES)
+    registry.model("ages", fit(cleaned.table), preparation=cleaned.preparation)
+
+
+@hr.pipeline
+def outside(twice: bool = False) -> None:
+    cleaned = prepare.clean(people(20), RULES)
+    fit(prepare.clean(cleaned.table, [prepare.Clip(columns="age", max=99)]).table if twice else cleaned.table)
+
+
+@hr.pipeline
+def wrong() -> None:
+    registry.model("wrong", fit(prepare.clean(people(1), RULES).table), preparation=people(10))
+"""
+
+
+def test_a_version_names_its_model_and_what_prepares_rows_for_it(project: Shell) -> None:
+    project.write("pipelines.py", PREPARED)
+    assert project("run", "inside").code == 0
+    assert project("run", "outside").code == 0
+    assert project("register", "latest", "fit", "--model", "ages").out == "model:ages:2\n"
+    newest, first = project("models", "ages", "--json").json["models"]
+    assert newest["preparation"] != first["preparation"]
+    for version, age in ((1, 20), (2, 25)):
+        assert project("get", f"model:ages:{version}", "preparation", "--to", f"{version}.json").code == 0
+        told = json.loads((project.folder / f"{version}.json").read_text())
+        assert told["steps"][0]["rule"]["value"] == age
+    assert f"rows are prepared for it by `{newest['preparation'][:12]}`" in project("card", "model:ages:2").out
+    assert project("gc", "--keep-runs", "0").code == 0
+    assert project("fsck").code == 0
+    assert project("get", "model:ages:1", "preparation", "--to", "again.json").code == 0
+    assert project("ledger", "export", "all.hr").code == 0
+
+    assert project("run", "outside", "--twice", "true").code == 0
+    two = project("register", "latest", "fit", "--model", "twice", "--json").json
+    assert two["preparation"] is None
+    named = project("register", "latest", "fit", "--model", "twice", "--preparation", "clean[1]", "--json").json
+    assert (named["version"], named["preparation"] is None) == (1, False)
+    assert project("register", "latest", "fit", "--model", "none", "--preparation", "people").code == 2
+    done = project("run", "wrong", "--json")
+    reason = next(task["reason"] for task in done.json["tasks"] if task["name"] == "register_model")
+    assert "`preparation` is a `pyarrow.lib.Table`" in reason
 
 
 def test_get_lineage_and_card_take_addresses(registry: Shell) -> None:
@@ -169,7 +280,7 @@ def test_a_registered_artifact_outlives_the_collector(registry: Shell) -> None:
 
 
 def test_wrong_words_about_models_are_one_error(registry: Shell) -> None:
-    registry("register", "latest", "--model", "delays", "--alias", "best")
+    registry("register", "latest", "--model", "delays", "--alias", "best", "--force", "--why", "a test")
     for words, message, hint in (
         (["register", "latest", "fit"], "say what it is", "--model NAME"),
         (["register", "latest", "fit", "--model", "a", "--dataset", "b"], "say what it is", "one of"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from headrace.plan.planner import History, Planner
 from headrace.plan.reuse import Before
 from headrace.spec.artifact import Ref
-from headrace.spec.fleet import Pool
-from headrace.spec.graph import Out
+from headrace.spec.fleet import Link, Pool
+from headrace.spec.graph import Const, Out
 from headrace.spec.plan import PlannedTask
 from headrace.spec.policy import Policy
 from headrace.testing.graphs import Sketch, truth
@@ -38,15 +40,31 @@ class Told(Taught):
         return truth(False), "run-1"
 
 
-def plan(sketch: Sketch, history: History) -> dict[str, PlannedTask]:
-    planner = Planner(
+def planner(sketch: Sketch, history: History, **more: Any) -> Planner:
+    return Planner(
         stages={each.function: each for each in sketch.stages.values()},
         policy=Policy(),
         pool=Pool(name="here", cpu=1, memory_gib=1, usd_per_hour=3600.0),
         history=history,
         changed_code=lambda _run, _stage: (),
+        **more,
     )
-    return {task.name: task for task in planner.plan("flow", sketch.nodes).tasks}
+
+
+def plan(sketch: Sketch, history: History) -> dict[str, PlannedTask]:
+    return {task.name: task for task in planner(sketch, history).plan("flow", sketch.nodes).tasks}
+
+
+def test_all_of_a_plan_counts_what_is_brought_and_what_a_run_takes_beside_its_stages() -> None:
+    sketch = Sketch()
+    blobs = [Ref(digest=name * 64, size=10**9, codec="bytes", type="builtins.bytes", nonce="n") for name in "ab"]
+    sketch.node("fit", x=Const(blobs[0]), y=Const(blobs[1]))
+    link = Link(source="eu", target="us", bits_per_s=1e9, usd_per_gb=0.5)
+    found = planner(sketch, Taught(), source=lambda _: link, beside_s=(2.0, 5.0)).plan("flow", sketch.nodes)
+    assert [task.expected_s for task in found.tasks] == [1.0, 8.0, 8.0]
+    assert found.expected_s == (1 + 8 + 2, 1 + 16 + 5)
+    assert found.expected_usd == (2.0, 2.0)
+    assert planner(sketch, Told(), beside_s=(2.0, 5.0)).plan("flow", sketch.nodes).expected_s == (0.0, 0.0)
 
 
 def test_a_map_that_is_never_reused_is_expected_to_be_as_wide_as_it_was() -> None:

@@ -9,13 +9,18 @@ from headrace.app.reported import Judged, Logged
 
 
 class Named(Struct, frozen=True, kw_only=True):
-    """A version of a model or dataset, and the aliases that point at it."""
+    """A version of a model or dataset, and the aliases that point at it, with why one does though a report says no.
+
+    `preparation` is the digest of what prepares rows for it.
+    """
 
     kind: str
     name: str
     version: int
     aliases: tuple[str, ...] = ()
     note: str = ""
+    preparation: str | None = None
+    forced: dict[str, str] = {}
 
 
 class Made(Struct, frozen=True, kw_only=True):

@@ -135,7 +135,15 @@ class CardMaker:
         found = [each for kind in kinds for each in self._views.versions(kind) if each.out.identity == ref.identity]
         found.sort(key=lambda each: first is None or (each.name, each.version) != (first.name, first.version))
         return tuple(
-            Named(kind=each.kind, name=each.name, version=each.version, aliases=each.aliases, note=each.note)
+            Named(
+                kind=each.kind,
+                name=each.name,
+                version=each.version,
+                aliases=each.aliases,
+                note=each.note,
+                preparation=None if each.preparation is None else each.preparation.digest,
+                forced=each.forced,
+            )
             for each in found
         )
 

@@ -90,7 +90,10 @@ def _model(card: Card) -> Report:
 
 def _named(named: Named) -> str:
     aliases = f" ({', '.join(named.aliases)})" if named.aliases else ""
-    return f"`{named.kind}:{named.name}:{named.version}`{aliases}{f': {named.note}' if named.note else ''}"
+    told = [named.note] if named.note else []
+    told += [f"`{alias}` points at it though its report says no: {why}" for alias, why in named.forced.items()]
+    told += [f"rows are prepared for it by `{named.preparation[:12]}`"] if named.preparation else []
+    return f"`{named.kind}:{named.name}:{named.version}`{aliases}{': ' if told else ''}{'; '.join(told)}"
 
 
 def _limits(judged: Iterable[Judged]) -> Iterator[str]:

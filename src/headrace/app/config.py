@@ -79,7 +79,9 @@ class RegionSection(PlaceSection, frozen=True):
         str | None,
         Meta(description="The address of its store, as `[store] url`; region `local` has that one when not given."),
     ] = None
-    jurisdiction: Annotated[str | None, Meta(description="Whose law its data is under, such as `EU`.")] = None
+    jurisdiction: Annotated[
+        str | None, Meta(description="Whose law its data is under, such as `EU`. Nothing acts on it yet.")
+    ] = None
 
 
 class LinkSection(Section, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 from headrace.app import named
 from headrace.app.output import written
 from headrace.app.project import Project
-from headrace.app.reading import Views, in_words
+from headrace.app.reading import VersionView, Views, in_words
 from headrace.app.readings import REPORT
 from headrace.app.state import reading_store, views
 from headrace.codec.codecs import Codecs
@@ -27,6 +27,7 @@ SUFFIXES = {
     "arrow": ".arrow",
     "arrow-stream": ".arrow",
     "bytes": ".bin",
+    "document": ".json",
     "items": ".json",
     "json": ".json",
     "lightgbm": ".txt",
@@ -72,7 +73,7 @@ def _artifact(found: Views, word: str, task: str | None) -> tuple[Ref, str, str]
     if version is not None:
         part = f".{task}" if task else ""
         name = version.name
-        out = part_of(version.out, task or "", word)
+        out = _of_version(version, task or "", word)
         return out, f"{name}-{version.version}{part}", f"{word} {task}." if task else f"{word} "
     if task is None:
         ref = found.artifact(word)
@@ -156,6 +157,13 @@ def named_part(views: Views, run: str, task: str) -> tuple[str, str]:
         return views.task(run, name).name, path
 
 
+def _of_version(version: VersionView, path: str, word: str) -> Ref:
+    """Return a version's artifact or a part of it, or the preparation that was registered with it."""
+    if path == "preparation" and version.preparation is not None and path not in (version.out.names or ()):
+        return version.preparation
+    return part_of(version.out, path, word)
+
+
 def part_of(ref: Ref, path: str, task: str) -> Ref:
     """Give the part of a task's output that a path names, `train` or `split.train` or `0`; all of it by none.
 
@@ -222,7 +230,7 @@ def plain_of(ref: Ref, name: str, inside: str = "") -> object:
         pairs = zip(names, ref.parts, strict=True)
         found = {each: plain_of(part, f"{name}.{each}", f"{inside}{each}.") for each, part in pairs}
         return found if ref.names else list(found.values())
-    if ref.codec == "json" and ref.inline is not None:
+    if ref.codec in ("json", "document") and ref.inline is not None:
         return msgspec.json.decode(ref.inline)
     if ref.codec == "text" and ref.inline is not None:
         return ref.inline.decode()

@@ -40,6 +40,9 @@ from headrace.store.store import Store
 
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
+BESIDE_RUNS = 5
+"""So many of the latest runs tell what a run takes beside its stages' own code."""
+
 
 def plan(
     project: Project,
@@ -190,9 +193,25 @@ def _plan(
         changed_code=code.changed,
         changed_given=lambda run, node, change: code.changed_given(run, node, graph.codes, change),
         source=places.link if places.several else None,
+        beside_s=_beside(pipeline, past),
     )
     found = planner.plan(pipeline, graph.nodes, partial=graph.partial)
     return replace(found, tasks=(*found.tasks, *_forecast(pipeline, graph, past))) if graph.partial else found
+
+
+def _beside(pipeline: str, views: Views) -> tuple[float, float]:
+    """Return what the latest runs of a pipeline took beside their stages' own code, at least and at most."""
+    found = []
+    for run in views.runs(limit=BESIDE_RUNS, pipeline=pipeline).runs:
+        rows = [row for row in views.rows(run.run) if row.attempts and row.state == "succeeded"]
+        if run.state == "succeeded" and rows:
+            spans = sorted((row.started + row.load_s, row.started + row.load_s + row.seconds) for row in rows)
+            busy, until = 0.0, float("-inf")
+            for begin, end in spans:
+                busy += max(0.0, end - max(begin, until))
+                until = max(until, end)
+            found.append(max(0.0, run.seconds - busy))
+    return (min(found), max(found)) if found else (0.0, 0.0)
 
 
 def _forecast(pipeline: str, graph: Graph, views: Views) -> Sequence[PlannedTask]:

@@ -18,19 +18,22 @@ from headrace.app.reading import VersionView, Views, read
 from headrace.app.readings import Load, loader, report_refs, reports
 from headrace.app.run_material import Material, material
 from headrace.app.state import open_ledger, reading_store, user
-from headrace.errors import LedgerError, NotFoundError, StoreError, UsageError
+from headrace.errors import LedgerError, NotFoundError, RefusedError, StoreError, UsageError
 from headrace.record import registry
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import Register
 
 DATA = ("ingest", "prepare")
 """The kinds of stages whose reports are on data."""
+PREPARATION = "headrace.stages.prepare.Preparation"
 
 
 class Version(Struct, frozen=True, kw_only=True):
     """A version of a model or dataset. `passed` is what its report says of it, None where it has none, or says nothing.
 
     `run` and `task` gave the artifact, as far as that is known; `origin` says so of one that was registered by hand.
+    `preparation` is the digest of what prepares rows for it. `forced` says why an alias points at it though its report
+    says no.
     `at` is when it was registered (Unix seconds).
     """
 
@@ -49,14 +52,19 @@ class Version(Struct, frozen=True, kw_only=True):
     note: str
     passed: bool | None
     verdict: str
+    preparation: str | None = None
+    forced: dict[str, str] = {}
 
 
 class Wanted(NamedTuple):
-    """What is to be registered: the artifact, its report's, and where it comes from."""
+    """What is to be registered: the artifact, its report's and its preparation's, where it comes from, and all reports
+    that judge it."""
 
     out: Ref
     report: Ref | None
     origin: str
+    preparation: Ref | None = None
+    judged: Sequence[Ref] = ()
 
 
 def versions(project: Project, views: Views, kind: named.Kind, name: str | None = None) -> list[Version]:
@@ -92,6 +100,8 @@ def shown(view: VersionView, load: Load) -> Version:
         note=view.note,
         passed=passed,
         verdict={True: "passed", False: f"not passed: {'; '.join(failed)}".rstrip(": "), None: ""}[passed],
+        preparation=None if view.preparation is None else view.preparation.digest,
+        forced=view.forced,
     )
 
 
@@ -103,21 +113,39 @@ def register(
     *,
     note: str = "",
     aliases: Sequence[str] = (),
+    preparation: str | None = None,
+    forced: str | None = None,
 ) -> Version:
     """Make an artifact the next version of a model or dataset; one that is registered already keeps its number.
 
     `words` are a run and a task (or its part), a digest, or the address of another version. A run alone means the model
-    that it made.
+    that it made. `preparation` is the task, or part of one, that gave what prepares rows for it; not told, it is the
+    only one that the model was made from. `forced` is why aliases point at it though a report says no.
 
     Raises:
         NotFoundError: there is no such artifact.
-        UsageError: a name can't be one.
+        RefusedError: aliases of what a report says no to.
+        UsageError: a name can't be one, or the preparation is none.
     """
+    load = loader(reading_store(project))
     with read(project) as views:
         wanted = _wanted(views, words, kind)
+        if preparation is not None:
+            wanted = wanted._replace(preparation=_named_preparation(views, words[0], preparation))
+        before = [each.report for each in views.versions(kind, name) if each.out.identity == wanted.out.identity]
+    judged = [each for each in (*before, *wanted.judged, wanted.report) if each is not None]
+    why = _allowed(f"`{wanted.origin}`", aliases, judged, load, forced)
     with open_ledger(project) as ledger:
-        found = Register(kind=kind, name=name, out=wanted.out, report=wanted.report, note=note, aliases=tuple(aliases))
-        number = registry.register(ledger, found, by=user(), origin=wanted.origin)
+        found = Register(
+            kind=kind,
+            name=name,
+            out=wanted.out,
+            report=wanted.report,
+            note=note,
+            aliases=tuple(aliases),
+            preparation=wanted.preparation,
+        )
+        number = registry.register(ledger, found, by=user(), origin=wanted.origin, why=why)
     known = Version(
         kind=kind,
         name=name,
@@ -134,6 +162,8 @@ def register(
         note=note,
         passed=None,
         verdict="",
+        preparation=None if wanted.preparation is None else wanted.preparation.digest,
+        forced={} if why is None else dict.fromkeys(aliases, why),
     )
     return _as_it_is(project, known)
 
@@ -147,11 +177,12 @@ def _as_it_is(project: Project, known: Version) -> Version:
         return known
 
 
-def point(project: Project, word: str, alias: str, *, remove: bool = False) -> Version:
-    """Point an alias at the version that an address names, or take it away.
+def point(project: Project, word: str, alias: str, *, remove: bool = False, forced: str | None = None) -> Version:
+    """Point an alias at the version that an address names, or take it away. `forced` is why, where its report says no.
 
     Raises:
         NotFoundError: there is no such version, or no such alias to take away.
+        RefusedError: its report says no.
         UsageError: it is no address.
     """
     address = named.must_be_address(word)
@@ -162,15 +193,62 @@ def point(project: Project, word: str, alias: str, *, remove: bool = False) -> V
             raise NotFoundError(
                 f"{version.kind} `{version.name}:{version.version}` has no alias `{alias}`", hint=f"it has {others}"
             )
-        before = shown(version, loader(reading_store(project)))
+    called = f"{version.kind} `{version.name}:{version.version}`"
+    judged = [] if remove or version.report is None else [version.report]
+    load = loader(reading_store(project))
+    why = _allowed(called, [alias], judged, load, forced)
     kept = tuple(each for each in version.aliases if each != alias)
-    known = replace(before, aliases=kept if remove else (*kept, alias))
+    others = {each: reason for each, reason in version.forced.items() if each != alias}
+    known = replace(
+        shown(version, load),
+        aliases=kept if remove else (*kept, alias),
+        forced=others if remove or why is None else {**others, alias: why},
+    )
     with open_ledger(project) as ledger:
         if remove:
             registry.unpoint(ledger, version.kind, version.name, alias)
         else:
-            registry.point(ledger, version.kind, version.name, alias, version.version, by=user())
+            registry.point(ledger, version.kind, version.name, alias, version.version, by=user(), why=why)
     return _as_it_is(project, known)
+
+
+def _allowed(called: str, aliases: Sequence[str], judged: Sequence[Ref], load: Load, forced: str | None) -> str | None:
+    """Return why aliases may point at what a report says no to; None where none says so.
+
+    Raises:
+        RefusedError: one says no, and nobody has said why it should be so anyway.
+    """
+    found = [report for ref in judged for report in reports(ref, load) if report.passed is False]
+    if not aliases or not found:
+        return None
+    if forced is None:
+        broken = dict.fromkeys(each.rule for report in found for each in report.verdicts if each.holds is not True)
+        raise RefusedError(
+            f"`{aliases[0]}` wasn't pointed at {called}: its report says not passed: {'; '.join(broken)}".rstrip(": "),
+            hint='say why it should be anyway: `--force --why "..."`, which is recorded',
+        )
+    return forced
+
+
+def _named_preparation(views: Views, run: str, task: str) -> Ref:
+    """Return the preparation that a task of a run gave, or a part of it.
+
+    Raises:
+        UsageError: it is none.
+    """
+    whole, _ = _exactly(material(views, run), task, "dataset")
+    found = list(_preparations(whole))
+    if len(found) != 1:
+        raise UsageError(f"`{task}` gave no preparation", hint="name a task of `prepare.clean`")
+    return found[0]
+
+
+def _preparations(ref: Ref | None) -> Iterator[Ref]:
+    """Go over the preparations in an output."""
+    if ref is not None and ref.type == PREPARATION:
+        yield ref
+    elif ref is not None and ref.names:
+        yield from (part for part in ref.parts or () if part.type == PREPARATION)
 
 
 def _wanted(views: Views, words: tuple[str, str | None], kind: named.Kind) -> Wanted:
@@ -178,7 +256,7 @@ def _wanted(views: Views, words: tuple[str, str | None], kind: named.Kind) -> Wa
     version = named.version(views, word)
     if version is not None:
         part = part_of(version.out, task or "", word)
-        return Wanted(part, version.report, f"{version.kind}:{version.name}:{version.version}")
+        return Wanted(part, version.report, f"{version.kind}:{version.name}:{version.version}", version.preparation)
     if task is None and not _is_run(views, word):
         ref = views.artifact(word)
         return Wanted(ref, None, f"artifact {ref.digest[:12]}")
@@ -191,7 +269,15 @@ def _wanted(views: Views, words: tuple[str, str | None], kind: named.Kind) -> Wa
     chosen = choose(run, task)
     ref, called = (chosen.ref, chosen.words) if task is None else _exactly(run, task, kind)
     found = _reports_of_data(run, chosen.task) if kind == "dataset" else _reports_of_model(run, chosen.task)
-    return Wanted(ref, next(found, None), f"{run.view.run} {called}")
+    origin = f"{run.view.run} {called}"
+    if kind == "dataset":
+        return Wanted(ref, next(found, None), origin)
+    judges = [name for name in run.walk([chosen.task], run.needing) if run.rows[name].kind == "evaluate"]
+    judged = [each for name in judges for each in report_refs(run.out(name))]
+    before = [each for name in run.walk([chosen.task], run.needed) for each in _preparations(run.out(name))]
+    different = {each.identity: each for each in before}
+    preparation = next(iter(different.values())) if len(different) == 1 else None
+    return Wanted(ref, next(found, None), origin, preparation, judged)
 
 
 def _exactly(run: Material, task: str, kind: named.Kind) -> tuple[Ref, str]:

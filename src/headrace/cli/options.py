@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +38,24 @@ class _File(click.Path):
 FILE = _File(path_type=Path)
 PARAMETERS = {"ignore_unknown_options": True}
 """The context settings of a command that takes a pipeline's parameters as options."""
+
+
+def forced(function: Function) -> Function:
+    """Take `--force` and `--why`, of which neither goes without the other, as `forced`: why, or None."""
+
+    @functools.wraps(function)
+    def call(*args: Any, force: bool, why: str | None, **kwargs: Any) -> Any:
+        if force != bool(why and why.strip()):
+            raise UsageError("`--force` and `--why` go together", hint='say why: `--force --why "..."`')
+        return function(*args, forced=why, **kwargs)
+
+    for option in (
+        click.option("--why", metavar="TEXT", help="Why an alias should point at what its report says no to."),
+        click.option("--force", is_flag=True, help="Point an alias at what its report says no to; takes `--why`."),
+    ):
+        call = option(call)
+    return call  # type: ignore[return-value]
+
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, errors included.")
 

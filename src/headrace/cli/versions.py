@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from headrace.app import project
@@ -61,9 +62,9 @@ def _name_row(versions: Sequence[Version]) -> list[Cell]:
 
 def _say_versions(versions: Sequence[Version]) -> None:
     """Show each version of a name on a line."""
-    heads = ["version", "aliases", "registered", "by", "from", "size", "digest", "report", "note"]
+    heads = ["version", "aliases", "registered", "by", "from", "size", "digest", "preparation", "report", "note"]
     rows = [version_row(each) for each in versions]
-    for line in table(heads, rows, numbers=(0, 5), spare=("by", "size", "digest")):
+    for line in table(heads, rows, numbers=(0, 5), spare=("by", "size", "digest", "preparation")):
         say_styled(line)
 
 
@@ -72,15 +73,20 @@ def version_row(version: Version) -> list[Cell]:
     made = f"{version.run} {version.task or ''}".rstrip() if version.run else version.origin or ""
     return [
         str(version.version),
-        " ".join(version.aliases),
+        " ".join(map(partial(_alias, version), version.aliases)),
         _time(version.at),
         version.by,
         made,
         bytes_text(version.bytes),
         version.digest[:12],
+        (version.preparation or "")[:12],
         (version.verdict, STYLES[version.passed]),
         version.note,
     ]
+
+
+def _alias(version: Version, alias: str) -> str:
+    return f"{alias} (forced: {version.forced[alias]})" if alias in version.forced else alias
 
 
 def _time(at: float) -> str:

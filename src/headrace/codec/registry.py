@@ -9,7 +9,7 @@ from functools import cached_property
 
 from headrace.codec.builtin.code import CodeCodec
 from headrace.codec.builtin.file import FileCodec, FolderCodec
-from headrace.codec.builtin.json import JsonCodec
+from headrace.codec.builtin.json import DocumentCodec, JsonCodec
 from headrace.codec.builtin.picture import PictureCodec
 from headrace.codec.builtin.raw import BytesCodec, TextCodec
 from headrace.codec.builtin.record import EnumCodec, ItemsCodec, RecordCodec
@@ -73,6 +73,7 @@ class Registry:
             FileCodec(),
             FolderCodec(),
             PictureCodec(),
+            DocumentCodec(),
             EnumCodec(),
             RecordCodec(),
             ItemsCodec(),

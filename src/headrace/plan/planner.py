@@ -66,7 +66,10 @@ class _Fate(Struct):
 
 
 class Planner:
-    """Plans one graph, node by node in the order in which they were traced, which is one that works."""
+    """Plans one graph, node by node in the order in which they were traced, which is one that works.
+
+    `beside_s` is what a run takes beside its stages' own code, at least and at most: to start workers, to import.
+    """
 
     def __init__(
         self,
@@ -79,7 +82,9 @@ class Planner:
         changed_code: Callable[[str, Stage], Sequence[str]],
         changed_given: ChangedGiven = lambda *_: (),
         source: Source | None = None,
+        beside_s: tuple[float, float] = (0.0, 0.0),
     ) -> None:
+        self._beside_s = beside_s
         self._stages = stages
         self._policy = policy
         self._pool = pool
@@ -108,6 +113,11 @@ class Planner:
         capacity = max(self._pool.cpu, 1e-9)
         low = max(max((low for low, _ in ends), default=0.0), self._low_busy / capacity)
         high = max(max((high for _, high in ends), default=0.0), self._high_busy / capacity)
+        brought = [each.expected_s or 0.0 for each in transfers]  # before what needs them, at once or one by one
+        low, high = low + max(brought, default=0.0), high + sum(brought)
+        decided = {task.decision for task in self._tasks}
+        low += self._beside_s[0] if "run" in decided else 0.0
+        high += self._beside_s[1] if decided & {"run", "reuse_if_unchanged"} else 0.0
         return Plan(
             pipeline=pipeline,
             tasks=(*self._tasks, *transfers),

@@ -405,8 +405,8 @@ def _cursors(db: Database, bad: Mapping[Generation, Bad]) -> dict[Generation, li
 def _versions(db: Database, bad: Mapping[Generation, Bad]) -> dict[Generation, list[str]]:
     """Name the versions of models and datasets that need one of these."""
     found: dict[Generation, list[str]] = {}
-    for kind, name, version, _, out, report, *_ in db.execute(db.sql.ALL_VERSIONS).fetchall():
-        for each in (out, report) if report else (out,):
+    for kind, name, version, _, out, report, *_, preparation in db.execute(db.sql.ALL_VERSIONS).fetchall():
+        for each in filter(None, (out, report, preparation)):
             for digest, nonce, *_ in names.of_output(names.STANDING, each):
                 if (digest, nonce) in bad:
                     found.setdefault((digest, nonce), []).append(f"{kind} `{name}:{version}`")

@@ -113,9 +113,10 @@ def point_results(db: Database, moves: Moves) -> None:
     for name, version, value, *_ in scan.cursors(db):
         if mentions(value) and (to := moved(_decode_ref(value), moves)) is not None:
             db.execute(sql.PUT_CURSOR, (name, version, _encode_ref(to)))
-    for kind, name, version, _, out, report, *_ in db.execute(sql.ALL_VERSIONS).fetchall():
-        if mentions(out) or (report is not None and mentions(report)):
-            found = [each and _encode_ref(moved(ref := _decode_ref(each), moves) or ref) for each in (out, report)]
+    for kind, name, version, _, out, report, *_, preparation in db.execute(sql.ALL_VERSIONS).fetchall():
+        named = out, report, preparation
+        if any(each is not None and mentions(each) for each in named):
+            found = [each and _encode_ref(moved(ref := _decode_ref(each), moves) or ref) for each in named]
             db.execute(sql.POINT_VERSION, (*found, kind, name, version))
 
 
@@ -167,9 +168,9 @@ def _moved_intent(intent: Intent, moves: Moves) -> Intent:
     match intent:
         case Advance(value=value):
             return replace(intent, value=moved(value, moves) or value)
-        case Register(out=out, report=report):
-            to = None if report is None else moved(report, moves) or report
-            return replace(intent, out=moved(out, moves) or out, report=to)
+        case Register(out=out, report=report, preparation=preparation):
+            to, prepared = (each and (moved(each, moves) or each) for each in (report, preparation))
+            return replace(intent, out=moved(out, moves) or out, report=to, preparation=prepared)
 
 
 def _moved_shown(shown: Shown, moves: Moves) -> Shown:

@@ -90,10 +90,8 @@ def standing(db: Database) -> Iterator[bytes]:
     yield from {name: value for name, _, value, *_ in scan.cursors(db)}.values()  # of each, the newest comes last
     with db.troubles():
         versions = db.execute(db.sql.ALL_VERSIONS).fetchall()
-    for _, _, _, _, out, report, *_ in versions:
-        yield out
-        if report is not None:
-            yield report
+    for _, _, _, _, *named, preparation in versions:
+        yield from (each for each in (named[0], named[1], preparation) if each is not None)
 
 
 def is_named(db: Database, blob: Ref) -> bool:

@@ -28,11 +28,19 @@ def put(
     by: str,
     at: float,
     origin: str | None = None,
+    why: str | None = None,
 ) -> None:
-    """Register a version within a transaction that holds the lock, unless it is there; point its aliases at it."""
+    """Register a version within a transaction that holds the lock, unless it is there; point its aliases at it.
+
+    One that is there gets the preparation, if it has none yet.
+    """
     kind, name, identity = wanted.kind, wanted.name, wanted.out.identity
-    out, report = _encode_ref(wanted.out), None if wanted.report is None else _encode_ref(wanted.report)
-    row = kind, name, identity, out, report, run, task, at, by, wanted.note, origin, kind, name, kind, name, identity
+    out, *others = (each and _encode_ref(each) for each in (wanted.out, wanted.report, wanted.preparation))
+    report, preparation = others
+    one = kind, name, identity
+    row = *one, out, report, run, task, at, by, wanted.note, origin, preparation, kind, name, *one
     db.execute(db.sql.ADD_VERSION, row)
+    if preparation is not None:
+        db.execute(db.sql.ADD_PREPARATION, (preparation, *one))
     for alias in wanted.aliases:
-        db.execute(db.sql.POINT_ALIAS, (alias, at, by, kind, name, identity))
+        db.execute(db.sql.POINT_ALIAS, (alias, at, by, why, *one))

@@ -16,10 +16,11 @@ from headrace.spec.artifact import blobs
 from headrace.spec.intent import Register, RegistryKind, check_alias, check_name
 
 
-def register(ledger: Ledger, wanted: Register, *, by: str, origin: str | None = None) -> int:
+def register(ledger: Ledger, wanted: Register, *, by: str, origin: str | None = None, why: str | None = None) -> int:
     """Register an artifact outside of runs; give its version, which is the one that it has if it is registered already.
 
-    The artifact has to be in the store by now: from here on it stays there. `origin` says where it came from.
+    The artifact has to be in the store by now: from here on it stays there. `origin` says where it came from, `why`
+    why the aliases point at it though its report says no.
 
     Raises:
         NotFoundError: a collector has taken its last name away meanwhile, and may be deleting it.
@@ -32,21 +33,23 @@ def register(ledger: Ledger, wanted: Register, *, by: str, origin: str | None = 
 
     def work(db: Database) -> int:
         lock(db)
-        for what, out in (("artifact", wanted.out), ("report", wanted.report)):
+        for what, out in (("artifact", wanted.out), ("report", wanted.report), ("preparation", wanted.preparation)):
             if out is not None and not all(is_named(db, each) for each in blobs(out)):
                 raise NotFoundError(
                     f"the {what} {out.digest[:12]} was given up by `headrace gc` just now, or is no run's",
                     hint="name it once more; if no run has it any more, run the pipeline again",
                 )
-        put(db, wanted, run=None, task=None, by=by, at=ledger.now(), origin=origin)
+        put(db, wanted, run=None, task=None, by=by, at=ledger.now(), origin=origin, why=why)
         return _version(db, wanted)
 
     with closing(ledger.connect()) as db, db.troubles():
         return db.atomically(lambda: work(db))
 
 
-def point(ledger: Ledger, kind: RegistryKind, name: str, alias: str, version: int, *, by: str) -> None:
-    """Have an alias point at a version, whatever it pointed at before.
+def point(
+    ledger: Ledger, kind: RegistryKind, name: str, alias: str, version: int, *, by: str, why: str | None = None
+) -> None:
+    """Have an alias point at a version, whatever it pointed at before; `why` is kept with it.
 
     Raises:
         UsageError: the alias can't be one.
@@ -60,7 +63,7 @@ def point(ledger: Ledger, kind: RegistryKind, name: str, alias: str, version: in
                 f"{kind} `{name}` has no version {version}",
                 hint=f"its newest is {max(there)}" if there else f"there is no {kind} of this name",
             )
-        db.execute(db.sql.PUT_ALIAS, (kind, name, alias, version, ledger.now(), by))
+        db.execute(db.sql.PUT_ALIAS, (kind, name, alias, version, ledger.now(), by, why))
 
 
 def unpoint(ledger: Ledger, kind: RegistryKind, name: str, alias: str) -> None:

@@ -56,6 +56,7 @@ class Statements(Protocol):
     ADD_VERSION: str
     PUT_VERSION: str
     POINT_VERSION: str
+    ADD_PREPARATION: str
     POINT_ALIAS: str
     PUT_ALIAS: str
     FORGET_ALIAS: str

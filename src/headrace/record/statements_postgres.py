@@ -5,7 +5,7 @@ A comment names each statement's parameters, in order.
 
 from __future__ import annotations
 
-SCHEMA = 4
+SCHEMA = 5
 
 # id, pipeline, state, created, bundle, seconds, usd, params, why, ended, epoch, holder
 INSERT_RUN = """
@@ -262,40 +262,49 @@ LOCK_REGISTRY = """
 SELECT pg_advisory_xact_lock(1751474532) AS pg_advisory_xact_lock_1
 """
 
-# kind, name, identity, out, report, run, task, at, by, note, origin, kind, name, kind, name, identity
+# kind, name, identity, out, report, run, task, at, by, note, origin, preparation, kind, name, kind, name, identity
 ADD_VERSION = """
-INSERT INTO versions (kind, name, identity, out, report, run, task, at, by, note, origin, version) SELECT CAST(%s AS
-TEXT) COLLATE "C" AS anon_1, CAST(%s AS TEXT) COLLATE "C" AS anon_2, CAST(%s AS TEXT) COLLATE "C" AS anon_3, CAST(%s
-AS BYTEA) AS anon_4, CAST(%s AS BYTEA) AS anon_5, CAST(%s AS TEXT) COLLATE "C" AS anon_6, CAST(%s AS TEXT) COLLATE
-"C" AS anon_7, CAST(%s AS FLOAT) AS anon_8, CAST(%s AS TEXT) COLLATE "C" AS anon_9, CAST(%s AS TEXT) COLLATE "C" AS
-anon_10, CAST(%s AS TEXT) COLLATE "C" AS anon_11, (SELECT coalesce(max(versions.version), 0) + 1 AS anon_13 FROM
-versions WHERE versions.kind = %s AND versions.name = %s) AS anon_12 WHERE NOT (EXISTS (SELECT versions.version FROM
-versions WHERE versions.kind = %s AND versions.name = %s AND versions.identity = %s))
+INSERT INTO versions (kind, name, identity, out, report, run, task, at, by, note, origin, preparation, version)
+SELECT CAST(%s AS TEXT) COLLATE "C" AS anon_1, CAST(%s AS TEXT) COLLATE "C" AS anon_2, CAST(%s AS TEXT) COLLATE "C"
+AS anon_3, CAST(%s AS BYTEA) AS anon_4, CAST(%s AS BYTEA) AS anon_5, CAST(%s AS TEXT) COLLATE "C" AS anon_6, CAST(%s
+AS TEXT) COLLATE "C" AS anon_7, CAST(%s AS FLOAT) AS anon_8, CAST(%s AS TEXT) COLLATE "C" AS anon_9, CAST(%s AS
+TEXT) COLLATE "C" AS anon_10, CAST(%s AS TEXT) COLLATE "C" AS anon_11, CAST(%s AS BYTEA) AS anon_12, (SELECT
+coalesce(max(versions.version), 0) + 1 AS anon_14 FROM versions WHERE versions.kind = %s AND versions.name = %s) AS
+anon_13 WHERE NOT (EXISTS (SELECT versions.version FROM versions WHERE versions.kind = %s AND versions.name = %s AND
+versions.identity = %s))
 """
 
-# kind, name, version, identity, out, report, run, task, at, by, note, origin
+# kind, name, version, identity, out, report, run, task, at, by, note, origin, preparation
 PUT_VERSION = """
-INSERT INTO versions (kind, name, version, identity, out, report, run, task, at, by, note, origin) VALUES (%s, %s,
-%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+INSERT INTO versions (kind, name, version, identity, out, report, run, task, at, by, note, origin, preparation)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
 
-# to, report_to, kind, name, version
+# to, report_to, preparation_to, kind, name, version
 POINT_VERSION = """
-UPDATE versions SET out=%s, report=%s WHERE versions.kind = %s AND versions.name = %s AND versions.version = %s
+UPDATE versions SET out=%s, report=%s, preparation=%s WHERE versions.kind = %s AND versions.name = %s AND
+versions.version = %s
 """
 
-# alias, at, by, kind, name, identity
+# prepared, kind, name, identity
+ADD_PREPARATION = """
+UPDATE versions SET preparation=%s WHERE versions.kind = %s AND versions.name = %s AND versions.identity = %s AND
+versions.preparation IS NULL
+"""
+
+# alias, at, by, why, kind, name, identity
 POINT_ALIAS = """
-INSERT INTO aliases (alias, at, by, kind, name, version) SELECT CAST(%s AS TEXT) COLLATE "C" AS anon_1, CAST(%s AS
-FLOAT) AS anon_2, CAST(%s AS TEXT) COLLATE "C" AS anon_3, versions.kind, versions.name, versions.version FROM
-versions WHERE versions.kind = %s AND versions.name = %s AND versions.identity = %s ON CONFLICT (kind, name, alias)
-DO UPDATE SET version = excluded.version, at = excluded.at, by = excluded.by
+INSERT INTO aliases (alias, at, by, why, kind, name, version) SELECT CAST(%s AS TEXT) COLLATE "C" AS anon_1, CAST(%s
+AS FLOAT) AS anon_2, CAST(%s AS TEXT) COLLATE "C" AS anon_3, CAST(%s AS TEXT) COLLATE "C" AS anon_4, versions.kind,
+versions.name, versions.version FROM versions WHERE versions.kind = %s AND versions.name = %s AND versions.identity
+= %s ON CONFLICT (kind, name, alias) DO UPDATE SET version = excluded.version, at = excluded.at, by = excluded.by,
+why = excluded.why
 """
 
-# kind, name, alias, version, at, by
+# kind, name, alias, version, at, by, why
 PUT_ALIAS = """
-INSERT INTO aliases (kind, name, alias, version, at, by) VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (kind, name,
-alias) DO UPDATE SET version = excluded.version, at = excluded.at, by = excluded.by
+INSERT INTO aliases (kind, name, alias, version, at, by, why) VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (kind,
+name, alias) DO UPDATE SET version = excluded.version, at = excluded.at, by = excluded.by, why = excluded.why
 """
 
 # kind, name, alias
@@ -306,21 +315,21 @@ DELETE FROM aliases WHERE aliases.kind = %s AND aliases.name = %s AND aliases.al
 # kind
 VERSIONS = """
 SELECT versions.kind, versions.name, versions.version, versions.identity, versions.out, versions.report,
-versions.run, versions.task, versions.at, versions.by, versions.note, versions.origin FROM versions WHERE
-versions.kind = %s ORDER BY versions.name, versions.version DESC
+versions.run, versions.task, versions.at, versions.by, versions.note, versions.origin, versions.preparation FROM
+versions WHERE versions.kind = %s ORDER BY versions.name, versions.version DESC
 """
 
 # kind, name
 VERSIONS_OF = """
 SELECT versions.kind, versions.name, versions.version, versions.identity, versions.out, versions.report,
-versions.run, versions.task, versions.at, versions.by, versions.note, versions.origin FROM versions WHERE
-versions.kind = %s AND versions.name = %s ORDER BY versions.version DESC
+versions.run, versions.task, versions.at, versions.by, versions.note, versions.origin, versions.preparation FROM
+versions WHERE versions.kind = %s AND versions.name = %s ORDER BY versions.version DESC
 """
 
 ALL_VERSIONS = """
 SELECT versions.kind, versions.name, versions.version, versions.identity, versions.out, versions.report,
-versions.run, versions.task, versions.at, versions.by, versions.note, versions.origin FROM versions ORDER BY
-versions.kind, versions.name, versions.version
+versions.run, versions.task, versions.at, versions.by, versions.note, versions.origin, versions.preparation FROM
+versions ORDER BY versions.kind, versions.name, versions.version
 """
 
 # kind, name, identity
@@ -330,13 +339,13 @@ SELECT versions.version FROM versions WHERE versions.kind = %s AND versions.name
 
 # kind
 ALIASES = """
-SELECT aliases.kind, aliases.name, aliases.alias, aliases.version, aliases.at, aliases.by FROM aliases WHERE
-aliases.kind = %s ORDER BY aliases.name, aliases.alias
+SELECT aliases.kind, aliases.name, aliases.alias, aliases.version, aliases.at, aliases.by, aliases.why FROM aliases
+WHERE aliases.kind = %s ORDER BY aliases.name, aliases.alias
 """
 
 ALL_ALIASES = """
-SELECT aliases.kind, aliases.name, aliases.alias, aliases.version, aliases.at, aliases.by FROM aliases ORDER BY
-aliases.kind, aliases.name, aliases.alias
+SELECT aliases.kind, aliases.name, aliases.alias, aliases.version, aliases.at, aliases.by, aliases.why FROM aliases
+ORDER BY aliases.kind, aliases.name, aliases.alias
 """
 
 NEWEST_RUN = """
@@ -658,8 +667,8 @@ CREATE: tuple[str, ...] = (
     """,
     """
     CREATE TABLE aliases (kind TEXT COLLATE "C" NOT NULL, name TEXT COLLATE "C" NOT NULL, alias TEXT COLLATE "C" NOT
-    NULL, version INTEGER NOT NULL, at FLOAT NOT NULL, by TEXT COLLATE "C" NOT NULL, CONSTRAINT pk_aliases PRIMARY KEY
-    (kind, name, alias))
+    NULL, version INTEGER NOT NULL, at FLOAT NOT NULL, by TEXT COLLATE "C" NOT NULL, why TEXT COLLATE "C", CONSTRAINT
+    pk_aliases PRIMARY KEY (kind, name, alias))
     """,
     """
     CREATE TABLE blobs (run INTEGER NOT NULL, digest TEXT COLLATE "C" NOT NULL, nonce TEXT COLLATE "C" NOT NULL, size
@@ -741,15 +750,15 @@ CREATE: tuple[str, ...] = (
     """
     CREATE TABLE versions (kind TEXT COLLATE "C" NOT NULL, name TEXT COLLATE "C" NOT NULL, version INTEGER NOT NULL,
     identity TEXT COLLATE "C" NOT NULL, out BYTEA NOT NULL, report BYTEA, run TEXT COLLATE "C", task TEXT COLLATE "C",
-    at FLOAT NOT NULL, by TEXT COLLATE "C" NOT NULL, note TEXT COLLATE "C" NOT NULL, origin TEXT COLLATE "C", CONSTRAINT
-    pk_versions PRIMARY KEY (kind, name, version), CONSTRAINT uq_versions_kind_name_identity UNIQUE (kind, name,
-    identity))
+    at FLOAT NOT NULL, by TEXT COLLATE "C" NOT NULL, note TEXT COLLATE "C" NOT NULL, origin TEXT COLLATE "C",
+    preparation BYTEA, CONSTRAINT pk_versions PRIMARY KEY (kind, name, version), CONSTRAINT
+    uq_versions_kind_name_identity UNIQUE (kind, name, identity))
     """,
     """
     CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY
     (version_num))
     """,
     """
-    INSERT INTO alembic_version (version_num) VALUES ('0004')
+    INSERT INTO alembic_version (version_num) VALUES ('0005')
     """,
 )

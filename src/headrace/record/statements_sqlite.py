@@ -5,7 +5,7 @@ A comment names each statement's parameters, in order.
 
 from __future__ import annotations
 
-SCHEMA = 4
+SCHEMA = 5
 
 # id, pipeline, state, created, bundle, seconds, usd, params, why, ended, epoch, holder
 INSERT_RUN = """
@@ -260,39 +260,47 @@ LOCK_REGISTRY = """
 SELECT 1
 """
 
-# kind, name, identity, out, report, run, task, at, by, note, origin, kind, name, kind, name, identity
+# kind, name, identity, out, report, run, task, at, by, note, origin, preparation, kind, name, kind, name, identity
 ADD_VERSION = """
-INSERT INTO versions (kind, name, identity, out, report, run, task, at, "by", note, origin, version) SELECT CAST(?
-AS TEXT) AS anon_1, CAST(? AS TEXT) AS anon_2, CAST(? AS TEXT) AS anon_3, CAST(? AS BLOB) AS anon_4, CAST(? AS BLOB)
-AS anon_5, CAST(? AS TEXT) AS anon_6, CAST(? AS TEXT) AS anon_7, CAST(? AS FLOAT) AS anon_8, CAST(? AS TEXT) AS
-anon_9, CAST(? AS TEXT) AS anon_10, CAST(? AS TEXT) AS anon_11, (SELECT coalesce(max(versions.version), 0) + 1 AS
-anon_13 FROM versions WHERE versions.kind = ? AND versions.name = ?) AS anon_12 WHERE NOT (EXISTS (SELECT
-versions.version FROM versions WHERE versions.kind = ? AND versions.name = ? AND versions.identity = ?))
+INSERT INTO versions (kind, name, identity, out, report, run, task, at, "by", note, origin, preparation, version)
+SELECT CAST(? AS TEXT) AS anon_1, CAST(? AS TEXT) AS anon_2, CAST(? AS TEXT) AS anon_3, CAST(? AS BLOB) AS anon_4,
+CAST(? AS BLOB) AS anon_5, CAST(? AS TEXT) AS anon_6, CAST(? AS TEXT) AS anon_7, CAST(? AS FLOAT) AS anon_8, CAST(?
+AS TEXT) AS anon_9, CAST(? AS TEXT) AS anon_10, CAST(? AS TEXT) AS anon_11, CAST(? AS BLOB) AS anon_12, (SELECT
+coalesce(max(versions.version), 0) + 1 AS anon_14 FROM versions WHERE versions.kind = ? AND versions.name = ?) AS
+anon_13 WHERE NOT (EXISTS (SELECT versions.version FROM versions WHERE versions.kind = ? AND versions.name = ? AND
+versions.identity = ?))
 """
 
-# kind, name, version, identity, out, report, run, task, at, by, note, origin
+# kind, name, version, identity, out, report, run, task, at, by, note, origin, preparation
 PUT_VERSION = """
-INSERT INTO versions (kind, name, version, identity, out, report, run, task, at, "by", note, origin) VALUES (?, ?,
-?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+INSERT INTO versions (kind, name, version, identity, out, report, run, task, at, "by", note, origin, preparation)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
-# to, report_to, kind, name, version
+# to, report_to, preparation_to, kind, name, version
 POINT_VERSION = """
-UPDATE versions SET out=?, report=? WHERE versions.kind = ? AND versions.name = ? AND versions.version = ?
+UPDATE versions SET out=?, report=?, preparation=? WHERE versions.kind = ? AND versions.name = ? AND
+versions.version = ?
 """
 
-# alias, at, by, kind, name, identity
+# prepared, kind, name, identity
+ADD_PREPARATION = """
+UPDATE versions SET preparation=? WHERE versions.kind = ? AND versions.name = ? AND versions.identity = ? AND
+versions.preparation IS NULL
+"""
+
+# alias, at, by, why, kind, name, identity
 POINT_ALIAS = """
-INSERT INTO aliases (alias, at, "by", kind, name, version) SELECT CAST(? AS TEXT) AS anon_1, CAST(? AS FLOAT) AS
-anon_2, CAST(? AS TEXT) AS anon_3, versions.kind, versions.name, versions.version FROM versions WHERE versions.kind
-= ? AND versions.name = ? AND versions.identity = ? ON CONFLICT (kind, name, alias) DO UPDATE SET version =
-excluded.version, at = excluded.at, "by" = excluded."by"
+INSERT INTO aliases (alias, at, "by", why, kind, name, version) SELECT CAST(? AS TEXT) AS anon_1, CAST(? AS FLOAT)
+AS anon_2, CAST(? AS TEXT) AS anon_3, CAST(? AS TEXT) AS anon_4, versions.kind, versions.name, versions.version FROM
+versions WHERE versions.kind = ? AND versions.name = ? AND versions.identity = ? ON CONFLICT (kind, name, alias) DO
+UPDATE SET version = excluded.version, at = excluded.at, "by" = excluded."by", why = excluded.why
 """
 
-# kind, name, alias, version, at, by
+# kind, name, alias, version, at, by, why
 PUT_ALIAS = """
-INSERT INTO aliases (kind, name, alias, version, at, "by") VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (kind, name, alias)
-DO UPDATE SET version = excluded.version, at = excluded.at, "by" = excluded."by"
+INSERT INTO aliases (kind, name, alias, version, at, "by", why) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind,
+name, alias) DO UPDATE SET version = excluded.version, at = excluded.at, "by" = excluded."by", why = excluded.why
 """
 
 # kind, name, alias
@@ -303,21 +311,21 @@ DELETE FROM aliases WHERE aliases.kind = ? AND aliases.name = ? AND aliases.alia
 # kind
 VERSIONS = """
 SELECT versions.kind, versions.name, versions.version, versions.identity, versions.out, versions.report,
-versions.run, versions.task, versions.at, versions."by", versions.note, versions.origin FROM versions WHERE
-versions.kind = ? ORDER BY versions.name, versions.version DESC
+versions.run, versions.task, versions.at, versions."by", versions.note, versions.origin, versions.preparation FROM
+versions WHERE versions.kind = ? ORDER BY versions.name, versions.version DESC
 """
 
 # kind, name
 VERSIONS_OF = """
 SELECT versions.kind, versions.name, versions.version, versions.identity, versions.out, versions.report,
-versions.run, versions.task, versions.at, versions."by", versions.note, versions.origin FROM versions WHERE
-versions.kind = ? AND versions.name = ? ORDER BY versions.version DESC
+versions.run, versions.task, versions.at, versions."by", versions.note, versions.origin, versions.preparation FROM
+versions WHERE versions.kind = ? AND versions.name = ? ORDER BY versions.version DESC
 """
 
 ALL_VERSIONS = """
 SELECT versions.kind, versions.name, versions.version, versions.identity, versions.out, versions.report,
-versions.run, versions.task, versions.at, versions."by", versions.note, versions.origin FROM versions ORDER BY
-versions.kind, versions.name, versions.version
+versions.run, versions.task, versions.at, versions."by", versions.note, versions.origin, versions.preparation FROM
+versions ORDER BY versions.kind, versions.name, versions.version
 """
 
 # kind, name, identity
@@ -327,13 +335,13 @@ SELECT versions.version FROM versions WHERE versions.kind = ? AND versions.name 
 
 # kind
 ALIASES = """
-SELECT aliases.kind, aliases.name, aliases.alias, aliases.version, aliases.at, aliases."by" FROM aliases WHERE
-aliases.kind = ? ORDER BY aliases.name, aliases.alias
+SELECT aliases.kind, aliases.name, aliases.alias, aliases.version, aliases.at, aliases."by", aliases.why FROM
+aliases WHERE aliases.kind = ? ORDER BY aliases.name, aliases.alias
 """
 
 ALL_ALIASES = """
-SELECT aliases.kind, aliases.name, aliases.alias, aliases.version, aliases.at, aliases."by" FROM aliases ORDER BY
-aliases.kind, aliases.name, aliases.alias
+SELECT aliases.kind, aliases.name, aliases.alias, aliases.version, aliases.at, aliases."by", aliases.why FROM
+aliases ORDER BY aliases.kind, aliases.name, aliases.alias
 """
 
 NEWEST_RUN = """
@@ -605,7 +613,7 @@ CREATE: tuple[str, ...] = (
     """,
     """
     CREATE TABLE aliases (kind TEXT NOT NULL, name TEXT NOT NULL, alias TEXT NOT NULL, version INTEGER NOT NULL, at
-    FLOAT NOT NULL, "by" TEXT NOT NULL, CONSTRAINT pk_aliases PRIMARY KEY (kind, name, alias)) WITHOUT ROWID
+    FLOAT NOT NULL, "by" TEXT NOT NULL, why TEXT, CONSTRAINT pk_aliases PRIMARY KEY (kind, name, alias)) WITHOUT ROWID
     """,
     """
     CREATE TABLE blobs (run INTEGER NOT NULL, digest TEXT NOT NULL, nonce TEXT NOT NULL, size BIGINT NOT NULL, born
@@ -671,14 +679,14 @@ CREATE: tuple[str, ...] = (
     """
     CREATE TABLE versions (kind TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, identity TEXT NOT NULL, out
     BLOB NOT NULL, report BLOB, run TEXT, task TEXT, at FLOAT NOT NULL, "by" TEXT NOT NULL, note TEXT NOT NULL, origin
-    TEXT, CONSTRAINT pk_versions PRIMARY KEY (kind, name, version), CONSTRAINT uq_versions_kind_name_identity UNIQUE
-    (kind, name, identity)) WITHOUT ROWID
+    TEXT, preparation BLOB, CONSTRAINT pk_versions PRIMARY KEY (kind, name, version), CONSTRAINT
+    uq_versions_kind_name_identity UNIQUE (kind, name, identity)) WITHOUT ROWID
     """,
     """
     CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY
     (version_num))
     """,
     """
-    INSERT INTO alembic_version (version_num) VALUES ('0004')
+    INSERT INTO alembic_version (version_num) VALUES ('0005')
     """,
 )

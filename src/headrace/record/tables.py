@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy import Text as PlainText
 from sqlalchemy.dialects import postgresql
 
-SCHEMA = 4
+SCHEMA = 5
 """Counts the migrations; SQLite keeps it as `user_version`, where it is read without SQLAlchemy."""
 
 Text = PlainText().with_variant(postgresql.TEXT(collation="C"), "postgresql")
@@ -243,7 +243,8 @@ logged = Table(
 )
 
 # The numbered versions of models and datasets: each an artifact, `identity` that of its value. `run` (its id) and
-# `task` have registered it, or somebody from the command line; `origin` says where it came from then.
+# `task` have registered it, or somebody from the command line; `origin` says where it came from then. `preparation` is
+# the artifact of what prepares rows for a model.
 versions = Table(
     "versions",
     metadata,
@@ -259,12 +260,13 @@ versions = Table(
     Column("by", Text, nullable=False),
     Column("note", Text, nullable=False),
     Column("origin", Text),
+    Column("preparation", LargeBinary),
     PrimaryKeyConstraint("kind", "name", "version"),
     UniqueConstraint("kind", "name", "identity"),
     sqlite_with_rowid=False,
 )
 
-# Names that point at one of the versions.
+# Names that point at one of the versions. `why` is given by who pointed one at a version whose report says no.
 aliases = Table(
     "aliases",
     metadata,
@@ -274,6 +276,7 @@ aliases = Table(
     Column("version", Integer, nullable=False),
     Column("at", Float, nullable=False),
     Column("by", Text, nullable=False),
+    Column("why", Text),
     PrimaryKeyConstraint("kind", "name", "alias"),
     sqlite_with_rowid=False,
 )

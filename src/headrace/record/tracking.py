@@ -73,6 +73,7 @@ class VersionView(Struct, frozen=True, kw_only=True):
     """A version of a model or dataset: its artifact, its report's, who registered it when and why, and its aliases.
 
     `run` and `task` have registered it, unless `by` did so from the command line: `origin` says where it came from.
+    `preparation` is what prepares rows for it. `forced` says why an alias points at it though its report says no.
     """
 
     kind: RegistryKind
@@ -87,6 +88,8 @@ class VersionView(Struct, frozen=True, kw_only=True):
     note: str
     origin: str | None
     aliases: tuple[str, ...]
+    preparation: Ref | None
+    forced: dict[str, str]
 
 
 class CursorView(Struct, frozen=True, kw_only=True):
@@ -234,9 +237,9 @@ class TrackingViews(Views):
     def versions(self, kind: RegistryKind, name: str | None = None) -> list[VersionView]:
         """Give the versions of a model or dataset, or those of all, by name, the newest first."""
         rows = self._all(self._sql.VERSIONS, kind) if name is None else self._all(self._sql.VERSIONS_OF, kind, name)
-        aliases: dict[tuple[str, int], list[str]] = {}
-        for _, of, alias, version, _, _ in self._all(self._sql.ALIASES, kind):
-            aliases.setdefault((of, version), []).append(alias)
+        aliases: dict[tuple[str, int], dict[str, str | None]] = {}
+        for _, of, alias, version, _, _, why in self._all(self._sql.ALIASES, kind):
+            aliases.setdefault((of, version), {})[alias] = why
         return [
             VersionView(
                 kind=kind,
@@ -251,8 +254,10 @@ class TrackingViews(Views):
                 note=note,
                 origin=origin,
                 aliases=tuple(aliases.get((of, version), ())),
+                preparation=None if preparation is None else _decode_ref(preparation),
+                forced={alias: why for alias, why in aliases.get((of, version), {}).items() if why is not None},
             )
-            for _, of, version, _, out, report, run, task, at, by, note, origin in rows
+            for _, of, version, _, out, report, run, task, at, by, note, origin, preparation in rows
         ]
 
     def resolve(self, kind: RegistryKind, name: str) -> VersionView:

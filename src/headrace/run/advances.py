@@ -28,13 +28,18 @@ class Advances:
         if not self._asked:
             return []
         told = [
-            f"cursor `{advance.name}` was moved on from version {advance.version} by another task or by hand meanwhile,"
+            f"cursor `{advance.name}` was moved on from version {advance.version} by {self._mover(advance)} meanwhile,"
             f" so what `{task}` would have set was dropped"
             for task, advance in self._asked
             if not self._is_kept(advance)
         ]
         self._asked.clear()
         return told
+
+    def _mover(self, advance: Advance) -> str:
+        found = self._ledger.set_here(advance.name, advance.version + 1)
+        is_own = found is not None and found[0]
+        return "another task of this run" if is_own else "another run, or by hand,"
 
     def _is_kept(self, advance: Advance) -> bool:
         """Whether a version after the one that a task has read is what it has set; an equal value of another isn't."""

@@ -74,8 +74,8 @@ def refs_of(intent: Intent) -> list[Ref]:
     match intent:
         case Advance(value=value):
             return [value]
-        case Register(out=out, report=report):
-            return [out] if report is None else [out, report]
+        case Register(out=out, report=report, preparation=preparation):
+            return [each for each in (out, report, preparation) if each is not None]
 
 
 def archive(bundle: Bundle) -> Ref:

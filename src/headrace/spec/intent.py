@@ -34,7 +34,7 @@ class Advance(Struct, frozen=True, array_like=True, gc=False, tag="advance"):
 class Register(Struct, frozen=True, array_like=True, gc=False, tag="register"):
     """Make an artifact the next version of a model or dataset, unless it is one already; point the `aliases` at it.
 
-    `report` is the artifact that says how good it is.
+    `report` is the artifact that says how good it is, `preparation` the one of what prepares rows for it.
     """
 
     kind: RegistryKind
@@ -43,6 +43,7 @@ class Register(Struct, frozen=True, array_like=True, gc=False, tag="register"):
     report: Ref | None = None
     note: str = ""
     aliases: tuple[str, ...] = ()
+    preparation: Ref | None = None
 
 
 Intent = Advance | Register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -84,3 +85,48 @@ def _from_text(value: str, kind: pa.DataType) -> Any:
     if pa.types.is_time(kind):
         return time.fromisoformat(value)
     return datetime.fromisoformat(value) if pa.types.is_timestamp(kind) else date.fromisoformat(value)
+
+
+def kind_named(text: str) -> pa.DataType | None:
+    """Return the type that Arrow writes so; None for one that is nested, or that isn't known.
+
+    >>> kind_named("timestamp[us, tz=Europe/Paris]") == pa.timestamp("us", "Europe/Paris")
+    True
+    >>> kind_named("dictionary<values=string, indices=int8, ordered=0>") == pa.dictionary(pa.int8(), pa.string())
+    True
+    """
+    if found := re.fullmatch(r"timestamp\[(s|ms|us|ns), tz=([\w/+:-]+)\]", text):
+        return pa.timestamp(found[1], found[2])
+    if found := re.fullmatch(r"(decimal(?:32|64|128))\((\d{1,2}), (-?\d{1,2})\)", text):
+        return getattr(pa, found[1])(int(found[2]), int(found[3]))
+    if found := re.fullmatch(r"dictionary<values=(\w+), indices=(u?int\d+), ordered=([01])>", text):
+        values, indices = kind_named(found[1]), kind_named(found[2])
+        return values and indices and pa.dictionary(indices, values, ordered=found[3] == "1")
+    try:
+        return pa.type_for_alias(text)
+    except ValueError:
+        return None
+
+
+def in_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | None:
+    """Return a column of the same values in another type of its family: one row of JSON has `5` for `5.0`, text for a
+    date, and for null no type at all. None where a value has no place there, or the types are not alike.
+
+    >>> in_type(pa.chunked_array([[5, None]]), pa.float64()).to_pylist()
+    [5.0, None]
+    """
+    have, want = plain_type(column.type), plain_type(kind)
+    number = FAMILIES["number"]
+    alike = (
+        have == want
+        or pa.types.is_null(have)
+        or (number(have) and number(want))
+        or (is_text(have) and pa.types.is_temporal(want))
+        or (pa.types.is_temporal(have) and have.id == want.id)
+    )
+    try:
+        if alike and pa.types.is_integer(have) and pa.types.is_decimal(want):
+            column = column.cast(pa.decimal128(38, want.scale))  # Arrow asks for room for all that the type could hold
+        return column.cast(kind) if alike else None
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None

@@ -51,10 +51,7 @@ def session(tables: Mapping[str, Any], *, ordered: bool = True) -> Iterator[duck
             table has no columns, or one of a type that the engine doesn't read.
     """
     for name, table in tables.items():
-        if not table.schema.names:
-            raise DataError(f"table `{name}` has no columns, so SQL can't ask it", hint="look at what makes it")
-        _told_apart(table.schema.names)
-        _readable(table.schema)
+        check(name, table)
     memory = memory_gib()
     with tempfile.TemporaryDirectory(prefix="spill-", dir=Path.cwd() if memory else None) as folder:
         settings: dict[str, Any] = {
@@ -77,6 +74,18 @@ def session(tables: Mapping[str, Any], *, ordered: bool = True) -> Iterator[duck
             yield connection
         finally:
             connection.close()
+
+
+def check(name: str, table: Any) -> None:
+    """Refuse a table that SQL can't ask.
+
+    Raises:
+        DataError: as of `session`.
+    """
+    if not table.schema.names:
+        raise DataError(f"table `{name}` has no columns, so SQL can't ask it", hint="look at what makes it")
+    _told_apart(table.schema.names)
+    _readable(table.schema)
 
 
 def single(statement: str, what: str, database: duckdb.DuckDBPyConnection) -> None:

@@ -26,6 +26,7 @@ from headrace.spec.intent import Register, RegistryKind, check_alias, check_name
 from headrace.spec.noun import Noun
 
 _NOTHING = "builtins.NoneType"
+_PREPARATION = "headrace.stages.prepare.Preparation"
 
 
 class Entry(Noun, frozen=True):
@@ -59,21 +60,29 @@ def _check(kind: RegistryKind, given: Mapping[str, Any]) -> None:
     name="register_model",
     cache=False,
     portable=True,
-    unread=("model", "report"),
+    unread=("model", "report", "preparation"),
     check=_check_model,
 )
-def model(name: str, model: Any, *, report: Any = None, aliases: str | Sequence[str] = (), note: str = "") -> Entry:
+def model(
+    name: str,
+    model: Any,
+    *,
+    report: Any = None,
+    aliases: str | Sequence[str] = (),
+    note: str = "",
+    preparation: Any = None,
+) -> Entry:
     """Register a model as the next version under a name, unless it is one already; point `aliases` at it.
 
     Of a stage's several outputs (a named tuple), such as `train.sklearn` gives, it is the field `model`. `report` is
-    whatever says how good it is, and is kept with the version. Neither is loaded. Outside of a run, nothing is
-    registered.
+    whatever says how good it is, and `preparation` what `prepare.clean` did to the rows that it learned from; both are
+    kept with the version. Nothing is loaded. Outside of a run, nothing is registered.
 
     Raises:
-        UsageError: the name or an alias can't be one, or the model isn't a single artifact: a named tuple without a
-            field `model`, or a list of several.
+        UsageError: the name or an alias can't be one, the preparation is none, or the model isn't a single artifact: a
+            named tuple without a field `model`, or a list of several.
     """
-    del model, report
+    del model, report, preparation
     return _register("model", name, aliases, note)
 
 
@@ -106,10 +115,10 @@ def _register(kind: RegistryKind, name: str, aliases: str | Sequence[str], note:
         return Entry(kind=kind, name=name, digest=None)
     here = attempt()
     out = _artifact(kind)
-    report = here.ref("report")
-    if report is not None and report.type == _NOTHING:
-        report = None
-    here.intend(Register(kind, name, out, report, note, names))
+    report, preparation = _given("report"), _given("preparation")
+    if preparation is not None:
+        preparation = _preparation_in(preparation)
+    here.intend(Register(kind, name, out, report, note, names, preparation))
     return Entry(kind=kind, name=name, digest=out.digest)
 
 
@@ -125,6 +134,22 @@ def _artifact(parameter: str) -> Ref:
             hint="register what one stage gave, or have a stage put it together",
         )
     return _model_in(found) if parameter == "model" else found
+
+
+def _given(parameter: str) -> Ref | None:
+    ref = attempt().ref(parameter)
+    return None if ref is None or ref.type == _NOTHING else ref
+
+
+def _preparation_in(ref: Ref) -> Ref:
+    """Return a preparation, or the one among a stage's several outputs."""
+    for each in (ref, *(ref.parts or ())):
+        if each.type == _PREPARATION:
+            return each
+    raise UsageError(
+        f"`preparation` is a `{ref.type.partition('@')[0]}`",
+        hint="give what `prepare.clean` made: `preparation=cleaned.preparation`",
+    )
 
 
 def _model_in(ref: Ref) -> Ref:

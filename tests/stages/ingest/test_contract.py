@@ -172,9 +172,19 @@ def test_of_many_rules_that_stop_the_first_are_named() -> None:
         ingest.check(pa.table({name: [None] for name in names}), contract)
 
 
+def test_a_contract_that_stops_says_of_no_row_that_it_is_in_quarantine(capsys: pytest.CaptureFixture[str]) -> None:
+    contract = Contract(columns={"x": Column(max=1, actions={"range": "quarantine"}, null=False, otherwise="stop")})
+    table = pa.table({"x": [0, 5, None]})
+    with pytest.raises(DataError) as caught:
+        ingest.check(table, contract)
+    assert "in quarantine" not in capsys.readouterr().err + caught.value.message
+    assert ingest.check(table, contract, fail=False).quarantine.num_rows == 2
+    assert "2 of 3 rows (66.7%) are in quarantine" in capsys.readouterr().err
+
+
 def test_too_much_in_quarantine_stops() -> None:
     contract = Contract(columns={"x": Column(max=1, unique=True)}, most_quarantined=0.4)
-    told = r"3 of 4 rows \(75%\) are in quarantine, by `x: range` \(2\), `x: unique` \(2\); 0\.4 of all may be"
+    told = r"3 of 4 rows \(75%\) break a rule that sorts out, `x: range` \(2\), `x: unique` \(2\); 0\.4 of all may"
     with pytest.raises(DataError, match=told) as caught:
         ingest.check(pa.table({"x": [1, 1, 2, 2]}), contract)
     assert "a higher `most_quarantined`" in (caught.value.hint or "")

@@ -27,6 +27,7 @@ from headrace.stages.ingest.database.reading import since
 from headrace.stages.ingest.database.session import Session
 from headrace.stages.ingest.database.stages import Held, read_on
 from headrace.stages.ingest.database.statement import parse
+from headrace.stages.ingest.database.watermark import ahead
 from tests.servers.postgres import PASSWORD, Postgres
 from tests.stages.ingest.sources import Source, source_in
 
@@ -382,7 +383,55 @@ def test_increments_have_each_row_once_in_its_latest_version(source: Source) -> 
     assert again.new.num_rows == 0
     assert again.new.schema == again.table.table.schema
     facts = {each.name: each.value for each in grown.report.facts}
-    assert facts == {"rows read": 8, "new rows": 4, "changed rows": 1, "rows held already": 3, "rows in all": 104}
+    assert facts == {
+        "rows read": 8,
+        "new rows": 4,
+        "changed rows": 1,
+        "rows held already": 3,
+        "rows in all": 104,
+        "rows behind the mark at the source": 96,
+        "rows never read": 0,  # the one that came late makes up for the one that was deleted
+    }
+
+
+def test_rows_that_came_behind_the_mark_are_counted_and_told(
+    source: Source, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source.make_orders(100)
+    _, held = increment(source, None)
+    source.run("insert into orders values (?, ?, ?)", [(500 + each, 10 + each, 1.0) for each in range(3)])
+    source.orders(1, start=100)
+    grown, _ = increment(source, held)
+    facts = {each.name: each.value for each in grown.report.facts}
+    assert (facts["rows in all"], facts["rows never read"]) == (101, 3)
+    assert facts["rows behind the mark at the source"] == 100
+    assert "3 rows at the source lie behind the mark and were never read" in capsys.readouterr().err
+
+
+NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+MINUTES = [f"2026-01-01 {minute // 60:02d}:{minute % 60:02d}:00" for minute in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("marks", "told"),
+    [
+        ([*MINUTES, "2026-01-01 23:00:00"], "1 of 101 rows have a watermark far ahead of the others"),
+        (MINUTES, ""),
+        ([*MINUTES, "2026-01-01 02:00:00"], ""),
+        ([*MINUTES, "2027-01-01 00:00:00"], "1 rows have a watermark in the future (`at` up to 2027-01-01 00:00:00)"),
+        ([dt.date(2026, 1, 1), dt.date(2030, 1, 1)], "1 rows have a watermark in the future (`at` up to 2030-01-01)"),
+        ([*range(100), 10**9], "1 of 101 rows have a watermark far ahead of the others (`at` = 1000000000)"),
+        ([float(each) for each in range(100)], ""),
+        ([2**each for each in range(40)], ""),
+        ([f"order {each}" for each in range(100)], ""),
+        ([5] * 99 + [10**9], ""),
+        ([1, 10**9], ""),
+        ([], ""),
+    ],
+)
+def test_a_watermark_far_ahead_of_the_others_is_told(marks: list[Any], told: str) -> None:
+    column = pa.chunked_array([pa.array(marks, None if marks else pa.int64())])
+    assert ahead(column, "at", now=NOW).startswith(told) if told else ahead(column, "at", now=NOW) == ""
 
 
 def test_a_snapshot_sees_what_is_gone(source: Source) -> None:

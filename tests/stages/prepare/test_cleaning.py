@@ -204,13 +204,66 @@ def test_rows_go_to_quarantine_as_they_were_given_and_with_the_reason() -> None:
     ]
     grid = made.report.grids[0]
     assert grid.rows == (
-        ("1 trim", "w", 1, 0, 0, 0),
-        ("2 units", "w", 3, 0, 0, 2),
-        ("3 cast", "n", 2, 0, 0, 1),
-        ("4 drop", "", 0, 0, 0, 1),
+        ("1 trim", "w", 0, 0, 0, 0, 1, 0),
+        ("2 units", "w", 0, 2, 0, 0, 0, 3),
+        ("3 cast", "n", 0, 1, 0, 0, 0, 2),
+        ("4 drop", "", 0, 1, 0, 0, 0, 0),
     )
-    assert made.report.grids[1].rows == ((0, "␣1 kg", "1 kg"),)
+    assert [grid.title for grid in made.report.grids[1:]] == [
+        "Rule 2 units on w",
+        "Rule 3 cast on n",
+        "Rule 4 drop on rows",
+        "Rule 1 trim on w",
+    ]
     assert {fact.name: fact.value for fact in made.report.facts}["quarantined"] == 4
+
+
+def test_the_report_names_what_was_lost_first_and_tells_losses_from_readings() -> None:
+    texts = ["1", "2", "3", "4", "5", "6", "7", "x", "N/A", None]
+    rules = [
+        prepare.Nulls(columns="c", values=("N/A",)),
+        prepare.Cast(columns="c", type="int64", otherwise="null"),
+        prepare.Fill(columns="c", value=0),
+        prepare.Clip(columns="c", max=6),
+        prepare.Drop(where="c = 1"),
+    ]
+    report = prepare.clean(pa.table({"c": texts}), rules).report
+    facts = {fact.name: fact.value for fact in report.facts}
+    assert list(facts)[2:5] == ["rows dropped", "quarantined", "values made null"]
+    assert facts["rows dropped"] == 1
+    assert facts["values made null"] == 2
+    assert facts["values filled"] == 3
+    assert facts["values changed"] == 1
+    assert facts["values read as another type"] == 7
+    assert report.grids[0].columns[2:5] == ("made null", "rows put aside", "rows dropped")
+    assert [row[2:] for row in report.grids[0].rows] == [
+        (1, 0, 0, 0, 0, 0),
+        (1, 0, 0, 0, 0, 7),
+        (0, 0, 0, 3, 0, 0),
+        (0, 0, 0, 0, 1, 0),
+        (0, 0, 1, 0, 0, 0),
+    ]
+    examples = {grid.title: grid.rows for grid in report.grids[1:]}
+    assert examples["Rule 1 nulls on c"] == ((8, "N/A", "null", "made null"),)
+    assert examples["Rule 2 cast on c"][0] == (7, "x", "null", "made null")
+    assert examples["Rule 5 drop on rows"] == ((0, "c=1", "", "dropped"),)
+    assert list(examples).index("Rule 5 drop on rows") < list(examples).index("Rule 4 clip on c")
+
+
+@pytest.mark.parametrize(
+    ("rule", "before", "found"),
+    [
+        (prepare.Cast(columns="c", type="double"), ["1.50", "2"], (0, 2)),
+        (prepare.Cast(columns="c", type="string"), [1, 2], (0, 2)),
+        (prepare.Numbers(columns="c"), ["1,000", "2"], (0, 2)),
+        (prepare.Map(columns="c", values={"f": 1, "2": 2}, otherwise="null"), ["f", "2"], (1, 0)),
+        (prepare.Map(columns="c", values={"f": "g"}), ["f", "h"], (1, 0)),
+        (prepare.Trim(columns="c"), [" a", "b"], (1, 0)),
+    ],
+)
+def test_a_value_that_is_only_read_is_not_called_changed(rule: Any, before: list[Any], found: tuple[int, int]) -> None:
+    (row,) = prepare.clean(pa.table({"c": before}), [rule]).report.grids[0].rows
+    assert row[6:] == found
 
 
 def test_duplicates_go_the_first_the_last_the_greatest() -> None:
@@ -307,7 +360,7 @@ def test_an_option_that_there_is_not_says_which_may_be_meant() -> None:
 def test_examples_show_the_blanks_that_a_page_would_swallow() -> None:
     found = prepare.clean(pa.table({"c": [" a  b ", "ok"]}), [prepare.Trim(columns="c")])
     grid = next(each for each in found.report.grids if each.title.startswith("Rule"))
-    assert grid.rows == ((0, "␣a␣␣b␣", "a␣␣b"),)
+    assert grid.rows == ((0, "␣a␣␣b␣", "a␣␣b", "changed"),)
 
 
 def test_rows_are_told_apart_whatever_their_columns_are_called() -> None:

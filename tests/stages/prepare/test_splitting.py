@@ -32,6 +32,8 @@ PEOPLE = pa.table(
         "ill": (DRAW.random(COUNT) < 0.1).astype(int),
     }
 )
+PAIRED = np.repeat(DRAW.normal(100, 10, (120, 2)), 2, axis=0)
+JITTER = DRAW.random(240) / 1e4
 
 
 def sizes(made: prepare.Split) -> tuple[int, int, int]:
@@ -101,11 +103,8 @@ def test_dropping_takes_earlier_rows_away_and_leaves_the_test_alone(kind: str) -
     copies = pa.table({"id": range(240), "x": [float(number // 4) + 0.5 for number in range(240)]})
     tables: dict[str, tuple[pa.Table, dict[str, Any]]] = {
         "group": (PEOPLE, {"group": "person"}),
-        "equal": (copies.set_column(1, "x", pa.array([float(number // 2) for number in range(240)])), {}),
-        "near": (
-            copies.set_column(1, "x", pa.array([100.0 + number // 2 + number % 2 / 1e4 for number in range(240)])),
-            {},
-        ),
+        "equal": (pa.table({"id": range(240), "x": PAIRED[:, 0], "y": PAIRED[:, 1]}), {}),
+        "near": (pa.table({"id": range(240), "x": PAIRED[:, 0] + JITTER, "y": PAIRED[:, 1]}), {}),
         "text": (copies.append_column("t", pa.array([texts[n // 4] + f" w{n}" for n in range(240)])), {"text": "t"}),
     }
     table, roles = tables[kind]
@@ -243,22 +242,98 @@ def test_shares_are_cut_by_what_is_drawn() -> None:
 
 
 def test_near_rows_and_equal_ones_are_told_apart() -> None:
+    others = DRAW.normal(50, 20, 40)
     table = pa.table(
         {
-            "id": range(8),
-            "at": [0, 1, 2, 3, 4, 5, 6, 7],
-            "x": [1.0, 20.0, 3e9, 4.0, 5.0, 1.0, 20.01, 3.002e9],
-            "name": ["a", "The Mill!", "c", "d", "e", "a", "the mill", "c"],
-            "y": [0, 0, 0, 0, 0, 0, 1, 0],
+            "id": range(48),
+            "at": range(48),
+            "x": [1.0, 20.0, 3e9, *others, 4.0, 5.0, 1.0, 20.01, 3.002e9],
+            "n": [11, 12, 13, *range(100, 140), 14, 15, 11, 13, 13],
+            "name": ["a", "The Mill!", "c", *map(str, range(40)), "d", "e", "a", "the mill", "c"],
+            "y": [0] * 46 + [1, 0],
         }
     )
-    until = [4, 5]
+    until = [44, 45]
     made = prepare.split(table, by="time", time="at", until=until, key=["id", "at"], target="y", leak="warn")
     assert made.leaks.select(["kind", "part", "row", "other_row"]).to_pylist() == [
-        {"kind": "equal rows", "part": "test", "row": 5, "other_row": 0},
-        {"kind": "near rows", "part": "test", "row": 6, "other_row": 1},
-        {"kind": "near rows", "part": "test", "row": 7, "other_row": 2},
+        {"kind": "equal rows", "part": "test", "row": 45, "other_row": 0},
+        {"kind": "near rows", "part": "test", "row": 46, "other_row": 1},
+        {"kind": "near rows", "part": "test", "row": 47, "other_row": 2},
     ]
+
+
+def clean(kind: str, count: int, seed: int) -> pa.Table:
+    """Rows that have nothing to do with each other."""
+    draw = np.random.default_rng(seed)
+    common = draw.normal(0, 1, count)
+    columns: dict[str, Any] = {
+        "floats": draw.normal(0, 1, (3, count)),
+        "skewed": draw.lognormal(0, 2, (3, count)),
+        "whole": draw.integers(0, 21, (5, count)),
+        "alike": np.array([common * factor + draw.normal(0, 0.05, count) for factor in range(1, 7)]),
+        "mixed": [draw.integers(17, 90, count), draw.choice(["f", "m"], count), draw.lognormal(10, 1, count).round()],
+    }
+    return pa.table({"id": range(count), **{f"c{place}": column for place, column in enumerate(columns[kind])}})
+
+
+@pytest.mark.parametrize("kind", ["floats", "skewed", "whole", "alike", "mixed"])
+def test_rows_that_are_alike_by_chance_are_no_leak(kind: str) -> None:
+    for count, seed in ((300, 1), (3_000, 2), (20_000, 3)):
+        made = prepare.split(clean(kind, count, seed), key="id")
+        assert made.report.passed
+        assert made.leaks.filter(pa.compute.equal(made.leaks["kind"], "near rows")).num_rows == 0
+
+
+def people(count: int, seed: int) -> dict[str, Any]:
+    """What a census asks, each answer with nothing to do with the others."""
+    draw = np.random.default_rng(seed)
+    return {
+        "age": draw.integers(17, 90, count),
+        "weight": draw.lognormal(12, 0.5, count).astype(int),
+        "work": draw.choice(["private", "own", "state"], count, p=[0.7, 0.2, 0.1]),
+        "years": draw.integers(1, 17, count),
+        "gain": np.where(draw.random(count) < 0.1, draw.lognormal(8, 1, count), 0.0),
+        "hours": np.where(draw.random(count) < 0.5, 40, draw.integers(1, 99, count)),
+    }
+
+
+@pytest.mark.parametrize("changed", [["age"], ["age", "hours"], ["weight"], ["years", "gain"]])
+def test_copies_whose_numbers_differ_a_little_are_found_and_hardly_anything_else(changed: list[str]) -> None:
+    table, draw = people(6_000, 1), np.random.default_rng(2)
+    copied = draw.choice(6_000, 300, replace=False)
+    again = {name: values[copied] for name, values in table.items()}
+    for name in changed:
+        if name in ("weight", "gain"):
+            again[name] = (again[name] * (1 + draw.uniform(-0.003, 0.003, 300))).astype(table[name].dtype)
+        else:
+            again[name] = again[name] + draw.choice([-1, 1], 300)
+    whole = {name: np.concatenate([values, again[name]]) for name, values in table.items()}
+    made = prepare.split(pa.table({"id": range(6_300), **whole}), key="id", leak="warn")
+    part = parts_of(made)
+    pairs = {(int(one), 6_000 + place) for place, one in enumerate(copied)}
+    across = {(one, other) for one, other in pairs if part[one] != part[other]}
+    rows, others = made.leaks["row"].to_pylist(), made.leaks["other_row"].to_pylist()
+    found = {(min(pair), max(pair)) for pair in zip(rows, others, strict=True)}
+    assert len(across) > 80
+    assert len(found & across) > 0.85 * len(across)
+    assert len(found - across) < 0.1 * len(found)
+    assert made.report.passed is False
+
+
+def test_one_row_in_ten_thousand_is_a_warning() -> None:
+    count = 10_000
+    draw = np.random.default_rng(4)
+    table = {f"c{place}": draw.normal(0, 1, count) for place in range(4)}
+    parts = parts_of(prepare.split(pa.table({"id": range(count), **table}), key="id"))
+    one = next(key for key in range(count) if parts[key] == "train")
+    for others, passed in ((1, True), (2, False)):
+        tests = [key for key in range(count) if parts[key] == "test"][:others]
+        rows = {name: np.append(values, [values[one]] * 0) for name, values in table.items()}
+        for values in rows.values():
+            values[tests] = values[one]
+        made = prepare.split(pa.table({"id": range(count), **rows}), key="id", leak="stop" if passed else "warn")
+        assert made.report.passed is passed
+        assert made.leaks["row"].to_pylist() == tests
 
 
 def test_rows_of_which_most_are_equal_anyway_are_no_leak_but_are_said() -> None:

@@ -16,13 +16,16 @@ from headrace.cli.terminal import say, say_json
 @click.argument("named", metavar="NAMED", shell_complete=complete.addresses)
 @click.argument("alias", metavar="ALIAS")
 @click.option("--remove", is_flag=True, help="Take the alias away from that version.")
+@options.forced
 @options.as_json
 @options.config
-def command(named: str, alias: str, remove: bool, as_json: bool, config: Path | None) -> int:
+def command(named: str, alias: str, remove: bool, forced: str | None, as_json: bool, config: Path | None) -> int:
     """NAMED is the address of a version: `model:NAME:3`, `model:NAME` (the newest), `model:NAME@ALIAS`, or
     `dataset:...`. From then on `model:NAME@ALIAS` means that version; one that had the alias loses it.
+
+    It isn't pointed at a version whose report says no, unless `--force --why "..."` says why: that is recorded.
     """
-    version = point(project.load(overlay=config), named, alias, remove=remove)
+    version = point(project.load(overlay=config), named, alias, remove=remove, forced=forced)
     if as_json:
         say_json(version)
     else:

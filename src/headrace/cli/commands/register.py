@@ -20,6 +20,8 @@ from headrace.errors import UsageError
 @click.option("--dataset", metavar="NAME", shell_complete=complete.datasets, help="Register it as a dataset.")
 @click.option("--note", metavar="TEXT", default="", help="A word on this version.")
 @click.option("--alias", "aliases", multiple=True, metavar="NAME", help="Point this alias at it; may be given again.")
+@click.option("--preparation", metavar="TASK[.PART]", help="What prepares rows for it, where it was made from several.")
+@options.forced
 @options.as_json
 @options.config
 def command(
@@ -29,21 +31,32 @@ def command(
     dataset: str | None,
     note: str,
     aliases: tuple[str, ...],
+    preparation: str | None,
+    forced: str | None,
     as_json: bool,
     config: Path | None,
 ) -> int:
     """What a run's TASK gave (or TASK.PART of several outputs; a model is the field `model` where no part is named; of
     a run alone, the model that it made), what a digest names, or another version, becomes the next version of that
     name, and the address of it is printed. What is registered already keeps its number. The run that made it is kept
-    from `headrace gc`.
+    from `headrace gc`. With a model goes the preparation that it was made from, if that is one: what `prepare.clean`
+    learned, and does to rows.
+
+    An alias isn't pointed at what a report after it says no to, unless `--force --why "..."` says why. That is
+    recorded.
     """
     if (model is None) == (dataset is None):
         raise UsageError("say what it is", hint="give one of `--model NAME` and `--dataset NAME`")
     found = project.load(overlay=config)
-    version = (
-        register(found, (run_id, task), "model", model, note=note, aliases=aliases)
-        if model is not None
-        else register(found, (run_id, task), "dataset", dataset or "", note=note, aliases=aliases)
+    version = register(
+        found,
+        (run_id, task),
+        "dataset" if model is None else "model",
+        model or dataset or "",
+        note=note,
+        aliases=aliases,
+        preparation=preparation,
+        forced=forced,
     )
     if as_json:
         say_json(version)

@@ -1,10 +1,23 @@
-"""Plain values as exact JSON."""
+"""Plain values, and documents of ours, as exact JSON."""
 
 from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
 
 from headrace.codec import plain
 from headrace.codec.sink import Sink
 from headrace.codec.source import Source
+from headrace.errors import CodecError
+from headrace.spec.noun import Document
+
+OURS = "headrace."
+AS_THEY_ARE = (bytes, bytearray, date, datetime, time, timedelta, Decimal, UUID)
+"""What exact JSON has a form for, and msgspec's own would make texts of."""
 
 
 class JsonCodec:
@@ -24,3 +37,39 @@ class JsonCodec:
 
     def load(self, source: Source) -> object:
         return plain.decode(source.read())
+
+
+class DocumentCodec:
+    """A document of Headrace's own, such as a `Preparation`: one JSON object, made and checked by msgspec.
+
+    An artifact that names any other class is refused before anything of it is imported.
+    """
+
+    name = "document"
+    safe = True
+
+    def takes(self, value: object) -> bool:
+        return isinstance(value, Document) and type(value).__module__.startswith(OURS)
+
+    def save(self, value: object, sink: Sink) -> None:
+        sink.write(plain.encode(_listed(msgspec.to_builtins(value, builtin_types=AS_THEY_ARE))))
+
+    def load(self, source: Source) -> object:
+        kind: Any = source.kind if source.type.startswith(OURS) else object
+        if not (issubclass(kind, Document) and kind.__module__.startswith(OURS)):
+            raise CodecError(f"`{source.type}` is no document of Headrace's", hint="run what made the artifact again")
+        found = plain.decode(source.read())
+        form = found.get("form") if isinstance(found, dict) else None
+        if isinstance(form, int) and form > kind.FORM:
+            raise CodecError(
+                f"a newer Headrace wrote this `{kind.__name__}`: it is of form {form}, above {kind.FORM}",
+                hint="install a newer Headrace here",
+            )
+        return msgspec.convert(found, kind)
+
+
+def _listed(value: Any) -> Any:
+    """Return a value with lists for tuples, as JSON has them: the class knows which of them were tuples."""
+    if isinstance(value, dict):
+        return {key: _listed(each) for key, each in value.items()}
+    return [_listed(each) for each in value] if isinstance(value, list | tuple) else value

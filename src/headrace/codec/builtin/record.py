@@ -51,7 +51,7 @@ class RecordCodec:
             )
         values = dict(zip(names, source.parts(), strict=True))
         if issubclass(kind, tuple):
-            return tuple.__new__(kind, values.values())
+            return tuple.__new__(kind, (values.get(name) for name in _fields(kind)))
         if issubclass(kind, msgspec.Struct):
             return kind(**values)
         record = object.__new__(kind)
@@ -118,9 +118,9 @@ def _fields(kind: Any) -> tuple[str, ...]:
 
 def _takes_fields(kind: Any, names: tuple[str, ...]) -> bool:
     """Tell whether a class has the fields that were saved. Our own, such as reports, may have got more since: these go
-    last and have a default."""
+    last and have a default, which is None for a named tuple's."""
     fields = _fields(kind)
-    is_ours = issubclass(kind, msgspec.Struct) and kind.__module__.startswith("headrace.")
+    is_ours = issubclass(kind, msgspec.Struct | tuple) and kind.__module__.startswith("headrace.")
     return fields == names or (is_ours and bool(names) and fields[: len(names)] == names)
 
 

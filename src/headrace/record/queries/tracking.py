@@ -10,7 +10,7 @@ from headrace.record.queries.form import Statement, Target, all_of, put
 from headrace.record.tables import Text, aliases, events, logged, metrics, results, runs, versions
 
 _MEASURED = ("last", "least", "greatest", "count", "first_step", "last_step", "at")
-_REGISTERED = ("kind", "name", "identity", "out", "report", "run", "task", "at", "by", "note", "origin")
+_REGISTERED = ("kind", "name", "identity", "out", "report", "run", "task", "at", "by", "note", "origin", "preparation")
 LOCK = 0x68656164  # an arbitrary number, by which those who register wait for each other
 
 
@@ -69,15 +69,16 @@ def registry(to: Target) -> Mapping[str, Statement]:
     number = select(func.coalesce(func.max(versions.c.version), literal_column("0")) + literal_column("1")).where(one)
     twice = select(versions.c.version).where(one, versions.c.identity == bindparam("identity"))
     add = to.insert(versions).from_select(
-        ["kind", "name", "identity", "out", "report", "run", "task", "at", "by", "note", "origin", "version"],
+        [*_REGISTERED, "version"],
         select(*(given[each] for each in _REGISTERED), number.scalar_subquery()).where(~twice.exists()),
     )
     point = to.insert(aliases).from_select(
-        ["alias", "at", "by", "kind", "name", "version"],
+        ["alias", "at", "by", "why", "kind", "name", "version"],
         select(
             cast(bindparam("alias"), Text),
             cast(bindparam("at"), Float),
             cast(bindparam("by"), Text),
+            cast(bindparam("why"), Text),
             versions.c.kind,
             versions.c.name,
             versions.c.version,
@@ -91,10 +92,13 @@ def registry(to: Target) -> Mapping[str, Statement]:
         "put_version": to.insert(versions).values(all_of(versions)).on_conflict_do_nothing(),
         "point_version": update(versions)
         .where(one, version)
-        .values(out=bindparam("to"), report=bindparam("report_to")),
+        .values(out=bindparam("to"), report=bindparam("report_to"), preparation=bindparam("preparation_to")),
+        "add_preparation": update(versions)
+        .where(one, versions.c.identity == bindparam("identity"), versions.c.preparation.is_(None))
+        .values(preparation=bindparam("prepared")),
         "point_alias": point.on_conflict_do_update(
             index_elements=["kind", "name", "alias"],
-            set_={each: point.excluded[each] for each in ("version", "at", "by")},
+            set_={each: point.excluded[each] for each in ("version", "at", "by", "why")},
         ),
         "put_alias": put(to, aliases),
         "forget_alias": delete(aliases).where(

@@ -139,7 +139,10 @@ class Closing:
     def _trained_on(self) -> str:
         assert self._leak is not None
         count = len(self._leak.rows)
-        return f"{count:,} of the {self._rows:,} rows judged {'was' if count == 1 else 'were'} trained on."
+        sure = "was" if count == 1 else "were"
+        # rows that are equal needn't be the same ones, where no key tells
+        told = sure if self._leak.is_by_key else "may have been"
+        return f"{count:,} of the {self._rows:,} rows judged {told} trained on."
 
     def _leaked(self) -> list[Grid]:
         leak = self._leak
@@ -153,7 +156,8 @@ class Closing:
         told = f"{_chose(self._overlap, self._rows)} " if chose and self._overlap is not None else ""
         if self._leak is None or not len(self._leak.rows) or not self._leak.tells:
             return told
-        return f"{self._trained_on()} The numbers flatter the model. {told}"
+        flatter = "flatter" if self._leak.is_by_key else "may flatter"
+        return f"{self._trained_on()} The numbers {flatter} the model. {told}"
 
     def _seen(self) -> list[str]:
         if self._leak is None:

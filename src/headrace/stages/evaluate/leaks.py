@@ -41,7 +41,7 @@ class Leak(NamedTuple):
         """Name the first of them."""
         pairs = list(zip(self.rows.tolist(), self.seen.tolist(), strict=True))
         return Grid(
-            title="Test rows that were trained on",
+            title=f"Test rows that {'were' if self.is_by_key else 'may have been'} trained on",
             columns=("test row", others),
             rows=tuple((f"{mine:,}", f"{theirs:,}") for mine, theirs in pairs[:SHOWN]),
             note=f"{len(pairs):,} in all; rows are counted from 0. Compared by {', '.join(self.by)}.",

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from headrace.stages.prepare.people import Judged as Judged
     from headrace.stages.prepare.people import labels as labels
     from headrace.stages.prepare.people import to_label as to_label
+    from headrace.stages.prepare.preparation import Preparation as Preparation
+    from headrace.stages.prepare.preparation import Prepared as Prepared
+    from headrace.stages.prepare.preparation import Step as Step
+    from headrace.stages.prepare.preparation import apply as apply
     from headrace.stages.prepare.rules import Cast as Cast
     from headrace.stages.prepare.rules import Clip as Clip
     from headrace.stages.prepare.rules import Dates as Dates
@@ -51,13 +55,17 @@ PLACES = {
     "Normalise": "headrace.stages.prepare.rules",
     "Nulls": "headrace.stages.prepare.rules",
     "Numbers": "headrace.stages.prepare.rules",
+    "Preparation": "headrace.stages.prepare.preparation",
+    "Prepared": "headrace.stages.prepare.preparation",
     "Rename": "headrace.stages.prepare.rules",
     "Replace": "headrace.stages.prepare.rules",
     "Split": "headrace.stages.prepare.splitting",
+    "Step": "headrace.stages.prepare.preparation",
     "Tokens": "headrace.stages.prepare.tokens",
     "Trim": "headrace.stages.prepare.rules",
     "Units": "headrace.stages.prepare.rules",
     "Without": "headrace.stages.prepare.rules",
+    "apply": "headrace.stages.prepare.preparation",
     "clean": "headrace.stages.prepare.cleaning",
     "label": "headrace.stages.prepare.weak",
     "labels": "headrace.stages.prepare.people",

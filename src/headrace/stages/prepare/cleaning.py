@@ -1,71 +1,74 @@
-"""`prepare.clean`: declared rules, what they changed, and the rows that they put aside."""
+"""`prepare.clean`: declared rules, what they changed, the rows that they put aside, and the preparation for others."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import duckdb
-import numpy as np
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.codec.file import File
 from headrace.define.ready import ready
-from headrace.errors import DataError, DefinitionError
+from headrace.errors import DefinitionError
 from headrace.spec.report import Report
 from headrace.stages import engine
-from headrace.stages.columns import columns, distinct, free_name, rows_at, rows_where
+from headrace.stages.column_types import is_text, plain_type
+from headrace.stages.columns import columns, distinct
 from headrace.stages.ingest.contract.finding import value_of
-from headrace.stages.prepare.clean_report import EXAMPLES, Change, report_of
-from headrace.stages.prepare.expressions import KEEPS_TYPE, can_hold, expression, fits
+from headrace.stages.prepare.applying import Work, asked, on_column, rename, take_away, telling, without
+from headrace.stages.prepare.clean_report import FITTED, report_of
+from headrace.stages.prepare.expressions import can_hold, fits, learned_by
+from headrace.stages.prepare.preparation import Preparation, Step
 from headrace.stages.prepare.rules import (
     ALL,
     AnyRule,
-    Dates,
     Deduplicate,
     Drop,
+    Fill,
     OnColumns,
     Rename,
-    Rule,
     Without,
     read_rules,
+    settled,
     told,
 )
 
-Rows = np.ndarray[Any, Any]
-PLACE, REASONS = "row", "broken_rules"
+CATEGORIES = 1000
+"""A column of text with more values than this has no categories; nor has one whose values hardly repeat."""
+LONGEST = 200
 
 
 class Cleaned(NamedTuple):
     """What rules made of a table.
 
     `table` are the rows that stay, as they are now. `quarantine` has those that were put aside as they were given, with
-    their place in that table (`row`) and why (`broken_rules`, a list). `report` says what each rule changed.
+    their place in that table (`row`) and why (`broken_rules`, a list). `report` says what each rule lost and changed.
+    `preparation` does the same to other rows, with what was learned here.
     """
 
     table: pa.Table
     quarantine: pa.Table
     report: Report
+    preparation: Preparation
 
 
-@dataclass
-class _Work:
-    """The table as the rules so far have left it, and the places its rows had in the one that was given."""
+class _Learned(NamedTuple):
+    """What a rule comes to on this table: steps for other rows, and what can't be one, in a sentence."""
 
-    table: pa.Table
-    places: Rows
-    aside: dict[int, list[str]] = field(default_factory=dict)
-    changes: list[Change] = field(default_factory=list)
+    steps: Sequence[Step] = ()
+    left_out: Sequence[str] = ()
 
 
-@ready("prepare.clean", version=5, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
+@ready("prepare.clean", version=6, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
 def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
     """Clean a table by rules, one after the other: a list of them, or a TOML file (`hr.File("rules.toml")`).
 
-    The report tells for each rule and column how many values it changed, with examples before and after, and how many
-    rows it took away or put aside.
+    The report tells for each rule and column how many values and rows it lost, how many values it filled, changed and
+    read, with examples before and after. The preparation is what `prepare.apply` does the same by to other rows.
 
     Raises:
         DataError: a value that a rule with `otherwise = "stop"` can't deal with; a column that isn't there.
@@ -74,37 +77,92 @@ def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
     """
     distinct(table)
     rules = read_rules(rules.path) if isinstance(rules, File) else tuple(rules)
-    work = _Work(table, np.arange(len(table)))
-    for number, rule in enumerate(rules, 1):
-        _apply(work, rule, f"{number} {told(rule)}")
-    quarantine = _quarantine(table, work.aside)
-    report = report_of(len(table), len(work.table), quarantine.num_rows, work.changes)
-    return Cleaned(work.table, quarantine, report)
+    work = Work.on(table)
+    with engine.session({}) as database:  # one for all: to open one takes longer than what it does
+        found = [_apply(work, rule, f"{number} {told(rule)}", database) for number, rule in enumerate(rules, 1)]
+    left_out = tuple(said for each in found for said in each.left_out)
+    fitted = any(isinstance(rule, Fill) and rule.how in ("mean", "median") for rule in rules)
+    quarantine = work.quarantine()
+    report = report_of(
+        "Cleaning",
+        f"{len(table):,} rows, cleaned by {len(rules)} rules.",
+        work.changes,
+        before=len(table),
+        after=len(work.table),
+        quarantined=len(quarantine),
+        unseen={},
+        limits=(*([FITTED] if fitted else []), *left_out),
+    )
+    preparation = Preparation(
+        columns={field.name: str(field.type) for field in table.schema},
+        steps=tuple(step for each in found for step in each.steps),
+        categories=dict(_categories(work.table)),
+        left_out=left_out,
+    )
+    return Cleaned(work.table, quarantine, report, preparation)
 
 
-def _apply(work: _Work, rule: Rule, name: str) -> None:
+def _apply(work: Work, rule: Any, name: str, database: duckdb.DuckDBPyConnection) -> _Learned:
+    """Apply a rule to the table, and say what it comes to for other rows."""
+    step = Step(name=name, rule=settled(rule))
     match rule:
-        case Drop() | Deduplicate():
-            _take_away(work, rule, name)
+        case Deduplicate():
+            take_away(work, rule, name, database, aside=rule.quarantine)
+            return _Learned(left_out=[_table_wide(name, "which rows repeat")])
+        case Drop():
+            take_away(work, rule, name, database, aside=rule.quarantine)
+            asks = _asks(rule.where, database)
+            if asks is None:
+                return _Learned(left_out=[_table_wide(name, "its condition")])
+            known = [column for column in work.table.column_names if column.lower() in asks]
+            return _Learned([msgspec.structs.replace(step, asks=tuple(known))])
         case Rename(names=names):
             columns(work.table, list(names), f"rule {name}")
-            renamed = [names.get(each, each) for each in work.table.column_names]
-            if len(set(renamed)) < len(renamed):
-                raise DefinitionError(
-                    f"rule {name} gives two columns one name", hint="rename or leave out the other one"
-                )
-            work.table = work.table.rename_columns(renamed)
-            work.changes.append(Change(rule=name, column=", ".join(f"{a} to {b}" for a, b in names.items())))
+            rename(work, names, name)
+            return _Learned([step])
         case Without():
             columns(work.table, rule.names, f"rule {name}")
-            work.table = work.table.drop_columns(list(rule.names))
-            work.changes.append(Change(rule=name, column=", ".join(rule.names)))
+            without(work, list(rule.names), name)
+            return _Learned([step])
         case OnColumns():
-            with engine.session({}) as database:  # one for all columns: to open one takes longer than what it does
-                for column in _meant(work.table, rule, name):
-                    _on_column(work, rule, name, column, database)
+            return _on_columns(work, step, rule, database)
         case _:
             raise DefinitionError(f"`{type(rule).__name__}` is no rule", hint="see the docs on cleaning")
+
+
+def _table_wide(name: str, what: str) -> str:
+    return f"Rule {name} is no part of the preparation: {what} is about a table, not about a row."
+
+
+def _on_columns(work: Work, step: Step, rule: OnColumns, database: duckdb.DuckDBPyConnection) -> _Learned:
+    names = _meant(work.table, rule, step.name)
+    if not isinstance(rule, Fill) or rule.how == "value":
+        for column in names:
+            on_column(work, rule, step.name, column, database)
+        return _Learned([msgspec.structs.replace(step, columns=tuple(names))])
+    if rule.how == "forward":
+        for column in names:
+            on_column(work, rule, step.name, column, database)
+        return _Learned(left_out=[_table_wide(step.name, "the row above")])
+    steps, left_out = [], []
+    for column in names:
+        fitted = _fitted(work, rule, step.name, column, database)
+        on_column(work, fitted or rule, step.name, column, database)
+        if fitted is None:
+            left_out.append(f"Rule {step.name} is no part of the preparation: `{column}` had no value to learn from.")
+        else:
+            steps.append(msgspec.structs.replace(step, rule=fitted, columns=(column,)))
+    return _Learned(steps, left_out)
+
+
+def _fitted(work: Work, rule: Fill, name: str, column: str, database: duckdb.DuckDBPyConnection) -> Fill | None:
+    """Return the rule with the value that this table has for it; None where it has none."""
+    values = work.table.column(column)
+    kind = plain_type(values.type)
+    with telling(name, column):
+        found = asked(values, learned_by(rule, kind), database, order=" limit 1")
+        value = value_of(found.cast(kind)[0]) if len(found) else None
+    return None if value is None else settled(Fill(columns=rule.columns, value=value))
 
 
 def _meant(table: pa.Table, rule: OnColumns, name: str) -> Sequence[str]:
@@ -118,141 +176,36 @@ def _meant(table: pa.Table, rule: OnColumns, name: str) -> Sequence[str]:
     return rule.names
 
 
-def _on_column(work: _Work, rule: OnColumns, name: str, column: str, database: duckdb.DuckDBPyConnection) -> None:
-    before = work.table.column(column)
-    after = _made(before, rule, name, column, database)
-    place = work.table.schema.get_field_index(column)
-    otherwise = getattr(rule, "otherwise", "keep")
-    failed = np.empty(0, np.int64)
-    if otherwise != "keep":
-        failed = np.flatnonzero(pc.and_(pc.is_valid(before), pc.is_null(after)).to_numpy())
-    if otherwise == "stop" and len(failed):
-        shown = ", ".join(repr(value_of(before[int(row)]))[:80] for row in failed[:EXAMPLES])
-        raise DataError(
-            f"rule {name} can't deal with {len(failed):,} values of `{column}`, such as {shown}",
-            hint='mend them at the source, or give `otherwise = "quarantine"` or `"null"`',
-        )
-    changed = _changed(before, after)
-    work.table = work.table.set_column(place, pa.field(column, after.type), after)
-    aside = failed if otherwise == "quarantine" else np.empty(0, np.int64)
-    examples = [
-        (int(work.places[row]), value_of(before[int(row)]), value_of(after[int(row)])) for row in changed[:EXAMPLES]
-    ]
-    nulled = len(failed) if otherwise == "null" else 0
-    work.changes.append(
-        Change(rule=name, column=column, changed=len(changed), nulled=nulled, aside=len(aside), examples=examples)
-    )
-    if len(aside):
-        _put_aside(work, aside, f"{name}: {column}")
+def _asks(where: str, database: duckdb.DuckDBPyConnection) -> set[str] | None:
+    """Return what a condition names, in small letters; None where it looks at other rows: by a window or a query."""
+    ((text,),) = database.execute("select json_serialize_sql(?)", [f"select ({where}\n) from t"]).fetchall()
+    names: set[str] = set()
+    for node in _nodes(json.loads(text)):
+        if node.get("class") in ("WINDOW", "SUBQUERY"):
+            return None
+        names.update(name.lower() for name in node.get("column_names", ()))
+    return names
 
 
-def _made(
-    before: pa.ChunkedArray, rule: OnColumns, name: str, column: str, database: duckdb.DuckDBPyConnection
-) -> pa.ChunkedArray:
-    """Give what a rule makes of a column."""
-    given = pa.table({"c": before, "place": np.arange(len(before))})
-    try:
-        sql = expression(rule, before.type)
-        database.register("t", given)
-        # a window gives its rows in any order: they go back to where they were
-        order = " order by place" if " over " in sql else ""
-        after = database.sql(f"select {sql} as c from t{order}").to_arrow_reader(1 << 20).read_all().column("c")
-        if isinstance(rule, Dates):
-            after = _zoned(after, rule)
-        return after.cast(before.type) if isinstance(rule, KEEPS_TYPE) else after
-    except duckdb.Error as error:
-        raise engine.told(error, f"rule {name} on `{column}`") from error
-    except DefinitionError as error:
-        raise DefinitionError(f"rule {name} on `{column}`: {error.message}", hint=error.hint) from error
-    except pa.ArrowException as error:
-        raise DataError(
-            f"rule {name} on `{column}` failed: {error}", hint="cast the column to a wider type first"
-        ) from error
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Go over the objects of a JSON tree, without recursion: a condition may be nested deep."""
+    rest = [tree]
+    while rest:
+        node = rest.pop()
+        if isinstance(node, dict):
+            yield node
+            rest += node.values()
+        elif isinstance(node, list):
+            rest += node
 
 
-def _zoned(times: pa.ChunkedArray, rule: Dates) -> pa.ChunkedArray:
-    if rule.day:
-        return times.cast(pa.date32(), safe=False)  # as it is written: a day is that day in its own zone
-    if rule.zone is not None:
-        zoned = pc.assume_timezone(times, rule.zone, ambiguous="earliest", nonexistent="latest")
-        times = zoned.cast(pa.timestamp("us", "UTC"))
-    return times
-
-
-def _changed(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Rows:
-    """Give the places of the values that are others now; of a new type, those that are there still."""
-    if pa.types.is_null(before.type) and before.type == after.type:
-        return np.empty(0, np.int64)
-    if before.type != after.type:
-        return np.flatnonzero(pc.is_valid(after).to_numpy())
-    if pa.types.is_dictionary(before.type):
-        before, after = (each.cast(each.type.value_type) for each in (before, after))
-    other = pc.fill_null(pc.not_equal(before, after), False)
-    if pa.types.is_floating(before.type):
-        other = pc.and_not(other, pc.fill_null(pc.and_(pc.is_nan(before), pc.is_nan(after)), False))
-    return np.flatnonzero(pc.or_(other, pc.xor(pc.is_null(before), pc.is_null(after))).to_numpy())
-
-
-def _take_away(work: _Work, rule: Drop | Deduplicate, name: str) -> None:
-    rows = _dropped(work.table, rule, name)
-    aside = len(rows) if rule.quarantine else 0
-    work.changes.append(Change(rule=name, column="", dropped=len(rows) - aside, aside=aside))
-    if rule.quarantine:
-        why = f"{name}: {rule.where}" if isinstance(rule, Drop) else name
-        _put_aside(work, rows, why)
-    else:
-        _leave_out(work, rows)
-
-
-def _dropped(table: pa.Table, rule: Drop | Deduplicate, name: str) -> Rows:
-    """Give the places of the rows that a rule takes away."""
-    if isinstance(rule, Drop):
-        numbered = f"select row_number() over () - 1 as place, ({rule.where}\n) as gone from t"
-        sql = f"select place from ({numbered}) where gone"
-    else:
-        table, sql = _repeated(table, rule, name)
-    with engine.session({"t": table}) as database:
-        if isinstance(rule, Drop):
-            engine.single(f"select ({rule.where}\n)", f"the condition `{rule.where}`", database)
-        try:
-            found = np.ma.getdata(database.sql(sql).fetchnumpy()["place"])
-        except duckdb.Error as error:
-            raise engine.told(error, f"rule {name}") from error
-    return np.sort(found.astype(np.int64))
-
-
-def _repeated(table: pa.Table, rule: Deduplicate, name: str) -> tuple[pa.Table, str]:
-    """Give the columns that tell whether a row is there already, and the SQL that asks them."""
-    names = rule.names or tuple(table.column_names)
-    given = columns(table, (*names, *([rule.by] if rule.by else [])), f"rule {name}")
-    # under names of ours, since one of the table's may be `place`, or none at all
-    keys = [f"k{number}" for number in range(len(names))]
-    numbered = "select row_number() over () - 1 as place, * from t"
-    way = "desc" if rule.keep == "last" else "asc"
-    order = f"ranked {way} nulls last, place" if rule.by else f"place {way}"
-    found = f"row_number() over (partition by {', '.join(keys)} order by {order})"
-    asked = pa.Table.from_arrays(given, [*keys, *(["ranked"] if rule.by else [])])
-    return asked, f"select place from ({numbered}) qualify {found} > 1"
-
-
-def _put_aside(work: _Work, rows: Rows, why: str) -> None:
-    for place in work.places[rows].tolist():
-        work.aside.setdefault(place, []).append(why)
-    _leave_out(work, rows)
-
-
-def _leave_out(work: _Work, rows: Rows) -> None:
-    if len(rows):
-        keep = np.ones(len(work.table), dtype=bool)
-        keep[rows] = False
-        work.table = rows_where(work.table, keep)
-        work.places = work.places[keep]
-
-
-def _quarantine(table: pa.Table, aside: dict[int, list[str]]) -> pa.Table:
-    places = sorted(aside)
-    found = rows_at(table, places) if places else table.slice(0, 0)
-    found = found.append_column(free_name(PLACE, table), pa.array(places, pa.int64()))
-    return found.append_column(
-        free_name(REASONS, table), pa.array([aside[place] for place in places], pa.list_(pa.string()))
-    )
+def _categories(table: pa.Table) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Go over the columns of text that have few values, each with its values."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if not is_text(plain_type(column.type)):
+            continue
+        texts = column.cast(pa.string())
+        values = texts.unique().drop_null()
+        few = 0 < len(values) <= CATEGORIES and 2 * len(values) <= len(texts) - texts.null_count
+        if few and pc.max(pc.utf8_length(values)).as_py() <= LONGEST:
+            yield name, tuple(sorted(values.to_pylist()))

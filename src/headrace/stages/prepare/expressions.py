@@ -122,7 +122,7 @@ def literal(value: Any) -> str:
     if isinstance(value, bytes):
         return f"unhex('{value.hex()}')"
     if isinstance(value, int | float):
-        return repr(value) if abs(value) != float("inf") and value == value else f"'{value}'::double"
+        return repr(value) if isinstance(value, int) else f"'{value!r}'::double"  # bare, it would be a decimal
     return "'" + str(value).replace("'", "''") + "'"
 
 
@@ -147,20 +147,26 @@ def _nulls(values: tuple[Any, ...], kind: pa.DataType, *, nan: bool, strict: boo
     return f"case when {' or '.join(tests)} then null else c end" if tests else "c"
 
 
+def learned_by(rule: Fill, kind: pa.DataType) -> str:
+    """Return what a rule that fills learns from a column of this type, as SQL: one value, for each row of `t`."""
+    numbers = "from t where not isnan(c)" if pa.types.is_floating(kind) else "from t"
+    if rule.how == "most":
+        return "(select c from t where c is not null group by c order by count(*) desc, c limit 1)"
+    value = f"(select {'avg' if rule.how == 'mean' else 'median'}(c) {numbers})"
+    if pa.types.is_floating(kind):
+        return value
+    # of the column's type, or the values that are there would become doubles, which hold 15 digits
+    return f"round({value}{'' if pa.types.is_integer(kind) else f', {kind.scale}'})::{_exact(kind)}"
+
+
 def _fill(rule: Fill, kind: pa.DataType) -> str:
-    value = {
-        "mean": "(select avg(c) from t)",
-        "median": "(select median(c) from t)",
-        "most": "(select c from t where c is not null group by c order by count(*) desc, c limit 1)",
-        "forward": "last_value(c ignore nulls) over (order by place rows unbounded preceding)",
-    }.get(rule.how)
-    if value is None:
-        value = _typed(rule.value, kind)
-    elif rule.how in ("mean", "median") and pa.types.is_floating(kind):
-        value = value.replace("from t", "from t where not isnan(c)")
-    if rule.how in ("mean", "median") and not pa.types.is_floating(kind):
-        # of the column's type, or the values that are there would become doubles, which hold 15 digits
-        value = f"round({value}{'' if pa.types.is_integer(kind) else f', {kind.scale}'})::{_exact(kind)}"
+    if rule.how == "forward":
+        return "coalesce(c, last_value(c ignore nulls) over (order by place rows unbounded preceding))"
+    if rule.how != "value":
+        return "c"  # there is nothing to learn from, or it would have been learned by now
+    value = _typed(rule.value, kind)
+    if pa.types.is_decimal(kind) or pa.types.is_integer(kind):
+        value = f"({value})::{_exact(kind)}"
     return f"coalesce(c, {value})"
 
 

@@ -11,12 +11,18 @@ import pyarrow as pa
 
 from headrace.stages import engine
 from headrace.stages.column_types import is_text, plain_type
+from headrace.stages.prepare.near_rows import TOLERANCE, is_more, near_rows, pairs_between, scaled
 from headrace.stages.prepare.parts import LEFT_OUT, STRIP
 
-DIGITS = 3
-"""Numbers that agree in so many digits are nearly equal."""
+FEW = 10
+"""Whole numbers of no more values than this are codes, which are the same or not."""
+SLIGHT = 1e-4
+"""Where no more than this share of the rows is like others, that is a warning: it hardly changes what is judged."""
+SLIGHT_KINDS = ("equal rows", "near rows", "near texts")
 DISTINCT = 0.5
 """Where less than this share of the rows are different at all, rows that are equal tell nothing."""
+MANY = 100
+"""Of more columns than this, rows are hardly ever the same by chance."""
 MIX = np.uint64(0x9E3779B97F4A7C15)
 Numbers = np.ndarray[Any, Any]
 NONE = np.empty(0, dtype=np.int64)
@@ -37,6 +43,10 @@ class Leak:
     earlier: Numbers = field(default_factory=lambda: NONE)
     judged: bool = True
     why: str = ""
+
+    def is_slight(self, total: int) -> bool:
+        """Whether so few of a table's rows are like others that it is a warning and no more."""
+        return self.kind in SLIGHT_KINDS and len(self.rows) <= SLIGHT * total
 
 
 class Crossing(NamedTuple):
@@ -102,8 +112,7 @@ def joined(found: Sequence[Numbers]) -> Numbers:
 
 
 def digests(table: pa.Table, names: Sequence[str], *, near: bool = False) -> Numbers:
-    """Give a digest a row of its values of these columns. With `near`, of numbers the first digits count, of texts the
-    letters and digits alone."""
+    """Give a digest a row of its values of these columns. With `near`, of texts the letters and digits alone count."""
     digest: Numbers = np.zeros(len(table), np.uint64)
     for given in _in_strips(table, names):
         parts = [_near(field.name, field.type) if near else field.name for field in given.schema]
@@ -142,14 +151,9 @@ def complete(table: pa.Table, names: Sequence[str]) -> Numbers:
 
 
 def _near(name: str, kind: pa.DataType) -> str:
-    column, plain = name, plain_type(kind)
-    if is_text(plain):
-        return rf"trim(regexp_replace(lower({column}::varchar), '[^\p{{L}}\p{{N}}]+', ' ', 'g'))"
-    if pa.types.is_floating(plain) or pa.types.is_decimal(plain):
-        value = f"{column}::double"
-        digits = f"({DIGITS - 1} - floor(log10(abs({value}))))::int"
-        return f"case when {value} = 0 or not isfinite({value}) then {value} else round({value}, {digits}) end"
-    return column
+    if is_text(plain_type(kind)):
+        return rf"trim(regexp_replace(lower({name}::varchar), '[^\p{{L}}\p{{N}}]+', ' ', 'g'))"
+    return name
 
 
 def duplicates(table: pa.Table, parts: Numbers, left_out: Sequence[str], target: str | None) -> list[Leak]:
@@ -158,16 +162,76 @@ def duplicates(table: pa.Table, parts: Numbers, left_out: Sequence[str], target:
     names = [name for name in table.column_names if name not in left_out]
     if not names or not len(table):
         return []
-    exact = digests(table, names)
-    equal = of_digests("equal rows", exact, parts, _but(left_out), anyway=True)
+    equal = of_digests("equal rows", digests(table, names), parts, _but(left_out), anyway=True)
+    if equal.judged and len(equal.rows):
+        equal = _beyond_chance(equal, table, names, parts)
     features = [name for name in names if name != target]
-    if not features:
-        return [equal]
-    nearly = digests(table, features, near=True)
-    what = f"numbers to {DIGITS} digits, texts by their letters{_but([*left_out, *([target] if target else [])], ', ')}"
-    near = of_digests("near rows", nearly, parts, what, anyway=True)
-    new = ~np.isin(near.rows, equal.rows)
-    return [equal, replace(near, rows=near.rows[new], others=near.others[new])]
+    but = _but([*left_out, *([target] if target else [])], ", ")
+    return [equal, _nearly(table, features, parts, equal.rows, but)] if features else [equal]
+
+
+def _nearly(table: pa.Table, features: Sequence[str], parts: Numbers, known: Numbers, but: str) -> Leak:
+    """Give the rows that are near to rows of earlier parts, in all features."""
+    what = f"numbers within {TOLERANCE:.0%}, texts by their letters{but}"
+    measured = [name for name in features if _is_measured(table.column(name))]
+    exact = digests(table, [name for name in features if name not in measured], near=True)
+    if not measured:
+        near = of_digests("near rows", exact, parts, what, anyway=True)
+        new = ~np.isin(near.rows, known)
+        near = replace(near, rows=near.rows[new], others=near.others[new])
+        return (
+            near if not near.judged or not len(near.rows) else _beyond_chance(near, table, features, parts, near=True)
+        )
+    columns = []
+    for place, name in enumerate(measured):
+        values = table.column(name).cast(pa.float64(), safe=False).fill_null(float("nan")).to_numpy()
+        fine = np.isfinite(values)
+        strange = np.where(fine, 0, np.where(np.isnan(values), 1, np.where(values > 0, 2, 3))).astype(np.uint64)
+        exact = exact ^ (strange << np.uint64(2 * (place % 32)))
+        whole = bool(pa.types.is_integer(table.column(name).type))
+        column = scaled(np.where(fine, values, np.median(values[fine]) if fine.any() else 0.0), whole=whole)
+        columns.append(column)
+    found = near_rows(columns, exact, parts, known)
+    why = ""
+    if found.found and not len(found.rows):
+        why = (
+            f"{found.found:,.0f} pairs of rows are near ({what}), no more than chance gives (about {found.chance:,.3g})"
+        )
+    return Leak(kind="near rows", rows=found.rows, others=found.others, what=what, earlier=found.earlier, why=why)
+
+
+def _is_measured(column: pa.ChunkedArray) -> bool:
+    """Tell whether a column's numbers are amounts, which may be near, and not codes."""
+    if pa.types.is_integer(column.type):
+        some = column.slice(0, 10_000)
+        return len(some.unique()) > FEW or len(column.unique()) > FEW
+    return bool(pa.types.is_floating(column.type) or pa.types.is_decimal(column.type))
+
+
+def _beyond_chance(leak: Leak, table: pa.Table, names: Sequence[str], parts: Numbers, *, near: bool = False) -> Leak:
+    """Judge rows that are the same only where they are more than chance gives.
+
+    For each column, that is how many pairs are the same but in it, times the odds that two values of it are the same.
+    """
+    if len(names) > MANY:
+        return leak
+    each = [digests(table, [name], near=near) for name in names]
+    factors = np.random.default_rng(0).integers(1, 2**63, len(names), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    there = parts != LEFT_OUT
+    whole = sum(
+        (digest * factor for digest, factor in zip(each, factors, strict=True)), np.zeros(len(table), np.uint64)
+    )
+    same = pairs_between(whole[there], parts[there])
+    chance = 0.0
+    for digest, factor in zip(each, factors, strict=True):
+        alike = np.unique(digest[there], return_counts=True)[1] / np.count_nonzero(there)
+        share = float(np.sum(alike**2))
+        if share < 1:
+            others = pairs_between((whole - digest * factor)[there], parts[there]) - same
+            chance = max(chance, others * share / (1 - share))
+    if is_more(same, chance):
+        return leak
+    return replace(leak, judged=False, why=f"chance gives about {chance:,.3g} such pairs of rows")
 
 
 def _but(names: Sequence[str], before: str = "in all columns ") -> str:

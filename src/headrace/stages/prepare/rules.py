@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -15,6 +15,7 @@ from headrace.stages.declared import Declared, check_pattern, from_toml, text_of
 
 Failing = Literal["null", "quarantine", "stop"]
 ALL = "*"
+R = TypeVar("R", bound="Rule")
 TYPES = {
     "bool": "boolean",
     "boolean": "boolean",
@@ -313,3 +314,9 @@ def read_rules(path: Path) -> tuple[AnyRule, ...]:
 def told(rule: Rule) -> str:
     """Give a rule's name, as TOML has it."""
     return str(msgspec.inspect.type_info(type(rule)).tag)  # type: ignore[attr-defined]
+
+
+def settled(rule: R) -> R:
+    """Return a rule with tuples where lists were given, as it is when it has been saved and loaded."""
+    lists = {name: value for name in rule.__struct_fields__ if isinstance(value := getattr(rule, name), list)}
+    return msgspec.structs.replace(rule, **{name: tuple(value) for name, value in lists.items()}) if lists else rule

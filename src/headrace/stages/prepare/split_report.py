@@ -14,7 +14,7 @@ from headrace.stages.column_types import is_text, plain_type
 from headrace.stages.columns import rows_at
 from headrace.stages.ingest.contract.finding import cell, value_of
 from headrace.stages.prepare.label_hints import label_hints, missing_targets
-from headrace.stages.prepare.leaks import Leak
+from headrace.stages.prepare.leaks import SLIGHT, Leak
 from headrace.stages.prepare.parts import LEFT_OUT, PARTS, Numbers
 from headrace.stages.prepare.roles import Roles
 
@@ -28,7 +28,7 @@ SOME = 5
 """So many of the classes that a part lacks are named."""
 MOVES = "the boundaries are shares of the rows, so as rows are added, rows of `test` move to `train`"
 LIMITS = (
-    "Near rows are those that round to the same: two numbers on either side of a border between them aren't found.",
+    "Whether near rows are more than chance gives is a guess: a few copies among rows that are close aren't found.",
     "Rows that are alike in what is not in the table (the same person under two names) can't be seen.",
     "A leak within a row, such as an average over all years, is no duplicate: only hints are given on those.",
 )
@@ -47,13 +47,14 @@ def report_of(
 ) -> Report:
     """Return the report of a split. `offered` are boundaries that stay, where those that it has are shares."""
     sizes = np.bincount(parts, minlength=LEFT_OUT + 1)
-    found = [each for each in leaks if each.judged and len(each.rows)]
+    found = [each for each in leaks if each.judged and len(each.rows) and not each.is_slight(len(table))]
     hints = list(label_hints(table, roles.target, roles.key)) if roles.target and len(table) else []
     stays = [each for each in found if action != "drop" or each.kind == "time"]
     passed = None if not len(table) else not stays
     facts = [Fact(name=name, value=int(sizes[number]), unit="rows") for number, name in enumerate(PARTS)]
     facts.append(Fact(name="left out", value=int(sizes[LEFT_OUT]), unit="rows"))
-    verdicts = [*(_verdict(each, action) for each in leaks), *_parts_there(sizes, len(table)), stays_put(by, offered)]
+    verdicts = [_verdict(each, action, len(table)) for each in leaks]
+    verdicts += [*_parts_there(sizes, len(table)), stays_put(by, offered)]
     if roles.target is not None:
         verdicts += _target(table, roles.target, hints)
         lacking = lacks(table, parts, roles.target)
@@ -134,15 +135,18 @@ def leak_table(leaks: Sequence[Leak], parts: Numbers) -> pa.Table:
     )
 
 
-def _verdict(leak: Leak, action: str) -> Verdict:
+def _verdict(leak: Leak, action: str, total: int) -> Verdict:
     count = len(leak.rows)
     rule = f"no leak by {leak.kind} ({action})"
     if not count:
-        return Verdict(rule=rule, holds=True, why=f"no row of a later part stands in an earlier one ({leak.what})")
+        none = f"no row of a later part stands in an earlier one ({leak.what})"
+        return Verdict(rule=rule, holds=True, why=leak.why or none)
     told = f"{count:,} rows of later parts stand in an earlier one ({leak.what})"
     if not leak.judged:
         return Verdict(rule=rule, holds=None, why=f"{told}, but {leak.why}")
     dropped = action == "drop" and leak.kind != "time"
+    if leak.is_slight(total) and not dropped:
+        return Verdict(rule=rule, holds=None, why=f"{told}: at most one row in {1 / SLIGHT:,.0f}, which is a warning")
     return Verdict(rule=rule, holds=dropped, why=f"{told}{'; their like was dropped' if dropped else ''}")
 
 

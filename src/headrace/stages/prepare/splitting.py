@@ -53,7 +53,7 @@ class Split(NamedTuple):
     leaks: pa.Table
 
 
-@ready("prepare.split", version=3, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
+@ready("prepare.split", version=4, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
 def split(
     table: pa.Table,
     *,
@@ -86,11 +86,13 @@ def split(
       `valid` and `test` are shares of the rows. With a `gap` ("7d") the last rows before a boundary are left out.
 
     Leaks are: a key or a group in two parts, a time of an earlier part that isn't before the later part, rows that are
-    equal but for the key, rows whose numbers agree in 3 digits and whose texts agree in their letters, and texts of
-    which 80% of the shingles are those of another's (MinHash). `leak="stop"` fails and names them, `"warn"` reports
-    them, `"drop"` takes the rows of the earlier part away, so that the test stays what it was. Columns that tell the
-    target by themselves are hinted at. The run warns where a part lacks a class of the target, and where boundaries are
-    shares of the rows and so move as rows are added: it offers an `until` that keeps them.
+    equal but for the key, rows whose numbers are within 2% of the column's spread and whose texts agree in their
+    letters, and texts of which 80% of the shingles are those of another's (MinHash). Rows that are alike count where
+    they are more than chance gives. `leak="stop"` fails and names them (of rows that are alike, one in 10,000 is a
+    warning), `"warn"` reports them, `"drop"` takes the rows of the earlier part away, so that the test stays what it
+    was. Columns that tell the target by themselves are hinted at. The run warns where a part lacks a class of the
+    target, and where boundaries are shares of the rows and so move as rows are added: it offers an `until` that keeps
+    them.
 
     Raises:
         DataError: a leak, with `leak="stop"`; a column that isn't there; a row without a time.
@@ -106,9 +108,10 @@ def split(
     offered = "" if until or roles.time is None or not ends else _until(table, ends, roles.time)
     report = report_of(table, parts, by=by, roles=roles, leaks=found, action=leak, ends=ends, offered=offered)
     judged = [each for each in found if len(each.rows) and each.judged]
-    if leak == "stop" and judged:
+    grave = [each for each in judged if not each.is_slight(len(table))]
+    if leak == "stop" and grave:
         log("split", report_text(report))
-        _stop(table, judged, roles)
+        _stop(table, grave, roles)
     if offered:
         warn(f"{MOVES}: `{offered}` keeps today's boundaries")
     lacking = [] if target is None else lacks(table, parts, target)
@@ -116,7 +119,7 @@ def split(
         is_spread = by == "stratum" and roles.stratum == (target,)
         cure = "there are too few" if is_spread else f'`by="stratum", stratum="{target}"` spreads them'
         warn(f"{'; '.join(lacking)}: {cure}")
-    if leak == "warn" and judged:
+    if leak != "drop" and judged:
         warn(f"rows of a part stand in an earlier part too: {_named(judged)}")
     first, second, third = (rows_where(table, parts == number) for number in range(len(PARTS)))
     return Split(first, second, third, report, leak_table(found, parts))

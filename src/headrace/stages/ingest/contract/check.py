@@ -79,10 +79,12 @@ def check(
     if len(bad) > contract.most_quarantined * len(table):
         findings.append(_too_many(len(bad), len(table), contract, findings))
     passed = not any(each.breaks for each in findings if each.action != "warn")
-    report = report_of(contract.name, table, findings, len(bad), passed)
-    _tell(contract, table, findings, len(bad))
     stopping = [each for each in findings if each.breaks and _stops(each)]
-    if stopping and fail:
+    is_over = bool(stopping) and fail
+    aside = 0 if is_over else len(bad)
+    report = report_of(contract.name, table, findings, aside, passed)
+    _tell(contract, table, findings, aside)
+    if is_over:
         log("contract", text(report))
         _stop(contract, stopping)
     if not stopping and isinstance(history, Cursor):
@@ -264,7 +266,7 @@ def _parted(table: pa.Table, findings: Sequence[Finding]) -> tuple[pa.Table, pa.
 
 def _too_many(bad: int, total: int, contract: Contract, findings: Sequence[Finding]) -> Finding:
     part = f"{bad:,} of {total:,} rows ({share(bad, total)})"
-    why = f"{part} are in quarantine, by {_sorters(findings)}; {contract.most_quarantined:.3g} of all may be"
+    why = f"{part} break a rule that sorts out, {_sorters(findings)}; {contract.most_quarantined:.3g} of all may"
     return Finding(rule=MOST, action="stop", holds=False, why=why)
 
 

@@ -49,6 +49,13 @@ def since(
     return asked, {**values, _FROM: mark, _NONE: None}
 
 
+def behind(session: Session, statement: Statement, values: Mapping[str, Any], watermark: str, mark: Any) -> int:
+    """Count a query's rows that lie behind a mark, which reading on from there doesn't see."""
+    around = statement.inside("select count(*) from (", f") as headrace_rows where {quoted(watermark)} < ")
+    asked = Statement(texts=(*around.texts, ""), places=(*around.places, _FROM))
+    return int(session.one(asked, {**values, _FROM: mark})[0])
+
+
 def parts_of(
     session: Session, statement: Statement, values: Mapping[str, Any], *, rows: int | None, like: Any = None
 ) -> list[Any]:

@@ -13,6 +13,7 @@ from headrace.codec.joined import Joined
 from headrace.codec.later import Later, table_of
 from headrace.define.attempt import attempt
 from headrace.define.cursor import Cursor, advance
+from headrace.define.log import warn
 from headrace.define.ready import ready
 from headrace.errors import SourceError
 from headrace.spec.masking import masked
@@ -21,10 +22,10 @@ from headrace.spec.report import Fact, Report
 from headrace.stages.ingest.database.columns import check_columns, in_order
 from headrace.stages.ingest.database.opening import session, shown_of
 from headrace.stages.ingest.database.question import Question, differences, digest_of, question_of
-from headrace.stages.ingest.database.reading import parts_of, since, version_of
+from headrace.stages.ingest.database.reading import behind, parts_of, since, version_of
 from headrace.stages.ingest.database.session import Session, dialect_of
 from headrace.stages.ingest.database.statement import Statement, check_given, parse
-from headrace.stages.ingest.database.watermark import begin, highest
+from headrace.stages.ingest.database.watermark import ahead, begin, highest
 from headrace.stages.ingest.increment import Merged, check_keys, compacted, ends_of, merged, retyped
 from headrace.stages.ingest.parts import part_rows
 
@@ -98,7 +99,7 @@ def read(
     return _joined(parts)
 
 
-@ready("ingest.sql.on", version=1, on=_DRIVERS, kind="ingest", name="sql")
+@ready("ingest.sql.on", version=2, on=_DRIVERS, kind="ingest", name="sql")
 def read_on(
     url: str,
     query: str,
@@ -125,21 +126,25 @@ def read_on(
     with session(url, secrets, driver, attempt().project) as opened:
         seen = version_of(opened, statement, parameters, probe) or version
         attempt().saw(version=seen)
-        fresh = _fresh(opened, statement, parameters, held, cursor.name, watermark, overlap, batch_rows)
+        fresh, at_source = _fresh(opened, statement, parameters, held, cursor.name, watermark, overlap, batch_rows)
     held = replace(held, parts=retyped(held.parts, fresh[0].schema))
     like = _schema_of(held)
     check_columns(fresh[0].schema, like, key, watermark, cursor.name)
     check_keys(fresh, key)
     reached = held.reached
     if watermark is not None:
-        reached = highest(pa.concat_tables(fresh)[watermark], reached, watermark)
+        marks = pa.concat_tables(fresh)[watermark]
+        reached = highest(marks, reached, watermark)
+        if said := ahead(marks, watermark, now=dt.datetime.now(dt.UTC)):
+            warn(said)
     result = merged(held.parts, fresh, key, complete=complete, ends=held.ends)
     schema = fresh[0].schema if like is None else like
     parts = compacted([*result.kept, *result.new], batch_rows or part_rows(schema))
     if result.new or result.gone or result.replaced:
         then = replace(held, reached=reached, state=_state(url, probe, seen))
         advance(cursor, _holding(then, parts, key))
-    return _grown(schema, parts, result, _report(url, query, fresh, parts, result, complete=complete))
+    report = _report(url, query, fresh, parts, result, complete=complete, at_source=at_source)
+    return _grown(schema, parts, result, report)
 
 
 def _fresh(
@@ -151,15 +156,18 @@ def _fresh(
     watermark: str | None,
     overlap: str | float | None,
     rows: int | None,
-) -> list[Any]:
-    """Give the rows of a source from the watermark on that was reached; all of them where none was."""
+) -> tuple[list[Any], int | None]:
+    """Return the rows of a source from the watermark on that was reached, and how many it has behind that; all of them,
+    and None, where no watermark was reached."""
     like = _schema_of(held)
     if like is not None:
         statement = in_order(statement, opened.columns(statement, values, like.names), like.names, cursor)
+    count = None
     if watermark is not None and held.reached is not None:
         mark = begin(held.reached, overlap, watermark)
+        count = behind(opened, statement, values, watermark, mark)
         statement, values = since(opened, statement, values, watermark, mark)
-    return parts_of(opened, statement, values, rows=rows, like=like)
+    return parts_of(opened, statement, values, rows=rows, like=like), count
 
 
 def _schema_of(held: Held) -> Any:
@@ -221,7 +229,18 @@ def _held(cursor: Cursor, digest: str, asked: Question) -> Held:
     )
 
 
-def _report(url: str, query: str, fresh: list[Any], parts: list[Any], result: Merged, *, complete: bool) -> Report:
+def _report(
+    url: str,
+    query: str,
+    fresh: list[Any],
+    parts: list[Any],
+    result: Merged,
+    *,
+    complete: bool,
+    at_source: int | None = None,
+) -> Report:
+    """Return what was read, in numbers. `at_source` is how many rows the source has behind the mark to read from; where
+    it has more than are held from there, the run warns: no later read will see those."""
     counts = {
         "rows read": _rows(fresh),
         "new rows": _rows(result.new) - result.replaced,
@@ -231,6 +250,15 @@ def _report(url: str, query: str, fresh: list[Any], parts: list[Any], result: Me
     }
     if complete:
         counts["rows gone"] = _rows(result.gone)
+    if at_source is not None:
+        missed = at_source - (_rows(parts) - _rows(fresh))
+        counts["rows behind the mark at the source"] = at_source
+        counts["rows never read"] = max(0, missed)
+        if missed > 0:
+            warn(
+                f"{missed:,} rows at the source lie behind the mark and were never read: they came later, with a lower"
+                " watermark; give a longer `overlap=`, or read all anew after `headrace rewind`"
+            )
     return Report(
         title="What was read",
         about=f"`{' '.join(query.split())}` from {shown_of(url)}",

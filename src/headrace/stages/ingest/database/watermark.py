@@ -8,12 +8,20 @@ import re
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.errors import DataError, DefinitionError
 from headrace.spec.duration import seconds
+from headrace.stages.ingest.contract.finding import value_of
 
+AHEAD = 10
+"""Watermarks are far ahead where they are so many times farther away than the upper half of the others spans."""
+FEW = 20
+"""Of fewer rows than this nothing is said."""
+SLACK = dt.timedelta(days=1)
+"""Times without a zone may be of any."""
 _TEXT = re.compile(r"(\d{4}-\d\d-\d\d)(?:([T ])(\d\d:\d\d(?::\d\d)?))?")
 
 
@@ -41,6 +49,49 @@ def highest(column: Any, reached: Any, name: str) -> Any:
             f"the watermark `{name}` has a time beyond the years 1 to 9999", hint="leave such rows out in the query"
         ) from error
     return max(found, default=None)
+
+
+def ahead(column: Any, name: str, *, now: dt.datetime) -> str:
+    """Say of watermarks (chunked) that the highest are far ahead: of the others, or of today; else nothing.
+
+    Reading on begins at the highest, so what comes with a lower one isn't seen any more.
+    """
+    values = _numbers(column)
+    if values is None or not len(values):
+        return ""
+    values = np.sort(values)
+    rest = int(0.99 * (len(values) - 1))
+    top, near, middle = values[-1], values[rest], values[len(values) // 2]
+    count = int(np.count_nonzero(values > near))
+    shown = value_of(pc.max(column))
+    lost = "what comes with a lower one is not read any more"
+    if _is_time(column.type, shown) and top > (now + SLACK).timestamp():
+        count = int(np.count_nonzero(values > (now + SLACK).timestamp()))
+        return f"{count:,} rows have a watermark in the future (`{name}` up to {shown}): {lost}"
+    if len(values) >= FEW and 0 < AHEAD * (near - middle) < top - near:
+        return (
+            f"{count:,} of {len(values):,} rows have a watermark far ahead of the others (`{name}` = {shown}): {lost}"
+        )
+    return ""
+
+
+def _is_time(kind: Any, shown: Any) -> bool:
+    return bool(pa.types.is_temporal(kind)) or (isinstance(shown, str) and _TEXT.match(shown) is not None)
+
+
+def _numbers(column: Any) -> Any:
+    """Return watermarks as numbers that are as far apart: of times, seconds; None of texts that are no times."""
+    kind = column.type
+    try:
+        if pa.types.is_string(kind):
+            column = pc.utf8_slice_codeunits(column, 0, 19).cast(pa.timestamp("s"))
+        elif pa.types.is_date(kind):
+            column = column.cast(pa.timestamp("s"))
+        if pa.types.is_timestamp(column.type):
+            return column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64()).to_numpy() / 1e6
+        return column.cast(pa.float64(), safe=False).to_numpy()
+    except pa.ArrowInvalid:
+        return None
 
 
 def _is_ordered(kind: Any) -> bool:

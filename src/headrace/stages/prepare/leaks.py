@@ -179,9 +179,8 @@ def _nearly(table: pa.Table, features: Sequence[str], parts: Numbers, known: Num
         near = of_digests("near rows", exact, parts, what, anyway=True)
         new = ~np.isin(near.rows, known)
         near = replace(near, rows=near.rows[new], others=near.others[new])
-        return (
-            near if not near.judged or not len(near.rows) else _beyond_chance(near, table, features, parts, near=True)
-        )
+        is_open = near.judged and len(near.rows)
+        return _beyond_chance(near, table, features, parts, near=True) if is_open else near
     columns = []
     for place, name in enumerate(measured):
         values = table.column(name).cast(pa.float64(), safe=False).fill_null(float("nan")).to_numpy()
@@ -194,9 +193,8 @@ def _nearly(table: pa.Table, features: Sequence[str], parts: Numbers, known: Num
     found = near_rows(columns, exact, parts, known)
     why = ""
     if found.found and not len(found.rows):
-        why = (
-            f"{found.found:,.0f} pairs of rows are near ({what}), no more than chance gives (about {found.chance:,.3g})"
-        )
+        chance = f"no more than chance gives (about {found.chance:,.3g})"
+        why = f"{found.found:,.0f} pairs of rows are near ({what}), {chance}"
     return Leak(kind="near rows", rows=found.rows, others=found.others, what=what, earlier=found.earlier, why=why)
 
 
@@ -218,9 +216,9 @@ def _beyond_chance(leak: Leak, table: pa.Table, names: Sequence[str], parts: Num
     each = [digests(table, [name], near=near) for name in names]
     factors = np.random.default_rng(0).integers(1, 2**63, len(names), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     there = parts != LEFT_OUT
-    whole = sum(
-        (digest * factor for digest, factor in zip(each, factors, strict=True)), np.zeros(len(table), np.uint64)
-    )
+    whole: Numbers = np.zeros(len(table), np.uint64)
+    for digest, factor in zip(each, factors, strict=True):
+        whole += digest * factor
     same = pairs_between(whole[there], parts[there])
     chance = 0.0
     for digest, factor in zip(each, factors, strict=True):

@@ -11,7 +11,7 @@ Pairs are found on grids of several random origins: those that share a cell are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import exp
 from typing import Any, NamedTuple
 
@@ -89,32 +89,59 @@ def near_rows(columns: Sequence[Scaled], exact: Numbers, parts: Numbers, known: 
         return Near(NONE, NONE, NONE, many, many)
     one, other = pairs
     apart = np.abs(numbers[one] - numbers[other]) if len(one) else np.empty((0, numbers.shape[1]))
-    weight = 1 / (1 - (1 - np.prod(np.clip(1 - apart / width, 0.02, 1), axis=1)) ** grids)
-    distance = apart[:, ~steps].max(axis=1, initial=0.0)
-    stepped = apart[:, steps].max(axis=1, initial=0.0)
-    top = width / CELL
-    if steps.all():
-        distance = stepped
-    together, drawn = pairs_between(exact, parts), _drawn(numbers, parts)
-    rungs = []
-    for limit in dict.fromkeys((top, 0.0)) if steps.any() and not steps.all() else (np.inf,):
+    weight = 1 / (1 - (1 - np.prod(np.clip(1 - apart / width, 0.02, 1), axis=1)) ** grids)  # not all pairs are found
+    pool = _Pool(apart, weight, steps, _drawn(numbers, parts), pairs_between(exact, parts))
+    rungs = list(_rungs(pool, width / CELL))
+    telling = [rung for rung in rungs if is_more(rung.found, rung.chance)]
+    if not telling:
+        return Near(NONE, NONE, NONE, rungs[0].found, rungs[0].chance)
+    best = max(telling, key=lambda rung: rung.found - TIMES * rung.chance)
+    rows, others, earlier = _by_later(one[best.near], other[best.near], parts)
+    return Near(places[rows], places[others], places[earlier], best.found, best.chance)
+
+
+class _Pool(NamedTuple):
+    """Pairs of rows that may be near: how far apart their numbers are, and for how many pairs each stands. `drawn` are
+    pairs drawn at random, `together` is how many pairs are the same in all else."""
+
+    apart: Numbers
+    weight: Numbers
+    steps: Numbers
+    drawn: Numbers
+    together: float
+
+
+class _Rung(NamedTuple):
+    """A tolerance: how many pairs are within it, how many chance gives, and which they are."""
+
+    found: float
+    chance: float
+    near: Numbers
+
+
+def _rungs(pool: _Pool, top: float) -> Iterator[_Rung]:
+    """Go down from the widest tolerance, once with and once without steps of whole numbers."""
+    mixed = bool(pool.steps.any() and not pool.steps.all())
+    distance = pool.apart[:, ~pool.steps | (not mixed)].max(axis=1, initial=0.0)
+    stepped = pool.apart[:, pool.steps].max(axis=1, initial=0.0)
+    for limit in dict.fromkeys((top, 0.0)) if mixed else (np.inf,):
         within = stepped <= limit
         for scale in (*(top / 2**step for step in range(7)), 0.0):
-            limits = np.where(steps & (limit < np.inf), limit, scale)
-            chance = max(together * _alone(drawn, limits), _from_farther(distance[within], weight[within], scale))
+            limits = np.where(pool.steps & mixed, limit, scale)
+            alone = pool.together * _alone(pool.drawn, limits)
             near = within & (distance <= scale)
-            rungs.append((float(weight[near].sum()), chance, near))
-    telling = [rung for rung in rungs if is_more(rung[0], rung[1])]
-    if not telling:
-        return Near(NONE, NONE, NONE, *rungs[0][:2])
-    found, chance, near = max(telling, key=lambda rung: rung[0] - TIMES * rung[1])
-    first = parts[one[near]] < parts[other[near]]
-    before = np.where(first, one[near], other[near])
-    after = np.where(first, other[near], one[near])
+            farther = _from_farther(distance[within], pool.weight[within], scale)
+            yield _Rung(float(pool.weight[near].sum()), max(alone, farther), near)
+
+
+def _by_later(one: Numbers, other: Numbers, parts: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """Return each row of a later part with the first of the earliest part that it is paired with, and all earlier."""
+    first = parts[one] < parts[other]
+    before, after = np.where(first, one, other), np.where(first, other, one)
     order = np.lexsort((before, parts[before], after))
     after, before = after[order], before[order]
-    kept = np.append(True, after[1:] != after[:-1]) if len(after) else np.empty(0, dtype=bool)
-    return Near(places[after[kept]], places[before[kept]], places[np.unique(before)], found, chance)
+    kept = np.append(True, after[1:] != after[:-1])
+    return after[kept], before[kept], np.unique(before)
 
 
 def _candidates(

@@ -242,7 +242,7 @@ def test_a_cursor_is_part_of_the_key(shell: Shell) -> None:
 def test_a_cursor_that_another_task_has_advanced_is_left_as_it_is(shell: Shell) -> None:
     done = shell("run", "twice")
     assert done.code == 0, done.err
-    assert done.err.count("cursor `orders` was moved on from version 0 by another run, or by hand, meanwhile") == 1
+    assert done.err.count("cursor `orders` was moved on from version 0 by another task of this run meanwhile") == 1
     shell("run", "counts")
     assert json.loads(value(shell, "count")) == [0, 1]
 

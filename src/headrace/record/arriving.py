@@ -29,6 +29,7 @@ TABLES = (*OF_RUNS, "results", "cursors", "versions", "aliases")
 SINCE: dict[int, dict[str, tuple[str, ...]]] = {
     3: {"cursors": ("run", "task", "at"), "metrics": (), "logged": (), "versions": (), "aliases": ()},
     4: {"cursors": ("by",)},
+    5: {"versions": ("preparation",), "aliases": ("why",)},
 }
 """The columns that a table has got with a version of the tables; where none is named, the table itself came with it."""
 
@@ -50,7 +51,14 @@ FORMS: dict[tuple[str, str], Callable[[Any], object]] = {
 }
 """What a value has to be beyond its column's type."""
 
-ENCODED = (("tasks", "out"), ("results", "out"), ("cursors", "value"), ("versions", "out"), ("versions", "report"))
+ENCODED = (
+    ("tasks", "out"),
+    ("results", "out"),
+    ("cursors", "value"),
+    ("versions", "out"),
+    ("versions", "report"),
+    ("versions", "preparation"),
+)
 """Columns that hold an encoded artifact."""
 
 ONCE = {

@@ -214,7 +214,14 @@ def forged(ref: Ref, **changes: Any) -> Ref:
 
 
 @pytest.mark.parametrize(
-    "kind", ["os.system", "tests.Evil", "headrace.codec.classes.resolve", "headrace.spec.report.Report"]
+    "kind",
+    [
+        "os.system",
+        "tests.Evil",
+        "headrace.codec.classes.resolve",
+        "headrace.__main__.Document",
+        "headrace.spec.report.Report",
+    ],
 )
 def test_a_document_of_another_class_is_refused(kind: str, tmp_path: Path) -> None:
     store = FolderStore(tmp_path)

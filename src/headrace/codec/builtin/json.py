@@ -15,7 +15,7 @@ from headrace.codec.source import Source
 from headrace.errors import CodecError
 from headrace.spec.noun import Document
 
-OURS = "headrace."
+OURS = ("headrace.spec.", "headrace.stages.")
 AS_THEY_ARE = (bytes, bytearray, date, datetime, time, timedelta, Decimal, UUID)
 """What exact JSON has a form for, and msgspec's own would make texts of."""
 
@@ -55,7 +55,8 @@ class DocumentCodec:
         sink.write(plain.encode(_listed(msgspec.to_builtins(value, builtin_types=AS_THEY_ARE))))
 
     def load(self, source: Source) -> object:
-        kind: Any = source.kind if source.type.startswith(OURS) else object
+        is_ours = source.type.startswith(OURS) and "__main__" not in source.type
+        kind: Any = source.kind if is_ours else object
         if not (issubclass(kind, Document) and kind.__module__.startswith(OURS)):
             raise CodecError(f"`{source.type}` is no document of Headrace's", hint="run what made the artifact again")
         found = plain.decode(source.read())

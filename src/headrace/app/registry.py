@@ -198,11 +198,11 @@ def point(project: Project, word: str, alias: str, *, remove: bool = False, forc
     load = loader(reading_store(project))
     why = _allowed(called, [alias], judged, load, forced)
     kept = tuple(each for each in version.aliases if each != alias)
-    others = {each: reason for each, reason in version.forced.items() if each != alias}
+    reasons = {each: reason for each, reason in version.forced.items() if each != alias}
     known = replace(
         shown(version, load),
         aliases=kept if remove else (*kept, alias),
-        forced=others if remove or why is None else {**others, alias: why},
+        forced=reasons if remove or why is None else {**reasons, alias: why},
     )
     with open_ledger(project) as ledger:
         if remove:

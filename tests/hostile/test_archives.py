@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sqlite3
 import tarfile
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -238,3 +239,20 @@ def test_an_import_that_is_interrupted_at_any_row_has_brought_none(
     assert (found.runs, count(ledger)["tasks"]) == (1, 1)
     with closing(ledger.connect()) as db:
         assert db.problems(deep=True) == []
+
+
+def test_a_record_that_would_fill_the_memory_is_refused_before_it_is_unpacked(archive: Path, tmp_path: Path) -> None:
+    vast = zlib.compress((3 << 30).to_bytes(4, "big") + bytes(64 << 20), 9)
+
+    def swollen(name: str, data: bytes) -> bytes:
+        return vast if name.startswith("runs/") else data
+
+    changed = rewritten(archive, tmp_path / "vast", lambda record: [record], raw=swollen)
+    assert changed.stat().st_size < 1 << 20
+    tracemalloc.start()
+    try:
+        with Archive(changed, schema=SCHEMA) as found, pytest.raises(LedgerError, match="damaged"):
+            list(found.rows(found.runs()[0]))
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()

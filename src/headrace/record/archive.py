@@ -40,6 +40,8 @@ RUNS, BLOBS, LOGS = "runs/", "blobs/", "logs/"
 HEAD_BYTES = 1 << 20
 IN_MEMORY_BYTES = 16 << 20
 PIECE_BYTES = 1 << 20
+RECORD_BYTES = 256 << 20
+"""No row of ours is larger: an archive of a few MB could tell of one that fills the memory."""
 
 Record = tuple[str, list[Any]]
 """A table's name, and the values of one of its rows."""
@@ -197,7 +199,7 @@ class Archive:
         if name == REGISTRY and name not in self._places:
             return
         place, size = self._places[name]
-        unsqueeze, hasher, rest, whole = zlib.decompressobj(), blake3(), b"", size
+        unsqueeze, hasher, rest, whole = zlib.decompressobj(), blake3(), bytearray(), size
         self._file.seek(place)
         try:
             while size:
@@ -205,14 +207,18 @@ class Archive:
                     raise self._damaged(name)
                 place, size = place + len(piece), size - len(piece)
                 hasher.update(piece)
-                rest += unsqueeze.decompress(piece)
-                start = 0
-                while (end := start + 4) <= len(rest) and (past := end + int.from_bytes(rest[start:end], "big")) <= len(
-                    rest
-                ):
-                    yield _decode(rest[end:past])
-                    start = past
-                rest = rest[start:]
+                while piece:
+                    rest += unsqueeze.decompress(piece, PIECE_BYTES)
+                    piece, start = unsqueeze.unconsumed_tail, 0
+                    while (end := start + 4) <= len(rest):
+                        past = end + int.from_bytes(rest[start:end], "big")
+                        if past - end > RECORD_BYTES:
+                            raise self._damaged(name)
+                        if past > len(rest):
+                            break
+                        yield _decode(rest[end:past])
+                        start = past
+                    del rest[:start]
                 self._file.seek(place)  # whoever took a record may have read another part
         except (zlib.error, msgspec.MsgspecError) as error:
             raise self._damaged(name) from error

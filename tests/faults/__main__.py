@@ -46,14 +46,18 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def play(world: World, grounds: Sequence[Ground], seeds: Sequence[str], kinds: str = "") -> Iterator[Outcome]:
-    """Play a round for each seed, which draws the ground and the disturbance, too."""
+    """Play a round for each seed, which draws the ground and up to three disturbances, too."""
     for seed in seeds:
         rng = random.Random(f"kind {seed}")
         ground = rng.choice(grounds)
         known = [kind for kind in KINDS if kind.fits(ground) and (not kinds or kind.name in kinds.split(","))]
-        disturbance: Disturbance = rng.choices(known, [kind.weight for kind in known])[0]()
+        wanted = rng.choice([1, 1, 2, 3])
+        chosen: list[type[Disturbance]] = []
+        for kind in rng.choices(known, [kind.weight for kind in known], k=wanted):
+            if all(kind.uses.isdisjoint(each.uses) for each in chosen):
+                chosen.append(kind)
         with world.place(ground) as place:
-            yield Round(world, place, disturbance, seed).play()
+            yield Round(world, place, [kind() for kind in chosen], seed).play()
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

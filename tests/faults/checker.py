@@ -183,6 +183,21 @@ def values(rows: Rows, things: Things, run: str) -> dict[str, Identity]:
     return {task: _identity(out, there, things) for task, out in outs.items()}
 
 
+def plain(rows: Rows, things: Things, run: str) -> dict[str, object]:
+    """Return what each task of a run has given, as plain values: numbers, texts, bytes and lists of these."""
+    found = rows.query("select body from events where run = (select number from runs where id = ?) order by seq", run)
+    outs = _outputs([msgspec.msgpack.decode(bytes(body)) for (body,) in found])
+    return {task: _plain(out, things) for task, out in outs.items()}
+
+
+def _plain(ref: Ref, things: Things) -> object:
+    if (parts := _at(ref, PARTS)) is not None:
+        return [_plain(part, things) for part in parts]
+    data = _at(ref, INLINE)
+    data = things.read(f"{ref[DIGEST]}.{_at(ref, NONCE)}") if data is None else data
+    return json.loads(data) if ref[CODEC] == "json" else bytes(data)
+
+
 def _identity(ref: Ref, there: Mapping[str, int], things: Things) -> Identity:
     parts = tuple(_identity(part, there, things) for part in _at(ref, PARTS) or ())
     data = _at(ref, INLINE)

@@ -14,6 +14,7 @@ class OfCluster(Disturbance):
     """It happens to a cluster."""
 
     weight = 3.0
+    uses = frozenset({"fleet"})
 
     @classmethod
     def fits(cls, ground: Ground) -> bool:
@@ -86,10 +87,26 @@ class KillHead(OfCluster):
             cluster.start((0, 2, 2))
 
 
+class HoldHead(OfCluster):
+    """The head of the cluster is suspended for a while: it takes connections, and answers nothing."""
+
+    name = "suspend Ray head"
+    weight = 2.0
+
+    def strike(self, now: Round) -> None:
+        if now.world.ray.head is not None:
+            now.world.ray.head.hold()
+
+    def heal(self, now: Round) -> None:
+        if now.world.ray.head is not None:
+            now.world.ray.head.go_on()
+
+
 class OfLink(OfCluster):
     """It happens to the link between us and a cluster on a machine apart, which reaches our S3 by it, too."""
 
     weight = 2.0
+    uses = frozenset({"fleet", "s3"})
 
     @classmethod
     def fits(cls, ground: Ground) -> bool:

@@ -18,6 +18,7 @@ class FullDisk(Disturbance):
     """A small disk is filled to its last byte, and has room again later."""
 
     weight = 0.7
+    uses = frozenset({"disk", "reuse"})
 
     def __init__(self) -> None:
         self._disk: Path | None = None
@@ -76,6 +77,7 @@ class FullServer(FullDisk):
     """The disk of PostgreSQL's tables is full."""
 
     name = "full disk: ledger"
+    uses = frozenset({"disk", "reuse", "ledger"})
 
     @classmethod
     def fits(cls, ground: Ground) -> bool:
@@ -145,3 +147,24 @@ class FullS3(FullDisk):
     def clear(self, now: Round) -> None:
         super().clear(now)
         self.heal(now)
+
+
+class BadDisk(Disturbance):
+    """The disk under a folder store gives errors for a while: what is synced or renamed there fails with EIO."""
+
+    name = "disk gives EIO"
+    weight = 0.7
+
+    @classmethod
+    def fits(cls, ground: Ground) -> bool:
+        return ground.store == "folder" and ground.backend == "local"
+
+    def ready(self, now: Round) -> None:
+        self._flag = now.project.root.parent / "eio"
+        now.project.environment["EIO_FILE"] = str(self._flag)
+
+    def strike(self, now: Round) -> None:
+        self._flag.touch()
+
+    def heal(self, now: Round) -> None:
+        self._flag.unlink(missing_ok=True)

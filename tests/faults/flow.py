@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import headrace as hr
+from headrace.define.attempt import attempt
 
 def note(what: str, task: str) -> None:
     line = f"{what} {task} {hr.attempt().number} {os.getpid()}\\n"
@@ -64,6 +65,35 @@ def scaled(result: int, by: int) -> int:
     return result * by
 
 @hr.stage(retries=9, backoff=0.05)
+def long(numbers: list[int]) -> list[bytes]:
+    note("begin", "long")
+    reached = hr.attempt().checkpoint() or 0
+    stored = []
+    for number in numbers:
+        stored.append(attempt().stored(bytes([number]) * 70_000))
+        if number >= reached:
+            time.sleep(0.15)
+            hr.attempt().keep(number + 1)
+    note("end", "long")
+    return stored
+
+@hr.stage(retries=9, backoff=0.05)
+def is_big(result: int) -> bool:
+    work("is_big", 0.01)
+    return result > 10
+
+@hr.stage(retries=9, backoff=0.05)
+def judged(result: int) -> str:
+    work("judged", 0.02)
+    return f"{result} is big"
+
+@hr.stage(retries=9, backoff=0.05)
+def moves(seen: hr.Cursor, numbers: list[int]) -> int:
+    work("moves", 0.02)
+    hr.advance(seen, (seen.value or 0) + 1)
+    return len(numbers)
+
+@hr.stage(retries=9, backoff=0.05)
 def parts(data: bytes, text: hr.File) -> tuple[int, bytes]:
     work("parts", 0.03)
     return len(data) + text.path.stat().st_size, data[:20_000]
@@ -79,8 +109,42 @@ def flow(scale: int = 1) -> None:
     squares = each.map(numbers)
     data = big(numbers)
     text = written(squares)
+    long(numbers)
+    moves(hr.cursor("seen"), numbers)
     result = total(squares, flaky(numbers), drawn(numbers))
+    judged(result, when=is_big(result))
     if hr.value(result) > 0 and hr.now().year > 2000:
         more = scaled.map(result, by=[1, 2, 3])
         last(parts(data, text), more, scale)
 """
+
+
+def expected(scale: int) -> dict[str, object]:
+    """Return what each task gives, as it is worked out here, by none of Headrace's code; of random numbers, how many.
+
+    >>> expected(2)["last"]
+    666804
+    """
+    numbers = list(range(6))
+    squares = [n * n for n in numbers]
+    total = sum(squares) + len(numbers) + len(numbers)
+    text = ("\n".join(map(str, squares)) * 1000).encode()
+    scaled = {by: total * by for by in (1, 2, 3)}
+    data = bytes(50_000 * len(numbers))
+    pair = len(data) + len(text), data[:20_000]
+    return {
+        "listed": numbers,
+        **{f"each[n={n}]": n * n for n in numbers},
+        "big": data,
+        "drawn": len(numbers),
+        "flaky": len(numbers),
+        "written": [text],
+        "total": total,
+        **{f"scaled[by={by}]": value for by, value in scaled.items()},
+        "long": [bytes([n]) * 70_000 for n in numbers],
+        "is_big": True,
+        "judged": f"{total} is big".encode(),
+        "moves": len(numbers),
+        "parts": list(pair),
+        "last": (pair[0] + len(pair[1]) + sum(scaled.values())) * scale,
+    }

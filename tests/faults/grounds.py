@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.faults.checker import Identity, values
-from tests.faults.flow import PIPELINES
+from tests.faults.checker import Identity, plain, values
+from tests.faults.flow import PIPELINES, expected
 from tests.faults.reading import Files, Objects, Things, rows_of
 from tests.projects import Project
 from tests.servers.apart import Apart
@@ -33,6 +33,14 @@ shift = float(os.environ.get("CLOCK_WORKER" if "headrace.work" in words else "CL
 if shift:
     real = time.time
     time.time = lambda: real() + shift
+if "EIO_FILE" in os.environ:
+    def failing(call):
+        def called(*given, **more):
+            if os.path.exists(os.environ.get("EIO_FILE", "")):
+                raise OSError(5, "Input/output error")
+            return call(*given, **more)
+        return called
+    os.fsync, os.fdatasync, os.rename = map(failing, (os.fsync, os.fdatasync, os.rename))
 if "GC_GRACE" in os.environ:
     import headrace.record.gc
     headrace.record.gc.GRACE_S = float(os.environ["GC_GRACE"])
@@ -161,6 +169,13 @@ class World:
                 assert done.code == 0, done
                 with rows_of(place.ledger) as rows:
                     found[scale] = values(rows, place.things, done.json["run"])
+                    given = plain(rows, place.things, done.json["run"])
+                    given["drawn"] = len(given["drawn"])  # type: ignore[arg-type]
+                    wrong = {
+                        task: given.get(task) for task, value in expected(scale).items() if given.get(task) != value
+                    }
+                    assert not wrong, f"undisturbed, and otherwise than it was worked out: {wrong}"
+                    assert given.keys() == expected(scale).keys(), given.keys() ^ expected(scale).keys()
         return found
 
     @contextmanager

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from tests.faults.clusters import HoldNode, KillActors, KillHead, KillNode, LinkCut, LinkSlow
-from tests.faults.data import BlobFlipped, BlobGone, Clocks, Collecting
-from tests.faults.disks import FullLedger, FullS3, FullServer, FullStore, FullWorker
-from tests.faults.processes import Interrupt, KillAll, KillDriver, KillWorker, StopDriver
+from tests.faults.clusters import HoldHead, HoldNode, KillActors, KillHead, KillNode, LinkCut, LinkSlow
+from tests.faults.data import BlobFlipped, BlobGone, Clocks, Collecting, Upkeep
+from tests.faults.disks import BadDisk, FullLedger, FullS3, FullServer, FullStore, FullWorker
+from tests.faults.processes import Interrupt, KillAll, KillDriver, KillWorker, StopDriver, StopZygote
 from tests.faults.rounds import Disturbance
 from tests.faults.servers import (
     KillPostgres,
     KillS3,
+    LeftHung,
     LineCut,
     LineHeld,
+    LineRefuses,
     LineSlow,
     S3DoesAndSays500,
     S3IsSlow,
@@ -19,6 +21,8 @@ from tests.faults.servers import (
     S3Says500,
     S3Says503,
     S3Truncates,
+    SuspendPostgres,
+    SuspendS3,
 )
 
 KINDS: tuple[type[Disturbance], ...] = (
@@ -27,6 +31,8 @@ KINDS: tuple[type[Disturbance], ...] = (
     KillAll,
     Interrupt,
     StopDriver,
+    StopZygote,
+    BadDisk,
     FullLedger,
     FullServer,
     FullStore,
@@ -35,11 +41,13 @@ KINDS: tuple[type[Disturbance], ...] = (
     BlobGone,
     BlobFlipped,
     Collecting,
+    Upkeep,
     Clocks,
     KillActors,
     KillNode,
     KillHead,
     HoldNode,
+    HoldHead,
     LinkCut,
     LinkSlow,
     KillPostgres,
@@ -47,6 +55,10 @@ KINDS: tuple[type[Disturbance], ...] = (
     LineCut,
     LineHeld,
     LineSlow,
+    LineRefuses,
+    LeftHung,
+    SuspendPostgres,
+    SuspendS3,
     S3DoesAndSays500,
     S3IsSlow,
     S3Resets,

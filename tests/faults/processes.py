@@ -41,6 +41,22 @@ class KillWorker(Disturbance):
                 kill(now.rng.choice(pids))
 
 
+class StopZygote(Disturbance):
+    """A process that begins workers, or a worker, is stopped, and never goes on: what says nothing is ended."""
+
+    name = "stop zygote"
+
+    @classmethod
+    def fits(cls, ground: Ground) -> bool:
+        return ground.backend == "local"
+
+    def strike(self, now: Round) -> None:
+        assert now.driver is not None
+        pids = [pid for pid, words in now.processes() if "headrace.work" in words and "bwrap" not in words]
+        if pids:  # the first is the parent of the others
+            kill(min(pids), signal.SIGSTOP)
+
+
 class KillAll(Disturbance):
     """All processes are killed at once."""
 
@@ -86,6 +102,7 @@ class StopDriver(Disturbance):
 
     name = "stop driver"
     weight = 2.0
+    uses = frozenset({"ledger"})
 
     def __init__(self) -> None:
         self._second: subprocess.Popen[str] | None = None
@@ -105,7 +122,9 @@ class StopDriver(Disturbance):
         url = f"{now.place.ledger}?application_name=second"
         now.project.environment["HEADRACE__LEDGER__URL"] = url
         run, state = now.newest()
-        if not run or state == "succeeded" or now.driver.poll() is not None:
+        holds = f"select count(*) from leases where name = '{run}' and pid = {now.driver.pid}"
+        is_held = run and now.world.postgres.query(holds, self._database) == "1"
+        if not is_held or state == "succeeded" or now.driver.poll() is not None:
             now.outcome.hit = False
             return
         if now.hurries:

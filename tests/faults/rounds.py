@@ -21,9 +21,9 @@ from tests.faults.reading import rows_of
 from tests.faults.witness import Witness
 from tests.projects import Done, finish, wait_for
 
-LINES = 34
+LINES = 40
 """So many lines the stages of an undisturbed run note, but for the last few."""
-TRIES = 8
+TRIES = 10
 WORDS = 1500
 """As much is told of what a command said."""
 CLUSTER_S = 20.0
@@ -35,6 +35,10 @@ GRACE_S = 3600.0
 LEASE_S = 60.0
 """How long a dead driver's lease may take to expire."""
 PATIENCE_S = 120.0
+STALL_S = 240.0
+"""A command of which nothing moves for so long, no event and no stage, hangs: each wait of it has an end before."""
+LEAVE_S = 15.0
+"""How long a command may take after a second ^C, whatever peer says nothing."""
 OUT_OF_REACH = ("can't be reached", "the cluster at")
 CODES = {
     0: "succeeded",
@@ -51,7 +55,7 @@ class Disturbance:
 
     `ready` prepares the place before anything runs; `verdict` gives what is wrong by rules of its own. A disturbance
     that `remakes` damages outputs, so that what made them may run again; one that goes on `throughout` never comes too
-    late.
+    late. Two that have something in common of what they `use` don't go together in a round.
     """
 
     name: ClassVar[str]
@@ -59,6 +63,7 @@ class Disturbance:
     remakes: ClassVar[bool] = False
     merges: ClassVar[bool] = False
     throughout: ClassVar[bool] = False
+    uses: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def fits(cls, ground: Ground) -> bool:
@@ -103,16 +108,18 @@ class Outcome:
 class Round:
     """A round by its seed, which draws all that is left to chance in it."""
 
-    def __init__(self, world: World, place: Place, disturbance: Disturbance, seed: str) -> None:
+    def __init__(self, world: World, place: Place, disturbances: Sequence[Disturbance], seed: str) -> None:
         self.world = world
         self.place = place
         self.project = place.project
         self.rng = random.Random(seed)
-        self.outcome = Outcome(seed, place.ground, disturbance.name)
+        self.outcome = Outcome(seed, place.ground, " + ".join(each.name for each in disturbances))
         self.driver: subprocess.Popen[str] | None = None
         self.scale = 1
         self.told: set[str] = set()
-        self._disturbance = disturbance
+        self._disturbances = disturbances
+        self._rest = list(disturbances)
+        self._seen: Witness | None = None
         self.hurries = self.rng.random() < 0.8
         self._began = time.monotonic()
 
@@ -128,32 +135,31 @@ class Round:
         return self.outcome
 
     def _heal(self) -> None:
-        self._disturbance.heal(self)
+        for each in self._disturbances:
+            each.heal(self)
 
     def _clear(self) -> None:
-        self._disturbance.clear(self)
+        for each in reversed(self._disturbances):
+            each.clear(self)
 
     def _play(self) -> None:
         assert self.world.values, "made once, before all"
-        project, disturbance = self.project, self._disturbance
+        project = self.project
         pool = "LOCAL" if self.place.ground.backend == "local" else "FLEET"
         project.environment[f"HEADRACE__POOL__{pool}__NAMESPACE"] = self.rng.choice(["auto", "off"])
-        disturbance.ready(self)
+        for each in self._disturbances:
+            each.ready(self)
         with Witness(self.place.ledger) as witness:
-            self.driver = self.start("run", "flow", "--scale", str(self.scale))
-            self._wait_for_moment()
-            self.outcome.hit = disturbance.throughout or self.driver.poll() is None
-            disturbance.strike(self)
-            time.sleep(self.rng.choice([0.0, self.rng.uniform(0, 0.6)]))
-            disturbance.heal(self)
-            self.note(self.driver, finish(self.driver, PATIENCE_S))
+            self._seen = witness
+            self.note(*self._command("run", "flow", "--scale", str(self.scale)))
             run = self.go_on()
             time.sleep(0.05)
-        self.outcome.problems += disturbance.verdict(self)
+        for each in self._disturbances:
+            self.outcome.problems += each.verdict(self)
         project.check_no_process_is_left()
         if self.place.ground.backend == "ray":
             self._check_cluster(run)
-        self._check(run, witness, merged=disturbance.merges)
+        self._check(run, witness, merged=any(each.merges for each in self._disturbances))
         self._collect()
         self._check(run, witness, merged=True)
         with rows_of(self.place.ledger) as rows:
@@ -169,9 +175,42 @@ class Round:
                 told=frozenset(self.told),
                 values=self.world.values[self.scale],
                 merged=merged,
-                remade=self._disturbance.remakes,
+                remade=any(each.remakes for each in self._disturbances),
             )
             self.outcome.problems += check(rows, self.place.things, evidence)
+            moves = rows.query("select version from cursors where name = 'seen' and run = ?", run)
+            if len(moves) != 1 and not evidence.remade:
+                self.outcome.problems.append(f"the run has advanced its cursor {len(moves)} times: {moves}")
+
+    def _command(self, *words: str) -> tuple[subprocess.Popen[str], Done]:
+        """Give a command that drives the run, disturb it as long as that is left to do, and wait for its end."""
+        self.driver = process = self.start(*words)
+        while self._rest:
+            each = self._rest.pop(0)
+            self._wait_for_moment()
+            self.outcome.hit = self.outcome.hit or each.throughout or process.poll() is None
+            each.strike(self)
+            time.sleep(self.rng.choice([0.0, self.rng.uniform(0, 0.6)]))
+            each.heal(self)
+            if self.rng.random() < 0.5:
+                break  # the next command has the rest
+        return process, self.end_of(process)
+
+    def end_of(self, process: subprocess.Popen[str]) -> Done:
+        """Wait for a command's end, for as long as something moves."""
+        moved, since = None, time.monotonic()
+        while True:
+            try:
+                out, err = process.communicate(timeout=1.0)
+                return Done(process.returncode, out or "", err or "")
+            except subprocess.TimeoutExpired:
+                seen = self._seen.seen if self._seen is not None else {}
+                now = self.lines(), sum(map(len, list(seen.values())))
+                if now != moved:
+                    moved, since = now, time.monotonic()
+                if time.monotonic() - since > STALL_S:
+                    process.kill()
+                    raise AssertionError(f"nothing has moved for {STALL_S:g} s: {process.args}") from None
 
     def _check_cluster(self, run: str) -> None:
         """Check that nothing of the run is left on the cluster, and nothing of those before that were never opened."""
@@ -229,8 +268,11 @@ class Round:
             state, _, rest = line.partition(" ")
             if state == "succeeded":
                 self.told.add(rest.split()[0])
-        if done.code == 2 and "\nhint: " in done.err and any(words in done.err for words in OUT_OF_REACH):
-            return  # said before anything was begun
+        if done.code == 2 and any(words in done.err for words in OUT_OF_REACH):
+            if words == "run" and self.newest()[0]:
+                self.outcome.problems.append(f"`headrace run` ended with 2, and had begun a run: {done.err}"[-WORDS:])
+            if "hint: " in done.err:
+                return  # said before anything was begun
         if done.code not in CODES or "Traceback" in done.err or (done.code == 5 and "\nhint: " not in done.err):
             self.outcome.problems.append(f"`headrace {words}` ended with {done.code}: {done.out}{done.err}"[-WORDS:])
 
@@ -244,12 +286,10 @@ class Round:
             if run and self.hurries:
                 self.expire(run)
             words = ("resume", run) if run else ("run", "flow", "--scale", str(self.scale))
-            process = self.start(*words)
-            done = finish(process, PATIENCE_S)
+            process, done = self._command(*words)
             while done.code == 2 and "is held by" in done.err and time.monotonic() < end:
                 time.sleep(0.1)
-                process = self.start(*words)
-                done = finish(process, PATIENCE_S)
+                process, done = self._command(*words)
             self.note(process, done)
             if done.code == 2 and not any(words in done.err for words in OUT_OF_REACH):
                 break

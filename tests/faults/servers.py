@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from typing import ClassVar
 
 from tests.faults.grounds import Ground
-from tests.faults.rounds import Disturbance, Round
+from tests.faults.rounds import LEAVE_S, Disturbance, Round, kill
 from tests.servers.line import Line
 from tests.servers.proxy import Fault, Kind, Proxy
 
@@ -25,6 +28,41 @@ class KillPostgres(Disturbance):
     def heal(self, now: Round) -> None:
         if now.world.postgres.pid is None:
             now.world.postgres.start()
+
+
+class SuspendPostgres(Disturbance):
+    """PostgreSQL is stopped with all its processes, and goes on later: connections stay, and nobody is answered."""
+
+    name = "suspend PostgreSQL"
+
+    @classmethod
+    def fits(cls, ground: Ground) -> bool:
+        return ground.ledger == "postgres"
+
+    def strike(self, now: Round) -> None:
+        now.world.postgres.suspend()
+
+    def heal(self, now: Round) -> None:
+        now.world.postgres.go_on()
+
+
+class SuspendS3(Disturbance):
+    """SeaweedFS is stopped, and goes on later."""
+
+    name = "suspend SeaweedFS"
+    weight = 0.5
+
+    @classmethod
+    def fits(cls, ground: Ground) -> bool:
+        return ground.store == "s3"
+
+    def strike(self, now: Round) -> None:
+        if now.world.s3.pid is not None:
+            os.kill(now.world.s3.pid, signal.SIGSTOP)
+
+    def heal(self, now: Round) -> None:
+        if now.world.s3.pid is not None:
+            os.kill(now.world.s3.pid, signal.SIGCONT)
 
 
 class KillS3(Disturbance):
@@ -49,6 +87,7 @@ class BadS3(Disturbance):
     """S3 answers badly for a while: to all requests, or to some."""
 
     weight = 0.4
+    uses = frozenset({"s3"})
     kind: ClassVar[Kind]
 
     @classmethod
@@ -115,6 +154,7 @@ class BadLine(Disturbance):
     """The line between PostgreSQL and all others is not as it should be."""
 
     weight = 0.6
+    uses = frozenset({"ledger"})
 
     @classmethod
     def fits(cls, ground: Ground) -> bool:
@@ -148,6 +188,33 @@ class LineHeld(BadLine):
 
     def strike(self, now: Round) -> None:
         self.line.hold()
+
+
+class LineRefuses(BadLine):
+    """PostgreSQL takes no new connections for a while; those that there are go on."""
+
+    name = "ledger's line refuses"
+
+    def strike(self, now: Round) -> None:
+        self.line.refuse(after=now.rng.randrange(3))
+
+
+class LeftHung(BadLine):
+    """Nothing comes through to PostgreSQL, and the user wants to leave: a second ^C needs no server."""
+
+    name = "leave a hung ledger"
+
+    def strike(self, now: Round) -> None:
+        assert now.driver is not None
+        self.line.hold()
+        began = time.monotonic()
+        for _ in range(2):
+            kill(now.driver.pid, signal.SIGINT)
+            time.sleep(0.1)  # one that comes while another is pending is none
+        while now.driver.poll() is None and time.monotonic() - began < LEAVE_S:
+            time.sleep(0.05)
+        if now.driver.poll() is None:
+            now.outcome.problems.append(f"it is there {LEAVE_S:g} s after a second ^C, since its ledger says nothing")
 
 
 class LineSlow(BadLine):

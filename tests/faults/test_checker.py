@@ -76,7 +76,7 @@ def case(good: Place, tmp_path: Path) -> Case:
 
 def test_it_finds_nothing_wrong_with_a_run_that_nobody_disturbed(case: Case) -> None:
     assert case.problems() == []
-    assert len(case.evidence.values) == 17
+    assert len(case.evidence.values) == 21
 
 
 def loses_the_end(case: Case) -> None:

@@ -7,9 +7,11 @@ import resource
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -17,6 +19,7 @@ import pytest
 from headrace.backends import spawn
 from headrace.backends.leftover import MARKED, PARENT
 from headrace.backends.line import Line
+from headrace.backends.local import backend
 from headrace.backends.local.backend import LocalBackend
 from headrace.backends.namespace import works
 from headrace.backends.spawn import Spawned
@@ -85,6 +88,23 @@ def test_when_the_process_that_begins_workers_dies_they_are_lost_and_others_can_
     ear.tell(3, stand.order("one", "next"))
     ear.wait_for(3, Succeeded)
     ear.until(lambda: not any(map(lives, began)), "what it began should have ended")
+
+
+def test_a_driver_that_was_stopped_with_the_process_that_begins_workers_loses_none_of_them(
+    stand: LocalStand, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """^Z stops both: as they go on, what begins workers has had no time to say anything."""
+    ear.begin(1)
+    ear.tell(1, stand.order("one", "next"))
+    ear.wait_for(1, Succeeded)
+    parent = parent_of(stand)
+    parent.suspend()
+    ear.listen()  # what it had said until then
+    monkeypatch.setattr(backend, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 3600.0))
+    ear.listen()
+    parent.resume()
+    ear.tell(1, stand.order("one", "next"))
+    ear.wait_for(1, Succeeded, 2)
 
 
 @pytest.mark.parametrize("namespace", [False, pytest.param(True, marks=needs_namespaces)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -129,6 +130,18 @@ def test_a_model_that_any_report_after_it_says_no_to_is_refused(project: Shell) 
     refused = project("register", "latest", "fit.model", "--model", "m", "--alias", "production")
     assert refused.code == 4
     assert "not passed: fair" in refused.err
+
+
+def test_an_alias_is_not_pointed_where_the_report_can_not_be_read(project: Shell) -> None:
+    project.write("pipelines.py", PIPELINES.replace('title="Depth"', 'title="Depth " * 20_000'))
+    assert project("run", "flow", "--depth", "2").code == 0
+    assert project("register", "latest", "--model", "delays").code == 0
+    shutil.rmtree(project.folder / ".headrace/store/blobs")
+    refused = project("alias", "model:delays", "production")
+    assert (refused.code, refused.out) == (4, "")
+    assert "`production` wasn't pointed at model `delays:1`: its report can't be read" in refused.err
+    assert project("register", "latest", "--model", "delays", "--alias", "production").code == 4
+    assert project("alias", "model:delays", "production", "--force", "--why", "I know it").code == 0
 
 
 PREPARED = """

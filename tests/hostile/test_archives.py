@@ -23,7 +23,9 @@ from headrace.record.ledger import Ledger
 from headrace.record.migrate import migrate_file
 from headrace.record.moving import Imported
 from headrace.record.tables import SCHEMA
+from headrace.run.events import Traced, encode_event
 from headrace.spec.artifact import Ref
+from headrace.spec.graph import Many, Node, Out
 from tests.hostile.archives import rewritten
 from tests.hostile.fuzz import bring, sound_archive
 from tests.record.samples import open_ledger, rows
@@ -150,6 +152,16 @@ def _set(table: str, column: str, value: Any) -> Callable[[Record], list[Record]
 
 OUTSIDE = Ref(digest="../" * 20, size=1, codec="text", type="builtins.str", nonce="n1")
 
+
+def _nested_event() -> bytes:
+    """An event whose one node is given a list of lists of lists."""
+    inner = msgspec.msgpack.encode(Out("inner"))
+    whole = msgspec.msgpack.encode(Many("list", (Out("inner"),)))
+    begin, _, end = whole.partition(inner)
+    event = encode_event(Traced((), (Node(name="n", stage="s", args=(("x", Out("inner")),)),)))
+    return event.replace(inner, begin * 20_000 + inner + end * 20_000)
+
+
 FORGED: dict[str, Callable[[Record], list[Record]]] = {
     "a run without its row": _of("runs", lambda row: [("named", ["0" * 64, "n", 1])]),
     "a run twice": _of("runs", lambda row: [("runs", row), ("runs", row)]),
@@ -171,6 +183,7 @@ FORGED: dict[str, Callable[[Record], list[Record]]] = {
     "a row of a run in the place of a cursor": _of("cursors", lambda row: [("runs", row)]),
     "an event that is none": _of("runs", lambda row: [("runs", row), ("events", [row[0], 0, b"\x93\x01"])]),
     "events in another order": _of("events", lambda row: [("events", row), ("events", row)]),
+    "an event that is nested without end": _of("events", lambda row: row.__setitem__(2, _nested_event())),
     "a blob whose name leads elsewhere": _of("named", lambda row: [("named", ["../../../x", row[1], row[2]])]),
     "a cursor twice": _of("cursors", lambda row: [("cursors", row), ("cursors", row)]),
     "a version of nothing that has versions": _set("versions", "kind", "pipeline"),
@@ -200,6 +213,19 @@ def test_a_last_record_of_which_a_part_is_missing_is_seen(tail: bytes, archive: 
         found.check()  # its digest is right
         with pytest.raises(LedgerError, match="is damaged"):
             Arrival(found).look()
+
+
+def test_a_row_that_is_nested_without_end_is_refused(archive: Path, tmp_path: Path) -> None:
+    row = b"\x92\xa6events" + b"\x91" * 100_000 + b"\xc0"
+
+    def nested(name: str, data: bytes) -> bytes:
+        return (
+            zlib.compress(zlib.decompress(data) + len(row).to_bytes(4, "big") + row) if name == "cursors.rows" else data
+        )
+
+    file = rewritten(archive, tmp_path / "nested", lambda record: [record], raw=nested)
+    with Archive(file, schema=SCHEMA) as found, pytest.raises(LedgerError, match="is damaged"):
+        Arrival(found).look()
 
 
 @pytest.mark.parametrize("end", [b"", b"more"], ids=["without its end", "with more behind its end"])

@@ -22,6 +22,7 @@ from headrace.errors import LedgerError, NotFoundError, RefusedError, StoreError
 from headrace.record import registry
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import Register
+from headrace.spec.report import Report
 
 DATA = ("ingest", "prepare")
 """The kinds of stages whose reports are on data."""
@@ -213,18 +214,21 @@ def point(project: Project, word: str, alias: str, *, remove: bool = False, forc
 
 
 def _allowed(called: str, aliases: Sequence[str], judged: Sequence[Ref], load: Load, forced: str | None) -> str | None:
-    """Return why aliases may point at what a report says no to; None where none says so.
+    """Return why aliases may point at what a report says no to, or can't be heard on; None where none is such.
 
     Raises:
-        RefusedError: one says no, and nobody has said why it should be so anyway.
+        RefusedError: one is, and nobody has said why it should be so anyway.
     """
-    found = [report for ref in judged for report in reports(ref, load) if report.passed is False]
-    if not aliases or not found:
+    found = [load(ref) for each in judged for ref in report_refs(each)]
+    said = [report for report in found if isinstance(report, Report) and report.passed is False]
+    unread = [report for report in found if not isinstance(report, Report)]
+    if not aliases or not (said or unread):
         return None
     if forced is None:
-        broken = dict.fromkeys(each.rule for report in found for each in report.verdicts if each.holds is not True)
+        broken = dict.fromkeys(each.rule for report in said for each in report.verdicts if each.holds is not True)
+        why = f"its report says not passed: {'; '.join(broken)}".rstrip(": ") if said else "its report can't be read"
         raise RefusedError(
-            f"`{aliases[0]}` wasn't pointed at {called}: its report says not passed: {'; '.join(broken)}".rstrip(": "),
+            f"`{aliases[0]}` wasn't pointed at {called}: {why}",
             hint='say why it should be anyway: `--force --why "..."`, which is recorded',
         )
     return forced

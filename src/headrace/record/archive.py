@@ -220,7 +220,7 @@ class Archive:
                         start = past
                     del rest[:start]
                 self._file.seek(place)  # whoever took a record may have read another part
-        except (zlib.error, msgspec.MsgspecError) as error:
+        except (zlib.error, msgspec.MsgspecError, RecursionError) as error:
             raise self._damaged(name) from error
         is_cut = bool(rest) or (whole > 0 and not unsqueeze.eof) or bool(unsqueeze.unused_data)
         if is_cut or hasher.hexdigest() != self.end.parts.get(name):

@@ -184,7 +184,7 @@ class Arrival:
     def _event(self, body: bytes) -> None:
         try:
             kept = kept_by(decode_event(body))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise _Wrong(f"an event can't be read: {error}") from error
         for ref in kept:
             self._ref(ref)

@@ -294,7 +294,6 @@ class Desk:
     def _failed(self, order: Do, started: float, marks: _Marks, failure: Failure) -> Failed:
         marks.call()
         failure = self._masked(failure)
-        self._remark()
         return Failed(
             task=order.task,
             attempt=order.attempt,

@@ -79,6 +79,7 @@ class LocalBackend:
         self._babbling: set[int] = set()
         self._parents: dict[str | None, Parent] = {}
         self._parent_of: dict[int, Parent] = {}
+        self._listened_at = time.monotonic()
         self._begun = spawned  # it is told of its run late: `adopt` would take it for one that was left
 
     # -- the port ------------------------------------------------------------------------------------------------
@@ -126,12 +127,15 @@ class LocalBackend:
                 self._listen(key.data, line)
             if mask & selectors.EVENT_READ:
                 self._hear(key.data, line)
-        self._end_doomed()
         now = time.monotonic()
+        for parent in self._parents.values():
+            parent.listened(now - self._listened_at)
+        self._listened_at = now
+        self._end_doomed()
         for parent in list(self._parents.values()):
             if parent.ready_by is not None and now > parent.ready_by:
                 self._lose(parent, f"the process that begins workers has not come up in {START_S:g} s")
-            elif parent.silent_s(now) > SILENT_S:
+            elif parent.silent_s > SILENT_S:
                 self._lose(parent, f"the process that begins workers has said nothing for {SILENT_S:g} s")
         notices, self._notices = self._notices, []
         return notices
@@ -272,7 +276,7 @@ class LocalBackend:
 
     def _hear_parent(self, parent: Parent) -> None:
         for body in parent.control.read():
-            parent.heard_at = time.monotonic()
+            parent.silent_s = 0.0
             match decode_news(body):
                 case Ready(pid=pid):
                     parent.pid, parent.ready_by = pid, None
@@ -346,7 +350,7 @@ class LocalBackend:
             if now < due or worker not in self._lines:
                 continue
             parent = self._parent_of[worker]
-            if parent.silent_s(now) > QUIET_S:
+            if parent.silent_s > QUIET_S:
                 self._lose(parent, "the process that begins workers, and ends them, answers no more")
             else:
                 self._signal(worker, signal.SIGKILL)

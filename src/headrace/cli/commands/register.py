@@ -42,8 +42,8 @@ def command(
     from `headrace gc`. With a model goes the preparation that it was made from, if that is one: what `prepare.clean`
     learned, and does to rows.
 
-    An alias isn't pointed at what a report after it says no to, unless `--force --why "..."` says why. That is
-    recorded.
+    An alias isn't pointed at what a report after it says no to, nor where such a report can't be read, unless
+    `--force --why "..."` says why. That is recorded.
     """
     if (model is None) == (dataset is None):
         raise UsageError("say what it is", hint="give one of `--model NAME` and `--dataset NAME`")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 from headrace.codec.codecs import Codecs
+from headrace.codec.refs import inline
 from headrace.errors import CodecError
 from headrace.store.folder import FolderStore
 
@@ -45,6 +48,8 @@ from sklearn.random_projection import SparseRandomProjection  # noqa: E402
 from sklearn.svm import SVC  # noqa: E402
 from sklearn.tree import DecisionTreeClassifier  # noqa: E402
 from sklearn.utils import all_estimators  # noqa: E402
+
+from headrace.codec.builtin.lightgbm_text import check_text  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.random((200, 4))
@@ -316,6 +321,101 @@ def test_what_is_made_of_estimators_is_saved_and_read_safely(model: Any, codecs:
     ref = codecs.save(model, store)
     assert ref.codec == "skops"
     assert np.array_equal(codecs.load(ref, store).predict(frame), model.predict(frame))  # type: ignore[attr-defined]
+
+
+def _text(**options: Any) -> str:
+    """Return the text of a model of two trees that ask for numbers and a category."""
+    rows, labels = table(), options.pop("labels", table()[:, 3] % 2)
+    rows[:, 2] = np.arange(200) % 7
+    model = lightgbm.LGBMClassifier(n_estimators=2, num_leaves=4, min_child_samples=1, verbose=-1, **options)
+    return str(model.fit(rows, labels, categorical_feature=[3]).booster_.model_to_string(num_iteration=-1))
+
+
+FORMS: list[dict[str, Any]] = [
+    {},
+    {"labels": np.arange(200) % 3},
+    {"labels": np.zeros(200)},
+    {"boosting_type": "dart"},
+    {"boosting_type": "rf", "subsample": 0.5, "subsample_freq": 1},
+    {"linear_tree": True},
+    {"monotone_constraints": [1, 0, 0, 0]},
+]
+
+
+@pytest.mark.parametrize("options", FORMS, ids=str)
+def test_every_form_of_a_lightgbm_text_is_read_safely(options: dict[str, Any]) -> None:
+    check_text(_text(**options))
+
+
+def _sized(text: str) -> str:
+    """Return a text whose head tells the sizes of its trees as they are now."""
+    trees = re.split(r"(?=^Tree=)", text[: text.index("\nend of trees\n") + 1], flags=re.MULTILINE)[1:]
+    return re.sub(r"tree_sizes=.*", "tree_sizes=" + " ".join(str(len(tree)) for tree in trees), text, count=1)
+
+
+def _tree(text: str) -> str:
+    return text[text.index("Tree=0\n") : text.index("Tree=1\n")]
+
+
+READ_OTHERWISE: dict[str, Callable[[str], str]] = {
+    "a category that is no number": lambda text: _sized(
+        re.sub(r"threshold=.*", lambda found: re.sub(r"[\d.e+-]+", "nan", found[0]), text)
+    ),
+    "a tree before the first": lambda text: re.sub(r"tree_sizes=.*\n", "", text).replace(
+        "Tree=0\n", _tree(text).replace("Tree=0", "Tree=7") + "Tree=0\n", 1
+    ),
+    "trees after what only looks like their end": lambda text: re.sub(r"tree_sizes=.*\n", "", text).replace(
+        "shrinkage=1\n", "shrinkage=1\nx=end of trees\n", 1
+    ),
+    "a line that ends as on old Macs": lambda text: _sized(
+        text.replace("shrinkage=1\n", "shrinkage=1\rleft_child=99999999 9 9\n", 1)
+    ),
+    "a text that ends early": lambda text: text.replace("Tree=1\n", "Tree=1\0", 1),
+    "a name after two equal signs": lambda text: text.replace("\nnum_class=", "\n=num_class=9999\nnum_class=", 1),
+    "a number of classes that is told twice": lambda text: text.replace(
+        "objective=binary", "objective=multiclass num_class:1 num_class:9999", 1
+    ),
+    "digits that only Python reads": lambda text: text.replace("max_feature_idx=3", "max_feature_idx=\uff13", 1),
+    "a number beyond 32 bits": lambda text: text.replace("max_feature_idx=3", f"max_feature_idx={2**32 + 3}", 1),
+    "an underscore in a number": lambda text: _sized(re.sub(r"leaf_count=(\d)", r"leaf_count=\1_", text, count=1)),
+}
+
+
+@pytest.mark.parametrize("change", READ_OTHERWISE.values(), ids=READ_OTHERWISE)
+def test_a_lightgbm_text_that_lightgbm_reads_otherwise_than_we_do_is_refused(change: Callable[[str], str]) -> None:
+    text = _text()
+    check_text(_sized(text))
+    assert change(text) != text
+    with pytest.raises(CodecError, match="points outside"):
+        check_text(change(text))
+
+
+def test_a_forged_booster_in_a_pipeline_is_refused_before_lightgbm_reads_it(codecs: Codecs, store: FolderStore) -> None:
+    def bend(name: str, data: bytes) -> bytes:
+        return data.replace(b"split_gain=", b"split_gain=9") if name == "schema.json" else data
+
+    ref = codecs.save(SAFE[-1].fit(X, Y), store)
+    assert codecs.load(forged(ref, store, lambda _, data: data), store)
+    with pytest.raises(CodecError, match="points outside"):
+        codecs.load(forged(ref, store, bend), store)
+
+
+def test_an_estimator_whose_files_unpack_to_more_than_they_are_is_refused(codecs: Codecs, store: FolderStore) -> None:
+    ref = codecs.save(Ridge().fit(X, Y), store)
+    made = io.BytesIO(ref.inline or store.path(ref.digest, ref.nonce or "").read_bytes())
+    with zipfile.ZipFile(made, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("more.npy", bytes(1 << 20))
+    with pytest.raises(CodecError, match="unpack to more"):
+        codecs.load(inline("skops", ref.type, made.getvalue()), store)
+
+
+def test_a_sparse_matrix_that_a_function_is_given_is_looked_at_too(codecs: Codecs, store: FolderStore) -> None:
+    matrix = SparseRandomProjection(n_components=2, random_state=0).fit(X).components_
+    ref = codecs.save(FunctionTransformer(partial(rbf_kernel, Y=matrix.copy())), store)
+    assert codecs.load(ref, store)
+    matrix.indices[0] = 10**6
+    with pytest.raises(CodecError, match="points outside"):
+        codecs.load(codecs.save(FunctionTransformer(partial(rbf_kernel, Y=matrix)), store), store)
 
 
 @pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree"])

@@ -126,6 +126,26 @@ def test_a_group_whose_positive_rows_are_never_found_is_named_and_counted_as_fai
     assert every.report.verdicts[0].holds is False
 
 
+def test_rows_of_few_days_are_judged_without_intervals(people: pa.Table) -> None:
+    days = people.append_column("date", pa.array([place % 5 for place in range(len(people))]))
+    rule = "selection rate difference <= 0.9 with 95% confidence"
+    found = judged(days, groups="date", sensitive=["sex", "town"], slices=["sex"], gates=rule)
+    assert [each.holds for each in found.report.verdicts] == [None]
+    assert "5 groups don't tell" in found.report.verdicts[0].why
+    assert {each.title for each in found.report.drawings} >= {"Calibration"}
+
+
+def test_a_column_whose_people_came_on_few_days_is_not_passed_over(people: pa.Table) -> None:
+    place = ["here" if row % 20 < 3 else "there" for row in range(len(people))]
+    days = people.append_column("date", pa.array([row % 20 for row in range(len(people))]))
+    days = days.append_column("place", pa.array(place))
+    rule = "selection rate difference <= 0.9 with 95% confidence"
+    assert judged(days, groups="date", sensitive=["sex"], gates=rule, min_group=30).passed
+    found = judged(days, groups="date", sensitive=["sex", "place"], gates=rule, min_group=30)
+    assert [each.holds for each in found.report.verdicts] == [None]
+    assert "3 groups don't tell" in found.report.verdicts[0].why
+
+
 def test_where_all_groups_are_too_small_nothing_is_said(people: pa.Table) -> None:
     found = judged(people, sensitive=["town"], min_group=500, gates="selection rate ratio by town >= 0.8")
     assert found.report.verdicts[0].holds is None

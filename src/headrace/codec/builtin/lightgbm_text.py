@@ -23,6 +23,10 @@ INNER = (
 
 LEAVES = ("leaf_value", "leaf_weight", "leaf_count")
 PARAMETER = re.compile(r"\[(\w+): [^\n]*\]")
+TREE = re.compile(r"Tree=(\d+)\n((?:[a-z_]+=[-+.0-9a-z ]*\n)+)\n*", re.ASCII)
+"""A tree as LightGBM writes it: what it would read otherwise than we do isn't there, such as `1_0`, or lines after a
+blank one."""
+COUNT = re.compile(r"\d{1,9}", re.ASCII)
 CATEGORICAL = 1
 """The bit of a node's `decision_type` that says that it asks for a category."""
 
@@ -41,18 +45,20 @@ def check_text(text: str) -> None:
 
 
 def _is_sound(text: str) -> bool:
-    start = text.find("Tree=0\n")
-    head = _pairs(text if start < 0 else text[:start])
-    features, classes = int(head["max_feature_idx"]) + 1, int(head["num_class"])
-    told = re.search(r"\bnum_class:(\S+)", head.get("objective", ""))
-    if start < 0 and head.get("tree_sizes", "").strip():
+    if "\r" in text or "\0" in text:
+        return False  # each ends a line for LightGBM
+    first = re.search(r"^Tree=", text, re.MULTILINE)
+    head = _pairs(text if first is None else text[: first.start()])
+    features, classes = _count(head["max_feature_idx"]) + 1, _count(head["num_class"])
+    told = re.findall(r"num_class:(\S+)", head.get("objective", ""))
+    if first is None and head.get("tree_sizes", "").strip():
         return False
-    trees = [] if start < 0 else list(_trees(text, start, head))
+    trees = [] if first is None else list(_trees(text[first.start() :], head["tree_sizes"]))
     return (
         _has_parameters(text)
         and classes >= 1
-        and int(head["num_tree_per_iteration"]) == classes
-        and (told is None or int(told[1]) == classes)
+        and _count(head["num_tree_per_iteration"]) == classes
+        and all(_count(each) == classes for each in told)
         and len(trees) % classes == 0
         and all(_is_sound_tree(tree, features) for tree in trees)
     )
@@ -67,33 +73,38 @@ def _has_parameters(text: str) -> bool:
     return bool(is_there and is_whole) and all(line is not None and line[1] in known for line in lines)
 
 
-def _trees(text: str, start: int, head: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Go over the trees: each begins where the sizes of those before it end, if the head tells them."""
-    end = text.find("end of trees", start)
-    blocks = re.split(r"(?=^Tree=\d+\n)", text[start : end if end >= 0 else len(text)], flags=re.MULTILINE)[1:]
-    sizes = head["tree_sizes"].split() if "tree_sizes" in head else None
-    if sizes is not None and [int(size) for size in sizes] != [len(block.encode()) for block in blocks]:
+def _trees(text: str, sizes: str) -> Iterator[dict[str, str]]:
+    """Go over the trees: each begins where the sizes of those before it end."""
+    blocks = re.split(r"(?=^Tree=)", text[: text.index("\nend of trees\n") + 1], flags=re.MULTILINE)[1:]
+    if [_count(size) for size in sizes.split(" ")] != [len(block) for block in blocks]:
         raise ValueError("the trees have other sizes")
     for number, block in enumerate(blocks):
-        tree = _pairs(block)
-        if int(tree["Tree"]) != number:
-            raise ValueError("the trees have other numbers")
-        yield tree
+        tree = TREE.fullmatch(block)
+        if tree is None or int(tree[1]) != number:
+            raise ValueError("a tree has another form or number")
+        yield _pairs(tree[2])
 
 
 def _pairs(text: str) -> dict[str, str]:
+    """Return what stands before and after the first `=` of each line, which must begin with a name."""
     found: dict[str, str] = {}
-    for line in text.split("\n"):
-        key, is_pair, value = line.partition("=")
-        if is_pair and key in found:
-            raise ValueError(f"`{key}` is there twice")
-        if is_pair:
-            found[key] = value
+    for line in filter(None, text.split("\n")):
+        key, _, value = line.partition("=")
+        if not key or key in found:
+            raise ValueError(f"`{key}` is there twice, or a line has no name")
+        found[key] = value
     return found
 
 
+def _count(text: str) -> int:
+    """Read digits as LightGBM does: Python's `int` would take more."""
+    if COUNT.fullmatch(text) is None:
+        raise ValueError(f"`{text}` is no count")
+    return int(text)
+
+
 def _is_sound_tree(tree: Mapping[str, str], features: int) -> bool:
-    leaves = int(tree["num_leaves"])
+    leaves = _count(tree["num_leaves"])
     if leaves == 1:
         return _has(tree, "leaf_value", 1) and _has_coefficients(tree, features)
     if leaves < 1 or not all(_has(tree, name, leaves - 1) for name in INNER):
@@ -117,8 +128,8 @@ def _is_sound_tree(tree: Mapping[str, str], features: int) -> bool:
 def _has_categories(tree: Mapping[str, str]) -> bool:
     asked = (_whole(tree, "decision_type") & CATEGORICAL) != 0
     places = np.array(tree["threshold"].split(), dtype=float)[asked]
-    count = int(tree["num_cat"])
-    if count < 0 or np.any((places < 0) | (places >= count)) or (count == 0 and asked.any()):
+    count = _count(tree["num_cat"])
+    if not np.all((places >= 0) & (places < count)):  # what is no number is refused too
         return False
     if count == 0:
         return True
@@ -131,7 +142,7 @@ def _has_coefficients(tree: Mapping[str, str], features: int) -> bool:
     if int(tree.get("is_linear", "0")) == 0:
         return True
     counts, asks, leaves = _whole(tree, "num_features"), _whole(tree, "leaf_features"), int(tree["num_leaves"])
-    total = int(counts.sum()) if np.all(counts >= 0) else -1
+    total = int(counts.sum()) if np.all((counts >= 0) & (counts <= len(asks))) else -1
     return (
         len(counts) == leaves
         and _has(tree, "leaf_const", leaves)

@@ -45,6 +45,7 @@ class SklearnCodec:
 
     def load(self, source: Source) -> object:
         data = io.BytesIO(source.read())
+        _check_size(data)
         value = skops.io.load(data, trusted=_trusted(data))
         if describe(type(value)) != source.type:
             raise CodecError(f"a `{source.type}` was saved, and a `{describe(type(value))}` came back")
@@ -53,6 +54,13 @@ class SklearnCodec:
 
 
 CODECS = (SklearnCodec(),)
+
+
+def _check_size(data: io.BytesIO) -> None:
+    """Refuse an archive that unpacks to more than it is: `save` packs nothing."""
+    with ZipFile(data) as archive:
+        if sum(info.file_size for info in archive.infolist()) > len(data.getbuffer()):
+            raise CodecError("its files unpack to more than they are", hint="the artifact is damaged, or forged")
 
 
 def _trusted(data: io.BytesIO) -> list[str]:

@@ -7,6 +7,7 @@ own.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,9 @@ def _parts(model: object) -> Iterator[tuple[Any, int | None]]:
             yield value, features
         elif isinstance(value, dict):
             rest.extend((each, features) for each in value.values())
-        elif isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.dtype == object):
+        elif isinstance(value, partial):
+            rest.extend((each, features) for each in (value.args, value.keywords))
+        elif isinstance(value, list | tuple | set) or (isinstance(value, np.ndarray) and value.dtype == object):
             rest.extend((each, features) for each in (value.flat if isinstance(value, np.ndarray) else value))
         elif hasattr(value, "__dict__") and not isinstance(value, type):
             features = vars(value).get("n_features_in_", features)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -58,10 +59,10 @@ What inherits from one of them counts too."""
 
 LOSSES = {"sklearn._loss._loss.CyHalfMultinomialLoss", "sklearn._loss._loss.CyLossFunction"}
 
+BOOSTER = "lightgbm.basic.Booster"
 OTHERS = {
     "scipy.interpolate._bsplines.BSpline",
     "scipy.interpolate._interpolate.interp1d",
-    "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
     "lightgbm.sklearn.LGBMRanker",
     "lightgbm.sklearn.LGBMRegressor",
@@ -194,11 +195,30 @@ def _is_number(name: str) -> bool:
     return module == "numpy" and isinstance(found, type) and issubclass(found, np.generic)
 
 
-def _is_held(_: Node, name: str) -> bool:
+def _is_held(node: Node, name: str) -> bool:
+    if name == BOOSTER:
+        return _is_booster(node)
     if name in OTHERS:
         return True
     found = _defined(name) if name.startswith("sklearn.") else None
     return isinstance(found, type) and not HELD.isdisjoint(map(describe, found.__mro__))
+
+
+def _is_booster(node: Node) -> bool:
+    """Tell whether a model of LightGBM is a plain text in a plain dictionary, and look at that: LightGBM reads it as
+    soon as the object is made."""
+    from headrace.codec.builtin.lightgbm_text import check_text  # noqa: PLC0415  an optional library's
+
+    state = node.get("content")
+    if not (isinstance(state, dict) and state.get("__loader__") == "DictNode" and isinstance(state["content"], dict)):
+        return False
+    texts = [state["content"][key] for key in ("_handle", "handle") if key in state["content"]]
+    for text in texts:
+        model = json.loads(text["content"]) if text.get("__loader__") == "JsonNode" else None
+        if not isinstance(model, str):
+            return False
+        check_text(model)
+    return bool(texts)
 
 
 def _is_type(node: Node, name: str) -> bool:

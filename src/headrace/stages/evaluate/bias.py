@@ -81,12 +81,14 @@ class Bias(NamedTuple):
         known = [each for each in alone if each.value is not None]
         if not known:
             return alone[0]
-        absent = " ".join(each.why for each in alone if each.why) if not self.told else ""
+        # a column without ends may be the widest in truth, so it isn't passed over as groups are that are left out
+        absent = ". ".join(dict.fromkeys(each.why for each in (known if self.told else alone) if each.why))
         widest_of = min if ratio else max
-        value, low, high = (
-            widest_of(end for each in known if (end := getattr(each, name)) is not None)
-            for name in ("value", "low", "high")
-        )
+        value = widest_of(each.value for each in known if each.value is not None)
+        ends = [(each.low, each.high) for each in known if each.low is not None and each.high is not None]
+        if not ends:
+            return Fact(name=rate, value=value, why=absent)
+        low, high = (widest_of(end) for end in zip(*ends, strict=True))
         if absent:
             low, high = (0.0, high) if ratio else (low, 1.0)
         return Fact(name=rate, value=value, low=low, high=high, why=absent)

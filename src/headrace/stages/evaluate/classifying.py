@@ -247,7 +247,10 @@ def _drawings(heard: Hearing, found: Findings, sliced: pa.Table) -> Iterator[Dra
             part: Any = found.wholes[MODEL]
             came = part.binned[:, 1] / part.binned[:, 0]
             ends = [part.sums(f"bin {place}").interval(found.level, found.groups) for place in range(len(came))]
-            low, high = (np.array([each[end] for each in ends]) for end in (0, 1))
+            low, high = (
+                np.array([share if each[end] is None else each[end] for each, share in zip(ends, came, strict=True)])
+                for end in (0, 1)
+            )
             predicted = part.binned[:, 6] / part.binned[:, 0]
             yield drawings.calibration(predicted, came, low, high, mine.chances[:, 1], f"is {heard.names[1]}")
     if not heard.is_binary and mine.decided is not None and len(heard.classes) <= 25:

@@ -236,7 +236,7 @@ def _deviate(moves: Any, times: Any) -> float:
     root = math.copysign(math.sqrt(max(0.0, 2 * float(times @ np.log(left)))), at)
     slant = at * math.sqrt(bend)
     if abs(root) < 1e-3 or abs(slant) < 1e-3:
-        return root - float(times @ moves**3) / (3 * math.pow(times @ moves**2, 1.5))
+        return root + float(times @ moves**3) / (3 * math.pow(times @ moves**2, 1.5))
     return root + math.log(slant / root) / root
 
 

@@ -145,10 +145,10 @@ def test_a_time_that_none_is_is_one_clear_error(value: Any) -> None:
     assert time.perf_counter() - start < FAIRLY_S
 
 
-@pytest.mark.parametrize("address", CLOUDS)
+@pytest.mark.parametrize("address", [*CLOUDS, "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "fd00:ec2::254%eth0"])
 def test_where_clouds_give_out_credentials_no_name_leads(address: str) -> None:
     assert not is_public(address)
-    assert not is_public(f"::ffff:{address}" if "." in address else address)
+    assert not is_public(f"::ffff:{address}" if ":" not in address else address)
     guard = guarded("a.example", address)
     with pytest.raises(HeadraceError, match=f"`a.example` is {address}"):
         guard.handle_request(httpx.Request("GET", "http://a.example/"))

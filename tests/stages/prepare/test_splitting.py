@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from headrace.errors import DataError, UsageError
 from headrace.stages import prepare
 from headrace.stages.prepare.leaks import crossing
+from headrace.stages.prepare.near_rows import is_more
 from headrace.stages.prepare.near_texts import near_texts
 from headrace.stages.prepare.parts import by_share, by_stratum, drawn
 
@@ -282,6 +283,12 @@ def test_rows_that_are_alike_by_chance_are_no_leak(kind: str) -> None:
         made = prepare.split(clean(kind, count, seed), key="id")
         assert made.report.passed
         assert made.leaks.filter(pa.compute.equal(made.leaks["kind"], "near rows")).num_rows == 0
+
+
+@pytest.mark.parametrize("chance", [0.2, 1.0, 30.0, 700.0, 5_000.0, 1e7])
+def test_five_times_as_many_pairs_as_by_chance_are_more_however_many_that_are(chance: float) -> None:
+    assert is_more(5 * chance + 3, chance)
+    assert not is_more(2 * chance, chance)
 
 
 def people(count: int, seed: int) -> dict[str, Any]:

@@ -42,9 +42,15 @@ def is_public(text: str) -> bool:
     inner = _carried(address)
     if inner is not None:
         return address.is_global and is_public(str(inner))
-    if str(address) in METADATA:
+    if _is_metadata(text):
         return False
     return address.is_global and not address.is_multicast and (address.version == 4 or address in _GIVEN_OUT)
+
+
+def _is_metadata(text: str) -> bool:
+    """Tell whether a cloud answers at an address, or at the IPv4 one that it carries."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    return str(_carried(address) or address) in METADATA
 
 
 def _carried(address: Address) -> Address | None:
@@ -115,7 +121,7 @@ class Guard(httpx.BaseTransport):
             raise httpx.ConnectError(f"the name can't be resolved ({error})", request=request) from error
         closed = [each for each in found if not is_public(each)]
         if host in self._allowed:  # a name may be private, and only an address that was written out a cloud's metadata
-            closed = [each for each in closed if each in METADATA and each != literal]
+            closed = [each for each in closed if _is_metadata(each) and each != literal]
         if closed:
             named = "" if closed[0] == host else f"`{host}` is "
             raise SourceError(

@@ -32,6 +32,8 @@ PAIRS = 300_000
 """So many pairs a grid are compared; where there are more, the tolerance is halved."""
 DRAWN = 200_000
 SURE = 0.001
+MANY_BY_CHANCE = 100
+"""Three times so many are sure to be more."""
 TIMES = 3.0
 """Near rows tell something where they are so many times as many as by chance, which a guess may be wrong by."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -240,6 +242,8 @@ def is_more(there: float, chance: float) -> bool:
     """Tell whether there are more pairs than chance gives, surely and by far."""
     if there < max(1.0, TIMES * chance):
         return False
+    if chance > MANY_BY_CHANCE:
+        return True
     term, less = exp(-chance), 0.0
     for number in range(int(there)):
         less += term

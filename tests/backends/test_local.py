@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from headrace.backends import spawn
-from headrace.backends.leftover import MARKED, PARENT
+from headrace.backends.leftover import MARKED, PARENT, end_orphans, note_mark
 from headrace.backends.line import Line
 from headrace.backends.local import backend
 from headrace.backends.local.backend import LocalBackend
@@ -154,6 +154,25 @@ def test_a_number_that_another_process_has_by_now_ends_nobody(stand: LocalStand)
         other.kill()
         reader.kill()
         reader.wait()
+
+
+def test_a_note_that_another_has_just_made_or_cleared_away_ends_nobody(tmp_path: Path) -> None:
+    """On a node of a cluster several of a run look at its notes at once."""
+    mark = "0" * 32
+    note = tmp_path / f"{MARKED}{mark}"
+    with subprocess.Popen(["sleep", "3600"], env={**os.environ, spawn.MARK: mark}, start_new_session=True) as other:
+        for make in (note.touch, lambda: note.symlink_to("nowhere")):  # it is listed, and can't be read
+            make()
+            end_orphans(tmp_path)
+            assert other.poll() is None
+            note.unlink()
+        with socket.socket() as control:
+            note_mark(tmp_path, Spawned(other.pid, control, -1, mark))
+        end_orphans(tmp_path)
+        assert (other.poll(), [each.name for each in tmp_path.iterdir()]) == (None, [note.name])
+        note.write_text(f"1 {other.pid}")
+        end_orphans(tmp_path)
+        assert (other.wait(), list(tmp_path.iterdir())) == (-signal.SIGKILL, [])
 
 
 def test_the_process_that_was_begun_early_is_not_taken_for_one_that_was_left(stand: LocalStand) -> None:

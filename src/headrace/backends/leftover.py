@@ -30,7 +30,9 @@ _WRITES = os.O_WRONLY | os.O_RDWR
 def note_mark(folder: Path, spawned: Spawned) -> None:
     """Leave word of a zygote where a later driver of the run looks for what this one left behind."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{MARKED}{spawned.mark}").write_text(f"{process_began(spawned.pid)} {spawned.pid}")
+    aside = folder / f".{spawned.mark}"
+    aside.write_text(f"{process_began(spawned.pid)} {spawned.pid}")
+    aside.replace(folder / f"{MARKED}{spawned.mark}")  # others of the run, beside this one, read no half of it
 
 
 def end_leftovers(folder: Path, patience_s: float = PATIENCE_S, *, of: tuple[int, str] | None = None) -> None:
@@ -61,8 +63,9 @@ def end_orphans(folder: Path) -> None:
     """Kill what is left of zygotes that are dead, beside others of the run that live."""
     for mark in _marks(folder):
         note = folder / f"{MARKED}{mark}"
-        if not _lives(note):
-            workers = _notes(folder, int(_read(note)[-1]))
+        _, *numbers = _read(note)
+        if numbers and not _lives(note):  # without them, another has just cleared it away
+            workers = _notes(folder, int(numbers[0]))
             _end_strays(folder, {mark}, {_pid(each) for each in workers})
             note.unlink(missing_ok=True)
 
@@ -107,8 +110,9 @@ def _read(note: Path) -> list[str]:
 def _lives(note: Path) -> bool:
     """Whether the very process that a note is about lives: its number may have been given to another since."""
     began, *numbers = _read(note)
-    pid = int(numbers[0]) if note.name.startswith(MARKED) and numbers else None
-    return began == process_began(_pid(note) if pid is None else pid) != ""
+    if not began:
+        return False
+    return began == process_began(int(numbers[0]) if note.name.startswith(MARKED) else _pid(note))
 
 
 def _pid(note: Path) -> int:

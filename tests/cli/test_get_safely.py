@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.app.output import written
 from headrace.cli.terminal import Harmless
 from tests.cli.conftest import Shell
 
@@ -51,6 +53,19 @@ def ran(empty: Shell) -> Shell:
     empty.write("pipelines.py", PIPELINES)
     assert empty("run", "flow").code == 0
     return empty
+
+
+def test_a_file_is_written_where_the_file_system_has_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with written(tmp_path, "model.bin") as (path, aside):
+        aside.write_bytes(b"bytes")
+    assert [each.name for each in tmp_path.iterdir()] == ["model.bin"]
+    assert path.read_bytes() == b"bytes"
 
 
 @pytest.mark.parametrize("task", ["named", "folder", "number"])

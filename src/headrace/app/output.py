@@ -54,7 +54,9 @@ def _settle(aside: Path, path: Path, *, over: bool) -> None:
     if over:
         os.replace(aside, path)
     elif not os.path.lexists(path):
-        aside.rename(path) if aside.is_dir() else os.link(aside, path)
+        if not aside.is_dir():
+            path.touch(exist_ok=False)  # so that nobody takes the name meanwhile; not each file system has hard links
+        aside.rename(path)
     elif not _is_same(aside, path):
         over_it = "" if aside.is_dir() or path.is_dir() else f"`--to {path}` writes over it; or "
         raise UsageError(f"`{path}` is there already", hint=f"{over_it}give another path by `--to`")

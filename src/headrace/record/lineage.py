@@ -357,8 +357,10 @@ def judged(views: Views, run: str, tasks: Iterable[str]) -> dict[str, str]:
     Calls that judge one model are told apart by the next arguments in which they differ.
     """
     bases = dict.fromkeys(_CALL.sub("", each) for each in tasks)
-    twice = [
-        each for each in bases if views.has(run, f"{each}[1]") and views.task(run, f"{each}[1]").kind == "evaluate"
+    twice = [  # an element of a map is no call
+        each
+        for each in bases
+        if not each.endswith("]") and views.has(run, f"{each}[1]") and views.task(run, f"{each}[1]").kind == "evaluate"
     ]
     found: dict[str, str] = {}
     nodes: dict[str, Node] = {}

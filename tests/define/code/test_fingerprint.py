@@ -284,6 +284,12 @@ def test_an_expression_that_is_as_deep_as_python_allows(workshop: Workshop) -> N
     assert workshop.code(module.fit).digest != workshop.code(module.score).digest
 
 
+def test_a_pattern_of_thousands_of_words_is_no_type(workshop: Workshop) -> None:
+    words = "|".join(f"word{number}" for number in range(5_000))
+    workshop.write(pipelines=f"import re\n\n\ndef fit(x):\n    return re.findall('{words}', x)\n")
+    assert workshop.code(workshop.load("pipelines").fit).parts[0].name == "pipelines.fit"
+
+
 def test_a_function_without_source_counts_as_compiled(workshop: Workshop) -> None:
     workshop.write(
         pipelines="""

@@ -31,7 +31,7 @@ def _of_type(text: str) -> tuple[Chain, ...]:
         return ()
     try:
         tree = ast.parse(text.strip(), mode="eval")
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError):  # a pattern of thousands of words is deep, and no type
         return ()
     chains = (chain_of(node) for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute))
     return tuple(chain for chain in chains if chain is not None)

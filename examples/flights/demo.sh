@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 heading() { printf '\n--- %s\n' "$*"; }
 
-heading "The whole way: 336,776 flights, two candidates, a report, December scored"
+heading "The whole way: 336,776 flights, three candidates, a report, December scored"
 headrace run flights --month 12
 run=$(headrace runs --json | grep -o '"run":"[^"]*"' | head -n 1 | cut -d '"' -f 4)
 

@@ -164,6 +164,9 @@ class Fading:
     def answers(self) -> bool:
         return True
 
+    def ping(self) -> None:
+        pass
+
     def lacking(self, needs: Mapping[str, float], labels: Mapping[str, str]) -> str:
         self.asked.release()
         raise ConnectionError("the head is gone")

@@ -86,7 +86,8 @@ class Number(Struct, frozen=True, kw_only=True):
 
 
 def _text(value: float | None, low: float | None, high: float | None) -> str:
-    return number(value, decimals_of(Fact(name="", value=value, low=low, high=high, why="-")))
+    why = "there is none" if value is None else ""
+    return number(value, decimals_of(Fact(name="", value=value, low=low, high=high, why=why)))
 
 
 class Metric(Struct, frozen=True, kw_only=True):

@@ -128,7 +128,7 @@ def one_more(ratio: Ratio, level: float, groups: Any = None) -> Interval:
     `FARTHER` says, but no farther than if each of its rows were the worst; and it has one row at least that is.
 
     >>> one_more(Ratio(np.ones(30), np.ones(30), 0.0, 1.0), 0.95).low  # Clopper & Pearson: 0.025 ** (1 / 30)
-    0.884...
+    0.8837...
     """
     above, below = np.asarray(ratio.above, np.float64), np.asarray(ratio.below, np.float64)
     if groups is not None:

@@ -29,6 +29,15 @@ def numbers(column: Any) -> Any:
     return found.astype(np.int64, copy=False)
 
 
+def floats(column: Any) -> Any:
+    """Return Arrow's numbers, none of them null, as NumPy's `float64`."""
+    column = whole(column.cast(pa.float64(), safe=False))
+    return np.frombuffer(column.buffers()[1], np.float64, len(column), 8 * column.offset) if len(column) else _NONE
+
+
+_NONE = np.empty(0)
+
+
 def truths(column: Any) -> Any:
     """Give Arrow's booleans, none of them null, as NumPy's."""
     column = whole(column)

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from headrace.errors import DataError, DefinitionError
 from headrace.spec.duration import seconds
+from headrace.stages.ingest.bare_arrays import floats, numbers
 from headrace.stages.ingest.contract.finding import value_of
 
 AHEAD = 10
@@ -81,15 +82,15 @@ def _is_time(kind: Any, shown: Any) -> bool:
 
 def _numbers(column: Any) -> Any:
     """Return watermarks as numbers that are as far apart: of times, seconds; None of texts that are no times."""
-    kind = column.type
+    kind, column = column.type, column.drop_null()
     try:
         if pa.types.is_string(kind):
             column = pc.utf8_slice_codeunits(column, 0, 19).cast(pa.timestamp("s"))
         elif pa.types.is_date(kind):
             column = column.cast(pa.timestamp("s"))
         if pa.types.is_timestamp(column.type):
-            return column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64()).to_numpy() / 1e6
-        return column.cast(pa.float64(), safe=False).to_numpy()
+            return numbers(column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64())) / 1e6
+        return floats(column)
     except pa.ArrowInvalid:
         return None
 

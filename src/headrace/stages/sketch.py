@@ -48,9 +48,10 @@ def read(text: object) -> Sketch | None:
     try:
         rows, different, kept = text.removeprefix(f"{_HEAD}.").split(".")
         found = np.frombuffer(base64.urlsafe_b64decode(f"{kept}{'=' * (-len(kept) % 4)}"), "<u8")
-        return Sketch(int(rows), int(different), found)
+        told = Sketch(int(rows), int(different), found)
     except (ValueError, binascii.Error):
         return None
+    return told if 0 < told.different <= told.rows else None
 
 
 def digests(table: pa.Table, names: Sequence[str]) -> Any:

@@ -134,7 +134,16 @@ def test_a_sketch_is_read_as_it_was_written_and_what_is_none_is_passed_over() ->
     assert found is not None
     assert found[:2] == made[:2]
     assert np.array_equal(found.digests, made.digests)
-    for text in ("", "valid.csv", "headrace.rows.", "headrace.rows.1.x.AAAA", "headrace.rows.1.1.A", None, 3):
+    for text in (
+        "",
+        "valid.csv",
+        "headrace.rows.",
+        "headrace.rows.1.x.AAAA",
+        "headrace.rows.1.1.A",
+        "headrace.rows.0.0.",
+        None,
+        3,
+    ):
         assert read(text) is None
     assert sketch(table.slice(0, 0), NAMES) is None
     assert sketch(pa.table({"x": [[1, 2], [3]]}), ["x"]) is None

@@ -184,7 +184,7 @@ class Findings:
             part = self.parts[place]
             low, high, why = found(part, each, metric.name, self.groups).interval(level)
             if low is None or high is None:
-                return None, f"of {self.slices[place].by} = {self.slices[place].name} {why}"
+                return None, f"of {self.slices[place].by} = {self.slices[place].name}, {why}"
             worse = high - part.point[metric.name] if metric.better == "lower" else part.point[metric.name] - low
             rest = 1 - part.size / self.wholes[MODEL].size
             found_high.append(value + math.hypot(rest * worse, math.sqrt(rest) * off))

@@ -293,6 +293,14 @@ class Login:
     words: list[str]
 
 
+@pytest.mark.parametrize("secret", ["hunter2hunter2", "süße Brühe", "\udcff\udcfe of no encoding"])
+def test_a_secret_is_masked_in_bytes_as_it_is_in_text(secret: str) -> None:
+    mask = Mask()
+    mask.add(secret)
+    data = f"<{secret}>".encode(errors="surrogateescape")
+    assert mask.value([data, b"<other>"]) == [b"<********>", b"<other>"]
+
+
 def test_a_value_is_masked_inside_and_stays_the_same_where_there_is_nothing_to_mask() -> None:
     mask = Mask()
     plain = {"a": [1, "two", (b"three", frozenset({"four"}))], "b": Login("ann", ["x"])}

@@ -29,6 +29,7 @@ class Mask:
         self._in_values: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
         self._value_pattern: re.Pattern[str] | None = None
+        self._bytes_pattern = re.compile(b"(?!)")
 
     def add(self, secret: str) -> bool:
         """Hide this too from now on; say whether that is anything new."""
@@ -40,7 +41,10 @@ class Mask:
         self._pattern = _any_of(self.forms)
         if len(secret) >= _LONG:
             self._in_values |= {form for form in made if len(form) >= _LONG}
-            self._value_pattern = _any_of(sorted(self._in_values, key=len, reverse=True))
+            longest_first = sorted(self._in_values, key=len, reverse=True)
+            self._value_pattern = _any_of(longest_first)
+            encoded = (re.escape(form.encode(errors="surrogateescape")) for form in longest_first)
+            self._bytes_pattern = re.compile(b"|".join(encoded))
         return True
 
     def text(self, text: str) -> str:
@@ -69,8 +73,7 @@ class Mask:
         if kind is str:
             return pattern.sub(STARS.decode(), value) if pattern.search(value) else value
         if kind is bytes:
-            text = value.decode("latin-1")
-            return pattern.sub(STARS.decode(), text).encode("latin-1") if pattern.search(text) else value
+            return self._bytes_pattern.sub(STARS, value) if self._bytes_pattern.search(value) else value
         if kind in (list, tuple, set, frozenset) or (isinstance(value, tuple) and hasattr(kind, "_make")):
             items = [self._without(each, pattern) for each in value]
             if all(map(_is_same, items, value)):

@@ -89,6 +89,15 @@ def test_a_stage_that_fails_without_a_variable_says_how_it_is_declared(project: 
     assert 'stages see `DATA_FOLDER` once headrace.toml says `[run] variables = ["DATA_FOLDER"]`' in done.err, done
 
 
+def test_an_error_whose_words_merely_hold_a_variables_name_is_not_laid_to_it(project: Project) -> None:
+    failing = 'os.getenv("LIMIT")\n    return str("OFF LIMITS".index("on"))'
+    project.write("pipelines.py", FLOW.replace('return os.environ["DATA_FOLDER"]', failing))
+    done = project.headrace("run", "relying")
+    assert done.code == 1
+    assert "substring not found" in done.err
+    assert "stages see `LIMIT`" not in done.err, done
+
+
 def test_a_pipeline_that_can_t_be_imported_without_a_variable_says_how_it_is_declared(project: Project) -> None:
     project.write("pipelines.py", IMPORTING)
     done = project.headrace("run", "flow")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -43,7 +44,7 @@ class Absent:
 
     def hint(self, text: str) -> str | None:
         """Say what to do about an error with this text, if it comes from such a variable."""
-        names = [name for name in self._asked if name in text]
+        names = [name for name in self._asked if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)]
         if not names:
             return None
         self._told.update(names)

@@ -363,15 +363,9 @@ def judged(views: Views, run: str, tasks: Iterable[str]) -> dict[str, str]:
         if not each.endswith("]") and views.has(run, f"{each}[1]") and views.task(run, f"{each}[1]").kind == "evaluate"
     ]
     found: dict[str, str] = {}
-    nodes: dict[str, Node] = {}
-    for event in views.events(run) if twice else ():
-        match event:
-            case Traced(nodes=new):
-                nodes |= {node.name: node for node in new}
-            case Renewed():
-                nodes.clear()
+    nodes = views.graph(run).nodes if twice else []
     for base in twice:
-        found |= _apart(views, run, [node for name, node in nodes.items() if _CALL.sub("", name) == base])
+        found |= _apart(views, run, [node for node in nodes if _CALL.sub("", node.name) == base])
     return found
 
 

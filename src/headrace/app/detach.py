@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import msgspec
 
 from headrace import errors
 from headrace.app.project import Project
-from headrace.app.session import drive
+from headrace.app.session import drive, named
 from headrace.app.state import views
 from headrace.app.watcher import NoWatcher
 from headrace.errors import HeadraceError
@@ -46,9 +49,20 @@ def run_detached(project: Project, pipeline: str, params: Mapping[str, str], pol
     Raises:
         HeadraceError: whatever kept it from beginning.
     """
-    run_id = detached(lambda watcher: drive(project, pipeline, params, policy, watcher, opens_s=OPENS_S))
+    opens_s = OPENS_S if _is_written(project, pipeline) else math.inf
+    run_id = detached(lambda watcher: drive(project, pipeline, params, policy, watcher, opens_s=opens_s))
     with views(project) as found:
         return found.show(run_id)
+
+
+def _is_written(project: Project, pipeline: str) -> bool:
+    """Say whether the pipeline's name stands in the files that may define it: of one that doesn't, such as a misspelt
+    one, only the trace can tell whether there is such a pipeline, and is waited for."""
+    name, files = named(project, pipeline)
+    word = re.compile(rf"\b{re.escape(name)}\b")
+    with suppress(OSError):
+        return any(word.search((project.root / file).read_text("utf-8", "replace")) for file in files)
+    return False
 
 
 def detached(work: Callable[[Announcing], object]) -> str:

@@ -247,7 +247,8 @@ def _opened(project: Project, pool: Pool, run_id: str, watcher: Watcher) -> None
 
 def _note_changed(project: Project, bundle: Bundle, store: Store, watcher: Watcher) -> None:
     """Say which files are others by now than those that a resumed run goes on with: whoever mended one waits for it."""
-    names = [f"`{name}`" for name in changed_files(project, bundle, store)]
+    settings = {path.name for path in project.config_files}  # they are read anew
+    names = [f"`{name}`" for name in changed_files(project, bundle, store) if name not in settings]
     if names:
         more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
         verb = "have" if len(names) > 1 else "has"

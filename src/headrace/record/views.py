@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, NamedTuple, Self
 
@@ -51,6 +51,8 @@ from headrace.spec.graph import Node
 from headrace.spec.stage import Stage
 
 HISTORY_RUNS = 10
+LOOKED_THROUGH = 1000
+"""So many of the latest runs are gone through for an artifact that no index knows."""
 _ALL = 1 << 31
 
 
@@ -176,7 +178,9 @@ class Views:
             NotFoundError: no task gave it, or several artifacts begin so.
         """
         found: dict[str, Ref] = {}
-        for number in sorted(self.runs_holding(digest), reverse=True):
+        # what is made of parts, or stands in the ledger's row, has no blob that would name its runs
+        latest = (row[0] for row in self._all(self._sql.RUN_LINES, NO_END, LOOKED_THROUGH))
+        for number in chain(sorted(self.runs_holding(digest), reverse=True), latest):
             for _, out in self._all(self._sql.TASK_OUTS, number):
                 found.update((ref.digest, ref) for ref in _within(_decode_ref(out)) if ref.digest.startswith(digest))
             if found:

@@ -577,8 +577,10 @@ class Driver:
                 case Answer(question=question, error=error):
                     self._courier.post(TRACER, Reply(question, error=error))
                 case Stop(workers=workers, now=now):
+                    cancelled = self._machine.cancelled
+                    ended = "the run was cancelled" if cancelled is None or cancelled.by != "policy" else cancelled.why
                     for worker in workers:
-                        self._end(worker, "cancelled", "the run was cancelled", now=now)
+                        self._end(worker, "cancelled", ended, now=now)
                 case Finish(state=state, why=why):
                     closed = Closed(state, self._clock.now(), why)
                     self._journal.note(closed)

@@ -287,8 +287,9 @@ def left_out(table: pa.Table) -> Iterator[str]:
         if small:
             yield (
                 f"Of {len(own):,} groups by {by}, {len(small):,} {'is' if len(small) == 1 else 'are'} too small for all"
-                f" or some of the numbers: {_some(small)}. Differences, ratios and gates don't count"
-                f" {'it' if len(small) == 1 else 'them'} there."
+                f" or some of the numbers: {_some(small)}. Differences and ratios don't count"
+                f" {'it' if len(small) == 1 else 'them'} there, and a rule on one is undecided for that, unless"
+                " `min_group` says from which size on groups count."
             )
 
 

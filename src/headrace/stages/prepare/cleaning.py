@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.codec.file import File
+from headrace.define.log import warn
 from headrace.define.ready import ready
 from headrace.errors import DefinitionError
 from headrace.spec.report import Report
@@ -63,6 +64,10 @@ class _Learned(NamedTuple):
     left_out: Sequence[str] = ()
 
 
+MOST_ASIDE = 0.05
+"""A run warns where more than this share of the rows is put aside."""
+
+
 @ready("prepare.clean", version=6, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
 def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
     """Clean a table by rules, one after the other: a list of them, or a TOML file (`hr.File("rules.toml")`).
@@ -83,6 +88,11 @@ def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
     left_out = tuple(said for each in found for said in each.left_out)
     fitted = any(isinstance(rule, Fill) and rule.how in ("mean", "median") for rule in rules)
     quarantine = work.quarantine()
+    if len(quarantine) > MOST_ASIDE * len(table):
+        share = len(quarantine) / len(table)
+        warn(
+            f"{len(quarantine):,} of {len(table):,} rows ({share:.0%}) are put aside, into `quarantine`: see the report"
+        )
     report = report_of(
         "Cleaning",
         f"{len(table):,} rows, cleaned by {len(rules)} rules.",

@@ -339,6 +339,7 @@ def test_the_previous_version_stands_beside(flights: pa.Table) -> None:
     found = evaluate.classification(
         new, flights, target="late", previous=old, gates="AUC > previous with 95% confidence", robust=False
     )
+    assert any("The previous model decides from a score of" in each for each in found.report.limits)
     assert found.passed
     assert found.metrics["AUC less previous"] > 0
 

@@ -17,7 +17,7 @@ from headrace.stages.evaluate import binary, drawings, multiclass
 from headrace.stages.evaluate.bias import Bias, Group, bias_grid, left_out
 from headrace.stages.evaluate.claims import cases, claim
 from headrace.stages.evaluate.closing import Closing, check_numbers, model_name, unwrapped
-from headrace.stages.evaluate.findings import BASELINE, MODEL, Findings
+from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS, Findings
 from headrace.stages.evaluate.hearing import Asked, Hearing, codes, hear
 from headrace.stages.evaluate.leaks import leaks, overlap
 from headrace.stages.evaluate.predicting import classes_of
@@ -287,6 +287,11 @@ def _limits(
         yield "The baseline takes its rates from the rows judged, which flatters it a little."
     if heard.is_binary and "ECE" in found.wholes[MODEL].point:
         yield "ECE is above 0 by chance even for perfect probabilities, the more so the fewer rows there are."
+    if PREVIOUS in heard.claims and heard.threshold is not None:
+        yield (
+            f"The previous model decides from a score of {number(heard.threshold.value)} on, as this one does: at a"
+            " threshold of its own its accuracy, F1, precision and recall may be better."
+        )
     shown = [each for each in sensitive if each in heard.cases.features]
     if shown:
         yield f"The model is shown {' and '.join(f'`{each}`' for each in shown)}, by which people are compared."

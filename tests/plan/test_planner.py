@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from headrace.plan.keys import key_of
 from headrace.plan.planner import History, Planner
 from headrace.plan.reuse import Before
 from headrace.spec.artifact import Ref
@@ -11,7 +12,7 @@ from headrace.spec.fleet import Link, Pool
 from headrace.spec.graph import Const, Out
 from headrace.spec.plan import PlannedTask
 from headrace.spec.policy import Policy
-from headrace.testing.graphs import Sketch, truth
+from headrace.testing.graphs import Sketch, number, stage, truth
 
 
 class Taught:
@@ -23,7 +24,7 @@ class Taught:
     def before(self, task: str) -> Before | None:
         return None
 
-    def output(self, task: str) -> Ref | None:
+    def output(self, task: str) -> tuple[Ref, str] | None:
         return None
 
     def seconds(self, task: str, stage: str) -> float | None:
@@ -108,3 +109,80 @@ def test_a_part_that_an_output_lacks_is_told_of_those_who_need_it() -> None:
             "run",
             "it will fail: a `builtins.bool` has 0 parts, so none at 1",
         )
+
+
+NOTHING = key_of(stage("any"), (), None)[1]
+"""No inputs, as a key's parts are kept."""
+
+
+class Remembered(Taught):
+    """As `Taught`, and every task gave something false in the run before, or true; nothing is there to be reused."""
+
+    def __init__(self, gave: bool) -> None:
+        self._gave = gave
+
+    def before(self, task: str) -> Before | None:
+        return Before("run-7", "another key", "", NOTHING)
+
+    def output(self, task: str) -> tuple[Ref, str] | None:
+        return truth(self._gave), "run-7"
+
+
+def gated() -> Sketch:
+    """A gate on what is made anew each time, and what waits for it."""
+    sketch = Sketch()
+    sketch.declare("lacks", defaults=("x",))
+    for name in ("flag", "free"):
+        sketch.declare(name, cache="never")
+    held = sketch.node("held", when=sketch.node("flag"))
+    sketch.node("behind", x=held)
+    sketch.node("later", after=[held])
+    sketch.node("lacks", x=held)
+    sketch.node("free", after=[held], always=True)
+    return sketch
+
+
+def test_what_a_gate_held_back_before_is_planned_to_be_held_back_if_the_gate_says_no_again() -> None:
+    tasks = plan(gated(), Remembered(False))
+    assert {name: task.decision for name, task in tasks.items()} == {
+        "flag": "run",
+        "held": "skip_if_unchanged",
+        "behind": "skip_if_unchanged",
+        "later": "skip_if_unchanged",
+        "lacks": "run",
+        "free": "run",
+    }
+    assert tasks["held"].reason == "held back if `flag` says no again, as in run run-7"
+    assert tasks["behind"].reason == tasks["later"].reason == "skipped if `held` is"
+    assert (tasks["held"].expected_s, tasks["held"].expected_usd) == (1.0, (0.0, 1.0))
+
+
+def test_what_a_gate_may_hold_back_is_no_part_of_the_least_that_a_run_takes() -> None:
+    for gave in (False, True):
+        found = planner(gated(), Remembered(gave)).plan("flow", gated().nodes)
+        usd = {task.name: task.expected_usd for task in found.tasks}
+        assert usd == {
+            "flag": 1.0,
+            "held": (0.0, 1.0),
+            "behind": (0.0, 1.0),
+            "later": (0.0, 1.0),
+            "lacks": 1.0,
+            "free": 1.0,
+        }
+        assert (found.expected_usd, found.bound_usd, found.expected_s) == ((3.0, 6.0), 3.0, (3.0, 6.0))
+    tasks = plan(gated(), Remembered(True))
+    assert tasks["held"].decision == tasks["behind"].decision == "run"
+
+
+class Counting(Told):
+    """As `Told`, and every output is a number."""
+
+    def result(self, key: str) -> tuple[Ref, str] | None:
+        return number(3), "run-1"
+
+
+def test_a_gate_that_is_neither_true_nor_false_holds_back_in_the_plan_as_in_the_run() -> None:
+    sketch = Sketch()
+    sketch.node("held", when=sketch.node("flag"))
+    held = plan(sketch, Counting())["held"]
+    assert (held.decision, held.reason) == ("skip", "`when=` got a value of `flag` that is neither true nor false")

@@ -29,8 +29,14 @@ STYLES: dict[str, Style] = {
     "cancelled": "yellow",
     "refused": "red",
 }
-DECISIONS = {"run": "▸", "reuse": "↺", "reuse_if_unchanged": "≟", "skip": "-"}
-DECISION_STYLES: dict[str, Style] = {"run": "bold", "reuse": "blue", "reuse_if_unchanged": "cyan", "skip": "dim"}
+DECISIONS = {"run": "▸", "reuse": "↺", "reuse_if_unchanged": "≟", "skip": "-", "skip_if_unchanged": "-"}
+DECISION_STYLES: dict[str, Style] = {
+    "run": "bold",
+    "reuse": "blue",
+    "reuse_if_unchanged": "cyan",
+    "skip": "dim",
+    "skip_if_unchanged": "dim",
+}
 
 
 def printable(text: str, *, keep: str = "\n\t") -> str:

@@ -111,14 +111,16 @@ class LedgerHistory:
         earlier = self._ledger.earlier(task)
         return None if earlier is None else Before(earlier.run, earlier.key, earlier.code, earlier.inputs)
 
-    def output(self, task: str) -> Ref | None:
-        """Return what a task gave in the latest earlier run; None where it gave nothing."""
+    def output(self, task: str) -> tuple[Ref, str] | None:
+        """Return what a task gave in the latest earlier run, and that run; None where it gave nothing."""
         earlier = self._ledger.earlier(task)
+        if earlier is None:
+            return None
         try:
-            row = None if earlier is None else self._views.task(earlier.run, task)
+            row = self._views.task(earlier.run, task)
         except NotFoundError:  # the collector was here
             return None
-        return None if row is None or row.out is None else _decode_ref(row.out)
+        return None if row.out is None else (_decode_ref(row.out), earlier.run)
 
     def seconds(self, task: str, stage: str) -> float | None:
         """Give how long an attempt took, load and save included; that of another task of the stage if need be."""

@@ -7,7 +7,7 @@ that input could differ from an earlier run, the task is reused should the input
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Protocol
 
 from msgspec import Struct
@@ -26,6 +26,8 @@ from headrace.spec.stage import Stage
 
 FEW = 10
 """So many stages are named in a hint."""
+WORKS: Set[Decision] = {"run", "reuse_if_unchanged", "skip_if_unchanged"}
+SKIPS: Set[Decision] = {"skip", "skip_if_unchanged"}
 
 
 class History(Protocol):
@@ -39,8 +41,8 @@ class History(Protocol):
         """Give what the key of a task was made of in the latest earlier run."""
         ...
 
-    def output(self, task: str) -> Ref | None:
-        """Return what a task gave in the latest earlier run; None where it gave nothing."""
+    def output(self, task: str) -> tuple[Ref, str] | None:
+        """Return what a task gave in the latest earlier run, and that run; None where it gave nothing."""
         ...
 
     def seconds(self, task: str, stage: str) -> float | None:
@@ -55,12 +57,14 @@ class History(Protocol):
 class _Fate(Struct):
     """What the plan expects of a task: its output where that is known, and how long until then.
 
-    `expected` is the output if it comes out as it did before.
+    `expected` is the output if it comes out as it did before, in the run `since`. `open`: it may be held back yet.
     """
 
     decision: Decision
     out: Ref | None = None
     expected: Ref | None = None
+    since: str = ""
+    open: bool = False
     low_s: float = 0.0
     high_s: float = 0.0
 
@@ -116,8 +120,9 @@ class Planner:
         brought = [each.expected_s or 0.0 for each in transfers]  # before what needs them, at once or one by one
         low, high = low + max(brought, default=0.0), high + sum(brought)
         decided = {task.decision for task in self._tasks}
-        low += self._beside_s[0] if "run" in decided else 0.0
-        high += self._beside_s[1] if decided & {"run", "reuse_if_unchanged"} else 0.0
+        sure = any(fate.decision == "run" and not fate.open for fate in self._fates.values())
+        low += self._beside_s[0] if sure else 0.0
+        high += self._beside_s[1] if decided & WORKS else 0.0
         return Plan(
             pipeline=pipeline,
             tasks=(*self._tasks, *transfers),
@@ -138,7 +143,7 @@ class Planner:
         try:
             skip = self._why_skip(node, stage, wanted)
             if skip is not None:
-                self._settle(node, stage, "skip", skip, start=start)
+                self._settle(node, stage, *skip, start=start)
             elif all(self._is_known(arg) for _, arg in node.args):
                 self._known(node, stage, start)
             else:
@@ -146,24 +151,50 @@ class Planner:
         except Unmappable as problem:
             self._settle(node, stage, "run", f"it will fail: {problem}", start=start)
 
-    def _why_skip(self, node: Node, stage: Stage, wanted: set[str] | None) -> str | None:
+    def _why_skip(self, node: Node, stage: Stage, wanted: set[str] | None) -> tuple[Decision, str] | None:
+        """Say why a task is skipped for sure, or else why it is where what comes before comes out as it did."""
         if wanted is not None and node.name not in wanted:
-            return NOT_ASKED
-        for name, arg in node.args:
-            may_lack = name in stage.defaults and name not in node.over
-            for out in outs(arg):
-                if self._fates[out.task].decision == "skip" and not may_lack:
-                    return f"`{out.task}` is skipped"
-        for name in node.after:
-            if self._fates[name].decision == "skip" and not node.always:
-                return f"`{name}` is skipped"
+            return "skip", NOT_ASKED
+        likely = None
+        for decision, why in self._hindrances(node, stage):
+            if decision == "skip":
+                return decision, why
+            likely = likely or (decision, why)
+        return likely
+
+    def _hindrances(self, node: Node, stage: Stage) -> Iterator[tuple[Decision, str]]:
+        for name in self._must_have(node, stage):
+            decision = self._fates[name].decision
+            if decision == "skip":
+                yield decision, f"`{name}` is skipped"
+            elif decision == "skip_if_unchanged":
+                yield decision, f"skipped if `{name}` is"
         if node.when is not None:
             source = self._fates[node.when.task]
-            if source.decision == "skip":
-                return f"`{node.when.task}` is skipped"
-            if source.out is not None and truth(follow(source.out, node.when.path)) is False:
-                return f"`when=`: the value of `{node.when.task}` is false"
-        return None
+            if source.out is not None:
+                said = truth(follow(source.out, node.when.path))
+                if said is None:
+                    yield "skip", f"`when=` got a value of `{node.when.task}` that is neither true nor false"
+                elif not said:
+                    yield "skip", f"`when=`: the value of `{node.when.task}` is false"
+            elif source.expected is not None and _says_no(source.expected, node.when.path):
+                yield "skip_if_unchanged", f"held back if `{node.when.task}` says no again, as in run {source.since}"
+
+    def _must_have(self, node: Node, stage: Stage) -> Iterator[str]:
+        """Go over the tasks without which this one is skipped."""
+        for name, arg in node.args:
+            if name not in stage.defaults or name in node.over:
+                yield from (out.task for out in outs(arg))
+        if not node.always:
+            yield from node.after
+        if node.when is not None:
+            yield node.when.task
+
+    def _is_open(self, node: Node, stage: Stage) -> bool:
+        """Whether it isn't known yet that a task isn't skipped."""
+        gate = None if node.when is None else self._fates[node.when.task]
+        asks = gate is not None and gate.out is None
+        return asks or any(self._fates[name].open for name in self._must_have(node, stage))
 
     def _is_known(self, arg: Arg) -> bool:
         """Whether each output in an argument is known, or is left out since its task is skipped."""
@@ -235,7 +266,7 @@ class Planner:
         ]
         waits = ", ".join(unknown)
         decision: Decision = "run"
-        expected = None
+        expected: tuple[Ref, str] | None = None
         why = barred(stage, self._policy)
         if why is None and names is None:
             why = f"its list comes from {waits}"
@@ -251,12 +282,12 @@ class Planner:
             self._transfers.need(ref for arg in known for ref in constants(value(arg, self._output)))
         self._settle(node, stage, decision, why, start=start, width=width, runs=width or 1, expected=expected)
 
-    def _if_unchanged(self, node: Node, stage: Stage) -> tuple[Ref | None, str | None]:
-        """Look up the output that is there if what comes before gives what it gave in an earlier run, whichever run
-        that made it in. Where none is, and the task was the same in the latest run, say so."""
+    def _if_unchanged(self, node: Node, stage: Stage) -> tuple[tuple[Ref, str] | None, str | None]:
+        """Look up the output that is there if what comes before gives what it gave in an earlier run, and the run that
+        made it. Where none is, and the task was the same in the latest run, say so."""
         args = [(name, arg) for name, arg in node.args if all(self._may_be(out) for out in outs(arg))]
         left = [out for pair in node.args if pair not in args for out in outs(pair[1])]
-        if node.over or any(self._fates[out.task].decision != "skip" for out in left):
+        if node.over or any(self._fates[out.task].decision not in SKIPS for out in left):
             return None, None
         try:
             key, _ = key_of(stage, tuple((name, value(arg, self._expected)) for name, arg in args), self._platform)
@@ -264,7 +295,7 @@ class Planner:
             return None, None
         found = self._history.result(key)
         if found is not None:
-            return found[0], None
+            return found, None
         before = self._history.before(node.name)
         is_same = before is not None and before.key == key
         return None, "no output of it is there to be reused" if is_same else None
@@ -321,10 +352,11 @@ class Planner:
         key: str | None = None,
         width: int | None = 1,
         runs: int = 1,
-        expected: Ref | None = None,
+        expected: tuple[Ref, str] | None = None,
     ) -> None:
         """Note a decision, with the time and money that it is expected to take."""
-        works = decision in ("run", "reuse_if_unchanged")
+        works = decision in WORKS
+        is_open = decision == "skip_if_unchanged" or (works and self._is_open(node, stage))
         each = self._history.seconds(node.name, stage.name) if works else 0.0
         if each is None:
             self._timed = False
@@ -333,14 +365,16 @@ class Planner:
         seconds = (each or 0.0) * rounds
         usd = (each or 0.0) * runs * self._pool.usd_per_hour * self._pool.share(need) / 3600
         busy = (each or 0.0) * runs * need.cpu * need.nodes
-        low = 0.0 if decision == "reuse_if_unchanged" else 1.0
+        low = 0.0 if is_open or decision == "reuse_if_unchanged" else 1.0
         self._low_usd += usd * low
         self._high_usd += usd
         self._low_busy += busy * low
         self._high_busy += busy
-        if works and out is None and expected is None:
+        if works and decision not in SKIPS and out is None and expected is None:
             expected = self._history.output(node.name)
-        self._fates[node.name] = _Fate(decision, out, expected, start[0] + seconds * low, start[1] + seconds)
+        before, since = expected or (None, "")
+        ends = start[0] + seconds * low, start[1] + seconds
+        self._fates[node.name] = _Fate(decision, out, before, since, is_open, *ends)
         self._tasks.append(
             PlannedTask(
                 name=node.name,
@@ -352,7 +386,7 @@ class Planner:
                 pool=self._pool.name if works else None,
                 width=width if node.over or width != 1 else 1,
                 expected_s=seconds if each is not None else None,
-                expected_usd=None if each is None else (0.0, usd) if decision == "reuse_if_unchanged" else usd,
+                expected_usd=None if each is None else usd if low else (0.0, usd),
                 needs=tuple(names_needed(node)),
                 notes=stage.code.notes if decision != "skip" else (),
             )
@@ -362,6 +396,14 @@ class Planner:
         ref = self._fates[name].out
         assert ref is not None
         return ref
+
+
+def _says_no(ref: Ref, path: tuple[int, ...]) -> bool:
+    """Whether what a gate gave before is false; it may have had no such part."""
+    try:
+        return truth(follow(ref, path)) is False
+    except Unmappable:
+        return False
 
 
 def check_policy(policy: Policy, nodes: Sequence[Node], stages: Mapping[str, Stage]) -> None:

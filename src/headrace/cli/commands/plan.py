@@ -31,8 +31,8 @@ def command(
     as_json: bool,
     config: Path | None,
 ) -> int:
-    """Takes what `headrace run` takes. Says for each task whether it would run or be reused, why, where, and what it
-    would take and cost as far as past runs tell.
+    """Takes what `headrace run` takes. Says for each task whether it would run, be reused or be held back by a `when=`,
+    why, where, and what it would take and cost as far as past runs tell.
     """
     target, parameters = split("plan", words, param)
     found = project.load(target=target, overlay=config)

@@ -1,6 +1,9 @@
 """Metrics under counts of rows agree with scikit-learn's under weights; intervals cover what they should."""
 
+import math
 import tracemalloc
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +14,7 @@ from scipy.stats import beta
 from sklearn import metrics as reference
 
 from headrace.stages import evaluate
-from headrace.stages.evaluate import binary
+from headrace.stages.evaluate import binary, multiclass, numeric, textual
 from headrace.stages.evaluate.binary import BinaryPart
 from headrace.stages.evaluate.drawings import found, ranking
 from headrace.stages.evaluate.findings import Findings
@@ -23,6 +26,8 @@ from headrace.stages.evaluate.part import resample
 from headrace.stages.evaluate.ranking import Ranking
 from headrace.stages.evaluate.resampling import Resamples
 from headrace.stages.evaluate.slicing import Slice, cut
+from headrace.stages.evaluate.textual import TextPart
+from headrace.stages.evaluate.wording import wording
 from headrace.stages.report.drawing import COLOURS
 
 
@@ -246,6 +251,112 @@ def test_a_perfect_score_on_few_rows_is_not_certain() -> None:
     assert high == pytest.approx(beta.ppf(0.975, 1, 8), rel=0.01)
 
 
+ECE = next(each for each in binary.METRICS if each.name == "ECE")
+BOUNDS = {
+    **dict.fromkeys(
+        ["AUC", "average precision", "ECE", "accuracy", "balanced accuracy", "F1", "macro F1", "precision", "recall"],
+        (0, 1),
+    ),
+    **dict.fromkeys(["FPR", "selection rate", "base rate", "exact match", "token F1", "ROUGE-L"], (0, 1)),
+    **dict.fromkeys(["BLEU", "chrF"], (0, 100)),
+    **dict.fromkeys(["log loss", "MAE", "RMSE", "median absolute error", "MAPE"], (0, math.inf)),
+    **dict.fromkeys(["mean error", "mean target"], (-math.inf, math.inf)),
+    "Brier score": (0, 2),
+    "R2": (-math.inf, 1),
+}
+
+
+def test_the_bounds_of_each_metric_are_known() -> None:
+    every = [*binary.METRICS, *multiclass.METRICS, *numeric.METRICS, *textual.METRICS]
+    assert {each.name for each in every} == set(BOUNDS)
+    for each in every:
+        low, high = BOUNDS[each.name]
+        assert (each.lowest, each.highest) == (
+            low,
+            1 if each in binary.METRICS and each.name == "Brier score" else high,
+        )
+
+
+@given(
+    st.sampled_from(["binary", "many", "numbers", "texts"]),
+    st.integers(0, 2**32 - 1),
+    st.integers(12, 60),
+    st.sampled_from([0.0, 0.2, 1.0]),
+    st.booleans(),
+)
+@settings(max_examples=60)
+def test_no_interval_reaches_beyond_what_its_metric_can_be(
+    kind: str, seed: int, rows: int, noise: float, days: bool
+) -> None:
+    random = np.random.default_rng(seed)
+    metrics, main, parts = _two_of(kind, random, rows, noise)
+    half = [Slice("half", name, places) for name, places in zip("ab", np.array_split(np.arange(rows), 2), strict=True)]
+    groups = np.arange(rows) % 9 if days else None
+    drawn = Resamples(rows, count=100, seed=0, groups=groups)
+    some = [parts(each.rows)[0] for each in half]
+    mine, other = parts(None)
+    wholes = {"model": mine, "baseline": other}
+    found = Findings(metrics, main, wholes, half, some, drawn, level=0.95, least=2, more={})
+    table = found.table().to_pylist()
+    ends = [(main, each["value_low"], each["value_high"]) for each in table]
+    ends += [(f"gap of {main}", each["gap_low"], each["gap_high"]) for each in table]
+    for name in found.known:
+        fact = found.known.fact(name, 0.95)
+        ends.append((name, fact.low, fact.high))
+    for name, low, high in ends:
+        metric = name.removesuffix(" less baseline").removesuffix(" less previous").rpartition(" of ")[2]
+        least, most = BOUNDS[main if metric == "worst-slice gap" else metric]
+        if metric != name or metric == "worst-slice gap":
+            least, most = least - most, most - least
+        assert low is None or least <= low <= most, (name, low)
+        assert high is None or least <= high <= most, (name, high)
+
+
+def _two_of(kind: str, random: np.random.Generator, rows: int, noise: float) -> tuple[Any, str, Any]:
+    """Return metrics, the main one, and what makes parts of some rows: one with so much noise, and one of noise."""
+    said = random.normal(size=rows) * noise
+    idle = random.random(rows)
+
+    def of(make: Callable[[Any, Any, bool], Any]) -> Callable[[Any], list[Any]]:
+        return lambda places: [
+            make(own, slice(None) if places is None else places, places is None) for own in (said, idle)
+        ]
+
+    if kind == "binary":
+        true = np.arange(rows) % 3 == 0
+
+        def two(own: Any, some: Any, whole: bool) -> Any:
+            chance = np.clip(true * 0.98 + 0.01 + own, 0, 1)[some]
+            return BinaryPart(true[some], chance, chance > 0.5, rows=None if whole else some, whole=whole)
+
+        return binary.METRICS, binary.MAIN, of(two)
+    if kind == "many":
+        classes = np.arange(rows) % 3
+
+        def many(own: Any, some: Any, whole: bool) -> Any:
+            chances = np.abs(np.eye(3)[classes] + own[:, None])[some] + 0.01
+            chances /= chances.sum(axis=1, keepdims=True)
+            best = chances.argmax(axis=1)
+            return ManyPart(classes[some], chances, best, 3, rows=None if whole else some, whole=whole)
+
+        return multiclass.METRICS, multiclass.MAIN, of(many)
+    if kind == "numbers":
+        truth = random.normal(size=rows) + 3
+
+        def numbers(own: Any, some: Any, whole: bool) -> Any:
+            return NumericPart(truth[some], (truth + own)[some], rows=None if whole else some, whole=whole)
+
+        return numeric.METRICS, numeric.MAIN, of(numbers)
+    words = [" ".join(random.choice([*"abcdefgh"], 8)) for _ in range(rows)]
+
+    def texts(own: Any, some: Any, whole: bool) -> Any:
+        judged = [wording(each if off < 0.5 else "a b", [each]) for each, off in zip(words, own, strict=True)]
+        places = range(rows) if whole else some
+        return TextPart([judged[place] for place in places], rows=None if whole else some)
+
+    return textual.METRICS, textual.MAIN, of(texts)
+
+
 def test_the_interval_of_ece_holds_perfect_probabilities_and_its_value() -> None:
     holding = inside = 0
     for seed in range(20):
@@ -253,7 +364,7 @@ def test_the_interval_of_ece_holds_perfect_probabilities_and_its_value() -> None
         chance = random.beta(2, 3, 200)
         part = BinaryPart(random.random(200) < chance, chance, None, whole=True)
         drawn = resample({"all": part}, Resamples(200, count=200, seed=seed))["all"]
-        low, high, _ = measured(part, drawn, "ECE", None).interval(0.95)
+        low, high, _ = measured(part, drawn, ECE, None).interval(0.95)
         assert low is not None
         assert high is not None
         holding += low == 0
@@ -267,7 +378,7 @@ def test_an_ece_that_chance_does_not_explain_is_surely_above_0() -> None:
     chance = random.beta(2, 3, 500)
     part = BinaryPart(random.random(500) < chance**2, chance, None, whole=True)
     drawn = resample({"all": part}, Resamples(500, count=200, seed=1))["all"]
-    low, _, _ = measured(part, drawn, "ECE", 500).interval(0.95)
+    low, _, _ = measured(part, drawn, ECE, 500).interval(0.95)
     assert low is not None
     assert low > 0.05
 

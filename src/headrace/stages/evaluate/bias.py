@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.spec.report import Cell, Fact, Grid
-from headrace.stages.evaluate.binary import BinaryPart
+from headrace.stages.evaluate.binary import METRICS, BinaryPart
 from headrace.stages.evaluate.intervals import Interval, Spread, share_error, widest_pair
 from headrace.stages.evaluate.part import found
 from headrace.stages.evaluate.slicing import Slice
@@ -29,6 +29,7 @@ WORDS = {
 }
 OF = {"selection rate": "rows", "recall": "positive rows", "FPR": "negative rows"}
 ODDS = "equalized odds"
+_METRICS = {each.name: each for each in METRICS}
 SHOWN = 60
 
 
@@ -178,7 +179,7 @@ class Bias(NamedTuple):
         point = np.array([each.part.point[rate] for each in groups])
         drawn = np.stack([each.replicates[rate] for each in groups], axis=1)
         errors = share_error(point, np.array([each.part.sizes[rate] for each in groups]))
-        ends = [found(each.part, {}, rate, self.drawn).interval(level) for each in groups]
+        ends = [found(each.part, {}, _METRICS[rate], self.drawn).interval(level) for each in groups]
         why = next((each.why for each in ends if each.low is None or each.high is None), "")
         return why or Spread(point, drawn, errors, *(np.array([each[end] for each in ends]) for end in (0, 1)))
 
@@ -204,7 +205,7 @@ class Bias(NamedTuple):
                 few.append({"recall": "TPR", "FPR": "FPR"}.get(rate, rate))
                 continue
             value = group.part.point[rate]
-            low, high, _ = found(group.part, {}, rate, self.drawn).interval(level)
+            low, high, _ = found(group.part, {}, _METRICS[rate], self.drawn).interval(level)
             row |= {column: value, f"{column}_low": low, f"{column}_high": high}
         return {**row, "note": f"too small for {' and '.join(few)}" if few else ""}
 

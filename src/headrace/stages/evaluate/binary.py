@@ -17,19 +17,19 @@ from headrace.stages.evaluate.part import NOISE, Metric, bins_of, divided
 from headrace.stages.evaluate.ranking import Ranking
 
 METRICS = (
-    Metric("AUC", "higher"),
-    Metric("average precision", "higher"),
-    Metric("log loss", "lower"),
-    Metric("Brier score", "lower"),
-    Metric("ECE", "lower"),
-    Metric("accuracy", "higher"),
-    Metric("balanced accuracy", "higher"),
-    Metric("F1", "higher"),
-    Metric("precision", "higher"),
-    Metric("recall", "higher"),
-    Metric("FPR", "lower"),
-    Metric("selection rate", ""),
-    Metric("base rate", ""),
+    Metric("AUC", "higher", 0, 1),
+    Metric("average precision", "higher", 0, 1),
+    Metric("log loss", "lower", 0),
+    Metric("Brier score", "lower", 0, 1),
+    Metric("ECE", "lower", 0, 1),
+    Metric("accuracy", "higher", 0, 1),
+    Metric("balanced accuracy", "higher", 0, 1),
+    Metric("F1", "higher", 0, 1),
+    Metric("precision", "higher", 0, 1),
+    Metric("recall", "higher", 0, 1),
+    Metric("FPR", "lower", 0, 1),
+    Metric("selection rate", "", 0, 1),
+    Metric("base rate", "", 0, 1),
 )
 MAIN = "AUC"
 _PROBABLE = ("log loss", "Brier score", "ECE")

@@ -48,7 +48,7 @@ class Classification(NamedTuple):
 
 @ready(
     "evaluate.classification",
-    version=10,
+    version=11,
     on=("fairlearn", "numpy", "pandas", "sklearn"),
     kind="evaluate",
     name="classification",
@@ -246,7 +246,9 @@ def _drawings(heard: Hearing, found: Findings, sliced: pa.Table) -> Iterator[Dra
         if mine.probable:
             part: Any = found.wholes[MODEL]
             came = part.binned[:, 1] / part.binned[:, 0]
-            ends = [part.sums(f"bin {place}").interval(found.level, found.groups) for place in range(len(came))]
+            ends = [
+                part.sums(f"bin {place}").interval(found.level, found.groups).within(0, 1) for place in range(len(came))
+            ]
             low, high = (
                 np.array([share if each[end] is None else each[end] for each, share in zip(ends, came, strict=True)])
                 for end in (0, 1)

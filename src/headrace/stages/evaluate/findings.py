@@ -80,13 +80,12 @@ class Findings:
             self.known.add(GAP, partial(self._gap, own), partial(self._worst, own))
 
     def _know(self, metric: Metric) -> None:
-        mine = found(self.wholes[MODEL], self.own[MODEL], metric.name, self.groups)
-        self.known.add(metric.name, partial(mine.fact, metric))
+        mine = found(self.wholes[MODEL], self.own[MODEL], metric, self.groups)
+        self.known.add(metric.name, mine.fact)
         for other, part in self.wholes.items():
             if other != MODEL:
-                less = mine.less(found(part, self.own[other], metric.name, self.groups), other)
-                named = Metric(f"{metric.name} less {other}", metric.better)
-                self.known.add(named.name, partial(less.fact, named))
+                less = mine.less(found(part, self.own[other], metric, self.groups), other)
+                self.known.add(less.metric.name, less.fact)
         for other in (BASELINE, PREVIOUS):
             if other not in self.wholes:
                 self.known.add(f"{metric.name} less {other}", partial(_absent, metric.name, other))
@@ -169,7 +168,9 @@ class Findings:
         if why:
             return Fact(name=name, value=float(np.max(values)), better="lower", why=why)
         worst = widest(values, drawn, errors, highest, level)
-        return Fact(name=name, value=worst.value, low=worst.interval.low, high=worst.interval.high, better="lower")
+        gap = metric.difference(name, "lower")
+        low, high, _ = worst.interval.within(gap.lowest, gap.highest)
+        return Fact(name=name, value=worst.value, low=low, high=high, better="lower")
 
     def _gap_ends(self, metric: Metric, places: Sequence[int], values: Any, level: float) -> tuple[Any, str]:
         """Return the upper end of how much worse each slice is than all rows; and why, if one has none.
@@ -182,7 +183,7 @@ class Findings:
         found_high = []
         for place, value, each in zip(places, values, self.sliced(metric.name, places), strict=True):
             part = self.parts[place]
-            low, high, why = found(part, each, metric.name, self.groups).interval(level)
+            low, high, why = found(part, each, metric, self.groups).interval(level)
             if low is None or high is None:
                 return None, f"of {self.slices[place].by} = {self.slices[place].name}, {why}"
             worse = high - part.point[metric.name] if metric.better == "lower" else part.point[metric.name] - low
@@ -216,7 +217,7 @@ class Findings:
             spread = np.maximum(np.nanstd(drawn, axis=0), errors)
             out = standing_out(values, spread, self.level)
             for order, (place, each) in enumerate(zip(places, self.sliced(self.main, places), strict=True)):
-                low, high, _ = found(self.parts[place], each, self.main, self.groups).interval(self.level)
+                low, high, _ = found(self.parts[place], each, metric, self.groups).interval(self.level)
                 gap_low, gap_high, _ = percentile(drawn[:, order], self.level)
                 rows[place] |= {
                     "value": self.parts[place].point[self.main],

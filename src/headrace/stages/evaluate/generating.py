@@ -47,7 +47,7 @@ class Generation(NamedTuple):
 
 @ready(
     "evaluate.generation",
-    version=9,
+    version=10,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="generation",

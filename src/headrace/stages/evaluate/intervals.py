@@ -39,6 +39,11 @@ class Interval(NamedTuple):
     high: float | None
     why: str = ""
 
+    def within(self, lowest: float, highest: float) -> Interval:
+        """Return the part of it that lies between these, where all that it tells of lies."""
+        low, high = (None if end is None else min(max(end, lowest), highest) for end in (self.low, self.high))
+        return Interval(low, high, self.why)
+
 
 class Ratio(NamedTuple):
     """A number as a ratio of two sums over rows: `above` and `below` the line.

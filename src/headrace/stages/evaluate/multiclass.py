@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 
 from headrace.spec.report import Grid
-from headrace.stages.evaluate.intervals import Ratio, one_more, share, two_sided
-from headrace.stages.evaluate.part import NOISE, Metric, bins_of, divided
+from headrace.stages.evaluate.intervals import Ratio, share, two_sided
+from headrace.stages.evaluate.part import NOISE, Metric, bins_of, divided, found
 from headrace.stages.evaluate.ranking import Ranking
 from headrace.stages.report.numbers import bracketed
 
 METRICS = (
-    Metric("accuracy", "higher"),
-    Metric("balanced accuracy", "higher"),
-    Metric("macro F1", "higher"),
-    Metric("AUC", "higher"),
-    Metric("log loss", "lower"),
-    Metric("Brier score", "lower"),
-    Metric("ECE", "lower"),
+    Metric("accuracy", "higher", 0, 1),
+    Metric("balanced accuracy", "higher", 0, 1),
+    Metric("macro F1", "higher", 0, 1),
+    Metric("AUC", "higher", 0, 1),
+    Metric("log loss", "lower", 0),
+    Metric("Brier score", "lower", 0, 2),
+    Metric("ECE", "lower", 0, 1),
 )
 MAIN = "accuracy"
 SHOWN = 60
@@ -182,11 +182,8 @@ def class_grid(part: ManyPart, names: Sequence[str], level: float, groups: Any) 
     order = np.argsort([part.point.get(f"recall {place}", 2.0) for place in range(part.classes)], kind="stable")
 
     def told(name: str, place: int) -> str | None:
-        value, own = part.point.get(f"{name} {place}"), part.sums(f"{name} {place}")
-        if value is None or own is None:
-            return None
-        low, high, _ = one_more(own, level, groups)
-        return bracketed(value, low, high)
+        fact = found(part, {}, Metric(f"{name} {place}", "higher", 0, 1), groups).fact(level)
+        return None if fact.value is None else bracketed(fact.value, fact.low, fact.high)
 
     left = f" The first {SHOWN} of {part.classes} are shown." if part.classes > SHOWN else ""
     return Grid(

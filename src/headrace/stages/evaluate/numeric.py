@@ -11,11 +11,11 @@ from headrace.stages.evaluate.intervals import Middle, Ratio
 from headrace.stages.evaluate.part import Metric, divided
 
 METRICS = (
-    Metric("MAE", "lower"),
-    Metric("RMSE", "lower"),
-    Metric("median absolute error", "lower"),
-    Metric("R2", "higher"),
-    Metric("MAPE", "lower"),
+    Metric("MAE", "lower", 0),
+    Metric("RMSE", "lower", 0),
+    Metric("median absolute error", "lower", 0),
+    Metric("R2", "higher", highest=1),
+    Metric("MAPE", "lower", 0),
     Metric("mean error", ""),
     Metric("mean target", ""),
 )

@@ -39,7 +39,7 @@ class Paired(NamedTuple):
     report: Report
 
 
-@ready("evaluate.paired", version=5, on=("numpy", "pandas"), kind="evaluate", name="paired")
+@ready("evaluate.paired", version=6, on=("numpy", "pandas"), kind="evaluate", name="paired")
 def paired(
     first: pa.Table,
     second: pa.Table,

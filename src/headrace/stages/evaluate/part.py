@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -22,10 +23,18 @@ BINS = 10
 
 
 class Metric(NamedTuple):
-    """A metric's name, and the direction that is an improvement: `higher`, `lower`, or neither."""
+    """A metric's name, the direction that is an improvement (`higher`, `lower`, or neither), and the least and the
+    greatest that it can be."""
 
     name: str
     better: str
+    lowest: float = -math.inf
+    highest: float = math.inf
+
+    def difference(self, name: str, better: str) -> Metric:
+        """Return the difference of two of its numbers as a metric."""
+        width = self.highest - self.lowest
+        return Metric(name, better, -width, width)
 
 
 class Part(Protocol):
@@ -57,12 +66,13 @@ class Part(Protocol):
 
 
 class Found(NamedTuple):
-    """A number with its replicates, one a resample; `value` is None where it is undefined, and `why` says why.
+    """A metric's number with its replicates, one a resample; `value` is None where it is undefined, and `why` says why.
 
-    Its interval is that of its `sums`, or else of the replicates. `noise` are replicates of what chance alone makes of
-    a distance. `groups` numbers the group of each row, if there are any.
+    Its interval is that of its `sums`, or else of the replicates; it ends where the metric does. `noise` are replicates
+    of what chance alone makes of a distance. `groups` numbers the group of each row, if there are any.
     """
 
+    metric: Metric
     value: float | None
     replicates: Any
     why: str = ""
@@ -70,15 +80,19 @@ class Found(NamedTuple):
     noise: Any = None
     groups: Any = None
 
-    def fact(self, metric: Metric, level: float) -> Fact:
-        """Give it as a fact, with its interval."""
+    def fact(self, level: float) -> Fact:
+        """Return it as a fact, with its interval."""
+        name, better = self.metric.name, self.metric.better
         if self.value is None:
-            return Fact(name=metric.name, value=None, why=self.why, better=metric.better)
+            return Fact(name=name, value=None, why=self.why, better=better)
         low, high, why = self.interval(level)
-        return Fact(name=metric.name, value=self.value, low=low, high=high, better=metric.better, why=why)
+        return Fact(name=name, value=self.value, low=low, high=high, better=better, why=why)
 
     def interval(self, level: float) -> Interval:
-        """Give the interval of what is defined."""
+        """Return the interval of what is defined."""
+        return self._interval(level).within(self.metric.lowest, self.metric.highest)
+
+    def _interval(self, level: float) -> Interval:
         assert self.value is not None
         if self.sums is not None:
             return self.sums.interval(level, self.groups)
@@ -87,14 +101,15 @@ class Found(NamedTuple):
         return percentile(self.replicates, level)
 
     def less(self, other: Found, what: str) -> Found:
-        """Give the difference to another's number, on the same resamples."""
+        """Return the difference to another's number, on the same resamples."""
+        metric = self.metric.difference(f"{self.metric.name} less {what}", self.metric.better)
         if self.value is None or other.value is None:
-            return Found(None, None, self.why or f"of {what} {other.why}")
+            return Found(metric, None, None, self.why or f"of {what} {other.why}")
         value, drawn = self.value - other.value, self.replicates - other.replicates
         if self.noise is not None:  # resampling adds to distances, of one more than of the other
             drawn = drawn + (value - np.mean(drawn))
         sums = None if self.sums is None or other.sums is None else self.sums.less(other.sums)
-        return Found(value, drawn, sums=sums, groups=self.groups)
+        return Found(metric, value, drawn, sums=sums, groups=self.groups)
 
 
 @runtime_checkable
@@ -144,11 +159,13 @@ def _row_by_row(part: Part, units: Any, width: int, counts: Any, only: str) -> M
     return {metric: np.concatenate([each[metric] for each in pieces]) for metric in pieces[0]}
 
 
-def found(part: Part, replicates: Mapping[str, Any], name: str, groups: Any) -> Found:
-    """Give a metric of a part. `groups` numbers the group of each of all rows, None if rows are drawn one by one."""
+def found(part: Part, replicates: Mapping[str, Any], metric: Metric, groups: Any) -> Found:
+    """Return a metric of a part. `groups` numbers the group of each of all rows, None if rows are drawn one by one."""
+    name = metric.name
     if name not in part.point:
-        return Found(None, None, part.why(name))
+        return Found(metric, None, None, part.why(name))
     return Found(
+        metric,
         part.point[name],
         replicates.get(name),
         sums=part.sums(name),

@@ -35,6 +35,7 @@ from headrace.stages.evaluate.slicing import slices as slices_of
 from headrace.stages.report.numbers import bracketed, number
 
 COMPARED = ("mean error", "MAE")
+_METRICS = {each.name: each for each in numeric.METRICS}
 SCHEMA = pa.schema(
     [
         ("by", pa.string()),
@@ -64,7 +65,7 @@ class Regression(NamedTuple):
 
 @ready(
     "evaluate.regression",
-    version=10,
+    version=11,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="regression",
@@ -281,7 +282,7 @@ def _difference(
         return Fact(name=name, value=None, why=why, better="lower")
     point = np.array([part.point[metric] for part, _ in large])
     drawn = np.stack([replicates[metric] for _, replicates in large], axis=1)
-    own = [measured(part, {}, metric, drawn_by).interval(level) for part, _ in large]
+    own = [measured(part, {}, _METRICS[metric], drawn_by).interval(level) for part, _ in large]
     if why := next((each.why for each in own if each.low is None or each.high is None), ""):
         return Fact(name=name, value=float(np.ptp(point)), why=why, better="lower")
     ends = (np.array([each[end] for each in own]) for end in (0, 1))
@@ -314,7 +315,7 @@ def _bias(
                 row["note"] = f"too small (fewer than {least} rows)"
             else:
                 for metric, short in zip(COMPARED, ("mean_error", "mae"), strict=True):
-                    low, high, _ = measured(part, {}, metric, drawn_by).interval(level)
+                    low, high, _ = measured(part, {}, _METRICS[metric], drawn_by).interval(level)
                     row |= {short: part.point[metric], f"{short}_low": low, f"{short}_high": high}
             rows.append(row)
     return pa.Table.from_pylist(rows, schema=SCHEMA)

@@ -12,11 +12,11 @@ from headrace.stages.evaluate.part import Metric, divided
 from headrace.stages.evaluate.wording import CHARACTERS, TOKENS, Wording
 
 METRICS = (
-    Metric("exact match", "higher"),
-    Metric("token F1", "higher"),
-    Metric("ROUGE-L", "higher"),
-    Metric("BLEU", "higher"),
-    Metric("chrF", "higher"),
+    Metric("exact match", "higher", 0, 1),
+    Metric("token F1", "higher", 0, 1),
+    Metric("ROUGE-L", "higher", 0, 1),
+    Metric("BLEU", "higher", 0, 100),
+    Metric("chrF", "higher", 0, 100),
 )
 MAIN = "token F1"
 

@@ -320,6 +320,36 @@ def test_a_read_sees_one_state(source: Source) -> None:
     assert source.run("select count(*) from orders") == [(11,)]
 
 
+READS_ON = """
+import sys
+from pathlib import Path
+from headrace.errors import SourceError
+from headrace.stages.ingest.database.opening import session
+from headrace.stages.ingest.database.statement import parse
+
+with session(sys.argv[1], {"PW": sys.argv[2]}, None, Path.cwd()) as opened:
+    try:
+        with opened.rows(parse("select * from orders", opened.dialect), {}) as (_, batches):
+            next(batches)
+            raise KeyError
+    except KeyError:
+        pass
+try:
+    list(batches)
+except SourceError as error:
+    print(error.message)
+"""
+
+
+def test_rows_that_are_read_on_after_their_database_was_closed_are_an_error_and_end_no_process(source: Source) -> None:
+    source.make_orders(20_000)
+    done = subprocess.run(
+        [sys.executable, "-c", READS_ON, source.url, PASSWORD], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "a stream that has already been closed" in done.stdout
+
+
 def add_order(source: Source, number: int) -> None:
     """Add an order, of SQLite from another process: in this one, it has no locks against itself."""
     if source.kind == "postgresql":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -56,6 +58,21 @@ def test_steps_take_batches_one_after_the_other() -> None:
     assert made["delay"].to_pylist() == [3, 5, 3, 5, 9, 9]
     made = prepare.transform(FLIGHTS, sql="select delay * 2 as delay from data", steps=[partial(late, above=10)])
     assert made["delay"].to_pylist() == [18]
+
+
+def test_where_a_step_fails_the_engine_ends_though_somebody_keeps_the_error() -> None:
+    process, meanwhile = psutil.Process(), [0]
+
+    def fails(_: pa.RecordBatch) -> None:
+        meanwhile[0] = process.num_threads()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as kept:
+        prepare.transform(FLIGHTS, sql="select delay from data", steps=[fails])
+    until = time.monotonic() + 20
+    while process.num_threads() >= meanwhile[0]:  # the engine's own went with it
+        assert time.monotonic() < until
+    assert kept.tb is not None
 
 
 def test_an_empty_table_keeps_its_columns() -> None:

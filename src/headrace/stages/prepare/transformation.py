@@ -62,8 +62,7 @@ def transform(
         source = next(iter(tables.values()))
         return through(source.schema, source.to_batches(max_chunksize=batch_rows), steps)
     try:
-        with engine.session(tables) as database:
-            reader = _asked(database, sql, parameters or {}, batch_rows)
+        with engine.session(tables) as database, _asked(database, sql, parameters or {}, batch_rows) as reader:
             return through(reader.schema, reader, steps) if steps else _gathered(reader.schema, reader)
     except duckdb.Error as error:
         raise engine.told(_placed(error, sql, tables, parameters or {}), "the SQL", tables) from error

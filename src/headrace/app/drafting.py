@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from headrace.app.getting import find
 from headrace.app.project import Project
 from headrace.app.state import reading_store, views
+from headrace.app.table_file import CODECS, SUFFIXES, as_table
 from headrace.codec.codecs import Codecs
 from headrace.errors import UsageError
 from headrace.spec.artifact import Ref
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-TABLES = ("arrow", "arrow-stream", "joined", "pandas", "polars")
-"""Codecs of tables."""
-
-SUFFIXES = (".arrow", ".feather", ".parquet", ".csv", ".json", ".jsonl", ".ndjson")
 
 
 def draft_from_task(project: Project, run: str, task: str) -> str:
@@ -33,9 +25,10 @@ def draft_from_task(project: Project, run: str, task: str) -> str:
 
     with views(project) as found:
         ref = find(found, run, task)
-    if ref.codec not in TABLES and ref.codec != "pickle":
-        raise _no_table(ref, f"the output of `{task}`")
-    return draft(_table(Codecs().load(ref, reading_store(project)), f"the output of `{task}`"), task)
+    what = f"the output of `{task}`"
+    if ref.codec not in CODECS and ref.codec != "pickle":
+        raise _no_table(ref, what)
+    return draft(as_table(Codecs().load(ref, reading_store(project)), what, with_index=False), task)
 
 
 def draft_from_file(path: Path) -> str:
@@ -63,26 +56,10 @@ def draft_from_file(path: Path) -> str:
     return draft(table, path.stem)
 
 
-def _table(value: Any, what: str) -> pa.Table:
-    import pyarrow as pa  # noqa: PLC0415  as above
-
-    if isinstance(value, pa.RecordBatchReader):
-        return value.read_all()
-    if isinstance(value, pa.Table | pa.RecordBatch):
-        return pa.table(value)
-    module = type(value).__module__.partition(".")[0]
-    if module == "pandas" and hasattr(value, "columns"):
-        return pa.Table.from_pandas(value, preserve_index=False)
-    if module == "polars" and hasattr(value, "to_arrow") and hasattr(value, "columns"):
-        return value.to_arrow()
-    hint = "name a task, or a part of its output, that is one"
-    raise UsageError(f"{what} is a `{type(value).__name__}`, not a table", hint=hint)
-
-
 def _no_table(ref: Ref, what: str) -> UsageError:
     """Say that an artifact is no table, without reading it, and which of its parts are."""
     pairs = zip(ref.names or (), ref.parts or (), strict=False)
-    tables = ", ".join(f"`TASK.{name}`" for name, part in pairs if part.codec in TABLES)
+    tables = ", ".join(f"`TASK.{name}`" for name, part in pairs if part.codec in CODECS)
     hint = f"name a part of it that is one: {tables}" if tables else "name a task, or a part of its output, that is one"
     kind = ref.type.partition("@")[0].rpartition(".")[2]
     return UsageError(f"{what} is a `{kind}`, not a table", hint=hint)

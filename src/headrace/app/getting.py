@@ -8,12 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from headrace.app import named
-from headrace.app.output import written
+from headrace.app import named, table_file
+from headrace.app.output import form_of, written
 from headrace.app.project import Project
 from headrace.app.reading import VersionView, Views, in_words
 from headrace.app.readings import REPORT
 from headrace.app.state import reading_store, views
+from headrace.app.table_file import is_table
 from headrace.codec.codecs import Codecs
 from headrace.codec.file import File, Folder
 from headrace.errors import CodecError, NotFoundError, UsageError
@@ -42,6 +43,12 @@ SUFFIXES = {
     "svg": ".svg",
     "text": ".txt",
 }
+ALSO = {"lightgbm": (".lgb", ".model"), "pickle": (".pkl",)}
+"""Other suffixes of the same form."""
+ANY = ("bytes", "file", "text")
+"""Codecs of what only their maker knows the form of: any suffix may be right."""
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z")
+REPORTS = (".txt", ".md", ".json", ".html", ".htm")
 OPAQUE = ("file", "folder", "joined", "lightgbm")
 """Codecs whose parts mean nothing without them, plain as they may be."""
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
@@ -49,12 +56,13 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 def get(project: Project, run: str, task: str | None, to: Path | None, columns: Sequence[str] | None = None) -> Path:
     """Write an artifact to a file: a task's output (`TASK`, or a part of it, `TASK.PART`), or one named by its digest,
-    or by the address of a version (`task` is then a part of it). Of a table, with `columns`, only these are read, and
-    written as Arrow. A report is written as the suffix of `to` says.
+    or by the address of a version (`task` is then a part of it). Of a table, with `columns`, only these are read. A
+    table and a report are written as the suffix of `to` says, all else in its own form.
 
     Raises:
         NotFoundError: there is none.
         CodecError: columns are named of what isn't a table, or has none of that name.
+        UsageError: it can't be written there, or not in the form that the suffix of `to` names.
     """
     with views(project) as found:
         ref, name, inside = _artifact(found, run, task)
@@ -62,7 +70,7 @@ def get(project: Project, run: str, task: str | None, to: Path | None, columns: 
     name = name.replace("/", "-")  # it may be `team/delays`, or name a path, and the file goes to this folder
     if columns is None and ref.type == REPORT:
         return write_report(ref, store, to, name)
-    if columns is None and ref.codec != "joined":
+    if columns is None and not is_table(ref):
         return write(ref, store, to, name, inside)
     return write_table(ref, store, columns, to, name)
 
@@ -82,17 +90,13 @@ def _artifact(found: Views, word: str, task: str | None) -> tuple[Ref, str, str]
 
 
 def write_table(ref: Ref, store: Store, columns: Sequence[str] | None, to: Path | None, name: str) -> Path:
-    """Write a table, or some columns of it, as an Arrow IPC file; give the path written."""
-    import pyarrow as pa  # noqa: PLC0415  0.2 s, only where columns are named, or the table is kept in parts
-
-    table = Codecs().load(ref, store, columns=columns)
-    table = pa.Table.from_pandas(table) if type(table).__module__.startswith("pandas") else pa.table(table)
-    with (
-        written(to, f"{name}.arrow") as (path, aside),
-        pa.OSFile(str(aside), "wb") as file,
-        pa.ipc.new_file(file, table.schema) as writer,
-    ):
-        writer.write_table(table)
+    """Write a table, or some columns of it, to a file as its suffix says; give the path written."""
+    form = form_of(to, table_file.SUFFIXES, "a table")
+    if columns is None and ref.codec != "joined" and form == ".arrow":
+        return write(ref, store, to, name)  # its own bytes
+    table = table_file.as_table(Codecs().load(ref, store, columns=columns), f"`{name}`", with_index=True)
+    with written(to, f"{name}.arrow") as (path, aside):
+        table_file.write(table, aside, form)
     return path
 
 
@@ -105,7 +109,7 @@ def write_report(ref: Ref, store: Store, to: Path | None, name: str) -> Path:
             f"the artifact `{ref.digest[:12]}` is called a report, and is a `{type(report).__name__}`",
             hint="it is damaged, or forged; run what made it again",
         )
-    match "" if to is None else to.suffix.lower():
+    match form_of(to, REPORTS, "a report"):
         case ".json":
             data = msgspec.json.format(msgspec.json.encode(_by_name(report))) + b"\n"
         case ".md":
@@ -192,6 +196,7 @@ def write(ref: Ref, store: Store, to: Path | None, name: str, inside: str = "RUN
     Raises:
         UsageError: it can't be written there, or one of its parts has a form of its own.
     """
+    _check_form(ref, to, inside)
     files = Codecs().load(ref, store, verify=True) if ref.codec in ("file", "folder") else None
     inner = files.name if isinstance(files, File) else f"{name}{SUFFIXES.get(ref.codec, '')}"
     with written(to, inner) as (path, aside):
@@ -203,6 +208,17 @@ def write(ref: Ref, store: Store, to: Path | None, name: str, inside: str = "RUN
         else:
             aside.write_bytes(_bytes(ref, store, name, inside))
     return path
+
+
+def _check_form(ref: Ref, to: Path | None, inside: str) -> None:
+    """Refuse to write an artifact under the suffix of a form that it doesn't have."""
+    kind = ref.type.partition("@")[0].rpartition(".")[2]
+    if ref.codec == "folder" and to is not None and to.suffix.lower() in ARCHIVES:
+        raise UsageError(f"a folder can't be written as `{to.suffix}`", hint="name a folder, and pack it yourself")
+    if ref.codec in SUFFIXES and ref.codec not in ANY:
+        forms = (SUFFIXES[ref.codec], *ALSO.get(ref.codec, ()))
+        alone = f"a part of it may be: `headrace get {inside}PART`" if ref.names else ""
+        form_of(to, forms, f"a `{kind}`", alone)
 
 
 def _bytes(ref: Ref, store: Store, name: str, inside: str) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headrace.app.getting import write
-from headrace.app.output import written
+from headrace.app.output import form_of, written
 from headrace.app.project import Project
 from headrace.app.reading import SeriesView, ShownView, Views, read
 from headrace.app.state import reading_store
@@ -44,6 +44,7 @@ def _nothing(views: Views, run: str, task: str, name: str) -> NotFoundError:
 def _write_csv(series: SeriesView, to: Path | None, name: str) -> Path:
     rows = zip(series.steps, series.values, series.at, strict=True)
     text = "".join(["step,value,at\n", *(f"{step},{value!r},{at:.3f}\n" for step, value, at in rows)])
+    form_of(to, (".csv",), "a curve")
     with written(to, f"{_file_name(name)}.csv") as (path, aside):
         aside.write_text(text, encoding="utf-8")
     return path

@@ -6,11 +6,14 @@ import filecmp
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from headrace.errors import UsageError
+
+PAGES = (".html", ".htm")
+"""Suffixes of a page."""
 
 
 @contextmanager
@@ -37,6 +40,21 @@ def written(to: Path | None, name: str) -> Iterator[tuple[Path, Path]]:
     finally:
         if not is_device:
             shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
+
+
+def form_of(to: Path | None, forms: Sequence[str], what: str, hint: str = "") -> str:
+    """Return the suffix that says in which form a file is written: that of `to`, or the first of `forms` by none.
+
+    Raises:
+        UsageError: `to` has a suffix, and this can't be written in its form.
+    """
+    suffix = "" if to is None or to.is_dir() else to.suffix.lower()
+    if not suffix or suffix[1:].isdigit():  # `model-1.2` has none
+        return forms[0]
+    if suffix in forms:
+        return suffix
+    listed = ", ".join(f"`{form}`" for form in forms)
+    raise UsageError(f"{what} can't be written as `{suffix}`", hint=hint or f"`--to` takes {listed}, or no suffix")
 
 
 def plain_name(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from headrace.app.output import written
+from headrace.app.output import PAGES, form_of, written
 from headrace.app.page import page
 from headrace.app.page_reading import run_facts
 from headrace.app.project import Project
@@ -19,17 +19,18 @@ def write_page(project: Project, views: Views, run_id: str | None, to: Path | No
         NotFoundError: there is no such run.
         UsageError: it can't be written there.
     """
+    form_of(to, PAGES, "the page of a run")
     facts = run_facts(project, views, run_id, now=time.time())
-    file = Path(f"{facts.run}.html") if to is None else to
-    write_text(file, page(facts))
-    return file
+    name = f"{facts.run}.html"
+    return write_text(Path(name) if to is None else to, page(facts), name)
 
 
-def write_text(file: Path, text: str) -> None:
-    """Write a page, or other text, to a file.
+def write_text(to: Path, text: str, name: str) -> Path:
+    """Write a page, or other text, to a file, or under a name of its own to a folder; give the path written.
 
     Raises:
         UsageError: it can't be written there.
     """
-    with written(file, "") as (_, aside):
+    with written(to, name) as (path, aside):
         aside.write_text(text, encoding="utf-8")
+    return path

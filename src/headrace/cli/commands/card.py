@@ -9,6 +9,7 @@ import click
 from headrace.app import project
 from headrace.app.card_reading import CardMaker
 from headrace.app.card_sections import html, markdown
+from headrace.app.output import PAGES, form_of
 from headrace.app.page_writing import write_text
 from headrace.app.reading import read
 from headrace.cli import complete, options
@@ -27,11 +28,13 @@ def command(run_id: str, task: str | None, to: Path | None, as_json: bool, confi
     record alone: the model, its results with their intervals, baselines, slices and gates, its data with lineage and
     checks, its training, code, limits and cost. Without `--to` it is printed as Markdown.
     """
+    form = form_of(to, (*PAGES, ".md"), "a card")
     found = project.load(overlay=config)
     with read(found) as views:
         card = CardMaker(found, views).card_of(run_id, task)
     if to is not None:
-        write_text(to, markdown(card) if to.suffix == ".md" else html(card))
+        name = f"{card.title}{form}".replace("/", "-")
+        to = write_text(to, markdown(card) if form == ".md" else html(card), name)
     if as_json:
         say_json(card)
     else:

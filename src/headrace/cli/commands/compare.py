@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from headrace.app import comparing, project
+from headrace.app.output import PAGES, form_of
 from headrace.app.reading import read
 from headrace.cli import complete, options
 from headrace.cli.side_by_side import say_comparison
@@ -45,12 +46,14 @@ def command(
     """Shows parameters, code and inputs that differ, and metrics, curves, times and costs side by side. The first RUN
     is what the others are held against; tasks are the same by their names.
     """
+    form_of(to, PAGES, "a comparison")
     found = project.load(overlay=config)
     with read(found) as views:
         compared = comparing.compare(found, views, runs, metrics, paired=paired)
     if to is not None:
         page = importlib.import_module("headrace.app.page_compare").page  # tables don't need it
-        importlib.import_module("headrace.app.page_writing").write_text(to, page(compared, found.name))
+        writing = importlib.import_module("headrace.app.page_writing")
+        to = writing.write_text(to, page(compared, found.name), "comparison.html")
     if as_json:
         say_json(compared)
     elif to is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from headrace.app import project
-from headrace.app.output import written
+from headrace.app.output import form_of, written
 from headrace.cli import complete, options
 from headrace.cli.terminal import say
 from headrace.errors import UsageError
@@ -32,6 +32,7 @@ def draft_command(source: str, task: str | None, to: Path | None, config: Path |
     """
     from headrace.app.drafting import draft_from_file, draft_from_task  # noqa: PLC0415  for this command only
 
+    form_of(to, (".toml",), "a contract")
     if to is not None and to.exists():
         raise UsageError(f"`{to}` is there already", hint="give another file, or move that one away")
     if task is not None:

@@ -17,7 +17,7 @@ from headrace.errors import UsageError
 @click.argument("run_id", metavar="RUN|DIGEST|NAMED", shell_complete=complete.artifacts)
 @click.argument("task", metavar="[TASK]", required=False, shell_complete=complete.tasks)
 @click.option("--to", type=options.FILE, metavar="FILE", help="Where to write it: by default here, named by the task.")
-@click.option("--columns", metavar="A,B", help="Of a table, only these columns, as an Arrow file: no others are read.")
+@click.option("--columns", metavar="A,B", help="Of a table, only these columns: no others are read.")
 @click.option(
     "--logged", metavar="NAME", help="What the task has logged by `hr.log`: a text, a figure, a curve as CSV."
 )
@@ -35,7 +35,8 @@ def command(
     """The artifact is that of a run's task, `TASK.PART` for one of several outputs, or the one that a digest, or its
     beginning, names, or NAMED, the address of a version: `model:NAME` (the newest), `model:NAME:3`, `model:NAME@ALIAS`,
     or `dataset:...`. The file has the artifact's own form: Arrow, JSON, SVG, a model's own. Several outputs, and lists,
-    are written as JSON where they are plain. A report goes to `FILE.md`, `FILE.json`, `FILE.html`, or else as text.
+    are written as JSON where they are plain. A table goes to `FILE.csv`, `FILE.parquet`, `FILE.json`, `FILE.jsonl`, or
+    else as Arrow; a report to `FILE.md`, `FILE.json`, `FILE.html`, or else as text. Another suffix is refused.
     """
     found = project.load(overlay=config)
     if logged is None:

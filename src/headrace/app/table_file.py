@@ -1,0 +1,90 @@
+"""Tables as files that other programs read: Arrow, Parquet, CSV, JSON, JSON Lines, by the suffix of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from headrace.errors import UsageError
+from headrace.spec.artifact import Ref
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CODECS = ("arrow", "arrow-stream", "joined", "pandas", "polars")
+"""Codecs of tables."""
+SUFFIXES = (".arrow", ".feather", ".parquet", ".csv", ".json", ".jsonl", ".ndjson")
+"""Of the files that tables are written to, and read from."""
+NO_TABLES = ("pyarrow.lib.Schema", "pyarrow.lib.Array", "pyarrow.lib.ChunkedArray")
+
+
+def is_table(ref: Ref) -> bool:
+    """Whether an artifact is a table, which its own codec has written."""
+    kind = ref.type.partition("@")[0]
+    return ref.codec in CODECS and kind not in NO_TABLES and not kind.endswith((".Series", "Array"))
+
+
+def as_table(value: Any, what: str, *, with_index: bool) -> pa.Table:
+    """Return a table, batches or a frame as a table of Arrow; of a frame of pandas with its index, or without.
+
+    Raises:
+        UsageError: it is no table.
+    """
+    import pyarrow as pa  # noqa: PLC0415  0.2 s, for tables only
+
+    if isinstance(value, pa.RecordBatchReader):
+        return value.read_all()
+    if isinstance(value, pa.Table | pa.RecordBatch):
+        return pa.table(value)
+    module = type(value).__module__.partition(".")[0]
+    if module == "pandas" and hasattr(value, "columns"):
+        return pa.Table.from_pandas(value, preserve_index=None if with_index else False)
+    if module == "polars" and hasattr(value, "to_arrow") and hasattr(value, "columns"):
+        return value.to_arrow()
+    hint = "name a task, or a part of its output, that is one"
+    raise UsageError(f"{what} is a `{type(value).__name__}`, not a table", hint=hint)
+
+
+def write(table: pa.Table, path: Path, suffix: str) -> None:
+    """Write a table to a file, in the form of a suffix.
+
+    Raises:
+        UsageError: that form has no room for one of its columns.
+    """
+    import pyarrow as pa  # noqa: PLC0415  as above
+    import pyarrow.csv  # noqa: PLC0415  as above
+    import pyarrow.parquet  # noqa: PLC0415  as above
+
+    try:
+        match suffix:
+            case ".csv":
+                pyarrow.csv.write_csv(table, str(path))
+            case ".parquet":
+                pyarrow.parquet.write_table(table, str(path))
+            case ".json" | ".jsonl" | ".ndjson":
+                with path.open("w", encoding="utf-8") as file:
+                    file.writelines(lines(table, is_list=suffix == ".json"))
+            case _:
+                with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+                    writer.write_table(table)
+    except pa.ArrowException as error:
+        raise UsageError(
+            f"a column can't be written as `{suffix}`: {error}",
+            hint="choose others by `--columns`, or write it as `.arrow`, which holds every column",
+        ) from error
+
+
+def lines(table: pa.Table, *, is_list: bool) -> Iterator[str]:
+    """Go over the rows as JSON, one a line; as one list, if it is to be one value."""
+    if len(set(table.column_names)) < table.num_columns:
+        raise UsageError("several columns have one name, which JSON can't hold", hint="write it as `.csv` or `.arrow`")
+    encode = msgspec.json.Encoder(enc_hook=str).encode  # of nanoseconds, as text
+    before = "[\n" if is_list else ""
+    for batch in table.to_batches(max_chunksize=10_000):
+        for row in batch.to_pylist():
+            yield before + encode(row).decode()
+            before = ",\n" if is_list else "\n"
+    yield "\n]\n" if is_list and table.num_rows else "[]\n" if is_list else "\n" if table.num_rows else ""

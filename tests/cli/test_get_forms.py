@@ -1,0 +1,212 @@
+"""A file has the form that its suffix says, whatever is got out; a form that it can't have is refused."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import csv, feather, parquet
+
+from headrace.app import getting, project
+from headrace.app.project import Project
+from headrace.errors import UsageError
+from tests.cli.conftest import Shell
+
+PIPELINES = """
+import datetime as dt
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+
+import headrace as hr
+from headrace.spec.report import Report
+
+DATA = {"day": [dt.date(2026, 1, 2), None], "n": [1, 2], "word": ["a,b", None]}
+
+
+class Halves(NamedTuple):
+    left: pa.Table
+    right: pa.Table
+
+
+@hr.stage
+def arrow() -> pa.Table:
+    return pa.table(DATA)
+
+
+@hr.stage
+def stream() -> pa.RecordBatchReader:
+    return pa.table(DATA).to_reader()
+
+
+@hr.stage
+def frame() -> pd.DataFrame:
+    return pd.DataFrame(DATA)
+
+
+@hr.stage
+def polar() -> pl.DataFrame:
+    return pl.DataFrame(DATA)
+
+
+@hr.stage
+def nested() -> pa.Table:
+    nanos = pa.array([1, None], pa.timestamp("ns"))
+    return pa.table({"list": [[1], None], "at": nanos, "took": nanos.cast(pa.int64()).cast(pa.duration("ns"))})
+
+
+@hr.stage
+def halves(table: pa.Table) -> Halves:
+    return Halves(table, table)
+
+
+@hr.stage
+def array() -> np.ndarray:
+    return np.arange(3)
+
+
+@hr.stage
+def numbers() -> dict[str, float]:
+    return {"auc": 0.5}
+
+
+@hr.stage
+def note() -> str:
+    return "<p>mine</p>"
+
+
+@hr.stage
+def folder() -> hr.Folder:
+    Path("src").mkdir()
+    Path("src/a.txt").write_text("a")
+    return hr.Folder("src")
+
+
+@hr.stage(kind="evaluate")
+def judged() -> Report:
+    return Report(title="judged", passed=True)
+
+
+@hr.stage
+def curve() -> None:
+    hr.log("loss", 1.0, step=1)
+
+
+@hr.pipeline
+def flow() -> None:
+    halves(arrow())
+    for stage in (stream, frame, polar, nested, array, numbers, note, folder, judged, curve):
+        stage()
+"""
+TABLES = ("arrow", "stream", "frame", "polar", "halves.left")
+REFUSED = (
+    *((task, suffix) for task in TABLES for suffix in (".pdf", ".xlsx", ".txt", ".tsv", ".csv.gz")),
+    *(("judged", suffix) for suffix in (".pdf", ".docx", ".csv")),
+    *(("numbers", suffix) for suffix in (".yaml", ".csv", ".arrow")),
+    *((task, ".csv") for task in ("array", "halves")),
+    ("folder", ".zip"),
+)
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    shell = Shell(tmp_path_factory.mktemp("forms"))
+    shell.write("headrace.toml", "")
+    shell.write("pipelines.py", PIPELINES)
+    done = shell("run", "flow")
+    assert done.code == 0, done.err
+    return shell
+
+
+@pytest.fixture
+def ran(there: Shell, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(there.folder)
+    return project.load()
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """Read a table as whoever gets such a file would."""
+    match path.suffix.lower():
+        case ".csv":
+            return csv.read_csv(path).to_pylist()
+        case ".parquet":
+            return parquet.read_table(path).to_pylist()
+        case ".json":
+            return [each | {"day": _day(each["day"])} for each in json.loads(path.read_text())]
+        case ".jsonl" | ".ndjson":
+            return [each | {"day": _day(each["day"])} for each in map(json.loads, path.read_text().splitlines())]
+        case _:
+            return feather.read_table(path).to_pylist()
+
+
+def _day(text: str | None) -> dt.date | None:
+    return None if text is None else dt.date.fromisoformat(text)
+
+
+@pytest.mark.parametrize("task", TABLES)
+def test_a_table_is_written_in_the_form_that_the_suffix_says(ran: Project, tmp_path: Path, task: str) -> None:
+    for suffix in (".csv", ".CSV", ".parquet", ".json", ".jsonl", ".ndjson", ".arrow", ".feather"):
+        if (task, suffix) == ("stream", ".arrow"):
+            continue  # its own form, which is a stream
+        path = getting.get(ran, "latest", task, tmp_path / f"x{suffix}")
+        assert [(row["day"], row["n"]) for row in rows_of(path)] == [(dt.date(2026, 1, 2), 1), (None, 2)]
+        assert rows_of(path)[0]["word"] == "a,b"
+    some = getting.get(ran, "latest", "arrow", tmp_path / "some.csv", columns=["n"])
+    assert some.read_text() == '"n"\n1\n2\n'
+
+
+@pytest.mark.parametrize(("task", "suffix"), REFUSED)
+def test_a_form_that_it_can_not_have_is_refused(ran: Project, tmp_path: Path, task: str, suffix: str) -> None:
+    with pytest.raises(UsageError, match=f"can't be written as `.{suffix.split('.')[-1]}`") as caught:
+        getting.get(ran, "latest", task, tmp_path / f"x{suffix}")
+    assert caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_form_of_a_file_is_only_its_maker_knows_where_that_is_text(ran: Project, tmp_path: Path) -> None:
+    for name in ("x.html", "x.weird", "x"):
+        assert getting.get(ran, "latest", "note", tmp_path / name).read_text() == "<p>mine</p>"
+
+
+@pytest.mark.parametrize("name", ["x", "x-1.2", ""])
+def test_without_a_suffix_it_has_its_own_form(ran: Project, tmp_path: Path, name: str) -> None:
+    assert feather.read_table(getting.get(ran, "latest", "arrow", tmp_path / name)).num_rows == 2
+    assert "judged" in getting.get(ran, "latest", "judged", tmp_path / f"r{name}" if name else tmp_path).read_text()
+
+
+def test_times_in_nanoseconds_and_lists_go_to_json_and_are_refused_by_csv(ran: Project, tmp_path: Path) -> None:
+    path = getting.get(ran, "latest", "nested", tmp_path / "x.json")
+    first, second = json.loads(path.read_text())
+    assert first["list"] == [1]
+    assert first["at"].endswith("00:00:00.000000001")
+    assert set(second.values()) == {None}
+    with pytest.raises(UsageError, match=r"can't be written as `\.csv`"):
+        getting.get(ran, "latest", "nested", tmp_path / "x.csv")
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_an_empty_table_is_an_empty_list() -> None:
+    for suffix, text in ((".json", "[]\n"), (".jsonl", "")):
+        path = Path(f"x{suffix}")
+        assert "".join(getting.table_file.lines(pa.table({"a": []}), is_list=suffix == ".json")) == text, path
+
+
+def test_commands_that_write_pages_write_no_other_form(there: Shell) -> None:
+    for words in (
+        ("card", "latest", "numbers"),
+        ("show", "latest"),
+        ("compare", "latest", "latest"),
+        ("contract", "draft", "latest", "arrow"),
+        ("get", "latest", "curve", "--logged", "loss"),
+    ):
+        done = there(*words, "--to", "x.pdf")
+        assert (done.code, "can't be written as `.pdf`" in done.err) == (2, True), (words, done.err)
+    assert not (there.folder / "x.pdf").exists()

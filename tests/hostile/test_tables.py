@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from struct import Struct
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from headrace.app.drafting import draft_from_file
+from headrace.codec.builtin.arrow_claims import claims_of
 from headrace.codec.codecs import Codecs
 from headrace.codec.refs import inline
 from headrace.errors import CodecError, HeadraceError
@@ -30,9 +34,9 @@ TABLE = pa.table(
 )
 
 
-def written(table: Any = TABLE, *, stream: bool = False) -> bytes:
-    sink = pa.BufferOutputStream()
-    with (pa.ipc.new_stream if stream else pa.ipc.new_file)(sink, table.schema) as writer:
+def written(table: Any = TABLE, *, stream: bool = False, packed: str | None = None) -> bytes:
+    sink, options = pa.BufferOutputStream(), pa.ipc.IpcWriteOptions(compression=packed)
+    with (pa.ipc.new_stream if stream else pa.ipc.new_file)(sink, table.schema, options=options) as writer:
         writer.write_table(table)
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
 
@@ -107,6 +111,110 @@ def test_an_offset_beyond_the_end_is_refused_from_a_stream_a_file_and_a_source(t
         reader = Codecs().load(inline("arrow-stream", "pyarrow.lib.RecordBatchReader", bad), FolderStore(tmp_path))
         with pytest.raises(CodecError, match="contradict each other"):
             reader.read_all()  # type: ignore[attr-defined]
+
+
+def swollen() -> dict[str, pa.Table]:
+    """Tables of a few hundred bytes that become far more as soon as they are read or used."""
+    one, some = pa.array([1]), pa.py_buffer(b"")
+    nulls = pa.Array.from_buffers(pa.null(), VAST, [None])  # `pa.nulls` takes memory
+    rows = pa.StructArray.from_buffers(pa.struct([]), VAST, [None])
+    return {
+        "nulls": pa.table({"a": nulls}),
+        "nulls in a list": pa.table({"a": pa.FixedSizeListArray.from_arrays(nulls, VAST)}),
+        "a run": pa.table({"a": pa.RunEndEncodedArray.from_arrays(pa.array([VAST]), one)}),
+        "bytes of no width": pa.table({"a": pa.FixedSizeBinaryArray.from_buffers(pa.binary(0), VAST, [None, some])}),
+        "rows without columns": pa.Table.from_batches([pa.RecordBatch.from_struct_array(rows)]),
+        "packed zeros": pa.table({"a": np.zeros(1 << 24)}),
+        "a packed dictionary": pa.table({"a": pa.DictionaryArray.from_arrays(pa.array([0]), np.zeros(1 << 24))}),
+    }
+
+
+VAST = 2**31 - 1
+TOO_MUCH = r"unpack to|unpacks to|says that it holds"
+
+
+@pytest.fixture
+def pool() -> Iterator[pa.MemoryPool]:
+    """The memory that pyarrow takes from here on."""
+    counting = pa.proxy_memory_pool(pa.default_memory_pool())
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(counting)
+    yield counting
+    pa.set_memory_pool(before)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["file", "stream"])
+@pytest.mark.parametrize("name", swollen())
+def test_a_table_that_becomes_far_more_than_its_bytes_is_refused_before_it_is_unpacked(
+    name: str, stream: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: pa.MemoryPool
+) -> None:
+    monkeypatch.setattr("headrace.stages.ingest.formats.LEAST_LIMIT_BYTES", 64 << 20)
+    data = written(swollen()[name], stream=stream, packed="zstd" if "packed" in name else None)
+    taken = pool.max_memory()
+    assert len(data) < 64 << 10
+    with pytest.raises(HeadraceError, match=TOO_MUCH):
+        by_ingest(data, tmp_path)
+    codec, kind = ("arrow-stream", "RecordBatchReader") if stream else ("arrow", "Table")
+    with pytest.raises(CodecError, match=TOO_MUCH):
+        Codecs().load(inline(codec, f"pyarrow.lib.{kind}", data), FolderStore(tmp_path))
+    if not stream:
+        with pytest.raises(CodecError, match=TOO_MUCH):
+            Codecs().load(inline("arrow", "pyarrow.lib.Table", data), FolderStore(tmp_path), columns=["a"])
+        with pytest.raises(CodecError, match=TOO_MUCH):
+            by_codec(b"NOTHIN" + data[6:], tmp_path)  # pyarrow looks at a file's end only
+        with pytest.raises(CodecError, match=TOO_MUCH):
+            Codecs().load(inline("polars", "polars.dataframe.frame.DataFrame", data), FolderStore(tmp_path))
+    assert pool.max_memory() < taken + (1 << 20)
+
+
+def test_a_file_whose_end_names_one_batch_twice_is_refused(tmp_path: Path) -> None:
+    sink = pa.BufferOutputStream()
+    table = pa.table({"a": np.arange(1000)})
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+        writer.write_table(table.slice(0, 1))
+    data = sink.getvalue().to_pybytes()
+    assert len(by_codec(data, tmp_path)) == 1001
+    block = Struct("<qi4xq")
+    for place in range(len(data) - 48):
+        one, other = block.unpack_from(data, place), block.unpack_from(data, place + 24)
+        if one[1] == other[1] > 0 and other[0] == one[0] + one[1] + one[2] > one[0]:
+            data = data[: place + 24] + data[place : place + 24] + data[place + 48 :]
+    assert len(pa.ipc.open_file(pa.py_buffer(data)).read_all()) == 2000
+    with pytest.raises(CodecError, match=TOO_MUCH):
+        by_codec(data, tmp_path)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["file", "stream"])
+@pytest.mark.parametrize("rounds", [500, pytest.param(50_000, marks=pytest.mark.heavy)])
+def test_what_a_changed_table_claims_is_told_or_refused(rounds: int, stream: bool) -> None:
+    for packed in (None, "zstd"):
+        data = written(stream=stream, packed=packed)
+        sound = claims_of(io.BytesIO(data), is_stream=stream)
+        assert sound.is_packed == (packed is not None)
+        assert sound.data == claims_of(io.BytesIO(written(stream=stream)), is_stream=stream).data
+        for bad in mutated(data, 3, rounds):
+            with suppress(pa.ArrowInvalid):
+                claims_of(io.BytesIO(bad), is_stream=stream)
+
+
+@pytest.mark.parametrize("packed", [None, "zstd", "lz4"])
+def test_a_table_of_which_most_columns_are_empty_is_read(packed: str | None, tmp_path: Path) -> None:
+    """What real files have: hundreds of columns in which nothing was ever written."""
+    table = pa.table({"id": np.arange(1_000_000)} | {f"empty {n}": pa.nulls(1_000_000) for n in range(150)})
+    data = written(table, packed=packed)
+    assert by_ingest(data, tmp_path).num_columns == 151
+    if packed is None:
+        assert by_codec(data, tmp_path).num_columns == 151
+
+
+def test_a_parquet_file_of_nulls_that_no_byte_stands_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.stages.ingest.formats.LEAST_LIMIT_BYTES", 1 << 20)
+    for column in (pa.nulls(3_000_000), pa.array([[None] * 50] * 60_000, pa.list_(pa.null()))):
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.table({"a": column}), sink, compression="zstd")
+        with pytest.raises(HeadraceError, match="unpacks to more than"):
+            read_table(Source.of_bytes("answer.parquet", sink.getvalue().to_pybytes()), "parquet")
 
 
 def test_what_a_stage_hands_on_is_not_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

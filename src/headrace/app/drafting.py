@@ -9,7 +9,7 @@ from headrace.app.project import Project
 from headrace.app.state import reading_store, views
 from headrace.app.table_file import CODECS, SUFFIXES, as_table
 from headrace.codec.codecs import Codecs
-from headrace.errors import UsageError
+from headrace.errors import SourceError, UsageError
 from headrace.spec.artifact import Ref
 
 
@@ -37,22 +37,17 @@ def draft_from_file(path: Path) -> str:
     Raises:
         UsageError: it can't be read, or isn't a table.
     """
-    import pyarrow as pa  # noqa: PLC0415  as below
-    from pyarrow import csv, feather, json, parquet  # noqa: PLC0415  as below
-
-    from headrace.codec.builtin.arrow import look_into  # noqa: PLC0415  as below
     from headrace.stages.ingest.contract.draft import draft  # noqa: PLC0415  NumPy, Arrow and DuckDB, 0.4 s
+    from headrace.stages.ingest.formats import Source, format_of, read_table  # noqa: PLC0415  as above
 
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"`{path}` isn't a table that can be read", hint=f"give a file of {', '.join(SUFFIXES)}")
-    readers = {".csv": csv.read_csv, ".parquet": parquet.read_table, ".json": json.read_json}
-    read = readers.get(suffix, json.read_json if suffix in (".jsonl", ".ndjson") else feather.read_table)
+    form = "jsonl" if suffix == ".json" else format_of(path.name)
     try:
-        table = read(str(path))
-        look_into(table)
-    except (OSError, pa.ArrowException) as error:
-        raise UsageError(f"`{path}` can't be read: {error}", hint="give a file that is whole, of its suffix") from error
+        table = read_table(Source(str(path), lambda: path.open("rb")), form)
+    except SourceError as error:
+        raise UsageError(error.message, hint="give a file that is whole, of its suffix") from error
     return draft(table, path.stem)
 
 

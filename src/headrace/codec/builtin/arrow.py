@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from headrace.codec.builtin.arrow_claims import claims_of
 from headrace.codec.classes import describe
 from headrace.codec.misfit import CallerFailed, Misfit
 from headrace.codec.sink import Sink
@@ -100,11 +101,11 @@ class ArrowStreamCodec:
                 writer.write_batch(batch)
 
     def check(self, source: Source) -> None:
-        for batch in pa.ipc.open_stream(_open(source)):
+        for batch in pa.ipc.open_stream(_open(source, is_stream=True)):
             checked(batch, source)
 
     def load(self, source: Source) -> object:
-        reader = pa.ipc.open_stream(_open(source))
+        reader = pa.ipc.open_stream(_open(source, is_stream=True))
         if not source.is_foreign:
             return reader
         return pa.RecordBatchReader.from_batches(reader.schema, _all_checked(reader, source))
@@ -208,17 +209,37 @@ def read_columns(source: Source, names: Sequence[str], also: Callable[[Any], Seq
 
 def _seekable(source: Source) -> Any:
     if source.inline is not None:
-        return pa.BufferReader(source.inline)
+        return _weighed(pa.BufferReader(source.inline), source)
     file = source.reader()
     name = getattr(file, "name", None)
     if isinstance(name, str):
         file.close()
-        return pa.memory_map(name)
-    return pa.PythonFile(file)
+        return _weighed(pa.memory_map(name), source)
+    return _weighed(pa.PythonFile(file), source)
 
 
-def _open(source: Source) -> Any:
-    return pa.BufferReader(source.inline) if source.inline is not None else pa.memory_map(str(source.path))
+def _open(source: Source, *, is_stream: bool = False) -> Any:
+    file = pa.BufferReader(source.inline) if source.inline is not None else pa.memory_map(str(source.path))
+    return _weighed(file, source, is_stream=is_stream)
+
+
+def _weighed(file: Any, source: Source, *, is_stream: bool = False) -> Any:
+    """Return the file, if it came from here or becomes no more than it is: Headrace compresses no table.
+
+    Raises:
+        CodecError: it is compressed, or has values without bytes.
+    """
+    if source.is_foreign:
+        try:
+            claims = claims_of(file, is_stream=is_stream)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _broken(error) from error
+        if claims.is_packed or claims.data > claims.size or claims.is_bare:
+            raise CodecError(
+                f"the table's {claims.size:,} bytes unpack to {claims.data:,}, for {claims.values:,} values",
+                hint="Headrace compresses no table: this one is damaged, or forged; fetch or make it again",
+            )
+    return file
 
 
 def _write(sink: Sink, schema: Any, batches: Iterable[Any], size: int) -> None:

@@ -15,6 +15,7 @@ import pyarrow.csv
 import pyarrow.json
 
 from headrace.codec.builtin.arrow import look_into
+from headrace.codec.builtin.arrow_claims import GROWTH, claims_of
 from headrace.errors import DefinitionError, SourceError
 from headrace.stages.ingest.pictures import picture
 from headrace.stages.ingest.texts import CHUNK_BYTES, LINE_BYTES, Utf8
@@ -46,8 +47,7 @@ FORMATS = ("csv", "jsonl", "json", "parquet", "arrow", "text", "image")
 _PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _OPTIONS = (pa.csv.ReadOptions, pa.csv.ParseOptions, pa.csv.ConvertOptions)
 LEAST_LIMIT_BYTES = 1 << 30
-GROWTH = 200
-"""A file may become so many times its size, or the least limit: what grows more was made to fill a memory."""
+"""A file may become `GROWTH` times its size, or this: what grows more was made to fill a memory."""
 COUNTED_BYTES = 64 << 20
 """Of a Parquet file up to this size, what its dictionaries become is counted before it is read."""
 _CHANGED = re.compile(r"Column\(/(.*?)\) changed from (\S+) to (\S+) in row (\d+)")
@@ -303,7 +303,7 @@ def _parquet(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
     opened = pq.ParquetFile(file)
     schema = opened.schema_arrow
     widths = [field.type.bit_width // 8 for field in schema if pa.types.is_primitive(field.type)]
-    if opened.metadata.num_rows * sum(widths) > most_bytes:
+    if opened.metadata.num_rows * sum(widths) > most_bytes or _longest(opened) > most_bytes:
         raise _too_large(name, most_bytes)
     texts = [field.name for field in schema if not pa.types.is_primitive(field.type)]
     if texts and _size(file) <= COUNTED_BYTES:  # a value that stands there once may be meant by each row
@@ -313,24 +313,26 @@ def _parquet(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
     return opened.read()
 
 
+def _longest(opened: Any) -> int:
+    """Return how many values the longest column of a Parquet file has, those in lists included: nulls take no bytes."""
+    groups = [opened.metadata.row_group(number) for number in range(opened.metadata.num_row_groups)]
+    lists = [place for place in range(len(opened.schema)) if opened.schema.column(place).max_repetition_level]
+    in_lists = (sum(group.column(place).num_values for group in groups) for place in lists)
+    return int(max(sum(group.num_rows for group in groups), *in_lists, 0))
+
+
 def _arrow(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
-    start = file.read(6)
-    file.seek(0)
-    if start == b"ARROW1":
-        opened = pa.ipc.open_file(file)
-        batches = (opened.get_batch(number) for number in range(opened.num_record_batches))
-    else:
-        batches = opened = pa.ipc.open_stream(file)
-    found, total = [], 0
-    for batch in batches:
-        look_into(batch)
-        total += _bytes(batch)
-        if total > most_bytes:
-            raise _too_large(name, most_bytes)
-        found.append(batch)
-    table = pa.Table.from_batches(found, opened.schema)
-    if not found:
-        look_into(table)  # its names
+    is_stream = file.read(6) != b"ARROW1"
+    claims = claims_of(file, is_stream=is_stream)
+    if claims.data > most_bytes:
+        raise _too_large(name, most_bytes)
+    if claims.is_bare:
+        raise SourceError(
+            f"`{name}` says that it holds {claims.values:,} values, and has bytes for few of them",
+            hint="it may be made to fill the memory: look at what made it",
+        )
+    table = (pa.ipc.open_stream if is_stream else pa.ipc.open_file)(file).read_all()
+    look_into(table)
     return table
 
 

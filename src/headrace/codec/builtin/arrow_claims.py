@@ -1,0 +1,179 @@
+"""What an Arrow file or stream says that it holds, read before pyarrow unpacks any of it.
+
+Each batch begins with a flatbuffer that lists its columns' lengths and its buffers; a compressed buffer begins with the
+size that it unpacks to. pyarrow shows neither, and allocates what they say. Read here is what Arrow's `Message.fbs` and
+`File.fbs` number as named below; pyarrow verifies the rest of a flatbuffer itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+GROWTH = 200
+LEAST_BARE = 1 << 27
+"""So many values may have no bytes behind them (nulls of no type, runs), or `GROWTH` for each byte of the file."""
+
+_MAGIC_BYTES = 6
+_CONTINUED = b"\xff\xff\xff\xff"
+_U8, _U16, _I16, _U32, _I32, _I64 = (Struct(f"<{form}") for form in "BHhIiq")
+_PAIR, _BLOCK = Struct("<qq"), Struct("<qi4xq")
+_DICTIONARY, _BATCH = 2, 3
+
+
+class Claims(NamedTuple):
+    """What a file or stream of `size` bytes says that it becomes: `data` bytes of buffers, and `values` in its columns,
+    those inside of lists and rows of a table without columns included."""
+
+    size: int
+    data: int
+    values: int
+    is_packed: bool
+
+    @property
+    def is_bare(self) -> bool:
+        """True if there are far more values than bytes behind them."""
+        return self.values - self.data > max(LEAST_BARE, GROWTH * self.size)
+
+
+def claims_of(file: Any, *, is_stream: bool) -> Claims:
+    """Return what an IPC file or stream claims, and leave `file` at its start. Of a body at most the first eight bytes
+    of each buffer are read.
+
+    Raises:
+        pyarrow.ArrowInvalid: what it says of itself leads out of it.
+    """
+    size = file.seek(0, 2)
+    data, values, is_packed, read = 0, 0, False, 0
+    for start, length, body in _in_stream(file, size) if is_stream else _in_file(file, size):
+        read += length
+        if read > size:
+            raise pa.ArrowInvalid("its batches overlap")
+        message = _Table.root(_read(file, start, length, size))
+        kind = message.number(1, _U8)
+        batch = message.table(2) if kind in (_DICTIONARY, _BATCH) else None
+        if batch is not None and kind == _DICTIONARY:
+            batch = batch.table(1)
+        if batch is None:
+            continue
+        nodes = list(batch.structs(1, _PAIR))
+        buffers = list(batch.structs(2, _PAIR))
+        lengths = [batch.number(0, _I64), *(each for each, _ in nodes), *(each for _, each in buffers)]
+        if min(lengths) < 0:
+            raise pa.ArrowInvalid("a length is negative")
+        values += sum(lengths[: 1 + len(nodes)])
+        if batch.table(3) is None and not _is_packed_of_old(message):
+            data += sum(each for _, each in buffers)
+        else:
+            is_packed = True
+            data += sum(_unpacked(file, body + offset, length, size) for offset, length in buffers if length)
+    file.seek(0)
+    return Claims(size, data, values, is_packed)
+
+
+def _in_file(file: Any, size: int) -> Iterator[tuple[int, int, int]]:
+    """Go over the messages that a file's end names: where each one's flatbuffer lies, its length, where its body is."""
+    end = size - _MAGIC_BYTES - 4
+    length = _I32.unpack(_read(file, end, 4, size))[0]
+    footer = _Table.root(_read(file, end - length, length, size))
+    for field in (2, 3):  # dictionaries, batches
+        for place, told, _ in footer.structs(field, _BLOCK):
+            start, length = _start(_read(file, place, 8, size), place)
+            if start + length > place + told:
+                raise pa.ArrowInvalid("a batch is longer than the file's end says")
+            yield start, length, place + told
+
+
+def _in_stream(file: Any, size: int) -> Iterator[tuple[int, int, int]]:
+    """Go over the messages of a stream likewise."""
+    place = 0
+    while place + 8 <= size:
+        start, length = _start(_read(file, place, 8, size), place)
+        if length == 0:
+            return
+        yield start, length, start + length
+        message = _Table.root(_read(file, start, length, size))
+        body = message.number(3, _I64)
+        if body < 0:
+            raise pa.ArrowInvalid("a length is negative")
+        place = start + length + body
+
+
+def _start(head: bytes, place: int) -> tuple[int, int]:
+    """Return where a message's flatbuffer begins, and its length: before Arrow 0.15 only the length stood before it."""
+    is_old = head[:4] != _CONTINUED
+    return (place + 4, _I32.unpack(head[:4])[0]) if is_old else (place + 8, _I32.unpack(head[4:])[0])
+
+
+def _is_packed_of_old(message: _Table) -> bool:
+    """Arrow 0.17 wrote in a message's own metadata how its buffers are compressed, and pyarrow still reads that."""
+    return message.number(0, _I16) < 4 and any(True for _ in message.structs(4, _U32))
+
+
+def _unpacked(file: Any, place: int, length: int, size: int) -> int:
+    told = int(_I64.unpack(_read(file, place, 8, size))[0]) if length >= 8 else -2
+    if told < -1:
+        raise pa.ArrowInvalid("a compressed buffer has no size")
+    return length - 8 if told == -1 else told
+
+
+def _read(file: Any, place: int, length: int, size: int) -> bytes:
+    if not (0 <= place <= place + length <= size):
+        raise pa.ArrowInvalid("what it says of itself leads out of it")
+    file.seek(place)
+    data = bytes(file.read(length))
+    if len(data) != length:
+        raise pa.ArrowInvalid("it ends too early")
+    return data
+
+
+class _Table:
+    """A table of a flatbuffer: its fields by number, none of them read beyond its bytes."""
+
+    def __init__(self, data: bytes, place: int) -> None:
+        self._data = data
+        self._place = place
+        self._fields = place - self._at(_I32, place)
+        self._end = self._at(_U16, self._fields)
+
+    @classmethod
+    def root(cls, data: bytes) -> _Table:
+        """Return the table that a flatbuffer is."""
+        if len(data) < 4:
+            raise pa.ArrowInvalid("it has an empty message")
+        return cls(data, _U32.unpack_from(data)[0])
+
+    def number(self, field: int, form: Struct) -> int:
+        """Return a number; 0 where it isn't written."""
+        place = self._find(field)
+        return 0 if place is None else self._at(form, place)
+
+    def table(self, field: int) -> _Table | None:
+        """Return a table inside, if it is written."""
+        place = self._find(field)
+        return None if place is None else _Table(self._data, place + self._at(_U32, place))
+
+    def structs(self, field: int, form: Struct) -> Iterator[tuple[int, ...]]:
+        """Go over a list of structs."""
+        place = self._find(field)
+        if place is None:
+            return iter(())
+        place += self._at(_U32, place)
+        start, length = place + 4, self._at(_U32, place) * form.size
+        if start + length > len(self._data):
+            raise pa.ArrowInvalid("a list leads out of its message")
+        return form.iter_unpack(memoryview(self._data)[start : start + length])
+
+    def _find(self, field: int) -> int | None:
+        if 4 + 2 * field >= self._end:
+            return None
+        offset = self._at(_U16, self._fields + 4 + 2 * field)
+        return self._place + offset if offset else None
+
+    def _at(self, form: Struct, place: int) -> int:
+        if not 0 <= place <= len(self._data) - form.size:
+            raise pa.ArrowInvalid("a number leads out of its message")
+        return int(form.unpack_from(self._data, place)[0])

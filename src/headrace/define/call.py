@@ -102,6 +102,11 @@ def _told(signature: inspect.Signature) -> str:
     return told
 
 
+def awaited(value: Any) -> bool:
+    """Say whether a task will give an argument, or something inside of it."""
+    return isinstance(value, Handle) or (type(value) in (list, tuple, dict) and holds_handle(value))
+
+
 def holds_handle(value: Any) -> bool:
     """Say whether a list, tuple or dictionary has a handle, a secret or a file anywhere inside."""
     rest: list[tuple[Any, int]] = [(value, 0)]

@@ -27,8 +27,9 @@ def ready(
     `headrace.stages`, which never changes, and a `version`, which is raised whenever it gives another output for the
     same inputs. It names the modules that it stands `on`, whose distributions' versions count.
     Those of its parameters that are `unread` are given as None: the stage only names their artifacts, by
-    `attempt().ref()`. `check` is called while a pipeline is traced, with those arguments that are known then, and
-    raises a UsageError where they can't be right: nothing has run by then. `declared` is as for `@stage`.
+    `attempt().ref()`. `check` is called while a pipeline is traced, with the arguments that are known then (defaults
+    among them; what a task will give is left out), and raises a UsageError where they can't be right: nothing has run
+    by then. `declared` is as for `@stage`.
     """
     declare = stage(**declared)
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 from msgspec.structs import replace
 
 from headrace.define.arguments import check_arguments
-from headrace.define.call import OPTIONS, check_no_handles, plain_map
+from headrace.define.call import OPTIONS, awaited, check_no_handles, plain_map
 from headrace.define.code.graph import digest
 from headrace.define.code.thing import NAMED
 from headrace.define.ports import declared as declared_around
@@ -90,7 +90,28 @@ class StageFunction(Generic[P, R]):
         if hasattr(self.function, "__headrace_version__"):
             check_tables(self.name, self.signature, self.hints, args, kwargs)
             check_arguments(self.name, self.signature, self.hints, args, kwargs)
+            self._check_call(args, kwargs)
         return self.function(*args, **kwargs)
+
+    def _check_call(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        try:
+            given = self.signature.bind(*args, **kwargs).arguments
+        except TypeError:
+            return  # Python says it of the call itself
+        self.check(given)
+
+    def check(self, given: Mapping[str, Any]) -> None:
+        """Let a ready-made stage refuse arguments, as far as they are known; what isn't given has its default.
+
+        Raises:
+            UsageError: they can't be right.
+        """
+        check = getattr(self.function, CHECK, None)
+        if check is not None:
+            parameters = self.signature.parameters.values()
+            defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
+            known = {**defaults, **given}
+            check({name: value for name, value in known.items() if not awaited(value)})
 
     def map(
         self,

@@ -10,7 +10,7 @@ from headrace.define.edge import element, fits, misfit, shown
 from headrace.define.handle import UNKNOWN, Handle
 from headrace.define.ports import Resolver
 from headrace.define.secret import Secret
-from headrace.define.stage import CHECK, StageFunction
+from headrace.define.stage import StageFunction
 from headrace.errors import CodecError, EdgeTypeError, TraceError, UsageError
 from headrace.spec import graph
 from headrace.spec.graph import Arg, Const, Many, Node, Out
@@ -65,7 +65,7 @@ class Trace:
         over = self._over(stage, bound, line) if mapped else ()
         for name, value in bound:
             self._check(stage, name, value, line, mapped=name in over)
-        _ask(stage, {name: value for name, value in bound if name not in over}, line)
+        _ask(stage, dict(bound), over, line)
         node = Node(
             name=self._name(declared.name),
             stage=declared.function,
@@ -160,16 +160,16 @@ class Trace:
             ) from error
 
 
-def _ask(stage: StageFunction[..., Any], bound: Mapping[str, Any], line: str) -> None:
-    """Let a ready-made stage refuse arguments that are known already.
+def _ask(stage: StageFunction[..., Any], bound: Mapping[str, Any], over: Sequence[str], line: str) -> None:
+    """Let a ready-made stage refuse arguments that are known already, those of each element of a map.
 
     Raises:
         UsageError: they can't be right.
     """
-    check = getattr(stage.function, CHECK, None)
-    if check is not None:
+    lists = {name: bound[name] for name in over if not isinstance(bound[name], Handle)}
+    for each in zip(*lists.values(), strict=True) if lists else [()]:
         try:
-            check({name: value for name, value in bound.items() if not isinstance(value, Handle)})
+            stage.check({**bound, **dict(zip(lists, each, strict=True))})
         except UsageError as error:
             message = f"`{stage.declaration.name}` ({line}): {error.message}"
             raise UsageError(message, hint=error.hint) from error

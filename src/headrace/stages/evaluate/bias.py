@@ -16,7 +16,7 @@ import pyarrow as pa
 from headrace.spec.report import Cell, Fact, Grid
 from headrace.stages.evaluate.binary import METRICS, BinaryPart
 from headrace.stages.evaluate.intervals import Interval, Spread, share_error, widest_pair
-from headrace.stages.evaluate.part import found
+from headrace.stages.evaluate.part import Metric, found
 from headrace.stages.evaluate.slicing import Slice
 from headrace.stages.report.numbers import bracketed
 
@@ -31,6 +31,11 @@ OF = {"selection rate": "rows", "recall": "positive rows", "FPR": "negative rows
 ODDS = "equalized odds"
 _METRICS = {each.name: each for each in METRICS}
 SHOWN = 60
+MEASURED = (
+    *(Metric(f"{rate} {kind}", "", 0, 1) for rate in RATES for kind in ("difference", "ratio")),
+    Metric(f"{ODDS} difference", "", 0, 1),
+)
+"""What is told of groups by each column."""
 
 
 class Group(NamedTuple):

@@ -19,6 +19,7 @@ from headrace.stages.evaluate.predicting import (
     features_of,
     is_probable,
 )
+from headrace.stages.evaluate.promises import check_judged
 
 LIKELY_TARGETS = ("target", "label", "y")
 EXACT = 2**53
@@ -164,8 +165,7 @@ def scores_of(
         values = np.stack([_numbers(cases.table, each) for each in scores.values()], axis=1)
         checked(values, cases.rows)
         return Scores(values, classes=list(scores), probable=is_probable(values))
-    if model is None:
-        raise UsageError("there is nothing to judge", hint="give a model, or `scores=`, a column of the table")
+    check_judged(model, scores)
     return classes_of(model, cases.table, cases.features, predict)
 
 

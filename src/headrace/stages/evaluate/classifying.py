@@ -14,19 +14,20 @@ from headrace.define.ready import ready
 from headrace.spec.report import Drawing, Grid, Report
 from headrace.stages.columns import listed, rows_at
 from headrace.stages.evaluate import binary, drawings, multiclass
-from headrace.stages.evaluate.bias import Bias, Group, bias_grid, left_out
+from headrace.stages.evaluate.bias import MEASURED, Bias, Group, bias_grid, left_out
 from headrace.stages.evaluate.claims import cases, claim
-from headrace.stages.evaluate.closing import Closing, check_numbers, model_name, unwrapped
+from headrace.stages.evaluate.closing import Closing, model_name, unwrapped
 from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS, Findings
 from headrace.stages.evaluate.hearing import Asked, Hearing, codes, hear
 from headrace.stages.evaluate.leaks import leaks, overlap
 from headrace.stages.evaluate.predicting import classes_of
-from headrace.stages.evaluate.promises import check_gates
+from headrace.stages.evaluate.promises import Promises, check_judged, check_numbers
 from headrace.stages.evaluate.resampling import Resamples
 from headrace.stages.evaluate.robustness import robustness
 from headrace.stages.evaluate.slicing import Slice, group_key
 from headrace.stages.evaluate.slicing import groups as groups_of
 from headrace.stages.evaluate.slicing import slices as slices_of
+from headrace.stages.evaluate.thresholds import Rule, no_rows, read
 from headrace.stages.report.numbers import number
 
 
@@ -46,13 +47,24 @@ class Classification(NamedTuple):
     page: File
 
 
+PROMISES = Promises((*binary.METRICS, *multiclass.METRICS), binary.MAIN, people=MEASURED, overall=True)
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    PROMISES.check(given)
+    check_judged(given.get("model", True), given.get("scores"))
+    threshold = given.get("threshold")
+    if isinstance(read(threshold), Rule) and given.get("valid", True) is None:
+        raise no_rows(threshold)
+
+
 @ready(
     "evaluate.classification",
     version=11,
     on=("fairlearn", "numpy", "pandas", "sklearn"),
     kind="evaluate",
     name="classification",
-    check=check_gates(binary.METRICS, multiclass.METRICS),
+    check=_check,
 )
 def classification(
     model: Any,

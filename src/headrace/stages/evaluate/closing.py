@@ -11,14 +11,13 @@ from headrace.codec.classes import is_a
 from headrace.codec.file import File
 from headrace.define.log import log, warn
 from headrace.define.version import Version
-from headrace.errors import UsageError
 from headrace.spec.report import Drawing, Fact, Grid, Report
 from headrace.stages.evaluate.claims import Cases
 from headrace.stages.evaluate.findings import Findings
 from headrace.stages.evaluate.gates import asked_of, judge, told
 from headrace.stages.evaluate.known import Known, plain
 from headrace.stages.evaluate.leaks import Leak, Overlap
-from headrace.stages.evaluate.promises import CHOSE, SEEN
+from headrace.stages.evaluate.promises import CHOSE, LOST, SEEN
 from headrace.stages.evaluate.rules import Comparison, Every, comparisons, parse
 from headrace.stages.report.page import html
 from headrace.stages.scratch import scratch
@@ -62,8 +61,9 @@ class Closing:
         """Count the rows, those without a target, those that were trained on, and those that chose how long."""
         self.measure(known, "rows", counted("rows", cases.rows))
         lost = cases.given - cases.rows
+        tell = self.measure if lost else self.offer
+        tell(known, LOST, counted(LOST, lost))
         if lost:
-            self.measure(known, "rows without a target", counted("rows without a target", lost))
             self.limits.append(f"{lost:,} of {cases.given:,} rows have no `{cases.target}` and were left out.")
         if leak is not None:
             self.measure(known, SEEN, counted(SEEN, len(leak.rows), better="lower"), partial(_by_heart, leak))
@@ -71,6 +71,8 @@ class Closing:
             self.measure(
                 known, CHOSE, counted(CHOSE, overlap.judged, better="lower"), partial(_chose, overlap, cases.rows)
             )
+        else:
+            self.offer(known, CHOSE, lambda _: Fact(name=CHOSE, value=None, why="the model doesn't tell which chose"))
         self._leak, self._overlap = leak, overlap
         self._rows = cases.rows
         self._places = cases.places
@@ -214,24 +216,3 @@ def model_name(model: Any, scores: str | Mapping[Any, str] | None) -> str:
         return "LightGBM"
     steps = getattr(model, "steps", None)
     return type(steps[-1][1] if steps else model).__name__
-
-
-LEAST = 30
-"""How many rows a group or slice needs to be judged, where that isn't told."""
-
-
-def check_numbers(confidence: float, resamples: int, least: int | None, seed: int) -> int:
-    """Refuse what no bootstrap can do; return the smallest group.
-
-    Raises:
-        UsageError: one of them makes no sense.
-    """
-    if not 0.5 <= confidence < 1:
-        raise UsageError(f"`confidence={confidence!r}` makes no sense", hint="give a share, such as 0.95")
-    if seed < 0:
-        raise UsageError(f"`seed={seed!r}` makes no sense", hint="give a whole number from 0")
-    if resamples < 100:
-        raise UsageError(f"`resamples={resamples!r}` are too few for an interval", hint="give 100 or more")
-    if least is not None and least < 2:
-        raise UsageError(f"`min_group={least!r}` would judge single people", hint="give 2 or more; 30 is usual")
-    return LEAST if least is None else least

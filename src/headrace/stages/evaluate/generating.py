@@ -15,12 +15,12 @@ from headrace.spec.report import Grid, Report
 from headrace.stages.columns import listed
 from headrace.stages.evaluate import textual
 from headrace.stages.evaluate.claims import Cases, cases
-from headrace.stages.evaluate.closing import Closing, check_numbers, counted, unwrapped
+from headrace.stages.evaluate.closing import Closing, counted, unwrapped
 from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS, Findings
 from headrace.stages.evaluate.hearing import codes
 from headrace.stages.evaluate.leaks import leaks
 from headrace.stages.evaluate.predicting import check_column
-from headrace.stages.evaluate.promises import COUNTED, check_gates
+from headrace.stages.evaluate.promises import COUNTED, Promises, check_numbers
 from headrace.stages.evaluate.resampling import Resamples
 from headrace.stages.evaluate.slicing import Slice
 from headrace.stages.evaluate.slicing import slices as slices_of
@@ -45,13 +45,26 @@ class Generation(NamedTuple):
     page: File
 
 
+PROMISES = Promises(textual.METRICS, textual.MAIN, counts=COUNTED, own_baseline=False)
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    PROMISES.check(given)
+    _check_written(*(given.get(name, "given") for name in ("texts", "prompt", "generate")))
+
+
+def _check_written(texts: Any, prompt: Any, generate: Any) -> None:
+    if texts is None and (generate is None or prompt is None):
+        raise UsageError("there is nothing to judge", hint="give `texts=`, a column; or `generate=` and `prompt=`")
+
+
 @ready(
     "evaluate.generation",
     version=10,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="generation",
-    check=check_gates(textual.METRICS, counts=COUNTED),
+    check=_check,
 )
 def generation(
     model: Any,
@@ -172,8 +185,9 @@ def _written(
     """
     if texts is not None:
         return _column(rows, texts)
-    if generate is None or prompt is None:
-        raise UsageError("there is nothing to judge", hint="give `texts=`, a column; or `generate=` and `prompt=`")
+    _check_written(texts, prompt, generate)
+    assert generate is not None
+    assert prompt is not None
     found = list(generate(model, _column(rows, prompt)))
     if len(found) != rows.rows or not all(isinstance(each, str) for each in found):
         raise UsageError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,13 +15,13 @@ from headrace.stages.columns import rows_at
 from headrace.stages.evaluate import binary, multiclass, numeric
 from headrace.stages.evaluate.binary import BinaryPart
 from headrace.stages.evaluate.claims import Cases, in_order, labels, sums_to_one
-from headrace.stages.evaluate.closing import check_numbers
 from headrace.stages.evaluate.findings import MODEL, Findings
 from headrace.stages.evaluate.hearing import codes
 from headrace.stages.evaluate.multiclass import ManyPart
 from headrace.stages.evaluate.numeric import NumericPart
 from headrace.stages.evaluate.part import Metric, Part
 from headrace.stages.evaluate.predicting import check_column, column, is_probable
+from headrace.stages.evaluate.promises import check_numbers
 from headrace.stages.evaluate.resampling import Resamples
 
 FIRST = "first"
@@ -39,7 +39,11 @@ class Paired(NamedTuple):
     report: Report
 
 
-@ready("evaluate.paired", version=6, on=("numpy", "pandas"), kind="evaluate", name="paired")
+def _check(given: Mapping[str, Any]) -> None:
+    check_numbers(**{name: given[name] for name in ("confidence", "resamples", "seed") if name in given})
+
+
+@ready("evaluate.paired", version=6, on=("numpy", "pandas"), kind="evaluate", name="paired", check=_check)
 def paired(
     first: pa.Table,
     second: pa.Table,
@@ -73,7 +77,7 @@ def paired(
         UsageError: they have no row in common, a row that both have has two targets, a column isn't there, or one class
             was judged against the rest and `positive` isn't told.
     """
-    check_numbers(confidence, resamples, 2, seed)
+    check_numbers(confidence, resamples, seed=seed)
     one, other = _both(first, second, target)
     metrics, parts = _parts(one, other, target, positive, probabilities=probabilities)
     cases = Cases(one, np.arange(one.num_rows), target, [], one.num_rows)

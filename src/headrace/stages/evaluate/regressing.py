@@ -17,16 +17,16 @@ from headrace.stages.columns import listed
 from headrace.stages.evaluate import drawings, numeric
 from headrace.stages.evaluate.bias import left_out, too_small
 from headrace.stages.evaluate.claims import Cases, cases, with_target
-from headrace.stages.evaluate.closing import Closing, check_numbers, model_name, unwrapped
+from headrace.stages.evaluate.closing import Closing, model_name, unwrapped
 from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS, Findings
 from headrace.stages.evaluate.hearing import codes
 from headrace.stages.evaluate.intervals import Spread, widest_pair
 from headrace.stages.evaluate.leaks import leaks, overlap
 from headrace.stages.evaluate.numeric import NumericPart
-from headrace.stages.evaluate.part import Part
+from headrace.stages.evaluate.part import Metric, Part
 from headrace.stages.evaluate.part import found as measured
 from headrace.stages.evaluate.predicting import check_column, checked, features_of, numbers_of
-from headrace.stages.evaluate.promises import check_gates
+from headrace.stages.evaluate.promises import Promises, check_judged, check_numbers
 from headrace.stages.evaluate.resampling import Resamples
 from headrace.stages.evaluate.robustness import robustness
 from headrace.stages.evaluate.slicing import Slice, group_key
@@ -36,6 +36,9 @@ from headrace.stages.report.numbers import bracketed, number
 
 COMPARED = ("mean error", "MAE")
 _METRICS = {each.name: each for each in numeric.METRICS}
+PROMISES = Promises(
+    numeric.METRICS, numeric.MAIN, people=[Metric(f"{each} difference", "lower", 0) for each in COMPARED]
+)
 SCHEMA = pa.schema(
     [
         ("by", pa.string()),
@@ -63,13 +66,18 @@ class Regression(NamedTuple):
     page: File
 
 
+def _check(given: Mapping[str, Any]) -> None:
+    PROMISES.check(given)
+    check_judged(given.get("model", True), given.get("scores"))
+
+
 @ready(
     "evaluate.regression",
     version=11,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="regression",
-    check=check_gates(numeric.METRICS),
+    check=_check,
 )
 def regression(
     model: Any,
@@ -234,8 +242,7 @@ def _claims(
     valid: pa.Table | None,
 ) -> tuple[dict[str, Any], str]:
     """Give what the model and those beside it predict, and in which rows the mean was taken that is the baseline."""
-    if scores is None and model is None:
-        raise UsageError("there is nothing to judge", hint="give a model, or `scores=`, a column of the table")
+    check_judged(model, scores)
     mine = _said(scores if scores is not None else model, rows, predict)
     claims, mean_of = {MODEL: mine}, ""
     if baseline is None:

@@ -20,8 +20,15 @@ class Threshold(NamedTuple):
     how: str
 
 
-def threshold_of(asked: str | float | None, positive: Any | None, score: Any | None) -> Threshold:
-    """Give the threshold that is asked for. `positive` and `score` are of the validation rows, None if there are none.
+class Rule(NamedTuple):
+    """What a threshold that is chosen is best at: the name of a rule, and the share that it is to reach."""
+
+    name: str
+    aim: float | None
+
+
+def read(asked: str | float | None) -> float | Rule:
+    """Read the threshold that is asked for.
 
     It is a number, or `valid:f1`, `valid:youden` (recall less false positive rate), `valid:accuracy`, `valid:rate=0.2`
     (the share predicted positive), `valid:precision=0.8` or `valid:recall=0.9` (the lowest or highest threshold that
@@ -31,34 +38,60 @@ def threshold_of(asked: str | float | None, positive: Any | None, score: Any | N
         UsageError: it can't be read, or is to be chosen on the rows that it is then judged by.
     """
     if asked is None:
-        return Threshold(0.5, "not told, so 0.5")
+        return 0.5
     if isinstance(asked, int | float) and not isinstance(asked, bool) and asked == asked:
-        return Threshold(float(asked), "as given")
+        return float(asked)
     match = _RULE.fullmatch(str(asked).strip())
     if match is None or match["name"] not in RULES:
-        raise UsageError(
-            f"`threshold={asked!r}` can't be read", hint=f"give a number, or `valid:` and one of {', '.join(RULES)}"
-        )
+        told = f"give a number, or `valid:` and one of {', '.join(RULES)}"
+        raise UsageError(f"`threshold={asked!r}` can't be read", hint=f"{_unquoted(asked)}{told}")
     if match["rows"] != "valid":
         raise UsageError(
             f"`threshold={asked!r}` would choose on the rows that it is then judged by",
             hint=f"that flatters the model: give `valid=` rows of their own, and `valid:{match['name']}`",
         )
-    if positive is None or score is None:
-        raise UsageError(f"`threshold={asked!r}` needs validation rows", hint="give them as `valid=`")
-    return Threshold(_chosen(match["name"], match["value"], positive, score, asked), f"chosen on validation, {asked}")
-
-
-def _chosen(name: str, told: str | None, positive: Any, score: Any, asked: object) -> float:
-    if not positive.any() or positive.all():
-        raise UsageError(f"`threshold={asked!r}`: all validation rows are of one class", hint="give other rows")
+    name, told = match["name"], match["value"]
     if (name in ("rate", "precision", "recall")) != (told is not None):
-        raise UsageError(f"`threshold={asked!r}` can't be read", hint=f"write `valid:{name}=0.5`, or without `=`")
-    aim = 0.0 if told is None else float(told.rstrip("%")) / (100 if told.endswith("%") else 1)
-    if aim > 1:
+        way = f"write `valid:{name}`" if told is not None else f"write `valid:{name}=0.5`"
+        raise UsageError(f"`threshold={asked!r}` can't be read", hint=way)
+    aim = None if told is None else float(told.rstrip("%")) / (100 if told.endswith("%") else 1)
+    if aim is not None and aim > 1:
         raise UsageError(
             f"`threshold={asked!r}` asks for more than all rows", hint=f"write a share: `valid:{name}=0.8`, or 80%"
         )
+    return Rule(name, aim)
+
+
+def _unquoted(asked: object) -> str:
+    """Say how a number is written that was given as a text."""
+    try:
+        return f"write `threshold={float(str(asked)):g}`, without quotes; else " if isinstance(asked, str) else ""
+    except ValueError:
+        return ""
+
+
+def threshold_of(asked: str | float | None, positive: Any | None, score: Any | None) -> Threshold:
+    """Return the threshold that is asked for. `positive` and `score` are of validation rows, None if there are none.
+
+    Raises:
+        UsageError: as of `read`, or there are no rows to choose it on, or none of one class.
+    """
+    rule = read(asked)
+    if not isinstance(rule, Rule):
+        return Threshold(rule, "not told, so 0.5" if asked is None else "as given")
+    if positive is None or score is None:
+        raise no_rows(asked)
+    return Threshold(_chosen(rule.name, rule.aim or 0.0, positive, score, asked), f"chosen on validation, {asked}")
+
+
+def no_rows(asked: object) -> UsageError:
+    """Return the error of a threshold that is to be chosen, where there are no rows to choose it on."""
+    return UsageError(f"`threshold={asked!r}` needs validation rows", hint="give them as `valid=`")
+
+
+def _chosen(name: str, aim: float, positive: Any, score: Any, asked: object) -> float:
+    if not positive.any() or positive.all():
+        raise UsageError(f"`threshold={asked!r}`: all validation rows are of one class", hint="give other rows")
     order = np.argsort(-score, kind="stable")
     ordered, truth = score[order], positive[order].astype(np.float64)
     ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))

@@ -81,7 +81,7 @@ def on_column(work: Work, rule: OnColumns, name: str, column: str, database: duc
         DefinitionError: the rule says what the column can't be.
     """
     before = work.table.column(column)
-    after = _made(before, rule, name, column, database)
+    after = made(before, rule, name, column, database)
     place = work.table.schema.get_field_index(column)
     otherwise = getattr(rule, "otherwise", "keep")
     outcome = _outcome(before, after, maps=isinstance(rule, Map))
@@ -148,7 +148,7 @@ def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return pa.chunked_array([[str(value_of(each)) for each in column]], pa.string())
 
 
-def _made(
+def made(
     before: pa.ChunkedArray, rule: OnColumns, name: str, column: str, database: duckdb.DuckDBPyConnection
 ) -> pa.ChunkedArray:
     """Return what a rule makes of a column."""
@@ -244,7 +244,7 @@ def _row(table: pa.Table, row: int) -> str:
 def _dropped(table: pa.Table, rule: Drop | Deduplicate, name: str, database: duckdb.DuckDBPyConnection) -> Rows:
     """Return the places of the rows that a rule takes away."""
     if isinstance(rule, Drop):
-        engine.single(f"select ({rule.where}\n)", f"the condition `{rule.where}`", database)
+        engine.check_condition(rule.where, rule.named(name))
         numbered = f"select row_number() over () - 1 as place, ({rule.where}\n) as gone from t"
         sql = f"select place from ({numbered}) where gone"
     else:
@@ -254,7 +254,7 @@ def _dropped(table: pa.Table, rule: Drop | Deduplicate, name: str, database: duc
     try:
         found = np.ma.getdata(database.sql(sql).fetchnumpy()["place"])
     except duckdb.Error as error:
-        raise engine.told(error, f"rule {name}") from error
+        raise engine.told(error, rule.named(name) if isinstance(rule, Drop) else f"rule {name}") from error
     return np.sort(found.astype(np.int64))
 
 

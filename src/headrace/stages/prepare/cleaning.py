@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import duckdb
@@ -20,9 +20,9 @@ from headrace.stages import engine
 from headrace.stages.column_types import is_text, plain_type
 from headrace.stages.columns import columns, distinct
 from headrace.stages.ingest.contract.finding import value_of
-from headrace.stages.prepare.applying import Work, asked, on_column, rename, take_away, telling, without
+from headrace.stages.prepare.applying import Work, asked, made, on_column, rename, take_away, telling, without
 from headrace.stages.prepare.clean_report import FITTED, report_of
-from headrace.stages.prepare.expressions import can_hold, fits, learned_by
+from headrace.stages.prepare.expressions import TEXTUAL, can_hold, fits, learned_by
 from headrace.stages.prepare.preparation import Preparation, Step
 from headrace.stages.prepare.rules import (
     ALL,
@@ -68,7 +68,21 @@ MOST_ASIDE = 0.05
 """A run warns where more than this share of the rows is put aside."""
 
 
-@ready("prepare.clean", version=6, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
+def _check(given: Mapping[str, Any]) -> None:
+    """Refuse conditions, patterns and forms that can't be read, of rules that are known while a pipeline is traced."""
+    rules = given.get("rules", ())
+    if isinstance(rules, File):
+        rules = read_rules(rules.path) if rules.path.is_file() else ()
+    with engine.session({}) as database:
+        for number, rule in enumerate(rules, 1):
+            name = f"{number} {told(rule)}"
+            if isinstance(rule, Drop):
+                engine.check_condition(rule.where, rule.named(name))
+            elif isinstance(rule, TEXTUAL):
+                made(pa.chunked_array([["a"]]), rule, name, ", ".join(rule.names), database)
+
+
+@ready("prepare.clean", version=6, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check)
 def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
     """Clean a table by rules, one after the other: a list of them, or a TOML file (`hr.File("rules.toml")`).
 

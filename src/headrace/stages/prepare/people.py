@@ -53,7 +53,24 @@ class Judged(NamedTuple):
     report: Report
 
 
-@ready("prepare.to_label", version=2, on=("numpy", "pyarrow"), kind="prepare")
+def _check_asked(given: Mapping[str, Any]) -> None:
+    if given.get("n", 1) < 1:
+        raise DefinitionError(f"`n` is {given['n']}", hint="say how many rows to label")
+    _check_columns(given.get("columns"))
+
+
+def _check_columns(columns: Sequence[Any] | None) -> None:
+    if columns is None:
+        return
+    if not columns:
+        raise DefinitionError("`columns` is empty", hint="name those to look at, or leave it out")
+    if taken := [name for name in columns if isinstance(name, str) and is_own(name)]:
+        raise DefinitionError(
+            f"a file to label has a column of its own for `{taken[0]}`", hint="leave it out, or rename it before"
+        )
+
+
+@ready("prepare.to_label", version=2, on=("numpy", "pyarrow"), kind="prepare", check=_check_asked)
 def to_label(
     table: pa.Table,
     n: int,
@@ -76,8 +93,7 @@ def to_label(
         DefinitionError: no such column, or one that the file has itself; `n` below 1.
         UsageError: an empty table, or a key that is missing in a row or the same in two.
     """
-    if n < 1:
-        raise DefinitionError(f"`n` is {n}", hint="say how many rows to label")
+    _check_asked({"n": n, "columns": columns})
     shown = _columns(table, columns)
     ids = _ids(table, shown, key)
     if not ids:
@@ -91,7 +107,13 @@ def to_label(
     return File(path)
 
 
-@ready("prepare.labels", version=2, on=("numpy", "pyarrow", "sklearn"), kind="prepare")
+def _check_labels(given: Mapping[str, Any]) -> None:
+    _check_columns(given.get("columns"))
+    if given.get("classes") is not None:
+        checked(given["classes"])
+
+
+@ready("prepare.labels", version=2, on=("numpy", "pyarrow", "sklearn"), kind="prepare", check=_check_labels)
 def labels(
     files: list[File],
     table: pa.Table,
@@ -152,16 +174,9 @@ def _columns(table: pa.Table, columns: Sequence[str] | None) -> list[str]:
         if not found:
             raise DefinitionError("the table has no column of text", hint="name those to look at by `columns=`")
         return found
-    strange = [name for name in columns if name not in table.column_names]
-    if strange or not columns:
-        raise DefinitionError(
-            f"the table has no column `{strange[0]}`" if strange else "`columns` is empty",
-            hint=f"it has {', '.join(table.column_names)}",
-        )
-    if taken := [name for name in columns if is_own(name)]:
-        raise DefinitionError(
-            f"a file to label has a column of its own for `{taken[0]}`", hint="leave it out, or rename it before"
-        )
+    _check_columns(columns)
+    if strange := [name for name in columns if name not in table.column_names]:
+        raise DefinitionError(f"the table has no column `{strange[0]}`", hint=f"it has {', '.join(table.column_names)}")
     return list(columns)
 
 

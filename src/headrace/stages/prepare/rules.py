@@ -214,6 +214,10 @@ class Drop(Rule, frozen=True, kw_only=True, tag="drop"):
     def __post_init__(self) -> None:
         _check(self, bool(self.where.strip()), "has no condition", 'such as `where="price < 0"`')
 
+    def named(self, rule: str) -> str:
+        """Return what errors call its condition, by what they call the rule."""
+        return f"the condition `{self.where}` of rule {rule}"
+
 
 class Deduplicate(Rule, frozen=True, kw_only=True, tag="deduplicate"):
     """Keep one of the rows that have the same values of these columns (of all, if none are named; nulls are the same):

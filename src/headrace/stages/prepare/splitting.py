@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -35,7 +36,7 @@ from headrace.stages.prepare.split_report import MOVES, lacks, leak_table, repor
 from headrace.stages.report.terminal import text as report_text
 
 By = Literal["row", "time", "group", "stratum"]
-NEEDS = {"time": "time", "group": "group", "stratum": "stratum"}
+NEEDS = ("time", "group", "stratum")
 
 
 class Split(NamedTuple):
@@ -53,7 +54,31 @@ class Split(NamedTuple):
     leaks: pa.Table
 
 
-@ready("prepare.split", version=4, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
+def _check_options(given: Mapping[str, Any]) -> None:
+    """Refuse shares and roles that don't go together, as far as they are known.
+
+    Raises:
+        UsageError: as of `split`.
+    """
+    if {*PARTS} <= {*given}:
+        _check_shares(*(given[name] for name in PARTS))
+    by, until, gap = (given.get(name) for name in ("by", "until", "gap"))
+    if by is not None and by not in ("row", *NEEDS):
+        raise UsageError(f"by={by!r}", hint="one of row, time, group, stratum")
+    if by in NEEDS and not given.get(by, True):
+        raise UsageError(f"a split by {by} needs a column", hint=f'name it: `{by}="..."`')
+    if by is not None and by != "time" and (until or gap is not None):
+        raise UsageError("`until` and `gap` are for a split by time", hint='give `by="time"`')
+    if by == "time" and until and len(until) not in (1, 2):
+        raise UsageError(f"`until` has {len(until)} times", hint="give when `valid` begins and when `test` does")
+    if until and all(isinstance(each, str | date | float | int) for each in until):
+        ends = [instant(each, pa.timestamp("us") if isinstance(each, str | date) else pa.int64()) for each in until]
+        _check_order(ends)
+    if gap is not None:
+        gap_of(gap, pa.timestamp("us") if isinstance(gap, str) else pa.int64())
+
+
+@ready("prepare.split", version=4, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check_options)
 def split(
     table: pa.Table,
     *,
@@ -99,8 +124,9 @@ def split(
         UsageError: shares that don't add up to 1, boundaries out of order, a role that `by` needs.
     """
     roles = Roles(listed(key), listed(group), time, listed(stratum), target, listed(text))
-    _check(table, by, roles, until, gap)
-    shares = _shares(train, valid, test)
+    shares = train, valid, test
+    _check_options({"by": by, **roles._asdict(), **dict(zip(PARTS, shares, strict=True)), "until": until, "gap": gap})
+    _check(table, roles)
     parts, ends = _parted(table, by, roles, shares, until, gap, seed)
     found = _leaks(table, parts, roles) if len(table) else []
     if leak == "drop":
@@ -132,31 +158,27 @@ def _until(table: pa.Table, ends: Sequence[Any], time: str) -> str:
     return f"until=({', '.join(told)})"
 
 
-def _check(table: pa.Table, by: str, roles: Roles, until: Sequence[Any], gap: Any) -> None:
+def _check_order(ends: Sequence[Any]) -> None:
+    if ends and ends[0] > ends[-1]:
+        raise UsageError("`until` goes back in time", hint="give when `valid` begins first")
+
+
+def _check(table: pa.Table, roles: Roles) -> None:
     distinct(table)
     named = (*roles.key, *roles.group, *roles.stratum, *roles.text, *filter(None, (roles.time, roles.target)))
     columns(table, named, "the split")
-    if by not in ("row", *NEEDS):
-        raise UsageError(f"by={by!r}", hint="one of row, time, group, stratum")
-    if by in NEEDS and not getattr(roles, NEEDS[by]):
-        raise UsageError(f"a split by {by} needs a column", hint=f'name it: `{by}="..."`')
-    if by != "time" and (until or gap is not None):
-        raise UsageError("`until` and `gap` are for a split by time", hint='give `by="time"`')
-    if by == "time" and until and len(until) not in (1, 2):
-        raise UsageError(f"`until` has {len(until)} times", hint="give when `valid` begins and when `test` does")
     for name in roles.text:
         if not is_text(plain_type(table.schema.field(name).type)):
             raise DataError(f"`{name}` is `{table.schema.field(name).type}`, not text", hint="`text` names texts only")
 
 
-def _shares(*shares: float) -> Sequence[float]:
+def _check_shares(*shares: float) -> None:
     for name, share in zip(PARTS, shares, strict=True):
         if not 0 <= share <= 1 or not math.isfinite(share):
             raise UsageError(f"{name}={share!r} is no share", hint="give a number from 0 to 1")
     if abs(sum(shares) - 1) > 1e-6:
         told = ", ".join(f"{name}={share:g}" for name, share in zip(PARTS, shares, strict=True))
         raise UsageError(f"the shares {told} add up to {sum(shares):g}, not 1", hint="give all three of them")
-    return shares
 
 
 def _parted(
@@ -166,8 +188,7 @@ def _parted(
         assert roles.time is not None
         column = table.column(roles.time)
         ends = [instant(each, column.type) for each in until]
-        if ends and ends[0] > ends[-1]:
-            raise UsageError("`until` goes back in time", hint="give when `valid` begins first")
+        _check_order(ends)
         ends = [ends[0], ends[0]] if len(ends) == 1 else ends  # without a part in between, test begins where train ends
         return by_time(instants(column, roles.time), shares, ends, gap_of(gap, column.type))
     names = roles.group if by == "group" else (roles.key or tuple(table.column_names))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,7 +72,15 @@ def tokenize(
     )
 
 
-@ready("prepare.tokenize", version=1, on=("numpy", "pyarrow", "tokenizers"), kind="prepare", name="tokenize")
+def _check_length(given: Mapping[str, Any]) -> None:
+    if (length := given.get("length", 1)) < 1:
+        raise DefinitionError(f"`length` is {length}", hint="say how many tokens a text, or a block, may have")
+
+
+_ON = ("numpy", "pyarrow", "tokenizers")
+
+
+@ready("prepare.tokenize", version=1, on=_ON, kind="prepare", name="tokenize", check=_check_length)
 def tokenized(
     table: pa.Table,
     tokenizer: File | Folder,
@@ -208,8 +216,7 @@ def _check(table: pa.Table, column: str, length: int) -> None:
     kind = table.schema.field(column).type
     if not (is_text(plain_type(kind)) or pa.types.is_null(kind)):
         raise DefinitionError(f"column `{column}` is {kind}, not text", hint="name a column of texts by `column=`")
-    if length < 1:
-        raise DefinitionError(f"`length` is {length}", hint="say how many tokens a text, or a block, may have")
+    _check_length({"length": length})
 
 
 def _texts(table: pa.Table, column: str) -> Iterator[list[str]]:

@@ -25,7 +25,21 @@ GIVEN = "data"
 Step = Callable[[pa.RecordBatch], Any]
 
 
-@ready("prepare.transform", version=1, on=("duckdb", "pyarrow"), kind="prepare")
+def _check(given: Mapping[str, Any]) -> None:
+    sql, batch_rows = given.get("sql", ""), given.get("batch_rows", 1)
+    if sql is None and not given.get("steps", True):
+        raise UsageError("`prepare.transform` has nothing to do", hint="give it `sql=` or `steps=`")
+    if batch_rows < 1:
+        raise UsageError(f"batch_rows={batch_rows}", hint="give 1 or more")
+    if sql is not None and "sql" in given:
+        statements = engine.parsed(sql, "the SQL")
+        if not statements or statements[-1].type != duckdb.StatementType.SELECT:
+            raise UsageError("the SQL gives no rows", hint="end it with a `select`")
+        if "parameters" in given:
+            _check_parameters(sql, given["parameters"] or {})
+
+
+@ready("prepare.transform", version=1, on=("duckdb", "pyarrow"), kind="prepare", check=_check)
 def transform(
     data: pa.Table | None = None,
     *,
@@ -52,10 +66,7 @@ def transform(
     """
     if data is not None:
         tables = {GIVEN: data, **tables}
-    if sql is None and not steps:
-        raise UsageError("`prepare.transform` has nothing to do", hint="give it `sql=` or `steps=`")
-    if batch_rows < 1:
-        raise UsageError(f"batch_rows={batch_rows}", hint="give 1 or more")
+    _check({"sql": sql, "steps": steps, "parameters": parameters, "batch_rows": batch_rows})
     if sql is None:
         if len(tables) != 1:
             raise UsageError(f"steps take one table, and {len(tables)} are given", hint="join them by `sql=` first")
@@ -74,10 +85,6 @@ def _asked(
     database: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any], batch_rows: int
 ) -> pa.RecordBatchReader:
     """Give what a query gives, as a stream of batches."""
-    _check_parameters(sql, parameters)
-    statements = database.extract_statements(sql)
-    if not statements or statements[-1].type != duckdb.StatementType.SELECT:
-        raise UsageError("the SQL gives no rows", hint="end it with a `select`")
     found = database.sql(sql, params=dict(parameters)) if parameters else database.sql(sql)
     names = [name.lower() for name in found.columns]
     twice = [name for name in names if names.count(name) > 1]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -13,8 +15,26 @@ from headrace.errors import DefinitionError, UsageError
 from headrace.stages.column_types import is_text, plain_type
 from headrace.stages.scratch import scratch
 
+SPECIAL = 2
+"""Tokens that are no bytes: the end of a text, and padding."""
 
-@ready("prepare.tokenizer", version=1, on=("tokenizers",), kind="prepare")
+
+def _check(given: Mapping[str, Any]) -> None:
+    """Refuse numbers that make no tokenizer, as far as they are known.
+
+    Raises:
+        DefinitionError: as of `tokenizer`.
+    """
+    vocab_size, min_frequency = given.get("vocab_size"), given.get("min_frequency", 0)
+    if vocab_size is not None and vocab_size < 256 + SPECIAL:
+        raise DefinitionError(
+            f"`vocab_size` is {vocab_size}", hint=f"give {256 + SPECIAL} or more: a token a byte, and the special ones"
+        )
+    if min_frequency < 0:
+        raise DefinitionError(f"`min_frequency` is {min_frequency}", hint="give 0 or more")
+
+
+@ready("prepare.tokenizer", version=1, on=("tokenizers",), kind="prepare", check=_check)
 def tokenizer(
     table: pa.Table,
     *,
@@ -34,6 +54,7 @@ def tokenizer(
             special tokens.
         UsageError: no text to learn from.
     """
+    _check({"vocab_size": vocab_size, "min_frequency": min_frequency})
     if column not in table.column_names:
         raise DefinitionError(f"the table has no column `{column}`", hint=f"it has {', '.join(table.column_names)}")
     if not is_text(plain_type(table.schema.field(column).type)):
@@ -41,13 +62,6 @@ def tokenizer(
             f"column `{column}` is `{table.schema.field(column).type}`, not text", hint="name a column of texts"
         )
     special = [end, padding]
-    if vocab_size < 256 + len(special):
-        raise DefinitionError(
-            f"`vocab_size` is {vocab_size}",
-            hint=f"give {256 + len(special)} or more: a token a byte, and the special ones",
-        )
-    if min_frequency < 0:
-        raise DefinitionError(f"`min_frequency` is {min_frequency}", hint="give 0 or more")
     if not any(table[column].drop_null().to_pylist()):
         raise UsageError(f"column `{column}` has no text to learn from", hint="look at what is made before it")
     made = Tokenizer(models.BPE())

@@ -43,9 +43,7 @@ def ask(table: pa.Table, functions: Sequence[LabellingFunction], classes: Sequen
         UsageError: a function raised, or gave something that is no label; the row is named.
     """
     if not functions:
-        raise DefinitionError(
-            "`label` needs labelling functions", hint="give `functions=[...]`, one is enough to begin"
-        )
+        raise no_functions()
     names = named(functions)
     given = checked(classes) if classes is not None else None
     said: list[list[Any]] = [[] for _ in functions]
@@ -72,6 +70,11 @@ def ask(table: pa.Table, functions: Sequence[LabellingFunction], classes: Sequen
             if vote is not None:
                 codes[row, place] = _code(place_of, vote, names[place], row, found)
     return Votes(names=names, classes=found, codes=codes)
+
+
+def no_functions() -> DefinitionError:
+    """Return the error of a call without labelling functions."""
+    return DefinitionError("`label` needs labelling functions", hint="give `functions=[...]`, one is enough to begin")
 
 
 def named(functions: Sequence[LabellingFunction]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from headrace.spec.report import Cell, Fact, Grid, Report, Verdict
 from headrace.stages.columns import distinct
 from headrace.stages.prepare.consensus import Codes, Consensus, Floats, agreement, combine, majority, right
 from headrace.stages.prepare.shares import Share, mean_with_interval, share
-from headrace.stages.prepare.voting import Label, Votes, ask
+from headrace.stages.prepare.voting import Label, Votes, ask, checked, no_functions
 
 DEPENDENT = 0.2
 """Functions that agree on this much of what the classes don't explain are named as depending on each other."""
@@ -36,7 +36,19 @@ class Labelled(NamedTuple):
     report: Report
 
 
-@ready("prepare.label", version=1, on=("numpy", "pyarrow"), kind="prepare")
+def _check_told(given: Mapping[str, Any]) -> None:
+    """Refuse classes and their shares that can't be right, as far as they are known.
+
+    Raises:
+        DefinitionError: as of `label`.
+    """
+    if not given.get("functions", True):
+        raise no_functions()
+    if given.get("classes") is not None:
+        _shares(given.get("balance"), checked(given["classes"]))
+
+
+@ready("prepare.label", version=1, on=("numpy", "pyarrow"), kind="prepare", check=_check_told)
 def label(
     table: pa.Table,
     functions: list[Callable[..., Any]],

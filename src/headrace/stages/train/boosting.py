@@ -53,7 +53,25 @@ class Boosted(NamedTuple):
     report: Report
 
 
-@ready("train.lightgbm", version=4, on=("lightgbm",), kind="train", name="lightgbm")
+def _check(given: Mapping[str, Any]) -> None:
+    """Refuse options that don't go together, as far as they are known.
+
+    Raises:
+        UsageError: as of `lightgbm`.
+    """
+    if given.get("stopping_rounds") is not None and given.get("valid", True) is None:
+        raise UsageError("`stopping_rounds` is given, and no `valid`", hint="give rows that tell when to stop")
+    for name in ("num_boost_round", "stopping_rounds"):
+        if given.get(name) is not None and given[name] < 1:
+            raise UsageError(f"`{name}` is {given[name]}", hint="give a whole number from 1")
+    if _objective_is(given.get("params", {}), RANKS) and given.get("group", True) is None:
+        raise UsageError(
+            "the objective puts the rows of a group in order, and no `group` is given",
+            hint='name the column that tells them apart, such as `group="query"`',
+        )
+
+
+@ready("train.lightgbm", version=4, on=("lightgbm",), kind="train", name="lightgbm", check=_check)
 def lightgbm(
     params: Mapping[str, Any],
     table: pa.Table,
@@ -89,14 +107,16 @@ def lightgbm(
     """
     import lightgbm as lgb  # noqa: PLC0415  a second, that the tracer need not spend
 
-    if stopping_rounds is not None and valid is None:
-        raise UsageError("`stopping_rounds` is given, and no `valid`", hint="give rows that tell when to stop")
+    _check(
+        {
+            "params": params,
+            "valid": valid,
+            "group": group,
+            "stopping_rounds": stopping_rounds,
+            "num_boost_round": num_boost_round,
+        }
+    )
     _check_known(params)
-    if _objective_is(params, RANKS) and group is None:
-        raise UsageError(
-            "the objective puts the rows of a group in order, and no `group` is given",
-            hint='name the column that tells them apart, such as `group="query"`',
-        )
     table, sizes = _grouped(with_missing_truths(table), group)
     found = _categories(_examples(table, target, features, weight, group), listed(categorical_feature))
     if _objective_is(params, CLASSIFIES):

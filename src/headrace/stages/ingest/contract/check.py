@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,7 @@ from headrace.stages.ingest.contract.contract import Action, Contract, Fresh, Ro
 from headrace.stages.ingest.contract.finding import EXAMPLES, Finding, of_rows, share, shown, value_of
 from headrace.stages.ingest.contract.history import add, earlier
 from headrace.stages.ingest.contract.keys import repeated_rows, strange_rows
-from headrace.stages.ingest.contract.relations import check_relations
+from headrace.stages.ingest.contract.relations import check_conditions, check_relations
 from headrace.stages.ingest.contract.report import report_of
 from headrace.stages.report.terminal import text
 
@@ -50,7 +50,16 @@ class Checked(NamedTuple):
     passed: bool
 
 
-@ready("ingest.check", version=2, on=("duckdb", "numpy", "pyarrow"), kind="ingest")
+def _check(given: Mapping[str, Any]) -> None:
+    """Refuse conditions that can't be read, of a contract that is known while a pipeline is traced."""
+    contract = given.get("contract")
+    if isinstance(contract, File) and contract.path.is_file():
+        contract = Contract.read(contract.path, called=contract.name)
+    if isinstance(contract, Contract):
+        check_conditions(contract.relations)
+
+
+@ready("ingest.check", version=2, on=("duckdb", "numpy", "pyarrow"), kind="ingest", check=_check)
 def check(
     table: pa.Table,
     contract: Contract | File,

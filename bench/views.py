@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from bench import fan
@@ -29,7 +30,7 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
     Ledger(empty / ".headrace" / "ledger.db").close()
     full = project(folder / "full", fan.CODE)
     headrace(["run", "one.py:fan"], full)
-    with sqlite3.connect(full / ".headrace" / "ledger.db") as db:
+    with closing(sqlite3.connect(full / ".headrace" / "ledger.db")) as db, db:
         for number in range(2, RUNS):
             _copy_run(db, number)
     headrace(["run", "one.py:fan", "--width", str(TASKS)], full)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections.abc import Generator, Iterator
@@ -24,6 +25,13 @@ def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest
     """Look for no doctests in tests: a file of tests that can't be imported would be skipped for it, and not fail."""
     found = yield
     return [each for each in found if not isinstance(each, DoctestModule)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected() -> Iterator[None]:
+    """Collect what a file's tests leave as garbage, so that what it holds open is laid to that file, not to another."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

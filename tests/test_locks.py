@@ -37,7 +37,7 @@ def test_what_is_installed_of_a_lock_may_be_installed_on_each_python_that_we_pro
             continue
         if requirement.specifier.contains(found.version):
             looked_at += 1
-            wants = found.metadata["Requires-Python"] or ""
+            wants = (found.metadata.get_all("Requires-Python") or [""])[0]
             if not SpecifierSet(wants).contains(f"{python}.0"):
                 refused.append(f"{requirement} wants Python {wants}")
     assert not refused

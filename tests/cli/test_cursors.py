@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import time
+from contextlib import closing
 
 import pytest
 
@@ -395,7 +396,7 @@ def reading() -> None:
 
 
 def test_the_cursors_of_ready_made_stages_say_how_far_they_have_read(empty: Shell) -> None:
-    with sqlite3.connect(empty.folder / "shop.db") as db:
+    with closing(sqlite3.connect(empty.folder / "shop.db")) as db, db:
         db.execute("create table orders (changed text)")
         db.execute("insert into orders values ('2026-11-24'), ('2026-11-25')")
     (empty.folder / "in").mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -260,7 +261,7 @@ def test_an_export_takes_it_all_along(
 def test_replay_mends_what_was_logged_and_asked_for(shell: Shell, views: TrackingViews) -> None:
     run = views.runs().runs[1].run
     before = views.metrics(run, kind=None), views.versions("model")
-    with sqlite3.connect(shell.folder / ".headrace" / "ledger.db") as db:
+    with closing(sqlite3.connect(shell.folder / ".headrace" / "ledger.db")) as db, db:
         db.execute("delete from metrics where source is null")
         db.execute("delete from logged")
         db.execute("delete from versions where kind = 'model' and version = 2")

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -53,9 +54,8 @@ def lines(project: Path) -> int:
 
 def scheduled(project: Path) -> int:
     """Count the flights that the warehouse has."""
-    with sqlite3.connect(project / "world" / "warehouse.db") as database:
+    with closing(sqlite3.connect(project / "world" / "warehouse.db")) as database:
         (count,) = database.execute("select count(*) from flights").fetchone()
-    database.close()
     return int(count)
 
 

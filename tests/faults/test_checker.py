@@ -70,8 +70,10 @@ class Case:
 
 
 @pytest.fixture
-def case(good: Place, tmp_path: Path) -> Case:
-    return Case(good, tmp_path)
+def case(good: Place, tmp_path: Path) -> Iterator[Case]:
+    case = Case(good, tmp_path)
+    yield case
+    case.db.close()
 
 
 def test_it_finds_nothing_wrong_with_a_run_that_nobody_disturbed(case: Case) -> None:

@@ -264,7 +264,6 @@ def of_archives() -> Round:
     with Archive(source, schema=SCHEMA) as archive:
         parts = {name: list(archive.rows(name)) for name in archive.end.parts}
         head = archive.head
-    ledger = open_ledger(folder / "ledger")
     target = folder / "changed.headrace"
 
     def play(chance: random.Random) -> object:
@@ -272,17 +271,18 @@ def of_archives() -> Round:
             target.write_bytes(bytes_of(chance, data))
         else:
             _write_changed(chance, target, head, parts)
-        try:
-            bring(target, ledger, folder)
-        except HeadraceError:
+        with open_ledger(folder / "ledger") as ledger:
+            try:
+                bring(target, ledger, folder)
+            except HeadraceError:
+                with closing(ledger.connect()) as db:
+                    left = [db.execute(f"select count(*) from {name}").fetchone()[0] for name in columns()]
+                assert not any(left), f"refused, and yet there are rows: {left}"
+                raise
+            _look(ledger)
             with closing(ledger.connect()) as db:
-                left = [db.execute(f"select count(*) from {name}").fetchone()[0] for name in columns()]
-            assert not any(left), f"refused, and yet there are rows: {left}"
-            raise
-        _look(ledger)
-        with closing(ledger.connect()) as db:
-            for name in columns():
-                db.execute(f"delete from {name}")
+                for name in columns():
+                    db.execute(f"delete from {name}")
         return None
 
     return play

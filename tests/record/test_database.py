@@ -16,7 +16,7 @@ import pytest
 from headrace.errors import LedgerError, LedgerVersionError
 from headrace.record import sqlite
 from headrace.record.sqlite import connect
-from tests.record.samples import after, first, open_ledger
+from tests.record.samples import after, connections, first, open_ledger
 
 
 @pytest.fixture
@@ -53,9 +53,11 @@ def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_told_from_a_ledger(path: Path, keep: int) -> None:
     data = path.read_bytes()
     path.write_bytes(data[:keep] + os.urandom(4096 * 3))
+    before = connections()
     with pytest.raises(LedgerError, match="damaged") as caught, open_ledger(path.parent) as ledger:
         ledger.take("whatever")
     assert "backup" in (caught.value.hint or "")
+    assert connections() <= before
 
 
 def test_a_folder_in_the_ledgers_place_is_an_error(tmp_path: Path) -> None:

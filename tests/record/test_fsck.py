@@ -246,14 +246,14 @@ def test_events_of_an_older_trace_are_held_against_no_row(ledger: Ledger, store:
 
 
 def test_a_damaged_file_is_told_as_a_finding(tmp_path: Path, store: FolderStore) -> None:
-    ledger = open_ledger(tmp_path / "state")
-    for i in range(50):
-        ended(ledger, put(store, f"model {i}"))
-    edit(ledger, "pragma wal_checkpoint(truncate)")
-    with Path(ledger.address).open("r+b") as file:
-        file.seek(4096 * 12)
-        file.write(os.urandom(4096 * 4))
-    problems = check(ledger, store).problems
+    with open_ledger(tmp_path / "state") as ledger:
+        for i in range(50):
+            ended(ledger, put(store, f"model {i}"))
+        edit(ledger, "pragma wal_checkpoint(truncate)")
+        with Path(ledger.address).open("r+b") as file:
+            file.seek(4096 * 12)
+            file.write(os.urandom(4096 * 4))
+        problems = check(ledger, store).problems
     assert problems
     assert {problem.about for problem in problems} == {"ledger"}
     assert "is damaged" in problems[0].what

@@ -581,14 +581,14 @@ def test_a_run_that_a_driver_has_goes_on_naming_what_it_named(ledger: Ledger, st
 
 
 def test_the_lock_files_of_drivers_that_died_go(tmp_path: Path, store: Dated) -> None:
-    ledger = open_ledger(tmp_path / "state", clock=lambda: NOW)
-    leases = tmp_path / "state" / "leases"
-    leases.mkdir()
-    (leases / "dead.lock").write_text("{}")
-    with ledger.open_run("flights") as run:
-        collect(ledger, store)
-        assert [path.stem for path in leases.iterdir() if path.stem != "the-collector"] == [run.run]
-        assert ledger.holder(run.run) is not None
+    with open_ledger(tmp_path / "state", clock=lambda: NOW) as ledger:
+        leases = tmp_path / "state" / "leases"
+        leases.mkdir()
+        (leases / "dead.lock").write_text("{}")
+        with ledger.open_run("flights") as run:
+            collect(ledger, store)
+            assert [path.stem for path in leases.iterdir() if path.stem != "the-collector"] == [run.run]
+            assert ledger.holder(run.run) is not None
 
 
 def test_only_one_collector_works_at_a_time(ledger: Ledger, store: Dated) -> None:

@@ -10,7 +10,7 @@ from headrace.errors import LedgerError
 from headrace.record import heirs, inventory
 from headrace.record.gc import Collector
 from headrace.record.retention import Keep
-from tests.record.samples import blob, digest, first, open_ledger, result, run_row, task_row
+from tests.record.samples import blob, connections, digest, first, open_ledger, result, run_row, task_row
 
 
 def test_no_room_for_the_results_of_runs_that_are_forgotten_is_one_error(
@@ -26,7 +26,9 @@ def test_no_room_for_the_results_of_runs_that_are_forgotten_is_one_error(
         with ledger.open_run("flights") as run:
             made = [result(blob("out"), digest(f"key {number}")) for number in range(1000)]
             run.commit(first(run=run_row("succeeded", ended=101.0), tasks=[task_row()], results=made))
+        before = connections()
         with Collector(ledger, {}) as collector, pytest.raises(LedgerError, match="can't be sorted") as raised:
             collector.collect(Keep(runs=0), now=1e9)
+        assert connections() <= before
     assert raised.value.hint is not None
     assert "SQLITE_TMPDIR" in raised.value.hint

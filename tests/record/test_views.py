@@ -207,8 +207,8 @@ def test_a_beginning_that_several_runs_share_names_them(ledger: Ledger, views: V
 
 
 def test_a_run_is_found_by_the_end_of_its_id_where_only_one_ends_so(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path)
-    run = ended(ledger)
+    with open_ledger(tmp_path) as ledger:
+        run = ended(ledger)
     db = sqlite3.connect(ledger.address)
     with db:
         columns = "pipeline, state, created, bundle, seconds, usd, params, why, ended, epoch, holder"
@@ -351,28 +351,32 @@ def test_history_gives_what_tasks_took_in_the_latest_runs(ledger: Ledger, views:
 
 @pytest.mark.slow
 def test_a_large_run_and_many_runs_are_shown_as_fast_as_an_empty_ledger(tmp_path: Path) -> None:
-    small, large = open_ledger(tmp_path / "small"), open_ledger(tmp_path / "large")
-    ended(small)
-    some = ended(large, tasks=[task_row(f"t[{i}]") for i in range(10)])
-    db = sqlite3.connect(large.address)
-    with db:
-        columns = "pipeline, state, created, bundle, seconds, usd, params, why, ended, epoch, holder"
-        copy = f"insert into runs (id, {columns}) select ?, {columns} from runs where id = ?"
-        db.executemany(copy, [(f"{some}-{i}", some) for i in range(1000)])
-    db.close()
-    ended(large, tasks=[task_row(f"t[{i}]", ordinal=i, out=blob(str(i)), parent="t") for i in range(10_000)])
+    with open_ledger(tmp_path / "small") as small, open_ledger(tmp_path / "large") as large:
+        ended(small)
+        some = ended(large, tasks=[task_row(f"t[{i}]") for i in range(10)])
+        db = sqlite3.connect(large.address)
+        with db:
+            columns = "pipeline, state, created, bundle, seconds, usd, params, why, ended, epoch, holder"
+            copy = f"insert into runs (id, {columns}) select ?, {columns} from runs where id = ?"
+            db.executemany(copy, [(f"{some}-{i}", some) for i in range(1000)])
+        db.close()
+        ended(large, tasks=[task_row(f"t[{i}]", ordinal=i, out=blob(str(i)), parent="t") for i in range(10_000)])
 
-    def took(look: Callable[[Views], object], ledger: Ledger) -> float:
-        times = []
-        for _ in range(5):
-            start = time.process_time()
-            with Views(ledger.address) as views:
-                look(views)
-            times.append(time.process_time() - start)
-        return min(times)
+        def took(look: Callable[[Views], object], ledger: Ledger) -> float:
+            times = []
+            for _ in range(5):
+                start = time.process_time()
+                with Views(ledger.address) as views:
+                    look(views)
+                times.append(time.process_time() - start)
+            return min(times)
 
-    for look in (lambda views: views.stages(), lambda views: views.failures(), lambda views: views.runs(limit=10_000)):
-        assert took(look, large) - took(look, small) < 0.05
+        for look in (
+            lambda views: views.stages(),
+            lambda views: views.failures(),
+            lambda views: views.runs(limit=10_000),
+        ):
+            assert took(look, large) - took(look, small) < 0.05
 
 
 def test_an_artifact_is_found_by_the_beginning_of_its_digest_parts_included(ledger: Ledger, views: Views) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ def test_what_makes_no_sense_is_one_error(call: Any, told: str) -> None:
 )
 def test_a_query_opens_no_other_file(query: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with sqlite3.connect("source.db") as source:
+    with closing(sqlite3.connect("source.db")) as source:
         source.execute("create table t (a)")
     with pytest.raises((SourceError, DefinitionError)):
         ingest.sql("sqlite:///source.db", query)

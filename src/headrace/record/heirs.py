@@ -20,8 +20,12 @@ class Heirs:
 
     def __init__(self, db: Database, lease: Lease, past: Container[int], kept: Iterable[int]) -> None:
         self._db = scratch()
-        with room():
-            self._gather(db, lease, past, kept)
+        try:
+            with room():
+                self._gather(db, lease, past, kept)
+        except BaseException:
+            self._db.close()
+            raise
 
     def _gather(self, db: Database, lease: Lease, past: Container[int], kept: Iterable[int]) -> None:
         self._db.execute("CREATE TABLE made (key TEXT PRIMARY KEY, run INTEGER, heir INTEGER, task TEXT) WITHOUT ROWID")

@@ -290,9 +290,13 @@ _TROUBLES = {
 
 def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256)
-    # FULL: what was committed survives the loss of power. The cache takes the tasks of a large run (in KiB).
-    db.execute("PRAGMA synchronous=FULL")
-    db.execute("PRAGMA cache_size=-16384")
+    try:
+        # FULL: what was committed survives the loss of power. The cache takes the tasks of a large run (in KiB).
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA cache_size=-16384")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

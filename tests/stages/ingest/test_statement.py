@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 from hypothesis import given
@@ -52,7 +53,8 @@ def test_sqlite_gives_what_was_bound(pairs: list[tuple[str, int | str]]) -> None
     query = "select " + ", ".join(f":{name} as c{place} -- :x" + "\n" for place, (name, _) in enumerate(pairs))
     found = parse(query, "sqlite")
     numbered = found.written({name: f"?{place}" for place, name in enumerate(found.names, 1)}.__getitem__)
-    row = sqlite3.connect(":memory:").execute(numbered, [given[name] for name in found.names]).fetchone()
+    with closing(sqlite3.connect(":memory:")) as db:
+        row = db.execute(numbered, [given[name] for name in found.names]).fetchone()
     assert list(row) == [given[name] for name, _ in pairs]
 
 

@@ -162,7 +162,7 @@ def test_a_batch_whose_loss_is_not_finite_is_an_error_or_left_out() -> None:
         ({"valid": table(9).set_column(3, "y", pa.array(["sideways"] * 9))}, "'sideways', which the training table"),
         ({"valid": table(9).set_column(3, "y", pa.array([1] * 9))}, "`y` of `valid` is `int64`, and in the training"),
         ({"table": table().set_column(3, "y", pa.array([[1]] * 600))}, "the target `y` is `list<item: int64>`"),
-        ({"model": partial(Net, inputs=7)}, r"can't take a batch: RuntimeError: mat1 and mat2.*"),
+        ({"model": partial(Net, inputs=7)}, r"can't take a batch: RuntimeError: .*mat1 and mat2.*"),
         ({"model": Idle}, "no parameters to learn"),
         ({"model": Net()}, "`model` is a `Net`"),
         ({"model": dict}, "not a `torch.nn.Module`"),

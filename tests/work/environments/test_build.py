@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from headrace.errors import EnvironmentFailed
@@ -15,6 +16,7 @@ from headrace.work.environments.build import build, find_uv, python_of
 from headrace.work.environments.choose import environment_python
 from headrace.work.environments.code import code_folder
 from headrace.work.environments.memo import environments_folder
+from headrace.work.environments.ours import present
 from headrace.work.environments.pins import Pins, read_pins
 from tests.wheels import only, wheel
 
@@ -152,6 +154,14 @@ def test_the_present_environment_serves_where_it_has_what_is_locked(bundle: Path
     for policy in ("auto", "auto", "present"):
         assert environment_python(bundle, None, policy, cache) is None  # type: ignore[arg-type]
     assert built(cache) == []
+
+
+def test_what_is_left_of_a_half_removed_distribution_hides_none_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "-alf_removed-1.0.dist-info").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert present()["msgspec"] == msgspec.__version__
 
 
 def test_what_is_not_there_is_built_once_and_found_again(tmp_path: Path, bundle: Path, cache: Path) -> None:

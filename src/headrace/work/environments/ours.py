@@ -28,9 +28,8 @@ def present() -> dict[str, str]:
     """Give the version of each distribution that is installed here, by its name as indexes compare it."""
     found: dict[str, str] = {}
     for each in importlib.metadata.distributions():
-        name = each.metadata["Name"]
-        if name is not None:
-            found.setdefault(canonicalize_name(name), each.version)
+        if "Name" in each.metadata:  # not so where a half-removed one was left
+            found.setdefault(canonicalize_name(each.name), each.version)
     return found
 
 
@@ -65,7 +64,7 @@ def link(distribution: Distribution, folder: Path) -> None:
     """
     if not distribution.files:
         raise EnvironmentFailed(
-            f"`{distribution.metadata['Name']}`, which Headrace needs, has no list of its files here",
+            f"`{distribution.name}`, which Headrace needs, has no list of its files here",
             hint=f"add `{NAME}` to the project's dependencies, and lock again",
         )
     for file in distribution.files:

@@ -10,7 +10,7 @@ import sys
 import textwrap
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,17 +78,25 @@ class Project:
         out: Any = subprocess.PIPE,
         err: Any = subprocess.PIPE,
         shell: str = "",
+        also: Mapping[str, str] | None = None,
         **more: Any,
     ) -> subprocess.Popen[str]:
         """Begin the command, with nothing of the tests' own environment that it would heed.
 
-        `shell` are words of a shell that redirect its streams.
+        `shell` are words of a shell that redirect its streams; `also` stands in the environment of this command alone.
         """
         command = ["sh", "-c", f'exec "$0" "$@" {shell}', COMMAND] if shell else [COMMAND]
         return subprocess.Popen(
             [*self.prefix, *command, *words],
             cwd=folder or self.root,
-            env={**_kept(), "LANG": "C.UTF-8", VARIABLES: json.dumps(SEEN), **self.environment, MARK: self.mark},
+            env={
+                **_kept(),
+                "LANG": "C.UTF-8",
+                VARIABLES: json.dumps(SEEN),
+                **self.environment,
+                **(also or {}),
+                MARK: self.mark,
+            },
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,

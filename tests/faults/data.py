@@ -80,7 +80,7 @@ class Collecting(Disturbance):
 
     def _collect(self, now: Round) -> None:
         while not self._ended.is_set():
-            process = now.start("gc", "--keep-runs", "1", GC_GRACE=str(self.grace_s))
+            process = now.start_beside("gc", "--keep-runs", "1", GC_GRACE=str(self.grace_s))
             done = finish(process)
             busy = any(words in done.err for words in COLLECTED)
             if (done.code not in (0, -signal.SIGKILL) and not busy) or "Traceback" in done.err:
@@ -127,7 +127,7 @@ class Upkeep(Disturbance):
         while not self._ended.is_set():
             for words in commands:
                 (now.project.root / "out.headrace").unlink(missing_ok=True)
-                done = finish(now.start(*words))
+                done = finish(now.start_beside(*words))
                 known = (*COLLECTED, "is at work", "can't be reached", "there is no ledger", "has no runs")
                 is_known = done.code in (0, -signal.SIGKILL) or any(each in done.err for each in known)
                 if "Traceback" in done.err or not is_known:

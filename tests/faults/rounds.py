@@ -252,14 +252,16 @@ class Round:
     def _has_ended(self) -> bool:
         return self.driver is not None and self.driver.poll() is not None
 
-    def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, **also: str) -> subprocess.Popen[str]:
         """Begin a command, with more in its environment than others have."""
-        before = dict(self.project.environment)
-        self.project.environment |= environment
-        try:
-            return self.project.start(*words)
-        finally:
-            self.project.environment = before
+        return self.project.start(*words, also=also)
+
+    def start_beside(self, *words: str, **also: str) -> subprocess.Popen[str]:
+        """Begin a command beside those that drive the run, which a server knows by a name of its own."""
+        url = self.project.environment.get("HEADRACE__LEDGER__URL", "")
+        if "application_name=" in url:
+            also["HEADRACE__LEDGER__URL"] = f"{self.place.ledger}?application_name=beside"
+        return self.start(*words, **also)
 
     def note(self, process: subprocess.Popen[str], done: Done) -> None:
         """Note how a command ended, and what it said; one that ended as it must not is a finding."""
@@ -274,6 +276,9 @@ class Round:
                 self.outcome.problems.append(f"`headrace run` ended with 2, and had begun a run: {done.err}"[-WORDS:])
             if "hint: " in done.err:
                 return  # said before anything was begun
+        is_early = done.code == 1 and done.err.startswith("Fatal Python error: init_")
+        if (is_early or (done.code == -signal.SIGINT and not done.err)) and not self.newest()[0]:
+            return  # ^C came before Python had begun, and nothing of ours was there to hear it
         if done.code not in CODES or "Traceback" in done.err or (done.code == 5 and "\nhint: " not in done.err):
             self.outcome.problems.append(f"`headrace {words}` ended with {done.code}: {done.out}{done.err}"[-WORDS:])
 

@@ -35,6 +35,7 @@ Each carries `message` (what is wrong, names in backticks) and `hint` (what to d
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 _HERE = __file__.removesuffix("errors.py")
@@ -218,3 +219,14 @@ class PoolUnreachable(BackendError):
     """The pool's cluster can't be reached, or doesn't let us in: wrong address, or no token."""
 
     exit_code = 2
+
+
+def listed(names: Iterable[object], most: int = 10) -> str:
+    """Return names in backticks, and how many more there are, where all of them are too many for a message.
+
+    >>> listed(["fit", "judge", "page"]), listed("abcde", 2)
+    ('`fit`, `judge`, `page`', '`a`, `b` and 3 more')
+    """
+    every = [f"`{name}`" for name in names]
+    more = f" and {len(every) - most:,} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more

@@ -10,6 +10,8 @@ import textwrap
 
 import pytest
 
+from headrace.app.getting import find
+from headrace.record.views import Views
 from tests.cli.conftest import Shell
 
 PIPELINES = """
@@ -325,3 +327,116 @@ def test_a_project_without_models_says_so(registry: Shell) -> None:
         assert (none.code, none.out) == (0, "")
         assert f"there is no {kind} yet" in none.err
         assert registry(f"{kind}s", "--json").json == {f"{kind}s": []}
+
+
+KINDS = """
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+
+import headrace as hr
+from headrace.spec.report import Report
+from headrace.stages import registry
+
+
+class Halves(NamedTuple):
+    left: pa.Table
+    report: Report
+
+
+class Fitted(NamedTuple):
+    model: dict
+    trials: pa.Table
+
+
+@hr.stage(kind="train")
+def table() -> pa.Table:
+    return pa.table({"x": [1]})
+
+
+@hr.stage(kind="train")
+def frame() -> pd.DataFrame:
+    return pd.DataFrame({"x": [1]})
+
+
+@hr.stage(kind="train")
+def report() -> Report:
+    return Report(title="Good", passed=True)
+
+
+@hr.stage(kind="train")
+def number() -> bool:
+    return True
+
+
+@hr.stage(kind="train")
+def halves(table: pa.Table, report: Report) -> Halves:
+    return Halves(table, report)
+
+
+@hr.stage(kind="train")
+def fitted(table: pa.Table) -> Fitted:
+    return Fitted({"slope": 1}, table)
+
+
+@hr.pipeline
+def flow() -> None:
+    rows = table()
+    frame(), number(), halves(rows, report()), fitted(rows)
+
+
+@hr.pipeline
+def models() -> None:
+    registry.model("m", table())
+
+
+@hr.pipeline
+def datasets() -> None:
+    registry.dataset("d", report())
+"""
+
+
+def test_what_is_no_model_is_registered_as_one_only_with_a_reason(project: Shell) -> None:
+    project.write("pipelines.py", KINDS)
+    assert project("run", "flow").code == 0
+    for task, what in (
+        ("table", "a table"),
+        ("frame", "a table"),
+        ("report", "a report"),
+        ("number", "a `bool`"),
+        ("halves", "a `Halves` of a table and more"),
+        ("fitted.trials", "a table"),
+    ):
+        refused = project("register", "latest", task, "--model", "m")
+        assert (refused.code, refused.out) == (2, ""), task
+        assert f"is {what}, so it isn't registered as a model" in refused.err
+        assert '`--force --why "..."`' in refused.err
+    assert project("models").out == ""
+    assert project("register", "latest", "report", "--dataset", "d").code == 2
+    assert project("register", "latest", "table", "--dataset", "d").out == "dataset:d:1\n"
+    assert project("register", "dataset:d:1", "--model", "m").code == 2
+    forced = project("register", "latest", "table", "--model", "m", "--note", "k-NN", "--force", "--why", "its rows")
+    assert (forced.code, forced.out) == (0, "model:m:1\n")
+    assert project("models", "m", "--json").json["models"][0]["note"] == "k-NN; a table as a model: its rows"
+
+
+def test_of_several_outputs_a_digest_names_the_model_too(project: Shell) -> None:
+    project.write("pipelines.py", KINDS)
+    assert project("run", "flow").code == 0
+    assert project("register", "latest", "fitted", "--model", "m").out == "model:m:1\n"
+    with Views(project.folder / ".headrace/ledger.db") as views:
+        digest = find(views, "latest", "fitted").digest
+    assert project("register", digest, "--model", "m").out == "model:m:1\n"
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "what"), [("models", "`model` is a table"), ("datasets", "`dataset` is a report")]
+)
+def test_a_pipeline_registers_nothing_as_what_it_is_not(project: Shell, pipeline: str, what: str) -> None:
+    project.write("pipelines.py", KINDS)
+    done = project("run", pipeline, "--json")
+    assert done.code == 1
+    reason = next(task["reason"] for task in done.json["tasks"] if task["name"].startswith("register"))
+    assert what in reason
+    assert project("models").out == project("datasets").out == ""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from headrace.app.config import Config, backends_of, keys
 from headrace.app.overlay import Layers
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, listed
 from headrace.spec.fleet import HOME, Pool
 
 
@@ -45,7 +45,7 @@ def no_pool(name: str, pools: Sequence[Pool | str]) -> ConfigError:
     """Give the error that there is no such pool, with those that there are."""
     known = [pool if isinstance(pool, str) else pool.name for pool in pools] or ["local"]
     near = _nearest(name, known)
-    hint = f"did you mean `{near}`?" if near else f"there is {_listed(known)}"
+    hint = f"did you mean `{near}`?" if near else f"there is {listed(known)}"
     return ConfigError(f"there is no pool `{name}`", hint=hint)
 
 
@@ -53,12 +53,8 @@ def _check_region(layers: Layers, path: tuple[str, ...], name: str, known: Colle
     if name in known:
         return
     near = _nearest(name, known)
-    hint = f"did you mean `{near}`?" if near else f"describe it under `[region.{name}]`; there is {_listed(known)}"
+    hint = f"did you mean `{near}`?" if near else f"describe it under `[region.{name}]`; there is {listed(known)}"
     raise ConfigError(f"{layers.nearest_origin(*path)}: there is no region `{name}`", hint=hint)
-
-
-def _listed(names: Collection[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
 
 
 def _nearest(name: str, known: Collection[str]) -> str | None:

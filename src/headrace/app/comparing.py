@@ -20,7 +20,7 @@ from headrace.app.readings import Load, Reading, chosen, loader, readings
 from headrace.app.run_material import Material, material
 from headrace.app.state import reading_store
 from headrace.app.value_text import holds_code, told_apart, value_text
-from headrace.errors import UsageError
+from headrace.errors import UsageError, listed
 from headrace.plan.keys import told
 from headrace.spec.code import Code, Part
 from headrace.spec.graph import Const, constants, outs
@@ -362,10 +362,9 @@ def _notes(runs: Sequence[Material]) -> Iterator[str]:
         yield f"the runs are of different pipelines: {what}"
     for run in runs:
         others = set().union(*(other.rows for other in runs if other is not run))
-        own = [f"`{name}`" for name in run.rows if name not in others]
+        own = [name for name in run.rows if name not in others]
         if own:
-            more = f" and {len(own) - NAMED} more" if len(own) > NAMED else ""
-            yield f"only in `{run.view.run}`: {', '.join(own[:NAMED])}{more}"
+            yield f"only in `{run.view.run}`: {listed(own, NAMED)}"
         if run.view.state in ("running", "waiting", "queued"):
             yield f"run `{run.view.run}` is {run.view.state}: its numbers are those so far"
 

@@ -20,6 +20,7 @@ from headrace.backends.variables import withheld
 from headrace.codec.codecs import Codecs
 from headrace.define.attempt import Alone
 from headrace.errors import NotFoundError, TaskFailed
+from headrace.record.views import near
 from headrace.run.machine import Machine
 from headrace.spec.graph import Arg, Const, Many, Secret
 from headrace.store.store import Store
@@ -49,7 +50,7 @@ def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_c
             machine.step(event)
     found = machine.tasks.get(task)
     if found is None or machine.bundle is None:
-        raise NotFoundError(f"the run has no task `{task}`", hint=f"it has {', '.join(list(machine.tasks)[:8])}")
+        raise NotFoundError(f"the run has no task `{task}`", hint=near(task, [*machine.tasks], "its tasks are"))
     if found.move is not None:
         raise NotFoundError(f"`{task}` is a transfer, which runs no code of the project", hint="debug a task")
     folder = project.root if new_code else unpack(machine.bundle, store, store.local)

@@ -65,7 +65,7 @@ def get(project: Project, run: str, task: str | None, to: Path | None, columns: 
         UsageError: it can't be written there, or not in the form that the suffix of `to` names.
     """
     with views(project) as found:
-        ref, name, inside = _artifact(found, run, task)
+        ref, name, inside = artifact(found, run, task)
     store = reading_store(project)
     name = name.replace("/", "-")  # it may be `team/delays`, or name a path, and the file goes to this folder
     if columns is None and ref.type == REPORT:
@@ -75,8 +75,12 @@ def get(project: Project, run: str, task: str | None, to: Path | None, columns: 
     return write_table(ref, store, columns, to, name)
 
 
-def _artifact(found: Views, word: str, task: str | None) -> tuple[Ref, str, str]:
-    """Give the artifact that is meant, what its file is called, and how a command begins that names a part of it."""
+def artifact(found: Views, word: str, task: str | None) -> tuple[Ref, str, str]:
+    """Give the artifact that is meant, what its file is called, and how a command begins that names a part of it.
+
+    Raises:
+        NotFoundError: there is none.
+    """
     version = named.version(found, word)
     if version is not None:
         part = f".{task}" if task else ""

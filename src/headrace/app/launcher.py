@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from headrace.app import display, named, planning, session
+from headrace.app import display, planning, session
 from headrace.app import project as projects
-from headrace.app.getting import find
+from headrace.app.getting import artifact, find
 from headrace.app.marks import is_live
 from headrace.app.notebook import notebook_files
 from headrace.app.project import Project
@@ -24,6 +24,7 @@ from headrace.codec.codecs import Codecs
 from headrace.define.pipeline import PipelineFunction
 from headrace.errors import LedgerError, NotFoundError, ProjectError, RunCancelled, RunFailed
 from headrace.record.shown import RunView, TaskView
+from headrace.record.views import near
 from headrace.spec.plan import Plan
 from headrace.spec.policy import Policy
 from headrace.work.notebook import NOTEBOOK
@@ -92,8 +93,8 @@ class Run:
         for task in self.tasks:
             if task.name == name:
                 return task
-        names = ", ".join(task.name for task in self.tasks[:10])
-        raise NotFoundError(f"run `{self.id}` has no task `{name}`", hint=f"it has {names}")
+        hint = near(name, [task.name for task in self.tasks], "its tasks are")
+        raise NotFoundError(f"run `{self.id}` has no task `{name}`", hint=hint)
 
     def __iter__(self) -> Iterator[RunTask]:
         return iter(self.tasks)
@@ -151,10 +152,13 @@ def runs(*, limit: int = 100) -> list[Run]:
         return Runs(Run(project, found.show(view.run)) for view in found.runs(limit=limit).runs)
 
 
-def load(digest: str, *, columns: Sequence[str] | None = None, safe: bool = False) -> Any:
+def load(digest: str, part: str | None = None, *, columns: Sequence[str] | None = None, safe: bool = False) -> Any:
     """Load an artifact of the project of the current folder by its digest, or the beginning of it, or by the address
     of a version, `model:NAME`, `model:NAME:3` or `dataset:NAME@ALIAS`; of a table, only these `columns` where some are
     named, and no others are read.
+
+    `part` is a part of a version, such as the `"preparation"` that a model was registered with; where a run is named,
+    the task whose output it is, `"fit"`, or a part of it, `"fit.model"`.
 
     With `safe`, forms that run code when they are read (pickles, classes of a project) are refused: for what others
     have made.
@@ -165,8 +169,7 @@ def load(digest: str, *, columns: Sequence[str] | None = None, safe: bool = Fals
     """
     project = projects.load()
     with views(project) as found:
-        version = named.version(found, digest)
-        ref = found.artifact(digest) if version is None else version.out
+        ref, _, _ = artifact(found, digest, part)
     return Codecs().load(ref, reading_store(project), verify=True, safe_only=safe, columns=columns)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from headrace.app.getting import write
@@ -10,7 +9,7 @@ from headrace.app.output import form_of, written
 from headrace.app.project import Project
 from headrace.app.reading import SeriesView, ShownView, Views, read
 from headrace.app.state import reading_store
-from headrace.errors import NotFoundError
+from headrace.errors import NotFoundError, listed
 
 
 def get_logged(project: Project, run: str, task: str, name: str, step: int | None, to: Path | None) -> Path:
@@ -30,14 +29,14 @@ def get_logged(project: Project, run: str, task: str, name: str, step: int | Non
         return _write_csv(series[0], to, name)
     steps = [each.step for each in shown]
     if step is not None and step not in steps:
-        raise NotFoundError(f"`{task}` logged no `{name}` at step {step}", hint=f"it did at {_listed(steps)}")
+        raise NotFoundError(f"`{task}` logged no `{name}` at step {step}", hint=f"it did at {listed(steps, 8)}")
     chosen: ShownView = next(each for each in reversed(shown) if step in (None, each.step))
     return write(chosen.out, reading_store(project), to, _file_name(name))
 
 
 def _nothing(views: Views, run: str, task: str, name: str) -> NotFoundError:
-    names = list(dict.fromkeys(f"`{each.name}`" for each in views.metrics(run, kind=None) if each.task == task))
-    hint = f"it has logged {', '.join(names)}" if names else "it has logged nothing: `hr.log(name, value)` does"
+    names = list(dict.fromkeys(each.name for each in views.metrics(run, kind=None) if each.task == task))
+    hint = f"it has logged {listed(names)}" if names else "it has logged nothing: `hr.log(name, value)` does"
     return NotFoundError(f"`{task}` has logged no `{name}`", hint=hint)
 
 
@@ -52,8 +51,3 @@ def _write_csv(series: SeriesView, to: Path | None, name: str) -> Path:
 
 def _file_name(name: str) -> str:
     return name.replace("/", "-")
-
-
-def _listed(steps: Sequence[int]) -> str:
-    few = ", ".join(map(str, steps[:8]))
-    return f"{few} and {len(steps) - 8} more" if len(steps) > 8 else few

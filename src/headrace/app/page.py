@@ -15,6 +15,7 @@ from headrace.app.page_tables import facts, measured_tables, state_badge, task_t
 from headrace.app.page_timeline import timeline
 from headrace.app.refusing import Rule
 from headrace.app.reported import Judged, Logged
+from headrace.errors import listed
 from headrace.stages.report import html_body
 from headrace.stages.report.markup import Child, Markup, join, tag, ticked
 
@@ -49,11 +50,9 @@ def _header(run: RunFacts) -> Markup:
 
 def _held(found: Held) -> Markup:
     """Say that a gate said no, what was skipped for it, and which rules don't hold: a run that succeeded hides it."""
-    tasks = ", ".join(f"`{task}`" for task in found.tasks[:20])
-    more = f" and {len(found.tasks) - 20:,} more" if len(found.tasks) > 20 else ""
     return tag(
         "div",
-        tag("p", tag("strong", ticked(f"`{found.gate}` says no")), ticked(f": {tasks}{more} skipped")),
+        tag("p", tag("strong", ticked(f"`{found.gate}` says no")), ticked(f": {listed(found.tasks, 20)} skipped")),
         (_rule(each, found.gate) for each in found.rules),
         class_="failure",
     )

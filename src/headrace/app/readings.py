@@ -17,7 +17,7 @@ from headrace.app.project import Project
 from headrace.app.reading import MetricView, Views, maps, read
 from headrace.app.state import reading_store
 from headrace.codec.codecs import Codecs
-from headrace.errors import HeadraceError, NotFoundError
+from headrace.errors import HeadraceError, NotFoundError, listed
 from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref
 from headrace.spec.report import Report
@@ -244,9 +244,5 @@ def _near(name: str, known: Sequence[str]) -> str:
     near = [each for each in known if each.casefold() == name.casefold()]
     near = near or difflib.get_close_matches(name, known, 3, 0.5)
     if near:
-        return f"did you mean {_listed(near)}?"
-    return f"there are {_listed(known[:6])}{' and more' if len(known) > 6 else ''}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
+        return f"did you mean {listed(near)}?"
+    return f"there are {listed(known)}"

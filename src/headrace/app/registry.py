@@ -21,12 +21,11 @@ from headrace.app.state import open_ledger, reading_store, user
 from headrace.errors import LedgerError, NotFoundError, RefusedError, StoreError, UsageError
 from headrace.record import registry
 from headrace.spec.artifact import Ref
-from headrace.spec.intent import Register
+from headrace.spec.intent import PREPARATION, Register, unlike
 from headrace.spec.report import Report
 
 DATA = ("ingest", "prepare")
 """The kinds of stages whose reports are on data."""
-PREPARATION = "headrace.stages.prepare.Preparation"
 
 
 class Version(Struct, frozen=True, kw_only=True):
@@ -121,12 +120,13 @@ def register(
 
     `words` are a run and a task (or its part), a digest, or the address of another version. A run alone means the model
     that it made. `preparation` is the task, or part of one, that gave what prepares rows for it; not told, it is the
-    only one that the model was made from. `forced` is why aliases point at it though a report says no.
+    only one that the model was made from. `forced` is why aliases point at it though a report says no, or why it is
+    registered though it is nothing of this kind.
 
     Raises:
         NotFoundError: there is no such artifact.
         RefusedError: aliases of what a report says no to.
-        UsageError: a name can't be one, or the preparation is none.
+        UsageError: a name can't be one, the preparation is none, or a table or a report is to be a model.
     """
     load = loader(reading_store(project))
     with read(project) as views:
@@ -134,6 +134,7 @@ def register(
         if preparation is not None:
             wanted = wanted._replace(preparation=_named_preparation(views, words[0], preparation))
         before = [each.report for each in views.versions(kind, name) if each.out.identity == wanted.out.identity]
+    note = "; ".join(filter(None, (note, _as_it_were(kind, wanted, forced))))
     judged = [each for each in (*before, *wanted.judged, wanted.report) if each is not None]
     why = _allowed(f"`{wanted.origin}`", aliases, judged, load, forced)
     with open_ledger(project) as ledger:
@@ -213,6 +214,25 @@ def point(project: Project, word: str, alias: str, *, remove: bool = False, forc
     return _as_it_is(project, known)
 
 
+def _as_it_were(kind: named.Kind, wanted: Wanted, forced: str | None) -> str:
+    """Return what is to be noted of an artifact that is nothing of its kind; nothing of one that may be.
+
+    Raises:
+        UsageError: it is none, and nobody has said why it should be.
+    """
+    what = unlike(kind, wanted.out)
+    if what is None:
+        return ""
+    if forced is None:
+        other: named.Kind = "dataset" if kind == "model" else "model"
+        instead = f"register it as that: `--{other} NAME`" if unlike(other, wanted.out) is None else f"name a {kind}"
+        raise UsageError(
+            f"`{wanted.origin}` is {what}, so it isn't registered as a {kind}",
+            hint=f'{instead}; or say why it is one: `--force --why "..."`, which is recorded',
+        )
+    return f"{what} as a {kind}: {forced}"
+
+
 def _allowed(called: str, aliases: Sequence[str], judged: Sequence[Ref], load: Load, forced: str | None) -> str | None:
     """Return why aliases may point at what a report says no to, or can't be heard on; None where none is such.
 
@@ -263,6 +283,8 @@ def _wanted(views: Views, words: tuple[str, str | None], kind: named.Kind) -> Wa
         return Wanted(part, version.report, f"{version.kind}:{version.name}:{version.version}", version.preparation)
     if task is None and not _is_run(views, word):
         ref = views.artifact(word)
+        if kind == "model" and ref.codec == "record" and "model" in (ref.names or ()):
+            ref = part_of(ref, "model", word)
         return Wanted(ref, None, f"artifact {ref.digest[:12]}")
     run = material(views, word)
     if task is None and kind == "dataset":

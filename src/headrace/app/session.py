@@ -24,7 +24,7 @@ from headrace.app.project import Project
 from headrace.app.reading import in_words
 from headrace.app.state import open_ledger, open_store, user, views
 from headrace.app.watcher import NoWatcher, Watcher
-from headrace.errors import BackendError, HeadraceError, LeaseHeld, LedgerError, StoreError, UsageError
+from headrace.errors import BackendError, HeadraceError, LeaseHeld, LedgerError, StoreError, UsageError, listed
 from headrace.plan.resolve import LABELS
 from headrace.record.run_ledger import RunLedger
 from headrace.run.driver import Driver
@@ -248,12 +248,11 @@ def _opened(project: Project, pool: Pool, run_id: str, watcher: Watcher) -> None
 def _note_changed(project: Project, bundle: Bundle, store: Store, watcher: Watcher) -> None:
     """Say which files are others by now than those that a resumed run goes on with: whoever mended one waits for it."""
     settings = {path.name for path in project.config_files}  # they are read anew
-    names = [f"`{name}`" for name in changed_files(project, bundle, store) if name not in settings]
+    names = [name for name in changed_files(project, bundle, store) if name not in settings]
     if names:
-        more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
         verb = "have" if len(names) > 1 else "has"
         watcher.note(
-            f"{', '.join(names[:FEW])}{more} {verb} changed since; the run goes on with what it began with:"
+            f"{listed(names, FEW)} {verb} changed since; the run goes on with what it began with:"
             " `--new-code` takes code and files as they are now"
         )
 

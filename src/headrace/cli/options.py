@@ -50,8 +50,8 @@ def forced(function: Function) -> Function:
         return function(*args, forced=why, **kwargs)
 
     for option in (
-        click.option("--why", metavar="TEXT", help="Why an alias should point at what its report says no to."),
-        click.option("--force", is_flag=True, help="Point an alias at what its report says no to; takes `--why`."),
+        click.option("--why", metavar="TEXT", help="Why it should be done anyway: this is recorded."),
+        click.option("--force", is_flag=True, help="Do what is refused otherwise; takes `--why`."),
     ):
         call = option(call)
     return call  # type: ignore[return-value]

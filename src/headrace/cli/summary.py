@@ -17,7 +17,7 @@ from headrace.app.warned import warnings
 from headrace.app.watcher import Watcher
 from headrace.cli.plain import PlainWatcher
 from headrace.cli.terminal import say, say_json, tell
-from headrace.errors import LedgerError, StoreError
+from headrace.errors import LedgerError, StoreError, listed
 from headrace.spec.policy import Policy
 
 SHOWN = 10
@@ -108,10 +108,10 @@ def tell_unknown(views: Views, run: str, policy: Policy) -> None:
 def _again(views: Views, run: str) -> str:
     """Say how to try again what failed."""
     how = f"`headrace resume {run}` tries again what failed; add `--new-code` when you have mended code or a file"
-    moved = [f"`{each.name}`" for each in views.cursors() if each.run == run]
+    moved = [each.name for each in views.cursors() if each.run == run]
     if not moved:
         return how
-    return f"{how}. A new run doesn't get the rows that this one has read by cursor {', '.join(moved[:3])}"
+    return f"{how}. A new run doesn't get the rows that this one has read by cursor {listed(moved, 3)}"
 
 
 def begun(view: RunView, *, as_json: bool) -> int:

@@ -47,7 +47,7 @@ def cursor(name: str) -> Cursor:
         refuse_in_stage(f"`hr.cursor({name!r})`")
         return Cursor(name, 0, None)
     version, ref = found.point("cursor", name)
-    return late(Cursor, ref, name=name, version=version)
+    return late(Cursor, {"value": ref}, name=name, version=version)
 
 
 def advance(cursor: Cursor, value: object) -> None:

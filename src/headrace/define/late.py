@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from headrace.define.ports import current, resolver
@@ -12,24 +13,24 @@ L = TypeVar("L", bound="Late")
 
 
 class Late:
-    """A record whose last field, `value`, is loaded when a pipeline's body asks for it; a stage is given it whole."""
+    """A record some of whose last fields are loaded when a pipeline's body asks for them; a stage is given it whole."""
 
-    __slots__ = ("__dict__", "_headrace_value")  # not among the fields, which are what is saved of it
+    __slots__ = ("__dict__", "_headrace_late")  # not among the fields, which are what is saved of it
 
     def __getattr__(self, name: str) -> Any:
-        is_late, ref = value_of(self) if name == "value" else (False, None)
-        if not is_late:
+        values = late_of(self)
+        if values is None or name not in values:
             raise AttributeError(f"a {type(self).__name__} has no attribute `{name}`")
-        found = resolver.get()
+        ref, found = values[name], resolver.get()
         value = None if ref is None or found is None else found.load(ref)
-        object.__setattr__(self, "value", value)
+        object.__setattr__(self, name, value)
         return value
 
 
-def late(kind: type[L], ref: Ref | None, /, **fields: object) -> L:
-    """Make a record of these fields, whose value is that of an artifact, or None."""
+def late(kind: type[L], values: Mapping[str, Ref | None], /, **fields: object) -> L:
+    """Make a record of these fields, and of those whose values are those of artifacts, or None."""
     made = object.__new__(kind)
-    for field, value in {**fields, "_headrace_value": ref}.items():
+    for field, value in {**fields, "_headrace_late": values}.items():
         object.__setattr__(made, field, value)
     return made
 
@@ -46,9 +47,10 @@ def refuse_in_stage(what: str) -> None:
         )
 
 
-def value_of(record: Late) -> tuple[bool, Ref | None]:
-    """Say whether a record is one that a pipeline's body was given, and its value's artifact."""
+def late_of(record: Late) -> Mapping[str, Ref | None] | None:
+    """Return the artifacts of a record's late fields, in their order; None where it is an ordinary one."""
     try:
-        return True, object.__getattribute__(record, "_headrace_value")
+        found: Mapping[str, Ref | None] = object.__getattribute__(record, "_headrace_late")
     except AttributeError:
-        return False, None
+        return None
+    return found

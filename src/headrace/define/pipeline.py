@@ -16,7 +16,7 @@ import msgspec
 
 from headrace.define.edge import shown
 from headrace.define.ports import Tracer, resolver, running, tracing
-from headrace.errors import DefinitionError, RefusedError, TraceError, UsageError
+from headrace.errors import DefinitionError, RefusedError, TraceError, UsageError, listed
 
 P = ParamSpec("P")
 
@@ -305,8 +305,7 @@ _EXAMPLES: dict[Any, str] = {
 
 
 def _has(signature: inspect.Signature) -> str:
-    names = ", ".join(f"`{name}`" for name in signature.parameters)
-    return f"it has {names}" if names else "it has none"
+    return f"it has {listed(signature.parameters)}" if signature.parameters else "it has none"
 
 
 def _launcher() -> Launcher:

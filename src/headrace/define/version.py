@@ -8,21 +8,24 @@ from typing import Any, get_args
 from headrace.define.late import Late, late, refuse_in_stage
 from headrace.define.ports import resolver
 from headrace.errors import UsageError
-from headrace.spec.intent import RegistryKind, wanted
+from headrace.spec.intent import RegistryKind, wanted, without_preparation
 
 
 @dataclasses.dataclass(frozen=True)
 class Version(Late):
     """A version of a model or dataset, as a run has found it; where there is none, it is number 0 and has no value.
 
-    It is given to a stage as an argument, and so is part of its key. In a pipeline's body, `value` is loaded when it is
-    asked for.
+    `preparation` is what was registered with a model to prepare rows for it, or None.
+
+    It is given to a stage as an argument, and so is part of its key. In a pipeline's body, `value` and `preparation`
+    are loaded when they are asked for.
     """
 
     kind: RegistryKind
     name: str
     version: int
     value: Any
+    preparation: Any = dataclasses.field(default_factory=lambda: None)  # a plain default would hide what comes late
 
 
 def find(kind: RegistryKind, name: str) -> Version:
@@ -42,4 +45,5 @@ def find(kind: RegistryKind, name: str) -> Version:
         refuse_in_stage(f"`registry.find({kind!r}, {name!r})`")
         return Version(kind, of, 0, None)
     version, ref = found.point(kind, name)
-    return late(Version, ref, kind=kind, name=of, version=version)
+    value, preparation = (None, None) if ref is None else without_preparation(ref)
+    return late(Version, {"value": value, "preparation": preparation}, kind=kind, name=of, version=version)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from headrace.errors import UsageError
+from headrace.errors import UsageError, listed
 from headrace.plan.keys import Inputs, identity, key_of, told
 from headrace.plan.resolve import Unmappable, columns, follow, labels, truth, value
 from headrace.plan.reuse import Before, Change, ChangedGiven, barred, told_change, why_run
@@ -24,8 +24,6 @@ from headrace.spec.plan import Decision, Plan, PlannedTask
 from headrace.spec.policy import NOT_ASKED, Policy
 from headrace.spec.stage import Stage
 
-FEW = 10
-"""So many stages are named in a hint."""
 WORKS: Set[Decision] = {"run", "reuse_if_unchanged", "skip_if_unchanged"}
 SKIPS: Set[Decision] = {"skip", "skip_if_unchanged"}
 
@@ -316,8 +314,8 @@ class Planner:
         if before is None:
             return "no earlier result"
         if before.code != stage.code.digest:
-            what = ", ".join(f"`{each}`" for each in self._changed_code(before.run, stage)[:3])
-            return f"code changed: {what}" if what else "code changed"
+            changed = self._changed_code(before.run, stage)
+            return f"code changed: {listed(changed, 3)}" if changed else "code changed"
         return self._differs(node, before)
 
     def _elements(self, node: Node) -> list[str] | None:
@@ -418,8 +416,7 @@ def check_policy(policy: Policy, nodes: Sequence[Node], stages: Mapping[str, Sta
         for name in names:
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
-                more = f" and {len(known) - FEW} more" if len(known) > FEW else ""
-                hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(list(known)[:FEW])}{more}"
+                hint = f"did you mean `{near[0]}`?" if near else f"it has {listed(known)}"
                 raise UsageError(f"`{option} {name}`: the pipeline has no such stage", hint=hint)
 
 

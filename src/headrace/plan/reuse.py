@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from headrace.errors import listed
 from headrace.plan.keys import told
 from headrace.spec.graph import Node
 from headrace.spec.policy import Policy
@@ -54,8 +55,7 @@ ChangedGiven = Callable[[str, Node, Change], Sequence[str]]
 
 def told_change(param: str, parts: Sequence[str]) -> str:
     """Say that an input changed; with the parts of its code that did, where it is or holds code."""
-    named = ", ".join(f"`{name}`" for name in parts[:3])
-    return f"`{param}` changed: {named}" if named else f"`{param}` changed"
+    return f"`{param}` changed: {listed(parts, 3)}" if parts else f"`{param}` changed"
 
 
 def why_run(
@@ -74,8 +74,7 @@ def why_run(
         return "no earlier result"
     words = []
     if before.code != stage.code.digest:
-        parts = ", ".join(f"`{name}`" for name in (changed_code or ())[:3])
-        words.append(f"code changed: {parts}" if parts else "code changed")
+        words.append(f"code changed: {listed(changed_code, 3)}" if changed_code else "code changed")
     now, then = told(inputs), told(before.inputs)
     for name in now:
         if name not in then:

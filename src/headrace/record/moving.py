@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headrace.errors import BlobDamaged, BlobMissing, CodecError, LedgerError, UsageError
+from headrace.errors import BlobDamaged, BlobMissing, CodecError, LedgerError, UsageError, listed
 from headrace.record import scan
 from headrace.record.archive import CURSORS, NAMED, REGISTRY, RESULTS, RUNS, Archive, ArchivedBlob, Record, Writer
 from headrace.record.arriving import Arrival, shapes
@@ -177,10 +177,9 @@ class Importer:
             else:
                 differing.append(run_id)
         if differing:
-            more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
-            names = ", ".join(f"`{name}`" for name in differing[:SHOWN])
             raise UsageError(
-                f"the ledger has run {names}{more} already, with other events than the archive; nothing was imported",
+                f"the ledger has run {listed(differing, SHOWN)} already, with other events than the archive;"
+                " nothing was imported",
                 hint="a run may go on in one ledger only: go on where it has the most events, or import into a new one",
             )
         self._compare_named(db)

@@ -21,7 +21,7 @@ from headrace.run.curves import Summary
 from headrace.run.ports import Batch, Earlier, Found, Grant, RunRow, Signal, TaskRow, Want
 from headrace.spec.artifact import Ref, blobs, generations
 from headrace.spec.fleet import Pool
-from headrace.spec.intent import Advance, Intent, PointKind, Register, RegistryKind, wanted
+from headrace.spec.intent import Advance, Intent, PointKind, Register, RegistryKind, wanted, with_preparation
 
 EARLIER_RUNS = 5
 """How many earlier runs are searched for the same task: the latest may have ended before it came to it."""
@@ -181,8 +181,8 @@ class RunLedger:
         return None if row is None else (row[1] == self.run, row[0])
 
     def registered(self, kind: RegistryKind, name: str) -> tuple[int, bytes] | None:
-        """Give the version of a model or dataset that `NAME`, `NAME:3` or `NAME@ALIAS` names, and its encoded artifact;
-        None where there is none.
+        """Give the version of a model or dataset that `NAME`, `NAME:3` or `NAME@ALIAS` names, and its encoded artifact,
+        with what prepares rows for it; None where there is none.
 
         Raises:
             UsageError: the name is none of these.
@@ -195,7 +195,10 @@ class RunLedger:
                 aliases = db.execute(db.sql.ALIASES, (kind,)).fetchall()
                 version = next((row[3] for row in aliases if row[1:3] == (of, alias)), 0)
             rows = db.execute(db.sql.VERSIONS_OF, (kind, of)).fetchall()
-        return next(((row[2], row[4]) for row in rows if version in (None, row[2])), None)
+        row = next((row for row in rows if version in (None, row[2])), None)
+        if row is None or row[12] is None:
+            return None if row is None else (row[2], row[4])
+        return row[2], _encode_ref(with_preparation(_decode_ref(row[4]), _decode_ref(row[12])))
 
     def inbox(self) -> Sequence[Signal]:
         """Give the signals that no event has absorbed yet, oldest first.

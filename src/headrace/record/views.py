@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from headrace.errors import NotFoundError
+from headrace.errors import NotFoundError, listed
 from headrace.record.address import Address
 from headrace.record.database import NO_END
 from headrace.record.opening import connect_to_read
@@ -186,7 +186,9 @@ class Views:
             if found:
                 break
         if len(found) > 1:
-            raise NotFoundError(f"several artifacts begin with `{digest}`", hint=f"say more of it: {_listed([*found])}")
+            raise NotFoundError(
+                f"several artifacts begin with `{digest}`", hint=f"say more of it: {listed(found, FEW)}"
+            )
         if not found:
             raise NotFoundError(
                 f"no task gave an artifact `{digest}`", hint="`headrace show RUN --json` lists the digests of outputs"
@@ -268,14 +270,14 @@ class Views:
             return rows[0]
         if rows:
             raise NotFoundError(
-                f"several runs begin with `{name}`", hint=f"say more of it: {_listed([row[1] for row in rows])}"
+                f"several runs begin with `{name}`", hint=f"say more of it: {listed((row[1] for row in rows), FEW)}"
             )
         ids = [run_id for (run_id,) in self._all(self._sql.RUN_IDS, _ALL)]
         ending = [each for each in ids if each.endswith(f"-{name}")]
         if len(ending) == 1:
             return self._all(self._sql.RUN_LINE, ending[0])[0]
         if ending:
-            raise NotFoundError(f"several runs end in `{name}`", hint=f"say more of it: {_listed(ending[:5])}")
+            raise NotFoundError(f"several runs end in `{name}`", hint=f"say more of it: {listed(ending, FEW)}")
         raise NotFoundError(f"there is no run `{name}`", hint=near(name, ids[:1000], "the newest are"))
 
     def _view(self, row: tuple[Any, ...]) -> RunView:
@@ -307,15 +309,15 @@ def _within(ref: Ref) -> Iterator[Ref]:
         rest.extend(each.parts or ())
 
 
+FEW = 5
+"""So many names stand in a hint."""
+
+
 def near(name: str, names: list[str], otherwise: str) -> str:
     """Say which of these names the user may have meant, as a hint."""
     import difflib  # noqa: PLC0415  (needed for an error only, and not cheap)
 
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if near:
-        return f"did you mean {_listed(near)}?"
-    return f"{otherwise} {_listed(names[:3])}" if names else "there are none"
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
+        return f"did you mean {listed(near)}?"
+    return f"{otherwise} {listed(names, FEW)}" if names else "there are none"

@@ -15,6 +15,7 @@ import math
 from collections import deque
 from collections.abc import Collection
 
+from headrace.errors import listed
 from headrace.plan.keys import differing, key_seen
 from headrace.plan.planner import names_needed, needed_by, with_needs
 from headrace.plan.resolve import LABELS, Unmappable
@@ -531,7 +532,7 @@ class Machine:
             return
         task.phase = "fetching"
         task.why = task.why or task.reason
-        task.reason = f"waits for {', '.join(f'`{name}`' for name in sorted(task.fetches)[:3])}"
+        task.reason = f"waits for {listed(sorted(task.fetches), 3)}"
         self.changed[task.name] = task
         for name in task.fetches:
             self._fetching.setdefault(name, []).append(task)

@@ -8,9 +8,17 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from headrace.errors import UsageError
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, gather
 
 RegistryKind = Literal["model", "dataset"]
+REPORT = "headrace.spec.report.Report"
+PREPARATION = "headrace.stages.prepare.Preparation"
+PREPARED = "headrace.version"
+TABLES = frozenset({"arrow", "arrow-stream", "joined", "pandas", "polars"})
+"""Codecs of tables, columns and batches."""
+MODELS = frozenset({"lightgbm", "safetensors", "skops"})
+"""Codecs of models and nothing else."""
+NOTHING = frozenset({"builtins.NoneType", "builtins.bool"})
 PointKind = Literal["cursor", "model", "dataset"]
 """What a pipeline's body may ask for by name."""
 
@@ -47,6 +55,42 @@ class Register(Struct, frozen=True, array_like=True, gc=False, tag="register"):
 
 
 Intent = Advance | Register
+
+
+def unlike(kind: RegistryKind, ref: Ref) -> str | None:
+    """Say what an artifact is that nobody means by a model, or by a dataset; None of what may be one.
+
+    Of several outputs, none may be one.
+    """
+    if ref.type == REPORT:
+        return "a report"
+    if kind == "dataset":
+        return "a model" if ref.codec in MODELS else None
+    if ref.type == PREPARATION:
+        return "a preparation"
+    if ref.codec in TABLES:
+        return "a table"
+    if ref.codec == "svg":
+        return "a figure"
+    if ref.type.partition("@")[0] in NOTHING:
+        return f"a `{ref.type.removeprefix('builtins.')}`"
+    if ref.codec == "record" and ref.parts:
+        inner = [unlike(kind, part) for part in ref.parts]
+        return None if None in inner else f"a `{ref.type.partition('@')[0].rpartition('.')[2]}` of {inner[0]} and more"
+    return None
+
+
+def with_preparation(out: Ref, preparation: Ref | None) -> Ref:
+    """Name the artifact of a version, with that of what prepares rows for it if there is one."""
+    return out if preparation is None else gather((out, preparation), codec=PREPARED, type=PREPARED)
+
+
+def without_preparation(ref: Ref) -> tuple[Ref, Ref | None]:
+    """Return the two again."""
+    if ref.codec != PREPARED or ref.parts is None:
+        return ref, None
+    out, preparation = ref.parts
+    return out, preparation
 
 
 def check_name(kind: RegistryKind, name: str) -> None:

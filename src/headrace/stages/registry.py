@@ -22,11 +22,10 @@ from headrace.define.version import Version as Version
 from headrace.define.version import find as find
 from headrace.errors import CodecError, UsageError
 from headrace.spec.artifact import Ref
-from headrace.spec.intent import Register, RegistryKind, check_alias, check_name
+from headrace.spec.intent import PREPARATION, Register, RegistryKind, check_alias, check_name, unlike
 from headrace.spec.noun import Noun
 
 _NOTHING = "builtins.NoneType"
-_PREPARATION = "headrace.stages.prepare.Preparation"
 
 
 class Entry(Noun, frozen=True):
@@ -79,8 +78,8 @@ def model(
     kept with the version. Nothing is loaded. Outside of a run, nothing is registered.
 
     Raises:
-        UsageError: the name or an alias can't be one, the preparation is none, or the model isn't a single artifact: a
-            named tuple without a field `model`, or a list of several.
+        UsageError: the name or an alias can't be one, the preparation is none, or the model is none: a table, a report,
+            a named tuple without a field `model`, a list of several.
     """
     del model, report, preparation
     return _register("model", name, aliases, note)
@@ -102,7 +101,7 @@ def dataset(name: str, dataset: Any, *, report: Any = None, aliases: str | Seque
     `report` is whatever says what it is worth, such as the result of a contract. Otherwise as `model`.
 
     Raises:
-        UsageError: the name or an alias can't be one, or the dataset isn't a single artifact.
+        UsageError: the name or an alias can't be one, or the dataset is a model or a report, or no single artifact.
     """
     del dataset, report
     return _register("dataset", name, aliases, note)
@@ -133,7 +132,15 @@ def _artifact(parameter: str) -> Ref:
             f"`{parameter}` is made of several artifacts, so it can't be registered as one",
             hint="register what one stage gave, or have a stage put it together",
         )
-    return _model_in(found) if parameter == "model" else found
+    if parameter == "model":
+        found = _model_in(found)
+    what = unlike("model" if parameter == "model" else "dataset", found)
+    if what is not None:
+        raise UsageError(
+            f"`{parameter}` is {what}, so it isn't registered as a {parameter}",
+            hint=f"give the {parameter}; `headrace register RUN TASK --force --why ...` takes it as it is",
+        )
+    return found
 
 
 def _given(parameter: str) -> Ref | None:
@@ -144,7 +151,7 @@ def _given(parameter: str) -> Ref | None:
 def _preparation_in(ref: Ref) -> Ref:
     """Return a preparation, or the one among a stage's several outputs."""
     for each in (ref, *(ref.parts or ())):
-        if each.type == _PREPARATION:
+        if each.type == PREPARATION:
             return each
     raise UsageError(
         f"`preparation` is a `{ref.type.partition('@')[0]}`",

@@ -48,7 +48,7 @@ class Absent:
         if not names:
             return None
         self._told.update(names)
-        told = ", ".join(f'"{name}"' for name in names[:3])
+        told = ", ".join(f'"{name}"' for name in names)
         return (
             f"stages see `{names[0]}` once headrace.toml says `[run] variables = [{told}]`; what is secret is given by"
             f' `hr.secret("{names[0]}")`'

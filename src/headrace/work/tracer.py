@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from headrace.codec.file import File, Folder
 from headrace.define.code.fingerprint import fingerprint
 from headrace.define.code.project import Project
-from headrace.define.late import Late, value_of
+from headrace.define.late import Late, late_of
 from headrace.define.ports import resolver, tracing
 from headrace.define.trace import Trace
 from headrace.errors import HeadraceError, ProjectError, TaskFailed, UsageError
@@ -119,8 +120,8 @@ class Asker:
             answer = self._ask(lambda number: self._link.send(Question(number, about, path)))
             assert answer.ref is not None
             return answer.ref
-        if isinstance(value, Late) and (late := value_of(value))[0]:
-            return self._keep_late(value, late[1])
+        if isinstance(value, Late) and (late := late_of(value)) is not None:
+            return self._keep_late(value, late)
         return self._desk.save_argument(value, self._codes)
 
     def value(self, out: Out) -> object:
@@ -148,14 +149,18 @@ class Asker:
         """Load an artifact's value."""
         return self._desk.load(ref, verify=True)
 
-    def _keep_late(self, record: Late, value: Ref | None) -> Ref:
-        """Give a record's artifact without a look at its value, which may be large, or in another region."""
+    def _keep_late(self, record: Late, late: Mapping[str, Ref | None]) -> Ref:
+        """Give a record's artifact without a look at its late values, which may be large, or in another region.
+
+        Those after the first are left out where there is none: keys stay what they were before a class had them.
+        """
         kind: Any = type(record)
-        told = [getattr(record, each.name) for each in fields(kind) if each.name != "value"]
+        told = [getattr(record, each.name) for each in fields(kind) if each.name not in late]
         saved = self._desk.save(kind(*told, None))
-        if value is None:
-            return saved
-        return gather((*(saved.parts or ())[:-1], value), codec=saved.codec, type=saved.type, names=saved.names)
+        pairs = dict(zip(saved.names or (), saved.parts or (), strict=True))
+        kept = {name: part for name, part in pairs.items() if name not in list(late)[1:]}
+        kept |= {name: ref for name, ref in late.items() if ref is not None}
+        return gather(tuple(kept.values()), codec=saved.codec, type=saved.type, names=tuple(kept))
 
     def _ask(self, send: Any, failure: type[HeadraceError] = UsageError) -> Answer:
         number = self._questions

@@ -43,7 +43,8 @@ def command(
     learned, and does to rows.
 
     An alias isn't pointed at what a report after it says no to, nor where such a report can't be read, unless
-    `--force --why "..."` says why. That is recorded.
+    `--force --why "..."` says why. That is recorded. So it is with what nobody means by a model (a table, a
+    report), or by a dataset (a model, a report).
     """
     if (model is None) == (dataset is None):
         raise UsageError("say what it is", hint="give one of `--model NAME` and `--dataset NAME`")

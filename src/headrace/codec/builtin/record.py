@@ -55,8 +55,8 @@ class RecordCodec:
         if issubclass(kind, msgspec.Struct):
             return kind(**values)
         record = object.__new__(kind)
-        for name, value in values.items():
-            object.__setattr__(record, name, value)
+        for each in dataclasses.fields(kind):
+            object.__setattr__(record, each.name, values[each.name] if each.name in values else _default(each))
         return record
 
 
@@ -120,8 +120,12 @@ def _takes_fields(kind: Any, names: tuple[str, ...]) -> bool:
     """Tell whether a class has the fields that were saved. Our own, such as reports, may have got more since: these go
     last and have a default, which is None for a named tuple's."""
     fields = _fields(kind)
-    is_ours = issubclass(kind, msgspec.Struct | tuple) and kind.__module__.startswith("headrace.")
+    is_ours = kind.__module__.startswith("headrace.")
     return fields == names or (is_ours and bool(names) and fields[: len(names)] == names)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 _OWN_STATE = (getattr(object, "__getstate__", None), getattr(dataclasses, "_dataclass_getstate", None), None)

@@ -9,7 +9,7 @@ import msgspec
 from blake3 import blake3
 from packaging.specifiers import SpecifierSet
 
-from headrace.errors import EnvironmentFailed
+from headrace.errors import EnvironmentFailed, listed
 from headrace.work.environments.build import build, find_uv, is_whole, python_of
 from headrace.work.environments.code import NAME
 from headrace.work.environments.lock import LOCKS, Read, find_lock, lock_digest, lock_texts, own_locks
@@ -63,7 +63,7 @@ def _choose(pins: Pins, group: str | None, policy: Policy, cache: Path, tell: Ca
     if policy != "lock" and not lacking:
         return None
     if policy == "present":
-        told = ", ".join(f"`{pin.name}` {pin.version or ''}".strip() for pin in lacking[:_SHOWN])
+        told = listed((f"{pin.name} {pin.version or ''}".strip() for pin in lacking), _SHOWN)
         raise EnvironmentFailed(
             f"environment `{group}` needs {told}, which is not installed there, and its pool builds none",
             hint='install it on the pool\'s machines, or set `environment = "auto"` for the pool',

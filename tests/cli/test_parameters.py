@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from headrace.cli.commands.plan import command as plan
+from headrace.cli.commands.run import command as run
 from headrace.cli.parameters import split
 from headrace.errors import UsageError
+from headrace.spec.policy import OURS
+from tests.cli.conftest import Shell
 
 
 @pytest.mark.parametrize(
@@ -50,3 +54,55 @@ def test_what_makes_no_sense_is_told(words: list[str], pairs: list[str], message
     with pytest.raises(UsageError, match=message) as caught:
         split("run", words, pairs)
     assert caught.value.hint
+
+
+CLASH = """
+import headrace as hr
+
+
+@hr.stage
+def show(timeout: int, json: bool, pool: str, help: str) -> str:
+    return f"{timeout} {json} {pool} {help}"
+
+
+@hr.pipeline
+def clash(timeout: int, json: bool = False, pool: str = "p", help: str = "h") -> None:
+    show(timeout, json, pool, help)
+"""
+WAY = "`--{0}` is an option of the command; the pipeline's parameter is given as `--param {0}=...`"
+
+
+def test_a_parameter_of_an_options_name_is_told_the_way_that_works(project: Shell) -> None:
+    project.write("pipelines.py", CLASH)
+    missing = project("run", "clash")
+    assert (missing.code, "hint: give it as `--param timeout=3`" in missing.err) == (2, True)
+    for words, name in (
+        (["--timeout", "5"], "timeout"),
+        (["--param", "timeout=5", "--pool", "x"], "pool"),
+        (["--param", "timeout=5", "--json=true"], "json"),
+    ):
+        wrong = project("run", "clash", *words)
+        assert (wrong.code, WAY.format(name) in wrong.err + wrong.out) == (2, True), (words, wrong)
+    taken = project("plan", "clash", "--param", "timeout=5", "--timeout", "5m")
+    assert (taken.code, WAY.format("timeout") in taken.err) == (0, False)
+    noted = project("plan", "clash", "--timeout", "5m", "--param", "timeout=5", "--pool", "local")
+    assert (noted.code, WAY.format("pool") in noted.err) == (0, True)
+    shown = project("run", "clash", "--help").out
+    assert "--param timeout=..." in shown
+    assert "--param json=..." in shown
+
+
+def test_param_gives_each_parameter_whatever_its_name_to_each_command(project: Shell) -> None:
+    project.write("pipelines.py", CLASH)
+    words = [f"--param={pair}" for pair in ("timeout=5", "json=true", "pool=x", "help=y")]
+    assert project("run", "clash", *words).code == 0
+    assert "5 True x y" in (project.folder / project("get", "latest", "show").out.strip()).read_text()
+    assert [each["decision"] for each in project("plan", "clash", "--json", *words).json["tasks"]] == ["reuse"]
+    detached = project("run", "clash", "--detach", "--force", "show", *words)
+    assert detached.code == 0
+    assert project("show", detached.out.strip(), "--json").json["run"] == detached.out.strip()
+
+
+def test_the_names_of_options_are_those_that_the_commands_have() -> None:
+    found = {name[2:] for each in (run, plan) for option in each.params for name in option.opts if name[:2] == "--"}
+    assert found | {"help"} == OURS

@@ -13,6 +13,7 @@ from headrace.app.pipelines import Written, written, written_as
 from headrace.app.project import load
 from headrace.app.reading import Views, read
 from headrace.errors import HeadraceError
+from headrace.spec.policy import OURS
 
 MANY = 50
 
@@ -27,8 +28,9 @@ def pipelines(_context: click.Context, _parameter: click.Parameter, incomplete: 
 
 
 def parameters(words: Sequence[str]) -> list[str]:
-    """Give the parameters of the pipeline that was named, as options."""
-    return [f"--{name.replace('_', '-')}" for each in named_pipelines(words) for name in each.parameters]
+    """Give the parameters of the pipeline that was named, as options; those of an option's name aren't given so."""
+    names = [name for each in named_pipelines(words) for name in each.parameters if name not in OURS]
+    return [f"--{name.replace('_', '-')}" for name in names]
 
 
 def named_pipelines(words: Sequence[str]) -> list[Written]:

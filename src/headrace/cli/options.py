@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,9 +15,10 @@ from click.shell_completion import CompletionItem
 from headrace.app.project import Project
 from headrace.cli import complete
 from headrace.cli.empty import empty
+from headrace.cli.terminal import tell
 from headrace.errors import UsageError
 from headrace.spec.duration import seconds
-from headrace.spec.policy import Policy
+from headrace.spec.policy import OURS, Policy
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 MOST = (1 << 31) - 1
@@ -120,7 +122,12 @@ class PipelineCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Note the words: help is asked for before they are read."""
         ctx.meta[_WORDS] = list(args)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if (hint := _is_ours(ctx)) is None:
+                raise
+            raise UsageError(error.format_message(), hint=hint) from error
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Say what the pipeline that is named takes, as its file is written: nothing of it is imported."""
@@ -133,17 +140,24 @@ class PipelineCommand(click.Command):
         for pipeline in found:
             with formatter.section(f"Pipeline {pipeline.name}"):
                 formatter.write_text(pipeline.doc or "It has no docstring.")
-                named = [f"--{name.replace('_', '-')}" for name in pipeline.parameters]
+                named = [
+                    f"--param {name}=..." if name in OURS else f"--{name.replace('_', '-')}"
+                    for name in pipeline.parameters
+                ]
                 if named:
                     formatter.write_dl(list(zip(named, pipeline.about, strict=True)))
                 else:
                     formatter.write_text("It takes no parameters.")
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it; a parameter that the pipeline doesn't have may be an option of ours, misspelt."""
+        """Run it; a parameter that the pipeline doesn't have may be an option of ours, misspelt. What was meant for a
+        parameter may have been taken for an option of ours."""
+        if any(ctx.params.get(name) for name in ("only", "force", "timeout", "pool")) and (hint := _is_ours(ctx)):
+            tell(hint, label="note:")
         try:
             return super().invoke(ctx)
         except UsageError as error:
+            error.hint = _is_ours(ctx) or error.hint
             ours = [name for parameter in self.params for name in parameter.opts if name.startswith("--")]
             for word in ctx.params["words"]:
                 name = word.partition("=")[0]
@@ -151,6 +165,17 @@ class PipelineCommand(click.Command):
                 if near and f"no parameter `{name.lstrip('-').replace('-', '_')}`" in error.message:
                     error.hint = f"did you mean `{near[0]}`?"
             raise
+
+
+def _is_ours(ctx: click.Context) -> str | None:
+    """Say how a parameter is given that is called as an option of ours, if one is given as that option."""
+    words = ctx.meta[_WORDS]
+    given = {word[2:].partition("=")[0] for word in words if word.startswith("--")} & OURS
+    given -= {word.partition("=")[0] for before, word in pairwise(words) if before == "--param"}
+    called = {name for each in complete.named_pipelines(words) for name in each.parameters} if given else set()
+    for name in sorted(given & called):
+        return f"`--{name}` is an option of the command; the pipeline's parameter is given as `--param {name}=...`"
+    return None
 
 
 def pipeline(function: Function) -> Function:

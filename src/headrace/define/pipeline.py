@@ -17,6 +17,7 @@ import msgspec
 from headrace.define.edge import shown
 from headrace.define.ports import Tracer, resolver, running, tracing
 from headrace.errors import DefinitionError, RefusedError, TraceError, UsageError, listed
+from headrace.spec.policy import OURS
 
 P = ParamSpec("P")
 
@@ -266,7 +267,9 @@ def _brief(text: str) -> str:
 
 
 def _as_option(name: str, hint: Any) -> str:
-    """Show how a parameter is given on a command line."""
+    """Show how a parameter is given on a command line: one of an option's name is given by `--param`."""
+    if name in OURS:
+        return f"--param {name}={_example(hint)}"
     return f"--{name.replace('_', '-')} {_example(hint)}"
 
 

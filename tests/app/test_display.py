@@ -78,7 +78,7 @@ def run(*tasks: TaskView, state: str = "succeeded") -> RunView:
 
 
 def test_a_notebook_shows_progress_runs_plans_reports_and_tables(tmp_path: Path) -> None:
-    _, ran, planned, report, table, listed = play(
+    _, ran, planned, report, table, listed, again, printed = play(
         tmp_path,
         PIPELINE,
         "run = flow.run(3)\nrun",
@@ -86,11 +86,18 @@ def test_a_notebook_shows_progress_runs_plans_reports_and_tables(tmp_path: Path)
         "run['judge'].value()",
         "run['numbers'].value()",
         "hr.runs()",
+        "run",
+        "print(run); print(flow.plan(n=3)); print(hr.runs()); print(run['judge'].value())",
     )
-    progress, result = html(ran)
-    assert "numbers" in progress
-    assert "<progress" in progress
+    [result] = html(ran)  # in the place of the progress, and not once more below
+    assert "<progress" not in result
     assert "✓ succeeded" in result
+    assert result in html(again)
+    text = "".join(output["text"] for output in printed if output.get("name") == "stdout")
+    for words in ("succeeded in", "plan of flow", "expected to take", "nothing that determines it", "Looked at\n"):
+        assert words in text
+    assert "PlannedTask(" not in text
+    assert html(planned)[0].count("<table") == 1
     assert "↺ reuse" in html(planned)[0]
     assert "Looked at" in html(report)[0]
     assert "3 rows, 1 column" in html(table)[0]

@@ -6,6 +6,7 @@ import importlib
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.app.marks import DECISIONS, MARKS
 from headrace.app.measures import amount_text, count_text, one_line, seconds_text, usd_text
 from headrace.app.planning import sums
-from headrace.app.tally import Stage, Tally
+from headrace.app.tally import Stage, Tally, ended_text
 from headrace.app.value_text import cut
 from headrace.app.watcher import RunRow, TaskRow
 from headrace.record.shown import RunView, TaskView
@@ -21,6 +22,7 @@ from headrace.spec.plan import Plan
 from headrace.spec.report import Report
 from headrace.stages.report.markup import Child, Markup, join, tag, ticked
 from headrace.stages.report.page import STYLE, html_body
+from headrace.stages.report.terminal import columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,6 +59,46 @@ def run_html(run: RunView) -> str:
         _table(["task", "kind", "state", "reason", "time", "cost", "pool"], map(_task, shown)) if tasks else None,
         tag("p", f"{left:,} more tasks, all well", class_="note") if left else None,
     )
+
+
+def run_text(run: RunView) -> str:
+    """Return a run as lines of text: how it ended, and its tasks in a table."""
+    tasks = run.tasks or ()
+    shown = _most_telling(tasks)
+    heads = ("", "task", "kind", "state", "time", "why")
+    rows = [
+        (MARKS[task.state], task.name, task.kind, task.state, _seconds(task), one_line(task.reason)) for task in shown
+    ]
+    left = len(tasks) - len(shown)
+    more = [f"  {left:,} more tasks, all well"] if left else []
+    why = [f"  {one_line(run.why)}"] if run.why else []
+    ended = ended_text(run, Counter(task.state for task in tasks))
+    return "\n".join([ended, *why, *(columns(heads, rows) if rows else ()), *more])
+
+
+def runs_text(runs: Sequence[RunView]) -> str:
+    """Return runs as lines of text, the first of which names what stands below."""
+    heads = ("run", "pipeline", "state", "time")
+    return "\n".join(columns(heads, [(run.run, run.pipeline, run.state, seconds_text(run.seconds)) for run in runs]))
+
+
+def plan_text(plan: Plan) -> str:
+    """Return a plan as `headrace plan` shows it, in lines of text."""
+    heads = ("", "task", "kind", "decision", "time", "why")
+    rows = [
+        (
+            DECISIONS[task.decision],
+            task.name,
+            task.kind,
+            task.decision.replace("_", " "),
+            amount_text(task.expected_s, seconds_text),
+            one_line(task.reason),
+        )
+        for task in plan.tasks[:ROWS]
+    ]
+    left = len(plan.tasks) - ROWS
+    more = [f"  {left:,} more tasks"] if left > 0 else []
+    return "\n".join([f"plan of {plan.pipeline}", *columns(heads, rows), *more, *sums(plan)])
 
 
 def runs_html(runs: Sequence[RunView]) -> str:
@@ -109,6 +151,11 @@ def table_html(table: pa.Table) -> str:
     more = table.num_columns - len(names)
     note = f"{size}; {more:,} columns aren't shown" if more else size
     return _fragment(_table(heads, zip(*columns, strict=True)), tag("p", note, class_="note"))
+
+
+def cell() -> int | None:
+    """Return the number of the notebook's cell that runs; None outside of one."""
+    return getattr(_shell(), "execution_count", None) if is_notebook() else None
 
 
 def is_notebook() -> bool:
@@ -170,6 +217,10 @@ class NotebookWatcher:
             self._drawer.join()
             self._shown.update(self._html(self.html()))
 
+    def become(self, html: str) -> None:
+        """Show this in the place of the picture that was left: the run as it ended says all that it says, and more."""
+        self._shown.update(self._html(html))
+
     def html(self) -> str:
         """Return the picture of this moment."""
         with self._lock:
@@ -211,6 +262,10 @@ def _table(heads: Sequence[Child], rows: Iterable[Sequence[Child]]) -> Markup:
     return tag("div", tag("table", head, body), class_="scroll")
 
 
+def _seconds(task: TaskView) -> str:
+    return seconds_text(task.seconds) if task.attempts else ""
+
+
 def _state(state: str) -> Markup:
     return tag("span", f"{MARKS[state]} {state}", class_=f"state {state}")
 
@@ -221,7 +276,7 @@ def _task(task: TaskView) -> list[Child]:
         task.kind,
         _state(task.state),
         ticked(one_line(task.reason)),
-        seconds_text(task.seconds) if task.attempts else "",
+        _seconds(task),
         usd_text(task.usd) if task.usd else "",
         task.pool or "",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +69,7 @@ class Run:
         self.view = view
         self.id = view.run
         self.tasks = [RunTask(project, view.run, task) for task in view.tasks or ()]
+        self._shown_in: int | None = None
 
     @property
     def state(self) -> str:
@@ -102,12 +104,34 @@ class Run:
     def __repr__(self) -> str:
         return f"<run {self.id}: {self.state}, {len(self.tasks)} tasks>"
 
-    def _repr_html_(self) -> str:
+    def __str__(self) -> str:
+        return display.run_text(self.view)
+
+    def _repr_html_(self) -> str | None:
+        if self._shown_in is not None and self._shown_in == display.cell():
+            return None  # it stands above, where its progress was
         return display.run_html(self.view)
+
+
+class Planned(Plan, frozen=True):
+    """A plan, as Python programs see it: printed, it is what `headrace plan` says."""
+
+    def __repr__(self) -> str:
+        counts = Counter(task.decision.replace("_", " ") for task in self.tasks)
+        return f"<plan of {self.pipeline}: {', '.join(f'{count} {decision}' for decision, count in counts.items())}>"
+
+    def __str__(self) -> str:
+        return display.plan_text(self)
+
+    def _repr_html_(self) -> str:
+        return display.plan_html(self)
 
 
 class Runs(list[Run]):
     """Runs, newest first; a notebook shows them as a table."""
+
+    def __str__(self) -> str:
+        return display.runs_text([run.view for run in self])
 
     def _repr_html_(self) -> str:
         return display.runs_html([run.view for run in self])
@@ -133,6 +157,9 @@ class Launcher:
             error.add_note(f"run {ended.run} {ended.state}; `headrace.runs()` has it once the ledger can be read again")
             raise
         run = Run(project, view)
+        if isinstance(watcher, display.NotebookWatcher):
+            watcher.become(display.run_html(view))
+            run._shown_in = display.cell()
         if view.state == "cancelled":
             raise RunCancelled(f"run {view.run} was cancelled: {view.why}", run=run)
         if view.state != "succeeded":
@@ -142,7 +169,8 @@ class Launcher:
     def plan(self, pipeline: PipelineFunction[Any], params: Mapping[str, str]) -> Plan:
         """Plan a pipeline, and run nothing."""
         project, address = _place(pipeline)
-        return planning.plan(project, address, params, Policy())
+        plan = planning.plan(project, address, params, Policy())
+        return Planned(**{name: getattr(plan, name) for name in plan.__struct_fields__})
 
 
 def runs(*, limit: int = 100) -> list[Run]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from headrace.app.measures import seconds_text
+from headrace.app.measures import seconds_text, usd_text
 from headrace.app.watcher import TaskRow
+from headrace.record.shown import RunView
 from headrace.spec.policy import NOT_ASKED
 
 ENDED = ("succeeded", "reused", "failed", "skipped", "cancelled")
@@ -133,3 +134,10 @@ class Tally:
         if state is not None:
             self._states[name] = state
             stage.count(state, 1)
+
+
+def ended_text(view: RunView, states: Mapping[str, int]) -> str:
+    """Say how a run ended: `run 3f2a succeeded in 3.2 s: 3 succeeded, 1 reused`."""
+    counts = ", ".join(f"{count} {state}" for state, count in states.items())
+    cost = f", {usd_text(view.usd)}" if view.usd else ""
+    return f"run {view.run} {view.state} in {seconds_text(view.seconds)}{cost}" + (f": {counts}" if counts else "")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Mapping
 
 from headrace.app.marks import STYLES
-from headrace.app.measures import seconds_text, usd_text
 from headrace.app.project import Project
 from headrace.app.reading import RunView, Views, read
 from headrace.app.run_object import run_object
 from headrace.app.session import Ended
+from headrace.app.tally import ended_text
 from headrace.app.warned import warnings
 from headrace.app.watcher import Watcher
 from headrace.cli.plain import PlainWatcher
@@ -33,7 +32,7 @@ def finish(project: Project, ended: Ended, watcher: Watcher, *, as_json: bool, p
     try:
         views = read(project)
         view = run_object(project, views, ended.run) if as_json else views.find(ended.run)
-        say_json(view) if as_json else say(line(view, views.states(ended.run)), STYLES[view.state])
+        say_json(view) if as_json else say(ended_text(view, views.states(ended.run)), STYLES[view.state])
         told = True
         sys.stdout.flush()
         if not as_json:
@@ -118,10 +117,3 @@ def begun(view: RunView, *, as_json: bool) -> int:
     """Show that a run goes on by itself, and give the exit code."""
     say_json(view) if as_json else say(view.run)
     return 0
-
-
-def line(view: RunView, states: Mapping[str, int]) -> str:
-    """Say how a run ended: `run 3f2a succeeded in 3.2 s: 3 succeeded, 1 reused`."""
-    counts = ", ".join(f"{count} {state}" for state, count in states.items())
-    cost = f", {usd_text(view.usd)}" if view.usd else ""
-    return f"run {view.run} {view.state} in {seconds_text(view.seconds)}{cost}" + (f": {counts}" if counts else "")

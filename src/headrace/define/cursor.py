@@ -16,7 +16,7 @@ OURS = "headrace."
 """Cursors whose names begin so are Headrace's own notes."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Cursor(Late):
     """A cursor as a run has read it: version 0 has no value (None) yet.
 
@@ -27,6 +27,9 @@ class Cursor(Late):
     name: str
     version: int
     value: Any
+
+    def __repr__(self) -> str:
+        return f"<cursor {self.name}:{self.version}>"
 
 
 def cursor(name: str) -> Cursor:

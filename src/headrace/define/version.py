@@ -11,7 +11,7 @@ from headrace.errors import UsageError
 from headrace.spec.intent import RegistryKind, wanted, without_preparation
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Version(Late):
     """A version of a model or dataset, as a run has found it; where there is none, it is number 0 and has no value.
 
@@ -26,6 +26,9 @@ class Version(Late):
     version: int
     value: Any
     preparation: Any = dataclasses.field(default_factory=lambda: None)  # a plain default would hide what comes late
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name}:{self.version}>"
 
 
 def find(kind: RegistryKind, name: str) -> Version:

@@ -84,3 +84,15 @@ class Report(Row, frozen=True):
     drawings: tuple[Drawing, ...] = ()
     limits: tuple[str, ...] = ()
     confidence: float = 0.95
+
+    def __str__(self) -> str:
+        """What it comes to: its verdicts, and its numbers. `headrace get RUN TASK` writes all of it."""
+        said = {True: "passed", False: "not passed", None: ""}[self.passed]
+        holds = {True: "holds", False: "fails", None: "undecided"}
+        lines = [f"{self.title}: {said}" if said else self.title]
+        lines += [f"  {holds[each.holds]}: {each.rule}: {each.why}" for each in self.verdicts]
+        for fact in self.facts:
+            within = "" if fact.low is None or fact.high is None else f" [{fact.low:.4g} to {fact.high:.4g}]"
+            value = fact.why if fact.value is None else f"{fact.value:.4g}"
+            lines.append(f"  {fact.name}: {value}{within}{fact.unit and ' '}{fact.unit}")
+        return "\n".join(lines)

@@ -71,6 +71,19 @@ def check(rows: Rows, things: Things, evidence: Evidence) -> list[str]:
     return [*problems, *_results(rows, there), *_witnesses(events, outs, evidence)]
 
 
+def begins(rows: Rows, run: str) -> int:
+    """Count how often a driver has begun with a run: who opened it, and each who took it over to go on."""
+    found = rows.query("select body from events where run = (select number from runs where id = ?)", run)
+    return sum(msgspec.msgpack.decode(bytes(body))[0] == "taken" for (body,) in found)
+
+
+def begun(words: str, code: int | None, before: int, after: int) -> list[str]:
+    """Say that a command has begun what its exit code denies: 2 is said before anything begins, by a resume too."""
+    if code != 2 or after <= before:
+        return []
+    return [f"`headrace {words}` ended with 2, and had begun {'a run' if not before else 'to go on with the run'}"]
+
+
 def _numbers(bodies: Mapping[int, bytes], evidence: Evidence) -> Iterator[str]:
     """Every event that was seen is there once, in its place, unchanged."""
     if sorted(bodies) != list(range(len(bodies))):

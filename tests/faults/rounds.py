@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import psutil
 
-from tests.faults.checker import Evidence, check, leftovers, outputs
+from tests.faults.checker import Evidence, begins, begun, check, leftovers, outputs
 from tests.faults.grounds import Ground, Place, World
 from tests.faults.reading import rows_of
 from tests.faults.witness import Witness
@@ -115,6 +115,7 @@ class Round:
         self.rng = random.Random(seed)
         self.outcome = Outcome(seed, place.ground, " + ".join(each.name for each in disturbances))
         self.driver: subprocess.Popen[str] | None = None
+        self._begun = 0
         self.scale = 1
         self.told: set[str] = set()
         self._disturbances = disturbances
@@ -184,6 +185,7 @@ class Round:
 
     def _command(self, *words: str) -> tuple[subprocess.Popen[str], Done]:
         """Give a command that drives the run, disturb it as long as that is left to do, and wait for its end."""
+        self._begun = self.begins()
         self.driver = process = self.start(*words)
         while self._rest:
             each = self._rest.pop(0)
@@ -271,11 +273,11 @@ class Round:
             state, _, rest = line.partition(" ")
             if state == "succeeded":
                 self.told.add(rest.split()[0])
-        if done.code == 2 and any(words in done.err for words in OUT_OF_REACH):
-            if words == "run" and self.newest()[0]:
-                self.outcome.problems.append(f"`headrace run` ended with 2, and had begun a run: {done.err}"[-WORDS:])
-            if "hint: " in done.err:
-                return  # said before anything was begun
+        if done.code == 2:
+            said = begun(words, done.code, self._begun, self.begins())
+            self.outcome.problems += [f"{each}: {done.err}"[-WORDS:] for each in said]
+        if done.code == 2 and any(words in done.err for words in OUT_OF_REACH) and "hint: " in done.err:
+            return  # said before anything was begun
         is_early = done.code == 1 and done.err.startswith("Fatal Python error: init_")
         if (is_early or (done.code == -signal.SIGINT and not done.err)) and not self.newest()[0]:
             return  # ^C came before Python had begun, and nothing of ours was there to hear it
@@ -310,6 +312,14 @@ class Round:
             name = self.place.ledger.rpartition("/")[2]
             text = f"update leases set expires = clock_timestamp() - interval '{ago_s} s' where name like '{run}'"
             self.world.postgres.query(text, name)
+
+    def begins(self) -> int:
+        """Count how often a driver has begun with the run of this round."""
+        run, _ = self.newest()
+        if not run:
+            return 0
+        with rows_of(self.place.ledger) as rows:
+            return begins(rows, run)
 
     def newest(self) -> tuple[str, str]:
         """Give the run of this round and its state; nothing, where none has been begun."""

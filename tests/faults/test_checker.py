@@ -13,7 +13,7 @@ import msgspec.msgpack
 import pytest
 
 from tests.faults import checker
-from tests.faults.checker import Evidence, check, values
+from tests.faults.checker import Evidence, begins, begun, check, values
 from tests.faults.grounds import Ground, Place, World
 from tests.faults.reading import Files, rows_of
 
@@ -216,3 +216,18 @@ def test_it_finds_what_was_planted(case: Case, plant: Callable[[Case], None], wo
 def test_it_shares_no_code_with_headrace() -> None:
     for module in (checker, sys.modules["tests.faults.reading"]):
         assert "headrace" not in Path(str(module.__file__)).read_text().replace("Headrace", "")
+
+
+def test_it_sees_that_a_run_or_a_resume_had_begun_though_it_ended_with_two(case: Case) -> None:
+    def count() -> int:
+        with rows_of(f"sqlite:///{case.ledger}") as rows:
+            return begins(rows, case.evidence.run)
+
+    before = count()
+    assert before == 1, "who opened it"
+    last, _ = case.last("closed")
+    case.insert(last + 1, ["taken", 2, "ada", 1.0, False, "local", ""])
+    after = count()
+    assert begun("run", 2, 0, before) == ["`headrace run` ended with 2, and had begun a run"]
+    assert begun("resume", 2, before, after) == ["`headrace resume` ended with 2, and had begun to go on with the run"]
+    assert begun("resume", 2, after, after) == begun("resume", 5, before, after) == []

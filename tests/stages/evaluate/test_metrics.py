@@ -106,7 +106,9 @@ def test_a_slice_has_the_replicates_of_a_metric_that_is_asked_for_late(groups: n
         binary.METRICS, binary.MAIN, {"model": whole}, slices, parts, drawn, level=0.95, least=30, more={}
     )
     for metric in ("AUC", "recall", "log loss"):
-        for place, each in enumerate(findings.sliced(metric, [0, 1])):
+        *sliced, own = findings.sliced(metric, [0, 1])
+        assert np.array_equal(own[metric], resample({"all": whole}, drawn)["all"][metric])
+        for place, each in enumerate(sliced):
             assert np.array_equal(each[metric], resample({"all": parts[place]}, drawn)["all"][metric])
     assert findings.known.fact("worst-slice gap of log loss", 0.95).value is not None
 

@@ -107,6 +107,36 @@ def cleaned(values: list[Any] | pa.Array, rule: Any) -> list[Any]:
             ["2 kg", "500g", " 1 lb ", "3", "4 st", "kg", "-1e1 kg"],
             [2.0, 0.5, 0.45359237, 3.0, None, None, -10.0],
         ),
+        (
+            prepare.Units(columns="c", units={"kg": 1, "t": 1000}, otherwise="null"),
+            [
+                "1,234.5 kg",
+                "1,234t",
+                "12,34,567 kg",
+                "1,5 kg",
+                "1.234,5 kg",
+                "1, 2 kg",
+                ".5 kg",
+                "1,234e2 kg",
+                "1 234 kg",
+            ],
+            [1234.5, 1234000.0, 1234567.0, None, None, 0.5, 123400.0, None],
+        ),
+        (
+            prepare.Units(columns="c", units={"kg": 1}, decimal=",", thousands=".", otherwise="null"),
+            ["1.234,5 kg", "1,5 kg", "1.5 kg", "1,234.5 kg", "1.234.567 kg", "-12 kg"],
+            [1234.5, 1.5, None, None, 1234567.0, -12.0],
+        ),
+        (
+            prepare.Units(columns="c", units={"kg": 1, "m2": 3}, decimal=",", thousands=" ", otherwise="null"),
+            ["1 234,5 kg", "1 234 567kg", "1.5 kg", "7 m2"],
+            [1234.5, 1234567.0, None, 21.0],
+        ),
+        (
+            prepare.Units(columns="c", units={"kg": 1}, thousands="", otherwise="null"),
+            ["1234.5 kg", "1,234 kg"],
+            [1234.5, None],
+        ),
     ],
 )
 def test_a_rule_makes_this_of_that(rule: Any, before: list[Any], after: list[Any]) -> None:
@@ -331,6 +361,7 @@ def test_a_rule_that_makes_no_sense_is_one_error(rule: Any, error: type[Exceptio
         (prepare.Map, {"columns": "c", "values": {}}, "a rule `map` maps nothing"),
         (prepare.Numbers, {"columns": "c", "decimal": "xx"}, "has 'xx' for a decimal sign"),
         (prepare.Numbers, {"columns": "c", "thousands": "."}, "can't tell the decimal sign"),
+        (prepare.Units, {"columns": "c", "units": {"kg": 1}, "decimal": ","}, "can't tell the decimal sign"),
         (prepare.Units, {"columns": "c", "units": {}}, "knows no units"),
         (prepare.Units, {"columns": "c", "units": {"kg": 0}}, "has 0 for a `kg`"),
         (prepare.Units, {"columns": "c", "units": {"kg": 1}, "unit": "g"}, "`g` is none of the units"),

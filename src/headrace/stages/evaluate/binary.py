@@ -6,7 +6,7 @@ are scikit-learn's. ECE is the expected calibration error (Naeini et al. 2015) o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import copy
 from typing import Any, Self
 
@@ -32,6 +32,7 @@ METRICS = (
     Metric("base rate", "", 0, 1),
 )
 MAIN = "AUC"
+_RANKED = ("AUC", "average precision")
 _PROBABLE = ("log loss", "Brier score", "ECE")
 _DECIDED = ("accuracy", "balanced accuracy", "F1", "precision", "recall", "FPR", "selection rate")
 
@@ -74,7 +75,8 @@ class BinaryPart:
         binned = np.stack([sums[each].sum(axis=0) for each in self.bins])[None]
         self.excess = binned[0, :, 1] - binned[0, :, 6]
         once = np.ones((1, self.size), np.uint8)
-        point = {name: float(values[0]) for name, values in self._metrics(binned, once).items()}
+        every = self._metrics(binned) | self._ranked(once, _RANKED)
+        point = {name: float(values[0]) for name, values in every.items()}
         self.totals = binned.sum(axis=1)[0]
         self.binned = binned[0]
         self.point: Mapping[str, float] = {name: value for name, value in point.items() if np.isfinite(value)}
@@ -169,30 +171,34 @@ class BinaryPart:
         made.blocks = [(slice(None), _by_unit(sums, ordered[each], count)) for each, sums in self.blocks]
         return made
 
-    def replicates(self, counts: Any, only: str = "") -> Mapping[str, Any]:
-        """Return each metric for each resample, NaN where it is undefined; with `only` that one, if it is quicker."""
-        if only == MAIN and self.ranking is not None:
-            return {MAIN: self.ranking.auc(counts)}
+    def replicates(self, counts: Any, only: Collection[str] = ()) -> Mapping[str, Any]:
+        """Return each metric for each resample, NaN where it is undefined; with `only` those, if it is quicker."""
+        ranked = [each for each in only if each in _RANKED and self.ranking is not None]
+        if only and len(ranked) == len(only):
+            return self._ranked(counts, only)
         weights = (counts if self.order is None else counts[:, self.order]).astype(self.blocks[0][1].dtype)
         binned = np.stack([weights[:, each] @ sums for each, sums in self.blocks], axis=1)
-        return self._metrics(binned.astype(np.float64), counts, ranked=only in ("", "average precision"))
+        return self._metrics(binned.astype(np.float64)) | self._ranked(counts, only or _RANKED)
 
-    def _metrics(self, binned: Any, counts: Any, *, ranked: bool = True) -> dict[str, Any]:
+    def _ranked(self, counts: Any, names: Collection[str]) -> dict[str, Any]:
+        """Return of these what tells how well the scores rank: each is a pass over the rows for each resample."""
+        found = {}
+        if self.ranking is not None and "AUC" in names:
+            found["AUC"] = self.ranking.auc(counts)
+        if self.ranking is not None and self.whole and "average precision" in names:
+            found["average precision"] = self.ranking.average_precision(counts)
+        return found
+
+    def _metrics(self, binned: Any) -> dict[str, Any]:
         rows, positive, chosen, caught, loss, squares, _ = np.moveaxis(binned.sum(axis=1), -1, 0)
         negative = rows - positive
         found = {"base rate": divided(positive, rows)}
-        if self.ranking is not None and ranked:
-            found["AUC"] = self.ranking.auc(counts)
-            if self.whole:
-                found["average precision"] = self.ranking.average_precision(counts)
         if self.probable:
             found |= {"log loss": divided(loss, rows), "Brier score": divided(squares, rows)}
             if self.whole:
                 over = binned[..., 1] - binned[..., 6]
                 found["ECE"] = divided(np.abs(over).sum(axis=1), rows)
                 found[f"{NOISE}ECE"] = divided(np.abs(over - self.excess).sum(axis=1), rows)
-                shares = divided(binned[..., 1], binned[..., 0])
-                found |= {f"bin {place}": shares[:, place] for place in range(shares.shape[1])}
         if self.is_decided:
             false = chosen - caught
             recall, passed = divided(caught, positive), divided(negative - false, negative)

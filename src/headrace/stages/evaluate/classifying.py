@@ -60,7 +60,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 @ready(
     "evaluate.classification",
-    version=11,
+    version=12,
     on=("fairlearn", "numpy", "pandas", "sklearn"),
     kind="evaluate",
     name="classification",
@@ -267,10 +267,8 @@ def _drawings(heard: Hearing, found: Findings, sliced: pa.Table) -> Iterator[Dra
             )
             predicted = part.binned[:, 6] / part.binned[:, 0]
             yield drawings.calibration(predicted, came, low, high, mine.chances[:, 1], f"is {heard.names[1]}")
-    if not heard.is_binary and mine.decided is not None and len(heard.classes) <= 25:
-        count = len(heard.classes)
-        table = np.bincount(heard.truth * count + mine.decided, minlength=count**2).reshape(count, count)
-        yield drawings.confusion(table, heard.names)
+    if not heard.is_binary and mine.decided is not None:
+        yield drawings.confusion(heard.truth, mine.decided, heard.names)
     yield from found.forest(sliced)
 
 

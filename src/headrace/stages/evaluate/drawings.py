@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os.path import commonprefix
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from headrace.stages.report.drawing import COLOURS, INK
 POINTS = 300
 SHOWN = 2000
 """So many points of a cloud are drawn."""
+MOST_CLASSES = 20
+"""A table of more classes can't be read any more."""
 
 
 def ranking(positive: Any, scores: Mapping[str, Any]) -> list[Drawing]:
@@ -24,17 +27,15 @@ def ranking(positive: Any, scores: Mapping[str, Any]) -> list[Drawing]:
         (name, COLOURS[place % len(COLOURS)], bool(np.ptp(score) == 0))
         for place, (name, score) in enumerate(scores.items())
     ]
-    roc = Chart(Axis("false positive rate"), Axis("true positive rate", high=1.01))
-    recalled = Chart(Axis("recall"), Axis("precision", high=1.01))
+    roc = Chart(Axis("false positive rate"), Axis("true positive rate", high=1.01), lines=lines)
+    recalled = Chart(Axis("recall"), Axis("precision", high=1.01), lines=lines)
     for (_, colour, constant), score in zip(lines, scores.values(), strict=True):
         false, true, _ = roc_curve(positive, score)
         # who tells no rows apart lies on the dashed line, and is dashed too
         roc.line(*_thinned(false, true), colour, dashed=constant)
         recalled.line(*_thinned(*found(positive, score)), colour, dashed=constant)
     roc.dashed((0, 1), (0, 1))
-    roc.legend(lines, right=True)
     recalled.dashed((0, 1), [float(np.mean(positive))] * 2)
-    recalled.legend(lines, right=False)
     return [
         drawing(
             "ROC curve",
@@ -87,7 +88,7 @@ def forest(names: Sequence[str], values: Any, low: Any, high: Any, overall: floa
     """Draw a metric of each slice with its interval, beside that of all rows."""
     places = np.arange(len(names))[::-1]
     ends = _room(min(*low, *values, overall), max(*high, *values, overall))
-    slices = [(float(place), _short(name)) for place, name in zip(places, names, strict=True)]
+    slices = [(float(place), name) for place, name in zip(places, _short(names, 40), strict=True)]
     height = 16 * len(names) + 62
     chart = Chart(
         Axis(f"{metric} (dashed: all rows)", *ends),
@@ -103,23 +104,34 @@ def forest(names: Sequence[str], values: Any, low: Any, high: Any, overall: floa
     return drawing(f"{metric} by slice", caption, chart.drawn(), width=450, height=height)
 
 
-def confusion(table: Any, classes: Sequence[str]) -> Drawing:
-    """Draw how often each class was taken for each."""
+def confusion(truth: Any, decided: Any, classes: Sequence[str]) -> Drawing:
+    """Draw how often each class was taken for each; of many, those that are confused most, and the rest as one."""
+    own, names = np.arange(len(classes)), list(classes)
+    caption = "Of the rows of each class, the share taken for each."
+    if len(classes) > MOST_CLASSES:
+        wrong = truth != decided
+        confused = sum(np.bincount(each[wrong], minlength=len(classes)) for each in (truth, decided))
+        shown = np.sort(np.argsort(-confused, kind="stable")[: MOST_CLASSES - 1])
+        own = np.full(len(classes), len(shown))
+        own[shown] = np.arange(len(shown))
+        rest = len(classes) - len(shown)
+        names = [*(classes[place] for place in shown), f"{rest:,} others"]
+        caption += f" The {len(shown)} of {len(classes):,} classes are shown that are confused most, the others as one."
+    count, cell = len(names), 34
+    table = np.bincount(own[truth] * count + own[decided], minlength=count**2).reshape(count, count)
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    count, cell = len(classes), 34
-    names = [_short(each, 12) for each in classes]
+    names = _short(names, 24)
     room = max(map(len, names)) * SIZE * LETTER
     width, height = room + 30 + cell * count + 12, 8 + cell * count + room + 34
     down = [(count - place - 0.5, name) for place, name in enumerate(names)]
     chart = Chart(Axis("", 0, count, []), Axis("true", 0, count, down), bottom=8 + cell * count, width=width)
-    for row, column in np.ndindex(shares.shape):
+    for row, column in np.argwhere(table):
         share, up = float(shares[row, column]), count - row
         chart.block(column, column + 1, up - 1, up, COLOURS[0], opacity=share)
         chart.text(column + 0.5, up - 0.5, f"{share:.0%}", "white" if share > 0.5 else INK)
     for place, name in enumerate(names):
         chart.below(place + 0.5, name)
     chart.below(count / 2, "predicted", upright=True, down=room + 22)
-    caption = "Of the rows of each class, the share taken for each."
     return drawing("Confusion", caption, chart.drawn(grid=False), width=width, height=height)
 
 
@@ -160,5 +172,20 @@ def _thinned(x: Any, y: Any) -> tuple[Any, Any]:
     return x[keep], y[keep]
 
 
-def _short(name: str, most: int = 34) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+def _short(names: Sequence[str], most: int) -> list[str]:
+    """Return names with what is in their middle left out, or at their begin if only that tells them apart.
+
+    >>> _short(["a name that is much too long, 1", "short"], 16)
+    ['a name t… long, 1', 'short']
+    >>> _short(["the same begin, one and more", "the same begin, two and more"], 12)
+    ['…n, one and…', '…n, two and…']
+    """
+    end = most // 2
+    found = [each if len(each) <= most else f"{each[: most - end]}…{each[-end:]}" for each in names]
+    twice = {each for each in found if found.count(each) > 1}
+    same = commonprefix([name for name, each in zip(names, found, strict=True) if each in twice])  # noqa: RUF071  of letters
+    start = max(0, len(same) - 3)
+    return [
+        f"…{name[start : start + most - 2]}…" if each in twice else each
+        for name, each in zip(names, found, strict=True)
+    ]

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from headrace.spec.report import Drawing, Fact, Grid
 from headrace.stages.evaluate import drawings
-from headrace.stages.evaluate.intervals import percentile, share_error, standing_out, widest
+from headrace.stages.evaluate.intervals import Ratio, percentile, share_error, standing_out, widest
 from headrace.stages.evaluate.known import Known
 from headrace.stages.evaluate.part import Metric, Part, found, resample
 from headrace.stages.evaluate.resampling import Resamples
@@ -62,11 +62,14 @@ class Findings:
         self.metrics, self.main, self.level, self.least = metrics, main, level, least
         self.better = next(each.better for each in metrics if each.name == main)
         self.wholes, self.slices, self.parts = wholes, slices, parts
-        every = {f"whole {name}": part for name, part in wholes.items()}
         large = {f"slice {place}": part for place, part in enumerate(parts) if part.size >= least}
         self.groups, self._resamples = resamples.groups, resamples
-        drawn = resample({**every, **large, **more}, resamples, dict.fromkeys(large, main))
-        self.own = {name: drawn[f"whole {name}"] for name in wholes}
+        asked = {f"whole {name}": [*_without_sums(part, metrics)] for name, part in wholes.items()}
+        if large:
+            asked[f"whole {MODEL}"].append(main)
+        every = {f"whole {name}": part for name, part in wholes.items() if asked[f"whole {name}"]}
+        drawn = resample({**every, **large, **more}, resamples, {**asked, **dict.fromkeys(large, (main,))})
+        self.own = {name: drawn.get(f"whole {name}", {}) for name in wholes}
         self._sliced = [drawn.get(f"slice {place}", {}) for place in range(len(parts))]
         self.replicates = {name: drawn[name] for name in more}
         self.known = Known()
@@ -137,23 +140,27 @@ class Findings:
         return any(part.sizes.get(metric, part.size) != part.size for part in self.parts)
 
     def sliced(self, metric: str, places: Sequence[int]) -> list[Mapping[str, Any]]:
-        """Return replicates of a metric on some slices, from the same resamples; they are made when first asked for."""
-        missing = {str(place): self.parts[place] for place in places if metric not in self._sliced[place]}
+        """Return replicates of a metric on some slices, and on all rows (the last), from the same resamples; they are
+        made when first asked for."""
+        every = {each: (self.parts[each], self._sliced[each]) for each in places}
+        every[WHOLE] = self.wholes[MODEL], self.own[MODEL]
+        missing = {str(place): part for place, (part, drawn) in every.items() if metric not in drawn}
         if missing:
-            drawn = resample(missing, self._resamples, dict.fromkeys(missing, metric))
+            drawn = resample(missing, self._resamples, dict.fromkeys(missing, (metric,)))
             for place in map(int, missing):
-                self._sliced[place] |= drawn[str(place)]
-        return [self._sliced[place] for place in places]
+                every[place][1].update(drawn[str(place)])
+        return [drawn for _, drawn in every.values()]
 
     def _gaps(self, metric: Metric, places: Sequence[int]) -> tuple[Any, Any, Any]:
         """Give how much worse each slice is than all rows: values, replicates, least standard errors."""
         sign = -1.0 if metric.better == "lower" else 1.0
         whole = self.wholes[MODEL].point[metric.name]
         point = np.array([self.parts[place].point[metric.name] for place in places])
-        drawn = np.stack([each[metric.name] for each in self.sliced(metric.name, places)], axis=1)
+        *sliced, own = (each[metric.name] for each in self.sliced(metric.name, places))
+        drawn = np.stack(sliced, axis=1)
         sizes = [self.parts[place].sizes.get(metric.name) for place in places]
         errors = np.array([share_error(share, of) if of else 0.0 for share, of in zip(point, sizes, strict=True)])
-        return sign * (whole - point), sign * (self.own[MODEL][metric.name][:, None] - drawn), errors
+        return sign * (whole - point), sign * (own[:, None] - drawn), errors
 
     def _gap(self, metric: Metric, level: float) -> Fact:
         name = GAP if metric.name == self.main else f"{GAP} of {metric.name}"
@@ -178,10 +185,10 @@ class Findings:
         All rows are those of the slice and the rest, which are independent: the squares of how far each may be off add
         (Zou & Donner 2008). What the slice may be off comes of its own interval.
         """
-        whole = self.own[MODEL][metric.name]
-        off = NormalDist().inv_cdf((1 + level) / 2) * float(np.nanstd(whole))
+        *sliced, whole = self.sliced(metric.name, places)
+        off = NormalDist().inv_cdf((1 + level) / 2) * float(np.nanstd(whole[metric.name]))
         found_high = []
-        for place, value, each in zip(places, values, self.sliced(metric.name, places), strict=True):
+        for place, value, each in zip(places, values, sliced, strict=True):
             part = self.parts[place]
             low, high, why = found(part, each, metric, self.groups).interval(level)
             if low is None or high is None:
@@ -216,7 +223,8 @@ class Findings:
             values, drawn, errors = self._gaps(metric, places)
             spread = np.maximum(np.nanstd(drawn, axis=0), errors)
             out = standing_out(values, spread, self.level)
-            for order, (place, each) in enumerate(zip(places, self.sliced(self.main, places), strict=True)):
+            *sliced, _ = self.sliced(self.main, places)
+            for order, (place, each) in enumerate(zip(places, sliced, strict=True)):
                 low, high, _ = found(self.parts[place], each, metric, self.groups).interval(self.level)
                 gap_low, gap_high, _ = percentile(drawn[:, order], self.level)
                 rows[place] |= {
@@ -279,8 +287,17 @@ class Findings:
             )
 
 
+WHOLE = -1
+"""In the place of a slice: all rows."""
 LEAST_OF_A_CLASS = 10
 """A share of fewer rows than this is not told of a slice."""
+
+
+def _without_sums(part: Part, metrics: Sequence[Metric]) -> Iterator[str]:
+    """Return the metrics of a part whose intervals, or those of whose differences, take replicates."""
+    for metric in metrics:
+        if metric.name in part.point and not isinstance(part.sums(metric.name), Ratio):
+            yield metric.name
 
 
 def _absent(metric: str, other: str, _level: float) -> Fact:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -123,8 +123,8 @@ class ManyPart:
         lowest, highest = -float((share_of * per)[there].max()), float(((1 - share_of) * per)[there].max())
         return Ratio(value + moved / count, np.ones(self.size), value + lowest / count, value + highest / count)
 
-    def replicates(self, counts: Any, only: str = "") -> Mapping[str, Any]:  # noqa: ARG002  all cost the same
-        """Give each metric for each resample, NaN where it is undefined."""
+    def replicates(self, counts: Any, only: Collection[str] = ()) -> Mapping[str, Any]:
+        """Return each metric for each resample, NaN where it is undefined; AUC, a pass for each class, if asked for."""
         caught, actual, chosen = (np.stack(each) for each in zip(*map(self._tally, counts), strict=True))
         rows = actual.sum(axis=1)
         found = {
@@ -140,7 +140,7 @@ class ManyPart:
             weights = counts.astype(np.float64)
             loss, squares = (weights @ self.losses).T
             found |= {"log loss": divided(loss, rows), "Brier score": divided(squares, rows)}
-        if self.rankings:
+        if self.rankings and (not only or "AUC" in only):
             found["AUC"] = _mean(np.stack([each.auc(counts) for each in self.rankings], axis=1))
         if self.excess is not None:
             ordered = counts[:, self.order]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -55,9 +55,9 @@ class Part(Protocol):
         """Give a metric that is defined by what each row adds to it; None where that isn't known."""
         ...
 
-    def replicates(self, counts: Any, only: str = "") -> Mapping[str, Any]:
-        """Return each metric for each resample, NaN where it is undefined. Of what isn't that `only` metric, a part may
-        leave out what costs."""
+    def replicates(self, counts: Any, only: Collection[str] = ()) -> Mapping[str, Any]:
+        """Return each metric for each resample, NaN where it is undefined. Of what isn't among these `only`, a part may
+        leave out what costs; without them it has all."""
         ...
 
     def why(self, name: str) -> str:
@@ -105,8 +105,10 @@ class Found(NamedTuple):
         metric = self.metric.difference(f"{self.metric.name} less {what}", self.metric.better)
         if self.value is None or other.value is None:
             return Found(metric, None, None, self.why or f"of {what} {other.why}")
-        value, drawn = self.value - other.value, self.replicates - other.replicates
-        if self.noise is not None:  # resampling adds to distances, of one more than of the other
+        value, drawn = self.value - other.value, None
+        if self.replicates is not None and other.replicates is not None:
+            drawn = self.replicates - other.replicates
+        if self.noise is not None and drawn is not None:  # resampling adds to distances, of one more than of the other
             drawn = drawn + (value - np.mean(drawn))
         sums = None if self.sums is None or other.sums is None else self.sums.less(other.sums)
         return Found(metric, value, drawn, sums=sums, groups=self.groups)
@@ -122,23 +124,23 @@ class Placeable(Protocol):
 
 
 def resample(
-    parts: Mapping[str, Part], resamples: Resamples, only: Mapping[str, str] | None = None
+    parts: Mapping[str, Part], resamples: Resamples, only: Mapping[str, Collection[str]] | None = None
 ) -> dict[str, dict[str, Any]]:
     """Return the replicates of each part's metrics, all from the same resamples.
 
-    `only` names the parts of which one metric is asked for, and that metric.
+    `only` names the parts of which some metrics are asked for, and these.
     """
     asked = only or {}
     replicates = {name: _over(part, resamples) for name, part in parts.items() if part.size}
     found: dict[str, dict[str, list[Any]]] = {name: {} for name in parts}
     for counts in resamples:
         for name, each in replicates.items():
-            for metric, values in each(counts, asked.get(name, "")).items():
+            for metric, values in each(counts, asked.get(name, ())).items():
                 found[name].setdefault(metric, []).append(values)
     return {name: {metric: np.concatenate(values) for metric, values in each.items()} for name, each in found.items()}
 
 
-def _over(part: Part, resamples: Resamples) -> Callable[[Any, str], Mapping[str, Any]]:
+def _over(part: Part, resamples: Resamples) -> Callable[[Any, Collection[str]], Mapping[str, Any]]:
     """Return what makes replicates of the counts of rows, or of the groups that these were drawn by."""
     groups = resamples.groups
     if groups is None and part.rows is None:
@@ -153,7 +155,7 @@ def _over(part: Part, resamples: Resamples) -> Callable[[Any, str], Mapping[str,
     return lambda counts, only: placed.replicates(counts[:, there], only)
 
 
-def _row_by_row(part: Part, units: Any, width: int, counts: Any, only: str) -> Mapping[str, Any]:
+def _row_by_row(part: Part, units: Any, width: int, counts: Any, only: Collection[str]) -> Mapping[str, Any]:
     """Return replicates of the counts of rows, each its unit's, `width` resamples at a time."""
     pieces = [part.replicates(counts[at : at + width, units], only) for at in range(0, len(counts), width)]
     return {metric: np.concatenate([each[metric] for each in pieces]) for metric in pieces[0]}

@@ -73,7 +73,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 @ready(
     "evaluate.regression",
-    version=11,
+    version=12,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="regression",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ class TextPart:
         moved = self.counts @ np.where(np.isfinite(slopes), slopes, 0.0) * self.size
         return Ratio(self.point[name] + moved - moved.mean(), np.ones(self.size))
 
-    def replicates(self, counts: Any, only: str = "") -> Mapping[str, Any]:  # noqa: ARG002  all cost the same
+    def replicates(self, counts: Any, only: Collection[str] = ()) -> Mapping[str, Any]:  # noqa: ARG002  all cost the same
         """Give each metric for each resample."""
         return self._of(counts.astype(np.float64) @ self.counts)
 

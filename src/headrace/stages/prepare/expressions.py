@@ -94,7 +94,7 @@ def expression(rule: OnColumns, kind: pa.DataType) -> str:
         case Map(values=values, otherwise=otherwise):
             return _map(values, plain, keep=otherwise == "keep", strict=ALL not in rule.names)
         case Numbers(decimal=decimal, thousands=thousands):
-            return _number(decimal, thousands)
+            return _number("c", decimal, thousands)
         case Units():
             return _units(rule)
         case Dates(formats=formats):
@@ -204,8 +204,8 @@ def _is(value: Any, kind: pa.DataType) -> str:
     return f"c = {_typed(value, kind)}"
 
 
-def _number(decimal: str, thousands: str) -> str:
-    bare = f"regexp_replace(c, {literal(MONEY)}, '', 'g')"
+def _number(text: str, decimal: str, thousands: str) -> str:
+    bare = f"regexp_replace({text}, {literal(MONEY)}, '', 'g')"
     if not thousands or re.fullmatch(r"\s+", thousands):
         return _in_one_way(f"try_cast(replace({bare}, {literal(decimal)}, '.') as double)", bare, decimal, thousands)
     sign = re.escape(thousands)
@@ -222,8 +222,11 @@ def _in_one_way(number: str, bare: str, decimal: str, thousands: str) -> str:
 
 
 def _units(rule: Units) -> str:
-    parts = r"^[\s\p{Z}]*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)[\s\p{Z}]*(.*?)[\s\p{Z}]*$"
-    number = f"try_cast(regexp_extract(c, {literal(parts)}, 1) as double)"
+    decimal, thousands = re.escape(rule.decimal), re.escape(rule.thousands)
+    between = rf"(?:{thousands}|{decimal})" if thousands else decimal
+    digits = rf"[-+]?{decimal}?[0-9](?:{between}?[0-9])*(?:[eE][-+]?[0-9]+)?"
+    parts = rf"^[\s\p{{Z}}]*({digits})[\s\p{{Z}}]*(.*?)[\s\p{{Z}}]*$"
+    number = _number(f"regexp_extract(c, {literal(parts)}, 1)", rule.decimal, rule.thousands)
     unit = f"regexp_extract(c, {literal(parts)}, 2)"
     units = {**rule.units, **({"": rule.units[rule.unit]} if rule.unit in rule.units else {})}
     cases = " ".join(f"when {literal(name)} then {float(factor)!r}" for name, factor in units.items())

@@ -118,7 +118,7 @@ class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return table
 
 
-@ready("prepare.apply", version=1, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
+@ready("prepare.apply", version=2, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
 def apply(table: pa.Table, preparation: Preparation, *, without: str | Sequence[str] = ()) -> Prepared:
     """Prepare rows as `prepare.clean` has prepared others: `preparation.apply(table)`, as a stage.
 

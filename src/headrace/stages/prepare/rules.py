@@ -149,9 +149,8 @@ class Map(OnColumns, frozen=True, kw_only=True, tag="map"):
         _check(self, bool(self.values), "maps nothing", 'give `values={"before": "after"}`')
 
 
-class Numbers(OnColumns, frozen=True, kw_only=True, tag="numbers"):
-    """Read numbers that people wrote, such as `1,234.50` or `€ 12`: the signs of thousands and currency go. What has a
-    sign of thousands where none belongs, such as `1,5` or `1.234,50`, is no number: its writer meant another one."""
+class Written(OnColumns, frozen=True, kw_only=True):
+    """A rule that reads numbers as people write them: with a decimal sign, and one between thousands (none: `""`)."""
 
     decimal: str = "."
     thousands: str = ","
@@ -164,13 +163,18 @@ class Numbers(OnColumns, frozen=True, kw_only=True, tag="numbers"):
         _check(self, fine, "can't tell the decimal sign from that of thousands", "give two signs")
 
 
-class Units(OnColumns, frozen=True, kw_only=True, tag="units"):
-    """Read numbers with a unit, such as `12 lb`, as numbers of one unit. `units` has what one of each is in that:
-    `{"kg" = 1, "g" = 0.001, "lb" = 0.45359237}`. One without a unit is of `unit`, if that is told."""
+class Numbers(Written, frozen=True, kw_only=True, tag="numbers"):
+    """Read numbers that people wrote, such as `1,234.50` or `€ 12`: the signs of thousands and currency go. What has a
+    sign of thousands where none belongs, such as `1,5` or `1.234,50`, is no number: its writer meant another one."""
+
+
+class Units(Written, frozen=True, kw_only=True, tag="units"):
+    """Read numbers with a unit, such as `1,234.5 lb`, as numbers of one unit. `units` has what one of each is in that:
+    `{"kg" = 1, "g" = 0.001, "lb" = 0.45359237}`. One without a unit is of `unit`, if that is told. The numbers are
+    written as those of `Numbers` are."""
 
     units: dict[str, float]
     unit: str | None = None
-    otherwise: Failing = "quarantine"
 
     def __post_init__(self) -> None:
         super().__post_init__()

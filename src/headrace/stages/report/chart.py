@@ -18,6 +18,8 @@ SIZE = 9.5
 """Of the text, in units of the drawing."""
 LETTER = 0.56
 """About so wide is a letter, in sizes of the text."""
+MOST = 7
+"""So many round numbers are marked along an axis, where there is room."""
 TICK = 0.34
 """So far below its place must a text stand for its middle to be there, in sizes of the text."""
 
@@ -38,12 +40,21 @@ class Axis(NamedTuple):
 class Chart:
     """A box with two axes that marks are put on, in the order in which they are drawn."""
 
-    def __init__(self, x: Axis, y: Axis, *, top: float = 8, bottom: float = HEIGHT - 42, width: float = WIDTH) -> None:
+    def __init__(
+        self,
+        x: Axis,
+        y: Axis,
+        *,
+        top: float = 8,
+        bottom: float = HEIGHT - 42,
+        width: float = WIDTH,
+        lines: Iterable[tuple[str, str, bool]] = (),
+    ) -> None:
         self.x, self.y = x, y
         self.top, self.bottom = top, bottom
-        longest = max((len(name) for _, name in y.marks()), default=0)
-        self.left, self.right = longest * SIZE * LETTER + (30 if y.label else 14), width - 12
+        self.left, self.right = _wide(name for _, name in y.marks()) + (30 if y.label else 14), width - 12
         self.marks: list[Markup] = []
+        self._legend(lines)
 
     def _at(self, x: float, y: float) -> tuple[float, float]:
         across = (x - self.x.low) / (self.x.high - self.x.low)
@@ -97,25 +108,39 @@ class Chart:
         at = across if upright else across + SIZE * TICK
         self.marks.append(_text(at, base + down, words, INK, "middle" if upright else "end", **turn))
 
-    def legend(self, names: Iterable[tuple[str, str, bool]], *, right: bool) -> None:
-        """Name lines by colour, and whether they are dashed, in a corner below."""
-        told = list(names)
-        start = self.right - 30 - max(len(name) for name, _, _ in told) * SIZE * LETTER if right else self.left + 8
-        for place, (name, colour, dashed) in enumerate(told):
-            y = self.bottom - 10 - 14 * (len(told) - 1 - place)
+    def _legend(self, lines: Iterable[tuple[str, str, bool]]) -> None:
+        """Name lines by colour, and whether they are dashed, above the box, where none of them can lie."""
+        start, y = self.left, self.top
+        for name, colour, dashed in lines:
+            room = 23 + _wide([name])
+            if start > self.left and start + room > self.right:
+                start, y = self.left, y + 14
             ends, dashes = f"{start:.1f},{y:g} {start + 18:.1f},{y:g}", "4 3" if dashed else None
             self.marks += [
                 tag("polyline", points=ends, fill="none", stroke=colour, stroke_width=1.9, stroke_dasharray=dashes),
                 _text(start + 23, y + SIZE * TICK, name, INK, "start"),
             ]
+            start, self.top = start + room + 16, y + 14
+
+    def _across(self) -> Sequence[tuple[float, str]]:
+        """Return the places to mark along the lower axis: as many round numbers as there is room for their names."""
+        if self.x.ticks is not None:
+            return self.x.ticks
+        for most in range(MOST, 2, -1):
+            marks = rounded(self.x.low, self.x.high, most)
+            room = (self.right - self.left) / (self.x.high - self.x.low)
+            if len(marks) < 2 or (marks[1][0] - marks[0][0]) * room >= _wide(name for _, name in marks) + SIZE:
+                break
+        return marks
 
     def drawn(self, *, below: bool = True, grid: bool = True) -> list[Markup]:
         """Return all marks with the axes around them; `below` says whether the lower one is named."""
         made: list[Markup] = []
-        for value, name in self.x.marks():
+        for value, name in self._across():
             x, _ = self._at(value, self.y.low)
             made += [_stroke(x, self.top, x, self.bottom, FAINT)] * grid
-            made += [_text(x, self.bottom + 13, name, INK, "middle")] * below
+            most = self.right + 10 - _wide([name]) / 2  # the last one ends where the drawing does
+            made += [_text(min(x, most), self.bottom + 13, name, INK, "middle")] * below
         for value, name in self.y.marks():
             _, y = self._at(self.x.low, value)
             made += [_stroke(self.left, y, self.right, y, FAINT)] * (grid and self.y.ticks is None)
@@ -147,7 +172,12 @@ def drawing(
     return Drawing(title=title, svg=str(svg), caption=caption)
 
 
-def rounded(low: float, high: float, most: int = 7) -> list[tuple[float, str]]:
+def _wide(names: Iterable[str]) -> float:
+    """Return about how wide the longest of some texts is."""
+    return max(map(len, names), default=0) * SIZE * LETTER
+
+
+def rounded(low: float, high: float, most: int = MOST) -> list[tuple[float, str]]:
     """Return round numbers from one to the other, at most so many, as they are written.
 
     >>> [name for _, name in rounded(0, 1)], [name for _, name in rounded(-120, 310)]

@@ -232,7 +232,9 @@ def test_a_constant_score_is_a_flat_line_of_precision_at_the_base_rate() -> None
     drawn = ranking(positive, {"model": np.arange(10.0), "baseline": np.full(10, 0.3)})[1]
     assert "stays at the share of positive rows (dashed)" in drawn.caption
     dashed = [line for line in drawn.svg.splitlines() if "stroke-dasharray" in line]
-    assert [COLOURS[1] in line for line in dashed] == [True, False, True], "the share of positives is the one between"
+    assert [COLOURS[1] in line for line in dashed] == [True, True, False], (
+        "its name, its line, and the share of positives"
+    )
 
 
 def test_a_perfect_score_on_few_rows_is_not_certain() -> None:

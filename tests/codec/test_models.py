@@ -7,7 +7,6 @@ import json
 import re
 import zipfile
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -50,10 +49,8 @@ from sklearn.tree import DecisionTreeClassifier  # noqa: E402
 from sklearn.utils import all_estimators  # noqa: E402
 
 from headrace.codec.builtin.lightgbm_text import check_text  # noqa: E402
+from tests.hostile.models import UNSAVED, X, Y, fitted, made  # noqa: E402
 
-RANDOM = np.random.default_rng(0)
-X = RANDOM.random((200, 4))
-Y = (X[:, 0] + X[:, 1] * X[:, 2] > 0.7).astype(int)
 WORDS = np.where(Y == 1, "late", "on time")
 
 SAFE = [
@@ -225,38 +222,6 @@ def test_a_lightgbm_model_with_a_function_inside_is_pickled(codecs: Codecs, stor
     assert np.array_equal(found.predict(X), model.predict(X))
 
 
-UNSAVED = {"Birch"}
-"""Estimators that skops refuses."""
-
-ARGUMENTS: tuple[tuple[Any, ...], ...] = (
-    (),
-    (LogisticRegression(),),
-    (Ridge(),),
-    ([("one", LogisticRegression())],),
-    ([("one", Ridge())],),
-    (LogisticRegression(), {"C": [1.0, 2.0]}),
-    ([("one", StandardScaler(), [0])],),
-    (np.eye(4),),
-    ([LogisticRegression()],),
-)
-"""What estimators are made with, the first that will do."""
-
-
-def _made(kind: Any) -> Any:
-    for each in ARGUMENTS:
-        with suppress(TypeError):
-            return kind(*each)
-    raise AssertionError(f"it isn't known how a {kind} is made")
-
-
-def _fitted(model: Any) -> Any:
-    texts = ["a b", "b c d"] * 100
-    for rows in ((X, Y), (X, Y + 1.0), (X, np.column_stack([Y, 1 - Y])), (X[:, 0], Y), (X, X), (texts,), (Y,)):
-        with suppress(Exception):
-            return model.fit(*rows)
-    return model
-
-
 @pytest.mark.parametrize("fit", [False, pytest.param(True, marks=pytest.mark.heavy)], ids=["made", "fitted"])
 @pytest.mark.filterwarnings("ignore")
 def test_every_estimator_of_scikit_learn_is_saved_and_read_safely(
@@ -265,7 +230,7 @@ def test_every_estimator_of_scikit_learn_is_saved_and_read_safely(
     left = set()
     every = all_estimators()
     for name, kind in every:
-        model = _fitted(_made(kind)) if fit else _made(kind)
+        model = fitted(made(kind)) if fit else made(kind)
         ref = codecs.save(model, store)
         if ref.codec == "skops":
             assert type(codecs.load(ref, store)) is kind

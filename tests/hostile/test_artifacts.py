@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from headrace.codec.codecs import Codecs
-from headrace.errors import HeadraceError
+from headrace.errors import CodecError, HeadraceError
 from headrace.spec.artifact import Ref
 from headrace.store.folder import FolderStore
 from tests.hostile.artifacts import CASES, Case, schemas, skops_file
+from tests.hostile.models import FORGERIES, makers
 
 SOURCES = Path(importlib.import_module("headrace").__path__[0])
 
@@ -93,3 +94,19 @@ def test_a_table_whose_part_runs_code_is_refused_by_columns_too(tmp_path: Path) 
     ref: Ref = Case("a pickle").ref(tmp_path / "marker")
     with pytest.raises(HeadraceError, match="runs code"):
         Codecs().load(ref, FolderStore(tmp_path / "store"), columns=["a"])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("name", "what", "forge"), FORGERIES, ids=lambda each: each if isinstance(each, str) else "")
+def test_a_model_whose_numbers_lead_out_of_it_is_refused(
+    name: str, what: str, forge: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    del what
+    store, codecs = FolderStore(tmp_path), Codecs()
+    model = makers()[name]()
+    ref = codecs.save(model, store)
+    assert ref.codec == "skops"
+    assert codecs.load(ref, store) is not None
+    forge(model)
+    with pytest.raises(CodecError, match="points outside"):
+        codecs.load(codecs.save(model, store), store)

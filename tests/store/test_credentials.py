@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from msgspec import structs
@@ -13,7 +15,7 @@ from headrace.errors import ConfigError, StoreError
 from headrace.spec.address import StoreAddress
 from headrace.store.credentials import Profile
 from headrace.store.objects import ObjectStore
-from tests.servers.s3 import KEY, SECRET
+from tests.servers.s3 import KEY, S3, SECRET
 
 TWO = """\
 [default]
@@ -111,6 +113,20 @@ def test_an_endpoint_comes_from_the_address_the_environment_or_the_profile(
     store.put(b"by the profile")
     assert len(list(store.blobs())) == 3
     assert list(store.strays()) == []
+
+
+def test_credentials_of_its_own_open_a_store_and_never_stand_in_the_environment(
+    s3: S3, address: StoreAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a worker is handed is for Headrace's own code: a stage's thread may look at any instant."""
+    own = s3.environment | {"AWS_REGION": "nowhere-1", "AWS_CA_BUNDLE": "what obstore doesn't know", "AWS_PROFILE": ""}
+    for name in own:
+        monkeypatch.delenv(name, raising=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "environ", MappingProxyType(dict(os.environ)))  # a change raises
+        store = ObjectStore(address, local=tmp_path / "local", environment={**os.environ, **own}, patience_s=1)
+    store.put(b"by what it was handed")
+    assert len(list(store.blobs())) == 1
 
 
 def test_an_endpoint_of_the_environment_that_is_no_url_is_refused(

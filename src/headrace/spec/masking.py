@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_AUTHORITY = re.compile(r"://([^/\s]*)")
+_AUTHORITY = re.compile(r"[^/\s]*")
+_URL = re.compile(r"[^\s\"'<>`]*")
+_PORTS = re.compile(r"\d*(,|$)")
 _TOKEN = re.compile(r"(?<=https://)[^/@:\s]+@")
 _QUERY = re.compile(
     r"((?:password|passwd|token|secret|sig|signature|access_key|sslpassword)=)[^&\s'\"]+", re.IGNORECASE
@@ -20,14 +22,22 @@ def masked(text: str) -> str:
     'postgresql://ann:***@db/shared?password=***'
     >>> masked("git+https://ghp_geheim@example.org/rivers")
     'git+https://***@example.org/rivers'
+    >>> masked("postgresql://ann:ge/heim@db/shared is down, http://db:8080/a@b is not")
+    'postgresql://ann:***@db/shared is down, http://db:8080/a@b is not'
     """
-    return _TOKEN.sub("***@", _AUTHORITY.sub(_without_password, _QUERY.sub(r"\1***", text)))
+    before, *urls = _QUERY.sub(r"\1***", text).split("://")
+    return _TOKEN.sub("***@", "://".join([before, *map(_without_password, urls)]))
 
 
-def _without_password(authority: re.Match[str]) -> str:
-    """Return the part of a URL between `://` and its path without its password. One that should have been
-    percent-encoded may hold more of the signs that end it, so all up to the last `@` goes."""
-    user, colon, rest = authority[1].partition(":")
-    if not colon or "@" not in rest or any(sign in user for sign in "@?#"):
-        return authority[0]
-    return f"://{user}:***@{rest.rpartition('@')[2]}"
+def _without_password(url: str) -> str:
+    """Return what stands behind `://` without its password. One that should have been percent-encoded may hold more of
+    the signs that end it, so all up to the last `@` before the path goes; or before the URL's end, where a `/` comes
+    first and what stands before that is no port."""
+    for part in (_AUTHORITY, _URL):
+        found = part.match(url)
+        assert found is not None
+        user, _, rest = found[0].partition(":")
+        is_path = part is _URL and (user[:1] == "[" or _PORTS.match(rest.partition("/")[0]))
+        if "@" in rest and not is_path and not any(sign in user for sign in "@?#/"):
+            return f"{user}:***@{rest.rpartition('@')[2]}{url[found.end() :]}"
+    return url

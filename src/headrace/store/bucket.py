@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import obstore
 from msgspec import Struct
-from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError
+from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnknownConfigurationKeyError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from headrace.errors import ConfigError, StoreError
@@ -72,8 +72,7 @@ class Bucket:
         self._tags_are_digests = True
         self._patience_s = patience_s
         try:
-            with _as_of(environment):
-                self._client, self._keys = _open(address, environment, patience_s)
+            self._client, self._keys = _open(address, environment, patience_s)
         except (BaseError, ValueError) as error:
             raise ConfigError(
                 f"the address of the store `{address.url}` can't be used: {str(error).partition(chr(10))[0]}",
@@ -248,16 +247,29 @@ def _object(meta: Any) -> Object:
     return Object(meta["path"], int(meta["size"]), modified.timestamp(), meta["e_tag"] or "")
 
 
-@contextmanager
-def _as_of(environment: Mapping[str, str]) -> Iterator[None]:
-    """Have obstore, which reads the process's own environment as a client is made, find these variables there."""
-    lent = {name: value for name, value in environment.items() if name not in os.environ}
-    os.environ.update(lent)
+_OWN = {S3Store: ("AWS_",), GCSStore: ("GOOGLE_", "SERVICE_ACCOUNT"), AzureStore: ("AZURE_", "IDENTITY_", "MSI_")}
+"""How the variables begin that obstore takes as options, their names in small letters."""
+
+
+def _with_own(kind: Any, options: Mapping[str, str], environment: Mapping[str, str]) -> Any:
+    """Return obstore's options, and those that the environment says beside them. obstore reads the process's own
+    environment by itself; this one may hold more, which no stage of the process is to find there."""
+    found = dict(options)
+    for name in environment:
+        if name.startswith(_OWN[kind]) and name not in os.environ and _takes(kind, [*found, name.lower()]):
+            found[name.lower()] = environment[name]
+    return found
+
+
+def _takes(kind: Any, names: list[str]) -> bool:
+    """Tell whether obstore knows all of these options, and no two of them as one."""
     try:
-        yield
-    finally:
-        for name in lent:
-            del os.environ[name]
+        kind("any", config=dict.fromkeys(names, ""))
+    except UnknownConfigurationKeyError:
+        return False
+    except (BaseError, ValueError) as error:
+        return "Duplicate key" not in str(error)
+    return True
 
 
 def _open(address: StoreAddress, environment: Mapping[str, str], patience_s: float) -> tuple[Any, Keys | None]:
@@ -276,11 +288,12 @@ def _open(address: StoreAddress, environment: Mapping[str, str], patience_s: flo
         "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2},
     }
     prefix = parts.path.strip("/") or None
+    kind: Any = {"s3": S3Store, "gs": GCSStore}.get(parts.scheme, AzureStore)
     config: Any = dict(address.options)
     if profile is None:
         if endpoint is not None:
             config["endpoint"] = endpoint
-        kind = GCSStore if parts.scheme == "gs" else AzureStore
+        config = _with_own(kind, config, environment)
         return kind(parts.netloc, prefix=prefix, client_options=client, retry_config=retry, config=config), None
     if endpoint is not None:
         config["aws_endpoint_url_s3"] = endpoint  # the environment's would come before `endpoint`
@@ -292,7 +305,7 @@ def _open(address: StoreAddress, environment: Mapping[str, str], patience_s: flo
         client_options=client,
         retry_config=retry,
         credential_provider=keys,
-        config=config,
+        config=_with_own(kind, config, environment),
     )
     return store, keys
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from headrace.spec.artifact import Ref
-from headrace.work.sieve import STARS
+from headrace.work.sieve import STARS, any_bytes_of, any_of
 
 _SHORTEST = 4
 """Of a shorter secret only its very text is masked: what quoting makes of it may be found in anything."""
@@ -38,13 +38,11 @@ class Mask:
         if len(known) == len(self.forms):
             return False
         self.forms = tuple(sorted(known, key=len, reverse=True))
-        self._pattern = _any_of(self.forms)
+        self._pattern = re.compile(any_of(self.forms))
         if len(secret) >= _LONG:
             self._in_values |= {form for form in made if len(form) >= _LONG}
-            longest_first = sorted(self._in_values, key=len, reverse=True)
-            self._value_pattern = _any_of(longest_first)
-            encoded = (re.escape(form.encode(errors="surrogateescape")) for form in longest_first)
-            self._bytes_pattern = re.compile(b"|".join(encoded))
+            self._value_pattern = re.compile(any_of(self._in_values))
+            self._bytes_pattern = any_bytes_of(form.encode(errors="surrogateescape") for form in self._in_values)
         return True
 
     def text(self, text: str) -> str:
@@ -99,10 +97,6 @@ class Mask:
 
 def _is_same(one: object, other: object) -> bool:
     return one is other
-
-
-def _any_of(forms: Iterator[str] | tuple[str, ...] | list[str]) -> re.Pattern[str]:
-    return re.compile("|".join(map(re.escape, forms)))
 
 
 def _forms(secret: str) -> Iterator[str]:

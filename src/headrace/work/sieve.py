@@ -10,8 +10,10 @@ import os
 import re
 import select
 import sys
-from collections.abc import Sequence
+from bisect import bisect
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import groupby
 
 STARS = b"*" * 8
 """What stands in the place of a secret, whatever its length: that is nobody's business either."""
@@ -21,6 +23,42 @@ _LINE, _LOG = 0, 1
 _READ_BYTES = 1 << 16
 _PIPE_BYTES = 1 << 20
 """A pipe holds no more, so that is what may have been written before an order came."""
+_HEAD_BYTES = 4
+"""So much of a secret is looked for where only its beginning may have arrived."""
+_NESTED = 20
+"""So deep may a pattern be nested; what goes deeper is listed."""
+
+
+def any_of(words: Iterable[str]) -> str:
+    """Return a pattern for any of these words, of two that begin alike the longer one.
+
+    What several begin with stands there once, so at each place few of them are tried, however many there are.
+
+    >>> any_of(["abc", "abd", "x", "ab"])
+    '(?:ab(?:c|d)?|x)'
+    """
+    return _any_of(sorted(set(words)), 0, 0) or "(?!)"
+
+
+def any_bytes_of(words: Iterable[bytes]) -> re.Pattern[bytes]:
+    """Return the same for bytes, compiled."""
+    return re.compile(any_of(word.decode("latin-1") for word in words).encode("latin-1"))
+
+
+def _any_of(words: Sequence[str], start: int, depth: int) -> str:
+    """Return the pattern for what these sorted words have from `start` on: they are alike before."""
+    if not words:
+        return ""
+    end = len(os.path.commonprefix((words[0], words[-1])))  # noqa: RUF071  they are no paths
+    head = re.escape(words[0][start:end])
+    longer = words[1:] if len(words[0]) == end else words
+    if not longer:
+        return head
+    if depth == _NESTED:
+        rests = [re.escape(word[end:]) for word in sorted(longer, key=len, reverse=True)]
+    else:
+        rests = [_any_of(list(alike), end, depth + 1) for _, alike in groupby(longer, lambda word: word[end])]
+    return f"{head}(?:{'|'.join(rests)}){'' if longer is words else '?'}"
 
 
 class Sieve:
@@ -32,10 +70,11 @@ class Sieve:
 
     def learn(self, secrets: Sequence[bytes]) -> None:
         """From now on, mask these; of two that begin alike the longer one first."""
-        self._secrets = sorted(secrets, key=len, reverse=True)
+        self._secrets = sorted(secrets)
         self._longest = max(map(len, secrets), default=0)
-        self._first = {secret[0] for secret in secrets}
-        self._pattern = re.compile(b"|".join(map(re.escape, self._secrets)) or b"(?!)")
+        heads = any_bytes_of(secret[:_HEAD_BYTES] for secret in secrets)
+        self._heads = re.compile(b"(?=" + heads.pattern + b")")
+        self._pattern = any_bytes_of(secrets)
 
     def sift(self, piece: bytes) -> bytes:
         """Give what is now known to be no secret, masked; the rest, shorter than the longest secret, is held back."""
@@ -59,11 +98,14 @@ class Sieve:
 
     def _doubt(self, data: bytes, start: int) -> int:
         """Give the first place, from a place on, from which on all of the rest may be the beginning of a secret."""
-        for at in range(max(start, len(data) - self._longest + 1), len(data)):
-            if data[at] in self._first:
-                rest = data[at:]
-                if any(len(secret) > len(rest) and secret.startswith(rest) for secret in self._secrets):
-                    return at
+        first = max(start, len(data) - self._longest + 1)
+        last = range(max(first, len(data) - _HEAD_BYTES + 1), len(data))
+        places: set[int] = {*last, *(found.start() for found in self._heads.finditer(data, first))}
+        for at in sorted(places):
+            rest = data[at:]
+            next_ = bisect(self._secrets, rest)  # the first that is behind it, so if it begins so, it is longer
+            if next_ < len(self._secrets) and self._secrets[next_].startswith(rest):
+                return at
         return len(data)
 
 

@@ -73,6 +73,24 @@ HARD_TO_MASK = (
     "https://" + "a" * 40_000,
     "://a:" + "@" * 40_000,
     "password=" * 9000,
+    "://a:b/" * 9000 + "@",
+    "://a:b/" + "c@" * 40_000,
+)
+SHOWN = {
+    "postgresql://u:p/w@host/db": "postgresql://u:***@host/db",
+    "can't reach postgresql://u:p/w/@@x@host/db: no": "can't reach postgresql://u:***@host/db: no",
+    "redis://:a/b@host:6379/0, s3://b/k": "redis://:***@host:6379/0, s3://b/k",
+    '["amqp://u:p/w@h","mail@example.org"]': '["amqp://u:***@h","mail@example.org"]',
+    "http://u[0:secret@host": "http://u[0:***@host",
+}
+ORDINARY = (
+    "http://host:8080/~ann@example.org/a",
+    "http://[::1]:8080/a@b",
+    "mongodb://a:27017,b:27017/db?owner=ann@example.org",
+    "https://example.org/a:b/c@d",
+    "file://host:/a@b",
+    "see https://example.org/x: ask ann@example.org",
+    "https://example.org:443 or a/b@c",
 )
 NO_TIMES = (10**400, -(10**400), float("inf"), float("nan"), "9" * 400 + "s", "1" * 100_000, 10**20)
 CLOUDS = ("169.254.169.254", "168.63.129.16", "192.0.0.192", "100.100.100.200", "fd00:ec2::254")
@@ -134,6 +152,16 @@ def test_secrets_are_masked_in_a_time_that_grows_with_the_text(text: str) -> Non
     start = time.perf_counter()
     masked(text)
     assert time.perf_counter() - start < FAIRLY_S
+
+
+@pytest.mark.parametrize(("text", "shown"), SHOWN.items(), ids=range(len(SHOWN)))
+def test_a_password_with_signs_that_end_it_is_masked(text: str, shown: str) -> None:
+    assert masked(text) == shown
+
+
+@pytest.mark.parametrize("text", ORDINARY, ids=range(len(ORDINARY)))
+def test_what_only_looks_like_a_password_is_shown(text: str) -> None:
+    assert masked(text) == text
 
 
 @pytest.mark.parametrize("value", NO_TIMES, ids=range(len(NO_TIMES)))

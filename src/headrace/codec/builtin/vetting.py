@@ -87,7 +87,8 @@ FUNCTIONS = {
     "sklearn.utils.validation.check_array",
 }
 SCORES = ("sklearn.feature_selection.", "sklearn.metrics.")
-"""Modules whose public functions an estimator may hold: scores and kernels, and nothing that reads or writes."""
+"""Modules whose public functions an estimator may hold: scores and kernels, and nothing that reads or writes. Those
+that are compiled trust what they are given, so only those in Python are taken: they look at it."""
 
 UFUNCS = {
     "numpy",
@@ -239,11 +240,7 @@ def _is_function(node: Node, name: str) -> bool:
     if module in UFUNCS:
         found = getattr(importlib.import_module(module), inner, None)
         return isinstance(found, np.ufunc) or type(found).__module__ in UFUNCS
-    return name.startswith(SCORES) and not inner.startswith("_") and _is_routine(_defined(name))
-
-
-def _is_routine(found: object) -> bool:
-    return inspect.isroutine(found) or type(found).__name__ == "cython_function_or_method"
+    return name.startswith(SCORES) and not inner.startswith("_") and inspect.isfunction(_defined(name))
 
 
 def _defined(name: str) -> object:

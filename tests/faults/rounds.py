@@ -37,7 +37,7 @@ LEASE_S = 60.0
 PATIENCE_S = 120.0
 STALL_S = 240.0
 """A command of which nothing moves for so long, no event and no stage, hangs: each wait of it has an end before."""
-LEAVE_S = 15.0
+HURRY_S = 15.0
 """How long a command may take after a second ^C, whatever peer says nothing."""
 OUT_OF_REACH = ("can't be reached", "the cluster at")
 CODES = {

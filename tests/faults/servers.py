@@ -8,7 +8,7 @@ import time
 from typing import ClassVar
 
 from tests.faults.grounds import Ground
-from tests.faults.rounds import LEAVE_S, Disturbance, Round, kill
+from tests.faults.rounds import HURRY_S, Disturbance, Round, kill
 from tests.servers.line import Line
 from tests.servers.proxy import Fault, Kind, Proxy
 
@@ -211,10 +211,10 @@ class LeftHung(BadLine):
         for _ in range(2):
             kill(now.driver.pid, signal.SIGINT)
             time.sleep(0.1)  # one that comes while another is pending is none
-        while now.driver.poll() is None and time.monotonic() - began < LEAVE_S:
+        while now.driver.poll() is None and time.monotonic() - began < HURRY_S:
             time.sleep(0.05)
         if now.driver.poll() is None:
-            now.outcome.problems.append(f"it is there {LEAVE_S:g} s after a second ^C, since its ledger says nothing")
+            now.outcome.problems.append(f"it is there {HURRY_S:g} s after a second ^C, since its ledger says nothing")
 
 
 class LineSlow(BadLine):

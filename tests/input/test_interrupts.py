@@ -262,3 +262,19 @@ def test_a_stage_is_timed_out_though_what_would_tell_of_it_is_stopped(project: P
 
 def children_of(pid: int) -> set[int]:
     return {int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def test_a_detached_driver_is_ended_by_cancel_and_by_the_loss_of_its_ledger(project: Project, tmp_path: Path) -> None:
+    for count, lose in enumerate((False, True)):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        run = project.headrace("run", "slow", "--folder", str(folder), "--detach").out.strip()
+        wait_for((folder / "begun").exists)
+        if lose:
+            (project.home / "ledger.db").unlink()
+            wait_for(lambda: all("headrace.work" in each for each in project.processes()))  # the driver has left
+            (folder / "end").touch()  # its workers finish what they are at
+        else:
+            assert project.headrace("cancel", run).code == 0
+        project.check_no_process_is_left()
+        assert (folder / "tidied").exists()

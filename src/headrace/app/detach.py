@@ -43,14 +43,18 @@ class Announcing(NoWatcher):
             self._descriptor = -1
 
 
-def run_detached(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy) -> RunView:
+def run_detached(
+    project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, watch: Callable[[], None]
+) -> RunView:
     """Run a pipeline in a process of its own; return the run as soon as it is traced, or after `OPENS_S` seconds.
+
+    That process begins with `watch`: threads of this one, such as that which heeds signals, aren't in it.
 
     Raises:
         HeadraceError: whatever kept it from beginning.
     """
     opens_s = OPENS_S if _is_written(project, pipeline) else math.inf
-    run_id = detached(lambda watcher: drive(project, pipeline, params, policy, watcher, opens_s=opens_s))
+    run_id = detached(lambda watcher: drive(project, pipeline, params, policy, watcher, opens_s=opens_s), watch)
     with views(project) as found:
         return found.show(run_id)
 
@@ -65,7 +69,7 @@ def _is_written(project: Project, pipeline: str) -> bool:
     return False
 
 
-def detached(work: Callable[[Announcing], object]) -> str:
+def detached(work: Callable[[Announcing], object], watch: Callable[[], None] = lambda: None) -> str:
     """Drive a run in a process of its own session; give its id as soon as it is open.
 
     Raises:
@@ -77,7 +81,7 @@ def detached(work: Callable[[Announcing], object]) -> str:
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        _leave(work, Announcing(writing))
+        _leave(work, Announcing(writing), watch)
     os.close(writing)
     os.waitpid(pid, 0)
     with os.fdopen(reading, "rb") as pipe:
@@ -91,7 +95,7 @@ def detached(work: Callable[[Announcing], object]) -> str:
     raise kind(told["message"] or "", hint=told["hint"])
 
 
-def _leave(work: Callable[[Announcing], object], watcher: Announcing) -> None:
+def _leave(work: Callable[[Announcing], object], watcher: Announcing, watch: Callable[[], None]) -> None:
     """Leave the terminal and the command's session, drive, and end: this never returns."""
     code = 5
     try:
@@ -101,6 +105,7 @@ def _leave(work: Callable[[Announcing], object], watcher: Announcing) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
+        watch()
         work(watcher)
         code = 0
     except HeadraceError as error:

@@ -25,7 +25,8 @@ from headrace.record.statements import Statements
 T = TypeVar("T")
 
 TIMEOUT_S = 10.0
-"""How long a write waits for another process's transaction; ours take milliseconds."""
+"""How long a write waits for another process's transaction. Ours take milliseconds, but for an import: all of its rows
+are one, 200,000 of them in 0.4 s of a processor (`docs/upkeep.md`)."""
 
 APPLICATION = 0x48524C47  # "HRLG" in the file's header
 
@@ -262,7 +263,7 @@ _NO_TEXT = "decode"
 _TROUBLES = {
     sqlite3.SQLITE_BUSY: (
         f"has been locked by another process for more than {TIMEOUT_S:g} s",
-        "find what holds it (`fuser` names processes that have a file open), or try again",
+        "find what holds it, such as a large `headrace ledger import` (`fuser` names who has it open), and try again",
     ),
     sqlite3.SQLITE_READONLY: (
         "can't be written to",

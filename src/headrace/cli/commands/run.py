@@ -9,6 +9,7 @@ import click
 
 from headrace.app import project, session
 from headrace.cli import options
+from headrace.cli.interrupts import watch
 from headrace.cli.parameters import split
 from headrace.cli.summary import begun, finish
 from headrace.cli.watching import watching
@@ -42,7 +43,7 @@ def command(
     wanted = options.policy(found, only, force, timeout, pool)
     if detach:
         run_detached = importlib.import_module("headrace.app.detach").run_detached  # the rare way to run
-        return begun(run_detached(found, found.address(target), parameters, wanted), as_json=as_json)
+        return begun(run_detached(found, found.address(target), parameters, wanted, watch), as_json=as_json)
     with watching(as_json=as_json) as watcher:
         ended = session.run(found, found.address(target), parameters, wanted, watcher=watcher)
     return finish(found, ended, watcher, as_json=as_json, policy=wanted)

@@ -60,7 +60,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 @ready(
     "evaluate.classification",
-    version=12,
+    version=13,
     on=("fairlearn", "numpy", "pandas", "sklearn"),
     kind="evaluate",
     name="classification",

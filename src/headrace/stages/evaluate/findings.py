@@ -117,7 +117,7 @@ class Findings:
             title="Beside the baseline" if others == ["baseline"] else f"Beside {' and '.join(others)}",
             columns=("", MODEL, *others, *[f"less {other} [interval]" for other in others]),
             rows=tuple(rows),
-            note="Differences are paired: each resample gives both numbers.",
+            note="Differences are paired: both numbers are of the same rows.",
         )
 
     def _less(self, metric: Metric, other: str) -> str:

@@ -60,7 +60,7 @@ def _check_written(texts: Any, prompt: Any, generate: Any) -> None:
 
 @ready(
     "evaluate.generation",
-    version=11,
+    version=12,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="generation",

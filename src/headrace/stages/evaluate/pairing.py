@@ -58,7 +58,7 @@ def paired(
 ) -> Paired:
     """Compare two models by the `predictions` that `classification` or `regression` gave of each.
 
-    Both numbers of a metric come from the same resamples of the rows that both were judged on, so the interval of their
+    Both numbers of a metric are of the rows that both were judged on, and taken row by row, so the interval of their
     difference is far narrower than those of the two would suggest.
 
     Args:

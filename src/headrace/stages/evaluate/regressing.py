@@ -73,7 +73,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 @ready(
     "evaluate.regression",
-    version=12,
+    version=13,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="regression",

@@ -73,12 +73,14 @@ def _check(given: Mapping[str, Any]) -> None:
     rules = given.get("rules", ())
     if isinstance(rules, File):
         rules = read_rules(rules.path) if rules.path.is_file() else ()
-    with engine.session({}) as database:
-        for number, rule in enumerate(rules, 1):
-            name = f"{number} {told(rule)}"
-            if isinstance(rule, Drop):
-                engine.check_condition(rule.where, rule.named(name))
-            elif isinstance(rule, TEXTUAL):
+    named = [(f"{number} {told(rule)}", rule) for number, rule in enumerate(rules, 1)]
+    for name, rule in named:
+        if isinstance(rule, Drop):
+            engine.check_condition(rule.where, rule.named(name))
+    textual = [(name, rule) for name, rule in named if isinstance(rule, TEXTUAL)]
+    if textual:
+        with engine.session({}) as database:
+            for name, rule in textual:
                 made(pa.chunked_array([["a"]]), rule, name, ", ".join(rule.names), database)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -12,7 +12,7 @@ from headrace.plan.reuse import Before, Change
 from headrace.record.shown import PastView
 from headrace.record.views import GraphView, Views
 from headrace.run.elsewhere import Places
-from headrace.run.ports import Ledger
+from headrace.run.ports import Ledger, TaskRow
 from headrace.spec.artifact import Ref
 from headrace.spec.code import Code, Part
 from headrace.spec.graph import Node
@@ -87,12 +87,16 @@ def differing(before: Code, after: Code) -> list[tuple[Part, Part | None]]:
 
 
 class LedgerHistory:
-    """What past runs taught the planner (`plan.planner.History`)."""
+    """What past runs taught the planner (`plan.planner.History`). `rows` reads all tasks of a run, each run once: a
+    ledger may be far away, so that one read a task would take longer than the tasks."""
 
-    def __init__(self, ledger: Ledger, places: Places, views: Views, pipeline: str) -> None:
+    def __init__(
+        self, ledger: Ledger, places: Places, views: Views, pipeline: str, rows: Callable[[str], Sequence[TaskRow]]
+    ) -> None:
         self._ledger = ledger
         self._places = places
-        self._views = views
+        self._read = rows
+        self._outs: dict[str, Mapping[str, bytes | None]] = {}
         past: Sequence[PastView] = views.history(pipeline)
         self._by_task: dict[str, PastView] = {}
         self._by_stage: dict[str, PastView] = {}
@@ -116,11 +120,16 @@ class LedgerHistory:
         earlier = self._ledger.earlier(task)
         if earlier is None:
             return None
-        try:
-            row = self._views.task(earlier.run, task)
-        except NotFoundError:  # the collector was here
-            return None
-        return None if row.out is None else (_decode_ref(row.out), earlier.run)
+        out = self._outs_of(earlier.run).get(task)
+        return None if out is None else (_decode_ref(out), earlier.run)
+
+    def _outs_of(self, run: str) -> Mapping[str, bytes | None]:
+        if run not in self._outs:
+            try:
+                self._outs[run] = {row.name: row.out for row in self._read(run)}
+            except NotFoundError:  # the collector was here
+                self._outs[run] = {}
+        return self._outs[run]
 
     def seconds(self, task: str, stage: str) -> float | None:
         """Give how long an attempt took, load and save included; that of another task of the stage if need be."""

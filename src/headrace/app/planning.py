@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import msgspec
 from msgspec import Struct
@@ -24,7 +25,7 @@ from headrace.record.run_ledger import RunLedger
 from headrace.record.views import Views
 from headrace.run.elsewhere import Places
 from headrace.run.events import Asked, Traced, TraceEnded, decode_event
-from headrace.run.ports import Backend, Delayed, Died, Heard, Job
+from headrace.run.ports import Backend, Delayed, Died, Heard, Job, TaskRow
 from headrace.run.tracing import TRACER, refusal
 from headrace.run.wire import Answer, Question, Refused, Remark, Report, Trace, Waiting
 from headrace.spec.artifact import Ref
@@ -183,7 +184,8 @@ def _plan(
                 hint="lower its resources, or describe a larger pool under `[pool.NAME]` in headrace.toml",
             )
     code = PastCode(past)
-    history = LedgerHistory(lease, places, past, pipeline)
+    rows = cache(past.rows)
+    history = LedgerHistory(lease, places, past, pipeline, rows)
     planner = Planner(
         stages=graph.stages,
         policy=policy,
@@ -193,18 +195,20 @@ def _plan(
         changed_code=code.changed,
         changed_given=lambda run, node, change: code.changed_given(run, node, graph.codes, change),
         source=places.link if places.several else None,
-        beside_s=_beside(pipeline, past),
+        beside_s=_beside(pipeline, past, rows),
     )
     found = planner.plan(pipeline, graph.nodes, partial=graph.partial)
     return replace(found, tasks=(*found.tasks, *_forecast(pipeline, graph, past))) if graph.partial else found
 
 
-def _beside(pipeline: str, views: Views) -> tuple[float, float]:
+def _beside(pipeline: str, views: Views, rows_of: Callable[[str], Sequence[TaskRow]]) -> tuple[float, float]:
     """Return what the latest runs of a pipeline took beside their stages' own code, at least and at most."""
     found = []
     for run in views.runs(limit=BESIDE_RUNS, pipeline=pipeline).runs:
-        rows = [row for row in views.rows(run.run) if row.attempts and row.state == "succeeded"]
-        if run.state == "succeeded" and rows:
+        if run.state != "succeeded":
+            continue
+        rows = [row for row in rows_of(run.run) if row.attempts and row.state == "succeeded"]
+        if rows:
             spans = sorted((row.started + row.load_s, row.started + row.load_s + row.seconds) for row in rows)
             busy, until = 0.0, float("-inf")
             for begin, end in spans:

@@ -81,7 +81,8 @@ def begun(words: str, code: int | None, before: int, after: int) -> list[str]:
     """Say that a command has begun what its exit code denies: 2 is said before anything begins, by a resume too."""
     if code != 2 or after <= before:
         return []
-    return [f"`headrace {words}` ended with 2, and had begun {'a run' if not before else 'to go on with the run'}"]
+    deed = "to go on with the run" if before else "a run"
+    return [f"`{words}` ended as if before its start, and had begun {deed}"]
 
 
 def _numbers(bodies: Mapping[int, bytes], evidence: Evidence) -> Iterator[str]:

@@ -273,14 +273,15 @@ class Round:
             state, _, rest = line.partition(" ")
             if state == "succeeded":
                 self.told.add(rest.split()[0])
-        if done.code == 2:
-            said = begun(words, done.code, self._begun, self.begins())
+        is_early = done.code == 1 and done.err.startswith("Fatal Python error: init_")
+        is_early |= done.code == -signal.SIGINT and not done.err
+        if done.code == 2 or is_early:
+            said = begun(words, 2, self._begun, self.begins())
             self.outcome.problems += [f"{each}: {done.err}"[-WORDS:] for each in said]
+        if is_early:
+            return  # ^C came before Python had begun, and nothing of ours was there to hear it
         if done.code == 2 and any(words in done.err for words in OUT_OF_REACH) and "hint: " in done.err:
             return  # said before anything was begun
-        is_early = done.code == 1 and done.err.startswith("Fatal Python error: init_")
-        if (is_early or (done.code == -signal.SIGINT and not done.err)) and not self.newest()[0]:
-            return  # ^C came before Python had begun, and nothing of ours was there to hear it
         if done.code not in CODES or "Traceback" in done.err or (done.code == 5 and "\nhint: " not in done.err):
             self.outcome.problems.append(f"`headrace {words}` ended with {done.code}: {done.out}{done.err}"[-WORDS:])
 

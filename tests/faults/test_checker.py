@@ -228,6 +228,8 @@ def test_it_sees_that_a_run_or_a_resume_had_begun_though_it_ended_with_two(case:
     last, _ = case.last("closed")
     case.insert(last + 1, ["taken", 2, "ada", 1.0, False, "local", ""])
     after = count()
-    assert begun("run", 2, 0, before) == ["`headrace run` ended with 2, and had begun a run"]
-    assert begun("resume", 2, before, after) == ["`headrace resume` ended with 2, and had begun to go on with the run"]
+    assert begun("run", 2, 0, before) == ["`run` ended as if before its start, and had begun a run"]
+    assert begun("resume", 2, before, after) == [
+        "`resume` ended as if before its start, and had begun to go on with the run"
+    ]
     assert begun("resume", 2, after, after) == begun("resume", 5, before, after) == []

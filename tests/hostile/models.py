@@ -128,8 +128,14 @@ def makers() -> dict[str, Callable[[], Any]]:
         "words": lambda: pipeline.make_pipeline(text.TfidfVectorizer(), svm.LinearSVC()).fit(TEXTS, Y),
         "hashed words": lambda: text.HashingVectorizer(n_features=64).fit(TEXTS),
         "records": lambda: feature_extraction.DictVectorizer(sparse=False).fit(RECORDS),
+        "labels": lambda: _labels(preprocessing.MultiLabelBinarizer().fit([["a"], ["b", "c"]])),
         "halves": lambda: cluster.BisectingKMeans(n_clusters=4).fit(X),
     }
+
+
+def _labels(model: Any) -> Any:
+    model.transform([["a"]])  # which keeps their places
+    return model
 
 
 def _wide(trees: Any) -> None:
@@ -211,6 +217,12 @@ FORGERIES: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
     ("kinds of which some are rare", "a column beyond", lambda m: m._default_to_infrequent_mappings[0].fill(10**6)),
     ("kinds without the first", "fewer columns", _set("_n_features_outs", lambda counts: [1 for _ in counts])),
     ("OneHotEncoder", "kinds without order", _set("categories_", lambda kinds: [each[::-1].copy() for each in kinds])),
+    (
+        "OneVsRestClassifier",
+        "two numbers a row",
+        lambda m: _set("coef_", lambda rows: np.vstack([rows, rows]))(m.estimators_[0]),
+    ),
+    ("labels", "a column beyond", lambda model: model._cached_dict.update(a=10**6)),
     ("SplineTransformer", "too few coefficients", lambda m: setattr(m.bsplines_[0], "c", m.bsplines_[0].c[:1])),
     ("GaussianMixture", "chance beyond its numbers", _late),
 )

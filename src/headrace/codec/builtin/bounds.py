@@ -286,6 +286,26 @@ def _is_sound_vocabulary(model: Any) -> bool:
     return not words or _below(np.array([*words.values()]), len(words))
 
 
+def _is_sound_labelling(model: Any) -> bool:
+    places = getattr(model, "_cached_dict", None)
+    return not places or _below(np.array([*places.values()]), len(model.classes_))
+
+
+def _is_sound_rest(model: Any) -> bool:
+    """Where it may give several labels, each of its estimators has to give one number a row."""
+    if not hasattr(model, "estimators_") or model.label_binarizer_.y_type_ == "multiclass":
+        return True
+    last = [each[-1] if hasattr(each, "steps") else each for each in model.estimators_]
+    names = ("decision_function", "predict_proba")
+    return all(
+        np.shape(answer)[:1] == (1,) and np.size(answer) == (1 if name == names[0] else 2)
+        for each in last
+        for name in names
+        if hasattr(each, name)
+        for answer in (getattr(each, name)(np.ones((1, getattr(each, "n_features_in_", 1)))),)
+    )
+
+
 def _is_sound_hashing(model: Any) -> bool:
     return _within(model.n_features, HASHED)
 
@@ -342,6 +362,7 @@ PARTS: dict[str, Callable[[Any], bool]] = {
     "sklearn.neighbors._kd_tree.BinaryTree32": _is_sound_search,
     "sklearn.neighbors._kd_tree.BinaryTree64": _is_sound_search,
     "sklearn.preprocessing._encoders.OneHotEncoder": _is_sound_encoder,
+    "sklearn.preprocessing._label.MultiLabelBinarizer": _is_sound_labelling,
     "sklearn.svm._base.BaseLibSVM": _is_sound_machine,
     "sklearn.tree._classes.BaseDecisionTree": _takes_its_features,
     "sklearn.tree._tree.Tree": _is_sound,
@@ -351,4 +372,5 @@ PARTS: dict[str, Callable[[Any], bool]] = {
 PROBES: dict[str, Callable[[Any], bool]] = {
     "sklearn.ensemble._gb.BaseGradientBoosting": _is_sound_boosting,
     "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.BaseHistGradientBoosting": _is_sound_histogram,
+    "sklearn.multiclass.OneVsRestClassifier": _is_sound_rest,
 }

@@ -61,15 +61,18 @@ def play(world: World, grounds: Sequence[Ground], seeds: Sequence[str], kinds: s
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """Give a table by kind, in Markdown."""
+    """Return a table by disturbance, in Markdown. A round with several of them counts for each."""
     by_kind: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
-        by_kind[str(outcome.ground), outcome.name].append(outcome)
+        for name in [*sorted(set(outcome.name.split(" + "))), "**all**"]:
+            by_kind[str(outcome.ground), name].append(outcome)
     lines = [
         "| ground | disturbance | rounds | met a living driver | failed | mean | longest |",
         "|---|---|--:|--:|--:|--:|--:|",
     ]
-    for (ground, name), found in sorted(by_kind.items()):
+    for (ground, name), found in sorted(
+        by_kind.items(), key=lambda each: (each[0][0], each[0][1] == "**all**", each[0])
+    ):
         times = [outcome.seconds for outcome in found]
         failed = sum(bool(outcome.problems) for outcome in found)
         hits = sum(outcome.hit for outcome in found)

@@ -127,7 +127,7 @@ def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
         said = str(error)
         hint = f"see the docs on {docs} for the words that there are"
         if unknown := re.search(r"unknown field `(.+?)`", said):
-            hint = meant_by(unknown[1], sorted(_words(kind)))
+            hint = meant_by(unknown[1], _words(kind, said.rpartition(" - at `$")[2]))
         elif wrong := re.search(r"^Invalid (?:enum )?value '(.*)' - at `.*\.(\w+)(?:\[[^]]*\])*`$", said, re.DOTALL):
             choices = _choices(kind, wrong[2])
             near = difflib.get_close_matches(wrong[1], choices, 1)
@@ -177,10 +177,22 @@ def _refused(table: Any, said: str, told: dict[str, Any], kind: Any) -> str | No
     return None
 
 
-def _words(kind: Any) -> set[str]:
-    """Give the names of all fields of a noun, and of the nouns in it."""
-    infos = _infos(msgspec.inspect.type_info(kind))
-    return {field.name for info in infos if isinstance(info, msgspec.inspect.StructType) for field in info.fields}
+def _words(kind: Any, path: str) -> list[str]:
+    """Return the names of the fields that a noun has at a path, such as `.columns[...]`; a union has those of each."""
+    infos = _alternatives(msgspec.inspect.type_info(kind))
+    for name, _ in re.findall(r"\.(\w+)|(\[)", path):
+        inner = [
+            [field.type for field in getattr(each, "fields", ()) if field.encode_name == name]
+            if name
+            else [getattr(each, part) for part in ("item_type", "value_type") if hasattr(each, part)]
+            for each in infos
+        ]
+        infos = [each for types in inner for type_ in types for each in _alternatives(type_)]
+    return sorted({field.encode_name for each in infos for field in getattr(each, "fields", ())})
+
+
+def _alternatives(info: msgspec.inspect.Type) -> list[msgspec.inspect.Type]:
+    return [each for type_ in getattr(info, "types", ()) for each in _alternatives(type_)] or [info]
 
 
 def _choices(kind: Any, name: str) -> list[str]:

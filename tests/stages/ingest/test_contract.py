@@ -364,6 +364,8 @@ def test_what_is_wrong_in_the_whole_is_laid_to_no_column() -> None:
     [
         ("[columns.a]\ntpye = 'int64'", "no field `tpye`", "did you mean `type`"),
         ("[columns.a]\nmin = 1\n[columns.late]\nmn = 1", "no field `mn` (at `.columns[late]`)", "did you mean `min`"),
+        ("[columns.a]\nleast = 0", "no field `least` (at `.columns[a]`)", "there are actions, allowed, max"),
+        ("[rows]\nmin = 3", "no field `min`", "there are grow, least"),
         (
             "[columns.a]\nactions = { range = 'x' }\n[columns.b]\nmin = 2\nmax = 1",
             "(at `.columns[a].actions[range]`)",

@@ -93,7 +93,7 @@ def test_a_lock_of_a_tool_that_we_don_t_have_is_told(project: Project) -> None:
 def test_a_pool_that_builds_nothing_and_lacks_what_a_group_needs_is_told(project: Project) -> None:
     project.write("requirements-old.txt", "lone==1.0\n")
     project.environment["HEADRACE__POOL__LOCAL__ENVIRONMENT"] = "present"
-    check_error(project.headrace("run", "flow"), 2, "stage `fit`", "needs `lone` 1.0", hint='environment = "auto"')
+    check_error(project.headrace("run", "flow"), 2, "stage `fit`", "needs `lone 1.0`", hint='environment = "auto"')
 
 
 def test_a_module_that_can_t_be_imported_in_the_stage_s_environment_is_told(project: Project, tmp_path: Path) -> None:

@@ -26,5 +26,5 @@ def test_of_many_stages_some_are_named_and_the_rest_counted() -> None:
     graph = chain(20)
     with pytest.raises(UsageError, match="no such stage") as told:
         check_policy(Policy(only=("nope",)), graph.nodes, graph.stages)
-    assert str(told.value.hint).startswith("it has step, step[1], ")
+    assert str(told.value.hint).startswith("it has `step`, `step[1]`, ")
     assert str(told.value.hint).endswith(" and 10 more")

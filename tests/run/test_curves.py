@@ -54,6 +54,14 @@ def test_texts_and_figures_are_counted_by_name_and_replaced_as_points_are() -> N
     assert (drawn.count, drawn.last) == (1, None)
 
 
+def test_what_a_driver_stored_and_could_not_acknowledge_counts_once_though_it_is_reported_again() -> None:
+    curves = Curves()
+    event = Logged("fit", 1, 1.0, (points([(0, 1.0), (1, 0.5)]),), (Shown("said", 0, 1.0, TEXT),))
+    for _ in range(2):
+        curves.add(event)
+    assert [each.count for each in curves.summaries()] == [2, 1]
+
+
 def test_a_task_that_has_ended_lets_go_of_its_points_and_keeps_what_they_come_to() -> None:
     curves = Curves()
     curves.add(Logged("fit", 1, 1.0, (points([(0, 1.0), (1, 0.5)]),)))

@@ -6,9 +6,19 @@ from collections.abc import Mapping
 
 from headrace.backends.simulated.backend import SimulatedBackend
 from headrace.backends.simulated.cluster import Cluster
-from headrace.backends.simulated.play import Death, Keep, Play, Wait, tracing
+from headrace.backends.simulated.play import Death, Keep, Play, Say, Wait, tracing
 from headrace.run.driver import Driver
-from headrace.run.events import Launched, Opened, Renewed, Succeeded, Taken, decode_event
+from headrace.run.events import (
+    Checkpointed,
+    Launched,
+    Logged,
+    Opened,
+    Points,
+    Renewed,
+    Succeeded,
+    Taken,
+    decode_event,
+)
 from headrace.run.invariants import check
 from headrace.run.machine import Machine
 from headrace.run.ports import Batch
@@ -23,6 +33,8 @@ from tests.run.scenes import Scene, output
 
 POOL = Pool(name="here", cpu=4, memory_gib=4, nodes=2)
 BEAT_S = 1.0
+POINTS = Points("loss", (7).to_bytes(8, "little"), bytes(8), bytes(4))
+"""One point at the step 7."""
 
 
 class Crash(Exception):
@@ -61,6 +73,7 @@ class World:
 
     def _script(self, order: Do) -> Play:
         yield Wait(int(order.key[:4], 16) % 50 / 10)
+        yield Say(Logged(order.task, order.attempt, self.cluster.clock.now(), (POINTS,)))
         match self.fates.get(order.function.partition(":")[2]):
             case "raises":
                 raise ValueError("it never works")
@@ -130,10 +143,14 @@ class World:
         check(self.machine)
         keys: dict[tuple[str, int], str] = {}
         done: set[tuple[str, str]] = set()
+        told: set[bytes] = set()
         for body in self.run.events():
             match decode_event(body):
                 case Renewed():
                     keys.clear()
+                case Logged() | Checkpointed():
+                    assert body not in told, "what an attempt said once is stored twice"
+                    told.add(body)
                 case Launched(task=task, attempt=attempt, key=key):
                     assert (task, key) not in done, f"`{task}` ran again though it had succeeded"
                     keys[task, attempt] = key

@@ -146,9 +146,18 @@ class Curves:
         self.changed: dict[Name, None] = {}
         self._of: dict[str, list[Name]] = {}
         self._ended: dict[Name, Summary] = {}
+        self._taken: dict[str, set[int]] = {}
+
+    def knows(self, event: Logged) -> bool:
+        """Whether this very event was taken in before. One that a driver has stored, and not acknowledged before it was
+        killed, is reported to the next driver again."""
+        return hash(event) in self._taken.get(event.task, ())
 
     def add(self, event: Logged) -> None:
-        """Take in what an attempt has logged."""
+        """Take in what an attempt has logged, unless it is known."""
+        if self.knows(event):
+            return
+        self._taken.setdefault(event.task, set()).add(hash(event))
         for points in event.points:
             name = Name(event.task, "number", points.name)
             curve = self.numbers.get(name)
@@ -170,6 +179,7 @@ class Curves:
 
     def end(self, task: str) -> None:
         """Let go of the points of a task that has succeeded; what they come to stays."""
+        self._taken.pop(task, None)
         for name in self._of.pop(task, ()):
             self._ended[name] = self._summary(name)
             self.numbers.pop(name, None)

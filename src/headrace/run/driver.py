@@ -369,7 +369,7 @@ class Driver:
 
     def _logged(self, event: Logged, body: bytes) -> None:
         """Take what an attempt that runs has logged; each of the workers that it spans may."""
-        if self._expects(event.task, event.attempt):
+        if self._expects(event.task, event.attempt) and not self._machine.curves.knows(event):
             self._absorb(event, body)
 
     def _succeeded(self, event: Succeeded, body: bytes) -> None:
@@ -622,10 +622,14 @@ class Driver:
                     self._journal.doubt(Doubt(key=task.key, generation=generation, why=why))
 
     def _counts(self, worker: int, event: Succeeded | Moved | Failed | Checkpointed) -> bool:
-        """Whether a report counts: it is of the attempt that runs, and if it is good, of the first of its workers."""
+        """Whether a report counts: it is of the attempt that runs, if it is good, of the first of its workers, and no
+        checkpoint that was reported to the driver before."""
         if not self._expects(event.task, event.attempt):
             return False
-        workers = self._machine.tasks[event.task].workers
+        task = self._machine.tasks[event.task]
+        if isinstance(event, Checkpointed) and task.kept(event.out):
+            return False
+        workers = task.workers
         return worker in workers if isinstance(event, Failed) else worker == workers[0]
 
     def _is_over(self, task: str, attempt: int) -> bool:

@@ -211,7 +211,7 @@ class Machine:
                     task.awaits = why
                     self.changed[name] = task
             case Checkpointed(task=name, attempt=attempt, out=out):
-                if (task := self._running(name, attempt)) is not None:
+                if (task := self._running(name, attempt)) is not None and not task.kept(out):
                     task.checkpoint, task.earlier = out, task.checkpoint
             case Logged(task=name, attempt=attempt):
                 if self._running(name, attempt) is not None:

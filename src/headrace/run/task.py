@@ -120,6 +120,10 @@ class Task(Struct, eq=False):
             self.key, self.checkpoint, self.earlier = key, None, None
         self.inputs, self.code = inputs, self.stage.code.digest
 
+    def kept(self, out: Ref) -> bool:
+        """Whether this is one of its checkpoints already: one may be reported again, to the next driver."""
+        return out in (self.checkpoint, self.earlier)
+
     def forget_miss(self) -> None:
         """Be as it was before, if it was missed and never launched: events don't tell of its key."""
         if self.missed is not None:

@@ -202,7 +202,7 @@ def test_requirements_that_pin_nothing_leave_the_present_environment_unless_a_lo
 
 def test_a_pool_that_builds_nothing_has_a_group_only_where_it_is_installed(bundle: Path, cache: Path) -> None:
     (bundle / "requirements-old.txt").write_text("lone==1.5\nmsgspec==0.1.0\n")
-    with pytest.raises(EnvironmentFailed, match=r"`old` needs `lone` 1.5, `msgspec` 0.1.0, which is not") as caught:
+    with pytest.raises(EnvironmentFailed, match=r"`old` needs `lone 1.5`, `msgspec 0.1.0`, which is not") as caught:
         environment_python(bundle, "old", "present", cache)
     assert 'environment = "auto"' in str(caught.value.hint)
 

@@ -118,6 +118,7 @@ def _attempts(events: Sequence[Event], evidence: Evidence) -> Iterator[str]:
     launched: set[tuple[str, int]] = set()
     ended: set[tuple[str, int]] = set()
     good: Counter[str] = Counter()
+    told: set[str] = set()
     for at, event in enumerate(events):
         match event[0]:
             case "launched":
@@ -136,6 +137,10 @@ def _attempts(events: Sequence[Event], evidence: Evidence) -> Iterator[str]:
                 good[event[TASK]] += event[0] == "succeeded"
             case "reused":
                 good[event[TASK]] += 1
+            case "logged" | "checkpointed":
+                if repr(event) in told:
+                    yield f"event {at}: what {event[1:3]} said once is stored twice: {event[0]}"
+                told.add(repr(event))
             case _:
                 pass
     if not evidence.remade:

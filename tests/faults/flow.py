@@ -18,6 +18,7 @@ def note(what: str, task: str) -> None:
 
 def work(task: str, seconds: float) -> None:
     note("begin", task)
+    hr.log("seconds", seconds)
     time.sleep(seconds)
     note("end", task)
 

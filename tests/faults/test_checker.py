@@ -104,6 +104,11 @@ def succeeds_twice(case: Case) -> None:
     case.insert(seq + 1, ["succeeded", "big", 2, *event[3:]])
 
 
+def logs_twice(case: Case) -> None:
+    seq, event = case.last("logged", "big")
+    case.insert(seq + 1, event)
+
+
 def succeeds_unlaunched(case: Case) -> None:
     seq, event = case.last("launched", "big")
     case.put(seq, [event[0], "other", *event[2:]])
@@ -189,6 +194,7 @@ def says_what_is_not_so(case: Case) -> None:
         (changes_one, "and is now ['launched', 'big'"),
         (swaps_two, "was acknowledged as"),
         (succeeds_twice, "big succeeded 2 times"),
+        (logs_twice, "is stored twice: logged"),
         (succeeds_unlaunched, "('big', 1) succeeded without being launched"),
         (is_launched_after_its_success, "though its task has an output"),
         (is_taken_by_an_older_driver, "epochs [1, 1]"),

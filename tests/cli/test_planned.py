@@ -156,3 +156,50 @@ def test_a_forecast_behind_a_value_says_what_was_held_back_in_the_run_before(pro
     first = project("run", "flow", "--json").json["run"]
     why = f"forecast from run {first}: the pipeline asks for a value before it"
     assert planned(project)["publish"] == ("skip_if_unchanged", why)
+
+
+SHEETS = """
+import headrace as hr
+from headrace.stages import ingest
+
+
+@hr.stage
+def check(table) -> int:
+    worst = min(table.column("x").to_pylist())
+    if worst < 0:
+        raise ValueError("a row is below 0")
+    return worst
+
+
+@hr.stage
+def report(worst: int) -> int:
+    return worst
+
+
+@hr.pipeline
+def flow() -> None:
+    report(check(ingest.files("in/*.csv")))
+"""
+
+
+def test_a_plan_after_a_run_that_failed_on_its_data_foresees_what_the_mended_data_reuse(project: Shell) -> None:
+    project.write("pipelines.py", SHEETS)
+    (project.folder / "in").mkdir()
+    good = {"in/a.csv": "x\n1\n", "in/b.csv": "x\n2\n"}
+    for path, text in good.items():
+        project.write(path, text)
+    ran(project)
+    project.write("in/b.csv", "x\n-2000\n")
+    failed = project("run", "flow")
+    assert failed.code == 1
+    assert "It keeps what `files_version` found: a new run asks it again, after you have mended data" in failed.err
+    explained = project("explain", "latest", "file", "--json").json
+    assert (explained["decision"], explained["reason"]) == ("run", "2 elements (1 reused, 1 succeeded)")
+    project.write("in/b.csv", good["in/b.csv"])
+    plan = planned(project)
+    assert plan["check"] == ("reuse_if_unchanged", "reused if `files` gives what it gave before")
+    assert plan["report"][0] == "reuse_if_unchanged"
+    states = ran(project)
+    assert (states["check"], states["report"]) == ("reused", "reused")
+    assert planned(project)["file"] == ("reuse_if_unchanged", "reused if `files_version` gives what it gave before")
+    assert ran(project)["file"] == "reused"

@@ -176,6 +176,14 @@ def test_a_stage_is_debugged_with_its_real_inputs(project: Shell) -> None:
     assert 'raise ValueError("depth 13 is unlucky")' in failed.err
 
 
+def test_of_a_map_an_element_is_debugged(project: Shell) -> None:
+    project("run", "good")
+    done = project("debug", "latest", "fit")
+    assert (done.code, done.out) == (2, "")
+    assert "error: `fit` is a map of 3 elements" in done.err
+    assert "hint: debug one of them: `fit[depth=1]`, `fit[depth=2]`, `fit[depth=3]`" in done.err
+
+
 def test_the_page_is_one_file_that_needs_no_other(project: Shell) -> None:
     project("run", "bad", "--month", "4")
     done = project("show", "--html", "--to", "page.html")
@@ -286,7 +294,8 @@ def test_a_stage_that_only_the_end_of_a_run_shows_not_to_be_there_is_told(empty:
     done = empty("run", "flow.py:main", "--only", "three", "--force", "two")
     assert done.code == 0
     assert "warning: `--only three`: the run had no such stage" in done.err
-    assert done.err.count("warning:") == 1
+    assert "warning: `--force two`: `--only` left this stage out" in done.err
+    assert done.err.count("warning:") == 2
 
 
 def test_only_and_force_choose_stages(project: Shell) -> None:
@@ -295,6 +304,11 @@ def test_only_and_force_choose_stages(project: Shell) -> None:
     assert next(task for task in forced["tasks"] if task["name"] == "one")["state"] == "succeeded"
     only = project("run", "good", "--only", "one", "--json").json
     assert {task["stage"] for task in only["tasks"] if task["state"] != "skipped"} == {"one"}
+    for command in ("run", "plan"):
+        lost = project(command, "good", "--only", "one", "--force", "best")
+        assert (lost.code, lost.out) == (2, "")
+        assert "`--force best`: `--only` leaves this stage out" in lost.err
+        assert "add `--only best`" in lost.err
 
 
 def test_help_on_a_pipeline_names_its_parameters_and_imports_nothing(project: Shell) -> None:

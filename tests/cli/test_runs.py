@@ -61,7 +61,9 @@ def test_runs_stand_by_their_metric_and_those_without_it_last(project: Shell, ru
 def test_the_metric_has_a_column_and_its_own_place_in_json(project: Shell, runs: dict[str, str]) -> None:
     shown = project("runs", "--sort", "-auc", "--limit", "2")
     assert shown.out.splitlines()[0].split()[:3] == ["run", "state", "auc"]
-    assert "more runs" in shown.err
+    assert "more runs: `headrace runs --limit 4 --sort -auc`" in shown.err
+    some = project("runs", "--pipeline", "flow", "--limit", "1")
+    assert "older runs: `headrace runs --limit 2 --pipeline flow`" in some.err
     first = project("runs", "--sort", "-auc", "--json").json["runs"][0]
     assert (first["run"], first["metric"]["value"], first["metric"]["better"]) == (runs["depth 9"], 0.9, "higher")
 

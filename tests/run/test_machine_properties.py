@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.plan.planner import needed_by, with_needs
+from headrace.plan.needs import needed_by, with_needs
 from headrace.run.events import Asked, decode_event
 from headrace.spec.failure import FailureKind
 from headrace.spec.policy import Policy

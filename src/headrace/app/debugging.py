@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from headrace.app.config import PoolSection
+from headrace.app.measures import count_text
 from headrace.app.project import Project
 from headrace.app.state import reading_store, views
 from headrace.backends.variables import withheld
 from headrace.codec.codecs import Codecs
 from headrace.define.attempt import Alone
-from headrace.errors import NotFoundError, TaskFailed
+from headrace.errors import NotFoundError, TaskFailed, UsageError, listed
 from headrace.record.views import near
 from headrace.run.machine import Machine
 from headrace.spec.graph import Arg, Const, Many, Secret
@@ -41,6 +42,7 @@ def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_c
 
     Raises:
         NotFoundError: there is no such task, or an input of it was never made.
+        UsageError: it is a map, whose elements are tasks of their own.
         TaskFailed: it raised.
     """
     store = reading_store(project)
@@ -53,6 +55,12 @@ def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_c
         raise NotFoundError(f"the run has no task `{task}`", hint=near(task, [*machine.tasks], "its tasks are"))
     if found.move is not None:
         raise NotFoundError(f"`{task}` is a transfer, which runs no code of the project", hint="debug a task")
+    if found.node.over and found.parent is None:
+        names = [element.name for element in found.elements or ()]
+        raise UsageError(
+            f"`{task}` is a map of {count_text(len(names), 'element')}",
+            hint=f"debug one of them: {listed(names, 3)}" if names else "debug a task that it needs",
+        )
     folder = project.root if new_code else unpack(machine.bundle, store, store.local)
     Alone.folder = project.root
     _enter(project, folder, found.stage.environment, found.pool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Literal, NamedTuple
@@ -109,7 +110,7 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
         run=view.run,
         task=row.name,
         decision={"succeeded": "run", "running": "run", "reused": "reuse"}.get(row.state, row.state),
-        reason=row.reason,
+        reason=_reason(views, view.run, row),
         key=row.key,
         against=None if earlier is None else earlier.run,
         differences=tuple(found),
@@ -130,6 +131,15 @@ def _platform(views: Views, run: str, stage: Stage) -> str | None:
     """Return the platform in a task's key; None where the stage is portable."""
     bundle = None if stage.portable else _bundle(views, run)
     return None if bundle is None else bundle.platform
+
+
+def _reason(views: Views, run: str, row: TaskRow) -> str:
+    """Return why a task came to what it did; of a map where some elements were reused, how many came to what."""
+    states = Counter(each.state for each in views.rows(run) if each.parent == row.name)
+    if not states["reused"] or len(states) == 1:
+        return row.reason
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    return f"{row.reason} ({counts})"
 
 
 def _elements(views: Views, run: str, name: str) -> tuple[str, ...]:

@@ -8,7 +8,9 @@ import msgspec
 
 from headrace.app.given_code import code_given
 from headrace.errors import NotFoundError
+from headrace.plan.needs import with_needs
 from headrace.plan.reuse import Before, Change
+from headrace.plan.times import Took
 from headrace.record.shown import PastView
 from headrace.record.views import GraphView, Views
 from headrace.run.elsewhere import Places
@@ -86,42 +88,63 @@ def differing(before: Code, after: Code) -> list[tuple[Part, Part | None]]:
     return sorted(found, key=lambda pair: _SHOWN_FIRST.index(pair[0].kind))
 
 
+def sources_kept(views: Views, run: str) -> list[str]:
+    """Name the sources behind tasks that failed which a resumed run doesn't ask again, since they succeeded."""
+    stages, nodes, _ = views.graph(run)
+    states = {row.name: row.state for row in views.rows(run)}
+    behind = with_needs([node.name for node in nodes if states.get(node.name) == "failed"], nodes)
+    return [
+        node.name
+        for node in nodes
+        if node.name in behind and states.get(node.name) == "succeeded" and stages[node.stage].cache == "never"
+    ]
+
+
 class LedgerHistory:
     """What past runs taught the planner (`plan.planner.History`). `rows` reads all tasks of a run, each run once: a
-    ledger may be far away, so that one read a task would take longer than the tasks."""
+    ledger may be far away, so that one read a task would take longer than the tasks. `runs` are the latest."""
 
     def __init__(
-        self, ledger: Ledger, places: Places, views: Views, pipeline: str, rows: Callable[[str], Sequence[TaskRow]]
+        self,
+        ledger: Ledger,
+        places: Places,
+        past: Sequence[PastView],
+        runs: Sequence[str],
+        rows: Callable[[str], Sequence[TaskRow]],
     ) -> None:
         self._ledger = ledger
         self._places = places
+        self._runs = runs
         self._read = rows
         self._outs: dict[str, Mapping[str, bytes | None]] = {}
-        past: Sequence[PastView] = views.history(pipeline)
-        self._by_task: dict[str, PastView] = {}
-        self._by_stage: dict[str, PastView] = {}
+        self._by_task: dict[str, list[float]] = {}
+        self._by_stage: dict[str, list[float]] = {}
+        self._widths: dict[str, int] = {}
         for view in past:
-            self._by_task.setdefault(view.task, view)
-            if view.ran:
-                self._by_stage.setdefault(view.stage, view)
+            self._widths.setdefault(view.task, view.elements)
+            if view.seconds is not None:
+                seconds = view.seconds + (view.moving_s or 0.0)
+                self._by_task.setdefault(view.task, []).append(seconds)
+                self._by_stage.setdefault(view.stage, []).append(seconds)
 
-    def result(self, key: str) -> tuple[Ref, str] | None:
-        """Give the output that is there under a key, and the run that made it."""
-        found = self._ledger.results((key,)).get(key)
-        return (found.out, found.run) if found is not None and self._places.holds(found.out) else None
+    def results(self, keys: Sequence[str]) -> Mapping[str, tuple[Ref, str]]:
+        """Return the outputs that are there under some of these keys, each with the run that made it."""
+        found = self._ledger.results(keys)
+        return {key: (each.out, each.run) for key, each in found.items() if self._places.holds(each.out)}
+
+    def runs(self) -> Sequence[str]:
+        """Return the latest runs, newest first."""
+        return self._runs
 
     def before(self, task: str) -> Before | None:
         """Give what the key of a task was made of in the latest earlier run."""
         earlier = self._ledger.earlier(task)
         return None if earlier is None else Before(earlier.run, earlier.key, earlier.code, earlier.inputs)
 
-    def output(self, task: str) -> tuple[Ref, str] | None:
-        """Return what a task gave in the latest earlier run, and that run; None where it gave nothing."""
-        earlier = self._ledger.earlier(task)
-        if earlier is None:
-            return None
-        out = self._outs_of(earlier.run).get(task)
-        return None if out is None else (_decode_ref(out), earlier.run)
+    def output(self, task: str, run: str) -> Ref | None:
+        """Return what a task gave in one of the latest runs; None where it gave nothing."""
+        out = self._outs_of(run).get(task)
+        return None if out is None else _decode_ref(out)
 
     def _outs_of(self, run: str) -> Mapping[str, bytes | None]:
         if run not in self._outs:
@@ -131,16 +154,11 @@ class LedgerHistory:
                 self._outs[run] = {}
         return self._outs[run]
 
-    def seconds(self, task: str, stage: str) -> float | None:
-        """Give how long an attempt took, load and save included; that of another task of the stage if need be."""
-        view = self._by_task.get(task)
-        if view is None or view.seconds is None:
-            view = self._by_stage.get(stage)
-        if view is None or view.seconds is None:
-            return None
-        return view.seconds + (view.moving_s or 0.0)
+    def took(self, task: str, stage: str) -> Took | None:
+        """Return how long an attempt took, load and save included; of other tasks of the stage if it never ran."""
+        seconds = self._by_task.get(task) or self._by_stage.get(stage)
+        return Took(seconds[0], min(seconds), max(seconds)) if seconds else None
 
     def width(self, task: str) -> int | None:
         """Give how many elements a mapped task had."""
-        view = self._by_task.get(task)
-        return None if view is None else view.elements or None
+        return self._widths.get(task) or None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 
 import msgspec
@@ -20,8 +20,11 @@ from headrace.app.project import Project
 from headrace.app.session import named
 from headrace.app.state import open_ledger, open_store, user, views
 from headrace.errors import BackendError, PlacementError, ProjectError, UsageError
-from headrace.plan.planner import Planner, check_policy
+from headrace.plan.needs import check_policy
+from headrace.plan.planner import Planner
+from headrace.plan.times import Beside
 from headrace.record.run_ledger import RunLedger
+from headrace.record.shown import RunView
 from headrace.record.views import Views
 from headrace.run.elsewhere import Places
 from headrace.run.events import Asked, Traced, TraceEnded, decode_event
@@ -41,8 +44,8 @@ from headrace.store.store import Store
 
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
-BESIDE_RUNS = 5
-"""So many of the latest runs tell what a run takes beside its stages' own code."""
+LATEST = 5
+"""So many of the latest runs tell what sources gave before, and what a run takes beside its tasks."""
 
 
 def plan(
@@ -185,7 +188,8 @@ def _plan(
             )
     code = PastCode(past)
     rows = cache(past.rows)
-    history = LedgerHistory(lease, places, past, pipeline, rows)
+    latest = past.runs(limit=LATEST, pipeline=pipeline).runs
+    history = LedgerHistory(lease, places, past.history(pipeline), [run.run for run in latest], rows)
     planner = Planner(
         stages=graph.stages,
         policy=policy,
@@ -195,27 +199,24 @@ def _plan(
         changed_code=code.changed,
         changed_given=lambda run, node, change: code.changed_given(run, node, graph.codes, change),
         source=places.link if places.several else None,
-        beside_s=_beside(pipeline, past, rows),
+        beside=list(_beside(latest, rows)),
     )
     found = planner.plan(pipeline, graph.nodes, partial=graph.partial)
     return replace(found, tasks=(*found.tasks, *_forecast(pipeline, graph, past))) if graph.partial else found
 
 
-def _beside(pipeline: str, views: Views, rows_of: Callable[[str], Sequence[TaskRow]]) -> tuple[float, float]:
-    """Return what the latest runs of a pipeline took beside their stages' own code, at least and at most."""
-    found = []
-    for run in views.runs(limit=BESIDE_RUNS, pipeline=pipeline).runs:
+def _beside(runs: Sequence[RunView], rows_of: Callable[[str], Sequence[TaskRow]]) -> Iterator[Beside]:
+    """Go over what runs that succeeded took beside their tasks, whose times overlap."""
+    for run in runs:
         if run.state != "succeeded":
             continue
         rows = [row for row in rows_of(run.run) if row.attempts and row.state == "succeeded"]
-        if rows:
-            spans = sorted((row.started + row.load_s, row.started + row.load_s + row.seconds) for row in rows)
-            busy, until = 0.0, float("-inf")
-            for begin, end in spans:
-                busy += max(0.0, end - max(begin, until))
-                until = max(until, end)
-            found.append(max(0.0, run.seconds - busy))
-    return (min(found), max(found)) if found else (0.0, 0.0)
+        spans = sorted((row.started, row.started + row.load_s + row.seconds + row.save_s) for row in rows)
+        busy, until = 0.0, float("-inf")
+        for begin, end in spans:
+            busy += max(0.0, end - max(begin, until))
+            until = max(until, end)
+        yield Beside(frozenset(row.parent or row.name for row in rows), max(0.0, run.seconds - busy))
 
 
 def _forecast(pipeline: str, graph: Graph, views: Views) -> Sequence[PlannedTask]:

@@ -7,6 +7,7 @@ import os
 import sys
 
 from headrace.app.marks import STYLES
+from headrace.app.past import sources_kept
 from headrace.app.project import Project
 from headrace.app.reading import RunView, Views, read
 from headrace.app.run_object import run_object
@@ -17,7 +18,7 @@ from headrace.app.watcher import Watcher
 from headrace.cli.plain import PlainWatcher
 from headrace.cli.terminal import say, say_json, tell
 from headrace.errors import LedgerError, StoreError, listed
-from headrace.spec.policy import Policy
+from headrace.spec.policy import NOT_ASKED, Policy
 
 SHOWN = 10
 MANY = 10_000
@@ -91,17 +92,20 @@ def _tell_unreusable(views: Views, run: str) -> None:
 
 
 def tell_unknown(views: Views, run: str, policy: Policy) -> None:
-    """Tell which stages a policy names that the run turned out not to have: where a pipeline asks for values, nobody
-    knows before."""
+    """Tell which stages a policy names that the run turned out not to have, or forces that it left out: where a
+    pipeline asks for values, nobody knows before."""
     options = [("--only", name) for name in policy.only] + [("--force", name) for name in policy.force]
     if not options:
         return
     tasks = views.show(run).tasks or ()
     stages = {task.stage for task in tasks}
     known = {"--only": stages | {task.name for task in tasks}, "--force": stages}
+    asked = {task.stage for task in tasks if task.reason != NOT_ASKED}
     for option, name in options:
         if name not in known[option]:
             tell(f"`{option} {name}`: the run had no such stage", label="warning:")
+        elif option == "--force" and name not in asked:
+            tell(f"`--force {name}`: `--only` left this stage out", label="warning:")
 
 
 def _again(views: Views, run: str) -> str:
@@ -109,7 +113,11 @@ def _again(views: Views, run: str) -> str:
     how = f"`headrace resume {run}` tries again what failed; add `--new-code` when you have mended code or a file"
     moved = [each.name for each in views.cursors() if each.run == run]
     if not moved:
-        return how
+        kept = sources_kept(views, run)
+        if not kept:
+            return how
+        asks = "asks it" if len(kept) == 1 else "asks them"
+        return f"{how}. It keeps what {listed(kept, 3)} found: a new run {asks} again, after you have mended data"
     return f"{how}. A new run doesn't get the rows that this one has read by cursor {listed(moved, 3)}"
 
 

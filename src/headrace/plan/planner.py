@@ -1,25 +1,27 @@
 """The planner: from the graph, what past runs taught, the policy and the pool to a decision about each task. Pure.
 
-What has no output yet has none either in the plan, so what depends on it is decided by what is known: if nothing but
-that input could differ from an earlier run, the task is reused should the input come out the same.
+What has no output yet has none either in the plan. So what depends on it is decided by what is known: a result may be
+there for what the tasks before gave in one of the latest runs, and is reused should they give that again.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from functools import partial
 from typing import Protocol
 
 from msgspec import Struct
 
-from headrace.errors import UsageError, listed
+from headrace.errors import listed
 from headrace.plan.keys import Inputs, identity, key_of, told
+from headrace.plan.needs import names_needed, needed_by
 from headrace.plan.resolve import Unmappable, columns, follow, labels, truth, value
 from headrace.plan.reuse import Before, Change, ChangedGiven, barred, told_change, why_run
+from headrace.plan.times import Beside, Times, Took
 from headrace.plan.transfers import Source, Transfers
 from headrace.spec.artifact import Ref, gather
 from headrace.spec.fleet import Pool
-from headrace.spec.graph import Arg, Node, Out, constants, outs
+from headrace.spec.graph import Arg, Node, constants, outs
 from headrace.spec.plan import Decision, Plan, PlannedTask
 from headrace.spec.policy import NOT_ASKED, Policy
 from headrace.spec.stage import Stage
@@ -31,20 +33,24 @@ SKIPS: Set[Decision] = {"skip", "skip_if_unchanged"}
 class History(Protocol):
     """What past runs taught, as one snapshot."""
 
-    def result(self, key: str) -> tuple[Ref, str] | None:
-        """Give the output that is there under a key, and the run that made it."""
+    def results(self, keys: Sequence[str]) -> Mapping[str, tuple[Ref, str]]:
+        """Return the outputs that are there under some of these keys, each with the run that made it."""
+        ...
+
+    def runs(self) -> Sequence[str]:
+        """Return the latest runs, newest first."""
         ...
 
     def before(self, task: str) -> Before | None:
         """Give what the key of a task was made of in the latest earlier run."""
         ...
 
-    def output(self, task: str) -> tuple[Ref, str] | None:
-        """Return what a task gave in the latest earlier run, and that run; None where it gave nothing."""
+    def output(self, task: str, run: str) -> Ref | None:
+        """Return what a task gave in one of the latest runs; None where it gave nothing."""
         ...
 
-    def seconds(self, task: str, stage: str) -> float | None:
-        """Give how long an attempt of a task took, its load and save included; None where none ever ran."""
+    def took(self, task: str, stage: str) -> Took | None:
+        """Return how long an attempt of a task took, its load and save included; None where none ever ran."""
         ...
 
     def width(self, task: str) -> int | None:
@@ -53,24 +59,22 @@ class History(Protocol):
 
 
 class _Fate(Struct):
-    """What the plan expects of a task: its output where that is known, and how long until then.
+    """What the plan expects of a task, with its output where that is known.
 
-    `expected` is the output if it comes out as it did before, in the run `since`. `open`: it may be held back yet.
+    `expected`: by an earlier run, newest first, the output if all comes out as it did there, and the run that made it.
+    `open`: it may be held back yet.
     """
 
     decision: Decision
     out: Ref | None = None
-    expected: Ref | None = None
-    since: str = ""
+    expected: Mapping[str, tuple[Ref, str]] = {}
     open: bool = False
-    low_s: float = 0.0
-    high_s: float = 0.0
 
 
 class Planner:
     """Plans one graph, node by node in the order in which they were traced, which is one that works.
 
-    `beside_s` is what a run takes beside its stages' own code, at least and at most: to start workers, to import.
+    `beside` is what earlier runs took beside their tasks: to start workers, to import.
     """
 
     def __init__(
@@ -84,9 +88,9 @@ class Planner:
         changed_code: Callable[[str, Stage], Sequence[str]],
         changed_given: ChangedGiven = lambda *_: (),
         source: Source | None = None,
-        beside_s: tuple[float, float] = (0.0, 0.0),
+        beside: Sequence[Beside] = (),
     ) -> None:
-        self._beside_s = beside_s
+        self._times = Times(pool.cpu, beside)
         self._stages = stages
         self._policy = policy
         self._pool = pool
@@ -98,8 +102,7 @@ class Planner:
         self._fates: dict[str, _Fate] = {}
         self._tasks: list[PlannedTask] = []
         self._low_usd = self._high_usd = 0.0
-        self._low_busy = self._high_busy = 0.0
-        self._timed = True
+        self._there: dict[str, tuple[Ref, str] | None] = {}
 
     def plan(self, pipeline: str, nodes: Sequence[Node], *, partial: bool = False) -> Plan:
         """Plan all nodes. `partial`: the trace waits for a value, so more is to come."""
@@ -111,20 +114,10 @@ class Planner:
             assert isinstance(each.expected_usd, float)
             self._low_usd += each.expected_usd
             self._high_usd += each.expected_usd
-        ends = [(fate.low_s, fate.high_s) for fate in self._fates.values()]
-        capacity = max(self._pool.cpu, 1e-9)
-        low = max(max((low for low, _ in ends), default=0.0), self._low_busy / capacity)
-        high = max(max((high for _, high in ends), default=0.0), self._high_busy / capacity)
-        brought = [each.expected_s or 0.0 for each in transfers]  # before what needs them, at once or one by one
-        low, high = low + max(brought, default=0.0), high + sum(brought)
-        decided = {task.decision for task in self._tasks}
-        sure = any(fate.decision == "run" and not fate.open for fate in self._fates.values())
-        low += self._beside_s[0] if sure else 0.0
-        high += self._beside_s[1] if decided & WORKS else 0.0
         return Plan(
             pipeline=pipeline,
             tasks=(*self._tasks, *transfers),
-            expected_s=(low, high) if self._timed else None,
+            expected_s=self._times.all([each.expected_s or 0.0 for each in transfers]),
             expected_usd=(self._low_usd, self._high_usd),
             bound_usd=self._low_usd,
             gap=0.0,
@@ -133,21 +126,16 @@ class Planner:
 
     def _node(self, node: Node, wanted: set[str] | None) -> None:
         stage = self._stages[node.stage]
-        needs = names_needed(node)
-        start = (
-            max((self._fates[name].low_s for name in needs), default=0.0),
-            max((self._fates[name].high_s for name in needs), default=0.0),
-        )
         try:
             skip = self._why_skip(node, stage, wanted)
             if skip is not None:
-                self._settle(node, stage, *skip, start=start)
+                self._settle(node, stage, *skip)
             elif all(self._is_known(arg) for _, arg in node.args):
-                self._known(node, stage, start)
+                self._known(node, stage)
             else:
-                self._unknown(node, stage, start)
+                self._unknown(node, stage)
         except Unmappable as problem:
-            self._settle(node, stage, "run", f"it will fail: {problem}", start=start)
+            self._settle(node, stage, "run", f"it will fail: {problem}")
 
     def _why_skip(self, node: Node, stage: Stage, wanted: set[str] | None) -> tuple[Decision, str] | None:
         """Say why a task is skipped for sure, or else why it is where what comes before comes out as it did."""
@@ -175,8 +163,11 @@ class Planner:
                     yield "skip", f"`when=` got a value of `{node.when.task}` that is neither true nor false"
                 elif not said:
                     yield "skip", f"`when=`: the value of `{node.when.task}` is false"
-            elif source.expected is not None and _says_no(source.expected, node.when.path):
-                yield "skip_if_unchanged", f"held back if `{node.when.task}` says no again, as in run {source.since}"
+            elif source.expected:
+                ref, since = next(iter(source.expected.values()))
+                if _says_no(ref, node.when.path):
+                    why = f"held back if `{node.when.task}` says no again, as in run {since}"
+                    yield "skip_if_unchanged", why
 
     def _must_have(self, node: Node, stage: Stage) -> Iterator[str]:
         """Go over the tasks without which this one is skipped."""
@@ -200,44 +191,55 @@ class Planner:
             self._fates[out.task].out is not None or self._fates[out.task].decision == "skip" for out in outs(arg)
         )
 
-    def _known(self, node: Node, stage: Stage, start: tuple[float, float]) -> None:
+    def _known(self, node: Node, stage: Stage) -> None:
         args = [
             (name, arg) for name, arg in node.args if all(self._fates[out.task].out is not None for out in outs(arg))
         ]
+        rows = self._rows(node, args, self._output)
+        self._look_up([key_of(stage, inputs, self._platform)[0] for _, inputs in rows])
+        decided = [self._decide(node, name, stage, inputs) for name, inputs in rows]
         if not node.over:
-            inputs = tuple((name, value(arg, self._output)) for name, arg in args)
-            decision, why, out, key = self._decide(node, node.name, stage, inputs)
-            self._settle(node, stage, decision, why, start=start, out=out, key=key)
+            decision, why, out, key = decided[0]
+            self._settle(node, stage, decision, why, out=out, key=key)
             return
-        lists = columns(node.name, dict(args), node.over, self._output)
-        names = labels(node.name, lists)
-        whole = {name: value(arg, self._output) for name, arg in args if name not in lists}
-        refs: list[Ref] = []
-        reasons: list[str] = []
-        for index, name in enumerate(names):
-            row = {**whole, **{param: column[index] for param, column in lists.items()}}
-            inputs = tuple((param, row[param]) for param, _ in args)
-            _, why, out, _ = self._decide(node, name, stage, inputs)
-            refs += [out] if out is not None else []
-            reasons += [why] if out is None else []
+        refs = [out for _, _, out, _ in decided if out is not None]
+        reasons = [why for _, why, out, _ in decided if out is None]
         if reasons:
-            why = f"{len(reasons)} of {len(names)} elements: {reasons[0]}"
-            self._settle(node, stage, "run", why, start=start, width=len(names), runs=len(reasons))
+            why = f"{len(reasons)} of {len(rows)} elements: {reasons[0]}"
+            self._settle(node, stage, "run", why, width=len(rows), runs=len(reasons))
         else:
-            self._settle(
-                node,
-                stage,
-                "reuse",
-                f"{len(names)} elements are there",
-                start=start,
-                out=gather(refs),
-                width=len(names),
-            )
+            why = f"{len(rows)} elements are there"
+            self._settle(node, stage, "reuse", why, out=gather(refs), width=len(rows))
+
+    def _rows(
+        self, node: Node, args: Sequence[tuple[str, Arg]], output: Callable[[str], Ref]
+    ) -> list[tuple[str, Inputs]]:
+        """Return the inputs of each element of a mapped task, by name; a single task is the only one of its own.
+
+        Raises:
+            Unmappable: an output has no such part, or can't be mapped over.
+        """
+        if not node.over:
+            return [(node.name, tuple((name, value(arg, output)) for name, arg in args))]
+        lists = columns(node.name, dict(args), node.over, output)
+        whole = {name: value(arg, output) for name, arg in args if name not in lists}
+        rows = []
+        for index, name in enumerate(labels(node.name, lists)):
+            row = {**whole, **{param: column[index] for param, column in lists.items()}}
+            rows.append((name, tuple((param, row[param]) for param, _ in args)))
+        return rows
+
+    def _look_up(self, keys: Sequence[str]) -> Sequence[tuple[Ref, str] | None]:
+        """Return the output under each key, with the run that made it; each key is asked for once."""
+        unknown = [key for key in dict.fromkeys(keys) if key not in self._there]
+        found = self._history.results(unknown) if unknown else {}
+        self._there.update((key, found.get(key)) for key in unknown)
+        return [self._there[key] for key in keys]
 
     def _decide(self, node: Node, name: str, stage: Stage, inputs: Inputs) -> tuple[Decision, str, Ref | None, str]:
         key, parts = key_of(stage, inputs, self._platform)
         bar = barred(stage, self._policy)
-        found = self._history.result(key) if bar is None else None
+        found = self._look_up([key])[0] if bar is None else None
         if found is not None:
             return "reuse", f"nothing that determines it has changed since run {found[1]}", found[0], key
         if self._transfers is not None:
@@ -253,7 +255,7 @@ class Planner:
     def _given(self, before: Before | None, node: Node, change: Change) -> Sequence[str]:
         return () if before is None else self._changed_given(before.run, node, change)
 
-    def _unknown(self, node: Node, stage: Stage, start: tuple[float, float]) -> None:
+    def _unknown(self, node: Node, stage: Stage) -> None:
         """An input is to be made yet: the task runs, unless the input comes out as it was."""
         names = self._elements(node)
         width = len(names) if names is not None else self._history.width(node.name)
@@ -264,47 +266,54 @@ class Planner:
         ]
         waits = ", ".join(unknown)
         decision: Decision = "run"
-        expected: tuple[Ref, str] | None = None
+        expected: Mapping[str, tuple[Ref, str]] = {}
         why = barred(stage, self._policy)
-        if why is None and names is None:
-            why = f"its list comes from {waits}"
-        elif why is None:
-            expected, why = self._if_unchanged(node, stage)
-            if expected is None and why is None:
+        if why is None:
+            expected, is_lost = self._foreseen(node, stage)
+            if not expected and names is None:
+                why = f"its list comes from {waits}"
+            elif not expected:
                 why = self._why_surely(node, stage, names or [])
+                why = why or ("no output of it is there to be reused" if is_lost else None)
         if why is None:
             give = "give what they" if len(unknown) > 1 else "gives what it"
             decision, why = "reuse_if_unchanged", f"reused if {waits} {give} gave before"
         if self._transfers is not None and decision == "run":
             known = [arg for _, arg in node.args if all(self._fates[out.task].out is not None for out in outs(arg))]
             self._transfers.need(ref for arg in known for ref in constants(value(arg, self._output)))
-        self._settle(node, stage, decision, why, start=start, width=width, runs=width or 1, expected=expected)
+        self._settle(node, stage, decision, why, width=width, runs=width or 1, expected=expected)
 
-    def _if_unchanged(self, node: Node, stage: Stage) -> tuple[tuple[Ref, str] | None, str | None]:
-        """Look up the output that is there if what comes before gives what it gave in an earlier run, and the run that
-        made it. Where none is, and the task was the same in the latest run, say so."""
-        args = [(name, arg) for name, arg in node.args if all(self._may_be(out) for out in outs(arg))]
-        left = [out for pair in node.args if pair not in args for out in outs(pair[1])]
-        if node.over or any(self._fates[out.task].decision not in SKIPS for out in left):
-            return None, None
-        try:
-            key, _ = key_of(stage, tuple((name, value(arg, self._expected)) for name, arg in args), self._platform)
-        except Unmappable:  # what it gave before has no such part
-            return None, None
-        found = self._history.result(key)
-        if found is not None:
-            return found, None
-        before = self._history.before(node.name)
-        is_same = before is not None and before.key == key
-        return None, "no output of it is there to be reused" if is_same else None
+    def _foreseen(self, node: Node, stage: Stage) -> tuple[Mapping[str, tuple[Ref, str]], bool]:
+        """Look up the output that is there if what comes before gives what it gave in an earlier run, by that run.
 
-    def _may_be(self, out: Out) -> bool:
-        fate = self._fates[out.task]
-        return fate.out is not None or fate.expected is not None
+        The second is true where such an output was looked for under some key, and none was there.
+        """
+        found: dict[str, tuple[Ref, str]] = {}
+        is_lost = False
+        for run in self._history.runs():
+            args = [(name, arg) for name, arg in node.args if all(self._ref_in(run, out.task) for out in outs(arg))]
+            left = [out for pair in node.args if pair not in args for out in outs(pair[1])]
+            if any(self._fates[out.task].decision not in SKIPS for out in left):
+                continue
+            try:
+                rows = self._rows(node, args, partial(self._expected, run))
+            except Unmappable:  # what it gave before has no such part
+                continue
+            there = self._look_up([key_of(stage, inputs, self._platform)[0] for _, inputs in rows])
+            results = [each for each in there if each is not None]
+            if len(results) < len(rows):
+                is_lost = True
+            else:
+                found[run] = (gather([ref for ref, _ in results]), run) if node.over else results[0]
+        return found, is_lost and not found
 
-    def _expected(self, name: str) -> Ref:
+    def _ref_in(self, run: str, name: str) -> Ref | None:
+        """Return what a task gives: for sure, or else if all comes out as in this earlier run."""
         fate = self._fates[name]
-        ref = fate.out or fate.expected
+        return fate.out or fate.expected.get(run, (None, ""))[0]
+
+    def _expected(self, run: str, name: str) -> Ref:
+        ref = self._ref_in(run, name)
         assert ref is not None
         return ref
 
@@ -345,34 +354,32 @@ class Planner:
         decision: Decision,
         reason: str,
         *,
-        start: tuple[float, float],
         out: Ref | None = None,
         key: str | None = None,
         width: int | None = 1,
         runs: int = 1,
-        expected: tuple[Ref, str] | None = None,
+        expected: Mapping[str, tuple[Ref, str]] = {},
     ) -> None:
         """Note a decision, with the time and money that it is expected to take."""
         works = decision in WORKS
+        needs = tuple(names_needed(node))
         is_open = decision == "skip_if_unchanged" or (works and self._is_open(node, stage))
-        each = self._history.seconds(node.name, stage.name) if works else 0.0
-        if each is None:
-            self._timed = False
+        is_sure = not is_open and decision != "reuse_if_unchanged"
+        took = self._history.took(node.name, stage.name) if works else Took(0.0, 0.0, 0.0)
+        each = None if took is None else took.last
         need = stage.resources
-        rounds = -(-runs // max(1, int(self._pool.cpu / (need.cpu * need.nodes)))) if runs > 1 else 1
-        seconds = (each or 0.0) * rounds
+        cpu = need.cpu * need.nodes
+        rounds = -(-runs // max(1, int(self._pool.cpu / cpu))) if runs > 1 else 1
         usd = (each or 0.0) * runs * self._pool.usd_per_hour * self._pool.share(need) / 3600
-        busy = (each or 0.0) * runs * need.cpu * need.nodes
-        low = 0.0 if is_open or decision == "reuse_if_unchanged" else 1.0
-        self._low_usd += usd * low
+        self._low_usd += usd if is_sure else 0.0
         self._high_usd += usd
-        self._low_busy += busy * low
-        self._high_busy += busy
-        if works and decision not in SKIPS and out is None and expected is None:
-            expected = self._history.output(node.name)
-        before, since = expected or (None, "")
-        ends = start[0] + seconds * low, start[1] + seconds
-        self._fates[node.name] = _Fate(decision, out, before, since, is_open, *ends)
+        if works:
+            self._times.add(node.name, needs, took, rounds=rounds, cpu=runs * cpu, is_sure=is_sure)
+        else:
+            self._times.leave(node.name, needs)
+        if works and decision not in SKIPS and out is None:
+            expected = dict(self._as_before(node.name, expected))
+        self._fates[node.name] = _Fate(decision, out, expected, is_open)
         self._tasks.append(
             PlannedTask(
                 name=node.name,
@@ -383,12 +390,21 @@ class Planner:
                 key=key,
                 pool=self._pool.name if works else None,
                 width=width if node.over or width != 1 else 1,
-                expected_s=seconds if each is not None else None,
-                expected_usd=None if each is None else usd if low else (0.0, usd),
-                needs=tuple(names_needed(node)),
+                expected_s=None if each is None else each * rounds,
+                expected_usd=None if each is None else usd if is_sure else (0.0, usd),
+                needs=needs,
                 notes=stage.code.notes if decision != "skip" else (),
             )
         )
+
+    def _as_before(self, task: str, expected: Mapping[str, tuple[Ref, str]]) -> Iterator[tuple[str, tuple[Ref, str]]]:
+        """Go over what a task gives if all comes out as in an earlier run: what is there for it, else what it gave."""
+        for run in self._history.runs():
+            found = expected.get(run)
+            if found is None and (ref := self._history.output(task, run)) is not None:
+                found = ref, run
+            if found is not None:
+                yield run, found
 
     def _output(self, name: str) -> Ref:
         ref = self._fates[name].out
@@ -402,51 +418,3 @@ def _says_no(ref: Ref, path: tuple[int, ...]) -> bool:
         return truth(follow(ref, path)) is False
     except Unmappable:
         return False
-
-
-def check_policy(policy: Policy, nodes: Sequence[Node], stages: Mapping[str, Stage]) -> None:
-    """See that what a policy names is there: `only` may name single tasks, `force` names stages.
-
-    Raises:
-        UsageError: it names a stage or task that the pipeline doesn't have.
-    """
-    called = dict.fromkeys(stage.name for stage in stages.values())
-    either = called | dict.fromkeys(node.name for node in nodes)
-    for option, names, known in (("--only", policy.only, either), ("--force", policy.force, called)):
-        for name in names:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean `{near[0]}`?" if near else f"it has {listed(known)}"
-                raise UsageError(f"`{option} {name}`: the pipeline has no such stage", hint=hint)
-
-
-def names_needed(node: Node) -> list[str]:
-    """Give the names of the tasks that a node waits for, each once."""
-    found: dict[str, None] = {}
-    for _, arg in node.args:
-        for out in outs(arg):
-            found[out.task] = None
-    if node.when is not None:
-        found[node.when.task] = None
-    for name in node.after:
-        found[name] = None
-    return list(found)
-
-
-def needed_by(only: Iterable[str], nodes: Sequence[Node], stages: Mapping[str, Stage]) -> set[str]:
-    """Give the tasks that are asked for by stage or task, with all that they need."""
-    asked = set(only)
-    return with_needs([node.name for node in nodes if stages[node.stage].name in asked or node.name in asked], nodes)
-
-
-def with_needs(names: Iterable[str], nodes: Sequence[Node]) -> set[str]:
-    """Give these tasks, with all that they need."""
-    needs = {node.name: names_needed(node) for node in nodes}
-    found = set(names)
-    rest = list(found)
-    while rest:
-        for name in needs[rest.pop()]:
-            if name not in found:
-                found.add(name)
-                rest.append(name)
-    return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from headrace.plan.planner import names_needed
+from headrace.plan.needs import names_needed
 from headrace.run.machine import Machine
 from headrace.run.task import Task
 

@@ -17,7 +17,7 @@ from collections.abc import Collection
 
 from headrace.errors import listed
 from headrace.plan.keys import differing, key_seen
-from headrace.plan.planner import names_needed, needed_by, with_needs
+from headrace.plan.needs import names_needed, needed_by, with_needs
 from headrace.plan.resolve import LABELS, Unmappable
 from headrace.run.commands import Answer, Awaited, Command, Missed, Probe, Stop
 from headrace.run.curves import Curves

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from headrace import errors
 from headrace.errors import BackendError, HeadraceError, PlacementError, TraceError, UsageError
-from headrace.plan.planner import check_policy
+from headrace.plan.needs import check_policy
 from headrace.run.courier import Courier
 from headrace.run.events import Event, Noted, Pointed, Traced, TraceEnded, TraceFailed
 from headrace.run.journal import Journal

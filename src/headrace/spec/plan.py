@@ -36,9 +36,10 @@ class PlannedTask(Noun, frozen=True):
 class Plan(Noun, frozen=True):
     """All planned tasks in the order in which they were traced.
 
-    `expected_s` is a range in seconds, `expected_usd` one in US dollars: low where everything that may be cut off or
-    held back is, high where nothing is. `bound_usd` is a floor under the cost of any plan, `gap` how far `expected_usd`
-    may be above it. `partial`: the pipeline asked for a value, so the rest is not known yet.
+    `expected_s` is a range in seconds (None where a task never ran), `expected_usd` one in US dollars: low where
+    everything that may be cut off, held back or reused is, high where nothing is. `bound_usd` is a floor under the cost
+    of any plan, `gap` how far `expected_usd` may be above it. `partial`: the pipeline asked for a value, so the rest is
+    not known yet.
     """
 
     pipeline: str

@@ -19,6 +19,7 @@ from headrace.cli.terminal import say
 @options.config
 def command(run_id: str, task: str, use_pdb: bool, new_code: bool, config: Path | None) -> int:
     """The stage runs in this process, where a debugger can be in it; nothing is recorded, and its output is printed.
+    Of a map, name an element: `fit[depth=4]`.
     Where it raises and there is a terminal, the debugger opens at the place.
     """
     value = debugging.debug(project.load(overlay=config), run_id, task, use_pdb=use_pdb, new_code=new_code)

@@ -33,6 +33,14 @@ def command(
 ) -> int:
     """Takes what `headrace run` takes. Says for each task whether it would run, be reused or be held back by a `when=`,
     why, where, and what it would take and cost as far as past runs tell.
+
+    Results are looked for as the run will look for them: behind a source, which is asked anew each time, those for what
+    it gave in one of the last five runs.
+
+    The time of all is a range, for the same machine under the same load. The least: only what surely runs, each task
+    as quick as in any of the last ten runs. The most: all that may run, each as slow as in any of them. Both count what
+    the last five runs took beside their tasks (to trace, to start workers, to import), and leave a fifth of room. While
+    a task has never run, no range is printed.
     """
     target, parameters = split("plan", words, param)
     found = project.load(target=target, overlay=config)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 import time
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,11 +50,12 @@ def command(limit: int | None, pipeline: str | None, sort: str | None, as_json: 
     dictionaries. Of several tasks that gave it, the best counts where it is known which way is better, else the last.
     """
     found = project.load(overlay=config)
+    again = partial(_again, pipeline, sort)
     with read(found) as views:
         if sort is not None:
             # It loads the codecs, which the list alone doesn't need.
             ranking = importlib.import_module("headrace.app.ranking").ranking(found, views, sort, pipeline)
-            return _say_ranking(views, ranking, limit, as_json=as_json)
+            return _say_ranking(views, ranking, limit, again, as_json=as_json)
         runs = views.runs(limit=limit or (MANY if as_json else FEW), pipeline=pipeline)
         if as_json:
             say_json({"runs": [up_to_now(views, run) for run in runs.runs]})
@@ -63,11 +67,13 @@ def command(limit: int | None, pipeline: str | None, sort: str | None, as_json: 
     for line in table(HEADS, rows, numbers=(5, 6), spare=SPARE):
         say_styled(line)
     if runs.more is not None:
-        tell(f"older runs: `headrace runs --limit {2 * len(runs.runs)}`", label="hint:")
+        tell(f"older runs: `{again(len(runs.runs))}`", label="hint:")
     return 0
 
 
-def _say_ranking(views: Views, ranking: Ranking, limit: int | None, *, as_json: bool) -> int:
+def _say_ranking(
+    views: Views, ranking: Ranking, limit: int | None, again: Callable[[int], str], *, as_json: bool
+) -> int:
     shown = ranking.runs[: limit or (MANY if as_json else FEW)]
     if as_json:
         listed = [(up_to_now(views, each.run), each.reading) for each in shown]
@@ -78,10 +84,18 @@ def _say_ranking(views: Views, ranking: Ranking, limit: int | None, *, as_json: 
     for line in table(heads, rows, numbers=(3, 6, 7), spare=SPARE):
         say_styled(line)
     if len(shown) < len(ranking.runs):
-        tell(f"more runs: `headrace runs --limit {2 * len(shown)}`", label="hint:")
+        tell(f"more runs: `{again(len(shown))}`", label="hint:")
     if ranking.more:
         tell("there are older runs, whose metrics weren't read", label="note:")
     return 0
+
+
+def _again(pipeline: str | None, sort: str | None, shown: int) -> str:
+    """Return the same command for twice as many runs."""
+    words = ["headrace", "runs", "--limit", str(2 * shown)]
+    for option, value in (("--pipeline", pipeline), ("--sort", sort)):
+        words += [] if value is None else [option, value]
+    return shlex.join(words)
 
 
 def _metric(ranked: Ranked) -> Cell:

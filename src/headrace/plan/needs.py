@@ -1,0 +1,68 @@
+"""What a policy asks of a graph, and what that needs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+
+from headrace.errors import UsageError, listed
+from headrace.spec.graph import Node, outs
+from headrace.spec.policy import Policy
+from headrace.spec.stage import Stage
+
+
+def check_policy(policy: Policy, nodes: Sequence[Node], stages: Mapping[str, Stage]) -> None:
+    """See that what a policy names is there: `only` may name single tasks, `force` names stages.
+
+    Raises:
+        UsageError: it names a stage or task that the pipeline doesn't have, or forces a stage that it doesn't ask for.
+    """
+    called = dict.fromkeys(stage.name for stage in stages.values())
+    either = called | dict.fromkeys(node.name for node in nodes)
+    for option, names, known in (("--only", policy.only, either), ("--force", policy.force, called)):
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean `{near[0]}`?" if near else f"it has {listed(known)}"
+                raise UsageError(f"`{option} {name}`: the pipeline has no such stage", hint=hint)
+    if policy.only:
+        wanted = needed_by(policy.only, nodes, stages)
+        asked = {stages[node.stage].name for node in nodes if node.name in wanted}
+        for name in policy.force:
+            if name not in asked:
+                raise UsageError(
+                    f"`--force {name}`: `--only` leaves this stage out",
+                    hint=f"add `--only {name}`, or leave `--force {name}` out",
+                )
+
+
+def names_needed(node: Node) -> list[str]:
+    """Give the names of the tasks that a node waits for, each once."""
+    found: dict[str, None] = {}
+    for _, arg in node.args:
+        for out in outs(arg):
+            found[out.task] = None
+    if node.when is not None:
+        found[node.when.task] = None
+    for name in node.after:
+        found[name] = None
+    return list(found)
+
+
+def needed_by(only: Iterable[str], nodes: Sequence[Node], stages: Mapping[str, Stage]) -> set[str]:
+    """Give the tasks that are asked for by stage or task, with all that they need."""
+    asked = set(only)
+    return with_needs([node.name for node in nodes if stages[node.stage].name in asked or node.name in asked], nodes)
+
+
+def with_needs(names: Iterable[str], nodes: Sequence[Node]) -> set[str]:
+    """Give these tasks, with all that they need."""
+    needs = {node.name: names_needed(node) for node in nodes}
+    found = set(names)
+    rest = list(found)
+    while rest:
+        for name in needs[rest.pop()]:
+            if name not in found:
+                found.add(name)
+                rest.append(name)
+    return found

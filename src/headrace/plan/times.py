@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
-ROOM = 0.2
-"""So large a part of the time is added at both ends, since no two runs take the same time."""
+ROOM = (0.4, 0.2)
+"""So large a part of the time is left as room at both ends, since no two runs take the same time. It is more at the
+lower one: what earlier runs had to read from disk is in memory by now."""
 
 
 class Took(NamedTuple):
@@ -73,7 +74,7 @@ class Times:
         few = [each.seconds for each in self._beside if each.ran <= self._sure]
         low += max(brought, default=0.0) + min(few, default=0.0)
         high += sum(brought) + max((each.seconds for each in self._alike()), default=0.0)
-        return low * (1 - ROOM), high * (1 + ROOM)
+        return low * (1 - ROOM[0]), high * (1 + ROOM[1])
 
     def _alike(self) -> Sequence[Beside]:
         """Return those earlier runs that are most like one in which all runs that may run."""

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from headrace.app import planning, project
+from headrace.plan.times import Beside
+from headrace.record.shown import RunView
 from headrace.record.views import Views
+from headrace.run.ports import TaskRow
 from headrace.spec.policy import Policy
 from tests.cli.conftest import Shell
 
@@ -50,3 +53,23 @@ def test_a_plan_reads_no_more_of_the_ledger_for_more_tasks(tmp_path: Path, monke
         counts.append(len(reads))
         monkeypatch.setattr(Views, "_all", before)
     assert counts[1] - counts[0] <= 3, "a run more, which is read whole"
+
+
+def test_the_time_to_load_and_save_is_no_part_of_what_a_run_takes_beside_its_tasks() -> None:
+    run = RunView(
+        run="run-1", pipeline="flow", state="succeeded", created=0.0, seconds=10.0, usd=0.0, params={}, why=""
+    )
+    row = TaskRow(
+        ordinal=0,
+        name="step",
+        stage="step",
+        kind="prepare",
+        state="succeeded",
+        reason="",
+        attempts=1,
+        started=2.0,
+        load_s=3.0,
+        seconds=1.0,
+        save_s=2.0,
+    )
+    assert list(planning.beside([run], lambda _: [row])) == [Beside(frozenset({"step"}), 4.0)]

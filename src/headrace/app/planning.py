@@ -199,13 +199,13 @@ def _plan(
         changed_code=code.changed,
         changed_given=lambda run, node, change: code.changed_given(run, node, graph.codes, change),
         source=places.link if places.several else None,
-        beside=list(_beside(latest, rows)),
+        beside=list(beside(latest, rows)),
     )
     found = planner.plan(pipeline, graph.nodes, partial=graph.partial)
     return replace(found, tasks=(*found.tasks, *_forecast(pipeline, graph, past))) if graph.partial else found
 
 
-def _beside(runs: Sequence[RunView], rows_of: Callable[[str], Sequence[TaskRow]]) -> Iterator[Beside]:
+def beside(runs: Sequence[RunView], rows_of: Callable[[str], Sequence[TaskRow]]) -> Iterator[Beside]:
     """Go over what runs that succeeded took beside their tasks, whose times overlap."""
     for run in runs:
         if run.state != "succeeded":

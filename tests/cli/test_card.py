@@ -147,6 +147,65 @@ def test_a_card_of_a_reused_model_names_the_run_that_made_it(judged: Shell) -> N
     assert "Task `ship` after it was skipped" in text
 
 
+def test_the_run_that_made_a_registered_model_is_kept_from_gc_and_its_card_says_the_same(judged: Shell) -> None:
+    first = _run(judged, "flow")
+    second = _run(judged, "flow", "--floor", "0.9")
+    judged("register", second, "fit", "--model", "churn")
+    before = judged("card", "model:churn:1", "--json").json
+    _run(judged, "plain")
+    assert judged("gc", "--keep-runs", "1").code == 0
+    after = judged("card", "model:churn:1", "--json").json
+    assert (before["training"]["task"]["run"], before["training"]["attempts"]) == (first, 1)
+    assert after == before
+
+
+def test_what_a_forgotten_run_took_is_not_known_any_more(judged: Shell) -> None:
+    first = _run(judged, "flow")
+    _run(judged, "flow", "--floor", "0.8")
+    assert judged("gc", "--keep-runs", "1").code == 0
+    _run(judged, "flow", "--floor", "0.9")  # it has the results from the second run, which had them from the first
+    card = judged("card", "latest", "--json").json
+    training = card["training"]
+    assert (training["task"]["run"], training["task"]["arguments"]) == (first, {"depth": "3", "seed": "7"})
+    assert {training[each] for each in ("at", "attempts", "load_s", "save_s", "peak_gib")} == {None}
+    assert {card[each] for each in ("seconds", "cpu_s", "usd")} == {None}
+    text = judged("card", "latest").out
+    assert f"What `raw`, `check`, `fit` took isn't known any more: that is of run `{first}`, which is forgotten" in text
+    assert "| took | not known any more |" in text
+    assert "| 0 s |" not in text
+    assert f"from run `{first}`, and what it printed there is no longer known" in judged("logs", "latest", "fit").err
+    assert [step["origin"] for step in judged("lineage", "latest", "fit", "--json").json["made"]] == [first]
+
+
+MAPPED = """
+import headrace as hr
+
+
+@hr.stage(kind="ingest")
+def part(number: int) -> int:
+    return sum(range(3_000_000)) + number
+
+
+@hr.stage(kind="train")
+def fit(parts: list[int], seed: int = 1) -> dict[str, int]:
+    return {"weight": sum(parts)}
+
+
+@hr.pipeline
+def flow(seed: int = 1) -> None:
+    fit(part.map(number=[1, 2]), seed=seed)
+"""
+
+
+def test_what_a_map_took_is_what_its_elements_took_where_they_ran(project: Shell) -> None:
+    project.write("pipelines.py", MAPPED)
+    first = _run(project, "flow")
+    before = project("card", first, "--json").json["data"][0]
+    after = project("card", _run(project, "flow", "--seed", "2"), "--json").json["data"][0]
+    assert min(before["seconds"], before["cpu_s"]) > 0
+    assert [after[each] for each in ("run", "seconds", "cpu_s")] == [first, before["seconds"], before["cpu_s"]]
+
+
 def test_what_changed_in_the_code_since_the_run_before_is_named(judged: Shell) -> None:
     first = _run(judged, "flow")
     judged.write("pipelines.py", PIPELINES.replace("depth / table.num_rows", "depth / table.num_rows / 2"))

@@ -422,6 +422,29 @@ def test_a_result_that_a_kept_run_reused_stays_when_its_maker_is_forgotten(ledge
         assert again.run == run.run
 
 
+def reused(ledger: Ledger, out: Ref, maker: str) -> str:
+    """Store a run that ended, and whose one task reused what another run had."""
+    row = run_row("succeeded", ended=OLD, created=OLD)
+    body = encode_event(Reused(task="fit", key="key", out=out, run=maker, why="same", inputs=b""))
+    with ledger.open_run("flights") as run:
+        run.commit(first([body], run=row, tasks=[task_row(state="reused", out=out, key="key")], kept=[out]))
+        return run.run
+
+
+def test_the_run_that_made_what_is_registered_is_kept_through_all_that_reused_it(
+    ledger: Ledger, store: Dated, views: Views
+) -> None:
+    out, other = put(store, "out"), put(store, "other")
+    maker = ended(ledger, out)
+    between = reused(ledger, out, maker)
+    registered = reused(ledger, out, between)
+    elsewhere = ended(ledger, other, key="other", ended=OLD + 1)
+    register(ledger, Register("model", "out", out), by="ada", origin=f"{registered} fit")
+    found = collect(ledger, store, keep_runs=0)
+    assert found.runs == (elsewhere,), "nothing of it is registered"
+    assert {run.run for run in views.runs().runs} == {maker, between, registered}
+
+
 def test_unfinished_runs_and_those_that_a_driver_has_are_never_forgotten(ledger: Ledger, store: Dated) -> None:
     with ledger.open_run("flights") as run:
         run.commit(first())

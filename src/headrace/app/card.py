@@ -28,6 +28,7 @@ class Made(Struct, frozen=True, kw_only=True):
 
     `arguments` are the values that the pipeline gave it, `needs` the tasks whose outputs it got. `rows` and `columns`
     are those of a table, where it gave one that can be counted; of several, `tables` has the rows by their names.
+    Where `run` is forgotten, what it took (`seconds`, `cpu_s`, `usd`) is None, and an earlier one may have done it.
     """
 
     task: str
@@ -41,25 +42,33 @@ class Made(Struct, frozen=True, kw_only=True):
     type: str
     bytes: int
     digest: str
-    seconds: float
-    cpu_s: float
-    usd: float
+    seconds: float | None
+    cpu_s: float | None
+    usd: float | None
     rows: int | None = None
     columns: int | None = None
     tables: dict[str, int] = {}
 
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether the run that it ran in is forgotten, and with it what it took."""
+        return self.seconds is None
+
 
 class Training(Struct, frozen=True, kw_only=True):
-    """How the model was trained. `peak_gib` is the peak of the worker's memory; `seeds` are arguments named so."""
+    """How the model was trained. `peak_gib` is the peak of the worker's memory; `seeds` are arguments named so.
+
+    Where the run that did it is forgotten, times and counts are None, and what only that run knew is empty.
+    """
 
     task: Made
-    at: float
+    at: float | None
     parameters: dict[str, str]
     seeds: dict[str, str]
-    attempts: int
-    load_s: float
-    save_s: float
-    peak_gib: float
+    attempts: int | None
+    load_s: float | None
+    save_s: float | None
+    peak_gib: float | None
     pool: str
     user: str
     headrace: str
@@ -87,7 +96,7 @@ class Card(Struct, frozen=True, kw_only=True):
 
     `data` are the tasks that the model was made of, what came first first, with their reports in `checks`; `results`
     are the reports on the model, and `numbers` what its training and the tasks after it gave beside them. `get` are
-    the ways to have it.
+    the ways to have it. What all of it took is None where a run that did some of it is forgotten.
     """
 
     title: str
@@ -106,9 +115,9 @@ class Card(Struct, frozen=True, kw_only=True):
     results: tuple[Judged, ...]
     numbers: tuple[Reading, ...]
     code: Source
-    seconds: float
-    cpu_s: float
-    usd: float
+    seconds: float | None
+    cpu_s: float | None
+    usd: float | None
     limits: tuple[str, ...]
     get: tuple[str, ...]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from headrace.app import named
 from headrace.app.card import Card, Made, Named, Source, Training
@@ -23,6 +23,7 @@ from headrace.spec.artifact import Ref
 from headrace.spec.fleet import HOME
 from headrace.spec.graph import Const, Secret
 from headrace.spec.report import Report
+from headrace.spec.stage import Stage
 
 TABLES = frozenset({"arrow", "arrow-stream", "joined", "pandas", "polars"})
 COUNTED_BYTES = 1 << 28
@@ -110,13 +111,14 @@ class CardMaker:
             results=results,
             numbers=tuple(self._numbers(run, {maker_of, chosen.task, *below})),
             code=self._source(run, maker_of),
-            seconds=sum(each.seconds for each in whole),
-            cpu_s=sum(each.cpu_s for each in whole),
-            usd=sum(each.usd for each in whole),
+            seconds=_sum(each.seconds for each in whole),
+            cpu_s=_sum(each.cpu_s for each in whole),
+            usd=_sum(each.usd for each in whole),
             limits=(
                 *_not_passed(checks),
                 *_limits(chosen.ref, run, results),
                 *_held_back(run, below),
+                *_forgotten(whole),
                 *(f"A report of `{task}` is not shown: it can't be read." for task in self._unread),
             ),
             get=tuple(_ways(chosen, run, registered)),
@@ -153,18 +155,36 @@ class CardMaker:
             self._runs[run_id] = material(self._views, run_id)
         return self._runs[run_id]
 
-    def _origin(self, run: Material, task: str) -> tuple[Material, str]:
-        """Give the run that a task's output was made in, and what the task was called there."""
+    def _origin(self, run: Material, task: str) -> tuple[Material, str] | str:
+        """Return the run that a task's output was made in, and what the task was called there; of a run that is
+        forgotten, its name."""
         if run.rows[task].state != "reused":
             return run, task
         found = maker(self._views, run.view.run, task)
-        if found is None or not found[1]:
+        if found is None:
             return run, task
-        return self.run(found[0]), found[1]
+        return (self.run(found[0]), found[1]) if found[1] else found[0]
+
+    def _took(self, run: Material, task: str) -> tuple[str, tuple[float, float, float] | tuple[None, None, None]]:
+        """Return the run in which a task really ran, and what it took there: seconds, those of processors, and the
+        price. Of a map, all its elements count; where a run that did some of it is forgotten, that one is named."""
+        took, runs = [], set()
+        for each in [row.name for row in run.rows.values() if row.parent == task] or [task]:
+            origin = self._origin(run, each)
+            if isinstance(origin, str):
+                return origin, (None, None, None)
+            there, name = origin
+            runs.add(there.view.run)
+            row = there.rows[name]
+            took.append((row.seconds, sum(use.cpu_s for use in there.uses.get(name, ())), row.usd))
+        seconds, cpu_s, usd = (sum(each) for each in zip(*took, strict=True))
+        return runs.pop() if len(runs) == 1 else run.view.run, (seconds, cpu_s, usd)
 
     def _made(self, run: Material, task: str, *, count: bool = False) -> Made:
-        origin, name = self._origin(run, task)
-        row, stage, ref = origin.rows[name], origin.stage(name), run.out(task)
+        origin = self._origin(run, task)
+        there, name = (run, task) if isinstance(origin, str) else origin
+        row, stage, ref = there.rows[name], there.stage(name), run.out(task)
+        ran_in, (seconds, cpu_s, usd) = self._took(run, task)
         shapes = self._shapes(ref) if count and ref is not None else {}
         single = next(iter(shapes.values())) if len(shapes) == 1 else (None, None)
         return Made(
@@ -172,16 +192,16 @@ class CardMaker:
             stage=row.stage,
             kind=row.kind,
             function="" if stage is None else stage.function.partition("#")[0],
-            run=origin.view.run,
+            run=ran_in,
             state=run.rows[task].state,
-            arguments=_arguments(origin, name, self._load),
+            arguments=_arguments(there, name, self._load),
             needs=tuple(run.needed(task)),
             type="" if ref is None else ref.type.partition("@")[0].removeprefix("builtins."),
             bytes=0 if ref is None else ref.size,
             digest="" if ref is None else ref.digest,
-            seconds=row.seconds,
-            cpu_s=sum(use.cpu_s for use in origin.uses.get(name, ())),
-            usd=row.usd,
+            seconds=seconds,
+            cpu_s=cpu_s,
+            usd=usd,
             rows=single[0],
             columns=single[1],
             tables={name: shape[0] for name, shape in shapes.items()} if len(shapes) > 1 else {},
@@ -220,8 +240,9 @@ class CardMaker:
             :MAX_NUMBERS
         ]
 
-    def _seeds(self, run: Material, task: str, given: Mapping[str, str]) -> dict[str, str]:
+    def _seeds(self, run: Material, task: str) -> dict[str, str]:
         """Give the seeds that a task was given, and those among the parameters of its report: those of the library."""
+        given = _arguments(run, task, self._load)
         found = {key: value for key, value in given.items() if key.endswith(SEEDS)}
         for ref in report_refs(run.out(task)):
             report = self._load(ref)
@@ -232,16 +253,17 @@ class CardMaker:
         return found
 
     def _training(self, run: Material, task: str) -> Training:
-        origin, name = self._origin(run, task)
-        row, stage, uses = origin.rows[name], origin.stage(name), origin.uses.get(name, [])
-        given = _arguments(origin, name, self._load)
-        parts = stage.code.parts if stage is not None else ()
+        found = self._origin(run, task)
+        if isinstance(found, str):
+            return self._forgotten_training(run, task)
+        origin, name = found
+        row, uses = origin.rows[name], origin.uses.get(name, [])
         opened = origin.opened
         return Training(
             task=self._made(run, task),
             at=row.started or origin.view.created,
             parameters={key: str(value) for key, value in origin.view.params.items()},
-            seeds=self._seeds(origin, name, given),
+            seeds=self._seeds(origin, name),
             attempts=row.attempts,
             load_s=row.load_s,
             save_s=row.save_s,
@@ -251,12 +273,28 @@ class CardMaker:
             headrace="" if opened is None else opened.headrace,
             platform="" if origin.bundle is None else origin.bundle.platform or "",
             lock="" if origin.bundle is None else origin.bundle.lock or "",
-            packages={
-                part.name: part.text or ""
-                for part in parts
-                if part.kind in ("distribution", "environment") and part.text
-            },
+            packages=_packages(origin.stage(name)),
             curves=tuple(self._curves(origin, name)),
+        )
+
+    def _forgotten_training(self, run: Material, task: str) -> Training:
+        """Return what a run that reused a training knows of it: what its key was made of, and what it logged."""
+        return Training(
+            task=self._made(run, task),
+            at=None,
+            parameters={},
+            seeds=self._seeds(run, task),
+            attempts=None,
+            load_s=None,
+            save_s=None,
+            peak_gib=None,
+            pool="",
+            user="",
+            headrace="",
+            platform="",
+            lock="",
+            packages=_packages(run.stage(task)),
+            curves=tuple(self._curves(run, task)),
         )
 
     def _curves(self, run: Material, task: str) -> Iterator[Logged]:
@@ -265,20 +303,47 @@ class CardMaker:
                 yield Logged(task=task, name=name, line=line)
 
     def _source(self, run: Material, task: str) -> Source:
-        origin, name = self._origin(run, task)
+        found = self._origin(run, task)
+        origin, name = (run, task) if isinstance(found, str) else found
         stage = origin.stage(name)
-        earlier = self._views.earlier(origin.view.run, name)
+        earlier = None if isinstance(found, str) else self._views.earlier(origin.view.run, name)
         then = None if earlier is None or stage is None else self.run(earlier.run).stages.get(stage.function)
         parts = () if stage is None else stage.code.parts
-        found = [] if then is None or stage is None else differing(then.code, stage.code)
-        changed = tuple(part.name for part, _ in found)
+        changed = () if then is None or stage is None else differing(then.code, stage.code)
         return Source(
-            bundle="" if origin.bundle is None else origin.bundle.digest,
+            bundle="" if origin.bundle is None or isinstance(found, str) else origin.bundle.digest,
             parts=tuple(part.name for part in parts if part.kind not in ("distribution", "environment"))[:MAX_PARTS],
-            changed=changed,
+            changed=tuple(part.name for part, _ in changed),
             against=None if then is None or earlier is None else earlier.run,
             notes=() if stage is None else stage.code.notes,
         )
+
+
+def _packages(stage: Stage | None) -> dict[str, str]:
+    """Return the versions of the packages that a stage's code depends on."""
+    parts = () if stage is None else stage.code.parts
+    return {part.name: part.text for part in parts if part.kind in ("distribution", "environment") and part.text}
+
+
+def _sum(numbers: Iterable[float | None]) -> float | None:
+    """Return a sum; None where one of them isn't known.
+
+    >>> _sum([1.5, 2]), _sum([1.5, None])
+    (3.5, None)
+    """
+    found = list(numbers)
+    known = [each for each in found if each is not None]
+    return sum(known) if len(known) == len(found) else None
+
+
+def _forgotten(tasks: Iterable[Made]) -> Iterator[str]:
+    """Say which runs are forgotten, and of which tasks nobody knows any more what they took."""
+    by: dict[str, list[str]] = {}
+    for each in tasks:
+        if each.is_forgotten:
+            by.setdefault(each.run, []).append(f"`{each.task}`")
+    for run, names in by.items():
+        yield f"What {', '.join(names)} took isn't known any more: that is of run `{run}`, which is forgotten."
 
 
 def _arguments(run: Material, task: str, load: Load) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import msgspec
 
@@ -25,6 +26,9 @@ CODECS = {
     "record": "several parts",
     "parts": "several parts",
 }
+
+UNKNOWN = "not known any more"
+Number = TypeVar("Number", int, float)
 
 NOTHING = ("null", "{}", "[]")
 """An argument of such a value says nothing."""
@@ -66,6 +70,7 @@ def _model(card: Card) -> Report:
         msgspec.structs.replace(verdict, why=f"{verdict.why} ({', '.join(tasks)})") for verdict, tasks in told.items()
     )
     training = card.training
+    reused = f", reused in `{card.run}`" if training.task.run != card.run else ""
     pairs: list[tuple[str, Cell]] = [
         ("class", f"`{card.type}`"),
         ("size", bytes_text(card.bytes)),
@@ -74,8 +79,8 @@ def _model(card: Card) -> Report:
         *(("registered as", _named(named)) for named in card.names),
         ("made by", f"task `{training.task.task}` of pipeline `{card.pipeline}`"),
         ("passed on by", "" if card.task.startswith(training.task.task) else f"`{card.task}`"),
-        ("run", f"`{training.task.run}`" + (f", reused in `{card.run}`" if training.task.run != card.run else "")),
-        ("made at", f"{datetime.fromtimestamp(training.at, UTC):%Y-%m-%d %H:%M:%S} UTC"),
+        ("run", f"`{training.task.run}`{' (forgotten)' * training.task.is_forgotten}{reused}"),
+        ("made at", _shown(training.at, lambda at: f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC")),
         *(("how to get it", f"`{way}`") for way in card.get),
     ]
     return Report(
@@ -197,11 +202,11 @@ def _training(card: Card) -> Report:
     made = training.task
     pairs: list[tuple[str, Cell]] = [
         ("stage", f"`{made.function}`"),
-        ("took", seconds_text(made.seconds)),
-        ("loading its inputs", seconds_text(training.load_s)),
-        ("saving its output", seconds_text(training.save_s)),
-        ("attempts", training.attempts),
-        ("processor time", seconds_text(made.cpu_s)),
+        ("took", _shown(made.seconds, seconds_text)),
+        ("loading its inputs", _shown(training.load_s, seconds_text)),
+        ("saving its output", _shown(training.save_s, seconds_text)),
+        ("attempts", _shown(training.attempts, str)),
+        ("processor time", _shown(made.cpu_s, seconds_text)),
         ("peak of memory", f"{training.peak_gib:.2f} GiB" if training.peak_gib else ""),
         ("pool", training.pool),
         ("by", training.user),
@@ -211,7 +216,7 @@ def _training(card: Card) -> Report:
         *training.packages.items(),
         ("Headrace", training.headrace),
         ("platform", training.platform),
-        ("lock", f"`{training.lock[:16]}`" if training.lock else "none"),
+        ("lock", f"`{training.lock[:16]}`" if training.lock else UNKNOWN if made.is_forgotten else "none"),
     ]
     given = (
         *(("pipeline", *pair) for pair in training.parameters.items()),
@@ -234,7 +239,7 @@ def _training(card: Card) -> Report:
 
 def _code(card: Card) -> Report:
     code = card.code
-    pairs: list[tuple[str, Cell]] = [("bundle (BLAKE3)", f"`{code.bundle}`")]
+    pairs: list[tuple[str, Cell]] = [("bundle (BLAKE3)", f"`{code.bundle}`" if code.bundle else UNKNOWN)]
     if code.against is not None:
         changed = ", ".join(f"`{name}`" for name in code.changed) or "nothing"
         pairs.append((f"changed since run `{code.against}`", changed))
@@ -258,13 +263,18 @@ def _cost(card: Card) -> Report:
             _pairs(
                 "What it took",
                 [
-                    ("seconds of the stages", seconds_text(card.seconds)),
-                    ("processor hours", f"{card.cpu_s / 3600:.4g}"),
-                    ("cost", usd_text(card.usd) if card.usd else "$0: the pool has no price"),
+                    ("seconds of the stages", _shown(card.seconds, seconds_text)),
+                    ("processor hours", _shown(card.cpu_s, lambda cpu_s: f"{cpu_s / 3600:.4g}")),
+                    ("cost", _shown(card.usd, lambda usd: usd_text(usd) if usd else "$0: the pool has no price")),
                 ],
             ),
         ),
     )
+
+
+def _shown(number: Number | None, text: Callable[[Number], str]) -> str:
+    """Write a number, or that it isn't known any more."""
+    return UNKNOWN if number is None else text(number)
 
 
 def _pairs(title: str, pairs: Iterable[tuple[str, Cell]]) -> Grid:

@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from headrace.spec.report import Fact
-from headrace.stages.report.numbers import decimals_of, number
+from headrace.stages.report.numbers import decimals_of_value, number
 
 Verdict = Literal["better", "worse", "same", ""]
 
@@ -70,7 +70,7 @@ class Number(Struct, frozen=True, kw_only=True):
     is_apart: bool = False
 
     def text(self, value: float | None) -> str:
-        """Write a number that belongs to this one, to as many digits as its interval leaves certain."""
+        """Write a number that belongs to this one, to as many digits as its interval leaves certain, two at least."""
         return _text(value, self.low, self.high)
 
     @property
@@ -87,7 +87,7 @@ class Number(Struct, frozen=True, kw_only=True):
 
 def _text(value: float | None, low: float | None, high: float | None) -> str:
     why = "there is none" if value is None else ""
-    return number(value, decimals_of(Fact(name="", value=value, low=low, high=high, why=why)))
+    return number(value, decimals_of_value(Fact(name="", value=value, low=low, high=high, why=why)))
 
 
 class Metric(Struct, frozen=True, kw_only=True):

@@ -20,7 +20,6 @@ from headrace.app.reading import LIVE, AttemptView, Views
 from headrace.app.state import stores
 from headrace.errors import NotFoundError
 from headrace.run.events import Event, Failed, Launched, Logged, Reused, Succeeded
-from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref
 from headrace.store.logs import FolderLogs, unreadable
 from headrace.store.store import Store
@@ -91,23 +90,18 @@ def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
     row = views.task(run, task)
     if row.state != "reused":
         return None
-    found = [event.run for event in views.events(run) if isinstance(event, Reused) and event.key == row.key]
-    if not found:
-        return None
-    origin = next(filter(None, found), run)  # of equal tasks of one run, the first may have been reused from another
-    try:
-        if _made(views.task(origin, row.name), row.key):
-            return origin, row.name
-    except NotFoundError:
-        pass  # it had another name there, or all of that run is gone
-    try:
-        return origin, next((each.name for each in views.rows(origin) if _made(each, row.key)), "")
-    except NotFoundError:
-        return origin, ""
-
-
-def _made(row: TaskRow, key: str | None) -> bool:
-    return row.key == key and row.state == "succeeded"
+    seen: list[str] = []
+    while run not in seen:  # a run may have got the result of one that is forgotten, and stands for it in later ones
+        seen.append(run)
+        try:
+            found = [event.run for event in views.events(run) if isinstance(event, Reused) and event.key == row.key]
+            made = [each.name for each in views.rows(run) if each.key == row.key and each.state == "succeeded"]
+        except NotFoundError:
+            break  # all of that run is gone
+        if made:
+            return run, row.name if row.name in made else made[0]
+        run = next(filter(None, found), run)  # of equal tasks, the first may have been reused from another run
+    return None if run == seen[0] else (run, "")
 
 
 def follow(

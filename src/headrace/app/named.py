@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from headrace.app.reading import VersionView, Views
 from headrace.errors import NotFoundError, UsageError
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, within
 
 Kind = Literal["model", "dataset"]
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
@@ -66,12 +66,6 @@ def must_be_address(word: str) -> Address:
     return found
 
 
-def origins(views: Views) -> frozenset[str]:
-    """Give the ids of the runs that versions were registered from by hand."""
-    found = (each.origin for kind in KINDS for each in views.versions(kind))
-    return frozenset(origin.partition(" ")[0] for origin in found if origin)
-
-
 def maker(views: Views, version: VersionView) -> tuple[str, str] | None:
     """Give the run and the task that gave a version's artifact; None where nobody knows any more.
 
@@ -89,9 +83,4 @@ def maker(views: Views, version: VersionView) -> tuple[str, str] | None:
 
 
 def _holds(ref: Ref, digest: str) -> bool:
-    rest = [ref]
-    for each in rest:
-        if each.digest == digest:
-            return True
-        rest.extend(each.parts or ())
-    return False
+    return any(each.digest == digest for each in within(ref))

@@ -7,9 +7,6 @@ import time
 from collections.abc import Set
 from pathlib import Path
 
-from msgspec.structs import replace
-
-from headrace.app.named import origins
 from headrace.app.project import LEDGER, STORE, Project
 from headrace.app.state import ledger_is_shared, ledger_path, open_ledger, stores, views
 from headrace.errors import ConfigError, LedgerDamaged
@@ -30,7 +27,6 @@ YOUNG_S = 3600.0
 
 def collect(project: Project, keep: Keep, *, dry_run: bool) -> Collected:
     """Delete what no run names; where a rule says which runs are kept, forget the others first, and what they printed.
-    Runs that models and datasets were registered from by hand are kept, so that their lineage and cards stay.
 
     Raises:
         LedgerError: another collector is at work.
@@ -39,8 +35,6 @@ def collect(project: Project, keep: Keep, *, dry_run: bool) -> Collected:
     _check_owner(project)
     found_stores = stores(project)
     with open_ledger(project) as ledger, Collector(ledger, found_stores) as collector:
-        with views(project) as read:
-            keep = replace(keep, pinned=keep.pinned | origins(read))
         found = collector.collect(keep, now=ledger.now(), dry_run=dry_run)
         for store in found_stores.values() if not dry_run else ():
             _clear(ledger, store, frozenset(found.runs))

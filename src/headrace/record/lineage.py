@@ -25,7 +25,7 @@ from headrace.record.shown import OutputView, outputs
 from headrace.record.views import Views
 from headrace.run.events import Renewed, Reused, Traced
 from headrace.run.ports import TaskRow
-from headrace.spec.artifact import Ref, blobs
+from headrace.spec.artifact import Ref, blobs, within
 from headrace.spec.graph import Arg, Const, Node, Out, Secret, constants, outs
 
 RUNS = 30
@@ -77,6 +77,7 @@ class Lineage:
     def __init__(self, views: Views) -> None:
         self._views = views
         self._run = cache(self._load)
+        self._had = cache(self._reused)
 
     def of_task(self, run: str | None, task: str, part: Ref | None = None) -> Trail:
         """Give the trail of a task's output, or of a part of it.
@@ -136,17 +137,14 @@ class Lineage:
     def _load(self, run: str) -> _Run:
         nodes: list[Node] = []
         origins: dict[str, str] = {}
-        makers: dict[str, str] = {}
         for event in self._views.events(run):
             match event:
                 case Traced(nodes=new):
                     nodes += new
                 case Renewed():
                     nodes.clear()
-                case Reused(task=task, key=key, run=origin):
-                    # Of equal tasks of one run, the first may have been reused from another.
-                    makers.setdefault(key, origin or run)
-                    origins[task] = origin or makers[key]
+                case Reused(task=task, key=key):
+                    origins[task] = self._maker(run, key)
         rows = self._views.rows(run)
         whole: dict[str, set[str]] = {}
         for row in rows:
@@ -154,6 +152,26 @@ class Lineage:
                 whole.setdefault(row.parent, set()).add(origins.get(row.name, run))
         origins = {**{name: min(found) for name, found in whole.items() if len(found) == 1}, **origins}
         return _Run(run, {row.name: row for row in rows}, nodes, origins)
+
+    def _maker(self, run: str, key: str) -> str:
+        """Return the run that made a result which this one reused. It may have had it from one that is forgotten, and
+        that from another."""
+        seen = set()
+        while run not in seen:
+            seen.add(run)
+            run = self._had(run).get(key, run)
+        return run
+
+    def _reused(self, run: str) -> dict[str, str]:
+        """Return from which run one had each result that it reused, by key; nothing of a run that is forgotten."""
+        had: dict[str, str] = {}
+        try:
+            for event in self._views.events(run):
+                if isinstance(event, Reused):  # of equal tasks, the first may have been reused from another run
+                    had.setdefault(event.key, event.run or run)
+        except NotFoundError:
+            pass
+        return had
 
 
 class _Run:
@@ -285,21 +303,13 @@ def _ref(row: TaskRow) -> Ref | None:
     return None if row.out is None else _decode_ref(row.out)
 
 
-def _within(ref: Ref) -> list[Ref]:
-    """Give an artifact and all its parts."""
-    rest = [ref]
-    for each in rest:
-        rest.extend(each.parts or ())
-    return rest
-
-
 def _digests(ref: Ref) -> tuple[str, ...]:
-    return tuple(each.digest for each in _within(ref))
+    return tuple(each.digest for each in within(ref))
 
 
 def _stored(ref: Ref) -> frozenset[str]:
     """Give the digests, of an artifact and its parts, of those that have bytes in the store."""
-    return frozenset(each.digest for each in _within(ref) if blobs(each))
+    return frozenset(each.digest for each in within(ref) if blobs(each))
 
 
 def _once(steps: Iterable[Step]) -> tuple[Step, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 
 import msgspec
 from msgspec import Struct
@@ -12,11 +12,11 @@ from headrace.record import scan
 from headrace.record.database import Database
 from headrace.record.inventory import Generation, Inventory, Naming
 from headrace.record.ports import Spills
-from headrace.run.events import decode_event
+from headrace.run.events import Reused, decode_event
 from headrace.run.ports import LIVE
 from headrace.run.projection import kept_by
 from headrace.run.wire import Frames, Report, decode_up
-from headrace.spec.artifact import Ref, blobs
+from headrace.spec.artifact import Ref, blobs, within
 
 SPILL = -1
 """Stands for the run's number where a report that no driver has heard yet names a generation."""
@@ -29,6 +29,9 @@ SEEN = 100_000
 
 RESTORE = "restore it from a backup: `headrace restore`"
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
+
+_REUSED = msgspec.msgpack.encode(Reused.__struct_config__.tag)
+"""How the events of reuse begin, after the byte that says how long an event is: most others aren't decoded."""
 
 
 class RunRecord(Struct, frozen=True):
@@ -64,13 +67,21 @@ def of_run(db: Database, run: int) -> Iterator[Naming]:
         yield from (naming for naming in of_output(run, out) if naming[:2] not in seen)
 
 
-def of_output(run: int, out: bytes) -> Iterator[Naming]:
-    """Go over the generations that an encoded output needs."""
+def decoded(out: bytes) -> Ref:
+    """Decode an output.
+
+    Raises:
+        LedgerDamaged: it can't be read.
+    """
     try:
-        ref = _decode_ref(out)
+        return _decode_ref(out)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise LedgerDamaged(f"an output that the ledger holds can't be read: {error}", hint=RESTORE) from error
-    return ((each.digest, each.nonce or "", run, each.size) for each in blobs(ref))
+
+
+def of_output(run: int, out: bytes) -> Iterator[Naming]:
+    """Go over the generations that an encoded output needs."""
+    return ((each.digest, each.nonce or "", run, each.size) for each in blobs(decoded(out)))
 
 
 def needed(db: Database, runs: Sequence[RunRecord]) -> Iterator[Naming]:
@@ -117,10 +128,42 @@ def kept(db: Database, refs: Iterable[Ref]) -> list[bool]:
 
 
 def pinned(db: Database) -> frozenset[str]:
-    """Give the ids of the runs that have set a cursor's newest value or registered a version."""
-    by = {name: run for name, _, _, run, *_ in scan.cursors(db)}
-    runs = {run for _, _, _, _, _, _, run, *_ in db.execute(db.sql.ALL_VERSIONS).fetchall()}
-    return frozenset(run for run in {*by.values(), *runs} if run is not None)
+    """Return the ids of the runs that have set a cursor's newest value, of those that versions were registered in or
+    from, and of those that made what is registered, where such a run reused it."""
+    numbers = {run.id: run.number for run in records(db)}
+    by = {run for *_, run in {name: (run,) for name, _, _, run, *_ in scan.cursors(db)}.values() if run is not None}
+    digests: dict[str, set[str]] = {}
+    for _, _, _, _, out, report, run, *_, origin, preparation in db.execute(db.sql.ALL_VERSIONS).fetchall():
+        named = run or (origin or "").partition(" ")[0]
+        if named in numbers:
+            refs = (decoded(each) for each in (out, report, preparation) if each is not None)
+            digests.setdefault(named, set()).update(ref.digest for ref in refs)
+    wanted = {numbers[run]: _keys(db, numbers[run], found) for run, found in digests.items()}
+    return frozenset({*by, *digests, *_makers(db, wanted, numbers)})
+
+
+def _keys(db: Database, run: int, digests: Set[str]) -> set[str]:
+    """Return the keys of a run's tasks whose outputs are, or hold, what has one of these digests."""
+    return {
+        key
+        for _, key, out in scan.outs(db, run)
+        if key is not None and any(ref.digest in digests for ref in within(decoded(out)))
+    }
+
+
+def _makers(db: Database, wanted: dict[int, set[str]], numbers: Mapping[str, int]) -> Iterator[str]:
+    """Go over the runs whose results under these keys were reused by these runs, and by those in their turn: a run may
+    have got the result of one that was forgotten."""
+    seen = set()
+    while wanted:
+        number, keys = wanted.popitem()
+        for _, body in scan.events(db, number) if keys else ():
+            event = decode_event(body) if body[1 : 1 + len(_REUSED)] == _REUSED else None
+            if isinstance(event, Reused) and event.key in keys and (event.run, event.key) not in seen:
+                seen.add((event.run, event.key))
+                if event.run in numbers:
+                    yield event.run
+                    wanted.setdefault(numbers[event.run], set()).add(event.key)
 
 
 def spilled(runs: Iterable[RunRecord], spools: Iterable[Spills]) -> Iterator[Naming]:

@@ -45,7 +45,7 @@ from headrace.run.events import (
     decode_event,
 )
 from headrace.run.ports import LIVE, Earlier, TaskRow
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, within
 from headrace.spec.code import Code
 from headrace.spec.graph import Node
 from headrace.spec.stage import Stage
@@ -182,7 +182,7 @@ class Views:
         latest = (row[0] for row in self._all(self._sql.RUN_LINES, NO_END, LOOKED_THROUGH))
         for number in chain(sorted(self.runs_holding(digest), reverse=True), latest):
             for _, out in self._all(self._sql.TASK_OUTS, number):
-                found.update((ref.digest, ref) for ref in _within(_decode_ref(out)) if ref.digest.startswith(digest))
+                found.update((ref.digest, ref) for ref in within(_decode_ref(out)) if ref.digest.startswith(digest))
             if found:
                 break
         if len(found) > 1:
@@ -298,15 +298,6 @@ class Views:
     def _all(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         with self._db.troubles():
             return self._db.execute(statement, parameters).fetchall()
-
-
-def _within(ref: Ref) -> Iterator[Ref]:
-    """Go over an artifact and all its parts."""
-    rest = [ref]
-    while rest:
-        each = rest.pop()
-        yield each
-        rest.extend(each.parts or ())
 
 
 FEW = 5

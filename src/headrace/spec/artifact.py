@@ -42,6 +42,14 @@ class Ref(Row, frozen=True):
         return f"{self.codec}:{self.type}:{self.content or self.digest}"
 
 
+def within(ref: Ref) -> list[Ref]:
+    """Return an artifact and all its parts, without recursion."""
+    rest = [ref]
+    for each in rest:
+        rest.extend(each.parts or ())
+    return rest
+
+
 def generations(ref: Ref) -> set[str]:
     """Name each generation in the store that a ref needs, `DIGEST.NONCE`."""
     return {f"{each.digest}.{each.nonce}" for each in blobs(ref)}
@@ -49,15 +57,7 @@ def generations(ref: Ref) -> set[str]:
 
 def blobs(ref: Ref) -> list[Ref]:
     """Give each generation in the store that a ref needs, parts included, without recursion."""
-    found: list[Ref] = []
-    rest = [ref]
-    while rest:
-        each = rest.pop()
-        if each.nonce is not None:
-            found.append(each)
-        if each.parts:
-            rest.extend(each.parts)
-    return found
+    return [each for each in within(ref) if each.nonce is not None]
 
 
 def gather(

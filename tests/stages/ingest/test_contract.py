@@ -172,6 +172,30 @@ def test_of_many_rules_that_stop_the_first_are_named() -> None:
         ingest.check(pa.table({name: [None] for name in names}), contract)
 
 
+def test_as_many_rules_are_told_broken_as_are_reported() -> None:
+    columns = {name: Column(null=False, otherwise="warn") for name in "abcd"} | {"e": Column(null=False)}
+    table, contract = pa.table({name: [None] for name in columns}), Contract(columns=columns, otherwise="stop")
+    assert list(verdicts(ingest.check(table, contract, fail=False)).values()).count(False) == 5
+    with pytest.raises(DataError, match="is broken by 5 rules, of which 1 stops: `e: null`"):
+        ingest.check(table, contract)
+
+
+@pytest.mark.parametrize(
+    ("column", "helps"),
+    [
+        (Column(type="text"), ["schema="]),
+        (Column(null=False), ["quarantine"]),
+        (Column(type="text", null=False), ["schema=", "quarantine"]),
+        (Column(pattern="a"), []),
+    ],
+)
+def test_a_contract_that_is_broken_says_only_what_can_help(column: Column, helps: list[str]) -> None:
+    contract = Contract(columns={"x": column}, otherwise="stop")
+    with pytest.raises(DataError) as caught:
+        ingest.check(pa.table({"x": pa.array([1, None])}), contract)
+    assert [each for each in ("schema=", "quarantine") if each in (caught.value.hint or "")] == helps
+
+
 def test_a_contract_that_stops_says_of_no_row_that_it_is_in_quarantine(capsys: pytest.CaptureFixture[str]) -> None:
     contract = Contract(columns={"x": Column(max=1, actions={"range": "quarantine"}, null=False, otherwise="stop")})
     table = pa.table({"x": [0, 5, None]})
@@ -184,7 +208,9 @@ def test_a_contract_that_stops_says_of_no_row_that_it_is_in_quarantine(capsys: p
 
 def test_too_much_in_quarantine_stops() -> None:
     contract = Contract(columns={"x": Column(max=1, unique=True)}, most_quarantined=0.4)
-    told = r"3 of 4 rows \(75%\) break a rule that sorts out, `x: range` \(2\), `x: unique` \(2\); 0\.4 of all may"
+    told = (
+        r"3 of 4 rows \(75%\) break a rule that sorts out, `x: range` \(2\), `x: unique` \(2\); at most 40% of all may"
+    )
     with pytest.raises(DataError, match=told) as caught:
         ingest.check(pa.table({"x": [1, 1, 2, 2]}), contract)
     assert "a higher `most_quarantined`" in (caught.value.hint or "")

@@ -1,4 +1,4 @@
-"""Numbers as people read them: as many digits as the interval leaves certain, and no more."""
+"""Numbers as people read them: as many digits as the interval leaves certain, and of the number itself at least two."""
 
 from __future__ import annotations
 
@@ -39,10 +39,16 @@ def number(value: float | None, decimals: int | None = None) -> str:
 
 
 def value_of(fact: Fact) -> str:
-    """Write a fact's value with its unit, or that it is undefined."""
+    """Write a fact's value with its unit, or that it is undefined.
+
+    >>> value_of(Fact(name="AUC", value=0.75, low=0.7261, high=0.7709)), value_of(Fact(name="bias", value=0))
+    ('0.750', '0')
+    >>> value_of(Fact(name="bias", value=0.0571, low=0, high=1)), value_of(Fact(name="bias", value=1e-9, low=0, high=1))
+    ('0.057', '0.0')
+    """
     if fact.value is None:
         return "undefined"
-    return with_unit(number(fact.value, decimals_of(fact)), fact.unit)
+    return with_unit(number(fact.value, decimals_of_value(fact)), fact.unit)
 
 
 def told_from(value: float, bound: float, decimals: int | None) -> str:
@@ -111,6 +117,16 @@ def decimals_of(fact: Fact) -> int | None:
     if needed > MOST_DECIMALS and max(abs(fact.low), abs(fact.high)) < 10 ** (DIGITS - MOST_DECIMALS):
         return None
     return min(MOST_DECIMALS, needed)
+
+
+def decimals_of_value(fact: Fact) -> int | None:
+    """Return the decimals that a fact's value is written to: those of its interval, or those that show two digits of
+    the value, if there are so many."""
+    decimals, value = decimals_of(fact), fact.value
+    if decimals is None or not value or not math.isfinite(value) or value == round(value):
+        return decimals
+    own = 1 - math.floor(math.log10(abs(value)))
+    return max(decimals, own) if own <= MOST_DECIMALS else decimals
 
 
 def cell(value: Cell) -> str:

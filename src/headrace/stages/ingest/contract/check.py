@@ -95,7 +95,7 @@ def check(
     _tell(contract, table, findings, aside)
     if is_over:
         log("contract", text(report))
-        _stop(contract, stopping)
+        _stop(contract, stopping, sum(each.breaks for each in findings))
     if not stopping and isinstance(history, Cursor):
         add(history, len(table))
     return Checked(good, bad, report, passed)
@@ -275,17 +275,27 @@ def _parted(table: pa.Table, findings: Sequence[Finding]) -> tuple[pa.Table, pa.
 
 def _too_many(bad: int, total: int, contract: Contract, findings: Sequence[Finding]) -> Finding:
     part = f"{bad:,} of {total:,} rows ({share(bad, total)})"
-    why = f"{part} break a rule that sorts out, {_sorters(findings)}; {contract.most_quarantined:.3g} of all may"
+    most = f"at most {100 * contract.most_quarantined:.3g}% of all may"
+    why = f"{part} break a rule that sorts out, {_sorters(findings)}; {most}"
     return Finding(rule=MOST, action="stop", holds=False, why=why)
 
 
-def _stop(contract: Contract, stopping: Sequence[Finding]) -> None:
+def _stop(contract: Contract, stopping: Sequence[Finding], broken: int) -> None:
     told = "; ".join(f"`{each.rule}`: {each.why}" for each in stopping[:EXAMPLES]) + _beyond(stopping)
-    if any(each.rule != MOST for each in stopping):
-        hint = 'mend the source or the contract; `otherwise = "quarantine"` sorts out rows, `"warn"` lets them pass'
-    else:
-        hint = "mend the source or these rules; a higher `most_quarantined` puts more rows aside and goes on"
-    raise DataError(
-        f"contract `{shown(contract.name)}` is broken by {len(stopping)} rule{'s' * (len(stopping) > 1)}: {told}",
-        hint=hint,
-    )
+    count = f"{broken} rule{'s' * (broken > 1)}"
+    if broken > len(stopping):
+        count += f", of which {len(stopping)} {'stops' if len(stopping) == 1 else 'stop'}"
+    raise DataError(f"contract `{shown(contract.name)}` is broken by {count}: {told}", hint=_help(stopping))
+
+
+def _help(stopping: Sequence[Finding]) -> str:
+    """Say what helps against rules that stop: rows can be put aside, but nothing else can."""
+    if all(each.rule == MOST for each in stopping):
+        return "mend the source or these rules; a higher `most_quarantined` puts more rows aside and goes on"
+    ways = []
+    if any(each.rule.endswith(": type") for each in stopping):
+        ways.append("`schema=` says the types of what `ingest.files` reads")
+    if any(len(each.rows) for each in stopping):
+        ways.append('`otherwise = "quarantine"` puts rows aside')
+    ways.append('`otherwise = "warn"` goes on all the same')
+    return f"mend the source or the contract; {', '.join(ways)}"

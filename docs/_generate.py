@@ -31,10 +31,10 @@ of one, or `latest`.
 | exit code | meaning |
 |---|---|
 | 0 | it succeeded |
-| 1 | a task failed |
+| 1 | a task failed, or the run took longer than its `--timeout` |
 | 2 | wrong usage or configuration |
 | 3 | it was cancelled, by ^C too |
-| 4 | it was refused: no pool holds a task, no time was left, or a report says no (no budgets or approvals yet) |
+| 4 | it was refused: no pool holds a task, `--timeout` was over before a task began, or a report says no |
 | 5 | a server lost on the way, damage to its state, or a fault of ours: its traceback is in `.headrace/faults/` |
 
 The tab key knows commands, options, pipelines, runs and tasks: `eval "$(headrace --completion bash)"` (or `zsh`, or

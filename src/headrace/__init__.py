@@ -68,7 +68,7 @@ __all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table 
 def __getattr__(name: str) -> Any:
     place = PLACES.get(name) or KEPT.get(name)
     if place is None:
-        raise AttributeError(f"module `headrace` has no attribute `{name}`")
+        raise AttributeError(f"module `headrace` has no attribute `{name}`{_meant(name)}")
     import importlib  # noqa: PLC0415  2 ms, on the way of every command, during which ^C would be answered by Python
 
     module = importlib.import_module(place)
@@ -77,6 +77,17 @@ def __getattr__(name: str) -> Any:
     found = getattr(module, name)
     globals()[name] = found
     return found
+
+
+def _meant(name: str) -> str:
+    """Say which name may be meant; nobody means one that begins with `_`, which Python and its tools look for."""
+    if name.startswith("_"):
+        return ""
+    import difflib  # noqa: PLC0415  needed for an error only, and not cheap
+
+    lower = {each.lower(): each for each in __all__}
+    near = difflib.get_close_matches(name.lower(), lower, n=1)
+    return f": did you mean `hr.{lower[near[0]]}`?" if near else ""
 
 
 def __dir__() -> list[str]:

@@ -177,6 +177,14 @@ def test_what_a_forgotten_run_took_is_not_known_any_more(judged: Shell) -> None:
     assert [step["origin"] for step in judged("lineage", "latest", "fit", "--json").json["made"]] == [first]
 
 
+def test_there_is_no_card_of_a_table(judged: Shell) -> None:
+    run = _run(judged, "flow")
+    wrong = judged("card", "latest", "check.table")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert f"`check.table` of run `{run}` is a table, so there is no model card of it" in wrong.err
+    assert judged("card", "latest", "raw").code == 2
+
+
 MAPPED = """
 import headrace as hr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 
@@ -137,5 +138,7 @@ def test_what_still_ran_when_a_run_is_resumed_at_once_is_ended_and_said_and_keep
 def test_a_resumed_run_may_be_given_another_timeout(project: Shell) -> None:
     project.write("pipelines.py", SLOW.replace("before > 1", "before > 2"))
     _kill_at_work(project, "--timeout", "60s")
-    assert "the run took longer than 1 s" in project("resume", "latest", "--timeout", "1s").err
+    late = project("resume", "latest", "--timeout", "1s")
+    assert (late.code, "the run took longer than 1 s" in late.err) == (1, True)
+    assert re.search(r"hint: `headrace resume \S+ --timeout TIME` goes on for a longer time", late.err)
     assert "`--timeout` is" in project("resume", "latest", "--timeout", "0s").err

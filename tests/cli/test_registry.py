@@ -296,6 +296,7 @@ def test_a_registered_artifact_outlives_the_collector(registry: Shell) -> None:
 
 def test_wrong_words_about_models_are_one_error(registry: Shell) -> None:
     registry("register", "latest", "--model", "delays", "--alias", "best", "--force", "--why", "a test")
+    run = _runs(registry)[0].rpartition("-")[2]
     for words, message, hint in (
         (["register", "latest", "fit"], "say what it is", "--model NAME"),
         (["register", "latest", "fit", "--model", "a", "--dataset", "b"], "say what it is", "one of"),
@@ -314,6 +315,14 @@ def test_wrong_words_about_models_are_one_error(registry: Shell) -> None:
         (["lineage", "dataset:delays"], "there is no dataset `delays`", ""),
         (["card", "model:delays:2"], "no version 2", "newest is 1"),
         (["models", "nope"], "there is no model `nope`", "`delays`"),
+        (["get", run], f"`{run}` is the run `", "a task of it too: `table`, `fit`"),
+        (["get", "latest"], "`latest` is the run `", "a task of it too: `table`, `fit`"),
+        (["lineage", run], f"`{run}` is the run `", "a task of it too: `table`, `fit`"),
+        (
+            ["get", run, "fit", "--to", "m.skops"],
+            "can't be written as",
+            f"`headrace get {run} fit.model`, `headrace get",
+        ),
     ):
         wrong = registry(*words)
         assert (wrong.code, wrong.out) == (2, ""), (words, wrong)

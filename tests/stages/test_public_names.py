@@ -87,3 +87,13 @@ def test_what_was_saved_under_the_path_of_its_module_is_still_read(value: object
         ref = Codecs().save(value, blobs, describe=describe)
         assert ref.type == describe(type(value))
         assert Codecs().load(ref, blobs, safe_only=True) == value
+
+
+def test_a_misspelt_name_of_the_facade_is_told_the_one_that_is_meant() -> None:
+    for wrong, meant in (("Secret", "secret"), ("stge", "stage"), ("file", "File"), ("resources", "Resources")):
+        with pytest.raises(AttributeError, match=rf"no attribute `{wrong}`: did you mean `hr.{meant}`\?"):
+            getattr(hr, wrong)
+    with pytest.raises(AttributeError, match=r"no attribute `__path_of__`$"):
+        hr.__path_of__  # noqa: B018
+    with pytest.raises(AttributeError, match=r"no attribute `xyzzy`$"):
+        hr.xyzzy  # noqa: B018

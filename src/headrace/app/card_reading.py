@@ -18,10 +18,11 @@ from headrace.app.run_material import Material, material
 from headrace.app.state import reading_store
 from headrace.app.tracked import lines
 from headrace.app.value_text import cut, value_text
-from headrace.errors import NotFoundError
+from headrace.errors import NotFoundError, UsageError
 from headrace.spec.artifact import Ref
 from headrace.spec.fleet import HOME
 from headrace.spec.graph import Const, Secret
+from headrace.spec.intent import unlike
 from headrace.spec.report import Report
 from headrace.spec.stage import Stage
 
@@ -81,6 +82,7 @@ class CardMaker:
 
         Raises:
             NotFoundError: there is no such run or task, or it gave no model.
+            UsageError: what is named is a table, or something else that is no model.
         """
         run = self.run(self._views.find(run_id).run)
         chosen = choose(run, words or self._registered_by(run))
@@ -92,6 +94,12 @@ class CardMaker:
         results = tuple(self._judged(run, [maker_of, *_in_order(run, {chosen.task, *below})]))
         training = self._training(run, maker_of)
         registered = self._registered(chosen.ref, version)
+        what = None if words is None or registered else unlike("model", chosen.ref)
+        if what is not None:
+            raise UsageError(
+                f"`{chosen.words}` of run `{run.view.run}` is {what}, so there is no model card of it",
+                hint="name a task that gave a model, or none: then the card is of the run's last model",
+            )
         whole = (*data, training.task, *(self._made(run, name) for name in below))
         title = registered[0].name if registered else chosen.task
         return Card(

@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from headrace.spec.report import Fact
-from headrace.stages.report.numbers import decimals_of_value, number
+from headrace.stages.report.numbers import decimals_of, decimals_of_value, number
 
 Verdict = Literal["better", "worse", "same", ""]
 
@@ -71,23 +71,26 @@ class Number(Struct, frozen=True, kw_only=True):
 
     def text(self, value: float | None) -> str:
         """Write a number that belongs to this one, to as many digits as its interval leaves certain, two at least."""
-        return _text(value, self.low, self.high)
+        return number(value, decimals_of_value(_fact(value, self.low, self.high)))
+
+    def end(self, value: float | None) -> str:
+        """Write an end of its interval."""
+        return number(value, decimals_of(_fact(value, self.low, self.high)))
 
     @property
     def change_text(self) -> str:
-        """The difference, with its interval where it has one."""
+        """The difference, with its interval where it has one; else to as many digits as the number."""
         if self.change is None:
             return ""
         low, high = self.change_low, self.change_high
         own = low is not None and high is not None
-        digits = (low, high) if own else (self.low, self.high)
-        written = f"{'+' if self.change > 0 else ''}{_text(self.change, *digits)}"
-        return f"{written} [{_text(low, *digits)}, {_text(high, *digits)}]" if own else written
+        fact = _fact(self.change, low, high) if own else _fact(self.value, self.low, self.high)
+        written = f"{'+' if self.change > 0 else ''}{number(self.change, decimals_of_value(fact))}"
+        return f"{written} [{number(low, decimals_of(fact))}, {number(high, decimals_of(fact))}]" if own else written
 
 
-def _text(value: float | None, low: float | None, high: float | None) -> str:
-    why = "there is none" if value is None else ""
-    return number(value, decimals_of_value(Fact(name="", value=value, low=low, high=high, why=why)))
+def _fact(value: float | None, low: float | None, high: float | None) -> Fact:
+    return Fact(name="", value=value, low=low, high=high, why="there is none" if value is None else "")
 
 
 class Metric(Struct, frozen=True, kw_only=True):

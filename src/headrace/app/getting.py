@@ -17,7 +17,8 @@ from headrace.app.state import reading_store, views
 from headrace.app.table_file import is_table
 from headrace.codec.codecs import Codecs
 from headrace.codec.file import File, Folder
-from headrace.errors import CodecError, NotFoundError, UsageError
+from headrace.errors import CodecError, NotFoundError, UsageError, listed
+from headrace.record.views import FEW
 from headrace.spec.artifact import Ref
 from headrace.spec.noun import Row
 from headrace.spec.report import Report
@@ -88,9 +89,39 @@ def artifact(found: Views, word: str, task: str | None) -> tuple[Ref, str, str]:
         out = _of_version(version, task or "", word)
         return out, f"{name}-{version.version}{part}", f"{word} {task}." if task else f"{word} "
     if task is None:
-        ref = found.artifact(word)
+        ref = by_digest(found, word)
         return ref, ref.digest[:12], "RUN TASK."
     return find(found, word, task), task, f"{word} {task}."
+
+
+def by_digest(found: Views, word: str) -> Ref:
+    """Return the artifact with this digest, or the beginning of it.
+
+    Raises:
+        NotFoundError: there is none, or the word names a run, and says nothing of a task.
+    """
+    try:
+        return found.artifact(word)
+    except NotFoundError as error:
+        check_is_no_run(found, word)
+        raise error
+
+
+def check_is_no_run(found: Views, word: str) -> None:
+    """Refuse the name of a run where a task of it is meant.
+
+    Raises:
+        NotFoundError: it names one.
+    """
+    try:
+        run = found.find(word).run
+    except NotFoundError:
+        return
+    names = [row.name for row in found.rows(run) if row.out is not None]
+    raise NotFoundError(
+        f"`{word}` is the run `{run}`, and no artifact",
+        hint=f"name a task of it too: {listed(names, FEW)}" if names else "no task of it gave anything",
+    )
 
 
 def write_table(ref: Ref, store: Store, columns: Sequence[str] | None, to: Path | None, name: str) -> Path:
@@ -221,8 +252,16 @@ def _check_form(ref: Ref, to: Path | None, inside: str) -> None:
         raise UsageError(f"a folder can't be written as `{to.suffix}`", hint="name a folder, and pack it yourself")
     if ref.codec in SUFFIXES and ref.codec not in ANY:
         forms = (SUFFIXES[ref.codec], *ALSO.get(ref.codec, ()))
-        alone = f"a part of it may be: `headrace get {inside}PART`" if ref.names else ""
-        form_of(to, forms, f"a `{kind}`", alone)
+        form_of(to, forms, f"a `{kind}`", _alone(ref, to, inside))
+
+
+def _alone(ref: Ref, to: Path | None, inside: str) -> str:
+    """Say how to get a part of an artifact alone: those whose form it is, if there are any."""
+    named_parts = dict(zip(ref.names or (), ref.parts or (), strict=False))
+    suffix = "" if to is None else to.suffix.lower()
+    fit = [name for name, part in named_parts.items() if suffix and SUFFIXES.get(part.codec) == suffix]
+    commands = [f"headrace get {inside}{name}" for name in fit or named_parts]
+    return f"a part of it may be: {listed(commands, FEW)}" if commands else ""
 
 
 def _bytes(ref: Ref, store: Store, name: str, inside: str) -> bytes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from headrace.app import named
-from headrace.app.getting import find, named_part
+from headrace.app.getting import check_is_no_run, find, named_part
 from headrace.app.project import Project
 from headrace.app.reading import read
+from headrace.errors import NotFoundError
 from headrace.record.lineage import Lineage, Need, Step, Trail
 from headrace.record.shown import OutputView
 
@@ -26,7 +27,11 @@ def trail(project: Project, run_or_digest: str, task: str | None) -> Trail:
             made = named.maker(views, version)
             return lineage.of_artifact(version.out.digest) if made is None else lineage.of_task(*made)
         if task is None:
-            return lineage.of_artifact(run_or_digest)
+            try:
+                return lineage.of_artifact(run_or_digest)
+            except NotFoundError as error:
+                check_is_no_run(views, run_or_digest)
+                raise error
         run = views.find(run_or_digest).run  # once: a run that begins meanwhile would be `latest` then
         name, path = named_part(views, run, task)
         return lineage.of_task(run, name, find(views, run, task) if path else None)

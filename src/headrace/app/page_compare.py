@@ -96,7 +96,7 @@ def _number(found: Number | None, unit: str) -> Markup:
     if found.value is None:
         lines.append(tag("span", ticked(found.why), class_="soft because"))
     if found.low is not None and found.high is not None and found.low != found.high:
-        lines.append(tag("span", f"{found.text(found.low)} to {found.text(found.high)}", class_="soft"))
+        lines.append(tag("span", f"{found.end(found.low)} to {found.end(found.high)}", class_="soft"))
     if found.best is not None and found.best != found.value:
         lines.append(tag("span", f"best {found.text(found.best)}", class_="soft"))
     if found.change is not None and found.verdict != "same":

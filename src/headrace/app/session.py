@@ -161,7 +161,7 @@ def stop(project: Project, run_id: str, task: str, *, by: str = "") -> str:
                 hint=f"`headrace show {run_id}` lists what does",
             )
         ledger.signal(run_id, "stop", by=by, body=task)
-    return f"`{task}` of run {run_id} was told to stop"
+    return f"`{task}` of run {run_id} was told to stop, and does when its stage next asks; one that never asks goes on"
 
 
 def replay(lease: RunLedger) -> Machine:
@@ -293,6 +293,7 @@ def _driver(
         secret=os.environ.get,
         timeout_s=timeout_s,
         opens_s=opens_s,
+        run=lease.run,
     )
     with exits, _interrupted_by(driver.interrupt) as interrupts:
         try:

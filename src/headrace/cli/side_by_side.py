@@ -151,7 +151,7 @@ def _number_cells(found: Number | None, unit: str) -> tuple[Cell, Cell]:
         return (f"undefined: {found.why}", "yellow"), ""
     text = with_unit(found.text(found.value), unit)
     if found.low is not None and found.high is not None and found.low != found.high:
-        text += f" [{found.text(found.low)}, {found.text(found.high)}]"
+        text += f" [{found.end(found.low)}, {found.end(found.high)}]"
     if found.best is not None and found.best != found.value:
         text += f" (best {found.text(found.best)})"
     if found.change is None:

@@ -18,7 +18,7 @@ from headrace.app.watcher import Watcher
 from headrace.cli.plain import PlainWatcher
 from headrace.cli.terminal import say, say_json, tell
 from headrace.errors import LedgerError, StoreError, listed
-from headrace.spec.policy import NOT_ASKED, Policy
+from headrace.spec.policy import NOT_ASKED, TOO_LONG, Policy
 
 SHOWN = 10
 MANY = 10_000
@@ -65,7 +65,7 @@ def _tell_more(views: Views, view: RunView, watcher: Watcher) -> None:
     if view.state == "failed":
         see = f"`headrace show {view.run}` for its tasks, `headrace logs {view.run}` for what they printed"
         tell(see, label="hint:")
-        tell(_again(views, view.run), label="hint:")
+        tell(_again(views, view), label="hint:")
     elif view.state == "cancelled":
         tell(f"`headrace resume {view.run}` goes on from here", label="hint:")
 
@@ -108,9 +108,12 @@ def tell_unknown(views: Views, run: str, policy: Policy) -> None:
             tell(f"`--force {name}`: `--only` left this stage out", label="warning:")
 
 
-def _again(views: Views, run: str) -> str:
+def _again(views: Views, view: RunView) -> str:
     """Say how to try again what failed."""
+    run = view.run
     how = f"`headrace resume {run}` tries again what failed; add `--new-code` when you have mended code or a file"
+    if view.why.startswith(TOO_LONG):
+        how = f"`headrace resume {run} --timeout TIME` goes on for a longer time"
     moved = [each.name for each in views.cursors() if each.run == run]
     if not moved:
         kept = sources_kept(views, run)

@@ -7,6 +7,7 @@ transaction; and only then send. What was stored happened; what was not stored h
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 
@@ -75,6 +76,7 @@ from headrace.run.wire import Answer as Reply
 from headrace.run.wire import Drop, Progress, Question, Quit, Refused, Remark, Report, Tell, Waiting
 from headrace.spec.artifact import Ref, generations
 from headrace.spec.failure import Failure, FailureKind
+from headrace.spec.policy import TOO_LONG
 from headrace.spec.stage import Stage
 
 BEAT_S = 0.2
@@ -111,7 +113,7 @@ class Driver:
     the store takes a while to answer, and is asked for much at once. `secret` gives the value of a secret, which goes
     to the workers that need it and nowhere else. `timeout_s` goes before the limit of the run's policy. A run is opened
     once its trace has begun well, or after `opens_s` seconds for whoever waits no longer: then what is wrong with the
-    pipeline fails the run.
+    pipeline fails the run. `run` is what its hints call the run.
     """
 
     def __init__(
@@ -136,7 +138,9 @@ class Driver:
         secret: Callable[[str], str | None] = lambda _: None,
         timeout_s: float | None = None,
         opens_s: float = math.inf,
+        run: str = "latest",
     ) -> None:
+        self._run = run
         self._machine = machine
         self._ledger = ledger
         self._backend = backend
@@ -417,9 +421,9 @@ class Driver:
                 continue
             self._end_gang(notice.worker, task, attempt)
             if verdict is not None and verdict.of == (task, attempt):
-                failure = Failure(verdict.kind, verdict.why, hint=_HINTS.get(verdict.kind))
+                failure = Failure(verdict.kind, verdict.why, hint=self._hint(verdict.kind, task))
             elif verdict is None and place == 0:
-                failure = Failure(notice.kind, notice.why, hint=notice.hint or _HINTS.get(notice.kind))
+                failure = Failure(notice.kind, notice.why, hint=notice.hint or self._hint(notice.kind, task))
             else:
                 failure = Failure("lost", f"its worker ended while another task ran: {notice.why}")
             now, started = self._clock.now(), self._machine.tasks[task].started
@@ -481,7 +485,7 @@ class Driver:
             self._absorb(Woke(self._clock.now()))
         limit = self._limit_s
         if limit is not None and now - self._began >= limit:
-            self._cancel("policy", f"the run took longer than {limit:g} s", now=True)
+            self._cancel("policy", f"{TOO_LONG} {limit:g} s", now=True)
         if now - self._looked < self._beat_s:
             return
         self._looked = now
@@ -704,9 +708,11 @@ class Driver:
             if other != worker and self._crew.holds(other, task, attempt):
                 self._end(other, "lost", f"another node of `{task}` failed", now=True)
 
-
-_HINTS: dict[FailureKind, str] = {
-    "memory": "raise `memory_gib` in its resources, or let it work on less at a time",
-    "timeout": "raise `timeout`, or let it do less",
-    "crash": "`headrace logs RUN TASK` shows what it printed last; `headrace debug RUN TASK` runs it in one process",
-}
+    def _hint(self, kind: FailureKind, task: str) -> str | None:
+        """Say what helps against a failure of this kind."""
+        words = shlex.join([self._run, task])
+        return {
+            "memory": "raise `memory_gib` in its resources, or let it work on less at a time",
+            "timeout": "raise `timeout`, or let it do less",
+            "crash": f"`headrace logs {words}` has its last words; `headrace debug {words}` runs it in one process",
+        }.get(kind)

@@ -7,6 +7,9 @@ from headrace.spec.noun import Row
 NOT_ASKED = "not asked for (`--only`)"
 """Why a task is skipped that `only` leaves out: what shows a run's progress or a plan leaves it out too."""
 
+TOO_LONG = "the run took longer than"
+"""How it begins why a run was ended that had no time left."""
+
 OURS = frozenset({"config", "detach", "force", "help", "json", "only", "param", "pool", "timeout"})
 """Options of the commands that take a pipeline: a parameter of such a name is given by `--param NAME=VALUE`."""
 

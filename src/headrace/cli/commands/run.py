@@ -34,9 +34,9 @@ def command(
     """NAME is a pipeline of the project, or `path/to/file.py:name`. Its parameters are options of their names:
     `headrace run flights --month 3`; `headrace run NAME --help` lists them.
 
-    The exit code is 0 if the run succeeded, 1 if a task failed, 2 for wrong usage, 3 if it was cancelled, 4 if it was
-    refused, 5 for a fault of Headrace or a server that was lost on the way. ^C ends the run in order, a second ^C at
-    once.
+    The exit code is 0 if the run succeeded, 1 if a task failed or `--timeout` ended it, 2 for wrong usage, 3 if it was
+    cancelled, 4 if it was refused, 5 for a fault of Headrace or a server that was lost on the way. ^C ends the run in
+    order, a second ^C at once.
     """
     target, parameters = split("run", words, param)
     found = project.load(target=target, overlay=config)

@@ -56,6 +56,11 @@ class Promises(NamedTuple):
             raise UsageError(
                 f"the gate `{asked}` compares with a baseline, and there is none", hint="name a column: `baseline=...`"
             )
+        if against == PREVIOUS and given.get(PREVIOUS, "") is None:
+            raise UsageError(
+                f"the gate `{asked}` compares with a previous model, and none is told",
+                hint="give what `registry.find` gives, also before there is a version: `previous=...`",
+            )
         metric = self._metric(name, asked, given)
         if name in _PROBABLE and given.get("probabilities") is False:
             raise UsageError(

@@ -85,9 +85,15 @@ def flow(depth: int = 3, floor: float = 0.7) -> None:
     ship(model, when=judge(model, table, floor).passed)
 
 
+@hr.stage(kind="ingest")
+def bought() -> Model:
+    return Model(1.0)
+
+
 @hr.pipeline
 def plain() -> None:
     raw("data/rows.csv")
+    bought()
 '''
 
 
@@ -241,13 +247,14 @@ def test_what_no_training_gave_has_a_card_only_by_its_name(judged: Shell) -> Non
         (["latest", "nope"], "task `nope`", "`raw`"),
         (["latest", "raw.x"], "has no part `x`", "hint:"),
         (["nope"], "there is no run `nope`", "hint:"),
-        (["latest", "raw", "--to", "no/such.md"], "can't write", "hint:"),
+        (["latest", "raw"], "is a table", "name a task that gave a model"),
+        (["latest", "bought", "--to", "no/such.md"], "can't write", "hint:"),
     ):
         wrong = judged("card", *words)
         assert (wrong.code, wrong.out) == (2, ""), words
         for part in parts:
             assert part in wrong.err, words
-    named: Result = judged("card", "latest", "raw")
+    named: Result = judged("card", "latest", "bought")
     assert named.code == 0
     assert "No report judges this model" in named.out
     assert not list(Path(judged.folder).glob("*.html"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
 from typing import Any
@@ -283,6 +284,93 @@ def test_rows_that_are_alike_by_chance_are_no_leak(kind: str) -> None:
         made = prepare.split(clean(kind, count, seed), key="id")
         assert made.report.passed
         assert made.leaks.filter(pa.compute.equal(made.leaks["kind"], "near rows")).num_rows == 0
+
+
+DERIVED: dict[str, Any] = {
+    "log": lambda table, _: np.log(table["charge"]),
+    "unit": lambda table, _: table["charge"] * 1.1,
+    "product": lambda table, _: table["months"] * table["charge"],
+    "ratio": lambda table, _: table["tickets"] / (table["months"] + 2),
+    "copy": lambda table, _: table["tickets"] * 1.0,
+    "close": lambda table, draw: table["charge"] + draw.normal(0, 3, len(table["charge"])),
+    "lookup": lambda table, _: np.sin(table["months"] * 7.0),
+}
+
+
+def customers(count: int, derived: str, seed: int) -> dict[str, Any]:
+    """Independent rows, of which one column is made from others."""
+    draw = np.random.default_rng([seed, count])
+    table: dict[str, Any] = {
+        "months": draw.integers(0, 72, count),
+        "charge": draw.gamma(6, 10, count).round(2),
+        "tickets": draw.poisson(1.2, count),
+        "plan": draw.choice(["basic", "plus", "pro"], count),
+        "region": draw.choice(["n", "s", "e", "w"], count),
+    }
+    return {**table, "extra": DERIVED[derived](table, draw)}
+
+
+def false_alarms(count: int, seeds: int) -> list[tuple[str, int]]:
+    return [
+        (derived, seed)
+        for derived in DERIVED
+        for seed in range(seeds)
+        if verdicts(
+            prepare.split(pa.table({"id": range(count), **customers(count, derived, seed)}), key="id", leak="warn")
+        )["no leak by near rows"]
+        is not True
+    ]
+
+
+def test_a_column_made_from_others_makes_no_near_rows() -> None:
+    assert false_alarms(4_000, 2) == []
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("count", "seeds"), [(500, 60), (1_000, 60), (4_000, 60), (20_000, 15)])
+def test_columns_made_from_others_make_near_rows_once_in_a_hundred_tables_at_most(count: int, seeds: int) -> None:
+    assert len(false_alarms(count, seeds)) <= max(1, 0.01 * seeds * len(DERIVED))
+
+
+@pytest.mark.parametrize("derived", ["log", "ratio", "product"])
+def test_copies_among_columns_made_from_others_are_found_by_the_tolerance_that_is_told(derived: str) -> None:
+    table, draw = customers(4_000, derived, 0), np.random.default_rng(3)
+    copied = draw.choice(4_000, 40, replace=False)
+    whole = {name: np.concatenate([values, values[copied]]) for name, values in table.items()}
+    whole["charge"][4_000:] *= 1 + draw.uniform(-0.001, 0.001, 40)
+    made = prepare.split(pa.table({"id": range(4_040), **whole}), key="id", leak="warn")
+    why = next(each.why for each in made.report.verdicts if "near rows" in each.rule)
+    told = re.search(r"numbers within ([\d.]+)%, whole numbers (the same|within 1)", why)
+    assert told is not None
+    share, step = float(told[1]) / 100, 0 if told[2] == "the same" else 1
+    part = parts_of(made)
+    places = np.array([("train", "valid", "test").index(part[row]) for row in range(4_040)])
+    near = np.abs(whole["months"][:, None] - whole["months"]) <= step
+    for name in ("tickets", "plan", "region"):
+        near &= whole[name][:, None] == whole[name]
+    for name in ("charge", "extra"):
+        low, middle, high = np.percentile(whole[name], [25, 50, 75])
+        measured = np.arcsinh((whole[name] - middle) / (high - low))
+        near &= np.abs(measured[:, None] - measured) <= share
+    later = np.flatnonzero((near & (places[:, None] > places)).any(axis=1))
+    rows = made.leaks.filter(pa.compute.equal(made.leaks["kind"], "near rows"))["row"].to_pylist()
+    assert sorted(rows) == later.tolist()
+    across = [pair for pair in zip(copied.tolist(), range(4_000, 4_040), strict=True) if len({*places[[*pair]]}) > 1]
+    assert sum(bool({*pair} & {*rows}) for pair in across) >= 0.7 * len(across) > 5
+
+
+def test_an_empty_part_is_named_and_the_header_follows_the_verdicts(capsys: pytest.CaptureFixture[str]) -> None:
+    made = prepare.split(PEOPLE.slice(0, 3), key="id", target="ill")
+    empty = [name for name, size in zip(("train", "valid", "test"), sizes(made), strict=True) if not size]
+    assert empty
+    assert all(verdicts(made)[f"{name} has rows"] is False for name in empty)
+    assert made.report.passed is False
+    told = capsys.readouterr().err
+    assert all(f"`{name}`" in told.partition(" got no row")[0] for name in empty)
+    unwanted = prepare.split(PEOPLE, key="id", train=0.9, valid=0.0, test=0.1)
+    assert verdicts(unwanted)["valid has rows"] is None
+    assert unwanted.report.passed
+    assert "got no row" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("chance", [0.2, 1.0, 30.0, 700.0, 5_000.0, 1e7])

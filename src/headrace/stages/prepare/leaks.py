@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from headrace.stages import engine
 from headrace.stages.column_types import is_text, plain_type
-from headrace.stages.prepare.near_rows import TOLERANCE, is_more, near_rows, pairs_between, scaled
+from headrace.stages.prepare.near_rows import is_more, near_rows, pairs_between, scaled
 from headrace.stages.prepare.parts import LEFT_OUT, STRIP
 
 FEW = 10
@@ -172,7 +172,7 @@ def duplicates(table: pa.Table, parts: Numbers, left_out: Sequence[str], target:
 
 def _nearly(table: pa.Table, features: Sequence[str], parts: Numbers, known: Numbers, but: str) -> Leak:
     """Give the rows that are near to rows of earlier parts, in all features."""
-    what = f"numbers within {TOLERANCE:.0%}, texts by their letters{but}"
+    what = f"texts by their letters{but}"
     measured = [name for name in features if _is_measured(table.column(name))]
     exact = digests(table, [name for name in features if name not in measured], near=True)
     if not measured:
@@ -191,6 +191,7 @@ def _nearly(table: pa.Table, features: Sequence[str], parts: Numbers, known: Num
         column = scaled(np.where(fine, values, np.median(values[fine]) if fine.any() else 0.0), whole=whole)
         columns.append(column)
     found = near_rows(columns, exact, parts, known)
+    what = f"{found.within}, {what}"
     why = ""
     if found.found and not len(found.rows):
         chance = f"no more than chance gives (about {found.chance:,.3g})"

@@ -44,22 +44,22 @@ def report_of(
     action: str,
     ends: Sequence[Any],
     offered: str,
+    wanted: Sequence[bool],
 ) -> Report:
-    """Return the report of a split. `offered` are boundaries that stay, where those that it has are shares."""
+    """Return the report of a split. `offered` are boundaries that stay, where those that it has are shares; `wanted`
+    says which parts should have rows."""
     sizes = np.bincount(parts, minlength=LEFT_OUT + 1)
-    found = [each for each in leaks if each.judged and len(each.rows) and not each.is_slight(len(table))]
     hints = list(label_hints(table, roles.target, roles.key)) if roles.target and len(table) else []
-    stays = [each for each in found if action != "drop" or each.kind == "time"]
-    passed = None if not len(table) else not stays
     facts = [Fact(name=name, value=int(sizes[number]), unit="rows") for number, name in enumerate(PARTS)]
     facts.append(Fact(name="left out", value=int(sizes[LEFT_OUT]), unit="rows"))
     verdicts = [_verdict(each, action, len(table)) for each in leaks]
-    verdicts += [*_parts_there(sizes, len(table)), stays_put(by, offered)]
+    verdicts += [*_parts_there(sizes, wanted), stays_put(by, offered)]
     if roles.target is not None:
         verdicts += _target(table, roles.target, hints)
         lacking = lacks(table, parts, roles.target)
         why = "; ".join(lacking) or "no part lacks one"
         verdicts.append(Verdict(rule="each part has each class of the target", holds=not lacking, why=why))
+    passed = all(verdict.holds is not False for verdict in verdicts) if len(table) else None
     grids = [_named(table, parts, each, roles) for each in leaks if len(each.rows)]
     grids += _strata(table, parts, roles)
     if hints:
@@ -150,10 +150,17 @@ def _verdict(leak: Leak, action: str, total: int) -> Verdict:
     return Verdict(rule=rule, holds=dropped, why=f"{told}{'; their like was dropped' if dropped else ''}")
 
 
-def _parts_there(sizes: Numbers, total: int) -> Iterator[Verdict]:
-    for number, name in enumerate(PARTS):
-        if total and not sizes[number]:
-            yield Verdict(rule=f"{name} has rows", holds=None, why="it has none: its share is 0, or the table is small")
+def _parts_there(sizes: Numbers, wanted: Sequence[bool]) -> Iterator[Verdict]:
+    if not sizes.sum():
+        return
+    for name, size, is_wanted in zip(PARTS, sizes.tolist(), wanted, strict=False):
+        if not size:
+            why = (
+                "it has none: the table is small, or all its rows went elsewhere"
+                if is_wanted
+                else "it was to have none"
+            )
+            yield Verdict(rule=f"{name} has rows", holds=False if is_wanted else None, why=why)
 
 
 def _target(table: pa.Table, target: str, hints: Sequence[tuple[str, str]]) -> Iterator[Verdict]:

@@ -78,7 +78,7 @@ def _check_options(given: Mapping[str, Any]) -> None:
         gap_of(gap, pa.timestamp("us") if isinstance(gap, str) else pa.int64())
 
 
-@ready("prepare.split", version=4, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check_options)
+@ready("prepare.split", version=5, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check_options)
 def split(
     table: pa.Table,
     *,
@@ -110,14 +110,14 @@ def split(
     - `time`: the first are for training. `until=(a, b)` says when `valid` and `test` begin; without it, `train`,
       `valid` and `test` are shares of the rows. With a `gap` ("7d") the last rows before a boundary are left out.
 
-    Leaks are: a key or a group in two parts, a time of an earlier part that isn't before the later part, rows that are
-    equal but for the key, rows whose numbers are within 2% of the column's spread and whose texts agree in their
-    letters, and texts of which 80% of the shingles are those of another's (MinHash). Rows that are alike count where
-    they are more than chance gives. `leak="stop"` fails and names them (of rows that are alike, one in 10,000 is a
-    warning), `"warn"` reports them, `"drop"` takes the rows of the earlier part away, so that the test stays what it
-    was. Columns that tell the target by themselves are hinted at. The run warns where a part lacks a class of the
-    target, and where boundaries are shares of the rows and so move as rows are added: it offers an `until` that keeps
-    them.
+    Leaks are: a key or a group in two parts, a time of an earlier part that isn't before the later part, rows that
+    are equal but for the key, rows whose numbers are within 2% of the column's spread (less where 2% is a lot) and
+    whose texts agree in their letters, and texts of which 80% of the shingles are those of another's (MinHash). Rows
+    that are alike count where they are more than chance gives. `leak="stop"` fails and names them (of rows that are
+    alike, one in 10,000 is a warning), `"warn"` reports them, `"drop"` takes the rows of the earlier part away, so
+    that the test stays what it was. Columns that tell the target by themselves are hinted at. The run warns where a
+    part lacks a class of the target, and where boundaries are shares of the rows and so move as rows are added: it
+    offers an `until` that keeps them.
 
     Raises:
         DataError: a leak, with `leak="stop"`; a column that isn't there; a row without a time.
@@ -132,7 +132,10 @@ def split(
     if leak == "drop":
         parts = _dropped(table, parts, found, roles)
     offered = "" if until or roles.time is None or not ends else _until(table, ends, roles.time)
-    report = report_of(table, parts, by=by, roles=roles, leaks=found, action=leak, ends=ends, offered=offered)
+    wanted = (True, len(until) != 1, True) if until else tuple(share > 0 for share in shares)
+    report = report_of(
+        table, parts, by=by, roles=roles, leaks=found, action=leak, ends=ends, offered=offered, wanted=wanted
+    )
     judged = [each for each in found if len(each.rows) and each.judged]
     grave = [each for each in judged if not each.is_slight(len(table))]
     if leak == "stop" and grave:
@@ -140,6 +143,9 @@ def split(
         _stop(table, grave, roles)
     if offered:
         warn(f"{MOVES}: `{offered}` keeps today's boundaries")
+    empty = [f"`{name}`" for number, name in enumerate(PARTS) if wanted[number] and not (parts == number).any()]
+    if empty and len(table):
+        warn(f"{' and '.join(empty)} got no row: the table is small, or all its rows went elsewhere")
     lacking = [] if target is None else lacks(table, parts, target)
     if lacking:
         is_spread = by == "stratum" and roles.stratum == (target,)

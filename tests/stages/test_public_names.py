@@ -8,7 +8,9 @@ import pkgutil
 import typing
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import headrace as hr
@@ -20,12 +22,18 @@ from headrace.spec.report import Fact
 from headrace.stages import prepare
 from headrace.stages.ingest.database.stages import Held
 from headrace.testing.blobs import MemoryBlobs
+from tests.stages.test_pandas_types import CALLS
 
 PUBLIC = ("headrace.codec.joined", "headrace.codec.later", "headrace.spec.report", "headrace.stages.registry")
 """Modules that the documentation has people import from: what they define goes by them."""
 
 SAVED: tuple[type, ...] = (Held, hr.Picture, resolve("headrace.Version"), resolve("headrace.codec.later.Later"))
 """What is saved though no stage says so by a type: values of cursors, what a pipeline's body is given."""
+
+
+MAKE_NONE = ("ingest.files", "ingest.http", "ingest.logs", "ingest.sql", "registry.", "evaluate.paired", "train.")
+"""How the names of stages begin that carry no column of a table on: what they give is read as it is, or measured.
+`train.foretell` and `train.complete`, which do, need a model to ask: they only add columns, by the same helper."""
 
 
 @cache
@@ -97,3 +105,19 @@ def test_a_misspelt_name_of_the_facade_is_told_the_one_that_is_meant() -> None:
         hr.__path_of__  # noqa: B018
     with pytest.raises(AttributeError, match=r"no attribute `xyzzy`$"):
         hr.xyzzy  # noqa: B018
+
+
+def test_what_tables_say_for_pandas_is_tried_after_each_ready_made_stage_that_makes_them_of_a_table() -> None:
+    def has_table(hint: Any) -> bool:
+        if hint is pa.Table:
+            return True
+        inner = typing.get_type_hints(hint).values() if hasattr(hint, "_fields") else typing.get_args(hint)
+        return any(has_table(each) for each in inner)
+
+    named = {
+        stage.function.__headrace_name__.removeprefix("headrace.stages."): stage.function
+        for stage in ready_made()
+        if hasattr(stage.function, "__headrace_name__")
+    }
+    giving = {name for name, each in named.items() if has_table(typing.get_type_hints(each).get("return"))}
+    assert {each for each in giving if not each.startswith(MAKE_NONE)} == {*CALLS}

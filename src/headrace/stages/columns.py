@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import difflib
+import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from headrace.errors import DataError
 
 TWICE = "`table.rename_columns([...])` in a stage before gives each a name of its own; in SQL, `as` does"
 """What to do about two columns of one name: no ready-made step can tell which of them is meant."""
+PANDAS = b"pandas"
 MOST_CLASSES = 5
 """So many classes are written out in a hint."""
 _SIGN = re.compile(r'[",:\[\]{}\0\r\n]')
@@ -100,6 +102,36 @@ def rows_at(table: pa.Table, places: Any) -> pa.Table:
 def rows_where(table: pa.Table, mask: Any) -> pa.Table:
     """Give the rows for which a mask (NumPy's booleans) is true, as a new table of the same types."""
     return _by_chosen(table, lambda each: each.filter(pa.array(mask, pa.bool_())))
+
+
+def described(made: pa.Table, given: pa.Table) -> pa.Table:
+    """Return a table that was made from `given`, without what its metadata says for pandas and no longer holds."""
+    return made.replace_schema_metadata(metadata(made.schema, given.schema))
+
+
+def metadata(made: pa.Schema, given: pa.Schema) -> dict[bytes, bytes] | None:
+    """Return the metadata of a schema that was made from `given`, without what no longer holds in it.
+
+    The entry `pandas` says which columns are an index, and what type of pandas each one is: `to_pandas` follows that,
+    not Arrow's types. So a text that became a number would be a text again. What it says of columns that kept their
+    type stays, and so does all other metadata.
+    """
+    kept: dict[bytes, bytes] | None = made.metadata
+    if kept is None or PANDAS not in kept or made.equals(given):
+        return kept
+    types = {field.name: field.type for field in given}
+    same = {field.name for field in made if types.get(field.name) == field.type}
+    try:
+        told = json.loads(kept[PANDAS])
+        # what other libraries write may lack the first name
+        entries = {each.get("field_name", each["name"]): each for each in told["columns"]}
+        told["columns"] = [each for name, each in entries.items() if name in same]
+        told["index_columns"] = [each for each in told["index_columns"] if isinstance(each, dict) or each in same]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return {name: value for name, value in kept.items() if name != PANDAS}  # pandas couldn't read it either
+    if not entries.keys() >= {*made.names}:  # it says what the labels of all columns are: whole numbers, or pairs
+        told["column_indexes"] = []
+    return {**kept, PANDAS: json.dumps(told).encode()}
 
 
 def _by_chosen(table: pa.Table, choose: Callable[[pa.Table], pa.Table]) -> pa.Table:

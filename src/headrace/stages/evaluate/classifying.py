@@ -60,7 +60,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 @ready(
     "evaluate.classification",
-    version=13,
+    version=14,
     on=("fairlearn", "numpy", "pandas", "sklearn"),
     kind="evaluate",
     name="classification",
@@ -316,6 +316,23 @@ def _limits(
         yield "Groups of people were not compared: that takes decisions between two classes (`positive=`)."
 
 
+def _decided(heard: Hearing, decided: Any, kind: pa.DataType) -> pa.Array:
+    """Return the class that was decided for, in each row: in the type of the target's values, if its values are those.
+
+    So it can be compared with the target. `not X`, of one class against the rest, is a text beside texts. Whole numbers
+    that the target holds as floats are integers: only `regression` predicts such floats.
+    """
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    numbers = [each for each in heard.classes if isinstance(each, int | float) and each % 1 == 0]
+    is_whole = pa.types.is_floating(plain) and len(numbers) == len(heard.classes)
+    try:
+        classes = pa.array(list(heard.classes)).cast(pa.int64() if is_whole else plain)
+    except (pa.ArrowException, TypeError):
+        classes = pa.array(heard.names)
+    made = classes.to_pylist()
+    return pa.array([made[each] for each in decided], classes.type)
+
+
 def _predictions(heard: Hearing, extra: Sequence[str] | Mapping[str, None]) -> pa.Table:
     """Give a row for each row judged, in the order in which they were given."""
     cases, mine = heard.cases, heard.mine
@@ -329,5 +346,5 @@ def _predictions(heard: Hearing, extra: Sequence[str] | Mapping[str, None]) -> p
         if name not in (MODEL, BASELINE) and heard.is_binary and each.chances is not None:
             columns[f"score of {name}"] = pa.array(np.ascontiguousarray(each.chances[:, 1]))
     if mine.decided is not None:
-        columns["predicted"] = pa.array([heard.names[each] for each in mine.decided])
+        columns["predicted"] = _decided(heard, mine.decided, cases.table[cases.target].type)
     return rows_at(pa.table(columns), np.argsort(cases.places))

@@ -43,7 +43,7 @@ def _check(given: Mapping[str, Any]) -> None:
     check_numbers(**{name: given[name] for name in ("confidence", "resamples", "seed") if name in given})
 
 
-@ready("evaluate.paired", version=6, on=("numpy", "pandas"), kind="evaluate", name="paired", check=_check)
+@ready("evaluate.paired", version=7, on=("numpy", "pandas"), kind="evaluate", name="paired", check=_check)
 def paired(
     first: pa.Table,
     second: pa.Table,
@@ -146,15 +146,14 @@ def _is_same(mine: pa.ChunkedArray, theirs: pa.ChunkedArray) -> bool:
 def _parts(
     one: pa.Table, other: pa.Table, target: str, positive: Any, *, probabilities: bool
 ) -> tuple[Sequence[Metric], tuple[Part, Part]]:
-    kind = one[PREDICTED].type
-    if pa.types.is_floating(kind) or pa.types.is_integer(kind):
+    if all(_are_numbers(each) for each in (one, other)):
         truth = column(one, target).astype(np.float64)
         numbers = [NumericPart(truth, column(each, PREDICTED).astype(np.float64), whole=True) for each in (one, other)]
         return numeric.METRICS, (numbers[0], numbers[1])
-    said = labels(Cases(one, None, target, [], one.num_rows))
+    said = _values(one, target)
     names = [str(each) for each in in_order(set(said.tolist()))]
-    decided = {*one[PREDICTED].to_pylist(), *other[PREDICTED].to_pylist()}
-    words = np.array([str(each) for each in said])
+    decided = {*_words(one, PREDICTED), *_words(other, PREDICTED)}
+    words = np.array(_words(one, target))
     if len(names) > 2 and positive is None:
         if SCORE in one.column_names or not decided.isdisjoint(f"not {each}" for each in names):
             raise UsageError(
@@ -168,6 +167,21 @@ def _parts(
     sought = names[-1] if positive is None else str(positive)
     first, second = (_binary(each, words == sought, sought, probabilities=probabilities) for each in (one, other))
     return [each for each in _told(binary.METRICS, (first, second)) if each.name != "base rate"], (first, second)
+
+
+def _are_numbers(table: pa.Table) -> bool:
+    """Whether a regression predicted these: it gives floats, and no score beside them."""
+    is_scored = any(name == SCORE or name.startswith(SCORE_OF) for name in table.column_names)
+    return pa.types.is_floating(table[PREDICTED].type) and not is_scored
+
+
+def _values(table: pa.Table, name: str) -> Any:
+    return labels(Cases(table, None, name, [], table.num_rows))
+
+
+def _words(table: pa.Table, name: str) -> list[str]:
+    """Return the classes of a column as texts: as one they are compared, whatever type each table holds them in."""
+    return [str(each) for each in _values(table, name)]
 
 
 def _told(metrics: Sequence[Metric], parts: Sequence[Part]) -> list[Metric]:
@@ -185,7 +199,7 @@ def _many(
     truth = np.array([place[each] for each in words])
 
     def part(table: pa.Table) -> ManyPart:
-        decided = np.array([place[each] for each in table[PREDICTED].to_pylist()])
+        decided = np.array([place[each] for each in _words(table, PREDICTED)])
         chances = np.stack([column(table, f"{SCORE_OF}{each}") for each in scored], axis=1) if has_scores else None
         probable = probabilities and chances is not None and is_probable(chances) and sums_to_one(chances)
         return ManyPart(truth, chances, decided, len(place), probable=probable, whole=True)
@@ -196,6 +210,6 @@ def _many(
 def _binary(table: pa.Table, positive: Any, sought: str, *, probabilities: bool) -> BinaryPart:
     scored = SCORE in table.column_names
     score = column(table, SCORE).astype(np.float64) if scored else np.zeros(len(positive))
-    decided = np.array([each == sought for each in table[PREDICTED].to_pylist()])
+    decided = np.array([each == sought for each in _words(table, PREDICTED)])
     probable = probabilities and scored and is_probable(score)
     return BinaryPart(positive, score, decided, probable=probable, ranked=scored, whole=True)

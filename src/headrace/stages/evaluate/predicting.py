@@ -98,7 +98,7 @@ def frame_of(model: Any, table: pa.Table, features: Sequence[str]) -> Any:
         return table
     shown = without_decimals(table.select(list(features)))
     is_lightgbm = is_a(model, BOOSTER) or type(model).__module__.startswith("lightgbm.")
-    frame = (with_missing_truths(shown) if is_lightgbm else shown).to_pandas()
+    frame = (with_missing_truths(shown) if is_lightgbm else shown).to_pandas(ignore_metadata=True)
     if is_lightgbm:
         return frame.astype(dict.fromkeys(_categories(model, frame), "category"))
     expected = getattr(model, "n_features_in_", None)

@@ -73,7 +73,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 @ready(
     "evaluate.regression",
-    version=13,
+    version=14,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="regression",

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from headrace.errors import DataError, DefinitionError
 from headrace.stages import engine
-from headrace.stages.columns import columns, free_name, rows_at, rows_where
+from headrace.stages.columns import columns, described, free_name, rows_at, rows_where
 from headrace.stages.ingest.contract.finding import cell, value_of
 from headrace.stages.prepare.clean_report import EXAMPLES, Change, Example
 from headrace.stages.prepare.expressions import KEEPS_TYPE, expression
@@ -48,7 +48,11 @@ class Work:
         found = rows_at(self.taken, places) if places else self.taken.slice(0, 0)
         found = found.append_column(free_name(PLACE, self.taken), pa.array(places, pa.int64()))
         reasons = pa.array([self.aside[place] for place in places], pa.list_(pa.string()))
-        return found.append_column(free_name(REASONS, self.taken), reasons)
+        return described(found.append_column(free_name(REASONS, self.taken), reasons), self.taken)
+
+    def done(self) -> pa.Table:
+        """Return the rows that stay, as the rules left them."""
+        return described(self.table, self.taken)
 
     def put_aside(self, rows: Rows, why: str) -> None:
         """Take rows out of the table, and note why."""
@@ -203,7 +207,8 @@ def rename(work: Work, names: Mapping[str, str], name: str) -> None:
     renamed = [names.get(each, each) for each in work.table.column_names]
     if len(set(renamed)) < len(renamed):
         raise DefinitionError(f"rule {name} gives two columns one name", hint="rename or leave out the other one")
-    work.table = work.table.rename_columns(renamed)
+    said = work.table.schema.metadata  # Arrow would lose it
+    work.table = work.table.rename_columns(renamed).replace_schema_metadata(said)
     work.changes.append(Change(rule=name, column=", ".join(f"{a} to {b}" for a, b in names.items())))
 
 

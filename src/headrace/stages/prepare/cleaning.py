@@ -84,7 +84,7 @@ def _check(given: Mapping[str, Any]) -> None:
                 made(pa.chunked_array([["a"]]), rule, name, ", ".join(rule.names), database)
 
 
-@ready("prepare.clean", version=7, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check)
+@ready("prepare.clean", version=8, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check)
 def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
     """Clean a table by rules, one after the other: a list of them, or a TOML file (`hr.File("rules.toml")`).
 
@@ -125,7 +125,7 @@ def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
         categories=dict(_categories(work.table)),
         left_out=left_out,
     )
-    return Cleaned(work.table, quarantine, report, preparation)
+    return Cleaned(work.done(), quarantine, report, preparation)
 
 
 def _apply(work: Work, rule: Any, name: str, database: duckdb.DuckDBPyConnection) -> _Learned:

@@ -15,7 +15,7 @@ from headrace.define.ready import ready
 from headrace.errors import DefinitionError, SourceError, UsageError
 from headrace.spec.report import Cell, Fact, Grid, Report
 from headrace.stages.column_types import is_text
-from headrace.stages.columns import distinct, rows_at
+from headrace.stages.columns import described, distinct, rows_at
 from headrace.stages.prepare.agreement import facts as agreement_facts
 from headrace.stages.prepare.agreement import pairs
 from headrace.stages.prepare.sheets import (
@@ -113,7 +113,7 @@ def _check_labels(given: Mapping[str, Any]) -> None:
         checked(given["classes"])
 
 
-@ready("prepare.labels", version=2, on=("numpy", "pyarrow", "sklearn"), kind="prepare", check=_check_labels)
+@ready("prepare.labels", version=3, on=("numpy", "pyarrow", "sklearn"), kind="prepare", check=_check_labels)
 def labels(
     files: list[File],
     table: pa.Table,
@@ -300,9 +300,8 @@ def _with_labels(
         for row in row_of[name]:
             votes[row] = len(said)
             values[row] = None if code is None else classes[code]
-    return table.append_column(into, pa.array(values, pa.array(classes).type)).append_column(
-        f"{into}_votes", pa.array(votes, pa.int32())
-    )
+    out = table.append_column(into, pa.array(values, pa.array(classes).type))
+    return described(out.append_column(f"{into}_votes", pa.array(votes, pa.int32())), table)
 
 
 def _conflicts(

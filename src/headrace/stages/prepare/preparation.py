@@ -100,7 +100,7 @@ class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             limits=(*self.left_out, *skipped),
         )
         counts = {name: sum(count for _, count in values) for name, values in unseen.items()}
-        return Prepared(work.table, quarantine, report, counts)
+        return Prepared(work.done(), quarantine, report, counts)
 
     def _in_types(self, table: pa.Table) -> pa.Table:
         for place, field in enumerate(table.schema):
@@ -118,7 +118,7 @@ class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return table
 
 
-@ready("prepare.apply", version=2, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
+@ready("prepare.apply", version=3, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
 def apply(table: pa.Table, preparation: Preparation, *, without: str | Sequence[str] = ()) -> Prepared:
     """Prepare rows as `prepare.clean` has prepared others: `preparation.apply(table)`, as a stage.
 

@@ -16,6 +16,7 @@ from headrace.define.ready import ready
 from headrace.errors import DefinitionError, SourceError, UsageError
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.column_types import is_text, plain_type
+from headrace.stages.columns import described
 from headrace.stages.prepare.pretrained import GGUF, gguf_tokenizer, installed
 
 NAME = "tokenizer.json"
@@ -80,7 +81,7 @@ def _check_length(given: Mapping[str, Any]) -> None:
 _ON = ("numpy", "pyarrow", "tokenizers")
 
 
-@ready("prepare.tokenize", version=1, on=_ON, kind="prepare", name="tokenize", check=_check_length)
+@ready("prepare.tokenize", version=2, on=_ON, kind="prepare", name="tokenize", check=_check_length)
 def tokenized(
     table: pa.Table,
     tokenizer: File | Folder,
@@ -245,6 +246,7 @@ def _row_wise(table: pa.Table, reader: Reader, column: str, length: int) -> Toke
     kind = pa.ListArray if offsets.dtype == np.int32 else pa.LargeListArray
     ids_column = kind.from_arrays(pa.array(offsets), pa.array(values))
     out = table.append_column(IDS, ids_column).append_column("truncated", pa.array(cuts, pa.bool_()))
+    out = described(out, table)
     empty = sum(not text.strip() for texts in _texts(table, column) for text in texts)
     report = _report(lengths, len(values), unknown, empty, column)
     shortened = sum(cuts)

@@ -16,6 +16,7 @@ from headrace.define.ports import current
 from headrace.define.ready import ready
 from headrace.errors import DataError, UsageError
 from headrace.stages import engine
+from headrace.stages.columns import metadata
 from headrace.stages.ingest.parts import kept
 
 BATCH_ROWS = 122_880
@@ -39,7 +40,7 @@ def _check(given: Mapping[str, Any]) -> None:
             _check_parameters(sql, given["parameters"] or {})
 
 
-@ready("prepare.transform", version=1, on=("duckdb", "pyarrow"), kind="prepare", check=_check)
+@ready("prepare.transform", version=2, on=("duckdb", "pyarrow"), kind="prepare", check=_check)
 def transform(
     data: pa.Table | None = None,
     *,
@@ -134,7 +135,9 @@ def through(schema: pa.Schema, batches: Iterable[pa.RecordBatch], steps: Sequenc
             f"step `{_named(steps[-1])}` gave no batch at all, so its columns aren't known",
             hint="give an empty batch of the right schema: `batch.slice(0, 0)`",
         )
-    return _gathered(first.schema, chain([first], stream))
+    told = metadata(first.schema, schema)
+    described = (each.replace_schema_metadata(told) for each in chain([first], stream))
+    return _gathered(first.schema.with_metadata(told), described)
 
 
 def _gathered(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.Table:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from headrace.define.ready import ready
 from headrace.errors import DefinitionError, UsageError
 from headrace.spec.report import Cell, Fact, Grid, Report, Verdict
-from headrace.stages.columns import distinct
+from headrace.stages.columns import described, distinct
 from headrace.stages.prepare.consensus import Codes, Consensus, Floats, agreement, combine, majority, right
 from headrace.stages.prepare.shares import Share, mean_with_interval, share
 from headrace.stages.prepare.voting import Label, Votes, ask, checked, no_functions
@@ -48,7 +48,7 @@ def _check_told(given: Mapping[str, Any]) -> None:
         _shares(given.get("balance"), checked(given["classes"]))
 
 
-@ready("prepare.label", version=1, on=("numpy", "pyarrow"), kind="prepare", check=_check_told)
+@ready("prepare.label", version=2, on=("numpy", "pyarrow"), kind="prepare", check=_check_told)
 def label(
     table: pa.Table,
     functions: list[Callable[..., Any]],
@@ -128,10 +128,11 @@ def _with_labels(table: pa.Table, into: str, votes: Votes, consensus: Consensus)
         pa.array(disagreement, mask=~covered),
     )
     told = {"classes": json.dumps(list(votes.classes), ensure_ascii=False)}
+    out = table
     for name, array in zip(_columns(into), arrays, strict=True):
         metadata = told if array is probabilities else None
-        table = table.append_column(pa.field(name, array.type, metadata=metadata), array)
-    return table
+        out = out.append_column(pa.field(name, array.type, metadata=metadata), array)
+    return described(out, table)
 
 
 def _labels(codes: np.ndarray[Any, Any], classes: tuple[Label, ...]) -> pa.Array:

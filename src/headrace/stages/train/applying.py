@@ -68,7 +68,7 @@ def complete(
 _ON = ("peft", "tokenizers", "torch", "transformers")
 
 
-@ready("train.foretell", version=1, on=_ON, kind="evaluate", name="foretell")
+@ready("train.foretell", version=2, on=_ON, kind="evaluate", name="foretell")
 def _foretell(model: Folder | File, adapter: Folder, table: pa.Table, *, batch_size: int, into: str) -> pa.Table:
     # PyTorch and transformers take 5 s to import, which whoever only traces a pipeline does without
     from headrace.stages.train.asking import foretold  # noqa: PLC0415
@@ -76,7 +76,7 @@ def _foretell(model: Folder | File, adapter: Folder, table: pa.Table, *, batch_s
     return foretold(model, adapter, table, batch_size, into)
 
 
-@ready("train.complete", version=1, on=_ON, kind="evaluate", name="complete")
+@ready("train.complete", version=2, on=_ON, kind="evaluate", name="complete")
 def _complete(
     model: Folder | File,
     adapter: Folder | None,

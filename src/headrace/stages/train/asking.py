@@ -10,6 +10,7 @@ import torch
 
 from headrace.codec.file import File, Folder
 from headrace.errors import UsageError
+from headrace.stages.columns import described
 from headrace.stages.prepare.tokens import IDS
 from headrace.stages.train.base import language_model
 from headrace.stages.train.learner import pick_device
@@ -33,7 +34,7 @@ def foretold(base: Folder | File, adapter: Folder, table: pa.Table, batch_size: 
     out = table.append_column(into, pa.array(classes).take(pa.array(chances.argmax(1))))
     for place, each in enumerate(classes):
         out = out.append_column(f"{into}_{each}", pa.array(chances[:, place]))
-    return out
+    return described(out, table)
 
 
 def completed(
@@ -69,7 +70,7 @@ def completed(
         for row, line in zip(rows, made[:, ids.shape[1] :].tolist(), strict=True):
             stop = next((place for place, each in enumerate(line) if each in ends), len(line))
             found[row] = reading.tokenizer.decode(line[:stop], skip_special_tokens=True)
-    return table.append_column(into, pa.array(found, pa.string()))
+    return described(table.append_column(into, pa.array(found, pa.string())), table)
 
 
 def _notes_for(task: Task, adapter: Folder) -> Notes:

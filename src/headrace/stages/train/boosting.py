@@ -71,7 +71,7 @@ def _check(given: Mapping[str, Any]) -> None:
         )
 
 
-@ready("train.lightgbm", version=4, on=("lightgbm",), kind="train", name="lightgbm", check=_check)
+@ready("train.lightgbm", version=5, on=("lightgbm",), kind="train", name="lightgbm", check=_check)
 def lightgbm(
     params: Mapping[str, Any],
     table: pa.Table,

@@ -42,7 +42,7 @@ def _check(given: Mapping[str, Any]) -> None:
         raise _no_estimator(estimator)
 
 
-@ready("train.sklearn", version=2, on=("sklearn",), kind="train", name="sklearn", check=_check)
+@ready("train.sklearn", version=3, on=("sklearn",), kind="train", name="sklearn", check=_check)
 def sklearn(
     estimator: Any,
     table: pa.Table,

@@ -66,7 +66,7 @@ def examples(
             f"weights in `{weight}` are missing or not finite",
             hint="fill them, or filter these rows out before",
         )
-    return Examples(table.select(list(chosen)).to_pandas(), labels.to_pandas().to_numpy(), weights)
+    return Examples(table.select(list(chosen)).to_pandas(ignore_metadata=True), labels.to_pandas().to_numpy(), weights)
 
 
 def check_classes(found: Examples, target: str) -> None:

@@ -130,7 +130,7 @@ def _check_given(objective: Any, given: Mapping[str, Any]) -> None:
         ) from None
 
 
-@ready("train.search.trial", version=2, on=("optuna",), kind="train")
+@ready("train.search.trial", version=3, on=("optuna",), kind="train")
 def trial(
     study: Study,
     objective: Objective,

@@ -21,7 +21,7 @@ from headrace.errors import DataError, UsageError
 from headrace.spec.duration import seconds
 from headrace.spec.report import Report
 from headrace.stages import engine
-from headrace.stages.columns import columns, distinct, free_name, rows_at, rows_where
+from headrace.stages.columns import columns, described, distinct, free_name, rows_at, rows_where
 from headrace.stages.ingest.contract.columns import check_column
 from headrace.stages.ingest.contract.contract import Action, Contract, Fresh, Rows
 from headrace.stages.ingest.contract.finding import EXAMPLES, Finding, of_rows, share, shown, value_of
@@ -59,7 +59,7 @@ def _check(given: Mapping[str, Any]) -> None:
         check_conditions(contract.relations)
 
 
-@ready("ingest.check", version=2, on=("duckdb", "numpy", "pyarrow"), kind="ingest", check=_check)
+@ready("ingest.check", version=3, on=("duckdb", "numpy", "pyarrow"), kind="ingest", check=_check)
 def check(
     table: pa.Table,
     contract: Contract | File,
@@ -265,7 +265,7 @@ def _parted(table: pa.Table, findings: Sequence[Finding]) -> tuple[pa.Table, pa.
     reasons = pa.ListArray.from_arrays(offsets, names.take(pa.array(rules, pa.int64())))
     quarantine = rows_at(table, bad) if len(bad) else table.slice(0, 0)
     quarantine = quarantine.append_column(free_name(PLACE, table), pa.array(bad, pa.int64()))
-    quarantine = quarantine.append_column(free_name(REASONS, table), reasons)
+    quarantine = described(quarantine.append_column(free_name(REASONS, table), reasons), table)
     if not len(bad):
         return table, quarantine
     keep = np.ones(len(table), dtype=bool)

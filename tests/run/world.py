@@ -82,7 +82,8 @@ class World:
             case "hangs":
                 yield Wait(1e6)
             case "keeps":
-                yield Keep(number(order.attempt))
+                for _ in range(3):
+                    yield Keep(number(order.attempt))
                 yield Wait(2.0)
         return output(order.function, order.key)
 

@@ -631,7 +631,7 @@ class Driver:
         if not self._expects(event.task, event.attempt):
             return False
         task = self._machine.tasks[event.task]
-        if isinstance(event, Checkpointed) and task.kept(event.out):
+        if isinstance(event, Checkpointed) and task.knows(event):
             return False
         workers = task.workers
         return worker in workers if isinstance(event, Failed) else worker == workers[0]

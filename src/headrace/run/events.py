@@ -246,11 +246,15 @@ class Failed(Struct, frozen=True, array_like=True, gc=False, tag="failed"):
 
 
 class Checkpointed(Struct, frozen=True, array_like=True, gc=False, tag="checkpointed"):
-    """An attempt kept a checkpoint; the next attempt starts from it."""
+    """An attempt kept a checkpoint; the next attempt starts from it.
+
+    `number` counts those of an attempt, from 1, so that one that is reported again is known; a worker of before said 0.
+    """
 
     task: str
     attempt: int
     out: Ref
+    number: int = 0
 
 
 class Points(Struct, frozen=True, array_like=True, gc=False):

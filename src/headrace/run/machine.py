@@ -210,9 +210,9 @@ class Machine:
                 if (task := self._running(name, attempt)) is not None:
                     task.awaits = why
                     self.changed[name] = task
-            case Checkpointed(task=name, attempt=attempt, out=out):
-                if (task := self._running(name, attempt)) is not None and not task.kept(out):
-                    task.checkpoint, task.earlier = out, task.checkpoint
+            case Checkpointed(task=name, attempt=attempt):
+                if (task := self._running(name, attempt)) is not None:
+                    task.keep(event)
             case Logged(task=name, attempt=attempt):
                 if self._running(name, attempt) is not None:
                     self.curves.add(event)  # for those who look on; nothing follows from it

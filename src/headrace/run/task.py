@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from headrace.run.events import Lacked, Span, TaskState
+from headrace.run.events import Checkpointed, Lacked, Span, TaskState
 from headrace.run.ports import TaskRow
 from headrace.run.spread import Spread
 from headrace.spec.artifact import Ref
@@ -59,7 +59,8 @@ class Task(Struct, eq=False):
     `args` are its resolved arguments from when they are known until it has ended, `spread` what its elements are made
     of, while they live. `why` is the reason why it runs at all, `reason` that of the present phase; `awaits` is what
     keeps its worker from beginning. `failures` counts failed attempts by kind. `by_when`: it was skipped because its
-    own or an earlier `when=` said no. `checkpoint` is the last that was kept, `earlier` the one before it.
+    own or an earlier `when=` said no. `checkpoint` is the last that was kept, `earlier` the one before it; `kept` is
+    the attempt that kept the last, and its number among those of that attempt.
     `region` is where its inputs are known to be, `fetches` name the transfers that are to bring those that weren't. A
     transfer has `move`, which says of what. `missed` is what it was identified by (key, code, inputs) before it was
     missed last, which no event tells, until it is launched.
@@ -88,6 +89,7 @@ class Task(Struct, eq=False):
     out: Ref | None = None
     checkpoint: Ref | None = None
     earlier: Ref | None = None
+    kept: tuple[int, int] = (0, 0)
     due: float = 0.0
     workers: tuple[int, ...] = ()
     awaits: str = ""
@@ -120,9 +122,14 @@ class Task(Struct, eq=False):
             self.key, self.checkpoint, self.earlier = key, None, None
         self.inputs, self.code = inputs, self.stage.code.digest
 
-    def kept(self, out: Ref) -> bool:
-        """Whether this is one of its checkpoints already: one may be reported again, to the next driver."""
-        return out in (self.checkpoint, self.earlier)
+    def keep(self, kept: Checkpointed) -> None:
+        """Have the next attempt start from a checkpoint."""
+        if not self.knows(kept):
+            self.checkpoint, self.earlier, self.kept = kept.out, self.checkpoint, (kept.attempt, kept.number)
+
+    def knows(self, kept: Checkpointed) -> bool:
+        """Whether a checkpoint was noted before: one that was stored, and not acknowledged, is reported again."""
+        return kept.number > 0 and (kept.attempt, kept.number) <= self.kept
 
     def forget_miss(self) -> None:
         """Be as it was before, if it was missed and never launched: events don't tell of its key."""

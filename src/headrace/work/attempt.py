@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -342,6 +343,7 @@ class Here:
         self._order = order
         self._desk = desk
         self._log = desk.log(order)  # made here: its threads, and processes that it forks off, share it
+        self._kept = count(1)
         self.seen: dict[str, str] = {}
         self.cut: str | None = None
         self.intents: list[Intent] = []
@@ -367,7 +369,7 @@ class Here:
     def keep(self, checkpoint: object) -> None:
         """Keep a checkpoint for the next attempt; one that has been made an artifact already is not saved again."""
         ref = checkpoint if isinstance(checkpoint, Ref) else self._desk.save(checkpoint)
-        self._desk.report(Checkpointed(self._order.task, self._order.attempt, ref))
+        self._desk.report(Checkpointed(self._order.task, self._order.attempt, ref, next(self._kept)))
 
     def told(self) -> Word | None:
         """Give the next word from the driver, if there is one."""

@@ -157,6 +157,11 @@ def test_a_gate_that_is_no_text_is_refused() -> None:
             parse(strange)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("percent", ["1e9999999%", "0e99999999999999999999%", "1e-9999999%"])
+def test_a_percentage_beyond_all_measure_is_read_as_a_number_would_be(percent: str) -> None:
+    assert str(parse(f"AUC >= {percent}")) == str(parse(f"AUC >= {float(percent[:-1])}"))
+
+
 @pytest.mark.parametrize("percent", ["0.7%", "1.1 %", "2.9%", "57%", ".5%", "1e1%"])
 def test_a_percentage_is_the_number_that_its_decimals_say(percent: str) -> None:
     exact = Decimal(percent.rstrip("% ")) / 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import count
 from typing import Protocol
 
 from headrace.backends.simulated.play import (
@@ -46,6 +47,7 @@ class Worker:
 
     __slots__ = (
         "_early",
+        "_kept",
         "_place",
         "_play",
         "_queue",
@@ -77,6 +79,7 @@ class Worker:
         self.unacknowledged: deque[Report] = deque()
         self._place = place
         self._play: Play | None = None
+        self._kept = count(1)
         self._queue: deque[Do | Move | Trace | Quit] = deque()
         self._words: deque[Word | Answer] = deque()
         self._early: list[Tell] = []  # words for an attempt that is yet to begin
@@ -165,7 +168,7 @@ class Worker:
             self.die(Died(self.number, "cancelled", "it was stopped"))
 
     def _begin(self, order: Do | Move | None, play: Play) -> None:
-        self._play, self.order = play, order
+        self._play, self.order, self._kept = play, order, count(1)
         self.since = self._place.now()
         if order is not None:
             mine = order.task, order.attempt
@@ -194,7 +197,7 @@ class Worker:
                     return
                 case Keep(ref=ref):
                     if self.order is not None:
-                        self._report(Checkpointed(self.order.task, self.order.attempt, ref))
+                        self._report(Checkpointed(self.order.task, self.order.attempt, ref, next(self._kept)))
                 case Say(event=event):
                     self._report(event)
                 case Decline(refused=refused):

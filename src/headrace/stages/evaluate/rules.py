@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -224,7 +225,10 @@ def _sure(rule: Rule, level: float) -> Rule:
 
 def _number(text: str) -> float:
     if text.endswith("%"):  # as a decimal: 0.7 / 100 in floats is not 0.007, on which a number may lie
-        return float(Decimal(text.rstrip("%").rstrip()) / 100)
+        digits = text.rstrip("%").rstrip()
+        with suppress(ArithmeticError):  # beyond what a decimal can hold lies nothing that a float tells from 0 or inf
+            return float(Decimal(digits) / 100)
+        return float(digits)
     return float(text)
 
 

@@ -159,7 +159,7 @@ def test_a_gate_that_is_no_text_is_refused() -> None:
 
 @pytest.mark.parametrize("percent", ["1e9999999%", "0e99999999999999999999%", "1e-9999999%"])
 def test_a_percentage_beyond_all_measure_is_read_as_a_number_would_be(percent: str) -> None:
-    assert str(parse(f"AUC >= {percent}")) == str(parse(f"AUC >= {float(percent[:-1])}"))
+    assert str(parse(f"AUC >= {percent}")) == str(parse(f"AUC >= {percent[:-1]}"))
 
 
 @pytest.mark.parametrize("percent", ["0.7%", "1.1 %", "2.9%", "57%", ".5%", "1e1%"])

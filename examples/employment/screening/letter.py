@@ -55,12 +55,12 @@ def decision(
 
 def passing_as_many(first: pa.Table, second: pa.Table) -> pa.Table:
     """Predictions of the first model that pass its best-scored people, as many as the second passes."""
-    count = sum(each == "1" for each in second["predicted"].to_pylist())
+    count = sum(second["predicted"].to_pylist())
     best = np.argsort(-first["score"].to_numpy(), kind="stable")[:count]
     passed = np.zeros(first.num_rows, bool)
     passed[best] = True
     place = first.column_names.index("predicted")
-    return first.set_column(place, "predicted", pa.array(np.where(passed, "1", "0")))
+    return first.set_column(place, "predicted", pa.array(passed.astype(np.int64)))
 
 
 def _reasons(report: Report, groups: pa.Table) -> Iterator[str]:

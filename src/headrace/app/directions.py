@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 _WORDS = re.compile(r"[a-z]+[0-9]?|[0-9]+")
 _LOWER = frozenset(
     _WORDS.findall("""
-    loss losses logloss error errors err rmse mse mae mape smape rmsle brier ece perplexity ppl fpr fnr wer cer gap bias
+    loss losses logloss error errors err rmse mse mae mape smape rmsle brier ece perplexity ppl fpr fnr wer cer gap
     divergence deviance nll
     """)
 )
@@ -20,6 +21,7 @@ _HIGHER = frozenset(
 _NEGATIVE = frozenset(("neg", "negative"))
 """What turns a direction: scikit-learn calls the negative of a loss `neg_log_loss`. `negative` may be a class."""
 
+_SIGNED = {("mean", "error"), ("mean", "errors"), ("bias", "error")}
 _BETWEEN = {"difference": "lower", "ratio": "higher"}
 
 
@@ -33,8 +35,15 @@ def direction(name: str) -> str:
     ('lower', 'higher', 'lower')
     >>> direction("valid/neg_log_loss"), direction("d2_absolute_error_score"), direction("negative log likelihood")
     ('higher', 'higher', 'lower')
+
+    A signed mean of errors is best at 0, which is neither.
+
+    >>> direction("test/mean error"), direction("bias"), direction("mean absolute error")
+    ('', '', 'lower')
     """
     words = _WORDS.findall(name.lower())
+    if any(pair in _SIGNED for pair in pairwise(words)):
+        return ""
     if between := _between_groups(words):
         return between
     if "d2" in words:  # the share of an error that is explained, as scikit-learn's `d2_log_loss_score`

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from headrace.app.comparison import Number
 from tests.cli.conftest import Shell
 
 PIPELINES = """
@@ -243,6 +244,11 @@ def test_what_judged_the_same_rows_is_compared_row_by_row(judged: tuple[Shell, s
     assert paired["change_high"] - paired["change_low"] < 0.7 * (alone["high"] - alone["low"])
     assert (alone["change_low"], alone["sure"]) == (None, False)
     assert f"[{paired['change_low']:.3f}"[:5] in project("compare", first, second).out
+
+
+def test_a_difference_that_is_told_is_not_rounded_to_nothing() -> None:
+    for change, text in ((0.0312, "+0.031"), (-2.412, "-2.4"), (0.0, "0.0")):
+        assert Number(value=7 + change, low=6, high=9, change=change).change_text == text
 
 
 def test_what_judged_other_rows_is_told_and_nothing_is_called_better(project: Shell) -> None:

@@ -42,3 +42,12 @@ def test_a_map_stands_where_the_pipeline_calls_it_and_a_hint_apart_from_its_reas
     assert "elements" not in "".join(lines)
     assert project("run", "flow", "--count", "3").code == 1
     assert "three is too many (pipelines.py:14); hint: give fewer" in " ".join(project("show", "--tasks").out.split())
+
+
+def test_a_map_of_several_reasons_names_one_and_how_many_have_others(project: Shell) -> None:
+    project.write("pipelines.py", MAPS)
+    first = project("run", "flow", "--count", "1", "--json").json["run"]
+    project("run", "flow", "--count", "2")
+    project("run", "flow", "--count", "2")
+    (line,) = [line for line in project("show").out.splitlines() if " each " in line]
+    assert f"since run {first}; 1 more for other reasons" in line

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from tests.faults.rounds import Disturbance, Round, kill
-from tests.projects import finish
+from tests.projects import Done, finish
 
 COLLECTED = ("another collector", "the collector is at work")
+KNOWN = (*COLLECTED, "is at work", "can't be reached", "there is no ledger", "has no runs")
+EXPORTED = "out.headrace"
 
 
 class Damage(Disturbance):
@@ -59,7 +61,48 @@ class BlobFlipped(Damage):
         now.place.things.write(name, bytes(data))
 
 
-class Collecting(Disturbance):
+class Beside(Disturbance):
+    """Commands are at work throughout, beside the run; at some instant the driver is killed, or not."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+        self._found: list[str] = []
+        self._thread: threading.Thread | None = None
+
+    def ready(self, now: Round) -> None:
+        self._thread = threading.Thread(target=self._go_on, args=(now,), daemon=True)
+        self._thread.start()
+
+    def _go_on(self, now: Round) -> None:
+        while not self._ended.is_set():
+            try:
+                self.turn(now)
+            except AssertionError as error:  # a command that doesn't end
+                self._found.append(str(error))
+                return
+
+    def turn(self, now: Round) -> None:
+        """Run the commands once."""
+
+    def strike(self, now: Round) -> None:
+        if now.driver is not None and now.rng.random() < 0.5:
+            kill(now.driver.pid)
+
+    def verdict(self, now: Round) -> Iterator[str]:
+        self.clear(now)
+        yield from self._found
+
+    def clear(self, now: Round) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def complain(self, words: str, done: Done) -> None:
+        """Keep how a command ended that should not have ended so."""
+        self._found.append(f"`headrace {words}` ended with {done.code}: {done.out}{done.err}")
+
+
+class Collecting(Beside):
     """The collector is at work throughout, forgets the run that this one reuses, and gives no more than seconds of
     grace; at some instant the driver is killed, or not."""
 
@@ -68,83 +111,32 @@ class Collecting(Disturbance):
     uses = frozenset({"reuse", "disk", "upkeep"})
     grace_s: ClassVar[float] = 5.0
 
-    def __init__(self) -> None:
-        self._ended = threading.Event()
-        self._found: list[str] = []
-        self._thread: threading.Thread | None = None
-
     def ready(self, now: Round) -> None:
         now.run_before()
-        self._thread = threading.Thread(target=self._collect, args=(now,), daemon=True)
-        self._thread.start()
+        super().ready(now)
 
-    def _collect(self, now: Round) -> None:
-        while not self._ended.is_set():
-            process = now.start_beside("gc", "--keep-runs", "1", GC_GRACE=str(self.grace_s))
-            done = finish(process)
-            busy = any(words in done.err for words in COLLECTED)
-            if (done.code not in (0, -signal.SIGKILL) and not busy) or "Traceback" in done.err:
-                self._found.append(f"`headrace gc` ended with {done.code}: {done.err}")
-
-    def strike(self, now: Round) -> None:
-        if now.driver is not None and now.rng.random() < 0.5:
-            kill(now.driver.pid)
-
-    def verdict(self, now: Round) -> Iterator[str]:
-        self.clear(now)
-        yield from self._found
-
-    def clear(self, now: Round) -> None:
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
+    def turn(self, now: Round) -> None:
+        done = finish(now.start_beside("gc", "--keep-runs", "1", GC_GRACE=str(self.grace_s)))
+        busy = any(words in done.err for words in COLLECTED)
+        if (done.code not in (0, -signal.SIGKILL) and not busy) or "Traceback" in done.err:
+            self.complain("gc", done)
 
 
-class Upkeep(Disturbance):
+class Upkeep(Beside):
     """Checks, backups and exports are made throughout, beside the run."""
 
     name = "upkeep throughout"
     throughout = True
     uses = frozenset({"upkeep", "disk"})
 
-    def __init__(self) -> None:
-        self._ended = threading.Event()
-        self._found: list[str] = []
-        self._thread: threading.Thread | None = None
-
-    def ready(self, now: Round) -> None:
-        self._thread = threading.Thread(target=self._keep_up, args=(now,), daemon=True)
-        self._thread.start()
-
-    def _keep_up(self, now: Round) -> None:
+    def turn(self, now: Round) -> None:
         aside = now.project.root.parent
-        commands = (
-            ["fsck"],
-            ["backup", str(aside / "backups")],
-            ["fsck", "--deep"],
-            ["ledger", "export", "out.headrace"],
-        )
-        while not self._ended.is_set():
-            for words in commands:
-                (now.project.root / "out.headrace").unlink(missing_ok=True)
-                done = finish(now.start_beside(*words))
-                known = (*COLLECTED, "is at work", "can't be reached", "there is no ledger", "has no runs")
-                is_known = done.code in (0, -signal.SIGKILL) or any(each in done.err for each in known)
-                if "Traceback" in done.err or not is_known:
-                    self._found.append(f"`headrace {words[0]}` ended with {done.code}: {done.out}{done.err}")
-
-    def strike(self, now: Round) -> None:
-        if now.driver is not None and now.rng.random() < 0.5:
-            kill(now.driver.pid)
-
-    def verdict(self, now: Round) -> Iterator[str]:
-        self.clear(now)
-        yield from self._found
-
-    def clear(self, now: Round) -> None:
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
+        for words in (["fsck"], ["backup", str(aside / "backups")], ["fsck", "--deep"], ["ledger", "export", EXPORTED]):
+            (now.project.root / EXPORTED).unlink(missing_ok=True)
+            done = finish(now.start_beside(*words))
+            is_known = done.code in (0, -signal.SIGKILL) or any(each in done.err for each in KNOWN)
+            if "Traceback" in done.err or not is_known:
+                self.complain(words[0], done)
 
 
 class Clocks(Disturbance):

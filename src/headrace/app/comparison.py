@@ -79,14 +79,20 @@ class Number(Struct, frozen=True, kw_only=True):
 
     @property
     def change_text(self) -> str:
-        """The difference, with its interval where it has one; else to as many digits as the number."""
-        if self.change is None:
+        """The difference, with its interval where it has one; else to as many places as the number, or to two digits
+        where those places would show nothing of it."""
+        change, low, high = self.change, self.change_low, self.change_high
+        if change is None:
             return ""
-        low, high = self.change_low, self.change_high
-        own = low is not None and high is not None
-        fact = _fact(self.change, low, high) if own else _fact(self.value, self.low, self.high)
-        written = f"{'+' if self.change > 0 else ''}{number(self.change, decimals_of_value(fact))}"
-        return f"{written} [{number(low, decimals_of(fact))}, {number(high, decimals_of(fact))}]" if own else written
+        sign = "+" if change > 0 else ""
+        if low is not None and high is not None:
+            fact = _fact(change, low, high)
+            ends = f"[{number(low, decimals_of(fact))}, {number(high, decimals_of(fact))}]"
+            return f"{sign}{number(change, decimals_of_value(fact))} {ends}"
+        places = decimals_of_value(_fact(self.value, self.low, self.high))
+        if places is not None and not round(change, places):
+            places = decimals_of_value(_fact(change, self.low, self.high))
+        return f"{sign}{number(change, places)}"
 
 
 def _fact(value: float | None, low: float | None, high: float | None) -> Fact:

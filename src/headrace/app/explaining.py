@@ -22,10 +22,11 @@ from headrace.app.state import reading_store
 from headrace.app.state import views as open_views
 from headrace.app.value_text import READ_BYTES, holds_code, value_text
 from headrace.plan.keys import told
+from headrace.plan.resolve import Unmappable, follow
 from headrace.record.views import GraphView
 from headrace.run.events import Opened, Renewed, Reused
 from headrace.run.ports import Earlier, TaskRow
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, part_names
 from headrace.spec.bundle import Bundle
 from headrace.spec.code import Code
 from headrace.spec.graph import Const, Out
@@ -249,32 +250,21 @@ def _given(views: Views, load: Load, run: str, task: str, param: str, identity: 
     if isinstance(arg, Const) and node is not None and param not in node.over:
         return _value(arg.ref, load, brief)
     if isinstance(arg, Out):
-        ref = _output(views, run, arg)
+        source = views.task(run, arg.task)
+        whole = None if source.out is None else _decode_ref(source.out)
+        ref = _at(whole, arg.path)
         found = _Given(brief) if ref is None else _value(ref, load, ref.digest[:12])
-        return found._replace(brief=f"{found.brief} (from `{_part(views, run, arg)}`)")
+        named = ".".join([arg.task, *part_names(whole, arg.path)])
+        return found._replace(brief=f"{found.brief} (from `{named}`)")
     return _Given(brief)
 
 
-def _output(views: Views, run: str, arg: Out) -> Ref | None:
-    row = views.task(run, arg.task)
-    ref = None if row.out is None else _decode_ref(row.out)
-    for position in arg.path:
-        if ref is None or not ref.parts or position >= len(ref.parts):
-            return None
-        ref = ref.parts[position]
-    return ref
-
-
-def _part(views: Views, run: str, arg: Out) -> str:
-    """Name a task, and the part of its output that was given on: `split.train`."""
-    row = views.task(run, arg.task)
-    words, ref = [arg.task], None if row.out is None else _decode_ref(row.out)
-    for position in arg.path:
-        if ref is None or not ref.parts or position >= len(ref.parts):
-            break
-        words.append(ref.names[position] if ref.names else str(position))
-        ref = ref.parts[position]
-    return ".".join(words)
+def _at(ref: Ref | None, path: tuple[int, ...]) -> Ref | None:
+    """Return the part at a path; None where there is none, or no artifact."""
+    try:
+        return None if ref is None else follow(ref, path)
+    except Unmappable:
+        return None
 
 
 def _value(ref: Ref, load: Load, brief: str) -> _Given:

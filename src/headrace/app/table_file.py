@@ -61,7 +61,7 @@ def write(table: pa.Table, path: Path, suffix: str) -> None:
     try:
         match suffix:
             case ".csv":
-                pyarrow.csv.write_csv(table, str(path))
+                pyarrow.csv.write_csv(_nested_as_json(table), str(path))
             case ".parquet":
                 pyarrow.parquet.write_table(table, str(path))
             case ".json" | ".jsonl" | ".ndjson":
@@ -75,6 +75,18 @@ def write(table: pa.Table, path: Path, suffix: str) -> None:
             f"a column can't be written as `{suffix}`: {error}",
             hint="choose others by `--columns`, or write it as `.arrow`, which holds every column",
         ) from error
+
+
+def _nested_as_json(table: pa.Table) -> pa.Table:
+    """Write lists, structs and maps as JSON, since a cell of CSV holds one text."""
+    import pyarrow as pa  # noqa: PLC0415  as above
+
+    encode = msgspec.json.Encoder(enc_hook=str).encode
+    for place, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):
+            cells = [None if each is None else encode(each).decode() for each in table.column(place).to_pylist()]
+            table = table.set_column(place, field.name, pa.array(cells, pa.string()))
+    return table
 
 
 def lines(table: pa.Table, *, is_list: bool) -> Iterator[str]:

@@ -25,7 +25,7 @@ from headrace.record.shown import OutputView, outputs
 from headrace.record.views import Views
 from headrace.run.events import Renewed, Reused, Traced
 from headrace.run.ports import TaskRow
-from headrace.spec.artifact import Ref, blobs, within
+from headrace.spec.artifact import Ref, blobs, part_names, within
 from headrace.spec.graph import Arg, Const, Node, Out, Secret, constants, outs
 
 RUNS = 30
@@ -401,14 +401,8 @@ def _told(views: Views, run: str, param: str, arg: Arg) -> str:
 
 def _part(views: Views, run: str, out: Out) -> str:
     """Name what a handle names, `fit.model`, as far as the record tells."""
-    words = [out.task]
     ref = _ref(views.task(run, out.task)) if out.path and views.has(run, out.task) else None
-    for place in out.path:
-        if ref is None or not ref.parts or place >= len(ref.parts):
-            break
-        words.append(ref.names[place] if ref.names else str(place))
-        ref = ref.parts[place]
-    return ".".join(words)
+    return ".".join([out.task, *part_names(ref, out.path)])
 
 
 _CALL = re.compile(r"\[\d+\]$")

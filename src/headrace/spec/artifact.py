@@ -42,6 +42,20 @@ class Ref(Row, frozen=True):
         return f"{self.codec}:{self.type}:{self.content or self.digest}"
 
 
+def part_names(ref: Ref | None, path: Sequence[int]) -> list[str]:
+    """Return the names of the parts along a path of positions, the position itself where a part has none.
+
+    It ends where the artifact does: of one that isn't there, nothing is known.
+    """
+    names: list[str] = []
+    for place in path:
+        if ref is None or not ref.parts or place >= len(ref.parts):
+            break
+        names.append(ref.names[place] if ref.names else str(place))
+        ref = ref.parts[place]
+    return names
+
+
 def within(ref: Ref) -> list[Ref]:
     """Return an artifact and all its parts, without recursion."""
     rest = [ref]

@@ -111,17 +111,23 @@ def _state(states: dict[str, int]) -> str:
 
 
 def _reasons(tasks: Sequence[TaskView]) -> dict[str, str]:
-    """Give each stage the reason of its task that tells most: one that failed or ran before one that was reused."""
+    """Return for each stage why its tasks are in the state that tells most: failed or ran before reused.
+
+    Where they have several reasons, it is that of the first, with how many tasks have another.
+    """
     order = ("failed", "cancelled", "skipped", "running", "succeeded", "waiting", "reused")
     mapped = maps(task.name for task in tasks)
-    found: dict[str, TaskView] = {}
+    found: dict[str, list[TaskView]] = {}
     for task in tasks:
-        if task.name in mapped:
-            continue
-        best = found.get(task.stage)
-        if best is None or order.index(task.state) < order.index(best.state):
-            found[task.stage] = task
-    return {stage: task.reason for stage, task in found.items()}
+        if task.name not in mapped:
+            found.setdefault(task.stage, []).append(task)
+    reasons = {}
+    for stage, members in found.items():
+        state = min((each.state for each in members), key=order.index)
+        first, *others = [each.reason for each in members if each.state == state]
+        apart = sum(each != first for each in others)
+        reasons[stage] = f"{first}; {apart} more for other reasons" if first and apart else first
+    return reasons
 
 
 def _say_tasks(run: RunView) -> None:

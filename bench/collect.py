@@ -20,8 +20,8 @@ import msgspec
 from bench import fan
 from bench.command import headrace, project
 from bench.table import Row
-from headrace.record import statements_sqlite as sql
-from headrace.record.ledger import Ledger
+from headrace.ledger.database import statements_sqlite as sql
+from headrace.ledger.ledger import Ledger
 from headrace.run.events import Launched, Succeeded, encode_event
 from headrace.spec.artifact import Ref
 

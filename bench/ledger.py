@@ -26,7 +26,7 @@ from bench import fan
 from bench.command import Took, headrace, project, spent
 from bench.table import Row, amount
 from bench.turns import in_turns
-from headrace.record.opening import connect
+from headrace.ledger.database.opening import connect
 from tests.servers.postgres import Postgres
 
 DRIVERS, TICKS, EVENTS, TASKS = 16, 40, 10, 3
@@ -121,7 +121,7 @@ def _bare_tick(db: psycopg.Connection, run: int, tick: int, *, events: int, task
 DRIVER = f"""
 import sys
 from headrace.place.share import grant
-from headrace.record.ledger import Ledger
+from headrace.ledger.ledger import Ledger
 from headrace.run.ports import Batch, ResultRow, RunRow, TaskRow, Want
 from headrace.spec.artifact import Ref
 from headrace.spec.fleet import Pool

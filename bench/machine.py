@@ -21,10 +21,10 @@ from bench.command import took
 from bench.table import Row, amount
 from headrace.plan.planner import Planner
 from headrace.plan.reuse import Before
-from headrace.run.commands import Command, Finish, Missed, Probe
-from headrace.run.crew import Crew
+from headrace.run.driver.crew import Crew
 from headrace.run.events import Closed, Event, Launched, Opened, Succeeded, Taken
-from headrace.run.machine import Machine
+from headrace.run.machine.commands import Command, Finish, Missed, Probe
+from headrace.run.machine.machine import Machine
 from headrace.run.ports import Grant
 from headrace.spec.artifact import Ref
 from headrace.spec.fleet import Pool

@@ -14,7 +14,7 @@ from statistics import median
 from bench.command import headrace, project
 from bench.ledger import server
 from bench.table import Row
-from headrace.record.views import Views
+from headrace.ledger.views.views import Views
 from headrace.run.events import Launched, Taken
 
 TASKS, DONE = 10_000, 9_000

@@ -25,10 +25,10 @@ from bench.table import Row
 from bench.turns import in_turns
 from headrace.spec.address import StoreAddress
 from headrace.store.blob import Blob
-from headrace.store.bucket import PART_BYTES, PARTS_AT_ONCE
+from headrace.store.bucket.bucket import PART_BYTES, PARTS_AT_ONCE
+from headrace.store.bucket.upload import AT_ONCE
 from headrace.store.opening import open_store
 from headrace.store.store import Store
-from headrace.store.upload import AT_ONCE
 from tests.servers.s3 import KEY, S3, SECRET
 
 BIG_BYTES = 10**9

@@ -15,7 +15,7 @@ from bench import fan
 from bench.beyond import beyond
 from bench.command import headrace, project
 from bench.table import Row
-from headrace.record.ledger import Ledger
+from headrace.ledger.ledger import Ledger
 
 RUNS = 1000
 TASKS = 10_000

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 
-from headrace.app.config import SECTIONS, Setting, settings
 from headrace.cli.catalogue import COMMANDS, command, group
+from headrace.project.settings import SECTIONS, Setting, settings
 
 FOLDER = Path(__file__).parent
 
@@ -44,7 +44,7 @@ The tab key knows commands, options, pipelines, runs and tasks: `eval "$(headrac
 CONFIGURATION = """\
 # Settings
 
-<!-- Written by docs/_generate.py: change headrace/app/config.py instead. -->
+<!-- Written by docs/_generate.py: change headrace/project/settings.py instead. -->
 
 A project is a folder with a `headrace.toml`, which may be empty. Commands look for it in the current folder and above.
 

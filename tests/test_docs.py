@@ -12,8 +12,8 @@ from types import ModuleType
 import click
 import pytest
 
-from headrace.app.config import Setting, settings
 from headrace.cli.catalogue import COMMANDS, command, group
+from headrace.project.settings import Setting, settings
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -13,8 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from headrace.app.launcher import load as load
-    from headrace.app.launcher import runs as runs
     from headrace.codec.file import File as File
     from headrace.codec.file import Folder as Folder
     from headrace.codec.picture import Picture as Picture
@@ -32,6 +30,8 @@ if TYPE_CHECKING:
     from headrace.errors import RunCancelled as RunCancelled
     from headrace.errors import RunFailed as RunFailed
     from headrace.errors import TaskFailed as TaskFailed
+    from headrace.operate.notebook.launcher import load as load
+    from headrace.operate.notebook.launcher import runs as runs
     from headrace.spec.stage import Resources as Resources
 
 __version__ = "0.1.0"
@@ -48,12 +48,12 @@ PLACES = {
     "advance": "headrace.define.cursor",
     "attempt": "headrace.define.attempt",
     "cursor": "headrace.define.cursor",
-    "load": "headrace.app.launcher",
+    "load": "headrace.operate.notebook.launcher",
     "log": "headrace.define.log",
     "now": "headrace.define.now",
     "options": "headrace.define.options",
     "pipeline": "headrace.define.pipeline",
-    "runs": "headrace.app.launcher",
+    "runs": "headrace.operate.notebook.launcher",
     "secret": "headrace.define.secret",
     "stage": "headrace.define.stage",
     "value": "headrace.define.handle",
@@ -73,7 +73,7 @@ def __getattr__(name: str) -> Any:
 
     module = importlib.import_module(place)
     if name == "pipeline":  # its `run` and `plan` want the application, which no layer below may know
-        module.launching.launcher = lambda: importlib.import_module("headrace.app.launcher").Launcher()
+        module.launching.launcher = lambda: importlib.import_module("headrace.operate.notebook.launcher").Launcher()
     found = getattr(module, name)
     globals()[name] = found
     return found
@@ -95,7 +95,7 @@ def __dir__() -> list[str]:
 
 
 if "IPython" in sys.modules:  # a notebook, most often
-    from headrace.app.display import register
+    from headrace.operate.notebook.display import register
 
     register()
     del register

@@ -17,20 +17,20 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from headrace.backends import spawn
-from headrace.backends.leftover import MARKED, PARENT, end_orphans, note_mark
-from headrace.backends.line import Line
 from headrace.backends.local import backend
 from headrace.backends.local.backend import LocalBackend
-from headrace.backends.namespace import works
-from headrace.backends.spawn import Spawned
+from headrace.backends.processes import spawn
+from headrace.backends.processes.leftover import MARKED, PARENT, end_orphans, note_mark
+from headrace.backends.processes.line import Line
+from headrace.backends.processes.namespace import works
+from headrace.backends.processes.spawn import Spawned
 from headrace.errors import BackendError
 from headrace.run.events import Checkpointed, Succeeded
 from headrace.run.ports import Job
 from headrace.run.spilled import spilled
 from headrace.run.wire import Ack, Report, decode_up, frame
 from headrace.spec.stage import Resources
-from headrace.store.spool import Spool
+from headrace.store.folder.spool import Spool
 from headrace.testing.ear import Ear
 from headrace.testing.stand import RUN
 from headrace.testing.worker_contract import lives

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from headrace.app import project as projects
-from headrace.app.state import views
+from headrace.project import project as projects
+from headrace.project.state import views
 from tests.cli.conftest import Shell
 
 PIPELINES = """

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, feather, parquet
 
-from headrace.app import getting, project
-from headrace.app.project import Project
 from headrace.errors import UsageError
+from headrace.inspect.get import get
+from headrace.project import project
+from headrace.project.project import Project
 from tests.cli.conftest import Shell
 
 PIPELINES = """
@@ -156,39 +157,39 @@ def test_a_table_is_written_in_the_form_that_the_suffix_says(ran: Project, tmp_p
     for suffix in (".csv", ".CSV", ".parquet", ".json", ".jsonl", ".ndjson", ".arrow", ".feather"):
         if (task, suffix) == ("stream", ".arrow"):
             continue  # its own form, which is a stream
-        path = getting.get(ran, "latest", task, tmp_path / f"x{suffix}")
+        path = get.get(ran, "latest", task, tmp_path / f"x{suffix}")
         assert [(row["day"], row["n"]) for row in rows_of(path)] == [(dt.date(2026, 1, 2), 1), (None, 2)]
         assert rows_of(path)[0]["word"] == "a,b"
-    some = getting.get(ran, "latest", "arrow", tmp_path / "some.csv", columns=["n"])
+    some = get.get(ran, "latest", "arrow", tmp_path / "some.csv", columns=["n"])
     assert some.read_text() == '"n"\n1\n2\n'
 
 
 @pytest.mark.parametrize(("task", "suffix"), REFUSED)
 def test_a_form_that_it_can_not_have_is_refused(ran: Project, tmp_path: Path, task: str, suffix: str) -> None:
     with pytest.raises(UsageError, match=f"can't be written as `.{suffix.split('.')[-1]}`") as caught:
-        getting.get(ran, "latest", task, tmp_path / f"x{suffix}")
+        get.get(ran, "latest", task, tmp_path / f"x{suffix}")
     assert caught.value.hint
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_the_form_of_a_file_is_only_its_maker_knows_where_that_is_text(ran: Project, tmp_path: Path) -> None:
     for name in ("x.html", "x.weird", "x"):
-        assert getting.get(ran, "latest", "note", tmp_path / name).read_text() == "<p>mine</p>"
+        assert get.get(ran, "latest", "note", tmp_path / name).read_text() == "<p>mine</p>"
 
 
 @pytest.mark.parametrize("name", ["x", "x-1.2", ""])
 def test_without_a_suffix_it_has_its_own_form(ran: Project, tmp_path: Path, name: str) -> None:
-    assert feather.read_table(getting.get(ran, "latest", "arrow", tmp_path / name)).num_rows == 2
-    assert "judged" in getting.get(ran, "latest", "judged", tmp_path / f"r{name}" if name else tmp_path).read_text()
+    assert feather.read_table(get.get(ran, "latest", "arrow", tmp_path / name)).num_rows == 2
+    assert "judged" in get.get(ran, "latest", "judged", tmp_path / f"r{name}" if name else tmp_path).read_text()
 
 
 def test_times_in_nanoseconds_and_lists_go_to_json_and_lists_are_json_within_csv(ran: Project, tmp_path: Path) -> None:
-    path = getting.get(ran, "latest", "nested", tmp_path / "x.json")
+    path = get.get(ran, "latest", "nested", tmp_path / "x.json")
     first, second = json.loads(path.read_text())
     assert first["list"] == [1]
     assert first["at"].endswith("00:00:00.000000001")
     assert set(second.values()) == {None}
-    cells = csv.read_csv(getting.get(ran, "latest", "nested", tmp_path / "x.csv")).to_pylist()
+    cells = csv.read_csv(get.get(ran, "latest", "nested", tmp_path / "x.csv")).to_pylist()
     assert [json.loads(row["list"] or "null") for row in cells] == [[1], None]
     assert [row["at"] is None for row in cells] == [False, True]
 
@@ -196,7 +197,7 @@ def test_times_in_nanoseconds_and_lists_go_to_json_and_lists_are_json_within_csv
 def test_an_empty_table_is_an_empty_list() -> None:
     for suffix, text in ((".json", "[]\n"), (".jsonl", "")):
         path = Path(f"x{suffix}")
-        assert "".join(getting.table_file.lines(pa.table({"a": []}), is_list=suffix == ".json")) == text, path
+        assert "".join(get.table_file.lines(pa.table({"a": []}), is_list=suffix == ".json")) == text, path
 
 
 def test_commands_that_write_pages_write_no_other_form(there: Shell) -> None:

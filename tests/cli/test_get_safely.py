@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from headrace.app.output import written
-from headrace.cli.terminal import Harmless
+from headrace.cli.terminal.terminal import Harmless
+from headrace.inspect.get.file import written
 from tests.cli.conftest import Shell
 
 PIPELINES = r"""

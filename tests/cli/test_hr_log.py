@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.record.tracking import TrackingViews
+from headrace.ledger.views.tracking import TrackingViews
 from tests.cli.conftest import Shell
 
 PIPELINES = """

@@ -8,10 +8,10 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from headrace.app.live import LiveWatcher
-from headrace.app.tally import Tally
-from headrace.app.watcher import TaskRow
-from headrace.cli.plain import PlainWatcher
+from headrace.cli.terminal.plain import PlainWatcher
+from headrace.operate.progress.live import LiveWatcher
+from headrace.operate.progress.tally import Tally
+from headrace.operate.progress.watcher import TaskRow
 from headrace.spec.policy import NOT_ASKED
 from tests.cli.conftest import Shell
 

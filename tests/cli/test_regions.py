@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from headrace.backends.namespace import works
+from headrace.backends.processes.namespace import works
 from tests.projects import Project, wait_for
 from tests.servers.proxy import Fault, Proxy
 from tests.servers.s3 import S3

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from headrace.errors import NotFoundError, UsageError
-from headrace.record.ledger import Ledger
-from headrace.record.registry import point, register, unpoint
-from headrace.record.tracking import TrackingViews
+from headrace.ledger.ledger import Ledger
+from headrace.ledger.registry import point, register, unpoint
+from headrace.ledger.views.tracking import TrackingViews
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import Register
 from tests.cli.conftest import Shell

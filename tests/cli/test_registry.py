@@ -10,8 +10,8 @@ import textwrap
 
 import pytest
 
-from headrace.app.getting import find
-from headrace.record.views import Views
+from headrace.inspect.get.get import find
+from headrace.ledger.views.views import Views
 from tests.cli.conftest import Shell
 
 PIPELINES = """

@@ -92,7 +92,7 @@ def test_a_fault_of_ours_has_code_5_and_a_file(project: Shell) -> None:
     (project.folder / ".headrace").mkdir()
     project.write(
         "sitecustomize.py",
-        "import headrace.app.pipelines as p\n"
+        "import headrace.project.pipelines as p\n"
         "def w(project): raise RuntimeError('oh: ftp://ann:geheim@db')\n"
         "p.written = w\n",
     )

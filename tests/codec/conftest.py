@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headrace.codec.codecs import Codecs
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from headrace.codec.builtin import arrow
 from headrace.codec.builtin.arrow import ArrowCodec
 from headrace.codec.codecs import Codecs
 from headrace.errors import CodecError
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 from headrace.testing.codec_contract import CodecContract
 
 TABLE = pa.table({"a": [1, None, 3], "b": ["x", "y", None]}, metadata={"source": "here"})

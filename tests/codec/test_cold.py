@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from headrace.codec.codecs import Codecs
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 HEAVY = ("numpy", "pandas", "polars", "pyarrow", "sklearn", "torch", "matplotlib", "lightgbm", "importlib.metadata")
 
@@ -17,7 +17,7 @@ SMALL = """
 import dataclasses, datetime, enum, pathlib, sys, uuid
 from headrace.codec.codecs import Codecs
 from headrace.codec.file import File
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 store, codecs = FolderStore(sys.argv[1]), Codecs()
 class Colour(enum.Enum):
     RED = 1
@@ -35,7 +35,7 @@ print(*(each for each in sys.argv[2:] if each in sys.modules))
 TABLE = """
 import sys, pyarrow as pa
 from headrace.codec.codecs import Codecs
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 store, codecs = FolderStore(sys.argv[1]), Codecs()
 column = pa.Array.from_buffers(pa.int64(), 2, [None, pa.py_buffer(bytes(16))])  # pa.array() loads pandas by itself
 table = pa.Table.from_arrays([column], names=["a"])
@@ -65,7 +65,7 @@ MODEL = """
 import sys
 import lightgbm, numpy as np
 from headrace.codec.codecs import Codecs
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 store, codecs = FolderStore(sys.argv[1]), Codecs()
 features, labels = np.arange(100.0).reshape(50, 2), np.array(["a", "b"] * 25)
 model = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1).fit(features, labels)
@@ -90,7 +90,7 @@ values = [
 """
 PRINT = """
 from headrace.codec.codecs import Codecs
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 for value in values:
     print(Codecs().save(value, FolderStore(sys.argv[1])).identity)
 """

@@ -13,7 +13,7 @@ import pytest
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import CodecError
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 ROWS = 20_000
 

@@ -14,7 +14,7 @@ from headrace.codec.picture import Picture
 from headrace.errors import CodecError
 from headrace.spec.artifact import Ref
 from headrace.spec.policy import Policy
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 
 class Failing(JsonCodec):

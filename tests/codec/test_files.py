@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from headrace.codec.codecs import Codecs
 from headrace.codec.file import File, Folder
 from headrace.errors import CodecError
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import CodecError
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 from headrace.testing.codec_contract import CodecContract
 
 pd = pytest.importorskip("pandas")

@@ -17,7 +17,7 @@ from headrace.codec.builtin.joined import JoinedCodec
 from headrace.codec.codecs import Codecs
 from headrace.codec.joined import Joined
 from headrace.errors import CodecError
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 from headrace.testing.codec_contract import CodecContract
 
 BIG = pa.table({"a": np.arange(20_000), "b": [f"row {each}" for each in range(20_000)]})

@@ -13,7 +13,7 @@ from headrace.codec.joined import Joined
 from headrace.codec.later import Later
 from headrace.errors import BlobMissing
 from headrace.spec.artifact import Ref, blobs
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 PARTS = [pa.table({"a": np.arange(start, start + 5000)}) for start in (0, 5000, 10_000)]
 

@@ -16,7 +16,7 @@ import pytest
 from headrace.codec.codecs import Codecs
 from headrace.codec.refs import inline
 from headrace.errors import CodecError
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 pytest.importorskip("sklearn")
 pytest.importorskip("skops")

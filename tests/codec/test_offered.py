@@ -11,7 +11,7 @@ import pytest
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import CodecError
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 PACKAGE = """
 class Temperature:

@@ -16,7 +16,7 @@ from headrace.codec import refs
 from headrace.codec.codecs import Codecs
 from headrace.errors import CodecError
 from headrace.spec.artifact import Ref
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 TREES = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False) | some.text("abc") | some.binary(),

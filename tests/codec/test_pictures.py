@@ -8,7 +8,7 @@ import pytest
 
 from headrace.codec.codecs import Codecs
 from headrace.codec.picture import Picture
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 pytest.importorskip("matplotlib")
 

@@ -17,7 +17,7 @@ from headrace.codec.codecs import Codecs
 from headrace.errors import BlobMissing, CodecError
 from headrace.spec.artifact import Ref
 from headrace.spec.report import Report
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 
 def generator() -> Any:

@@ -9,7 +9,7 @@ import pytest
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import CodecError
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 from headrace.testing.codec_contract import CodecContract
 
 torch = pytest.importorskip("torch")

@@ -9,7 +9,7 @@ import psutil
 from msgspec.structs import replace
 
 from headrace.backends.local.backend import LocalBackend
-from headrace.backends.namespace import Namespace
+from headrace.backends.processes.namespace import Namespace
 from headrace.backends.simulated.backend import SimulatedBackend
 from headrace.backends.simulated.cluster import Cluster
 from headrace.backends.simulated.play import Ask, Death, Decline, Keep, Listen, Play, Say, Stopped, Wait

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.backends.namespace import works
+from headrace.backends.processes.namespace import works
 from headrace.testing.backend_contract import BackendContract
 from headrace.testing.worker_contract import WorkerContract
 from tests.contract.stands import LocalStand

@@ -42,8 +42,8 @@ if "EIO_FILE" in os.environ:
         return called
     os.fsync, os.fdatasync, os.rename = map(failing, (os.fsync, os.fdatasync, os.rename))
 if "GC_GRACE" in os.environ:
-    import headrace.record.gc
-    headrace.record.gc.GRACE_S = float(os.environ["GC_GRACE"])
+    import headrace.ledger.upkeep.gc
+    headrace.ledger.upkeep.gc.GRACE_S = float(os.environ["GC_GRACE"])
 """
 """Python imports this first: it shifts the clock of drivers, or of workers, by what the environment says, and sets the
 collector's grace time, since no clock of ours says how old a blob is."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.record.tracking import TrackingViews
+from headrace.ledger.views.tracking import TrackingViews
 from tests.projects import Project, finish, lent, wait_for
 from tests.servers.postgres import Postgres
 

@@ -28,21 +28,21 @@ from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import HeadraceError
-from headrace.record.alone import alone
-from headrace.record.archive import FORMAT, VERSION, Archive, Head, Record, Writer
-from headrace.record.arriving import columns
-from headrace.record.inventory import Inventory
-from headrace.record.ledger import Ledger
-from headrace.record.moving import Imported, Importer, Progress, write_rows
-from headrace.record.tables import SCHEMA
+from headrace.ledger.database.tables import SCHEMA
+from headrace.ledger.exclusive import alone
+from headrace.ledger.inventory import Inventory
+from headrace.ledger.ledger import Ledger
+from headrace.ledger.transfer.archive import FORMAT, VERSION, Archive, Head, Record, Writer
+from headrace.ledger.transfer.archive_check import columns
+from headrace.ledger.transfer.transfer import Imported, Importer, Progress, write_rows
 from headrace.run.events import Closed, encode_event
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import Advance, Register
 from headrace.stages.evaluate.rules import parse
 from headrace.stages.ingest.contract.contract import Contract
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 from tests.hostile.models import of_models
-from tests.record.samples import after, blob, first, open_ledger, result, task_row
+from tests.ledger.samples import after, blob, first, open_ledger, result, task_row
 
 PATIENCE_S = 5.0
 """No round may take more of a processor."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from headrace.codec.codecs import Codecs
 from headrace.codec.refs import inline
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 CHANCE = np.random.default_rng(0)
 X = CHANCE.random((200, 4))

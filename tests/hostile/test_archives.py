@@ -17,18 +17,18 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.errors import HeadraceError, LedgerError
-from headrace.record.archive import END, HEAD, SEAL, Archive, End, Head, Record
-from headrace.record.arriving import Arrival, columns
-from headrace.record.ledger import Ledger
-from headrace.record.migrate import migrate_file
-from headrace.record.moving import Imported
-from headrace.record.tables import SCHEMA
+from headrace.ledger.database.migrate import migrate_file
+from headrace.ledger.database.tables import SCHEMA
+from headrace.ledger.ledger import Ledger
+from headrace.ledger.transfer.archive import END, HEAD, SEAL, Archive, End, Head, Record
+from headrace.ledger.transfer.archive_check import Arrival, columns
+from headrace.ledger.transfer.transfer import Imported
 from headrace.run.events import Traced, encode_event
 from headrace.spec.artifact import Ref
 from headrace.spec.graph import Many, Node, Out
 from tests.hostile.archives import rewritten
 from tests.hostile.fuzz import bring, sound_archive
-from tests.record.samples import open_ledger, rows
+from tests.ledger.samples import open_ledger, rows
 
 
 @pytest.fixture

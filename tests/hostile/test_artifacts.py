@@ -15,7 +15,7 @@ import pytest
 from headrace.codec.codecs import Codecs
 from headrace.errors import CodecError, HeadraceError
 from headrace.spec.artifact import Ref
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 from tests.hostile.artifacts import CASES, Case, schemas, skops_file
 from tests.hostile.models import FORGERIES, makers
 

@@ -15,14 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from headrace.app.drafting import draft_from_file
 from headrace.codec.builtin.arrow_claims import claims_of
 from headrace.codec.codecs import Codecs
 from headrace.codec.refs import inline
 from headrace.errors import CodecError, HeadraceError
+from headrace.operate.contract_draft import draft_from_file
 from headrace.spec.artifact import Ref
 from headrace.stages.ingest.formats import Source, read_table
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 TABLE = pa.table(
     {

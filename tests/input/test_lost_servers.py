@@ -45,8 +45,8 @@ PIPELINES = """
 IMPATIENT = """\
 import sys
 if any("headrace" in word for word in sys.orig_argv) and "headrace.work" not in " ".join(sys.orig_argv):
-    import headrace.record.postgres
-    headrace.record.postgres.PATIENCE_S = 0.5
+    import headrace.ledger.database.postgres
+    headrace.ledger.database.postgres.PATIENCE_S = 0.5
 """
 """Python imports this first: commands give a server that they had reached up at once."""
 

@@ -8,9 +8,9 @@ from typing import TypeVar
 from headrace.backends.simulated.backend import SimulatedBackend
 from headrace.backends.simulated.cluster import Cluster
 from headrace.backends.simulated.play import Moving, Play, Script, Tracing, Wait, tracing
-from headrace.run.driver import Driver
+from headrace.run.driver.driver import Driver
 from headrace.run.events import Event, Opened, Taken, decode_event
-from headrace.run.machine import Machine
+from headrace.run.machine.machine import Machine
 from headrace.run.ports import RunRow, TaskRow
 from headrace.run.wire import Do
 from headrace.spec.fleet import Pool

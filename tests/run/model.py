@@ -6,9 +6,9 @@ from array import array
 
 from msgspec.structs import asdict, replace
 
-from headrace.run.commands import Answer, Awaited, Command, Finish, Missed, Probe, Stop
-from headrace.run.crew import Crew
-from headrace.run.elsewhere import Elsewhere, Places
+from headrace.run.driver.crew import Crew
+from headrace.run.driver.prober import Prober
+from headrace.run.driver.regions import Elsewhere, Places
 from headrace.run.events import (
     Asked,
     Cancelled,
@@ -34,12 +34,12 @@ from headrace.run.events import (
     decode_event,
     encode_event,
 )
-from headrace.run.invariants import check
-from headrace.run.machine import Machine
+from headrace.run.machine.commands import Answer, Awaited, Command, Finish, Missed, Probe, Stop
+from headrace.run.machine.invariants import check
+from headrace.run.machine.machine import Machine
+from headrace.run.machine.task import Task
 from headrace.run.ports import Batch, Grant, ResultRow, RunRow
-from headrace.run.prober import Prober
 from headrace.run.projection import result_of
-from headrace.run.task import Task
 from headrace.spec.address import StoreAddress
 from headrace.spec.artifact import Ref, blobs
 from headrace.spec.failure import Failure, FailureKind

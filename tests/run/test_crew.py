@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.run.crew import AHEAD_S, Crew
+from headrace.run.driver.crew import AHEAD_S, Crew
 from headrace.run.ports import Grant
 from headrace.spec.fleet import Pool
 from headrace.spec.stage import Resources, Stage

@@ -18,8 +18,8 @@ from headrace.backends.simulated.play import (
     Wait,
     tracing,
 )
-from headrace.run.courier import Courier
-from headrace.run.crew import Crew
+from headrace.run.driver.courier import Courier
+from headrace.run.driver.crew import Crew
 from headrace.run.events import (
     Failed,
     Launched,

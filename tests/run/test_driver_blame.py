@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from headrace.run.driver import Driver
+from headrace.run.driver.driver import Driver
 from headrace.run.events import Opened, Succeeded, Taken, encode_event
-from headrace.run.machine import Machine
+from headrace.run.machine.machine import Machine
 from headrace.run.ports import Beat, Died, Heard, Job, Notice
 from headrace.run.wire import Down, Question, Report, Trace
 from headrace.spec.graph import Const

@@ -9,7 +9,7 @@ import pytest
 
 from headrace.errors import TraceError
 from headrace.run.events import Asked, Traced, TraceEnded
-from headrace.run.machine import Machine
+from headrace.run.machine.machine import Machine
 from headrace.spec.graph import Arg, Const, Many, Out
 from headrace.spec.stage import Resources
 from headrace.testing.graphs import Sketch, chain, fan, number, numbers, spread

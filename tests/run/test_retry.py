@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.run.retry import LONGEST_PAUSE_S, RULES, retry
+from headrace.run.machine.retry import LONGEST_PAUSE_S, RULES, retry
 from headrace.spec.failure import FailureKind
 from headrace.testing.graphs import stage
 

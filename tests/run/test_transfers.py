@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import pytest
 
 from headrace.backends.simulated.play import Ask, Death, Moving, Play, Say, Wait, moving, tracing
-from headrace.run.driver import Driver
-from headrace.run.elsewhere import Elsewhere
+from headrace.run.driver.driver import Driver
+from headrace.run.driver.regions import Elsewhere
 from headrace.run.events import (
     Asked,
     Closed,
@@ -22,8 +22,8 @@ from headrace.run.events import (
     TraceEnded,
     decode_event,
 )
-from headrace.run.invariants import check
-from headrace.run.machine import Machine
+from headrace.run.machine.invariants import check
+from headrace.run.machine.machine import Machine
 from headrace.run.ports import TaskRow
 from headrace.run.wire import Do, Move
 from headrace.spec.address import StoreAddress

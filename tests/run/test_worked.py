@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headrace.run.events import Cancelled, Closed, Failed, Launched, Opened, Succeeded, Taken
-from headrace.run.worked import Worked
+from headrace.run.machine.worked import Worked
 from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure
 from headrace.testing.graphs import number

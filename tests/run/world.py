@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from headrace.backends.simulated.backend import SimulatedBackend
 from headrace.backends.simulated.cluster import Cluster
 from headrace.backends.simulated.play import Death, Keep, Play, Say, Wait, tracing
-from headrace.run.driver import Driver
+from headrace.run.driver.driver import Driver
 from headrace.run.events import (
     Checkpointed,
     Launched,
@@ -19,8 +19,8 @@ from headrace.run.events import (
     Taken,
     decode_event,
 )
-from headrace.run.invariants import check
-from headrace.run.machine import Machine
+from headrace.run.machine.invariants import check
+from headrace.run.machine.machine import Machine
 from headrace.run.ports import Batch
 from headrace.run.wire import Do
 from headrace.spec.artifact import Ref

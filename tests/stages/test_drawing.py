@@ -11,10 +11,10 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
+from headrace.report.chart import LETTER, SIZE, Axis, Chart, drawing, rounded
+from headrace.report.drawing import canvas
 from headrace.spec.report import Drawing
 from headrace.stages.evaluate import drawings
-from headrace.stages.report.chart import LETTER, SIZE, Axis, Chart, drawing, rounded
-from headrace.stages.report.drawing import canvas
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace import report as shown
+from headrace.report.numbers import number
 from headrace.spec.report import Drawing, Fact, Grid, Report, Verdict
-from headrace.stages import report as shown
-from headrace.stages.report.numbers import number
 
 REPORT = Report(
     title="The model `m`",

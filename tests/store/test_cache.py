@@ -14,7 +14,7 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.store.cache import LOOK_SHARE, SPARED_S, STALE_S, Cache
+from headrace.store.cache.cache import LOOK_SHARE, SPARED_S, STALE_S, Cache
 
 LIMIT = 1000
 
@@ -92,7 +92,7 @@ def test_after_a_boot_a_file_is_held_against_its_digest_first(tmp_path: Path, mo
     path.write_bytes(b"\0\0\0\0")
     boot = tmp_path / "boot_id"
     boot.write_text("another-boot")
-    monkeypatch.setattr("headrace.store.cache.BOOT", boot)
+    monkeypatch.setattr("headrace.store.cache.cache.BOOT", boot)
     later = Cache(tmp_path, LIMIT)
     found = later.find(whole)
     assert found is not None
@@ -129,7 +129,7 @@ BUSY = """
 import os, sys
 from pathlib import Path
 from blake3 import blake3
-from headrace.store.cache import Cache
+from headrace.store.cache.cache import Cache
 cache = Cache(Path(sys.argv[1]), 20_000, clock=lambda: 4e9)
 for number in range(400):
     data = b"%d" % (number % 50) * 200

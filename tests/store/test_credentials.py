@@ -13,8 +13,8 @@ from msgspec import structs
 
 from headrace.errors import ConfigError, StoreError
 from headrace.spec.address import StoreAddress
-from headrace.store.credentials import Profile
-from headrace.store.objects import ObjectStore
+from headrace.store.bucket.credentials import Profile
+from headrace.store.bucket.objects import ObjectStore
 from tests.servers.s3 import KEY, S3, SECRET
 
 TWO = """\

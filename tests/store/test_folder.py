@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from headrace.errors import BlobMissing, StoreError
 from headrace.store.blob import Blob
 from headrace.store.draft import STEP_BYTES, Steps
-from headrace.store.folder import FolderStore
-from headrace.store.shelves import Shelves
+from headrace.store.folder.folder import FolderStore
+from headrace.store.folder.shelves import Shelves
 from headrace.testing.store_contract import StoreContract
 
 
@@ -130,7 +130,7 @@ import sys
 import tempfile
 from headrace.errors import StoreError
 from headrace.codec.codecs import Codecs
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 store = FolderStore(sys.argv[1])
 import pyarrow as pa, numpy as np
 for save in (
@@ -153,7 +153,7 @@ store.put(b"small things still fit")
 READ_ONLY = """
 import subprocess, sys
 from headrace.errors import StoreError
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 store = FolderStore(sys.argv[1])
 blob = store.put(b"x" * 100)
 subprocess.run(["mount", "-o", "remount,ro", sys.argv[1]], check=True)
@@ -180,7 +180,7 @@ def test_a_disk_that_takes_no_more_is_said_clearly_and_keeps_what_it_has(script:
 
 KILLED = """
 import os, sys
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 store = FolderStore(sys.argv[1])
 print("ready", flush=True)
 while True:

@@ -25,9 +25,9 @@ from headrace.codec.file import File
 from headrace.errors import BlobDamaged, ConfigError
 from headrace.spec.address import StoreAddress
 from headrace.store.blob import Blob
-from headrace.store.memory import Memory
+from headrace.store.bucket.ranges import AHEAD_BYTES, RangeFile
+from headrace.store.cache.memory import Memory
 from headrace.store.opening import open_store
-from headrace.store.ranges import AHEAD_BYTES, RangeFile
 from headrace.testing.store_contract import StoreContract
 from tests.servers.proxy import Fault, Proxy
 from tests.servers.s3 import KEY, S3, SECRET
@@ -216,7 +216,7 @@ FOLDER_ONLY = """
 import sys
 import threading
 from headrace.spec.address import StoreAddress
-from headrace.store.memory import Memory
+from headrace.store.cache.memory import Memory
 from headrace.store.opening import open_store
 open_store(StoreAddress(url=sys.argv[1])).put(b"x" * 10_000)
 assert not {"obstore", "concurrent.futures"} & set(sys.modules), "loaded on the way to a folder"
@@ -258,7 +258,7 @@ import sys
 import threading
 from pathlib import Path
 from headrace.spec.address import StoreAddress
-from headrace.store.objects import ObjectStore
+from headrace.store.bucket.objects import ObjectStore
 store = ObjectStore(StoreAddress(url=sys.argv[1], endpoint=sys.argv[2]), local=Path(sys.argv[3]))
 store.put(bytes(64 << 20))
 """
@@ -291,7 +291,7 @@ import os, sys
 from pathlib import Path
 from headrace.errors import StoreError
 from headrace.spec.address import StoreAddress
-from headrace.store.objects import ObjectStore
+from headrace.store.bucket.objects import ObjectStore
 address = StoreAddress(url=sys.argv[1], endpoint=sys.argv[2])
 def refused(store):
     try:

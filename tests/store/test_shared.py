@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from headrace.store.blob import Blob
-from headrace.store.folder import FolderStore
-from headrace.store.shared import LAG_S, LOOK_S, appears, is_gone, is_shared, refresh
-from headrace.store.shelves import Shelves
+from headrace.store.folder.folder import FolderStore
+from headrace.store.folder.shared import LAG_S, LOOK_S, appears, is_gone, is_shared, refresh
+from headrace.store.folder.shelves import Shelves
 
 MOUNTS = """\
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headrace.store.spool import Spool
+from headrace.store.folder.spool import Spool
 
 
 def test_what_goes_while_it_is_read_and_what_is_there_for_a_look_are_passed_over(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from headrace.work.capture import Capture
+from headrace.work.output.capture import Capture
 
 writers = []
 capture = Capture(Path(sys.argv[1]), "log", writers.append)

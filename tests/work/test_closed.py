@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from headrace.backends.namespace import works
+from headrace.backends.processes.namespace import works
 from tests.projects import Project, lent
 
 pytestmark = pytest.mark.skipif(not works(closed=True), reason="namespaces can't be had here: install bubblewrap")

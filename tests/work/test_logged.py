@@ -13,7 +13,7 @@ import pytest
 from headrace.errors import UsageError
 from headrace.run.events import Logged
 from headrace.spec.artifact import Ref
-from headrace.work.logged import LARGEST, Log
+from headrace.work.output.logged import LARGEST, Log
 
 TEXT = Ref(digest="d" * 64, size=2, codec="text", type="builtins.str", inline=b"hi")
 

@@ -7,7 +7,7 @@ import sys
 
 SCRIPT = """
 import os, subprocess, sys
-from headrace.work.meter import Meter
+from headrace.work.limits.meter import Meter
 
 if os.fork():  # as workers are: a process that another has executed is given the peak of that one by the kernel
     os.wait()

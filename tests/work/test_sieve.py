@@ -10,8 +10,8 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.work.masking import Mask
-from headrace.work.sieve import STARS, Sieve, any_of
+from headrace.work.output.masking import Mask
+from headrace.work.output.sieve import STARS, Sieve, any_of
 
 TEXTS = st.text("ab", max_size=30).map(str.encode)
 SECRETS = st.lists(st.text("ab", min_size=1, max_size=6).map(str.encode), min_size=1, max_size=4)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.backends.variables import seen
+from headrace.backends.processes.variables import seen
 from tests.projects import VARIABLES, Project, lent
 
 FLOW = """\

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from headrace.report import document, html_body
 from headrace.spec.report import Fact, Report, Verdict
-from headrace.stages.report import document, html_body
 
 PRICES = {
     "accuracy": "people judged rightly",

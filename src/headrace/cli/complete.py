@@ -9,10 +9,10 @@ from typing import Literal
 import click
 from click.shell_completion import CompletionItem
 
-from headrace.app.pipelines import Written, written, written_as
-from headrace.app.project import load
-from headrace.app.reading import Views, read
 from headrace.errors import HeadraceError
+from headrace.inspect.views import Views, read
+from headrace.project.pipelines import Written, written, written_as
+from headrace.project.project import load
 from headrace.spec.policy import OURS
 
 MANY = 50
@@ -69,7 +69,7 @@ def tasks(context: click.Context, _parameter: click.Parameter, incomplete: str) 
 def metrics(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the metrics of the runs that were named before, or of the newest one."""
     try:
-        from headrace.app.readings import names_of  # noqa: PLC0415  it loads the codecs
+        from headrace.inspect.metrics.metrics import names_of  # noqa: PLC0415  it loads the codecs
 
         found = names_of(load(), context.params.get("runs") or ("latest",))
     except HeadraceError:

@@ -22,7 +22,7 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # the debugger wants to know where
     import gc  # noqa: PLC0415  all of these: see above
 
-    from headrace.app import early  # noqa: PLC0415
+    from headrace.operate import early  # noqa: PLC0415
 
     _open_streams()
     gc.set_threshold(50_000, 20, 20)  # what imports make is no garbage, and a driver makes little
@@ -39,7 +39,7 @@ def main() -> None:
         # Whoever read our output has seen enough (`headrace runs | head`); how a run ended stays the exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:  # only from stdout, here too: all else is text by now
-        from headrace.cli.fault import show_unwritten  # noqa: PLC0415
+        from headrace.cli.terminal.fault import show_unwritten  # noqa: PLC0415
 
         code = show_unwritten(error)
     finally:

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from headrace.app.project import Project
 from headrace.cli import complete
 from headrace.cli.empty import empty
-from headrace.cli.terminal import tell
+from headrace.cli.terminal.terminal import tell
 from headrace.errors import UsageError
+from headrace.project.project import Project
 from headrace.spec.duration import seconds
 from headrace.spec.policy import OURS, Policy
 

@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 
 import click
 
-from headrace.app.lookout import looking_out
-from headrace.cli import fault, terminal
 from headrace.cli.catalogue import COMPLETE, group
+from headrace.cli.terminal import fault, terminal
 from headrace.errors import HeadraceError, UsageError
+from headrace.operate.progress.lookout import looking_out
 
 _WORDS = {"a valid integer range": "a whole number", "a valid integer": "a whole number", "a valid float": "a number"}
 """What click calls some types, and what they are for whoever writes a command."""

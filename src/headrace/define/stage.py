@@ -14,13 +14,12 @@ from msgspec.structs import replace
 
 from headrace.define.arguments import check_arguments
 from headrace.define.call import OPTIONS, awaited, check_no_handles, plain_map
-from headrace.define.code.graph import digest
-from headrace.define.code.thing import NAMED
 from headrace.define.ports import declared as declared_around
 from headrace.define.ports import tracing
 from headrace.define.tables import check_tables
 from headrace.errors import DefinitionError
 from headrace.spec import stage as spec
+from headrace.spec.code import NAMED, digest
 from headrace.spec.duration import seconds
 from headrace.spec.stage import Resources
 

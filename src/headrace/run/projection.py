@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.plan.reuse import within_run
 from headrace.run.events import Checkpointed, Event, Logged, Opened, Pointed, Renewed, Reused, Succeeded, Traced
-from headrace.run.machine import Machine
+from headrace.run.machine.machine import Machine
 from headrace.run.ports import ResultRow, RunRow
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from blake3 import blake3
+
 from headrace.spec.noun import Row
 
 PartKind = Literal["function", "class", "constant", "module", "distribution", "bundle", "file", "environment"]
@@ -34,3 +36,16 @@ class Code(Row, frozen=True):
     parts: tuple[Part, ...] = ()
     notes: tuple[str, ...] = ()
     uncached: str | None = None
+
+
+NAMED = "__headrace_named__"
+"""The attribute of a function that `@stage(name=...)` gave a name, so that its own may change."""
+
+
+def digest(*texts: str, size: int = 16) -> str:
+    """Give the hex digest of texts; where one ends and the next begins is part of it."""
+    pieces = []
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        pieces += [b"%d:" % len(data), data]
+    return blake3(b"".join(pieces)).hexdigest(length=size)

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from headrace.errors import ConfigError
 from headrace.spec.address import SCHEMES, StoreAddress
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 from headrace.store.store import Store
 
 
@@ -43,10 +43,10 @@ def folder_of(address: StoreAddress) -> Path:
 def prepare(address: StoreAddress) -> None:
     """Import what opening will need, for children that fork later: no thread begins by it."""
     if address.is_remote:
-        import headrace.store.objects  # noqa: F401, PLC0415  100 ms that the way to a folder does without
+        import headrace.store.bucket.objects  # noqa: F401, PLC0415  100 ms that the way to a folder does without
 
 
 def _objects(address: StoreAddress, local: Path, environment: Mapping[str, str]) -> Store:
-    from headrace.store.objects import ObjectStore  # noqa: PLC0415  100 ms that the way to a folder does without
+    from headrace.store.bucket.objects import ObjectStore  # noqa: PLC0415  100 ms that the way to a folder does without
 
     return ObjectStore(address, local=local, environment=environment)

@@ -23,7 +23,7 @@ from headrace.codec.codec import Codec
 from headrace.codec.codecs import Codecs
 from headrace.errors import BlobDamaged, CodecError, HeadraceError
 from headrace.spec.artifact import INLINE_LIMIT_BYTES, Ref, blobs
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 
 class CodecContract:

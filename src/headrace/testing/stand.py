@@ -14,7 +14,7 @@ from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.fleet import Pool
 from headrace.spec.graph import Const
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 from headrace.store.store import Store
 from headrace.testing import deeds
 from headrace.work.archive import pack

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from headrace.backends.variables import seen, told
+from headrace.backends.processes.variables import seen, told
 from headrace.run.events import Checkpointed, Failed, Moved, Succeeded
 from headrace.run.ports import Job
 from headrace.run.wire import Whisper
@@ -26,7 +26,7 @@ from headrace.spec.address import StoreAddress
 from headrace.spec.artifact import Ref
 from headrace.spec.graph import Const, Secret
 from headrace.spec.stage import Resources
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 from headrace.testing.backend_contract import refusals
 from headrace.testing.ear import Ear
 from headrace.testing.stand import WorkerStand

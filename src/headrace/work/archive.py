@@ -14,9 +14,9 @@ from blake3 import blake3
 from headrace.errors import BlobDamaged, StoreError
 from headrace.run.wire import Hello, decode_order
 from headrace.spec.bundle import Bundle
+from headrace.store.folder.sync import sync, sync_all
 from headrace.store.opening import open_store
 from headrace.store.store import Store
-from headrace.store.sync import sync, sync_all
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode

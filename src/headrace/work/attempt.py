@@ -19,11 +19,11 @@ from msgspec.structs import replace
 from headrace.codec.classes import name_of
 from headrace.codec.codecs import Codecs
 from headrace.define.call import laid_out
-from headrace.define.code.fingerprint import fingerprint_argument, fingerprint_class
-from headrace.define.code.project import Project
 from headrace.define.passing import FILE
 from headrace.define.ports import present, running
 from headrace.errors import BlobDamaged, BlobMissing, HeadraceError, UsageError
+from headrace.fingerprint.fingerprint import fingerprint_argument, fingerprint_class
+from headrace.fingerprint.project import Project
 from headrace.run.events import Checkpointed, Failed, Span, Succeeded
 from headrace.run.wire import Do, Remark, Word
 from headrace.spec.artifact import Ref, blobs
@@ -34,13 +34,13 @@ from headrace.spec.intent import Advance, Intent, Register
 from headrace.store.store import Store
 from headrace.work.absent import Absent
 from headrace.work.blame import failure_of
-from headrace.work.capture import Capture
 from headrace.work.entry import Entry
+from headrace.work.limits.meter import Meter
 from headrace.work.link import Link
 from headrace.work.load import find_function
-from headrace.work.logged import Log
 from headrace.work.meeting import Meeting
-from headrace.work.meter import Meter
+from headrace.work.output.capture import Capture
+from headrace.work.output.logged import Log
 from headrace.work.state import CleanState
 from headrace.work.stop import Stop, StopAttempt
 

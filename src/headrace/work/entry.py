@@ -8,11 +8,11 @@ from typing import Any, Self, get_origin
 
 from msgspec import Struct
 
-from headrace.define.code.fingerprint import fingerprint
-from headrace.define.code.project import Project
 from headrace.define.stage import StageFunction
 from headrace.define.tables import is_table
 from headrace.errors import UsageError
+from headrace.fingerprint.fingerprint import fingerprint
+from headrace.fingerprint.project import Project
 
 
 class Entry(Struct):

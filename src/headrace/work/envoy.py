@@ -16,8 +16,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace import errors
-from headrace.define.code.fingerprint import fingerprint
 from headrace.errors import EnvironmentFailed, HeadraceError, ProjectError
+from headrace.fingerprint.fingerprint import fingerprint
 from headrace.run.wire import Frames, Hello, Refused, Waiting, frame
 from headrace.spec.code import Code
 from headrace.spec.stage import Stage

@@ -15,10 +15,10 @@ from types import ModuleType
 from typing import Any
 
 from headrace.codec.classes import distribution
-from headrace.define.code.project import Project
 from headrace.define.pipeline import PipelineFunction
 from headrace.define.stage import StageFunction
 from headrace.errors import HeadraceError, ProjectError
+from headrace.fingerprint.project import Project
 from headrace.spec.bundle import SUFFIXES
 from headrace.spec.stage import Resources
 from headrace.work.notebook import NOTEBOOK, enter_notebook

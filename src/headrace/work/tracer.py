@@ -10,12 +10,12 @@ from typing import Any, Literal
 from msgspec.structs import replace
 
 from headrace.codec.file import File, Folder
-from headrace.define.code.fingerprint import fingerprint
-from headrace.define.code.project import Project
 from headrace.define.late import Late, late_of
 from headrace.define.ports import resolver, tracing
 from headrace.define.trace import Trace
 from headrace.errors import HeadraceError, ProjectError, TaskFailed, UsageError
+from headrace.fingerprint.fingerprint import fingerprint
+from headrace.fingerprint.project import Project
 from headrace.run.events import Asked, Traced, TraceEnded, TraceFailed
 from headrace.run.wire import Answer, Question, Refused, Remark
 from headrace.run.wire import Trace as Order

@@ -12,21 +12,21 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from headrace.define.code.project import Project
 from headrace.errors import BackendError, HeadraceError, StoreError, StoreUnreachable
+from headrace.fingerprint.project import Project
 from headrace.run.events import Event, Failed, Succeeded
 from headrace.run.wire import Do, Fork, Hello, Move, Quit, Refused, Trace, Whisper, frame
 from headrace.store.store import Store
 from headrace.work.absent import Absent
 from headrace.work.archive import unpack
 from headrace.work.attempt import Desk
-from headrace.work.board import Board
-from headrace.work.capture import Capture
 from headrace.work.envoy import Envoys
+from headrace.work.limits.board import Board
 from headrace.work.link import Gone, Link
 from headrace.work.load import enter_project
 from headrace.work.meeting import Meeting
 from headrace.work.mover import Mover
+from headrace.work.output.capture import Capture
 from headrace.work.sight import open_seen
 from headrace.work.state import CleanState
 from headrace.work.stop import Stop

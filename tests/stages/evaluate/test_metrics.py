@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 from sklearn import metrics as reference
 
+from headrace.report.drawing import COLOURS
 from headrace.stages import evaluate
 from headrace.stages.evaluate import binary, multiclass, numeric, textual
 from headrace.stages.evaluate.binary import BinaryPart
@@ -28,7 +29,6 @@ from headrace.stages.evaluate.resampling import Resamples
 from headrace.stages.evaluate.slicing import Slice, cut
 from headrace.stages.evaluate.textual import TextPart
 from headrace.stages.evaluate.wording import wording
-from headrace.stages.report.drawing import COLOURS
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.integers(1, 3))

@@ -13,7 +13,7 @@ import pytest
 from headrace.codec.codecs import Codecs
 from headrace.stages import evaluate, train
 from headrace.stages.sketch import KEPT, digests, read, sketch
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 CHOSE = "rows seen in validation"
 NAMES = ["age", "hours", "work"]

@@ -25,7 +25,7 @@ from headrace.stages import ingest
 from headrace.stages.ingest.pictures import picture
 from headrace.stages.ingest.places import cursor_name_of
 from headrace.stages.ingest.texts import Utf8
-from headrace.store.bucket import Bucket
+from headrace.store.bucket.bucket import Bucket
 from tests.servers.s3 import S3
 
 TABLE = pa.table({"a": [1, 2], "b": ["x", "y"]})

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from headrace.spec.address import StoreAddress
-from headrace.store.bucket import Bucket
+from headrace.store.bucket.bucket import Bucket
 from tests.projects import Done, Project, finish, wait_for
 from tests.servers.s3 import S3
 

@@ -19,7 +19,7 @@ from headrace.define.ports import running
 from headrace.errors import StoreError
 from headrace.stages.ingest import parts
 from headrace.stages.ingest.parts import kept
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 AT_ONCE = 1024
 """As many rows as a record batch has in these tests: the least there is."""

@@ -18,7 +18,7 @@ from headrace.codec.codecs import Codecs
 from headrace.errors import CodecError, DataError
 from headrace.spec.artifact import Ref
 from headrace.stages import prepare
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 LEARNED = pa.table(
     {

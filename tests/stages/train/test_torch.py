@@ -12,7 +12,7 @@ import pytest
 from headrace.codec.codecs import Codecs
 from headrace.errors import UsageError
 from headrace.stages import train
-from headrace.store.folder import FolderStore
+from headrace.store.folder.folder import FolderStore
 
 torch = pytest.importorskip("torch")
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from headrace.backends.ending import death, with_words
-from headrace.backends.leftover import end_leftovers, note_mark
-from headrace.backends.line import Line
 from headrace.backends.local.parent import QUIET_S, SILENT_S, START_S, Parent
-from headrace.backends.spawn import Spawned, spawn
-from headrace.backends.variables import own, seen
+from headrace.backends.processes.ending import death, with_words
+from headrace.backends.processes.leftover import end_leftovers, note_mark
+from headrace.backends.processes.line import Line
+from headrace.backends.processes.spawn import Spawned, spawn
+from headrace.backends.processes.variables import own, seen
 from headrace.errors import BackendError
 from headrace.run.ports import Beat, Delayed, Died, Heard, Job, Notice, Spool
 from headrace.run.spilled import spilled

@@ -7,8 +7,8 @@ import socket
 import time
 from collections.abc import Callable
 
-from headrace.backends.line import Line
-from headrace.backends.spawn import Spawned
+from headrace.backends.processes.line import Line
+from headrace.backends.processes.spawn import Spawned
 from headrace.run.wire import Fork, Kill, frame
 
 START_S = 60.0

@@ -30,13 +30,13 @@ import msgspec
 import ray
 from msgspec.structs import replace
 
-from headrace.backends.ending import death, with_words
-from headrace.backends.leftover import MARKED, end_orphans, note_mark
-from headrace.backends.line import Line
-from headrace.backends.namespace import Namespace, works
+from headrace.backends.processes.ending import death, with_words
+from headrace.backends.processes.leftover import MARKED, end_orphans, note_mark
+from headrace.backends.processes.line import Line
+from headrace.backends.processes.namespace import Namespace, works
+from headrace.backends.processes.spawn import Spawned, spawn
+from headrace.backends.processes.variables import own, seen, withheld
 from headrace.backends.ray.charge import Charge, Heard, Taken, decode_charge, encode
-from headrace.backends.spawn import Spawned, spawn
-from headrace.backends.variables import own, seen, withheld
 from headrace.run.events import Failed, Moved, Succeeded, decode_event
 from headrace.run.ports import Died
 from headrace.run.wire import (

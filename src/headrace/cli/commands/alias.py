@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project
-from headrace.app.registry import point
 from headrace.cli import complete, options
-from headrace.cli.terminal import say, say_json
+from headrace.cli.terminal.terminal import say, say_json
+from headrace.operate.versions import point
+from headrace.project import project
 
 
 @click.command()

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project
-from headrace.app.measures import bytes_text, count_text
 from headrace.cli import options
-from headrace.cli.lacking import code_of, tell_lacking
-from headrace.cli.progress import progress
-from headrace.cli.terminal import say, say_json
+from headrace.cli.terminal.lacking import code_of, tell_lacking
+from headrace.cli.terminal.progress import progress
+from headrace.cli.terminal.terminal import say, say_json
+from headrace.project import project
+from headrace.report.measures import bytes_text, count_text
 
 
 @click.command()
@@ -27,7 +27,7 @@ def command(place: str | None, keep: int | None, deep: bool, as_json: bool, conf
     copied again. Without a place, `[backup] url` in headrace.toml says where it is; it is to be for the backups of this
     project alone. The exit code is 5 if artifacts were lacking: the backup holds all else.
     """
-    from headrace.app.backing import back_up  # noqa: PLC0415  SQLAlchemy's tables, 0.2 s
+    from headrace.operate.upkeep.backup import back_up  # noqa: PLC0415  SQLAlchemy's tables, 0.2 s
 
     with progress(as_json=as_json) as show:
         found = back_up(project.load(overlay=config), place, keep=keep, deep=deep, progress=show)

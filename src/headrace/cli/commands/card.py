@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project
-from headrace.app.card_reading import CardMaker
-from headrace.app.card_sections import html, markdown
-from headrace.app.output import PAGES, form_of
-from headrace.app.page_writing import write_text
-from headrace.app.reading import read
 from headrace.cli import complete, options
-from headrace.cli.terminal import say, say_json
+from headrace.cli.terminal.terminal import say, say_json
+from headrace.inspect.card.gather import CardMaker
+from headrace.inspect.card.sections import html, markdown
+from headrace.inspect.get.file import PAGES, form_of
+from headrace.inspect.page.write import write_text
+from headrace.inspect.views import read
+from headrace.project import project
 
 
 @click.command()

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from headrace.app import comparing, project
-from headrace.app.output import PAGES, form_of
-from headrace.app.reading import read
 from headrace.cli import complete, options
-from headrace.cli.side_by_side import say_comparison
-from headrace.cli.terminal import say, say_json
+from headrace.cli.terminal.comparison import say_comparison
+from headrace.cli.terminal.terminal import say, say_json
+from headrace.inspect.compare import compare
+from headrace.inspect.get.file import PAGES, form_of
+from headrace.inspect.views import read
+from headrace.project import project
 
 
 @click.command()
@@ -49,10 +50,10 @@ def command(
     form_of(to, PAGES, "a comparison")
     found = project.load(overlay=config)
     with read(found) as views:
-        compared = comparing.compare(found, views, runs, metrics, paired=paired)
+        compared = compare.compare(found, views, runs, metrics, paired=paired)
     if to is not None:
-        page = importlib.import_module("headrace.app.page_compare").page  # tables don't need it
-        writing = importlib.import_module("headrace.app.page_writing")
+        page = importlib.import_module("headrace.inspect.compare.page").page  # tables don't need it
+        writing = importlib.import_module("headrace.inspect.page.write")
         to = writing.write_text(to, page(compared, found.name), "comparison.html")
     if as_json:
         say_json(compared)

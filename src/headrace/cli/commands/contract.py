@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project
-from headrace.app.output import form_of, written
 from headrace.cli import complete, options
-from headrace.cli.terminal import say
+from headrace.cli.terminal.terminal import say
 from headrace.errors import UsageError
+from headrace.inspect.get.file import form_of, written
+from headrace.project import project
 
 
 @click.group()
@@ -30,7 +30,7 @@ def draft_command(source: str, task: str | None, to: Path | None, config: Path |
     The table is what a task of a run gave out (`TASK.PART` for one of several outputs), or a file: Arrow, Parquet, CSV
     or JSON Lines. Read it before you use it: it says what held there, not what is right.
     """
-    from headrace.app.drafting import draft_from_file, draft_from_task  # noqa: PLC0415  for this command only
+    from headrace.operate.contract_draft import draft_from_file, draft_from_task  # noqa: PLC0415  for this command only
 
     form_of(to, (".toml",), "a contract")
     if to is not None and to.exists():

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project
-from headrace.app.cursors import versions
-from headrace.app.reading import read
 from headrace.cli import complete, options
-from headrace.cli.positions import say_positions
-from headrace.cli.terminal import say_json, tell
+from headrace.cli.terminal.cursors import say_positions
+from headrace.cli.terminal.terminal import say_json, tell
+from headrace.inspect.views import read
+from headrace.operate.cursors import versions
+from headrace.project import project
 
 
 @click.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from headrace.cli import complete, options
-from headrace.cli.versions import say_registered
+from headrace.cli.terminal.versions import say_registered
 
 
 @click.command()

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from headrace.app import debugging, project
 from headrace.cli import options
-from headrace.cli.terminal import say
+from headrace.cli.terminal.terminal import say
+from headrace.operate import debug
+from headrace.project import project
 
 
 @click.command()
@@ -22,6 +23,6 @@ def command(run_id: str, task: str, use_pdb: bool, new_code: bool, config: Path 
     Of a map, name an element: `fit[depth=4]`.
     Where it raises and there is a terminal, the debugger opens at the place.
     """
-    value = debugging.debug(project.load(overlay=config), run_id, task, use_pdb=use_pdb, new_code=new_code)
+    value = debug.debug(project.load(overlay=config), run_id, task, use_pdb=use_pdb, new_code=new_code)
     say(repr(value))
     return 0

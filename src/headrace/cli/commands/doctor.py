@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project
-from headrace.app.doctor import examine
-from headrace.app.finding import Finding
-from headrace.app.marks import Style, printable
 from headrace.cli import options
-from headrace.cli.terminal import paint, say_json, say_styled
+from headrace.cli.terminal.terminal import paint, say_json, say_styled
 from headrace.errors import ProjectError
+from headrace.operate.doctor.doctor import examine
+from headrace.operate.doctor.finding import Finding
+from headrace.project import project
+from headrace.report.marks import Style, printable
 
 MARKS: dict[str, tuple[str, Style]] = {"well": ("✓", "green"), "doubtful": ("?", "yellow"), "wrong": ("✗", "red")}
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
-from headrace.app import explaining, project
-from headrace.app.explaining import Difference, Explanation
-from headrace.app.marks import Style, printable
 from headrace.cli import options
-from headrace.cli.refusals import say_rules
-from headrace.cli.terminal import paint, say, say_json, say_styled, tell
+from headrace.cli.terminal.refusals import say_rules
+from headrace.cli.terminal.terminal import paint, say, say_json, say_styled, tell
+from headrace.inspect import explain
+from headrace.inspect.explain import Difference, Explanation
+from headrace.project import project
+from headrace.report.marks import Style, printable
 
 
 @click.command()
@@ -25,7 +26,7 @@ def command(run_id: str, task: str, as_json: bool, config: Path | None) -> int:
     """Names each input, parameter, function, class, constant, package or platform that differs from the run before,
     with the lines of code that changed. Of a task that a gate held back, it names the rules that don't hold.
     """
-    found = explaining.explain(project.load(overlay=config), run_id, task)
+    found = explain.explain(project.load(overlay=config), run_id, task)
     if as_json:
         say_json(found)
     else:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project
-from headrace.app.marks import printable
-from headrace.app.measures import bytes_text, count_text
-from headrace.app.upkeep import Checked, check
 from headrace.cli import options
-from headrace.cli.fault import DAMAGED
-from headrace.cli.terminal import paint, say, say_json, say_styled, tell
+from headrace.cli.terminal.fault import DAMAGED
+from headrace.cli.terminal.terminal import paint, say, say_json, say_styled, tell
+from headrace.operate.upkeep.upkeep import Checked, check
+from headrace.project import project
+from headrace.report.marks import printable
+from headrace.report.measures import bytes_text, count_text
 
 
 @click.command()

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project
-from headrace.app.measures import bytes_text, count_text, seconds_text
-from headrace.app.upkeep import Collected, collect, kept
 from headrace.cli import options
-from headrace.cli.terminal import say, say_json, tell
+from headrace.cli.terminal.terminal import say, say_json, tell
+from headrace.operate.upkeep.upkeep import Collected, collect, kept
+from headrace.project import project
+from headrace.report.measures import bytes_text, count_text, seconds_text
 from headrace.spec.duration import seconds
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
-from headrace.app import getting, project
 from headrace.cli import complete, options
-from headrace.cli.terminal import say
+from headrace.cli.terminal.terminal import say
 from headrace.errors import UsageError
+from headrace.inspect.get import get
+from headrace.project import project
 
 
 @click.command()
@@ -42,10 +43,10 @@ def command(
     if logged is None:
         if step is not None:
             raise UsageError("`--step` is about what was logged", hint="name it: `--logged NAME`")
-        say(str(getting.get(found, run_id, task, to, columns.split(",") if columns else None)))
+        say(str(get.get(found, run_id, task, to, columns.split(",") if columns else None)))
         return 0
     if task is None or columns is not None:
         raise UsageError("`--logged` needs a task, and no columns", hint="`headrace get RUN TASK --logged NAME`")
-    get_logged = importlib.import_module("headrace.app.logged").get_logged
+    get_logged = importlib.import_module("headrace.inspect.get.logged").get_logged
     say(str(get_logged(found, run_id, task, logged, step, to)))
     return 0

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from headrace.app.newproject import make_project
 from headrace.cli import options
-from headrace.cli.terminal import say, tell
+from headrace.cli.terminal.terminal import say, tell
+from headrace.operate.new_project import make_project
 
 
 @click.command()

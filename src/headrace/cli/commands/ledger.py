@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project
-from headrace.app.measures import bytes_text, count_text, known_text
 from headrace.cli import options
-from headrace.cli.lacking import code_of, tell_lacking
-from headrace.cli.progress import progress
-from headrace.cli.terminal import say, say_json
+from headrace.cli.terminal.lacking import code_of, tell_lacking
+from headrace.cli.terminal.progress import progress
+from headrace.cli.terminal.terminal import say, say_json
+from headrace.project import project
+from headrace.report.measures import bytes_text, count_text, known_text
 
 
 @click.group()
@@ -31,7 +31,7 @@ def export_command(file: Path, no_blobs: bool, as_json: bool, config: Path | Non
     Runs may go on meanwhile: the file holds what was stored at one moment, and a run that lived then can be resumed
     where it is imported. The exit code is 5 if artifacts were lacking: the file holds all else.
     """
-    from headrace.app.moving import export_ledger  # noqa: PLC0415  SQLAlchemy's tables, for these two only
+    from headrace.operate.upkeep.transfer import export_ledger  # noqa: PLC0415  SQLAlchemy's tables, for these two only
 
     with progress(as_json=as_json) as show:
         found = export_ledger(project.load(overlay=config), file, blobs=not no_blobs, progress=show)
@@ -54,7 +54,7 @@ def import_command(file: Path, no_blobs: bool, as_json: bool, config: Path | Non
     What is there already is passed over, so that it can be repeated. Where a run is there already with other events,
     nothing is written. The exit code is 5 if artifacts are in neither place: all else is imported.
     """
-    from headrace.app.moving import import_ledger  # noqa: PLC0415  as above
+    from headrace.operate.upkeep.transfer import import_ledger  # noqa: PLC0415  as above
 
     with progress(as_json=as_json) as show:
         found = import_ledger(project.load(overlay=config), file, blobs=not no_blobs, progress=show)
@@ -77,7 +77,7 @@ def migrate_command(as_json: bool, config: Path | None) -> int:
     A ledger in a file is brought up to date by whatever opens it first. One on a server isn't, since others may use it
     with an older Headrace still, which can't read it any more afterwards.
     """
-    from headrace.app.moving import migrate_ledger  # noqa: PLC0415  as above
+    from headrace.operate.upkeep.transfer import migrate_ledger  # noqa: PLC0415  as above
 
     found = migrate_ledger(project.load(overlay=config))
     if as_json:

@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 from msgspec import UNSET
 
-from headrace.app import project
-from headrace.app.marks import MARKS, STYLES
-from headrace.app.measures import bytes_text
-from headrace.app.origins import Need, OutputView, Step, trail
 from headrace.cli import complete, options
-from headrace.cli.table import Cell, table
-from headrace.cli.terminal import say, say_json, say_styled
+from headrace.cli.terminal.table import Cell, table
+from headrace.cli.terminal.terminal import say, say_json, say_styled
+from headrace.inspect.lineage import Need, OutputView, Step, trail
+from headrace.project import project
+from headrace.report.marks import MARKS, STYLES
+from headrace.report.measures import bytes_text
 
 
 @click.command()

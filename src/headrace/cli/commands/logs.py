@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project
-from headrace.app.logs import Piece, Told, follow, logs, maker
-from headrace.app.marks import printable
-from headrace.app.reading import Views, read
 from headrace.cli import complete, options
-from headrace.cli.metrics import point_text
-from headrace.cli.terminal import Harmless, paint, say_bytes, tell
+from headrace.cli.terminal.metrics import point_text
+from headrace.cli.terminal.terminal import Harmless, paint, say_bytes, tell
+from headrace.inspect.logs import Piece, Told, follow, logs, maker
+from headrace.inspect.views import Views, read
+from headrace.project import project
+from headrace.report.marks import printable
 
 
 @click.command()

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from headrace.app import planning, project
-from headrace.app.marks import DECISION_STYLES, DECISIONS
-from headrace.app.measures import amount_text, seconds_text, usd_text
 from headrace.cli import options
 from headrace.cli.parameters import split
-from headrace.cli.table import Cell, table
-from headrace.cli.terminal import say, say_json, say_styled, tell
+from headrace.cli.terminal.table import Cell, table
+from headrace.cli.terminal.terminal import say, say_json, say_styled, tell
+from headrace.operate import plan as planning
+from headrace.project import project
+from headrace.report.marks import DECISION_STYLES, DECISIONS
+from headrace.report.measures import amount_text, seconds_text, usd_text
 from headrace.spec.plan import Plan, PlannedTask
 from headrace.spec.policy import NOT_ASKED
 

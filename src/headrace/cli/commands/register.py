@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project
-from headrace.app.registry import register
 from headrace.cli import complete, options
-from headrace.cli.terminal import say, say_json, tell
+from headrace.cli.terminal.terminal import say, say_json, tell
 from headrace.errors import UsageError
+from headrace.operate.versions import register
+from headrace.project import project
 
 
 @click.command()

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project
-from headrace.app.marks import printable
-from headrace.app.measures import count_text
-from headrace.app.upkeep import Replayed, replayed
 from headrace.cli import options
-from headrace.cli.terminal import paint, say, say_json, say_styled, tell
+from headrace.cli.terminal.terminal import paint, say, say_json, say_styled, tell
+from headrace.operate.upkeep.upkeep import Replayed, replayed
+from headrace.project import project
+from headrace.report.marks import printable
+from headrace.report.measures import count_text
 
 DIFFERENT = 1
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project
-from headrace.app.measures import bytes_text, count_text, known_text
 from headrace.cli import options
-from headrace.cli.lacking import code_of, tell_lacking
-from headrace.cli.progress import progress
-from headrace.cli.table import table
-from headrace.cli.terminal import say, say_json, say_styled, tell
+from headrace.cli.terminal.lacking import code_of, tell_lacking
+from headrace.cli.terminal.progress import progress
+from headrace.cli.terminal.table import table
+from headrace.cli.terminal.terminal import say, say_json, say_styled, tell
+from headrace.project import project
+from headrace.report.measures import bytes_text, count_text, known_text
 
 
 @click.command()
@@ -33,7 +33,7 @@ def command(
     """
     if only_list:
         return _list(place, config, as_json=as_json)
-    from headrace.app.backing import restore  # noqa: PLC0415  SQLAlchemy's tables, 0.2 s
+    from headrace.operate.upkeep.backup import restore  # noqa: PLC0415  SQLAlchemy's tables, 0.2 s
 
     with progress(as_json=as_json) as show:
         found = restore(project.load(overlay=config), place, name=name, merge=merge, progress=show)
@@ -52,7 +52,7 @@ def command(
 
 
 def _list(place: str | None, config: Path | None, *, as_json: bool) -> int:
-    from headrace.app.backing import snapshots  # noqa: PLC0415  as above
+    from headrace.operate.upkeep.backup import snapshots  # noqa: PLC0415  as above
 
     found = snapshots(project.load(overlay=config), place)
     if as_json:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project, session
 from headrace.cli import options
-from headrace.cli.summary import finish
-from headrace.cli.watching import watching
+from headrace.cli.terminal.summary import finish
+from headrace.cli.terminal.watcher import watching
+from headrace.operate import session
+from headrace.project import project
 
 
 @click.command()

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project
-from headrace.app.cursors import rewind
 from headrace.cli import complete, options
-from headrace.cli.positions import value_text
-from headrace.cli.terminal import say, say_json
+from headrace.cli.terminal.cursors import value_text
+from headrace.cli.terminal.terminal import say, say_json
 from headrace.errors import UsageError
+from headrace.operate.cursors import rewind
+from headrace.project import project
 
 
 @click.command()

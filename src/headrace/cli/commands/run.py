@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project, session
 from headrace.cli import options
 from headrace.cli.interrupts import watch
 from headrace.cli.parameters import split
-from headrace.cli.summary import begun, finish
-from headrace.cli.watching import watching
+from headrace.cli.terminal.summary import begun, finish
+from headrace.cli.terminal.watcher import watching
+from headrace.operate import session
+from headrace.project import project
 
 
 @click.command(cls=options.PipelineCommand, context_settings=options.PARAMETERS)
@@ -42,7 +43,7 @@ def command(
     found = project.load(target=target, overlay=config)
     wanted = options.policy(found, only, force, timeout, pool)
     if detach:
-        run_detached = importlib.import_module("headrace.app.detach").run_detached  # the rare way to run
+        run_detached = importlib.import_module("headrace.operate.detach").run_detached  # the rare way to run
         return begun(run_detached(found, found.address(target), parameters, wanted, watch), as_json=as_json)
     with watching(as_json=as_json) as watcher:
         ended = session.run(found, found.address(target), parameters, wanted, watcher=watcher)

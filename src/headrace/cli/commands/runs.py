@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from headrace.app import project
-from headrace.app.marks import MARKS, STYLES
-from headrace.app.measures import seconds_text, usd_text
-from headrace.app.reading import RunView, Views, read, took_s, up_to_now
 from headrace.cli import complete, options
-from headrace.cli.table import Cell, table
-from headrace.cli.terminal import say_json, say_styled, tell
+from headrace.cli.terminal.table import Cell, table
+from headrace.cli.terminal.terminal import say_json, say_styled, tell
+from headrace.inspect.views import RunView, Views, read, took_s, up_to_now
+from headrace.project import project
+from headrace.report.marks import MARKS, STYLES
+from headrace.report.measures import seconds_text, usd_text
+from headrace.report.numbers import interval_of, value_of
 from headrace.spec.report import Fact
-from headrace.stages.report.numbers import interval_of, value_of
 
 if TYPE_CHECKING:
-    from headrace.app.ranking import Ranked, Ranking
+    from headrace.inspect.metrics.ranking import Ranked, Ranking
 
 MANY = 1 << 31
 FEW = 20
@@ -54,7 +54,7 @@ def command(limit: int | None, pipeline: str | None, sort: str | None, as_json: 
     with read(found) as views:
         if sort is not None:
             # It loads the codecs, which the list alone doesn't need.
-            ranking = importlib.import_module("headrace.app.ranking").ranking(found, views, sort, pipeline)
+            ranking = importlib.import_module("headrace.inspect.metrics.ranking").ranking(found, views, sort, pipeline)
             return _say_ranking(views, ranking, limit, again, as_json=as_json)
         runs = views.runs(limit=limit or (MANY if as_json else FEW), pipeline=pipeline)
         if as_json:

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project
-from headrace.app.marks import MARKS, STYLES, printable
-from headrace.app.measures import bytes_text, seconds_text, usd_text
-from headrace.app.overtaken import overtaken
-from headrace.app.reading import RunView, StageView, TaskView, Views, maps, read, stages_of, took_s
-from headrace.app.run_object import run_object
-from headrace.app.warned import warnings
 from headrace.cli import complete, options
-from headrace.cli.metrics import say_metrics
-from headrace.cli.table import Cell, table
-from headrace.cli.terminal import paint, say, say_json, say_styled
+from headrace.cli.terminal.metrics import say_metrics
+from headrace.cli.terminal.table import Cell, table
+from headrace.cli.terminal.terminal import paint, say, say_json, say_styled
+from headrace.inspect.overtaken import overtaken
+from headrace.inspect.run_object import run_object
+from headrace.inspect.views import RunView, StageView, TaskView, Views, maps, read, stages_of, took_s
+from headrace.inspect.warnings import warnings
+from headrace.project import project
+from headrace.report.marks import MARKS, STYLES, printable
+from headrace.report.measures import bytes_text, seconds_text, usd_text
 
 SPARE = ("save", "load", "pool", "tries", "kind", "output", "cost", "time")
 """Columns that a narrow terminal does without."""
@@ -169,7 +169,7 @@ def _say_warnings(views: Views, run: str) -> None:
 
 def _say_refusals(found: project.Project, views: Views, run: str) -> None:
     if views.states(run).get("skipped"):  # reports are read by the codecs, which tables don't need
-        importlib.import_module("headrace.cli.refusals").say_refusals(found, views, run)
+        importlib.import_module("headrace.cli.terminal.refusals").say_refusals(found, views, run)
 
 
 def _say_failures(tasks: list[TaskView]) -> None:
@@ -185,7 +185,7 @@ def _say_failures(tasks: list[TaskView]) -> None:
 
 
 def _write_page(found: project.Project, views: Views, run_id: str | None, to: Path | None, *, as_json: bool) -> None:
-    writing = importlib.import_module("headrace.app.page_writing")  # it loads the codecs, which tables don't need
+    writing = importlib.import_module("headrace.inspect.page.write")  # it loads the codecs, which tables don't need
     page = writing.write_page(found, views, run_id, to)
     if not as_json:
         say(str(page))

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from headrace.app import project, session
-from headrace.app.reading import read
 from headrace.cli import options
-from headrace.cli.terminal import say_json, tell
+from headrace.cli.terminal.terminal import say_json, tell
+from headrace.inspect.views import read
+from headrace.operate import session
+from headrace.project import project
 
 
 @click.command()

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from headrace.codec.file import File
 from headrace.define.ready import ready
+from headrace.report.numbers import number
 from headrace.spec.report import Drawing, Grid, Report
 from headrace.stages.columns import listed, rows_at
 from headrace.stages.evaluate import binary, drawings, multiclass
@@ -28,7 +29,6 @@ from headrace.stages.evaluate.slicing import Slice, group_key
 from headrace.stages.evaluate.slicing import groups as groups_of
 from headrace.stages.evaluate.slicing import slices as slices_of
 from headrace.stages.evaluate.thresholds import Rule, no_rows, read
-from headrace.stages.report.numbers import number
 
 
 class Classification(NamedTuple):

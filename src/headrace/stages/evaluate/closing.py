@@ -11,6 +11,7 @@ from headrace.codec.classes import is_a
 from headrace.codec.file import File
 from headrace.define.log import log, warn
 from headrace.define.version import Version
+from headrace.report.page import html
 from headrace.spec.report import Drawing, Fact, Grid, Report
 from headrace.stages.evaluate.claims import Cases
 from headrace.stages.evaluate.findings import Findings
@@ -19,7 +20,6 @@ from headrace.stages.evaluate.known import Known, plain
 from headrace.stages.evaluate.leaks import Leak, Overlap
 from headrace.stages.evaluate.promises import CHOSE, LOST, SEEN
 from headrace.stages.evaluate.rules import Comparison, Every, comparisons, parse
-from headrace.stages.report.page import html
 from headrace.stages.scratch import scratch
 
 PAGE = "evaluation.html"

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from headrace.report.chart import LETTER, SIZE, Axis, Chart, drawing
+from headrace.report.drawing import COLOURS, INK
 from headrace.spec.report import Drawing
-from headrace.stages.report.chart import LETTER, SIZE, Axis, Chart, drawing
-from headrace.stages.report.drawing import COLOURS, INK
 
 POINTS = 300
 SHOWN = 2000

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from headrace.report.numbers import bracketed, number
 from headrace.spec.report import Drawing, Fact, Grid
 from headrace.stages.evaluate import drawings
 from headrace.stages.evaluate.intervals import Ratio, percentile, share_error, standing_out, widest
@@ -18,7 +19,6 @@ from headrace.stages.evaluate.known import Known
 from headrace.stages.evaluate.part import Metric, Part, found, resample
 from headrace.stages.evaluate.resampling import Resamples
 from headrace.stages.evaluate.slicing import Slice
-from headrace.stages.report.numbers import bracketed, number
 
 MODEL, BASELINE, PREVIOUS = "model", "baseline", "previous"
 GAP = "worst-slice gap"

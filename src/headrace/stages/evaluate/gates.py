@@ -19,11 +19,11 @@ from msgspec.structs import replace
 
 from headrace.define.log import log
 from headrace.define.ready import ready
+from headrace.report.numbers import decimals_of, told_from, with_unit
 from headrace.spec.report import Fact, Report, Verdict
 from headrace.stages.evaluate.known import Known, known_of
 from headrace.stages.evaluate.promises import COUNTED
 from headrace.stages.evaluate.rules import Comparison, Either, Every, Rule, comparisons, parse
-from headrace.stages.report.numbers import decimals_of, told_from, with_unit
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,

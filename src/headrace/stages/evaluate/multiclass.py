@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from headrace.report.numbers import bracketed
 from headrace.spec.report import Grid
 from headrace.stages.evaluate.intervals import Ratio, share, two_sided
 from headrace.stages.evaluate.part import NOISE, Metric, bins_of, divided, found
 from headrace.stages.evaluate.ranking import Ranking
-from headrace.stages.report.numbers import bracketed
 
 METRICS = (
     Metric("accuracy", "higher", 0, 1),

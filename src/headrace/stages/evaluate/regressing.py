@@ -12,6 +12,7 @@ import pyarrow as pa
 from headrace.codec.file import File
 from headrace.define.ready import ready
 from headrace.errors import UsageError
+from headrace.report.numbers import bracketed, number
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.columns import listed
 from headrace.stages.evaluate import drawings, numeric
@@ -32,7 +33,6 @@ from headrace.stages.evaluate.robustness import robustness
 from headrace.stages.evaluate.slicing import Slice, group_key
 from headrace.stages.evaluate.slicing import groups as groups_of
 from headrace.stages.evaluate.slicing import slices as slices_of
-from headrace.stages.report.numbers import bracketed, number
 
 COMPARED = ("mean error", "MAE")
 _METRICS = {each.name: each for each in numeric.METRICS}

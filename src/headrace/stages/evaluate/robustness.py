@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.errors import UsageError
+from headrace.report.numbers import number
 from headrace.spec.report import Cell, Grid
 from headrace.stages.columns import rows_at
-from headrace.stages.report.numbers import number
 
 ROWS = 5_000
 FEATURES = 20

@@ -155,7 +155,7 @@ class Objects:
     """A bucket; its credentials come from where those of stores come from."""
 
     def __init__(self, look: Look) -> None:
-        from headrace.store.bucket import Bucket  # noqa: PLC0415  100 ms that local files do without
+        from headrace.store.bucket.bucket import Bucket  # noqa: PLC0415  100 ms that local files do without
 
         scheme, _, rest = look.pattern.partition("://")
         self._bucket_name, _, self._pattern = rest.partition("/")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.stages.facade import lazily
+from headrace.facade import lazily
 
 # Type checkers read the imports below; a process that runs loads what it uses.
 TYPE_CHECKING = False

@@ -13,6 +13,7 @@ import pyarrow as pa
 from headrace.define.log import log, warn
 from headrace.define.ready import ready
 from headrace.errors import DataError, UsageError
+from headrace.report.as_text import text as report_text
 from headrace.spec.report import Report
 from headrace.stages.column_types import is_text, plain_type
 from headrace.stages.columns import columns, distinct, listed, rows_where
@@ -33,7 +34,6 @@ from headrace.stages.prepare.parts import (
 )
 from headrace.stages.prepare.roles import Roles
 from headrace.stages.prepare.split_report import MOVES, lacks, leak_table, report_of, written
-from headrace.stages.report.terminal import text as report_text
 
 By = Literal["row", "time", "group", "stratum"]
 NEEDS = ("time", "group", "stratum")

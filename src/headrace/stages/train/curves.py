@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from headrace.report.drawing import canvas
 from headrace.spec.report import Drawing, Fact, Report
-from headrace.stages.report.drawing import canvas
 
 
 def training_report(

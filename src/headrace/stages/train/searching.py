@@ -14,9 +14,9 @@ from headrace.define.attempt import attempt
 from headrace.define.log import log
 from headrace.define.ready import ready
 from headrace.errors import DataError, HeadraceError, SourceError, UsageError
+from headrace.report.drawing import canvas
 from headrace.spec.report import Drawing, Fact, Grid, Report
 from headrace.spec.stage import Resources
-from headrace.stages.report.drawing import canvas
 
 Objective = Callable[..., float]
 Direction = Literal["minimize", "maximize"]

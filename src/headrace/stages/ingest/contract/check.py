@@ -18,6 +18,7 @@ from headrace.define.cursor import Cursor
 from headrace.define.log import log, warn
 from headrace.define.ready import ready
 from headrace.errors import DataError, UsageError
+from headrace.report.as_text import text
 from headrace.spec.duration import seconds
 from headrace.spec.report import Report
 from headrace.stages import engine
@@ -29,7 +30,6 @@ from headrace.stages.ingest.contract.history import add, earlier
 from headrace.stages.ingest.contract.keys import repeated_rows, strange_rows
 from headrace.stages.ingest.contract.relations import check_conditions, check_relations
 from headrace.stages.ingest.contract.report import report_of
-from headrace.stages.report.terminal import text
 
 REASONS = "broken_rules"
 PLACE = "row"

@@ -1,0 +1,71 @@
+"""An error as text or as one JSON object, and its exit code."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from headrace.cli.terminal.terminal import say_json, tell
+from headrace.errors import HeadraceError
+from headrace.project.project import load
+from headrace.spec.masking import masked
+
+INTERNAL = 5
+DAMAGED = 5
+"""The code of both: a fault of Headrace, and damage to its state."""
+UNWRITTEN = 2
+
+
+def show(error: HeadraceError, *, as_json: bool) -> int:
+    """Show an error of ours and give its exit code."""
+    return show_words(type(error).__name__, error.message, error.hint, error.exit_code, as_json=as_json)
+
+
+def show_words(name: str, message: str, hint: str | None, code: int, *, as_json: bool) -> int:
+    """Show what went wrong and what to do: the `error:` line first, the `hint:` after it. Gives the exit code."""
+    if as_json:
+        say_json({"error": name, "message": message, "hint": hint})
+        return code
+    tell(message, "bold", "red", label="error:")
+    if hint:
+        tell(hint, "bold", "cyan", label="hint:")
+    return code
+
+
+def show_unwritten(error: OSError) -> int:
+    """Show that stdout can't be written; with `--json` too, which has nowhere else to go."""
+    message = f"stdout can't be written: {error.strerror}"
+    return show_words("UsageError", message, "free some space, or send it elsewhere", UNWRITTEN, as_json=False)
+
+
+def show_internal(error: BaseException, *, as_json: bool) -> int:
+    """Show that Headrace itself is at fault; the traceback goes to a file that the hint names."""
+    import traceback  # noqa: PLC0415  3 ms with `tempfile`, on the way of every command
+
+    text = masked("".join(traceback.format_exception(error)))
+    file = _keep(text)
+    what = masked(f"internal error: {type(error).__name__}: {error}")
+    hint = f"please report it with `{file}`, which holds the traceback" if file else f"please report it:\n{text}"
+    return show_words("InternalError", what, hint, INTERNAL, as_json=as_json)
+
+
+def _keep(text: str) -> Path | None:
+    """Write a traceback beside the state of the project, or where temporary files go."""
+    import tempfile  # noqa: PLC0415  as above
+
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
+    for folder in (_faults, lambda: Path(tempfile.gettempdir())):
+        try:
+            file = folder() / f"headrace-{name}"
+            file.write_text(text, encoding="utf-8", errors="backslashreplace")
+        except (HeadraceError, OSError):
+            continue
+        return file
+    return None
+
+
+def _faults() -> Path:
+    folder = load().make_home() / "faults"
+    folder.mkdir(exist_ok=True)
+    return folder

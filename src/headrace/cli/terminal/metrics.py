@@ -1,0 +1,95 @@
+"""What tasks have logged, on a terminal."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+
+from headrace.cli.terminal.table import Cell, table
+from headrace.cli.terminal.terminal import bars, say, say_styled, tell
+from headrace.inspect.comparison import Line
+from headrace.inspect.metrics.curves import brief, lines
+from headrace.inspect.views import MetricView, ShownView, Views, judged
+from headrace.report.measures import bytes_text
+from headrace.report.numbers import number
+from headrace.report.sparkline import sparkline
+
+SHOWN = 24
+"""So many metrics are shown of a run; more by `--tasks`."""
+DRAWN = 200
+"""Of more metrics no curves are drawn: each is read from its points."""
+WIDTH = 24
+BEGINS = 60
+
+
+def say_metrics(views: Views, run: str, *, every: bool) -> None:
+    """Show a run's metrics: the last value of each, the best one, and its curve where somebody looks."""
+    found = sorted(views.metrics(run), key=lambda metric: metric.count == 1)  # what has a curve first
+    if found:
+        _say_numbers(views, run, found, every=every)
+    _say_shown(views, run, every=every)
+
+
+def _say_numbers(views: Views, run: str, found: Sequence[MetricView], *, every: bool) -> None:
+    shown = found if every else found[:SHOWN]
+    draws = sys.stdout.isatty() and len(found) <= DRAWN
+    drawn: Mapping[tuple[str, str], Line] = lines(views, run) if draws else {}
+    say()
+    heads = ["task", "metric", "last", "best", "step", "points", "curve"]
+    subjects = judged(views, run, [metric.task for metric in shown])
+    rows = [_row(metric, drawn.get((metric.task, metric.name)), subjects.get(metric.task, "")) for metric in shown]
+    for text in table(heads, rows, numbers=(2, 3, 4, 5), spare=("points", "step", "curve", "best")):
+        say_styled(text)
+    if len(shown) < len(found):
+        tell(f"{len(found) - len(shown)} more metrics: `headrace show {run} --tasks`", label="hint:")
+
+
+def _say_shown(views: Views, run: str, *, every: bool) -> None:
+    """Name the texts and figures that were logged, with how the last text begins."""
+    found = [metric for metric in views.metrics(run, kind=None) if metric.kind != "number"]
+    if not found:
+        return
+    last = {(each.task, each.name): each for each in views.texts(run)}
+    shown = found if every else found[:SHOWN]
+    rows: list[list[Cell]] = []
+    for metric in shown:
+        text = last.get((metric.task, metric.name)) if metric.kind == "text" else None
+        step, count = f"{metric.last_step:,}", f"{metric.count:,}"
+        rows.append([metric.task, metric.name, metric.kind, step, count, ("" if text is None else _begin(text), "dim")])
+    say()
+    heads = ["task", "logged", "kind", "step", "times", "last"]
+    for line in table(heads, rows, numbers=(3, 4), spare=("times", "step")):
+        say_styled(line)
+    if len(shown) < len(found):
+        tell(f"{len(found) - len(shown)} more texts and figures: `headrace show {run} --tasks`", label="hint:")
+    first = found[0]
+    words = shlex.join(["headrace", "get", run, first.task, "--logged", first.name])
+    tell(f"`{words}` gives the whole {first.kind}", label="hint:")
+
+
+def _begin(text: ShownView) -> str:
+    """Give how a text begins; of a long one, which the ledger doesn't hold, the size."""
+    if text.out.inline is None:
+        return bytes_text(text.out.size)
+    told = " ".join(text.out.inline.decode(errors="replace").split())
+    return told if len(told) <= BEGINS else f"{told[:BEGINS]}…"
+
+
+def _row(metric: MetricView, line: Line | None, of: str) -> list[Cell]:
+    summed = brief(metric)
+    return [
+        f"{metric.task} of {of.replace('`', '')}" if of else metric.task,
+        metric.name,
+        "nan" if summed.last is None else number(summed.last),
+        "" if summed.best is None else number(summed.best),
+        f"{summed.step:,}",
+        f"{summed.count:,}",
+        "" if line is None else (sparkline(line.values, width=WIDTH, bars=bars()), "cyan"),
+    ]
+
+
+def point_text(name: str, step: int, value: float) -> str:
+    """Say one point of a curve in a line: `train/loss 0.53 at step 120`."""
+    return f"{name} {'nan' if math.isnan(value) else number(value)} at step {step:,}"

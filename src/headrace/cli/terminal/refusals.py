@@ -1,0 +1,29 @@
+"""What a gate held back, and the rules that don't hold, on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from headrace.cli.terminal.terminal import say
+from headrace.inspect.metrics.metrics import loader
+from headrace.inspect.refusals import Rule, refusals, rules
+from headrace.inspect.views import Views
+from headrace.project.project import Project
+from headrace.project.state import reading_store
+
+
+def say_refusals(project: Project, views: Views, run: str) -> None:
+    """Show what each gate of a run held back, with the rules that don't hold."""
+    load = loader(reading_store(project))
+    for each in refusals(views, run):
+        say()
+        say(f"`{each.gate}` says no: {', '.join(each.tasks)} skipped", "bold")
+        say_rules(rules(views, run, each.gate, load), each.gate)
+
+
+def say_rules(found: Iterable[Rule], gate: str) -> None:
+    """Show rules that don't hold, and why; `gate` is the task that is spoken of."""
+    for each in found:
+        where = "" if each.task == gate else f" (`{each.task}`)"
+        say(f"  {'fails' if each.holds is False else 'undecided'}: {each.rule}{where}", "red")
+        say(f"    {each.why}")

@@ -1,0 +1,130 @@
+"""The last word on a run: one line, or the run's object, and the exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from headrace.cli.terminal.plain import PlainWatcher
+from headrace.cli.terminal.terminal import say, say_json, tell
+from headrace.errors import LedgerError, StoreError, listed
+from headrace.inspect.past import sources_kept
+from headrace.inspect.run_object import run_object
+from headrace.inspect.views import RunView, Views, read
+from headrace.inspect.warnings import warnings
+from headrace.operate.progress.tally import ended_text
+from headrace.operate.progress.watcher import Watcher
+from headrace.operate.session import Ended
+from headrace.project.project import Project
+from headrace.report.marks import STYLES
+from headrace.spec.policy import NOT_ASKED, TOO_LONG, Policy
+
+SHOWN = 10
+MANY = 10_000
+"""The tasks of a run that has more aren't all read for its last word."""
+EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 3, "refused": 4}
+
+
+def finish(project: Project, ended: Ended, watcher: Watcher, *, as_json: bool, policy: Policy | None = None) -> int:
+    """Show how a run ended, but for the error that `watcher` has told, and return the exit code: by what its driver
+    knows, should the ledger be lost by now. Nobody has to read it."""
+    told = False
+    try:
+        views = read(project)
+        view = run_object(project, views, ended.run) if as_json else views.find(ended.run)
+        say_json(view) if as_json else say(ended_text(view, views.states(ended.run)), STYLES[view.state])
+        told = True
+        sys.stdout.flush()
+        if not as_json:
+            _tell_more(views, view, watcher)
+        if policy is not None:
+            tell_unknown(views, ended.run, policy)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (LedgerError, StoreError) as error:
+        if as_json and not told:
+            say_json({"run": ended.run, "state": ended.state, "why": ended.why, "unread": error.message})
+        elif not told:
+            say(f"run {ended.run} {ended.state}", STYLES[ended.state])
+        tell(f"the run {ended.state}, and nothing more can be read of it now: {error.message}", label="warning:")
+    return EXIT_CODES.get(ended.state, 0)
+
+
+def _tell_more(views: Views, view: RunView, watcher: Watcher) -> None:
+    """Tell what a run warns of, what it left out, and how to go on from it."""
+    tell_warnings(views, view.run)
+    _tell_unreusable(views, view.run)
+    if view.state == "succeeded" and views.states(view.run).get("skipped"):
+        refusals = importlib.import_module("headrace.inspect.refusals").refusals  # it loads the codecs
+        for each in refusals(views, view.run):
+            held = ", ".join(f"`{task}`" for task in each.tasks)
+            tell(f"`{each.gate}` said no to {held}: `headrace show {view.run}` says why", label="hint:")
+    if view.why:
+        tell(watcher.shorten(view.why) if isinstance(watcher, PlainWatcher) else view.why)
+    if view.state == "failed":
+        see = f"`headrace show {view.run}` for its tasks, `headrace logs {view.run}` for what they printed"
+        tell(see, label="hint:")
+        tell(_again(views, view), label="hint:")
+    elif view.state == "cancelled":
+        tell(f"`headrace resume {view.run}` goes on from here", label="hint:")
+
+
+def tell_warnings(views: Views, run: str) -> None:
+    """Tell what tasks warn of."""
+    found = warnings(views, run)
+    for each in found[:SHOWN]:
+        tell(f"{each.who}: {each.text}", label="warning:")
+    if len(found) > SHOWN:
+        tell(f"{len(found) - SHOWN} more warnings: `headrace show {run}`", label="hint:")
+
+
+def _tell_unreusable(views: Views, run: str) -> None:
+    """Tell which tasks succeeded with an output that no later run reuses, as those that were told to stop early."""
+    if sum(views.states(run).values()) > MANY:
+        return
+    mark = "not reusable: "
+    found = [row for row in views.rows(run) if row.state == "succeeded" and f"; {mark}" in row.reason]
+    for row in found[:SHOWN]:
+        tell(f"`{row.name}` is {mark}{row.reason.partition(mark)[2]}", label="note:")
+    if len(found) > SHOWN:
+        tell(f"{len(found) - SHOWN} more that are not reusable: `headrace show {run} --tasks`", label="hint:")
+
+
+def tell_unknown(views: Views, run: str, policy: Policy) -> None:
+    """Tell which stages a policy names that the run turned out not to have, or forces that it left out: where a
+    pipeline asks for values, nobody knows before."""
+    options = [("--only", name) for name in policy.only] + [("--force", name) for name in policy.force]
+    if not options:
+        return
+    tasks = views.show(run).tasks or ()
+    stages = {task.stage for task in tasks}
+    known = {"--only": stages | {task.name for task in tasks}, "--force": stages}
+    asked = {task.stage for task in tasks if task.reason != NOT_ASKED}
+    for option, name in options:
+        if name not in known[option]:
+            tell(f"`{option} {name}`: the run had no such stage", label="warning:")
+        elif option == "--force" and name not in asked:
+            tell(f"`--force {name}`: `--only` left this stage out", label="warning:")
+
+
+def _again(views: Views, view: RunView) -> str:
+    """Say how to try again what failed."""
+    run = view.run
+    how = f"`headrace resume {run}` tries again what failed; add `--new-code` when you have mended code or a file"
+    if view.why.startswith(TOO_LONG):
+        how = f"`headrace resume {run} --timeout TIME` goes on for a longer time"
+    moved = [each.name for each in views.cursors() if each.run == run]
+    if not moved:
+        kept = sources_kept(views, run)
+        if not kept:
+            return how
+        asks = "asks it" if len(kept) == 1 else "asks them"
+        return f"{how}. It keeps what {listed(kept, 3)} found: a new run {asks} again, after you have mended data"
+    return f"{how}. A new run doesn't get the rows that this one has read by cursor {listed(moved, 3)}"
+
+
+def begun(view: RunView, *, as_json: bool) -> int:
+    """Show that a run goes on by itself, and give the exit code."""
+    say_json(view) if as_json else say(view.run)
+    return 0

@@ -1,0 +1,26 @@
+"""Which progress to show: a live table on a terminal, else plain lines, and none beside a JSON object."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from headrace.cli.terminal.plain import PlainWatcher
+from headrace.operate.progress.watcher import NoWatcher, Watcher
+from headrace.report.marks import is_live
+
+
+@contextmanager
+def watching(*, as_json: bool) -> Iterator[Watcher]:
+    """Give a watcher for the time of a run; the terminal is left as it was, however the run ends."""
+    if not is_live(sys.stderr):
+        yield NoWatcher() if as_json else PlainWatcher()
+        return
+    # rich takes 30 ms, which logs and pipes don't need
+    live = importlib.import_module("headrace.operate.progress.live").LiveWatcher()
+    try:
+        yield live
+    finally:
+        live.leave()

@@ -1,0 +1,69 @@
+"""The fingerprint of user code: the code part of a stage's key."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from headrace.fingerprint.follow import IMPORT_TIME
+from headrace.fingerprint.graph import Node, graph_digest, in_order, parts
+from headrace.fingerprint.loaded.live import Live
+from headrace.fingerprint.project import Project
+from headrace.fingerprint.reach import Reach
+from headrace.fingerprint.source.piece import Aside
+from headrace.spec.code import Code, digest
+
+
+def fingerprint(function: Callable[..., Any], project: Project) -> Code:
+    """Give the digest of all that a stage's function reaches, with its parts, and what is to be said of it."""
+    root, reach = _reached(function, project, signature=True)
+    root.edges["~environment"] = _environment()
+    order = in_order(root)
+    never = sorted(reason for node in in_order(root, without=IMPORT_TIME) for reason in node.never)
+    return Code(
+        digest=graph_digest(order),
+        parts=parts(order),
+        notes=tuple(sorted(reach.notes)),
+        uncached=never[0] if never else None,
+    )
+
+
+def fingerprint_class(cls: type, project: Project) -> str | None:
+    """Give twelve hex digits that stand for a class of the project and what it reaches; None for any other class."""
+    if project.homes.of_module(cls.__module__) != "project":
+        return None
+    root, _ = _reached(cls, project, signature=False)
+    return graph_digest(in_order(root))[:12]
+
+
+def fingerprint_argument(value: object, project: Project) -> Code:
+    """Give the digest of a function, class or partial that a stage is given, and of what that reaches, of anybody's;
+    with its parts."""
+    root, _ = _reached(value, project, signature=True)
+    order = in_order(root)
+    return Code(digest=graph_digest(order), parts=parts(order))
+
+
+def _reached(value: object, project: Project, *, signature: bool) -> tuple[Node, Reach]:
+    """Follow a value; once more where something that is reached reads docstrings or annotations of the rest."""
+    acting: frozenset[Aside] = frozenset()
+    while True:
+        reach = Reach(project, acting)
+        root = Node("", None)
+        live = Live(reach)
+        if signature:
+            live.root(root, value)
+        else:
+            live.value(root, "root", value, "")
+        reach.graph.fill()
+        if reach.read <= acting:
+            return root, reach
+        acting = acting | reach.read
+
+
+def _environment() -> Node:
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    flags = f"-O{sys.flags.optimize}" if sys.flags.optimize else ""
+    own = digest(sys.implementation.name, version, flags)
+    return Node(sys.implementation.name, "environment", own=own, text=f"{version} {flags}".strip())

@@ -1,0 +1,105 @@
+"""What a stage's function reaches, as a graph: a node for each thing, an edge for each name that stands for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+from headrace.spec.code import Part, PartKind, digest
+
+SEPARATOR = "\x1f"
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One thing that is reached. `own` stands for the thing alone; `edges` lead from its names to other nodes.
+
+    A node without a kind (a name of the standard library) is no part that a person is told of. `never` says why what
+    depends on it may not be reused. `files` are what a node that stands for many files is made of.
+    """
+
+    name: str
+    kind: PartKind | None
+    own: str = ""
+    edges: dict[str, Node] = field(default_factory=dict)
+    where: str | None = None
+    text: str | None = None
+    never: list[str] = field(default_factory=list)
+    files: list[Part] = field(default_factory=list)
+
+
+class Graph:
+    """All nodes that are reached from a root, each made once, filled in turn and not by recursion."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[Hashable, Node] = {}
+        self._unfilled: list[tuple[Node, Callable[[Node], None]]] = []
+        self._kept: list[object] = []
+
+    def node(
+        self, key: Hashable, name: str, kind: PartKind | None, fill: Callable[[Node], None], keep: object = None
+    ) -> Node:
+        """Give the node of a key, made now and filled later if it is new. `keep` lives on, so that its id stays its."""
+        if key not in self._nodes:
+            node = self._nodes[key] = Node(name, kind)
+            self._unfilled.append((node, fill))
+            self._kept.append(keep)
+        return self._nodes[key]
+
+    def leaf(self, key: Hashable, name: str, kind: PartKind | None, own: str, text: str | None = None) -> Node:
+        """Give the node of a key that leads nowhere."""
+        if key not in self._nodes:
+            self._nodes[key] = Node(name, kind, own=own, text=text)
+        return self._nodes[key]
+
+    def fill(self) -> None:
+        """Fill every node, and those that filling adds."""
+        while self._unfilled:
+            node, fill = self._unfilled.pop()
+            fill(node)
+
+
+def in_order(root: Node, *, without: str = "") -> list[Node]:
+    """Give the nodes that a root reaches, in the order of names; not by edges that begin with `without`."""
+    order = [root]
+    seen = {id(root)}
+    for node in order:
+        for name, target in sorted(node.edges.items()):
+            if id(target) not in seen and not (without and name.startswith(without)):
+                seen.add(id(target))
+                order.append(target)
+    return order
+
+
+def graph_digest(order: list[Node]) -> str:
+    """Give the digest of a whole graph.
+
+    Each node is numbered by the order in which names lead to it, and each edge goes in as its name and the number of
+    its target: cycles need no special care, and two names that swap what they stand for give another digest.
+    """
+    number = {id(node): str(index) for index, node in enumerate(order)}
+    texts = []
+    for node in order:
+        edges = [f"{name}{SEPARATOR}{number[id(target)]}" for name, target in sorted(node.edges.items())]
+        texts += [node.kind or "", node.own, str(len(edges)), *edges]
+    return digest(*texts, size=32)
+
+
+def parts(order: list[Node]) -> tuple[Part, ...]:
+    """Give what a person is told was reached, the root first and the rest by name.
+
+    A part's digest has the names of what its own names stand for, so that a swap of two names shows in the part.
+    """
+    found: dict[tuple[str, str], Part] = {}
+    for node in order:
+        if node.kind is None:
+            continue
+        stands_for = [f"{name}{SEPARATOR}{target.name}" for name, target in sorted(node.edges.items())]
+        own = digest(node.own, *stands_for)
+        same = found.get((node.kind, node.name))
+        if same is not None and same.digest != own:
+            own = digest(same.digest, own)
+        found[node.kind, node.name] = Part(name=node.name, kind=node.kind, digest=own, where=node.where, text=node.text)
+        found.update(((part.kind, part.name), part) for part in node.files)
+    listed = list(found.values())
+    return (*listed[:1], *sorted(listed[1:], key=lambda part: (part.kind, part.name)))

@@ -1,0 +1,177 @@
+"""A loaded class of the project: its definition whole, its bases, and what its attributes hold by value."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import sys
+import types
+from collections.abc import Iterable
+from typing import Any
+
+from headrace.fingerprint.follow import Follow, Scope
+from headrace.fingerprint.graph import Node
+from headrace.fingerprint.loaded.function import carried, outer_edges
+from headrace.fingerprint.loaded.records import computes_defaults, defaults, fields, lists_fields
+from headrace.fingerprint.loaded.state import Changing
+from headrace.fingerprint.names import LiveNames, global_names
+from headrace.fingerprint.roots import file_of
+from headrace.fingerprint.source.files import Found, Source, code_path
+from headrace.fingerprint.thing import is_a
+from headrace.fingerprint.values.value import DESCRIPTORS
+from headrace.spec.code import digest
+
+
+def fill_class(follow: Follow, node: Node, cls: type) -> None:
+    """Fill the node of a class of the project."""
+    scope = scope_of(cls)
+    found = _definitions(follow, cls, scope)
+    docs = any(follow.reach.reads_docs(each) for each in [*cls.__mro__, *type.mro(type(cls))])
+    texts = []
+    for source, each in found:
+        piece = source.piece([each.node], LiveNames(scope, follow.reach.homes))
+        texts.append(follow.reach.text(piece, docs=docs))
+        follow.uses(node, piece, scope, global_names(each.code), {})
+        outer_edges(follow, node, piece, scope, source.evaluated_in(each))
+        Changing(follow.reach).check_globals(node, piece, each.code, scope)
+        Changing(follow.reach).check_class(node, piece, cls)
+        node.where = source.where(each.node)
+    if not found:
+        texts.append(_unwritten(follow, node, cls, scope))
+    for index, base in enumerate(cls.__bases__):
+        follow.value(node, f"base {index}", base, node.name)
+    if type(cls) is not type:
+        follow.value(node, "metaclass", type(cls), node.name)
+    texts += [_entry(follow, node, name, value, found) for name, value in _entries(cls)]
+    if lists_fields(cls) and any(computes_defaults(each.node) for _, each in found):
+        texts.append(follow.values_of(node, defaults(cls), "defaults", node.name).digest)
+    node.own = digest("class", *texts)
+
+
+def _definitions(follow: Follow, cls: type, scope: Scope) -> list[tuple[Source, Found]]:
+    """Give where a class is defined; a name that is defined twice is told apart by the methods."""
+    sources = dict.fromkeys(
+        source
+        for function in _own_functions(cls)
+        if (source := follow.reach.sources.of_code(function.__code__, function.__globals__)) is not None
+    )
+    home = follow.reach.sources.of_globals(scope)
+    if home is not None:
+        sources = {home: None}
+    elif not sources:
+        sources = dict.fromkeys(follow.reach.sources.cells_that_bind(cls.__qualname__.partition(".")[0])[-1:])
+    found = [(source, each) for source in sources for each in source.classes(cls.__qualname__)]
+    if len(found) > 1:
+        lines = {function.__code__.co_firstlineno for function in _own_functions(cls)}
+        fitting = [(source, each) for source, each in found if _holds_lines(each, lines)]
+        return fitting or found
+    return found
+
+
+def _holds_lines(found: Found, lines: set[int]) -> bool:
+    return any(isinstance(each, types.CodeType) and each.co_firstlineno in lines for each in found.code.co_consts)
+
+
+def _own_functions(cls: type) -> Iterable[types.FunctionType]:
+    """Give the functions that the body of a class defines."""
+    for value in list(vars(cls).values()):
+        for function in functions_in(value):
+            if function.__code__.co_qualname.startswith(f"{cls.__qualname__}."):
+                yield function
+
+
+def scope_of(cls: type) -> Scope:
+    """Give the globals of the module that defines a class."""
+    for function in _own_functions(cls):
+        return function.__globals__
+    module = sys.modules.get(cls.__module__)
+    if module is None or is_a(module, types.ModuleType):
+        return vars(module) if module is not None else {}
+    return {"__name__": cls.__module__, "__file__": file_of(module)}  # it put something else in its place
+
+
+def _unwritten(follow: Follow, node: Node, cls: type, scope: Scope) -> str:
+    """A class that no `class` statement made (a `namedtuple`, an `Enum` by call) counts as what makes it is written."""
+    names = sorted(name for name, value in scope.items() if value is cls)
+    if not names:
+        follow.reach.note(f"`{node.name}` is made while its module is loaded: it counts by its attributes")
+        return follow.values_of(node, fields(cls), "fields", node.name).digest
+    return " ".join(follow.written(node, name, scope) for name in names)
+
+
+def _entries(cls: type) -> list[tuple[str, Any]]:
+    if issubclass(cls, enum.Enum):
+        members = {name: member._value_ for name, member in cls.__members__.items()}
+        inner = {name: value for name, value in vars(cls).items() if functions_in(value)}
+        return [("members", members), *inner.items()]
+    return [(name, value) for name, value in list(vars(cls).items()) if not _is_made(name, value)]
+
+
+def _is_made(name: str, value: object) -> bool:
+    """Say whether Python or a base class made an attribute, and not the class's own code."""
+    if is_a(value, DESCRIPTORS) or type(value).__name__ == "_tuplegetter":
+        return True
+    if name in ("_abc_impl", "_fields", "_field_defaults"):
+        return True
+    return name.startswith("__") and name.endswith("__") and not functions_in(value)
+
+
+def functions_in(value: Any) -> list[types.FunctionType]:
+    """Give the plain functions of a method, property or the like."""
+    inner: list[Any] = [value]
+    if is_a(value, staticmethod | classmethod):
+        inner = [value.__func__]
+    elif is_a(value, property):
+        inner = [value.fget, value.fset, value.fdel]
+    elif is_a(value, functools.cached_property):
+        inner = [value.func]
+    return [each for each in inner if is_a(each, types.FunctionType)]
+
+
+def _entry(follow: Follow, node: Node, name: str, value: object, found: list[tuple[Source, Found]]) -> str:
+    """Give what stands for an attribute's value, with an edge for each function and class in it."""
+    functions = functions_in(value)
+    for index, function in enumerate(functions):
+        label = f"{name} {index} " if index else f"{name} "
+        if _is_inside(follow, function, found, node):
+            carried(follow, node, function, label)
+        elif not _is_generated(follow, function):
+            follow.value(node, f"entry {label}", function, node.name)
+    if functions:
+        return name
+    encoded = follow.values_of(node, value, f"entry {name}", f"{node.name}.{name}")
+    if encoded.unread and _is_written(name, found):
+        follow.reach.note(f"`{node.name}.{name}` has no readable value: it counts as written")
+    return f"{name} {encoded.digest}"
+
+
+def _is_written(name: str, found: list[tuple[Source, Found]]) -> bool:
+    return any(name in each.code.co_names for _, each in found)
+
+
+def _is_inside(follow: Follow, function: types.FunctionType, found: list[tuple[Source, Found]], node: Node) -> bool:
+    """Say whether a function is defined inside of the class, whose text has it then."""
+    for source, each in found:
+        if code_path(function.__code__, function.__globals__) != source.path:
+            continue
+        definition = source.find(function.__code__)
+        if definition is None:
+            follow.reach.never(node, f"the source of `{node.name}` changed since it was imported")
+            return True
+        first, last = each.node.lineno, each.node.end_lineno or 0
+        if first <= definition.node.lineno <= last:
+            if set(function.__code__.co_freevars) - {"__class__"}:
+                piece = source.piece([definition.node], LiveNames(function.__globals__, follow.reach.homes))
+                Changing(follow.reach).check(node, function, source, definition, piece)
+            return True
+    return False
+
+
+def _is_generated(follow: Follow, function: types.FunctionType) -> bool:
+    """Say whether a decorator such as `dataclass` made a method; the text of the class stands for it."""
+    if not function.__name__.startswith("__"):
+        return False
+    while is_a(inner := function.__dict__.get("__wrapped__"), types.FunctionType):
+        function = inner  # `dataclass` wraps the `__repr__` that it makes
+    path = code_path(function.__code__, function.__globals__)
+    return path.startswith("<") and not follow.reach.sources.is_cell(path)

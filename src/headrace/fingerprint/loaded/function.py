@@ -1,0 +1,145 @@
+"""A loaded function: its definition in normal form, what its names stand for, and what the object carries."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable
+
+from headrace.fingerprint.follow import IMPORT_TIME, Follow, Scope
+from headrace.fingerprint.graph import Node
+from headrace.fingerprint.loaded.state import Changing
+from headrace.fingerprint.names import LiveNames, global_names, resolve
+from headrace.fingerprint.source.files import Found, Source
+from headrace.fingerprint.source.piece import Piece
+from headrace.spec.code import NAMED, digest
+
+
+def fill_function(
+    follow: Follow, node: Node, function: types.FunctionType, source: Source | None, *, signature: bool
+) -> None:
+    """Fill the node of a function of the project. With `signature`, the annotations of its own parameters count."""
+    found = source.find(function.__code__) if source is not None else None
+    if source is None or found is None:
+        _fill_without_source(follow, node, function, source)
+        return
+    scope = function.__globals__
+    piece = source.piece([found.node], LiveNames(scope, follow.reach.homes))
+    docs = read_by_others(follow, piece, scope)
+    name = NAMED not in function.__dict__
+    node.own = digest("function", follow.reach.text(piece, signature=signature, docs=docs, name=name))
+    node.where = source.where(found.node)
+    cells = cells_of(function)
+    follow.uses(node, piece, scope, global_names(function.__code__), cells)
+    outer_edges(follow, node, piece, scope, source.evaluated_in(found))
+    if signature or "annotation" in follow.reach.acting:
+        follow.chains(node, known(piece.signature, scope), scope, IMPORT_TIME)
+    unread = carried(follow, node, function)
+    if "default" in unread:
+        follow.chains(node, piece.defaults, scope, IMPORT_TIME)
+    if "cell" in unread:
+        _around_edges(follow, node, source, found, scope)
+    Changing(follow.reach).check(node, function, source, found, piece)
+
+
+def _fill_without_source(follow: Follow, node: Node, function: types.FunctionType, source: Source | None) -> None:
+    if source is not None or follow.reach.sources.has_text(function.__code__, function.__globals__):
+        follow.reach.never(node, f"the source of `{node.name}` changed since it was imported")
+    else:
+        follow.reach.note(f"`{node.name}` has no source: it counts as compiled")
+    node.own = digest("code", code_text(function.__code__))
+    names = global_names(function.__code__).read
+    follow.chains(node, [(name,) for name in sorted(names)], function.__globals__)
+    carried(follow, node, function)
+
+
+def carried(follow: Follow, node: Node, function: types.FunctionType, prefix: str = "") -> set[str]:
+    """Add what a function object carries beside its code, by value; say what sort of it can't be read."""
+    unread = set()
+    for label, name, value in _carried(function):
+        encoded = follow.value(node, f"{prefix}{label} {name}", value, f"{node.name}.{prefix}{name}")
+        if encoded is not None and encoded.unread:
+            unread.add(label)
+            kinds = ", ".join(sorted(set(encoded.unread)))
+            follow.reach.note(f"`{node.name}.{prefix}{name}` has no readable value ({kinds}): it counts as written")
+    return unread
+
+
+def _carried(function: types.FunctionType) -> Iterable[tuple[str, str, object]]:
+    for name, value in cells_of(function).items():
+        yield "cell", name, value
+    code = function.__code__
+    defaults = function.__defaults__ or ()
+    names = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
+    for name, value in zip(names, defaults, strict=False):
+        yield "default", name, value
+    for name, value in (function.__kwdefaults__ or {}).items():
+        yield "default", name, value
+    for name, value in function.__dict__.items():
+        if not name.startswith("__headrace_"):
+            yield "attribute", name, value
+
+
+def cells_of(function: types.FunctionType) -> Scope:
+    """Give what a function closes over, by name."""
+    cells = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            cells[name] = cell.cell_contents
+        except ValueError:  # not bound yet
+            continue
+    return cells
+
+
+def outer_edges(follow: Follow, node: Node, piece: Piece, scope: Scope, around: types.CodeType | None) -> None:
+    """Add an edge for each global name in decorators and bases, which the code around evaluates, and in annotations.
+
+    In a function, those may be its locals; what comes of them is found by value, in closures.
+    """
+    inside = around is not None and around.co_name != "<module>"
+    names = global_names(around).read if inside and around is not None else None
+    outer = [chain for chain in piece.outer if names is None or chain[0] in names]
+    follow.chains(node, outer, scope, IMPORT_TIME)
+    follow.chains(node, known(piece.kept, scope), scope, IMPORT_TIME)
+
+
+def known(chains: Iterable[tuple[str, ...]], scope: Scope) -> list[tuple[str, ...]]:
+    """Give the chains whose first name a module binds."""
+    return [chain for chain in chains if chain[0] in scope]
+
+
+def read_by_others(follow: Follow, piece: Piece, scope: Scope) -> bool:
+    """Say whether a distribution's decorator or base may read the docstring: its module has `__doc__` in it."""
+    for chain in piece.outer:
+        found = resolve(chain, scope)
+        if found is not None and follow.reach.reads_docs(found.value):
+            return True
+    return False
+
+
+def _around_edges(follow: Follow, node: Node, source: Source, found: Found, scope: Scope) -> None:
+    """Add the function around as it is written, for a closure that holds what can't be read."""
+    around = source.node(found.around) if found.around is not None else None
+    if around is None or found.around is None:
+        return
+    piece = source.piece([around], LiveNames(scope, follow.reach.homes))
+    inner = Node(f"{node.name} (around)", None)
+    inner.own = digest("around", follow.reach.text(piece))
+    node.edges[f"{IMPORT_TIME} around"] = inner
+    follow.uses(inner, piece, scope, global_names(found.around), {})
+
+
+def code_text(code: types.CodeType) -> str:
+    """Give a text of compiled code, for a function whose source is not to be had."""
+    return repr(_code_parts(code))
+
+
+def _code_parts(code: types.CodeType) -> tuple[object, ...]:
+    constants = [_code_parts(each) if isinstance(each, types.CodeType) else _constant(each) for each in code.co_consts]
+    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    return (code.co_code.hex(), code.co_argcount, code.co_kwonlyargcount, code.co_flags, names, constants)
+
+
+def _constant(value: object) -> str:
+    if isinstance(value, frozenset):
+        return f"frozenset({sorted(map(repr, value))})"
+    return repr(value)

@@ -1,0 +1,167 @@
+"""What names stand for in a loaded module: which are global in code, and what a chain of attributes gives."""
+
+from __future__ import annotations
+
+import functools
+import opcode
+import sys
+from collections.abc import Iterator
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple
+
+from headrace.fingerprint.home import Homes
+from headrace.fingerprint.source.piece import Chain
+from headrace.fingerprint.source.top import TopLevel
+from headrace.fingerprint.thing import is_a
+
+_EXTENDED = opcode.opmap["EXTENDED_ARG"]
+_LOADS = [
+    (opcode.opmap[name], shift)
+    for name, shift in (("LOAD_GLOBAL", 1), ("LOAD_NAME", 0), ("LOAD_FROM_DICT_OR_GLOBALS", 0))
+    if name in opcode.opmap
+]
+_STORES = [(opcode.opmap[name], 0) for name in ("STORE_GLOBAL", "DELETE_GLOBAL")]
+_CELL_STORES = [opcode.opmap[name] for name in ("STORE_DEREF", "DELETE_DEREF")]
+MISSING = object()
+FACADE = "headrace"
+
+
+class Globals(NamedTuple):
+    """The global names that code reads, and those that it binds."""
+
+    read: frozenset[str]
+    bound: frozenset[str]
+
+
+@functools.lru_cache(maxsize=100_000)
+def global_names(code: CodeType) -> Globals:
+    """Give the global names in a code object and in those inside of it."""
+    read: set[str] = set()
+    bound: set[str] = set()
+    rest = [code]
+    while rest:
+        each = rest.pop()
+        read |= _used(each, _LOADS)
+        bound |= _used(each, _STORES)
+        rest.extend(inner for inner in each.co_consts if is_a(inner, CodeType))
+    return Globals(frozenset(read), frozenset(bound))
+
+
+def _used(code: CodeType, operations: list[tuple[int, int]]) -> set[str]:
+    return {code.co_names[each >> shift] for operator, shift in operations for each in _arguments(code, operator)}
+
+
+def _arguments(code: CodeType, operator: int) -> Iterator[int]:
+    """Give the argument of each instruction of a kind."""
+    data = code.co_code
+    operators, arguments = data[0::2], data[1::2]
+    at = operators.find(operator)
+    while at >= 0:
+        argument, before, shift = arguments[at], at - 1, 8
+        while before >= 0 and operators[before] == _EXTENDED:
+            argument |= arguments[before] << shift
+            before, shift = before - 1, shift + 8
+        yield argument
+        at = operators.find(operator, at + 1)
+
+
+def rebound_cells(code: CodeType) -> set[str]:
+    """Give the names of enclosing functions that a function, or one inside of it, binds anew (`nonlocal`)."""
+    found: set[str] = set()
+    rest = [code]
+    while rest:
+        each = rest.pop()
+        names = _local_names(each)
+        stored = {names[argument] for operator in _CELL_STORES for argument in _arguments(each, operator)}
+        found |= stored & set(each.co_freevars)
+        rest.extend(inner for inner in each.co_consts if is_a(inner, CodeType))
+    return found & set(code.co_freevars)
+
+
+def _local_names(code: CodeType) -> tuple[str, ...]:
+    """Give the names of a frame's variables as instructions number them; a cell that is an argument comes once."""
+    cells = tuple(name for name in code.co_cellvars if name not in code.co_varnames)
+    return code.co_varnames + cells + code.co_freevars
+
+
+class Resolved(NamedTuple):
+    """What a chain stands for: `used` is as much of it as led there, found in `scope`, a module's, as `name`."""
+
+    used: Chain
+    value: object
+    scope: dict[str, Any]
+    name: str
+
+
+def resolve(chain: Chain, scope: dict[str, Any]) -> Resolved | None:
+    """Follow a chain through loaded modules to the first thing that is none; None where its first name is not bound.
+
+    Attributes are read from the modules' dictionaries, so nothing of the user's runs; Headrace's own are loaded.
+    """
+    if chain[0] not in scope:
+        return None
+    return follow(chain, Resolved(chain[:1], scope[chain[0]], scope, chain[0]))
+
+
+def follow(chain: Chain, at: Resolved) -> Resolved:
+    """Follow the rest of a chain from what its beginning stands for."""
+    while is_a(at.value, ModuleType) and len(at.used) < len(chain):
+        name = chain[len(at.used)]
+        inner = vars(at.value)
+        value = inner.get(name, MISSING)
+        if value is MISSING:
+            value = sys.modules.get(f"{at.value.__name__}.{name}", MISSING)
+        if value is MISSING and at.value.__name__ == FACADE and name in inner["__all__"]:
+            value = getattr(at.value, name)  # it is lazy: code must not count otherwise once it has been called
+        if value is MISSING:
+            return at
+        at = Resolved(chain[: len(at.used) + 1], value, inner, name)
+    return at
+
+
+class LiveNames:
+    """The names of a loaded module, as far as normal forms depend on them."""
+
+    def __init__(self, scope: dict[str, Any], homes: Homes) -> None:
+        self._scope = scope
+        self._homes = homes
+
+    def ours(self, chain: Chain) -> bool:
+        """Say whether a chain stands for something of Headrace's."""
+        found = resolve(chain, self._scope)
+        if found is None:
+            return False
+        value = found.value
+        while is_a(value, functools.partial):
+            value = value.func
+        if is_a(value, ModuleType):
+            return self._homes.of_module(value.__name__) == "ours"
+        if is_a(value, MethodType):
+            value = value.__func__
+        if is_a(value, FunctionType):
+            # not its `__module__`, which `functools.wraps` copies from what is wrapped
+            return self._homes.of_code(value.__code__, value.__globals__) == "ours"
+        kind = value if is_a(value, type) else type(value)
+        return self._homes.of_module(kind.__module__) == "ours"
+
+    def type_checking(self, chain: Chain) -> bool:
+        """Say whether a chain is `typing.TYPE_CHECKING`, which is false when code runs."""
+        found = resolve(chain, self._scope)
+        return found is not None and (found.value is False or is_a(found.value, ModuleType))
+
+
+class StaticNames:
+    """The names of an unloaded module, as far as normal forms depend on them."""
+
+    def __init__(self, top: TopLevel) -> None:
+        self._top = top
+
+    def ours(self, chain: Chain) -> bool:
+        """Say whether a name was imported from Headrace."""
+        imported = self._top.imported(chain[0])
+        return bool(imported) and all(each.module.partition(".")[0] == "headrace" for each in imported or ())
+
+    def type_checking(self, chain: Chain) -> bool:
+        """Say whether a name was imported from `typing`."""
+        imported = self._top.imported(chain[0])
+        return bool(imported) and all(each.module in ("typing", "typing_extensions") for each in imported or ())

@@ -1,0 +1,326 @@
+"""Source files: each read, parsed and compiled once, and the definition that a loaded code object came from."""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import linecache
+import os
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from types import CodeType
+from typing import NamedTuple
+
+from headrace.fingerprint.roots import Place, Roots
+from headrace.fingerprint.source.normal import deep, piece
+from headrace.fingerprint.source.piece import Names, Piece
+from headrace.fingerprint.source.top import TopLevel
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+FUTURES = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+
+
+class Found(NamedTuple):
+    """Where a code object is defined: its syntax, the same code as the source compiles to now, and the code around."""
+
+    node: Definition
+    code: CodeType
+    around: CodeType | None
+
+
+class Source:
+    """The source of one file or notebook cell.
+
+    `path` is what code objects call it; `place` is None for code without a file.
+    """
+
+    def __init__(self, path: str, text: str, place: Place | None, flags: int = 0) -> None:
+        self.path = path
+        self.text = text
+        self.place = place
+        self.tree = ast.parse(text)
+        self._flags = flags
+        self._pieces: dict[tuple[object, ...], Piece] = {}
+
+    @cached_property
+    def code(self) -> CodeType:
+        """The compiled module."""
+        flags = self._flags | (0 if self.place else ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        compiled: CodeType = compile(self.tree, self.path, "exec", flags=flags, dont_inherit=True)
+        return compiled
+
+    @property
+    def _apart(self) -> list[CodeType]:
+        """The statements of a cell, compiled one by one as IPython does. It makes a difference: Python compiles a call
+        of what a module has otherwise where the same unit imports that module."""
+        flags = self._flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        units = [ast.Module([each], []) for each in self.tree.body]
+        return [compile(each, self.path, "exec", flags=flags, dont_inherit=True) for each in units]
+
+    @cached_property
+    def top(self) -> TopLevel:
+        """The statements of its top level, by name."""
+        return TopLevel(self.tree)
+
+    def where(self, node: ast.AST) -> str | None:
+        """Give `path:first-last` of a definition."""
+        if self.place is None:
+            return None
+        return f"{self.place.relative}:{first_line(node)}-{getattr(node, 'end_lineno', 0)}"
+
+    def where_all(self, nodes: list[ast.stmt]) -> str | None:
+        """Give `path:first-last` of several statements."""
+        if self.place is None or not nodes:
+            return None
+        return f"{self.place.relative}:{first_line(nodes[0])}-{nodes[-1].end_lineno}"
+
+    def code_of(self, node: ast.AST) -> CodeType | None:
+        """Give the code that a definition of this source compiled to."""
+        name = getattr(node, "name", None)
+        codes = (code for found in self._codes.values() for code, _ in found)
+        return next((each for each in codes if each.co_name == name and each.co_firstlineno == first_line(node)), None)
+
+    def find(self, code: CodeType) -> Found | None:
+        """Give the definition of a loaded code object, or None where the source no longer compiles to it."""
+        candidates = self._codes.get(code.co_qualname, ())
+        same = [each for each in candidates if each[0] == code]
+        if not same:
+            loaded = bare(code)
+            same = [each for each in candidates if bare(each[0]) == loaded]
+        for found, around in same:
+            node = self.node(found)
+            if node is not None:
+                return Found(node, found, around)
+        return None
+
+    def classes(self, qualname: str) -> list[Found]:
+        """Give each definition of a class of that name (there are two where a condition chooses one)."""
+        found: dict[int, Found] = {}
+        for code, around in self._codes.get(qualname, ()):
+            node = self.node(code)
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(id(node), Found(node, code, around))
+        return list(found.values())
+
+    def node(self, code: CodeType) -> Definition | None:
+        """Give the syntax of a code object that this source compiled to."""
+        if code.co_name != "<lambda>":
+            return self._definitions.get((code.co_name, code.co_firstlineno))
+        spans = [span for span in code.co_positions() if span[0] is not None and span[1] is not None and span[3]]
+        inside = [
+            node
+            for node in self._lambdas.get(code.co_firstlineno, ())
+            if all(_within(span, node) for span in spans) and _arguments(node) == code.co_varnames[: _count(code)]
+        ]
+        return max(inside, key=lambda node: (node.lineno, node.col_offset), default=None)
+
+    def is_class(self, code: CodeType) -> bool:
+        """Say whether code is the body of a class."""
+        return isinstance(self.node(code), ast.ClassDef)
+
+    def evaluated_in(self, found: Found) -> CodeType | None:
+        """Give the code that evaluates a definition's decorators: the code around, but for that of type parameters."""
+        around = found.around
+        while around is not None and around.co_name.startswith("<generic parameters"):
+            around = self.around(around)
+        return around
+
+    def around(self, code: CodeType) -> CodeType | None:
+        """Give the code around a code object of this source."""
+        return next((around for each, around in self._codes.get(code.co_qualname, ()) if each is code), None)
+
+    def piece(self, nodes: Sequence[ast.AST], names: Names) -> Piece:
+        """Give the normal form of some of this source's nodes, made once."""
+        key = (type(names), *map(id, nodes))
+        if key not in self._pieces:
+            self._pieces[key] = piece(nodes, names)
+        return self._pieces[key]
+
+    @cached_property
+    def _codes(self) -> dict[str, list[tuple[CodeType, CodeType]]]:
+        found: dict[str, list[tuple[CodeType, CodeType]]] = {}
+        rest = [self.code] if self.place else [*self._apart, self.code]
+        while rest:
+            around = rest.pop()
+            for each in around.co_consts:
+                if isinstance(each, CodeType):
+                    found.setdefault(each.co_qualname, []).append((each, around))
+                    rest.append(each)
+        return found
+
+    @cached_property
+    def _definitions(self) -> dict[tuple[str, int], Definition]:
+        return {(node.name, first_line(node)): node for node in definitions(self.tree)}
+
+    @cached_property
+    def _lambdas(self) -> dict[int, list[ast.Lambda]]:
+        found: dict[int, list[ast.Lambda]] = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Lambda):
+                found.setdefault(node.lineno, []).append(node)
+        return found
+
+
+class Sources:
+    """The sources of a process, by the name that code objects have for their file."""
+
+    def __init__(self, roots: Roots) -> None:
+        self._roots = roots
+        self._read: dict[tuple[str, int], Source | None] = {}
+
+    def of_code(self, code: CodeType, module_globals: dict[str, object]) -> Source | None:
+        """Give the source that a loaded code object came from, or None where there is none to be had."""
+        path = code_path(code, module_globals)
+        place = self._roots.place(path)
+        # cells of a notebook share the `from __future__` imports of the cells before them
+        flags = 0 if place else code.co_flags & FUTURES
+        return self.at(path, flags, module_globals)
+
+    def has_text(self, code: CodeType, module_globals: dict[str, object]) -> bool:
+        """Say whether there is a text where a code object came from, be it Python or not."""
+        return self.text(code_path(code, module_globals), module_globals) is not None
+
+    def of_globals(self, module_globals: dict[str, object]) -> Source | None:
+        """Give the source of a loaded module, by its globals; None for a notebook, which has many."""
+        path = module_globals.get("__file__")
+        return self.at(os.path.abspath(path)) if isinstance(path, str) and path.endswith(".py") else None
+
+    def at(self, path: str, flags: int = 0, module_globals: dict[str, object] | None = None) -> Source | None:
+        """Give the source at a path, or None where it can't be read or is no Python."""
+        key = (path, flags)
+        if key not in self._read:
+            self._read[key] = self._load(path, flags, module_globals)
+        return self._read[key]
+
+    def is_cell(self, path: str) -> bool:
+        """Say whether a name that code objects have for their file is that of a notebook cell."""
+        if path in self._roots.extra_sources:
+            return True
+        entry = linecache.cache.get(path)
+        made = path == "<string>" or "generated" in path
+        return entry is not None and len(entry) == 4 and entry[1] is None and not made
+
+    def cells_that_bind(self, name: str) -> list[Source]:
+        """Give the notebook cells that bind a name, in the order that they ran."""
+        paths = [*self._roots.extra_sources, *(path for path in list(linecache.cache) if self.is_cell(path))]
+        sources = [source for path in dict.fromkeys(paths) if (source := self.at(path)) is not None]
+        return [source for source in sources if name in source.top.binders]
+
+    def _load(self, path: str, flags: int, module_globals: dict[str, object] | None) -> Source | None:
+        text = self.text(path, module_globals)
+        if text is None:
+            return None
+        try:
+            with deep():
+                return Source(path, text, self._roots.place(path), flags)
+        except (SyntaxError, ValueError):
+            return None
+
+    def text(self, path: str, module_globals: dict[str, object] | None = None) -> str | None:
+        """Give the text of a file or cell."""
+        if path in self._roots.extra_sources:
+            return self._roots.extra_sources[path]
+        if os.path.isfile(path):
+            return read_python(path)
+        lines = linecache.getlines(path, module_globals)
+        return "".join(lines) or None
+
+
+def read_python(path: str) -> str | None:
+    """Give the text of a Python file, in the encoding that it declares; None where it can't be read."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+        if data.isascii():
+            return data.decode("ascii").replace("\r\n", "\n")
+        return _decoded(data)
+    except (OSError, UnicodeDecodeError, SyntaxError, LookupError):
+        return None
+
+
+def _decoded(data: bytes) -> str:
+    import io  # noqa: PLC0415  only sources that aren't ASCII pay for these
+    import tokenize  # noqa: PLC0415
+
+    return io.TextIOWrapper(io.BytesIO(data), tokenize.detect_encoding(io.BytesIO(data).readline)[0]).read()
+
+
+def code_path(code: CodeType, module_globals: dict[str, object]) -> str:
+    """Give the absolute path of the file that a code object came from, as far as it has one."""
+    path = code.co_filename
+    if os.path.isabs(path) or path.startswith("<"):
+        return path
+    module_file = module_globals.get("__file__")
+    if isinstance(module_file, str) and os.path.basename(module_file) == os.path.basename(path):
+        return os.path.abspath(module_file)
+    return os.path.abspath(path) if os.path.exists(path) else path
+
+
+def bare(code: CodeType) -> tuple[object, ...]:
+    """Give what a code object does, without where it stands: equal for the same code on other lines."""
+    return (
+        code.co_code,
+        code.co_exceptiontable,
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_cellvars,
+        code.co_argcount,
+        code.co_posonlyargcount,
+        code.co_kwonlyargcount,
+        code.co_flags,
+        tuple(_bare_constant(each) for each in code.co_consts),
+    )
+
+
+def _bare_constant(value: object) -> object:
+    if isinstance(value, CodeType):
+        return bare(value)
+    if isinstance(value, tuple):
+        return ("tuple", *(_bare_constant(each) for each in value))
+    if isinstance(value, frozenset):
+        return ("frozenset", frozenset(_bare_constant(each) for each in value))
+    return (type(value).__name__, repr(value))
+
+
+def definitions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
+    """Give every function and class that a tree defines by a statement."""
+    rest: list[ast.AST] = [tree]
+    while rest:
+        node = rest.pop()
+        if isinstance(node, DEFINITIONS):
+            yield node
+        rest.extend(inner_statements(node))
+
+
+def inner_statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Give the statements directly inside of one, and its `except` and `case` clauses."""
+    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+        inner = getattr(node, name, None)
+        if isinstance(inner, list):
+            yield from inner
+
+
+def first_line(node: ast.AST) -> int:
+    """Give the line that a definition starts on, its decorators included."""
+    decorators = getattr(node, "decorator_list", None)
+    line: int = decorators[0].lineno if decorators else getattr(node, "lineno", 0)
+    return line
+
+
+def _within(span: tuple[int | None, int | None, int | None, int | None], node: ast.Lambda) -> bool:
+    line, end_line, column, end_column = (each or 0 for each in span)
+    start = (node.lineno, node.col_offset)
+    end = (node.end_lineno or 0, node.end_col_offset or 0)
+    return start <= (line, column) and (end_line, end_column) <= end
+
+
+def _arguments(node: ast.Lambda) -> tuple[str, ...]:
+    given = node.args
+    plain = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+    return tuple(each.arg for each in plain)
+
+
+def _count(code: CodeType) -> int:
+    return code.co_argcount + code.co_kwonlyargcount

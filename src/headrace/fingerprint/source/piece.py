@@ -1,0 +1,100 @@
+"""The normal form of a piece of code, and what it uses and does."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+from headrace.fingerprint.source.imports import Imported
+
+Chain = tuple[str, ...]
+"""A name and the attributes read from it: `helpers.clean` is `("helpers", "clean")`."""
+
+Aside = Literal["doc", "signature", "annotation", "name"]
+"""What may act or not: a docstring, the annotations of the piece's own signature, annotations further in, the name of
+the function that the piece is."""
+
+
+def chain_of(node: ast.AST) -> Chain | None:
+    """Give the chain that an expression is, if it is one."""
+    attributes = []
+    while isinstance(node, ast.Attribute):
+        attributes.append(node.attr)
+        node = node.value
+    return (node.id, *reversed(attributes)) if isinstance(node, ast.Name) else None
+
+
+class Names(Protocol):
+    """What a piece's names stand for, as far as its normal form depends on it."""
+
+    def ours(self, chain: Chain) -> bool:
+        """Say whether a decorator is Headrace's."""
+        ...
+
+    def type_checking(self, chain: Chain) -> bool:
+        """Say whether a name is `typing.TYPE_CHECKING`."""
+        ...
+
+
+class Segment(NamedTuple):
+    """A part of the normal form that counts only where its kind acts."""
+
+    kind: Aside
+    text: str
+
+
+class Change(NamedTuple):
+    """A place where a piece changes in place what a name holds.
+
+    `base` is what is changed. `how`: `put` stores an item or attribute; `step` stores one that is computed from what
+    was there; `call` calls a method or function known to change it; `bind` binds the name itself anew, as `+=` does.
+    `attribute` is the attribute stored, or the method. `function` is the name of the function that does it.
+    """
+
+    base: Chain
+    how: Literal["put", "step", "call", "bind"]
+    attribute: str | None
+    function: str
+
+
+class Given(NamedTuple):
+    """A name that is given to a function: the function, and the position or keyword."""
+
+    function: Chain
+    slot: int | str
+    name: str
+
+
+@dataclass(slots=True, eq=False)
+class Piece:
+    """The normal form of a piece of code and what it uses.
+
+    `names` are used by the code itself, `outer` by its decorators and bases, `defaults` by its default arguments (the
+    code around evaluates both), `kept` by annotations that are part of the normal form, `signature` and `annotations`
+    by those that are asides. `words` are all names and attributes, and strings that look like a dunder. Those `imports`
+    that run when a function does are `late`. `texts` are those that calls are given, which may name things too.
+    """
+
+    segments: list[str | Segment] = field(default_factory=list)
+    names: dict[Chain, None] = field(default_factory=dict)
+    outer: dict[Chain, None] = field(default_factory=dict)
+    defaults: dict[Chain, None] = field(default_factory=dict)
+    kept: dict[Chain, None] = field(default_factory=dict)
+    annotations: dict[Chain, None] = field(default_factory=dict)
+    signature: dict[Chain, None] = field(default_factory=dict)
+    words: set[str] = field(default_factory=set)
+    imports: list[Imported] = field(default_factory=list)
+    late: list[Imported] = field(default_factory=list)
+    import_calls: list[tuple[Chain, str]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    given: list[Given] = field(default_factory=list)
+    texts: dict[str, None] = field(default_factory=dict)
+
+    def text(self, kinds: frozenset[Aside]) -> str:
+        """Give the normal form with those asides that act."""
+        return "".join(
+            each if isinstance(each, str) else each.text
+            for each in self.segments
+            if isinstance(each, str) or each.kind in kinds
+        )

@@ -1,0 +1,74 @@
+"""Things: functions, classes and modules, which are followed, and not read as values are."""
+
+from __future__ import annotations
+
+import types
+from typing import Any, TypeGuard, TypeVar, overload
+
+T = TypeVar("T")
+
+OURS = "__headrace_function__"
+"""The attribute by which a stage or pipeline object names its plain function."""
+
+
+@overload
+def is_a(value: object, kind: type[T]) -> TypeGuard[T]: ...
+@overload
+def is_a(value: object, kind: types.UnionType | tuple[type, ...]) -> bool: ...
+def is_a(value: object, kind: Any) -> bool:
+    """Do as `isinstance`, but never ask the value itself, which may be a proxy of something that is not there."""
+    return issubclass(type(value), kind)
+
+
+def plain_function(value: object) -> object | None:
+    """Give the plain function of a stage or pipeline object; None for anything else."""
+    if is_a(value, type | types.ModuleType | types.FunctionType):
+        return None
+    found: object = instance_dict(value).get(OURS)
+    return found
+
+
+def is_thing(value: object) -> bool:
+    """Say whether a value is a thing."""
+    if is_a(value, types.FunctionType | type | types.ModuleType):
+        return True
+    if is_a(value, types.BuiltinFunctionType):
+        return value.__self__ is None or isinstance(value.__self__, types.ModuleType)
+    plain = plain_function(value)
+    return plain is not None and is_thing(plain)
+
+
+def instance_dict(value: object) -> dict[str, Any]:
+    """Give an object's attributes, without running code of its class."""
+    try:
+        found = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def thing_name(value: object) -> str:
+    """Give the dotted name of a thing."""
+    plain: Any = plain_function(value) or value
+    if is_a(plain, types.ModuleType):
+        return plain.__name__
+    return f"{module_of(plain) or 'builtins'}.{qualname_of(plain)}"
+
+
+def module_of(value: object) -> str | None:
+    """Give the name of the module that something says it is defined in."""
+    module = _read(value, "__module__")
+    return module if isinstance(module, str) else None
+
+
+def qualname_of(value: object) -> str:
+    """Give the name that something has in its module."""
+    name = _read(value, "__qualname__") or _read(value, "__name__")
+    return name if isinstance(name, str) else "?"
+
+
+def _read(value: object, name: str) -> object:
+    try:
+        return getattr(value, name, None)
+    except Exception:  # noqa: BLE001  a proxy may raise what it likes
+        return None

@@ -1,0 +1,49 @@
+"""Where a global name comes from: the module that binds it, found through imports from module to module."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+from headrace.fingerprint.names import MISSING
+from headrace.fingerprint.source.files import Source, Sources
+from headrace.fingerprint.source.imports import Imported, absolute
+
+Scope = dict[str, Any]
+
+
+class Origin(NamedTuple):
+    """A name in the globals of the module that binds it; `source` is None where that has none."""
+
+    scope: Scope
+    name: str
+    source: Source | None
+
+    @property
+    def module(self) -> str:
+        """The module's name."""
+        name = self.scope.get("__name__")
+        return name if isinstance(name, str) else ""
+
+
+def origin(sources: Sources, scope: Scope, name: str, value: object) -> Origin:
+    """Follow `from ... import` back to where a value is bound, as far as each module on the way holds the same."""
+    seen = set()
+    while True:
+        source = sources.of_globals(scope)
+        seen.add((id(scope), name))
+        step = _before(source, scope, name, value) if source is not None else None
+        if step is None or (id(step[0]), step[1]) in seen:
+            return Origin(scope, name, source)
+        scope, name = step
+
+
+def _before(source: Source, scope: Scope, name: str, value: object) -> tuple[Scope, str] | None:
+    imported = source.top.imported(name) or []
+    if name not in source.top.binders:
+        imported = [Imported(name, each.module, each.level, name) for each in source.top.stars]
+    for each in imported:
+        module = sys.modules.get(absolute(each.module, each.level, scope.get("__package__") or ""))
+        if module is not None and each.attribute and vars(module).get(each.attribute, MISSING) is value:
+            return vars(module), each.attribute
+    return None

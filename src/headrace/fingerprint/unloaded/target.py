@@ -1,0 +1,124 @@
+"""What imports stand for: a module or a name in it, found by reading, never by importing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from headrace.fingerprint.reach import Reach, installed_path
+from headrace.fingerprint.roots import file_of
+from headrace.fingerprint.source.files import Source
+from headrace.fingerprint.source.imports import Imported, absolute
+
+
+class Target(NamedTuple):
+    """What an import gives: a module, or a `name` in it. The project's have a `path`, and a `folder` if a package."""
+
+    module: str
+    path: str | None = None
+    folder: str | None = None
+    name: str | None = None
+
+    @property
+    def is_project(self) -> bool:
+        """Whether it is found in the project."""
+        return self.path is not None or self.folder is not None
+
+
+class Targets:
+    """Finds what imports stand for."""
+
+    def __init__(self, reach: Reach) -> None:
+        self.reach = reach
+
+    def of(self, imported: Sequence[Imported], source: Source | None) -> dict[str, list[Target]]:
+        """Return what each name that imports in a source bind stands for: more than one where a `try` has two imports
+        of a name."""
+        found: dict[str, list[Target]] = {}
+        for each in imported:
+            found.setdefault(each.name, []).extend(self.all(each, source))
+        return found
+
+    def all(self, imported: Imported, source: Source | None) -> list[Target]:
+        """Return what an import stands for. A package that imports a name from itself gets the module inside of it,
+        and what else it binds to the name."""
+        at = self.locate(absolute(imported.module, imported.level, package_of(source)))
+        name = imported.attribute
+        if name is None or name == "*":
+            return [at]
+        inner = self._submodule(at, name) if source is not None and at.path == source.path else None
+        found = self.inside(at, name)
+        return [found] if inner in (None, found) else [inner, found]
+
+    def inside(self, at: Target, name: str) -> Target:
+        """Return what a name of a module stands for: what the module binds, else a module inside of it."""
+        source = self.reach.sources.at(at.path) if at.path is not None else None
+        if source is not None and name in source.top.binders and not self._is_submodule(at, source, name):
+            return at._replace(name=name)
+        return self._submodule(at, name) or at._replace(name=name)
+
+    def _submodule(self, at: Target, name: str) -> Target | None:
+        return None if at.folder is None else self._in_folder(at.folder, name, f"{at.module}.{name}")
+
+    def _is_submodule(self, at: Target, source: Source, name: str) -> bool:
+        """Say whether all that binds a name in a package imports it from the package itself: `from . import name`."""
+        imported = source.top.imported(name)
+        if imported is None:
+            return False
+        package = package_of(source)
+        return all(
+            each.attribute == name and absolute(each.module, each.level, package) == at.module for each in imported
+        )
+
+    def locate(self, module: str) -> Target:
+        """Find a module by its name: in the project, or else only by name. Whether it is loaded makes no difference."""
+        loaded = sys.modules.get(module)
+        path = file_of(loaded) if loaded is not None else None
+        if path is not None and self.reach.homes.of_module(module) == "project" and path.endswith(".py"):
+            return _module(module, path)
+        if loaded is not None and self.reach.homes.of_module(module) != "project":
+            return Target(module)
+        for folder in self._folders():
+            found = self._in_folder(folder, module.replace(".", os.sep), module)
+            if found is not None:
+                return found
+        return self._loose(module) if loaded is None else Target(module)
+
+    def _loose(self, module: str) -> Target:
+        """Find a module outside of the project's folders that counts as the project's: of an editable install."""
+        is_standard = module.partition(".")[0] in sys.stdlib_module_names
+        path = installed_path(module) if not is_standard and module else None
+        if path is not None and path.endswith(".py") and self.reach.homes.of_file(path) == "project":
+            return _module(module, path)
+        return Target(module)
+
+    def _folders(self) -> list[str]:
+        roots = self.reach.project.roots
+        imported_from = [os.path.abspath(each) for each in sys.path]
+        inside = [each for each in imported_from if roots.place(os.path.join(each, "_.py")) is not None]
+        return list(dict.fromkeys([*inside, *roots.roots]))
+
+    def _in_folder(self, folder: str, relative: str, module: str) -> Target | None:
+        base = os.path.join(folder, relative)
+        for path in (os.path.join(base, "__init__.py"), f"{base}.py"):
+            if os.path.isfile(path) and self.reach.project.roots.place(path) is not None:
+                return _module(module, path)
+        if os.path.isdir(base) and self.reach.project.roots.place(os.path.join(base, "_.py")) is not None:
+            return Target(module, folder=base)
+        return None
+
+
+def package_of(source: Source | None) -> str:
+    """Return the package that a source's relative imports start from."""
+    if source is None or source.place is None:
+        return ""
+    if source.place.relative.endswith("__init__.py"):
+        return source.place.module
+    return source.place.module.rpartition(".")[0]
+
+
+def _module(module: str, path: str) -> Target:
+    folder = os.path.dirname(path) if os.path.basename(path) == "__init__.py" else None
+    return Target(module, path, folder)

@@ -1,0 +1,417 @@
+"""A constant by its value: the same digest for equal values in every process, another one for values that differ.
+
+No pickle and no marshal: their bytes depend on which parts of a value are the same object. Values are written as a
+stream of marks and contents, in which a container says how many elements follow: it can be read in one way only.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import types
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, Literal, NewType, TypeVar
+
+from blake3 import blake3
+
+from headrace.fingerprint.roots import Roots
+from headrace.fingerprint.source.normal import MUTATORS
+from headrace.fingerprint.thing import is_thing, plain_function
+from headrace.fingerprint.values.arrays import read_array
+
+Owner = Literal["project", "standard", "other"]
+
+DESCRIPTORS = (
+    types.MemberDescriptorType,
+    types.GetSetDescriptorType,
+    types.WrapperDescriptorType,
+    types.MethodDescriptorType,
+    types.ClassMethodDescriptorType,
+)
+LRU_CACHE = type(functools.lru_cache(len))
+PLAIN = frozenset({int, float, complex, str, bytes, bool, type(None)})
+STATELESS = frozenset({"_thread.lock", "_thread.RLock", "builtins.object", "os._Environ"})
+"""Types whose values hold nothing that is part of the code."""
+RANDOM = frozenset(
+    {"random.Random", "numpy.random._generator.Generator", "numpy.random.mtrand.RandomState", "torch._C.Generator"}
+)
+COPIED = frozenset({"datetime.date", "datetime.datetime", "datetime.time", "datetime.timedelta", "decimal.Decimal"})
+"""Types whose instances keep what they hold where only a copy of them tells."""
+MOST_SETS = 4
+"""Sets may lie in sets this deep; those that lie in themselves, by way of objects, end here."""
+MOST_STEPS = 1_000_000
+"""A value with more elements than this, one by one, counts as written: reading it would take seconds."""
+
+
+@dataclass(slots=True)
+class Encoded:
+    """A value's digest.
+
+    `things` are the functions, classes and modules in it, which stand in the digest by their position only. `unread`
+    names the types of what could not be read; `changing` says what of it changes while it is used.
+    """
+
+    digest: str = ""
+    things: list[object] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    changing: str | None = None
+
+
+class Values:
+    """Encodes values.
+
+    `owner` says whose a class is; `name` names a thing, to put sets of them in order; `module` gives a module's name as
+    it is where the module is imported; `symbol` says whether a value goes by its name, as a distribution's function.
+    """
+
+    def __init__(
+        self,
+        roots: Roots,
+        *,
+        owner: Callable[[type], Owner],
+        name: Callable[[object], str],
+        module: Callable[[str], str] = str,
+        symbol: Callable[[object], bool] = lambda _: False,
+    ) -> None:
+        self.neutral = roots.neutral
+        self.owner = owner
+        self.name = name
+        self.module = module
+        self.symbol = symbol
+        self.steps_left = 2 * MOST_STEPS
+        self._known: dict[int, tuple[object, Encoded]] = {}
+
+    def encode(self, value: object) -> Encoded:
+        """Read a value; what all values together may take has a bound too."""
+        known = self._known.get(id(value))
+        if known is None:
+            # kept with its digest: as long as the value lives, its id is not another's
+            known = self._known[id(value)] = (value, self._encode(value))
+        return known[1]
+
+    def _encode(self, value: object) -> Encoded:
+        try:
+            return _Encoder(self).encode(value)
+        except Exception as error:  # noqa: BLE001  looking at a value may run code of its class, which may do anything
+            return Encoded(unread=[f"{type_name(type(value))}, which raises {type(error).__name__}"])
+
+
+class _Leave:
+    """On the stack of what is to be read: here the reading of a container ends."""
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+
+
+class _Mark:
+    """On the stack of what is to be read: bytes that go in as they are."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+class _Encoder:
+    """Reads one value, with a stack of its own: values nest deeper than Python recurses."""
+
+    def __init__(self, values: Values, sets_around: int = 0) -> None:
+        self._values = values
+        self._sets_around = sets_around
+        self._hasher = blake3()
+        self._stack: list[object] = []
+        self._path: dict[int, int] = {}
+        self._numbers: dict[int, int] = {}
+        self._kept: list[object] = []
+        self._found = Encoded()
+
+    def encode(self, value: object) -> Encoded:
+        self._stack.append(value)
+        steps = 0
+        while self._stack:
+            each = self._stack.pop()
+            steps += 1
+            self._values.steps_left -= 1
+            if steps > MOST_STEPS or self._values.steps_left < 0:
+                self._found.unread.append("a value that is too large to read")
+                break
+            if isinstance(each, _Leave):
+                del self._path[each.key]
+            elif isinstance(each, _Mark):
+                self._write(each.data)
+            else:
+                self._read(each)
+        self._found.digest = self._hasher.hexdigest(length=16)
+        return self._found
+
+    # Writing
+
+    def _write(self, data: bytes) -> None:
+        self._hasher.update(b"%d:" % len(data))
+        self._hasher.update(data)
+
+    def _text(self, mark: str, text: str) -> None:
+        self._write(f"{mark}{text}".encode("utf-8", "surrogatepass"))
+
+    def _put(self, value: object, mark: str, inner: Iterable[object]) -> None:
+        """Write a container: its mark, its size, then its elements."""
+        elements = list(inner)
+        self._text(mark, str(len(elements)))
+        self._path[id(value)] = len(self._path)
+        self._kept.append(value)
+        self._stack.append(_Leave(id(value)))
+        self._stack.extend(reversed(elements))
+
+    # Reading
+
+    def _read(self, value: object) -> None:
+        kind = type(value)
+        if kind in PLAIN:
+            self._plain(value)
+        elif not is_thing(value) and (plain := plain_function(value)) is not None:
+            self._stack.append(plain)
+        elif id(value) in self._path:
+            self._text("cycle ", str(len(self._path) - self._path[id(value)]))
+        elif is_thing(value) or self._values.symbol(value):
+            self._thing(value)
+        elif not self._container(value, kind) and not self._known(value, kind) and not self._object(value, kind):
+            self._unread(value, kind)
+
+    def _plain(self, value: object) -> None:
+        if isinstance(value, str):
+            self._text("s", self._values.neutral(value))
+        elif isinstance(value, bytes):
+            self._write(b"b" + value)
+        elif isinstance(value, int) and value.bit_length() > 10_000:
+            self._text("h", f"{value:x}")
+        else:
+            self._text("p", repr(value))
+
+    def _thing(self, value: object) -> None:
+        if self._sets_around:
+            # to put a set in order, things go by their names
+            self._text("thing ", self._values.name(value))
+            return
+        if id(value) not in self._numbers:
+            self._numbers[id(value)] = len(self._found.things)
+            self._found.things.append(value)
+        self._text("thing ", str(self._numbers[id(value)]))
+
+    def _container(self, value: object, kind: type) -> bool:
+        if isinstance(value, list | tuple) and kind in (list, tuple):
+            if not self._all_plain(value, value):
+                self._put(value, kind.__name__, value)
+        elif isinstance(value, dict) and kind is dict:
+            if not self._all_plain(value, [*value.keys(), *value.values()]):
+                self._put(value, "dict", (each for pair in value.items() for each in pair))
+        elif isinstance(value, set | frozenset) and kind in (set, frozenset):
+            self._set(value, kind.__name__)
+        elif isinstance(value, types.MappingProxyType):
+            self._put(value, "mappingproxy", [dict(value)])
+        else:
+            return False
+        return True
+
+    def _set(self, value: set[Any] | frozenset[Any], mark: str) -> None:
+        if set(map(type, value)) <= PLAIN - {int}:
+            self._put(value, mark, (_Mark(each.encode("utf-8", "surrogatepass")) for each in sorted(map(repr, value))))
+        elif self._sets_around > MOST_SETS:
+            self._found.unread.append("sets in sets")
+            self._text(mark, str(len(value)))
+        else:
+            self._put(value, mark, sorted(value, key=self._sort_key))
+
+    def _sort_key(self, value: object) -> str:
+        return _Encoder(self._values, self._sets_around + 1).encode(value).digest
+
+    def _all_plain(self, value: object, elements: Iterable[object]) -> bool:
+        """Write a container of plain values in one go, where it is one; `repr` tells all of them apart."""
+        kinds = set(map(type, elements))
+        if not kinds <= PLAIN:
+            return False
+        try:
+            text = repr(value)
+        except ValueError:  # an integer of more digits than Python prints
+            return False
+        self._text("plain ", self._values.neutral(text) if str in kinds else text)
+        return True
+
+    def _known(self, value: Any, kind: type) -> bool:
+        """Write a value of a type of the standard library, or an array or table."""
+        if isinstance(value, Enum):
+            self._put(value, "enum", [kind, value.name, value.value])
+        elif isinstance(value, functools.partial):
+            self._put(value, "partial", [kind, value.func, value.args, value.keywords, vars(value)])
+        elif isinstance(value, types.MethodType):
+            self._put(value, "method", [value.__func__, value.__self__])
+        elif isinstance(value, types.BuiltinMethodType | types.MethodWrapperType):
+            self._put(value, "builtin", [value.__self__, value.__name__])
+            if value.__name__ in MUTATORS and isinstance(value.__self__, list | dict | set | bytearray | deque):
+                self._found.changing = f"`{kind_name(value.__self__)}.{value.__name__}`"
+        elif isinstance(value, property):
+            self._put(value, "property", [value.fget, value.fset, value.fdel])
+        elif isinstance(value, staticmethod | classmethod):
+            self._put(value, kind.__name__, [value.__func__])
+        elif isinstance(value, functools.cached_property):
+            self._put(value, "cached_property", [value.func])
+        elif isinstance(value, functools.singledispatchmethod):
+            self._put(value, "singledispatchmethod", [value.dispatcher, value.func])
+        elif isinstance(value, functools.partialmethod):
+            self._put(value, "partialmethod", [value.func, value.args, value.keywords])
+        elif kind is LRU_CACHE:
+            self._put(value, "lru_cache", [value.__wrapped__, value.cache_parameters()])
+        elif isinstance(value, types.UnionType):
+            self._put(value, "union", value.__args__)
+        elif isinstance(value, NewType):
+            self._put(value, "type", [value.__name__, value.__supertype__])
+        elif isinstance(value, TypeVar):
+            self._put(value, "type", [value.__name__, value.__bound__, value.__constraints__])
+        elif isinstance(value, re.Pattern):
+            self._put(value, "pattern", [value.pattern, value.flags])
+        elif isinstance(value, PurePath):
+            self._text(f"path {kind.__name__} ", self._values.neutral(str(value)))
+        elif isinstance(value, bytearray | memoryview):
+            self._put(value, kind.__name__, [bytes(value)])
+        elif kind in (range, slice):
+            self._put(value, kind.__name__, [value.start, value.stop, value.step])
+        elif type_name(kind) == "logging.Logger":
+            self._text("logger ", self._values.module(value.name))
+        elif type_name(kind) in STATELESS or value is Ellipsis or value is NotImplemented:
+            self._text("single ", type_name(kind))
+        elif isinstance(value, DESCRIPTORS):
+            self._put(value, "descriptor", [value.__objclass__, value.__name__])
+        else:
+            return self._array(value, kind)
+        return True
+
+    def _array(self, value: object, kind: type) -> bool:
+        read = read_array(value, kind)
+        if read is None:
+            return False
+        for data in read.blocks:
+            self._stack.append(_Mark(data))
+        self._put(value, f"array {type_name(kind)}", read.values)
+        return True
+
+    def _object(self, value: Any, kind: type) -> bool:
+        """Write an instance: its class, and its state as far as that can be told."""
+        if is_random(kind):
+            self._found.changing = f"a random generator (`{kind.__name__}`)"
+            return False
+        if hasattr(kind, "__next__"):
+            self._found.changing = f"an iterator (`{kind.__name__}`)"
+            return False
+        state = self._fields(value, kind)
+        if state is None and self._values.owner(kind) == "standard":
+            state = reduced(value)
+            fold: object = value.fold if hasattr(kind, "fold") else 0
+            if state is not None and fold:
+                state.append(fold)
+        if state is None and self._values.owner(kind) == "project":
+            state = [*base_content(value), *attributes(value, kind)]
+            foreign = [each for each in kind.__mro__ if self._values.owner(each) == "other"]
+            if foreign:
+                self._found.unread.append(type_name(kind))
+        if state is None:
+            return False
+        self._put(value, "object", [kind, *state])
+        return True
+
+    def _fields(self, value: Any, kind: type) -> list[object] | None:
+        """Give the state of an instance whose class lists its fields."""
+        if hasattr(kind, "__struct_fields__"):
+            return [getattr(value, name, None) for name in kind.__struct_fields__]
+        if hasattr(kind, "_fields") and isinstance(value, tuple):
+            return list(tuple.__iter__(value))
+        listed = hasattr(kind, "__dataclass_fields__") or hasattr(kind, "__attrs_attrs__")
+        if listed or hasattr(kind, "__pydantic_fields__"):
+            return [*base_content(value), *attributes(value, kind)]
+        return None
+
+    def _unread(self, value: object, kind: type) -> None:
+        self._found.unread.append(type_name(kind))
+        self._put(value, "unread", [kind])
+
+
+def type_name(kind: type) -> str:
+    """Give `module.Qualname` of a class."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def kind_name(value: object) -> str:
+    """Give the name of a value's class."""
+    return type(value).__name__
+
+
+def is_random(kind: type) -> bool:
+    """Say whether a class is a generator of random numbers, which each draw changes."""
+    names = {type_name(each) for each in kind.__mro__}
+    return bool(names & RANDOM) and "random.SystemRandom" not in names
+
+
+def base_content(value: Any) -> list[object]:
+    """Give what an instance of a subclass of a built-in type holds as that type."""
+    if isinstance(value, dict):
+        factory = [value.default_factory] if isinstance(value, defaultdict) else []
+        return [{key: dict.__getitem__(value, key) for key in dict.__iter__(value)}, *factory]
+    if isinstance(value, deque):
+        return [list(deque.__iter__(value)), value.maxlen]
+    if isinstance(value, list | tuple):
+        base: Any = list if isinstance(value, list) else tuple
+        return [list(base.__iter__(value))]
+    if isinstance(value, set | frozenset):
+        plain: Any = set if isinstance(value, set) else frozenset
+        return [frozenset(plain.__iter__(value))]
+    kinds: tuple[Any, ...] = (str, bytes, int, float, complex)
+    for kind in kinds:
+        if isinstance(value, kind):
+            return [kind.__getnewargs__(value)]
+    if isinstance(value, BaseException):
+        return [value.args]
+    for each in type(value).__mro__:
+        if type_name(each) in COPIED:
+            copied = vars(each).get("__reduce_ex__")
+            return list(copied(value, 4) if copied is not None else vars(each)["__reduce__"](value))[1:2]
+    return []
+
+
+def attributes(value: Any, kind: type) -> list[object]:
+    """Give an instance's attributes, those in slots too."""
+    found: dict[str, object] = {}
+    for each in reversed(kind.__mro__):
+        slots = each.__dict__.get("__slots__", ())
+        for name in [slots] if isinstance(slots, str) else slots:
+            mangled = (
+                f"_{each.__name__.lstrip('_')}{name}" if name.startswith("__") and not name.endswith("__") else name
+            )
+            member = each.__dict__.get(mangled)
+            if isinstance(member, types.MemberDescriptorType):
+                try:
+                    found[mangled] = member.__get__(value, kind)
+                except AttributeError:
+                    continue
+    inner = getattr(value, "__dict__", None)
+    if isinstance(inner, dict):
+        found.update(inner)
+    return [each for pair in found.items() for each in pair]
+
+
+def reduced(value: Any) -> list[object] | None:
+    """Give the state of an instance of a standard type as it would be copied, or None where it can't be."""
+    try:
+        parts = value.__reduce_ex__(2)
+    except Exception:  # noqa: BLE001  a type says in its own way that it can't be copied
+        return None
+    if isinstance(parts, str):
+        return [parts]
+    made, arguments, *rest = parts
+    state: list[object] = [made, arguments]
+    for each in rest:
+        if hasattr(type(each), "__next__"):
+            elements = list(each)
+            state.append(elements)
+        else:
+            state.append(each)
+    return state

@@ -1,0 +1,432 @@
+"""Makes a model card from the record of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Sequence
+
+from headrace.errors import NotFoundError, UsageError
+from headrace.inspect.card.card import Card, Made, Named, Source, Training
+from headrace.inspect.gates import asked
+from headrace.inspect.get import addresses as named
+from headrace.inspect.logs import maker
+from headrace.inspect.metrics.curves import lines
+from headrace.inspect.metrics.metrics import Load, Reading, loader, readings, report_refs
+from headrace.inspect.model_choice import Chosen, choose, trained
+from headrace.inspect.past import differing
+from headrace.inspect.reports import Judged, Logged
+from headrace.inspect.run_material import Material, material
+from headrace.inspect.value_text import cut, value_text
+from headrace.inspect.views import LIVE, VersionView, Views, judged
+from headrace.project.project import Project
+from headrace.project.state import reading_store
+from headrace.spec.artifact import Ref
+from headrace.spec.fleet import HOME
+from headrace.spec.graph import Const, Secret
+from headrace.spec.intent import unlike
+from headrace.spec.report import Report
+from headrace.spec.stage import Stage
+
+TABLES = frozenset({"arrow", "arrow-stream", "joined", "pandas", "polars"})
+COUNTED_BYTES = 1 << 28
+COUNTED_AFAR_BYTES = 1 << 24
+SEEDS = ("seed", "random_state")
+PARAMETERS = ("parameter", "value")
+"""The columns of a training report's table of them."""
+MAX_PARTS = 200
+MAX_NUMBERS = 60
+MAX_BROKEN = 5
+
+
+class CardMaker:
+    """Reads what a card needs; runs are read once each."""
+
+    def __init__(self, project: Project, views: Views) -> None:
+        self._views = views
+        self._load: Load = loader(reading_store(project))
+        self._is_afar = project.region(HOME).store.is_remote
+        self._runs: dict[str, Material] = {}
+        self._readings: dict[str, list[Reading]] = {}
+        self._unread: dict[str, None] = {}
+
+    def card_of(self, word: str | None, words: str | None = None) -> Card:
+        """Make the card of the model of a run, or of the model that an address names.
+
+        Raises:
+            NotFoundError: there is no such run, task or version, or it gave no model.
+        """
+        version = None if word is None else named.version(self._views, word)
+        if version is None:
+            return self.card(word, words)
+        made = named.maker(self._views, version)
+        if made is None:
+            raise NotFoundError(
+                f"the run that made `{word}` is no longer known",
+                hint=f"it was registered from {version.run or version.origin or 'elsewhere'}",
+            )
+        return self.card(made[0], self._words(*made, version.out), version)
+
+    def _words(self, run: str, task: str, ref: Ref) -> str:
+        """Say how a command names an artifact in a task's output."""
+        rest = [(task, self.run(run).out(task))]
+        for words, each in rest:
+            if each is not None and each.digest == ref.digest:
+                return words
+            names = () if each is None else each.names or tuple(map(str, range(len(each.parts or ()))))
+            rest += [
+                (f"{words}.{name}", part) for name, part in zip(names, each.parts or () if each else (), strict=True)
+            ]
+        return task
+
+    def card(self, run_id: str | None, words: str | None = None, version: VersionView | None = None) -> Card:
+        """Make the card of a run's model; `version` is the one that was asked for.
+
+        Raises:
+            NotFoundError: there is no such run or task, or it gave no model.
+            UsageError: what is named is a table, or something else that is no model.
+        """
+        run = self.run(self._views.find(run_id).run)
+        chosen = choose(run, words or self._registered_by(run))
+        maker_of = trained(run, chosen)
+        above = [name for name in run.walk([chosen.task, maker_of], run.needed) if name != maker_of]
+        below = run.walk([chosen.task], run.needing)
+        data = tuple(self._made(run, name, count=True) for name in _in_order(run, above))
+        checks = tuple(self._judged(run, _in_order(run, above)))
+        results = tuple(self._judged(run, [maker_of, *_in_order(run, {chosen.task, *below})]))
+        training = self._training(run, maker_of)
+        registered = self._registered(chosen.ref, version)
+        what = None if words is None or registered else unlike("model", chosen.ref)
+        if what is not None:
+            raise UsageError(
+                f"`{chosen.words}` of run `{run.view.run}` is {what}, so there is no model card of it",
+                hint="name a task that gave a model, or none: then the card is of the run's last model",
+            )
+        whole = (*data, training.task, *(self._made(run, name) for name in below))
+        title = registered[0].name if registered else chosen.task
+        return Card(
+            title=f"{title} {registered[0].version}" if registered else f"{title} of {run.view.pipeline}",
+            pipeline=run.view.pipeline,
+            run=run.view.run,
+            task=chosen.words,
+            type=chosen.ref.type.partition("@")[0],
+            codec=chosen.ref.codec,
+            bytes=chosen.ref.size,
+            digest=chosen.ref.digest,
+            passed=together(each.report.passed for each in results),
+            names=registered,
+            data=data,
+            checks=checks,
+            training=training,
+            results=results,
+            numbers=tuple(self._numbers(run, {maker_of, chosen.task, *below})),
+            code=self._source(run, maker_of),
+            seconds=_sum(each.seconds for each in whole),
+            cpu_s=_sum(each.cpu_s for each in whole),
+            usd=_sum(each.usd for each in whole),
+            limits=(
+                *_not_passed(checks),
+                *_limits(chosen.ref, run, results),
+                *_held_back(run, below),
+                *_forgotten(whole),
+                *(f"A report of `{task}` is not shown: it can't be read." for task in self._unread),
+            ),
+            get=tuple(_ways(chosen, run, registered)),
+        )
+
+    def _registered_by(self, run: Material) -> str | None:
+        """Say how a command names the model that a run itself has registered, the last of several."""
+        found = [each for each in self._views.versions("model") if each.run == run.view.run]
+        newest = max(found, key=lambda each: each.at, default=None)
+        made = None if newest is None else named.maker(self._views, newest)
+        return None if newest is None or made is None else self._words(*made, newest.out)
+
+    def _registered(self, ref: Ref, first: VersionView | None) -> tuple[Named, ...]:
+        """Give the versions that an artifact is registered as, the one that was asked for first."""
+        kinds: tuple[named.Kind, ...] = named.KINDS
+        found = [each for kind in kinds for each in self._views.versions(kind) if each.out.identity == ref.identity]
+        found.sort(key=lambda each: first is None or (each.name, each.version) != (first.name, first.version))
+        return tuple(
+            Named(
+                kind=each.kind,
+                name=each.name,
+                version=each.version,
+                aliases=each.aliases,
+                note=each.note,
+                preparation=None if each.preparation is None else each.preparation.digest,
+                forced=each.forced,
+            )
+            for each in found
+        )
+
+    def run(self, run_id: str) -> Material:
+        """Give what is known of a run."""
+        if run_id not in self._runs:
+            self._runs[run_id] = material(self._views, run_id)
+        return self._runs[run_id]
+
+    def _origin(self, run: Material, task: str) -> tuple[Material, str] | str:
+        """Return the run that a task's output was made in, and what the task was called there; of a run that is
+        forgotten, its name."""
+        if run.rows[task].state != "reused":
+            return run, task
+        found = maker(self._views, run.view.run, task)
+        if found is None:
+            return run, task
+        return (self.run(found[0]), found[1]) if found[1] else found[0]
+
+    def _took(self, run: Material, task: str) -> tuple[str, tuple[float, float, float] | tuple[None, None, None]]:
+        """Return the run in which a task really ran, and what it took there: seconds, those of processors, and the
+        price. Of a map, all its elements count; where a run that did some of it is forgotten, that one is named."""
+        took, runs = [], set()
+        for each in [row.name for row in run.rows.values() if row.parent == task] or [task]:
+            origin = self._origin(run, each)
+            if isinstance(origin, str):
+                return origin, (None, None, None)
+            there, name = origin
+            runs.add(there.view.run)
+            row = there.rows[name]
+            took.append((row.seconds, sum(use.cpu_s for use in there.uses.get(name, ())), row.usd))
+        seconds, cpu_s, usd = (sum(each) for each in zip(*took, strict=True))
+        return runs.pop() if len(runs) == 1 else run.view.run, (seconds, cpu_s, usd)
+
+    def _made(self, run: Material, task: str, *, count: bool = False) -> Made:
+        origin = self._origin(run, task)
+        there, name = (run, task) if isinstance(origin, str) else origin
+        row, stage, ref = there.rows[name], there.stage(name), run.out(task)
+        ran_in, (seconds, cpu_s, usd) = self._took(run, task)
+        shapes = self._shapes(ref) if count and ref is not None else {}
+        single = next(iter(shapes.values())) if len(shapes) == 1 else (None, None)
+        return Made(
+            task=task,
+            stage=row.stage,
+            kind=row.kind,
+            function="" if stage is None else stage.function.partition("#")[0],
+            run=ran_in,
+            state=run.rows[task].state,
+            arguments=_arguments(there, name, self._load),
+            needs=tuple(run.needed(task)),
+            type="" if ref is None else ref.type.partition("@")[0].removeprefix("builtins."),
+            bytes=0 if ref is None else ref.size,
+            digest="" if ref is None else ref.digest,
+            seconds=seconds,
+            cpu_s=cpu_s,
+            usd=usd,
+            rows=single[0],
+            columns=single[1],
+            tables={name: shape[0] for name, shape in shapes.items()} if len(shapes) > 1 else {},
+        )
+
+    def _shapes(self, ref: Ref) -> dict[str, tuple[int, int]]:
+        """Count the rows and columns of the tables in an output, where that costs little."""
+        named_parts = zip(ref.names, ref.parts, strict=True) if ref.names and ref.parts else ()
+        tables = {name: part for name, part in (("", ref), *named_parts) if part.codec in TABLES}
+        if sum(part.size for part in tables.values()) > (COUNTED_AFAR_BYTES if self._is_afar else COUNTED_BYTES):
+            return {}
+        shapes = {name: getattr(self._load(part), "shape", None) for name, part in tables.items()}
+        return {name: shape for name, shape in shapes.items() if isinstance(shape, tuple) and len(shape) == 2}
+
+    def _judged(self, run: Material, tasks: Iterable[str]) -> Iterator[Judged]:
+        """Go over the reports of tasks; one that a task merely passes on stands under the first that gave it."""
+        seen: list[Report] = []
+        tasks = list(tasks)
+        subjects = judged(self._views, run.view.run, tasks)
+        for task in tasks:
+            for ref in report_refs(run.out(task)):
+                report = self._load(ref)
+                if not isinstance(report, Report):
+                    self._unread[task] = None
+                elif report not in seen:
+                    seen.append(report)
+                    yield Judged(task=task, report=report, of=subjects.get(task, ""))
+            gate = asked(run.node(task), run.out, self._load) if run.out(task) is not None else None
+            if gate is not None:
+                yield Judged(task=task, report=gate)
+
+    def _numbers(self, run: Material, tasks: Container[str]) -> list[Reading]:
+        if run.view.run not in self._readings:
+            self._readings[run.view.run] = readings(self._views, run.view.run, self._load)
+        return [each for each in self._readings[run.view.run] if each.source != "report" and each.task in tasks][
+            :MAX_NUMBERS
+        ]
+
+    def _seeds(self, run: Material, task: str) -> dict[str, str]:
+        """Give the seeds that a task was given, and those among the parameters of its report: those of the library."""
+        given = _arguments(run, task, self._load)
+        found = {key: value for key, value in given.items() if key.endswith(SEEDS)}
+        for ref in report_refs(run.out(task)):
+            report = self._load(ref)
+            for grid in report.grids if isinstance(report, Report) else ():
+                for name, value in grid.rows if grid.columns == PARAMETERS else ():
+                    if str(name).endswith(SEEDS) and str(value) != "None":
+                        found.setdefault(str(name), str(value))
+        return found
+
+    def _training(self, run: Material, task: str) -> Training:
+        found = self._origin(run, task)
+        if isinstance(found, str):
+            return self._forgotten_training(run, task)
+        origin, name = found
+        row, uses = origin.rows[name], origin.uses.get(name, [])
+        opened = origin.opened
+        return Training(
+            task=self._made(run, task),
+            at=row.started or origin.view.created,
+            parameters={key: str(value) for key, value in origin.view.params.items()},
+            seeds=self._seeds(origin, name),
+            attempts=row.attempts,
+            load_s=row.load_s,
+            save_s=row.save_s,
+            peak_gib=max((use.peak_gib for use in uses), default=0.0),
+            pool=row.pool or "",
+            user="" if opened is None else opened.user,
+            headrace="" if opened is None else opened.headrace,
+            platform="" if origin.bundle is None else origin.bundle.platform or "",
+            lock="" if origin.bundle is None else origin.bundle.lock or "",
+            packages=_packages(origin.stage(name)),
+            curves=tuple(self._curves(origin, name)),
+        )
+
+    def _forgotten_training(self, run: Material, task: str) -> Training:
+        """Return what a run that reused a training knows of it: what its key was made of, and what it logged."""
+        return Training(
+            task=self._made(run, task),
+            at=None,
+            parameters={},
+            seeds=self._seeds(run, task),
+            attempts=None,
+            load_s=None,
+            save_s=None,
+            peak_gib=None,
+            pool="",
+            user="",
+            headrace="",
+            platform="",
+            lock="",
+            packages=_packages(run.stage(task)),
+            curves=tuple(self._curves(run, task)),
+        )
+
+    def _curves(self, run: Material, task: str) -> Iterator[Logged]:
+        for (_, name), line in lines(self._views, run.view.run, task).items():
+            if line.is_curve:
+                yield Logged(task=task, name=name, line=line)
+
+    def _source(self, run: Material, task: str) -> Source:
+        found = self._origin(run, task)
+        origin, name = (run, task) if isinstance(found, str) else found
+        stage = origin.stage(name)
+        earlier = None if isinstance(found, str) else self._views.earlier(origin.view.run, name)
+        then = None if earlier is None or stage is None else self.run(earlier.run).stages.get(stage.function)
+        parts = () if stage is None else stage.code.parts
+        changed = () if then is None or stage is None else differing(then.code, stage.code)
+        return Source(
+            bundle="" if origin.bundle is None or isinstance(found, str) else origin.bundle.digest,
+            parts=tuple(part.name for part in parts if part.kind not in ("distribution", "environment"))[:MAX_PARTS],
+            changed=tuple(part.name for part, _ in changed),
+            against=None if then is None or earlier is None else earlier.run,
+            notes=() if stage is None else stage.code.notes,
+        )
+
+
+def _packages(stage: Stage | None) -> dict[str, str]:
+    """Return the versions of the packages that a stage's code depends on."""
+    parts = () if stage is None else stage.code.parts
+    return {part.name: part.text for part in parts if part.kind in ("distribution", "environment") and part.text}
+
+
+def _sum(numbers: Iterable[float | None]) -> float | None:
+    """Return a sum; None where one of them isn't known.
+
+    >>> _sum([1.5, 2]), _sum([1.5, None])
+    (3.5, None)
+    """
+    found = list(numbers)
+    known = [each for each in found if each is not None]
+    return sum(known) if len(known) == len(found) else None
+
+
+def _forgotten(tasks: Iterable[Made]) -> Iterator[str]:
+    """Say which runs are forgotten, and of which tasks nobody knows any more what they took."""
+    by: dict[str, list[str]] = {}
+    for each in tasks:
+        if each.is_forgotten:
+            by.setdefault(each.run, []).append(f"`{each.task}`")
+    for run, names in by.items():
+        yield f"What {', '.join(names)} took isn't known any more: that is of run `{run}`, which is forgotten."
+
+
+def _arguments(run: Material, task: str, load: Load) -> dict[str, str]:
+    """Give the values that the pipeline gave a task, as people know them, and the defaults of what it didn't give, as
+    far as the code's key tells them; what another task gave is no such value."""
+    node, stage = run.node(task), run.stage(task)
+    found: dict[str, str] = {}
+    if stage is not None:
+        texts = {part.name: part.text for part in stage.code.parts if part.kind == "constant"}
+        prefix = stage.function.partition("#")[0].replace(":", ".")
+        defaults = {name: texts.get(f"{prefix}.{name}") for name in stage.defaults}
+        found |= {name: text for name, text in defaults.items() if text is not None}
+    for name, arg in () if node is None else node.args:
+        match arg:
+            case Const(ref=whole):
+                ref = run.element(task, name, whole)
+                found[name] = cut(value_text(ref, load) or "", 400) or f"{ref.type.partition('@')[0]} {ref.digest[:12]}"
+            case Secret(name=secret):
+                found[name] = f"secret `{secret}`"
+            case _:
+                found.pop(name, None)
+    return found
+
+
+def _in_order(run: Material, names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda name: run.rows[name].ordinal)
+
+
+def together(passed: Iterable[bool | None]) -> bool | None:
+    """Say whether all reports passed; None where none says."""
+    told = [each for each in passed if each is not None]
+    return all(told) if told else None
+
+
+def _not_passed(checks: Iterable[Judged]) -> Iterator[str]:
+    """Name the checks of the data that didn't pass: the model stands on what they let through."""
+    for each in checks:
+        if each.report.passed is False:
+            broken = [verdict for verdict in each.report.verdicts if verdict.holds is False]
+            named = "; ".join(f"`{verdict.rule}`: {verdict.why}" for verdict in broken[:MAX_BROKEN])
+            more = f"; and {len(broken) - MAX_BROKEN} more" if len(broken) > MAX_BROKEN else ""
+            yield f"The data didn't pass `{each.report.title}` (task `{each.task}`){f': {named}{more}' * bool(named)}."
+
+
+def _limits(ref: Ref, run: Material, results: Sequence[Judged]) -> Iterator[str]:
+    """Say what whoever uses the model has to know, as far as the record tells; reports say their own limits."""
+    if not results:
+        yield "No report judges this model: nothing here says how good it is."
+    elif all(each.report.passed is None for each in results):
+        yield "No rule had to hold for this model."
+    if ref.codec == "pickle":
+        yield "The model is kept as a pickle, which runs code when it is loaded: load it only if you trust who made it."
+    if run.bundle is not None and run.bundle.lock is None:
+        yield "The environment had no lock, so that it can't be made again exactly."
+    if run.view.state in LIVE:
+        yield f"The run `{run.view.run}` hasn't ended: tasks that judge the model may follow."
+    elif run.view.state != "succeeded":
+        yield f"The run `{run.view.run}` {run.view.state}: {run.view.why or 'not all of it was done'}."
+
+
+def _held_back(run: Material, below: Iterable[str]) -> Iterator[str]:
+    """Say which tasks after the model weren't done, and why: what a gate held back, for one."""
+    for row in (run.rows[name] for name in below):
+        if row.state in ("skipped", "failed", "cancelled"):
+            yield f"Task `{row.name}` after it was {row.state}: {row.reason}."
+
+
+def _ways(chosen: Chosen, run: Material, names: Sequence[Named]) -> Iterator[str]:
+    address = next((f"{each.kind}:{each.name}:{each.version}" for each in names), None)
+    if address is not None:
+        yield f"headrace get {address}"
+    yield f"headrace get {run.view.run} {_quoted(chosen.words)}"
+    if address is not None or chosen.ref.nonce is not None:
+        yield f'headrace.load("{address or chosen.ref.digest[:16]}")'
+
+
+def _quoted(word: str) -> str:
+    return f"'{word}'" if set(word) & set("[]#()* ") else word

@@ -1,0 +1,141 @@
+"""Metrics of two runs that were judged on the same rows: their differences, with intervals of their own.
+
+Both numbers come from the same resamples (`evaluate.paired`), so an interval of their difference is far narrower than
+those of the two would suggest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from headrace.errors import HeadraceError
+from headrace.inspect.metrics.metrics import REPORT, Load
+from headrace.inspect.run_material import Material
+from headrace.plan.keys import told
+from headrace.spec.artifact import Ref
+from headrace.spec.graph import Const
+
+JUDGES = "headrace.stages.evaluate."
+PREDICTIONS, ROW = "predictions", "row"
+AUTO_ROWS = 100_000
+"""Predictions of more rows are paired only where that is asked for: it takes seconds."""
+LEAST_COLUMNS = 2
+
+
+class Gap(Struct, frozen=True, kw_only=True):
+    """The difference of a metric to that of the first run, with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Pairing(Struct, frozen=True, kw_only=True):
+    """The differences of a task's metrics, by name, or in words why there are none; empty: nothing was to be paired.
+
+    `is_apart`: the two runs judged other rows, so that the models aren't told apart from the rows.
+    """
+
+    gaps: Mapping[str, Gap] = {}
+    why: str = ""
+    is_apart: bool = False
+
+
+def pair(first: Material, other: Material, task: str, load: Load, *, asked: bool | None) -> Pairing:
+    """Pair what a task of two runs has predicted; `asked`: however many rows there are, or not at all (False)."""
+    refs = _predictions(first, task), _predictions(other, task)
+    if asked is False or refs[0] is None or refs[1] is None:
+        return Pairing()
+    mine: Any = load(refs[0])
+    theirs: Any = load(refs[1])
+    if not _is_told(mine) or not _is_told(theirs):
+        return Pairing()
+    if _table(first, task) != _table(other, task) and are_apart(mine, theirs):
+        judged = f"`{task}` judged other rows in `{other.view.run}` ({theirs.num_rows:,}) than in `{first.view.run}`"
+        return Pairing(
+            why=f"{judged} ({mine.num_rows:,}): a difference may come from the rows as well as from the model",
+            is_apart=True,
+        )
+    rows = mine.num_rows
+    if rows > AUTO_ROWS and not asked:
+        return Pairing(why=f"`{task}` judged {rows:,} rows: `--paired` compares them row by row, which takes a while")
+    from headrace.stages import evaluate  # noqa: PLC0415  it loads NumPy and pandas
+
+    try:
+        found = evaluate.paired(mine, theirs, target=mine.column_names[1], **_asked(first, task))
+    except HeadraceError as error:
+        return Pairing(why=f"the predictions of `{task}` can't be compared row by row: {error.message}")
+    return Pairing(
+        gaps={
+            row["metric"]: Gap(value=row["difference"], low=row["low"], high=row["high"])
+            for row in found.differences.to_pylist()
+            if None not in (row["difference"], row["low"], row["high"])
+        }
+    )
+
+
+def _predictions(run: Material, task: str) -> Ref | None:
+    """Give the predictions that a ready-made evaluation gave beside its report."""
+    stage, ref = run.stage(task), run.out(task)
+    if stage is None or not stage.function.startswith(JUDGES) or ref is None or not ref.names or not ref.parts:
+        return None
+    parts = dict(zip(ref.names, ref.parts, strict=True))
+    is_report = any(part.type == REPORT for part in ref.parts)
+    return parts.get(PREDICTIONS) if is_report else None
+
+
+def _is_told(table: Any) -> bool:
+    return getattr(table, "num_columns", 0) >= LEAST_COLUMNS and "predicted" in table.column_names
+
+
+def are_apart(mine: Any, theirs: Any) -> bool:
+    """Say whether what two runs judged (tables of predictions) can't be the same rows: no row has the same number, or
+    the targets of these differ."""
+    import pyarrow as pa  # noqa: PLC0415  0.2 s, only where there are predictions
+    import pyarrow.compute as pc  # noqa: PLC0415  likewise
+
+    target = mine.column_names[1]
+    if ROW not in mine.column_names or ROW not in theirs.column_names or target not in theirs.column_names:
+        return False
+    places = pc.index_in(mine[ROW], value_set=theirs[ROW])
+    # Arrow can't choose among views of text, as Polars gives them.
+    told = [
+        each[target].cast(pa.large_string()) if pa.types.is_string_view(each[target].type) else each[target]
+        for each in (mine, theirs)
+    ]
+    here, there = told[0].filter(places.is_valid()), told[1].take(places.drop_null())
+    if not len(here):
+        return True
+    try:
+        there = there.cast(here.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        return True  # targets of another type
+    # Arrow has NaN differ from NaN; values that hold others are compared as they are written.
+    if pa.types.is_nested(here.type):
+        return not here.equals(there) and repr(here.to_pylist()) != repr(there.to_pylist())
+    if pa.types.is_floating(here.type):
+        here, there = (pc.if_else(pc.is_nan(each), None, each) for each in (here, there))
+    return not here.equals(there)
+
+
+def _table(run: Material, task: str) -> str | None:
+    """Give what stands for the table that a task judged."""
+    row = run.rows.get(task)
+    return None if row is None or row.inputs is None else told(row.inputs).get("table")
+
+
+def _asked(run: Material, task: str) -> dict[str, Any]:
+    """Give what the evaluation was told that the comparison has to know too."""
+    node = run.node(task)
+    args = {} if node is None else dict(node.args)
+    found = {}
+    for name in ("positive", "probabilities", "groups", "confidence", "seed"):
+        arg = args.get(name)
+        if isinstance(arg, Const) and arg.ref.inline is not None and arg.ref.codec in ("json", "text"):
+            data = arg.ref.inline
+            found[name] = data.decode() if arg.ref.codec == "text" else msgspec.json.decode(data)
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,291 @@
+"""Explains a task of a run: what was decided, why, and what differs from the same task in the run before."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Literal, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from headrace.inspect.code_lines import changed_lines, lines_of, sources
+from headrace.inspect.given_code import code_given
+from headrace.inspect.metrics.metrics import Load, loader
+from headrace.inspect.past import differing
+from headrace.inspect.refusals import Rule, refusal, rules
+from headrace.inspect.value_text import READ_BYTES, holds_code, value_text
+from headrace.inspect.views import Views
+from headrace.ledger.views.views import GraphView
+from headrace.plan.keys import told
+from headrace.plan.resolve import Unmappable, follow
+from headrace.project.project import Project
+from headrace.project.state import reading_store
+from headrace.project.state import views as open_views
+from headrace.run.events import Opened, Renewed, Reused
+from headrace.run.ports import Earlier, TaskRow
+from headrace.spec.artifact import Ref, part_names
+from headrace.spec.bundle import Bundle
+from headrace.spec.code import Code
+from headrace.spec.graph import Const, Out
+from headrace.spec.stage import Stage
+from headrace.store.store import Store
+
+_VALUE_LIMIT = 80
+_NO_INPUTS = b"\x90"
+_WIDTH = 120
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+_KINDS = {"distribution": "package", "environment": "python"}
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """One thing that differs: what it is, its value before and after in short, and the lines of code that changed."""
+
+    kind: Literal["input", "function", "class", "constant", "module", "file", "bundle", "package", "python", "platform"]
+    name: str
+    before: str | None
+    after: str | None
+    diff: tuple[str, ...] = ()
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """A task's decision and its reason; the differences are those to run `against`. `notes` say what is coarse.
+
+    `elements` are the tasks of a map, which have reasons and differences of their own: those that ran, else all.
+
+    Of a task that was skipped since a `when=` said no, `gate` is the task whose value that was, and `rules` are those
+    of its report that don't hold.
+    """
+
+    run: str
+    task: str
+    decision: str
+    reason: str
+    key: str | None
+    against: str | None
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...] = ()
+    gate: str | None = None
+    rules: tuple[Rule, ...] = ()
+    elements: tuple[str, ...] = ()
+
+
+def explain(project: Project, run: str, task: str) -> Explanation:
+    """Say what was decided about a task of a run, why, and what differs from the last run that had ended before; of a
+    task that was reused, from the run that gave its output.
+
+    Raises:
+        NotFoundError: there is no such run or task.
+    """
+    with open_views(project) as views:
+        return _explain(views, reading_store(project), run, task)
+
+
+def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
+    view = views.find(run)
+    load = loader(store)
+    row = views.task(view.run, task)
+    graph = views.graph(view.run)
+    name = row.parent or row.name
+    node = next((node for node in graph.nodes if node.name == name), None)
+    stage = graph.stages.get(node.stage) if node is not None else None
+    earlier = _earlier(views, view.run, row)
+    found: list[Difference] = []
+    if earlier is not None and stage is not None and node is not None and earlier.key != row.key:
+        then = views.graph(earlier.run)
+        code = _CodeDifferences(views, store, view.run, earlier.run)
+        was = _stage(then, name) or then.stages.get(stage.function, stage)
+        found += code.between(was.code, stage.code)
+        if not found and was.code.digest != stage.code.digest:
+            found.append(Difference(kind="function", name=stage.name, before=None, after=None))
+        for each in _inputs(views, load, view.run, row, earlier):
+            found.append(each)
+            found += code.given((then, earlier.inputs), (graph, row.inputs), name, each.name)
+        places = [_platform(views, each.run, at) for each, at in ((earlier, was), (view, stage))]
+        if places[0] != places[1]:
+            found.append(Difference(kind="platform", name="platform", before=places[0], after=places[1]))
+    held = refusal(views, view.run, name) if row.state == "skipped" else None
+    return Explanation(
+        run=view.run,
+        task=row.name,
+        decision={"succeeded": "run", "running": "run", "reused": "reuse"}.get(row.state, row.state),
+        reason=_reason(views, view.run, row),
+        key=row.key,
+        against=None if earlier is None else earlier.run,
+        differences=tuple(found),
+        notes=() if stage is None else stage.code.notes,
+        gate=None if held is None else held.gate,
+        rules=() if held is None else tuple(rules(views, view.run, held.gate, load)),
+        elements=_elements(views, view.run, row.name) if node is not None and node.over else (),
+    )
+
+
+def _stage(graph: GraphView, name: str) -> Stage | None:
+    """Return the stage that a task of a graph was; its declaration may have had another name in the code."""
+    node = next((node for node in graph.nodes if node.name == name), None)
+    return None if node is None else graph.stages.get(node.stage)
+
+
+def _platform(views: Views, run: str, stage: Stage) -> str | None:
+    """Return the platform in a task's key; None where the stage is portable."""
+    bundle = None if stage.portable else _bundle(views, run)
+    return None if bundle is None else bundle.platform
+
+
+def _reason(views: Views, run: str, row: TaskRow) -> str:
+    """Return why a task came to what it did; of a map where some elements were reused, how many came to what."""
+    states = Counter(each.state for each in views.rows(run) if each.parent == row.name)
+    if not states["reused"] or len(states) == 1:
+        return row.reason
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    return f"{row.reason} ({counts})"
+
+
+def _elements(views: Views, run: str, name: str) -> tuple[str, ...]:
+    rows = [row for row in views.rows(run) if row.parent == name]
+    return tuple(row.name for row in rows if row.state != "reused") or tuple(row.name for row in rows)
+
+
+def _earlier(views: Views, run: str, row: TaskRow) -> Earlier | None:
+    """Give what a task is held against: where it was reused, the run that its reason names; else the run before."""
+    if row.key is None:
+        return None
+    if row.state == "reused":
+        events = [each for each in views.events(run) if isinstance(each, Reused) and each.task == row.name]
+        origin = events[-1].run if events else ""
+        if origin:
+            return Earlier(run=origin, key=row.key, code=row.code or "", inputs=row.inputs or b"")
+    return views.earlier(run, row.name)
+
+
+class _CodeDifferences:
+    """What differs between the code of two runs, with the lines; a part that several things reach is told once."""
+
+    def __init__(self, views: Views, store: Store, run: str, before: str) -> None:
+        self._new = cache(lambda: _sources(views, store, run))
+        self._old = cache(lambda: _sources(views, store, before))
+        self._told: set[tuple[str, str]] = set()
+
+    def between(self, then: Code, now: Code) -> Iterator[Difference]:
+        """Give what differs between what two functions reach."""
+        if then.digest == now.digest:
+            return
+        for part, was in differing(then, now):
+            if (part.kind, part.name) in self._told:
+                continue
+            self._told.add((part.kind, part.name))
+            yield Difference(
+                kind=_KINDS.get(part.kind, part.kind),  # type: ignore[arg-type]
+                name=part.name,
+                before=was.text if was is not None else None,
+                after=part.text,
+                diff=tuple(changed_lines(lines_of(self._old(), was), lines_of(self._new(), part))),
+            )
+
+    def given(
+        self, then: tuple[GraphView, bytes | None], now: tuple[GraphView, bytes | None], node: str, param: str
+    ) -> Iterator[Difference]:
+        """Give what differs between the functions in an argument of a task: in each run's trace, and its inputs."""
+        codes = [_given_code(graph, inputs, node, param) for graph, inputs in (then, now)]
+        if codes[0] is not None and codes[1] is not None:
+            yield from self.between(codes[0], codes[1])
+
+
+def _given_code(graph: GraphView, inputs: bytes | None, name: str, param: str) -> Code | None:
+    node = next((node for node in graph.nodes if node.name == name), None)
+    return None if node is None else code_given(node, param, graph.codes, told(inputs or _NO_INPUTS).get(param, ""))
+
+
+def _sources(views: Views, store: Store, run: str) -> Mapping[str, bytes]:
+    """Give the source files of a run's bundle; none where it is gone."""
+    return sources(store, _bundle(views, run))
+
+
+def _bundle(views: Views, run: str) -> Bundle | None:
+    bundles = [event.bundle for event in views.events(run) if isinstance(event, Opened | Renewed)]
+    return bundles[-1] if bundles else None
+
+
+def _inputs(views: Views, load: Load, run: str, row: TaskRow, earlier: Earlier) -> Iterator[Difference]:
+    now, then = told(row.inputs or _NO_INPUTS), told(earlier.inputs or _NO_INPUTS)
+    for name in dict.fromkeys([*now, *then]):
+        if now.get(name) == then.get(name):
+            continue
+        before = _given(views, load, earlier.run, row.name, name, then.get(name))
+        after = _given(views, load, run, row.name, name, now.get(name))
+        yield Difference(
+            kind="input",
+            name=name,
+            before=None if before is None else before.brief,
+            after=None if after is None else after.brief,
+            diff=tuple(_changed(before, after)),
+        )
+
+
+class _Given(NamedTuple):
+    """An input in short, and the lines of one that people can read; `is_whole`: the short form is all of it."""
+
+    brief: str
+    lines: Sequence[str] = ()
+    is_whole: bool = False
+
+
+def _changed(before: _Given | None, after: _Given | None) -> Sequence[str]:
+    """Give the lines that differ, where a value is too long to be shown whole."""
+    if before is None or after is None or (before.is_whole and after.is_whole):
+        return ()
+    return changed_lines(before.lines, after.lines) if before.lines and after.lines else ()
+
+
+def _given(views: Views, load: Load, run: str, task: str, param: str, identity: str | None) -> _Given | None:
+    """Give an input of a task: its value where it can be shown, else its digest; and what made it."""
+    if identity is None:
+        return None
+    row = views.task(run, task)
+    node = next((node for node in views.graph(run)[1] if node.name == (row.parent or row.name)), None)
+    arg = dict(node.args).get(param) if node is not None else None
+    brief = identity.rpartition(":")[2][:12]
+    if isinstance(arg, Const) and node is not None and param not in node.over:
+        return _value(arg.ref, load, brief)
+    if isinstance(arg, Out):
+        source = views.task(run, arg.task)
+        whole = None if source.out is None else _decode_ref(source.out)
+        ref = _at(whole, arg.path)
+        found = _Given(brief) if ref is None else _value(ref, load, ref.digest[:12])
+        named = ".".join([arg.task, *part_names(whole, arg.path)])
+        return found._replace(brief=f"{found.brief} (from `{named}`)")
+    return _Given(brief)
+
+
+def _at(ref: Ref | None, path: tuple[int, ...]) -> Ref | None:
+    """Return the part at a path; None where there is none, or no artifact."""
+    try:
+        return None if ref is None else follow(ref, path)
+    except Unmappable:
+        return None
+
+
+def _value(ref: Ref, load: Load, brief: str) -> _Given:
+    """Give a plain value as text: in short too where it is short, else `brief` for that."""
+    if ref.codec == "file":
+        return _Given(brief, _file_lines(ref, load))
+    text = value_text(ref, load)
+    if text is None:
+        return _Given(brief)
+    is_json = ref.codec != "text" and not holds_code(ref) and text.startswith(("{", "["))
+    told = msgspec.json.format(text, indent=2) if is_json else text
+    lines = [part for line in told.splitlines() for part in textwrap.wrap(line, _WIDTH) or [""]]
+    if len(text) > _VALUE_LIMIT or len(text.splitlines()) > 1:
+        return _Given(brief, lines)
+    return _Given(text or '""', lines, is_whole=True)
+
+
+def _file_lines(ref: Ref, load: Load) -> Sequence[str]:
+    """Give the lines of a file that is a text and not large: a contract, a list of words."""
+    data = load(ref.parts[0]) if ref.parts and ref.size <= READ_BYTES else None
+    try:
+        return data.decode().splitlines() if isinstance(data, bytes) else ()
+    except UnicodeDecodeError:
+        return ()

@@ -1,0 +1,86 @@
+"""Models and datasets by their addresses: `model:delays`, `model:delays:3`, `dataset:flights@frozen`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from headrace.errors import NotFoundError, UsageError
+from headrace.inspect.views import VersionView, Views
+from headrace.spec.artifact import Ref, within
+
+Kind = Literal["model", "dataset"]
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+KINDS: tuple[Kind, ...] = ("model", "dataset")
+
+
+class Address(Struct, frozen=True):
+    """A kind, and what names a version of it: `NAME`, `NAME:VERSION` or `NAME@ALIAS`."""
+
+    kind: Kind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+def address(word: str) -> Address | None:
+    """Read an address; None of what is none.
+
+    >>> address("model:delays@best")
+    Address(kind='model', name='delays@best')
+    >>> address("20261125-flow-aeda") is None
+    True
+    """
+    for kind in KINDS:
+        if word.startswith(f"{kind}:"):
+            return Address(kind, word.removeprefix(f"{kind}:"))
+    return None
+
+
+def version(views: Views, word: str) -> VersionView | None:
+    """Give the version that an address names; None where the word is no address.
+
+    Raises:
+        NotFoundError: there is no such name, version or alias.
+        UsageError: it begins as an address does, and is none.
+    """
+    found = address(word)
+    return None if found is None else views.resolve(found.kind, found.name)
+
+
+def must_be_address(word: str) -> Address:
+    """Read an address.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = address(word)
+    if found is None:
+        raise UsageError(
+            f"`{word}` is no address of a model or dataset",
+            hint="write `model:NAME`, `model:NAME:VERSION`, `model:NAME@ALIAS`, or `dataset:...`",
+        )
+    return found
+
+
+def maker(views: Views, version: VersionView) -> tuple[str, str] | None:
+    """Give the run and the task that gave a version's artifact; None where nobody knows any more.
+
+    That is the run that registered it, or the one that it was registered from, and in it the first task that has it.
+    """
+    run = version.run or (version.origin or "").partition(" ")[0]
+    try:
+        rows = views.rows(run) if run else []
+    except NotFoundError:
+        return None
+    holding = [row for row in rows if row.out is not None and _holds(_decode_ref(row.out), version.out.digest)]
+    parents = {row.parent for row in holding}
+    found = [row for row in holding if row.name not in parents and row.name != version.task] or holding
+    return (run, min(found, key=lambda row: row.ordinal).name) if found else None
+
+
+def _holds(ref: Ref, digest: str) -> bool:
+    return any(each.digest == digest for each in within(ref))

@@ -1,0 +1,229 @@
+"""What the tasks of a run printed: read from the files that its workers write, while they write them.
+
+A worker's file is named `WORKER-PID` and holds the output of its attempts one after another. Of an attempt that told
+how it ended, the ledger knows which bytes. What comes after the last of them is that of the attempt that runs, or of
+the one that the worker died in.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from headrace.errors import NotFoundError
+from headrace.inspect.views import LIVE, AttemptView, Views
+from headrace.project.project import Project
+from headrace.project.state import stores
+from headrace.run.events import Event, Failed, Launched, Logged, Reused, Succeeded
+from headrace.spec.artifact import Ref
+from headrace.store.folder.logs import FolderLogs, unreadable
+from headrace.store.store import Store
+
+PATIENCE_S = 0.2
+PIPELINE = "(the pipeline's body)"
+TRACER = "0"
+CHUNK_BYTES = 1 << 16
+
+
+class Piece(Struct, frozen=True):
+    """Some output of an attempt, as it was printed."""
+
+    task: str
+    attempt: int
+    data: bytes
+
+
+class Told(Struct, frozen=True):
+    """What an attempt has logged by `hr.log` since the last look: the last point of each curve, as name, step and
+    value, and texts as name, step and text."""
+
+    task: str
+    attempt: int
+    points: tuple[tuple[str, int, float], ...] = ()
+    texts: tuple[tuple[str, int, str], ...] = ()
+
+
+class _File(Struct):
+    """A worker's file: how far it was read, who wrote the bytes up to where, whose turn it is, and in whose it died."""
+
+    read: int = 0
+    spans: list[tuple[int, str, int]] = []
+    turn: list[tuple[str, int]] = []
+    died: tuple[str, int] | None = None
+
+
+def logs(project: Project, views: Views, run: str, task: str | None = None) -> Iterator[Piece]:
+    """Give what a run has printed so far, of all tasks or one, attempt by attempt in the order of their launch.
+
+    Raises:
+        NotFoundError: there is no such run, or it has no such task.
+    """
+    run = views.find(run).run
+    if task is not None:
+        task = views.task(run, task).name
+    found = list(stores(project).values())
+    folders = _folders(found, run)
+    for attempt in views.attempts(run, task):
+        if attempt.log is not None:
+            yield from _bytes(found, run, attempt)
+    files: dict[str, _File] = {}
+    for event in views.events(run):
+        _note(files, event)
+    for file in files.values():
+        file.read = max((end for end, _, _ in file.spans), default=0)
+    yield from _grown(folders, files, task)
+
+
+def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
+    """Give run and task that made the output which a task reused, and so printed what there is; None where it ran
+    itself. The task is empty where nobody knows any more.
+
+    Raises:
+        NotFoundError: there is no such run, or it has no such task.
+    """
+    run = views.find(run).run
+    row = views.task(run, task)
+    if row.state != "reused":
+        return None
+    seen: list[str] = []
+    while run not in seen:  # a run may have got the result of one that is forgotten, and stands for it in later ones
+        seen.append(run)
+        try:
+            found = [event.run for event in views.events(run) if isinstance(event, Reused) and event.key == row.key]
+            made = [each.name for each in views.rows(run) if each.key == row.key and each.state == "succeeded"]
+        except NotFoundError:
+            break  # all of that run is gone
+        if made:
+            return run, row.name if row.name in made else made[0]
+        run = next(filter(None, found), run)  # of equal tasks, the first may have been reused from another run
+    return None if run == seen[0] else (run, "")
+
+
+def follow(
+    project: Project, views: Views, run: str, task: str | None = None, *, wait: Callable[[float], None] = time.sleep
+) -> Iterator[Piece | Told]:
+    """Give what a run prints and logs while it does, until it has ended.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    run = views.find(run).run
+    folders = _folders(list(stores(project).values()), run)
+    files: dict[str, _File] = {}
+    seen, told = 0, -1
+    while True:
+        live = views.find(run).state in LIVE
+        events = list(views.events(run))
+        for event in events[seen:]:
+            _note(files, event)
+        seen = len(events)
+        found = list(_grown(folders, files, task))
+        yield from found
+        news = views.logged(run, after=told)
+        told = news[-1][0] if news else told
+        yield from (_told(event) for event in _last([event for _, event in news]) if task in (None, event.task))
+        if not live:
+            return
+        if not found:
+            wait(PATIENCE_S)
+
+
+def _last(news: Sequence[Logged]) -> Iterator[Logged]:
+    """Put what each attempt has logged together: of each curve only the last points are told."""
+    by_attempt: dict[tuple[str, int], list[Logged]] = {}
+    for event in news:
+        by_attempt.setdefault((event.task, event.attempt), []).append(event)
+    for members in by_attempt.values():
+        points = {points.name: points for event in members for points in event.points if points.steps}
+        texts = tuple(text for event in members for text in event.texts)
+        yield msgspec.structs.replace(members[-1], points=tuple(points.values()), texts=texts)
+
+
+def _told(event: Logged) -> Told:
+    points = []
+    for each in event.points:
+        (step,), (value,) = struct.unpack("<q", each.steps[-8:]), struct.unpack("<d", each.values[-8:])
+        points.append((each.name, step, value))
+    texts = tuple((each.name, each.step, _text(each.out)) for each in event.texts)
+    return Told(task=event.task, attempt=event.attempt, points=tuple(points), texts=texts)
+
+
+def _text(ref: Ref) -> str:
+    """Give a text that was logged; of one that isn't in its event, how long it is."""
+    return f"({ref.size:,} bytes)" if ref.inline is None else ref.inline.decode(errors="replace")
+
+
+def _folders(stores: Sequence[Store], run: str) -> list[Path]:
+    """Give the folders that a run's workers may have written to, one for each region that it may have been in."""
+    return [store.local / "logs" / run for store in stores]
+
+
+def _bytes(stores: Sequence[Store], run: str, attempt: AttemptView) -> Iterator[Piece]:
+    """Give what an attempt printed, from its worker's own log if that is here, else from the store where it is kept."""
+    assert attempt.log is not None
+    name, start, end = attempt.log.log, attempt.log.start, attempt.log.end
+    here = [store for store in stores if (store.local / "logs" / run / name).exists()]
+    own = (FolderLogs(store.local / "logs", own=True).read(run, name, start, end) for store in here)
+    kept = (store.logs.read(run, name, start, end) for store in stores)
+    for pieces in (*own, *kept):
+        if (first := next(pieces, None)) is not None:
+            yield from (Piece(attempt.task, attempt.attempt, data) for data in (first, *pieces))
+            return
+    yield Piece(
+        attempt.task, attempt.attempt, b"(what it printed is not here: it was deleted, or no backup brought it along)\n"
+    )
+
+
+def _note(files: dict[str, _File], event: Event) -> None:
+    """Keep who writes to which file: by worker from the launch on, by file and bytes once it has ended."""
+    match event:
+        case Launched(task=task, attempt=attempt, workers=workers):
+            for worker in workers:
+                files.setdefault(str(worker), _File()).turn.append((task, attempt))
+        case Succeeded(task=task, attempt=attempt, log=log) | Failed(task=task, attempt=attempt, log=log):
+            for file in files.values():
+                if (task, attempt) in file.turn:
+                    is_first = file.turn[0] == (task, attempt)
+                    file.turn.remove((task, attempt))
+                    if log is not None:
+                        file.spans.append((log.end, task, attempt))
+                    elif isinstance(event, Failed) and (event.failure.kind != "lost" or (is_first and not file.died)):
+                        file.died = task, attempt  # of those that were lost, what waited behind it has printed nothing
+        case _:
+            pass
+
+
+def _grown(folders: Sequence[Path], files: dict[str, _File], task: str | None) -> Iterator[Piece]:
+    """Give what has been added to the files since the last look."""
+    for path in sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir()):
+        worker = path.name.partition("-")[0]
+        file = files.setdefault(worker, _File())
+        try:
+            stream = path.open("rb")
+        except FileNotFoundError:
+            continue  # its run is forgotten meanwhile
+        except OSError as error:
+            raise unreadable(path, error) from error
+        with stream:
+            stream.seek(file.read)
+            while data := stream.read(CHUNK_BYTES):
+                yield from (each for each in _divide(file, data, worker) if task in (None, each.task))
+
+
+def _divide(file: _File, data: bytes, worker: str) -> Iterator[Piece]:
+    """Tell apart whose bytes these are, which follow those that were read."""
+    while data:
+        end, task, attempt = next((span for span in file.spans if span[0] > file.read), (None, "", 0))
+        if end is None:
+            task, attempt = (
+                file.turn[0] if file.turn else file.died or (PIPELINE if worker == TRACER else "(no task)", 0)
+            )
+            end = file.read + len(data)
+        part, data = data[: end - file.read], data[end - file.read :]
+        file.read += len(part)
+        yield Piece(task, attempt, part)

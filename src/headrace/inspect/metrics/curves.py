@@ -1,0 +1,73 @@
+"""What the tasks of a run have logged by `hr.log`: numbers summed up, and their curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from headrace.inspect.comparison import Line
+from headrace.inspect.metrics.directions import direction
+from headrace.inspect.metrics.thinning import kept
+from headrace.inspect.views import MetricView, SeriesView, TaskView, Views
+
+
+class MetricBrief(Struct, frozen=True, kw_only=True):
+    """A number that a task has logged, summed up: `best` is the least or the greatest, where its name tells which way
+    is better (`better`)."""
+
+    last: float | None
+    best: float | None
+    least: float | None
+    greatest: float | None
+    count: int
+    step: int
+    better: str
+
+
+class TrackedTask(TaskView, frozen=True, kw_only=True):
+    """A task with what it has logged, by name."""
+
+    metrics: dict[str, MetricBrief]
+
+
+def brief(metric: MetricView) -> MetricBrief:
+    """Sum a metric up, with the best of its values."""
+    better = direction(metric.name)
+    return MetricBrief(
+        last=metric.last,
+        best={"lower": metric.least, "higher": metric.greatest}.get(better),
+        least=metric.least,
+        greatest=metric.greatest,
+        count=metric.count,
+        step=metric.last_step,
+        better=better,
+    )
+
+
+def with_metrics(tasks: Iterable[TaskView], metrics: Iterable[MetricView]) -> tuple[TaskView, ...]:
+    """Give tasks with what they have logged; those that have logged nothing stay as they are."""
+    found: dict[str, dict[str, MetricBrief]] = {}
+    for metric in metrics:
+        found.setdefault(metric.task, {})[metric.name] = brief(metric)
+    if not found:
+        return tuple(tasks)
+    return tuple(_tracked(task, found[task.name]) if task.name in found else task for task in tasks)
+
+
+def _tracked(task: TaskView, metrics: dict[str, MetricBrief]) -> TrackedTask:
+    fields = {name: getattr(task, name) for name in task.__struct_fields__}
+    return TrackedTask(**fields, metrics=metrics)
+
+
+def lines(views: Views, run: str, task: str | None = None, name: str | None = None) -> Mapping[tuple[str, str], Line]:
+    """Give the curves of a run by task and name, with no more points than can be seen."""
+    return {(each.task, each.name): line(each) for each in views.series(run, task, name)}
+
+
+def line(series: SeriesView) -> Line:
+    """Give a curve with no more points than can be seen."""
+    places = kept(series.values)
+    return Line(
+        steps=tuple(series.steps[place] for place in places), values=tuple(series.values[place] for place in places)
+    )

@@ -1,0 +1,248 @@
+"""The numbers that a run's tasks gave: in reports, by `hr.log`, and in dictionaries and records."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from headrace.codec.codecs import Codecs
+from headrace.errors import HeadraceError, NotFoundError, listed
+from headrace.inspect.metrics.directions import direction
+from headrace.inspect.value_summary import numbers
+from headrace.inspect.views import MetricView, Views, maps, read
+from headrace.project.project import Project
+from headrace.project.state import reading_store
+from headrace.run.ports import TaskRow
+from headrace.spec.artifact import Ref
+from headrace.spec.report import Report
+from headrace.store.store import Store
+
+REPORT = "headrace.spec.report.Report"
+_DEPTH = 4
+_ORDER = ("report", "logged", "output")
+_MAX_NUMBERS = 500
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+
+Load = Callable[[Ref], object]
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """A number of a task. `low` and `high` are the ends of its interval; `better` is the direction of improvement.
+
+    Of a number that was logged, `value` is the last one, at `step`; `least` and `greatest` are of all. `why` says why
+    there is no value. `also` are other names that it was given under: `test/AUC` of what a report has as `AUC`.
+    """
+
+    task: str
+    name: str
+    value: float | None
+    source: Literal["report", "logged", "output"]
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    better: str = ""
+    why: str = ""
+    step: int | None = None
+    count: int = 1
+    least: float | None = None
+    greatest: float | None = None
+    also: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it may be called, its own name first: `NAME` and `TASK.NAME`, and its other names likewise."""
+        return tuple(word for name in (self.name, *self.also) for word in (name, f"{self.task}.{name}"))
+
+    @property
+    def best(self) -> float | None:
+        """The best of what was logged, where it is known which way is better."""
+        return {"lower": self.least, "higher": self.greatest}.get(self.better)
+
+    def is_called(self, name: str) -> bool:
+        """Say whether it is the one that is meant by a name, `NAME` or `TASK.NAME`."""
+        return name in self.names
+
+
+def loader(store: Store) -> Load:
+    """Give what loads an artifact, only from forms that run no code; what can't be read is None."""
+    codecs = Codecs()
+
+    def load(ref: Ref) -> object:
+        try:
+            return codecs.load(ref, store)
+        except HeadraceError:
+            return None
+
+    return load
+
+
+def reports(ref: Ref | None, load: Load) -> Iterator[Report]:
+    """Give the reports in an artifact, those that can be read."""
+    for each in report_refs(ref):
+        found = load(each)
+        if isinstance(found, Report):
+            yield found
+
+
+def report_refs(ref: Ref | None, depth: int = _DEPTH) -> Iterator[Ref]:
+    """Give the artifacts of the reports in an artifact."""
+    if ref is None:
+        return
+    if ref.type == REPORT:
+        yield ref
+    elif ref.parts and ref.names and depth:
+        for part in ref.parts:
+            yield from report_refs(part, depth - 1)
+
+
+def readings(views: Views, run: str, load: Load) -> list[Reading]:
+    """Give all numbers of a run, task by task: those of reports first, then what was logged, then other outputs."""
+    rows = views.rows(run)
+    wide = maps(row.name for row in rows)
+    logged: dict[str, list[Reading]] = {}
+    for metric in views.metrics(run):
+        logged.setdefault(metric.task, []).append(_of_log(metric))
+    found: list[Reading] = []
+    for row in rows:
+        if row.name not in wide:
+            given = _of_output(row, load)
+            its = {each.name: each for each in (*given, *logged.get(row.name, ()))}
+            told = {each.name: each for each in given if each.source == "report"}
+            found += sorted(_once(its, told), key=lambda each: _ORDER.index(each.source))
+    return found
+
+
+def _once(its: Mapping[str, Reading], told: Mapping[str, Reading]) -> Iterator[Reading]:
+    """Give each number once: what a report tells too is one more name of its fact."""
+    also: dict[str, list[str]] = {name: [] for name in told}
+    for name, each in its.items():
+        fact = _fact_of(each, told)
+        if fact is None:
+            yield each
+        elif name != fact:
+            also[fact].append(name)
+    for name, each in told.items():
+        yield msgspec.structs.replace(each, also=tuple(also[name])) if also[name] else each
+
+
+def _fact_of(reading: Reading, told: Mapping[str, Reading]) -> str | None:
+    """Name the number of a report that this one is, `AUC` beside `metrics.AUC` or `test/AUC`; None where none is."""
+    if reading.name in told:
+        return reading.name
+    last = re.split(r"[./]", reading.name)[-1]
+    fact = told.get(last)
+    if fact is None or fact.value is None or reading.value is None:
+        return None
+    return last if math.isclose(fact.value, reading.value, rel_tol=1e-9) else None
+
+
+def _of_log(metric: MetricView) -> Reading:
+    return Reading(
+        task=metric.task,
+        name=metric.name,
+        value=metric.last,
+        source="logged",
+        better=direction(metric.name),
+        why="" if metric.last is not None else "the last value is no number",
+        step=metric.last_step,
+        count=metric.count,
+        least=metric.least,
+        greatest=metric.greatest,
+    )
+
+
+def names_of(project: Project, runs: Iterable[str]) -> list[str]:
+    """Name the metrics of some runs."""
+    load = loader(reading_store(project))
+    with read(project) as views:
+        found = [each for run in runs for each in readings(views, views.find(run).run, load)]
+    return list(dict.fromkeys(name for each in found for name in (each.name, *each.also)))
+
+
+def _of_output(row: TaskRow, load: Load) -> list[Reading]:
+    if row.out is None:
+        return []
+    ref = _decode_ref(row.out)
+    found = {
+        fact.name: Reading(
+            task=row.name,
+            name=fact.name,
+            value=_plain(fact.value),
+            source="report",
+            low=_plain(fact.low),
+            high=_plain(fact.high),
+            unit=fact.unit,
+            better=fact.better or direction(fact.name),
+            why=fact.why,
+        )
+        for report in reports(ref, load)
+        for fact in report.facts
+    }
+    others = numbers(_without_reports(ref), load)
+    for name, (value, low, high) in list(_with_intervals(others).items())[:_MAX_NUMBERS]:
+        other = Reading(
+            task=row.name, name=name, value=value, low=low, high=high, source="output", better=direction(name)
+        )
+        found.setdefault(name, other)
+    return list(found.values())
+
+
+def _plain(value: Any) -> float | None:
+    """Give a NumPy scalar as what it is in Python."""
+    found: float | None = value.item() if hasattr(value, "item") else value
+    return found
+
+
+def _with_intervals(found: Mapping[str, float]) -> dict[str, tuple[float, float | None, float | None]]:
+    """Take `auc.value`, `auc.low` and `auc.high` as one number with its interval; others have none."""
+    ends = ("value", "low", "high")
+    stems = {
+        name.rpartition(".")[0]
+        for name in found
+        if name.endswith(".value") and all(f"{name.removesuffix('value')}{end}" in found for end in ends)
+    }
+    taken: dict[str, tuple[float, float | None, float | None]] = {}
+    for name, value in found.items():
+        stem, _, end = name.rpartition(".")
+        if stem in stems and end in ends:
+            taken[stem] = found[f"{stem}.value"], found[f"{stem}.low"], found[f"{stem}.high"]
+        else:
+            taken[name] = value, None, None
+    return taken
+
+
+def _without_reports(ref: Ref) -> Ref:
+    """Give an output without its reports, whose numbers are read as facts."""
+    if not ref.parts or not ref.names:
+        return ref
+    kept = [(name, part) for name, part in zip(ref.names, ref.parts, strict=True) if part.type != REPORT]
+    return msgspec.structs.replace(ref, names=tuple(name for name, _ in kept), parts=tuple(part for _, part in kept))
+
+
+def chosen(found: Sequence[Reading], names: Sequence[str]) -> list[Reading]:
+    """Give the readings of these names, `NAME` or `TASK.NAME`; all where none is named.
+
+    Raises:
+        NotFoundError: none has such a name; the hint says which come near.
+    """
+    known = list(dict.fromkeys(word for each in found for word in each.names))
+    for name in names:
+        if name not in known:
+            raise NotFoundError(f"there is no metric `{name}`", hint=_near(name, known))
+    return [each for each in found if not names or any(map(each.is_called, names))]
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    if not known:
+        return "no task gave a number: log some by `hr.log`, or give out a report or a dictionary"
+    near = [each for each in known if each.casefold() == name.casefold()]
+    near = near or difflib.get_close_matches(name, known, 3, 0.5)
+    if near:
+        return f"did you mean {listed(near)}?"
+    return f"there are {listed(known)}"

@@ -1,0 +1,109 @@
+"""Which model of a run is meant, and which task made it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from headrace.errors import NotFoundError
+from headrace.inspect.get.get import part_of
+from headrace.inspect.metrics.metrics import REPORT
+from headrace.inspect.run_material import Material
+from headrace.inspect.views import maps
+from headrace.ledger.views.views import near
+from headrace.spec.artifact import Ref
+
+MODELS = frozenset({"skops", "lightgbm", "safetensors", "pickle", "folder"})
+"""The codecs that models are saved by."""
+MAKERS = frozenset({"prepare", "train", "stage"})
+"""The kinds of stages that may give a model, or choose one: not those that deploy it, nor those that bring data."""
+
+
+class Chosen(Struct, frozen=True, kw_only=True):
+    """The model that a card is about: a task's output, or the part of it at `path`."""
+
+    task: str
+    path: str
+    ref: Ref
+
+    @property
+    def words(self) -> str:
+        """How a command names it: `TASK` or `TASK.PART`."""
+        return f"{self.task}.{self.path}" if self.path else self.task
+
+
+def choose(run: Material, words: str | None) -> Chosen:
+    """Find the model of a run: the task, or part of its output, that is named; else the last model that a task gave.
+
+    Raises:
+        NotFoundError: there is no such task or part, or no task gave a model.
+    """
+    if words is not None:
+        return _named(run, words)
+    wide = maps(run.rows)
+    names = [row.name for row in run.rows.values() if row.out and row.name not in wide and row.kind in MAKERS]
+    found = {name: model for name in names if (model := next(_models(run.out(name)), None)) is not None}
+    forms = {(model.codec, model.type) for name, (_, model) in found.items() if run.rows[name].kind == "train"}
+    if forms:  # what another stage gave may be anything that is saved as models are, unless it is like one of these
+        found = {name: each for name, each in found.items() if (each[1].codec, each[1].type) in forms}
+    for name in reversed(found):
+        later = run.walk([name], run.needing)
+        if not any(each in found for each in later):  # of candidates, it is the one that was chosen
+            path, ref = found[name]
+            return Chosen(task=name, path=path, ref=ref)
+    for name in reversed(names):
+        whole = run.out(name)
+        if run.rows[name].kind == "train" and whole is not None:
+            return Chosen(task=name, path="", ref=whole)
+    trains = [f"`{row.name}` ({row.state})" for row in run.rows.values() if row.kind == "train"]
+    why = f"; of kind `train` there is {', '.join(trains)}" if trains else ", and none is of kind `train`"
+    raise NotFoundError(
+        f"no task of run `{run.view.run}` gave a model{why}", hint="name the task that gave it, after the run"
+    )
+
+
+def _named(run: Material, words: str) -> Chosen:
+    task, path = words, ""
+    if task not in run.rows:
+        task, _, path = words.partition(".")
+    ref = run.out(task)
+    if ref is None:
+        why = "has no output" if task in run.rows else "is not there"
+        names = [row.name for row in run.rows.values() if row.out]
+        hint = near(task, names, "tasks with an output are")
+        raise NotFoundError(f"task `{task}` of run `{run.view.run}` {why}", hint=hint)
+    ref = part_of(ref, path, task)
+    if not path:
+        path, ref = next(_models(ref), ("", ref))
+    return Chosen(task=task, path=path, ref=ref)
+
+
+def _models(ref: Ref | None, path: str = "", depth: int = 2) -> Iterator[tuple[str, Ref]]:
+    """Go over what is saved as a model in an output, each with its path within."""
+    if ref is None:
+        return
+    if ref.codec in MODELS or path.rpartition(".")[2] == "model":
+        yield path, ref
+    elif ref.parts and ref.names and depth and ref.type != REPORT:
+        for name, part in zip(ref.names, ref.parts, strict=True):
+            yield from _models(part, f"{path}.{name}" if path else name, depth - 1)
+
+
+def trained(run: Material, chosen: Chosen) -> str:
+    """Give the task that made the model: the first that gave this very artifact, which others may have passed on, or
+    the report that stands beside it, where passing it on has written it anew."""
+    candidates = (row for row in run.rows.values() if row.kind == "train" and row.name != chosen.task)
+    rows = sorted(candidates, key=lambda row: row.ordinal)
+    wanted = {chosen.ref.identity}, {part.identity for part in _beside(run.out(chosen.task))}
+    for identities in wanted:
+        for row in rows:
+            ref = run.out(row.name)
+            parts = (*(part for _, part in _models(ref)), *_beside(ref))
+            if any(part.identity in identities for part in parts):
+                return row.name
+    return chosen.task
+
+
+def _beside(ref: Ref | None) -> list[Ref]:
+    return [] if ref is None else [part for part in ref.parts or () if part.type == REPORT]

@@ -1,0 +1,56 @@
+"""Advances of cursors that came too late in a run: another had moved the cursor on meanwhile."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from headrace.inspect.views import CursorView, Views
+from headrace.run.events import Succeeded, decode_event
+from headrace.spec.intent import Advance
+
+_ADVANCE = msgspec.msgpack.encode(Advance.__struct_config__.tag)
+
+
+class Overtaken(Struct, frozen=True, kw_only=True):
+    """A task whose advance of a cursor was dropped: `by` is who had moved it on from `version`, a run or a person."""
+
+    task: str
+    cursor: str
+    version: int
+    by: str
+
+    @property
+    def text(self) -> str:
+        return (
+            f"what it would have set as cursor `{self.cursor}` was dropped: {self.by} had moved that on from version"
+            f" {self.version} meanwhile"
+        )
+
+
+def overtaken(views: Views, run: str) -> list[Overtaken]:
+    """Give the advances that were dropped, as what the tasks asked for and what the cursors' versions are tell them."""
+    if not views.cursors():
+        return []  # so that the events of a large run aren't gone over for nothing
+    asked = {
+        (event.task, each.name): each
+        for event in (decode_event(body) for body in views.bodies(run) if _ADVANCE in body)
+        if isinstance(event, Succeeded)
+        for each in event.intents
+        if isinstance(each, Advance)
+    }
+    found = []
+    for (task, name), advance in asked.items():
+        since = [each for each in views.cursors(name) if each.version > advance.version]
+        if since and not any(_has_set(each, run, task, advance) for each in since):
+            first = since[-1]
+            by = f"run `{first.run}`" if first.run else f"`{first.by}`"
+            found.append(Overtaken(task=task, cursor=name, version=advance.version, by=by))
+    return found
+
+
+def _has_set(version: CursorView, run: str, task: str, advance: Advance) -> bool:
+    """Whether a version is what a task has set, as far as is known: who set those of old ledgers isn't."""
+    if version.run is None and version.by is None:
+        return True
+    return (version.run, version.task, version.value.digest) == (run, task, advance.value.digest)

@@ -1,0 +1,55 @@
+"""The frame of a page: its head, its policy, its style and script, and the parts that pages share."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+from headrace.report.markup import Child, Markup, tag
+
+FOLDER = Path(__file__).parent
+
+
+def document(title: str, header: Markup, sections: Child, footer: Child = None) -> str:
+    """Give a whole page: no network, no file beside it, nothing that user data could act through."""
+    style = (FOLDER / "page.css").read_text(encoding="utf-8")
+    script = (FOLDER / "page.js").read_text(encoding="utf-8")
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        _policy(script),
+        tag("title", title),
+        tag("style", Markup(style)),
+    )
+    body = tag(
+        "body",
+        header,
+        tag("main", sections),
+        tag("footer", footer, tag("p", "Made by Headrace.")),
+        tag("script", Markup(script)),
+    )
+    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def section(title: str, content: Child) -> Markup:
+    """Give a part of a page under its title."""
+    return tag("section", tag("h2", title), content)
+
+
+def time_of(at: float) -> Markup:
+    """Say a time (Unix seconds) in UTC."""
+    when = datetime.fromtimestamp(at, UTC)
+    return tag("time", f"{when:%Y-%m-%d %H:%M:%S} UTC", datetime=when.isoformat(timespec="seconds"))
+
+
+def _policy(script: str) -> Markup:
+    """Allow our own script and style, pictures that are in the page, and nothing else."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return tag(
+        "meta",
+        http_equiv="Content-Security-Policy",
+        content=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+    )

@@ -1,0 +1,309 @@
+"""Gathers what a page shows of a run: from the ledger's views and events, and from its artifacts."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from headrace.inspect.metrics.curves import lines
+from headrace.inspect.metrics.metrics import Reading, loader, readings, reports
+from headrace.inspect.page.facts import AttemptFacts, Figure, Held, Measured, RunFacts, TaskFacts, Text
+from headrace.inspect.refusals import refusals, rules
+from headrace.inspect.reports import Judged, Logged
+from headrace.inspect.value_summary import figures
+from headrace.inspect.views import GONE, LIVE, OutputView, RunView, ShownView, TaskView, Views, judged
+from headrace.project.project import Project
+from headrace.project.state import reading_store
+from headrace.report.measures import bytes_text
+from headrace.run.events import Event, Failed, Launched, Opened, Renewed, Reused, Succeeded, Traced
+from headrace.run.machine.worked import Worked
+from headrace.spec.artifact import Ref
+from headrace.spec.graph import Node, outs
+from headrace.store.store import Store
+
+MAX_ATTEMPTS = 3000
+MAX_FIGURES = 60
+MAX_REPORTS = 20
+MAX_NUMBERS = 120
+MAX_TEXTS = 60
+MAX_CHARACTERS = 20_000
+
+
+class _Story(Struct):
+    """What the events of a run tell that its rows don't."""
+
+    opened: Opened | None = None
+    worked: Worked = msgspec.field(default_factory=Worked)
+    nodes: dict[str, Node] = {}
+    outs: dict[str, Ref] = {}
+    launched: dict[tuple[str, int], float] = {}
+    ended: list[Succeeded | Failed] = []
+
+    def hear(self, event: Event) -> None:
+        self.worked.hear(event)
+        match event:
+            case Opened():
+                self.opened = event
+            case Traced(nodes=nodes):
+                self.nodes |= {node.name: node for node in nodes}
+            case Renewed():
+                self.nodes.clear()
+            case Launched(task=task, attempt=attempt, at=at):
+                self.launched[task, attempt] = at
+            case Reused(task=task, out=out):
+                self.outs[task] = out
+            case Succeeded(task=task, out=out):
+                self.outs[task] = out
+                self.ended.append(event)
+            case Failed():
+                self.ended.append(event)
+            case _:
+                pass
+
+
+def run_facts(project: Project, views: Views, run_id: str | None, *, now: float) -> RunFacts:
+    """Gather a run's facts; `now` (Unix seconds) is where the bars of what still runs end; where no driver holds it,
+    nothing does.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    view = views.show(run_id)
+    story = _Story()
+    for event in views.events(view.run):
+        story.hear(event)
+    stages = {task.name: task.stage for task in _tasks(view)}
+    store = reading_store(project)
+    omitted: list[str] = []
+    until = now if view.state in LIVE and view.why != GONE else None
+    return RunFacts(
+        run=view.run,
+        project=project.name,
+        pipeline=view.pipeline,
+        state=view.state,
+        created=view.created,
+        seconds=story.worked.seconds(until) if view.state in LIVE else view.seconds,
+        usd=view.usd,
+        why=view.why,
+        params=tuple((name, str(value)) for name, value in view.params.items()),
+        environment=tuple(_environment(story.opened)),
+        held=tuple(_held(views, view.run, store)),
+        tasks=tuple(_task(task, story.nodes) for task in _tasks(view)),
+        attempts=tuple(_attempts(story, stages, until, omitted)),
+        pauses=tuple(_pauses(story.worked)) if story.worked.sessions else (),
+        measured=tuple(_measured(_told(views, view.run, store), stages, omitted)),
+        reports=tuple(_reports(views, view.run, story, store, omitted)),
+        curves=tuple(_curves(views, view.run, omitted)),
+        figures=tuple(_figures(story, views.figures(view.run), store, omitted)),
+        texts=tuple(_texts(views.texts(view.run), store, omitted)),
+        omitted=tuple(omitted),
+    )
+
+
+def _tasks(view: RunView) -> tuple[TaskView, ...]:
+    return () if view.tasks is UNSET else view.tasks
+
+
+def _task(task: TaskView, nodes: dict[str, Node]) -> TaskFacts:
+    node = nodes.get(task.name)
+    return TaskFacts(
+        name=task.name,
+        stage=task.stage,
+        kind=task.kind,
+        state=task.state,
+        reason=task.reason,
+        attempts=task.attempts,
+        seconds=task.seconds,
+        load_s=task.load_s,
+        save_s=task.save_s,
+        usd=task.usd,
+        pool=task.pool,
+        needs=() if node is None else tuple(_needs(node)),
+        parent=_parent(task.name, nodes),
+        line="" if node is None else node.line,
+        outputs=tuple(_output(output) for output in task.outputs),
+    )
+
+
+def _needs(node: Node) -> Iterator[str]:
+    for _, arg in node.args:
+        yield from (out.task for out in outs(arg))
+    if node.when is not None:
+        yield node.when.task
+    yield from node.after
+
+
+def _parent(name: str, nodes: dict[str, Node]) -> str | None:
+    """Give the mapped task that this is an element of: the longest name before a bracket that is one."""
+    end = len(name) if name not in nodes else 0
+    while (end := name.rfind("[", 0, end)) > 0:
+        node = nodes.get(name[:end])
+        if node is not None and node.over:
+            return node.name
+    return None
+
+
+def _output(output: OutputView) -> str:
+    return f"{output.type.partition('@')[0].removeprefix('builtins.')}, {bytes_text(output.bytes)}"
+
+
+def _attempts(story: _Story, stages: dict[str, str], now: float | None, omitted: list[str]) -> Iterator[AttemptFacts]:
+    """Give the attempts, placed in the time that the run was worked on; those that still run end now."""
+    ended = story.ended
+    if len(ended) > MAX_ATTEMPTS:
+        omitted.append(f"The timeline shows the longest {MAX_ATTEMPTS:,} of {len(ended):,} attempts.")
+        ended = sorted(ended, key=lambda event: -event.seconds)[:MAX_ATTEMPTS]
+    for event in ended:
+        failure = event.failure if isinstance(event, Failed) else None
+        start_s = story.worked.at(_start(story, event))
+        yield AttemptFacts(
+            task=event.task,
+            stage=stages.get(event.task, event.task),
+            attempt=event.attempt,
+            start_s=start_s,
+            seconds=_seconds(story, event, start_s),
+            state="succeeded" if failure is None else "failed",
+            why="" if failure is None else f"{failure.kind}: {failure.message}",
+        )
+    over = {(event.task, event.attempt) for event in story.ended}
+    for (task, attempt), at in story.launched.items() if now is not None else ():
+        if (task, attempt) not in over and now is not None:
+            start_s = story.worked.at(at)
+            yield AttemptFacts(
+                task=task,
+                stage=stages.get(task, task),
+                attempt=attempt,
+                start_s=start_s,
+                seconds=max(0.0, story.worked.at(now) - start_s),
+                state="running",
+            )
+
+
+def _start(story: _Story, event: Succeeded | Failed) -> float:
+    return event.started or story.launched.get((event.task, event.attempt), 0.0)
+
+
+def _seconds(story: _Story, event: Succeeded | Failed, start_s: float) -> float:
+    """Give how long an attempt took; one that died with its driver, up to when that was last heard of."""
+    if isinstance(event, Succeeded):
+        return event.seconds + event.load_s + event.save_s
+    if event.failure.kind == "lost" and not event.seconds:
+        return max(0.0, story.worked.at(event.at) - start_s)
+    return event.seconds
+
+
+def _pauses(worked: Worked) -> Iterator[tuple[float, float]]:
+    """Give when the run was resumed, in the seconds that it had been worked on, and how long it had rested."""
+    starts = [since for since, _ in worked.sessions[1:]] + [worked.since]
+    for (_, end), start in zip(worked.sessions, starts, strict=True):
+        yield worked.at(end), max(0.0, start - end)
+
+
+def _told(views: Views, run: str, store: Store) -> Iterator[Reading]:
+    """Give the numbers that tasks logged, and those they gave out. What only a report has is shown with the report."""
+    logged = {(metric.task, metric.name) for metric in views.metrics(run)}
+    for each in readings(views, run, loader(store)):
+        if each.source != "report" or each.also or (each.task, each.name) in logged:
+            yield each
+
+
+def _measured(found: Iterable[Reading], stages: Mapping[str, str], omitted: list[str]) -> Iterator[Measured]:
+    """Give the numbers by task."""
+    by_task: dict[str, list[Reading]] = {}
+    for each in found:
+        by_task.setdefault(each.task, []).append(each)
+    for task, its in by_task.items():
+        if len(its) > MAX_NUMBERS:
+            omitted.append(f"The metrics show {MAX_NUMBERS} of the {len(its):,} numbers that `{task}` gave.")
+        values = {name: value for each in its[:MAX_NUMBERS] for name, value in _values(each)}
+        if values:
+            yield Measured(task=task, stage=stages.get(task, task), values=values)
+
+
+def _values(reading: Reading) -> Iterator[tuple[str, float]]:
+    """Give a number by its name, with the ends of its interval beside it where it has one."""
+    if reading.value is None:
+        if reading.source == "logged":
+            yield reading.name, math.nan
+    elif reading.low is None or reading.high is None:
+        yield reading.name, reading.value
+    else:
+        ends = {"value": reading.value, "low": reading.low, "high": reading.high}
+        yield from ((f"{reading.name}.{end}", value) for end, value in ends.items())
+
+
+def _reports(views: Views, run: str, story: _Story, store: Store, omitted: list[str]) -> Iterator[Judged]:
+    load = loader(store)
+    told = [(task, report) for task, ref in story.outs.items() for report in reports(ref, load)]
+    subjects = judged(views, run, [task for task, _ in told])
+    found = [Judged(task=task, report=report, of=subjects.get(task, "")) for task, report in told]
+    if len(found) > MAX_REPORTS:
+        omitted.append(f"{len(found) - MAX_REPORTS:,} more reports are left out.")
+    yield from found[:MAX_REPORTS]
+
+
+def _curves(views: Views, run: str, omitted: list[str]) -> Iterator[Logged]:
+    found = [(name, line) for name, line in lines(views, run).items() if line.is_curve]
+    if len(found) > MAX_FIGURES:
+        omitted.append(f"{len(found) - MAX_FIGURES:,} more curves are left out.")
+    for (task, name), line in found[:MAX_FIGURES]:
+        yield Logged(task=task, name=name, line=line)
+
+
+def _figures(story: _Story, logged: Sequence[ShownView], store: Store, omitted: list[str]) -> Iterator[Figure]:
+    load = loader(store)
+    found = [
+        Figure(task=f"{task}{'.' if path else ''}{path}", media_type="image/svg+xml", data=svg.encode())
+        for task, ref in story.outs.items()
+        for path, svg in figures(ref, load)
+    ]
+    found += [
+        Figure(task=f"{each.task} {each.name}, step {each.step:,}", media_type="image/svg+xml", data=svg.encode())
+        for each in {(each.task, each.name): each for each in logged}.values()
+        for _, svg in figures(each.out, load)
+    ]
+    if len(found) > MAX_FIGURES:
+        omitted.append(f"{len(found) - MAX_FIGURES:,} more figures are left out.")
+    yield from found[:MAX_FIGURES]
+
+
+def _texts(logged: Sequence[ShownView], store: Store, omitted: list[str]) -> Iterator[Text]:
+    """Give the last text of each name."""
+    load = loader(store)
+    counts = Counter((each.task, each.name) for each in logged)
+    last = {(each.task, each.name): each for each in logged}
+    if len(last) > MAX_TEXTS:
+        omitted.append(f"{len(last) - MAX_TEXTS:,} more texts are left out.")
+    for place, each in list(last.items())[:MAX_TEXTS]:
+        text = load(each.out)
+        if not isinstance(text, str):
+            continue
+        if len(text) > MAX_CHARACTERS:
+            omitted.append(f"Of `{each.task} {each.name}` there is the beginning: `headrace get` gives the whole text.")
+            text = f"{text[:MAX_CHARACTERS]}…"
+        yield Text(task=each.task, name=each.name, step=each.step, count=counts[place], text=text)
+
+
+def _held(views: Views, run: str, store: Store) -> Iterator[Held]:
+    load = loader(store)
+    for each in refusals(views, run):
+        yield Held(gate=each.gate, tasks=each.tasks, rules=tuple(rules(views, run, each.gate, load)))
+
+
+def _environment(opened: Opened | None) -> Iterator[tuple[str, str]]:
+    if opened is None:
+        return
+    pairs = (
+        ("Headrace", opened.headrace),
+        ("platform", opened.bundle.platform),
+        ("user", opened.user),
+        ("code", opened.bundle.digest[:16]),
+        ("lock", (opened.bundle.lock or "")[:16]),
+        ("only", ", ".join(opened.policy.only)),
+        ("forced", ", ".join(opened.policy.force)),
+    )
+    yield from ((name, value) for name, value in pairs if value)

@@ -1,0 +1,162 @@
+"""The tables of a page: facts, tasks, numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+
+from headrace.inspect.page.facts import Measured, TaskFacts
+from headrace.report.markup import Child, Markup, tag, ticked
+from headrace.report.measures import one_line, seconds_text, usd_text
+from headrace.report.numbers import bracketed
+
+MAX_ROWS = 2000
+MAX_COLUMNS = 12
+FEW = 4
+"""Tasks that stand beside each other where they have many numbers."""
+
+
+def facts(pairs: Iterable[tuple[str, Child]]) -> Markup:
+    """Give names and values as a list of definitions."""
+    return tag("dl", (tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs), class_="facts")
+
+
+def state_badge(state: str) -> Markup:
+    """Give a state as a coloured word."""
+    return tag("span", state, class_=f"state {state}")
+
+
+NUMBERS = frozenset({"tries", "run", "load", "save", "cost", "value"})
+
+
+def task_table(tasks: Sequence[TaskFacts], anchors: Mapping[str, str]) -> Markup:
+    """Give all tasks in a table that can be sorted by any column; of many elements, the telling ones come first."""
+    shown = _most_telling(tasks)
+    priced = any(task.usd for task in tasks)
+    heads = ["task", "kind", "state", "reason", "tries", "run", "load", "save", "pool", "output"]
+    heads.insert(8, "cost") if priced else None
+    rows = (_task_row(task, anchors, priced=priced) for task in shown)
+    left = len(tasks) - len(shown)
+    note = tag("p", f"{left:,} more elements of maps, all well, are left out here.", class_="note") if left else None
+    return tag("div", table(heads, rows, NUMBERS, sortable=True), note)
+
+
+def _most_telling(tasks: Sequence[TaskFacts]) -> list[TaskFacts]:
+    """Give as many tasks as fit: all that are no elements, elements that went wrong, then the rest; elements stand
+    below their map."""
+    ranked = sorted(
+        range(len(tasks)),
+        key=lambda place: (tasks[place].parent is not None, tasks[place].state in ("succeeded", "reused"), place),
+    )
+    places = {task.name: place for place, task in enumerate(tasks)}
+    kept = sorted(ranked[:MAX_ROWS], key=lambda place: (places.get(tasks[place].parent or "", place), place))
+    return [tasks[place] for place in kept]
+
+
+def _task_row(task: TaskFacts, anchors: Mapping[str, str], *, priced: bool) -> Markup:
+    return tag(
+        "tr",
+        tag("th", tag("code", task.name), scope="row"),
+        tag("td", task.kind),
+        tag("td", state_badge(task.state)),
+        tag("td", ticked(one_line(task.reason)), class_="reason"),
+        _number(task.attempts, str(task.attempts) if task.attempts else ""),
+        _number(task.seconds, seconds_text(task.seconds) if task.attempts else ""),
+        _number(task.load_s, seconds_text(task.load_s) if task.load_s >= 0.001 else ""),
+        _number(task.save_s, seconds_text(task.save_s) if task.save_s >= 0.001 else ""),
+        _number(task.usd, usd_text(task.usd) if task.usd else "") if priced else None,
+        tag("td", task.pool or ""),
+        tag("td", (tag("span", output, class_="output") for output in task.outputs)),
+        id=anchors.get(task.name),
+        class_="element" if task.parent is not None else None,
+    )
+
+
+def measured_tables(measured: Sequence[Measured]) -> Markup:
+    """Give the numbers of a stage: of several tasks in a table with a row for each, of one in as few rows as tell."""
+    if len(measured) == 1:
+        return tag("div", _single(measured[0].values), class_="tables")
+    told = {each.task: _bracketed(each.values) for each in measured}
+    names = list(dict.fromkeys(name for values in told.values() for name in values))
+    if len(names) <= (MAX_COLUMNS if len(measured) > FEW else MAX_COLUMNS // 2):
+        rows = ((task, [values.get(name) for name in names]) for task, values in told.items())
+        return _numbers_table(["task", *names], rows, sortable=True)
+    rows = ((name, [values.get(name) for values in told.values()]) for name in names)
+    return _numbers_table(["", *told], rows)
+
+
+def _bracketed(values: Mapping[str, float]) -> dict[str, float | tuple[float, str]]:
+    """Put a value and the ends of its interval (`auc.value`, `auc.low`, `auc.high`) together: the value, and the text.
+    A count has an interval of its own value alone, which tells nothing."""
+    found: dict[str, float | tuple[float, str]] = {}
+    for name, value in values.items():
+        stem, _, leaf = name.rpartition(".")
+        ends = [values.get(f"{stem}.{end}") for end in ("value", "low", "high")]
+        whole = [each for each in ends if each is not None]
+        if leaf not in ("value", "low", "high") or len(whole) < len(ends):
+            found[name] = value
+        elif leaf == "value":
+            found[stem] = value if whole[1] == whole[2] else (value, bracketed(*whole))
+    return found
+
+
+def _single(values: Mapping[str, float]) -> Iterator[Markup]:
+    """Give names that end alike (`auc.low`, `auc.high`, `brier.low`, ...) as one table, and the others below each
+    other."""
+    groups: dict[str, dict[str, float]] = {}
+    for name, value in values.items():
+        stem, _, leaf = name.rpartition(".")
+        groups.setdefault(stem, {})[leaf] = value
+    likes = Counter(tuple(leaves) for leaves in groups.values() if len(leaves) > 1)
+    leaves, count = likes.most_common(1)[0] if likes else ((), 0)
+    alike = {stem: group for stem, group in groups.items() if count > 1 and tuple(group) == leaves}
+    rest = {name: value for name, value in values.items() if name.rpartition(".")[0] not in alike}
+    if alike:
+        yield _numbers_table(["", *leaves], ((stem, list(group.values())) for stem, group in alike.items()))
+    if rest:
+        yield _numbers_table(["number", "value"], ((name, [value]) for name, value in rest.items()))
+
+
+def _numbers_table(
+    heads: Sequence[str],
+    rows: Iterable[tuple[str, Sequence[float | tuple[float, str] | None]]],
+    *,
+    sortable: bool = False,
+) -> Markup:
+    body = (tag("tr", tag("th", name, scope="row"), (_value(value) for value in values)) for name, values in rows)
+    return table(heads, body, heads[1:], sortable=sortable, narrow=True)
+
+
+def table(
+    heads: Sequence[str],
+    rows: Iterable[Markup],
+    numbers: Container[str],
+    *,
+    sortable: bool = False,
+    narrow: bool = False,
+) -> Markup:
+    """Give a table; the heads in `numbers` stand to the right, as their columns do."""
+    head = (
+        tag(
+            "th",
+            tag("button", name, type="button") if sortable and name else name,
+            scope="col",
+            class_="number" if name in numbers else None,
+        )
+        for name in heads
+    )
+    body = tag("table", tag("thead", tag("tr", head)), tag("tbody", rows), class_="sortable" if sortable else None)
+    return tag("div", body, class_="scroll narrow" if narrow else "scroll", tabindex=0)
+
+
+def _number(value: float, text: str) -> Markup:
+    return tag("td", text, class_="number", data_sort=f"{value!r}")
+
+
+def _value(value: float | tuple[float, str] | None) -> Markup:
+    if value is None:
+        return tag("td")
+    if isinstance(value, tuple):
+        return _number(*value)
+    text = f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+    return _number(value, text)

@@ -1,0 +1,59 @@
+"""A run as one object: what `--json` prints of it, the same for `headrace run`, `resume` and `show`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from headrace.inspect.metrics.curves import with_metrics
+from headrace.inspect.views import RunView, Views, up_to_now
+from headrace.inspect.warnings import Warned, warnings
+from headrace.project.project import Project
+
+if TYPE_CHECKING:
+    from headrace.inspect.refusals import Rule
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """A gate that said no: the tasks that were skipped for it, and the rules that don't hold, with their numbers."""
+
+    gate: str
+    tasks: tuple[str, ...]
+    rules: tuple[Rule, ...]
+
+
+class RunObject(RunView, frozen=True, kw_only=True):
+    """A run with what its tasks warn of and logged, and with the gates that said no."""
+
+    warnings: tuple[Warned, ...] = ()
+    gates: tuple[Held, ...] = ()
+
+
+def run_object(project: Project, views: Views, name: str | None) -> RunObject:
+    """Return a run with all that is told of it, up to now if it still goes.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    view = up_to_now(views, views.show(name))
+    fields = {field: getattr(view, field) for field in view.__struct_fields__}
+    fields["tasks"] = with_metrics(view.tasks or (), views.metrics(view.run))
+    skips = any(task.state == "skipped" for task in view.tasks or ())
+    return RunObject(
+        **fields,
+        warnings=tuple(warnings(views, view.run)),
+        gates=_held(project, views, view.run) if skips else (),
+    )
+
+
+def _held(project: Project, views: Views, run: str) -> tuple[Held, ...]:
+    from headrace.inspect.metrics.metrics import loader  # noqa: PLC0415  0.2 s of codecs, which few runs need
+    from headrace.inspect.refusals import refusals, rules  # noqa: PLC0415  as above
+    from headrace.project.state import reading_store  # noqa: PLC0415  as above
+
+    load = loader(reading_store(project))
+    return tuple(
+        Held(gate=each.gate, tasks=each.tasks, rules=tuple(rules(views, run, each.gate, load)))
+        for each in refusals(views, run)
+    )

@@ -1,0 +1,90 @@
+"""Plain values as people know them, and several so short that it shows where they differ."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Sequence
+
+import msgspec
+
+from headrace.errors import UsageError
+from headrace.inspect.get.get import plain_of
+from headrace.inspect.value_summary import Load
+from headrace.spec.artifact import Ref
+
+SMALL_BYTES = 4096
+READ_BYTES = 1 << 16
+_PLAIN = ("json", "text", "record", "parts")
+SHORT = 60
+BEFORE = 12
+"""How many characters stand before the first that differs."""
+
+
+def value_text(ref: Ref, load: Load | None = None) -> str | None:
+    """Write a plain value as people know it: text as it is, all else as JSON; None of another, and of a large one.
+
+    With `load` values that the ledger doesn't hold are read too, and records with what tells their kinds apart.
+    """
+    if ref.size > (SMALL_BYTES if load is None else READ_BYTES):
+        return None
+    value = load(ref) if load is not None and ref.codec in _PLAIN and not holds_code(ref) else None
+    try:
+        if value is None and holds_code(ref):
+            return _text_with_code(ref)
+        if value is None:
+            value = plain_of(ref, "")
+        return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    except (UsageError, TypeError, ValueError):
+        return None
+
+
+def holds_code(ref: Ref) -> bool:
+    """Say whether a value is a function, a class or a partial, or has one somewhere inside."""
+    return ref.codec == "code" or any(holds_code(part) for part in ref.parts or ())
+
+
+def _text_with_code(ref: Ref) -> str:
+    """Write functions as `module.name@` with twelve digits of what stands for their code, and what holds them as
+    Python does."""
+    if ref.codec == "code" and ref.parts is None:
+        name = msgspec.json.decode(ref.inline or b'""', type=str).replace(":", ".")
+        return f"{name}@{(ref.content or ref.digest)[:12]}"
+    if ref.codec == "code":
+        function, args, keywords = ref.parts or ()
+        held = [_text_with_code(function), *(text for _, text in _pairs(args))]
+        return f"partial({', '.join([*held, *(f'{name}={text}' for name, text in _pairs(keywords))])})"
+    if not holds_code(ref):
+        return msgspec.json.encode(plain_of(ref, "")).decode()
+    pairs = _pairs(ref)
+    if ref.names:
+        return "{" + ", ".join(f"{name}: {text}" for name, text in pairs) + "}"
+    return f"[{', '.join(text for _, text in pairs)}]"
+
+
+def _pairs(ref: Ref) -> list[tuple[str, str]]:
+    """Give what a list or a dictionary holds, as names and texts."""
+    if ref.parts is not None:
+        names = ref.names or [""] * len(ref.parts)
+        return [(name, _text_with_code(part)) for name, part in zip(names, ref.parts, strict=True)]
+    value = plain_of(ref, "")
+    assert isinstance(value, dict)
+    return [(name, msgspec.json.encode(each).decode()) for name, each in value.items()]
+
+
+def cut(text: str, limit: int = SHORT) -> str:
+    """Give the beginning of a long text."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def told_apart(texts: Sequence[str | None], limit: int = SHORT) -> tuple[str | None, ...]:
+    """Give texts in short: from a little before where they differ, if their beginnings would be all the same.
+
+    >>> told_apart(["select a from x limit 1", "select a from x limit 2", None], limit=16)
+    ('…rom x limit 1', '…rom x limit 2', None)
+    >>> told_apart(["select a from x limit 1", None], limit=16)
+    ('select a from x…', None)
+    """
+    there = [text for text in texts if text is not None]
+    same = len(os.path.commonprefix(there))  # noqa: RUF071  characters are meant
+    start = same - BEFORE if same >= limit - 1 and len(set(there)) > 1 else 0
+    return tuple(None if text is None else cut(f"…{text[start:]}" if start else text, limit) for text in texts)

@@ -1,0 +1,104 @@
+"""The read side of a project: what its ledger says of runs, for commands and pages."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from headrace.ledger.views.lineage import judged as judged
+from headrace.ledger.views.rows import GONE, AttemptView, OutputView, RunsView, RunView, StageView, TaskView
+from headrace.ledger.views.tracking import CursorView, MetricView, SeriesView, ShownView, VersionView
+from headrace.ledger.views.tracking import TrackingViews as Views
+from headrace.project.state import views as read
+from headrace.run.machine.worked import Worked
+from headrace.run.ports import LIVE
+
+__all__ = [
+    "GONE",
+    "LIVE",
+    "AttemptView",
+    "CursorView",
+    "MetricView",
+    "OutputView",
+    "RunView",
+    "RunsView",
+    "SeriesView",
+    "ShownView",
+    "StageView",
+    "TaskView",
+    "VersionView",
+    "Views",
+    "in_words",
+    "maps",
+    "read",
+    "stages_of",
+    "took_s",
+    "up_to_now",
+]
+
+_ELEMENT = re.compile(r"\[(?:#\d|[^\W\d]\w*=)")
+
+
+def maps(names: Iterable[str]) -> set[str]:
+    """Tell which of these tasks are maps whose elements are among them, such as `fit` beside `fit[depth=4]`.
+
+    >>> maps(["fit", "fit[1]", "score", "score[#0]", "score[#1]"])
+    {'score'}
+    """
+    known = set(names)
+    return {
+        name[: found.start()] for name in known for found in _ELEMENT.finditer(name) if name[: found.start()] in known
+    }
+
+
+def in_words(state: str) -> str:
+    """Give a task's state as a sentence has it after its name.
+
+    >>> in_words("failed"), in_words("running")
+    ('has failed', 'is running')
+    """
+    return f"{'has' if state in ('succeeded', 'failed') else 'is'} {state}"
+
+
+def took_s(views: Views, run: RunView, now: float) -> float:
+    """Give how long a run was worked on, up to `now` (Unix seconds) if a driver holds it."""
+    if run.state not in LIVE:
+        return run.seconds
+    worked = Worked()
+    is_gone = run.why == GONE
+    for event in views.events(run.run) if is_gone else views.events_until_taken(run.run):
+        worked.hear(event)
+    return worked.seconds(None if is_gone else now)
+
+
+def up_to_now(views: Views, run: RunView) -> RunView:
+    """Give a run with the seconds that it was worked on up to now; the ledger's are those of its latest event."""
+    return replace(run, seconds=took_s(views, run, time.time()))
+
+
+def stages_of(tasks: Sequence[TaskView]) -> list[StageView]:
+    """Sum up tasks by stage, in the order in which the stages came; a map counts by its elements."""
+    mapped = maps(task.name for task in tasks)
+    stages: dict[tuple[str, str], list[TaskView]] = {}
+    for task in tasks:
+        members = stages.setdefault((task.stage, task.kind), [])  # a map has its place by itself, not by its elements
+        if task.name not in mapped:
+            members.append(task)
+    return [
+        StageView(
+            stage=stage,
+            kind=kind,
+            states=dict(Counter(task.state for task in members)),
+            tasks=len(members),
+            attempts=sum(task.attempts for task in members),
+            seconds=sum(task.seconds for task in members),
+            longest_s=max(task.seconds for task in members),
+            usd=sum(task.usd for task in members),
+            bytes=sum(output.bytes for task in members for output in task.outputs),
+        )
+        for (stage, kind), members in stages.items()
+    ]

@@ -1,0 +1,39 @@
+"""What the tasks of a run warn of, though they succeeded."""
+
+from __future__ import annotations
+
+import shlex
+
+from msgspec import Struct
+
+from headrace.define.log import WARNING
+from headrace.inspect.views import ShownView, Views, judged
+from headrace.report.measures import bytes_text
+
+
+class Warned(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A task, and what it warned of; `of` says which model it judged, where the run judged several."""
+
+    task: str
+    text: str
+    of: str = ""
+
+    @property
+    def who(self) -> str:
+        """The task, and what it judged."""
+        return f"`{self.task}`{f' (of {self.of})' if self.of else ''}"
+
+
+def warnings(views: Views, run: str) -> list[Warned]:
+    """Give what the tasks of a run warn of, those that were reused too, each once; of a warning that is too long for
+    the ledger, which command gives it."""
+    found = {(each.task, each.out.digest): each for each in views.texts(run, name=WARNING)}
+    subjects = judged(views, run, [each.task for each in found.values()])
+    return [Warned(task=each.task, text=_told(run, each), of=subjects.get(each.task, "")) for each in found.values()]
+
+
+def _told(run: str, warning: ShownView) -> str:
+    if warning.out.inline is not None:
+        return warning.out.inline.decode(errors="replace")
+    words = ["headrace", "get", run, warning.task, "--logged", warning.name, "--step", str(warning.step)]
+    return f"a warning of {bytes_text(warning.out.size)}: `{shlex.join(words)}`"

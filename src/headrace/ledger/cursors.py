@@ -1,0 +1,63 @@
+"""Cursors, moved by hand: a version more, as a task that advances one gives it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import msgspec
+
+from headrace.errors import NotFoundError, UsageError
+from headrace.ledger import generations
+from headrace.ledger.database.database import Database
+from headrace.ledger.ledger import Ledger
+from headrace.ledger.registration import lock
+from headrace.spec.artifact import Ref
+from headrace.spec.intent import Advance
+
+_encode_ref = msgspec.msgpack.Encoder().encode
+
+
+def advance(ledger: Ledger, wanted: Advance, *, by: str) -> None:
+    """Give a cursor its next value outside of runs, if its latest version is still the one that is told.
+
+    A run that has read that version and would advance it later comes too late, and says so.
+
+    Raises:
+        UsageError: another has given it one meanwhile.
+        NotFoundError: a collector has taken the last name of the value away, and may be deleting it.
+        LedgerError: the ledger can't be written.
+    """
+    name, version, value = wanted.name, wanted.version, _encode_ref(wanted.value)
+
+    def work(db: Database) -> None:
+        lock(db)  # so that a collector which takes the last other name of the value waits for this one
+        latest, _ = db.execute(db.sql.CURSOR, (name,)).fetchone() or (0, b"")
+        if latest != version:
+            raise _moved(name, version)
+        if not generations.kept(db, [wanted.value])[0]:
+            raise given_up(name, wanted.value)
+        db.execute(db.sql.MOVE_CURSOR, (name, version + 1, value, None, None, ledger.now(), by))
+        if not _is_stored(db):  # another was quicker, between the look and this
+            raise _moved(name, version)
+
+    def _is_stored(db: Database) -> bool:
+        row = db.execute(db.sql.CURSOR_ROW, (name, version + 1)).fetchone()
+        return row is not None and row[0] == value and row[1] is None
+
+    with closing(ledger.connect()) as db, db.troubles():
+        db.atomically(lambda: work(db), done=lambda: True if _is_stored(db) else None)
+
+
+def given_up(name: str, value: Ref) -> NotFoundError:
+    """Give the error for a value that the collector has taken the last name away from."""
+    return NotFoundError(
+        f"the value of cursor `{name}`, {value.digest[:12]}, is kept no more: `headrace gc` gave it up",
+        hint=f"name a version that has one (`headrace cursors {name}` lists them), or tell the value itself",
+    )
+
+
+def _moved(name: str, version: int) -> UsageError:
+    return UsageError(
+        f"cursor `{name}` was moved on from version {version} meanwhile; it stays as it is now",
+        hint=f"`headrace cursors {name}` shows by whom",
+    )

@@ -1,0 +1,158 @@
+"""The lease of a run on one machine: a lock on a file, which the kernel frees when the driver's process ends.
+
+No clock is asked, so one that jumps frees nobody's lease. The lock keeps two drivers apart; what makes it safe is the
+run's epoch, which every write checks. A process that is forked from the driver after this, and executes nothing else,
+shares the lock until it ends too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from headrace.errors import LeaseHeld, LedgerError
+from headrace.ledger.database.leases import Holder, refusal
+
+PATIENCE_S = 0.1
+"""How long a driver tries for a lock: somebody who only looks whether it is held holds it for some microseconds."""
+
+
+class FileLease:
+    """The held lock of one run. Made by `acquire`."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+
+    def renew(self) -> None:
+        """The kernel knows that this process lives."""
+
+    def check(self) -> None:
+        """The kernel gives it to nobody else."""
+
+    def release(self) -> None:
+        """Free the lock and remove its file; a lease that is released already stays so."""
+        if self._descriptor < 0:
+            return
+        with contextlib.suppress(OSError):
+            if _is_at(self._descriptor, self._path):
+                self._path.unlink()  # still locked: whoever has opened it sees that it is another file now
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+
+class FileLeases:
+    """The leases of a ledger, as locked files in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def acquire(self, run: str, name: str = "", *, is_patient: bool = True) -> FileLease:
+        """Take a run's lease for this process."""
+        path = self._path(run)
+        try:
+            while True:
+                descriptor = _open(path)
+                if not _lock(descriptor, PATIENCE_S if is_patient else 0):
+                    holder = _read(descriptor)
+                    os.close(descriptor)
+                    raise refusal(run, holder)
+                if _is_at(descriptor, path):
+                    _write(descriptor, Holder(os.getpid(), os.uname().nodename, time.time(), name))
+                    return FileLease(path, descriptor)
+                os.close(descriptor)  # its holder has removed it meanwhile
+        except OSError as error:
+            raise LedgerError(
+                f"the lock `{path}` can't be taken: {error.strerror}",
+                hint="check that the folder can be written to and that its disk has room",
+            ) from error
+
+    def holder(self, run: str) -> Holder | None:
+        """Say who holds a run's lease, or None where nobody does."""
+        try:
+            descriptor = os.open(self._path(run), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return Holder(0, "", 0.0)  # it can't be told, so nobody may take it for free
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _read(descriptor) or Holder(0, "", 0.0)
+        else:
+            return None
+        finally:
+            os.close(descriptor)
+
+    def held(self, runs: Iterable[str]) -> set[str]:
+        """Give those of the runs whose leases are held."""
+        return {run for run in runs if self.holder(run) is not None}
+
+    def all(self) -> Iterator[str]:
+        """Name all that is held."""
+        return (name for name in self._names() if self.holder(name) is not None)
+
+    def tidy(self) -> None:
+        """Delete the files of holders that died."""
+        for name in self._names():
+            with contextlib.suppress(LeaseHeld):
+                self.acquire(name, is_patient=False).release()
+
+    def _path(self, run: str) -> Path:
+        return self.folder / f"{run}.lock"
+
+    def _names(self) -> list[str]:
+        return [path.stem for path in self.folder.glob("*.lock")] if self.folder.is_dir() else []
+
+
+def _open(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o644)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o644)
+
+
+def _lock(descriptor: int, patience_s: float) -> bool:
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.005)
+        else:
+            return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _write(descriptor: int, holder: Holder) -> None:
+    """Say who holds it. On a full disk it is held unsaid: `headrace gc`, which makes room, has to hold one too."""
+    os.ftruncate(descriptor, 0)
+    try:
+        os.pwrite(descriptor, msgspec.json.encode(holder), 0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+
+
+def _read(descriptor: int) -> Holder | None:
+    try:
+        return msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Holder)
+    except (OSError, msgspec.DecodeError):
+        return None  # it is being written

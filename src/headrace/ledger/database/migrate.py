@@ -1,0 +1,61 @@
+"""Bringing an older ledger to this version's tables, by Alembic.
+
+The migrations lie in `migrations/versions`, one a change of the tables; the revision of each is its number, which
+SQLite keeps as `user_version` too. A new ledger is made whole, and is at the last revision at once. A migration is one
+transaction: whatever happens meanwhile, the ledger is of the one version or of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.pool import NullPool
+
+from headrace.ledger.database.tables import SCHEMA, metadata, revision
+
+SCRIPTS = Path(__file__).with_name("migrations")
+
+
+def migrate_file(path: Path, schema: int = SCHEMA) -> None:
+    """Bring the ledger at `path` to a version; of two processes that try, the second finds it done."""
+    with begin(path) as connection:
+        upgrade(connection, revision(schema))
+        connection.execute(text(f"PRAGMA user_version={schema}"))
+
+
+@contextmanager
+def begin(path: Path) -> Iterator[Connection]:
+    """Give a transaction that holds the write lock from its begin on, tables' changes included."""
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"isolation_level": None})
+
+    @event.listens_for(engine, "begin")
+    def lock(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def upgrade(connection: Connection, target: str = "head") -> None:
+    """Run the migrations that a database lacks, within the caller's transaction."""
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    scripts = ScriptDirectory.from_config(config)
+
+    def steps(current: Any, _: MigrationContext) -> Any:
+        return scripts._upgrade_revs(target, current)
+
+    with EnvironmentContext(config, scripts, fn=steps, destination_rev=target) as environment:
+        environment.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
+        environment.run_migrations()

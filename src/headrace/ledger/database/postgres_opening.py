@@ -1,0 +1,121 @@
+"""Opening a ledger on PostgreSQL: its tables made, held against their version and against whose they are."""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack, closing
+
+from headrace.errors import LedgerUnreachable, LedgerVersionError
+from headrace.ledger.database import statements_postgres as statements
+from headrace.ledger.database.address import refuse_other
+from headrace.ledger.database.postgres import PostgresDatabase
+
+OLDEST = 120000
+LOCK = 0x48524C47
+"""The advisory lock of those who make or change tables."""
+
+LOOK = """
+SELECT coalesce(bool_or(tablename = 'alembic_version'), false), coalesce(bool_or(tablename = 'runs'), false),
+current_setting('server_version_num')::integer, current_setting('server_encoding')
+FROM pg_catalog.pg_tables WHERE schemaname = ANY(current_schemas(false))
+"""
+"""Not by `to_regclass`: it may remember that a table wasn't there before another session made it."""
+
+
+def connect(url: str, *, project: str = "") -> PostgresDatabase:
+    """Open a ledger, and make its tables where there are none.
+
+    Raises:
+        ConfigError: it is another project's.
+        LedgerVersionError: a newer Headrace wrote it, or an older one that others may use still.
+        LedgerError: it can't be reached or made, or isn't a ledger.
+    """
+    with ExitStack() as exits:
+        db = exits.enter_context(closing(PostgresDatabase(url)))
+        with db.troubles():
+            found = version(db)
+            if found is None:
+                db.atomically(lambda: _create(db))
+            _check(db, found or statements.SCHEMA)
+            if project:
+                check_project(db, project)
+        exits.pop_all()
+        return db
+
+
+def connect_to_read(url: str, *, project: str = "") -> PostgresDatabase | None:
+    """Open a ledger to look at it, or give None where there are no tables of one."""
+    with ExitStack() as exits:
+        db = exits.enter_context(closing(PostgresDatabase(url)))
+        with db.troubles():
+            found = version(db)
+            if found is None:
+                return None
+            _check(db, found)
+            if project:
+                check_project(db, project)
+        exits.pop_all()
+        return db
+
+
+def version(db: PostgresDatabase) -> int | None:
+    """Give the version of a ledger's tables, None where there are none.
+
+    Raises:
+        LedgerError: the tables are another program's, or the server is not fit for a ledger.
+    """
+    ((has_version, has_runs, server, encoding),) = db.execute(LOOK).fetchall()
+    if server < OLDEST:
+        raise LedgerUnreachable(
+            f"the server of the ledger `{db.name}` is PostgreSQL {server // 10000}, which is too old",
+            hint=f"PostgreSQL {OLDEST // 10000} or later is needed",
+        )
+    if encoding != "UTF8":
+        raise LedgerUnreachable(
+            f"the database of the ledger `{db.name}` keeps text as {encoding}",
+            hint="create one with ENCODING 'UTF8' TEMPLATE template0",
+        )
+    if not has_version and not has_runs:
+        return None
+    found = db.execute("SELECT version_num FROM alembic_version").fetchone() if has_version else None
+    if found is None or not has_runs or not re.fullmatch(r"\d{4}", found[0]):
+        raise LedgerUnreachable(
+            f"`{db.name}` holds tables of another program",
+            hint="give the ledger a database of its own, or a schema: ?options=-csearch_path%3Dheadrace",
+        )
+    return int(found[0])
+
+
+def check_project(db: PostgresDatabase, project: str) -> None:
+    """Note whose the ledger is, or refuse another project.
+
+    Raises:
+        ConfigError: it is another's.
+    """
+    about = dict(db.execute(statements.ABOUT).fetchall())
+    if "project" not in about:
+        db.execute(statements.PUT_ABOUT, ("project", project))
+        about = dict(db.execute(statements.ABOUT).fetchall())
+    refuse_other(db.name, about["project"], project)
+
+
+def _check(db: PostgresDatabase, found: int) -> None:
+    if found > statements.SCHEMA:
+        raise LedgerVersionError(
+            f"the ledger `{db.name}` was written by a newer Headrace (its version is {found}, ours"
+            f" {statements.SCHEMA})",
+            hint="upgrade Headrace here: pip install --upgrade headrace",
+        )
+    if found < statements.SCHEMA:
+        raise LedgerVersionError(
+            f"the ledger `{db.name}` is of an older Headrace (its version is {found}, ours {statements.SCHEMA})",
+            hint="once nobody uses it with that one any more, `headrace ledger migrate` brings it up to date",
+        )
+
+
+def _create(db: PostgresDatabase) -> None:
+    """Make the tables, once, whoever comes first."""
+    db.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+    if version(db) is None:
+        for statement in statements.CREATE:
+            db.execute(statement)

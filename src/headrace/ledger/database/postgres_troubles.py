@@ -1,0 +1,161 @@
+"""What goes wrong with a server or on the way to it, in words, with what to do about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from headrace.errors import ConfigError, LedgerError, LedgerUnreachable
+from headrace.ledger.database.address import POSTGRES, masked
+
+# A server that is gone, or a network that was cut, is noticed within some 15 s instead of libpq's two hours.
+DEFAULTS: dict[str, Any] = {
+    "application_name": "headrace",
+    "client_encoding": "utf8",
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15000,
+}
+
+
+def options(url: str) -> dict[str, Any]:
+    """Give what a connection gets beside what its URL says.
+
+    Raises:
+        ConfigError: it is no URL of a PostgreSQL server; the message doesn't say which part, since that may be secret.
+    """
+    try:
+        given = conninfo_to_dict(url)
+        broken = any("/" in str(given.get(name, "")) or "@" in str(given.get(name, "")) for name in ("dbname", "port"))
+        broken = broken or "@" in str(given.get("host", ""))[1:]  # the first sign may stand for an abstract socket
+    except psycopg.ProgrammingError:
+        broken = True
+    if broken or not url.startswith(POSTGRES):
+        raise ConfigError(
+            f"`[ledger] url` can't be read: `{masked(url)}`",
+            hint="it is postgresql://user@host:port/name?option=value; in a password, write @ as %40, / as %2F,"
+            " : as %3A, % as %25, or keep it out of the URL: libpq takes PGPASSWORD and ~/.pgpass",
+        ) from None
+    return {name: value for name, value in DEFAULTS.items() if name not in given}
+
+
+def is_passing(error: psycopg.Error) -> bool:
+    """Say whether an error of connecting may be over soon: it isn't about who connects, or to what."""
+    return isinstance(error, psycopg.OperationalError) and not any(
+        re.search(pattern, str(error)) for pattern, _, _ in REFUSALS
+    )
+
+
+@contextmanager
+def troubles(name: str, patience_s: float) -> Iterator[None]:
+    """Turn what psycopg raises into an error of ours with a hint."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise trouble(error, name, patience_s) from error
+
+
+def trouble(error: psycopg.Error, name: str, patience_s: float = 0.0) -> LedgerError:
+    """Say what an error of psycopg's means for the user."""
+    if error.sqlstate in STATES:
+        what, hint = STATES[error.sqlstate]
+        kind = LedgerUnreachable if error.sqlstate in NOT_LET else LedgerError
+        return kind(f"the ledger `{name}` {what.format(told=_told(error))}", hint=hint)
+    if error.sqlstate is None or error.sqlstate.startswith(("08", "57P")):
+        for pattern, what, hint in REFUSALS:
+            found = re.search(pattern, str(error))
+            if found is not None:
+                return LedgerUnreachable(f"the ledger `{name}` {what.format(*found.groups())}", hint=hint)
+        waited = f" (tried for {patience_s:g} s)" if patience_s else ""
+        return LedgerUnreachable(
+            f"the ledger `{name}` can't be reached{waited}: {_told(error)}",
+            hint="start its server, and check host and port of `[ledger] url`; a run goes on by `headrace resume`",
+        )
+    return LedgerError(f"the ledger `{name}` failed: {_told(error)}", hint="look into the server's log")
+
+
+def _told(error: psycopg.Error) -> str:
+    """Give the error's own words, in one line."""
+    text = error.diag.message_primary or str(error)
+    text = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    return text.removeprefix("connection failed: ")
+
+
+REFUSALS = (
+    (
+        r'password authentication failed for user "(.*?)"',
+        "refuses the password of user `{0}`",
+        "give the right one by PGPASSWORD, ~/.pgpass, or the URL (where special characters are percent-encoded)",
+    ),
+    (
+        r"no password supplied",
+        "asks for a password",
+        "give it by PGPASSWORD, ~/.pgpass, or in the URL",
+    ),
+    (
+        r'database "(.*?)" does not exist',
+        "has no database `{0}` on its server",
+        "have the server's administrator create it: CREATE DATABASE",
+    ),
+    (
+        r'role "(.*?)" does not exist',
+        "has no user `{0}` on its server",
+        "name another in the URL, or have the server's administrator create it: CREATE ROLE ... LOGIN PASSWORD",
+    ),
+    (
+        r"(no pg_hba.conf entry .*)",
+        "refuses connections from here: {0}",
+        "have the server's administrator allow this host and user in pg_hba.conf",
+    ),
+    (
+        r'definition of service "(.*?)" not found',
+        "names a service `{0}` that is not defined here",
+        "define it in ~/.pg_service.conf",
+    ),
+    (
+        r"(?i)((?:certificate|SSL|sslmode|sslrootcert).*)",
+        "can't be reached by an encrypted connection: {0}",
+        "check `sslmode` and `sslrootcert` in the URL against what the server offers",
+    ),
+)
+"""What a server answers to one who connects: a pattern of its words (libpq gives no code), ours, and a hint."""
+
+NOT_LET = ("25006", "42501")
+"""Those of the states below that say what we may not do."""
+
+STATES = {
+    "23505": ("already holds what was to be added: another process was first", "try again"),
+    "25006": (
+        "can't be written to: its server, or this user's session, is read-only",
+        "name the primary server in `[ledger] url`, and see to `default_transaction_read_only`",
+    ),
+    "40001": ("had others in the way for too long", "try again"),
+    "40P01": ("had others in the way for too long", "try again"),
+    "42501": (
+        "doesn't let this user do that: {told}",
+        "have it granted: CREATE on the schema to who makes the tables, ALL on these to the others",
+    ),
+    "42P01": ("has lost its tables: {told}", "restore it from a backup"),
+    "3F000": (
+        "has no schema to make its tables in: {told}",
+        "create the schema that `search_path` in the URL's `options` names",
+    ),
+    "53100": ("can't grow: the server's disk is full", "free some space there, then resume the run"),
+    "53200": ("failed: the server is out of memory", "give it more, then resume the run"),
+    "53300": ("takes no more connections", "raise the server's `max_connections`: a run takes two or three of them"),
+    "55P03": (
+        "has a row that another session has held for too long",
+        "find the session in pg_stat_activity, or try again",
+    ),
+    "58030": ("can't be read or written: the server's disk gave an error", "check that disk, then resume the run"),
+    "XX001": ("is damaged: {told}", "restore it from a backup"),
+    "XX002": ("has a damaged index: {told}", "have the server's administrator REINDEX it"),
+}
+"""By the code of an error: what it means, and what to do."""

@@ -1,0 +1,383 @@
+"""The ledger in a file of SQLite's: opened, made, held against its version, and its troubles put into words.
+
+SQLAlchemy and Alembic cost 0.2 s and more to import, so an empty ledger is made from the generated text, and only
+an older one, which has to be migrated, loads them.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from headrace.errors import LedgerDamaged, LedgerError, LedgerVersionError
+from headrace.ledger.database import statements_sqlite as statements
+from headrace.ledger.database.address import refuse_other
+from headrace.ledger.database.database import Unmet
+from headrace.ledger.database.lease_files import FileLeases
+from headrace.ledger.database.statements import Statements
+
+T = TypeVar("T")
+
+TIMEOUT_S = 10.0
+"""How long a write waits for another process's transaction. Ours take milliseconds, but for an import: all of its rows
+are one, 200,000 of them in 0.4 s of a processor (`docs/upkeep.md`)."""
+
+APPLICATION = 0x48524C47  # "HRLG" in the file's header
+
+
+class SqliteDatabase:
+    """A connection to a ledger's file (`ledger.database.database.Database`). Its locks lie beside the file."""
+
+    sql: Statements = statements
+
+    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+        self.path = path
+        self.name = str(path)
+        self.leases = FileLeases(path.parent / "leases")
+        self.execute = db.execute
+        self.executemany = db.executemany
+        self._db = db
+        self._troubles = Troubles(path)
+
+    def lookups(self, text: str, rows: Sequence[Sequence[Any]], /) -> list[Any]:
+        """Run a statement for each of the rows, and give the first row that each finds, or None."""
+        return [self._db.execute(text, row).fetchone() for row in rows]
+
+    def require(self, text: str, parameters: Sequence[Any] = (), /) -> None:
+        """Run a statement that has to find or change a row."""
+        found = self._db.execute(text, parameters)
+        if found.rowcount < 1 and found.fetchone() is None:
+            raise Unmet
+
+    def transaction(self, *, durable: bool = True) -> _Transaction:
+        """Do all of it or nothing. SQLite lets one transaction write at a time."""
+        return _Transaction(self._db, durable=durable)
+
+    def atomically(
+        self, work: Callable[[], T], *, durable: bool = True, done: Callable[[], T | None] | None = None
+    ) -> T:
+        """Do `work` in a transaction; a file is there or it isn't, so it is tried once."""
+        del done
+        with _Transaction(self._db, durable=durable):
+            return work()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Have all that is read within be of one moment."""
+        self.end_reading()
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.end_reading()
+
+    def begin_reading(self) -> None:
+        """Have lookups share a transaction: each in its own would take twice the time."""
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN")
+
+    def end_reading(self) -> None:
+        """End the transaction that lookups share."""
+        if self._db.in_transaction:
+            self._db.execute("COMMIT")
+
+    def troubles(self) -> AbstractContextManager[None]:
+        """Turn what SQLite raises into an error of ours with a hint."""
+        return self._troubles
+
+    def is_there(self) -> bool:
+        """Say whether the file is still there: what is open of one that was removed keeps nothing."""
+        return self.path.exists()
+
+    def now(self) -> float:
+        """Give the time of this machine."""
+        return time.time()
+
+    def problems(self, *, deep: bool) -> list[str]:
+        """Ask SQLite whether its file is whole."""
+        try:
+            rows = self._db.execute("PRAGMA integrity_check" if deep else "PRAGMA quick_check").fetchall()
+        except sqlite3.DatabaseError as error:
+            return [str(error), *unreadable(self.path)]
+        texts = [text for (text,) in rows if text != "ok"]
+        return [*texts, *unreadable(self.path)] if texts else []
+
+    def hurry(self) -> None:
+        """A file isn't waited for."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+
+class _Transaction:
+    """All of it, or nothing."""
+
+    def __init__(self, db: sqlite3.Connection, *, durable: bool) -> None:
+        self._db = db
+        self._durable = durable
+
+    def __enter__(self) -> None:
+        db = self._db
+        if db.in_transaction:
+            db.execute("COMMIT")  # lookups shared it
+        if not self._durable:
+            db.execute("PRAGMA synchronous=NORMAL")
+        db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        db = self._db
+        try:
+            if kind is None:
+                db.execute("COMMIT")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            if not self._durable:
+                db.execute("PRAGMA synchronous=FULL")
+
+
+def connect(path: Path, *, project: str = "") -> SqliteDatabase:
+    """Open the ledger at `path`, making or migrating it where needed.
+
+    Raises:
+        LedgerVersionError: a newer Headrace wrote it.
+        LedgerError: it can't be read or made, or isn't a ledger.
+    """
+    with Troubles(path):
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))  # SQLite gives its own files the rights of this
+        return _checked(_open(path), path, project)
+
+
+def connect_to_read(path: Path, *, project: str = "") -> SqliteDatabase:
+    """Open the ledger at `path` to look at it, even where it can't be written to and nobody does."""
+    if (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)) or path.with_name(f"{path.name}-wal").exists():
+        found = connect(path, project=project)
+        # Most is read once, and fresh memory for each page takes longer than reading it.
+        found.execute("PRAGMA cache_size=-2048")
+        return found
+    with Troubles(path):
+        # SQLite wants to make its log beside the file, unless it is told that nothing will change.
+        db = sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True, isolation_level=None, check_same_thread=False)
+        return _checked(db, path, project)
+
+
+def nothing(path: Path = Path()) -> SqliteDatabase:
+    """Give an empty ledger in memory, in place of one that isn't there."""
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    for statement in statements.CREATE:
+        db.execute(statement)
+    return SqliteDatabase(db, path)
+
+
+def _checked(db: sqlite3.Connection, path: Path, project: str) -> SqliteDatabase:
+    try:
+        _check(db, path)
+        if project:
+            _check_project(db, path, project)
+    except BaseException:
+        db.close()
+        raise
+    return SqliteDatabase(db, path)
+
+
+def unreadable(path: Path) -> list[str]:
+    """Say of a damaged ledger which tables can't be read to their end."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
+            return [f"table `{each}` can't be read: {why}" for each in tables if (why := _why_unreadable(db, each))]
+    except _UNREADABLE as error:
+        return [f"no table can be read: {error}"]
+
+
+def _why_unreadable(db: sqlite3.Connection, table: str) -> str | None:
+    try:
+        for _ in db.execute(f'SELECT * FROM "{table}" NOT INDEXED'):
+            pass
+    except _UNREADABLE as error:
+        return _said(error)
+    return None
+
+
+def _said(error: Exception) -> str:
+    return str(error).partition(" with text")[0]  # what follows are the bytes
+
+
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What the bytes of a damaged file raise; the latter where what SQLite says of them has some of them in it."""
+
+
+class Troubles:
+    """Turns what SQLite raises into an error of ours with a hint. One serves any number of times: it is on the way of
+    each look-up."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, _UNREADABLE):
+            raise trouble(error, self._path) from error
+        if isinstance(error, OSError):
+            raise LedgerError(
+                f"the ledger `{self._path}` can't be opened: {error.strerror}",
+                hint="check that its folder is there and can be written to",
+            ) from error
+
+
+def trouble(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> LedgerError:
+    """Say what an error of SQLite's means for the user."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of it is detail
+    if code == sqlite3.SQLITE_ERROR:  # ours are right, unless tables have lost their names, or were given others
+        return LedgerDamaged(
+            f"the ledger `{path}` isn't as it should be: {_said(error)}",
+            hint="`headrace fsck` says whether it is damaged; if another release has changed it, use that",
+        )
+    if code == sqlite3.SQLITE_CORRUPT or _NO_TEXT in str(error):
+        return LedgerDamaged(
+            f"the ledger `{path}` is damaged: {_said(error)}",
+            hint="restore it from a backup (`headrace restore`); `headrace fsck` names what can't be read",
+        )
+    what, hint = _TROUBLES.get(code, (f"failed: {error}", "`headrace fsck` checks it"))
+    return LedgerError(f"the ledger `{path}` {what}", hint=hint)
+
+
+_NO_TEXT = "decode"
+"""In what Python itself says, without a code, of bytes that were written as text and are none any more."""
+
+_TROUBLES = {
+    sqlite3.SQLITE_BUSY: (
+        f"has been locked by another process for more than {TIMEOUT_S:g} s",
+        "find what holds it, such as a large `headrace ledger import` (`fuser` names who has it open), and try again",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "can't be written to",
+        "make the file and its folder writable, or move the state by HEADRACE_HOME",
+    ),
+    sqlite3.SQLITE_FULL: ("can't grow: the disk is full", "free some space there, then resume the run"),
+    sqlite3.SQLITE_IOERR: (
+        "can't be read or written: the disk gave an error",
+        "check the disk and its free space, then resume the run",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "can't be opened",
+        "check that its folder is there and can be written to",
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        "is damaged, or is no ledger: it is no SQLite database",
+        "restore it from a backup, or move it away to begin a new one",
+    ),
+    sqlite3.SQLITE_CONSTRAINT: (
+        "already holds what was to be added: another process was first",
+        "try again",
+    ),
+}
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256)
+    try:
+        # FULL: what was committed survives the loss of power. The cache takes the tasks of a large run (in KiB).
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA cache_size=-16384")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    version = _number(db, "user_version")
+    if version == statements.SCHEMA and _number(db, "application_id") == APPLICATION:
+        return
+    if version == 0 and _is_empty(db):
+        _create(db, path)
+        return
+    if _number(db, "application_id") != APPLICATION:
+        raise LedgerError(
+            f"`{path}` is a database of another program", hint="move it away, or the state by HEADRACE_HOME"
+        )
+    if version > statements.SCHEMA:
+        raise LedgerVersionError(
+            f"the ledger `{path}` was written by a newer Headrace (its version is {version}, ours {statements.SCHEMA})",
+            hint="upgrade Headrace here: pip install --upgrade headrace",
+        )
+    # 0.3 s, and hardly ever needed.
+    from headrace.ledger.database.migrate import migrate_file  # noqa: PLC0415
+
+    migrate_file(path)
+
+
+def _check_project(db: sqlite3.Connection, path: Path, project: str) -> None:
+    """Note whose the ledger is, or refuse another project."""
+    about = dict(db.execute(statements.ABOUT))
+    if "project" not in about:
+        with suppress(sqlite3.OperationalError):  # one that can only be read stays nobody's
+            db.execute(statements.PUT_ABOUT, ("project", project))
+    refuse_other(str(path), about.get("project", project), project)
+
+
+def _create(db: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of an empty ledger, once, whoever comes first."""
+    _use_wal(db)
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if _is_empty(db):
+            for statement in statements.CREATE:
+                db.execute(statement)
+            db.execute(f"PRAGMA application_id={APPLICATION}")
+            db.execute(f"PRAGMA user_version={statements.SCHEMA}")
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    for folder in (path.parent, path.parent.parent):
+        _sync(folder)
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log; SQLite doesn't wait for others here, so this does."""
+    end = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _number(db: sqlite3.Connection, pragma: str) -> int:
+    found: int = db.execute(f"PRAGMA {pragma}").fetchone()[0]
+    return found
+
+
+def _is_empty(db: sqlite3.Connection) -> bool:
+    found: int = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    return found == 0
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,93 @@
+"""Bringing a ledger, wherever it is, to this version's tables.
+
+A ledger in a file has one machine's drivers, all of this Headrace: it is migrated when it is opened. One on a server
+may have others that are older, so somebody has to say when: by `headrace ledger migrate`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from headrace.errors import NotFoundError
+from headrace.ledger.database.address import Address, file_of, is_shared, masked
+from headrace.ledger.database.migrate import upgrade
+from headrace.ledger.database.opening import check_driver, connect
+from headrace.ledger.database.sqlite import Troubles
+from headrace.ledger.database.tables import SCHEMA, revision
+
+
+class Migrated(Struct, frozen=True, kw_only=True):
+    """What came of bringing a ledger up to date: from which version to which; the same if there was nothing to do."""
+
+    ledger: str
+    before: int
+    after: int
+
+
+def migrate(address: Address) -> Migrated:
+    """Bring a ledger to this version's tables; say what was done.
+
+    Raises:
+        NotFoundError: there is no ledger yet.
+        LedgerVersionError: a newer Headrace wrote it.
+        LedgerError: it can't be read or written, or isn't a ledger.
+    """
+    before = _migrate_shared(str(address)) if is_shared(address) else _file_version(file_of(address))
+    connect(address).close()  # a file is migrated by being opened; and whatever is wrong with a ledger is said here
+    return Migrated(ledger=masked(address), before=before, after=SCHEMA)
+
+
+@contextmanager
+def begin_shared(url: str) -> Iterator[Connection]:
+    """Give a transaction on a server that keeps others from changing tables; tables' changes are part of it."""
+    import psycopg  # noqa: PLC0415  (an extra)
+
+    from headrace.ledger.database.postgres_opening import LOCK  # noqa: PLC0415  (it needs the extra)
+
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool)
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _file_version(path: Path) -> int:
+    if not path.exists():
+        raise NotFoundError(f"there is no ledger `{path}` yet", hint="the first run makes it, up to date")
+    with Troubles(path), closing(sqlite3.connect(path)) as db:
+        found: int = db.execute("PRAGMA user_version").fetchone()[0]
+        return found
+
+
+def _migrate_shared(url: str) -> int:
+    check_driver()
+    # An extra, and what needs it.
+    import psycopg  # noqa: PLC0415
+
+    from headrace.ledger.database.postgres import PostgresDatabase  # noqa: PLC0415
+    from headrace.ledger.database.postgres_opening import version  # noqa: PLC0415
+    from headrace.ledger.database.postgres_troubles import trouble  # noqa: PLC0415
+
+    with closing(PostgresDatabase(url)) as db, db.troubles():
+        before = version(db)
+    if before is None:
+        raise NotFoundError(f"there is no ledger at `{masked(url)}` yet", hint="the first run makes it, up to date")
+    if before < SCHEMA:
+        try:
+            with begin_shared(url) as connection:
+                upgrade(connection, revision())
+        except DBAPIError as error:
+            if not isinstance(error.orig, psycopg.Error):
+                raise
+            raise trouble(error.orig, masked(url)) from error
+    return before

@@ -1,0 +1,188 @@
+"""Which generations of the store the ledger's rows name, and by which runs."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
+
+import msgspec
+from msgspec import Struct
+
+from headrace.errors import LedgerDamaged
+from headrace.ledger.database import scan
+from headrace.ledger.database.database import Database
+from headrace.ledger.inventory import Generation, Inventory, Naming
+from headrace.ledger.ports import Spills
+from headrace.run.events import Reused, decode_event
+from headrace.run.ports import LIVE
+from headrace.run.projection import kept_by
+from headrace.run.wire import Frames, Report, decode_up
+from headrace.spec.artifact import Ref, blobs, within
+
+SPILL = -1
+"""Stands for the run's number where a report that no driver has heard yet names a generation."""
+
+STANDING = -2
+"""Stands for the run's number where a cursor or a registered version names a generation."""
+
+SEEN = 100_000
+"""Of a run's generations, so many are remembered while its outputs are gone over; more may be named twice."""
+
+RESTORE = "restore it from a backup: `headrace restore`"
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+
+_REUSED = msgspec.msgpack.encode(Reused.__struct_config__.tag)
+"""How the events of reuse begin, after the byte that says how long an event is: most others aren't decoded."""
+
+
+class RunRecord(Struct, frozen=True):
+    """A run, as far as keeping its blobs goes."""
+
+    number: int
+    id: str
+    pipeline: str
+    state: str
+    created: float
+    ended: float | None
+    bundle: str
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it came to an end; such a run may still be resumed."""
+        return self.state not in LIVE
+
+
+def records(db: Database) -> list[RunRecord]:
+    """Give all runs, the oldest first."""
+    return [RunRecord(*row) for row in scan.runs(db)]
+
+
+def of_run(db: Database, run: int) -> Iterator[Naming]:
+    """Go over what a run names: its own list, and what of its tasks' outputs is not on it, which should be nothing."""
+    seen: set[Generation] = set()
+    for digest, nonce, size, _ in scan.blobs(db, run):
+        if len(seen) < SEEN:
+            seen.add((digest, nonce))
+        yield digest, nonce, run, size
+    for _, _, out in scan.outs(db, run):
+        yield from (naming for naming in of_output(run, out) if naming[:2] not in seen)
+
+
+def decoded(out: bytes) -> Ref:
+    """Decode an output.
+
+    Raises:
+        LedgerDamaged: it can't be read.
+    """
+    try:
+        return _decode_ref(out)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise LedgerDamaged(f"an output that the ledger holds can't be read: {error}", hint=RESTORE) from error
+
+
+def of_output(run: int, out: bytes) -> Iterator[Naming]:
+    """Go over the generations that an encoded output needs."""
+    return ((each.digest, each.nonce or "", run, each.size) for each in blobs(decoded(out)))
+
+
+def needed(db: Database, runs: Sequence[RunRecord]) -> Iterator[Naming]:
+    """Go over all that has to stay while these runs stay: what they name, and what reuse of their results needs."""
+    for run in runs:
+        yield from of_run(db, run.number)
+    numbers = {run.number for run in runs}
+    for _, run_number, _, _, unusable, out in scan.results(db):
+        if unusable is None and run_number in numbers:
+            yield from of_output(run_number, out)
+    for out in standing(db):
+        yield from of_output(STANDING, out)
+
+
+def standing(db: Database) -> Iterator[bytes]:
+    """Go over the encoded artifacts that are named outside of runs: the cursors' values, and what is registered."""
+    yield from {name: value for name, _, value, *_ in scan.cursors(db)}.values()  # of each, the newest comes last
+    with db.troubles():
+        versions = db.execute(db.sql.ALL_VERSIONS).fetchall()
+    for _, _, _, _, *named, preparation in versions:
+        yield from (each for each in (named[0], named[1], preparation) if each is not None)
+
+
+def is_named(db: Database, blob: Ref) -> bool:
+    """Say whether anything names a blob, so that no collector takes it that looks from now on."""
+    nonce = blob.nonce or ""
+    runs = db.execute(db.sql.RUNS_BY_BLOB, (blob.digest, f"{blob.digest}!")).fetchall()  # no digest has a `!`
+    if any(db.execute(db.sql.BLOB, (run, blob.digest, nonce)).fetchall() for run, _ in runs):
+        return True
+    return any(naming[:2] == (blob.digest, nonce) for out in standing(db) for naming in of_output(0, out))
+
+
+def kept(db: Database, refs: Iterable[Ref]) -> list[bool]:
+    """Say of artifacts whether all of their blobs are named, each blob looked up once."""
+    known: dict[Generation, bool] = {}
+    found = []
+    for ref in refs:
+        for each in blobs(ref):
+            generation = each.digest, each.nonce or ""
+            if generation not in known:
+                known[generation] = is_named(db, each)
+        found.append(all(known[each.digest, each.nonce or ""] for each in blobs(ref)))
+    return found
+
+
+def pinned(db: Database) -> frozenset[str]:
+    """Return the ids of the runs that have set a cursor's newest value, of those that versions were registered in or
+    from, and of those that made what is registered, where such a run reused it."""
+    numbers = {run.id: run.number for run in records(db)}
+    by = {run for *_, run in {name: (run,) for name, _, _, run, *_ in scan.cursors(db)}.values() if run is not None}
+    digests: dict[str, set[str]] = {}
+    for _, _, _, _, out, report, run, *_, origin, preparation in db.execute(db.sql.ALL_VERSIONS).fetchall():
+        named = run or (origin or "").partition(" ")[0]
+        if named in numbers:
+            refs = (decoded(each) for each in (out, report, preparation) if each is not None)
+            digests.setdefault(named, set()).update(ref.digest for ref in refs)
+    wanted = {numbers[run]: _keys(db, numbers[run], found) for run, found in digests.items()}
+    return frozenset({*by, *digests, *_makers(db, wanted, numbers)})
+
+
+def _keys(db: Database, run: int, digests: Set[str]) -> set[str]:
+    """Return the keys of a run's tasks whose outputs are, or hold, what has one of these digests."""
+    return {
+        key
+        for _, key, out in scan.outs(db, run)
+        if key is not None and any(ref.digest in digests for ref in within(decoded(out)))
+    }
+
+
+def _makers(db: Database, wanted: dict[int, set[str]], numbers: Mapping[str, int]) -> Iterator[str]:
+    """Go over the runs whose results under these keys were reused by these runs, and by those in their turn: a run may
+    have got the result of one that was forgotten."""
+    seen = set()
+    while wanted:
+        number, keys = wanted.popitem()
+        for _, body in scan.events(db, number) if keys else ():
+            event = decode_event(body) if body[1 : 1 + len(_REUSED)] == _REUSED else None
+            if isinstance(event, Reused) and event.key in keys and (event.run, event.key) not in seen:
+                seen.add((event.run, event.key))
+                if event.run in numbers:
+                    yield event.run
+                    wanted.setdefault(numbers[event.run], set()).add(event.key)
+
+
+def spilled(runs: Iterable[RunRecord], spools: Iterable[Spills]) -> Iterator[Naming]:
+    """Go over what workers have reported while no driver listened: a driver to come will store it."""
+    living = [run.id for run in runs if not run.has_ended]
+    for spool in spools:
+        for run in living:
+            for _, data in spool.spills(run):
+                for ref in _reported(data):
+                    yield from ((each.digest, each.nonce or "", SPILL, each.size) for each in blobs(ref))
+
+
+def unnamed_bundles(named: Inventory, runs: Iterable[RunRecord]) -> Container[str]:
+    """Give the digests of bundles that runs name by digest alone: each generation of those is needed."""
+    return {run.bundle for run in runs if not named.holds(run.bundle, run.number)}
+
+
+def _reported(data: bytes) -> Iterator[Ref]:
+    for body in Frames().feed(data):
+        message = decode_up(body)
+        if isinstance(message, Report):
+            yield from kept_by(decode_event(message.body))

@@ -1,0 +1,222 @@
+"""Backups of a project's record: snapshots of its ledger in a store of their own, with the blobs that they name.
+
+    backups = Backups(store)
+    backups.add(ledger, stores, head, lease)
+    backups.keep(7)
+    with backups.archive(backups.find(), schema=SCHEMA) as archive: ...
+
+A snapshot is an archive without blobs, kept as a blob itself. What says that it is there is a note in the spool,
+written once all that it needs is durable; so a backup that is killed leaves those before it as they were, and what it
+had copied already is found by the next one. Blobs that are there already are not copied again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from itertools import islice
+
+import msgspec
+from msgspec import Struct
+
+from headrace.errors import BlobDamaged, BlobMissing, LedgerError, NotFoundError
+from headrace.ledger.database.leases import Lease
+from headrace.ledger.exclusive import beating
+from headrace.ledger.inventory import Inventory
+from headrace.ledger.ledger import Ledger
+from headrace.ledger.transfer.archive import Archive, ArchivedBlob, Head, Writer
+from headrace.ledger.transfer.blob_sources import have
+from headrace.ledger.transfer.transfer import BATCH_BLOBS, BATCH_BYTES, Progress, absent, write_rows
+from headrace.ledger.upkeep.gc import DELETED, GRACE_S
+from headrace.store.store import Store
+
+PREFIX = "backup-"
+NOTE = "snapshot"
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """A backup as it was at one moment: `digest` and `nonce` name its archive, `bytes` are those of its blobs.
+
+    `lacking` blobs were in no store then, or damaged.
+    """
+
+    name: str
+    made: float
+    project: str
+    runs: int
+    blobs: int
+    bytes: int
+    digest: str
+    nonce: str
+    lacking: tuple[str, ...] = ()
+
+
+class BackedUp(Struct, frozen=True, kw_only=True):
+    """What a backup did: the snapshot that it made, how much it copied, and which older snapshots it let go."""
+
+    snapshot: Snapshot
+    copied: int
+    copied_bytes: int
+    forgotten: tuple[str, ...] = ()
+    deleted: int = 0
+
+
+class Backups:
+    """The backups in a store, which is for them alone."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def snapshots(self) -> list[Snapshot]:
+        """Give all snapshots, the oldest first."""
+        found = []
+        for name in self.store.spool.runs():
+            if name.startswith(PREFIX):
+                data = b"".join(data for note, data in self.store.spool.spills(name) if note == NOTE)
+                try:
+                    found.append(msgspec.json.decode(data, type=Snapshot))
+                except msgspec.MsgspecError:
+                    continue  # whoever wrote it was killed
+        return sorted(found, key=lambda snapshot: (snapshot.made, snapshot.name))
+
+    def find(self, name: str | None = None) -> Snapshot:
+        """Give a snapshot by its name or the beginning of it, or the newest.
+
+        Raises:
+            NotFoundError: there is none, or several begin so.
+        """
+        found = self.snapshots()
+        if not found:
+            raise NotFoundError(f"there is no backup in `{self.store.url}`", hint="`headrace backup` makes one")
+        named = found[-1:] if name is None else [each for each in found if each.name.startswith(name)]
+        if len(named) != 1:
+            names = ", ".join(f"`{each.name}`" for each in found[-3:])
+            raise NotFoundError(
+                f"{'several backups begin with' if named else 'there is no backup'} `{name}` in `{self.store.url}`",
+                hint=f"the newest are {names}",
+            )
+        return named[0]
+
+    def archive(self, snapshot: Snapshot, *, schema: int) -> Archive:
+        """Open a snapshot's archive, whose bytes were held against their digest.
+
+        Raises:
+            LedgerError: it is gone or damaged.
+        """
+        try:
+            self.store.verify(snapshot.digest, snapshot.nonce)
+        except (BlobDamaged, BlobMissing) as error:
+            raise LedgerError(
+                f"the backup `{snapshot.name}` can't be used: {error.message}",
+                hint="use an earlier one (`headrace restore --list` names them)",
+            ) from error
+        return Archive(self.store.path(snapshot.digest, snapshot.nonce), schema=schema)
+
+    def blobs(self, missing: Inventory) -> Iterator[ArchivedBlob]:
+        """Go over those of the blobs that the backups have."""
+        return have({"backup": self.store}, missing, lambda *_: None)
+
+    def add(
+        self,
+        ledger: Ledger,
+        stores: Mapping[str, Store],
+        head: Head,
+        lease: Lease,
+        *,
+        deep: bool = False,
+        progress: Progress = lambda *_: None,
+    ) -> BackedUp:
+        """Make a snapshot, while runs go on; `deep` reads what was copied earlier too, and copies again what is
+        damaged."""
+        with Inventory() as named, Inventory() as missing, self.store.draft() as draft:
+            writer = Writer(draft.file, head)
+            with closing(ledger.connect()) as db:
+                write_rows(db, writer, named, progress)
+            absent(self.store, named, missing, lease)
+            if deep:
+                missing.add((digest, nonce, 0, size) for digest, nonce, size in self._damaged(named, lease))
+            copied, size = self._copy(have(stores, missing, writer.lacks), missing.bytes(), lease, writer, progress)
+            end = writer.end()
+            archive = draft.keep()
+            snapshot = Snapshot(
+                name=f"{PREFIX}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(head.made))}-{os.urandom(2).hex()}",
+                made=head.made,
+                project=head.project,
+                runs=end.runs,
+                blobs=len(named) - len(end.lacking),
+                bytes=named.bytes(),
+                digest=archive.digest,
+                nonce=archive.nonce,
+                lacking=tuple(end.lacking),
+            )
+        self.store.spool.spill(snapshot.name, NOTE, msgspec.json.encode(snapshot))
+        return BackedUp(snapshot=snapshot, copied=copied, copied_bytes=size)
+
+    def keep(self, count: int, lease: Lease, *, schema: int) -> tuple[tuple[str, ...], int]:
+        """Let go all snapshots but the newest so many, then delete the blobs that none of those needs; give the names
+        of the snapshots and the number of the blobs."""
+        found = self.snapshots()
+        kept = found[-count:] if count else []
+        edge = self.store.now() - GRACE_S
+        past = [each for each in found if each not in kept]
+        with Inventory() as needed, Inventory() as lost:
+            for snapshots, into in ((kept, needed), (past, lost)):
+                for each in snapshots:
+                    into.add([(each.digest, each.nonce, 0, 0)])
+                    self._names(each, into, schema=schema, is_kept=into is needed)
+            for each in past:
+                lease.renew()
+                self.store.spool.forget(each.name)
+            doomed = (
+                (blob.digest, blob.nonce)
+                for blob in beating(lease, self.store.blobs())
+                if (blob.digest, blob.nonce) not in needed
+                and ((blob.digest, blob.nonce) in lost or blob.modified < edge)
+            )
+            deleted = 0
+            while some := list(islice(doomed, DELETED)):
+                self.store.delete_all(some)
+                deleted += len(some)
+        return tuple(each.name for each in past), deleted
+
+    def _names(self, snapshot: Snapshot, into: Inventory, *, schema: int, is_kept: bool) -> None:
+        """Gather what a snapshot needs. One that is to go may be damaged; of one that stays, all has to be known."""
+        try:
+            with self.archive(snapshot, schema=schema) as archive:
+                into.add((digest, nonce, 0, size) for digest, nonce, size in archive.named())
+        except LedgerError:
+            if is_kept:
+                raise
+
+    def _damaged(self, named: Inventory, lease: Lease) -> Iterator[tuple[str, str, int]]:
+        for digest, nonce, size in named:
+            lease.renew()
+            try:
+                self.store.verify(digest, nonce)
+            except BlobMissing:
+                continue
+            except BlobDamaged:
+                yield digest, nonce, size
+
+    def _copy(
+        self, blobs: Iterator[ArchivedBlob], expected: int, lease: Lease, writer: Writer, progress: Progress
+    ) -> tuple[int, int]:
+        count = total = 0
+        while True:
+            before, size = count, 0
+            with self.store.batch() as batch:
+                for blob in blobs:
+                    try:
+                        batch.replicate(blob.digest, blob.nonce, blob.file)  # type: ignore[arg-type]
+                        count, size = count + 1, size + blob.size
+                    except (BlobDamaged, BlobMissing):  # of where it comes from
+                        writer.lacks(blob.digest, blob.nonce)
+                    progress("blobs", total + size, expected)
+                    if count - before >= BATCH_BLOBS or size >= BATCH_BYTES:
+                        break
+            lease.renew()
+            total += size
+            if count == before:
+                return count, total

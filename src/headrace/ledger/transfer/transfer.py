@@ -1,0 +1,441 @@
+"""A ledger moved into another: all runs as they are, what may be reused, the cursors, and the blobs before them.
+
+    with Archive(path, schema=SCHEMA) as archive:
+        Importer(ledger, archive, store, lease).bring(archive.missing)
+
+All rows come in one transaction, after all of them were looked at: an import is whole or nothing. What is there already
+and equal is passed over, so that it can be repeated. What is there and differs is refused before anything is written. A
+run is its events: one that has gone on since, in the ledger that it comes to, begins with those that the archive has,
+and stays as it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from headrace.errors import BlobDamaged, BlobMissing, CodecError, LedgerError, UsageError, listed
+from headrace.ledger.database import scan
+from headrace.ledger.database.database import Database
+from headrace.ledger.database.leases import Lease
+from headrace.ledger.generations import STANDING, standing
+from headrace.ledger.inventory import Inventory, Naming
+from headrace.ledger.ledger import Ledger
+from headrace.ledger.transfer.archive import (
+    CURSORS,
+    NAMED,
+    REGISTRY,
+    RESULTS,
+    RUNS,
+    Archive,
+    ArchivedBlob,
+    Record,
+    Writer,
+)
+from headrace.ledger.transfer.archive_check import Arrival, shapes
+from headrace.ledger.transfer.printed_logs import bring_printed
+from headrace.ledger.upkeep.merge import moved, moved_event
+from headrace.run.events import Event, decode_event
+from headrace.spec.artifact import Ref, blobs
+from headrace.store.store import Logs, Store
+
+T = TypeVar("T")
+
+CHUNK = 1000
+BATCH_BLOBS, BATCH_BYTES = 500, 256 << 20
+SHOWN = 3
+Progress = Callable[[str, int, int], None]
+"""Is told what is being done, how far it is, and how far it will be: in runs or in bytes."""
+
+Look = Callable[[Ref], None]
+"""Looks into the bytes of a table that has come, which readers would follow anywhere."""
+
+Source = Callable[[Inventory], Iterable[ArchivedBlob]]
+"""Gives what it has of the blobs that are missing."""
+
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+
+
+class Imported(Struct, frozen=True, kw_only=True):
+    """What came over: `runs` are new here, `known` were here already; `lacking` blobs were in neither place."""
+
+    runs: int
+    known: int
+    results: int
+    cursors: int
+    versions: int
+    blobs: int
+    bytes: int
+    lacking: tuple[str, ...]
+
+
+def write_rows(db: Database, writer: Writer, named: Inventory, progress: Progress) -> None:
+    """Write all that a ledger holds, as of one moment; `named` takes in which blobs belong to it."""
+    with db.troubles(), db.snapshot():
+        runs = [number for number, *_ in scan.runs(db)]
+        for done, run in enumerate(runs):
+            writer.rows(f"{RUNS}{run:010}.rows", _records(db, run, named))
+            progress("runs", done + 1, len(runs))
+        writer.rows(RESULTS, (("results", list(row)) for row in scan.results(db)))
+        named.add(naming for row in scan.results(db) if row[4] is None for naming in _of_ref(row[1], row[5]))
+        writer.rows(CURSORS, (("cursors", list(row)) for row in scan.cursors(db)))
+        writer.rows(REGISTRY, _registered(db))
+        named.add(naming for out in standing(db) for naming in _of_ref(STANDING, out))
+        writer.rows(NAMED, (("named", list(each)) for each in named))
+
+
+def _records(db: Database, run: int, named: Inventory) -> Iterator[Record]:
+    yield "runs", list(scan.run_row(db, run))
+    yield from (("events", [run, seq, body]) for seq, body in scan.events(db, run))
+    for page in _chunks(scan.tasks(db, run)):
+        yield from (("tasks", list(task)) for task in page)
+        named.add(naming for task in page for naming in _of_ref(run, task[-1]))
+    yield from (("metrics", list(row)) for row in db.execute(db.sql.METRICS, (run,)).fetchall())
+    yield from (("logged", [run, *row]) for row in db.execute(db.sql.LOGGED, (run,)).fetchall())
+    for page in _chunks(scan.blobs(db, run)):
+        yield from (("blobs", [run, *blob]) for blob in page)
+        named.add((digest, nonce, run, size) for digest, nonce, size, _ in page)
+    signals = db.execute(db.sql.SIGNALS, (run,)).fetchall()
+    yield from (("inbox", [None, run, *signal]) for signal in signals)
+
+
+def _registered(db: Database) -> Iterator[Record]:
+    yield from (("versions", list(row)) for row in db.execute(db.sql.ALL_VERSIONS).fetchall())
+    yield from (("aliases", list(row)) for row in db.execute(db.sql.ALL_ALIASES).fetchall())
+
+
+def _of_ref(run: int, out: bytes | None) -> list[Naming]:
+    if out is None:
+        return []
+    return [(each.digest, each.nonce or "", run, each.size) for each in blobs(_decode_ref(out))]
+
+
+class Importer:
+    """Brings what an archive holds into a ledger and its store, under a lease that keeps the collector away."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        archive: Archive,
+        store: Store,
+        lease: Lease,
+        progress: Progress = lambda *_: None,
+        logs: Logs | None = None,
+        look: Look = lambda _: None,
+    ) -> None:
+        self._ledger = ledger
+        self._archive = archive
+        self._store = store
+        self._lease = lease
+        self._progress = progress
+        self._logs = logs or store.logs
+        self._look = look
+        self._numbers: dict[int, int] = {}
+        self._written: Imported | None = None
+        self._shape = shapes(archive)
+
+    def bring(self, source: Source | None) -> Imported:
+        """Bring blobs, then rows. Without a `source`, rows alone come.
+
+        Raises:
+            UsageError: something is there already and differs; nothing was written.
+            LedgerError: the archive is damaged, or forged; no row was written.
+        """
+        with closing(self._ledger.connect()) as db, db.troubles():
+            self._archive.check()
+            arrival = Arrival(self._archive, self._lease.renew)
+            arrival.look()
+            fresh, known = self._compare(db)
+            with Inventory() as missing:
+                absent(self._store, self._archive.named(), missing, self._lease)
+                brought, size = self._bring_blobs(missing, source) if source is not None else (0, 0)
+                lacking = self._find_lacking(missing)
+            self._look_into(arrival.tables.values(), lacking)
+            for part in fresh:
+                self._lease.renew()
+                bring_printed(self._archive, part, self._logs)
+            self._progress("runs", 0, len(fresh))
+            rows = db.atomically(lambda: self._write(db, fresh), done=lambda: self._there(db, fresh))
+            return replace(rows, known=known, blobs=brought, bytes=size, lacking=lacking)
+
+    # -- what is there already ------------------------------------------------------------------------------------
+
+    def _compare(self, db: Database) -> tuple[list[str], int]:
+        """Name the parts of runs that are new here, and count the others.
+
+        Raises:
+            UsageError: a run, a cursor or a version is here already, and differs.
+        """
+        fresh, known, differing = [], 0, []
+        for part in self._archive.runs():
+            self._lease.renew()
+            _, row = next(self._archive.rows(part))
+            number, run_id = self._shape["runs"].values(row)[:2]
+            found = db.execute(db.sql.RUN_BY_ID, (run_id,)).fetchone()
+            if found is None:
+                fresh.append(part)
+            elif self._goes_on(db, part, found[0]):
+                known += 1
+                self._numbers[number] = found[0]
+            else:
+                differing.append(run_id)
+        if differing:
+            raise UsageError(
+                f"the ledger has run {listed(differing, SHOWN)} already, with other events than the archive;"
+                " nothing was imported",
+                hint="a run may go on in one ledger only: go on where it has the most events, or import into a new one",
+            )
+        self._compare_named(db)
+        return fresh, known
+
+    def _compare_named(self, db: Database) -> None:
+        """Hold cursors and versions against those that are here.
+
+        Raises:
+            UsageError: one is here already, and differs.
+        """
+        for _, row in self._archive.rows(CURSORS):
+            name, version, value, *_ = self._shape["cursors"].values(row)
+            has = db.execute(db.sql.CURSOR_ROW, (name, version)).fetchone()
+            if has is not None and not _is_same_value(has[0], value):
+                raise UsageError(
+                    f"the ledger has cursor `{name}` already, with another value as version {version}; nothing was"
+                    " imported",
+                    hint="import into a ledger where no run has advanced it",
+                )
+        for table, row in self._archive.rows(REGISTRY):
+            if table == "versions":
+                kind, name, version, identity, *_ = self._shape[table].values(row)
+                at, by = _places(db, kind, name)
+                if at.get(version, identity) != identity or by.get(identity, version) != version:
+                    raise UsageError(
+                        f"the ledger has other versions of {kind} `{name}` than the archive; nothing was imported",
+                        hint="import into a ledger where none of that name was registered",
+                    )
+
+    def _goes_on(self, db: Database, part: str, number: int) -> bool:
+        """Say whether a run that is here begins with the events that the archive has of it."""
+        here = scan.events(db, number)
+        for table, row in self._archive.rows(part):
+            if table == "events":
+                _, seq, body = self._shape["events"].values(row)
+                found = next(here, None)
+                if found is None or found[0] != seq or not _is_same(found[1], body):
+                    return False
+            elif table != "runs":
+                break
+        return True
+
+    # -- blobs ----------------------------------------------------------------------------------------------------
+
+    def _bring_blobs(self, missing: Inventory, source: Source) -> tuple[int, int]:
+        count = total = 0
+        expected = missing.bytes()
+        blobs = iter(source(missing))
+        while True:
+            before = count
+            with self._store.batch() as batch:
+                size = 0
+                for blob in blobs:
+                    self._replicate(batch, blob)
+                    count, size = count + 1, size + blob.size
+                    self._progress("blobs", total + size, expected)
+                    if count - before >= BATCH_BLOBS or size >= BATCH_BYTES:
+                        break
+            self._lease.renew()
+            total += size
+            if count == before:
+                return count, total
+
+    def _replicate(self, batch: Any, blob: ArchivedBlob) -> None:
+        try:
+            batch.replicate(blob.digest, blob.nonce, blob.file)
+        except BlobDamaged as error:
+            raise LedgerError(
+                f"`{self._archive.path}` is damaged: {error.message}",
+                hint="copy it again, or export it again; no row was imported",
+            ) from error
+
+    def _find_lacking(self, missing: Inventory) -> tuple[str, ...]:
+        found = []
+        for page in missing.pages():
+            sizes = self._store.sizes((digest, nonce) for digest, nonce, _ in page)
+            found += [f"{digest}.{nonce}" for (digest, nonce, _), size in zip(page, sizes, strict=True) if size is None]
+        return tuple(found)
+
+    def _look_into(self, tables: Iterable[Ref], lacking: Sequence[str]) -> None:
+        """Hold the bytes of tables against what they say of themselves: readers would follow them anywhere.
+
+        Raises:
+            LedgerError: one of them leads out of itself.
+        """
+        for ref in tables:
+            self._lease.renew()
+            if f"{ref.digest}.{ref.nonce}" in lacking:
+                continue
+            try:
+                self._look(ref)
+            except (CodecError, BlobDamaged) as error:
+                raise self._archive.changed(error.message) from error
+            except BlobMissing:
+                continue  # no run names it any more
+
+    # -- rows -----------------------------------------------------------------------------------------------------
+
+    def _write(self, db: Database, fresh: Sequence[str]) -> Imported:
+        """Write all rows, within the caller's transaction."""
+        numbers = dict(self._numbers)
+        for done, part in enumerate(fresh):
+            self._lease.renew()
+            number, here = self._insert(db, part)
+            numbers[number] = here
+            self._progress("runs", done + 1, len(fresh))
+        self._written = Imported(
+            runs=len(fresh),
+            known=0,
+            results=self._bring_results(db, numbers),
+            cursors=self._bring_cursors(db),
+            versions=self._bring_registry(db),
+            blobs=0,
+            bytes=0,
+            lacking=(),
+        )
+        return self._written
+
+    def _there(self, db: Database, fresh: Sequence[str]) -> Imported | None:
+        """Return what was written, if it got through though nobody heard of it."""
+        if not fresh:
+            return None
+        _, run_id, *_ = self._shape["runs"].values(next(self._archive.rows(fresh[0]))[1])
+        return None if db.execute(db.sql.RUN_BY_ID, (run_id,)).fetchone() is None else self._written
+
+    def _insert(self, db: Database, part: str) -> tuple[int, int]:
+        sql = db.sql
+        statements = {
+            "events": sql.INSERT_EVENT,
+            "tasks": sql.PUT_TASK,
+            "metrics": sql.PUT_METRIC,
+            "logged": sql.PUT_LOGGED,
+            "blobs": sql.PUT_BLOB,
+        }
+        number = here = -1
+        for table, records in groupby(self._archive.rows(part), key=itemgetter(0)):
+            rows = (self._shape[table].values(row) for _, row in records)
+            if table == "runs":
+                number, *values = next(rows)
+                db.execute(sql.INSERT_RUN, values)
+                here = db.execute(sql.RUN_BY_ID, (values[0],)).fetchone()[0]
+            elif table == "inbox":
+                for _, _, *values in rows:
+                    db.execute(sql.SIGNAL, (here, *values))
+            else:
+                for chunk in _chunks(rows):
+                    db.executemany(statements[table], [(here, *values) for _, *values in chunk])
+        return number, here
+
+    def _bring_results(self, db: Database, numbers: Mapping[int, int]) -> int:
+        """Bring what may be reused; where something stands under a key already, it stays if it is good."""
+        count = 0
+        for chunk in _chunks(self._shape["results"].values(row) for _, row in self._archive.rows(RESULTS)):
+            self._lease.renew()
+            count += self._put_results(db, chunk, numbers)
+        return count
+
+    def _put_results(self, db: Database, rows: Sequence[Sequence[Any]], numbers: Mapping[int, int]) -> int:
+        fresh = []
+        there = db.lookups(db.sql.RESULT_ROW, [row[:1] for row in rows])
+        for (key, run, task, at, unusable, out), found in zip(rows, there, strict=True):
+            is_better = found is None or (found[4] is not None and unusable is None)
+            if is_better and run in numbers:
+                fresh.append((key, numbers[run], task, at, unusable, out))
+        if fresh:
+            db.executemany(db.sql.PUT_RESULT, fresh)
+        return len(fresh)
+
+    def _bring_cursors(self, db: Database) -> int:
+        count = 0
+        for _, row in self._archive.rows(CURSORS):
+            name, version, *rest = self._shape["cursors"].values(row)
+            if db.execute(db.sql.CURSOR_ROW, (name, version)).fetchone() is None:
+                db.execute(db.sql.ADVANCE_CURSOR, (name, version, *rest))
+                count += 1
+        return count
+
+    def _bring_registry(self, db: Database) -> int:
+        """Bring versions, and those aliases that there are none of here.
+
+        Raises:
+            UsageError: a run that lives has taken the number of one since it was looked at.
+        """
+        count = 0
+        here = {row[:3] for row in db.execute(db.sql.ALL_ALIASES).fetchall()}
+        for table, row in self._archive.rows(REGISTRY):
+            values = self._shape[table].values(row)
+            if table == "aliases":
+                if tuple(values[:3]) not in here:
+                    db.execute(db.sql.PUT_ALIAS, values)
+                continue
+            kind, name, number, identity, *_ = values
+            if db.execute(db.sql.VERSION_OF, (kind, name, identity)).fetchone() is None:
+                db.execute(db.sql.PUT_VERSION, values)
+                if db.execute(db.sql.VERSION_OF, (kind, name, identity)).fetchone() is None:
+                    raise UsageError(
+                        f"a run has registered another version {number} of {kind} `{name}` here meanwhile, so that of"
+                        " the archive has no place",
+                        hint="nothing was imported; import into a ledger where none of that name was registered",
+                    )
+                count += 1
+        return count
+
+
+def _places(db: Database, kind: str, name: str) -> tuple[dict[int, str], dict[str, int]]:
+    """Give the identities of a name's versions by number, and the numbers by identity."""
+    rows = db.execute(db.sql.VERSIONS_OF, (kind, name)).fetchall()
+    return {row[2]: row[3] for row in rows}, {row[3]: row[2] for row in rows}
+
+
+def absent(store: Store, wanted: Iterable[tuple[str, str, int]], missing: Inventory, lease: Lease) -> None:
+    """Gather which of some blobs a store lacks, or has with another size."""
+    for page in _chunks(wanted):
+        lease.renew()
+        sizes = store.sizes((digest, nonce) for digest, nonce, _ in page)
+        lacking = [each for each, size in zip(page, sizes, strict=True) if size != each[2]]
+        missing.add((digest, nonce, 0, size) for digest, nonce, size in lacking)
+
+
+class _Any(dict[tuple[str, str], str]):
+    """Has every generation be the same one."""
+
+    def get(self, _key: Any, _default: Any = None) -> str:
+        return "any"
+
+
+def _is_same(one: bytes, other: bytes) -> bool:
+    """Say whether two events are equal, but for which of equal generations the collector has kept."""
+    return one == other or _bare(one) == _bare(other)
+
+
+def _is_same_value(one: bytes, other: bytes) -> bool:
+    """Say the same of two encoded artifacts."""
+    return one == other or moved(_decode_ref(one), _Any()) == moved(_decode_ref(other), _Any())
+
+
+def _bare(body: bytes) -> Event | bytes:
+    try:
+        event: Event = decode_event(body)
+    except msgspec.MsgspecError:
+        return body
+    return moved_event(event, _Any()) or event
+
+
+def _chunks(rows: Iterable[T]) -> Iterator[list[T]]:
+    rest = iter(rows)
+    while chunk := list(islice(rest, CHUNK)):
+        yield chunk

@@ -1,0 +1,433 @@
+"""The checker: whether ledger and stores hold what they should, as findings with a reason.
+
+    found = Checker(ledger, stores).check(repair=True)
+    [problem.what for problem in found.problems]
+
+Repair brings a blob that is damaged in one region from a replica of it in another, and one that no region has whole
+from a generation of the same bytes, such as its task made when it ran again. Where there is none, it keeps the results
+that need the blob from being reused, so that what made them runs again; what a run itself holds of them stays as it is:
+nobody can give it back. What may lie in a region that isn't described here is told, and left alone. Rows that are not
+as their run's events have them are written anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from headrace.errors import BlobDamaged, BlobMissing, LedgerDamaged, LedgerError, StoreError
+from headrace.ledger import generations as names
+from headrace.ledger.database import scan
+from headrace.ledger.database.database import Database
+from headrace.ledger.database.leases import Lease
+from headrace.ledger.database.sqlite import unreadable
+from headrace.ledger.exclusive import alone, beating
+from headrace.ledger.generations import RunRecord
+from headrace.ledger.inventory import Generation, Inventory
+from headrace.ledger.ledger import Ledger
+from headrace.ledger.upkeep.gc import GRACE_S
+from headrace.ledger.upkeep.replay import compare, replay
+from headrace.run.events import Renewed, Reused, Succeeded, Taken, decode_event
+from headrace.store.store import Store
+
+GOOD = frozenset(("succeeded", "reused"))
+SHOWN = 3
+EXPORT = f"{names.RESTORE}; or try to save what it has: `headrace ledger export FILE`"
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
+"""What bytes raise that are no encoded value any more."""
+MISSING = "it is missing from the store"
+_AGAIN = "run what made it again, and repair it from that by `headrace fsck --repair`"
+_CURSOR = (
+    "`headrace restore --merge` brings it from a backup, if there is one; else set the cursor back: `headrace rewind {}"
+    " --to-version N`, or to nothing without that"
+)
+"""What reads a cursor can't be run again to make its value: it would have to read that."""
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """Something is not as it should be. `about` is `ledger`, `run`, `blob` or `result`; `mended` says what was done."""
+
+    about: str
+    subject: str
+    what: str
+    hint: str
+    mended: str | None = None
+
+
+class Bad(Struct):
+    """A generation that no store has whole, why, and in which regions it may lie that aren't described here. `is_lone`
+    unless all that the ledger names is missing, so that it is rather the store that is the wrong one."""
+
+    why: str
+    is_missing: bool
+    elsewhere: set[str] = set()
+    is_lone: bool = True
+
+    @property
+    def what(self) -> str:
+        """What is wrong with it."""
+        return f"{self.why}; it may be in {self._regions}, not described here" if self.elsewhere else self.why
+
+    @property
+    def hint(self) -> str | None:
+        """What to do, where it may lie elsewhere."""
+        if not self.is_lone:
+            return "nothing that the ledger names is there: check `[store] url`; nothing was marked"
+        sections = " and ".join(f"`[region.{name}]`" for name in sorted(self.elsewhere))
+        return f"describe {sections}, or give the `--config` that does" if sections else None
+
+    @property
+    def _regions(self) -> str:
+        names = " or ".join(f"`{name}`" for name in sorted(self.elsewhere))
+        return f"region {names}"
+
+
+class Checked(Struct, frozen=True, kw_only=True):
+    """What was looked at, and what is wrong. Drafts and orphans are no fault: the collector deletes them."""
+
+    problems: tuple[Problem, ...]
+    runs: int
+    blobs: int
+    bytes: int
+    is_deep: bool
+    drafts: int
+    draft_bytes: int
+    orphans: int
+    orphan_bytes: int
+
+
+class Checker:
+    """Checks a ledger and the stores of all regions. Drivers may go on meanwhile; the collector may not."""
+
+    def __init__(self, ledger: Ledger, stores: Mapping[str, Store]) -> None:
+        self._ledger = ledger
+        self._stores = stores
+
+    def check(self, *, deep: bool = False, repair: bool = False, now: float) -> Checked:
+        """Check what the ledger says of itself, and that each blob it names is there with its size; `deep` reads them
+        all and holds their bytes against their digests, and each run's rows against its events.
+
+        Raises:
+            LedgerError: the collector is at work.
+        """
+        with alone(self._ledger, "headrace fsck") as lease, closing(self._ledger.connect()) as db, db.troubles():
+            return self._check(db, lease, deep=deep, repair=repair, now=now)
+
+    def _check(self, db: Database, lease: Lease, *, deep: bool, repair: bool, now: float) -> Checked:
+        problems = list(_integrity(db, deep=deep))
+        if problems:  # its pages can't be trusted, so neither can what they name
+            return _checked(problems, is_deep=deep)
+        with Inventory() as named:
+            with db.snapshot():
+                runs = names.records(db)
+                named.add(beating(lease, names.needed(db, runs)))
+            for run in beating(lease, runs):
+                problems += self._check_rows(db, run, repair=repair) if deep else _check_run(db, run)
+            bad: dict[Generation, Bad] = {}
+            problems += self._check_blobs(lease, named, bad, deep=deep, repair=repair)
+            self._look_elsewhere(db, named, bad)
+            problems += [*_blobs(db, named, runs, bad), *_results(db, bad, repair=repair)]
+            edge = now - GRACE_S
+            strays = (stray for store in self._stores.values() for stray in store.strays())
+            return _checked(
+                problems,
+                is_deep=deep,
+                runs=len(runs),
+                blobs=len(named),
+                size=named.bytes(),
+                orphans=_sum(self._orphans(lease, named, edge)),
+                drafts=_sum(stray.size for stray in strays if stray.modified < edge),
+            )
+
+    def _check_rows(self, db: Database, run: RunRecord, *, repair: bool) -> Iterator[Problem]:
+        """Hold all of a run's rows against its events."""
+        try:
+            _, found = compare(db, run.number, run.id)
+            if not found:
+                return
+            mended = replay(self._ledger, run.id, repair=True).mended if repair else None
+        except LedgerError as error:
+            yield Problem(about="run", subject=run.id, what=error.message, hint=error.hint or "")
+            return
+        first = found[0]
+        more = f", and {len(found) - 1} more differences" if len(found) > 1 else ""
+        yield Problem(
+            about="run",
+            subject=f"{run.id} {first.subject}".rstrip(),
+            what=f"its rows say {first.about} {first.field}".rstrip()
+            + f" `{first.stored}`, while its events say `{first.rebuilt}`{more}",
+            hint=f"`headrace replay {run.id}` tells them all, and with `--repair` writes the rows anew",
+            mended=mended,
+        )
+
+    def _check_blobs(
+        self, lease: Lease, named: Inventory, bad: dict[Generation, Bad], *, deep: bool, repair: bool
+    ) -> Iterator[Problem]:
+        """Look for each generation in all stores; those that none has whole, nor equal ones, go into `bad`."""
+        for page in beating(lease, named.pages()):
+            found = {name: store.sizes(each[:2] for each in page) for name, store in self._stores.items()}
+            for place, (digest, nonce, size) in enumerate(page):
+                sizes = {name: each[place] for name, each in found.items() if each[place] is not None}
+                told = {name: self._wrong(name, (digest, nonce), size, has, deep=deep) for name, has in sizes.items()}
+                wrong = {name: why for name, why in told.items() if why is not None}
+                whole = [name for name in sizes if name not in wrong]
+                for name, why in wrong.items() if whole else ():
+                    yield self._replica(name, whole[0], digest, nonce, why, repair=repair)
+                if whole:
+                    continue
+                equal = self._equal(named, digest, nonce, size)
+                if equal is None:
+                    bad[digest, nonce] = Bad(next(iter(wrong.values()), MISSING), is_missing=not wrong)
+                else:
+                    yield self._from_equal(equal, (digest, nonce), wrong, repair=repair)
+
+    def _equal(self, named: Inventory, digest: str, nonce: str, size: int) -> tuple[str, str] | None:
+        """Give another generation of the same bytes that is whole, and the region that has it."""
+        for other in named.nonces(digest):
+            for region, store in self._stores.items() if other != nonce else ():
+                found = store.size(digest, other)
+                if found is not None and self._wrong(region, (digest, other), size, found, deep=True) is None:
+                    return other, region
+        return None
+
+    def _look_elsewhere(self, db: Database, named: Inventory, bad: dict[Generation, Bad]) -> None:
+        """Note of what is missing whether it may lie in another store, or in regions that aren't described here."""
+        regions: dict[int, set[str]] = {}
+        is_all = len(bad) == len(named) > 1 and all(each.is_missing for each in bad.values())
+        for (digest, nonce), each in bad.items():
+            each.is_lone = not is_all
+            if each.is_missing and not is_all:
+                for run in named.runs(digest, nonce):
+                    if run not in regions:
+                        regions[run] = _regions(db, run)
+                    each.elsewhere |= regions[run] - self._stores.keys()
+
+    def _wrong(self, region: str, generation: Generation, size: int, found: int | None, *, deep: bool) -> str | None:
+        """Say what is wrong with a region's replica, or None."""
+        if found != size:
+            return f"it has {found} bytes in the store, and had {size}"
+        if deep:
+            try:
+                self._stores[region].verify(*generation)
+            except (BlobDamaged, BlobMissing) as error:
+                return error.message
+        return None
+
+    def _replica(self, region: str, other: str, digest: str, nonce: str, why: str, *, repair: bool) -> Problem:
+        """Tell of a replica that is damaged while another is whole; bring it from there."""
+        mended = None
+        if repair:
+            try:
+                self._copy((other, nonce), digest, nonce, [region])
+                mended = f"brought again from region `{other}`"
+            except StoreError as error:
+                why = f"{why}; it can't be brought from region `{other}`: {error.message}"
+        return Problem(
+            about="blob",
+            subject=f"{digest}.{nonce}",
+            what=f"in region `{region}`: {why}",
+            hint=f"region `{other}` has it whole: `headrace fsck --deep --repair` brings it from there",
+            mended=mended,
+        )
+
+    def _from_equal(
+        self, equal: tuple[str, str], generation: Generation, wrong: Mapping[str, str], *, repair: bool
+    ) -> Problem:
+        """Tell of a blob that no region has whole while an equal one is; make it from that, where it was."""
+        (digest, nonce), (other, region) = generation, equal
+        why, mended = next(iter(wrong.values()), MISSING), None
+        if repair:
+            try:
+                self._copy((region, other), digest, nonce, list(wrong) or [region])
+                mended = f"made anew from generation `{other}`"
+            except StoreError as error:
+                why = f"{why}; it can't be made from generation `{other}`: {error.message}"
+        return Problem(
+            about="blob",
+            subject=f"{digest}.{nonce}",
+            what=why,
+            hint=f"generation `{other}` has the same bytes: `headrace fsck {'--deep ' if wrong else ''}--repair` makes"
+            " it from that",
+            mended=mended,
+        )
+
+    def _copy(self, source: tuple[str, str], digest: str, nonce: str, regions: Iterable[str]) -> None:
+        """Write a generation into regions, from one of the same bytes: its region and its nonce."""
+        whole, other = source
+        for region in regions:
+            with self._stores[region].batch() as batch, self._stores[whole].reader(digest, other) as file:
+                batch.replicate(digest, nonce, file)
+
+    def _orphans(self, lease: Lease, named: Inventory, edge: float) -> Iterator[int]:
+        for store in self._stores.values():
+            for blob in beating(lease, store.blobs()):
+                if blob.modified < edge and (blob.digest, blob.nonce) not in named:
+                    yield blob.size
+
+
+def damaged(file: Path, error: LedgerDamaged, *, is_deep: bool) -> Checked:
+    """Say of a ledger's file that is damaged which of its tables can't be read, and what to do."""
+    found = unreadable(file)
+    problems = [_damage(f"is damaged: {text}", names.RESTORE) for text in found] or [_damage(error.message, EXPORT)]
+    return _checked(problems, is_deep=is_deep)
+
+
+def _checked(
+    problems: Sequence[Problem],
+    *,
+    is_deep: bool,
+    runs: int = 0,
+    blobs: int = 0,
+    size: int = 0,
+    orphans: tuple[int, int] = (0, 0),
+    drafts: tuple[int, int] = (0, 0),
+) -> Checked:
+    return Checked(
+        problems=tuple(problems),
+        runs=runs,
+        blobs=blobs,
+        bytes=size,
+        is_deep=is_deep,
+        drafts=drafts[0],
+        draft_bytes=drafts[1],
+        orphans=orphans[0],
+        orphan_bytes=orphans[1],
+    )
+
+
+def _sum(sizes: Iterable[int]) -> tuple[int, int]:
+    """Give how many there are, and their sum."""
+    count = total = 0
+    for size in sizes:
+        count, total = count + 1, total + size
+    return count, total
+
+
+def _integrity(db: Database, *, deep: bool) -> Iterator[Problem]:
+    for text in db.problems(deep=deep):
+        yield _damage(f"is damaged: {text}", names.RESTORE)
+
+
+def _damage(what: str, hint: str) -> Problem:
+    return Problem(about="ledger", subject="its file", what=what, hint=hint)
+
+
+def _check_run(db: Database, run: RunRecord) -> Iterator[Problem]:
+    """Hold a run's events against their numbers and its rows against its events, in one snapshot."""
+    sql = db.sql
+    with db.snapshot():
+        count, first, last = db.execute(sql.EVENT_SPAN, (run.number,)).fetchone()
+        if count and (first, last) != (0, count - 1):
+            yield Problem(
+                about="run",
+                subject=run.id,
+                what=f"holds {count} events, numbered {first} to {last}: some are lost",
+                hint="it can be looked at, but not resumed: run its pipeline again",
+            )
+        ended = {}
+        try:
+            ended = _endings(db, run.number)
+        except UNREADABLE as error:
+            yield Problem(
+                about="run",
+                subject=run.id,
+                what=f"has an event that can't be read: {error}",
+                hint="it can be looked at, but not resumed: run its pipeline again",
+            )
+        rows = {row[1]: (row[5], row[15]) for row in scan.tasks(db, run.number)}
+    for task, digest in ended.items():
+        state, has = rows.get(task, ("missing", None))
+        if state not in GOOD or has != digest:
+            yield Problem(
+                about="run",
+                subject=f"{run.id} {task}",
+                what=f"has the row of a {state} task, while its events say that it gave `{digest[:12]}`",
+                hint=f"`headrace replay {run.id} --repair` writes its rows anew",
+            )
+
+
+def _endings(db: Database, run: int) -> dict[str, str]:
+    """Give the tasks that have an output by the events of the latest trace, each with its digest."""
+    found: dict[str, str] = {}
+    for _, body in scan.events(db, run):
+        event = decode_event(body)
+        if isinstance(event, Succeeded | Reused):
+            found[event.task] = event.out.digest
+        elif isinstance(event, Renewed):
+            found.clear()
+    return found
+
+
+def _regions(db: Database, run: int) -> set[str]:
+    """Name the regions that a run's attempts were started in, as far as its events can be read."""
+    found = set()
+    with suppress(*UNREADABLE):  # which is a problem of its own
+        for _, body in scan.events(db, run):
+            event = decode_event(body)
+            if isinstance(event, Taken) and event.region:
+                found.add(event.region)
+    return found
+
+
+def _blobs(
+    db: Database, named: Inventory, runs: Sequence[RunRecord], bad: Mapping[Generation, Bad]
+) -> Iterator[Problem]:
+    ids = {run.number: run.id for run in runs}
+    cursors = _cursors(db, bad)
+    versions = _versions(db, bad) if bad else {}
+    for (digest, nonce), each in bad.items():
+        of = cursors.get((digest, nonce), [])
+        by = [f"run `{ids[number]}`" for number in named.runs(digest, nonce) if number in ids]
+        by = [*(f"cursor `{name}`" for name in of), *versions.get((digest, nonce), ()), *by] or ["a run that is gone"]
+        more = f" and {len(by) - SHOWN} more" if len(by) > SHOWN else ""
+        yield Problem(
+            about="blob",
+            subject=f"{digest}.{nonce}",
+            what=f"{each.what}; named by {', '.join(by[:SHOWN])}{more}",
+            hint=each.hint or (_CURSOR.format(of[0]) if of else _AGAIN),
+        )
+
+
+def _cursors(db: Database, bad: Mapping[Generation, Bad]) -> dict[Generation, list[str]]:
+    """Name the cursors whose latest value needs one of these."""
+    latest = {name: value for name, _, value, *_ in scan.cursors(db)} if bad else {}
+    found: dict[Generation, list[str]] = {}
+    for name, value in latest.items():
+        for digest, nonce, *_ in names.of_output(names.STANDING, value):
+            if (digest, nonce) in bad:
+                found.setdefault((digest, nonce), []).append(name)
+    return found
+
+
+def _versions(db: Database, bad: Mapping[Generation, Bad]) -> dict[Generation, list[str]]:
+    """Name the versions of models and datasets that need one of these."""
+    found: dict[Generation, list[str]] = {}
+    for kind, name, version, _, out, report, *_, preparation in db.execute(db.sql.ALL_VERSIONS).fetchall():
+        for each in filter(None, (out, report, preparation)):
+            for digest, nonce, *_ in names.of_output(names.STANDING, each):
+                if (digest, nonce) in bad:
+                    found.setdefault((digest, nonce), []).append(f"{kind} `{name}:{version}`")
+    return found
+
+
+def _results(db: Database, bad: Mapping[Generation, Bad], *, repair: bool) -> Iterator[Problem]:
+    if not bad:
+        return
+    for key, run, task, _, unusable, out in scan.results(db):
+        needs = ((digest, nonce) for digest, nonce, *_ in names.of_output(run, out))
+        found = next((bad[each] for each in needs if each in bad), None)
+        if found is not None and unusable is None:
+            mends = repair and found.hint is None
+            if mends:
+                db.execute(db.sql.DOUBT_RESULT, (found.what, key))
+            yield Problem(
+                about="result",
+                subject=task,
+                what=f"its output can't be reused: of a blob that it needs, {found.what}",
+                hint=found.hint or "`headrace fsck --repair` marks it, so that the task runs again",
+                mended="marked: the task runs again when it is needed" if mends else None,
+            )

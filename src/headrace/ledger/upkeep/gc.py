@@ -1,0 +1,469 @@
+"""The collector: it deletes what no run needs any more.
+
+    with Collector(ledger, stores) as collector:
+        collector.collect(Keep(runs=20), now=time.time(), dry_run=True).bytes
+
+What no row names goes, once it is older than a grace time and than every run of which an attempt is out: what a worker
+has kept but not reported yet has no row. With a rule for keeping runs, those past it are forgotten first: only ended
+ones, under their leases. Equal generations that runs name apart are made one.
+
+How old a blob is, each store's own clock says, which dates its blobs: those of drivers and of the collector may be a
+day apart. A run is as old as its bundle is there, since nothing of it is older. A run whose bundle a store lacks counts
+from when its attempt began by its driver's clock, and nothing that is unnamed goes while that lies in the future.
+
+A driver may have looked up a result just before its row goes, and name its blobs just after, within one tick. So what
+has lost its last name in this pass stays until a later one, unless no driver lives: one that begins later finds no such
+row.
+
+What is named, and what has lost its names, is gathered and sorted on the disk (`Inventory`), and the stores' listings
+are only gone over, so memory doesn't grow with either.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, closing, suppress
+from functools import partial
+from itertools import islice
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from headrace.errors import LeaseHeld, StoreError
+from headrace.ledger import generations
+from headrace.ledger.database import scan
+from headrace.ledger.database.database import Database, Unmet
+from headrace.ledger.database.leases import Lease
+from headrace.ledger.exclusive import COLLECTOR, alone, beating
+from headrace.ledger.generations import RunRecord
+from headrace.ledger.inventory import Generation, Inventory
+from headrace.ledger.ledger import Ledger
+from headrace.ledger.registration import lock
+from headrace.ledger.upkeep import merge
+from headrace.ledger.upkeep.heirs import Heirs
+from headrace.ledger.upkeep.retention import Keep, Past, past
+from headrace.store.blob import Found
+from headrace.store.store import Store
+
+GRACE_S = 3600.0
+CLOCKS_S = 600.0
+"""How far apart the clocks of the machines may be that date a store's blobs, or note when attempts begin."""
+
+TICK_S = 120.0
+"""No driver's tick takes as long as this. One that is stopped in it loses its lease before, where a server keeps leases
+(`Leases.tidy`); where files do, it may come to name what is gone, as if somebody had removed that."""
+
+LEFT = "headrace.collector"
+"""The cursor that says when a pass last left something to a later one."""
+
+DELETED = 1000
+"""So many blobs are deleted at a time."""
+
+LISTED = 1000
+"""Of what goes, so many blobs are named one by one; `reasons` sum up all of them."""
+
+
+class Garbage(Struct, frozen=True, kw_only=True):
+    """A blob that goes, from which region's store, and why."""
+
+    digest: str
+    nonce: str
+    bytes: int
+    reason: str
+    region: str
+
+
+class Reason(Struct, frozen=True, kw_only=True):
+    """How many blobs go for one kind of reason, and their bytes."""
+
+    reason: str
+    blobs: int
+    bytes: int
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """A run that has not ended, and so holds back what may be its own: all that is younger than it.
+
+    It began `ahead_s` in the future by a store's clock, where its driver's is so far ahead: nothing unnamed goes then.
+    """
+
+    run: str
+    since: float
+    is_driven: bool
+    ahead_s: float = 0.0
+
+
+class Collected(Struct, frozen=True, kw_only=True):
+    """What a pass deleted, or would: `bytes` in `count` blobs and `drafts`; `later_bytes` go at the next pass.
+
+    `runs` were forgotten, `why` each; `blobs` are the first of those that went. `held` runs are why some is kept that
+    no row names: `young_bytes` of it.
+    """
+
+    runs: tuple[str, ...]
+    why: dict[str, str]
+    blobs: tuple[Garbage, ...]
+    count: int
+    reasons: tuple[Reason, ...]
+    drafts: int
+    bytes: int
+    later_bytes: int
+    young_bytes: int
+    held: tuple[Held, ...]
+    dry_run: bool
+
+
+class Collector:
+    """Collects a ledger's garbage in the stores of all regions; only one works at a time."""
+
+    def __init__(self, ledger: Ledger, stores: Mapping[str, Store]) -> None:
+        self._ledger = ledger
+        self._stores = stores
+        self._exits = ExitStack()
+
+    def __enter__(self) -> Collector:
+        with ExitStack() as exits:
+            self._lease = exits.enter_context(alone(self._ledger, "headrace gc"))
+            self._db = exits.enter_context(closing(self._ledger.connect()))
+            self._leases = self._db.leases
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exits.close()
+
+    def collect(
+        self, keep: Keep | None = None, *, grace_s: float | None = None, now: float, dry_run: bool = False
+    ) -> Collected:
+        """Forget the runs that no rule keeps at a time `now`, where there is one; then delete what no run names. A dry
+        run changes nothing."""
+        with self._db.troubles(), Inventory() as needed, Inventory() as lost, Inventory() as spilled:
+            pass_ = _Pass(dry_run=dry_run, needed=needed, lost=lost, spilled=spilled)
+            clocks = {region: _now(store) for region, store in self._stores.items()}
+            if not dry_run:
+                self._leases.tidy()
+            self._look(pass_, keep or Keep(), now)
+            grace_s = GRACE_S if grace_s is None else grace_s
+            for region, store in self._stores.items():
+                pass_.edge = self._edge(pass_, store, clocks[region], grace_s)
+                self._sweep(pass_, region, store, clocks[region])
+            if not dry_run:
+                self._forget_spills(pass_.runs)
+                if pass_.later and not pass_.waits:  # noted at the end: the rows may have gone long after the beginning
+                    self._db.execute(self._db.sql.PUT_CURSOR, (LEFT, 1, str(self._ledger.now()).encode()))
+            return pass_.result()
+
+    def _look(self, pass_: _Pass, keep: Keep, now: float) -> None:
+        """Forget runs and make equal generations one; then read what is still named. The order matters: whoever has
+        seen a row before it went is a driver that lives after."""
+        with self._db.snapshot():
+            before = generations.records(self._db)
+            keep = replace(keep, pinned=keep.pinned | generations.pinned(self._db))
+        pass_.forgotten = self._forget_past(pass_, before, past(before, keep, now))
+        gone = {each.run.number for each in pass_.forgotten}
+        drivers = set(self._drivers())
+        # What is under way is read before the rows: on its way from a worker into a row it must not be overlooked.
+        pass_.out = self._out([run for run in before if run.number not in gone], drivers)
+        pass_.spilled.add(generations.spilled(before, (store.spool for store in self._stores.values())))
+        self._settle()
+        with self._db.snapshot():
+            pass_.runs = generations.records(self._db)
+            kept = [run for run in pass_.runs if run.number not in gone]
+            pass_.needed.add(beating(self._lease, generations.needed(self._db, kept)))
+        if self._merge(pass_, kept) and not pass_.dry_run:  # what was read names what stays no more
+            drivers |= set(self._drivers())
+            pass_.needed.clear()
+            self._settle()
+            with self._db.snapshot():
+                pass_.runs = kept = generations.records(self._db)
+                pass_.needed.add(beating(self._lease, generations.needed(self._db, kept)))
+        pass_.bundles = generations.unnamed_bundles(pass_.needed, kept)
+        pass_.ids = {run.number: run.id for run in before}
+        pass_.lives = bool(drivers)
+        pass_.waits = pass_.lives and self._has_just_left(dry_run=pass_.dry_run)
+
+    def _settle(self) -> None:
+        """Wait for whoever registers, or moves a cursor by hand, at this moment: they saw a name of an artifact before
+        it went, so what is read from here on has to have theirs. Who comes later sees that it is gone, and is refused.
+        """
+        self._db.atomically(partial(lock, self._db))
+
+    # -- forgetting runs ------------------------------------------------------------------------------------------
+
+    def _forget_past(self, pass_: _Pass, runs: Sequence[RunRecord], found: Sequence[Past]) -> list[Past]:
+        """Forget runs, but for those that a driver has; note what has lost a name by it."""
+        if not found:
+            return []
+        if pass_.dry_run:
+            for each in found:
+                pass_.lost.add(generations.of_run(self._db, each.run.number))
+            return list(found)
+        gone = {each.run.number for each in found}
+        with Heirs(self._db, self._lease, gone, (run.number for run in runs if run.number not in gone)) as heirs:
+            return [each for each in found if self._forget(pass_, each.run, heirs)]
+
+    def _forget(self, pass_: _Pass, run: RunRecord, heirs: Heirs) -> bool:
+        """Delete the rows of a run, unless a driver has it; a result that a kept run uses becomes that one's."""
+        self._lease.renew()
+        try:
+            held = self._leases.acquire(run.id, COLLECTOR, is_patient=False)
+        except LeaseHeld:
+            return False
+        try:
+            return self._db.atomically(partial(self._forget_rows, held, pass_, run, heirs))
+        except Unmet:
+            return False  # this collector was stopped, and another has the run
+        finally:
+            held.release()
+
+    def _forget_rows(self, held: Lease, pass_: _Pass, run: RunRecord, heirs: Heirs) -> bool:
+        db, sql = self._db, self._db.sql
+        held.check()
+        if not _is_past_still(db, run):
+            return False
+        pass_.lost.add(generations.of_run(db, run.number))
+        results = heirs.of(run.number)
+        adopted = [(heir, task, key, run.number) for key, heir, task in results if heir is not None]
+        forgotten = [(key, run.number) for key, heir, _ in results if heir is None]
+        for statement, rows in ((sql.ADOPT_RESULT, adopted), (sql.FORGET_RESULT, forgotten)):
+            if rows:
+                db.executemany(statement, rows)
+        for statement in (
+            sql.FORGET_EVENTS,
+            sql.FORGET_TASKS,
+            sql.FORGET_METRICS,
+            sql.FORGET_LOGGED,
+            sql.FORGET_BLOBS,
+            sql.FORGET_INBOX,
+            sql.FORGET_RUN,
+        ):
+            db.execute(statement, (run.number,))
+        return True
+
+    # -- making equal generations one -----------------------------------------------------------------------------
+
+    def _merge(self, pass_: _Pass, kept: Sequence[RunRecord]) -> bool:
+        """Have runs name one of equal generations; note those that go. Say whether there were any.
+
+        A run that has not ended goes on naming what it named: its workers were told of that, and may outlive a driver.
+        """
+        driven = set(self._drivers())
+        numbers = {run.number for run in kept if run.id in driven or not run.has_ended}
+        plan = merge.plan(pass_.needed, self._stores, numbers)
+        if pass_.dry_run:
+            pass_.merged = {
+                each: keep for each, keep in plan.moves.items() if numbers.isdisjoint(pass_.needed.runs(*each))
+            }
+            return bool(pass_.merged)
+        pass_.merged = plan.moves
+        for run in kept:
+            if run.number not in numbers and (mine := plan.by_run.get(run.number)):
+                self._point(run, mine)
+        if plan.moves:
+            self._db.atomically(partial(merge.point_results, self._db, plan.moves))
+        return bool(plan.moves)
+
+    def _point(self, run: RunRecord, moves: Mapping[Generation, str]) -> None:
+        """Rewrite the rows of a run under its lease; one that a driver has goes on naming what it named."""
+        self._lease.renew()
+        try:
+            held = self._leases.acquire(run.id, COLLECTOR, is_patient=False)
+        except LeaseHeld:
+            return
+        try:
+            with suppress(Unmet):  # this collector was stopped, and another has the run
+                self._db.atomically(partial(self._point_rows, held, run, moves))
+        finally:
+            held.release()
+
+    def _point_rows(self, held: Lease, run: RunRecord, moves: Mapping[Generation, str]) -> None:
+        held.check()
+        merge.point_run(self._db, run.number, moves)
+
+    # -- who lives ------------------------------------------------------------------------------------------------
+
+    def _drivers(self) -> Iterator[str]:
+        """Name the runs that a driver has, those without a row yet included."""
+        return (run for run in self._leases.all() if run != COLLECTOR)
+
+    def _out(self, runs: Iterable[RunRecord], drivers: Set[str]) -> tuple[_Out, ...]:
+        """Return the runs whose attempts are out, and those whose drivers have put something and have no row yet."""
+        found = []
+        known = set()
+        for run in runs:
+            known.add(run.id)
+            if not run.has_ended:
+                (since,) = self._db.execute(self._db.sql.RUNNING_SINCE, (run.number,)).fetchone()
+                if since is not None:
+                    held = Held(run=run.id, since=since or run.created, is_driven=run.id in drivers)
+                    found.append(_Out(held=held, bundles=self._bundles(run)))
+        now = self._db.now()
+        for name in sorted(drivers - known):  # a bundle is there before its run, which may be traced for long
+            holder = self._leases.holder(name)
+            if holder is not None and holder.since:
+                held = Held(run=name, since=holder.since, is_driven=True)
+                found.append(_Out(held=held, age_s=now - holder.since))
+        return tuple(found)
+
+    def _bundles(self, run: RunRecord) -> tuple[Generation, ...]:
+        """Return the generations of its bundle that a run names."""
+        rows = self._db.execute(self._db.sql.BLOBS_FROM, (run.number, run.bundle, "", scan.PAGE)).fetchall()
+        return tuple([(digest, nonce) for digest, nonce, *_ in rows if digest == run.bundle])
+
+    def _has_just_left(self, *, dry_run: bool) -> bool:
+        """Say whether an earlier pass has just left something to a later one; one that did so in the future, before
+        the clock was set back, counts as if it did so now."""
+        row = self._db.execute(self._db.sql.CURSOR, (LEFT,)).fetchone()
+        left, now = float(row[1]) if row else 0.0, self._ledger.now()
+        if left > now and not dry_run:
+            self._db.execute(self._db.sql.PUT_CURSOR, (LEFT, 1, str(now).encode()))
+        return left > now - TICK_S
+
+    # -- how old --------------------------------------------------------------------------------------------------
+
+    def _edge(self, pass_: _Pass, store: Store, now: float, grace_s: float) -> float:
+        """Return the time by a store's clock before which what nobody names is nobody's; `now` is by that clock too."""
+        edges = [now - grace_s]
+        for out in pass_.out:
+            ahead_s = 0.0 if out.age_s is not None else out.held.since - now
+            if ahead_s > CLOCKS_S:
+                pass_.ahead[out.held.run] = max(pass_.ahead.get(out.held.run, 0.0), ahead_s)
+            edges.append(-math.inf if ahead_s > CLOCKS_S else _since(out, store, now) - CLOCKS_S)
+        return min(edges)
+
+    # -- deleting -------------------------------------------------------------------------------------------------
+
+    def _sweep(self, pass_: _Pass, region: str, store: Store, now: float) -> None:
+        doomed = (
+            (blob.digest, blob.nonce)
+            for blob in beating(self._lease, store.blobs())
+            if pass_.takes(blob, region) and not pass_.dry_run
+        )
+        while some := list(islice(doomed, DELETED)):
+            store.delete_all(some)
+        for stray in store.strays(now):
+            if stray.modified < pass_.edge:
+                pass_.drafts += 1
+                pass_.bytes += stray.size
+                if not pass_.dry_run:
+                    store.discard(stray)
+
+    def _forget_spills(self, runs: Iterable[RunRecord]) -> None:
+        """Delete what the workers of ended runs spilled: no driver will read it."""
+        ended = {run.id: run.has_ended for run in runs}
+        for store in self._stores.values():
+            for run_id in store.spool.runs():
+                if ended.get(run_id, True) and self._leases.holder(run_id) is None:
+                    store.spool.forget(run_id)
+
+
+class _Out(Struct, frozen=True, kw_only=True):
+    """A run of which something is out, its bundles, and for how long its driver has had it, where only that is known:
+    by one clock, whichever that is."""
+
+    held: Held
+    bundles: tuple[Generation, ...] = ()
+    age_s: float | None = None
+
+
+def _since(out: _Out, store: Store, now: float) -> float:
+    """Return since when a store may hold something of a run, by the store's clock as far as that can be told."""
+    if out.age_s is not None:
+        return now - out.age_s
+    dates = [store.modified(digest, nonce) for digest, nonce in out.bundles]
+    return min([out.held.since, *(date for date in dates if date is not None)])
+
+
+def _now(store: Store) -> float:
+    """Return the time by a store's clock. A store that is full can't tell: then it is as late as its newest blob."""
+    try:
+        return store.now()
+    except StoreError:
+        return max((blob.modified for blob in store.blobs()), default=0.0)
+
+
+class _Pass(Struct, kw_only=True):
+    """What a pass goes by, and what it has found to delete so far. `lost` is what only runs that went have named.
+
+    `spilled` is what workers have reported and no driver has heard yet. `edge` is that of the store that is gone over.
+    """
+
+    dry_run: bool
+    needed: Inventory
+    lost: Inventory
+    spilled: Inventory
+    edge: float = 0.0
+    runs: Sequence[RunRecord] = ()
+    ids: Mapping[int, str] = {}
+    forgotten: Sequence[Past] = ()
+    out: tuple[_Out, ...] = ()
+    ahead: dict[str, float] = {}
+    bundles: Container[str] = ()
+    merged: Mapping[Generation, str] = {}
+    lives: bool = False
+    waits: bool = False
+    blobs: list[Garbage] = []
+    reasons: dict[str, tuple[int, int]] = {}
+    drafts: int = 0
+    bytes: int = 0
+    later: int = 0
+    young: int = 0
+
+    def takes(self, blob: Found, region: str) -> bool:
+        """Decide about a blob, and note it."""
+        generation = blob.digest, blob.nonce
+        if self._is_needed(generation):
+            return False
+        had_names = generation in self.merged or generation in self.lost
+        if blob.modified >= self.edge and not had_names:
+            self.young += blob.size
+            return False
+        if self.waits or (self.lives and had_names):
+            self.later += blob.size
+            return False
+        self._note(blob, region, had_names=had_names)
+        return True
+
+    def _is_needed(self, generation: Generation) -> bool:
+        if self.dry_run and generation in self.merged:
+            return False
+        return generation in self.needed or generation in self.spilled or generation[0] in self.bundles
+
+    def _note(self, blob: Found, region: str, *, had_names: bool) -> None:
+        equal = self.merged.get((blob.digest, blob.nonce))
+        if equal is not None:
+            kind, reason = "equal to another, which stays", f"equal to generation `{equal}`, which stays"
+        elif had_names:
+            kind = "only runs that are forgotten named it"
+            runs = [self.ids[number] for number in self.lost.runs(blob.digest, blob.nonce)[:3]]
+            reason = f"{kind}: {', '.join(f'`{run}`' for run in runs)}"
+        else:
+            kind = reason = "no run names it"
+        if len(self.blobs) < LISTED:
+            garbage = Garbage(digest=blob.digest, nonce=blob.nonce, bytes=blob.size, reason=reason, region=region)
+            self.blobs.append(garbage)
+        count, size = self.reasons.get(kind, (0, 0))
+        self.reasons[kind] = count + 1, size + blob.size
+        self.bytes += blob.size
+
+    def result(self) -> Collected:
+        return Collected(
+            runs=tuple(each.run.id for each in self.forgotten),
+            why={each.run.id: each.why for each in self.forgotten},
+            blobs=tuple(self.blobs),
+            count=sum(count for count, _ in self.reasons.values()),
+            reasons=tuple(Reason(reason=kind, blobs=n, bytes=size) for kind, (n, size) in self.reasons.items()),
+            drafts=self.drafts,
+            bytes=self.bytes,
+            later_bytes=self.later,
+            young_bytes=self.young,
+            held=tuple(replace(each.held, ahead_s=self.ahead.get(each.held.run, 0.0)) for each in self.out),
+            dry_run=self.dry_run,
+        )
+
+
+def _is_past_still(db: Database, run: RunRecord) -> bool:
+    """Say whether a run is as it was when the pass began: somebody may have resumed it, or forgotten it."""
+    row = db.execute(db.sql.RUN_BY_ID, (run.id,)).fetchone()
+    return row is not None and row[3] == run.state

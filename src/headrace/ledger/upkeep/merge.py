@@ -1,0 +1,209 @@
+"""Making equal generations one: the rows of the runs that name the others are pointed at the one that stays.
+
+A put never trusts what is in the store, so equal outputs of two attempts lie there twice. An event that is rewritten
+here says the same of the same bytes: only where they lie is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from headrace.errors import BlobDamaged, BlobMissing
+from headrace.ledger.database import scan
+from headrace.ledger.database.database import Database
+from headrace.ledger.inventory import Generation, Inventory
+from headrace.ledger.ports import Blobs
+from headrace.run.events import (
+    Checkpointed,
+    Event,
+    Lacked,
+    Logged,
+    Opened,
+    Pointed,
+    Renewed,
+    Reused,
+    Shown,
+    Succeeded,
+    Traced,
+    decode_event,
+    encode_event,
+)
+from headrace.spec.artifact import Ref
+from headrace.spec.bundle import Bundle
+from headrace.spec.graph import Arg, Const, Many, Node
+from headrace.spec.intent import Advance, Intent, Register
+
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+_encode_ref = msgspec.msgpack.Encoder().encode
+
+
+Moves = Mapping[Generation, str]
+"""Which generation becomes which, by the nonce of the equal one that stays."""
+
+MOST = 20_000
+"""So many are made one at a time; what has more waits for the next pass."""
+
+FEW = 8
+"""Up to so many moves, bytes that mention none of them aren't decoded."""
+
+
+class Plan(Struct):
+    """Which generations could be made one: all of them, and of each run, by its number, those that it names."""
+
+    moves: dict[Generation, str] = {}
+    by_run: dict[int, dict[Generation, str]] = {}
+
+
+def plan(named: Inventory, stores: Mapping[str, Blobs], driven: Container[int] = (), limit: int = MOST) -> Plan:
+    """Say which of the generations that runs name could be made one.
+
+    Of equal ones that are there, one stays that a driven run names, which can't be told to name another; else that
+    which most runs name. It is read and verified first. It has to be wherever the other one is, so that no region loses
+    its replica. Past the limit, the rest is for another pass.
+    """
+    found = Plan()
+    for equal in named.equal():
+        places = {nonce: _places(stores, equal.digest, nonce) for nonce in equal.runs}
+        there = [nonce for nonce in equal.runs if places[nonce]]
+        there.sort(key=lambda nonce: (_rank(equal.runs[nonce], driven), nonce))
+        keep = next((nonce for nonce in there if _is_whole(stores, places[nonce], equal.digest, nonce)), None)
+        for nonce in there if keep is not None else ():
+            if keep is not None and nonce != keep and places[nonce] <= places[keep]:
+                found.moves[equal.digest, nonce] = keep
+                for run in equal.runs[nonce]:
+                    found.by_run.setdefault(run, {})[equal.digest, nonce] = keep
+        if len(found.moves) >= limit:
+            break
+    return found
+
+
+def _rank(runs: Sequence[int], driven: Container[int]) -> tuple[bool, int]:
+    return not any(run in driven for run in runs), -len(runs)
+
+
+def _places(stores: Mapping[str, Blobs], digest: str, nonce: str) -> set[str]:
+    return {name for name, store in stores.items() if store.size(digest, nonce) is not None}
+
+
+def point_run(db: Database, run: int, moves: Moves) -> None:
+    """Rewrite a run's rows and events, within the caller's transaction."""
+    mentions, sql = _mentioning(moves), db.sql
+    for name, _, out in scan.outs(db, run):
+        if mentions(out) and (to := moved(_decode_ref(out), moves)) is not None:
+            db.execute(sql.POINT_TASK, (_encode_ref(to), run, name))
+    for seq, body in scan.events(db, run):
+        if mentions(body) and (event := moved_event(decode_event(body), moves)) is not None:
+            db.execute(sql.POINT_EVENT, (encode_event(event), run, seq))
+    for (digest, nonce), keep in moves.items():
+        for size, born in db.execute(sql.BLOB, (run, digest, nonce)).fetchall():
+            db.execute(sql.FORGET_BLOB, (run, digest, nonce))
+            db.execute(sql.PUT_BLOB, (run, digest, keep, size, born))
+
+
+def point_results(db: Database, moves: Moves) -> None:
+    """Rewrite results, cursors and versions, which belong to no run alone, within the caller's transaction."""
+    mentions, sql = _mentioning(moves), db.sql
+    for key, *_, out in scan.results(db):
+        if mentions(out) and (to := moved(_decode_ref(out), moves)) is not None:
+            db.execute(sql.POINT_RESULT, (_encode_ref(to), key, out))  # unless a driver has given it anew meanwhile
+    for name, version, value, *_ in scan.cursors(db):
+        if mentions(value) and (to := moved(_decode_ref(value), moves)) is not None:
+            db.execute(sql.PUT_CURSOR, (name, version, _encode_ref(to)))
+    for kind, name, version, _, out, report, *_, preparation in db.execute(sql.ALL_VERSIONS).fetchall():
+        named = out, report, preparation
+        if any(each is not None and mentions(each) for each in named):
+            found = [each and _encode_ref(moved(ref := _decode_ref(each), moves) or ref) for each in named]
+            db.execute(sql.POINT_VERSION, (*found, kind, name, version))
+
+
+def moved(ref: Ref, moves: Moves) -> Ref | None:
+    """Give the ref with its generations moved, or None where none of them is."""
+    to = moves.get((ref.digest, ref.nonce or ""))
+    parts = [moved(part, moves) for part in ref.parts or ()]
+    if to is None and not any(parts):
+        return None
+    whole = ref.parts and tuple(new or old for new, old in zip(parts, ref.parts, strict=True))
+    return replace(ref, nonce=to or ref.nonce, parts=whole)
+
+
+def moved_event(event: Event, moves: Moves) -> Event | None:
+    """Give the event with its generations moved, or None where none of them is."""
+    match event:
+        case Succeeded() if event.intents:
+            out, intents = moved(event.out, moves), tuple(_moved_intent(each, moves) for each in event.intents)
+            changed = out is not None or intents != event.intents
+            return replace(event, out=out or event.out, intents=intents) if changed else None
+        case Logged(texts=texts, figures=figures):
+            told, drawn = (tuple(_moved_shown(each, moves) for each in every) for every in (texts, figures))
+            return None if (told, drawn) == (texts, figures) else replace(event, texts=told, figures=drawn)
+        case Pointed(value=Ref() as value):
+            to = moved(value, moves)
+            return None if to is None else replace(event, value=to)
+        case Succeeded() | Reused() | Checkpointed():
+            out = moved(event.out, moves)
+            return None if out is None else replace(event, out=out)
+        case Lacked(ref=ref):
+            to = moved(ref, moves)
+            return None if to is None else replace(event, ref=to)
+        case Opened() | Renewed():
+            bundle = _moved_bundle(event.bundle, moves)
+            return None if bundle is None else replace(event, bundle=bundle)
+        case Traced(nodes=nodes):
+            found = tuple(_moved_node(node, moves) for node in nodes)
+            return None if found == nodes else replace(event, nodes=found)
+        case _:
+            return None
+
+
+def _moved_bundle(bundle: Bundle, moves: Moves) -> Bundle | None:
+    to = moves.get((bundle.digest, bundle.nonce))
+    return None if to is None else replace(bundle, nonce=to)
+
+
+def _moved_intent(intent: Intent, moves: Moves) -> Intent:
+    match intent:
+        case Advance(value=value):
+            return replace(intent, value=moved(value, moves) or value)
+        case Register(out=out, report=report, preparation=preparation):
+            to, prepared = (each and (moved(each, moves) or each) for each in (report, preparation))
+            return replace(intent, out=moved(out, moves) or out, report=to, preparation=prepared)
+
+
+def _moved_shown(shown: Shown, moves: Moves) -> Shown:
+    return replace(shown, out=moved(shown.out, moves) or shown.out)
+
+
+def _moved_node(node: Node, moves: Moves) -> Node:
+    return replace(node, args=tuple((name, _moved_arg(arg, moves)) for name, arg in node.args))
+
+
+def _moved_arg(arg: Arg, moves: Moves) -> Arg:
+    match arg:
+        case Const(ref=ref):
+            return Const(moved(ref, moves) or ref)
+        case Many(items=items):
+            return replace(arg, items=tuple(_moved_arg(item, moves) for item in items))
+        case _:
+            return arg
+
+
+def _mentioning(moves: Moves) -> Callable[[bytes], bool]:
+    """Give a quick look whether bytes may hold a generation that moves."""
+    if len(moves) > FEW:
+        return lambda _: True
+    nonces = [nonce.encode() for _, nonce in moves]
+    return lambda data: any(nonce in data for nonce in nonces)
+
+
+def _is_whole(stores: Mapping[str, Blobs], places: Container[str], digest: str, nonce: str) -> bool:
+    try:
+        for name, store in stores.items():
+            if name in places:
+                store.verify(digest, nonce)
+    except (BlobDamaged, BlobMissing):
+        return False
+    return True

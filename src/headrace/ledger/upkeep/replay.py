@@ -1,0 +1,170 @@
+"""Replaying a run: its events against its rows, and, where they differ, the rows written anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+
+import msgspec
+from msgspec import Struct
+
+from headrace.errors import LeaseHeld, NotFoundError
+from headrace.ledger.database import scan
+from headrace.ledger.database.database import Database
+from headrace.ledger.ledger import Ledger
+from headrace.ledger.upkeep.rebuild import Difference, Rebuilt, Rows, differences, rebuild
+from headrace.ledger.views.rows import task_row
+from headrace.run.curves import Name, Summary
+from headrace.run.ports import Batch, ResultRow, RunRow
+from headrace.spec.artifact import Ref
+from headrace.spec.intent import Advance, Intent, Register
+
+BY = "headrace replay"
+
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+
+
+class Replayed(Struct, frozen=True, kw_only=True):
+    """What a replay found; `mended` says what was done about it, or why nothing was."""
+
+    run: str
+    events: int
+    tasks: int
+    differences: tuple[Difference, ...]
+    mended: str | None = None
+
+
+def replay(ledger: Ledger, run: str, *, repair: bool = False) -> Replayed:
+    """Hold a run's rows against its events, as of one moment; `repair` writes them anew where they differ and no driver
+    lives.
+
+    Raises:
+        NotFoundError: there is no such run.
+        LedgerError: its events can't be read.
+    """
+    with closing(ledger.connect()) as db, db.troubles():
+        found = db.execute(db.sql.RUN_BY_ID, (run,)).fetchone()
+        if found is None:
+            raise NotFoundError(f"there is no run `{run}`", hint="`headrace runs` lists them")
+        rebuilt, different = compare(db, found[0], run)
+    mended = _mend(ledger, run) if repair and different else None
+    return Replayed(
+        run=run, events=rebuilt.events, tasks=len(rebuilt.rows.tasks), differences=tuple(different), mended=mended
+    )
+
+
+def compare(db: Database, number: int, run: str) -> tuple[Rebuilt, list[Difference]]:
+    """Rebuild a run and say where its rows differ, all of it as of one moment."""
+    with db.snapshot():
+        rebuilt = rebuild((body for _, body in scan.events(db, number)), run=run)
+        found = list(differences(rebuilt, _stored(db, number, rebuilt.rows.results)))
+        return rebuilt, found + [_unapplied(intent) for _, intent in _missing(db, run, rebuilt)]
+
+
+def _stored(db: Database, number: int, keys: Iterable[str]) -> Rows:
+    """Read the rows of a run, and the results that stand under these keys."""
+    _, _, *projected, _, _ = scan.run_row(db, number)
+    pipeline, state, created, bundle, seconds, usd, params, why, ended = projected
+    results = {}
+    for key in keys:
+        row = db.execute(db.sql.RESULT_ROW, (key,)).fetchone()
+        if row is not None:
+            results[key] = ResultRow(key=key, task=row[2], out=_decode_ref(row[5]))
+    return Rows(
+        run=RunRow(
+            pipeline=pipeline,
+            state=state,
+            created=created,
+            bundle=bundle,
+            seconds=seconds,
+            usd=usd,
+            params=params,
+            why=why,
+            ended=ended,
+        ),
+        tasks={row.name: row for row in map(task_row, scan.tasks(db, number))},
+        kept={(digest, nonce): size for digest, nonce, size, _ in scan.blobs(db, number)},
+        results=results,
+        metrics={Name(each.task, each.kind, each.name): each for each in map(_summary, _own(db, number))},
+        logged={(task, seq) for task, seq in db.execute(db.sql.LOGGED, (number,)).fetchall()},
+    )
+
+
+def _own(db: Database, number: int) -> list[scan.Row]:
+    """Give the rows of what a run's own tasks have logged: those of reused tasks are not."""
+    return [row for row in db.execute(db.sql.METRICS, (number,)).fetchall() if row[-1] is None]
+
+
+def _summary(row: scan.Row) -> Summary:
+    _, task, kind, name, last, least, greatest, count, first_step, last_step, at, _, _ = row
+    return Summary(
+        task=task,
+        kind=kind,
+        name=name,
+        last=last,
+        least=least,
+        greatest=greatest,
+        count=count,
+        first_step=first_step,
+        last_step=last_step,
+        at=at,
+    )
+
+
+def _missing(db: Database, run: str, rebuilt: Rebuilt) -> list[tuple[str, Intent]]:
+    """Give what a run's tasks have asked for and isn't there."""
+    found = []
+    for task, intent in rebuilt.intents:
+        match intent:
+            case Advance():
+                there = _is_advanced(db, run, task, intent)
+            case Register(kind=kind, name=name, out=out):
+                there = db.execute(db.sql.VERSION_OF, (kind, name, out.identity)).fetchone() is not None
+        if not there:
+            found.append((task, intent))
+    return found
+
+
+def _is_advanced(db: Database, run: str, task: str, asked: Advance) -> bool:
+    """Say whether a cursor was given its value, by whichever generation, or another task or a hand has moved it on."""
+    moves = db.execute(db.sql.CURSOR_MOVES, (asked.name, asked.version)).fetchall()
+    if any(by != (run, task) for by in moves):
+        return True
+    after = (asked.version + 1 + place for place in range(len(moves)))
+    values = (db.execute(db.sql.CURSOR_ROW, (asked.name, version)).fetchone() for version in after)
+    return any(row is not None and _decode_ref(row[0]).identity == asked.value.identity for row in values)
+
+
+def _unapplied(intent: Intent) -> Difference:
+    match intent:
+        case Advance(name=name, version=version, value=value):
+            told = f"version {version + 1}, {value.digest[:12]}"
+            return Difference(about="cursor", subject=name, field="", stored="another or no value", rebuilt=told)
+        case Register(kind=kind, name=name, out=out):
+            return Difference(about=kind, subject=name, field="", stored="no version", rebuilt=out.digest[:12])
+
+
+def _mend(ledger: Ledger, run: str) -> str:
+    """Write a run's rows as its events have them, under its lease."""
+    try:
+        lease = ledger.take(run, BY)
+    except LeaseHeld as error:
+        return f"nothing was written: {error.message}"
+    with lease, closing(ledger.connect()) as db, db.troubles():
+        rebuilt = rebuild(lease.events(), run=run)
+        offered = rebuilt.rows.results.values()
+        lease.commit(
+            Batch(
+                first=lease.next_seq,
+                bodies=[],
+                run=rebuilt.rows.run,
+                tasks=list(rebuilt.rows.tasks.values()),
+                results=[row for row in offered if db.execute(db.sql.RESULT_ROW, (row.key,)).fetchone() is None],
+                kept=list(rebuilt.artifacts),
+                renewed=True,
+                intents=_missing(db, run, rebuilt),
+                metrics=list(rebuilt.rows.metrics.values()),
+                logged=sorted(rebuilt.rows.logged),
+            )
+        )
+    return "its rows were written anew from its events"

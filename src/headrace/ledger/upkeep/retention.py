@@ -1,0 +1,94 @@
+"""Which runs are kept, and why the others may be forgotten. Pure: time comes in as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from headrace.ledger.generations import RunRecord
+
+DAY_S = 86400.0
+
+
+class Keep(Struct, frozen=True, kw_only=True):
+    """The rules: a run stays that any of them keeps, and without any all stay.
+
+    `runs`: the newest so many; `per_pipeline`: the newest so many of each pipeline; `seconds`: those that ended no
+    longer ago. `pinned` runs stay in any case, as those do that have not ended.
+    """
+
+    runs: int | None = None
+    per_pipeline: int | None = None
+    seconds: float | None = None
+    pinned: frozenset[str] = frozenset()
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing is ever forgotten."""
+        return self.runs is None and self.per_pipeline is None and self.seconds is None
+
+
+class Past(Struct, frozen=True):
+    """A run that no rule keeps, and why."""
+
+    run: RunRecord
+    why: str
+
+
+def past(runs: Sequence[RunRecord], keep: Keep, now: float) -> list[Past]:
+    """Give the ended runs that no rule keeps, the oldest first; `runs` are all there are. Runs that were imported count
+    by the time when they began, however late they came."""
+    if keep.is_all:
+        return []
+    newer: dict[str, int] = {}
+    found = []
+    for place, run in enumerate(sorted(runs, key=lambda run: (run.created, run.number), reverse=True)):
+        count = newer.get(run.pipeline, 0)
+        newer[run.pipeline] = count + 1
+        age_s = now - (run.ended or run.created)
+        kept = (
+            not run.has_ended
+            or run.id in keep.pinned
+            or (keep.runs is not None and place < keep.runs)
+            or (keep.per_pipeline is not None and count < keep.per_pipeline)
+            or (keep.seconds is not None and age_s <= keep.seconds)
+        )
+        if not kept:
+            found.append(Past(run, _why(keep, run, age_s)))
+    return found[::-1]
+
+
+def _why(keep: Keep, run: RunRecord, age_s: float) -> str:
+    reasons = []
+    if keep.runs is not None:
+        reasons.append(_newer(keep.runs))
+    if keep.per_pipeline is not None:
+        reasons.append(_newer(keep.per_pipeline, f" of `{run.pipeline}`"))
+    if keep.seconds is not None:
+        reasons.append(f"it ended {_ago(age_s)} ago")
+    return ", and ".join(reasons)
+
+
+def _newer(count: int, of: str = "") -> str:
+    """Say that so many newer runs are kept.
+
+    >>> _newer(0), _newer(1), _newer(20, " of `flights`")
+    ('no run is kept', '1 newer run is kept', '20 newer runs of `flights` are kept')
+    """
+    if count == 0:
+        return f"no run{of} is kept"
+    return f"1 newer run{of} is kept" if count == 1 else f"{count} newer runs{of} are kept"
+
+
+def _ago(age_s: float) -> str:
+    """Say a time that has passed, in the greatest unit that it has more than two of.
+
+    >>> _ago(40), _ago(600), _ago(8 * 3600), _ago(55.1 * DAY_S)
+    ('40 seconds', '10 minutes', '8.0 hours', '55.1 days')
+    """
+    if age_s < 120:
+        return f"{age_s:.0f} seconds"
+    if age_s < 7200:
+        return f"{age_s / 60:.0f} minutes"
+    return f"{age_s / 3600:.1f} hours" if age_s < 2 * DAY_S else f"{age_s / DAY_S:.1f} days"

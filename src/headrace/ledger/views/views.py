@@ -1,0 +1,314 @@
+"""What people and programs look at: runs, tasks, attempts, and what past runs teach the planner.
+
+    views = Views(address)
+    views.show("latest").state
+    views.runs(limit=20)
+
+A run whose driver died is shown as waiting for another. Each look is of its own moment: runs go on between two.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import chain, islice
+from operator import itemgetter
+from typing import Any, NamedTuple, Self
+
+import msgspec
+
+from headrace.errors import NotFoundError, listed
+from headrace.ledger.database.address import Address
+from headrace.ledger.database.database import NO_END
+from headrace.ledger.database.opening import connect_to_read
+from headrace.ledger.views.rows import (
+    GONE,
+    AttemptView,
+    PastView,
+    RunsView,
+    RunView,
+    StageView,
+    TaskView,
+    attempt_view,
+    stage_view,
+    task_row,
+    task_view,
+)
+from headrace.run.events import (
+    Event,
+    Failed,
+    Launched,
+    Renewed,
+    Succeeded,
+    Taken,
+    Traced,
+    decode_event,
+)
+from headrace.run.ports import LIVE, Earlier, TaskRow
+from headrace.spec.artifact import Ref, within
+from headrace.spec.code import Code
+from headrace.spec.graph import Node
+from headrace.spec.stage import Stage
+
+HISTORY_RUNS = 10
+LOOKED_THROUGH = 1000
+"""So many of the latest runs are gone through for an artifact that no index knows."""
+_ALL = 1 << 31
+
+
+_TAKEN = msgspec.msgpack.encode(Taken.__struct_config__.tag)
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+_decode_params = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class GraphView(NamedTuple):
+    """A run's latest trace: its stages by `function`, its nodes, and the code in their arguments by its digest."""
+
+    stages: dict[str, Stage]
+    nodes: list[Node]
+    codes: dict[str, Code]
+
+
+class Views:
+    """Reads a ledger. One that isn't there yet is empty, and stays unmade."""
+
+    def __init__(self, address: Address, *, project: str = "") -> None:
+        self._db = connect_to_read(address, project=project)
+        self._sql = self._db.sql
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connection."""
+        self._db.close()
+
+    def find(self, name: str | None = None) -> RunView:
+        """Give a run, without its tasks, by its id, by the beginning of it or its last part (`3f2a`), or the
+        newest (`latest`, or no name).
+
+        Raises:
+            NotFoundError: there is none, or several begin or end so; the message names those that come near.
+        """
+        return self._view(self._find(name))
+
+    def runs(self, *, limit: int = 1000, pipeline: str | None = None, before: int | None = None) -> RunsView:
+        """Give the newest runs, without their tasks."""
+        first = NO_END if before is None else before
+        if pipeline is None:
+            rows = self._all(self._sql.RUN_LINES, first, limit)
+        else:
+            rows = self._all(self._sql.RUN_LINES_OF, pipeline, first, limit)
+        return RunsView(
+            runs=tuple(self._view(row) for row in rows), more=rows[-1][0] if rows and len(rows) == limit else None
+        )
+
+    def show(self, name: str | None = None) -> RunView:
+        """Give a run with all of its tasks, in their order."""
+        row = self._find(name)
+        view = self._view(row)
+        gone, now = view.why == GONE, time.time() if view.state in LIVE else None
+        with self._db.troubles():
+            # Row by row, so that no more than one of them is in memory beside what it becomes.
+            lines = self._db.execute(self._sql.TASK_LINES, (row[0],))
+            found = [(line[0], task_view(line, gone=gone, now=now)) for line in lines]
+        found.sort(key=itemgetter(0))
+        return msgspec.structs.replace(view, tasks=tuple([task for _, task in found]))
+
+    def states(self, name: str | None = None) -> dict[str, int]:
+        """Count a run's tasks by state, in the order in which these occur first. A map counts by its elements."""
+        number = self._find(name)[0]
+        return dict(self._all(self._sql.TASK_STATES, number, number))
+
+    def stages(self, name: str | None = None) -> list[StageView]:
+        """Sum up a run's tasks by stage, in the order in which the stages came."""
+        row = self._find(name)
+        found: dict[tuple[str, str], list[Any]] = {}
+        for stage, kind, *numbers in sorted(self._all(self._sql.STAGE_LINES, row[0]), key=lambda row: row[3]):
+            found.setdefault((stage, kind), []).append(numbers)
+        running: dict[tuple[str, str], list[float]] = {}
+        if (view := self._view(row)).state in LIVE and view.why != GONE:
+            now = time.time()
+            for stage, kind, started in self._all(self._sql.RUNNING_LINES, row[0]):
+                running.setdefault((stage, kind), []).append(max(0.0, now - started))
+        return [stage_view(stage, kind, rows, running.get((stage, kind), ())) for (stage, kind), rows in found.items()]
+
+    def failures(self, name: str | None = None, *, limit: int = 20) -> list[TaskView]:
+        """Give a run's failed tasks, the earliest first."""
+        rows = self._all(self._sql.FAILED_LINES, self._find(name)[0], limit)
+        return [task_view(row, gone=False, now=None) for row in rows]
+
+    def has(self, run: str, task: str) -> bool:
+        """Say whether a run has a task of this name."""
+        number, *_ = self._find(run)
+        return bool(self._all(self._sql.TASK_ROW, number, task))
+
+    def task(self, run: str | None, task: str) -> TaskRow:
+        """Give all that the ledger's row says of a task.
+
+        Raises:
+            NotFoundError: the run has no such task; the hint names those that come near.
+        """
+        number, run_id, *_ = self._find(run)
+        rows = self._all(self._sql.TASK_ROW, number, task)
+        if not rows:
+            names = [name for (name,) in self._all(self._sql.TASK_NAMES, number)]
+            raise NotFoundError(f"run `{run_id}` has no task `{task}`", hint=near(task, names, "its tasks are"))
+        return task_row(rows[0])
+
+    def rows(self, run: str | None = None) -> list[TaskRow]:
+        """Give all that the ledger's rows say of a run's tasks, in their order."""
+        found = [task_row(row) for row in self._all(self._sql.TASK_ROWS, self._find(run)[0])]
+        return sorted(found, key=lambda row: row.ordinal)
+
+    def runs_holding(self, digest: str) -> set[int]:
+        """Give the numbers of the runs that made or reused an artifact, by its digest or the beginning of it."""
+        span = digest, digest + "\U0010ffff"
+        return {
+            run for run, _ in (*self._all(self._sql.RUNS_BY_BLOB, *span), *self._all(self._sql.TASKS_BY_DIGEST, *span))
+        }
+
+    def artifact(self, digest: str) -> Ref:
+        """Give an artifact that a task gave, by its digest or the beginning of it: an output, or a part of one.
+
+        Raises:
+            NotFoundError: no task gave it, or several artifacts begin so.
+        """
+        found: dict[str, Ref] = {}
+        # what is made of parts, or stands in the ledger's row, has no blob that would name its runs
+        latest = (row[0] for row in self._all(self._sql.RUN_LINES, NO_END, LOOKED_THROUGH))
+        for number in chain(sorted(self.runs_holding(digest), reverse=True), latest):
+            for _, out in self._all(self._sql.TASK_OUTS, number):
+                found.update((ref.digest, ref) for ref in within(_decode_ref(out)) if ref.digest.startswith(digest))
+            if found:
+                break
+        if len(found) > 1:
+            raise NotFoundError(
+                f"several artifacts begin with `{digest}`", hint=f"say more of it: {listed(found, FEW)}"
+            )
+        if not found:
+            raise NotFoundError(
+                f"no task gave an artifact `{digest}`", hint="`headrace show RUN --json` lists the digests of outputs"
+            )
+        return next(iter(found.values()))
+
+    def run_id(self, number: int) -> str:
+        """Give the id of a run by its number."""
+        found: str = self._all(self._sql.RUN_ID, number)[0][0]
+        return found
+
+    def earlier(self, run: str | None, task: str) -> Earlier | None:
+        """Give what the key of a task was made of in the pipeline's latest run that had ended when this one began."""
+        number, _, pipeline, *_ = self._find(run)
+        for before, run_id in self._all(self._sql.EARLIER_RUNS, pipeline, number, number, HISTORY_RUNS):
+            for row in self._all(self._sql.TASK_ROW, before, task):
+                found = task_row(row)
+                if found.key is not None:
+                    return Earlier(run=run_id, key=found.key, code=found.code or "", inputs=found.inputs or b"")
+        return None
+
+    def graph(self, run: str | None = None) -> GraphView:
+        """Give what a run's latest trace gave."""
+        found = GraphView({}, [], {})
+        for event in self.events(run):
+            match event:
+                case Traced(stages=stages, nodes=nodes, codes=codes):
+                    found.stages.update((stage.function, stage) for stage in stages)
+                    found.nodes.extend(nodes)
+                    found.codes.update((code.digest, code) for code in codes)
+                case Renewed():
+                    for each in found:
+                        each.clear()
+        return found
+
+    def attempts(self, run: str | None = None, task: str | None = None) -> list[AttemptView]:
+        """Give the attempts of a run, or of one of its tasks, in the order of their launch."""
+        found: dict[tuple[str, int], AttemptView] = {}
+        for event in self.events(run):
+            if isinstance(event, Launched | Succeeded | Failed) and task in (None, event.task):
+                key = event.task, event.attempt
+                found[key] = attempt_view(event, found.get(key))
+        return list(found.values())
+
+    def events(self, run: str | None = None) -> Iterator[Event]:
+        """Go over what happened in a run."""
+        for body in self.bodies(run):
+            yield decode_event(body)
+
+    def events_until_taken(self, run: str | None = None) -> Iterator[Event]:
+        """Go over what happened in a run until its latest driver took it, included; what followed isn't decoded."""
+        # An event is an array of fewer than 16 parts, so one byte stands before its tag.
+        last = self._all(self._sql.LAST_OF_KIND, self._find(run)[0], len(_TAKEN), _TAKEN)[0][0]
+        return islice(self.events(run), max(0, last) + 1)
+
+    def bodies(self, run: str | None = None) -> Iterator[bytes]:
+        """Go over a run's events as they are stored."""
+        number, seq = self._find(run)[0], 0
+        while rows := self._all(self._sql.EVENTS_FROM, number, seq, 1000):
+            yield from (body for _, body in rows)
+            seq = rows[-1][0] + 1
+
+    def history(self, pipeline: str, *, runs: int = HISTORY_RUNS) -> list[PastView]:
+        """Give what the tasks of a pipeline took in its latest runs, newest run first."""
+        rows = self._all(self._sql.HISTORY, pipeline, runs)
+        names = PastView.__struct_fields__
+        found = [PastView(**dict(zip(names, row, strict=True))) for row in rows]
+        return sorted(found, key=lambda past: -past.run)
+
+    def _find(self, name: str | None) -> tuple[Any, ...]:
+        if name in (None, "", "latest"):
+            rows = self._all(self._sql.NEWEST_RUN)
+            if not rows:
+                raise NotFoundError("there is no run yet", hint="`headrace run NAME` makes one")
+            return rows[0]
+        assert name is not None
+        rows = self._all(self._sql.RUN_LINE, name) or self._all(self._sql.RUNS_BY_PREFIX, name, name + "\U0010ffff", 5)
+        if len(rows) == 1:
+            return rows[0]
+        if rows:
+            raise NotFoundError(
+                f"several runs begin with `{name}`", hint=f"say more of it: {listed((row[1] for row in rows), FEW)}"
+            )
+        ids = [run_id for (run_id,) in self._all(self._sql.RUN_IDS, _ALL)]
+        ending = [each for each in ids if each.endswith(f"-{name}")]
+        if len(ending) == 1:
+            return self._all(self._sql.RUN_LINE, ending[0])[0]
+        if ending:
+            raise NotFoundError(f"several runs end in `{name}`", hint=f"say more of it: {listed(ending, FEW)}")
+        raise NotFoundError(f"there is no run `{name}`", hint=near(name, ids[:1000], "the newest are"))
+
+    def _view(self, row: tuple[Any, ...]) -> RunView:
+        _, run, pipeline, state, created, _, seconds, usd, params, why, _, _ = row
+        if state in LIVE and self._db.leases.holder(run) is None:
+            state, why = "waiting", GONE
+        return RunView(
+            run=run,
+            pipeline=pipeline,
+            state=state,
+            created=created,
+            seconds=seconds,
+            usd=usd,
+            params=_decode_params(params),
+            why=why,
+        )
+
+    def _all(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with self._db.troubles():
+            return self._db.execute(statement, parameters).fetchall()
+
+
+FEW = 5
+"""So many names stand in a hint."""
+
+
+def near(name: str, names: list[str], otherwise: str) -> str:
+    """Say which of these names the user may have meant, as a hint."""
+    import difflib  # noqa: PLC0415  (needed for an error only, and not cheap)
+
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {listed(near)}?"
+    return f"{otherwise} {listed(names, FEW)}" if names else "there are none"

@@ -1,0 +1,203 @@
+"""Makes the bundle of a run: the project's source files as they are now, in one archive, in the store."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.errors import ProjectError, StoreError
+from headrace.project.editable import editable_roots
+from headrace.project.project import Project
+from headrace.spec.bundle import SUFFIXES, Bundle
+from headrace.store.store import Store
+from headrace.work.archive import files_of, pack
+from headrace.work.environments.lock import LOCKS, find_lock, lock_digest, lock_texts
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+FILE_LIMIT_BYTES = 1 << 20
+BUNDLE_LIMIT_BYTES = 64 << 20
+LARGEST = 3
+LOCK_LIMIT_BYTES = 16 << 20
+"""Locks of large projects pass a megabyte, and are needed whole."""
+EDITABLE = "_editable"
+"""The folder of a bundle that holds the code of editable installs, each under its distribution's name."""
+_SKIPPED = frozenset(("__pycache__", "node_modules", "site-packages"))
+
+
+def make_bundle(project: Project, store: Store) -> Bundle:
+    """Keep the project's source files as they are now.
+
+    They are those that `.gitignore` and `.headraceignore` leave, and that look like source: no data, nothing hidden, no
+    environments. The code of editable installs is the project's own too.
+
+    Raises:
+        ProjectError: they are too large together (the message names the largest), or the name of one isn't UTF-8.
+    """
+    files = {**dict(source_files(project.root)), **project.extra}
+    installed = [*editable_roots()]
+    members = [_inside(folder, project.root) for _, folder in installed if _holds(project.root, folder)]
+    editable = [(f"{EDITABLE}/{name}", folder) for name, folder in installed if not _holds(project.root, folder)]
+    for inside, folder in editable:
+        files |= {f"{inside}/{name}": data for name, data in source_files(folder)}
+    total = sum(len(data) for data in files.values())
+    if total > BUNDLE_LIMIT_BYTES:
+        raise ProjectError(
+            f"the project's source files are {total / 2**20:.0f} MiB, more than {BUNDLE_LIMIT_BYTES >> 20}:"
+            f" {', '.join(_largest(files))}",
+            hint="list what is no source in `.headraceignore`, which has the form of `.gitignore`",
+        )
+    for file in project.files:
+        name = _inside(file, project.root)
+        if name not in files:
+            _check_name(name, project.root)
+            files[name] = file.read_bytes()
+    blob = store.put(pack(files))
+    lock = find_lock(files.get, None)
+    return Bundle(
+        digest=blob.digest,
+        size=blob.size,
+        nonce=blob.nonce,
+        roots=tuple(dict.fromkeys([*_roots(project, files), *members, *(inside for inside, _ in editable)])),
+        lock=None if lock is None else lock_digest(lock_texts(files.get, lock)),
+        platform=f"{sys.platform}-{platform.machine()}",
+    )
+
+
+def changed_files(project: Project, bundle: Bundle, store: Store) -> list[str]:
+    """Name the files of a bundle that the project has otherwise by now; new ones, those that went, and those that can't
+    be read don't count."""
+    try:
+        then = files_of(store.path(bundle.digest, bundle.nonce).read_bytes())
+    except (OSError, StoreError):
+        return []  # whoever runs this code says so
+    return [name for name, data in then.items() if _differs(project, name, data)]
+
+
+def _differs(project: Project, name: str, data: bytes) -> bool:
+    if name in project.extra:
+        return project.extra[name] != data
+    path = project.root / name
+    with suppress(OSError):
+        return path.is_file() and (path.stat().st_size != len(data) or path.read_bytes() != data)
+    return False
+
+
+def _largest(files: Mapping[str, bytes]) -> list[str]:
+    """Say what is largest: the folders that hold most, and the files beside them."""
+    sizes: dict[str, list[int]] = {}
+    for name, data in files.items():
+        folder, _, rest = name.rpartition("/")
+        sizes.setdefault(f"{folder}/" if rest and folder else name, []).append(len(data))
+    first = sorted(sizes, key=lambda name: -sum(sizes[name]))[:LARGEST]
+    return [
+        f"`{name}` ({sum(sizes[name]) / 2**20:.1f} MiB{f' in {len(sizes[name])} files' if name.endswith('/') else ''})"
+        for name in first
+    ]
+
+
+def source_files(root: Path) -> Iterator[tuple[str, bytes]]:
+    """Give the source files below a folder: their path (POSIX, relative) and bytes."""
+    rest: list[tuple[str, list[tuple[str, GitIgnoreSpec]]]] = [("", [])]
+    while rest:
+        folder, specs = rest.pop()
+        here = root / folder if folder else root
+        specs = [*specs, *_ignore(here, folder)]
+        try:
+            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+        except OSError as error:
+            raise ProjectError(f"can't read `{here}`: {error.strerror}", hint="give its folder rights") from None
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.name.startswith(".") or entry.name in _SKIPPED:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                environment = os.path.exists(f"{entry.path}/pyvenv.cfg")
+                if not environment and not _ignored(f"{path}/", specs):
+                    rest.append((path, specs))
+            elif _may_be_source(entry.name) and not _ignored(path, specs) and (data := _source(entry)) is not None:
+                _check_name(path, root)
+                yield path, data
+
+
+def _may_be_source(name: str) -> bool:
+    return os.path.splitext(name)[1] in SUFFIXES or name in LOCKS
+
+
+def _check_name(path: str, root: Path) -> None:
+    """Refuse a path that isn't UTF-8: the system has it as bytes, and a bundle can't name it."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        shown = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        raise ProjectError(
+            f"the name of `{shown}`, in `{root}`, is not UTF-8, so it can't be kept with the run's code",
+            hint="rename it, or list it in `.gitignore` or `.headraceignore` (with `?` for the odd bytes)",
+        ) from None
+
+
+def _source(entry: os.DirEntry[str]) -> bytes | None:
+    """Give a file's bytes; None where it is none, is too large, or has gone since its folder was listed."""
+    limit = LOCK_LIMIT_BYTES if entry.name in LOCKS else FILE_LIMIT_BYTES
+    try:
+        if not entry.is_file() or entry.stat().st_size > limit:
+            return None
+        return Path(entry.path).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        hint = "give it rights, or name it in `.headraceignore`"
+        raise ProjectError(f"can't read `{entry.path}`: {error.strerror}", hint=hint) from None
+
+
+def _ignore(folder: Path, inside: str) -> Iterator[tuple[str, GitIgnoreSpec]]:
+    for name in (".gitignore", ".headraceignore"):
+        try:
+            lines = (folder / name).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        except OSError:
+            continue
+        from pathspec import GitIgnoreSpec  # noqa: PLC0415  10 ms that a folder without such a file doesn't need
+
+        yield inside, GitIgnoreSpec.from_lines(lines)
+
+
+def _ignored(path: str, specs: list[tuple[str, GitIgnoreSpec]]) -> bool:
+    return any(spec.match_file(path[len(base) + 1 :] if base else path) for base, spec in specs)
+
+
+def _roots(project: Project, files: dict[str, bytes]) -> Iterator[str]:
+    """Give the folders of the bundle that go on the import path: as Python itself would have it for these files."""
+    yield "."
+    if any(name.startswith("src/") for name in files):
+        yield "src"
+    seen = {".", "src"}
+    for file in project.files:
+        folder = os.path.dirname(_inside(file, project.root)) or "."
+        if folder not in seen and f"{folder}/__init__.py" not in files:
+            seen.add(folder)
+            yield folder
+
+
+def _holds(root: Path, folder: Path) -> bool:
+    return folder.resolve().is_relative_to(root.resolve())
+
+
+def _inside(file: Path, root: Path) -> str:
+    try:
+        return file.resolve().relative_to(root.resolve()).as_posix()
+    except ValueError:
+        raise ProjectError(
+            f"`{file}` is outside the project's folder `{root}`",
+            hint="move it there: a bundle holds the project's files",
+        ) from None
+
+
+def names_of(project: Project) -> tuple[str, ...]:
+    """Give the files that may define pipelines, as the bundle names them."""
+    return tuple(_inside(file, project.root) for file in project.files)

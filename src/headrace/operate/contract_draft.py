@@ -1,0 +1,60 @@
+"""Contracts drafted from what a task gave out, or from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headrace.codec.codecs import Codecs
+from headrace.errors import SourceError, UsageError
+from headrace.inspect.get.get import find
+from headrace.inspect.get.table_file import CODECS, SUFFIXES, as_table
+from headrace.project.project import Project
+from headrace.project.state import reading_store, views
+from headrace.spec.artifact import Ref
+
+
+def draft_from_task(project: Project, run: str, task: str) -> str:
+    """Give a contract, as TOML, for the table that a task gave out (`TASK`, or a part of its output, `TASK.PART`).
+
+    Raises:
+        NotFoundError: there is no such run, task or output.
+        UsageError: it isn't a table.
+        CodecError: it is in a form that runs code when it is read.
+    """
+    from headrace.stages.ingest.contract.draft import draft  # noqa: PLC0415  NumPy, Arrow and DuckDB, 0.4 s
+
+    with views(project) as found:
+        ref = find(found, run, task)
+    what = f"the output of `{task}`"
+    if ref.codec not in CODECS and ref.codec != "pickle":
+        raise _no_table(ref, what)
+    return draft(as_table(Codecs().load(ref, reading_store(project)), what, with_index=False), task)
+
+
+def draft_from_file(path: Path) -> str:
+    """Give a contract, as TOML, for the table of a file: Arrow, Parquet, CSV, JSON Lines.
+
+    Raises:
+        UsageError: it can't be read, or isn't a table.
+    """
+    from headrace.stages.ingest.contract.draft import draft  # noqa: PLC0415  NumPy, Arrow and DuckDB, 0.4 s
+    from headrace.stages.ingest.formats import Source, format_of, read_table  # noqa: PLC0415  as above
+
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"`{path}` isn't a table that can be read", hint=f"give a file of {', '.join(SUFFIXES)}")
+    form = "jsonl" if suffix == ".json" else format_of(path.name)
+    try:
+        table = read_table(Source(str(path), lambda: path.open("rb")), form)
+    except SourceError as error:
+        raise UsageError(error.message, hint="give a file that is whole, of its suffix") from error
+    return draft(table, path.stem)
+
+
+def _no_table(ref: Ref, what: str) -> UsageError:
+    """Say that an artifact is no table, without reading it, and which of its parts are."""
+    pairs = zip(ref.names or (), ref.parts or (), strict=False)
+    tables = ", ".join(f"`TASK.{name}`" for name, part in pairs if part.codec in CODECS)
+    hint = f"name a part of it that is one: {tables}" if tables else "name a task, or a part of its output, that is one"
+    kind = ref.type.partition("@")[0].rpartition(".")[2]
+    return UsageError(f"{what} is a `{kind}`, not a table", hint=hint)

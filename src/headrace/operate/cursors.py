@@ -1,0 +1,173 @@
+"""Cursors as people look at them and set them back."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import date, datetime
+from decimal import Decimal
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from headrace.codec.classes import describe
+from headrace.codec.codecs import Codecs
+from headrace.errors import LedgerError, NotFoundError, UsageError
+from headrace.inspect.metrics.metrics import Load, loader
+from headrace.inspect.value_text import SMALL_BYTES, value_text
+from headrace.inspect.views import CursorView, Views, read
+from headrace.ledger import cursors
+from headrace.ledger.views.views import near
+from headrace.project.project import Project
+from headrace.project.state import open_ledger, open_store, reading_store, user
+from headrace.spec.artifact import Ref
+from headrace.spec.intent import Advance
+from headrace.stages.ingest.reached import reached
+
+_WRITTEN: dict[type, str] = {
+    int: "a whole number, as `12`",
+    float: "a number, as `1.5`",
+    bool: "`true` or `false`",
+    date: "a day, as `2026-11-26`",
+    datetime: "a time, as `2026-11-26T08:30:00`",
+    Decimal: "a number, as `1.50`",
+}
+"""How values are told in a word, by their class; a text is any word."""
+
+_TYPES = {describe(kind): kind for kind in (str, *_WRITTEN)}
+"""Classes whose values can be told in a word, by their names in artifacts."""
+
+
+class CursorVersion(Struct, frozen=True, kw_only=True):
+    """A version of a cursor, as it is shown.
+
+    `value` is as JSON has it; None of what has no such form (a table), of what is large, and where there is no value.
+    `reached` says in words how far a stage of ours has read; None of other values. `kept` is whether the value is there
+    still, and the cursor can be set back to it.
+    `run` and `task` have set it, or `by` did by hand, at `at` (Unix seconds), as far as that is known.
+    """
+
+    name: str
+    version: int
+    value: object
+    reached: str | None
+    kept: bool
+    type: str
+    digest: str
+    bytes: int
+    run: str | None
+    task: str | None
+    by: str | None
+    at: float | None
+
+
+class Rewound(Struct, frozen=True, kw_only=True):
+    """What a cursor was before it was set back, and what it is since; or would be."""
+
+    before: CursorVersion
+    after: CursorVersion
+
+
+def versions(project: Project, views: Views, name: str | None = None) -> list[CursorVersion]:
+    """Give the cursors as they are now, by name, or all versions of one, the newest first.
+
+    Raises:
+        NotFoundError: there is none of that name.
+    """
+    load = loader(reading_store(project))
+    return [_shown(each, load) for each in (views.cursors() if name is None else _of(views, name))]
+
+
+def rewind(project: Project, name: str, *, to: str | None = None, version: int = 0, dry_run: bool = False) -> Rewound:
+    """Give a cursor the value that a word tells, in the form that its values have, or that of an earlier version; none
+    by version 0. It is a version more: nothing is forgotten. With `dry_run`, say only what would be done.
+
+    Raises:
+        NotFoundError: there is no such cursor or version, or its value is kept no more.
+        UsageError: the word tells no value, or a run has advanced the cursor meanwhile.
+    """
+    load = loader(reading_store(project))
+    with read(project) as views:
+        found = _of(views, name)
+    newest = found[0]
+    value = _value(found, version) if to is None else _told(found, to)
+    if isinstance(value, CursorView):
+        if not value.kept:
+            raise cursors.given_up(name, value.value)
+        ref = value.value
+    else:
+        ref = _saved(project, value)
+    after = replace(newest, version=newest.version + 1, value=ref, run=None, task=None, by=user(), at=None, kept=True)
+    done = Rewound(before=_shown(newest, load), after=_shown(after, load))
+    if not dry_run:
+        with open_ledger(project) as ledger:
+            cursors.advance(ledger, Advance(name, newest.version, ref), by=user())
+        with suppress(LedgerError), read(project) as views:  # it is done: what can't be read of it now isn't shown
+            at = next(each.at for each in views.cursors(name) if each.version == after.version)
+            done = replace(done, after=replace(done.after, at=at))
+    return done
+
+
+def _of(views: Views, name: str) -> list[CursorView]:
+    found = views.cursors(name)
+    if not found:
+        names = [each.name for each in views.cursors()]
+        raise NotFoundError(f"there is no cursor `{name}`", hint=near(name, names, "the cursors are"))
+    return found
+
+
+def _value(found: list[CursorView], version: int) -> CursorView | None:
+    """Give the version whose value is meant; version 0 has none."""
+    for each in found:
+        if each.version == version:
+            return each
+    if version == 0:
+        return None
+    raise NotFoundError(f"cursor `{found[0].name}` has no version {version}", hint=f"its newest is {found[0].version}")
+
+
+def _told(found: list[CursorView], text: str) -> object:
+    """Read a value as its cursor's latest one is: a number, a day, a text."""
+    name = found[0].name
+    kinds = [each.value.type for each in found if each.value.type != describe(type(None))]
+    kind = _TYPES.get(kinds[0]) if kinds else str
+    if kind is None:
+        raise UsageError(
+            f"the values of cursor `{name}` are of class `{kinds[0].removeprefix('builtins.')}`, which can't be written"
+            " after `--to`",
+            hint=f"name an earlier version by `--to-version`; `headrace cursors {name}` lists them",
+        )
+    if len(text.encode()) > SMALL_BYTES:
+        raise UsageError(f"the value for cursor `{name}` is longer than {SMALL_BYTES} bytes", hint="give a shorter one")
+    try:
+        return text if kind is str else msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError:
+        raise UsageError(
+            f"`{text}` is no value for cursor `{name}`, whose values are of class `{kind.__name__}`",
+            hint=f"give {_WRITTEN[kind]}",
+        ) from None
+
+
+def _saved(project: Project, value: object) -> Ref:
+    ref = Codecs().save(value, open_store(project))
+    assert ref.inline is not None  # it is a word
+    return ref
+
+
+def _shown(view: CursorView, load: Load) -> CursorVersion:
+    text = value_text(view.value, load)
+    kind = view.value.type.partition("@")[0].removeprefix("builtins.")
+    return CursorVersion(
+        name=view.name,
+        version=view.version,
+        value=text if text is None or kind == "str" else msgspec.json.decode(text),
+        reached=reached(view.value, load) if text is None else None,
+        kept=view.kept,
+        type=kind,
+        digest=view.value.digest,
+        bytes=view.value.size,
+        run=view.run,
+        task=view.task,
+        by=view.by,
+        at=view.at,
+    )

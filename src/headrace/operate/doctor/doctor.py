@@ -1,0 +1,105 @@
+"""Looks over the machine, the project and its state, and says of each thing what was found and what to do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from headrace.backends.processes.namespace import bubblewrap, works
+from headrace.errors import HeadraceError
+from headrace.operate.doctor.finding import Answer, Finding
+from headrace.operate.doctor.ledger import ledger_checks
+from headrace.operate.doctor.pools import pool_checks
+from headrace.operate.doctor.stores import store_checks
+from headrace.project import machine
+from headrace.project.pipelines import written
+from headrace.project.project import Project
+from headrace.report.measures import bytes_text
+
+LEAST_BYTES, FEW_BYTES = 100 << 20, 2 << 30
+
+
+def examine(project: Project | None) -> Iterator[Finding]:
+    """Look over the machine and, where there is one, the project. What can't be looked at is wrong, and says why."""
+    checks: dict[str, Callable[[], Answer]] = dict(MACHINE)
+    if project is not None:
+        checks |= {about: partial(check, project) for about, check in PROJECT.items()}
+        checks |= ledger_checks(project) | store_checks(project) | pool_checks(project)
+    for about, check in checks.items():
+        try:
+            state, found, hint = check()
+        except HeadraceError as error:
+            state, found, hint = "wrong", error.message, error.hint
+        except OSError as error:
+            state, found, hint = "wrong", str(error), "check that the folder is there, and its rights"
+        yield Finding(about=about, state=state, found=found, hint=hint)
+
+
+def _python() -> Answer:
+    found = f"{platform.python_implementation()} {platform.python_version()} at {sys.executable}"
+    if sys.implementation.name != "cpython":
+        return "doubtful", found, "Headrace is tested with CPython only"
+    return "well", found, None
+
+
+def _machine() -> Answer:
+    cpus, memory = machine.cpus(), machine.memory_gib()
+    found = f"{cpus:g} of {os.cpu_count()} cpus, {memory:.1f} GiB of memory"
+    if memory < 1:
+        return "doubtful", found, "little memory: workers that import large libraries may not fit"
+    return "well", found, None
+
+
+def _namespace() -> Answer:
+    if works():
+        return "well", f"bubblewrap works ({bubblewrap()})", None
+    if sys.platform != "linux":
+        return "doubtful", "none on this system", "workers can see the whole machine; nothing can be done about it here"
+    if bubblewrap() is None:
+        return "doubtful", "bubblewrap isn't installed", "install `bubblewrap`, so that workers see only what they need"
+    return (
+        "doubtful",
+        "bubblewrap may not work here",
+        "allow user namespaces; without, workers see the whole machine",
+    )
+
+
+def _pipelines(project: Project) -> Answer:
+    found = [each.name for each in written(project)]
+    if not found:
+        return (
+            "doubtful",
+            "no `@pipeline` in the project's files",
+            "add one, or list its file in `[project] pipelines`",
+        )
+    return "well", ", ".join(f"`{name}`" for name in found), None
+
+
+def _state_folder(project: Project) -> Answer:
+    home = project.make_home()
+    with tempfile.TemporaryFile(dir=home) as file:
+        file.write(b"trial")
+    return "well", f"`{home}` can be written", None
+
+
+def _space(project: Project) -> Answer:
+    free = shutil.disk_usage(project.make_home()).free
+    found = f"{bytes_text(free)} free"
+    if free < LEAST_BYTES:
+        return "wrong", found, "free some: `headrace gc` deletes what no run needs"
+    if free < FEW_BYTES:
+        return "doubtful", found, "`headrace gc` deletes what no run needs"
+    return "well", found, None
+
+
+MACHINE: Mapping[str, Callable[[], Answer]] = {"python": _python, "machine": _machine, "namespace": _namespace}
+PROJECT: Mapping[str, Callable[[Project], Answer]] = {
+    "pipelines": _pipelines,
+    "state": _state_folder,
+    "space": _space,
+}

@@ -1,0 +1,76 @@
+"""Looks over the ledger: a file with locks beside it, or a server with a clock of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+
+from headrace.inspect.views import read
+from headrace.operate.doctor.finding import SKEW_S, Answer
+from headrace.project.project import Project
+from headrace.project.state import inspect_ledger, ledger_is_shared, ledger_path
+from headrace.report.measures import bytes_text, count_text, seconds_text
+
+SLOW_COMMIT_S = 0.02
+RUNS = 10_000
+"""So many are counted at most."""
+
+
+def ledger_checks(project: Project) -> dict[str, Callable[[], Answer]]:
+    """Give looks at the ledger, at the locks of one that is a file, and at the clock."""
+    if ledger_is_shared(project):
+        return {"ledger": partial(_server, project)}
+    return {"locks": partial(_locks, project), "ledger": partial(_file, project), "clock": partial(_clock, project)}
+
+
+def _server(project: Project) -> Answer:
+    seen = inspect_ledger(project)
+    found = (
+        f"PostgreSQL {seen.version.split()[0]}, {_runs(project)} in {bytes_text(seen.bytes)}; answers in "
+        f"{seen.round_trip_s * 1000:.1f} ms, commits in {seen.commit_s * 1000:.1f} ms"
+    )
+    if abs(seen.offset_s) > SKEW_S:
+        told = f"{found}; its clock is {seconds_text(abs(seen.offset_s))} {'ahead' if seen.offset_s > 0 else 'behind'}"
+        return "doubtful", told, "set both clocks by NTP; leases go by the server's, times of tasks by the workers'"
+    if seen.commit_s > SLOW_COMMIT_S:
+        return "doubtful", found, "the server is far away or slow: every durable step waits for a commit"
+    return "well", found, None
+
+
+def _file(project: Project) -> Answer:
+    file = ledger_path(project)
+    if not file.exists():
+        return "well", "none yet; the first run makes it", None
+    return "well", f"{_runs(project)} in {bytes_text(file.stat().st_size)}", None
+
+
+def _runs(project: Project) -> str:
+    with read(project) as views:
+        found = views.runs(limit=RUNS)
+    return f"{RUNS:,} runs and more" if found.more is not None else count_text(len(found.runs), "run")
+
+
+def _locks(project: Project) -> Answer:
+    with tempfile.NamedTemporaryFile(dir=project.make_home()) as file, open(file.name, "rb") as other:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return "well", "the file system keeps locks", None
+    return "wrong", "the file system doesn't keep locks", "move the state to a local disk by HEADRACE_HOME"
+
+
+def _clock(project: Project) -> Answer:
+    with tempfile.NamedTemporaryFile(dir=project.make_home()) as file:
+        skew = os.stat(file.name).st_mtime - time.time()
+    if abs(skew) > SKEW_S:
+        return "doubtful", f"the disk's clock differs by {seconds_text(abs(skew))}", "set both clocks by NTP"
+    with read(project) as views:
+        newest = views.runs(limit=1).runs
+    if newest and newest[0].created > time.time() + SKEW_S:
+        return "doubtful", f"run `{newest[0].run}` began in the future", "set the clock by NTP; nothing is lost by it"
+    return "well", f"{time.strftime('%Y-%m-%d %H:%M:%S %Z')}", None

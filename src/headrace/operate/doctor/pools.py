@@ -1,0 +1,52 @@
+"""Looks over the pools: whether this machine has what a local one promises, and whether a cluster can be reached, and
+workers can begin on its nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from headrace.operate.doctor.finding import Answer
+from headrace.operate.pools.pools import look_at
+from headrace.operate.pools.seen import Trouble
+from headrace.project import machine
+from headrace.project.project import Project
+from headrace.spec.fleet import Pool
+
+
+def pool_checks(project: Project) -> dict[str, Callable[[], Answer]]:
+    """Give a look at each pool."""
+    return {f"pool {pool.name}": partial(_pool, project, pool) for pool in project.pools()}
+
+
+def _pool(project: Project, pool: Pool) -> Answer:
+    promised = f"{pool.cpu:g} cpus, {pool.memory_gib:.1f} GiB"
+    if pool.backend == "local":
+        if pool.cpu > machine.cpus() or pool.memory_gib > machine.memory_gib():
+            return "doubtful", promised, f"lower cpu or memory_gib of pool `{pool.name}` to what the machine gives"
+        return "well", promised, None
+    seen = look_at(project, pool)
+    found = f"{seen.words}; answers in {seen.round_trip_s * 1000:.1f} ms"
+    if seen.troubles:
+        return _troubled(found, seen.troubles)
+    if seen.unfit:
+        hint = f"correct `labels` and `resources` of pool `{pool.name}`, or add such nodes: until then its runs wait"
+        return "doubtful", f"{found}; {seen.unfit}", hint
+    section = project.config.pool[pool.name]
+    if seen.cpu < (section.cpu or 0) or seen.gpus < section.gpus:
+        return (
+            "doubtful",
+            f"{found}; the settings promise {section.cpu or seen.cpu:g} cpus and {section.gpus} gpus",
+            f"lower cpu or gpus of pool `{pool.name}` to what the cluster has, or add nodes",
+        )
+    return "well", found, None
+
+
+def _troubled(found: str, troubles: Sequence[Trouble]) -> Answer:
+    """Say which nodes no worker can begin on: those together that have the same trouble."""
+    nodes: dict[str, list[str]] = {}
+    for trouble in troubles:
+        nodes.setdefault(trouble.why, []).append(f"`{trouble.node}`")
+    told = "; ".join(f"node {', '.join(dict.fromkeys(names))}: {why}" for why, names in nodes.items())
+    hints = dict.fromkeys(trouble.hint for trouble in troubles if trouble.hint)
+    return "wrong" if any(each.sure for each in troubles) else "doubtful", f"{found}; {told}", "; ".join(hints) or None

@@ -1,0 +1,242 @@
+"""What Python programs and notebooks call: run and plan a pipeline, look at runs, load artifacts."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from headrace.codec.codecs import Codecs
+from headrace.define.pipeline import PipelineFunction
+from headrace.errors import LedgerError, NotFoundError, ProjectError, RunCancelled, RunFailed
+from headrace.inspect.get.get import artifact, find
+from headrace.ledger.views.rows import RunView, TaskView
+from headrace.ledger.views.views import near
+from headrace.operate import plan as planning
+from headrace.operate import session
+from headrace.operate.notebook import display
+from headrace.operate.notebook.bundle import notebook_files
+from headrace.operate.progress.watcher import NoWatcher, Watcher
+from headrace.project import project as projects
+from headrace.project.project import Project
+from headrace.project.state import reading_store, views
+from headrace.report.marks import is_live
+from headrace.spec.plan import Plan
+from headrace.spec.policy import Policy
+from headrace.work.notebook import NOTEBOOK
+
+if TYPE_CHECKING:
+    from headrace.operate.progress.live import LiveWatcher
+
+
+class RunTask:
+    """A task of a run, as Python programs see it."""
+
+    def __init__(self, project: Project, run: str, view: TaskView) -> None:
+        self._project = project
+        self._run = run
+        self._view = view
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._view, name)
+
+    def value(self, *, columns: Sequence[str] | None = None, safe: bool = False) -> Any:
+        """Load the task's output; of a table, only these `columns` where some are named, and no others are read.
+
+        With `safe`, forms that run code when they are read (pickles, classes of a project) are refused.
+
+        Raises:
+            NotFoundError: it has none.
+            CodecError: columns are named of what isn't a table, or has none of that name; or it isn't safe.
+        """
+        ref = find(views(self._project), self._run, self._view.name)
+        return Codecs().load(ref, reading_store(self._project), verify=True, safe_only=safe, columns=columns)
+
+    def __repr__(self) -> str:
+        return f"<task {self._view.name}: {self._view.state}>"
+
+
+class Run:
+    """A run: `id`, `state`, `tasks`, and each task by its name: `run["fit"].value()`."""
+
+    def __init__(self, project: Project, view: RunView) -> None:
+        self._project = project
+        self.view = view
+        self.id = view.run
+        self.tasks = [RunTask(project, view.run, task) for task in view.tasks or ()]
+        self._shown_in: int | None = None
+
+    @property
+    def state(self) -> str:
+        """How it ended, or that it lives."""
+        return self.view.state
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.view.seconds
+
+    @property
+    def usd(self) -> float:
+        """What it cost, in US dollars."""
+        return self.view.usd
+
+    @property
+    def why(self) -> str:
+        """Why it ended as it did, where that isn't plain."""
+        return self.view.why
+
+    def __getitem__(self, name: str) -> RunTask:
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        hint = near(name, [task.name for task in self.tasks], "its tasks are")
+        raise NotFoundError(f"run `{self.id}` has no task `{name}`", hint=hint)
+
+    def __iter__(self) -> Iterator[RunTask]:
+        return iter(self.tasks)
+
+    def __repr__(self) -> str:
+        return f"<run {self.id}: {self.state}, {len(self.tasks)} tasks>"
+
+    def __str__(self) -> str:
+        return display.run_text(self.view)
+
+    def _repr_html_(self) -> str | None:
+        if self._shown_in is not None and self._shown_in == display.cell():
+            return None  # it stands above, where its progress was
+        return display.run_html(self.view)
+
+
+class Planned(Plan, frozen=True):
+    """A plan, as Python programs see it: printed, it is what `headrace plan` says."""
+
+    def __repr__(self) -> str:
+        counts = Counter(task.decision.replace("_", " ") for task in self.tasks)
+        return f"<plan of {self.pipeline}: {', '.join(f'{count} {decision}' for decision, count in counts.items())}>"
+
+    def __str__(self) -> str:
+        return display.plan_text(self)
+
+    def _repr_html_(self) -> str:
+        return display.plan_html(self)
+
+
+class Runs(list[Run]):
+    """Runs, newest first; a notebook shows them as a table."""
+
+    def __str__(self) -> str:
+        return display.runs_text([run.view for run in self])
+
+    def _repr_html_(self) -> str:
+        return display.runs_html([run.view for run in self])
+
+
+class Launcher:
+    """Serves `run` and `plan` of a pipeline (`define.pipeline.Launcher`)."""
+
+    def run(self, pipeline: PipelineFunction[Any], params: Mapping[str, str]) -> Run:
+        """Run a pipeline to its end.
+
+        Raises:
+            RunFailed: a task failed.
+            RunCancelled: somebody ended it.
+        """
+        project, address = _place(pipeline)
+        with _watching() as watcher:
+            ended = session.run(project, address, params, Policy(), watcher=watcher)
+        try:
+            with views(project) as found:
+                view = found.show(ended.run)
+        except LedgerError as error:
+            error.add_note(f"run {ended.run} {ended.state}; `headrace.runs()` has it once the ledger can be read again")
+            raise
+        run = Run(project, view)
+        if isinstance(watcher, display.NotebookWatcher):
+            watcher.become(display.run_html(view))
+            run._shown_in = display.cell()
+        if view.state == "cancelled":
+            raise RunCancelled(f"run {view.run} was cancelled: {view.why}", run=run)
+        if view.state != "succeeded":
+            raise RunFailed(f"run {view.run} {view.state}: {view.why}", hint=f"headrace show {view.run}", run=run)
+        return run
+
+    def plan(self, pipeline: PipelineFunction[Any], params: Mapping[str, str]) -> Plan:
+        """Plan a pipeline, and run nothing."""
+        project, address = _place(pipeline)
+        plan = planning.plan(project, address, params, Policy())
+        return Planned(**{name: getattr(plan, name) for name in plan.__struct_fields__})
+
+
+def runs(*, limit: int = 100) -> list[Run]:
+    """Return the newest runs of the project of the current folder, newest first."""
+    project = projects.load()
+    with views(project) as found:
+        return Runs(Run(project, found.show(view.run)) for view in found.runs(limit=limit).runs)
+
+
+def load(digest: str, part: str | None = None, *, columns: Sequence[str] | None = None, safe: bool = False) -> Any:
+    """Load an artifact of the project of the current folder by its digest, or the beginning of it, or by the address
+    of a version, `model:NAME`, `model:NAME:3` or `dataset:NAME@ALIAS`; of a table, only these `columns` where some are
+    named, and no others are read.
+
+    `part` is a part of a version, such as the `"preparation"` that a model was registered with; where a run is named,
+    the task whose output it is, `"fit"`, or a part of it, `"fit.model"`.
+
+    With `safe`, forms that run code when they are read (pickles, classes of a project) are refused: for what others
+    have made.
+
+    Raises:
+        NotFoundError: no run names it.
+        CodecError: columns are named of what isn't a table, or has none of that name; or it isn't safe.
+    """
+    project = projects.load()
+    with views(project) as found:
+        ref, _, _ = artifact(found, digest, part)
+    return Codecs().load(ref, reading_store(project), verify=True, safe_only=safe, columns=columns)
+
+
+@contextmanager
+def _watching() -> Iterator[Watcher]:
+    """Show how far a run is where somebody looks: below a notebook's cell, or on a terminal."""
+    if display.is_notebook():
+        watcher: display.NotebookWatcher | LiveWatcher = display.NotebookWatcher()
+    elif is_live(sys.stderr):
+        from headrace.operate.progress.live import LiveWatcher  # noqa: PLC0415  rich: 30 ms that a program without one doesn't need
+
+        watcher = LiveWatcher()
+    else:
+        yield NoWatcher()
+        return
+    try:
+        yield watcher
+    finally:
+        watcher.leave()
+
+
+def _place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
+    """Find the project of a pipeline that a program holds, and the pipeline's address in it."""
+    file = inspect.getsourcefile(pipeline.function)
+    if file is None or not os.path.isfile(file):
+        return _notebook_place(pipeline)
+    target = f"{os.path.relpath(file, Path.cwd())}:{pipeline.name}"
+    project = projects.load(target=target)
+    return project, project.address(target)
+
+
+def _notebook_place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
+    """Give the project of the current folder, or one that is nothing but this folder, with the notebook in it."""
+    here = Path.cwd()
+    try:
+        found = projects.load()
+    except ProjectError:
+        found = Project(root=here, home=here / projects.STATE, files=())
+    found = replace(found, files=(found.root / NOTEBOOK,), extra=notebook_files(pipeline))
+    return found, pipeline.name

@@ -1,0 +1,250 @@
+"""Plans a pipeline: traces it as it is now, compares with the past, and runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from headrace.errors import BackendError, PlacementError, ProjectError, UsageError
+from headrace.inspect.past import LedgerHistory, PastCode
+from headrace.ledger.run_ledger import RunLedger
+from headrace.ledger.views.rows import RunView
+from headrace.ledger.views.views import Views
+from headrace.operate.bundle import make_bundle
+from headrace.operate.clock import SystemClock
+from headrace.operate.files import keep_path
+from headrace.operate.pools.pools import open_backend
+from headrace.operate.pools.regions import elsewhere
+from headrace.operate.session import named
+from headrace.plan.needs import check_policy
+from headrace.plan.planner import Planner
+from headrace.plan.times import Beside
+from headrace.project.project import Project
+from headrace.project.state import open_ledger, open_store, user, views
+from headrace.report.measures import amount_text, seconds_text, usd_text
+from headrace.run.driver.regions import Places
+from headrace.run.driver.tracing import TRACER, refusal
+from headrace.run.events import Asked, Traced, TraceEnded, decode_event
+from headrace.run.ports import Backend, Delayed, Died, Heard, Job, TaskRow
+from headrace.run.wire import Answer, Question, Refused, Remark, Report, Trace, Waiting
+from headrace.spec.artifact import Ref
+from headrace.spec.bundle import Bundle
+from headrace.spec.code import Code
+from headrace.spec.fleet import Pool
+from headrace.spec.graph import Node
+from headrace.spec.intent import PointKind
+from headrace.spec.plan import Plan, PlannedTask
+from headrace.spec.policy import Policy
+from headrace.spec.stage import Resources, Stage
+from headrace.store.store import Store
+
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+
+LATEST = 5
+"""So many of the latest runs tell what sources gave before, and what a run takes beside its tasks."""
+
+
+def plan(
+    project: Project,
+    pipeline: str,
+    params: Mapping[str, str],
+    policy: Policy,
+    *,
+    note: Callable[[str], None] = lambda _: None,
+) -> Plan:
+    """Plan a pipeline as it is now, and run nothing. `note` is told what takes long.
+
+    Raises:
+        UsageError: it can't be traced.
+        RefusedError: no pool can hold one of its tasks.
+    """
+    name, files = named(project, pipeline)
+    with open_ledger(project) as ledger, ledger.open_run(name, holder=user()) as lease:
+        pool = project.pool(policy.pool)
+        store = open_store(project, pool.region)
+        bundle = make_bundle(project, store)
+        backend = open_backend(project, pool, lease.run, lease.epoch, bundle, store)
+        try:
+            order = Trace(name, files, tuple(params.items()))
+            graph = trace(project, store, backend, order, SystemClock().now(), note, lease.point)
+        finally:
+            backend.close()
+        if not graph.partial:
+            check_policy(policy, graph.nodes, graph.stages)
+        pool = backend.pool  # as large as it was found to be
+        places = Places(pool, store, elsewhere(project, pool))
+        with views(project) as past:
+            return _plan(name, graph, policy=policy, pool=pool, bundle=bundle, lease=lease, places=places, past=past)
+
+
+def notes(plan: Plan) -> list[str]:
+    """Return what keys cover beyond what functions reach, each once."""
+    return list(dict.fromkeys(note for task in plan.tasks for note in task.notes))
+
+
+def sums(plan: Plan) -> list[str]:
+    """Return what all of a plan takes and costs, and what of it isn't known, in words."""
+    texts = []
+    if plan.expected_s is not None:
+        texts.append(f"expected to take {amount_text(plan.expected_s, seconds_text)}")
+    if any(plan.expected_usd):
+        cost = amount_text(plan.expected_usd, usd_text)
+        texts.append(f"expected to cost {cost}, and at least {usd_text(plan.bound_usd)}")
+    if plan.partial:
+        texts.append("the pipeline asks for a value: what it does with it is not planned yet")
+    return texts
+
+
+class Graph(Struct):
+    """What a trace gave; `partial` if the pipeline asked for a value before its end."""
+
+    stages: dict[str, Stage]
+    nodes: list[Node]
+    codes: dict[str, Code]
+    partial: bool
+
+
+def trace(
+    project: Project,
+    store: Store,
+    backend: Backend,
+    order: Trace,
+    now: float,
+    note: Callable[[str], None],
+    point: Callable[[PointKind, str], tuple[int, bytes] | None],
+    patience_s: float = 3600.0,
+) -> Graph:
+    """Trace a pipeline up to its end, or to the first value that it asks for.
+
+    Raises:
+        UsageError: it can't be traced.
+    """
+    graph = Graph({}, [], {}, False)
+    backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
+    backend.tell(TRACER, [order])
+    while True:
+        for notice in backend.events(patience_s):
+            match notice:
+                case Heard(message=Report(body=body)):
+                    event = decode_event(body)
+                    if isinstance(event, Traced):
+                        graph.stages.update((stage.function, stage) for stage in event.stages)
+                        graph.nodes += event.nodes
+                        graph.codes.update((code.digest, code) for code in event.codes)
+                    elif isinstance(event, TraceEnded | Asked):
+                        graph.partial = isinstance(event, Asked)
+                        return graph
+                case Heard(message=Remark(text=text)):
+                    note(text)
+                case Heard(message=Question(question=number, about="now")):
+                    backend.tell(TRACER, [Answer(number, now=now)])
+                case Heard(message=Question(question=number, about="cursor" | "model" | "dataset" as about, path=name)):
+                    version, value = point(about, name) or (0, None)
+                    ref = None if value is None else _decode_ref(value)
+                    backend.tell(TRACER, [Answer(number, ref=ref, version=version)])
+                case Heard(message=Question(question=number, about=about, path=path)):
+                    backend.tell(TRACER, [_kept(project, backend.pool.region, store, number, about, path)])
+                case Heard(message=Refused() as refused):
+                    raise refusal(refused)
+                case Delayed(why=why) | Heard(message=Waiting(why=why)) if why:
+                    note(why)
+                case Died(kind="lost", why=why):
+                    raise BackendError(
+                        f"pool `{backend.pool.name}` can't trace the pipeline: {why}",
+                        hint="`headrace doctor` checks it",
+                    )
+                case Died(why=why):
+                    raise UsageError(
+                        f"the process that traces the pipeline died: {why}", hint="look for what its import does"
+                    )
+
+
+def _plan(
+    pipeline: str,
+    graph: Graph,
+    *,
+    policy: Policy,
+    pool: Pool,
+    bundle: Bundle,
+    lease: RunLedger,
+    places: Places,
+    past: Views,
+) -> Plan:
+    """Plan a traced graph; where it is partial, forecast its rest from the last run.
+
+    Raises:
+        PlacementError: a stage fits no pool.
+    """
+    for stage in graph.stages.values():
+        why = pool.holds(stage.resources)
+        if why is not None:
+            raise PlacementError(
+                f"no pool can hold stage `{stage.name}` ({stage.resources}): pool `{pool.name}`: {why}",
+                hint="lower its resources, or describe a larger pool under `[pool.NAME]` in headrace.toml",
+            )
+    code = PastCode(past)
+    rows = cache(past.rows)
+    latest = past.runs(limit=LATEST, pipeline=pipeline).runs
+    history = LedgerHistory(lease, places, past.history(pipeline), [run.run for run in latest], rows)
+    planner = Planner(
+        stages=graph.stages,
+        policy=policy,
+        pool=pool,
+        history=history,
+        platform=bundle.platform,
+        changed_code=code.changed,
+        changed_given=lambda run, node, change: code.changed_given(run, node, graph.codes, change),
+        source=places.link if places.several else None,
+        beside=list(beside(latest, rows)),
+    )
+    found = planner.plan(pipeline, graph.nodes, partial=graph.partial)
+    return replace(found, tasks=(*found.tasks, *_forecast(pipeline, graph, past))) if graph.partial else found
+
+
+def beside(runs: Sequence[RunView], rows_of: Callable[[str], Sequence[TaskRow]]) -> Iterator[Beside]:
+    """Go over what runs that succeeded took beside their tasks, whose times overlap."""
+    for run in runs:
+        if run.state != "succeeded":
+            continue
+        rows = [row for row in rows_of(run.run) if row.attempts and row.state == "succeeded"]
+        spans = sorted((row.started, row.started + row.load_s + row.seconds + row.save_s) for row in rows)
+        busy, until = 0.0, float("-inf")
+        for begin, end in spans:
+            busy += max(0.0, end - max(begin, until))
+            until = max(until, end)
+        yield Beside(frozenset(row.parent or row.name for row in rows), max(0.0, run.seconds - busy))
+
+
+def _forecast(pipeline: str, graph: Graph, views: Views) -> Sequence[PlannedTask]:
+    """Give what the last run of the pipeline did after the value that it asked for."""
+    runs = views.runs(limit=1, pipeline=pipeline).runs
+    if not runs:
+        return ()
+    stages, nodes, _ = views.graph(runs[0].run)
+    known = {node.name for node in graph.nodes}
+    past: Mapping[str, float] = {view.task: view.seconds or 0.0 for view in views.history(pipeline, runs=1)}
+    skipped = {row.name for row in views.rows(runs[0].run) if row.state == "skipped"}
+    return [
+        PlannedTask(
+            name=node.name,
+            stage=stages[node.stage].name,
+            kind=stages[node.stage].kind,
+            decision="skip_if_unchanged" if node.name in skipped else "run",
+            reason=f"forecast from run {runs[0].run}: the pipeline asks for a value before it",
+            width=None if node.over else 1,
+            expected_s=past.get(node.name),
+        )
+        for node in nodes
+        if node.name not in known
+    ]
+
+
+def _kept(project: Project, region: str, store: Store, number: int, about: str, path: str) -> Answer:
+    try:
+        return Answer(number, ref=keep_path(project, region, store, about, path))
+    except ProjectError as error:
+        return Answer(number, error=error.message, hint=error.hint)

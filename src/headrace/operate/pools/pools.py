@@ -1,0 +1,178 @@
+"""Opens a pool's backend for a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+
+from headrace.backends.local.backend import LocalBackend
+from headrace.backends.processes.namespace import Namespace, bubblewrap, circumstances, works
+from headrace.backends.processes.variables import told, withheld
+from headrace.errors import ConfigError
+from headrace.operate.early import take
+from headrace.operate.pools.seen import Seen
+from headrace.project.project import Project
+from headrace.project.settings import PoolSection
+from headrace.run.ports import Backend, Heard, Spool
+from headrace.run.spilled import spilled
+from headrace.run.wire import Hello
+from headrace.spec.bundle import Bundle
+from headrace.spec.fleet import Pool
+from headrace.store.opening import folder_of
+from headrace.store.store import Store
+from headrace.work.archive import unpack
+from headrace.work.environments.memo import cache_folder
+
+
+def open_backend(project: Project, pool: Pool, run: str, epoch: int, bundle: Bundle, store: Store) -> Backend:
+    """Open a pool's backend, whose workers keep what they make in the store of the pool's region.
+
+    `epoch` is that of the run's lease.
+
+    Raises:
+        ConfigError: this release has no such backend, or its workers can't have the namespace that they must have.
+        BackendError: it can't be reached.
+    """
+    address = project.region(pool.region).store
+    section = _section(project, pool)
+    root = None if section.namespace == "on" else project.root.resolve()
+    variables = project.config.run.variables
+    hello = Hello(
+        run=run,
+        bundle=bundle,
+        store=address,
+        local=str(store.local),
+        memory_gib=pool.memory_gib,
+        environment=section.environment,
+        project=str(root or ""),
+        project_inode=root.stat().st_ino if root else 0,
+        guarded=section.namespace == "on",
+        variables=variables,
+        told=told(os.environ, variables),
+        withheld=withheld(os.environ, variables),
+    )
+    match pool.backend:
+        case "local":
+            prefix = _prefix(project, pool, store)
+            if prefix:
+                unpack(bundle, store, store.local)  # here: in there it is to be read only
+            spawned = take(project.home, prefix, hello.variables)
+            return LocalBackend(pool, hello, store.spool, prefix=prefix, spawned=spawned)
+        case "ray":
+            hidden = [project.home.resolve()]
+            if project.config.pool[pool.name].namespace == "on":
+                hidden.insert(0, project.root.resolve())
+            shown = [*_folders(project, pool, store), *_others(project, pool, hidden)]
+            backend: Backend = _ray(pool).open_ray(
+                project.config.pool[pool.name], pool, hello, store.spool, epoch=epoch, hidden=hidden, shown=shown
+            )
+            return backend
+    raise ConfigError(
+        f"pool `{pool.name}` has backend `{pool.backend}`, which this release doesn't have", hint='use "local" or "ray"'
+    )
+
+
+class Abandoned:
+    """A pool that a run has left and that can't be reached (`run.ports.Left`): there is what its workers spilled."""
+
+    def __init__(self, spool: Spool, run: str) -> None:
+        self._spool = spool
+        self._run = run
+
+    def adopt(self) -> Iterable[Heard]:
+        """Give what workers have spilled."""
+        return spilled(self._spool, self._run)
+
+    def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
+        """Forget what was spilled, which the run has absorbed by now."""
+        if workers is None and not now:
+            self._spool.forget(self._run)
+
+
+def look_at(project: Project, pool: Pool) -> Seen:
+    """Connect to a pool's cluster and look it over.
+
+    Raises:
+        ConfigError: it isn't a cluster's, or the cluster has other versions.
+        BackendError: it can't be reached.
+    """
+    if pool.backend != "ray":
+        raise ConfigError(f"pool `{pool.name}` has backend `{pool.backend}`, which is no cluster", hint='use "ray"')
+    seen: Seen = _ray(pool).look(project.config.pool[pool.name], pool, project.region(pool.region).store)
+    return seen
+
+
+def _ray(pool: Pool) -> ModuleType:
+    try:  # it takes half a second to import, and need not be installed
+        from headrace.operate.pools import ray  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "ray":
+            raise
+        raise ConfigError(
+            f'pool `{pool.name}` has backend = "ray", and Ray is not installed', hint="pip install 'headrace[ray]'"
+        ) from None
+    return ray
+
+
+def _prefix(project: Project, pool: Pool, store: Store) -> list[str]:
+    """Give the words that put workers into their namespace; none where there is to be none."""
+    wanted = _section(project, pool).namespace
+    if wanted == "off" or not (_works(project) or wanted == "on"):
+        return []
+    closed = wanted == "on"
+    if closed and not works(closed=True):
+        raise ConfigError(
+            f'pool `{pool.name}` has namespace = "on", and bubblewrap is missing or may not work here',
+            hint='install `bubblewrap`, or set namespace = "auto"',
+        )
+    hidden = [project.home.resolve()]
+    if closed:
+        hidden.insert(0, project.root.resolve())
+    shown = _folders(project, pool, store)
+    ours = [store.local.resolve() / name for name in ("bundles", "workers")]  # code, and notes of what is to be ended
+    for folder in (*shown, *ours):
+        folder.mkdir(parents=True, exist_ok=True)
+    readable = (*_others(project, pool, hidden), *ours)
+    return Namespace(hidden=tuple(hidden), shown=tuple(shown), readable=readable, closed=closed).command()
+
+
+def _section(project: Project, pool: Pool) -> PoolSection:
+    return project.config.pool.get(pool.name) or PoolSection()
+
+
+def _folders(project: Project, pool: Pool, store: Store) -> list[Path]:
+    """Give the folders that workers need: of their store, where it is one, and of their machine."""
+    address = project.region(pool.region).store
+    found = {store.local.resolve()}
+    if not address.is_remote:
+        found.add(folder_of(address).resolve())
+    environments = cache_folder().resolve()
+    if any(environments.is_relative_to(hidden.resolve()) for hidden in (project.root, project.home)):
+        found.add(environments)
+    return sorted(found)
+
+
+def _others(project: Project, pool: Pool, hidden: Sequence[Path]) -> list[Path]:
+    """Give the folders among what is hidden from which workers, as movers, bring what lies in other regions."""
+    addresses = [region.store for region in project.regions() if region.name != pool.region]
+    folders = [folder_of(address).resolve() for address in addresses if not address.is_remote]
+    return [path for path in folders if path.is_dir() and any(path.is_relative_to(each) for each in hidden)]
+
+
+def _works(project: Project) -> bool:
+    """Whether namespaces can be had. That they can is noted, since asking takes 20 ms, and asked again under other
+    circumstances; that they can't is asked each time, since somebody may have seen to it."""
+    if bubblewrap() is None:
+        return False
+    note, now = project.home / "namespaces", circumstances()
+    with suppress(OSError):
+        if note.read_text() == now:
+            return True
+    found = works()
+    if found:
+        with suppress(OSError):
+            note.write_text(now)
+    return found

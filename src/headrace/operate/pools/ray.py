@@ -1,0 +1,118 @@
+"""A pool on a Ray cluster, opened and looked over. It imports Ray: `pools` loads it for pools that want it."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import ray
+from msgspec.structs import replace
+
+from headrace.backends.ray.backend import RayBackend
+from headrace.backends.ray.cluster import REACH_S, Cluster
+from headrace.backends.ray.needs import Needs
+from headrace.operate.pools.seen import Seen, Trouble
+from headrace.project.machine import GIB
+from headrace.project.settings import PoolSection
+from headrace.report.measures import count_text
+from headrace.run.ports import Spool
+from headrace.run.wire import Hello
+from headrace.spec.address import StoreAddress
+from headrace.spec.fleet import Pool
+from headrace.work.trial import try_here
+
+NODES, NODES_S = 8, 20.0
+"""So many nodes are tried side by side, and so long: workers are alike on most clusters."""
+
+
+def open_ray(
+    section: PoolSection,
+    pool: Pool,
+    hello: Hello,
+    spool: Spool,
+    *,
+    epoch: int,
+    hidden: Sequence[Path],
+    shown: Sequence[Path],
+) -> RayBackend:
+    """Connect to the pool's cluster, for a run whose lease has this epoch.
+
+    Raises:
+        ConfigError: the cluster has other versions.
+        BackendError: it can't be reached.
+    """
+    cluster = _cluster(section, pool)
+    return RayBackend(
+        _measured(section, pool, cluster),
+        hello,
+        spool,
+        cluster,
+        epoch=epoch,
+        namespace=section.namespace,
+        hidden=[str(folder) for folder in hidden],
+        shown=[str(folder) for folder in shown],
+        needs=Needs(labels=section.labels, resources=section.resources),
+        headless_s=section.headless_s,
+    )
+
+
+def look(section: PoolSection, pool: Pool, store: StoreAddress) -> Seen:
+    """Connect to the pool's cluster, and say what it is, and what keeps workers from beginning on its nodes."""
+    cluster = _cluster(section, pool)
+    try:
+        nodes, held = cluster.size()
+        where = f"at {section.address}" if section.address else "on this machine"
+        release = f"Ray {ray.__version__}, Python {platform.python_version()}"
+        return Seen(
+            words=f"{release} {where}: {count_text(nodes, 'node')}, {held['CPU']:g} cpus",
+            cpu=held["CPU"],
+            gpus=held.get("GPU", 0.0),
+            round_trip_s=statistics.median(cluster.ping() for _ in range(5)),
+            unfit=cluster.unfit(section.resources, section.labels),
+            troubles=_troubles(section, cluster, store),
+        )
+    finally:
+        cluster.leave()
+
+
+def _troubles(section: PoolSection, cluster: Cluster, store: StoreAddress) -> tuple[Trouble, ...]:
+    """Have nodes try whether workers could begin there."""
+    release = version("headrace")
+    address = msgspec.msgpack.encode(store)
+    answers = cluster.ask(try_here, release, address, labels=section.labels, most=NODES, within_s=NODES_S)
+    found = []
+    for answer in answers:
+        if answer.late:
+            hint = f"check that it reaches `{store.endpoint or store.url}`, and that it has a cpu to spare"
+            found.append(Trouble(node=answer.node, why=answer.why, hint=hint, sure=False))
+        elif answer.why:
+            found.append(Trouble(node=answer.node, why=answer.why, hint=f"install Headrace {release} there"))
+        elif answer.given is not None:
+            why, hint = answer.given
+            found.append(Trouble(node=answer.node, why=why, hint=hint))
+    return tuple(found)
+
+
+def _measured(section: PoolSection, pool: Pool, cluster: Cluster) -> Pool:
+    """Give a pool with what its cluster has, where the settings don't say how much of that is to be used."""
+    nodes, held = cluster.size()
+    found: dict[str, Any] = {"nodes": max(nodes, pool.nodes)}
+    if section.cpu is None:
+        found["cpu"] = held["CPU"] or pool.cpu
+    if section.memory_gib is None:
+        found["memory_gib"] = held.get("memory", 0.0) / GIB or pool.memory_gib
+    if not section.gpus:
+        found["gpus"] = int(held.get("GPU", 0.0))
+    return replace(pool, **found)
+
+
+def _cluster(section: PoolSection, pool: Pool) -> Cluster:
+    reach_s = min(REACH_S, section.headless_s)
+    return Cluster(
+        pool.name, section.address, cpu=pool.cpu, memory_gib=pool.memory_gib, gpus=pool.gpus, reach_s=reach_s
+    )

@@ -1,0 +1,172 @@
+"""The lines of the log: what happens to a run, as JSON objects or as text, one a line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+import msgspec
+
+from headrace.errors import HeadraceError
+from headrace.operate.progress.watcher import RunRow, TaskRow, Watcher
+from headrace.spec.masking import masked
+
+_log = logging.getLogger("headrace.run")
+_LEVELS = {"failed": logging.WARNING, "waiting": logging.DEBUG, "running": logging.DEBUG}
+"""How loud a task's state is; the others are worth a line at `info`."""
+
+
+class JsonLine(logging.Formatter):
+    """A record as one JSON object: `time` (UTC), `level`, `logger`, `event`, then what the event brings."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line."""
+        return msgspec.json.encode(_fields(self, record)).decode()
+
+
+class TextLine(logging.Formatter):
+    """A record for people: `2026-11-25T16:40:00.123Z INFO run opened run=... user=...`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line."""
+        head = _fields(self, record)
+        when, level, _, event = head.pop("time"), head.pop("level"), head.pop("logger"), head.pop("event")
+        rest = " ".join(f"{name}={_word(value)}" for name, value in head.items())
+        return f"{when} {level.upper()} {event} {rest}".rstrip()
+
+
+class _Told(logging.Handler):
+    """Tells once that lines are lost (of a full disk, say), and lets the run go on."""
+
+    tell: Callable[[str], None] | None = None
+
+    def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802  named so by `logging`
+        """Take what `emit` has raised."""
+        tell, self.tell = self.tell, None
+        if tell is not None:
+            tell(f"lines of the log are lost: {sys.exception()}")
+
+
+class _ToFile(_Told, WatchedFileHandler):
+    def close(self) -> None:
+        """Close the file; what it can't take any more was told."""
+        with suppress(OSError):
+            super().close()
+
+
+class _ToStderr(_Told, logging.StreamHandler[TextIO]):
+    pass
+
+
+def handler(root: Path, file: str, form: str, tell: Callable[[str], None]) -> logging.Handler:
+    """Give what writes to a file (relative to the project's folder), or to stderr for `-`; `tell` hears of lines that
+    can't be written.
+
+    The file may be moved away at any time, as `logrotate` does: the next line makes a new one.
+    """
+    writer: _ToFile | _ToStderr
+    if file == "-":
+        writer = _ToStderr()
+    else:
+        path = root / Path(file).expanduser()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer = _ToFile(path, encoding="utf-8")
+    writer.tell = tell
+    writer.setFormatter(JsonLine() if form == "json" else TextLine())
+    return writer
+
+
+@contextmanager
+def attached(writer: logging.Handler, level: str) -> Iterator[None]:
+    """Have all that Headrace logs written there, from this level on."""
+    logger = logging.getLogger("headrace")
+    logger.addHandler(writer)
+    logger.setLevel(level.upper())
+    try:
+        yield
+    finally:
+        logger.removeHandler(writer)
+        writer.close()
+
+
+class LoggingWatcher:
+    """Writes what happens to a run into the log, and tells another watcher of it."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._run: str | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Log the error that has ended the driver, if one has."""
+        if isinstance(error, HeadraceError):
+            self._say(logging.ERROR, "driver stopped", error=type(error).__name__, message=error.message)
+        elif error is not None:
+            _log.error("driver stopped", exc_info=error, extra={"fields": {"run": self._run}})
+
+    def opened(self, run_id: str) -> None:
+        """The run is open."""
+        self._run = run_id
+        self._say(logging.INFO, "run opened", pid=os.getpid(), host=socket.gethostname())
+        self._watcher.opened(run_id)
+
+    def tasks(self, rows: Sequence[TaskRow]) -> None:
+        """These tasks have changed."""
+        for row in rows:
+            level = _LEVELS.get(row.state, logging.INFO)
+            if _log.isEnabledFor(level):
+                self._say(level, f"task {row.state}", **_told(row))
+        self._watcher.tasks(rows)
+
+    def note(self, text: str) -> None:
+        """Something else is worth a word."""
+        self._say(logging.INFO, text)
+        self._watcher.note(text)
+
+    def closed(self, row: RunRow) -> None:
+        """The run has ended."""
+        level = logging.INFO if row.state == "succeeded" else logging.WARNING
+        self._say(level, "run closed", state=row.state, why=row.why, seconds=row.seconds, usd=row.usd)
+        self._watcher.closed(row)
+
+    def _say(self, level: int, event: str, **fields: Any) -> None:
+        _log.log(level, event, extra={"fields": {"run": self._run, **fields}})
+
+
+def _told(row: TaskRow) -> dict[str, Any]:
+    told = {"task": row.name, "stage": row.stage, "state": row.state, "reason": row.reason, "attempts": row.attempts}
+    if row.state in ("succeeded", "failed"):
+        told |= {"pool": row.pool, "seconds": row.seconds, "load_s": row.load_s, "save_s": row.save_s, "usd": row.usd}
+    return told
+
+
+def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, Any]:
+    when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    fields: dict[str, Any] = {
+        "time": f"{when}.{int(record.msecs):03d}Z",
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "event": record.getMessage(),
+    }
+    fields |= {name: value for name, value in getattr(record, "fields", {}).items() if value not in (None, "")}
+    if record.exc_info:
+        fields["traceback"] = masked(formatter.formatException(record.exc_info))
+    return fields
+
+
+def _word(value: Any) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return msgspec.json.encode(text).decode() if any(sign in text for sign in ' "\n=') else text

@@ -1,0 +1,341 @@
+"""A session: the one place that wires ledger, store, backend and driver together for a project."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from types import FrameType
+
+from msgspec import Struct
+
+from headrace.errors import BackendError, HeadraceError, LeaseHeld, LedgerError, StoreError, UsageError, listed
+from headrace.inspect.past import PastCode
+from headrace.inspect.views import in_words
+from headrace.ledger.run_ledger import RunLedger
+from headrace.operate.bundle import changed_files, make_bundle, names_of
+from headrace.operate.clock import SystemClock
+from headrace.operate.files import keep_path
+from headrace.operate.pools.pools import Abandoned, open_backend
+from headrace.operate.pools.regions import bring_bundle, elsewhere
+from headrace.operate.progress.log import logged
+from headrace.operate.progress.lookout import looking_out
+from headrace.operate.progress.watcher import NoWatcher, Watcher
+from headrace.plan.resolve import LABELS
+from headrace.project.project import Project
+from headrace.project.state import open_ledger, open_store, user, views
+from headrace.run.driver.driver import Driver
+from headrace.run.events import Cancelled, Event, Opened, Renewed, Taken, decode_event
+from headrace.run.machine.machine import Machine
+from headrace.run.ports import Left
+from headrace.spec.bundle import Bundle
+from headrace.spec.fleet import Pool
+from headrace.spec.policy import Policy
+from headrace.store.store import Store
+from headrace.waits import hurry, is_hurried, take_time
+from headrace.work.archive import unpack
+
+FEW = 3
+"""So many changed files are named."""
+
+
+PEERS = (LedgerError, StoreError, BackendError)
+"""What is raised where a peer is lost, or breaks."""
+
+
+class Ended(Struct, frozen=True):
+    """How a run has ended, as its driver knows."""
+
+    run: str
+    state: str
+    why: str = ""
+
+
+def run(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, *, watcher: Watcher) -> Ended:
+    """Run a pipeline to its end; return how that was.
+
+    Raises:
+        UsageError: it can't be traced; there is no run then.
+        RefusedError: no pool can hold one of its tasks.
+    """
+    return drive(project, pipeline, params, policy, watcher)
+
+
+def resume(
+    project: Project,
+    run_id: str,
+    *,
+    new_code: bool = False,
+    pool: str | None = None,
+    timeout_s: float | None = None,
+    watcher: Watcher,
+) -> Ended:
+    """Go on with a run that was interrupted, failed or cancelled, to its end; what had succeeded isn't run again.
+
+    It goes on in the pool that it was in, unless another is named, and may take as long again as it was to take, unless
+    `timeout_s` says how long.
+
+    Raises:
+        LeaseHeld: its driver lives.
+    """
+    with logged(project, watcher) as watcher, looking_out(watcher.note), open_ledger(project) as ledger:
+        run_id = _full_id(project, run_id)
+        with ledger.take(run_id, holder=user()) as lease:
+            machine = replay(lease)
+            if machine.closed is not None and machine.closed.state == "succeeded" and not new_code:
+                watcher.note(f"run {run_id} has succeeded already")
+                return Ended(run_id, "succeeded")
+            place = _pool_of(project, machine, pool)
+            store = open_store(project, place.region)
+            watcher.opened(run_id)
+            clock = SystemClock()
+            events: list[Event] = [_taken(lease, place, again=not new_code)]
+            bundle = make_bundle(project, store) if new_code else machine.bundle
+            assert bundle is not None
+            bring_bundle(project, bundle, store)
+            unpack(bundle, store, store.local)  # here, where an error reaches the user
+            if not new_code:
+                _note_changed(project, bundle, store, watcher)
+            else:
+                events.append(Renewed(bundle, clock.now()))
+            with _driver(project, place, lease, machine, store, bundle, watcher, timeout_s) as driver:
+                left = _left(project, place, lease, machine, watcher)
+                driver.adopt(keep=not new_code, left=left)
+                if new_code or machine.closed is None or machine.closed.state != "succeeded":
+                    driver.open(events)
+                if not machine.trace_ended:
+                    driver.trace()
+                closed = driver.drive()
+                if left is not None:
+                    left.close()
+            return Ended(run_id, closed.state, closed.why)
+
+
+def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") -> str:
+    """Have a run end: by its driver, or by taking its lease where none lives. Give a line that says what was done."""
+    run_id = _full_id(project, run_id)
+    by = by or user()
+    with open_ledger(project) as ledger:
+        try:
+            with ledger.take(run_id, holder=by) as lease:
+                machine = replay(lease)
+                if machine.closed is not None:
+                    return f"run {run_id} has ended already ({machine.closed.state})"
+                assert machine.bundle is not None
+                place = _pool_of(project, machine, None)
+                store = open_store(project, place.region)
+                with _driver(project, place, lease, machine, store, machine.bundle, NoWatcher()) as driver:
+                    at = SystemClock().now()
+                    driver.adopt()
+                    if machine.closed is None:
+                        driver.open([_taken(lease, place, by), Cancelled(by, f"cancelled by {by}", at, now=True)])
+                    driver.drive()
+                if machine.cancelled is None:
+                    return f"run {run_id} had come to its end; it had no driver to note it"
+                return f"run {run_id} is cancelled; it had no driver"
+        except LeaseHeld:
+            ledger.signal(run_id, "cancel", by=by, body="now" if now else "")
+            return f"run {run_id} was told to end{' at once' if now else ''}"
+
+
+def stop(project: Project, run_id: str, task: str, *, by: str = "") -> str:
+    """Have a task's attempt end early, with what it has by then, or those of a map's elements. Give a line that says
+    what was done.
+
+    Raises:
+        NotFoundError: there is no such run or task.
+        UsageError: it doesn't run.
+    """
+    by = by or user()
+    with views(project) as found:
+        run_id = found.find(run_id).run
+        state = found.task(run_id, task).state
+        running = [row for row in found.rows(run_id) if task in (row.name, row.parent) and row.state == "running"]
+    with open_ledger(project) as ledger:
+        if not running or ledger.holder(run_id) is None:
+            raise UsageError(
+                f"task `{task}` of run `{run_id}` doesn't run" + ("" if running else f": it {in_words(state)}"),
+                hint=f"`headrace show {run_id}` lists what does",
+            )
+        ledger.signal(run_id, "stop", by=by, body=task)
+    return f"`{task}` of run {run_id} was told to stop, and does when its stage next asks; one that never asks goes on"
+
+
+def replay(lease: RunLedger) -> Machine:
+    """Rebuild a run from its events alone."""
+    machine = Machine()
+    for body in lease.events():
+        machine.step(decode_event(body))
+    return machine
+
+
+def named(project: Project, pipeline: str) -> tuple[str, tuple[str, ...]]:
+    """Give a pipeline's name, and the files that may define it."""
+    file, _, name = pipeline.rpartition(":")
+    return name, (file,) if file else names_of(project)
+
+
+def drive(
+    project: Project,
+    pipeline: str,
+    params: Mapping[str, str],
+    policy: Policy,
+    watcher: Watcher,
+    *,
+    opens_s: float = math.inf,
+) -> Ended:
+    """Run a pipeline as `run` does; after `opens_s` seconds there is a run, though the pipeline isn't traced yet."""
+    name, files = named(project, pipeline)
+    with logged(project, watcher) as watcher, looking_out(watcher.note), open_ledger(project) as ledger:
+        place = project.pool(policy.pool)
+        store = open_store(project, place.region)
+        bundle = make_bundle(project, store)
+        clock = SystemClock()
+        with ledger.open_run(name, holder=user()) as lease:
+            opened = Opened(
+                pipeline=name,
+                files=files,
+                bundle=bundle,
+                at=clock.now(),
+                params=tuple(params.items()),
+                policy=policy,
+                user=user(),
+                labels=LABELS,
+            )
+            with _driver(project, place, lease, Machine(), store, bundle, watcher, opens_s=opens_s) as driver:
+                driver.open([opened, _taken(lease, place)])
+                driver.trace()
+                closed = driver.drive()
+            return Ended(lease.run, closed.state, closed.why)
+
+
+def _taken(lease: RunLedger, pool: Pool, by: str = "", *, again: bool = False) -> Taken:
+    """Give the event that this driver took the run, to go on in this pool."""
+    now = SystemClock().now()
+    return Taken(lease.epoch, by or user(), now, again=again, pool=pool.name, region=pool.region)
+
+
+def _pool_of(project: Project, machine: Machine, wanted: str | None) -> Pool:
+    """Give the pool in which a run goes on: the one named, or the one it was in, if that is still described."""
+    names = {pool.name for pool in project.pools()}
+    return project.pool(wanted or (machine.pool if machine.pool in names else None))
+
+
+def _left(project: Project, pool: Pool, lease: RunLedger, machine: Machine, watcher: Watcher) -> Left | None:
+    """Give the pool that a run was in before, if it goes on in another one."""
+    if machine.pool in ("", pool.name) or machine.bundle is None:
+        return None
+    before = next((each for each in project.pools() if each.name == machine.pool), None)
+    if before is None:
+        return None
+    store = open_store(project, before.region)
+    try:
+        return open_backend(project, before, lease.run, lease.epoch, machine.bundle, store)
+    except HeadraceError as error:  # away, or described otherwise by now
+        watcher.note(f"what ran in pool `{before.name}` may go on there for a while: {error.message}")
+        return Abandoned(store.spool, lease.run)
+
+
+def _opened(project: Project, pool: Pool, run_id: str, watcher: Watcher) -> None:
+    watcher.opened(run_id)
+    if pool.backend != "local" or len(project.pools()) > 1:
+        watcher.note(f"in pool `{pool.name}`")
+
+
+def _note_changed(project: Project, bundle: Bundle, store: Store, watcher: Watcher) -> None:
+    """Say which files are others by now than those that a resumed run goes on with: whoever mended one waits for it."""
+    settings = {path.name for path in project.config_files}  # they are read anew
+    names = [name for name in changed_files(project, bundle, store) if name not in settings]
+    if names:
+        verb = "have" if len(names) > 1 else "has"
+        watcher.note(
+            f"{listed(names, FEW)} {verb} changed since; the run goes on with what it began with:"
+            " `--new-code` takes code and files as they are now"
+        )
+
+
+@contextmanager
+def _driver(
+    project: Project,
+    pool: Pool,
+    lease: RunLedger,
+    machine: Machine,
+    store: Store,
+    bundle: Bundle,
+    watcher: Watcher,
+    timeout_s: float | None = None,
+    opens_s: float = math.inf,
+) -> Iterator[Driver]:
+    """Give a driver with everything wired, which ^C and SIGTERM interrupt."""
+    exits = ExitStack()
+    backend = open_backend(project, pool, lease.run, lease.epoch, bundle, store)
+    lease.share(backend.pool)
+    past = cache(lambda: PastCode(exits.enter_context(views(project))))  # few ask, and those that do ask for many tasks
+    driver = Driver(
+        machine=machine,
+        ledger=lease,
+        store=store,
+        elsewhere=elsewhere(project, pool),
+        far=project.region(pool.region).store.is_remote,
+        backend=backend,
+        clock=SystemClock(),
+        next_seq=lease.next_seq,
+        files=lambda about, path: keep_path(project, pool.region, store, about, path),
+        opened=lambda: _opened(project, pool, lease.run, watcher),
+        rows=watcher.tasks,
+        changed_code=lambda earlier, stage: past().changed(earlier, stage),
+        changed_given=lambda run, node, change: past().changed_given(run, node, machine.codes, change),
+        closed=watcher.closed,
+        note=watcher.note,
+        secret=os.environ.get,
+        timeout_s=timeout_s,
+        opens_s=opens_s,
+        run=lease.run,
+    )
+    with exits, _interrupted_by(driver.interrupt) as interrupts:
+        try:
+            yield driver
+        except PEERS as error:
+            if driver.is_open and interrupts():
+                watcher.note(f"left without waiting any longer: {error.message}")
+                watcher.note(f"`headrace resume {lease.run}` goes on from what was recorded")
+                raise KeyboardInterrupt from error
+            if driver.is_open:
+                error.exit_code = HeadraceError.exit_code
+            raise
+
+
+def _full_id(project: Project, run: str) -> str:
+    """Give a run's id by the beginning of it, or by `latest`."""
+    with views(project) as found:
+        return found.find(run).run
+
+
+@contextmanager
+def _interrupted_by(interrupt: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Have ^C and SIGTERM call `interrupt` instead of raising, and the second one of them have nobody wait for a peer
+    that says nothing. What is given says whether there was such a one. In a thread that gets no signals, change
+    nothing."""
+    count = 0
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        interrupt()
+        if count > 1:
+            hurry()
+
+    try:
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:
+        yield lambda: False
+        return
+    try:
+        yield is_hurried
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        take_time()

@@ -1,0 +1,170 @@
+"""Moving a project's record: `headrace ledger export`, `import` and `migrate`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import BinaryIO
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from headrace.codec.codecs import Codecs
+from headrace.errors import StoreError, UsageError
+from headrace.ledger.database.tables import SCHEMA
+from headrace.ledger.database.upgrade import Migrated, migrate
+from headrace.ledger.exclusive import alone
+from headrace.ledger.inventory import Inventory
+from headrace.ledger.transfer.archive import FORMAT, VERSION, Archive, Head, Writer
+from headrace.ledger.transfer.archive_check import columns
+from headrace.ledger.transfer.blob_sources import have
+from headrace.ledger.transfer.printed_logs import write_printed
+from headrace.ledger.transfer.transfer import Imported, Importer, Look, Progress, write_rows
+from headrace.project.project import Project
+from headrace.project.state import ledger_address, open_ledger, open_store, stores
+from headrace.run.events import Span
+from headrace.store.folder.logs import FolderLogs
+from headrace.store.store import Logs, Store
+
+__all__ = ["Exported", "Imported", "Migrated", "Progress", "export_ledger", "import_ledger", "migrate_ledger"]
+
+
+LOOKED_AT = {"arrow": "arrow", "arrow-stream": "arrow-stream", "pandas": "arrow", "polars": "arrow"}
+"""Codecs of tables, and which of them looks at their bytes."""
+
+
+class Exported(Struct, frozen=True, kw_only=True):
+    """What an archive holds; `lacking` blobs are in no store, or damaged there."""
+
+    file: str
+    runs: int
+    blobs: int
+    bytes: int
+    lacking: tuple[str, ...]
+
+
+def head(project: Project) -> Head:
+    """Say what an archive of the project's ledger is."""
+    return Head(
+        format=FORMAT,
+        version=VERSION,
+        schema=SCHEMA,
+        headrace=version("headrace"),
+        made=time.time(),
+        project=project.name,
+        columns=columns(),
+    )
+
+
+def export_ledger(project: Project, file: Path, *, blobs: bool, progress: Progress) -> Exported:
+    """Write all that the project's ledger holds into a file, and the blobs that it names. Runs may go on meanwhile: the
+    file holds what was stored at one moment.
+
+    Raises:
+        UsageError: the file is there already, or can't be written.
+    """
+    if file.exists():
+        raise UsageError(f"`{file}` is there already", hint="name another file, or remove it first")
+    with _written(file) as out, open_ledger(project) as ledger, alone(ledger, "headrace ledger export") as lease:
+        writer = Writer(out, head(project))
+        with Inventory() as named:
+            with closing(ledger.connect()) as db:
+                write_rows(db, writer, named, progress)
+                write_printed(db, writer, partial(_printed, list(stores(project).values())))
+            if blobs:
+                done, expected = 0, named.bytes()
+                for blob in have(stores(project), named, writer.lacks):
+                    lease.renew()
+                    writer.blob(blob.digest, blob.nonce, blob.size, blob.file)
+                    done += blob.size
+                    progress("blobs", done, expected)
+        end = writer.end()
+    return Exported(file=str(file), runs=end.runs, blobs=end.blobs, bytes=end.bytes, lacking=tuple(end.lacking))
+
+
+def import_ledger(project: Project, file: Path, *, blobs: bool, progress: Progress) -> Imported:
+    """Bring what such a file holds into the project's ledger, and the blobs into its store first.
+
+    Raises:
+        UsageError: the file is none of these, or differs from what is here already; nothing was written.
+    """
+    with (
+        Archive(file, schema=SCHEMA) as archive,
+        open_ledger(project) as ledger,
+        alone(ledger, "headrace ledger import") as lease,
+    ):
+        store = open_store(project)
+        importer = Importer(ledger, archive, store, lease, progress, _logs(store), looking(store))
+        return importer.bring(archive.missing if blobs else None)
+
+
+def looking(store: Store) -> Look:
+    """Return what looks into the bytes of tables that have come into a store: that needs neither pandas nor polars."""
+    codecs = Codecs()
+    return lambda ref: codecs.check(replace(ref, codec=LOOKED_AT[ref.codec]), store)
+
+
+def _printed(found: Sequence[Store], run: str, span: Span) -> Iterator[bytes]:
+    """Give what an attempt printed, from its worker's own log if that is here, else from where it is kept."""
+    own = (FolderLogs(store.local / "logs", own=True) for store in found)
+    for logs in (*own, *(store.logs for store in found)):
+        pieces = logs.read(run, span.log, span.start, span.end)
+        try:
+            if (first := next(pieces, None)) is not None:
+                yield first
+                yield from pieces
+                return
+        except (StoreError, OSError):
+            continue
+
+
+def _logs(store: Store) -> Logs:
+    """Give the place for what was printed elsewhere: in a folder's store, beside what its own workers write."""
+    return FolderLogs(store.local / "logs", own=False) if store.url == str(store.local) else store.logs
+
+
+@contextmanager
+def _written(file: Path) -> Iterator[BinaryIO]:
+    """Give a file to write to, which gets its name once it is whole and durable; after an error, nothing is left."""
+    aside = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        _forget_torn(file)
+        with aside.open("wb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        aside.rename(file)
+        descriptor = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise UsageError(
+            f"`{file}` can't be written: {error.strerror}",
+            hint="name a file in a folder with room that you may write to",
+        ) from error
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def _forget_torn(file: Path) -> None:
+    """Remove what an export that was killed has left of this file."""
+    for path in file.parent.glob(f".{file.name}.*.part"):
+        path.unlink(missing_ok=True)
+
+
+def migrate_ledger(project: Project) -> Migrated:
+    """Bring the project's ledger to this version's tables; say from which version.
+
+    Raises:
+        NotFoundError: there is no ledger yet.
+        LedgerVersionError: a newer Headrace wrote it.
+    """
+    return migrate(ledger_address(project))

@@ -1,0 +1,63 @@
+"""What settings must agree on among each other, beyond the type of each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from headrace.errors import ConfigError, listed
+from headrace.project.layers import Layers
+from headrace.project.settings import Config, backends_of, keys
+from headrace.spec.fleet import HOME, Pool
+
+
+def check_places(config: Config, layers: Layers) -> None:
+    """See that pools, links and runs name regions and pools that there are, and each pool only what its backend takes.
+
+    Raises:
+        ConfigError: one doesn't; the message says where it was written.
+    """
+    regions = dict.fromkeys((HOME, *config.region))
+    for name, region in config.region.items():
+        if region.store is None and name != HOME:
+            where = layers.nearest_origin("region", name)
+            raise ConfigError(f"{where}: region `{name}` has no `store`", hint="give it the address of its store")
+    for name, link in config.link.items():
+        _check_region(layers, ("link", name, "from"), link.source, regions)
+        _check_region(layers, ("link", name, "to"), link.target, regions)
+    for name, pool in config.pool.items():
+        _check_region(layers, ("pool", name, "region"), pool.region, regions)
+        for key in keys(type(pool)):
+            backends = backends_of(key)
+            where = layers.nearest_origin("pool", name, key, above=False)
+            if backends and pool.backend not in backends and where is not None:
+                told = " or ".join(f"`{each}`" for each in backends)
+                raise ConfigError(
+                    f"{where}: `{key}` means nothing to pool `{name}`, whose backend is `{pool.backend}`",
+                    hint=f"it is for backend {told}: leave it out, or change `backend`",
+                )
+    if config.run.pool is not None and config.run.pool not in (config.pool or ("local",)):
+        where = layers.nearest_origin("run", "pool")
+        error = no_pool(config.run.pool, tuple(config.pool))
+        raise ConfigError(f"{where}: {error.message}", hint=error.hint)
+
+
+def no_pool(name: str, pools: Sequence[Pool | str]) -> ConfigError:
+    """Give the error that there is no such pool, with those that there are."""
+    known = [pool if isinstance(pool, str) else pool.name for pool in pools] or ["local"]
+    near = _nearest(name, known)
+    hint = f"did you mean `{near}`?" if near else f"there is {listed(known)}"
+    return ConfigError(f"there is no pool `{name}`", hint=hint)
+
+
+def _check_region(layers: Layers, path: tuple[str, ...], name: str, known: Collection[str]) -> None:
+    if name in known:
+        return
+    near = _nearest(name, known)
+    hint = f"did you mean `{near}`?" if near else f"describe it under `[region.{name}]`; there is {listed(known)}"
+    raise ConfigError(f"{layers.nearest_origin(*path)}: there is no region `{name}`", hint=hint)
+
+
+def _nearest(name: str, known: Collection[str]) -> str | None:
+    import difflib  # noqa: PLC0415  needed for an error only, on the way of every command
+
+    return next(iter(difflib.get_close_matches(name, known, 1)), None)

@@ -1,0 +1,92 @@
+"""A report as Markdown, for a repository, an issue, a mail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from headrace.report.markup import legal
+from headrace.report.numbers import cell, interval_name, interval_of, value_of
+from headrace.report.page import BETTER, HOLDS, STANDINGS
+from headrace.spec.report import Fact, Report
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#])")
+_AT_START = re.compile(r"^(\s*)([-+=]|\d+[.)])(?=\s|$)")
+
+
+def markdown(report: Report, *, level: int = 1, pictures: Mapping[str, str] | None = None) -> str:
+    """Give a report as Markdown (tables as GitHub writes them).
+
+    `level` is that of its title. Drawings stand as their captions, since Markdown can't hold them; `pictures` says
+    where one was written to, by its title (`{"Calibration": "calibration.svg"}`).
+    """
+    return "\n\n".join(_blocks(report, level, pictures or {})) + "\n"
+
+
+def _blocks(report: Report, level: int, pictures: Mapping[str, str]) -> Iterator[str]:
+    words = STANDINGS[report.passed][1]
+    yield f"{'#' * level} {escaped(report.title)}{f' ({words})' if words else ''}"
+    if report.about:
+        yield escaped(report.about)
+    under = "#" * (level + 1)
+    if report.verdicts:
+        yield f"{under} Rules"
+        yield "\n".join(
+            f"- **{HOLDS[each.holds][1]}**: {_code(each.rule)}. {escaped(each.why)}" for each in report.verdicts
+        )
+    if report.facts:
+        yield f"{under} Numbers"
+        yield table(("", "value", interval_name(report), ""), map(_fact, report.facts))
+    if report.drawings:
+        yield f"{under} Figures"
+        yield "\n".join(_drawing(each.title, each.caption, pictures) for each in report.drawings)
+    for grid in report.grids:
+        yield f"{under} {escaped(grid.title)}"
+        yield table(grid.columns, ([cell(each) for each in row] for row in grid.rows))
+        if grid.note:
+            yield escaped(grid.note)
+    if report.limits:
+        yield f"{under} What these numbers can't tell"
+        yield "\n".join(f"- {escaped(each)}" for each in report.limits)
+
+
+def _fact(fact: Fact) -> Sequence[str]:
+    return fact.name, value_of(fact), interval_of(fact), fact.why or BETTER[fact.better]
+
+
+def _drawing(title: str, caption: str, pictures: Mapping[str, str]) -> str:
+    if title in pictures:
+        return f"![{escaped(title)}]({pictures[title].replace(' ', '%20')})\n\n{escaped(caption)}\n"
+    return f"- {escaped(title)}: {escaped(caption)}" if caption else f"- {escaped(title)}"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Give a table; every cell is escaped and stays on its line."""
+    lines = [_line(columns), "|" + " --- |" * len(columns), *map(_line, rows)]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(escaped(each) for each in cells) + " |"
+
+
+def escaped(text: str) -> str:
+    """Give a text that Markdown shows as it is, on one line; what stands in `backticks` stays code.
+
+    >>> escaped("a|b <i> `x_y` 2*3")
+    'a\\\\|b \\\\<i\\\\> `x_y` 2\\\\*3'
+    """
+    parts = " ".join(legal(text).split()).split("`")
+    if len(parts) % 2 == 0:
+        return _plain("`".join(parts))
+    return "".join(_code(part) if place % 2 and part else _plain(part) for place, part in enumerate(parts))
+
+
+def _plain(text: str) -> str:
+    return _AT_START.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", text))
+
+
+def _code(text: str) -> str:
+    """Give a text as code; one that holds backticks or a bar can't stand between backticks in a table."""
+    text = " ".join(legal(text).split())
+    return _plain(text) if "`" in text or "|" in text or not text else f"`{text}`"

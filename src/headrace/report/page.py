@@ -1,0 +1,152 @@
+"""A report as one HTML page that needs nothing else: no network, no script, nothing through which data could act."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from headrace.report.markup import Child, Markup, join, tag, ticked
+from headrace.report.numbers import cell, interval_name, interval_of, value_of
+from headrace.spec.report import Cell, Drawing, Fact, Grid, Report, Verdict
+
+STYLE = Path(__file__).with_name("page.css")
+STANDINGS = {True: ("passed", "✓ passed"), False: ("refused", "✗ not passed"), None: ("", "")}
+HOLDS = {True: ("passed", "✓ holds"), False: ("refused", "✗ fails"), None: ("unsure", "? undecided")}
+_NUMBER = re.compile(r"[-+]?\d[\d,.]*($|%| to | \[| ([KMGT]i)?B$)")
+BETTER = {"higher": "higher is better", "lower": "lower is better", "": ""}
+
+
+def html(report: Report) -> str:
+    """Give a report as a whole page."""
+    return document(report.title, [html_body(report)])
+
+
+def document(title: str, bodies: Iterable[Markup]) -> str:
+    """Give a page around what `html_body` made of one report or several (`Markup`; plain text is escaped)."""
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag(
+            "meta",
+            http_equiv="Content-Security-Policy",
+            content="default-src 'none'; img-src data:; style-src 'unsafe-inline'",
+        ),
+        tag("title", title),
+        tag("style", Markup(STYLE.read_text(encoding="utf-8"))),
+    )
+    body = tag("body", tag("main", bodies), tag("footer", tag("p", "Made by Headrace.")))
+    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def html_body(report: Report, *, level: int = 1) -> Markup:
+    """Give a report as a fragment, to stand in a page of `document`. `level` is that of its title, 1 to 4."""
+    return tag("article", _parts(report, level), class_="report")
+
+
+def _parts(report: Report, level: int) -> Iterator[Markup]:
+    yield tag("header", _title(report, level), tag("p", ticked(report.about), class_="about") if report.about else None)
+    under = f"h{level + 1}"
+    if report.verdicts:
+        yield tag("section", tag(under, "Rules"), tag("ul", map(_verdict, report.verdicts), class_="verdicts"))
+    if report.facts:
+        yield tag("section", tag(under, "Numbers"), _facts(report))
+    if report.drawings:
+        yield tag("section", tag(under, "Figures"), tag("div", map(_figure, report.drawings), class_="figures"))
+    for grid in report.grids:
+        yield tag("section", tag(under, ticked(grid.title)), _grid(grid))
+    if report.limits:
+        limits = (tag("li", ticked(each)) for each in report.limits)
+        yield tag("section", tag(under, "What these numbers can't tell"), tag("ul", limits, class_="limits"))
+
+
+def _title(report: Report, level: int) -> Markup:
+    kind, words = STANDINGS[report.passed]
+    badge = tag("span", words, class_=f"state {kind}") if words else None
+    return tag(f"h{level}", ticked(report.title), " " if badge else None, badge)
+
+
+def _verdict(verdict: Verdict) -> Markup:
+    kind, words = HOLDS[verdict.holds]
+    return tag(
+        "li",
+        tag("p", tag("span", words, class_=f"state {kind}"), " ", tag("code", verdict.rule)),
+        tag("p", ticked(verdict.why), class_="why"),
+        class_=kind,
+    )
+
+
+def _facts(report: Report) -> Markup:
+    """Give the facts as a table, with the columns that any of them fills."""
+    intervals = any(interval_of(fact) for fact in report.facts)
+    better = any(fact.better for fact in report.facts)
+    names = ["", "value", *[interval_name(report)] * intervals, *["reads"] * better]
+    rows = (tag("tr", _fact(fact, intervals=intervals, better=better)) for fact in report.facts)
+    return _table(f"{report.title}: numbers", names, rows, numbers={1, 2} if intervals else {1})
+
+
+def _fact(fact: Fact, *, intervals: bool, better: bool) -> Iterator[Markup]:
+    yield tag("th", ticked(fact.name), scope="row")
+    if fact.why:
+        yield tag("td", value_of(fact), class_="number")
+        yield tag("td", ticked(fact.why), class_="why", colspan=intervals + better or None)
+        return
+    yield tag("td", value_of(fact), class_="number")
+    if intervals:
+        yield tag("td", interval_of(fact), class_="number")
+    if better:
+        yield tag("td", BETTER[fact.better], class_="why")
+
+
+def _grid(grid: Grid) -> Iterator[Markup]:
+    numbers = {place for place in range(len(grid.columns)) if _is_numeric([row[place] for row in grid.rows])}
+    rows = (tag("tr", _row(row, numbers)) for row in grid.rows)
+    yield _table(grid.title, grid.columns, rows, numbers=numbers)
+    if grid.note:
+        yield tag("p", ticked(grid.note), class_="note")
+
+
+def _row(row: tuple[Cell, ...], numbers: set[int]) -> Iterator[Markup]:
+    for place, value in enumerate(row):
+        name = "th" if place == 0 else "td"
+        yield tag(
+            name,
+            ticked(cell(value)),
+            class_="number" if place in numbers else None,
+            scope="row" if place == 0 else None,
+        )
+
+
+def _is_numeric(column: list[Cell]) -> bool:
+    """Tell a column of numbers, or of numbers with intervals in words, by its cells."""
+    told = [each for each in column if each not in (None, "", "-", "undefined", "refused")]
+    return bool(told) and all(
+        (isinstance(each, int | float) and not isinstance(each, bool))
+        or (isinstance(each, str) and _NUMBER.match(each) is not None)
+        for each in told
+    )
+
+
+def _table(caption: str, names: Iterable[str], rows: Iterable[Markup], *, numbers: set[int]) -> Markup:
+    heads: Child = (
+        tag("th", ticked(name), scope="col", class_="number" if place in numbers else None)
+        for place, name in enumerate(names)
+    )
+    table = tag(
+        "table",
+        tag("caption", ticked(caption), class_="unseen"),
+        tag("thead", tag("tr", heads)),
+        tag("tbody", rows),
+    )
+    return tag("div", table, class_="scroll", role="region", tabindex="0", aria_label=caption)
+
+
+def _figure(drawing: Drawing) -> Markup:
+    # As an image, so that no script in it runs and its ids meet no others'.
+    source = f"data:image/svg+xml;base64,{base64.b64encode(drawing.svg.encode()).decode()}"
+    words = join([tag("strong", ticked(drawing.title)), ": " if drawing.caption else None, ticked(drawing.caption)])
+    return tag(
+        "figure", tag("img", src=source, alt=f"{drawing.title}. {drawing.caption}".strip()), tag("figcaption", words)
+    )

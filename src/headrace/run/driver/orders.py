@@ -1,0 +1,68 @@
+"""Orders: the messages that begin an attempt, one for each of its workers."""
+
+from __future__ import annotations
+
+from headrace.errors import ConfigError
+from headrace.run.driver.regions import Places
+from headrace.run.events import Lacked, Launched
+from headrace.run.machine.machine import Machine
+from headrace.run.wire import Do, Move
+from headrace.spec.artifact import blobs
+from headrace.spec.graph import Arg, constants
+
+
+class Orders:
+    """Writes orders from what the machine knows of a task, and `places` of where its inputs lie."""
+
+    def __init__(self, machine: Machine, places: Places) -> None:
+        self._machine = machine
+        self._places = places
+
+    def of(self, launch: Launched) -> list[tuple[int, Do | Move]]:
+        """Give each worker of an attempt, and what to tell it.
+
+        Raises:
+            ConfigError: a blob is to come from a region that is no longer described.
+        """
+        task = self._machine.tasks[launch.task]
+        if task.move is not None:
+            return [(launch.workers[0], self._move(launch, task.move))]
+        inputs = self._machine.inputs(launch.task)
+        nodes = len(launch.workers)
+        return [
+            (
+                worker,
+                Do(
+                    task=launch.task,
+                    attempt=launch.attempt,
+                    key=launch.key,
+                    function=task.stage.function,
+                    args=inputs,
+                    code=task.stage.code.digest,
+                    verify=self._to_verify(inputs) if self._machine.outputs.foreign else (),
+                    checkpoint=task.checkpoint,
+                    rank=rank,
+                    nodes=nodes,
+                    meeting=f"{launch.task}#{launch.attempt}" if nodes > 1 else None,
+                    timeout_s=task.stage.timeout_s,
+                    earlier=task.earlier,
+                ),
+            )
+            for rank, worker in enumerate(launch.workers)
+        ]
+
+    def _move(self, launch: Launched, lacked: Lacked) -> Move:
+        """Write the order that has a worker bring a blob from another region."""
+        source = self._places.address(lacked.source)
+        if source is None:
+            raise ConfigError(
+                f"`{launch.task}` is to bring a blob from region `{lacked.source}`, which is no longer described",
+                hint=f"describe it under `[region.{lacked.source}]`, and resume the run",
+            )
+        ref = lacked.ref
+        return Move(launch.task, launch.attempt, ref.digest, ref.nonce or "", ref.size, source, lacked.usd)
+
+    def _to_verify(self, inputs: tuple[tuple[str, Arg], ...]) -> tuple[str, ...]:
+        """Name the digests that are checked when they are read: other runs made them."""
+        found = {ref.digest for _, arg in inputs for each in constants(arg) for ref in blobs(each)}
+        return tuple(found & self._machine.outputs.foreign)

@@ -1,0 +1,138 @@
+"""The prober: whether a task's output is there already, by its key, and if not, why it has to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from headrace.plan.keys import key_of
+from headrace.plan.reuse import Before, ChangedGiven, barred, why_run, within_run
+from headrace.run.driver.regions import Places
+from headrace.run.events import Deferred, Lacked, Reused
+from headrace.run.machine.commands import Missed
+from headrace.run.machine.machine import Machine
+from headrace.run.ports import Found, Ledger
+from headrace.spec.artifact import Ref
+from headrace.spec.graph import constants
+from headrace.spec.stage import Stage
+
+ChangedCode = Callable[[str, Stage], Sequence[str]]
+"""Names the parts of a stage's code that differ from what they were in an earlier run."""
+
+
+class _Key(NamedTuple):
+    """A task's key, what it is made of, and what the ledger holds under it, if that has been asked."""
+
+    key: str
+    told: bytes
+    found: Found | None = None
+
+
+class Prober:
+    """Answers the machine's probes from the run itself, the ledger and the stores."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        ledger: Ledger,
+        places: Places,
+        changed_code: ChangedCode,
+        changed_given: ChangedGiven = lambda *_: (),
+    ) -> None:
+        self._machine = machine
+        self._ledger = ledger
+        self._places = places
+        self._changed_code = changed_code
+        self._changed_given = changed_given
+        self._barred: dict[str, str | None] = {}
+        self._foreseen: dict[str, _Key] = {}
+        self._logged: set[str] = set()
+
+    def forget(self) -> None:
+        """The stages are declared anew."""
+        self._barred.clear()
+
+    def foresee(self, names: Sequence[str]) -> None:
+        """Look up at once what tasks that are probed next may reuse: ledger and store may be far away."""
+        keys = {name: self._key(name) for name in names}
+        asked = {each.key for name, each in keys.items() if self._bar(self._machine.tasks[name].stage) is None}
+        found = self._ledger.results(list(asked))
+        self._places.look(each.out for each in found.values())
+        for name, each in keys.items():
+            self._foreseen[name] = each._replace(found=found.get(each.key))
+
+    def foresees(self, name: str) -> bool:
+        """Say whether the next probe of a task has been looked up."""
+        return name in self._foreseen
+
+    def probe(self, name: str) -> list[Reused | Missed | Lacked | Deferred]:
+        """Decide about one task whose inputs are known: give what the machine is to absorb, in this order."""
+        found = self._find(name)
+        if isinstance(found, Reused):
+            return [found]
+        if not self._places.several:
+            return [found]
+        task = self._machine.tasks[name]
+        needed = [ref for _, arg in self._machine.inputs(name) for ref in constants(arg)]
+        lacks = self._places.lacks(
+            needed if task.checkpoint is None else [*needed, task.checkpoint], self._machine.tasks
+        )
+        if not lacks:
+            return [found]
+        wanted = [lack for lack in lacks if self._machine.is_wanted(lack)]
+        transfers = tuple([lack.task for lack in lacks])
+        return [*wanted, Deferred(name, found.key, found.inputs, found.why, transfers)]
+
+    def has_logged(self, reused: Reused) -> bool:
+        """Say whether the task of another run that made what is reused has logged something."""
+        return reused.key in self._logged
+
+    def missing(self, ref: Ref) -> tuple[list[Lacked], tuple[str, ...]]:
+        """Say what of a value the region lacks: the transfers to begin, and the names of all that are to end."""
+        lacks = self._places.lacks((ref,), self._machine.tasks)
+        return [lack for lack in lacks if self._machine.is_wanted(lack)], tuple([lack.task for lack in lacks])
+
+    def _find(self, name: str) -> Reused | Missed:
+        machine = self._machine
+        stage = machine.tasks[name].stage
+        foreseen = self._foreseen.pop(name, None)
+        key, told, _ = foreseen or self._key(name)
+        if (out := machine.outputs.kept.get((name, key))) is not None:
+            return Reused(name, key, out, "", "it had succeeded in this run", told)
+        if within_run(stage) and (out := machine.outputs.made.get(key)) is not None:
+            return Reused(name, key, out, "", "another task of this run gave it, under the same key", told)
+        bar = self._bar(stage)
+        if bar is not None:
+            found = None
+        elif foreseen is not None:
+            found = foreseen.found
+        else:
+            found = self._ledger.results((key,)).get(key)
+        if found is None:
+            return Missed(name, key, told, bar or self._why_run(name, key, told))
+        if not self._places.holds(found.out):
+            return Missed(name, key, told, f"its output of run {found.run} is gone from the store")
+        if found.has_logged:
+            self._logged.add(key)
+        why = f"nothing that determines it has changed since run {found.run}"
+        return Reused(name, key, found.out, found.run, why, told)
+
+    def _key(self, name: str) -> _Key:
+        machine = self._machine
+        platform = machine.bundle.platform if machine.bundle else None
+        key, told = key_of(machine.tasks[name].stage, machine.inputs(name), platform)
+        return _Key(key, told)
+
+    def _bar(self, stage: Stage) -> str | None:
+        if stage.function not in self._barred:
+            self._barred[stage.function] = barred(stage, self._machine.policy)
+        return self._barred[stage.function]
+
+    def _why_run(self, name: str, key: str, told: bytes) -> str:
+        earlier = self._ledger.earlier(name)
+        if earlier is None:
+            return "no earlier result"
+        node, stage = self._machine.tasks[name].node, self._machine.tasks[name].stage
+        parts = self._changed_code(earlier.run, stage) if earlier.code != stage.code.digest else ()
+        before = Before(earlier.run, earlier.key, earlier.code, earlier.inputs)
+        return why_run(stage, key, told, before, parts, lambda change: self._changed_given(earlier.run, node, change))

@@ -1,0 +1,128 @@
+"""Other regions as a driver sees them: what they hold of that which the run's own region lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from headrace.errors import StoreError
+from headrace.run.events import Lacked
+from headrace.run.machine.task import Task
+from headrace.run.machine.transfers import generation, name_of
+from headrace.run.ports import Blobs
+from headrace.spec.address import StoreAddress
+from headrace.spec.artifact import Ref, blobs
+from headrace.spec.fleet import Link, Pool
+
+LONG_S = 60.0
+"""An attempt that took so long may have stored things long ago."""
+
+
+class Elsewhere(Struct, frozen=True):
+    """Another region: its store, as the driver sees it and as a worker opens it, and the link from there."""
+
+    region: str
+    blobs: Blobs
+    address: StoreAddress
+    link: Link
+
+
+class Places:
+    """Finds blobs: in the region that a run's pool stands in, else elsewhere. With one region nothing is asked.
+
+    `far`: the store here takes a while to answer, and is asked for many blobs at once where that can be.
+    """
+
+    def __init__(self, pool: Pool, here: Blobs, elsewhere: Sequence[Elsewhere], *, far: bool = False) -> None:
+        self._pool = pool
+        self._far = far
+        self._here = here
+        self._elsewhere = sorted(elsewhere, key=lambda each: (each.link.usd_per_gb, -each.link.bits_per_s))
+        self._known: set[str] = set()
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than the one region."""
+        return bool(self._elsewhere)
+
+    def address(self, region: str) -> StoreAddress | None:
+        """Give the address of another region's store."""
+        return next((each.address for each in self._elsewhere if each.region == region), None)
+
+    def look(self, outs: Iterable[Ref]) -> None:
+        """Ask after the blobs of many outputs together, if the store is far: each is known then when its turn comes."""
+        if not self._far:
+            return
+        wanted = {generation(each): each for out in outs for each in blobs(out)}
+        rest = [each for known, each in wanted.items() if known not in self._known]
+        sizes = self._here.sizes([(each.digest, each.nonce or "") for each in rest])
+        self._known.update(generation(each) for each, size in zip(rest, sizes, strict=True) if size == each.size)
+
+    def holds(self, out: Ref) -> bool:
+        """Whether each blob of an output is somewhere, whole."""
+        return all(
+            generation(each) in self._known or self._size_here(each) or self._holder(each) is not None
+            for each in blobs(out)
+        )
+
+    def lost(self, outs: Iterable[Ref], took_s: float) -> Ref | None:
+        """Return a blob of what an attempt that took so long has just given that the store here has no more, or None.
+
+        Only an old one can be lost to the collector, and only for an attempt that took long does a far store's answer
+        cost nothing. One that can't be asked has lost nothing that is known of.
+        """
+        if self._far and took_s < LONG_S:
+            return None
+        wanted = {generation(each): each for out in outs for each in blobs(out)}
+        try:
+            sizes = self._here.sizes([(each.digest, each.nonce or "") for each in wanted.values()]) if wanted else []
+        except StoreError:
+            return None
+        missed = (each for each, size in zip(wanted.values(), sizes, strict=True) if size != each.size)
+        return next((each for each in missed if self._holder(each) is None), None)
+
+    def link(self, ref: Ref) -> Link | None:
+        """Give the link over which a blob would be brought here, or None where it needn't or can't be."""
+        holder = None if self._is_here(ref) else self._holder(ref)
+        return None if holder is None else holder.link
+
+    def lacks(self, refs: Iterable[Ref], tasks: Mapping[str, Task]) -> list[Lacked]:
+        """Give the blobs of artifacts that this region lacks and another has, each once.
+
+        What no region has is left out: the attempt that reads it says what that means.
+        """
+        if not self._elsewhere:
+            return []
+        found: dict[str, Lacked] = {}
+        for ref in refs:
+            for each in blobs(ref):
+                if generation(each) not in found and not self._is_here(each):
+                    holder = self._holder(each)
+                    if holder is not None:
+                        found[generation(each)] = self._lacked(each, holder, tasks)
+        return list(found.values())
+
+    def _lacked(self, ref: Ref, holder: Elsewhere, tasks: Mapping[str, Task]) -> Lacked:
+        here = self._pool.region
+        return Lacked(
+            task=name_of(ref, holder.region, here, tasks),
+            ref=ref,
+            source=holder.region,
+            target=here,
+            usd=holder.link.usd(ref.size),
+            cpu=min(1.0, self._pool.cpu),
+        )
+
+    def _is_here(self, ref: Ref) -> bool:
+        known = generation(ref)
+        if known not in self._known and self._size_here(ref):
+            self._known.add(known)
+        return known in self._known
+
+    def _size_here(self, ref: Ref) -> bool:
+        return self._here.size(ref.digest, ref.nonce or "") == ref.size
+
+    def _holder(self, ref: Ref) -> Elsewhere | None:
+        nonce = ref.nonce or ""
+        return next((each for each in self._elsewhere if each.blobs.size(ref.digest, nonce) == ref.size), None)

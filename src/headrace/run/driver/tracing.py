@@ -1,0 +1,215 @@
+"""Tracing, as the driver has it: what the tracer traces is compared and absorbed, and what it asks is answered.
+
+The tracer is a process of the backend's, like a worker. One that dies is started again, and traces the same graph: what
+it was told before is in the events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec.structs import replace
+
+from headrace import errors
+from headrace.errors import BackendError, HeadraceError, PlacementError, TraceError, UsageError
+from headrace.plan.needs import check_policy
+from headrace.run.driver.courier import Courier
+from headrace.run.driver.journal import Journal
+from headrace.run.events import Event, Noted, Pointed, Traced, TraceEnded, TraceFailed
+from headrace.run.machine.machine import Machine
+from headrace.run.ports import Backend, Clock, Died, Job, Ledger
+from headrace.run.wire import Answer, Question, Refused, Trace
+from headrace.spec.artifact import Ref
+from headrace.spec.failure import Failure
+from headrace.spec.fleet import Pool
+from headrace.spec.intent import PointKind
+from headrace.spec.stage import Resources
+
+TRACER = 0
+"""The number of the worker that is the tracer."""
+TRIES = 3
+
+Files = Callable[[str, str], Ref]
+"""Keeps a file or folder of the project as an artifact: `(about, path)` to its ref."""
+Absorb = Callable[[Event, bytes | None], None]
+"""Steps the machine with an event, which is stored by the end of the tick: as the bytes given, if any."""
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+
+
+class Tracing:
+    """One tracer after the other, of which each begins anew. What it traces and is told reaches the run by `absorb`.
+
+    `late`: the run was opened before anything was traced, so what is wrong with the pipeline fails the run.
+    """
+
+    def __init__(
+        self,
+        *,
+        machine: Machine,
+        journal: Journal,
+        courier: Courier,
+        backend: Backend,
+        ledger: Ledger,
+        clock: Clock,
+        files: Files | None,
+        absorb: Absorb,
+    ) -> None:
+        self._machine = machine
+        self._journal = journal
+        self._courier = courier
+        self._backend = backend
+        self._ledger = ledger
+        self._clock = clock
+        self._files = files
+        self._absorb = absorb
+        self.late = journal.is_open and not machine.nodes
+        self._seen = 0
+        self._deaths = 0
+
+    def begin(self) -> None:
+        """Start the tracer."""
+        opened = self._machine.opened
+        assert opened is not None
+        self._backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
+        self._backend.tell(TRACER, [Trace(opened.pipeline, opened.files, opened.params)])
+
+    def anew(self) -> None:
+        """The graph is forgotten: what comes next is its beginning."""
+        self._seen = 0
+
+    def heard(self, event: Event, body: bytes) -> None:
+        """Take in what was traced. Where a task fits nowhere, a run that is open (it asked for a value) is refused.
+
+        Raises:
+            TraceError: it differs from what was traced before.
+            PlacementError: a task fits nowhere, and the run isn't open.
+        """
+        try:
+            self._heard(event, body)
+        except PlacementError as error:
+            if not self._journal.is_open:
+                raise
+            self._fail(error)
+        except HeadraceError as error:
+            self.refused(error)
+
+    def refused(self, error: HeadraceError) -> None:
+        """The pipeline can't be traced.
+
+        Raises:
+            HeadraceError: that error, unless the run was opened before anything was traced.
+        """
+        if not self.late:
+            raise error
+        self._fail(error)
+
+    def asked(self, question: Question) -> None:
+        """Answer the tracer, as it has been told before where it has asked before."""
+        number = question.question
+        if question.about == "now":
+            now = self._machine.dialogue.notes.get(number)
+            if now is None:
+                now = self._clock.now()
+                self._absorb(Noted(number, now), None)
+            self._courier.post(TRACER, Answer(number, now=now))
+            return
+        if question.about in ("cursor", "model", "dataset"):
+            self._courier.post(TRACER, self._point(number, question.about, question.path))
+            return
+        try:
+            if self._files is None:
+                raise UsageError("there is no project folder here", hint="give files by an absolute path")
+            ref = self._files(question.about, question.path)
+            self._journal.keep((ref,))
+            self._courier.post(TRACER, Answer(number, ref=ref))
+        except HeadraceError as error:
+            self._courier.post(TRACER, Answer(number, error=error.message, hint=error.hint))
+        except OSError as error:
+            self._courier.post(TRACER, Answer(number, error=f"can't read `{question.path}`: {error.strerror or error}"))
+
+    def died(self, notice: Died) -> None:
+        """Start the tracer again, but not for ever.
+
+        Raises:
+            UsageError, BackendError: it dies each time, and the run isn't open.
+        """
+        if self._machine.trace_ended or self._machine.closed is not None:
+            return
+        self._deaths += 1
+        if self._deaths >= TRIES:
+            problem = f"the process that traces the pipeline died: {notice.why}"
+            if not self._journal.is_open:
+                if notice.kind == "lost":
+                    raise BackendError(problem, hint="`headrace doctor` checks this machine")
+                raise UsageError(problem, hint="look for what its module does when imported")
+            self._absorb(TraceFailed(Failure(notice.kind, problem)), None)
+            return
+        self._seen = 0
+        self._machine.dialogue.forget_question()
+        self.begin()
+
+    def _fail(self, error: HeadraceError) -> None:
+        self._absorb(TraceFailed(Failure("refused", error.message, hint=error.hint)), None)
+
+    def _heard(self, event: Event, body: bytes) -> None:
+        if self._machine.trace_ended:
+            return  # the run was cancelled meanwhile: should it be resumed, it is traced again
+        match event:
+            case Traced(stages=stages, nodes=nodes, codes=codes):
+                known = len(self._machine.nodes)
+                fresh = self._machine.unseen(stages, nodes, self._seen)
+                self._seen += len(nodes)
+                if fresh is not None:
+                    check_places(self._backend.pool, fresh)
+                    fresh = replace(fresh, codes=codes)
+                    self._absorb(fresh, body if known == self._seen - len(nodes) else None)
+            case TraceEnded():
+                if self._seen < len(self._machine.nodes):
+                    missing = self._machine.nodes[self._seen]
+                    raise TraceError(
+                        f"the pipeline no longer traces `{missing.name}` ({missing.line})",
+                        hint="a pipeline's body must do the same each time; `--new-code` starts from the code as it is",
+                    )
+                if self.late or not self._journal.is_open:
+                    check_policy(self._machine.policy, self._machine.nodes, self._machine.stages)
+                self._absorb(event, body)
+            case _:
+                self._absorb(event, body)
+
+    def _point(self, number: int, about: PointKind, name: str) -> Answer:
+        """Answer what a cursor's value is, or a version: as the run has been told before, or else as it is now."""
+        told = self._machine.dialogue.told(number, about, name)
+        if told is None:
+            try:
+                found = self._ledger.point(about, name)
+            except UsageError as error:
+                return Answer(number, error=error.message, hint=error.hint)
+            version, value = found or (0, None)
+            told = Pointed(number, name, version, None if value is None else _decode_ref(value), about)
+            self._absorb(told, None)
+        elif number not in self._machine.dialogue.pointed:
+            self._absorb(told, None)
+        elif (told.about, told.name) != (about, name):
+            before = f"{told.about} `{told.name}`"
+            told_now = f"the pipeline asked for {about} `{name}` where it had asked for {before}"
+            return Answer(number, error=told_now, hint="its body has to ask the same each time it is traced")
+        return Answer(number, ref=told.value, version=told.version)
+
+
+def check_places(pool: Pool, traced: Traced) -> None:
+    """Refuse a stage that the pool can never hold, before anything runs."""
+    for stage in traced.stages:
+        why = pool.holds(stage.resources)
+        if why is not None:
+            raise PlacementError(
+                f"no pool can hold stage `{stage.name}` ({stage.resources}): pool `{pool.name}`: {why}",
+                hint="lower its resources, or describe a larger pool under `[pool.NAME]` in headrace.toml",
+            )
+
+
+def refusal(refused: Refused) -> HeadraceError:
+    """Give the tracer's error, as the class that it had there where that is one of ours."""
+    kind = getattr(errors, refused.error, UsageError)
+    known = isinstance(kind, type) and issubclass(kind, HeadraceError)
+    return (kind if known else UsageError)(refused.message, hint=refused.hint)

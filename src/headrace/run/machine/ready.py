@@ -1,0 +1,109 @@
+"""The tasks that wait for nothing but room, by what they need."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Protocol
+
+from headrace.run.events import Launched
+from headrace.run.machine.task import Task
+from headrace.spec.stage import Resources, Stage
+
+PATIENCE = 64
+"""How many younger attempts may start past a task that there is no room for, before room is held for it."""
+
+
+class Room(Protocol):
+    """Where attempts may start now."""
+
+    @property
+    def pool(self) -> str:
+        """The pool's name."""
+        ...
+
+    def take(self, task: str, attempt: int, stage: Stage) -> tuple[int, ...] | None:
+        """Give an attempt to workers, or say None where there is no room for it."""
+        ...
+
+    def hold(self, need: Resources | None) -> None:
+        """From now on leave room for an attempt that needs this, whatever else asks; None: for none in particular."""
+        ...
+
+    def price(self, need: Resources) -> float:
+        """Give US dollars per hour of an attempt that needs this."""
+        ...
+
+
+class Ready:
+    """A queue for each need, in the order of arrival; any task can be taken out at once."""
+
+    def __init__(self) -> None:
+        self._queues: dict[Resources, OrderedDict[str, Task]] = {}
+        self._waiting = ""
+        self._passed = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._queues.values()))
+
+    def __contains__(self, task: Task) -> bool:
+        return task.name in self._queues.get(task.stage.resources, ())
+
+    def add(self, task: Task) -> None:
+        """Queue a task."""
+        need = task.stage.resources
+        queue = self._queues.get(need)
+        if queue is None:
+            queue = self._queues[need] = OrderedDict()
+        queue[task.name] = task
+
+    def remove(self, task: Task) -> None:
+        """Take a task out."""
+        queue = self._queues[task.stage.resources]
+        queue.pop(task.name, None)
+        if not queue:
+            del self._queues[task.stage.resources]
+
+    def wanted(self) -> list[tuple[Resources, int]]:
+        """Give what tasks need and how many need it, the oldest task's need first."""
+        return [(next(iter(queue.values())).stage.resources, len(queue)) for queue in self._by_age()]
+
+    def propose(self, room: Room, at: float) -> list[Launched]:
+        """Propose an attempt for each task that there is room for, oldest first among those of like needs.
+
+        A task for which there is none is passed by younger ones of other needs; when it has been so often enough, room
+        is held for it, so that many small tasks can't starve a big one. The tasks stay until they are taken out.
+        """
+        room.hold(None)
+        found: list[Launched] = []
+        waiting: Task | None = None
+        before = 0
+        for queue in self._by_age():
+            price = room.price(next(iter(queue.values())).stage.resources)
+            for task in queue.values():
+                workers = room.take(task.name, task.attempt + 1, task.stage)
+                if workers is None:
+                    if waiting is None:
+                        waiting, before = task, len(found)
+                        self._wait_for(task, room)
+                    break
+                found.append(_launch(task, workers, room.pool, price, at))
+        if waiting is None:
+            self._waiting, self._passed = "", 0
+        else:
+            self._passed += len(found) - before
+        return found
+
+    def _wait_for(self, task: Task, room: Room) -> None:
+        """Note which task is the oldest that there is no room for, and hold room for it when its patience is over."""
+        if self._waiting != task.name:
+            self._waiting, self._passed = task.name, 0
+        if self._passed >= PATIENCE:
+            room.hold(task.stage.resources)
+
+    def _by_age(self) -> list[OrderedDict[str, Task]]:
+        return sorted(self._queues.values(), key=lambda queue: next(iter(queue.values())).ordinal)
+
+
+def _launch(task: Task, workers: tuple[int, ...], pool: str, price: float, at: float) -> Launched:
+    key, inputs = task.key or "", task.inputs or b""
+    return Launched(task.name, task.attempt + 1, key, workers, pool, task.reason, inputs, price, at)

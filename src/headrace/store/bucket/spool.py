@@ -1,0 +1,55 @@
+"""The spool of an object store: each spill an object of its own, numbered, since nothing can be appended there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headrace.store.bucket.bucket import Absent, Bucket
+from headrace.store.folder.spool import plain
+
+DIGITS = 8
+"""Numbers are written so wide that their order is that of the names."""
+
+
+class ObjectSpool:
+    """Objects `spool/RUN/NAME/NUMBER`: whole, or not there. A name has one writer."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._next: dict[tuple[str, str], int] = {}
+
+    def spill(self, run: str, name: str, data: bytes) -> None:
+        """Add to what this name spilled."""
+        key = plain(run), plain(name)
+        folder = f"spool/{run}/{name}"
+        if key not in self._next:
+            numbers = [int(each.name.rpartition("/")[2]) for each in self._bucket.objects(f"{folder}/")]
+            self._next[key] = max(numbers, default=-1) + 1
+        self._bucket.put(f"{folder}/{self._next[key]:0{DIGITS}}", data)
+        self._next[key] += 1
+
+    def spills(self, run: str) -> Iterator[tuple[str, bytes]]:
+        """Go over what was spilled for a run, by name: each name with its bytes, in their order."""
+        names: dict[str, list[str]] = {}
+        for each in self._bucket.objects(f"spool/{plain(run)}/"):
+            names.setdefault(each.name.split("/")[-2], []).append(each.name)
+        for name in sorted(names):
+            yield name, b"".join(self._read(each) for each in sorted(names[name]))
+
+    def runs(self) -> list[str]:
+        """Name the runs that have spilled."""
+        return sorted({each.name.split("/")[-3] for each in self._bucket.objects("spool/")})
+
+    def forget(self, run: str) -> None:
+        """Delete all that a run has spilled."""
+        names = [each.name for each in self._bucket.objects(f"spool/{plain(run)}/")]
+        if names:
+            self._bucket.delete(*names)
+
+    def _read(self, name: str) -> bytes:
+        try:
+            data, size = self._bucket.begin(name, 1 << 20)
+            rest = self._bucket.range(name, len(data), size - len(data)) if size > len(data) else b""
+            return bytes(data) + bytes(rest)
+        except Absent:
+            return b""  # forgotten meanwhile

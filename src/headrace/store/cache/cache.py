@@ -1,0 +1,178 @@
+"""A cache: verified copies of an object store's blobs on this machine, as many as fit.
+
+    cache/BOOT/ab/abcdef…    the bytes of blobs by their digest, read-only, since this boot of the machine
+    cache/tmp/               what is being downloaded, and drafts that become blobs
+    cache/locks/ab           held while one process downloads, so that others don't download the same
+
+Nothing here is ever waited for to reach the disk: what an earlier boot of the machine left is held against its digest
+before it is used again. Any number of processes share it: files come in whole by a rename, and one that is evicted
+while it is read stays until its last reader closes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+
+from msgspec import Struct
+
+from headrace.store.digest import digest_of
+from headrace.store.folder.shelves import scan
+
+SPARED_S = 60.0
+"""What was used within this time is not evicted: whoever asked for its path may not have opened it yet."""
+
+STALE_S = 86_400.0
+"""Half-written files older than this are nobody's."""
+
+LOOK_SHARE = 64
+"""The files are counted again whenever this process has added this fraction of the bound."""
+
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Kept(Struct, frozen=True):
+    """A file of the cache: when it was last used, and its size."""
+
+    used: float
+    size: int
+    path: str
+
+
+class Cache:
+    """Files by digest, the least recently used of which go when all together pass the bound."""
+
+    def __init__(self, folder: Path, limit_bytes: int, *, clock: Callable[[], float] = time.time) -> None:
+        self.folder = folder
+        self.tmp = folder / "tmp"
+        self.limit_bytes = limit_bytes
+        self._clock = clock
+        self._boot = _boot()
+        self._made = False
+        self._added = limit_bytes  # so that the first file that comes in has all counted
+
+    def aside(self) -> Path:
+        """Give a path for a file that doesn't belong yet."""
+        if not self._made:
+            for each in (self.tmp, self.folder / "locks"):
+                each.mkdir(parents=True, exist_ok=True)
+            self._made = True
+        return self.tmp / os.urandom(8).hex()
+
+    def find(self, digest: str, *, verify: bool = False) -> Path | None:
+        """Give the file with these bytes, and count it as used; one found damaged is removed."""
+        path = self._place(digest)
+        try:
+            os.utime(path)
+        except OSError:
+            return self._adopt(digest, path) if self._earlier else None
+        return Path(path) if self._boot and not verify else self._checked(path, path, digest)
+
+    def take_in(self, aside: Path, digest: str) -> Path:
+        """Bring in a file whose bytes have this digest; make room for it."""
+        size = os.stat(aside).st_size
+        path = self._place(digest)
+        os.chmod(aside, 0o444)
+        try:
+            os.replace(aside, path)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            os.replace(aside, path)
+        self._added += size
+        if self._added * LOOK_SHARE >= self.limit_bytes:
+            self.evict()
+        return Path(path)
+
+    @contextmanager
+    def alone(self, digest: str) -> Iterator[None]:
+        """Wait while another process, or thread, downloads the same; a disk without locks doesn't wait."""
+        self.aside()
+        lock = os.open(f"{self.folder}/locks/{digest[:2]}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def evict(self, *, down_to: int | None = None) -> None:
+        """Remove what was used least recently until the rest is within the bound, or another, and what nobody will
+        finish."""
+        limit = self.limit_bytes if down_to is None else down_to
+        self._added = 0
+        now = self._clock()
+        for entry in scan(self.tmp):
+            with suppress(OSError):
+                if now - entry.stat().st_mtime > STALE_S:
+                    os.unlink(entry.path)
+        kept = sorted(self._files(), key=lambda each: each.used)
+        total = sum(each.size for each in kept)
+        for each in kept:
+            if total <= limit or now - each.used < SPARED_S:
+                return
+            with suppress(OSError):
+                os.unlink(each.path)
+            total -= each.size
+
+    def _files(self) -> Iterator[Kept]:
+        for boot in scan(self.folder):
+            if boot.name in ("tmp", "locks"):
+                continue
+            for shelf in scan(boot):
+                for entry in scan(shelf):
+                    with suppress(OSError):  # evicted by another process
+                        state = entry.stat()
+                        yield Kept(state.st_mtime, state.st_size, entry.path)
+
+    @cached_property
+    def _earlier(self) -> list[str]:
+        """The folders of earlier boots: no more of them come while this process lives."""
+        known = ("tmp", "locks", self._boot or "unknown")
+        return [entry.path for entry in scan(self.folder) if entry.name not in known]
+
+    def _adopt(self, digest: str, place: str) -> Path | None:
+        """Look for a file of an earlier boot, which the machine's loss of power may have damaged."""
+        for boot in self._earlier:
+            path = f"{boot}/{digest[:2]}/{digest}"
+            if os.path.exists(path):
+                return self._checked(path, place, digest)
+        return None
+
+    def _checked(self, path: str, place: str, digest: str) -> Path | None:
+        """Give a file that has its digest, at its place; remove another."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            whole = digest_of(descriptor) == digest
+        except OSError:
+            whole = False
+        finally:
+            os.close(descriptor)
+        with suppress(OSError):
+            if not whole:
+                os.unlink(path)
+                return None
+            os.utime(path)
+            if path != place:
+                os.makedirs(os.path.dirname(place), exist_ok=True)
+                os.replace(path, place)
+            return Path(place)
+        return None
+
+    def _place(self, digest: str) -> str:
+        return f"{self.folder}/{self._boot or 'unknown'}/{digest[:2]}/{digest}"
+
+
+def _boot() -> str | None:
+    """Name this boot of the machine, or None where it has no name."""
+    try:
+        return BOOT.read_text().strip().replace("-", "")[:16] or None
+    except OSError:
+        return None

@@ -1,0 +1,87 @@
+"""The spool: what the workers of a run append while no driver listens, outside of all digests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from headrace.errors import StoreError
+from headrace.store.folder.shared import is_gone, is_shared, refresh
+from headrace.store.folder.shelves import scan
+from headrace.store.folder.sync import sync, sync_open
+from headrace.store.trouble import trouble
+
+
+class Spool:
+    """Files that only grow, one folder a run. Where one record ends is the writer's to say: the last may be torn."""
+
+    def __init__(self, path: Path) -> None:
+        self._root = path
+
+    def spill(self, run: str, name: str, data: bytes) -> None:
+        """Append to a file of the run's; what was appended has reached the disk."""
+        path = self._path(run, name)
+        try:
+            try:
+                descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            except FileNotFoundError:
+                descriptor = self._create(path)
+            try:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+                sync_open(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise trouble(error, path) or StoreError(f"can't append to `{path}`: {error.strerror}") from error
+
+    def spills(self, run: str) -> Iterator[tuple[str, bytes]]:
+        """Go over the files of a run, by name: each name with its bytes."""
+        folder = self._folder(run)
+        if is_shared(self._root):
+            for each in (self._root, folder):
+                refresh(each)  # a name that another machine made just now must not be overlooked
+        for name in _names(folder):
+            try:
+                data = (folder / name).read_bytes()
+            except OSError as error:
+                if is_gone(error):
+                    continue  # forgotten meanwhile
+                raise
+            yield name, data
+
+    def runs(self) -> list[str]:
+        """Name the runs that have spilled."""
+        return _names(self._root)
+
+    def forget(self, run: str) -> None:
+        """Delete all that a run has spilled."""
+        shutil.rmtree(self._folder(run), ignore_errors=True)
+
+    def _create(self, path: Path) -> int:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        for folder in (path.parent, self._root, self._root.parent):
+            sync(folder)
+        return descriptor
+
+    def _folder(self, run: str) -> Path:
+        return self._root / plain(run)
+
+    def _path(self, run: str, name: str) -> Path:
+        return self._folder(run) / plain(name)
+
+
+def _names(folder: Path) -> list[str]:
+    """List a folder by name, without what another machine's look makes there for a moment (`shared.refresh`)."""
+    return sorted(entry.name for entry in scan(folder) if not entry.name.startswith("."))
+
+
+def plain(name: str) -> str:
+    """Give a name that is one step of a path; raise `StoreError` for another."""
+    if not name or name in {".", ".."} or "/" in name or "\0" in name:
+        raise StoreError(f"`{name}` is no name for a file of the spool")
+    return name

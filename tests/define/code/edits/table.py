@@ -1,7 +1,0 @@
-"""The whole table."""
-
-from __future__ import annotations
-
-from tests.define.code.edits import basics, code, loading, made, modules, state, values
-
-ROWS = [*basics.ROWS, *code.ROWS, *modules.ROWS, *state.ROWS, *loading.ROWS, *values.ROWS, *made.ROWS[::5], *made.IDLE]

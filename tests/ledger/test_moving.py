@@ -1,0 +1,120 @@
+"""A record that is brought into another ledger, and brought again after that has gone on."""
+
+from __future__ import annotations
+
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from headrace.errors import LedgerError, UsageError
+from headrace.ledger.database.tables import SCHEMA
+from headrace.ledger.exclusive import alone
+from headrace.ledger.inventory import Inventory
+from headrace.ledger.ledger import Ledger
+from headrace.ledger.transfer.archive import FORMAT, VERSION, Archive, Head, Writer
+from headrace.ledger.transfer.archive_check import columns
+from headrace.ledger.transfer.transfer import Imported, Importer, Progress, write_rows
+from headrace.ledger.upkeep.merge import point_results
+from headrace.spec.intent import Advance, Register
+from headrace.store.folder.folder import FolderStore
+from tests.ledger.samples import after, blob, edit, first, open_ledger, rows
+
+VALUE = blob("value")
+
+
+@pytest.fixture
+def ledger(address: str) -> Iterator[Ledger]:
+    """The ledger that the record is brought into."""
+    with open_ledger(address) as ledger:
+        yield ledger
+
+
+def exported(folder: Path, change: str = "") -> Path:
+    """Write the archive of a ledger with one run, which has moved a cursor and registered a model. A statement may
+    change that before."""
+    file = folder / "laptop.headrace"
+    head = Head(
+        format=FORMAT, version=VERSION, schema=SCHEMA, headrace="1", made=time.time(), project="p", columns=columns()
+    )
+    with open_ledger(folder / "laptop") as ledger, file.open("wb") as out, Inventory() as named:
+        with ledger.open_run("flights") as run:
+            run.commit(first([], kept=[VALUE]))
+            asked = Advance("orders", 0, VALUE), Register("model", "m", VALUE)
+            run.commit(after(run, intents=[("fit", each) for each in asked]))
+        if change:
+            edit(ledger, change)
+        writer = Writer(out, head)
+        with closing(ledger.connect()) as db:
+            write_rows(db, writer, named, lambda *_: None)
+        writer.end()
+    return file
+
+
+def bring(file: Path, ledger: Ledger, progress: Progress = lambda *_: None) -> Imported:
+    store = FolderStore(file.parent / "store")
+    with Archive(file, schema=SCHEMA) as archive, alone(ledger, "a test") as lease:
+        return Importer(ledger, archive, store, lease, progress).bring(None)
+
+
+def test_a_cursor_whose_value_has_moved_to_an_equal_generation_is_no_difference(ledger: Ledger, tmp_path: Path) -> None:
+    file = exported(tmp_path)
+    assert bring(file, ledger).cursors == 1
+    with closing(ledger.connect()) as db:
+        point_results(db, {(VALUE.digest, VALUE.nonce or ""): "other"})
+    assert bring(file, ledger).cursors == 0
+
+
+def test_a_cursor_that_has_another_value_here_is_refused(ledger: Ledger, tmp_path: Path) -> None:
+    with ledger.open_run("flights") as run:
+        run.commit(first([]))
+        run.commit(after(run, intents=[("fit", Advance("orders", 0, blob("other")))]))
+    with pytest.raises(UsageError, match="has cursor `orders` already, with another value as version 1"):
+        bring(exported(tmp_path), ledger)
+
+
+def test_a_version_whose_number_a_run_takes_meanwhile_is_not_lost_unsaid(ledger: Ledger, tmp_path: Path) -> None:
+    def meanwhile(what: str, done: int, _all: int) -> None:
+        if what == "runs" and done == 0:
+            with ledger.open_run("flights") as run:
+                run.commit(first([]))
+                run.commit(after(run, intents=[("fit", Register("model", "m", blob("other")))]))
+
+    with pytest.raises(UsageError, match="another version 1 of model `m` here meanwhile"):
+        bring(exported(tmp_path), ledger, meanwhile)
+    assert rows(ledger, "select count(*) from runs") == [(1,)], "nothing of the archive came"
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", "..", ""])
+def test_a_run_whose_id_would_lead_out_of_our_folders_is_refused(ledger: Ledger, tmp_path: Path, name: str) -> None:
+    file = exported(tmp_path, f"update runs set id = '{name}'")
+    with pytest.raises(LedgerError, match="is damaged, or forged"):
+        bring(file, ledger)
+    assert rows(ledger, "select id from runs") == []
+
+
+def test_an_archive_whose_parts_lead_back_is_refused(ledger: Ledger, tmp_path: Path) -> None:
+    file = exported(tmp_path)
+    back = tarfile.TarInfo("back")
+    back.size = -tarfile.BLOCKSIZE  # to itself
+    data = file.read_bytes()
+    end = len(data) - 2 * tarfile.BLOCKSIZE
+    file.write_bytes(data[:end] + back.tobuf(tarfile.GNU_FORMAT) + data[end:])
+    with pytest.raises(UsageError, match="is not whole"):
+        bring(file, ledger)
+
+
+def test_an_archive_that_was_changed_is_told_apart_from_one_that_was_cut_short(ledger: Ledger, tmp_path: Path) -> None:
+    file = exported(tmp_path)
+    data = file.read_bytes()
+    name = data.rindex(b"end.json")
+    file.write_bytes(data[: name + 1] + b"N" + data[name + 2 :])
+    with pytest.raises(LedgerError, match="bytes of it aren't what was written"):
+        bring(file, ledger)
+    for size in (name, name + 700):
+        file.write_bytes(data[:size])
+        with pytest.raises(UsageError, match="its end is missing"):
+            bring(file, ledger)

@@ -1,0 +1,93 @@
+"""Versions that many register at once are numbered one after another, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+
+import pytest
+
+from headrace.errors import NotFoundError
+from headrace.ledger import cursors
+from headrace.ledger.ledger import Ledger
+from headrace.ledger.registry import register
+from headrace.ledger.views.tracking import TrackingViews
+from headrace.spec.artifact import Ref
+from headrace.spec.intent import Advance, Register
+from tests.ledger.samples import after, blob, first, open_ledger
+
+DRIVE = """
+    import sys
+    from headrace.spec.artifact import Ref
+    from headrace.spec.intent import Advance, Register
+    from tests.ledger.samples import *
+    with open_ledger(sys.argv[1]) as ledger, ledger.open_run("flights") as run:
+        run.commit(first([]))
+        for number in range(15):
+            out = Ref(digest=f"{sys.argv[2]}-{number}", size=2, codec="text", type="builtins.str", inline=b"hi")
+            every = Ref(digest=f"every-{number}", size=2, codec="text", type="builtins.str", inline=b"hi")
+            asked = [Register("model", "own", out, aliases=("latest",)), Register("model", "shared", every)]
+            version, _ = run.cursor("orders") or (0, b"")
+            run.commit(after(run, intents=[("fit", each) for each in (*asked, Advance("orders", version, out))]))
+"""
+
+
+def out(name: str) -> Ref:
+    return Ref(digest=name, size=2, codec="text", type="builtins.str", inline=b"hi")
+
+
+@pytest.fixture
+def ledger(address: str) -> Iterator[Ledger]:
+    with open_ledger(address) as ledger:
+        yield ledger
+
+
+def test_many_drivers_at_once_leave_no_gap_and_give_no_number_twice(address: str) -> None:
+    open_ledger(address).close()
+    drivers = [
+        subprocess.Popen([sys.executable, "-c", textwrap.dedent(DRIVE), address, str(number)]) for number in range(3)
+    ]
+    assert [driver.wait() for driver in drivers] == [0, 0, 0]
+    with TrackingViews(address) as views:
+        own, shared = views.versions("model", "own"), views.versions("model", "shared")
+        assert sorted(each.version for each in own) == list(range(1, 46))
+        assert len({each.out.digest for each in own}) == 45
+        assert sorted(each.version for each in shared) == list(range(1, 16))
+        assert {each.out.digest for each in shared} == {f"every-{number}" for number in range(15)}
+        assert [each.aliases for each in own if each.aliases] == [("latest",)]
+        versions = [each.version for each in views.cursors("orders")]
+        assert versions == list(range(len(versions), 0, -1))
+        assert len(versions) >= 15
+
+
+def test_what_is_not_stored_registers_nothing(ledger: Ledger) -> None:
+    with ledger.open_run("flights") as run:
+        run.commit(first([]))
+        wrong = after(
+            run, b"wrong", intents=[("fit", Register("model", "m", out("a"))), ("fit", Advance("c", 0, out("a")))]
+        )
+        wrong.first += 7
+        with pytest.raises(Exception, match="is next"):
+            run.commit(wrong)
+        assert run.cursor("c") is None
+        assert register(ledger, Register("model", "m", out("b")), by="ada") == 1
+
+
+def test_of_an_artifact_and_its_report_the_one_that_is_gone_is_named(ledger: Ledger) -> None:
+    model, report = blob("model"), blob("report")
+    with ledger.open_run("flights") as run:
+        run.commit(first([], kept=[model]))
+        with pytest.raises(NotFoundError, match=f"the report {report.digest[:12]} was given up"):
+            register(ledger, Register("model", "m", model, report=report), by="ada")
+
+
+def test_a_cursor_is_not_moved_by_hand_to_a_value_that_nothing_names_any_more(ledger: Ledger) -> None:
+    kept, gone = blob("kept"), blob("gone")
+    with ledger.open_run("flights") as run:
+        run.commit(first([], kept=[kept]))
+        cursors.advance(ledger, Advance("orders", 0, kept), by="ada")
+        with pytest.raises(NotFoundError, match="is kept no more"):
+            cursors.advance(ledger, Advance("orders", 1, gone), by="ada")
+        assert run.set_here("orders", 2) is None

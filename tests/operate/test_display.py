@@ -1,0 +1,191 @@
+"""What a notebook and a program show: pages for values, progress while a run goes, and errors without our own lines."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from headrace.ledger.views.rows import RunView, TaskView
+from headrace.operate.notebook.display import plan_html, report_html, run_html, runs_html, table_html
+from headrace.spec.plan import Plan, PlannedTask
+from headrace.spec.report import Report
+
+PLAY = """
+import json, sys
+import nbformat
+from nbclient import NotebookClient
+
+cells = json.loads(sys.stdin.read())
+notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+NotebookClient(notebook, timeout=60, allow_errors=True, kernel_name="python3").execute()
+print(json.dumps([cell.outputs for cell in notebook.cells]))
+"""
+PIPELINE = """
+import datetime as dt
+import pyarrow as pa
+import headrace as hr
+from headrace.spec.report import Report
+
+@hr.stage
+def numbers(n: int) -> pa.Table:
+    return pa.table({"n": list(range(n))})
+
+@hr.stage
+def judge(table: pa.Table) -> Report:
+    return Report(title="Looked at", about=f"{table.num_rows} rows")
+
+@hr.pipeline
+def flow(n: int, day: dt.date = dt.date(2026, 1, 1)) -> None:
+    judge(numbers(n))
+"""
+
+
+def play(folder: Path, *cells: str) -> list[list[dict[str, Any]]]:
+    """Run a notebook's cells in a kernel, and return what each showed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PLAY],
+        input=json.dumps(cells),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    shown: list[list[dict[str, Any]]] = json.loads(done.stdout)
+    return shown
+
+
+def html(outputs: list[dict[str, Any]]) -> list[str]:
+    return [output["data"]["text/html"] for output in outputs if "text/html" in output.get("data", {})]
+
+
+def task(name: str, state: str = "succeeded", **other: Any) -> TaskView:
+    known = {"stage": name, "kind": "train", "reason": "", "attempts": 1, "seconds": 1.0, "load_s": 0.0, "save_s": 0.0}
+    return TaskView(name=name, state=state, **{**known, "usd": 0.0, "pool": "local", "outputs": (), **other})
+
+
+def run(*tasks: TaskView, state: str = "succeeded") -> RunView:
+    return RunView(
+        run="3f2a", pipeline="flow", state=state, created=0.0, seconds=2.0, usd=0.0, params={}, why="", tasks=tasks
+    )
+
+
+def test_a_notebook_shows_progress_runs_plans_reports_and_tables(tmp_path: Path) -> None:
+    _, ran, planned, report, table, listed, again, printed = play(
+        tmp_path,
+        PIPELINE,
+        "run = flow.run(3)\nrun",
+        "flow.plan(n=3)",
+        "run['judge'].value()",
+        "run['numbers'].value()",
+        "hr.runs()",
+        "run",
+        "print(run); print(flow.plan(n=3)); print(hr.runs()); print(run['judge'].value())",
+    )
+    [result] = html(ran)  # in the place of the progress, and not once more below
+    assert "<progress" not in result
+    assert "✓ succeeded" in result
+    assert result in html(again)
+    text = "".join(output["text"] for output in printed if output.get("name") == "stdout")
+    for words in ("succeeded in", "plan of flow", "expected to take", "nothing that determines it", "Looked at\n"):
+        assert words in text
+    assert "PlannedTask(" not in text
+    assert html(planned)[0].count("<table") == 1
+    assert "↺ reuse" in html(planned)[0]
+    assert "Looked at" in html(report)[0]
+    assert "3 rows, 1 column" in html(table)[0]
+    assert "flow" in html(listed)[0]
+
+
+@pytest.mark.parametrize(
+    ("call", "message", "hint"),
+    [
+        ("flow.run()", "pipeline `flow` needs `n`", "give it as `n=3`"),
+        ("flow.run(n='many')", "`n` of pipeline `flow` is 'many', which is no `int`", "give it as `n=3`"),
+        ("flow.run(3, m=1)", "pipeline `flow` has no parameter `m`", "it has `n`, `day`"),
+        ("flow.run(3, n=1)", "`n` of pipeline `flow` is given twice", "by place, and by name"),
+        ("flow.run(1, 2, 3)", "pipeline `flow` takes 2 parameters and was given 3", "it has `n`, `day`"),
+        ("flow.run(3, day='soon')", "`day` of pipeline `flow` is 'soon'", 'give it as `day="2025-12-31"`'),
+        ("flow.plan(n=object())", "`n` of pipeline `flow` is a `object`: a parameter is a plain value", "in a stage"),
+    ],
+)
+def test_a_wrong_argument_is_told_without_a_line_of_ours(tmp_path: Path, call: str, message: str, hint: str) -> None:
+    (tmp_path / "flow.py").write_text(f"{PIPELINE}\nif __name__ == '__main__':\n    {call}\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "flow.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert hint in done.stderr
+    ours = [line for line in done.stderr.splitlines() if "headrace/" in line and line.startswith("  File")]
+    assert len(ours) <= 2  # `run`, and what it hands on to
+    assert not (tmp_path / ".headrace").exists()  # nothing was begun
+
+
+def test_an_error_in_a_notebook_shows_the_cell_and_the_hint_alone(tmp_path: Path) -> None:
+    _, wrong, failed = play(
+        tmp_path,
+        PIPELINE
+        + "\n@hr.stage\ndef bad() -> int:\n    return 1 // 0\n\n@hr.pipeline\ndef worse() -> None:\n    bad()\n",
+        "flow.run(m=1)",
+        "worse.run()",
+    )
+    (told,) = wrong
+    shown = "\n".join(told["traceback"])
+    assert "pipeline `flow` has no parameter `m`" in shown
+    assert "hint: it has `n`, `day`" in shown
+    assert "headrace/" not in shown
+    shown = "\n".join(failed[-1]["traceback"])
+    assert "RunFailed: run" in shown
+    assert "headrace/" not in shown
+
+
+def test_a_program_on_a_terminal_shows_progress_and_elsewhere_nothing(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(f"{PIPELINE}\nif __name__ == '__main__':\n    flow.run(3)\n", encoding="utf-8")
+    script = "import pty, sys; sys.exit(pty.spawn([sys.executable, 'flow.py']) >> 8)"
+    shown = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "numbers" in shown.stdout
+    plain = subprocess.run(
+        [sys.executable, "flow.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (plain.stdout, plain.stderr) == ("", "")
+
+
+def test_nothing_that_a_user_names_can_act_in_a_notebook() -> None:
+    evil = "<script>alert(1)</script>"
+    planned = PlannedTask(name=evil, stage="s", kind="train", decision="run", reason=evil)
+    plan = Plan(pipeline=evil, tasks=(planned,), expected_s=(1.0, 2.0), expected_usd=(0.0, 0.0), bound_usd=0.0, gap=0.0)
+    for made in (
+        run_html(run(task(evil, "failed", reason=evil, pool=evil))),
+        runs_html([run()]),
+        plan_html(plan),
+        report_html(Report(title=evil, about=evil)),
+        table_html(pa.table({evil: [evil, None]})),
+    ):
+        assert "<script" not in made
+
+
+def test_of_many_tasks_those_that_went_wrong_are_shown() -> None:
+    shown = run_html(run(*[task(f"fit[{n}]") for n in range(300)], task("last", "failed"), state="failed"))
+    assert "last" in shown
+    assert "101 more tasks, all well" in shown
+
+
+def test_a_table_is_shown_by_its_first_rows_and_columns_with_types() -> None:
+    wide = pa.table({f"c{n}": [n] * 30 for n in range(25)})
+    shown = table_html(wide)
+    assert "30 rows, 25 columns; 5 columns aren't shown" in shown
+    assert "int64" in shown
+    assert shown.count("<tr>") == 11
+    assert "no rows, no columns" in table_html(pa.table({}))
+    twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    assert "1 row, 2 columns" in table_html(twice)

@@ -1,0 +1,76 @@
+"""What a plan reads of a ledger, which may be far away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.ledger.views.rows import RunView
+from headrace.ledger.views.views import Views
+from headrace.operate import plan
+from headrace.plan.times import Beside
+from headrace.project import project
+from headrace.run.ports import TaskRow
+from headrace.spec.policy import Policy
+from tests.cli.conftest import Shell
+
+PIPELINES = """
+import headrace as hr
+
+
+@hr.stage(cache=False)
+def step(n: int) -> int:
+    return n + 1
+
+
+@hr.pipeline
+def flow(length: int) -> None:
+    last = 0
+    for _ in range(length):
+        last = step(last)
+"""
+
+
+def test_a_plan_reads_no_more_of_the_ledger_for_more_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = Shell(tmp_path)
+    shell.write("headrace.toml", "")
+    shell.write("pipelines.py", PIPELINES)
+    monkeypatch.chdir(tmp_path)
+    reads: list[str] = []
+    before = Views._all
+
+    def counted(views: Views, text: str, *values: Any) -> Any:
+        reads.append(text)
+        return before(views, text, *values)
+
+    counts = []
+    for length in ("2", "9"):
+        assert shell("run", "flow", "--length", length).code == 0
+        monkeypatch.setattr(Views, "_all", counted)
+        reads.clear()
+        plan.plan(project.load(), "pipelines:flow", {"length": length}, Policy())
+        counts.append(len(reads))
+        monkeypatch.setattr(Views, "_all", before)
+    assert counts[1] - counts[0] <= 3, "a run more, which is read whole"
+
+
+def test_the_time_to_load_and_save_is_no_part_of_what_a_run_takes_beside_its_tasks() -> None:
+    run = RunView(
+        run="run-1", pipeline="flow", state="succeeded", created=0.0, seconds=10.0, usd=0.0, params={}, why=""
+    )
+    row = TaskRow(
+        ordinal=0,
+        name="step",
+        stage="step",
+        kind="prepare",
+        state="succeeded",
+        reason="",
+        attempts=1,
+        started=2.0,
+        load_s=3.0,
+        seconds=1.0,
+        save_s=2.0,
+    )
+    assert list(plan.beside([run], lambda _: [row])) == [Beside(frozenset({"step"}), 4.0)]

@@ -28,7 +28,7 @@ BAR_S = 3.0
 def rows(folder: Path, rounds: int) -> Iterator[Row]:  # noqa: ARG001  it keeps nothing
     """Measure the judge and what the model takes alone, in turns."""
     from headrace.stages import evaluate  # noqa: PLC0415  an optional library's
-    from headrace.stages.evaluate.predicting import frame_of  # noqa: PLC0415
+    from headrace.stages.evaluate.predictions import frame_of  # noqa: PLC0415
     from headrace.stages.train import lightgbm  # noqa: PLC0415
 
     parameters = {"objective": "binary", "verbose": -1, "seed": 1, "num_threads": 1}

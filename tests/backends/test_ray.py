@@ -29,8 +29,8 @@ from tests.servers.ray import Node, Ray
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[client]'")
 
 from headrace.backends.ray.actor import Actor, _make_own
-from headrace.backends.ray.charge import Charge, encode
 from headrace.backends.ray.cluster import Cluster
+from headrace.backends.ray.messages import Charge, encode
 from headrace.backends.ray.needs import Needs
 from headrace.backends.ray.watch import Watch
 from tests.contract.ray_stand import RUN, TOKEN, RayStand, connected, of_run

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from headrace.define.edge import admits, fits
+from headrace.define.type_check import admits, fits
 
 T = TypeVar("T")
 

@@ -288,7 +288,7 @@ def attacks(marker: Path) -> dict[str, Ref]:
             [inline("text", "builtins.str", b"x")], codec="record", type="subprocess.Popen", names=("args",)
         ),
         "a record of a module of ours that runs when it is imported": gather(
-            [], codec="record", type="headrace.stages.train.rank.__main__.X", names=()
+            [], codec="record", type="headrace.stages.train._torch.rank.__main__.X", names=()
         ),
         "a record of ours that is no noun": gather(
             [inline("text", "builtins.str", b"/etc/passwd")],

@@ -21,7 +21,7 @@ from headrace.codec.refs import inline
 from headrace.errors import CodecError, HeadraceError
 from headrace.operate.contract_draft import draft_from_file
 from headrace.spec.artifact import Ref
-from headrace.stages.ingest.formats import Source, read_table
+from headrace.stages.ingest._files.formats import Source, read_table
 from headrace.store.folder.folder import FolderStore
 
 TABLE = pa.table(
@@ -148,7 +148,7 @@ def pool() -> Iterator[pa.MemoryPool]:
 def test_a_table_that_becomes_far_more_than_its_bytes_is_refused_before_it_is_unpacked(
     name: str, stream: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: pa.MemoryPool
 ) -> None:
-    monkeypatch.setattr("headrace.stages.ingest.formats.LEAST_LIMIT_BYTES", 64 << 20)
+    monkeypatch.setattr("headrace.stages.ingest._files.formats.LEAST_LIMIT_BYTES", 64 << 20)
     data = written(swollen()[name], stream=stream, packed="zstd" if "packed" in name else None)
     taken = pool.max_memory()
     assert len(data) < 64 << 10
@@ -209,7 +209,7 @@ def test_a_table_of_which_most_columns_are_empty_is_read(packed: str | None, tmp
 
 
 def test_a_parquet_file_of_nulls_that_no_byte_stands_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headrace.stages.ingest.formats.LEAST_LIMIT_BYTES", 1 << 20)
+    monkeypatch.setattr("headrace.stages.ingest._files.formats.LEAST_LIMIT_BYTES", 1 << 20)
     for column in (pa.nulls(3_000_000), pa.array([[None] * 50] * 60_000, pa.list_(pa.null()))):
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table({"a": column}), sink, compression="zstd")

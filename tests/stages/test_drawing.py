@@ -14,7 +14,7 @@ import pytest
 from headrace.report.chart import LETTER, SIZE, Axis, Chart, drawing, rounded
 from headrace.report.drawing import canvas
 from headrace.spec.report import Drawing
-from headrace.stages.evaluate import drawings
+from headrace.stages.evaluate import figures as drawings
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -95,7 +95,7 @@ def test_equal_errors_and_no_spread_are_drawn_too() -> None:
 
 def test_figures_need_no_matplotlib() -> None:
     code = (
-        "import sys, numpy as np; from headrace.stages.evaluate import drawings;"
+        "import sys, numpy as np; from headrace.stages.evaluate import figures as drawings;"
         "drawings.residuals(np.arange(9.0), np.arange(9.0) + 1, 0); sys.exit('matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -20,10 +20,10 @@ from sklearn.pipeline import make_pipeline
 
 from headrace.errors import DataError, DefinitionError, HeadraceError, SourceError, UsageError
 from headrace.stages import evaluate, ingest, prepare, train
-from headrace.stages.ingest.bodies import _TITLE
-from headrace.stages.ingest.contract.draft import draft
-from headrace.stages.ingest.parsing import _logfmt
-from headrace.stages.prepare.parts import drawn
+from headrace.stages.ingest._check.draft import draft
+from headrace.stages.ingest._http.bodies import _TITLE
+from headrace.stages.ingest._logs.patterns import _logfmt
+from headrace.stages.prepare._split.parts import drawn
 from tests.projects import lent
 
 ROWS = 40

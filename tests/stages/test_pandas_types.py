@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 import headrace as hr
 from headrace.stages import evaluate, ingest, prepare, train
-from headrace.stages.columns import described
+from headrace.stages.tables.columns import described
 
 ROWS = 60
 DAYS = pd.date_range("2026-01-01", periods=ROWS, tz="Europe/Berlin")

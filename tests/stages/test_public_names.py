@@ -20,7 +20,7 @@ from headrace.codec.codecs import Codecs
 from headrace.define.stage import StageFunction
 from headrace.spec.report import Fact
 from headrace.stages import prepare
-from headrace.stages.ingest.database.stages import Held
+from headrace.stages.ingest._sql.stages import Held
 from headrace.testing.blobs import MemoryBlobs
 from tests.stages.test_pandas_types import CALLS
 

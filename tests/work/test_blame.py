@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headrace.errors import DataError, HeadraceError, NotFoundError, SourceError, UsageError
-from headrace.work.blame import failure_of
+from headrace.work.failure import failure_of
 
 
 def wrapped(cause: BaseException) -> HeadraceError:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from headrace.define.call import stands_for
-from headrace.define.edge import in_words, misfit
+from headrace.define.type_check import in_words, misfit
 from headrace.errors import DefinitionError
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from headrace.codec.file import File, Folder
-from headrace.define.edge import admits, element, fits
 from headrace.define.handle import UNKNOWN, Handle
 from headrace.define.secret import Secret
+from headrace.define.type_check import admits, element, fits
 from headrace.errors import TraceError
 
 OPTIONS = ("when", "after", "always", "allow_failures")

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import Any
 
-from headrace.define.late import Late, late, refuse_in_stage
+from headrace.define.lazy import Late, late, refuse_in_stage
 from headrace.define.ports import current, resolver
 from headrace.errors import UsageError
 from headrace.spec.intent import Advance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from headrace.define.passing import FILE, pass_on
+from headrace.define.log_file import FILE, pass_on
 from headrace.define.ports import current
 
 WARNING = "warning"

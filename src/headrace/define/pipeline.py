@@ -14,8 +14,8 @@ from typing import Any, Generic, ParamSpec, Protocol, cast, overload
 
 import msgspec
 
-from headrace.define.edge import shown
 from headrace.define.ports import Tracer, resolver, running, tracing
+from headrace.define.type_check import shown
 from headrace.errors import DefinitionError, RefusedError, TraceError, UsageError, listed
 from headrace.spec.policy import OURS
 

@@ -282,7 +282,7 @@ def _declaration(
     parameters = _parameters(function, called)
     return spec.Stage(
         name=called.replace("<lambda>", "lambda"),
-        function=f"{function.__module__}:{getattr(function, '__qualname__', called)}",
+        function=spec.function_name(function.__module__, getattr(function, "__qualname__", called)),
         kind=kind,
         resources=Resources() if resources is None else resources,
         retries=_whole(retries, called),

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from headrace.define.call import OPTIONS, bind, holds_handle, mapped_over, stands_for, user_line
-from headrace.define.edge import element, fits, misfit, shown
 from headrace.define.handle import UNKNOWN, Handle
 from headrace.define.ports import Resolver
 from headrace.define.secret import Secret
 from headrace.define.stage import StageFunction
+from headrace.define.type_check import element, fits, misfit, shown
 from headrace.errors import CodecError, EdgeTypeError, TraceError, UsageError
 from headrace.spec import graph
 from headrace.spec.graph import Arg, Const, Many, Node, Out

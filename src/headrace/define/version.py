@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, get_args
 
-from headrace.define.late import Late, late, refuse_in_stage
+from headrace.define.lazy import Late, late, refuse_in_stage
 from headrace.define.ports import resolver
 from headrace.errors import UsageError
 from headrace.spec.intent import RegistryKind, wanted, without_preparation

@@ -8,7 +8,11 @@ from headrace.spec.artifact import Ref
 
 LIMIT_BYTES = 1 << 20
 DEPTH = 5
-SPOKEN_FOR = ("headrace.spec.report.Report", "headrace.stages.train.Network", "headrace.stages.train.network.Network")
+SPOKEN_FOR = (
+    "headrace.spec.report.Report",
+    "headrace.stages.train.Network",
+    "headrace.stages.train._torch.network.Network",
+)
 """Parts whose numbers are no results: a report is shown whole, a network tells how it was made."""
 Load = Callable[[Ref], object]
 

@@ -21,7 +21,7 @@ def draft_from_task(project: Project, run: str, task: str) -> str:
         UsageError: it isn't a table.
         CodecError: it is in a form that runs code when it is read.
     """
-    from headrace.stages.ingest.contract.draft import draft  # noqa: PLC0415  NumPy, Arrow and DuckDB, 0.4 s
+    from headrace.stages.ingest._check.draft import draft  # noqa: PLC0415  NumPy, Arrow and DuckDB, 0.4 s
 
     with views(project) as found:
         ref = find(found, run, task)
@@ -37,8 +37,8 @@ def draft_from_file(path: Path) -> str:
     Raises:
         UsageError: it can't be read, or isn't a table.
     """
-    from headrace.stages.ingest.contract.draft import draft  # noqa: PLC0415  NumPy, Arrow and DuckDB, 0.4 s
-    from headrace.stages.ingest.formats import Source, format_of, read_table  # noqa: PLC0415  as above
+    from headrace.stages.ingest._check.draft import draft  # noqa: PLC0415  NumPy, Arrow and DuckDB, 0.4 s
+    from headrace.stages.ingest._files.formats import Source, format_of, read_table  # noqa: PLC0415  as above
 
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:

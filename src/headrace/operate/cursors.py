@@ -22,7 +22,7 @@ from headrace.project.project import Project
 from headrace.project.state import open_ledger, open_store, reading_store, user
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import Advance
-from headrace.stages.ingest.reached import reached
+from headrace.stages.ingest.cursor import reached
 
 _WRITTEN: dict[type, str] = {
     int: "a whole number, as `12`",

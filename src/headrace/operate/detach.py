@@ -18,8 +18,8 @@ from headrace.operate.progress.watcher import NoWatcher
 from headrace.operate.session import drive, named
 from headrace.project.project import Project
 from headrace.project.state import views
-from headrace.spec.masking import masked
 from headrace.spec.policy import Policy
+from headrace.spec.redaction import masked
 
 OPENS_S = 2.0
 """A pipeline that is traced within this time is known to be right when the command returns; others show it later."""

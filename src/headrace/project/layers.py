@@ -16,7 +16,7 @@ import msgspec
 
 from headrace.errors import ConfigError
 from headrace.project.settings import SECTIONS, Config, hint, keys, section_class, words
-from headrace.spec.masking import masked
+from headrace.spec.redaction import masked
 
 PREFIX = "HEADRACE__"
 MOST_BYTES = 1 << 20

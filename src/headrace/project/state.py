@@ -14,7 +14,7 @@ from headrace.place.share import grant
 from headrace.project.project import Project
 from headrace.spec.fleet import HOME
 from headrace.store import opening
-from headrace.store.everywhere import Everywhere
+from headrace.store.regions import Everywhere
 from headrace.store.store import Store
 
 

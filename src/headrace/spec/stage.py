@@ -74,6 +74,48 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+MOVED = {
+    "headrace.stages.evaluate.classifying": "headrace.stages.evaluate._classification",
+    "headrace.stages.evaluate.gates": "headrace.stages.evaluate._gate.gate",
+    "headrace.stages.evaluate.generating": "headrace.stages.evaluate._generation",
+    "headrace.stages.evaluate.pairing": "headrace.stages.evaluate._paired",
+    "headrace.stages.evaluate.regressing": "headrace.stages.evaluate._regression",
+    "headrace.stages.ingest.contract.check": "headrace.stages.ingest._check.check",
+    "headrace.stages.ingest.database.stages": "headrace.stages.ingest._sql.stages",
+    "headrace.stages.ingest.folders": "headrace.stages.ingest._files.files",
+    "headrace.stages.ingest.logfiles": "headrace.stages.ingest._logs.logs",
+    "headrace.stages.ingest.web": "headrace.stages.ingest._http.http",
+    "headrace.stages.prepare.cleaning": "headrace.stages.prepare._clean.clean",
+    "headrace.stages.prepare.people": "headrace.stages.prepare._labels.labels",
+    "headrace.stages.prepare.preparation": "headrace.stages.prepare._clean.preparation",
+    "headrace.stages.prepare.splitting": "headrace.stages.prepare._split.split",
+    "headrace.stages.prepare.tokens": "headrace.stages.prepare._tokenize.tokenize",
+    "headrace.stages.prepare.transformation": "headrace.stages.prepare._transform",
+    "headrace.stages.prepare.vocabulary": "headrace.stages.prepare._tokenize.tokenizer",
+    "headrace.stages.prepare.weak": "headrace.stages.prepare._labels.label",
+    "headrace.stages.train.applying": "headrace.stages.train._finetune.predict",
+    "headrace.stages.train.boosting": "headrace.stages.train._lightgbm",
+    "headrace.stages.train.deep": "headrace.stages.train._torch.torch",
+    "headrace.stages.train.estimators": "headrace.stages.train._sklearn",
+    "headrace.stages.train.searching": "headrace.stages.train._search",
+    "headrace.stages.train.tuning": "headrace.stages.train._finetune.finetune",
+}
+"""Where the functions of ready-made stages lie now, by the module that runs name them by: graphs that are stored go on
+being read, resumed and explained by those names."""
+_NAMED = {now: named for named, now in MOVED.items()}
+
+
+def function_name(module: str, qualname: str) -> str:
+    """Return the name of a stage's function in graphs and orders: `module:qualname`."""
+    return f"{_NAMED.get(module, module)}:{qualname}"
+
+
+def function_place(name: str) -> tuple[str, str]:
+    """Return the module in which a function lies, and its qualified name there, by its name in a graph."""
+    module, _, qualname = name.partition("#")[0].partition(":")
+    return MOVED.get(module, module), qualname
+
+
 class Stage(Row, frozen=True):
     """A stage's declaration, and the code that its function reaches.
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec import NODEFAULT, StructMeta
 
-from headrace.define.edge import in_words, misfit
+from headrace.define.type_check import in_words, misfit
 from headrace.errors import DefinitionError
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from headrace.codec.classes import name_of
 from headrace.codec.codecs import Codecs
 from headrace.define.call import laid_out
-from headrace.define.passing import FILE
+from headrace.define.log_file import FILE
 from headrace.define.ports import present, running
 from headrace.errors import BlobDamaged, BlobMissing, HeadraceError, UsageError
 from headrace.fingerprint.fingerprint import fingerprint_argument, fingerprint_class
@@ -32,15 +32,15 @@ from headrace.spec.failure import Failure
 from headrace.spec.graph import Arg, Const, Many, Secret, secrets
 from headrace.spec.intent import Advance, Intent, Register
 from headrace.store.store import Store
-from headrace.work.absent import Absent
-from headrace.work.blame import failure_of
 from headrace.work.entry import Entry
+from headrace.work.failure import failure_of
 from headrace.work.limits.meter import Meter
 from headrace.work.link import Link
 from headrace.work.load import find_function
-from headrace.work.meeting import Meeting
+from headrace.work.missing_variables import Absent
 from headrace.work.output.capture import Capture
 from headrace.work.output.logged import Log
+from headrace.work.rendezvous import Meeting
 from headrace.work.state import CleanState
 from headrace.work.stop import Stop, StopAttempt
 

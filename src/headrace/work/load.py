@@ -20,7 +20,7 @@ from headrace.define.stage import StageFunction
 from headrace.errors import HeadraceError, ProjectError
 from headrace.fingerprint.project import Project
 from headrace.spec.bundle import SUFFIXES
-from headrace.spec.stage import Resources
+from headrace.spec.stage import Resources, function_place
 from headrace.work.notebook import NOTEBOOK, enter_notebook
 from headrace.work.stop import StopAttempt
 
@@ -99,7 +99,7 @@ def find_function(function: str, folder: Path) -> StageFunction[..., Any]:
     Raises:
         ProjectError: it isn't there, or is no stage.
     """
-    module, _, qualname = function.partition("#")[0].partition(":")
+    module, qualname = function_place(function)
     value: Any = import_user(module, folder)
     for part in qualname.split("."):
         value = getattr(value, part, None)

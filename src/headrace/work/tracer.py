@@ -10,7 +10,7 @@ from typing import Any, Literal
 from msgspec.structs import replace
 
 from headrace.codec.file import File, Folder
-from headrace.define.late import Late, late_of
+from headrace.define.lazy import Late, late_of
 from headrace.define.ports import resolver, tracing
 from headrace.define.trace import Trace
 from headrace.errors import HeadraceError, ProjectError, TaskFailed, UsageError
@@ -26,7 +26,7 @@ from headrace.spec.graph import Node, Out
 from headrace.spec.intent import PointKind
 from headrace.spec.stage import Stage
 from headrace.work.attempt import Desk
-from headrace.work.envoy import Envoys
+from headrace.work.environments.fingerprints import Envoys
 from headrace.work.link import Gone, Link
 from headrace.work.load import describe, find_function, find_pipeline, user_traceback
 

@@ -17,19 +17,19 @@ from headrace.fingerprint.project import Project
 from headrace.run.events import Event, Failed, Succeeded
 from headrace.run.wire import Do, Fork, Hello, Move, Quit, Refused, Trace, Whisper, frame
 from headrace.store.store import Store
-from headrace.work.absent import Absent
 from headrace.work.archive import unpack
 from headrace.work.attempt import Desk
-from headrace.work.envoy import Envoys
+from headrace.work.environments.fingerprints import Envoys
 from headrace.work.limits.board import Board
 from headrace.work.link import Gone, Link
 from headrace.work.load import enter_project
-from headrace.work.meeting import Meeting
+from headrace.work.missing_variables import Absent
 from headrace.work.mover import Mover
 from headrace.work.output.capture import Capture
-from headrace.work.sight import open_seen
+from headrace.work.rendezvous import Meeting
 from headrace.work.state import CleanState
 from headrace.work.stop import Stop
+from headrace.work.store_check import open_seen
 from headrace.work.tracer import trace
 
 _HINT = "check the rights and the free space there; HEADRACE_HOME and TMPDIR name other places"

@@ -19,12 +19,12 @@ import pytest
 from scipy.stats import beta, binom
 
 from headrace.stages import evaluate
-from headrace.stages.evaluate.binary import BinaryPart
-from headrace.stages.evaluate.intervals import Middle, Ratio, one_more, percentile, two_sided
-from headrace.stages.evaluate.numeric import NumericPart
-from headrace.stages.evaluate.part import resample
-from headrace.stages.evaluate.ranking import Ranking
-from headrace.stages.evaluate.resampling import Resamples
+from headrace.stages.evaluate.metrics.binary import BinaryPart
+from headrace.stages.evaluate.metrics.intervals import Middle, Ratio, one_more, percentile, two_sided
+from headrace.stages.evaluate.metrics.numeric import NumericPart
+from headrace.stages.evaluate.metrics.part import resample
+from headrace.stages.evaluate.metrics.ranking import Ranking
+from headrace.stages.evaluate.metrics.resamples import Resamples
 
 LEVEL, PROMISED = 0.95, 0.03
 _NORMAL = NormalDist()

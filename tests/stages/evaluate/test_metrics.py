@@ -15,20 +15,20 @@ from sklearn import metrics as reference
 
 from headrace.report.drawing import COLOURS
 from headrace.stages import evaluate
-from headrace.stages.evaluate import binary, multiclass, numeric, textual
-from headrace.stages.evaluate.binary import BinaryPart
-from headrace.stages.evaluate.drawings import found, ranking
+from headrace.stages.evaluate.figures import found, ranking
 from headrace.stages.evaluate.findings import Findings
-from headrace.stages.evaluate.intervals import _deviate, percentile, standing_out, widest
-from headrace.stages.evaluate.multiclass import ManyPart
-from headrace.stages.evaluate.numeric import NumericPart
-from headrace.stages.evaluate.part import found as measured
-from headrace.stages.evaluate.part import resample
-from headrace.stages.evaluate.ranking import Ranking
-from headrace.stages.evaluate.resampling import Resamples
-from headrace.stages.evaluate.slicing import Slice, cut
-from headrace.stages.evaluate.textual import TextPart
-from headrace.stages.evaluate.wording import wording
+from headrace.stages.evaluate.metrics import binary, multiclass, numeric, textual
+from headrace.stages.evaluate.metrics.binary import BinaryPart
+from headrace.stages.evaluate.metrics.intervals import _deviate, percentile, standing_out, widest
+from headrace.stages.evaluate.metrics.multiclass import ManyPart
+from headrace.stages.evaluate.metrics.numeric import NumericPart
+from headrace.stages.evaluate.metrics.part import found as measured
+from headrace.stages.evaluate.metrics.part import resample
+from headrace.stages.evaluate.metrics.ranking import Ranking
+from headrace.stages.evaluate.metrics.resamples import Resamples
+from headrace.stages.evaluate.metrics.textual import TextPart
+from headrace.stages.evaluate.metrics.wording import wording
+from headrace.stages.evaluate.slices import Slice, cut
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.integers(1, 3))

@@ -12,7 +12,7 @@ import pytest
 
 from headrace.codec.codecs import Codecs
 from headrace.stages import evaluate, train
-from headrace.stages.sketch import KEPT, digests, read, sketch
+from headrace.stages.tables.sketch import KEPT, digests, read, sketch
 from headrace.store.folder.folder import FolderStore
 
 CHOSE = "rows seen in validation"

@@ -9,8 +9,8 @@ from sklearn.linear_model import LinearRegression
 
 from headrace.errors import UsageError
 from headrace.stages import evaluate
-from headrace.stages.evaluate.textual import TextPart
-from headrace.stages.evaluate.wording import wording
+from headrace.stages.evaluate.metrics.textual import TextPart
+from headrace.stages.evaluate.metrics.wording import wording
 
 CASES = [
     ("The cat sat on the mat.", ["The cat sat on a mat.", "A cat was sitting on the mat."]),

@@ -15,12 +15,12 @@ import pytest
 
 from headrace.errors import DefinitionError, HeadraceError, SourceError
 from headrace.spec.duration import seconds
-from headrace.spec.masking import masked
-from headrace.stages.ingest import formats
-from headrace.stages.ingest.addresses import Guard, is_public
-from headrace.stages.ingest.answer import Answer, unpacked
-from headrace.stages.ingest.bodies import open_body
-from headrace.stages.ingest.formats import Source, read_table
+from headrace.spec.redaction import masked
+from headrace.stages.ingest._files import formats
+from headrace.stages.ingest._files.formats import Source, read_table
+from headrace.stages.ingest._http.addresses import Guard, is_public
+from headrace.stages.ingest._http.answer import Answer, unpacked
+from headrace.stages.ingest._http.bodies import open_body
 
 FAIRLY_S = 2.0
 """No input of these tests may take longer; each took from five seconds to hours before."""

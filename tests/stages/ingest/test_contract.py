@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from headrace.codec.file import File
 from headrace.errors import DataError, DefinitionError, UsageError
 from headrace.stages import ingest
-from headrace.stages.ingest.contract import columns as contract_columns
-from headrace.stages.ingest.contract.columns import check_column
-from headrace.stages.ingest.contract.keys import repeated_rows, strange_rows
+from headrace.stages.ingest._check import columns as contract_columns
+from headrace.stages.ingest._check.columns import check_column
+from headrace.stages.ingest._check.keys import repeated_rows, strange_rows
 
 Column, Contract = ingest.Column, ingest.Contract
 

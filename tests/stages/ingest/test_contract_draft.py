@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from headrace.errors import DataError
 from headrace.stages import ingest
-from headrace.stages.ingest.contract.draft import draft
-from headrace.stages.ingest.contract.shapes import pattern_of
+from headrace.stages.ingest._check.draft import draft
+from headrace.stages.ingest._check.shapes import pattern_of
 
 WORDS = st.text(max_size=12)
 CODES = st.from_regex(r"\A[A-Z]{2}[0-9]{1,3}\Z")

@@ -22,9 +22,9 @@ from headrace.codec.file import File, Folder
 from headrace.errors import DefinitionError, SourceError
 from headrace.spec.address import StoreAddress
 from headrace.stages import ingest
-from headrace.stages.ingest.pictures import picture
-from headrace.stages.ingest.places import cursor_name_of
-from headrace.stages.ingest.texts import Utf8
+from headrace.stages.ingest._files.locations import cursor_name_of
+from headrace.stages.ingest._files.pictures import picture
+from headrace.stages.ingest._files.texts import Utf8
 from headrace.store.bucket.bucket import Bucket
 from tests.servers.s3 import S3
 

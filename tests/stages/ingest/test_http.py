@@ -27,13 +27,13 @@ from hypothesis import strategies as st
 import headrace as hr
 from headrace.errors import DefinitionError, SourceError
 from headrace.stages import ingest
-from headrace.stages.ingest.addresses import Guard, is_public
-from headrace.stages.ingest.answer import retry_after
-from headrace.stages.ingest.caller import Caller
-from headrace.stages.ingest.manners import Manners, rate_of
-from headrace.stages.ingest.pages import find
-from headrace.stages.ingest.veil import Veil
-from headrace.stages.ingest.walking import Walk, Wanted
+from headrace.stages.ingest._http.addresses import Guard, is_public
+from headrace.stages.ingest._http.answer import retry_after
+from headrace.stages.ingest._http.caller import Caller
+from headrace.stages.ingest._http.limits import Manners, rate_of
+from headrace.stages.ingest._http.pages import find
+from headrace.stages.ingest._http.pagination import Walk, Wanted
+from headrace.stages.ingest._http.redaction import Veil
 from tests.servers.missing import Missing
 from tests.servers.web import Answers, Asked, Reply, Web, certificate, numbered, serving, told
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as some
 
 from headrace.codec.later import Later
 from headrace.errors import DataError, DefinitionError
-from headrace.stages.ingest.database.watermark import begin, highest
-from headrace.stages.ingest.increment import SMALL_PARTS, check_keys, compacted, ends_of, merged
-from headrace.stages.ingest.parts import kept
+from headrace.stages.ingest._sql.watermark import begin, highest
+from headrace.stages.tables.increment import SMALL_PARTS, check_keys, compacted, ends_of, merged
+from headrace.stages.tables.parts import kept
 
 VALUES = some.sampled_from([None, 0.0, 1.5, float("nan")])
 ROWS = some.dictionaries(some.tuples(some.integers(0, 30), some.sampled_from("abc")), VALUES, max_size=25)

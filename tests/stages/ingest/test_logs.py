@@ -24,13 +24,13 @@ from hypothesis import strategies as st
 from headrace.define.cursor import Cursor
 from headrace.errors import DefinitionError, SourceError
 from headrace.stages import ingest
-from headrace.stages.ingest import logfiles
-from headrace.stages.ingest.events import Event, lines, together
-from headrace.stages.ingest.linear import Linear
-from headrace.stages.ingest.logfiles import Logs
-from headrace.stages.ingest.logtable import LogTable, extended
-from headrace.stages.ingest.parsing import fitted, parser_of
-from headrace.stages.ingest.rotation import Log
+from headrace.stages.ingest._logs import logs
+from headrace.stages.ingest._logs.events import Event, lines, together
+from headrace.stages.ingest._logs.logs import Logs
+from headrace.stages.ingest._logs.patterns import fitted, parser_of
+from headrace.stages.ingest._logs.regex import Linear
+from headrace.stages.ingest._logs.rotation import Log
+from headrace.stages.ingest._logs.table import LogTable, extended
 
 EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  the column has no zone
 
@@ -49,8 +49,8 @@ class Watch:
         self._cursor = Cursor("c", 0, None)
         self._how = {**(how or {}), **more}
         self.advances = 0
-        monkeypatch.setattr(logfiles, "cursor_named", lambda name: self._cursor)
-        monkeypatch.setattr(logfiles, "advance", self._advance)
+        monkeypatch.setattr(logs, "cursor_named", lambda name: self._cursor)
+        monkeypatch.setattr(logs, "advance", self._advance)
 
     def _advance(self, cursor: Cursor, value: object) -> None:
         self._cursor = Cursor("c", cursor.version + 1, value)

@@ -17,8 +17,8 @@ from headrace.codec.codecs import Codecs
 from headrace.define.attempt import Alone
 from headrace.define.ports import running
 from headrace.errors import StoreError
-from headrace.stages.ingest import parts
-from headrace.stages.ingest.parts import kept
+from headrace.stages.tables import parts
+from headrace.stages.tables.parts import kept
 from headrace.store.folder.folder import FolderStore
 
 AT_ONCE = 1024

@@ -22,12 +22,12 @@ from headrace.codec.later import table_of
 from headrace.define.cursor import Cursor
 from headrace.errors import DataError, DefinitionError, HeadraceError, SourceError
 from headrace.stages import ingest
-from headrace.stages.ingest.database.opening import session
-from headrace.stages.ingest.database.reading import since
-from headrace.stages.ingest.database.session import Session
-from headrace.stages.ingest.database.stages import Held, read_on
-from headrace.stages.ingest.database.statement import parse
-from headrace.stages.ingest.database.watermark import ahead
+from headrace.stages.ingest._sql.opening import session
+from headrace.stages.ingest._sql.reading import since
+from headrace.stages.ingest._sql.session import Session
+from headrace.stages.ingest._sql.stages import Held, read_on
+from headrace.stages.ingest._sql.statement import parse
+from headrace.stages.ingest._sql.watermark import ahead
 from tests.servers.postgres import PASSWORD, Postgres
 from tests.stages.ingest.sources import Source, source_in
 
@@ -324,8 +324,8 @@ READS_ON = """
 import sys
 from pathlib import Path
 from headrace.errors import SourceError
-from headrace.stages.ingest.database.opening import session
-from headrace.stages.ingest.database.statement import parse
+from headrace.stages.ingest._sql.opening import session
+from headrace.stages.ingest._sql.statement import parse
 
 with session(sys.argv[1], {"PW": sys.argv[2]}, None, Path.cwd()) as opened:
     try:
@@ -375,7 +375,7 @@ def increment(
         "secrets": {"PW": PASSWORD}, "cursor": Cursor("orders", 1 if held else 0, held),
     }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headrace.stages.ingest.database.stages.advance", lambda _, value: advanced.append(value))
+        patch.setattr("headrace.stages.ingest._sql.stages.advance", lambda _, value: advanced.append(value))
         grown = read_on.function(source.url, query, **asked | options)
     return grown, advanced[0] if advanced else held
 

@@ -23,7 +23,7 @@ import sys
 import pyarrow as pa
 import headrace as hr
 from headrace.stages import ingest
-from headrace.stages.ingest.database.stages import read, sql_version
+from headrace.stages.ingest._sql.stages import read, sql_version
 
 URL = {url!r}
 SLOW = "select id, at, value {slow} from orders"

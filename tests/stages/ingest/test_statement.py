@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from headrace.errors import DefinitionError
-from headrace.stages.ingest.database.statement import Dialect, Statement, check_given, parse
+from headrace.stages.ingest._sql.statement import Dialect, Statement, check_given, parse
 
 NAMES = some.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True)
 INNER = some.text(alphabet=":ab'\"-/*;$ \n", max_size=8)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from headrace.codec.file import File
 from headrace.errors import DataError, DefinitionError, UsageError
 from headrace.stages import prepare
-from headrace.stages.prepare.rules import rules_from_toml
+from headrace.stages.prepare._clean.rules import rules_from_toml
 
 
 def cleaned(values: list[Any] | pa.Array, rule: Any) -> list[Any]:

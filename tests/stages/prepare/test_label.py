@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from headrace.errors import DefinitionError, UsageError
 from headrace.stages import prepare
-from headrace.stages.prepare.consensus import combine, majority, right
-from headrace.stages.prepare.voting import named
+from headrace.stages.prepare._labels.consensus import combine, majority, right
+from headrace.stages.prepare._labels.votes import named
 from tests.projects import Done, lent
 
 REVIEWS = pa.table(

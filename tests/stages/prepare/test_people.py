@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import headrace as hr
 from headrace.errors import DefinitionError, SourceError, UsageError
 from headrace.stages import prepare
-from headrace.stages.prepare import agreement, sheets
+from headrace.stages.prepare._labels import agreement, sheets
 from tests.projects import lent
 
 TEXTS = ["fine film", "dull", "=1+1", "naïve, but good", "fine film", "so so"]

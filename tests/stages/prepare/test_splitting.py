@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from headrace.errors import DataError, UsageError
 from headrace.stages import prepare
-from headrace.stages.prepare.leaks import crossing
-from headrace.stages.prepare.near_rows import is_more
-from headrace.stages.prepare.near_texts import near_texts
-from headrace.stages.prepare.parts import by_share, by_stratum, drawn
+from headrace.stages.prepare._split.leaks import crossing
+from headrace.stages.prepare._split.near_rows import is_more
+from headrace.stages.prepare._split.near_texts import near_texts
+from headrace.stages.prepare._split.parts import by_share, by_stratum, drawn
 
 COUNT = 2000
 DRAW = np.random.default_rng(5)

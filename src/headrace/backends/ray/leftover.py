@@ -10,8 +10,8 @@ import ray
 from msgspec import MsgspecError
 from ray.exceptions import GetTimeoutError, RayError
 
-from headrace.backends.ray.charge import Handle, Taken, decode_taken
 from headrace.backends.ray.cluster import Cluster
+from headrace.backends.ray.messages import Handle, Taken, decode_taken
 
 TAKE_S = 10.0
 """How long an actor may take to say what it has; one that has not begun yet says nothing."""

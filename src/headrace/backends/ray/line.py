@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from msgspec import Struct
 from ray.exceptions import ActorUnavailableError
 
-from headrace.backends.ray.charge import Handle
+from headrace.backends.ray.messages import Handle
 from headrace.run.ports import Job
 
 HEARING = 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from headrace.cli.terminal.terminal import say_json, tell
 from headrace.errors import HeadraceError
 from headrace.project.project import load
-from headrace.spec.masking import masked
+from headrace.spec.redaction import masked
 
 INTERNAL = 5
 DAMAGED = 5

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from headrace.errors import ConfigError
-from headrace.spec.masking import masked as masked_text
+from headrace.spec.redaction import masked as masked_text
 
 Address = str | os.PathLike[str]
 

@@ -24,7 +24,7 @@ from headrace.run.ports import Spool
 from headrace.run.wire import Hello
 from headrace.spec.address import StoreAddress
 from headrace.spec.fleet import Pool
-from headrace.work.trial import try_here
+from headrace.work.machine_check import try_here
 
 NODES, NODES_S = 8, 20.0
 """So many nodes are tried side by side, and so long: workers are alike on most clusters."""

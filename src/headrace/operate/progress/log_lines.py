@@ -18,7 +18,7 @@ import msgspec
 
 from headrace.errors import HeadraceError
 from headrace.operate.progress.watcher import RunRow, TaskRow, Watcher
-from headrace.spec.masking import masked
+from headrace.spec.redaction import masked
 
 _log = logging.getLogger("headrace.run")
 _LEVELS = {"failed": logging.WARNING, "waiting": logging.DEBUG, "running": logging.DEBUG}

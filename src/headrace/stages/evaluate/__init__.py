@@ -8,26 +8,26 @@ from headrace.facade import lazily
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from headrace.stages.evaluate.classifying import Classification as Classification
-    from headrace.stages.evaluate.classifying import classification as classification
-    from headrace.stages.evaluate.gates import gate as gate
-    from headrace.stages.evaluate.generating import Generation as Generation
-    from headrace.stages.evaluate.generating import generation as generation
-    from headrace.stages.evaluate.pairing import Paired as Paired
-    from headrace.stages.evaluate.pairing import paired as paired
-    from headrace.stages.evaluate.regressing import Regression as Regression
-    from headrace.stages.evaluate.regressing import regression as regression
+    from headrace.stages.evaluate._classification import Classification as Classification
+    from headrace.stages.evaluate._classification import classification as classification
+    from headrace.stages.evaluate._gate.gate import gate as gate
+    from headrace.stages.evaluate._generation import Generation as Generation
+    from headrace.stages.evaluate._generation import generation as generation
+    from headrace.stages.evaluate._paired import Paired as Paired
+    from headrace.stages.evaluate._paired import paired as paired
+    from headrace.stages.evaluate._regression import Regression as Regression
+    from headrace.stages.evaluate._regression import regression as regression
 
 PLACES = {
-    "Classification": "headrace.stages.evaluate.classifying",
-    "Generation": "headrace.stages.evaluate.generating",
-    "Paired": "headrace.stages.evaluate.pairing",
-    "Regression": "headrace.stages.evaluate.regressing",
-    "classification": "headrace.stages.evaluate.classifying",
-    "gate": "headrace.stages.evaluate.gates",
-    "generation": "headrace.stages.evaluate.generating",
-    "paired": "headrace.stages.evaluate.pairing",
-    "regression": "headrace.stages.evaluate.regressing",
+    "Classification": "headrace.stages.evaluate._classification",
+    "Generation": "headrace.stages.evaluate._generation",
+    "Paired": "headrace.stages.evaluate._paired",
+    "Regression": "headrace.stages.evaluate._regression",
+    "classification": "headrace.stages.evaluate._classification",
+    "gate": "headrace.stages.evaluate._gate.gate",
+    "generation": "headrace.stages.evaluate._generation",
+    "paired": "headrace.stages.evaluate._paired",
+    "regression": "headrace.stages.evaluate._regression",
 }
 __all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
 __getattr__ = lazily(__name__, PLACES)

@@ -15,10 +15,10 @@ import pyarrow as pa
 
 from headrace.report.numbers import bracketed
 from headrace.spec.report import Cell, Fact, Grid
-from headrace.stages.evaluate.binary import METRICS, BinaryPart
-from headrace.stages.evaluate.intervals import Interval, Spread, share_error, widest_pair
-from headrace.stages.evaluate.part import Metric, found
-from headrace.stages.evaluate.slicing import Slice
+from headrace.stages.evaluate.metrics.binary import METRICS, BinaryPart
+from headrace.stages.evaluate.metrics.intervals import Interval, Spread, share_error, widest_pair
+from headrace.stages.evaluate.metrics.part import Metric, found
+from headrace.stages.evaluate.slices import Slice
 
 RATES = ("selection rate", "recall", "FPR")
 COLUMNS = {"selection rate": "selection_rate", "recall": "tpr", "FPR": "fpr"}

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.errors import UsageError
-from headrace.stages.columns import rows_at
-from headrace.stages.evaluate.predicting import (
+from headrace.stages.evaluate._gate.promises import check_judged
+from headrace.stages.evaluate.predictions import (
     Scores,
     check_column,
     checked,
@@ -19,7 +19,7 @@ from headrace.stages.evaluate.predicting import (
     features_of,
     is_probable,
 )
-from headrace.stages.evaluate.promises import check_judged
+from headrace.stages.tables.columns import rows_at
 
 LIKELY_TARGETS = ("target", "label", "y")
 EXACT = 2**53

@@ -13,12 +13,12 @@ import pyarrow as pa
 
 from headrace.report.numbers import bracketed, number
 from headrace.spec.report import Drawing, Fact, Grid
-from headrace.stages.evaluate import drawings
-from headrace.stages.evaluate.intervals import Ratio, percentile, share_error, standing_out, widest
+from headrace.stages.evaluate import figures
 from headrace.stages.evaluate.known import Known
-from headrace.stages.evaluate.part import Metric, Part, found, resample
-from headrace.stages.evaluate.resampling import Resamples
-from headrace.stages.evaluate.slicing import Slice
+from headrace.stages.evaluate.metrics.intervals import Ratio, percentile, share_error, standing_out, widest
+from headrace.stages.evaluate.metrics.part import Metric, Part, found, resample
+from headrace.stages.evaluate.metrics.resamples import Resamples
+from headrace.stages.evaluate.slices import Slice
 
 MODEL, BASELINE, PREVIOUS = "model", "baseline", "previous"
 GAP = "worst-slice gap"
@@ -277,7 +277,7 @@ class Findings:
         """Draw the slices of single columns."""
         rows = [each for each in table.to_pylist() if each["value"] is not None and " x " not in each["by"]][:SHOWN]
         if rows:
-            yield drawings.forest(
+            yield figures.forest(
                 [f"{each['by']} = {each['slice']}" for each in rows],
                 np.array([each["value"] for each in rows]),
                 np.array([_or(each["value_low"], each["value"]) for each in rows]),

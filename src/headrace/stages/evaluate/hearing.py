@@ -10,8 +10,6 @@ import pyarrow as pa
 
 from headrace.codec.classes import is_a
 from headrace.errors import UsageError
-from headrace.stages.columns import rows_at, to_codes
-from headrace.stages.evaluate.binary import BinaryPart
 from headrace.stages.evaluate.claims import (
     Cases,
     Claim,
@@ -26,10 +24,12 @@ from headrace.stages.evaluate.claims import (
 )
 from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS
 from headrace.stages.evaluate.leaks import leaks
-from headrace.stages.evaluate.multiclass import ManyPart
-from headrace.stages.evaluate.part import Part
-from headrace.stages.evaluate.predicting import BOOSTER, check_values, column, features_of
+from headrace.stages.evaluate.metrics.binary import BinaryPart
+from headrace.stages.evaluate.metrics.multiclass import ManyPart
+from headrace.stages.evaluate.metrics.part import Part
+from headrace.stages.evaluate.predictions import BOOSTER, check_values, column, features_of
 from headrace.stages.evaluate.thresholds import Threshold, threshold_of
+from headrace.stages.tables.columns import rows_at, to_codes
 
 
 class Hearing(NamedTuple):

@@ -11,8 +11,8 @@ import pyarrow as pa
 from headrace.codec.classes import is_a
 from headrace.errors import UsageError
 from headrace.spec.report import Grid
-from headrace.stages.evaluate.predicting import BOOSTER, NETWORK, check_column
-from headrace.stages.sketch import KEPT, digests, read, sketch
+from headrace.stages.evaluate.predictions import BOOSTER, NETWORK, check_column
+from headrace.stages.tables.sketch import KEPT, digests, read, sketch
 
 SHOWN = 10
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from headrace.errors import UsageError
 from headrace.report.numbers import number
 from headrace.spec.report import Cell, Grid
-from headrace.stages.columns import rows_at
+from headrace.stages.tables.columns import rows_at
 
 ROWS = 5_000
 FEATURES = 20

@@ -8,47 +8,47 @@ from headrace.facade import lazily
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from headrace.stages.ingest.contract.check import Checked as Checked
-    from headrace.stages.ingest.contract.check import check as check
-    from headrace.stages.ingest.contract.contract import Column as Column
-    from headrace.stages.ingest.contract.contract import Contract as Contract
-    from headrace.stages.ingest.contract.contract import Fresh as Fresh
-    from headrace.stages.ingest.contract.contract import Reference as Reference
-    from headrace.stages.ingest.contract.contract import Relation as Relation
-    from headrace.stages.ingest.contract.contract import Rows as Rows
-    from headrace.stages.ingest.contract.contract import Unique as Unique
-    from headrace.stages.ingest.database.sql import sql as sql
-    from headrace.stages.ingest.database.stages import Grown as Grown
-    from headrace.stages.ingest.folders import files as files
-    from headrace.stages.ingest.logfiles import logs as logs
-    from headrace.stages.ingest.pages import Pages as Pages
-    from headrace.stages.ingest.web import http as http
+    from headrace.stages.ingest._check.check import Checked as Checked
+    from headrace.stages.ingest._check.check import check as check
+    from headrace.stages.ingest._check.contract import Column as Column
+    from headrace.stages.ingest._check.contract import Contract as Contract
+    from headrace.stages.ingest._check.contract import Fresh as Fresh
+    from headrace.stages.ingest._check.contract import Reference as Reference
+    from headrace.stages.ingest._check.contract import Relation as Relation
+    from headrace.stages.ingest._check.contract import Rows as Rows
+    from headrace.stages.ingest._check.contract import Unique as Unique
+    from headrace.stages.ingest._files.files import files as files
+    from headrace.stages.ingest._http.http import http as http
+    from headrace.stages.ingest._http.pages import Pages as Pages
+    from headrace.stages.ingest._logs.logs import logs as logs
+    from headrace.stages.ingest._sql.sql import sql as sql
+    from headrace.stages.ingest._sql.stages import Grown as Grown
 
 PLACES = {
-    "Checked": "headrace.stages.ingest.contract.check",
-    "Column": "headrace.stages.ingest.contract.contract",
-    "Contract": "headrace.stages.ingest.contract.contract",
-    "Grown": "headrace.stages.ingest.database.stages",
-    "Fresh": "headrace.stages.ingest.contract.contract",
-    "Pages": "headrace.stages.ingest.pages",
-    "Reference": "headrace.stages.ingest.contract.contract",
-    "Relation": "headrace.stages.ingest.contract.contract",
-    "Rows": "headrace.stages.ingest.contract.contract",
-    "Unique": "headrace.stages.ingest.contract.contract",
-    "check": "headrace.stages.ingest.contract.check",
-    "files": "headrace.stages.ingest.folders",
-    "http": "headrace.stages.ingest.web",
-    "logs": "headrace.stages.ingest.logfiles",
-    "sql": "headrace.stages.ingest.database.sql",
+    "Checked": "headrace.stages.ingest._check.check",
+    "Column": "headrace.stages.ingest._check.contract",
+    "Contract": "headrace.stages.ingest._check.contract",
+    "Grown": "headrace.stages.ingest._sql.stages",
+    "Fresh": "headrace.stages.ingest._check.contract",
+    "Pages": "headrace.stages.ingest._http.pages",
+    "Reference": "headrace.stages.ingest._check.contract",
+    "Relation": "headrace.stages.ingest._check.contract",
+    "Rows": "headrace.stages.ingest._check.contract",
+    "Unique": "headrace.stages.ingest._check.contract",
+    "check": "headrace.stages.ingest._check.check",
+    "files": "headrace.stages.ingest._files.files",
+    "http": "headrace.stages.ingest._http.http",
+    "logs": "headrace.stages.ingest._logs.logs",
+    "sql": "headrace.stages.ingest._sql.sql",
 }
 KEPT = {
-    "Held": "headrace.stages.ingest.database.stages",
-    "Lines": "headrace.stages.ingest.logfiles",
-    "Listing": "headrace.stages.ingest.folders",
-    "Logs": "headrace.stages.ingest.logfiles",
-    "Look": "headrace.stages.ingest.places",
-    "Part": "headrace.stages.ingest.folders",
-    "Reading": "headrace.stages.ingest.folders",
+    "Held": "headrace.stages.ingest._sql.stages",
+    "Lines": "headrace.stages.ingest._logs.logs",
+    "Listing": "headrace.stages.ingest._files.files",
+    "Logs": "headrace.stages.ingest._logs.logs",
+    "Look": "headrace.stages.ingest._files.locations",
+    "Part": "headrace.stages.ingest._files.files",
+    "Reading": "headrace.stages.ingest._files.files",
 }
 """Classes that artifacts name, and nobody makes but Headrace: their names here stay too, wherever they lie."""
 __all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names

@@ -8,44 +8,44 @@ from headrace.facade import lazily
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from headrace.stages.train.applying import complete as complete
-    from headrace.stages.train.applying import foretell as foretell
-    from headrace.stages.train.boosting import Boosted as Boosted
-    from headrace.stages.train.boosting import lightgbm as lightgbm
-    from headrace.stages.train.deep import Trained as Trained
-    from headrace.stages.train.deep import torch as torch
-    from headrace.stages.train.estimators import Fitted as Fitted
-    from headrace.stages.train.estimators import sklearn as sklearn
+    from headrace.stages.train._finetune.finetune import Finetuned as Finetuned
+    from headrace.stages.train._finetune.finetune import finetune as finetune
+    from headrace.stages.train._finetune.predict import complete as complete
+    from headrace.stages.train._finetune.predict import foretell as foretell
+    from headrace.stages.train._lightgbm import Boosted as Boosted
+    from headrace.stages.train._lightgbm import lightgbm as lightgbm
+    from headrace.stages.train._search import Found as Found
+    from headrace.stages.train._search import Study as Study
+    from headrace.stages.train._search import search as search
+    from headrace.stages.train._search import to_optuna as to_optuna
+    from headrace.stages.train._sklearn import Fitted as Fitted
+    from headrace.stages.train._sklearn import sklearn as sklearn
+    from headrace.stages.train._torch.network import Network as Network
+    from headrace.stages.train._torch.torch import Trained as Trained
+    from headrace.stages.train._torch.torch import torch as torch
     from headrace.stages.train.loader import Loader as Loader
-    from headrace.stages.train.network import Network as Network
-    from headrace.stages.train.searching import Found as Found
-    from headrace.stages.train.searching import Study as Study
-    from headrace.stages.train.searching import search as search
-    from headrace.stages.train.searching import to_optuna as to_optuna
-    from headrace.stages.train.tuning import Finetuned as Finetuned
-    from headrace.stages.train.tuning import finetune as finetune
 
 PLACES = {
-    "Boosted": "headrace.stages.train.boosting",
-    "Finetuned": "headrace.stages.train.tuning",
-    "Fitted": "headrace.stages.train.estimators",
-    "Found": "headrace.stages.train.searching",
+    "Boosted": "headrace.stages.train._lightgbm",
+    "Finetuned": "headrace.stages.train._finetune.finetune",
+    "Fitted": "headrace.stages.train._sklearn",
+    "Found": "headrace.stages.train._search",
     "Loader": "headrace.stages.train.loader",
-    "Network": "headrace.stages.train.network",
-    "Study": "headrace.stages.train.searching",
-    "Trained": "headrace.stages.train.deep",
-    "complete": "headrace.stages.train.applying",
-    "finetune": "headrace.stages.train.tuning",
-    "foretell": "headrace.stages.train.applying",
-    "lightgbm": "headrace.stages.train.boosting",
-    "search": "headrace.stages.train.searching",
-    "sklearn": "headrace.stages.train.estimators",
-    "to_optuna": "headrace.stages.train.searching",
-    "torch": "headrace.stages.train.deep",
+    "Network": "headrace.stages.train._torch.network",
+    "Study": "headrace.stages.train._search",
+    "Trained": "headrace.stages.train._torch.torch",
+    "complete": "headrace.stages.train._finetune.predict",
+    "finetune": "headrace.stages.train._finetune.finetune",
+    "foretell": "headrace.stages.train._finetune.predict",
+    "lightgbm": "headrace.stages.train._lightgbm",
+    "search": "headrace.stages.train._search",
+    "sklearn": "headrace.stages.train._sklearn",
+    "to_optuna": "headrace.stages.train._search",
+    "torch": "headrace.stages.train._torch.torch",
 }
 KEPT = {
-    "Lesson": "headrace.stages.train.lesson",
-    "Made": "headrace.stages.train.made",
+    "Lesson": "headrace.stages.train._torch.lesson",
+    "Made": "headrace.stages.train._torch.module",
 }
 """Classes that artifacts name, and nobody makes but Headrace: their names here stay too, wherever they lie."""
 __all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.errors import DataError
-from headrace.stages.columns import distinct, listed, without_decimals
+from headrace.stages.tables.columns import distinct, listed, without_decimals
 
 
 class Examples(NamedTuple):

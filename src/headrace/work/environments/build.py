@@ -17,7 +17,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from headrace.errors import EnvironmentFailed
-from headrace.spec.masking import masked
+from headrace.spec.redaction import masked
 from headrace.work.environments.code import NAME
 from headrace.work.environments.ours import link, needed, packages_folder
 from headrace.work.environments.pins import Pins

@@ -14,7 +14,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from headrace.errors import EnvironmentFailed
-from headrace.spec.masking import masked
+from headrace.spec.redaction import masked
 from headrace.work.environments import uv_lock
 from headrace.work.environments.lock import is_own, own_locks
 

@@ -1,0 +1,237 @@
+"""Gates: whether a rule holds of what was measured.
+
+With a confidence, the *whole* two-sided interval must satisfy the comparison: with 95%, the chance that a rule is said
+to hold though it doesn't is 2.5%. If the whole interval violates it, it fails; if the bound lies inside, the data don't
+tell, and what isn't known to hold doesn't pass. Of the parts of an `or`, any may hold by chance, so each of k is asked
+at a k-th of that chance (Bonferroni; Dunn 1961). Of the parts of an `and` all must hold, which corrects itself (Berger
+1982).
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from headrace.define.log import log
+from headrace.define.ready import ready
+from headrace.report.numbers import decimals_of, told_from, with_unit
+from headrace.spec.report import Fact, Report, Verdict
+from headrace.stages.evaluate._gate.promises import COUNTED
+from headrace.stages.evaluate._gate.rules import Comparison, Either, Every, Rule, comparisons, parse
+from headrace.stages.evaluate.known import Known, known_of
+
+OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    ">": operator.gt,
+    "<=": operator.le,
+    "<": operator.lt,
+}
+
+LEAST = 0.5
+"""The confidence asked for where only the value is looked at: any report's intervals are of this one or a higher."""
+
+ROUNDING = 1e-12
+"""Numbers that differ by a smaller share are the same: what was measured comes of sums and differences of floats."""
+
+MOST_TIMES = 1000
+"""Of more rows than so many times those that there are, nobody wants to hear."""
+
+HOLDS = {True: "holds", False: "fails", None: "undecided"}
+
+
+class Judgement(NamedTuple):
+    """Whether a rule holds (None: the data don't tell), and a verdict for each of its comparisons."""
+
+    holds: bool | None
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is known to hold."""
+        return self.holds is True
+
+
+def _check_rule(given: Mapping[str, object]) -> None:
+    if isinstance(rule := given.get("rule"), str):
+        parse(rule)
+
+
+@ready("evaluate.gate", version=3, kind="evaluate", name="gate", check=_check_rule)
+def gate(report: Report, rule: str) -> bool:
+    """Say whether a rule holds of a report, for `when=`.
+
+    Args:
+        report: what an evaluation found.
+        rule: such as `"AUC >= 0.7 and worst-slice gap <= 0.1 with 95% confidence"`.
+
+
+    Gives True if the rule is known to hold. False may mean that it fails or that the data don't tell: `headrace show`,
+    and the task's log, say which, and why.
+
+    Raises:
+        UsageError: the rule can't be read, or asks for what the report doesn't hold.
+    """
+    found = judge(parse(rule), known_of(report))
+    said = told(found.verdicts)
+    log("gate", "\n".join(said))
+    sys.stderr.write("".join(f"{line}\n" for line in said))
+    return found.passed
+
+
+def told(verdicts: Iterable[Verdict]) -> list[str]:
+    """Give verdicts in lines of a log."""
+    return [f"{HOLDS[each.holds]}: {each.rule}: {each.why}" for each in verdicts]
+
+
+def judge(rule: Rule, known: Known) -> Judgement:
+    """Judge a rule.
+
+    Raises:
+        UsageError: it asks for a number that isn't known.
+    """
+    parts = parts_of(rule)
+    verdicts = {str(each): _compare(each, known, parts[str(each)]) for each in comparisons(rule)}
+    holds = _holds(rule, verdicts)
+    found = tuple(verdicts.values())
+    if _has_choice(rule):
+        words = {
+            True: "Enough of its parts hold.",
+            False: "Too few of its parts hold.",
+            None: "What is known of its parts doesn't decide.",
+        }
+        found = (Verdict(rule=str(rule), holds=holds, why=words[holds]), *found)
+    return Judgement(holds, found)
+
+
+def _has_choice(rule: Rule) -> bool:
+    """Tell whether a rule may hold though one of its comparisons doesn't."""
+    return isinstance(rule, Either) or (isinstance(rule, Every) and any(map(_has_choice, rule.rules)))
+
+
+def parts_of(rule: Rule, parts: int = 1) -> dict[str, int]:
+    """Say among how many a comparison shares the chance of a wrong verdict: the alternatives of each `or` around it.
+
+    An alternative that asks no confidence takes no share. One that stands in several places has the smallest.
+
+    >>> parts_of(parse("A > 1 with 95% confidence and (B > 1 or C > 1 and (D > 1 or E > 1)) with 95% confidence"))
+    {...'A > 1 with 95% confidence': 1, 'B > 1 with 95% confidence': 2, ...'D > 1 with 95% confidence': 4, ...}
+    """
+    if isinstance(rule, Comparison):
+        return {str(rule): parts}
+    if isinstance(rule, Either):
+        parts *= max(1, sum(any(each.confidence is not None for each in comparisons(part)) for part in rule.rules))
+    found: dict[str, int] = {}
+    for part in rule.rules:
+        for name, count in parts_of(part, parts).items():
+            found[name] = max(count, found.get(name, 1))
+    return found
+
+
+def asked_of(comparison: Comparison) -> str:
+    """Name the number that a comparison is about."""
+    return f"{comparison.metric} less {comparison.against}" if comparison.against else comparison.metric
+
+
+def _holds(rule: Rule, verdicts: dict[str, Verdict]) -> bool | None:
+    """Combine with three values (Kleene): what isn't known stays so unless the rest decides."""
+    match rule:
+        case Comparison():
+            return verdicts[str(rule)].holds
+        case Every(rules=rules):
+            found = [_holds(each, verdicts) for each in rules]
+            return False if False in found else None if None in found else True
+        case Either(rules=rules):
+            found = [_holds(each, verdicts) for each in rules]
+            return True if True in found else None if None in found else False
+
+
+def _compare(comparison: Comparison, known: Known, parts: int) -> Verdict:
+    if comparison.against and asked_of(comparison) not in known:
+        metric = known.name(comparison.metric)
+        why = f"the report doesn't say how far {metric} is from that of the {comparison.against} model"
+        return Verdict(rule=str(comparison), holds=None, why=f"{why}: ask it in `gates=` of the evaluation")
+    name = known.name(asked_of(comparison))
+    level = None if comparison.confidence is None else 1 - (1 - comparison.confidence) / parts
+    called = name if comparison.against else comparison.metric  # as the rule has it
+    called = f"the number of {called}" if name in COUNTED else called
+    fact = _on(comparison.bound, known.fact(name, LEAST if level is None else level, parts))
+    words = known.words(name)
+    behind = f" {words}" if words else ""
+    if fact.value is None:
+        return Verdict(rule=str(comparison), holds=None, why=f"{called} is undefined: {fact.why}.{behind}")
+    holds = OPERATORS[comparison.operator]
+    bound, decimals = f"{comparison.bound:.12g}", decimals_of(fact)
+    shown = with_unit(told_from(fact.value, comparison.bound, decimals), fact.unit)
+    asked = f"{comparison.operator} {bound}"
+    is_certain = name in COUNTED and fact.low == fact.high == fact.value
+    if fact.why and (fact.low is not None or fact.high is not None):
+        of_those = f"{called} is {shown} of those who were judged"
+        return _partly(comparison, fact, of_those, behind, sure=level is not None)
+    if level is None or is_certain:
+        met: bool | None = holds(fact.value, comparison.bound)
+        return Verdict(
+            rule=str(comparison),
+            holds=met,
+            why=f"{called} is {shown}, which {'is' if met else 'is not'} {asked}.{behind}",
+        )
+    if fact.low is None or fact.high is None:
+        return Verdict(
+            rule=str(comparison),
+            holds=None,
+            why=f"{called} is {shown}, and has no interval: {fact.why or 'none'}.{behind}",
+        )
+    low, high = holds(fact.low, comparison.bound), holds(fact.high, comparison.bound)
+    met = True if low and high else False if not low and not high else None
+    said = {
+        True: f"all of that is {asked}",
+        False: f"none of that is {asked}",
+        None: f"part of that is {asked} and part is not, so these rows don't tell{_rows_needed(fact, comparison)}",
+    }[met]
+    ends = " and ".join(told_from(each, comparison.bound, decimals) for each in (fact.low, fact.high))
+    sure = f"{known.sure(level) * 100:.5g}% confidence{f' ({parts} parts share the chance)' if parts > 1 else ''}"
+    why = f"{called} is {shown}, with {sure} between {ends}; {said}.{behind}"
+    return Verdict(rule=str(comparison), holds=met, why=why)
+
+
+def _partly(comparison: Comparison, fact: Fact, called: str, behind: str, *, sure: bool) -> Verdict:
+    """Judge a number that not all were judged for, who may move it up, or down where higher is better."""
+    holds = OPERATORS[comparison.operator]
+    value = fact.value or 0.0
+    near = (fact.low if fact.better == "lower" else fact.high) if sure else value
+    far = (fact.high if fact.better == "lower" else fact.low) or (0.0 if fact.better == "higher" else math.inf)
+    first, last = holds(value if near is None else near, comparison.bound), holds(far, comparison.bound)
+    met = first if first is last else None
+    why = {
+        True: f"{called}, and whatever the others add, that is {comparison.operator} {comparison.bound:.12g}",
+        False: f"{called}, which is not {comparison.operator} {comparison.bound:.12g}, whatever the others add",
+        None: f"{called}, and the others may make it {'more' if fact.better == 'lower' else 'less'}",
+    }[met]
+    return Verdict(rule=str(comparison), holds=met, why=f"{why}. {fact.why}.{behind}")
+
+
+def _rows_needed(fact: Fact, comparison: Comparison) -> str:
+    """Say how many times as many rows might tell: an interval narrows with the root of their number (not where a number
+    on the wrong side of the bound keeps it from holding)."""
+    assert fact.value is not None
+    room = abs(fact.value - comparison.bound)
+    end = fact.low if comparison.operator in (">", ">=") else fact.high
+    if not room or end is None or not OPERATORS[comparison.operator](fact.value, comparison.bound):
+        return ""
+    times = (abs(fact.value - end) / room) ** 2
+    return f"; some {times:,.0f} times as many might" if 1.5 <= times < MOST_TIMES else ""
+
+
+def _on(bound: float, fact: Fact) -> Fact:
+    """Put numbers on a bound that they miss by rounding alone: 0.4 less 0.3 is a little more than 0.1 in floats."""
+
+    def put(value: float | None) -> float | None:
+        nothing = ROUNDING if bound == 0 else 0.0  # of which there are no shares
+        near = value is not None and math.isclose(value, bound, rel_tol=ROUNDING, abs_tol=nothing)
+        return bound if near else value
+
+    return replace(fact, value=put(fact.value), low=put(fact.low), high=put(fact.high))

@@ -1,0 +1,171 @@
+"""What can be told of an evaluation before anything has run: whether its gates and numbers can be right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from headrace.errors import UsageError
+from headrace.stages.evaluate._gate.rules import Comparison, comparisons, parse
+from headrace.stages.evaluate.findings import BASELINE, GAP, PREVIOUS
+from headrace.stages.evaluate.known import plain, unmeasured
+from headrace.stages.evaluate.metrics.part import Metric
+from headrace.stages.tables.columns import listed
+
+SEEN, CHOSE, LOST = "rows seen in training", "rows seen in validation", "rows without a target"
+COUNTS = ("rows", LOST, SEEN, CHOSE)
+COUNTED = (*COUNTS, "empty texts")
+LEAST = 30
+"""How many rows a group or slice needs to be judged, where that isn't told."""
+_PROBABLE = ("log loss", "brier score", "ece")
+_NUMBERS = ("confidence", "resamples", "min_group", "seed")
+
+
+class Promises(NamedTuple):
+    """What an evaluation measures whatever its data are.
+
+    `people` are the differences and ratios between groups of people, each `by` a column; with `overall` the widest over
+    the columns too. `counts` are numbers of rows. Without `own_baseline` there is one only if it is given.
+    """
+
+    metrics: Sequence[Metric]
+    main: str
+    people: Sequence[Metric] = ()
+    overall: bool = False
+    counts: Sequence[str] = COUNTS
+    own_baseline: bool = True
+
+    def check(self, given: Mapping[str, Any]) -> None:
+        """Refuse gates and numbers that can't be right.
+
+        Raises:
+            UsageError: gates can't be read, ask for what won't be measured, or hold or fail whatever is measured.
+        """
+        check_numbers(**{name: given[name] for name in _NUMBERS if name in given})
+        gates = given.get("gates")
+        if isinstance(gates, str) and gates:
+            for each in comparisons(parse(gates)):
+                self._check(each, given)
+
+    def _check(self, asked: Comparison, given: Mapping[str, Any]) -> None:
+        name, against = plain(asked.metric), asked.against
+        for other in (BASELINE, PREVIOUS):
+            if name.endswith(f" less {other}"):
+                name, against = name.removesuffix(f" less {other}"), other
+        if against == BASELINE and not self.own_baseline and given.get(BASELINE, "") is None:
+            raise UsageError(
+                f"the gate `{asked}` compares with a baseline, and there is none", hint="name a column: `baseline=...`"
+            )
+        if against == PREVIOUS and given.get(PREVIOUS, "") is None:
+            raise UsageError(
+                f"the gate `{asked}` compares with a previous model, and none is told",
+                hint="give what `registry.find` gives, also before there is a version: `previous=...`",
+            )
+        metric = self._metric(name, asked, given)
+        if name in _PROBABLE and given.get("probabilities") is False:
+            raise UsageError(
+                f"the gate `{asked}` asks for what takes probabilities, and the scores are said to be none",
+                hint="leave `probabilities=False` out, or ask for AUC, or what is decided",
+            )
+        if not asked.against:
+            _check_bound(asked, metric.difference(asked.metric, "") if against else metric)
+
+    def _metric(self, name: str, asked: Comparison, given: Mapping[str, Any]) -> Metric:
+        """Return the metric of a name.
+
+        Raises:
+            UsageError: there is none, or it takes an option that isn't given.
+        """
+        known: dict[str, Metric] = {}
+        for each in [*self.metrics, *(Metric(each, "", 0) for each in self.counts)]:
+            known.setdefault(plain(each.name), each)
+            if each.highest > known[plain(each.name)].highest:  # of two classes and of many
+                known[plain(each.name)] = each
+        gaps = {plain(f"{GAP} of {each.name}"): each.difference(GAP, "") for each in known.values() if each.better}
+        gaps[plain(GAP)] = known[plain(self.main)].difference(GAP, "")
+        if name in gaps and not listed(given.get("slices", "unknown")):
+            raise UsageError(
+                f"the gate `{asked}` compares slices, and none are told", hint=_columns("slices", "region")
+            )
+        if plain(SEEN) == name and given.get("train", "unknown") is None:
+            raise UsageError(
+                f"the gate `{asked}` asks for rows that were trained on, and those are not told",
+                hint="give the training rows as `train=`",
+            )
+        people = self._people(name, asked, given)
+        found = {**known, **gaps, **people}
+        if name not in found:
+            raise unmeasured(asked.metric, [*[each.name for each in (*known.values(), *people.values())], GAP])
+        return found[name]
+
+    def _people(self, name: str, asked: Comparison, given: Mapping[str, Any]) -> dict[str, Metric]:
+        """Return what is measured of groups of people, by name; of columns that aren't known yet, the one asked for."""
+        measured = {plain(each.name): each for each in self.people}
+        start, _, by = name.partition(" by ")
+        columns = listed(given.get("sensitive", "unknown"))
+        told = start in measured and (bool(by) or self.overall)
+        if told and not columns:
+            meant = asked.metric.partition(" by ")[2] or "sex"
+            raise UsageError(
+                f"the gate `{asked}` compares groups of people, and none are told", hint=_columns("sensitive", meant)
+            )
+        if told and "sensitive" not in given:
+            return {name: measured[start]}
+        named = [*columns, *([" x ".join(columns)] if len(columns) > 1 else [])]
+        if told and by and by not in map(plain, named):
+            raise UsageError(
+                f"the gate `{asked}` is about a column that `sensitive` doesn't name",
+                hint=f"it names {', '.join(f'`{each}`' for each in named)}",
+            )
+        every = [each._replace(name=f"{each.name} by {column}") for each in self.people for column in named]
+        every += self.people if self.overall and columns else ()
+        return {plain(each.name): each for each in every}
+
+
+def _columns(option: str, such: str) -> str:
+    return f'name their columns, such as `{option}=["{such}"]`'
+
+
+def _check_bound(asked: Comparison, metric: Metric) -> None:
+    """Refuse a bound beyond what a metric can be, such as `accuracy >= 90`.
+
+    Raises:
+        UsageError: the rule holds, or fails, whatever is measured.
+    """
+    if metric.lowest <= asked.bound <= metric.highest:
+        return
+    holds = (asked.bound < metric.lowest) == asked.operator.startswith(">")
+    ends = f"between {metric.lowest:g} and {metric.highest:g}"
+    ends = f"no less than {metric.lowest:g}" if metric.highest == float("inf") else ends
+    ends = f"no more than {metric.highest:g}" if metric.lowest == -float("inf") else ends
+    raise UsageError(
+        f"the gate `{asked}` {'always holds' if holds else 'can never hold'}: `{metric.name}` is {ends}",
+        hint="a share is written as 0.9, or 90%" if metric.highest == 1 else "mend the number",
+    )
+
+
+def check_numbers(confidence: float = 0.95, resamples: int = 1000, min_group: int | None = None, seed: int = 0) -> int:
+    """Refuse what no bootstrap can do; return the smallest group.
+
+    Raises:
+        UsageError: one of them makes no sense.
+    """
+    if not 0.5 <= confidence < 1:
+        raise UsageError(f"`confidence={confidence!r}` makes no sense", hint="give a share, such as 0.95")
+    if seed < 0:
+        raise UsageError(f"`seed={seed!r}` makes no sense", hint="give a whole number from 0")
+    if resamples < 100:
+        raise UsageError(f"`resamples={resamples!r}` are too few for an interval", hint="give 100 or more")
+    if min_group is not None and min_group < 2:
+        raise UsageError(f"`min_group={min_group!r}` would judge single people", hint="give 2 or more; 30 is usual")
+    return LEAST if min_group is None else min_group
+
+
+def check_judged(model: Any, scores: Any) -> None:
+    """Refuse a call that has neither a model nor what one said.
+
+    Raises:
+        UsageError: as told.
+    """
+    if model is None and scores is None:
+        raise UsageError("there is nothing to judge", hint="give a model, or `scores=`, a column of the table")

@@ -1,0 +1,215 @@
+"""`evaluate.paired`: two models that were judged on the same rows, and what one is worth more than the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.define.ready import ready
+from headrace.errors import UsageError
+from headrace.spec.report import Report
+from headrace.stages.evaluate._gate.promises import check_numbers
+from headrace.stages.evaluate.claims import Cases, in_order, labels, sums_to_one
+from headrace.stages.evaluate.findings import MODEL, Findings
+from headrace.stages.evaluate.hearing import codes
+from headrace.stages.evaluate.metrics import binary, multiclass, numeric
+from headrace.stages.evaluate.metrics.binary import BinaryPart
+from headrace.stages.evaluate.metrics.multiclass import ManyPart
+from headrace.stages.evaluate.metrics.numeric import NumericPart
+from headrace.stages.evaluate.metrics.part import Metric, Part
+from headrace.stages.evaluate.metrics.resamples import Resamples
+from headrace.stages.evaluate.predictions import check_column, column, is_probable
+from headrace.stages.tables.columns import rows_at
+
+FIRST = "first"
+ROW, SCORE, SCORE_OF, PREDICTED = "row", "score", "score of ", "predicted"
+
+
+class Paired(NamedTuple):
+    """What the second is worth more than the first.
+
+    `differences` has a row for each metric: `metric`, `first`, `second`, `difference`, `low`, `high`, and which
+    direction is `better`. `report` shows it.
+    """
+
+    differences: pa.Table
+    report: Report
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    check_numbers(**{name: given[name] for name in ("confidence", "resamples", "seed") if name in given})
+
+
+@ready("evaluate.paired", version=7, on=("numpy", "pandas"), kind="evaluate", name="paired", check=_check)
+def paired(
+    first: pa.Table,
+    second: pa.Table,
+    *,
+    target: str,
+    positive: Any = None,
+    probabilities: bool = True,
+    groups: str | None = None,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Paired:
+    """Compare two models by the `predictions` that `classification` or `regression` gave of each.
+
+    Both numbers of a metric are of the rows that both were judged on, and taken row by row, so the interval of their
+    difference is far narrower than those of the two would suggest.
+
+    Args:
+        first: predictions of the one model.
+        second: predictions of the other.
+        target: the column with the true class or number.
+        positive: the class that is looked for, the last of two in their order if not told.
+        probabilities: whether scores from 0 to 1 are probabilities, of both; if not, log loss and calibration are not
+            looked at.
+        groups: a column of what is drawn as one in a resample.
+        confidence: that of all intervals.
+        resamples: how many bootstrap resamples.
+        seed: what they are drawn by.
+
+    Raises:
+        UsageError: they have no row in common, a row that both have has two targets, a column isn't there, or one class
+            was judged against the rest and `positive` isn't told.
+    """
+    check_numbers(confidence, resamples, seed=seed)
+    one, other = _both(first, second, target)
+    metrics, parts = _parts(one, other, target, positive, probabilities=probabilities)
+    cases = Cases(one, np.arange(one.num_rows), target, [], one.num_rows)
+    drawn = Resamples(one.num_rows, count=resamples, seed=seed, groups=None if groups is None else codes(cases, groups))
+    main = metrics[0].name
+    found = Findings(
+        metrics, main, {MODEL: parts[1], FIRST: parts[0]}, [], [], drawn, level=confidence, least=2, more={}
+    )
+    facts = [found.known.fact(f"{each.name} less {FIRST}", confidence) for each in metrics]
+    rows = [
+        {
+            "metric": each.name,
+            "first": parts[0].point.get(each.name),
+            "second": parts[1].point.get(each.name),
+            "difference": fact.value,
+            "low": fact.low,
+            "high": fact.high,
+            "better": each.better,
+        }
+        for each, fact in zip(metrics, facts, strict=True)
+    ]
+    report = Report(
+        title=f"Two models of {target}, compared",
+        about=f"On the {one.num_rows:,} rows that both were judged on: the second less the first.",
+        facts=tuple(facts),
+        limits=tuple(drawn.limits(groups)),
+        confidence=confidence,
+    )
+    return Paired(pa.Table.from_pylist(rows, schema=SCHEMA), report)
+
+
+SCHEMA = pa.schema(
+    [
+        ("metric", pa.string()),
+        *[(name, pa.float64()) for name in ("first", "second", "difference", "low", "high")],
+        ("better", pa.string()),
+    ]
+)
+
+
+def _both(first: pa.Table, second: pa.Table, target: str) -> tuple[pa.Table, pa.Table]:
+    """Give the rows that both have, in one order."""
+    for table in (first, second):
+        for name in (ROW, target, PREDICTED):
+            check_column(table, name)
+    _, mine, theirs = np.intersect1d(column(first, ROW), column(second, ROW), return_indices=True)
+    if not len(mine):
+        raise UsageError("the two models were judged on no row in common", hint="judge both on one table")
+    one, other = rows_at(first, mine), rows_at(second, theirs)
+    if not _is_same(one[target], other[target]):
+        counts = f"the two, of {first.num_rows:,} and {second.num_rows:,} rows"
+        raise UsageError(
+            f"{counts}, have other values of `{target}` under the same numbers: other rows, or other targets",
+            hint="judge both on one table",
+        )
+    return one, other
+
+
+def _is_same(mine: pa.ChunkedArray, theirs: pa.ChunkedArray) -> bool:
+    try:
+        return bool(mine.equals(theirs.cast(mine.type)))
+    except pa.ArrowException:  # values of the one can't be of the other's type
+        return False
+
+
+def _parts(
+    one: pa.Table, other: pa.Table, target: str, positive: Any, *, probabilities: bool
+) -> tuple[Sequence[Metric], tuple[Part, Part]]:
+    if all(_are_numbers(each) for each in (one, other)):
+        truth = column(one, target).astype(np.float64)
+        numbers = [NumericPart(truth, column(each, PREDICTED).astype(np.float64), whole=True) for each in (one, other)]
+        return numeric.METRICS, (numbers[0], numbers[1])
+    said = _values(one, target)
+    names = [str(each) for each in in_order(set(said.tolist()))]
+    decided = {*_words(one, PREDICTED), *_words(other, PREDICTED)}
+    words = np.array(_words(one, target))
+    if len(names) > 2 and positive is None:
+        if SCORE in one.column_names or not decided.isdisjoint(f"not {each}" for each in names):
+            raise UsageError(
+                f"one class of `{target}` was judged against the rest, and which one isn't told",
+                hint="give `positive=`, as `classification` was given it",
+            )
+        many = _many(one, other, words, [*names, *sorted(decided - set(names))], probabilities=probabilities)
+        return _told(multiclass.METRICS, many), many
+    if len(names) == 1:  # the rows are of one class; which other there is, what was decided tells
+        names = sorted({*names, *decided})
+    sought = names[-1] if positive is None else str(positive)
+    first, second = (_binary(each, words == sought, sought, probabilities=probabilities) for each in (one, other))
+    return [each for each in _told(binary.METRICS, (first, second)) if each.name != "base rate"], (first, second)
+
+
+def _are_numbers(table: pa.Table) -> bool:
+    """Whether a regression predicted these: it gives floats, and no score beside them."""
+    is_scored = any(name == SCORE or name.startswith(SCORE_OF) for name in table.column_names)
+    return pa.types.is_floating(table[PREDICTED].type) and not is_scored
+
+
+def _values(table: pa.Table, name: str) -> Any:
+    return labels(Cases(table, None, name, [], table.num_rows))
+
+
+def _words(table: pa.Table, name: str) -> list[str]:
+    """Return the classes of a column as texts: as one they are compared, whatever type each table holds them in."""
+    return [str(each) for each in _values(table, name)]
+
+
+def _told(metrics: Sequence[Metric], parts: Sequence[Part]) -> list[Metric]:
+    """Give the metrics that one of the parts has."""
+    return [each for each in metrics if any(each.name in part.point for part in parts)]
+
+
+def _many(
+    one: pa.Table, other: pa.Table, words: Any, names: Sequence[str], *, probabilities: bool
+) -> tuple[ManyPart, ManyPart]:
+    """Score both models' decisions, and their scores where both have one for each class."""
+    scored = [each.removeprefix(SCORE_OF) for each in one.column_names if each.startswith(SCORE_OF)]
+    has_scores = {*names} <= {*scored} and {f"{SCORE_OF}{each}" for each in scored} <= {*other.column_names}
+    place = {name: number for number, name in enumerate(scored if has_scores else names)}
+    truth = np.array([place[each] for each in words])
+
+    def part(table: pa.Table) -> ManyPart:
+        decided = np.array([place[each] for each in _words(table, PREDICTED)])
+        chances = np.stack([column(table, f"{SCORE_OF}{each}") for each in scored], axis=1) if has_scores else None
+        probable = probabilities and chances is not None and is_probable(chances) and sums_to_one(chances)
+        return ManyPart(truth, chances, decided, len(place), probable=probable, whole=True)
+
+    return part(one), part(other)
+
+
+def _binary(table: pa.Table, positive: Any, sought: str, *, probabilities: bool) -> BinaryPart:
+    scored = SCORE in table.column_names
+    score = column(table, SCORE).astype(np.float64) if scored else np.zeros(len(positive))
+    decided = np.array([each == sought for each in _words(table, PREDICTED)])
+    probable = probabilities and scored and is_probable(score)
+    return BinaryPart(positive, score, decided, probable=probable, ranked=scored, whole=True)

@@ -1,0 +1,2 @@
+"""Metrics under counts of rows, with their intervals. Begin with `part`, then `intervals`. Definitions are scikit-
+learn's."""

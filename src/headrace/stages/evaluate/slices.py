@@ -1,0 +1,147 @@
+"""Slices: the rows that share a value of a column, or of two."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.stages.evaluate.predictions import check_values
+
+MOST_VALUES = 20
+"""Of text, the largest so many are slices of their own, the rest is one. Numbers of more are cut at quartiles."""
+MOST_PAIRS = 60
+OTHERS, MISSING = "all others", "missing"
+
+
+class Slice(NamedTuple):
+    """Rows that share a value: `by` names the column or columns, `name` the value, `rows` the places of the rows."""
+
+    by: str
+    name: str
+    rows: Any
+
+
+class Cut(NamedTuple):
+    """A column cut into values: a code for each row, and the names of the codes."""
+
+    codes: Any
+    names: list[str]
+
+
+def cut(table: pa.Table, name: str) -> Cut:
+    """Cut a column.
+
+    Raises:
+        UsageError: there is no such column, or it holds lists or the like.
+    """
+    from pandas import factorize  # noqa: PLC0415  0.3 s, that the tracer need not spend
+
+    check_values(table, name)
+    values = table[name].to_pandas()
+    missing = values.isna().to_numpy()
+    if values.dtype.kind in "iuf" and values.nunique() > MOST_VALUES:
+        return _quartiles(values.to_numpy(np.float64, na_value=np.nan), missing)
+    places, different = factorize(values)  # of those that are missing the place is -1: that of their name, the last
+    shown = _written(different)
+    shown = np.append(shown, _missing(shown)) if missing.any() else shown
+    names, codes = np.unique(shown.astype(str), return_inverse=True)
+    codes = codes[places]
+    counts = np.bincount(codes, minlength=len(names))
+    if len(names) <= MOST_VALUES:
+        return Cut(codes, [str(each) for each in names])
+    kept = np.sort(np.argsort(-counts, kind="stable")[: MOST_VALUES - 1])
+    place = np.full(len(names), len(kept))
+    place[kept] = np.arange(len(kept))
+    return Cut(place[codes], [*[str(each) for each in names[kept]], OTHERS])
+
+
+def slices(table: pa.Table, columns: Sequence[str]) -> list[Slice]:
+    """Give the slices of each column, then of each pair of columns, the largest pairs only."""
+    cuts = {name: cut(table, name) for name in columns}
+    found = [each for name, one in cuts.items() for each in _one(name, one)]
+    for (first, a), (second, b) in itertools.combinations(cuts.items(), 2):
+        found.extend(_largest(_one(f"{first} x {second}", _crossed([a, b]))))
+    return found
+
+
+def crossed(table: pa.Table, columns: Sequence[str]) -> list[Slice]:
+    """Give the groups that several columns make together."""
+    return _one(" x ".join(columns), _crossed([cut(table, name) for name in columns]))
+
+
+def groups(table: pa.Table, columns: Sequence[str]) -> dict[str, list[Slice]]:
+    """Give the groups of each column by its name, then those that all columns make together."""
+    found = {name: crossed(table, [name]) for name in columns}
+    if len(columns) > 1:
+        found[" x ".join(columns)] = crossed(table, columns)
+    return found
+
+
+def group_key(by: str, place: int) -> str:
+    """Give the name of a group's part, which no other group has whatever columns and values are called."""
+    return f"group {place} by {by}"
+
+
+def _crossed(cuts: Sequence[Cut]) -> Cut:
+    """Cross cuts. Only values that stand together in a row are named: of six columns millions could be."""
+    made = cuts[0]
+    for each in cuts[1:]:
+        width = len(each.names)
+        there, codes = np.unique(made.codes * width + each.codes, return_inverse=True)
+        names = [f"{made.names[both // width]}, {each.names[both % width]}" for both in there.tolist()]
+        made = Cut(codes, names)
+    return made
+
+
+def _one(by: str, cut: Cut) -> list[Slice]:
+    ranked = np.argsort(cut.codes, kind="stable")
+    ends = np.cumsum(np.bincount(cut.codes, minlength=len(cut.names)))
+    parts = np.split(ranked, ends[:-1])
+    return [Slice(by, name, rows) for name, rows in zip(cut.names, parts, strict=True) if len(rows)]
+
+
+def _largest(found: list[Slice]) -> list[Slice]:
+    large = sorted(found, key=lambda each: -len(each.rows))[:MOST_PAIRS]
+    return [each for each in found if any(each is kept for kept in large)]
+
+
+def _quartiles(values: Any, missing: Any) -> Cut:
+    """Cut numbers, more than a few of them different, at their quartiles. Infinite ones don't move these."""
+    known = values[np.isfinite(values)]
+    edges = np.quantile(known, [0, 0.25, 0.5, 0.75, 1])
+    edges = np.unique(np.ceil(edges) if (known == np.round(known)).all() else edges)  # no whole number lies between
+    codes = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, max(0, len(edges) - 2))
+    told = _told_apart(edges)
+    names = [f"{low} to {high}" for low, high in itertools.pairwise(told)] or told
+    return Cut(np.where(missing, len(names), codes), [*names, MISSING])
+
+
+def _told_apart(edges: Any) -> list[str]:
+    """Write numbers in as few digits, four or more, as tell them apart; whole ones up to a million in full."""
+    if (edges == np.round(edges)).all() and (np.abs(edges) < 1e6).all():
+        return [f"{each:.0f}" for each in edges]
+    for digits in range(4, 17):
+        told = [f"{each:.{digits}g}" for each in edges]
+        if len(set(told)) == len(told):
+            break
+    return told
+
+
+def _missing(others: Any) -> str:
+    """Name the rows without a value, by a name that no value has."""
+    name = MISSING
+    while (others == name).any():
+        name = f"({name})"
+    return name
+
+
+def _written(different: Any) -> Any:
+    """Write different values as texts, floats in six digits where these tell them apart."""
+    found = [f"{each:g}" if isinstance(each, float) else str(each) for each in different]
+    if len(set(found)) < len(found):
+        found = [str(each) for each in different]
+    return np.array(found, dtype=object)

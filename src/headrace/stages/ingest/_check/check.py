@@ -1,0 +1,301 @@
+"""`ingest.check`: a table held against its contract."""
+
+from __future__ import annotations
+
+import difflib
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.codec.file import File
+from headrace.define.cursor import Cursor
+from headrace.define.log import log, warn
+from headrace.define.ready import ready
+from headrace.errors import DataError, UsageError
+from headrace.report.as_text import text
+from headrace.spec.duration import seconds
+from headrace.spec.report import Report
+from headrace.stages.ingest._check.columns import check_column
+from headrace.stages.ingest._check.contract import Action, Contract, Fresh, Rows
+from headrace.stages.ingest._check.finding import EXAMPLES, Finding, of_rows, share, shown, value_of
+from headrace.stages.ingest._check.history import add, earlier
+from headrace.stages.ingest._check.keys import repeated_rows, strange_rows
+from headrace.stages.ingest._check.relations import check_conditions, check_relations
+from headrace.stages.ingest._check.report import report_of
+from headrace.stages.tables import engine
+from headrace.stages.tables.columns import columns, described, distinct, free_name, rows_at, rows_where
+
+REASONS = "broken_rules"
+PLACE = "row"
+MOST = "most_quarantined"
+
+
+class Checked(NamedTuple):
+    """What a contract makes of a table.
+
+    `table` are the rows that may go on, `quarantine` those that may not, with their place in the table that was given
+    (`row`) and the rules that they break (`broken_rules`, a list). `report` has a verdict for each rule, with examples
+    of what breaks it. `passed` is whether every rule holds, those that only warn aside.
+    """
+
+    table: pa.Table
+    quarantine: pa.Table
+    report: Report
+    passed: bool
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    """Refuse conditions that can't be read, of a contract that is known while a pipeline is traced."""
+    contract = given.get("contract")
+    if isinstance(contract, File) and contract.path.is_file():
+        contract = Contract.read(contract.path, called=contract.name)
+    if isinstance(contract, Contract):
+        check_conditions(contract.relations)
+
+
+@ready("ingest.check", version=3, on=("duckdb", "numpy", "pyarrow"), kind="ingest", check=_check)
+def check(
+    table: pa.Table,
+    contract: Contract | File,
+    *,
+    now: float | None = None,
+    history: Cursor | Sequence[int] = (),
+    fail: bool = True,
+    **tables: pa.Table,
+) -> Checked:
+    """Hold a table against its contract: a `Contract`, or a TOML file of one (`hr.File("contract.toml")`).
+
+    `now` (Unix seconds, such as `hr.now()`) is the time for rules on freshness, `tables` are those that references
+    name. `history` are the numbers of rows of earlier versions, or a cursor (`hr.cursor("flights/rows")`) that keeps
+    them: a table that is new and breaks nothing that stops is then added to it. With `fail=False` a rule that says
+    `stop` is reported, and the rows that break it are quarantined, but the stage succeeds: for pipelines that ask
+    `checked.passed`.
+
+    Raises:
+        DataError: a rule that says `stop` is broken. The report is then kept as the run's text `contract`.
+        UsageError: the contract can't be held against this table: a condition that can't be read, no `now`.
+    """
+    contract = Contract.read(contract.path, called=contract.name) if isinstance(contract, File) else contract
+    counts = earlier(history) if isinstance(history, Cursor) else history
+    findings = findings_of(table, contract, now=now, history=counts, tables=tables)
+    good, bad = _parted(table, findings)
+    if len(bad) > contract.most_quarantined * len(table):
+        findings.append(_too_many(len(bad), len(table), contract, findings))
+    passed = not any(each.breaks for each in findings if each.action != "warn")
+    stopping = [each for each in findings if each.breaks and _stops(each)]
+    is_over = bool(stopping) and fail
+    aside = 0 if is_over else len(bad)
+    report = report_of(contract.name, table, findings, aside, passed)
+    _tell(contract, table, findings, aside)
+    if is_over:
+        log("contract", text(report))
+        _stop(contract, stopping, sum(each.breaks for each in findings))
+    if not stopping and isinstance(history, Cursor):
+        add(history, len(table))
+    return Checked(good, bad, report, passed)
+
+
+def _tell(contract: Contract, table: pa.Table, findings: Sequence[Finding], quarantined: int) -> None:
+    """Show on the run what came of it, and warn of rules that are broken though the task goes on."""
+    log("contract/rows", len(table))
+    log("contract/quarantined", quarantined)
+    log("contract/broken_rules", sum(each.breaks for each in findings))
+    name = shown(contract.name)
+    broken = [each for each in findings if each.action == "warn" and each.breaks]
+    if broken:
+        named = "; ".join(f"`{each.rule}`: {each.why}" for each in broken[:EXAMPLES])
+        count = f"{len(broken)} rule{'s' * (len(broken) > 1)} broken (warn)"
+        warn(f"contract `{name}`: {count}: {named}{_beyond(broken)}")
+    if quarantined:
+        part = f"{quarantined:,} of {len(table):,} rows ({share(quarantined, len(table))})"
+        warn(f"contract `{name}`: {part} are in quarantine, by {_sorters(findings)}")
+
+
+def _sorters(findings: Sequence[Finding]) -> str:
+    """Name the rules that put rows into quarantine, each with how many rows break it, the most first."""
+    sorting = [each for each in findings if each.action != "warn" and len(each.rows)]
+    sorting.sort(key=lambda each: -len(each.rows))
+    return ", ".join(f"`{each.rule}` ({len(each.rows):,})" for each in sorting[:EXAMPLES]) + _beyond(sorting)
+
+
+def _beyond(found: Sequence[Finding]) -> str:
+    return f" and {len(found) - EXAMPLES} more" if len(found) > EXAMPLES else ""
+
+
+def findings_of(
+    table: pa.Table,
+    contract: Contract,
+    *,
+    now: float | None,
+    history: Sequence[int],
+    tables: dict[str, pa.Table],
+) -> list[Finding]:
+    """Give what each rule of a contract found, in the contract's order. Columns are looked at side by side."""
+    found: list[Finding] = [*_presence(table, contract)]
+    there = set(table.column_names)
+    present = [name for name in contract.columns if name in there]
+    work: list[Callable[[], list[Finding]]] = [
+        lambda name=name: check_column(name, contract.columns[name], table.column(name), contract.otherwise)  # type: ignore[misc]
+        for name in present
+    ]
+    with ThreadPoolExecutor(engine.cpus()) as threads:
+        for each in threads.map(lambda call: call(), work):
+            found += each
+    found += _uniqueness(table, contract)
+    found += check_relations(table, contract.relations, contract.otherwise) if contract.relations else []
+    found += _references(table, contract, tables)
+    found += [_freshness(table, each, contract, now) for each in contract.fresh]
+    found += _volume(len(table), contract.rows, contract, history) if contract.rows is not None else []
+    return found
+
+
+def _presence(table: pa.Table, contract: Contract) -> Iterator[Finding]:
+    distinct(table)
+    names = set(table.column_names)
+    for name, column in contract.columns.items():
+        there = name in names
+        if not there and not column.required:
+            continue
+        near = [] if there else difflib.get_close_matches(name, table.column_names, 1)
+        lacking = f"there is no column `{name}`" + (f"; there is `{near[0]}`" if near else "")
+        action = column.action("column", contract.otherwise)
+        why = "it is there" if there else lacking
+        yield Finding(rule=f"{name}: column", action=action, holds=there, why=why)
+    extra = [name for name in table.column_names if name not in contract.columns]
+    if contract.columns and contract.extra != "allow":
+        told = f"the contract doesn't name {', '.join(f'`{name}`' for name in extra)}" if extra else "there are none"
+        yield Finding(rule="extra columns", action=contract.extra, holds=not extra, why=told)
+
+
+def _uniqueness(table: pa.Table, contract: Contract) -> Iterator[Finding]:
+    for name, column in contract.columns.items():
+        if column.unique and name in table.column_names:
+            rows = repeated_rows([table.column(name)])
+            action = column.action("unique", contract.otherwise)
+            yield of_rows(f"{name}: unique", action, rows, len(table), (name,), "the first of their value")
+    for key in contract.unique:
+        rows = repeated_rows(columns(table, key.columns, "a unique key"))
+        rule, action = f"unique: {', '.join(key.columns)}", key.otherwise or contract.otherwise
+        yield of_rows(rule, action, rows, len(table), key.columns, "the first of their key")
+
+
+def _references(table: pa.Table, contract: Contract, tables: dict[str, pa.Table]) -> Iterator[Finding]:
+    for each in contract.references:
+        if each.table not in tables:
+            hint = f"give it: `ingest.check(table, contract, {each.table}=...)`"
+            raise UsageError(
+                f"contract `{contract.name}` refers to a table `{each.table}`, which wasn't given", hint=hint
+            )
+        keys = columns(tables[each.table], each.keys or each.columns, f"table `{each.table}`")
+        rows = strange_rows(columns(table, each.columns, "a reference"), keys)
+        rule = f"reference: {', '.join(each.columns)} in {each.table}"
+        action = each.otherwise or contract.otherwise
+        yield of_rows(rule, action, rows, len(table), each.columns, f"to be found in `{each.table}`")
+
+
+def _freshness(table: pa.Table, fresh: Fresh, contract: Contract, now: float | None) -> Finding:
+    if now is None:
+        hint = "give it: `ingest.check(table, contract, now=hr.now())`"
+        raise UsageError(f"contract `{contract.name}` has a rule on freshness, and no `now` was given", hint=hint)
+    rule, action = f"fresh: {fresh.column} within {fresh.within}", _of_whole(fresh.otherwise, contract)
+    column = columns(table, [fresh.column], "a rule on freshness")[0]
+    if not pa.types.is_timestamp(column.type) and not pa.types.is_date(column.type):
+        return Finding(rule=rule, action=action, holds=None, why=f"`{fresh.column}` is `{column.type}`, not a time")
+    newest = value_of(pc.max(column))
+    if newest is None:
+        return Finding(rule=rule, action=action, holds=None, why="there is no time in it")
+    if isinstance(newest, str):
+        return Finding(rule=rule, action=action, holds=None, why=f"its newest time is no day of a calendar: {newest}")
+    at = newest if isinstance(newest, datetime) else datetime(newest.year, newest.month, newest.day, tzinfo=UTC)
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    age_s = now - at.timestamp()
+    why = f"the newest is {at:%Y-%m-%d %H:%M:%S %Z}, {abs(age_s) / 3600:,.1f} h {'ago' if age_s >= 0 else 'ahead'}"
+    return Finding(rule=rule, action=action, holds=age_s <= seconds(fresh.within, name="within"), why=why)
+
+
+def _volume(count: int, rows: Rows, contract: Contract, history: Sequence[int]) -> list[Finding]:
+    action = _of_whole(rows.otherwise, contract)
+    found = []
+    if rows.least is not None or rows.most is not None:
+        low, high = rows.least or 0, rows.most
+        holds = count >= low and (high is None or count <= high)
+        wanted = f"at least {low:,}" + ("" if high is None else f" and at most {high:,}")
+        why = f"there are {count:,} rows, and there must be {wanted}"
+        found.append(Finding(rule="rows", action=action, holds=holds, why=why))
+    if rows.shrink is None and rows.grow is None:
+        return found
+    rule = "rows beside earlier versions"
+    if not history:
+        why = "there are no earlier versions to compare with"
+        return [*found, Finding(rule=rule, action="warn", holds=None, why=why)]
+    usual = statistics.median(history)
+    floor, ceiling = usual * (rows.shrink or 0.0), None if rows.grow is None else usual * rows.grow
+    holds = count >= floor and (ceiling is None or count <= ceiling)
+    wanted = f"at least {floor:,.0f}" + ("" if ceiling is None else f" and at most {ceiling:,.0f}")
+    why = f"there are {count:,} rows; {len(history)} earlier versions have {usual:,.0f} in the median, so {wanted}"
+    return [*found, Finding(rule=rule, action=action, holds=holds, why=why)]
+
+
+def _of_whole(told: Action | None, contract: Contract) -> Action:
+    """Give the action of a rule that is not about rows: there is nothing to quarantine, so it stops."""
+    action = told or contract.otherwise
+    return "stop" if action == "quarantine" else action
+
+
+def _stops(finding: Finding) -> bool:
+    return finding.action == "stop" or (finding.action == "quarantine" and finding.holds is None)
+
+
+def _parted(table: pa.Table, findings: Sequence[Finding]) -> tuple[pa.Table, pa.Table]:
+    """Part a table in the rows that may go on, and those that may not, with their places and the rules they break."""
+    sorting = [each for each in findings if each.action != "warn" and len(each.rows)]
+    names = pa.array([each.rule for each in sorting], pa.string())
+    places = np.concatenate([each.rows for each in sorting]) if sorting else np.empty(0, np.int64)
+    rules = np.repeat(np.arange(len(sorting)), [len(each.rows) for each in sorting])
+    order = np.lexsort((rules, places))
+    places, rules = places[order], rules[order]
+    bad, starts = np.unique(places, return_index=True) if len(places) else (places, np.empty(0, np.int64))
+    offsets = pa.array(np.append(starts, len(places)).astype(np.int32))
+    reasons = pa.ListArray.from_arrays(offsets, names.take(pa.array(rules, pa.int64())))
+    quarantine = rows_at(table, bad) if len(bad) else table.slice(0, 0)
+    quarantine = quarantine.append_column(free_name(PLACE, table), pa.array(bad, pa.int64()))
+    quarantine = described(quarantine.append_column(free_name(REASONS, table), reasons), table)
+    if not len(bad):
+        return table, quarantine
+    keep = np.ones(len(table), dtype=bool)
+    keep[bad] = False
+    return rows_where(table, keep), quarantine
+
+
+def _too_many(bad: int, total: int, contract: Contract, findings: Sequence[Finding]) -> Finding:
+    part = f"{bad:,} of {total:,} rows ({share(bad, total)})"
+    most = f"at most {100 * contract.most_quarantined:.3g}% of all may"
+    why = f"{part} break a rule that sorts out, {_sorters(findings)}; {most}"
+    return Finding(rule=MOST, action="stop", holds=False, why=why)
+
+
+def _stop(contract: Contract, stopping: Sequence[Finding], broken: int) -> None:
+    told = "; ".join(f"`{each.rule}`: {each.why}" for each in stopping[:EXAMPLES]) + _beyond(stopping)
+    count = f"{broken} rule{'s' * (broken > 1)}"
+    if broken > len(stopping):
+        count += f", of which {len(stopping)} {'stops' if len(stopping) == 1 else 'stop'}"
+    raise DataError(f"contract `{shown(contract.name)}` is broken by {count}: {told}", hint=_help(stopping))
+
+
+def _help(stopping: Sequence[Finding]) -> str:
+    """Say what helps against rules that stop: rows can be put aside, but nothing else can."""
+    if all(each.rule == MOST for each in stopping):
+        return "mend the source or these rules; a higher `most_quarantined` puts more rows aside and goes on"
+    ways = []
+    if any(each.rule.endswith(": type") for each in stopping):
+        ways.append("`schema=` says the types of what `ingest.files` reads")
+    if any(len(each.rows) for each in stopping):
+        ways.append('`otherwise = "quarantine"` puts rows aside')
+    ways.append('`otherwise = "warn"` goes on all the same')
+    return f"mend the source or the contract; {', '.join(ways)}"

@@ -1,0 +1,315 @@
+"""A column held against its rules, block by block: what is clean costs one pass, and no copy.
+
+Numbers and times are seen by NumPy as they lie in Arrow's memory. The least and the greatest of a block tell that no
+value of it is out of range or NaN; only where they don't is each value compared. Blocks fit in the cpu's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.errors import DefinitionError
+from headrace.stages.ingest._check.contract import Action, Column
+from headrace.stages.ingest._check.finding import NONE, Finding, of_rows, shown
+from headrace.stages.tables.types import bound, is_text, plain_type, type_is
+
+BLOCK = 1 << 16
+TEXT_BLOCK = 1 << 17
+Rows = np.ndarray[Any, Any]
+
+
+def check_column(name: str, column: Column, values: pa.ChunkedArray, otherwise: Action) -> list[Finding]:
+    """Give what each rule of a column found; `unique` is looked at elsewhere."""
+    kind = values.type
+    found: list[Finding] = []
+    if column.type is not None:
+        fits = type_is(kind, column.type)
+        why = f"it is `{kind}`" if fits else f"it is `{kind}`, not `{column.type}`"
+        found.append(Finding(rule=f"{name}: type", action=column.action("type", otherwise), holds=fits, why=why))
+    if not column.null:
+        rows = null_rows(values) if values.null_count else NONE
+        found.append(_finding(name, column, "null", rows, values, otherwise, "filled"))
+    found += _values(name, column, values, otherwise)
+    return found
+
+
+def _values(name: str, column: Column, values: pa.ChunkedArray, otherwise: Action) -> Iterator[Finding]:
+    plain = plain_type(values.type)
+    if pa.types.is_null(plain):
+        values, plain = _nothing(values, column)
+    yield from _numbers(name, column, values, otherwise, plain)
+    if column.allowed:
+        try:
+            rows = _disallowed(values, column, plain)
+        except _UNCHECKED as error:
+            yield _unchecked(name, column, "allowed", otherwise, _said(error))
+        else:
+            among = ", ".join(shown(each) for each in column.allowed[:6]) + (", ..." if len(column.allowed) > 6 else "")
+            yield _finding(name, column, "allowed", rows, values, otherwise, f"one of {among}")
+    yield from _texts(name, column, values, otherwise)
+
+
+_UNCHECKED = (DefinitionError, pa.ArrowInvalid, pa.ArrowNotImplementedError)
+
+
+def _said(error: Exception) -> str:
+    return error.message if isinstance(error, DefinitionError) else str(error)
+
+
+def _numbers(
+    name: str, column: Column, values: pa.ChunkedArray, otherwise: Action, plain: pa.DataType
+) -> Iterator[Finding]:
+    """Look for NaN and what is out of range, in one pass where that can be."""
+    want_nan = not column.nan and pa.types.is_floating(plain)
+    low = high = None
+    outside: Rows | None = None
+    unchecked: Finding | None = None
+    if column.min is not None or column.max is not None:
+        try:
+            if viewed(plain):
+                low, high = _raw(column.min, plain), _raw(column.max, plain)
+            else:
+                outside = _compared(values, column, plain)
+        except _UNCHECKED as error:
+            unchecked = _unchecked(name, column, "range", otherwise, _said(error))
+    if want_nan or low is not None or high is not None:
+        strange, outside = number_rows(values, low, high, nan=want_nan)
+        if want_nan:
+            yield _finding(name, column, "nan", strange, values, otherwise, "a number")
+    if unchecked is not None:
+        yield unchecked
+    elif column.min is not None or column.max is not None:
+        assert outside is not None
+        yield _finding(name, column, "range", outside, values, otherwise, _range(column))
+
+
+def _nothing(values: pa.ChunkedArray, column: Column) -> tuple[pa.ChunkedArray, pa.DataType]:
+    """Give a column of nulls without a type as one of the type that its rules are about: it breaks none of them."""
+    told = [each for each in (column.min, column.max, *column.allowed) if each is not None]
+    textual = column.pattern is not None or column.min_length is not None or column.max_length is not None
+    kind = pa.scalar(told[0]).type if told else pa.string() if textual else pa.float64()
+    return values.cast(kind), kind
+
+
+def _texts(name: str, column: Column, values: pa.ChunkedArray, otherwise: Action) -> Iterator[Finding]:
+    wanted = {"pattern": column.pattern, "length": column.min_length or column.max_length}
+    for rule in (rule for rule, told in wanted.items() if told is not None):
+        if not is_text(plain_type(values.type)):
+            yield _unchecked(name, column, rule, otherwise, f"the column is `{values.type}`, not text")
+            continue
+        try:
+            rows = _mismatched(values, column.pattern or "") if rule == "pattern" else _misshapen(values, column)
+        except pa.ArrowInvalid as error:
+            yield _unchecked(name, column, rule, otherwise, f"RE2 can't read `{column.pattern}`: {error}")
+            continue
+        want = f"of the form `{column.pattern}`" if rule == "pattern" else _length(column)
+        yield _finding(name, column, rule, rows, values, otherwise, want)
+
+
+def _finding(
+    name: str,
+    column: Column,
+    rule: str,
+    rows: Rows,
+    values: pa.ChunkedArray,
+    otherwise: Action,
+    wanted: str,
+) -> Finding:
+    return of_rows(f"{name}: {rule}", column.action(rule, otherwise), rows, len(values), (name,), wanted)
+
+
+def _unchecked(name: str, column: Column, rule: str, otherwise: Action, why: str) -> Finding:
+    action = column.action(rule, otherwise)
+    return Finding(rule=f"{name}: {rule}", action="warn" if action == "warn" else "stop", holds=None, why=why)
+
+
+def _range(column: Column) -> str:
+    low, high = column.min, column.max
+    if low is None:
+        return f"{high} or less"
+    return f"{low} or more" if high is None else f"from {low} to {high}"
+
+
+def _length(column: Column) -> str:
+    low, high = column.min_length, column.max_length
+    if low is None:
+        return f"{high} characters or fewer"
+    return f"{low} characters or more" if high is None else f"{low} to {high} characters"
+
+
+def viewed(kind: pa.DataType) -> bool:
+    """Tell whether NumPy sees values of this type as they lie: numbers, dates, times."""
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or (pa.types.is_temporal(kind) and not pa.types.is_interval(kind))
+    )
+
+
+def view(chunk: pa.Array) -> Rows:
+    """Give a chunk's values as they lie, those under nulls too: times as the whole numbers that they are kept as."""
+    kind = chunk.type
+    if len(chunk) == 0:
+        return np.empty(0, dtype=np.int64)
+    dtype = np.dtype(kind.to_pandas_dtype()) if not pa.types.is_temporal(kind) else np.dtype(f"i{kind.bit_width // 8}")
+    return np.frombuffer(chunk.buffers()[1], dtype=dtype)[chunk.offset : chunk.offset + len(chunk)]
+
+
+def valid(chunk: pa.Array, start: int, stop: int) -> Rows | None:
+    """Give which values of a piece are there; None where all are."""
+    if chunk.null_count == 0:
+        return None
+    piece = chunk.slice(start, stop - start)
+    if piece.null_count == 0:
+        return None
+    mask: Rows = piece.is_valid().to_numpy(zero_copy_only=False)
+    return mask
+
+
+def null_rows(values: pa.ChunkedArray) -> Rows:
+    """Give the places of the nulls."""
+    found, start = [], 0
+    for chunk in values.chunks:
+        if chunk.null_count:
+            found.append(np.flatnonzero(chunk.is_null().to_numpy(zero_copy_only=False)) + start)
+        start += len(chunk)
+    return _joined(found)
+
+
+def number_rows(values: pa.ChunkedArray, low: Any, high: Any, *, nan: bool) -> tuple[Rows, Rows]:
+    """Give the places of the NaNs (if `nan` asks for them), and of the values outside of [low, high]; nulls aside."""
+    strange: list[Rows] = []
+    outside: list[Rows] = []
+    start = 0
+    for chunk in values.chunks:
+        numbers = view(_decoded(chunk))
+        floating = numbers.dtype.kind == "f"
+        for at in range(0, len(numbers), BLOCK):
+            block = numbers[at : at + BLOCK]
+            least, most = block.min().item(), block.max().item()
+            odd = floating and least != least
+            if not odd and (low is None or least >= low) and (high is None or most <= high):
+                continue
+            there = valid(chunk, at, at + len(block))
+            if odd and nan:
+                _note(strange, np.isnan(block), there, start + at)
+            beyond = np.zeros(len(block), dtype=bool)
+            if low is not None:
+                beyond |= block < low
+            if high is not None:
+                beyond |= block > high
+            _note(outside, beyond, there, start + at)
+        start += len(chunk)
+    return _joined(strange), _joined(outside)
+
+
+def _decoded(chunk: pa.Array) -> pa.Array:
+    return chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk
+
+
+def _note(found: list[Rows], broken: Rows, there: Rows | None, start: int) -> None:
+    if there is not None:
+        broken = broken & there
+    if broken.any():
+        found.append(np.flatnonzero(broken) + start)
+
+
+def _joined(found: list[Rows]) -> Rows:
+    return np.concatenate(found) if found else NONE
+
+
+def _raw(value: Any, kind: pa.DataType) -> Any:
+    """Give a bound as NumPy sees the column: a number, or a time as the whole number that it is kept as."""
+    if value is None:
+        return None
+    if pa.types.is_temporal(kind):
+        return bound(value, kind).value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DefinitionError(f"{value!r} can't be a bound of a `{kind}`", hint="mend the contract")
+    return value
+
+
+def _compared(values: pa.ChunkedArray, column: Column, kind: pa.DataType) -> Rows:
+    """Compare what only Arrow knows how to: text, decimals."""
+    low = None if column.min is None else bound(column.min, kind)
+    high = None if column.max is None else bound(column.max, kind)
+
+    def broken(block: pa.Array) -> pa.Array:
+        below = pc.less(block, low) if low is not None else None
+        above = pc.greater(block, high) if high is not None else None
+        return below if above is None else above if below is None else pc.or_(below, above)
+
+    return _broken_rows(values, broken)
+
+
+def _disallowed(values: pa.ChunkedArray, column: Column, kind: pa.DataType) -> Rows:
+    allowed = pa.array([bound(each, kind).as_py() for each in column.allowed], kind)
+    floating = pa.types.is_floating(kind)
+
+    def broken(block: pa.Array) -> pa.Array:
+        strange = pc.invert(pc.is_in(block, value_set=allowed))
+        strange = pc.and_(strange, pc.is_valid(block))
+        return pc.and_not(strange, pc.fill_null(pc.is_nan(block), False)) if floating else strange
+
+    return _broken_rows(values, broken)
+
+
+def _mismatched(values: pa.ChunkedArray, pattern: str) -> Rows:
+    whole = rf"\A(?:{pattern})\z"
+    return _broken_rows(values, lambda block: pc.invert(pc.match_substring_regex(block, whole)))
+
+
+def _misshapen(values: pa.ChunkedArray, column: Column) -> Rows:
+    low, high = column.min_length, column.max_length
+
+    def broken(block: pa.Array) -> pa.Array:
+        length = pc.utf8_length(block)
+        below = pc.less(length, low) if low is not None else None
+        above = pc.greater(length, high) if high is not None else None
+        return below if above is None else above if below is None else pc.or_(below, above)
+
+    return _broken_rows(values, broken)
+
+
+def _broken_rows(values: pa.ChunkedArray, broken: Callable[[pa.Array], pa.Array]) -> Rows:
+    """Give the places where `broken` (of a block of plain values) is true.
+
+    Text is looked at once a distinct value, where a block repeats its values: a comparison of texts costs more than to
+    tell which of them a row has.
+    """
+    found: list[Rows] = []
+    start = 0
+    encode = is_text(values.type)
+    for chunk in values.chunks:
+        for at in range(0, len(chunk), TEXT_BLOCK):
+            block = chunk.slice(at, TEXT_BLOCK)
+            if encode:
+                block = block.dictionary_encode()
+                encode = len(block.dictionary) * 4 < len(block) or len(block) < BLOCK
+            if pa.types.is_dictionary(block.type):
+                words = _true(broken(_plain(block.dictionary)))
+                if not words.any():
+                    continue
+                mask = words[pc.fill_null(block.indices, 0).to_numpy(zero_copy_only=False)]
+            else:
+                mask = _true(broken(_plain(block)))
+                if not mask.any():
+                    continue
+            there = valid(block, 0, len(block))
+            _note(found, mask, there, start + at)
+        start += len(chunk)
+    return _joined(found)
+
+
+def _plain(block: pa.Array) -> pa.Array:
+    return block.cast(pa.large_string()) if pa.types.is_string_view(block.type) else block
+
+
+def _true(mask: pa.Array) -> Rows:
+    told: Rows = pc.fill_null(mask, False).to_numpy(zero_copy_only=False)
+    return told

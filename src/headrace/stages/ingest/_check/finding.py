@@ -1,0 +1,78 @@
+"""What one rule of a contract found in a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.stages.ingest._check.contract import Action
+
+EXAMPLES = 5
+SHOWN_CHARACTERS = 60
+NONE = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A rule, whether it holds (None: it couldn't be checked), and why.
+
+    `rows` are the places of the rows that break it, ascending; none, where it is not about single rows. `column` is the
+    column to take examples from.
+    """
+
+    rule: str
+    action: Action
+    holds: bool | None
+    why: str
+    rows: np.ndarray[Any, Any] = field(default_factory=lambda: NONE)
+    columns: tuple[str, ...] = ()
+
+    @property
+    def breaks(self) -> bool:
+        """Whether the rule is broken. One that couldn't be checked is broken where it was to stop or to sort out."""
+        return self.holds is False or (self.holds is None and self.action != "warn")
+
+
+def of_rows(
+    rule: str, action: Action, rows: np.ndarray[Any, Any], total: int, columns: tuple[str, ...], wanted: str
+) -> Finding:
+    """Give the finding of a rule about single rows; `wanted` says what is wanted of each."""
+    count = len(rows)
+    if count:
+        why = f"{count:,} of {total:,} rows ({share(count, total)}) {'is' if count == 1 else 'are'} not {wanted}"
+    else:
+        why = f"all {total:,} rows are {wanted}" if total else "there are no rows"
+    return Finding(rule=rule, action=action, holds=not count, why=why, rows=rows, columns=columns)
+
+
+def share(count: int, total: int) -> str:
+    """Give a share as people read it.
+
+    >>> share(1, 3), share(1, 1_000_000)
+    ('33.3%', '0.0001%')
+    """
+    part = 100 * count / total
+    return f"{part:.3g}%" if part >= 0.001 else f"{part:.1g}%"
+
+
+def shown(value: object) -> str:
+    """Give a value in a line, cut where it is long."""
+    text = value if isinstance(value, str) else str(value)
+    text = text.encode("unicode_escape").decode() if not text.isprintable() else text
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}... ({len(text):,} characters)"
+
+
+def value_of(scalar: pa.Scalar) -> Any:
+    """Give a value as Python has it; one that Python can't have, such as a time in the year 10000, as a text."""
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        return scalar.cast(pa.string()).as_py()
+
+
+def cell(value: object) -> str:
+    """Give a value as a cell of a report."""
+    return "null" if value is None else shown(value)

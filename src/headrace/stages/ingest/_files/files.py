@@ -1,0 +1,289 @@
+"""`ingest.files`: files of one kind, as one table. Each file is a task, so one that didn't change isn't read again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+
+from headrace.codec.file import File, Folder
+from headrace.codec.joined import Joined
+from headrace.define.arguments import held_to_types
+from headrace.define.attempt import attempt
+from headrace.define.cursor import Cursor, advance
+from headrace.define.cursor import cursor as cursor_named
+from headrace.define.ports import current
+from headrace.define.ready import ready
+from headrace.errors import DefinitionError, SourceError
+from headrace.stages.ingest._files.formats import (
+    FORMATS,
+    Pairs,
+    Promote,
+    Source,
+    check_options,
+    format_of,
+    read_table,
+    schema_of,
+    unify,
+)
+from headrace.stages.ingest._files.locations import Look, Place, cursor_name_of, place_of
+from headrace.stages.ingest._files.texts import check_encoding, line_bytes_of
+
+TRIES = 3
+"""So often a file that changes while it is read is read anew."""
+
+
+Vanished = Literal["drop", "keep", "refuse"]
+
+
+class Listing(NamedTuple):
+    """Files by path, each with the stamp that changes when its bytes do."""
+
+    paths: list[str]
+    stamps: list[str]
+
+
+class Part(NamedTuple):
+    """A file's rows, and the stamp that it had when they were read."""
+
+    rows: pa.Table
+    stamp: str
+
+
+class Reading(NamedTuple):
+    """How files are read; what their key is made of beside their stamps."""
+
+    form: str | None
+    schema: pa.Schema | None
+    encoding: str | None
+    line_bytes: int
+    file_column: str | None
+    options: dict[str, Any]
+
+
+@held_to_types("ingest.files", apart=("schema",))
+def files(
+    source: str | Folder | File,
+    *,
+    format: Literal["csv", "jsonl", "json", "parquet", "arrow", "text", "image"] | None = None,
+    schema: pa.Schema | Pairs | None = None,
+    promote: Promote = "default",
+    new_only: bool = False,
+    vanished: Vanished = "drop",
+    cursor: str | None = None,
+    match: str = "**/*",
+    file_column: str | None = None,
+    encoding: str | None = None,
+    line_mib: float = 16,
+    links: bool = False,
+    endpoint: str | None = None,
+    region: str | None = None,
+    **options: Any,
+) -> pa.Table:
+    """Read files, and give their rows as one table, in the order of their paths.
+
+    In a pipeline `files_version` lists them, each new or changed one is a task `file`, and `files` puts their rows
+    together: those of files that didn't change are neither read nor written again.
+
+    Args:
+        source: a pattern of paths (`data/*.csv`, `data/**/*.parquet`), relative to the project's folder or absolute;
+            or of a bucket (`s3://bucket/prefix/*.jsonl`, `gs://`, `az://`); or an `hr.Folder` or `hr.File`, such as
+            another stage gives.
+        format: which format they have; told by their names if not given. Text gives a row a file (`text`), images one
+            with `format`, `width`, `height` and `bytes`. A `.gz`, `.bz2` or `.zst` is unpacked.
+        schema: the columns; found from all rows of each file if not given. Others are left out.
+        promote: what happens where files differ, as in pyarrow's `concat_tables`: `"none"`: an error; `"default"`: a
+            column that a file lacks is null there; `"permissive"`: numbers widen too.
+        new_only: gives the rows of those files only that are new or changed since the last run that succeeded.
+        vanished: what comes of the rows of a file that is not there any more: `"drop"`: they are not in the table;
+            `"keep"`: they stay as they were read last; `"refuse"`: it is an error. With `new_only` nothing comes of it.
+        cursor: what the cursor is called by which `new_only` and `vanished` know files; made from the pattern (and of
+            `new_only`, the pipeline) if not given.
+        match: which files of an `hr.Folder`.
+        file_column: a column of this name says which file a row comes from.
+        encoding: of text; UTF-8 if not given, or what a mark at a file's beginning says (UTF-16, UTF-32).
+        line_mib: the longest line that is taken.
+        links: whether symbolic links may lead out of the pattern's folder.
+        endpoint: the bucket's server, where it isn't the cloud's own.
+        region: the bucket's region.
+        options: of CSV, what pyarrow's `ReadOptions`, `ParseOptions` and `ConvertOptions` take: `delimiter=";"`.
+
+    Raises:
+        DefinitionError: something of this makes no sense.
+        SourceError: there is no such file, or one can't be read as what it should be.
+    """
+    if isinstance(source, str) and not source:
+        raise DefinitionError("there is no pattern of paths", hint='give one, such as "in/*.csv"')
+    if format is not None and format not in FORMATS:
+        raise DefinitionError(f"format={format!r} is not known", hint=f"give one of {', '.join(FORMATS)}")
+    if promote not in ("none", "default", "permissive"):
+        raise DefinitionError(f"promote={promote!r} is not known", hint='give "none", "default" or "permissive"')
+    if vanished not in ("drop", "keep", "refuse"):
+        raise DefinitionError(f"vanished={vanished!r} is not known", hint='give "drop", "keep" or "refuse"')
+    check_options(format, options)
+    check_encoding(encoding)
+    schema = schema_of(schema)
+    reading = Reading(format, schema, encoding, line_bytes_of(line_mib), file_column, options)
+    if not isinstance(source, str):
+        if new_only or vanished != "drop":
+            raise DefinitionError(
+                "`new_only` and `vanished` are for patterns of paths", hint="a folder counts by its content"
+            )
+        return folder(source, match=match, reading=reading, promote=promote)
+    look = Look(pattern=source, endpoint=endpoint, region=region, links=links)
+    listing = files_version(look, needed=schema is None and not new_only and vanished == "drop")
+    known = None
+    if new_only:
+        known = cursor_named(cursor or cursor_name_of("files", source, source, once=True))
+        listing = files_new(listing.paths, listing.stamps, known)
+    elif vanished != "drop":
+        known = cursor_named(cursor or cursor_name_of("files", source, f"{source} {reading}", once=False))
+    parts = file.map(path=listing.paths, stamp=listing.stamps, look=look, reading=reading)
+    if known is not None and not new_only:
+        return kept(parts, listing.paths, pattern=source, reading=reading, promote=promote, known=known, rule=vanished)
+    return joined(parts, listing.paths, pattern=source, reading=reading, promote=promote, known=known)
+
+
+@ready("ingest.files.version", version=1, kind="ingest", cache=False)
+def files_version(look: Look, *, needed: bool) -> Listing:
+    """List the files of a pattern, with their stamps."""
+    found = place_of(look).files()
+    if not found and needed:
+        raise SourceError(
+            f"no file fits `{look.pattern}`", hint="correct it; with `schema=` no files are a table without rows"
+        )
+    return Listing([each.path for each in found], [each.stamp for each in found])
+
+
+@ready("ingest.files.new", version=1, kind="ingest")
+def files_new(paths: list[str], stamps: list[str], known: Cursor) -> Listing:
+    """Give those files that the cursor doesn't know, or knows by another stamp."""
+    seen = {} if known.value is None else known.value["files"]
+    fresh = [(path, stamp) for path, stamp in zip(paths, stamps, strict=True) if seen.get(path) != stamp]
+    return Listing([path for path, _ in fresh], [stamp for _, stamp in fresh])
+
+
+@ready("ingest.files.one", version=1, on=("pyarrow",), kind="ingest")
+def file(path: str, stamp: str, look: Look, reading: Reading) -> Part:
+    """Read one file; what is given is of the stamp that it had then."""
+    place = place_of(look)
+    for _ in range(TRIES):
+        before = place.stamp(path)
+        rows = _rows(place, path, reading)
+        if place.stamp(path) == before:
+            if before != stamp:
+                attempt().saw(stamp=before)
+            return Part(rows, before)
+    raise SourceError(
+        f"`{path}` changed while it was read, {TRIES} times over", hint="write files aside and move them in when whole"
+    )
+
+
+@ready("ingest.files", version=1, on=("pyarrow",), kind="ingest", name="files")
+def joined(
+    parts: list[Part], paths: list[str], *, pattern: str, reading: Reading, promote: str, known: Cursor | None
+) -> pa.Table:
+    """Put the rows of files together; the part of a file whose columns are those of all is not written again."""
+    tables = [(path, part.rows) for path, part in zip(paths, parts, strict=True)]
+    before = None if known is None or known.value is None else known.value
+    schema = None if reading.schema is None else _with_file(reading.schema, reading.file_column)
+    if before is not None and schema is None and before["schema"] is not None:
+        tables.insert(0, ("files of earlier runs", before["schema"].empty_table()))
+    if not tables and schema is None:
+        raise SourceError(
+            f"no file fits `{pattern}`", hint="correct it; with `schema=` no files are a table without rows"
+        )
+    rows = unify(tables, schema=schema, promote=promote)
+    if known is not None and parts:
+        files = {} if before is None else dict(before["files"])
+        files |= {path: part.stamp for path, part in zip(paths, parts, strict=True)}
+        advance(known, {"files": files, "schema": rows[0].schema})
+    return _whole(rows, schema)
+
+
+@ready("ingest.files.on", version=1, on=("pyarrow",), kind="ingest", name="files")
+def kept(
+    parts: list[Part],
+    paths: list[str],
+    *,
+    pattern: str,
+    reading: Reading,
+    promote: str,
+    known: Cursor,
+    rule: Vanished,
+) -> pa.Table:
+    """Put the rows of files together with those of files that are not there any more, if they are to be kept."""
+    tables = {path: part.rows for path, part in zip(paths, parts, strict=True)}
+    before = {} if known.value is None else dict(zip(known.value["paths"], known.value["rows"], strict=True))
+    gone = sorted(before.keys() - tables.keys())
+    if gone and rule == "refuse":
+        raise SourceError(
+            f"`{gone[0]}`"
+            + (f" and {len(gone) - 1} more files are" if len(gone) > 1 else " is")
+            + " not there any more",
+            hint='put it back, or say what is to come of its rows: `vanished="drop"` or `"keep"`',
+        )
+    every = dict(sorted({**before, **tables}.items()))
+    schema = None if reading.schema is None else _with_file(reading.schema, reading.file_column)
+    if not every and schema is None:
+        raise SourceError(
+            f"no file fits `{pattern}`", hint="correct it; with `schema=` no files are a table without rows"
+        )
+    rows = unify(list(every.items()), schema=schema, promote=promote)
+    stamps = {} if known.value is None else dict(zip(known.value["paths"], known.value["stamps"], strict=True))
+    stamps |= {path: part.stamp for path, part in zip(paths, parts, strict=True)}
+    after = {"paths": list(every), "stamps": [stamps[path] for path in every], "rows": list(every.values())}
+    if known.value is None or any(after[name] != known.value[name] for name in ("paths", "stamps")):
+        advance(known, after)
+    return _whole(rows, schema)
+
+
+@ready("ingest.files.folder", version=1, on=("pyarrow",), kind="ingest", name="files")
+def folder(source: Folder | File, *, match: str, reading: Reading, promote: str) -> pa.Table:
+    """Read the files of a folder that is a value."""
+    root = Path(source)
+    paths = [root] if root.is_file() else sorted(each for each in root.glob(match) if each.is_file())
+    names = [root.name] if root.is_file() else [str(each.relative_to(root)) for each in paths]
+    schema = None if reading.schema is None else _with_file(reading.schema, reading.file_column)
+    if not paths and schema is None:
+        raise SourceError(f"no file of the folder `{root.name}` fits `{match}`", hint="correct `match`")
+    place = place_of(Look(pattern=f"{root}/*", links=True))  # it holds what was put in, and may lie as links to it
+    tables = [(name, _rows(place, str(path), reading, name)) for name, path in zip(names, paths, strict=True)]
+    return _whole(unify(tables, schema=schema, promote=promote), schema)
+
+
+def _rows(place: Place, path: str, reading: Reading, name: str | None = None) -> pa.Table:
+    name = name or path
+    form = reading.form or format_of(name)
+    if reading.options:
+        check_options(form, reading.options)
+    table = read_table(
+        Source(name, lambda: place.open(path)),
+        form,
+        schema=reading.schema,
+        encoding=reading.encoding,
+        line_bytes=reading.line_bytes,
+        options=reading.options,
+    )
+    if reading.schema is not None:
+        table = unify([(name, table)], schema=reading.schema, promote="default")[0]
+    if reading.file_column is None or not (table.num_columns or table.num_rows):
+        return table
+    if reading.file_column in table.schema.names:
+        raise SourceError(
+            f"`{name}` has a column `{reading.file_column}` of its own", hint="give another name for `file_column`"
+        )
+    names = pa.DictionaryArray.from_arrays(pa.nulls(table.num_rows, pa.int32()).fill_null(0), pa.array([name]))
+    return table.append_column(reading.file_column, names.cast(pa.string()))
+
+
+def _with_file(schema: pa.Schema, column: str | None) -> pa.Schema:
+    return schema if column is None else schema.append(pa.field(column, pa.string()))
+
+
+def _whole(rows: Sequence[pa.Table], schema: pa.Schema | None) -> Any:
+    """Give the tables as one that is kept in parts; outside of a run, as one."""
+    whole = Joined(rows or [schema.empty_table() if schema is not None else pa.table({})])
+    return whole.table if current() is None else whole

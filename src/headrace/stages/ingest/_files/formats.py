@@ -1,0 +1,429 @@
+"""Files of the usual formats as tables: read by pyarrow, with errors that name the file and the column."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, NamedTuple
+
+import msgspec
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+
+from headrace.codec.builtin.arrow import look_into
+from headrace.codec.builtin.arrow_claims import GROWTH, claims_of
+from headrace.errors import DefinitionError, SourceError
+from headrace.stages.ingest._files.pictures import picture
+from headrace.stages.ingest._files.texts import CHUNK_BYTES, LINE_BYTES, Utf8
+
+Promote = Literal["none", "default", "permissive"]
+Pairs = Sequence[tuple[str, pa.DataType]]
+"""A schema as names and types."""
+
+BY_SUFFIX = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".txt": "text",
+    ".md": "text",
+    ".png": "image",
+    ".jpg": "image",
+    ".jpeg": "image",
+    ".gif": "image",
+    ".webp": "image",
+}
+FORMATS = ("csv", "jsonl", "json", "parquet", "arrow", "text", "image")
+_PACKED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+_OPTIONS = (pa.csv.ReadOptions, pa.csv.ParseOptions, pa.csv.ConvertOptions)
+LEAST_LIMIT_BYTES = 1 << 30
+"""A file may become `GROWTH` times its size, or this: what grows more was made to fill a memory."""
+COUNTED_BYTES = 64 << 20
+"""Of a Parquet file up to this size, what its dictionaries become is counted before it is read."""
+_CHANGED = re.compile(r"Column\(/(.*?)\) changed from (\S+) to (\S+) in row (\d+)")
+
+
+class Source(NamedTuple):
+    """A file by the name that errors tell, and how it is opened."""
+
+    name: str
+    open: Callable[[], BinaryIO]
+
+    @staticmethod
+    def of_bytes(name: str, data: bytes) -> Source:
+        """Give a source of bytes that are here."""
+        return Source(name, lambda: io.BytesIO(data))
+
+
+def format_of(name: str) -> str:
+    """Tell a file's format by its name; a packed one's by what stands before `.gz`.
+
+    >>> format_of("a/b.csv.gz"), format_of("x.parquet")
+    ('csv', 'parquet')
+    """
+    path = Path(name.lower())
+    suffix = Path(path.stem).suffix if path.suffix in _PACKED else path.suffix
+    found = BY_SUFFIX.get(suffix)
+    if found is None:
+        raise SourceError(
+            f"the name of `{name}` doesn't tell its format", hint=f"give `format=`: one of {', '.join(FORMATS)}"
+        )
+    return found
+
+
+def schema_of(told: pa.Schema | Pairs | None) -> pa.Schema | None:
+    """Give the schema that a user's words say.
+
+    Raises:
+        DefinitionError: they say none.
+    """
+    if told is None or isinstance(told, pa.Schema):
+        return told
+    try:
+        return pa.schema(told)
+    except (pa.ArrowException, TypeError, ValueError, AttributeError) as error:
+        raise DefinitionError(
+            f"`schema` is none: {error}", hint='give names and types: `[("status", pa.int64())]`'
+        ) from error
+
+
+def check_options(form: str | None, options: Mapping[str, Any]) -> None:
+    """Refuse options that no reader takes."""
+    known = {name for each in _OPTIONS for name in dir(each) if not name.startswith("_")}
+    for name in options:
+        if name not in known or form not in (None, "csv"):
+            raise DefinitionError(
+                f"`ingest.files` takes no `{name}`" + (f" for `{form}`" if form not in (None, "csv") else ""),
+                hint="of CSV it takes what pyarrow's ReadOptions, ParseOptions and ConvertOptions do",
+            )
+    for name, value in options.items():
+        try:
+            _csv_options({name: value})
+        except (pa.ArrowException, TypeError, ValueError, AttributeError) as error:
+            raise DefinitionError(
+                f"`{name}` of `ingest.files` is {value!r:.80}: {error}", hint="it is what pyarrow takes under that name"
+            ) from error
+
+
+def read_table(
+    source: Source,
+    form: str,
+    *,
+    schema: pa.Schema | None = None,
+    encoding: str | None = None,
+    line_bytes: int = LINE_BYTES,
+    options: Mapping[str, Any] = {},
+) -> pa.Table:
+    """Give a file as a table. An empty one has no rows, and the columns of `schema`, if that is given.
+
+    Raises:
+        SourceError: it isn't of that format, or a column has values of several types.
+    """
+
+    def read(block_bytes: int) -> pa.Table:
+        with source.open() as raw:
+            most_bytes = max(LEAST_LIMIT_BYTES, GROWTH * _size(raw))
+            file = _unpacked(raw, source.name, most_bytes)
+            if form not in _TEXTS:
+                return _BINARIES[form](file if file is raw else io.BytesIO(file.read()), source.name, most_bytes)
+            told = Utf8(file, source.name, encoding=encoding, line_bytes=line_bytes)
+            text = io.BufferedReader(told, buffer_size=CHUNK_BYTES)
+            return _TEXTS[form](text, schema, {**_tabs(source.name), "block_size": block_bytes, **options})
+
+    try:
+        try:
+            # blocks that many threads can share; of JSON one column has one type in a block only
+            table = read(CHUNK_BYTES if form == "csv" and line_bytes > CHUNK_BYTES else line_bytes)
+        except pa.ArrowInvalid as error:
+            if "straddling" not in str(error) or "block_size" in options:
+                raise
+            table = read(line_bytes)  # a row is longer than a block
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError, msgspec.DecodeError, OSError) as error:
+        raise _refusal(error, source.name, form, schema) from error
+    except RecursionError as error:
+        raise SourceError(
+            f"`{source.name}` can't be read as `{form}`: it is nested too deep", hint="look at the file"
+        ) from error
+    except pa.ArrowException as error:
+        raise SourceError(f"`{source.name}` can't be read: {error}", hint="look at the file") from error
+    return table.replace_schema_metadata(None)
+
+
+def unify(tables: Sequence[tuple[str, pa.Table]], *, schema: pa.Schema | None, promote: str) -> list[pa.Table]:
+    """Give tables of one schema: the given one, or the one that all agree on. One that has it already is given back
+    as it is.
+
+    `promote` is as pyarrow's `concat_tables` has it: `"none"`: all schemas are the same; `"default"`: a column may be
+    missing, and is null there; `"permissive"`: numbers may also become wider, integers become floats.
+
+    Raises:
+        SourceError: they don't agree; names the files, the column and both types.
+    """
+    wanted = schema if schema is not None else _agreed(tables, promote)
+    return [_conformed(name, table, wanted, promote, given=schema is not None) for name, table in tables]
+
+
+def _agreed(tables: Sequence[tuple[str, pa.Table]], promote: str) -> pa.Schema:
+    fields: dict[str, tuple[pa.DataType, str]] = {}
+    for name, table in tables:
+        if not table.num_rows and not table.num_columns:
+            continue  # an empty file says nothing of columns
+        for field in table.schema:
+            if table.schema.names.count(field.name) > 1:
+                raise _several(name, field.name)
+            known = fields.get(field.name)
+            if known is None:
+                fields[field.name] = (field.type, name)
+                continue
+            merged = _merged(known[0], field.type, promote)
+            if merged is None:
+                raise SourceError(
+                    f"column `{field.name}` is `{known[0]}` in `{known[1]}`, and `{field.type}` in `{name}`",
+                    hint='mend the file, say `schema=`, or let numbers widen by `promote="permissive"`',
+                )
+            if merged != known[0]:
+                fields[field.name] = (merged, name)
+    if promote == "none":
+        _refuse_missing(tables, list(fields))
+    return pa.schema([pa.field(name, kind) for name, (kind, _) in fields.items()])
+
+
+def _several(name: str, column: str) -> SourceError:
+    return SourceError(f"`{name}` has several columns `{column}`", hint="give them names of their own")
+
+
+def _merged(one: pa.DataType, other: pa.DataType, promote: str) -> pa.DataType | None:
+    if one == other:
+        return one
+    if promote == "none":
+        return None
+    try:
+        schemas = [pa.schema([pa.field("x", each)]) for each in (one, other)]
+        return pa.unify_schemas(schemas, promote_options=promote).field(0).type
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return None
+
+
+def _refuse_missing(tables: Sequence[tuple[str, pa.Table]], names: Sequence[str]) -> None:
+    for name, table in tables:
+        lacks = [each for each in names if each not in table.schema.names]
+        if lacks:
+            raise SourceError(
+                f"`{name}` has no column `{lacks[0]}`, which others have", hint='allow it: `promote="default"`'
+            )
+
+
+def _conformed(name: str, table: pa.Table, wanted: pa.Schema, promote: str, *, given: bool) -> pa.Table:
+    if table.schema.equals(wanted):
+        return table
+    columns = []
+    for field in wanted:
+        if table.schema.names.count(field.name) > 1:
+            raise _several(name, field.name)
+        if field.name not in table.schema.names:
+            if given and promote == "none" and table.num_rows:
+                raise SourceError(f"`{name}` has no column `{field.name}` of the schema", hint="mend file or schema")
+            columns.append(pa.nulls(table.num_rows, field.type))
+            continue
+        column = table.column(field.name)
+        try:
+            columns.append(column.cast(field.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise SourceError(
+                f"column `{field.name}` of `{name}` is `{column.type}`, and doesn't become `{field.type}`: {error}",
+                hint="mend the file, or the schema",
+            ) from error
+    return pa.Table.from_arrays(columns, schema=wanted)
+
+
+def _tabs(name: str) -> dict[str, Any]:
+    return {"delimiter": "\t"} if ".tsv" in Path(name.lower()).suffixes else {}
+
+
+def _csv(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) -> pa.Table:
+    if not file.peek(1):  # type: ignore[attr-defined]  # a BufferedReader
+        return _empty(schema)
+    typed = {} if schema is None else {"column_types": schema}
+    # without the second, one fails if it stands where a block ends
+    read, parse, convert = _csv_options({**typed, "newlines_in_values": True, **options})
+    return pa.csv.read_csv(file, read_options=read, parse_options=parse, convert_options=convert)
+
+
+def _csv_options(options: Mapping[str, Any]) -> list[Any]:
+    """Give pyarrow's options: to read, to parse, to convert."""
+    found = [each(**{name: value for name, value in options.items() if hasattr(each, name)}) for each in _OPTIONS]
+    for each in found:
+        each.validate()
+    return found
+
+
+def _jsonl(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) -> pa.Table:
+    if not file.peek(1):  # type: ignore[attr-defined]  # a BufferedReader
+        return _empty(schema)
+    behave = "infer" if schema is None else "ignore"
+    return pa.json.read_json(
+        file,
+        read_options=pa.json.ReadOptions(block_size=options["block_size"]),
+        parse_options=pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=behave),
+    )
+
+
+def _json(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) -> pa.Table:
+    del options
+    data = file.read()
+    if not data.strip():
+        return _empty(schema)
+    found = msgspec.json.decode(data)
+    rows = found if isinstance(found, list) else [found]
+    if not all(isinstance(row, dict) for row in rows):
+        raise msgspec.DecodeError("it is no list of objects")
+    lines = msgspec.json.Encoder().encode_lines(rows)
+    whole = {"block_size": max(len(lines), 1024)}
+    return _jsonl(io.BufferedReader(io.BytesIO(lines)), schema, whole)
+
+
+def _text(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) -> pa.Table:
+    del schema, options
+    return pa.table({"text": pa.array([file.read().decode()], pa.large_string())})
+
+
+def _parquet(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
+    import pyarrow.parquet as pq  # noqa: PLC0415  60 ms that other formats do without
+
+    opened = pq.ParquetFile(file)
+    schema = opened.schema_arrow
+    widths = [field.type.bit_width // 8 for field in schema if pa.types.is_primitive(field.type)]
+    if opened.metadata.num_rows * sum(widths) > most_bytes or _longest(opened) > most_bytes:
+        raise _too_large(name, most_bytes)
+    texts = [field.name for field in schema if not pa.types.is_primitive(field.type)]
+    if texts and _size(file) <= COUNTED_BYTES:  # a value that stands there once may be meant by each row
+        batches = opened.iter_batches(batch_size=4096, columns=texts)
+        if any(total > most_bytes for total in itertools.accumulate(map(_bytes, batches))):
+            raise _too_large(name, most_bytes)
+    return opened.read()
+
+
+def _longest(opened: Any) -> int:
+    """Return how many values the longest column of a Parquet file has, those in lists included: nulls take no bytes."""
+    groups = [opened.metadata.row_group(number) for number in range(opened.metadata.num_row_groups)]
+    lists = [place for place in range(len(opened.schema)) if opened.schema.column(place).max_repetition_level]
+    in_lists = (sum(group.column(place).num_values for group in groups) for place in lists)
+    return int(max(sum(group.num_rows for group in groups), *in_lists, 0))
+
+
+def _arrow(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
+    is_stream = file.read(6) != b"ARROW1"
+    claims = claims_of(file, is_stream=is_stream)
+    if claims.data > most_bytes:
+        raise _too_large(name, most_bytes)
+    if claims.is_bare:
+        raise SourceError(
+            f"`{name}` says that it holds {claims.values:,} values, and has bytes for few of them",
+            hint="it may be made to fill the memory: look at what made it",
+        )
+    table = (pa.ipc.open_stream if is_stream else pa.ipc.open_file)(file).read_all()
+    look_into(table)
+    return table
+
+
+def _bytes(batch: pa.RecordBatch) -> int:
+    """Return what a batch takes, without dictionaries, which batches share."""
+    return sum(each.indices.nbytes if pa.types.is_dictionary(each.type) else each.nbytes for each in batch.columns)
+
+
+def _too_large(name: str, most_bytes: int) -> SourceError:
+    return SourceError(
+        f"`{name}` unpacks to more than {most_bytes / 2**30:,.1f} GiB, over {GROWTH} times its size",
+        hint="it may be made to fill the memory; if it is meant, read it in parts, in a stage of your own",
+    )
+
+
+def _image(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
+    del most_bytes
+    data = file.read()
+    form, width, height = picture(data, name)
+    return pa.table(
+        {
+            "format": pa.array([form]),
+            "width": pa.array([width], pa.int32()),
+            "height": pa.array([height], pa.int32()),
+            "bytes": pa.array([data], pa.large_binary()),
+        }
+    )
+
+
+_TEXTS: dict[str, Callable[[Any, pa.Schema | None, Mapping[str, Any]], pa.Table]] = {
+    "csv": _csv,
+    "jsonl": _jsonl,
+    "json": _json,
+    "text": _text,
+}
+_BINARIES: dict[str, Callable[[Any, str, int], pa.Table]] = {"parquet": _parquet, "arrow": _arrow, "image": _image}
+
+
+def _empty(schema: pa.Schema | None) -> pa.Table:
+    return pa.table({}) if schema is None else schema.empty_table()
+
+
+def _size(file: BinaryIO) -> int:
+    """Return a file's size; 0 of one that can't tell."""
+    if not file.seekable():
+        return 0
+    place = file.tell()
+    size = file.seek(0, io.SEEK_END)
+    file.seek(place)
+    return size
+
+
+def _unpacked(file: BinaryIO, name: str, most_bytes: int) -> Any:
+    kind = _PACKED.get(Path(name.lower()).suffix)
+    if kind is None:
+        return file
+    return io.BufferedReader(_Unpacked(pa.CompressedInputStream(pa.PythonFile(file, "r"), kind), name, most_bytes))
+
+
+class _Unpacked(io.RawIOBase):
+    """What a packed file holds, up to a limit."""
+
+    def __init__(self, stream: Any, name: str, most_bytes: int) -> None:
+        self._stream = stream
+        self._name = name
+        self._left = self._most_bytes = most_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        self._left -= len(data)
+        if self._left < 0:
+            raise _too_large(self._name, self._most_bytes)
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _refusal(error: Exception, name: str, form: str, schema: pa.Schema | None) -> SourceError:
+    said = str(error).partition("\n")[0]
+    if (changed := _CHANGED.search(said)) is not None:
+        column, before, now, row = changed.groups()
+        if schema is not None and (wanted := column.partition("/")[0]) in schema.names:
+            return SourceError(
+                f"`{name}`: column `{column.replace('/', '.')}` is a {now} in row {row}, and `{wanted}` is"
+                f" `{schema.field(wanted).type}` in `schema=`",
+                hint="mend it at the source, or correct the schema",
+            )
+        return SourceError(
+            f"`{name}`: column `{column.replace('/', '.')}` changed from {before} to {now} in row {row}",
+            hint="mend it at the source, or say `schema=`",
+        )
+    return SourceError(f"`{name}` can't be read as `{form}`: {said}", hint="look at the file, or say its `format`")

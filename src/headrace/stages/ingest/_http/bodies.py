@@ -1,0 +1,148 @@
+"""What a service answers, as rows: JSON in its many shapes, JSON Lines, CSV, Parquet, Arrow."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import Any, Literal
+
+import msgspec
+import pyarrow as pa
+
+from headrace.errors import DefinitionError, SourceError
+from headrace.spec.noun import Noun
+from headrace.stages.ingest._files.formats import Source, read_table, unify
+from headrace.stages.ingest._http.answer import Answer
+from headrace.stages.ingest._http.pages import find
+from headrace.stages.ingest._http.urls import shown
+
+Format = Literal["json", "jsonl", "csv", "parquet", "arrow"]
+FORMATS = ("json", "jsonl", "csv", "parquet", "arrow")
+
+_decode = msgspec.json.Decoder().decode
+_encode_lines = msgspec.json.Encoder().encode_lines
+_TITLE = re.compile(rb"<title[^>]{0,100}>([^<]{0,300})", re.IGNORECASE | re.DOTALL)
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([^\s;\"']+)", re.IGNORECASE)
+_CHARSETS = re.compile(
+    r"ascii|utf[-_](8|16|32)(-sig|[-_][bl]e)?|latin[-_]?1|iso8859[-_]\d+|cp\d+|koi8[-_][rtu]|mac[-_]\w+|gb\d+|gbk|big5\w*"
+    r"|euc[-_]\w+|shift[-_]jis\w*|iso2022[-_]\w+|johab|hz|ptcp154|tis[-_]620|kz1048"
+)
+"""Encodings of text, by Python's own names. What else it knows (`punycode`, `unicode_escape`, `idna`) is none, and some
+of it takes a time that grows with the square of the text."""
+_NEVER = ("image/", "video/", "audio/", "font/", "application/pdf")
+
+
+class Body(Noun, frozen=True):
+    """A page's rows as bytes (JSON as JSON Lines), how many there are (-1: not counted yet), and what JSON said."""
+
+    data: bytes
+    rows: int
+    said: Any = None
+    items: tuple[Any, ...] = ()
+
+
+def check_format(name: str) -> None:
+    """Refuse a format that there is no reader for."""
+    if name not in FORMATS:
+        raise DefinitionError(f"format={name!r} is not known", hint=f"give one of {', '.join(FORMATS)}")
+
+
+def open_body(answer: Answer, form: str, rows: str | None) -> Body:
+    """Take a page's body apart.
+
+    Raises:
+        SourceError: it is something else than the format says, or has no list of rows where `rows` says.
+    """
+    kind, _, rest = answer.headers.get("content-type", "").partition(";")
+    kind = kind.strip().lower()
+    _refuse_other(answer, kind, form)
+    data = _text(answer, rest) if form in ("json", "jsonl", "csv") else answer.body
+    if form != "json":
+        return Body(data=data, rows=-1)
+    if not data.strip():
+        raise SourceError(
+            f"`{shown(answer.url)}` answered with nothing, not with `json`", hint="look at what the service says of it"
+        )
+    try:
+        said = _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SourceError(
+            f"`{shown(answer.url)}` answered with no JSON{f' ({kind})' if kind else ''}: {error}",
+            hint='say which it is: `format="jsonl"`, `"csv"`, `"parquet"` or `"arrow"`',
+        ) from error
+    items = _rows(said, rows, answer)
+    return Body(data=_encode_lines(items), rows=len(items), said=said, items=tuple(items))
+
+
+def table_of(pages: list[bytes], form: str, schema: pa.Schema | None, url: str) -> pa.Table:
+    """Give all pages as one table; types are found over all of them.
+
+    Raises:
+        SourceError: a column changes its type from one row or page to another.
+    """
+    if form == "json":
+        pages, form = [b"".join(pages)], "jsonl"
+    tables = []
+    for number, data in enumerate(pages, start=1):
+        name = f"{shown(url)}" + (f", page {number}" if len(pages) > 1 else "")
+        tables.append((name, read_table(Source.of_bytes(name, data), form, schema=schema)))
+    return pa.concat_tables(unify(tables, schema=schema, promote="default")) if tables else pa.table({})
+
+
+def _text(answer: Answer, told: str) -> bytes:
+    """Give a body as UTF-8, without a mark at its beginning; `told` is what the content's type says beside it."""
+    found = _CHARSET.search(told)
+    name = found[1] if found else "utf-8"
+    data = answer.body.removeprefix(b"\xef\xbb\xbf")
+    try:
+        known = codecs.lookup(name).name
+        if not _CHARSETS.fullmatch(known):
+            raise LookupError("that is no encoding of texts")
+        return data if known == "utf-8" else data.decode(known).encode()
+    except (LookupError, UnicodeError) as error:
+        raise SourceError(
+            f"`{shown(answer.url)}` says that it answers in `{name}`, and doesn't: {error}", hint="tell its operator"
+        ) from error
+
+
+def _refuse_other(answer: Answer, kind: str, form: str) -> None:
+    start = answer.body[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if kind in ("text/html", "application/xhtml+xml") or start.startswith((b"<!doctype html", b"<html")):
+        title = _TITLE.search(answer.body[: 1 << 16])
+        name = " ".join(title[1].decode("utf-8", "replace").split())[:80] if title else ""
+        raise SourceError(
+            f"`{shown(answer.url)}` answered with a page of HTML{f' (`{name}`)' if name else ''}, not with `{form}`",
+            hint="it may be a sign-in or an error page: check the URL and `auth`",
+        )
+    if kind.startswith(_NEVER) or (form in ("json", "jsonl") and kind in ("text/xml", "application/xml")):
+        raise SourceError(f"`{shown(answer.url)}` answered with `{kind}`, not with `{form}`", hint="check the URL")
+
+
+def _rows(said: object, path: str | None, answer: Answer) -> list[Any]:
+    found = said if not path else find(said, path)
+    if isinstance(found, dict) and path is not None:
+        found = [found]
+    if isinstance(found, list):
+        for number, row in enumerate(found):
+            if not isinstance(row, dict):
+                raise SourceError(
+                    f"row {number} of `{shown(answer.url)}` is no object: {msgspec.json.encode(row)[:60].decode()}",
+                    hint="`rows` is the path to a list of objects",
+                )
+        return found
+    lists = [f'"{each}"' for each in _lists(said)]
+    raise SourceError(
+        f"`{shown(answer.url)}` has no list of rows" + (f" at `{path}`" if path else ""),
+        hint=f"say where it is: `rows={' or '.join(lists[:3])}`" if lists else "say where it is by `rows`",
+    )
+
+
+def _lists(said: object, prefix: str = "", depth: int = 0) -> list[str]:
+    if not isinstance(said, dict) or depth > 3:
+        return []
+    found = []
+    for name, value in said.items():
+        if isinstance(value, list):
+            found.append(f"{prefix}{name}")
+        found += _lists(value, f"{prefix}{name}.", depth + 1)
+    return found

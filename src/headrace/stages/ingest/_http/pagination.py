@@ -1,0 +1,269 @@
+"""One reading of a service, page after page: checked for change meanwhile, and taken up where it broke off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+from blake3 import blake3
+
+from headrace.define.log import warn
+from headrace.errors import SourceError
+from headrace.spec.noun import Noun
+from headrace.stages.ingest._files.formats import Source, read_table
+from headrace.stages.ingest._http.answer import Answer, refuse_status
+from headrace.stages.ingest._http.bodies import Body, open_body
+from headrace.stages.ingest._http.caller import Caller
+from headrace.stages.ingest._http.pages import PLACES, Pages, Request, find, first, following, has_no_place
+from headrace.stages.ingest._http.redaction import Veil
+from headrace.stages.ingest._http.urls import shown
+
+KEEP_SHARE = 0.2
+"""About the most of the time that goes into keeping what has been read: small pages that come fast are kept in lots."""
+
+_SCHEMA = pa.schema(
+    [
+        ("after", pa.binary()),
+        ("etag", pa.string()),
+        ("modified", pa.string()),
+        ("total", pa.int64()),
+        ("rows", pa.int64()),
+        ("version", pa.string()),
+        ("data", pa.large_binary()),
+    ]
+)
+
+
+_decode_lines = msgspec.json.Decoder().decode_lines
+
+
+class Changed(Exception):
+    """What is read changed between two pages; says how."""
+
+
+class Page(Noun, frozen=True):
+    """A page that was read: what follows it, by which words a server knows its version, and its rows as bytes."""
+
+    after: Request | None
+    etag: str
+    modified: str
+    total: int | None
+    rows: int
+    version: str
+    data: bytes
+
+
+class Wanted(Noun, frozen=True):
+    """What is asked for. `key` are fields that tell rows apart, `limit` is the most pages. `veiled` are words that
+    may be secret, so that they aren't kept."""
+
+    url: str
+    params: Mapping[str, Any]
+    pages: Pages | None
+    format: str
+    rows: str | None
+    key: tuple[str, ...]
+    limit: int
+    secret: bool
+    veiled: tuple[str, ...] = ()
+
+
+class Walk:
+    """A reading. `kept` are pages of an earlier one that broke off, as it kept them by `keep`: a table for each call,
+    the earlier ones as the same objects."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        wanted: Wanted,
+        *,
+        kept: pa.Table | None = None,
+        keep: Callable[[Sequence[pa.Table]], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._caller = caller
+        self._wanted = wanted
+        self._keep = keep
+        self._clock = clock
+        self._veil = Veil(wanted.veiled)
+        self._tables = [] if kept is None else [kept]
+        self._pages = [] if kept is None else _loaded(kept, self._veil)
+        self._rows = sum(page.rows for page in self._pages)
+        self._unkept: list[Page] = []
+        self._seen_keys: dict[bytes, int] = {}
+        self._asked: dict[bytes, int] = {}
+        self._keeping_s: float | None = None
+        self._kept_at = clock()
+
+    def pages(self) -> list[Page]:
+        """Read what isn't there yet, and give all pages.
+
+        Raises:
+            Changed: a page that was read is not as it was.
+            SourceError: the service doesn't give what is wanted.
+        """
+        wanted = self._wanted
+        start = first(wanted.url, wanted.params, wanted.pages)
+        if self._pages:
+            self._confirm(start)
+        self._note(start, 1)
+        for number, page in enumerate(self._pages, start=1):
+            self._check(page, number, None)
+            if page.after is not None:
+                self._note(page.after, number + 1)
+        request = self._pages[-1].after if self._pages else start
+        while request is not None:
+            request = self._next(request)
+        if len(self._pages) > 1:
+            self._confirm(start)
+        self._check_total()
+        return self._pages
+
+    def _next(self, request: Request) -> Request | None:
+        wanted, number = self._wanted, len(self._pages) + 1
+        if number > wanted.limit:
+            raise SourceError(
+                f"`{shown(wanted.url)}` has more than {wanted.limit:,} pages",
+                hint="if they are meant, raise `max_pages`",
+            )
+        answer = self._caller.ask(request.url, request.params)
+        refuse_status(answer, secret=wanted.secret)
+        body = Body(data=b"", rows=0) if answer.status == 204 else open_body(answer, wanted.format, wanted.rows)
+        rows = self._count(body, request)
+        so_far = self._rows + rows
+        total = self._total(body, number)
+        page = Page(
+            after=following(wanted.pages, request, answer, body.said, rows=rows, rows_so_far=so_far),
+            etag=answer.headers.get("etag", ""),
+            modified=answer.headers.get("last-modified", ""),
+            total=total,
+            rows=rows,
+            version=version_of(answer),
+            data=body.data,
+        )
+        self._check(page, number, body.items)
+        if page.after is not None:
+            self._note(page.after, number + 1)
+        elif number == 1 and rows and wanted.pages is not None and has_no_place(body.said, wanted.pages):
+            where = wanted.pages.at or " or ".join(PLACES[wanted.pages.by][:2])
+            warn(f"page 1 of `{shown(wanted.url)}` has no `{where}`, so it was taken for the only one")
+        self._pages.append(page)
+        self._rows = so_far
+        self._unkept.append(page)
+        if page.after is not None:
+            self._keep_some()
+        return page.after
+
+    def _total(self, body: Body, number: int) -> int | None:
+        """Give how many rows a page says that there are in all."""
+        pages = self._wanted.pages
+        if pages is None or not pages.total:
+            return None
+        found = find(body.said, pages.total)
+        if number == 1 and body.said is not None and not isinstance(found, int):
+            raise SourceError(
+                f"`{shown(self._wanted.url)}` tells no number of rows at `{pages.total}`",
+                hint="correct `total` of `paginate`, or leave it out",
+            )
+        return found if isinstance(found, int) else None
+
+    def _count(self, body: Body, request: Request) -> int:
+        if body.rows >= 0 or self._wanted.pages is None:
+            return max(body.rows, 0)
+        return int(read_table(Source.of_bytes(shown(request.url), body.data), self._wanted.format).num_rows)
+
+    def _note(self, request: Request, number: int) -> None:
+        """Remember a request; one that was made already leads round and round."""
+        mark = msgspec.json.encode(request, order="sorted")
+        if mark in self._asked:
+            raise SourceError(
+                f"page {number - 1} of `{shown(self._wanted.url)}` leads back to page {self._asked[mark]}",
+                hint="its pages go round in a circle: tell its operator, or correct `paginate`",
+            )
+        self._asked[mark] = number
+
+    def _check(self, page: Page, number: int, items: Sequence[Any] | None) -> None:
+        """Look whether a page fits those before it."""
+        before = self._pages[0] if self._pages else page
+        if page.total != before.total:
+            raise Changed(f"page 1 tells of {before.total} rows, page {number} of {page.total}")
+        if not self._wanted.key or self._wanted.format != "json":
+            return
+        for item in _decode_lines(page.data) if items is None else items:
+            values = [find(item, each) for each in self._wanted.key]
+            if all(value is None for value in values):
+                raise SourceError(
+                    f"a row on page {number} of `{shown(self._wanted.url)}` has no `{', '.join(self._wanted.key)}`",
+                    hint="let `key` name a field that each row has",
+                )
+            mark = msgspec.json.encode(values)
+            other = self._seen_keys.setdefault(mark, number)
+            if other != number:
+                raise Changed(
+                    f"the row with `{', '.join(self._wanted.key)}` {mark[1:-1].decode()} is on pages "
+                    f"{other} and {number}"
+                )
+
+    def _check_total(self) -> None:
+        told = self._pages[0].total
+        if told is not None and told != self._rows:
+            raise Changed(f"it tells of {told} rows and gave {self._rows}")
+
+    def _confirm(self, start: Request) -> None:
+        """Ask whether the first page is still the one that was read, where the server can tell."""
+        page = self._pages[0]
+        conditions = {"If-None-Match": page.etag} if page.etag else {"If-Modified-Since": page.modified}
+        if not (page.etag or page.modified):
+            return
+        answer = self._caller.ask(start.url, start.params, headers=conditions, body=False)
+        if answer.status == 304:
+            return
+        refuse_status(answer, secret=self._wanted.secret)
+        if validator(answer) != _validator(page.etag, page.modified):
+            raise Changed("its first page is not the one that was read")
+
+    def _keep_some(self) -> None:
+        """Keep what has been read, unless that takes too much of the time."""
+        now = self._clock()
+        if self._keeping_s is not None and self._keeping_s > KEEP_SHARE * (now - self._kept_at):
+            return
+        self._tables.append(_table(self._unkept, self._veil))
+        self._unkept = []
+        self._keep(self._tables)
+        # what the first time takes, much of it for imports, says nothing of the next
+        self._keeping_s = 0.0 if self._keeping_s is None else self._clock() - now
+        self._kept_at = self._clock()
+
+
+def validator(answer: Answer) -> str:
+    """Give the words by which the server knows the version of what it answered; none where it tells none."""
+    return _validator(answer.headers.get("etag", ""), answer.headers.get("last-modified", ""))
+
+
+def version_of(answer: Answer) -> str:
+    """Give the server's own words for the version of what it answered, or the digest of that."""
+    return validator(answer) or f"digest {blake3(answer.body).hexdigest()}"
+
+
+def _validator(etag: str, modified: str) -> str:
+    # servers mark the same content differently as it was compressed or not, and by which way it came
+    return f"ETag {etag.removeprefix('W/').replace('-gzip', '')}" if etag else f"as of {modified}" if modified else ""
+
+
+def _table(pages: Sequence[Page], veil: Veil) -> pa.Table:
+    rows = [
+        {name: getattr(page, name) for name in _SCHEMA.names if name != "after"}
+        | {"after": veil.hide(msgspec.json.encode(page.after))}
+        for page in pages
+    ]
+    return pa.Table.from_pylist(rows, schema=_SCHEMA)
+
+
+def _loaded(table: pa.Table, veil: Veil) -> list[Page]:
+    return [
+        Page(**{**row, "after": msgspec.json.decode(veil.show(row["after"]), type=Request | None)})
+        for row in table.to_pylist()
+    ]

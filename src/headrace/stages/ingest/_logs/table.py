@@ -1,0 +1,139 @@
+"""A table that grows row by row, with types that are found, or known already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.stages.ingest._logs.patterns import EXACT, fitted, type_of
+
+BATCH_ROWS = 50_000
+
+
+class LogTable:
+    """Rows on their way to a table.
+
+    Columns of `schema` have their types, and a row that doesn't fit is refused. So it is with those of `before`, which
+    earlier rows have; but integers become floats there, or text where they are too great for that. The type of any
+    other column is what all its values are, or text. `told` are columns that are there though no row has come yet.
+    """
+
+    def __init__(
+        self,
+        schema: pa.Schema | None = None,
+        more: Sequence[pa.Field] = (),
+        before: pa.Schema | None = None,
+        told: Sequence[pa.Field] = (),
+    ) -> None:
+        known = [*(before or []), *(schema or []), *more]
+        self._strict = set(schema.names if schema is not None else ())
+        self._kinds = {field.name: field.type for field in (*told, *known) if not pa.types.is_null(field.type)}
+        self._columns: dict[str, list[Any]] = {field.name: [] for field in (*known, *told)}
+        self._tables: list[pa.Table] = []
+        self._held = 0
+        self.count = 0
+
+    def add(self, row: dict[str, Any]) -> str | None:
+        """Add a row; give the reason if a value doesn't fit its column."""
+        fit: dict[str, Any] = {}
+        for name, value in row.items():
+            kind = self._kinds.get(name)
+            if kind is None or value is None:
+                fit[name] = value
+                continue
+            if isinstance(value, float) and kind == pa.int64() and name not in self._strict:
+                kind = self._kinds[name] = pa.float64()
+            try:
+                fit[name] = fitted(value, kind)
+            except (ValueError, pa.ArrowException):
+                return f"column `{name}` is `{kind}`, not {value!r:.80}"
+        for name in fit:
+            if name not in self._columns:
+                self._columns[name] = [None] * self._held
+        for name, values in self._columns.items():
+            values.append(fit.get(name))
+        self._held += 1
+        self.count += 1
+        if self._held == BATCH_ROWS:
+            self._flush()
+        return None
+
+    def table(self) -> pa.Table:
+        """Give all rows."""
+        if self._held or not self._tables:
+            self._flush()
+        schema = _widest(self._tables)
+        return pa.concat_tables([_as(each, schema) for each in self._tables])
+
+    def _flush(self) -> None:
+        arrays, fields = [], []
+        for name, values in self._columns.items():
+            kind = self._kinds.get(name)
+            if kind is None or (kind == pa.float64() and name not in self._strict):
+                found = type_of(values)
+                kind = found if kind is None or pa.types.is_string(found) else kind
+                values = [fitted(each, kind) for each in values] if pa.types.is_string(kind) else values
+            arrays.append(pa.array(values, kind))
+            fields.append(pa.field(name, kind))
+        self._tables.append(pa.Table.from_arrays(arrays, schema=pa.schema(fields)))
+        self._columns = {name: [] for name in self._columns}
+        self._held = 0
+
+
+def extended(parts: Sequence[pa.Table], new: pa.Table) -> list[pa.Table]:
+    """Give the parts with a new one behind them, all of one schema.
+
+    A part that is less than twice as long as what follows is put together with that, so that there are never more
+    parts than the logarithm of the rows, and a row is written again no oftener; a part that stays is the same object.
+    """
+    if not parts:
+        return [new]
+    schema = _widest([*parts, new])
+    found = [_as(each, schema) for each in (*parts, new)]
+    if not new.num_rows:
+        return found[:-1]
+    while len(found) > 1 and found[-2].num_rows < 2 * found[-1].num_rows:
+        last = found.pop()
+        found[-1] = pa.concat_tables([found[-1], last]).combine_chunks()
+    return found
+
+
+def _widest(tables: Sequence[pa.Table]) -> pa.Schema:
+    kinds: dict[str, pa.DataType] = {}
+    for table in tables:
+        for field in table.schema:
+            kinds[field.name] = _wider(kinds.get(field.name, field.type), field.type)
+    for name in [name for name, kind in kinds.items() if kind == pa.float64()]:
+        if not all(_is_exact(table[name]) for table in tables if name in table.schema.names):
+            kinds[name] = pa.string()
+    return pa.schema(list(kinds.items()))
+
+
+def _is_exact(column: pa.ChunkedArray) -> bool:
+    """Tell whether numbers are the same ones as floats."""
+    if column.type != pa.int64():
+        return True
+    ends = pc.min_max(column).as_py()
+    return ends["min"] is None or bool(ends["min"] >= -EXACT and ends["max"] < EXACT)
+
+
+def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    numbers = {pa.int64(), pa.float64()}
+    return pa.float64() if {one, other} == numbers else pa.string()
+
+
+def _as(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    if table.schema.equals(schema):
+        return table
+    columns = [
+        table[field.name].cast(field.type) if field.name in table.schema.names else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)

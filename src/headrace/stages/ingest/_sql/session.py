@@ -1,0 +1,235 @@
+"""A database that is read through ADBC: one connection, in one transaction that sees one state of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib
+import re
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+from adbc_driver_manager import AdbcConnection, AdbcDatabase, AdbcStatement, Error
+
+from headrace.errors import SourceError
+from headrace.stages.ingest._sql.encoding import check_names, check_texts
+from headrace.stages.ingest._sql.statement import Dialect, Statement
+from headrace.stages.ingest._sql.trouble import telling, words
+
+SCHEMES: dict[str, Dialect] = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}
+
+FILES = frozenset({"sqlite", "duckdb"})
+"""Databases in a file: `duckdb:///file.duckdb`."""
+
+
+DRIVERS = "such as `snowflake`, which `pip install adbc-driver-snowflake` brings"
+_DRIVER = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
+def dialect_of(url: str, driver: str | None) -> Dialect:
+    """Tell which way of SQL the database at an address speaks, as far as it matters here."""
+    return SCHEMES.get(driver or url.partition(":")[0], "other")
+
+
+class Session:
+    """A connection in a transaction of its own: all that is asked through it is answered from one state.
+
+    This is any driver that ADBC's manager finds; SQLite and PostgreSQL have sessions of their own that know more.
+    """
+
+    dialect: ClassVar[Dialect] = "other"
+    begins: ClassVar[str] = "BEGIN"
+
+    def __init__(self, database: Any, shown: str) -> None:
+        self.shown = shown
+        with ExitStack() as closing, telling(shown):
+            closing.callback(database.close)
+            self._connection = AdbcConnection(database)
+            closing.callback(self._connection.close)
+            self._closing = closing.pop_all()  # the last one first
+
+    def begin(self) -> None:
+        """Begin the transaction."""
+        self._run(self.begins)
+
+    def end(self) -> None:
+        """End it, and close the connection."""
+        with self._closing, suppress(Exception):  # a connection that broke has ended it
+            self._run("ROLLBACK")
+
+    def version(self) -> str | None:
+        """Name the state that is seen, so that any change of it makes another name; None where nothing tells."""
+        return None
+
+    @contextmanager
+    def rows(
+        self, statement: Statement, values: Mapping[str, Any], *, rows: int | None = None, like: Any = None
+    ) -> Iterator[tuple[Any, Any]]:
+        """Give the schema of a query's result, and an iterator of its record batches, of about `rows` where told.
+
+        `like` is the schema that is wanted where the database leaves it open (SQLite).
+
+        Raises:
+            SourceError: the database refuses the query, breaks off, has a type that Arrow has not, or a text that isn't
+                UTF-8.
+        """
+        del like
+        with telling(self.shown):
+            text, args = self.bound(statement, values)
+        with self._asked(text, args, self.options(rows)) as reader:
+            check_names(reader.schema)
+            schema, convert = self.converted(reader.schema)
+            yield schema, self._batches(reader, convert)
+
+    def one(self, statement: Statement, values: Mapping[str, Any] | None = None) -> list[Any]:
+        """Give the values of a query's rows, one after the other."""
+        with self.rows(statement, values or {}) as (_, batches):
+            return [value for batch in batches for row in batch.to_pylist() for value in row.values()]
+
+    def columns(self, statement: Statement, values: Mapping[str, Any], expected: list[str]) -> list[str]:
+        """Give the names of a query's columns, without its rows; most likely those that are `expected`."""
+        del expected
+        with self.rows(statement.inside("select * from (", ") as headrace_rows where 1 = 0"), values) as (schema, _):
+            return list(schema.names)
+
+    def bound(self, statement: Statement, values: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
+        """Give the query as the driver wants it, and what to bind to it."""
+        given = {name: self.value(name, values[name]) for name in statement.names}
+        return statement.written(lambda _: "?"), [given[name] for name in statement.places]
+
+    def value(self, name: str, value: Any) -> Any:
+        """Give a parameter's value as the driver takes it."""
+        if value is None or isinstance(value, bool | int | float | Decimal | str | bytes | dt.date):
+            return value
+        raise unbindable(name, value)
+
+    def options(self, rows: int | None) -> dict[str, str]:
+        """Give the driver's own options of a statement that should give so many rows at a time."""
+        del rows
+        return {}
+
+    def types(self, statement: Statement, values: Mapping[str, Any], like: Any) -> Any:
+        """Give the schema that fits all of a query's rows, where the database leaves it open; where these leave it open
+        too, as `like` has it."""
+        raise NotImplementedError
+
+    def converted(self, schema: Any) -> tuple[Any, Any]:
+        """Give the schema that is to come of the driver's, and what makes its batches so (None: they are)."""
+        return schema, None
+
+    def _batches(self, reader: Any, convert: Any) -> Iterator[Any]:
+        while True:
+            try:
+                with telling(self.shown):
+                    batch = reader.read_next_batch()
+            except StopIteration:
+                return
+            check_texts(batch)
+            yield batch if convert is None else convert(batch)
+
+    def _run(self, text: str, args: Sequence[Any] = ()) -> None:
+        with self._asked(text, args, {}) as reader, telling(self.shown):
+            reader.read_all()
+
+    @contextmanager
+    def _asked(self, text: str, args: Sequence[Any], options: Mapping[str, str]) -> Iterator[Any]:
+        """Execute a statement, and give a reader of what it gives, which is closed before the statement.
+
+        A driver doesn't see that what it reads from is gone: a reader that outlives its statement reads freed memory.
+        """
+        # not by `dbapi`, whose import brings pandas and polars along: 0.35 s in each worker
+        statement = AdbcStatement(self._connection)
+        with ExitStack() as closing:
+            closing.callback(_close, statement)
+            with telling(self.shown):
+                statement.set_options(**options)
+                statement.set_sql_query(text)
+                if args:
+                    row = pa.RecordBatch.from_arrays([*map(_column, args)], [str(place) for place in range(len(args))])
+                    statement.prepare()
+                    statement.bind_stream(pa.RecordBatchReader.from_batches(row.schema, [row]))
+                handle, _ = statement.execute_query()
+                closing.callback(handle.release)  # does nothing once the reader has taken what it holds
+                reader = pa.RecordBatchReader.from_stream(handle)
+                closing.callback(reader.close)
+            yield reader
+
+
+def _close(statement: Any) -> None:
+    with suppress(Exception):  # of a broken connection it can't be closed, and that has been told
+        statement.close()
+
+
+def _column(value: Any) -> Any:
+    """Give a column of one value; `pa.array` would import pandas for it, which takes longer than most queries."""
+    match value:
+        case None:
+            return pa.nulls(1, pa.int64())
+        case bool():
+            return pa.Array.from_buffers(pa.bool_(), 1, [None, pa.py_buffer(bytes([value]))])
+        case int() if -(2**63) <= value < 2**63:
+            return pa.Array.from_buffers(pa.int64(), 1, [None, pa.py_buffer(struct.pack("=q", value))])
+        case float():
+            return pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(struct.pack("=d", value))])
+        case str() | bytes():
+            data = value.encode() if isinstance(value, str) else value
+            kind = pa.string() if isinstance(value, str) else pa.binary()
+            ends = pa.py_buffer(struct.pack("=ii", 0, len(data)))
+            return pa.Array.from_buffers(kind, 1, [None, ends, pa.py_buffer(data)])
+        case _:
+            return pa.array([value])
+
+
+def is_driver(name: object) -> bool:
+    """Tell whether something may be a driver's name: it becomes that of a module, and no path.
+
+    >>> is_driver("flight-sql"), is_driver("../../evil"), is_driver("os.path"), is_driver(3)
+    (True, False, False, False)
+    """
+    return isinstance(name, str) and _DRIVER.fullmatch(name) is not None
+
+
+def quoted(name: str) -> str:
+    """Give a column's name as SQL wants it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def unbindable(name: str, value: Any) -> SourceError:
+    """Say that a value can't be a parameter here."""
+    return SourceError(
+        f"parameter `:{name}` is a `{type(value).__qualname__}`, which can't be bound here",
+        hint="give a number, a text, bytes, a date or a time; cast it in the query where the column wants another type",
+    )
+
+
+def connected(url: str, driver: str | None, shown: str, path: Path | None) -> Any:
+    """Open a database by its driver's name: a package `adbc_driver_NAME`, or a driver that the manager finds.
+
+    `path` is the file, for a driver that takes one instead of a URL.
+
+    Raises:
+        SourceError: there is no such driver here, or it can't connect.
+    """
+    name = driver or url.partition(":")[0]
+    if not is_driver(name):
+        raise SourceError(f"`{name[:80]}` is no name of an ADBC driver", hint=DRIVERS)
+    package = f"adbc_driver_{name.replace('-', '_')}"
+    with telling(shown):
+        try:
+            module = importlib.import_module(package)
+        except ModuleNotFoundError as error:
+            if error.name != package:
+                raise
+        else:
+            return module.connect(url if path is None else str(path))
+        try:
+            return AdbcDatabase(driver=name, uri=url)
+        except Error as error:
+            raise SourceError(
+                f"there is no ADBC driver `{name}` here: {words(str(error))}",
+                hint=f"pip install {package.replace('_', '-')}, or name another one by `driver=`",
+            ) from error

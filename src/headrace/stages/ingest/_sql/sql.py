@@ -1,0 +1,173 @@
+"""`ingest.sql`: rows of a database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, overload
+
+import pyarrow as pa
+from blake3 import blake3
+
+from headrace.codec.joined import Joined
+from headrace.define.arguments import held_to_types
+from headrace.define.call import OPTIONS
+from headrace.define.cursor import cursor as cursor_named
+from headrace.define.ports import tracing
+from headrace.errors import DefinitionError
+from headrace.spec.duration import seconds
+from headrace.stages.ingest._sql.opening import revealed, secrets_of
+from headrace.stages.ingest._sql.session import DRIVERS, dialect_of, is_driver
+from headrace.stages.ingest._sql.stages import OPTIONS_OF_SQL, Grown, Mode, read, read_on, sql_version
+from headrace.stages.ingest._sql.statement import check_given, parse
+
+
+@overload
+def sql(
+    url: str,
+    query: str,
+    *,
+    version: str | None = None,
+    mode: Literal["table"] = "table",
+    batch_rows: int | None = None,
+    driver: str | None = None,
+    **parameters: Any,
+) -> pa.Table: ...
+@overload
+def sql(
+    url: str,
+    query: str,
+    *,
+    mode: Literal["increment", "snapshot"],
+    version: str | None = None,
+    watermark: str | None = None,
+    key: str | Sequence[str] | None = None,
+    overlap: str | float | None = None,
+    cursor: str | None = None,
+    batch_rows: int | None = None,
+    driver: str | None = None,
+    **parameters: Any,
+) -> Grown: ...
+@held_to_types("ingest.sql", apart=("url", "query", "driver", "mode", "batch_rows"))
+def sql(
+    url: str,
+    query: str,
+    *,
+    version: str | None = None,
+    mode: Mode = "table",
+    watermark: str | None = None,
+    key: str | Sequence[str] | None = None,
+    overlap: str | float | None = None,
+    cursor: str | None = None,
+    batch_rows: int | None = None,
+    driver: str | None = None,
+    **parameters: Any,
+) -> Any:
+    """Read a query's rows from a database, through ADBC; a source that didn't change is not read again.
+
+    In a pipeline this is two tasks: `sql_version` asks for the version of the source, `sql` reads it, both its rows and
+    its version from one snapshot. What it gives is kept under the version that was seen.
+
+    Args:
+        url: `sqlite:///file.db` (relative to the project's folder; `sqlite:////folder/file.db` is absolute),
+            `postgresql://ann@host/db`, or that of another ADBC driver. A password is a secret:
+            `f"postgresql://ann:{hr.secret('NAME')}@host/db"`, or the whole URL is `hr.secret("NAME")`.
+        query: one `select`, with parameters as `:name`. Their values are bound, never put into the text.
+        version: what tells whether the source changed. None: the database's own word (SQLite: the state of the file;
+            PostgreSQL: which transactions are visible; others: nothing, so they are read each time). Or an expression
+            over the query's rows, `"count"`, `"max(updated_at)"`, `"max(updated_at), count(*)"`, or a query of its own:
+            that misses the changes that it doesn't show.
+        mode: `"table"`: the rows as they are. `"increment"`: the rows so far, read on from a watermark. `"snapshot"`:
+            the rows as they are, with what is new and what is gone since the last read.
+        watermark: for increments, a column that only grows: whoever adds or changes a row gives it a higher value.
+        key: the column or columns that tell rows apart. For increments, the watermark itself where not given.
+        overlap: how far before the last watermark to read again, for rows that became visible late: a number, or a
+            time such as `"15m"` for dates and times.
+        cursor: where the state is kept between runs; named after what is asked where not told.
+        batch_rows: the rows of a part; by default as many as make about 64 MiB.
+        driver: the name of an ADBC driver, where the URL's scheme isn't that.
+        parameters: the values of the query's parameters. `when=`, `after=` and `always=` are those of every stage call.
+
+    Returns:
+        A `pyarrow.Table`; a `Grown` of tables for increments and snapshots.
+
+    Raises:
+        DefinitionError: a parameter is missing or superfluous, the options don't go together.
+        SourceError: the database refuses, is away, breaks off, or has a type that Arrow has not.
+        DataError: keys that stand twice, rows without a watermark.
+    """
+    keys = [key] if isinstance(key, str) else list(key or ([watermark] if watermark else []))
+    _check_options(mode, watermark, keys, overlap, cursor, batch_rows)
+    if driver is not None and not is_driver(driver):
+        raise DefinitionError(f"driver={driver!r:.80} is no name of an ADBC driver", hint=DRIVERS)
+    options, values = _sorted_out(url, query, driver, parameters)
+    secrets = secrets_of(url)
+    if tracing.get() is None:
+        url, values = revealed(url), {name: revealed(value) for name, value in values.items()}
+    source: dict[str, Any] = {"parameters": values, "secrets": secrets, "probe": version, "driver": driver}
+    # stage calls take options of every stage beside what they declare, which a type checker knows one by one only
+    ask, take, grow = _any(sql_version), _any(read), _any(read_on)
+    found = ask(url, query, **source, **options)
+    if mode == "table":
+        table = take(url, query, version=found, batch_rows=batch_rows, **source, **options)
+        return _whole(table)
+    place = cursor_named(cursor or _cursor_name(url, query, mode, watermark, keys))
+    grown = grow(
+        url, query, version=found, mode=mode, watermark=watermark, key=keys, overlap=overlap, cursor=place,
+        batch_rows=batch_rows, **source, **options,
+    )  # fmt: skip
+    return grown if tracing.get() is not None else Grown(*map(_whole, grown))
+
+
+def _check_options(
+    mode: str, watermark: str | None, key: list[str], overlap: Any, cursor: str | None, batch_rows: int | None
+) -> None:
+    if mode not in ("table", "increment", "snapshot"):
+        raise DefinitionError(f"mode={mode!r} is none of `ingest.sql`", hint='"table", "increment" or "snapshot"')
+    given = {"watermark": watermark, "key": key, "overlap": overlap, "cursor": cursor}
+    if mode == "table" and (odd := [name for name, value in given.items() if value]):
+        raise DefinitionError(
+            f"`{odd[0]}=` has no meaning when the whole table is read",
+            hint='it goes with mode="increment" or "snapshot"',
+        )
+    if mode == "increment" and watermark is None:
+        raise DefinitionError('mode="increment" needs `watermark=`', hint="name a column that only grows, as text")
+    if mode == "snapshot" and (watermark is not None or overlap is not None):
+        raise DefinitionError("a snapshot reads all rows, so it has no watermark", hint='leave it out, or "increment"')
+    if mode == "snapshot" and not key:
+        raise DefinitionError('mode="snapshot" needs `key=`', hint="name the columns that tell rows apart")
+    if isinstance(overlap, str):
+        seconds(overlap, name="overlap")
+    elif overlap is not None and not overlap >= 0:
+        raise DefinitionError(f"overlap={overlap!r} would leave rows out", hint="give a number from 0, or a time")
+    if batch_rows is not None and (type(batch_rows) is not int or batch_rows < 1):
+        raise DefinitionError(f"batch_rows={batch_rows!r} is no number of rows", hint="give a whole number from 1")
+
+
+def _sorted_out(
+    url: Any, query: str, driver: str | None, given: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tell the options of a stage call from the query's parameters, and check those, if the URL can be looked at."""
+    if type(query) is not str:
+        raise DefinitionError(f"the query is a `{type(query).__qualname__}`", hint="a query is text")
+    if not query.strip() or "\0" in query:
+        raise DefinitionError("the query is empty, or has a NUL in it", hint="give a `select`")
+    statement = parse(query, dialect_of(url if type(url) is str else "", driver))
+    options = {name: given[name] for name in OPTIONS if name in given and name not in statement.names}
+    values = {name: value for name, value in given.items() if name not in options}
+    if type(url) is str or driver is not None:
+        check_given(statement, values, OPTIONS_OF_SQL)
+    return options, values
+
+
+def _cursor_name(url: Any, query: str, mode: str, watermark: str | None, key: list[str]) -> str:
+    told = (url if type(url) is str else getattr(url, "name", ""), query, mode, watermark, key)
+    return f"sql/{blake3(repr(told).encode()).hexdigest()[:12]}"
+
+
+def _whole(value: Any) -> Any:
+    """Give what a stage called as a plain function has given, as a table; a handle as it is."""
+    return value.table if isinstance(value, Joined) else value
+
+
+def _any(stage: Any) -> Any:
+    return stage

@@ -1,0 +1,276 @@
+"""The stages behind `ingest.sql`: one asks for a source's version, one reads it, one reads on."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+from msgspec.structs import replace
+
+from headrace.codec.joined import Joined
+from headrace.codec.later import Later, table_of
+from headrace.define.attempt import attempt
+from headrace.define.cursor import Cursor, advance
+from headrace.define.log import warn
+from headrace.define.ready import ready
+from headrace.errors import SourceError
+from headrace.spec.noun import Noun
+from headrace.spec.redaction import masked
+from headrace.spec.report import Fact, Report
+from headrace.stages.ingest._sql.columns import check_columns, in_order
+from headrace.stages.ingest._sql.opening import session, shown_of
+from headrace.stages.ingest._sql.question import Question, differences, digest_of, question_of
+from headrace.stages.ingest._sql.reading import behind, parts_of, since, version_of
+from headrace.stages.ingest._sql.session import Session, dialect_of
+from headrace.stages.ingest._sql.statement import Statement, check_given, parse
+from headrace.stages.ingest._sql.watermark import ahead, begin, highest
+from headrace.stages.tables.increment import Merged, check_keys, compacted, ends_of, merged, retyped
+from headrace.stages.tables.parts import part_rows
+
+Mode = Literal["table", "increment", "snapshot"]
+OPTIONS_OF_SQL = ("version", "mode", "watermark", "key", "overlap", "cursor", "batch_rows", "driver", "url", "query")
+_DRIVERS = ("adbc_driver_manager", "adbc_driver_sqlite", "adbc_driver_postgresql")
+
+
+class Grown(NamedTuple):
+    """What a source holds by now, and what changed since the last read."""
+
+    table: Any
+    """All rows so far, each key once, in its latest version (`pyarrow.Table`)."""
+    new: Any
+    """The rows that this read added: of new keys, and of known ones with other values (`pyarrow.Table`)."""
+    gone: Any
+    """Rows whose key is no longer there, as they were last seen; only `mode="snapshot"` sees that (`pyarrow.Table`)."""
+    report: Report
+    """What was read, in numbers."""
+
+
+class Held(Noun, frozen=True):
+    """A cursor's value: what was asked, how far it has been read, and the rows so far."""
+
+    question: str
+    reached: Any
+    parts: list[Any]
+    """`Later`; tables, where an earlier version saved them."""
+    ends: list[Any]
+    """The least and the greatest key of each part: of few rows that came, most parts aren't even opened."""
+    asked: Question | None = None
+    """What `question` is the digest of, to say in what another one differs; None where an earlier version saved it."""
+    state: str | None = None
+    """Which source these rows are of, and its version then; None where an earlier version saved it."""
+
+
+@ready("ingest.sql.version", version=1, on=_DRIVERS, kind="ingest", cache=False)
+def sql_version(
+    url: str,
+    query: str,
+    *,
+    parameters: dict[str, Any],
+    secrets: dict[str, str],
+    probe: str | None = None,
+    driver: str | None = None,
+) -> str:
+    """Give the version of what a query reads."""
+    statement = _statement(url, query, driver, parameters)
+    with session(url, secrets, driver, attempt().project) as opened:
+        found = version_of(opened, statement, parameters, probe)
+    return found or f"unknown, so new at {dt.datetime.now(dt.UTC).isoformat()}"
+
+
+@ready("ingest.sql", version=1, on=_DRIVERS, kind="ingest", name="sql")
+def read(
+    url: str,
+    query: str,
+    *,
+    version: str,
+    parameters: dict[str, Any],
+    secrets: dict[str, str],
+    probe: str | None = None,
+    driver: str | None = None,
+    batch_rows: int | None = None,
+) -> pa.Table:
+    """Give a query's rows."""
+    statement = _statement(url, query, driver, parameters)
+    with session(url, secrets, driver, attempt().project) as opened:
+        attempt().saw(version=version_of(opened, statement, parameters, probe) or version)
+        parts = parts_of(opened, statement, parameters, rows=batch_rows)
+    return _joined(parts)
+
+
+@ready("ingest.sql.on", version=2, on=_DRIVERS, kind="ingest", name="sql")
+def read_on(
+    url: str,
+    query: str,
+    *,
+    version: str,
+    mode: Mode,
+    watermark: str | None,
+    key: list[str],
+    overlap: str | float | None,
+    cursor: Cursor,
+    parameters: dict[str, Any],
+    secrets: dict[str, str],
+    probe: str | None = None,
+    driver: str | None = None,
+    batch_rows: int | None = None,
+) -> Grown:
+    """Give a query's rows so far: those held, and what came since."""
+    statement = _statement(url, query, driver, parameters)
+    question = statement, mode, watermark, key, parameters
+    held = _held(cursor, digest_of(*question), question_of(*question))
+    complete = mode == "snapshot"
+    if held.parts and held.state == _state(url, probe, version):
+        return _held_on(held, url, query, complete=complete)
+    with session(url, secrets, driver, attempt().project) as opened:
+        seen = version_of(opened, statement, parameters, probe) or version
+        attempt().saw(version=seen)
+        fresh, at_source = _fresh(opened, statement, parameters, held, cursor.name, watermark, overlap, batch_rows)
+    held = replace(held, parts=retyped(held.parts, fresh[0].schema))
+    like = _schema_of(held)
+    check_columns(fresh[0].schema, like, key, watermark, cursor.name)
+    check_keys(fresh, key)
+    reached = held.reached
+    if watermark is not None:
+        marks = pa.concat_tables(fresh)[watermark]
+        reached = highest(marks, reached, watermark)
+        if said := ahead(marks, watermark, now=dt.datetime.now(dt.UTC)):
+            warn(said)
+    result = merged(held.parts, fresh, key, complete=complete, ends=held.ends)
+    schema = fresh[0].schema if like is None else like
+    parts = compacted([*result.kept, *result.new], batch_rows or part_rows(schema))
+    if result.new or result.gone or result.replaced:
+        then = replace(held, reached=reached, state=_state(url, probe, seen))
+        advance(cursor, _holding(then, parts, key))
+    report = _report(url, query, fresh, parts, result, complete=complete, at_source=at_source)
+    return _grown(schema, parts, result, report)
+
+
+def _fresh(
+    opened: Session,
+    statement: Statement,
+    values: dict[str, Any],
+    held: Held,
+    cursor: str,
+    watermark: str | None,
+    overlap: str | float | None,
+    rows: int | None,
+) -> tuple[list[Any], int | None]:
+    """Return the rows of a source from the watermark on that was reached, and how many it has behind that; all of them,
+    and None, where no watermark was reached."""
+    like = _schema_of(held)
+    if like is not None:
+        statement = in_order(statement, opened.columns(statement, values, like.names), like.names, cursor)
+    count = None
+    if watermark is not None and held.reached is not None:
+        mark = begin(held.reached, overlap, watermark)
+        count = behind(opened, statement, values, watermark, mark)
+        statement, values = since(opened, statement, values, watermark, mark)
+    return parts_of(opened, statement, values, rows=rows, like=like), count
+
+
+def _schema_of(held: Held) -> Any:
+    """Give the schema of the rows that are held; None of none."""
+    return table_of(held.parts[-1]).schema if held.parts else None
+
+
+def _holding(held: Held, parts: list[Any], key: list[str]) -> Held:
+    """Give a cursor's value with these parts instead of its own; of those that stay, the ends are known."""
+    known = {id(part): ends for part, ends in zip(held.parts, held.ends, strict=True)}
+    ends = [known[id(each)] if id(each) in known else ends_of(each, key) for each in parts]
+    return replace(held, parts=[each if isinstance(each, Later) else Later.of(each) for each in parts], ends=ends)
+
+
+def _grown(schema: Any, parts: list[Any], result: Merged, report: Report) -> Grown:
+    """Give all rows and those that changed; where there are none, a table without rows."""
+    none = [pa.Table.from_batches([], schema)]
+    return Grown(_joined(parts or none), _joined(result.new or none), _joined(result.gone or none), report)
+
+
+def _state(url: str, probe: str | None, version: str) -> str:
+    return repr((masked(url), probe, version))  # a secret stands in it by its name
+
+
+def _held_on(held: Held, url: str, query: str, *, complete: bool) -> Grown:
+    """Give the rows that are held, of a source whose version is still the one that they were read from."""
+    nothing = Merged(kept=held.parts, new=[], gone=[], replaced=0, unchanged=0)
+    report = _report(url, query, [], held.parts, nothing, complete=complete)
+    unread = "The source's version is still the one that these rows were read from, so it was not read again."
+    return _grown(_schema_of(held), held.parts, nothing, replace(report, limits=(unread, *report.limits)))
+
+
+def _statement(url: str, query: str, driver: str | None, parameters: Mapping[str, Any]) -> Statement:
+    statement = parse(query, dialect_of(url, driver))
+    check_given(statement, parameters, OPTIONS_OF_SQL)
+    return statement
+
+
+def _held(cursor: Cursor, digest: str, asked: Question) -> Held:
+    """Give what a cursor holds.
+
+    Raises:
+        SourceError: that are the rows of another question.
+    """
+    if cursor.value is None:
+        return Held(question=digest, reached=None, parts=[], ends=[], asked=asked)
+    if not isinstance(cursor.value, Held):
+        raise SourceError(f"cursor `{cursor.name}` is not one of `ingest.sql`", hint="give another name by `cursor=`")
+    if cursor.value.question == digest:
+        return replace(cursor.value, asked=asked)
+    if cursor.value.asked is None:  # an earlier version of Headrace saved it
+        told = "its query, parameters, `key`, `watermark` or `mode` was another one"
+    else:
+        told = "; ".join(differences(cursor.value.asked, asked))
+    raise SourceError(
+        f"cursor `{cursor.name}` holds the rows of another question: {told}",
+        hint="ask as before to go on from there; or, if another question is meant, give it a cursor of its own by "
+        "`cursor=`, which reads all rows anew",
+    )
+
+
+def _report(
+    url: str,
+    query: str,
+    fresh: list[Any],
+    parts: list[Any],
+    result: Merged,
+    *,
+    complete: bool,
+    at_source: int | None = None,
+) -> Report:
+    """Return what was read, in numbers. `at_source` is how many rows the source has behind the mark to read from; where
+    it has more than are held from there, the run warns: no later read will see those."""
+    counts = {
+        "rows read": _rows(fresh),
+        "new rows": _rows(result.new) - result.replaced,
+        "changed rows": result.replaced,
+        "rows held already": result.unchanged,
+        "rows in all": _rows(parts),
+    }
+    if complete:
+        counts["rows gone"] = _rows(result.gone)
+    if at_source is not None:
+        missed = at_source - (_rows(parts) - _rows(fresh))
+        counts["rows behind the mark at the source"] = at_source
+        counts["rows never read"] = max(0, missed)
+        if missed > 0:
+            warn(
+                f"{missed:,} rows at the source lie behind the mark and were never read: they came later, with a lower"
+                " watermark; give a longer `overlap=`, or read all anew after `headrace rewind`"
+            )
+    return Report(
+        title="What was read",
+        about=f"`{' '.join(query.split())}` from {shown_of(url)}",
+        facts=tuple(Fact(name=name, value=float(count), unit="rows") for name, count in counts.items()),
+        limits=() if complete else ("Rows deleted at the source are still held: a watermark doesn't show them.",),
+    )
+
+
+def _rows(tables: Sequence[Any]) -> int:
+    return sum(each.num_rows for each in tables)
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Give tables as one value; one alone is itself, so that it is the same artifact as any equal table."""
+    return table_of(parts[0]) if len(parts) == 1 else Joined(parts)

@@ -1,0 +1,152 @@
+"""Watermarks: how far a source has been read, and from where the next read begins."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import re
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.errors import DataError, DefinitionError
+from headrace.spec.duration import seconds
+from headrace.stages.ingest._check.finding import value_of
+from headrace.stages.tables.arrays import floats, numbers
+
+AHEAD = 10
+"""Watermarks are far ahead where they are so many times farther away than the upper half of the others spans."""
+FEW = 20
+"""Of fewer rows than this nothing is said."""
+SLACK = dt.timedelta(days=1)
+"""Times without a zone may be of any."""
+_TEXT = re.compile(r"(\d{4}-\d\d-\d\d)(?:([T ])(\d\d:\d\d(?::\d\d)?))?")
+
+
+def highest(column: Any, reached: Any, name: str) -> Any:
+    """Give the highest value of a watermark's column (chunked), or what was reached before if that is higher.
+
+    Raises:
+        DataError: rows have no watermark, or its type has no order.
+    """
+    if column.null_count:
+        raise DataError(
+            f"{column.null_count:,} row{'s have' if column.null_count > 1 else ' has'} no watermark: `{name}` is null",
+            hint=f"such rows would never be found again: give them one in the query, such as coalesce({name}, created)",
+        )
+    kind = column.type
+    if not (_is_ordered(kind) or pa.types.is_string(kind)):
+        raise DataError(f"the watermark `{name}` is `{kind}`, which has no order", hint="take a number, date or time")
+    top = pc.max(column)
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        top = top.cast(pa.timestamp("us", kind.tz), safe=False)  # as Python has times
+    try:
+        found = [each for each in (top.as_py(), reached) if each is not None]
+    except OverflowError as error:
+        raise DataError(
+            f"the watermark `{name}` has a time beyond the years 1 to 9999", hint="leave such rows out in the query"
+        ) from error
+    return max(found, default=None)
+
+
+def ahead(column: Any, name: str, *, now: dt.datetime) -> str:
+    """Say of watermarks (chunked) that the highest are far ahead: of the others, or of today; else nothing.
+
+    Reading on begins at the highest, so what comes with a lower one isn't seen any more.
+    """
+    values = _numbers(column)
+    if values is None or not len(values):
+        return ""
+    values = np.sort(values)
+    rest = int(0.99 * (len(values) - 1))
+    top, near, middle = values[-1], values[rest], values[len(values) // 2]
+    count = int(np.count_nonzero(values > near))
+    shown = value_of(pc.max(column))
+    lost = "what comes with a lower one is not read any more"
+    if _is_time(column.type, shown) and top > (now + SLACK).timestamp():
+        count = int(np.count_nonzero(values > (now + SLACK).timestamp()))
+        return f"{count:,} rows have a watermark in the future (`{name}` up to {shown}): {lost}"
+    if len(values) >= FEW and 0 < AHEAD * (near - middle) < top - near:
+        return (
+            f"{count:,} of {len(values):,} rows have a watermark far ahead of the others (`{name}` = {shown}): {lost}"
+        )
+    return ""
+
+
+def _is_time(kind: Any, shown: Any) -> bool:
+    return bool(pa.types.is_temporal(kind)) or (isinstance(shown, str) and _TEXT.match(shown) is not None)
+
+
+def _numbers(column: Any) -> Any:
+    """Return watermarks as numbers that are as far apart: of times, seconds; None of texts that are no times."""
+    kind, column = column.type, column.drop_null()
+    try:
+        if pa.types.is_string(kind):
+            column = pc.utf8_slice_codeunits(column, 0, 19).cast(pa.timestamp("s"))
+        elif pa.types.is_date(kind):
+            column = column.cast(pa.timestamp("s"))
+        if pa.types.is_timestamp(column.type):
+            return numbers(column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64())) / 1e6
+        return floats(column)
+    except pa.ArrowInvalid:
+        return None
+
+
+def _is_ordered(kind: Any) -> bool:
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_date(kind)
+        or pa.types.is_timestamp(kind)
+    )
+
+
+def begin(reached: Any, overlap: str | float | None, name: str) -> Any:
+    """Give the lowest watermark that the next read asks for: what was reached, less the overlap.
+
+    >>> begin(dt.date(2026, 1, 10), "3d", "day")
+    datetime.date(2026, 1, 7)
+    >>> begin("2026-01-10 08:00:00.123", "30m", "at")
+    '2026-01-10 07:30:00'
+    >>> begin(1000, 100, "id")
+    900
+
+    Raises:
+        DefinitionError: the overlap doesn't fit the watermark's type.
+    """
+    if overlap is None or overlap == 0:
+        return reached
+    with suppress(OverflowError):  # of a time that is earlier than any
+        match reached:
+            case bool():
+                pass
+            case dt.datetime():
+                return reached - dt.timedelta(seconds=seconds(overlap, name="overlap"))
+            case dt.date():
+                days = -(-seconds(overlap, name="overlap") // 86400)
+                return reached - dt.timedelta(days=days)
+            case int() | float() if isinstance(overlap, int | float):
+                return reached - overlap
+            case decimal.Decimal() if isinstance(overlap, int | float):
+                return reached - decimal.Decimal(str(overlap))
+            case str() if found := _TEXT.match(reached):
+                return _earlier_text(found, seconds(overlap, name="overlap"))
+            case _:
+                pass
+    raise DefinitionError(
+        f"an overlap of {overlap!r} can't be taken from the watermark `{name}`, which is {reached!r}",
+        hint='give a number for numbers, a time such as "15m" for dates and times',
+    )
+
+
+def _earlier_text(found: re.Match[str], overlap_s: float) -> str:
+    """Take a time from one that is kept as text: the same way of writing, cut to seconds, so never too late."""
+    day, between, clock = found.groups()
+    earlier = dt.datetime.fromisoformat(f"{day} {clock or '00:00'}") - dt.timedelta(seconds=overlap_s)
+    if between is None:
+        return earlier.date().isoformat()
+    return earlier.isoformat(sep=between, timespec="seconds" if clock.count(":") > 1 else "minutes")

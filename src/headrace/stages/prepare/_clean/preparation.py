@@ -1,0 +1,190 @@
+"""`Preparation`: what `prepare.clean` did to a table and learned from it, as data that goes to other rows.
+
+A model that was fitted to a cleaned table is of use only for rows that were cleaned in the same way: by the mean of the
+rows that it learned from, not by that of the rows it is asked about. So the cleaning travels with the model.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import duckdb
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.define.log import warn
+from headrace.define.ready import ready
+from headrace.errors import DataError
+from headrace.spec.noun import Document, Noun
+from headrace.spec.report import Report
+from headrace.stages.ingest._check.finding import cell
+from headrace.stages.prepare._clean.report import report_of
+from headrace.stages.prepare._clean.rules import ALL, AnyRule, Deduplicate, Drop, OnColumns, Rename, Without
+from headrace.stages.prepare._clean.steps import Work, on_column, rename, take_away, without
+from headrace.stages.tables import engine
+from headrace.stages.tables.columns import distinct, listed
+from headrace.stages.tables.types import in_type, kind_named, plain_type
+
+Unseen = dict[str, list[tuple[str, int]]]
+SHOWN = 3
+
+
+class Prepared(NamedTuple):
+    """What a preparation made of rows. Each row that was given is either in `table`, in the order that it had, or in
+    `quarantine`, as it was given.
+
+    `quarantine` says where each row stood (`row`) and why it is there (`broken_rules`). `unseen` counts, for each
+    column of categories, the rows with a value that wasn't there when the preparation was made. `report` tells it all.
+    """
+
+    table: pa.Table
+    quarantine: pa.Table
+    report: Report
+    unseen: dict[str, int]
+
+
+class Step(Noun, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A rule, with the number that it had, and the columns that it was on: `"*"` is those that were there then.
+
+    `asks` are the columns of a rule's condition.
+    """
+
+    name: str
+    rule: AnyRule
+    columns: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
+
+
+class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `prepare.clean` does to a row: its rules, with what they have learned, as data that is safe to load.
+
+    What comes of a row depends on that row alone, so one row is prepared as it would be among many. `columns` has the
+    types that the columns had; `categories` has the values that there were in those columns of text that have few.
+    `left_out` names the rules that look at more than a row, and so are no part of it.
+    """
+
+    columns: dict[str, str]
+    steps: tuple[Step, ...]
+    categories: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+
+    def apply(self, table: pa.Table, *, without: str | Sequence[str] = ()) -> Prepared:
+        """Prepare rows: one, or many. `without` names columns that these rows don't have, such as the target.
+
+        Columns that no rule names may be missing; those that the preparation doesn't know stay as they are. Columns get
+        the types that they had, as far as no value changes by that: a whole number stands for one with a point, a text
+        for a date, and what is null for any.
+
+        Raises:
+            DataError: a column is missing, or has another type; a value that a rule of `otherwise="stop"` can't read.
+        """
+        distinct(table)
+        work = Work.on(table)
+        work.table = self._in_types(table)
+        absent = set(listed(without))
+        with engine.session({}) as database:
+            skipped = [said for step in self.steps for said in _put(work, step, absent, database)]
+        quarantine = work.quarantine()
+        unseen = _unseen(work.table, self.categories)
+        report = report_of(
+            "Preparation",
+            f"{len(table):,} rows, prepared as the rows were that it was made from.",
+            work.changes,
+            before=len(table),
+            after=len(work.table),
+            quarantined=len(quarantine),
+            unseen=unseen,
+            limits=(*self.left_out, *skipped),
+        )
+        counts = {name: sum(count for _, count in values) for name, values in unseen.items()}
+        return Prepared(work.done(), quarantine, report, counts)
+
+    def _in_types(self, table: pa.Table) -> pa.Table:
+        for place, field in enumerate(table.schema):
+            wanted = self.columns.get(field.name, "")
+            if wanted in ("", str(field.type)):
+                continue
+            kind = kind_named(wanted)
+            column = None if kind is None else in_type(table.column(place), kind)
+            if column is None:
+                raise DataError(
+                    f"`{field.name}` is `{field.type}`, and the preparation was made for `{wanted}`",
+                    hint="give the values in the type that they had",
+                )
+            table = table.set_column(place, field.name, column)
+        return table
+
+
+@ready("prepare.apply", version=3, on=("duckdb", "numpy", "pyarrow"), kind="prepare")
+def apply(table: pa.Table, preparation: Preparation, *, without: str | Sequence[str] = ()) -> Prepared:
+    """Prepare rows as `prepare.clean` has prepared others: `preparation.apply(table)`, as a stage.
+
+    `without` names columns that these rows don't have, such as the target. Values of categories that weren't there when
+    the preparation was made are counted, and the run warns of them.
+
+    Raises:
+        DataError: a column is missing, or has another type; a value that a rule of `otherwise="stop"` can't read.
+    """
+    prepared = preparation.apply(table, without=without)
+    for name, count in prepared.unseen.items():
+        if count:
+            grid = next(each for each in prepared.report.grids if each.title.startswith(f"Values of {name} that"))
+            shown = ", ".join(f"`{value}`" for value, _ in grid.rows[:SHOWN])
+            warn(f"{count:,} rows have a `{name}` that wasn't there when the preparation was made, such as {shown}")
+    return prepared
+
+
+def _put(work: Work, step: Step, absent: set[str], database: duckdb.DuckDBPyConnection) -> list[str]:
+    """Apply a step; return what is to be said of what was skipped. A column that got no new name is absent under it."""
+    there, rule = set(work.table.column_names), step.rule
+    match rule:
+        case Drop():
+            lacking = [name for name in step.asks if name in absent]
+            if lacking:
+                return [f"Rule {step.name} was skipped: there is no `{lacking[0]}`."]
+            _demand(step.asks, there, step.name)
+            take_away(work, rule, step.name, database, aside=True)
+        case Rename(names=names):
+            _demand([name for name in names if name not in absent], there, step.name)
+            absent |= {new for old, new in names.items() if old not in there}
+            rename(work, {old: new for old, new in names.items() if old in there}, step.name)
+        case Without():
+            without(work, [name for name in rule.names if name in there], step.name)
+        case OnColumns():
+            if ALL not in rule.names:
+                _demand([name for name in step.columns if name not in absent], there, step.name)
+            for name in step.columns:
+                if name in there:
+                    on_column(work, rule, step.name, name, database)
+        case Deduplicate():
+            pass  # never made one: it is about a table
+    return []
+
+
+def _demand(names: Sequence[str], there: set[str], rule: str) -> None:
+    for name in names:
+        if name not in there:
+            near = difflib.get_close_matches(name, there, 1)
+            meant = f"did you mean `{near[0]}`? " if near else ""
+            raise DataError(
+                f"rule {rule} of the preparation is for a column `{name}`, which the rows don't have",
+                hint=f"{meant}say it if rows can't have it, as they can't have the target yet: `without={name!r}`",
+            )
+
+
+def _unseen(table: pa.Table, categories: Mapping[str, Sequence[str]]) -> Unseen:
+    """Return the values that aren't among a column's categories, with counts, the most frequent first."""
+    found: Unseen = {}
+    for name, known in categories.items():
+        if name not in table.column_names:
+            continue
+        column = table.column(name)
+        texts = column.cast(plain_type(column.type))
+        strange = texts.filter(pc.invert(pc.is_in(texts, pa.array(known, texts.type), skip_nulls=False)))
+        counts = strange.drop_null().value_counts().to_pylist()
+        pairs = [(cell(each["values"]), each["counts"]) for each in counts]
+        found[name] = sorted(pairs, key=lambda pair: -pair[1])
+    return found

@@ -1,0 +1,112 @@
+"""The report of a cleaning: what each rule lost and changed, with examples before and after; losses come first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from headrace.spec.noun import Noun
+from headrace.spec.report import Cell, Fact, Grid, Report
+from headrace.stages.ingest._check.finding import cell
+
+EXAMPLES = 5
+FITTED = "What is filled by a mean or a median is told by all rows: split first, where a test must not know of them."
+
+
+class Example(NamedTuple):
+    """A value before and after, the row that it stands in, and what became of it. Of a row that was taken away, its
+    first few values are `before`."""
+
+    row: int
+    before: Any
+    after: Any
+    fate: str
+
+
+class Change(Noun, frozen=True, kw_only=True):
+    """What a rule did to a column, or to rows.
+
+    Values that it made null, filled, changed, or read as another type (a text as a number); rows that it dropped or put
+    aside, those with a value that it couldn't read among them. Of the examples, losses come first.
+    """
+
+    rule: str
+    column: str
+    nulled: int = 0
+    aside: int = 0
+    dropped: int = 0
+    filled: int = 0
+    changed: int = 0
+    read: int = 0
+    examples: Sequence[Example] = ()
+
+    @property
+    def losses(self) -> int:
+        """How many values and rows are no longer there."""
+        return self.nulled + self.aside + self.dropped
+
+
+def report_of(
+    title: str,
+    about: str,
+    changes: Sequence[Change],
+    *,
+    before: int,
+    after: int,
+    quarantined: int,
+    unseen: Mapping[str, Sequence[tuple[str, int]]],
+    limits: Sequence[str],
+) -> Report:
+    """Return the report. `unseen` has values of columns with categories that weren't there before, with counts."""
+    strange = {name: sum(count for _, count in values) for name, values in unseen.items() if values}
+    facts = (
+        Fact(name="rows given", value=before, unit="rows"),
+        Fact(name="rows left", value=after, unit="rows"),
+        Fact(name="rows dropped", value=sum(change.dropped for change in changes), unit="rows"),
+        Fact(name="quarantined", value=quarantined, unit="rows"),
+        Fact(name="values made null", value=sum(change.nulled for change in changes)),
+        *(Fact(name=f"unseen values of {name}", value=count) for name, count in strange.items()),
+        Fact(name="values filled", value=sum(change.filled for change in changes)),
+        Fact(name="values changed", value=sum(change.changed for change in changes)),
+        Fact(name="values read as another type", value=sum(change.read for change in changes)),
+    )
+    rows = tuple((c.rule, c.column, c.nulled, c.aside, c.dropped, c.filled, c.changed, c.read) for c in changes)
+    heads = ("rule", "column", "made null", "rows put aside", "rows dropped", "filled", "changed", "read")
+    grids = [Grid(title="What was lost and changed", columns=heads, rows=rows)]
+    grids += [_unseen(name, unseen[name]) for name in strange]
+    grids += [_examples(change) for change in sorted(changes, key=lambda c: not c.losses) if change.examples]
+    return Report(title=title, about=about, facts=facts, grids=tuple(grids), limits=tuple(limits))
+
+
+def _examples(change: Change) -> Grid:
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (each.row, _seen(each.before), "" if each.fate == "dropped" else _seen(each.after), each.fate)
+        for each in change.examples
+    )
+    count = change.losses + change.filled + change.changed + change.read
+    return Grid(
+        title=f"Rule {change.rule} on {change.column or 'rows'}",
+        columns=("row", "before", "after", "what became of it"),
+        rows=rows,
+        note=f"{len(rows)} of {count:,}, losses first" if count > len(rows) else "",
+    )
+
+
+def _unseen(name: str, values: Sequence[tuple[str, int]]) -> Grid:
+    return Grid(
+        title=f"Values of {name} that weren't there when the preparation was made",
+        columns=("value", "rows"),
+        rows=tuple((_seen(value), count) for value, count in values[:EXAMPLES]),
+        note=f"{EXAMPLES} of {len(values):,}" if len(values) > EXAMPLES else "",
+    )
+
+
+def _seen(value: Any) -> str:
+    """Return a value as a cell in which blanks are seen that pages and terminals swallow."""
+    if not isinstance(value, str):
+        return cell(value)
+    return _SWALLOWED.sub(lambda blanks: "␣" * len(blanks[0]), cell(value))
+
+
+_SWALLOWED = re.compile("^ +| +$| {2,}")

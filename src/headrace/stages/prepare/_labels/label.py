@@ -1,0 +1,280 @@
+"""Labels from rules: labelling functions, the label model over them, and a report on both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.define.ready import ready
+from headrace.errors import DefinitionError, UsageError
+from headrace.spec.report import Cell, Fact, Grid, Report, Verdict
+from headrace.stages.prepare._labels.consensus import Codes, Consensus, Floats, agreement, combine, majority, right
+from headrace.stages.prepare._labels.shares import Share, mean_with_interval, share
+from headrace.stages.prepare._labels.votes import Label, Votes, ask, checked, no_functions
+from headrace.stages.tables.columns import described, distinct
+
+DEPENDENT = 0.2
+"""Functions that agree on this much of what the classes don't explain are named as depending on each other."""
+
+
+class Labelled(NamedTuple):
+    """A table with labels from labelling functions.
+
+    `table` is the one given with four columns more, named by `into`: the most probable label (null where every function
+    abstained), its `_probability`, the `_probabilities` of all classes in the order that the field's metadata gives
+    under `classes`, and `_disagreement`, the share of the votes on a row that weren't for the label most voted for.
+    `votes` has a column a function, null where it abstained. `report` tells of each function and of the label model.
+    """
+
+    table: pa.Table
+    votes: pa.Table
+    report: Report
+
+
+def _check_told(given: Mapping[str, Any]) -> None:
+    """Refuse classes and their shares that can't be right, as far as they are known.
+
+    Raises:
+        DefinitionError: as of `label`.
+    """
+    if not given.get("functions", True):
+        raise no_functions()
+    if given.get("classes") is not None:
+        _shares(given.get("balance"), checked(given["classes"]))
+
+
+@ready("prepare.label", version=2, on=("numpy", "pyarrow"), kind="prepare", check=_check_told)
+def label(
+    table: pa.Table,
+    functions: list[Callable[..., Any]],
+    *,
+    into: str = "label",
+    classes: list[Any] | None = None,
+    balance: list[float] | None = None,
+    known: str = "",
+) -> Labelled:
+    """Label a table by labelling functions, whose votes are weighed by how they agree with each other.
+
+    A function takes a row (a dictionary) and gives a label, or None where it can't tell; one whose parameter is
+    annotated `pa.RecordBatch` takes many rows and gives a label or None for each. Labels are texts, whole numbers or
+    booleans. `classes` says which there are (by default: those that are given); `balance` their shares in the world, in
+    the same order (by default: equal). `known` names a column of true labels, null where they aren't known. It has no
+    part in the labels: it judges them, and the plain majority vote beside them.
+
+    Raises:
+        DefinitionError: no functions, or `into`, `balance` or `known` that don't fit.
+        UsageError: a function raised or gave no label (with the row); an empty table; nobody voted on any row.
+    """
+    _check(table, into, known)
+    votes = ask(table, functions, classes)
+    if not (votes.codes >= 0).any():
+        raise UsageError(
+            f"all {len(functions)} labelling functions abstained on all {table.num_rows} rows",
+            hint="look at some rows, and at what the functions look for: names of columns, upper and lower case",
+        )
+    consensus = combine(votes.codes, len(votes.classes), _shares(balance, votes.classes))
+    truth = _truth(table, known, votes.classes) if known else None
+    return Labelled(
+        table=_with_labels(table, into, votes, consensus),
+        votes=_as_table(votes),
+        report=_report(votes, consensus, truth, into, known),
+    )
+
+
+def _check(table: pa.Table, into: str, known: str) -> None:
+    if table.num_rows == 0:
+        raise UsageError("there is nothing to label: the table has no rows", hint="look at what is made before it")
+    distinct(table)
+    taken = [name for name in _columns(into) if name in table.column_names]
+    if taken:
+        raise DefinitionError(f"the table has a column `{taken[0]}` already", hint="name the new columns by `into=`")
+    if known and known not in table.column_names:
+        raise DefinitionError(f"the table has no column `{known}`", hint=f"it has {', '.join(table.column_names)}")
+
+
+def _shares(balance: Sequence[float] | None, classes: tuple[Label, ...]) -> Floats | None:
+    if balance is None:
+        return None
+    shares = np.asarray(balance, dtype=float)
+    if shares.shape != (len(classes),) or not (shares > 0).all() or abs(shares.sum() - 1) > 1e-6:
+        raise DefinitionError(
+            f"`balance` is {list(balance)!r}, and the classes are {list(classes)!r}",
+            hint="give a share above 0 for each class, in that order, that make 1 together",
+        )
+    return shares
+
+
+def _columns(into: str) -> tuple[str, str, str, str]:
+    return into, f"{into}_probability", f"{into}_probabilities", f"{into}_disagreement"
+
+
+def _with_labels(table: pa.Table, into: str, votes: Votes, consensus: Consensus) -> pa.Table:
+    covered = (votes.codes >= 0).any(axis=1)
+    best = consensus.probabilities.argmax(axis=1)
+    counts = np.stack([(votes.codes == each).sum(axis=1) for each in range(len(votes.classes))], axis=1)
+    disagreement = 1 - counts.max(axis=1) / np.maximum(counts.sum(axis=1), 1)
+    probabilities = pa.FixedSizeListArray.from_arrays(
+        pa.array(consensus.probabilities.ravel()), consensus.probabilities.shape[1]
+    )
+    arrays = (
+        _labels(np.where(covered, best, -1), votes.classes),
+        pa.array(consensus.probabilities.max(axis=1), mask=~covered),
+        probabilities,
+        pa.array(disagreement, mask=~covered),
+    )
+    told = {"classes": json.dumps(list(votes.classes), ensure_ascii=False)}
+    out = table
+    for name, array in zip(_columns(into), arrays, strict=True):
+        metadata = told if array is probabilities else None
+        out = out.append_column(pa.field(name, array.type, metadata=metadata), array)
+    return described(out, table)
+
+
+def _labels(codes: np.ndarray[Any, Any], classes: tuple[Label, ...]) -> pa.Array:
+    """Codes as labels, null for -1."""
+    return pa.array(list(classes)).take(pa.array(codes.astype(np.int64), mask=codes < 0))
+
+
+def _as_table(votes: Votes) -> pa.Table:
+    arrays = [_labels(votes.codes[:, place], votes.classes) for place in range(len(votes.names))]
+    return pa.table(arrays, names=list(votes.names))
+
+
+def _truth(table: pa.Table, known: str, classes: tuple[Label, ...]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Known labels as codes, -1 where they aren't known."""
+    place_of = {each: code for code, each in enumerate(classes)}
+    truth = np.full(table.num_rows, -1, dtype=np.int64)
+    for row, each in enumerate(table[known].to_pylist()):
+        if each is None:
+            continue
+        if isinstance(each, list | dict) or each not in place_of:
+            raise UsageError(
+                f"column `{known}` has {each!r} in row {row}, and the functions know only {list(classes)!r}",
+                hint="say in `classes=` which labels there are, as the column writes them",
+            )
+        truth[row] = place_of[each]
+    return truth
+
+
+def _report(
+    votes: Votes, consensus: Consensus, truth: np.ndarray[Any, np.dtype[np.int64]] | None, into: str, known: str
+) -> Report:
+    codes = votes.codes
+    covered = (codes >= 0).any(axis=1)
+    cast = (codes >= 0).sum(axis=1)
+    conflict = (codes.max(axis=1) != np.where(codes < 0, 127, codes).min(axis=1)) & covered
+    facts = [
+        Fact(name="rows", value=float(len(codes)), unit="rows"),
+        Fact(name="coverage", value=float(covered.mean()), better="higher"),
+        Fact(name="overlap", value=float((cast > 1).mean())),
+        Fact(name="conflict", value=float(conflict.mean())),
+    ]
+    for code, each in enumerate(votes.classes):
+        labelled = consensus.probabilities.argmax(axis=1)[covered] == code
+        facts.append(Fact(name=f"share labelled {each}", value=float(labelled.mean())))
+    verdict = None
+    if truth is not None:
+        judged, verdict = _judged(codes, consensus, truth, len(votes.classes))
+        facts += judged
+    limits = [*_dependent(votes, consensus)]
+    if len(votes.classes) == 1:
+        limits.append(f"No function ever gave another label than {votes.classes[0]!r}: a model can't learn from that.")
+    if not covered.all():
+        limits.append(f"No function voted on {int((~covered).sum())} of {len(codes)} rows; their `{into}` is null.")
+    if truth is None:
+        limits.append("No true labels were given (`known=`), so nothing here says how often a label is right.")
+    return Report(
+        title="Labels from labelling functions",
+        about=f"{len(votes.names)} functions voted on {len(codes)} rows"
+        + (f"; {int((truth >= 0).sum())} of them have a true label in `{known}`." if truth is not None else "."),
+        passed=verdict.holds if verdict is not None else None,
+        facts=tuple(facts),
+        verdicts=(verdict,) if verdict is not None else (),
+        grids=(_functions(votes, consensus, truth),),
+        limits=tuple(limits),
+    )
+
+
+def _judged(
+    codes: Codes, consensus: Consensus, truth: np.ndarray[Any, np.dtype[np.int64]], classes: int
+) -> tuple[list[Fact], Verdict]:
+    """The label model and the majority vote held against true labels, on rows with a vote."""
+    chosen = (truth >= 0) & (codes >= 0).any(axis=1)
+    rule = "the label model is right more often than the majority vote (95% interval)"
+    if not chosen.any():
+        why = "no row with a vote has a true label"
+        return [Fact(name="accuracy", value=None, why=why)], Verdict(rule=rule, holds=None, why=why)
+    model = right(consensus.probabilities[chosen], truth[chosen])
+    plain = right(majority(codes[chosen], classes), truth[chosen])
+    found = [
+        _fact("accuracy of the label model", mean_with_interval(model)),
+        _fact("accuracy of the majority vote", mean_with_interval(plain)),
+    ]
+    difference = mean_with_interval(model - plain)
+    found.append(_fact("label model minus majority vote", difference))
+    likely = np.clip(consensus.probabilities[chosen, truth[chosen]], 1e-6, 1)
+    found.append(Fact(name="log loss of the label model", value=float(-np.log(likely).mean()), better="lower"))
+    holds = True if difference.low > 0 else False if difference.high < 0 else None
+    why = (
+        f"on {int(chosen.sum())} rows with a vote and a true label the difference is {difference.value:+.4f} "
+        f"[{difference.low:+.4f}, {difference.high:+.4f}]; a tie of votes counts as half right"
+    )
+    return found, Verdict(rule=rule, holds=holds, why=why)
+
+
+def _fact(name: str, found: Share) -> Fact:
+    return Fact(name=name, value=found.value, low=found.low, high=found.high, better="higher")
+
+
+def _functions(votes: Votes, consensus: Consensus, truth: np.ndarray[Any, np.dtype[np.int64]] | None) -> Grid:
+    """A line a function: how often it votes, beside others, against others, and how often it is right."""
+    voted = votes.codes >= 0
+    borne = consensus.borne_out(votes.codes)
+    rows: list[tuple[Cell, ...]] = []
+    for place, name in enumerate(votes.names):
+        mine = votes.codes[:, place]
+        others = np.delete(votes.codes, place, axis=1)
+        other = (others >= 0).any(axis=1)
+        against = ((others >= 0) & (others != mine[:, None])).any(axis=1)
+        labels = ", ".join(str(votes.classes[code]) for code in np.unique(mine[mine >= 0]))
+        row: list[Cell] = [
+            name,
+            labels,
+            round(float(voted[:, place].mean()), 4),
+            round(float((voted[:, place] & other).mean()), 4),
+            round(float((voted[:, place] & against).mean()), 4),
+            None if np.isnan(borne[place]) else round(float(borne[place]), 4),
+        ]
+        if truth is not None:
+            chosen = voted[:, place] & (truth >= 0)
+            found = share(int((mine[chosen] == truth[chosen]).sum()), int(chosen.sum()))
+            row += [None] * 3 if found is None else [round(each, 4) for each in (found.value, found.low, found.high)]
+            row.append(int(chosen.sum()))
+        rows.append(tuple(row))
+    columns: tuple[str, ...] = ("function", "labels", "coverage", "overlap", "conflict", "borne out")
+    note = (
+        "Overlap and conflict are shares of all rows: another function voted too, or voted otherwise. Borne out is how "
+        "probable the label model holds a function's votes on average, which is less than they are right."
+    )
+    if truth is not None:
+        columns += ("accuracy", "low", "high", "judged on")
+        note += " `low` and `high` are the ends of Wilson's 95% interval."
+    return Grid(title="Labelling functions", columns=columns, rows=tuple(rows), note=note)
+
+
+def _dependent(votes: Votes, consensus: Consensus) -> list[str]:
+    """Name the pairs that agree beyond what the classes explain, the worst first, five at most."""
+    together = agreement(votes.codes, consensus.probabilities)
+    pairs = sorted(combinations(range(len(votes.names)), 2), key=lambda pair: -together[pair])
+    return [
+        f"`{votes.names[one]}` and `{votes.names[two]}` agree on {together[one, two]:.0%} of what the classes don't "
+        f"explain: they look at the same things, "
+        + ("and share one vote." if consensus.copies[one, two] else "so together they count a little too much.")
+        for one, two in pairs[:5]
+        if together[one, two] > DEPENDENT
+    ]

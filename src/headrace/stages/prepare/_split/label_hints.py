@@ -1,0 +1,107 @@
+"""Columns that tell the target too well: often it was put there by what comes after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.stages.prepare._split.leaks import digests_each
+from headrace.stages.tables.columns import rows_at, rows_where
+from headrace.stages.tables.types import is_text, plain_type
+
+LOOKED_AT = 50_000
+SURE = 0.999
+CORRELATED = 0.995
+FEWEST = 20
+"""Of fewer rows nothing is told."""
+MOST_VALUES = 0.05
+"""A column that has more different values than this share of the rows tells the target by accident."""
+Numbers = np.ndarray[Any, Any]
+
+
+def label_hints(table: pa.Table, target: str, left_out: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Give the columns from which the target can be read off, and how, in a sentence. It is a hint, not a proof.
+
+    At most 50,000 rows are looked at, evenly spread.
+    """
+    step = max(1, len(table) // LOOKED_AT)
+    some = rows_at(table, np.arange(0, len(table), step)) if step > 1 else table
+    some = rows_where(some, _told(some.column(target)).to_numpy())
+    if len(some) < FEWEST:
+        return
+    digests = digests_each(some, [name for name in some.column_names if name not in left_out or name == target])
+    labels = digests.pop(target)
+    if len(np.unique(labels)) < 2:
+        return
+    numbers = _numbers(some.column(target))
+    for name, values in digests.items():
+        hint = _hint(some.column(name), values, labels, numbers)
+        if hint:
+            yield name, hint
+
+
+def missing_targets(column: pa.ChunkedArray) -> int:
+    """Give how many rows have no target: null, or NaN."""
+    return len(column) - int(pc.sum(_told(column)).as_py() or 0)
+
+
+def _told(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    there = pc.is_valid(column)
+    if pa.types.is_floating(column.type):
+        there = pc.and_(there, pc.fill_null(pc.invert(pc.is_nan(column)), False))
+    return there
+
+
+def _hint(column: pa.ChunkedArray, values: Numbers, labels: Numbers, target: Numbers | None) -> str:
+    if column.null_count:
+        gaps = column.is_valid().to_numpy()
+        if 0.01 < gaps.mean() < 0.99 and _purity(gaps, labels) >= SURE:
+            return "whether it is there tells the target"
+    few = len(np.unique(values)) <= max(2, MOST_VALUES * len(values))
+    if few and _purity(values, labels) >= SURE and _guess(labels) < SURE:
+        return "each of its values stands with one value of the target"
+    numbers = _numbers(column)
+    if numbers is None or target is None:
+        return ""
+    there = np.isfinite(numbers) & np.isfinite(target)
+    if there.sum() < FEWEST or not numbers[there].std() or not target[there].std():
+        return ""
+    if len(np.unique(labels)) == 2 and (area := _area(numbers[there], target[there])) >= CORRELATED:
+        return f"it alone ranks the target (AUC {area:.4f})"
+    together = abs(float(np.corrcoef(numbers[there], target[there])[0, 1]))
+    return f"its correlation with the target is {together:.4f}" if together >= CORRELATED else ""
+
+
+def _guess(labels: Numbers) -> float:
+    return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+
+
+def _purity(values: Numbers, labels: Numbers) -> float:
+    """Give the share of rows whose label is the usual one of their value."""
+    places, labelled = (np.unique(each, return_inverse=True)[1].astype(np.int64) for each in (values, labels))
+    pairs, counts = np.unique(places * (int(labelled.max()) + 1) + labelled, return_counts=True)
+    best = np.zeros(int(places.max()) + 1, np.int64)
+    np.maximum.at(best, pairs // (int(labelled.max()) + 1), counts)
+    return float(best.sum() / len(values))
+
+
+def _area(scores: Numbers, target: Numbers) -> float:
+    """Give the AUC of scores for a target of two values, whichever way they point (Mann and Whitney's statistic)."""
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[place]
+    positive = target == target.max()
+    many, few = int(positive.sum()), int((~positive).sum())
+    area = (ranks[positive].sum() - many * (many + 1) / 2.0) / (many * few)
+    return float(max(area, 1 - area))
+
+
+def _numbers(column: pa.ChunkedArray) -> Numbers | None:
+    kind = plain_type(column.type)
+    if is_text(kind) or not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+        return None
+    found: Numbers = column.cast(pa.int8() if pa.types.is_boolean(kind) else kind).cast(pa.float64()).to_numpy()
+    return found

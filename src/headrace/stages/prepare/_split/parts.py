@@ -1,0 +1,160 @@
+"""Which part of a split each row goes to: by the digest of its key, or by its time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.errors import DataError, UsageError
+from headrace.spec.duration import seconds
+from headrace.stages.tables import engine
+from headrace.stages.tables.types import is_text, plain_type
+
+PARTS = ("train", "valid", "test")
+LEFT_OUT = 3
+"""The number of the part that no row of any part is in."""
+TOLD = "coalesce(length({0}::varchar) || ':' || {0}::varchar, 'n')"
+"""A value as text, with its length, so that no two rows of several values read the same."""
+STRIP = 200
+"""The engine's plans grow faster than the columns in them: it is given so many at a time."""
+Numbers = np.ndarray[Any, Any]
+
+
+def drawn(table: pa.Table, names: Sequence[str], seed: int) -> Numbers:
+    """Give each row a number from 0 up to 1 that its values of these columns alone decide.
+
+    It is the MD5 of the seed and of the values as text, each with its length (of that the last eight bytes, the least
+    first, as a share of 2^64). So it depends neither on other rows nor on their order, nor on the machine.
+    """
+    values, told = [table.column(name) for name in names], TOLD
+    if len(values) > STRIP:
+        strips = (values[at : at + STRIP] for at in range(0, len(values), STRIP))
+        values = [_texts(some) for some in strips]
+        told = "{0}"
+    sql = f"(md5_number(concat('{int(seed)}/', {_each(values, told)})) >> 64)::ubigint"
+    with engine.session({"t": _named(values)}) as database:
+        found = np.ma.getdata(database.sql(f"select {sql} as number from t").fetchnumpy()["number"])
+    return found.astype(np.float64) / 2.0**64
+
+
+def _texts(values: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
+    with engine.session({"t": _named(values)}) as database:
+        asked = database.sql(f"select concat({_each(values, TOLD)}) as whole from t")
+        return asked.to_arrow_reader(1 << 20).read_all().column("whole")
+
+
+def _named(values: Sequence[pa.ChunkedArray]) -> pa.Table:
+    return pa.table(list(values), [f"c{place}" for place in range(len(values))])
+
+
+def _each(values: Sequence[pa.ChunkedArray], told: str) -> str:
+    return ", ".join(told.format(f"c{place}") for place in range(len(values)))
+
+
+def by_share(numbers: Numbers, shares: Sequence[float]) -> Numbers:
+    """Give each row's part: what is drawn below the first share is in the first part, and so on."""
+    ends = np.cumsum(shares)[:-1]
+    return np.searchsorted(ends, numbers, side="right").astype(np.int8)
+
+
+def by_stratum(numbers: Numbers, strata: Numbers, shares: Sequence[float]) -> Numbers:
+    """Give each row's part, so that each stratum is parted by the shares as closely as whole rows allow.
+
+    Rows of a stratum go by the order of what they drew; equal rows draw the same, and stay together.
+    """
+    order = np.lexsort((numbers, strata))
+    sorted_strata, sorted_numbers = strata[order], numbers[order]
+    starts = np.flatnonzero(np.append(True, sorted_strata[1:] != sorted_strata[:-1]))
+    sizes = np.diff(np.append(starts, len(strata)))
+    # the place of the first row that drew the same, within the stratum, as a share of it
+    new = np.append(True, (sorted_strata[1:] != sorted_strata[:-1]) | (sorted_numbers[1:] != sorted_numbers[:-1]))
+    first = np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))
+    place = (first - np.repeat(starts, sizes) + 0.5) / np.repeat(sizes, sizes)
+    parts = np.empty(len(order), np.int8)
+    parts[order] = by_share(place, shares)
+    return parts
+
+
+def instants(column: pa.ChunkedArray, name: str) -> Numbers:
+    """Give times as whole numbers that compare: microseconds of timestamps and dates, numbers as they are.
+
+    Raises:
+        DataError: they are no times, or one is missing.
+    """
+    if column.null_count:
+        raise DataError(
+            f"{column.null_count:,} rows have no `{name}`, so it can't be told which part they are of",
+            hint="leave them out, or fill them, before",
+        )
+    kind = column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        column = column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(pa.int64())
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        rule = f'prepare.Dates(columns="{name}", formats=("%Y-%m-%d",))'
+        hint = (
+            f"make times of it before: `prepare.clean(table, [{rule}])`"
+            if is_text(plain_type(kind))
+            else "give a column of dates, timestamps or numbers"
+        )
+        raise DataError(f"`{name}` is `{kind}`, not a time", hint=hint)
+    numbers: Numbers = column.to_numpy()
+    if numbers.dtype.kind == "f" and np.isnan(numbers).any():
+        raise DataError(f"`{name}` is NaN in some rows", hint="leave them out, or fill them, before")
+    return numbers
+
+
+def instant(value: object, kind: pa.DataType) -> Any:
+    """Give a boundary as `instants` gives the times of a column of this type; without a zone it counts as UTC.
+
+    Raises:
+        UsageError: it is no time of such a column.
+    """
+    timed = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+    if isinstance(value, str) and timed:
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise UsageError(f"`until` has {value!r}, which is no time", hint='write it as "2013-10-01"') from error
+    if timed and isinstance(value, date):
+        at = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day, tzinfo=UTC)
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        return pc.cast(pa.scalar(at, pa.timestamp("us", "UTC")), pa.int64()).as_py()
+    if not timed and isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    raise UsageError(f"`until` has {value!r}, and the column is `{kind}`", hint="give what compares with it")
+
+
+def by_time(times: Numbers, shares: Sequence[float], until: Sequence[Any], gap: Any) -> tuple[Numbers, list[Any]]:
+    """Give each row's part, and the times at which the later parts begin.
+
+    Without `until`, the boundaries are the times that part the rows by the shares; rows of one time stay together.
+    Rows of the last `gap` before a boundary are left out: what is to be foretold for them isn't known by then.
+    """
+    ends = list(until)
+    if not ends and len(times):
+        ordered = np.sort(times)
+        places = (round(end * len(ordered)) for end in np.cumsum(shares)[:-1])
+        ends = [ordered[place].item() if place < len(ordered) else ordered[-1].item() + 1 for place in places]
+    parts = np.searchsorted(np.array(ends), times, side="right").astype(np.int8) if ends else np.zeros(0, np.int8)
+    if gap:
+        for part, end in enumerate(ends):
+            parts[(parts == part) & (times >= end - gap)] = LEFT_OUT
+    return parts, ends
+
+
+def gap_of(gap: str | float | None, kind: pa.DataType) -> Any:
+    """Give a gap in the unit of `instants`."""
+    if not isinstance(gap, str | None) and not gap >= 0:
+        raise UsageError(f"gap={gap!r} would leave nothing out", hint='give a number from 0, or a time such as "7d"')
+    if gap is None:
+        return 0
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return int(seconds(gap, name="gap") * 1_000_000)
+    if isinstance(gap, str):
+        raise UsageError(f"gap={gap!r}, and the column is `{kind}`", hint="give a number, as the column has them")
+    return gap

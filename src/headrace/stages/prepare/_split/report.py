@@ -1,0 +1,238 @@
+"""The report of a split: sizes, shares, leaks by name, and columns that tell the target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.spec.report import Cell, Fact, Grid, Report, Verdict
+from headrace.stages.ingest._check.finding import cell, value_of
+from headrace.stages.prepare._split.label_hints import label_hints, missing_targets
+from headrace.stages.prepare._split.leaks import SLIGHT, Leak
+from headrace.stages.prepare._split.parts import LEFT_OUT, PARTS, Numbers
+from headrace.stages.prepare._split.roles import Roles
+from headrace.stages.tables.columns import rows_at
+from headrace.stages.tables.types import is_text, plain_type
+
+NAMED = 20
+"""So many leaks of a kind are named."""
+LISTED = 30
+LOOKED_AT = 10_000
+MOST_CLASSES = 10
+"""A target of more numbers than this is no class."""
+SOME = 5
+"""So many of the classes that a part lacks are named."""
+MOVES = "the boundaries are shares of the rows, so as rows are added, rows of `test` move to `train`"
+LIMITS = (
+    "Whether near rows are more than chance gives is a guess: a few copies among rows that are close aren't found.",
+    "Rows that are alike in what is not in the table (the same person under two names) can't be seen.",
+    "A leak within a row, such as an average over all years, is no duplicate: only hints are given on those.",
+)
+
+
+def report_of(
+    table: pa.Table,
+    parts: Numbers,
+    *,
+    by: str,
+    roles: Roles,
+    leaks: Sequence[Leak],
+    action: str,
+    ends: Sequence[Any],
+    offered: str,
+    wanted: Sequence[bool],
+) -> Report:
+    """Return the report of a split. `offered` are boundaries that stay, where those that it has are shares; `wanted`
+    says which parts should have rows."""
+    sizes = np.bincount(parts, minlength=LEFT_OUT + 1)
+    hints = list(label_hints(table, roles.target, roles.key)) if roles.target and len(table) else []
+    facts = [Fact(name=name, value=int(sizes[number]), unit="rows") for number, name in enumerate(PARTS)]
+    facts.append(Fact(name="left out", value=int(sizes[LEFT_OUT]), unit="rows"))
+    verdicts = [_verdict(each, action, len(table)) for each in leaks]
+    verdicts += [*_parts_there(sizes, wanted), stays_put(by, offered)]
+    if roles.target is not None:
+        verdicts += _target(table, roles.target, hints)
+        lacking = lacks(table, parts, roles.target)
+        why = "; ".join(lacking) or "no part lacks one"
+        verdicts.append(Verdict(rule="each part has each class of the target", holds=not lacking, why=why))
+    passed = all(verdict.holds is not False for verdict in verdicts) if len(table) else None
+    grids = [_named(table, parts, each, roles) for each in leaks if len(each.rows)]
+    grids += _strata(table, parts, roles)
+    if hints:
+        grids.append(Grid(title="Columns that tell the target", columns=("column", "how"), rows=tuple(hints)))
+    return Report(
+        title="Split",
+        about=f"{len(table):,} rows, parted by {by}{_ends(table, ends, roles)}.",
+        passed=passed,
+        facts=tuple(facts),
+        verdicts=tuple(verdicts),
+        grids=tuple(grids),
+        limits=LIMITS,
+    )
+
+
+def stays_put(by: str, offered: str) -> Verdict:
+    """Say whether rows stay in their parts when others are added."""
+    holds, why = {
+        "time": (True, "the boundaries are told by `until`"),
+        "stratum": (None, "a row's part follows from its place in its stratum: rows that are added may move it"),
+    }.get(by, (True, "a row's part follows from its own values"))
+    if offered:
+        holds, why = None, f"{MOVES}; `{offered}` keeps the boundaries"
+    return Verdict(rule="rows stay in their parts as others are added", holds=holds, why=why)
+
+
+def lacks(table: pa.Table, parts: Numbers, target: str) -> list[str]:
+    """Name the classes of the target that a part has no row of, though the table has some."""
+    column = table.column(target)
+    counted = [each for each in _counted(column, parts) if each[0] is not None and each[0] == each[0]]
+    if len(counted) > MOST_CLASSES and not is_text(plain_type(column.type)):
+        return []  # numbers, not classes
+    found = [
+        f"`{part}` has no row with `{target}` = {cell(value)}, of which there are {int(of.sum()):,}"
+        for value, of in counted
+        for number, part in enumerate(PARTS)
+        if not of[number] and (parts == number).any()
+    ]
+    return found if len(found) <= SOME else [*found[:SOME], f"{len(found) - SOME:,} more"]
+
+
+def _counted(column: pa.ChunkedArray, parts: Numbers) -> list[tuple[Any, Numbers]]:
+    """Count the rows of each value of a column, missing ones under None, in each part; nothing where it has many."""
+    kind = plain_type(column.type)
+    if pa.types.is_nested(kind) or pa.types.is_null(kind) or isinstance(kind, pa.BaseExtensionType):
+        return []  # of these Arrow can't list the values
+    if len(column.slice(0, LOOKED_AT).unique()) > LISTED + 1:
+        return []
+    encoded = column.combine_chunks()
+    encoded = encoded if pa.types.is_dictionary(encoded.type) else encoded.dictionary_encode()
+    if len(encoded.dictionary) > LISTED:
+        return []
+    codes = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy()
+    values = [*map(value_of, encoded.dictionary), None][: len(encoded.dictionary) + bool(encoded.null_count)]
+    counts = [np.bincount(codes[parts == number], minlength=len(values)) for number in range(len(PARTS))]
+    return list(zip(values, np.stack(counts, axis=1), strict=True))
+
+
+def leak_table(leaks: Sequence[Leak], parts: Numbers) -> pa.Table:
+    """Give all leaks, one a row, those that aren't judged too."""
+    names = np.array([*PARTS, "left out"])
+    rows = np.concatenate([each.rows for each in leaks] or [np.empty(0, np.int64)]).astype(np.int64)
+    others = np.concatenate([each.others for each in leaks] or [np.empty(0, np.int64)]).astype(np.int64)
+    kinds = [each.kind for each in leaks for _ in range(len(each.rows))]
+    return pa.table(
+        {
+            "kind": pa.array(kinds, pa.string()),
+            "part": pa.array(names[parts[rows]].tolist(), pa.string()),
+            "row": pa.array(rows, pa.int64()),
+            "other_part": pa.array(names[parts[others]].tolist(), pa.string()),
+            "other_row": pa.array(others, pa.int64()),
+        }
+    )
+
+
+def _verdict(leak: Leak, action: str, total: int) -> Verdict:
+    count = len(leak.rows)
+    rule = f"no leak by {leak.kind} ({action})"
+    if not count:
+        none = f"no row of a later part stands in an earlier one ({leak.what})"
+        return Verdict(rule=rule, holds=True, why=leak.why or none)
+    told = f"{count:,} rows of later parts stand in an earlier one ({leak.what})"
+    if not leak.judged:
+        return Verdict(rule=rule, holds=None, why=f"{told}, but {leak.why}")
+    dropped = action == "drop" and leak.kind != "time"
+    if leak.is_slight(total) and not dropped:
+        return Verdict(rule=rule, holds=None, why=f"{told}: at most one row in {1 / SLIGHT:,.0f}, which is a warning")
+    return Verdict(rule=rule, holds=dropped, why=f"{told}{'; their like was dropped' if dropped else ''}")
+
+
+def _parts_there(sizes: Numbers, wanted: Sequence[bool]) -> Iterator[Verdict]:
+    if not sizes.sum():
+        return
+    for name, size, is_wanted in zip(PARTS, sizes.tolist(), wanted, strict=False):
+        if not size:
+            why = (
+                "it has none: the table is small, or all its rows went elsewhere"
+                if is_wanted
+                else "it was to have none"
+            )
+            yield Verdict(rule=f"{name} has rows", holds=False if is_wanted else None, why=why)
+
+
+def _target(table: pa.Table, target: str, hints: Sequence[tuple[str, str]]) -> Iterator[Verdict]:
+    column = table.column(target)
+    missing = missing_targets(column)
+    rule = f"each row has a target (`{target}`)"
+    yield Verdict(
+        rule=rule, holds=not missing, why=f"{missing:,} rows have none: null or NaN" if missing else "none is missing"
+    )
+    if len(table) - missing and _is_one_value(column):
+        yield Verdict(
+            rule="the target has two values", holds=False, why="all rows have the same: nothing can be learned"
+        )
+    told = f"{', '.join(f'`{name}`' for name, _ in hints)}: see below" if hints else "none was seen to"
+    yield Verdict(rule="no column tells the target by itself", holds=None if hints else True, why=told)
+
+
+def _is_one_value(column: pa.ChunkedArray) -> bool:
+    """Tell whether all values that there are are the same."""
+    plain = column.cast(plain_type(column.type))
+    if pa.types.is_nested(plain.type):
+        return False
+    ends = pc.min_max(plain).as_py()
+    return bool(ends["min"] == ends["max"])
+
+
+def _named(table: pa.Table, parts: Numbers, leak: Leak, roles: Roles) -> Grid:
+    rows, others = leak.rows[:NAMED].tolist(), leak.others[:NAMED].tolist()
+    names = [*PARTS, "left out"]
+    keys = list(dict.fromkeys([*roles.key, *(roles.group if leak.kind == "group" else ())]))
+    if leak.kind == "time" and roles.time:
+        keys.append(roles.time)
+    if leak.kind == "near texts":
+        keys += [name for name in roles.text if f"`{name}`" == leak.what]
+    values = [[cell(value_of(each)) for each in rows_at(table.select([name]), rows).column(0)] for name in keys]
+    cells: list[tuple[Cell, ...]] = [
+        (names[parts[row]], row, *(column[place] for column in values), names[parts[other]], other)
+        for place, (row, other) in enumerate(zip(rows, others, strict=True))
+    ]
+    count = len(leak.rows)
+    return Grid(
+        title=f"Leaks by {leak.kind}",
+        columns=("part", "row", *keys, "stands in", "as row"),
+        rows=tuple(cells),
+        note=f"the first {len(rows)} of {count:,}; all are in `leaks`" if count > len(rows) else "",
+    )
+
+
+def _strata(table: pa.Table, parts: Numbers, roles: Roles) -> Iterator[Grid]:
+    names = roles.stratum or ((roles.target,) if roles.target else ())
+    totals = [max(1, int((parts == number).sum())) for number in range(len(PARTS))]
+    for name in names:
+        counted = _counted(table.column(name), parts)
+        if not counted:
+            continue
+        rows = [
+            (cell(value), *(f"{count / total:.2%}" for count, total in zip(counts, totals, strict=True)))
+            for value, counts in counted
+        ]
+        yield Grid(title=f"Shares of `{name}`", columns=(name, *PARTS), rows=tuple(sorted(rows, key=str)))
+
+
+def _ends(table: pa.Table, ends: Sequence[Any], roles: Roles) -> str:
+    if not ends or roles.time is None:
+        return ""
+    told = written(table, ends, roles.time)
+    return f"; valid begins at {told[0]}, test at {told[-1]}"
+
+
+def written(table: pa.Table, ends: Sequence[Any], time: str) -> list[str]:
+    """Write boundaries as `until` takes them."""
+    kind = table.schema.field(time).type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return [str(value_of(pa.scalar(int(end), pa.timestamp("us")))) for end in ends]
+    return [str(end) for end in ends]

@@ -1,0 +1,265 @@
+"""`prepare.split`: train, valid and test, and whether one leaks into another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.define.log import log, warn
+from headrace.define.ready import ready
+from headrace.errors import DataError, UsageError
+from headrace.report.as_text import text as report_text
+from headrace.spec.report import Report
+from headrace.stages.ingest._check.finding import value_of
+from headrace.stages.prepare._split.leaks import Leak, complete, digests, duplicates, joined, of_digests
+from headrace.stages.prepare._split.near_texts import near_texts
+from headrace.stages.prepare._split.parts import (
+    LEFT_OUT,
+    PARTS,
+    Numbers,
+    by_share,
+    by_stratum,
+    by_time,
+    drawn,
+    gap_of,
+    instant,
+    instants,
+)
+from headrace.stages.prepare._split.report import MOVES, lacks, leak_table, report_of, written
+from headrace.stages.prepare._split.roles import Roles
+from headrace.stages.tables.columns import columns, distinct, listed, rows_where
+from headrace.stages.tables.types import is_text, plain_type
+
+By = Literal["row", "time", "group", "stratum"]
+NEEDS = ("time", "group", "stratum")
+
+
+class Split(NamedTuple):
+    """The parts of a table: `train`, `valid` and `test`.
+
+    `report` has how large they are, and a verdict for each way to leak that was looked for. `leaks` has a row for each
+    leak: its kind, the part and row (its place in the table that was given) that leaks, and the part and row that it is
+    like.
+    """
+
+    train: pa.Table
+    valid: pa.Table
+    test: pa.Table
+    report: Report
+    leaks: pa.Table
+
+
+def _check_options(given: Mapping[str, Any]) -> None:
+    """Refuse shares and roles that don't go together, as far as they are known.
+
+    Raises:
+        UsageError: as of `split`.
+    """
+    if {*PARTS} <= {*given}:
+        _check_shares(*(given[name] for name in PARTS))
+    by, until, gap = (given.get(name) for name in ("by", "until", "gap"))
+    if by is not None and by not in ("row", *NEEDS):
+        raise UsageError(f"by={by!r}", hint="one of row, time, group, stratum")
+    if by in NEEDS and not given.get(by, True):
+        raise UsageError(f"a split by {by} needs a column", hint=f'name it: `{by}="..."`')
+    if by is not None and by != "time" and (until or gap is not None):
+        raise UsageError("`until` and `gap` are for a split by time", hint='give `by="time"`')
+    if by == "time" and until and len(until) not in (1, 2):
+        raise UsageError(f"`until` has {len(until)} times", hint="give when `valid` begins and when `test` does")
+    if until and all(isinstance(each, str | date | float | int) for each in until):
+        ends = [instant(each, pa.timestamp("us") if isinstance(each, str | date) else pa.int64()) for each in until]
+        _check_order(ends)
+    if gap is not None:
+        gap_of(gap, pa.timestamp("us") if isinstance(gap, str) else pa.int64())
+
+
+@ready("prepare.split", version=5, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check_options)
+def split(
+    table: pa.Table,
+    *,
+    by: By = "row",
+    train: float = 0.8,
+    valid: float = 0.1,
+    test: float = 0.1,
+    key: str | Sequence[str] | None = None,
+    group: str | Sequence[str] | None = None,
+    time: str | None = None,
+    stratum: str | Sequence[str] | None = None,
+    target: str | None = None,
+    text: str | Sequence[str] | None = None,
+    until: Sequence[Any] = (),
+    gap: str | float | None = None,
+    seed: int = 0,
+    leak: Literal["stop", "warn", "drop"] = "stop",
+) -> Split:
+    """Part a table in `train`, `valid` and `test`, and look whether a part leaks into a later one.
+
+    The columns' roles are told once: `key` identifies a row, `group` what belongs together (a person, a device), `time`
+    when, `stratum` what should be spread evenly, `target` what is to be learned, `text` long texts. `by` says what the
+    rows are parted by, and each role that is told is checked:
+
+    - `row`: by a digest of the key, or of the whole row without one. A row's part depends on nothing else: not on its
+      place, nor on what other rows there are.
+    - `group`: likewise, by a digest of the group.
+    - `stratum`: within each stratum in the order of that digest, so that the shares hold in each.
+    - `time`: the first are for training. `until=(a, b)` says when `valid` and `test` begin; without it, `train`,
+      `valid` and `test` are shares of the rows. With a `gap` ("7d") the last rows before a boundary are left out.
+
+    Leaks are: a key or a group in two parts, a time of an earlier part that isn't before the later part, rows that
+    are equal but for the key, rows whose numbers are within 2% of the column's spread (less where 2% is a lot) and
+    whose texts agree in their letters, and texts of which 80% of the shingles are those of another's (MinHash). Rows
+    that are alike count where they are more than chance gives. `leak="stop"` fails and names them (of rows that are
+    alike, one in 10,000 is a warning), `"warn"` reports them, `"drop"` takes the rows of the earlier part away, so
+    that the test stays what it was. Columns that tell the target by themselves are hinted at. The run warns where a
+    part lacks a class of the target, and where boundaries are shares of the rows and so move as rows are added: it
+    offers an `until` that keeps them.
+
+    Raises:
+        DataError: a leak, with `leak="stop"`; a column that isn't there; a row without a time.
+        UsageError: shares that don't add up to 1, boundaries out of order, a role that `by` needs.
+    """
+    roles = Roles(listed(key), listed(group), time, listed(stratum), target, listed(text))
+    shares = train, valid, test
+    _check_options({"by": by, **roles._asdict(), **dict(zip(PARTS, shares, strict=True)), "until": until, "gap": gap})
+    _check(table, roles)
+    parts, ends = _parted(table, by, roles, shares, until, gap, seed)
+    found = _leaks(table, parts, roles) if len(table) else []
+    if leak == "drop":
+        parts = _dropped(table, parts, found, roles)
+    offered = "" if until or roles.time is None or not ends else _until(table, ends, roles.time)
+    wanted = (True, len(until) != 1, True) if until else tuple(share > 0 for share in shares)
+    report = report_of(
+        table, parts, by=by, roles=roles, leaks=found, action=leak, ends=ends, offered=offered, wanted=wanted
+    )
+    judged = [each for each in found if len(each.rows) and each.judged]
+    grave = [each for each in judged if not each.is_slight(len(table))]
+    if leak == "stop" and grave:
+        log("split", report_text(report))
+        _stop(table, grave, roles)
+    if offered:
+        warn(f"{MOVES}: `{offered}` keeps today's boundaries")
+    empty = [f"`{name}`" for number, name in enumerate(PARTS) if wanted[number] and not (parts == number).any()]
+    if empty and len(table):
+        warn(f"{' and '.join(empty)} got no row: the table is small, or all its rows went elsewhere")
+    lacking = [] if target is None else lacks(table, parts, target)
+    if lacking:
+        is_spread = by == "stratum" and roles.stratum == (target,)
+        cure = "there are too few" if is_spread else f'`by="stratum", stratum="{target}"` spreads them'
+        warn(f"{'; '.join(lacking)}: {cure}")
+    if leak != "drop" and judged:
+        warn(f"rows of a part stand in an earlier part too: {_named(judged)}")
+    first, second, third = (rows_where(table, parts == number) for number in range(len(PARTS)))
+    return Split(first, second, third, report, leak_table(found, parts))
+
+
+def _until(table: pa.Table, ends: Sequence[Any], time: str) -> str:
+    """Return the argument that keeps these boundaries, as it is written."""
+    timed = not pa.types.is_integer(kind := table.schema.field(time).type) and not pa.types.is_floating(kind)
+    told = (f'"{each}"' if timed else each for each in written(table, ends, time))
+    return f"until=({', '.join(told)})"
+
+
+def _check_order(ends: Sequence[Any]) -> None:
+    if ends and ends[0] > ends[-1]:
+        raise UsageError("`until` goes back in time", hint="give when `valid` begins first")
+
+
+def _check(table: pa.Table, roles: Roles) -> None:
+    distinct(table)
+    named = (*roles.key, *roles.group, *roles.stratum, *roles.text, *filter(None, (roles.time, roles.target)))
+    columns(table, named, "the split")
+    for name in roles.text:
+        if not is_text(plain_type(table.schema.field(name).type)):
+            raise DataError(f"`{name}` is `{table.schema.field(name).type}`, not text", hint="`text` names texts only")
+
+
+def _check_shares(*shares: float) -> None:
+    for name, share in zip(PARTS, shares, strict=True):
+        if not 0 <= share <= 1 or not math.isfinite(share):
+            raise UsageError(f"{name}={share!r} is no share", hint="give a number from 0 to 1")
+    if abs(sum(shares) - 1) > 1e-6:
+        told = ", ".join(f"{name}={share:g}" for name, share in zip(PARTS, shares, strict=True))
+        raise UsageError(f"the shares {told} add up to {sum(shares):g}, not 1", hint="give all three of them")
+
+
+def _parted(
+    table: pa.Table, by: str, roles: Roles, shares: Sequence[float], until: Sequence[Any], gap: Any, seed: int
+) -> tuple[Numbers, Sequence[Any]]:
+    if by == "time":
+        assert roles.time is not None
+        column = table.column(roles.time)
+        ends = [instant(each, column.type) for each in until]
+        _check_order(ends)
+        ends = [ends[0], ends[0]] if len(ends) == 1 else ends  # without a part in between, test begins where train ends
+        return by_time(instants(column, roles.time), shares, ends, gap_of(gap, column.type))
+    names = roles.group if by == "group" else (roles.key or tuple(table.column_names))
+    numbers = drawn(table, names, seed) if names else np.zeros(len(table))
+    if by != "stratum":
+        return by_share(numbers, shares), ()
+    return by_stratum(numbers, digests(table, roles.stratum), shares), ()
+
+
+def _leaks(table: pa.Table, parts: Numbers, roles: Roles) -> list[Leak]:
+    found: list[Leak] = []
+    for kind, names in (("key", roles.key), ("group", roles.group)):
+        if names:
+            what = ", ".join(f"`{name}`" for name in names)
+            found.append(of_digests(kind, digests(table, names), parts, what, complete(table, names)))
+    if roles.time is not None:
+        found.append(_overlap(instants(table.column(roles.time), roles.time), parts, roles.time))
+    found += duplicates(table, parts, roles.key, roles.target)
+    known = joined([each.rows for each in found if each.kind in ("equal rows", "near rows")])
+    for name in roles.text:
+        rows, others = near_texts(table.column(name), parts)
+        new = ~np.isin(rows, known)
+        found.append(Leak(kind="near texts", rows=rows[new], others=others[new], what=f"`{name}`"))
+    return found
+
+
+def _overlap(times: Numbers, parts: Numbers, name: str) -> Leak:
+    """Give the rows of later parts that are no later than the last row of an earlier one, and that row."""
+    rows, others = [], []
+    for later in range(1, len(PARTS)):
+        before = np.flatnonzero(parts < later)
+        if len(before):
+            last = before[np.argmax(times[before])]
+            early = np.flatnonzero((parts == later) & (times <= times[last]))
+            rows.append(early)
+            others.append(np.full(len(early), last))
+    what = f"`{name}`, which should be later than all of the parts before"
+    return Leak(kind="time", rows=joined(rows), others=joined(others), what=what)
+
+
+def _dropped(table: pa.Table, parts: Numbers, leaks: Sequence[Leak], roles: Roles) -> Numbers:
+    """Leave out the rows of earlier parts that are like rows of later ones; those of a test stay.
+
+    Of near texts one is found a text, so they are looked for until there are none.
+    """
+    parts = parts.copy()
+    for leak in leaks:
+        if leak.judged:
+            parts[leak.earlier] = LEFT_OUT
+    for name in roles.text:
+        while len(others := near_texts(table.column(name), parts)[1]):
+            parts[others] = LEFT_OUT
+    return parts
+
+
+def _named(leaks: Sequence[Leak]) -> str:
+    return "; ".join(f"{len(each.rows):,} by {each.kind} ({each.what})" for each in leaks)
+
+
+def _stop(table: pa.Table, leaks: Sequence[Leak], roles: Roles) -> None:
+    first = leaks[0]
+    row, other = int(first.rows[0]), int(first.others[0])
+    named = "".join(f", {name} = {value_of(table.column(name)[row])!r}" for name in roles.key[:3])
+    raise DataError(
+        f"rows of a part stand in an earlier part too: {_named(leaks)};"
+        f" the first is row {row}{named}, beside row {other}",
+        hint='split by what belongs together (`by="group"`), `leak="drop"` them, or `leak="warn"` and read the report',
+    )

@@ -1,0 +1,2 @@
+"""`prepare.tokenizer` and `prepare.tokenize`: texts as tokens. Begin with `tokenize`, the stage. Nothing is ever
+fetched."""

@@ -1,0 +1,88 @@
+"""A tokenizer learned from the texts of a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from headrace.codec.file import Folder
+from headrace.define.ready import ready
+from headrace.errors import DefinitionError, UsageError
+from headrace.stages.scratch import scratch
+from headrace.stages.tables.types import is_text, plain_type
+
+SPECIAL = 2
+"""Tokens that are no bytes: the end of a text, and padding."""
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    """Refuse numbers that make no tokenizer, as far as they are known.
+
+    Raises:
+        DefinitionError: as of `tokenizer`.
+    """
+    vocab_size, min_frequency = given.get("vocab_size"), given.get("min_frequency", 0)
+    if vocab_size is not None and vocab_size < 256 + SPECIAL:
+        raise DefinitionError(
+            f"`vocab_size` is {vocab_size}", hint=f"give {256 + SPECIAL} or more: a token a byte, and the special ones"
+        )
+    if min_frequency < 0:
+        raise DefinitionError(f"`min_frequency` is {min_frequency}", hint="give 0 or more")
+
+
+@ready("prepare.tokenizer", version=1, on=("tokenizers",), kind="prepare", check=_check)
+def tokenizer(
+    table: pa.Table,
+    *,
+    column: str = "text",
+    vocab_size: int = 8000,
+    min_frequency: int = 2,
+    end: str = "<|end|>",
+    padding: str = "<|pad|>",
+) -> Folder:
+    """Learn a tokenizer from a column: byte pairs (BPE) over bytes, so that no text is unknown to it.
+
+    `vocab_size` and `min_frequency` are those of the library's `BpeTrainer`. Gives a folder that `tokenize` and
+    Hugging Face's `AutoTokenizer` read; `end` and `padding` are its special tokens.
+
+    Raises:
+        DefinitionError: no such column, a frequency below 0, or a vocabulary that doesn't hold the 256 bytes and the
+            special tokens.
+        UsageError: no text to learn from.
+    """
+    _check({"vocab_size": vocab_size, "min_frequency": min_frequency})
+    if column not in table.column_names:
+        raise DefinitionError(f"the table has no column `{column}`", hint=f"it has {', '.join(table.column_names)}")
+    if not is_text(plain_type(table.schema.field(column).type)):
+        raise DefinitionError(
+            f"column `{column}` is `{table.schema.field(column).type}`, not text", hint="name a column of texts"
+        )
+    special = [end, padding]
+    if not any(table[column].drop_null().to_pylist()):
+        raise UsageError(f"column `{column}` has no text to learn from", hint="look at what is made before it")
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = (
+        text or ""
+        for batch in table.select([column]).to_batches(max_chunksize=1024)
+        for text in batch.column(0).to_pylist()
+    )
+    made.train_from_iterator(texts, trainer)
+    folder = scratch() / "tokenizer"
+    folder.mkdir(exist_ok=True)
+    made.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": end, "pad_token": padding}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+    return Folder(folder)

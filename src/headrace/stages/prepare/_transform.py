@@ -1,0 +1,201 @@
+"""`prepare.transform`: tables made from tables, by DuckDB's SQL and by functions over record batches."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from headrace.codec.joined import Joined
+from headrace.define.ports import current
+from headrace.define.ready import ready
+from headrace.errors import DataError, UsageError
+from headrace.stages.tables import engine
+from headrace.stages.tables.columns import metadata
+from headrace.stages.tables.parts import kept
+
+BATCH_ROWS = 122_880
+"""The length of DuckDB's own row groups."""
+GIVEN = "data"
+
+Step = Callable[[pa.RecordBatch], Any]
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    sql, batch_rows = given.get("sql", ""), given.get("batch_rows", 1)
+    if sql is None and not given.get("steps", True):
+        raise UsageError("`prepare.transform` has nothing to do", hint="give it `sql=` or `steps=`")
+    if batch_rows < 1:
+        raise UsageError(f"batch_rows={batch_rows}", hint="give 1 or more")
+    if sql is not None and "sql" in given:
+        statements = engine.parsed(sql, "the SQL")
+        if not statements or statements[-1].type != duckdb.StatementType.SELECT:
+            raise UsageError("the SQL gives no rows", hint="end it with a `select`")
+        if "parameters" in given:
+            _check_parameters(sql, given["parameters"] or {})
+
+
+@ready("prepare.transform", version=2, on=("duckdb", "pyarrow"), kind="prepare", check=_check)
+def transform(
+    data: pa.Table | None = None,
+    *,
+    sql: str | None = None,
+    steps: Sequence[Callable[..., Any]] = (),
+    parameters: Mapping[str, Any] | None = None,
+    batch_rows: int = BATCH_ROWS,
+    **tables: pa.Table,
+) -> pa.Table:
+    """Give the table that `sql` makes of the tables given, and then each of `steps` of its record batches.
+
+    In the SQL the tables have the names that they are given by; the one without a name is `data`. `$name` in it is
+    bound to a value of `parameters`. It sees no file, no network and no variable of Python's. It keeps to the stage's
+    cpus, and to its `memory_gib` if that is declared: what is larger spills to the attempt's folder. Rows come in the
+    order of its `order by`; without one, what groups or joins gives them in any order if the stage has several cpus.
+
+    A step is a function that takes a record batch of `batch_rows` rows or fewer and gives a batch, a table, several of
+    them (a generator will do), or None for no rows. All that a step gives must be of one schema. Batches keep their
+    order; one that finds nothing to do for an empty table is called once with an empty batch.
+
+    Raises:
+        UsageError: the SQL can't be read, names what isn't there (it says the line), or reaches outside.
+        DataError: values that the SQL can't work with, or a step that gives what isn't a batch.
+    """
+    if data is not None:
+        tables = {GIVEN: data, **tables}
+    _check({"sql": sql, "steps": steps, "parameters": parameters, "batch_rows": batch_rows})
+    if sql is None:
+        if len(tables) != 1:
+            raise UsageError(f"steps take one table, and {len(tables)} are given", hint="join them by `sql=` first")
+        source = next(iter(tables.values()))
+        return through(source.schema, source.to_batches(max_chunksize=batch_rows), steps)
+    try:
+        with engine.session(tables) as database, _asked(database, sql, parameters or {}, batch_rows) as reader:
+            return through(reader.schema, reader, steps) if steps else _gathered(reader.schema, reader)
+    except duckdb.Error as error:
+        raise engine.told(_placed(error, sql, tables, parameters or {}), "the SQL", tables) from error
+    except pa.ArrowException as error:  # what DuckDB raises while its rows are read comes wrapped
+        raise engine.told(duckdb.Error(str(error)), "the SQL") from error
+
+
+def _asked(
+    database: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any], batch_rows: int
+) -> pa.RecordBatchReader:
+    """Give what a query gives, as a stream of batches."""
+    found = database.sql(sql, params=dict(parameters)) if parameters else database.sql(sql)
+    names = [name.lower() for name in found.columns]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UsageError(f"the SQL gives two columns `{twice[0]}`", hint="name one of them otherwise: `... as name`")
+    return found.to_arrow_reader(batch_rows)
+
+
+_QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
+_PARAMETER = re.compile(r"\$([A-Za-z_]\w*)")
+
+
+def _check_parameters(sql: str, parameters: Mapping[str, Any]) -> None:
+    asked = set(_PARAMETER.findall(_QUOTED.sub(" ", sql)))
+    for name in sorted(asked - set(parameters)):
+        near = difflib.get_close_matches(name, parameters, 1)
+        hint = f"did you mean `${near[0]}`?" if near else f"give it: `parameters={{{name!r}: ...}}`"
+        raise UsageError(f"the SQL asks for a parameter `${name}`, which wasn't given", hint=hint)
+    for name in sorted(set(parameters) - asked):
+        raise UsageError(f"the SQL asks for no parameter `${name}`", hint="leave it out, or name it in the SQL")
+
+
+def _placed(error: duckdb.Error, sql: str, tables: Mapping[str, Any], parameters: Mapping[str, Any]) -> duckdb.Error:
+    """Give an error with its line: a relation's doesn't tell it, an explanation's does."""
+    if "LINE " in str(error):
+        return error
+    try:
+        with engine.session(tables) as database:
+            database.execute(f"explain {sql}", dict(parameters) or None)
+    except duckdb.Error as again:
+        return again if type(again) is type(error) else error
+    return error
+
+
+def through(schema: pa.Schema, batches: Iterable[pa.RecordBatch], steps: Sequence[Step]) -> pa.Table:
+    """Give the table that is made by each step of what the one before gives.
+
+    Raises:
+        DataError: a step gives what isn't a batch, or batches of several schemas.
+    """
+    stream = _never_empty(schema, batches)
+    for step in steps:
+        stream = _applied(step, stream)
+    first = next(stream, None)
+    if first is None:
+        raise DataError(
+            f"step `{_named(steps[-1])}` gave no batch at all, so its columns aren't known",
+            hint="give an empty batch of the right schema: `batch.slice(0, 0)`",
+        )
+    told = metadata(first.schema, schema)
+    described = (each.replace_schema_metadata(told) for each in chain([first], stream))
+    return _gathered(first.schema.with_metadata(told), described)
+
+
+def _gathered(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.Table:
+    """Give batches as a table; in a run, what is large goes to the store in parts, so that memory stays flat."""
+    tables = kept(schema, batches)
+    if len(tables) == 1:
+        return tables[0]
+    joined = Joined(tables)
+    return joined.table if current() is None else joined
+
+
+def _never_empty(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    count = 0
+    for batch in batches:
+        count += 1
+        yield batch
+    if not count:
+        yield from schema.empty_table().to_batches() or [pa.RecordBatch.from_pylist([], schema=schema)]
+
+
+def _applied(step: Step, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    first: pa.Schema | None = None
+    for batch in batches:
+        for made in _batches(step, step(batch)):
+            if first is None:
+                first = made.schema
+            elif not made.schema.equals(first):
+                raise DataError(
+                    f"step `{_named(step)}` gives batches that differ: {_difference(first, made.schema)}",
+                    hint="name the types where it makes its columns: `pa.array(values, pa.float64())`",
+                )
+            yield made
+
+
+def _batches(step: Step, made: Any) -> Iterator[pa.RecordBatch]:
+    if made is None:
+        return
+    if isinstance(made, pa.RecordBatch):
+        yield made
+    elif isinstance(made, pa.Table):
+        yield from made.to_batches() or [pa.RecordBatch.from_pylist([], schema=made.schema)]
+    elif isinstance(made, Iterable) and not isinstance(made, str | bytes | Mapping):
+        for each in made:
+            yield from _batches(step, each)
+    else:
+        raise DataError(
+            f"step `{_named(step)}` gave a `{type(made).__name__}`",
+            hint="a step gives a `pyarrow.RecordBatch`, a table, several of them, or None",
+        )
+
+
+def _difference(one: pa.Schema, other: pa.Schema) -> str:
+    if one.names != other.names:
+        return f"one has the columns {', '.join(one.names)}, another {', '.join(other.names)}"
+    name = next((name for name in one.names if one.field(name) != other.field(name)), one.names[0])
+    return f"`{name}` is `{one.field(name).type}` in one, `{other.field(name).type}` in another"
+
+
+def _named(step: Step) -> str:
+    inner = getattr(step, "func", step)
+    return str(getattr(inner, "__qualname__", type(inner).__name__))

@@ -1,0 +1,258 @@
+"""Rows that came since, laid into those that are held: each key once, in its latest version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.codec.later import table_of
+from headrace.errors import DataError
+from headrace.stages.tables.arrays import mask, numbers, places, truths, whole
+
+SMALL_PARTS = 32
+"""With more parts than this that are less than half full, they are joined."""
+
+
+Ends = tuple[Any, Any] | None
+
+_NOT_IN_PYTHON = (pa.ArrowNotImplementedError, OverflowError, ValueError)
+"""What Arrow raises for values without an order, and for times that Python can't have."""
+
+
+class Merged(NamedTuple):
+    """The parts that hold all rows, those among them that are new, and what became of others."""
+
+    kept: list[Any]
+    """Held parts; one from which no row went is the very one that was given, opened or not."""
+    new: list[Any]
+    gone: list[Any]
+    replaced: int
+    unchanged: int
+
+
+def merged(
+    held: Sequence[Any],
+    fresh: Sequence[Any],
+    key: Sequence[str],
+    *,
+    complete: bool,
+    ends: Sequence[Ends] | None = None,
+) -> Merged:
+    """Lay `fresh` tables, in which each key stands once, into `held` ones, in which it does too.
+
+    A row that is held already is not new; one whose key is held with other values takes its place. With `complete`, the
+    fresh ones are all there is, and held rows whose key isn't among them are gone. `ends` are those of the held ones,
+    where they are known: what lies apart isn't looked through, and a `Later` isn't opened.
+    """
+    fresh_ends = [ends_of(each, key) for each in fresh]
+    kept: list[Any] = []
+    gone: list[Any] = []
+    stale = [np.zeros(each.num_rows, bool) for each in fresh]
+    replaced = 0
+    for part, held_ends in zip(held, ends or [None] * len(held), strict=True):
+        near = [place for place, its_ends in enumerate(fresh_ends) if not _are_apart(held_ends, its_ends)]
+        if not near and not complete:
+            kept.append(part)
+            continue
+        table = table_of(part)
+        drop = np.zeros(table.num_rows, bool)
+        seen = np.zeros(table.num_rows, bool)
+        for piece, known in [(fresh[place], stale[place]) for place in near]:
+            here, there = matches(table, piece, key)
+            equal = rows_equal(table, here, piece, there)
+            seen[here] = True
+            known[there[equal]] = True
+            drop[here[~equal]] = True
+        replaced += int(drop.sum())
+        if complete and not seen.all():
+            gone.append(table.filter(mask(~seen)))
+            drop |= ~seen
+        kept.append(part if not drop.any() else _where(table, ~drop))
+    new = [piece if not known.any() else _where(piece, ~known) for piece, known in zip(fresh, stale, strict=True)]
+    return Merged(
+        [each for each in kept if each.num_rows],
+        [each for each in new if each.num_rows],
+        gone,
+        replaced,
+        sum(int(known.sum()) for known in stale),
+    )
+
+
+def _where(table: Any, keep: Any) -> Any:
+    """Give the rows that are marked; where they follow one another, as they mostly do, without a copy."""
+    chosen = np.flatnonzero(keep)
+    return table.slice(chosen[0], len(chosen)) if _may_be_a_run(chosen) else table.filter(mask(keep))
+
+
+def _at(table: Any, chosen: Any) -> Any:
+    """Give the rows at these places, in this order; where they follow one another, without a copy."""
+    if _may_be_a_run(chosen) and (np.diff(chosen) == 1).all():
+        return table.slice(chosen[0], len(chosen))
+    return table.take(places(chosen))
+
+
+def _may_be_a_run(chosen: Any) -> bool:
+    """Tell whether places follow one another, if they ascend."""
+    return len(chosen) > 0 and bool(chosen[-1] - chosen[0] == len(chosen) - 1)
+
+
+def ends_of(table: Any, key: Sequence[str]) -> Ends:
+    """Give the least and the greatest value of a key's first column; None where there are none."""
+    try:
+        found = pc.min_max(_storage(table[key[0]]))
+        return (found["min"].as_py(), found["max"].as_py()) if found["min"].is_valid else None
+    except _NOT_IN_PYTHON:
+        return None
+
+
+def _are_apart(one: Ends, other: Ends) -> bool:
+    return one is not None and other is not None and (one[1] < other[0] or other[1] < one[0])
+
+
+def matches(part: Any, fresh: Any, key: Sequence[str]) -> tuple[Any, Any]:
+    """Give the places of rows of two tables that have one key, side by side."""
+    nowhere = (np.empty(0, np.int64), np.empty(0, np.int64))
+    if not part.num_rows or not fresh.num_rows:
+        return nowhere
+    ours = _plain(part, key[0])
+    theirs = _plain(fresh, key[0])
+    chosen = _within(theirs, ours)
+    if not len(chosen):
+        return nowhere
+    theirs = theirs.take(chosen)
+    inside = _within(ours, theirs)  # of a large part few rows, often
+    ours = ours.take(inside)
+    equal = pc.indices_nonzero(pc.is_in(ours, value_set=theirs))
+    here = inside.take(equal)
+    if len(key) == 1:
+        found = pc.index_in(ours.take(equal), value_set=theirs)
+        return numbers(here), numbers(chosen.take(found))
+    names = [f"k{place}" for place in range(len(key))]
+    left = pa.Table.from_arrays([*(_plain(part, each).take(here) for each in key), here], [*names, "here"])
+    right = pa.Table.from_arrays([*(_plain(fresh, each).take(chosen) for each in key), chosen], [*names, "there"])
+    both = left.join(right, keys=names, join_type="inner")
+    return numbers(both["here"]), numbers(both["there"])
+
+
+def _within(theirs: Any, ours: Any) -> Any:
+    """Give the places of values that lie between the least and the greatest of others: often none, and quickly seen."""
+    try:
+        ends = pc.min_max(ours)
+        inside = pc.and_(pc.greater_equal(theirs, ends["min"]), pc.less_equal(theirs, ends["max"]))
+    except pa.ArrowNotImplementedError:
+        return places(np.arange(len(theirs)))
+    return pc.indices_nonzero(inside)
+
+
+def rows_equal(part: Any, here: Any, fresh: Any, there: Any) -> Any:
+    """Tell of each pair of rows whether all their values are equal; nulls equal nulls, and what is no number itself."""
+    equal = np.ones(len(here), bool)
+    if not len(here):
+        return equal
+    ours, theirs = _at(part, here), _at(fresh, there)
+    if ours.equals(theirs):
+        return equal
+    for name in range(part.num_columns):
+        one, other = _storage(ours.column(name)), _storage(theirs.column(name))
+        try:
+            same = pc.equal(one, other)
+            neither = pc.and_(one.is_null(nan_is_null=True), other.is_null(nan_is_null=True))
+            same = pc.if_else(pc.is_valid(same), pc.or_(same, neither), neither)
+            equal &= truths(pc.and_(same, pc.equal(one.is_null(), other.is_null())))
+        except pa.ArrowNotImplementedError:  # lists and their like don't compare in Arrow
+            equal &= np.array([left == right for left, right in zip(one.to_pylist(), other.to_pylist(), strict=True)])
+    return equal
+
+
+def check_keys(tables: Sequence[Any], key: Sequence[str]) -> None:
+    """Refuse tables in which a key is null, or stands twice.
+
+    Raises:
+        DataError: it names the key, and a value that stands twice.
+    """
+    told = ", ".join(f"`{each}`" for each in key)
+    for table in tables:
+        for name in key:
+            if table[name].null_count:
+                raise DataError(f"the key {told} is null in a row", hint="take columns that are never null as the key")
+    if len(key) == 1 and _ascends(tables, key[0]):
+        return
+    names = [f"k{place}" for place in range(len(key))]
+    keys = pa.concat_tables([pa.Table.from_arrays([_plain(each, name) for name in key], names) for each in tables])
+    counted = keys.group_by(names).aggregate([([], "count_all")])
+    if counted.num_rows == keys.num_rows:
+        return
+    twice = counted.filter(pc.greater(counted["count_all"], 1)).slice(0, 1).to_pylist()[0]
+    count = twice.pop("count_all")
+    raise DataError(
+        f"{count} rows have one key: {told} is {', '.join(map(str, twice.values()))}",
+        hint="name all columns that tell rows apart: key=[...]; or have the query give each row once",
+    )
+
+
+def retyped(parts: Sequence[Any], schema: Any) -> list[Any]:
+    """Give parts in which a column that never had a value has the type that it has in a schema; all else stays."""
+    before = table_of(parts[-1]).schema if parts else schema
+    if before.equals(schema) or before.names != schema.names:
+        return list(parts)
+    changed = [
+        place
+        for place, field in enumerate(schema)
+        if not field.type.equals(before.field(place).type)
+        and all(table_of(each).column(place).null_count == each.num_rows for each in parts)
+    ]
+    if not changed:
+        return list(parts)
+    made = []
+    for part in map(table_of, parts):
+        for place in changed:
+            field = schema.field(place)
+            part = part.set_column(place, field, pa.nulls(part.num_rows, field.type))
+        made.append(part)
+    return made
+
+
+def compacted(parts: Sequence[Any], rows: int) -> list[Any]:
+    """Give parts of which few are small: many that hold less than half of `rows` become full ones, in their order."""
+    small = [each for each in parts if each.num_rows * 2 < rows]
+    if len(small) <= SMALL_PARTS:
+        return list(parts)
+    together = pa.concat_tables(map(table_of, small))
+    full = [together.slice(start, rows) for start in range(0, together.num_rows, rows)]
+    return [*(each for each in parts if each.num_rows * 2 >= rows), *full]
+
+
+def _ascends(tables: Sequence[Any], name: str) -> bool:
+    """Whether a column goes up with each row, so that no value stands twice: quickly seen, and often so."""
+    last: Any = None
+    for column in _chunks(tables, name):
+        try:
+            if last is not None and not last < column[0].as_py():
+                return False
+            if not pc.all(pc.less(column[:-1], column[1:])).as_py() and len(column) > 1:
+                return False
+            last = column[-1].as_py()
+        except _NOT_IN_PYTHON:
+            return False
+    return True
+
+
+def _chunks(tables: Sequence[Any], name: str) -> Iterator[Any]:
+    for table in tables:
+        yield from (each for each in _storage(table[name]).chunks if len(each))
+
+
+def _plain(table: Any, name: str) -> Any:
+    """Give a column whole, of a type that can be looked up."""
+    return whole(_storage(table[name]))
+
+
+def _storage(column: Any) -> Any:
+    """Give a column as it is stored, without what an extension type says about it."""
+    if not isinstance(column.type, pa.BaseExtensionType):
+        return column
+    return pa.chunked_array([each.storage for each in column.chunks], column.type.storage_type)

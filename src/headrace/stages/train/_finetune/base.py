@@ -1,0 +1,79 @@
+"""A model of Hugging Face's kind in a folder or a GGUF file, loaded without a network and without code of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from headrace.codec.file import File, Folder
+from headrace.errors import NotFoundError, UsageError
+from headrace.stages.error_line import sentence
+from headrace.stages.prepare._tokenize.pretrained import GGUF, installed, offline
+
+
+def base_model(model: Folder | File | str, gguf_file: str | None) -> Folder | File:
+    """Find a model: a folder, a GGUF file in one, or a folder of an installed package by its name.
+
+    Raises:
+        NotFoundError: it isn't there.
+    """
+    if isinstance(model, Folder | File):  # a relative one is of the project's folder, which only the driver may see
+        return model if gguf_file is None else File(model.path / gguf_file)
+    path = installed(model) if gguf_file is None else installed(model) / gguf_file
+    if path.is_file():
+        return File(path)
+    if not path.is_dir():
+        raise NotFoundError(f"there is no model at `{path}`", hint="give a folder with a config.json, or a GGUF file")
+    return Folder(path)
+
+
+def sequence_classifier(base: Folder | File, classes: int) -> Any:
+    """Load it with a fresh head for so many classes; the head is drawn by PyTorch's generator."""
+    with offline() as transformers:
+        return _loaded(transformers.AutoModelForSequenceClassification, base, num_labels=classes)
+
+
+def language_model(base: Folder | File) -> Any:
+    """Load it as a causal language model."""
+    with offline() as transformers:
+        return _loaded(transformers.AutoModelForCausalLM, base)
+
+
+def _loaded(kind: Any, base: Folder | File, **more: Any) -> Any:
+    """Load weights that run no code: safetensors or GGUF."""
+    path = base.path
+    given = {**more, "local_files_only": True, "trust_remote_code": False, "dtype": "float32"}
+    if isinstance(base, File):
+        if path.suffix != GGUF:
+            raise UsageError(f"`{path.name}` is no GGUF file", hint="give a folder with a config.json, or a .gguf file")
+        path, given = path.parent, {**given, "gguf_file": path.name}
+    else:
+        _check(path)
+        given["use_safetensors"] = True
+    try:
+        model = kind.from_pretrained(str(path), **given)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        words = sentence(error)
+        raise UsageError(
+            f"the model can't be loaded as {kind.__name__}: {words}",
+            hint="is it a folder that `save_pretrained` wrote, of an architecture that this transformers knows?",
+        ) from error
+    model.config.use_cache = False
+    return model
+
+
+def _check(path: Path) -> None:
+    """Refuse a folder that is no model, or whose weights only pickle can read."""
+    there = sorted(each.name for each in path.iterdir()) if path.is_dir() else []
+    told = ", ".join(there[:8]) + (", ..." if len(there) > 8 else "") or "nothing"
+    if "config.json" not in there:
+        ggufs = [name for name in there if name.endswith(GGUF)]
+        raise UsageError(
+            f"the model's folder has no config.json; it has {told}",
+            hint=f'give `gguf_file="{ggufs[0]}"`' if ggufs else "give a folder that `save_pretrained` wrote",
+        )
+    if not any(name.endswith(".safetensors") for name in there):
+        raise UsageError(
+            f"the model's folder has no weights in safetensors; it has {told}",
+            hint="pickled weights run code when they are read: write them anew by `save_pretrained`",
+        )

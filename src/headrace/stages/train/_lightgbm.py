@@ -1,0 +1,370 @@
+"""`train.lightgbm`: gradient-boosted trees by LightGBM, fitted to a table."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.define.ready import ready
+from headrace.errors import DataError, UsageError
+from headrace.spec.report import Fact, Grid, Report
+from headrace.stages.error_line import sentence
+from headrace.stages.tables.columns import lightgbm_name, listed, rows_at, to_codes, to_numbers, with_missing_truths
+from headrace.stages.tables.sketch import Sketch, sketch
+from headrace.stages.train.callbacks import lightgbm as log_evaluation
+from headrace.stages.train.examples import Examples, check_classes, examples, there
+
+REPRODUCIBLE = {"seed": 0, "deterministic": True, "force_row_wise": True, "verbosity": -1}
+"""What holds where `params` says nothing of it. With the second and third, trees don't depend on the number of threads
+(LightGBM's documentation of `deterministic`)."""
+
+OBJECTIVE = ("objective", "objective_type", "app", "application", "loss")
+CLASSIFIES = ("binary", "multiclass", "softmax")
+"""How objectives begin that tell classes apart, and the names of the parameter that says which."""
+METRIC = ("metric", "metrics", "metric_types")
+RANKS = ("lambdarank", "rank_xendcg", "xendcg", "xe_ndcg")
+"""How objectives begin that put the rows of a group in order."""
+
+_PLACE = re.compile(r" at \S+, line \d+ ?\.")
+"""Where in its own code LightGBM found an error, which says nothing to who gave it."""
+_OTHERWISE = {
+    "seed": ("random_seed", "random_state"),
+    "verbosity": ("verbose",),
+    "force_row_wise": ("force_col_wise",),
+}
+"""LightGBM's other names of these, and what excludes one: where they are told, ours would win without a word."""
+
+
+class Boosted(NamedTuple):
+    """`model` is the booster, cut to its best round; `rounds` is that round, from 1.
+
+    `history` has a row for each round that was tried: `round`, and a column for each metric of each table, such as
+    `valid/binary_logloss`. `report` says what the model was fitted to, and how.
+    """
+
+    model: Any
+    rounds: int
+    history: pa.Table
+    report: Report
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    """Refuse options that don't go together, as far as they are known.
+
+    Raises:
+        UsageError: as of `lightgbm`.
+    """
+    if given.get("stopping_rounds") is not None and given.get("valid", True) is None:
+        raise UsageError("`stopping_rounds` is given, and no `valid`", hint="give rows that tell when to stop")
+    for name in ("num_boost_round", "stopping_rounds"):
+        if given.get(name) is not None and given[name] < 1:
+            raise UsageError(f"`{name}` is {given[name]}", hint="give a whole number from 1")
+    if _objective_is(given.get("params", {}), RANKS) and given.get("group", True) is None:
+        raise UsageError(
+            "the objective puts the rows of a group in order, and no `group` is given",
+            hint='name the column that tells them apart, such as `group="query"`',
+        )
+
+
+@ready("train.lightgbm", version=5, on=("lightgbm",), kind="train", name="lightgbm", check=_check)
+def lightgbm(
+    params: Mapping[str, Any],
+    table: pa.Table,
+    *,
+    target: str,
+    features: str | Sequence[str] | None = None,
+    categorical_feature: str | Sequence[str] | None = None,
+    weight: str | None = None,
+    group: str | None = None,
+    valid: pa.Table | None = None,
+    num_boost_round: int = 100,
+    stopping_rounds: int | None = None,
+) -> Boosted:
+    """Fit boosted trees to a table.
+
+    Args:
+        params: LightGBM's own parameters, such as `{"objective": "binary", "num_leaves": 31}`. Where they don't tell,
+            the seed is 0 and the trees don't depend on the number of threads.
+        table: the rows to learn from. Columns of text or dictionaries are categories.
+        target: the column to predict; no value of it may be missing.
+        features: the columns to predict it by; all others if not told.
+        categorical_feature: more columns that are categories, such as codes kept as numbers.
+        weight: a column with the weight of each row.
+        group: for an objective that ranks, such as `lambdarank`: the column that tells which rows are put in order
+            among each other, those of one query. They need not stand together.
+        valid: rows to watch the metrics on. They are logged each round, as `valid/METRIC`.
+        num_boost_round: the most rounds.
+        stopping_rounds: stop when the first metric on `valid` has not improved for so many rounds.
+
+    Raises:
+        DataError: a column isn't there, a table is empty, or targets are missing, of one class only, or no numbers.
+        UsageError: `params` make no sense to LightGBM, or it is to rank and no `group` is given.
+    """
+    import lightgbm as lgb  # noqa: PLC0415  a second, that the tracer need not spend
+
+    _check(
+        {
+            "params": params,
+            "valid": valid,
+            "group": group,
+            "stopping_rounds": stopping_rounds,
+            "num_boost_round": num_boost_round,
+        }
+    )
+    _check_known(params)
+    table, sizes = _grouped(with_missing_truths(table), group)
+    found = _categories(_examples(table, target, features, weight, group), listed(categorical_feature))
+    if _objective_is(params, CLASSIFIES):
+        check_classes(found, target)
+    if _objective_is(params, ("binary",)):
+        _check_two(found, target)
+    _check_names(list(found.features))
+    learned = _dataset(found, target, sizes)
+    watched = [learned]
+    if valid is not None:
+        valid, held_sizes = _grouped(with_missing_truths(valid), group)
+        held = _like(examples(valid, target, list(found.features), weight), found)
+        watched = [_dataset(held, target, held_sizes, learned)]
+    curves: dict[str, dict[str, list[float]]] = {}
+    live = log_evaluation()
+    callbacks: list[Callable[..., Any]] = [lgb.record_evaluation(curves), live]
+    if any(_asks(params.get(name)) for name in METRIC):
+        callbacks.append(_check_measured)
+    if stopping_rounds is not None:
+        callbacks.append(lgb.early_stopping(stopping_rounds, first_metric_only=True, verbose=False))
+    settings = _settings(params)
+    try:
+        booster = lgb.train(
+            settings,
+            learned,
+            num_boost_round,
+            valid_sets=watched,
+            valid_names=["train" if valid is None else "valid"],
+            callbacks=callbacks,
+        )
+    except (lgb.basic.LightGBMError, ValueError) as error:
+        told = _PLACE.sub("", str(error)).strip()
+        raise UsageError(f"LightGBM: {told}", hint="look at `params`, and at the target") from error
+    rounds = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
+    # Through its text form, so that what is used from here on is what a reader of the saved model gets.
+    text = booster.model_to_string(num_iteration=rounds)
+    if valid is not None and stopping_rounds is not None:
+        text = _chosen_on(text, sketch(valid, list(found.features)))
+    model = lgb.Booster(model_str=text)
+    history = _history(curves)
+    return Boosted(model, rounds, history, _report(model, found, target, settings, rounds, history, live.cut))
+
+
+def _chosen_on(text: str, rows: Sketch | None) -> str:
+    """Write a sketch of the rows that chose the round where LightGBM names what a model was validated on, so that who
+    judges it sees whether it is on the same."""
+    return text if rows is None else text.replace("\n[valid: ]\n", f"\n[valid: {rows.text()}]\n", 1)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Refuse features that LightGBM would call alike."""
+    seen: dict[str, str] = {}
+    for name in names:
+        kept = lightgbm_name(name)
+        if kept in seen:
+            told = f"LightGBM doesn't tell the features `{seen[kept]}` and `{name}` apart: both are `{kept}` to it"
+            raise DataError(told, hint="give one another name first")
+        seen[kept] = name
+
+
+def _dataset(found: Examples, target: str, sizes: Any, learned: Any = None) -> Any:
+    """Give examples as LightGBM takes them, laid out as those that were learned from where there are such."""
+    import lightgbm as lgb  # noqa: PLC0415  see above
+
+    named = found.features.set_axis([lightgbm_name(each) for each in found.features], axis=1)
+    return lgb.Dataset(
+        named,
+        _labels(found, target),
+        weight=found.weight,
+        group=sizes,
+        reference=learned,
+        free_raw_data=learned is not None,
+    )
+
+
+def _objective_is(params: Mapping[str, Any], kinds: tuple[str, ...]) -> bool:
+    return any(str(params.get(name, "")).startswith(kinds) for name in OBJECTIVE)
+
+
+def _examples(
+    table: pa.Table, target: str, features: str | Sequence[str] | None, weight: str | None, group: str | None
+) -> Examples:
+    """Cut a table, of which the column of groups is no feature unless it is named."""
+    if features is None and group is not None:
+        features = [each for each in table.column_names if each not in (target, weight, group)]
+    return examples(table, target, features, weight)
+
+
+def _grouped(table: pa.Table, group: str | None) -> tuple[pa.Table, Any]:
+    """Give a table with the rows of each group together, as LightGBM wants them, and the sizes of the groups."""
+    if group is None:
+        return table, None
+    there(table, group)
+    column = table[group].combine_chunks()
+    if column.null_count:
+        raise DataError(
+            f"{column.null_count:,} of {table.num_rows:,} rows have no group in `{group}`",
+            hint="filter them out before: nothing tells what they are to be ranked among",
+        )
+    plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    codes = plain.dictionary_encode().indices.to_numpy()
+    if (np.diff(codes) < 0).any():
+        table = rows_at(table, np.argsort(codes, kind="stable"))
+    return table, np.bincount(codes)
+
+
+def _asks(metric: object) -> bool:
+    return metric is not None and not (isinstance(metric, str) and metric.lower() in _NO_METRIC)
+
+
+_NO_METRIC = ("", "none", "null", "na", "custom")
+
+
+def _check_measured(env: Any) -> None:
+    """Refuse metrics of which LightGBM knows none: it would train on, and measure nothing."""
+    if not env.evaluation_result_list:
+        asked = next(env.params[name] for name in METRIC if name in env.params)
+        raise UsageError(f"LightGBM knows no metric `{asked}`", hint="its documentation lists them, such as `auc`")
+
+
+def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the parameters, and what holds where they say nothing."""
+    silent = [name for name in REPRODUCIBLE if not any(each in params for each in _OTHERWISE.get(name, ()))]
+    return {**{name: REPRODUCIBLE[name] for name in silent}, **params}
+
+
+def _check_known(params: Mapping[str, Any]) -> None:
+    """Refuse parameters that LightGBM doesn't have: it would pass them over with a warning."""
+    import lightgbm as lgb  # noqa: PLC0415  see above
+
+    aliases = lgb.basic._ConfigAliases._get_all_param_aliases()  # the library's own list; it has no public name
+    known = {*aliases, *(each for names in aliases.values() for each in names)}
+    for name in params:
+        if name not in known:
+            near = difflib.get_close_matches(name, aliases, 1)
+            raise UsageError(
+                f"LightGBM has no parameter `{name}`",
+                hint=f"did you mean `{near[0]}`?" if near else "its documentation lists them",
+            )
+
+
+def _categories(found: Examples, names: Sequence[str]) -> Examples:
+    """Make categories of text columns and of those named."""
+    frame = found.features
+    texts = [name for name in frame.columns if frame[name].dtype.kind == "O" or str(frame[name].dtype) in _TEXT]
+    strange = [name for name in names if name not in frame.columns]
+    if strange:
+        raise UsageError(
+            f"`categorical_feature` names `{strange[0]}`, which is no feature", hint="name columns of `features`"
+        )
+    odd = [name for name in frame.columns if _is_odd(frame[name])]
+    if odd:
+        raise DataError(
+            f"the feature `{odd[0]}` holds times, bytes or nested values, and LightGBM takes numbers and texts",
+            hint="make numbers of it before, or name others by `features=`",
+        )
+    return found._replace(features=frame.astype(dict.fromkeys([*texts, *names], "category")))
+
+
+def _is_odd(column: Any) -> bool:
+    """Tell whether values, or categories, are neither numbers nor texts."""
+    values = column.cat.categories if str(column.dtype) == "category" else column
+    return values.dtype.kind in "mM" or (
+        values.dtype.kind == "O" and not all(isinstance(each, str) for each in values.dropna())
+    )
+
+
+_TEXT = ("str", "string", "large_string")
+
+
+def _like(held: Examples, learned: Examples) -> Examples:
+    """Give a frame the types of that which was learned from; categories that it didn't have count as missing.
+
+    Raises:
+        DataError: a column has other values, which can't be of that type.
+    """
+    frame = held.features
+    wanted = {}
+    for name, kind in learned.features.dtypes.items():
+        lacks = kind.kind in "iub" and frame[name].isna().any()  # as a whole number or boolean it couldn't
+        wanted[name] = "float64" if lacks else kind
+        try:
+            frame[name].astype(wanted[name])
+        except (TypeError, ValueError) as error:
+            is_text = frame[name].dtype.kind == "O" or str(frame[name].dtype) in _TEXT
+            raise DataError(
+                f"the feature `{name}` can't be `{kind}` in `valid`, as it is in the table: {sentence(error)}",
+                hint=to_numbers([name]) if is_text else "give both the same types",
+            ) from error
+    return held._replace(features=frame.astype(wanted))
+
+
+def _labels(found: Examples, target: str) -> Any:
+    """Give the target as numbers: LightGBM takes classes as 0, 1, ..."""
+    if found.target.dtype.kind == "b":
+        return found.target.astype("int8")
+    if found.target.dtype.kind not in "iuf":
+        texts = sorted({each for each in found.target.tolist() if isinstance(each, str)})
+        hint = to_codes(target, texts) if texts else "number the classes 0, 1, 2, ... in a stage before"
+        raise DataError(
+            f"the target `{target}` holds `{found.target[0]}`, and LightGBM takes numbers",
+            hint=to_numbers([target]) if any(each.isdigit() for each in texts) else hint,
+        )
+    return found.target
+
+
+def _check_two(found: Examples, target: str) -> None:
+    """Refuse what `binary` would take for two classes without a word: to it, all that is above 0 is one of them."""
+    values = np.unique(_labels(found, target))
+    if len(values) != 2 or values[0] > 0 or values[1] <= 0:
+        shown = ", ".join(f"{each:g}" for each in values[:3]) + (", ..." if len(values) > 3 else "")
+        raise DataError(
+            f"`binary` tells 1 from 0, and the target `{target}` holds {shown}",
+            hint="number the classes 0 and 1 in a stage before, or take another objective: `multiclass`, `regression`",
+        )
+
+
+def _history(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> pa.Table:
+    columns = {f"{part}/{metric}": list(values) for part, found in curves.items() for metric, values in found.items()}
+    count = max((len(values) for values in columns.values()), default=0)
+    return pa.table({"round": pa.array(range(1, count + 1), pa.int64()), **columns})
+
+
+def _report(
+    model: Any, found: Examples, target: str, settings: Mapping[str, Any], rounds: int, history: pa.Table, cut: str
+) -> Report:
+    gains = sorted(zip(found.features, model.feature_importance("gain"), strict=True), key=lambda each: -each[1])
+    total = sum(gain for _, gain in gains) or 1.0
+    best = [
+        Fact(name=name, value=history[name][rounds - 1].as_py()) for name in history.column_names if name != "round"
+    ]
+    return Report(
+        title="LightGBM",
+        about=f"Fitted to {len(found.features):,} rows of {len(gains)} features, to predict `{target}`.",
+        facts=(Fact(name="rows", value=len(found.features)), Fact(name="rounds", value=rounds), *best),
+        grids=(
+            Grid(
+                title="Parameters", columns=("parameter", "value"), rows=tuple((k, str(v)) for k, v in settings.items())
+            ),
+            Grid(
+                title="Features by gain",
+                columns=("feature", "share of gain"),
+                rows=tuple((name, round(float(gain) / total, 4)) for name, gain in gains[:20]),
+                note="The first 20 at most. Gain says what the trees used, not what causes the target.",
+            ),
+        ),
+        limits=(
+            "Metrics on rows that decided when to stop flatter the model: `evaluate` judges on others.",
+            *([f"{cut}: it is not all that was asked for"] if cut else []),
+        ),
+    )

@@ -1,0 +1,208 @@
+"""`train.sklearn`: a scikit-learn estimator, fitted to a table."""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from headrace.define.log import log
+from headrace.define.ready import ready
+from headrace.errors import DataError, UsageError
+from headrace.spec.report import Fact, Grid, Report
+from headrace.stages.error_line import sentence
+from headrace.stages.tables.columns import listed, to_numbers
+from headrace.stages.train.examples import Examples, check_classes, examples
+
+MOST_NAMED = 5
+"""So many columns are named in a hint."""
+CURVES = {
+    "loss_curve_": "train/loss",
+    "train_score_": "train/score",
+    "validation_score_": "valid/score",
+    "validation_scores_": "valid/score",
+}
+"""Where scikit-learn's iterative estimators keep how they got on, and what that is logged as."""
+
+
+class Fitted(NamedTuple):
+    """`model` is the estimator, fitted; `report` says what it was fitted to, and how well it does there."""
+
+    model: Any
+    report: Report
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    estimator = given.get("estimator")
+    if estimator is not None and not callable(estimator) and not hasattr(estimator, "fit"):
+        raise _no_estimator(estimator)
+
+
+@ready("train.sklearn", version=3, on=("sklearn",), kind="train", name="sklearn", check=_check)
+def sklearn(
+    estimator: Any,
+    table: pa.Table,
+    *,
+    target: str,
+    features: str | Sequence[str] | None = None,
+    sample_weight: str | None = None,
+    valid: pa.Table | None = None,
+    scoring: str | Sequence[str] | None = None,
+) -> Fitted:
+    """Fit an estimator to a table.
+
+    Args:
+        estimator: an estimator that isn't fitted, such as `LogisticRegression(C=0.5)` or a `Pipeline`; or a function
+            or class that makes one when it is called without arguments. Columns come as a pandas frame with names.
+        table: the rows to learn from.
+        target: the column to predict; no value of it may be missing.
+        features: the columns to predict it by; all others if not told.
+        sample_weight: a column with the weight of each row.
+        valid: rows to score the model on as well.
+        scoring: names of scikit-learn's scorers, such as `["roc_auc", "neg_log_loss"]`; the estimator's own score
+            (accuracy, or R²) if not told. They are logged as `train/NAME` and `valid/NAME`.
+
+    Raises:
+        DataError: a column isn't there, the table is empty, targets are missing, or have one class only; the estimator
+            can't take the columns, or a scorer the rows.
+        UsageError: `estimator` is none, or there is no such scorer.
+    """
+    from sklearn.base import clone, is_classifier, is_regressor  # noqa: PLC0415  0.5 s, that the tracer need not spend
+
+    found = examples(table, target, features, sample_weight)
+    model = clone(_estimator(estimator))
+    if is_classifier(model):
+        check_classes(found, target)
+    elif is_regressor(model) and found.target.dtype.kind in "OUST":
+        raise DataError(
+            f"the target `{target}` holds `{found.target[0]}`, and `{type(model).__name__}` learns numbers",
+            hint=f"{to_numbers([target])}; or take a classifier",
+        )
+    try:
+        model.fit(found.features, found.target, **_weights(model, found))
+    except (TypeError, ValueError) as error:  # how estimators tell that they can't take these columns, or parameters
+        raise DataError(
+            f"`{type(model).__name__}` can't be fitted: {sentence(error)}",
+            hint=f"{_mend(str(error), found.features)}; a step of a scikit-learn `Pipeline` can do so too, or name "
+            "others by `features=`",
+        ) from error
+    for name, step, value in _curves(model):
+        log(name, value, step)
+    scores = dict(_scores(model, found, "train", scoring))
+    if valid is not None:
+        scores |= dict(_scores(model, examples(valid, target, list(found.features)), "valid", scoring))
+    for name, value in scores.items():
+        log(name, value)
+    return Fitted(model, _report(model, found, target, scores))
+
+
+def _estimator(given: Any) -> Any:
+    made = given if hasattr(given, "fit") and not isinstance(given, type) else given() if callable(given) else given
+    if not hasattr(made, "fit"):
+        raise _no_estimator(made)
+    return made
+
+
+def _no_estimator(given: Any) -> UsageError:
+    return UsageError(
+        f"`estimator` is a `{type(given).__name__}`, which has no `fit`",
+        hint="give an estimator of scikit-learn, or a function that makes one",
+    )
+
+
+def _mend(problem: str, features: Any) -> str:
+    """Return what helps against an error of scikit-learn, which knows columns by their values alone."""
+    if "NaN" in problem:
+        gaps = [name for name in features if features[name].isna().any()][:MOST_NAMED]
+        if gaps:
+            fill = f"`prepare.clean(table, [prepare.Fill(columns={tuple(gaps)!r}, how='median')])` fills them"
+            return f"values are missing in {_ticked(gaps)}: {fill}"
+    if "string" in problem:
+        texts = [name for name in features if features[name].dtype.kind == "O"][:MOST_NAMED]
+        if texts:
+            numeric = [name for name in texts if features[name].str.contains(r"\d", na=True).all()]
+            helps = to_numbers(numeric) if numeric else "an encoder, such as `OneHotEncoder`, takes categories"
+            return f"no numbers stand in {_ticked(texts)}: {helps}"
+    return "mend the columns before"
+
+
+def _ticked(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _weights(model: Any, found: Examples) -> dict[str, Any]:
+    """Give the weights to the step that learns: a pipeline takes them by the name of its last step."""
+    if found.weight is None:
+        return {}
+    steps = getattr(model, "steps", None)
+    return {f"{steps[-1][0]}__sample_weight" if steps else "sample_weight": found.weight}
+
+
+def _curves(model: Any) -> Iterator[tuple[str, int, float]]:
+    steps = getattr(model, "steps", None)
+    learner = steps[-1][1] if steps else model
+    losses = hasattr(learner, "n_estimators_")  # `GradientBoosting...` keep a loss in `train_score_`, others a score
+    for attribute, name in CURVES.items():
+        values = getattr(learner, attribute, None)
+        if values is not None:
+            told = "train/loss" if losses and attribute == "train_score_" else name
+            yield from ((told, step, float(value)) for step, value in enumerate(values))
+
+
+def _scores(model: Any, found: Examples, part: str, scoring: str | Sequence[str] | None) -> Iterator[tuple[str, float]]:
+    from sklearn.base import is_classifier  # noqa: PLC0415  see above
+    from sklearn.metrics import get_scorer  # noqa: PLC0415
+
+    if scoring is None:
+        if hasattr(model, "score"):
+            own = "accuracy" if is_classifier(model) else "score"
+            yield f"{part}/{own}", _scored(model.score, model, found, f"{part}/{own}")
+        return
+    for name in listed(scoring):
+        try:
+            scorer = get_scorer(name)
+        except ValueError as error:
+            raise UsageError(
+                f"scikit-learn has no scorer `{name}`", hint="`sklearn.metrics.get_scorer_names()` lists them"
+            ) from error
+        yield f"{part}/{name}", _scored(functools.partial(scorer, model), model, found, f"{part}/{name}")
+
+
+def _scored(score: Callable[[Any, Any], Any], model: Any, found: Examples, name: str) -> float:
+    from sklearn.exceptions import UndefinedMetricWarning  # noqa: PLC0415  see above
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UndefinedMetricWarning)  # the report says that it is undefined
+            return float(score(found.features, found.target))
+    except (AttributeError, TypeError, ValueError) as error:  # how estimators and scorers tell that they can't
+        raise DataError(
+            f"`{name}` of `{type(model).__name__}` can't be told: {sentence(error)}",
+            hint=f"look at `scoring=`, and at the rows that are scored: {_mend(str(error), found.features)}",
+        ) from error
+
+
+def _report(model: Any, found: Examples, target: str, scores: dict[str, float]) -> Report:
+    rows, columns = found.features.shape
+    parameters = {name: repr(value) for name, value in model.get_params(deep=False).items()}
+    return Report(
+        title=type(model).__name__,
+        about=f"Fitted to {rows:,} rows of {columns} features, to predict `{target}`.",
+        facts=(
+            Fact(name="rows", value=rows),
+            Fact(name="features", value=columns),
+            *[_fact(name, value) for name, value in scores.items()],
+        ),
+        grids=(Grid(title="Parameters", columns=("parameter", "value"), rows=tuple(parameters.items())),),
+        limits=("Scores on rows that the model was fitted to flatter it: `evaluate` judges on others.",),
+    )
+
+
+def _fact(name: str, value: float) -> Fact:
+    if math.isfinite(value):
+        return Fact(name=name, value=value, better="higher")
+    return Fact(name=name, value=None, better="higher", why="scikit-learn gives no number for these rows")

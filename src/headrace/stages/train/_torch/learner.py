@@ -1,0 +1,197 @@
+"""A network with all that changes while it learns: one step at a time, and its whole state as a value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from headrace.errors import UsageError
+from headrace.stages.error_line import sentence
+from headrace.stages.train._torch.recipe import Recipe
+
+Objective = Callable[[Any, dict[str, Any]], tuple[Any, dict[str, float]]]
+"""Given a module and a batch of tensors: the mean loss over the batch's rows, and means of other measures of them."""
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Learner:
+    """A module, its optimiser, scheduler and scaler on a device, as one of the `world` that learn together.
+
+    `optimizer` is given the module's parameters, `scheduler` the optimiser.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        objective: Objective,
+        optimizer: Callable[[Any], Any],
+        scheduler: Callable[[Any], Any] | None,
+        recipe: Recipe,
+        *,
+        world: int = 1,
+    ) -> None:
+        self.recipe = recipe
+        self.device = pick_device(recipe.device)
+        self.module = module.to(self.device)
+        self._objective = objective
+        self._world = world
+        parameters = [each for each in self.module.parameters() if each.requires_grad]
+        if not parameters:
+            raise UsageError("the model has no parameters to learn", hint="make layers in its `__init__`")
+        self.optimizer = _made("optimizer", optimizer, parameters)
+        self.scheduler = _made("scheduler", scheduler, self.optimizer) if scheduler is not None else None
+        if self._watches_loss and recipe.scheduler_every == "step":
+            raise UsageError(
+                "`ReduceLROnPlateau` watches the loss of an epoch, and is to make a step each batch",
+                hint='give `scheduler_every="epoch"`, or another scheduler',
+            )
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
+        self._parameters = parameters
+        self._shared = DistributedDataParallel(self.module) if world > 1 else self.module
+
+    @property
+    def _watches_loss(self) -> bool:
+        return isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the optimiser's first group."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def step(self, batch: dict[str, Any], weight: float = 1.0) -> float:
+        """Learn from a batch; give its mean loss. One that is not finite is learned from no more than the recipe says.
+
+        `weight` is what this rank's rows count among those of all.
+
+        Raises:
+            UsageError: the loss is not finite, or has no gradient.
+        """
+        if not self.module.training:  # the module's own word: what wraps it for several ranks knows of no `eval`
+            self._shared.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        with self._precision():
+            loss, _ = self._objective(self._shared, self.on_device(batch))
+        self._check_loss(loss)
+        value = float(loss.item())
+        if self.recipe.on_nonfinite == "fail":
+            if not math.isfinite(value):
+                raise UsageError(f"the loss is {value}", hint=_NONFINITE_HINT)
+        elif not self._all_agree(math.isfinite(value)):
+            return math.nan
+        self._scaler.scale(loss if weight == 1.0 else loss * weight).backward()
+        if self.recipe.clip_norm is not None:
+            self._scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self._parameters, self.recipe.clip_norm)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        if self.scheduler is not None and self.recipe.scheduler_every == "step":
+            self.scheduler.step()
+        return value
+
+    def end_epoch(self, loss: float) -> None:
+        """Have the scheduler make its step, where it makes one an epoch; one that watches the loss is given it."""
+        if self.scheduler is None or self.recipe.scheduler_every != "epoch":
+            return
+        if self._watches_loss:
+            self.scheduler.step(loss)
+        else:
+            self.scheduler.step()
+
+    def judge(self, batch: dict[str, Any]) -> dict[str, float]:
+        """Give the loss of a batch, as `loss`, and what else the objective measures; nothing is learned."""
+        self.module.eval()
+        with torch.no_grad(), self._precision():
+            loss, measures = self._objective(self.module, self.on_device(batch))
+        return {"loss": float(loss.item()), **measures}
+
+    def on_device(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Give a batch as tensors on the device, in memory of their own: how it is aligned may show in the last bit."""
+        return {name: _own(torch.from_numpy(np.asarray(each)), self.device) for name, each in batch.items()}
+
+    def weights(self) -> dict[str, Any]:
+        """Give a copy of the module's state, on the CPU."""
+        return {name: each.detach().cpu().clone() for name, each in self.module.state_dict().items()}
+
+    def state(self) -> dict[str, Any]:
+        """Give all that the next step depends on, but for the data and what chance brings."""
+        return {
+            "model": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.module.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+        self._scaler.load_state_dict(state["scaler"])
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        dtype = _DTYPES.get(self.recipe.precision)
+        return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype)
+
+    def _check_loss(self, loss: Any) -> None:
+        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+            told = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else f"{type(loss)}"
+            raise UsageError(f"the loss is {told}", hint="give the mean over the batch, one number")
+        if not loss.requires_grad:
+            raise UsageError("the loss depends on no parameter of the model", hint="is it computed under `no_grad`?")
+
+    def _all_agree(self, here: bool) -> bool:
+        """Say whether all ranks find so, since all must go the same way."""
+        if self._world == 1:
+            return here
+        found = torch.tensor(float(here), device=self.device)
+        torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MIN)
+        return bool(found.item())
+
+
+_NONFINITE_HINT = (
+    "lower `lr`, set `clip_norm`, or look for wild values in the data; on_nonfinite='skip' leaves such batches out"
+)
+
+
+def _made(what: str, maker: Callable[[Any], Any], of: Any) -> Any:
+    """Make the optimiser of parameters, or the scheduler of an optimiser."""
+    try:
+        return maker(of)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"the {what} can't be made: {sentence(error)}",
+            hint=f"give what it takes by `functools.partial`: `{what}=partial(...)`",
+        ) from error
+
+
+def pick_device(name: str) -> Any:
+    """Give the device of a name; `auto` is a GPU where this process may use one.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"`device` is `{name}`", hint='give "auto", "cpu" or "cuda"') from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no GPU that this process may use", hint='ask for one: `hr.Resources(gpu="1")`')
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:  # a backend that PyTorch lacks, or a number that no GPU has
+        raise UsageError(f"`device` is `{name}`, which isn't here", hint='give "auto", "cpu" or "cuda"') from error
+    return device
+
+
+def _own(tensor: Any, device: Any) -> Any:
+    return tensor.clone() if device.type == "cpu" else tensor.to(device, non_blocking=True)

@@ -1,0 +1,361 @@
+"""The loop: epochs and steps, from wherever a checkpoint left off."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from headrace.errors import UsageError
+from headrace.spec.noun import Noun
+from headrace.stages.error_line import sentence
+from headrace.stages.train._torch.checkpoints import Keeper
+from headrace.stages.train._torch.flat_state import unpack
+from headrace.stages.train._torch.gpu import Gpu
+from headrace.stages.train._torch.host import Host, Word
+from headrace.stages.train._torch.learner import Learner
+from headrace.stages.train._torch.lesson import TARGET
+from headrace.stages.train._torch.memory import is_short_of_memory
+from headrace.stages.train._torch.random_state import random_state, restore_random
+from headrace.stages.train.loader import Loader
+
+TOGETHER_EVERY = 8
+"""Ranks agree on what the driver said every so many steps: each time costs a message."""
+PATIENCE_S = 0.2
+"""So long a step waits for the checkpoint before, when its own is due: small ones are then kept when they should be."""
+_WORDS: tuple[Word | None, ...] = (None, "checkpoint", "stop", "prune")
+
+
+class Fitted(Noun, frozen=True):
+    """What a training gave: the weights, an entry of `history` for each epoch, and how it ended.
+
+    The weights are those of `given_epoch`, from 1. `cut` says where, if it was told to end before its own end.
+    """
+
+    weights: dict[str, Any]
+    history: list[dict[str, float]]
+    best_epoch: int
+    given_epoch: int
+    stopped_early: bool
+    cut: str = ""
+
+
+class Fitting:
+    """One training, as one rank of the `world` that makes it together.
+
+    `counts` says of how many things the loss of a batch is the mean; of its rows, if not told.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        loader: Loader,
+        valid: Loader | None,
+        host: Host,
+        *,
+        counts: Callable[[dict[str, Any]], float] | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self._learner = learner
+        self._loader = loader
+        self._valid = valid
+        self._host = host
+        self._counts = counts
+        self._rank, self._world = rank, world
+        self._recipe = learner.recipe
+        self._keeper = Keeper(host)
+        self._gpu = Gpu(learner.device)
+        self._step = 0
+        self._sum = self._count = 0.0
+        self._history: list[dict[str, float]] = []
+        self._best: tuple[float, int, dict[str, Any] | None] = (math.inf, -1, None)
+        self._before = {"seconds": 0.0, "samples": 0.0, "input_wait_s": 0.0}
+        self._samples = 0
+        self._ending: Word | None = None
+        self._owed = False
+        self._began = self._saved_at = time.perf_counter()
+
+    def run(self) -> Fitted:
+        """Train to the end, or as far as the driver lets it.
+
+        Raises:
+            UsageError: the loss is not finite, or the model doesn't take its input.
+        """
+        self._resume()
+        early = self._is_enough()
+        try:
+            while self._loader.epoch < self._recipe.epochs and not early:
+                for batch, mine, size in self._batches():
+                    self._learn(batch, mine, size)
+                    if self._ending is not None:
+                        break
+                self._end_epoch()
+                early = self._is_enough()
+            self._keeper.settle()
+        finally:
+            self._keeper.close()
+            self._gpu.close()
+        return self._fitted()
+
+    def _batches(self) -> Iterator[tuple[dict[str, Any], int, int]]:
+        """Go over what is left of the epoch: this rank's part of each batch, its rows, and those of all ranks."""
+        before = self._loader.position
+        for batch in self._loader:
+            size = self._loader.position - before
+            before = self._loader.position
+            yield batch, part(size, self._rank, self._world), size
+
+    def _learn(self, batch: dict[str, Any], mine: int, size: int) -> None:
+        self._step += 1
+        try:
+            loss = self._learner.step(batch, mine * self._world / size)
+        except UsageError as error:
+            hint = _missing_in(batch) or error.hint
+            raise UsageError(f"{error.message} at step {self._step}", hint=hint) from error
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            told = _told(error, batch, first=self._step == 1)
+            if told is None:
+                raise
+            self._host.say(_trace(error))
+            raise told from error
+        if math.isfinite(loss):
+            count = mine if self._counts is None else self._counts(batch)
+            self._sum += loss * count
+            self._count += count
+        self._samples += size
+        if self._step % self._recipe.log_every == 0 and self._rank == 0:
+            self._log(loss)
+        self._heed(self._word())
+
+    def _word(self) -> Word | None:
+        """Give what is to be done now, the same on all ranks."""
+        if self._world > 1 and self._step % TOGETHER_EVERY and not self._is_due_by_step():
+            return None
+        word = self._own_word() if self._rank == 0 else None
+        if self._world > 1:
+            said = torch.tensor(_WORDS.index(word), device=self._learner.device)
+            torch.distributed.broadcast(said, 0)
+            word = _WORDS[int(said.item())]
+        return word
+
+    def _own_word(self) -> Word | None:
+        self._keeper.look()
+        word = self._host.told()
+        if word is not None:
+            return word
+        every, every_s = self._recipe.checkpoint_steps, self._recipe.checkpoint_s
+        passed_s = time.perf_counter() - self._saved_at
+        if (every is not None and self._step >= every // 2) or (every_s is not None and passed_s >= every_s / 2):
+            self._keeper.reserve(self._learner.state)
+        due = self._is_due_by_step()
+        self._owed = self._owed or due or (every_s is not None and passed_s >= every_s)
+        # one that is due is put off while the disk is at the one before: training doesn't wait for it
+        if self._owed and self._keeper.is_free(within_s=PATIENCE_S if due else 0.0):
+            self._owed = False
+            return "checkpoint"
+        return None
+
+    def _is_due_by_step(self) -> bool:
+        every = self._recipe.checkpoint_steps
+        return every is not None and self._step % every == 0
+
+    def _heed(self, word: Word | None) -> None:
+        if word is None:
+            return
+        state = self._state()
+        if self._rank == 0:
+            self._keeper.begin(lambda: state)
+            self._saved_at = time.perf_counter()
+        if word == "checkpoint":
+            return
+        self._host.say(f"training was told to {word}: it ends with step {self._step}")
+        self._ending = word
+
+    def _end_epoch(self) -> None:
+        """Judge the epoch: on `valid` where there is one."""
+        total, count = self._together(self._sum, self._count)
+        self._sum = self._count = 0.0
+        entry = {"epoch": float(len(self._history) + 1), "step": float(self._step)}
+        entry["train_loss"] = total / count if count else math.nan
+        for name, value in self._judged().items():
+            entry[f"valid_{name}"] = value
+        entry["lr"] = self._learner.lr
+        self._history.append(entry)
+        watched = entry.get("valid_loss", entry["train_loss"])
+        self._learner.end_epoch(watched)
+        if watched < self._best[0]:
+            weights = self._learner.weights() if self._recipe.patience is not None else None
+            self._best = (watched, len(self._history), weights)
+        if self._rank == 0:
+            for name, value in entry.items():
+                if name.startswith("valid_"):
+                    self._host.log(f"valid/{name.removeprefix('valid_')}", value, self._step)
+            self._host.log("train/epoch_loss", entry["train_loss"], self._step)
+
+    def _judged(self) -> dict[str, float]:
+        """Give the means over all of `valid`."""
+        if self._valid is None:
+            return {}
+        self._valid.epoch = self._valid.position = 0
+        sums: dict[str, float] = {}
+        whole, before = 0.0, 0
+        for batch in self._valid:
+            mine = part(self._valid.position - before, self._rank, self._world)
+            before = self._valid.position
+            count = mine if self._counts is None else self._counts(batch)
+            whole += count
+            for name, value in self._learner.judge(batch).items():
+                sums[name] = sums.get(name, 0.0) + value * count
+        if self._world > 1:
+            *values, whole = self._together(*sums.values(), whole)
+            sums = dict(zip(sums, values, strict=True))
+        return {name: value / whole if whole else math.nan for name, value in sums.items()}
+
+    def _together(self, *values: float) -> tuple[Any, ...]:
+        """Give the sums over all ranks."""
+        if self._world == 1:
+            return values
+        found = torch.tensor(values, dtype=torch.float64, device=self._learner.device)
+        torch.distributed.all_reduce(found)
+        return tuple(found.tolist())
+
+    def _is_enough(self) -> bool:
+        return self._is_tired() or self._ending is not None
+
+    def _is_tired(self) -> bool:
+        patience = self._recipe.patience
+        return patience is not None and len(self._history) - max(self._best[1], 0) >= patience
+
+    def _cut(self) -> str:
+        """Say where it was told to end, if it would have gone on."""
+        if self._ending is None:
+            return ""
+        is_whole = self._loader.position in (0, self._loader.rows)
+        came, epochs = len(self._history), self._recipe.epochs
+        if is_whole and (came >= epochs or self._is_tired()):
+            return ""
+        where = f"stopped {'after' if is_whole else 'in'} epoch {came} of {epochs}, with step {self._step}"
+        return f"it was told to {self._ending}, and {where}"
+
+    def _state(self) -> dict[str, Any]:
+        """Give all that the rest of the training depends on; on all ranks at once, since each has random states."""
+        own = {"random": random_state(), "sums": [self._sum, self._count]}
+        everyone: list[Any] = [own]
+        if self._world > 1:
+            everyone = [None] * self._world
+            torch.distributed.all_gather_object(everyone, own)
+        best, epoch, weights = self._best
+        return {
+            **self._learner.state(),
+            "ranks": everyone,
+            "loader": self._loader.state_dict(),
+            "step": self._step,
+            "history": self._history,
+            "best": {"loss": best, "epoch": epoch, "weights": weights},
+            "facts": self._facts(),
+        }
+
+    def _resume(self) -> None:
+        packed = self._host.checkpoint()
+        if packed is None:
+            return
+        state = unpack(packed)
+        self._learner.load(state)
+        self._loader.load_state_dict(state["loader"])
+        self._step = state["step"]
+        if self._rank < len(state["ranks"]):
+            own = state["ranks"][self._rank]
+            restore_random(own["random"])
+            self._sum, self._count = own["sums"]
+        self._history = list(state["history"])
+        best = state["best"]
+        self._best = (best["loss"], best["epoch"], best["weights"])
+        self._before = state["facts"]
+        if self._rank == 0:
+            self._host.say(f"training goes on from the checkpoint of step {self._step}")
+
+    def _log(self, loss: float) -> None:
+        facts = self._facts(of_before=False)
+        self._host.log("train/loss", loss, self._step)
+        self._host.log("train/lr", self._learner.lr, self._step)
+        self._host.log("train/samples_per_s", facts["samples"] / max(facts["seconds"], 1e-9), self._step)
+        self._host.log("train/input_wait_s", facts["input_wait_s"], self._step)
+        for name, value in self._gpu.now().items():
+            self._host.log(f"gpu/{name}", value, self._step)
+
+    def _facts(self, *, of_before: bool = True) -> dict[str, float]:
+        before = self._before if of_before else dict.fromkeys(self._before, 0.0)
+        return {
+            "seconds": before["seconds"] + time.perf_counter() - self._began,
+            "samples": before["samples"] + self._samples,
+            "input_wait_s": before["input_wait_s"] + self._loader.input_wait_s,
+        }
+
+    def _log_going(self) -> None:
+        """Show how it went, over all attempts: what differs from time to time is none of the output."""
+        facts = self._facts()
+        facts["mean_samples_per_s"] = facts["samples"] / max(facts["seconds"], 1e-9)
+        facts["total_input_wait_s"] = facts.pop("input_wait_s")
+        facts["checkpoints"] = float(self._keeper.kept)
+        facts["checkpoint_stall_s"] = self._keeper.stalled_s
+        facts["longest_stall_s"] = self._keeper.longest_s
+        for name, value in facts.items():
+            self._host.log(f"train/{name}", value, self._step)
+        for name, value in self._gpu.mean().items():
+            self._host.log(f"gpu/{name}", value, self._step)
+
+    def _fitted(self) -> Fitted:
+        _, best_epoch, weights = self._best
+        if self._rank == 0:
+            self._log_going()
+        return Fitted(
+            weights=self._learner.weights() if weights is None else weights,
+            history=self._history,
+            best_epoch=best_epoch,
+            given_epoch=len(self._history) if weights is None else best_epoch,
+            stopped_early=self._is_tired(),
+            cut=self._cut(),
+        )
+
+
+def part(size: int, rank: int, world: int) -> int:
+    """Give how many rows of a batch are a rank's."""
+    return size * (rank + 1) // world - size * rank // world
+
+
+def _told(error: Exception, batch: dict[str, Any], *, first: bool) -> Exception | None:
+    """Say what went wrong in the user's model, with what it was given; None where the error says it best itself."""
+    if not first or is_short_of_memory(error) or "CUDA error" in str(error):  # the device's fault, not the model's
+        return None
+    given = ", ".join(f"{_shown(name)} {each.dtype}{list(each.shape)}" for name, each in batch.items())
+    words = sentence(error)
+    return UsageError(
+        f"the model or its loss can't take a batch: {type(error).__name__}: {words}",
+        hint=f"a batch is {given}; `headrace logs` has where in the model it was",
+    )
+
+
+def _missing_in(batch: dict[str, Any]) -> str | None:
+    """Say which input of a batch no loss can be finite with."""
+    for name, each in batch.items():
+        if isinstance(each, np.ndarray) and each.dtype.kind == "f" and not np.isfinite(each).all():
+            return f"{_shown(name)} has values that are missing or not finite: drop or fill them in a `prepare` stage"
+    return None
+
+
+def _shown(name: str) -> str:
+    return "the target" if name == TARGET else f"`{name}`"
+
+
+def _trace(error: Exception) -> str:
+    """Give the traceback of an error from where it left our own code."""
+    trace = error.__traceback__
+    while trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("headrace."):
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()

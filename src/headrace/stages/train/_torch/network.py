@@ -1,0 +1,88 @@
+"""A network that has learned: its weights, and all that it takes to use it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.errors import UsageError
+from headrace.spec.noun import Noun
+from headrace.stages.train._torch.lesson import Lesson
+from headrace.stages.train._torch.module import Made
+from headrace.stages.train.loader import Loader
+
+BATCH_ROWS = 4096
+
+
+class Network(Noun, frozen=True):
+    """What `train.torch` learned. `state` is the module's `state_dict()`, stored as safetensors.
+
+    `made` says how the module is made, `lesson` what it is given and what its answer means. `chosen_on` is a sketch of
+    the rows that chose the epoch, where any did.
+    """
+
+    made: Made
+    lesson: Lesson
+    state: dict[str, Any]
+    chosen_on: str = ""
+
+    def module(self) -> Any:
+        """Give the module with its weights, ready to be asked (`eval`).
+
+        Raises:
+            UsageError: the code that makes it can't be imported, or makes another module now.
+        """
+        module = self.made.module()
+        try:
+            module.load_state_dict(self.state)
+        except RuntimeError as error:
+            raise UsageError(
+                f"`{self.made.factory}` makes another module now than the one that was trained: {error}",
+                hint="use the code that trained it, or train anew",
+            ) from error
+        return module.eval()
+
+    def predict(self, table: Any) -> Any:
+        """Give the likeliest class of each row, or the value, as a NumPy array."""
+        if self.lesson.classes is None:
+            return self._answers(table)
+        classes = np.asarray(self.lesson.classes)
+        return classes[self.predict_proba(table).argmax(1)]
+
+    def predict_proba(self, table: Any) -> Any:
+        """Give the probability of each class for each row, `[rows, classes]`, in the order of `classes`.
+
+        Raises:
+            UsageError: the network foretells a number.
+        """
+        if self.lesson.classes is None:
+            raise UsageError(f"`{self.lesson.target}` is a number, which has no classes", hint="use `predict`")
+        found = self._answers(table).astype(np.float64)
+        if self.lesson.answer == "logit":
+            found = np.stack([np.zeros(len(found)), found], 1)  # the sigmoid is the softmax of it and nothing
+        scores = np.exp(found - found.max(1, keepdims=True))
+        return scores / scores.sum(1, keepdims=True)
+
+    @property
+    def classes_(self) -> Any:
+        """The classes, in the order of `predict_proba`, under scikit-learn's name for them."""
+        return np.asarray(self.lesson.classes or ())
+
+    def _answers(self, table: Any) -> Any:
+        if not isinstance(table, pa.Table):
+            raise UsageError(f"the rows are a `{type(table).__name__}`", hint="give a `pyarrow.Table`")
+        if not table.num_rows:
+            return np.empty((0, self.lesson.outputs) if self.lesson.answer == "classes" else 0, np.float32)
+        return np.concatenate(list(self._parts(table)))
+
+    def _parts(self, table: pa.Table) -> Iterator[Any]:
+        import torch  # noqa: PLC0415  2 s, which whoever only traces or shows does without
+
+        module, given = self.module(), self.lesson.given(table, "the table")
+        with torch.no_grad():
+            for batch in Loader(given, batch_size=BATCH_ROWS, columns=self.lesson.columns, shuffle=False):
+                tensors = {name: torch.from_numpy(np.asarray(each)) for name, each in batch.items()}
+                yield self.lesson.answered(module, tensors).float().numpy()

@@ -1,0 +1,160 @@
+"""From the arguments of `train.torch` to a trained network."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import pyarrow as pa
+
+from headrace.define.attempt import attempt
+from headrace.spec.report import Report
+from headrace.stages.tables.sketch import sketch
+from headrace.stages.train._torch.gang import SCHOOL, Gang
+from headrace.stages.train._torch.host import AttemptHost, Host
+from headrace.stages.train._torch.learner import Learner
+from headrace.stages.train._torch.lesson import lesson
+from headrace.stages.train._torch.loop import Fitted, Fitting
+from headrace.stages.train._torch.memory import memory_errors
+from headrace.stages.train._torch.module import made_by
+from headrace.stages.train._torch.network import Network
+from headrace.stages.train._torch.optimiser import loss_name, loss_of, optimizer_of, scheduler_of
+from headrace.stages.train._torch.random_state import seed_all
+from headrace.stages.train._torch.recipe import Recipe
+from headrace.stages.train.curves import training_report
+from headrace.stages.train.loader import Loader
+
+
+class School:
+    """A network, a table, and how the one is to learn from the other.
+
+    Raises:
+        UsageError: the table or an argument makes no sense; before anything is trained.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: Any,
+        table: Any,
+        target: str,
+        valid: Any,
+        features: Any,
+        loss: Any,
+        optimizer: Any,
+        lr: float | None,
+        scheduler: Any,
+        recipe: Recipe,
+    ) -> None:
+        self.recipe = recipe
+        self._model = model
+        self._lesson = lesson(table, target, features, None if loss is None else loss_name(loss))
+        if loss is None:
+            loss = "MSELoss" if self._lesson.answer == "value" else "CrossEntropyLoss"
+        self._loss_name = loss_name(loss)
+        self._loss = loss_of(loss)
+        self._optimizer = optimizer_of(optimizer, lr)
+        self._scheduler = scheduler_of(scheduler)
+        self._made = made_by(model, inputs=self._lesson.inputs, outputs=self._lesson.outputs)
+        self._table = self._lesson.prepared(table, "the table")
+        self._valid = None if valid is None else self._lesson.prepared(valid, "`valid`")
+        chose = valid is not None and recipe.patience is not None
+        self._chosen_on = sketch(valid, self._lesson.shown) if chose else None
+
+    def train(self, procs: int) -> Any:
+        """Train, by so many processes on each of the attempt's nodes; give the network, its history and the report.
+
+        On all nodes but the first it is None: what that one gives counts.
+        """
+        fitted: Fitted | None
+        if procs == 1 and attempt().nodes == 1:
+            fitted = self.fit(AttemptHost())
+        else:
+            with tempfile.TemporaryDirectory(dir=".", prefix="train-") as name:
+                folder = Path(name).resolve()
+                self.pack(folder)
+                fitted = Gang(AttemptHost(), folder, procs).train()
+        if fitted is None:
+            return None
+        if fitted.cut:
+            attempt().shortened(fitted.cut)
+        chosen_on = "" if self._chosen_on is None else self._chosen_on.text()
+        network = Network(made=self._made, lesson=self._lesson, state=fitted.weights, chosen_on=chosen_on)
+        return network, history_table(fitted.history), self._report(fitted)
+
+    def pack(self, folder: Path) -> None:
+        """Write all of it to a folder, for processes that `unpacked` reads it in: tables as files that they map."""
+        for name, table in (("table", self._table), ("valid", self._valid)):
+            if table is not None:
+                with pa.OSFile(str(folder / name), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+                    writer.write_table(table, max_chunksize=1 << 20)
+        rest = {name: each for name, each in vars(self).items() if name not in ("_table", "_valid")}
+        (folder / SCHOOL).write_bytes(cloudpickle.dumps(rest))
+
+    @classmethod
+    def unpacked(cls, folder: Path) -> School:
+        """Give what was packed."""
+        school = cls.__new__(cls)
+        vars(school).update(cloudpickle.loads((folder / SCHOOL).read_bytes()))
+        for name in ("table", "valid"):
+            path = folder / name
+            found = pa.ipc.open_file(pa.memory_map(str(path))).read_all() if path.exists() else None
+            setattr(school, f"_{name}", found)
+        return school
+
+    @memory_errors()
+    def fit(self, host: Host, *, rank: int = 0, world: int = 1) -> Fitted:
+        """Train as one rank of those that train together.
+
+        Raises:
+            MemoryError: there is not enough.
+        """
+        seed_all(self.recipe.seed)
+        module = self._made.module_of(self._model)
+        if rank:
+            seed_all(self.recipe.seed + rank)  # the same weights, but not the same dropout
+        learner = Learner(
+            module, self._lesson.objective(self._loss), self._optimizer, self._scheduler, self.recipe, world=world
+        )
+        more: dict[str, Any] = {"columns": self._lesson.arrays(), "rank": rank, "world": world, "never_empty": True}
+        size = self.recipe.batch_size
+        loader = Loader(self._table, batch_size=size, seed=self.recipe.seed, **more)
+        valid = None
+        if self._valid is not None:
+            valid = Loader(self._valid, batch_size=max(size, 1024), shuffle=False, **more)
+        return Fitting(learner, loader, valid, host, rank=rank, world=world).run()
+
+    def _report(self, fitted: Fitted) -> Report:
+        rows = f"{self._table.num_rows:,} rows"
+        judged = "no rows were held back" if self._valid is None else f"judged on {self._valid.num_rows:,} others"
+        return training_report(
+            f"Training of {self._made.factory.rpartition(':')[2]}",
+            f"It foretells `{self._lesson.target}` and learned from {rows} by {self._loss_name}; {judged}.",
+            fitted.history,
+            best_epoch=fitted.best_epoch,
+            given_epoch=fitted.given_epoch,
+            stopped_early=fitted.stopped_early,
+            cut=fitted.cut,
+            limits=() if self._valid is not None else (NO_VALID,),
+        )
+
+
+NO_VALID = "Without `valid`, the loss says nothing of rows that it has not seen."
+
+
+def history_table(history: list[dict[str, float]]) -> pa.Table:
+    """Give a training's history as a table, a row an epoch."""
+    names = list(history[0]) if history else ["epoch", "step", "train_loss", "lr"]
+    whole = {"epoch", "step"}
+    return pa.table(
+        {
+            name: pa.array(
+                [int(entry[name]) if name in whole else entry.get(name, math.nan) for entry in history],
+                pa.int64() if name in whole else pa.float64(),
+            )
+            for name in names
+        }
+    )

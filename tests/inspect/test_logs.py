@@ -7,8 +7,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.inspect.logs import _divide, _File, _grown, _note
+from headrace.inspect.logs import _divide, _grown
 from headrace.run.events import Failed, Launched, Span, Succeeded
+from headrace.run.story import Story
 from headrace.spec.artifact import Ref
 from headrace.spec.failure import Failure, FailureKind
 
@@ -27,16 +28,18 @@ def died(task: str, kind: FailureKind) -> Failed:
     return Failed(task=task, attempt=1, failure=Failure(kind, "it died"), at=0.0)
 
 
+BEGUN = (launched("a"), launched("b"), launched("c"), ended("a", 0, 1))
+
+
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=6))
 def test_bytes_are_divided_where_attempts_ended(sizes: list[int]) -> None:
-    files: dict[str, _File] = {}
-    start = 0
+    story, start = Story(), 0
     for number, size in enumerate(sizes):
-        _note(files, launched(f"t{number}"))
-        _note(files, ended(f"t{number}", start, start + size))
+        story.hear(launched(f"t{number}"))
+        story.hear(ended(f"t{number}", start, start + size))
         start += size
     data = b"".join(str(number).encode() * size for number, size in enumerate(sizes))
-    pieces = list(_divide(files["1"], data, "1"))
+    pieces = list(_divide(story.written["1"], 0, data, "1"))
     assert [(piece.task, len(piece.data)) for piece in pieces] == [(f"t{n}", size) for n, size in enumerate(sizes)]
     assert all(set(piece.data) == {ord(piece.task[1])} for piece in pieces)
 
@@ -44,10 +47,8 @@ def test_bytes_are_divided_where_attempts_ended(sizes: list[int]) -> None:
 def test_what_has_not_ended_belongs_to_the_attempt_whose_turn_it_is(tmp_path: Path) -> None:
     (tmp_path / "1-77").write_bytes(b"aaab")
     (tmp_path / "0-76").write_bytes(b"hello")
-    files: dict[str, _File] = {}
-    for event in (launched("a"), launched("b"), ended("a", 0, 3)):
-        _note(files, event)
-    pieces = list(_grown([tmp_path], files, None))
+    story, read = Story.of((launched("a"), launched("b"), ended("a", 0, 3))), dict[str, int]()
+    pieces = list(_grown([tmp_path], story.written, read, None))
     assert [(piece.task, piece.data) for piece in pieces] == [
         ("(the pipeline's body)", b"hello"),
         ("a", b"aaa"),
@@ -55,16 +56,14 @@ def test_what_has_not_ended_belongs_to_the_attempt_whose_turn_it_is(tmp_path: Pa
     ]
     with (tmp_path / "1-77").open("ab") as file:
         file.write(b"bb")
-    assert [(piece.task, piece.data) for piece in _grown([tmp_path], files, "b")] == [("b", b"bb")]
-    assert list(_grown([tmp_path], files, None)) == []
+    assert [(piece.task, piece.data) for piece in _grown([tmp_path], story.written, read, "b")] == [("b", b"bb")]
+    assert list(_grown([tmp_path], story.written, read, None)) == []
 
 
 def test_what_a_worker_printed_before_it_died_is_kept(tmp_path: Path) -> None:
     (tmp_path / "1-77").write_bytes(b"aSegmentation fault")
-    files: dict[str, _File] = {}
-    for event in (launched("a"), launched("b"), launched("c"), ended("a", 0, 1), died("b", "crash"), died("c", "lost")):
-        _note(files, event)
-    assert [(piece.task, piece.data) for piece in _grown([tmp_path], files, None)] == [
+    story = Story.of((*BEGUN, died("b", "crash"), died("c", "lost")))
+    assert [(piece.task, piece.data) for piece in _grown([tmp_path], story.written, {}, None)] == [
         ("a", b"a"),
         ("b", b"Segmentation fault"),
     ]
@@ -73,11 +72,10 @@ def test_what_a_worker_printed_before_it_died_is_kept(tmp_path: Path) -> None:
 def test_what_an_attempt_printed_that_was_lost_with_its_driver_is_its_own(tmp_path: Path) -> None:
     (tmp_path / "1-77").write_bytes(b"abb")
     for order in (("b", "c"), ("c", "b")):
-        files: dict[str, _File] = {}
-        for event in (launched("a"), launched("b"), launched("c"), ended("a", 0, 1), *(died(n, "lost") for n in order)):
-            _note(files, event)
-        assert [(piece.task, piece.data) for piece in _grown([tmp_path], files, None)] == [("a", b"a"), ("b", b"bb")]
+        story = Story.of((*BEGUN, *(died(task, "lost") for task in order)))
+        pieces = [(piece.task, piece.data) for piece in _grown([tmp_path], story.written, {}, None)]
+        assert pieces == [("a", b"a"), ("b", b"bb")]
 
 
 def test_a_run_without_files_printed_nothing(tmp_path: Path) -> None:
-    assert list(_grown([tmp_path / "none"], {}, None)) == []
+    assert list(_grown([tmp_path / "none"], {}, {}, None)) == []

@@ -308,9 +308,9 @@ def test_the_graph_is_that_of_the_latest_trace(ledger: Ledger, views: Views) -> 
         Traced((stage("fit"),), (node("fit"),)),
     ]
     run = ended(ledger, bodies=[encode_event(event) for event in events])
-    stages, nodes, _ = views.graph(run)
-    assert list(stages) == ["pipelines:load", "pipelines:fit"]
-    assert [each.name for each in nodes] == ["load", "fit"]
+    story = views.story(run)
+    assert list(story.stages) == ["pipelines:load", "pipelines:fit"]
+    assert list(story.nodes) == ["load", "fit"]
 
 
 def test_the_attempts_of_a_task_say_how_each_went(ledger: Ledger, views: Views) -> None:

@@ -18,14 +18,13 @@ from headrace.inspect.past import differing
 from headrace.inspect.refusals import Rule, refusal, rules
 from headrace.inspect.value_text import READ_BYTES, holds_code, value_text
 from headrace.inspect.views import Views
-from headrace.ledger.views.views import GraphView
 from headrace.plan.keys import told
 from headrace.plan.resolve import Unmappable, follow
 from headrace.project.project import Project
 from headrace.project.state import reading_store
 from headrace.project.state import views as open_views
-from headrace.run.events import Opened, Renewed, Reused
 from headrace.run.ports import Earlier, TaskRow
+from headrace.run.story import Story
 from headrace.spec.artifact import Ref, part_names
 from headrace.spec.bundle import Bundle
 from headrace.spec.code import Code
@@ -87,14 +86,14 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
     view = views.find(run)
     load = loader(store)
     row = views.task(view.run, task)
-    graph = views.graph(view.run)
+    story = views.story(view.run)
     name = row.parent or row.name
-    node = next((node for node in graph.nodes if node.name == name), None)
-    stage = graph.stages.get(node.stage) if node is not None else None
+    node = story.nodes.get(name)
+    stage = story.stages.get(node.stage) if node is not None else None
     earlier = _earlier(views, view.run, row)
     found: list[Difference] = []
     if earlier is not None and stage is not None and node is not None and earlier.key != row.key:
-        then = views.graph(earlier.run)
+        then = views.story(earlier.run)
         code = _CodeDifferences(views, store, view.run, earlier.run)
         was = _stage(then, name) or then.stages.get(stage.function, stage)
         found += code.between(was.code, stage.code)
@@ -102,7 +101,7 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
             found.append(Difference(kind="function", name=stage.name, before=None, after=None))
         for each in _inputs(views, load, view.run, row, earlier):
             found.append(each)
-            found += code.given((then, earlier.inputs), (graph, row.inputs), name, each.name)
+            found += code.given((then, earlier.inputs), (story, row.inputs), name, each.name)
         places = [_platform(views, each.run, at) for each, at in ((earlier, was), (view, stage))]
         if places[0] != places[1]:
             found.append(Difference(kind="platform", name="platform", before=places[0], after=places[1]))
@@ -122,10 +121,10 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
     )
 
 
-def _stage(graph: GraphView, name: str) -> Stage | None:
-    """Return the stage that a task of a graph was; its declaration may have had another name in the code."""
-    node = next((node for node in graph.nodes if node.name == name), None)
-    return None if node is None else graph.stages.get(node.stage)
+def _stage(story: Story, name: str) -> Stage | None:
+    """Return the stage that a task of a run was; its declaration may have had another name in the code."""
+    node = story.nodes.get(name)
+    return None if node is None else story.stages.get(node.stage)
 
 
 def _platform(views: Views, run: str, stage: Stage) -> str | None:
@@ -152,11 +151,8 @@ def _earlier(views: Views, run: str, row: TaskRow) -> Earlier | None:
     """Give what a task is held against: where it was reused, the run that its reason names; else the run before."""
     if row.key is None:
         return None
-    if row.state == "reused":
-        events = [each for each in views.events(run) if isinstance(each, Reused) and each.task == row.name]
-        origin = events[-1].run if events else ""
-        if origin:
-            return Earlier(run=origin, key=row.key, code=row.code or "", inputs=row.inputs or b"")
+    if row.state == "reused" and (origin := views.story(run).origins.get(row.name)):
+        return Earlier(run=origin, key=row.key, code=row.code or "", inputs=row.inputs or b"")
     return views.earlier(run, row.name)
 
 
@@ -185,7 +181,7 @@ class _CodeDifferences:
             )
 
     def given(
-        self, then: tuple[GraphView, bytes | None], now: tuple[GraphView, bytes | None], node: str, param: str
+        self, then: tuple[Story, bytes | None], now: tuple[Story, bytes | None], node: str, param: str
     ) -> Iterator[Difference]:
         """Give what differs between the functions in an argument of a task: in each run's trace, and its inputs."""
         codes = [_given_code(graph, inputs, node, param) for graph, inputs in (then, now)]
@@ -193,9 +189,9 @@ class _CodeDifferences:
             yield from self.between(codes[0], codes[1])
 
 
-def _given_code(graph: GraphView, inputs: bytes | None, name: str, param: str) -> Code | None:
-    node = next((node for node in graph.nodes if node.name == name), None)
-    return None if node is None else code_given(node, param, graph.codes, told(inputs or _NO_INPUTS).get(param, ""))
+def _given_code(story: Story, inputs: bytes | None, name: str, param: str) -> Code | None:
+    node = story.nodes.get(name)
+    return None if node is None else code_given(node, param, story.codes, told(inputs or _NO_INPUTS).get(param, ""))
 
 
 def _sources(views: Views, store: Store, run: str) -> Mapping[str, bytes]:
@@ -204,8 +200,7 @@ def _sources(views: Views, store: Store, run: str) -> Mapping[str, bytes]:
 
 
 def _bundle(views: Views, run: str) -> Bundle | None:
-    bundles = [event.bundle for event in views.events(run) if isinstance(event, Opened | Renewed)]
-    return bundles[-1] if bundles else None
+    return views.story(run).bundle
 
 
 def _inputs(views: Views, load: Load, run: str, row: TaskRow, earlier: Earlier) -> Iterator[Difference]:
@@ -244,7 +239,7 @@ def _given(views: Views, load: Load, run: str, task: str, param: str, identity: 
     if identity is None:
         return None
     row = views.task(run, task)
-    node = next((node for node in views.graph(run)[1] if node.name == (row.parent or row.name)), None)
+    node = views.story(run).nodes.get(row.parent or row.name)
     arg = dict(node.args).get(param) if node is not None else None
     brief = identity.rpartition(":")[2][:12]
     if isinstance(arg, Const) and node is not None and param not in node.over:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,7 +19,8 @@ from headrace.errors import NotFoundError
 from headrace.inspect.views import LIVE, AttemptView, Views
 from headrace.project.project import Project
 from headrace.project.state import stores
-from headrace.run.events import Event, Failed, Launched, Logged, Reused, Succeeded
+from headrace.run.events import Logged
+from headrace.run.story import Story, Written
 from headrace.spec.artifact import Ref
 from headrace.store.folder.logs import FolderLogs, unreadable
 from headrace.store.store import Store
@@ -48,15 +49,6 @@ class Told(Struct, frozen=True):
     texts: tuple[tuple[str, int, str], ...] = ()
 
 
-class _File(Struct):
-    """A worker's file: how far it was read, who wrote the bytes up to where, whose turn it is, and in whose it died."""
-
-    read: int = 0
-    spans: list[tuple[int, str, int]] = []
-    turn: list[tuple[str, int]] = []
-    died: tuple[str, int] | None = None
-
-
 def logs(project: Project, views: Views, run: str, task: str | None = None) -> Iterator[Piece]:
     """Give what a run has printed so far, of all tasks or one, attempt by attempt in the order of their launch.
 
@@ -71,12 +63,9 @@ def logs(project: Project, views: Views, run: str, task: str | None = None) -> I
     for attempt in views.attempts(run, task):
         if attempt.log is not None:
             yield from _bytes(found, run, attempt)
-    files: dict[str, _File] = {}
-    for event in views.events(run):
-        _note(files, event)
-    for file in files.values():
-        file.read = max((end for end, _, _ in file.spans), default=0)
-    yield from _grown(folders, files, task)
+    written = views.story(run).written
+    read = {worker: max((end for end, _, _ in each.spans), default=0) for worker, each in written.items()}
+    yield from _grown(folders, written, read, task)
 
 
 def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
@@ -94,7 +83,7 @@ def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
     while run not in seen:  # a run may have got the result of one that is forgotten, and stands for it in later ones
         seen.append(run)
         try:
-            found = [event.run for event in views.events(run) if isinstance(event, Reused) and event.key == row.key]
+            found = [event.run for event in views.story(run).reused if event.key == row.key]
             made = [each.name for each in views.rows(run) if each.key == row.key and each.state == "succeeded"]
         except NotFoundError:
             break  # all of that run is gone
@@ -114,15 +103,15 @@ def follow(
     """
     run = views.find(run).run
     folders = _folders(list(stores(project).values()), run)
-    files: dict[str, _File] = {}
+    story, read = Story(), dict[str, int]()
     seen, told = 0, -1
     while True:
         live = views.find(run).state in LIVE
         events = list(views.events(run))
         for event in events[seen:]:
-            _note(files, event)
+            story.hear(event)
         seen = len(events)
-        found = list(_grown(folders, files, task))
+        found = list(_grown(folders, story.written, read, task))
         yield from found
         news = views.logged(run, after=told)
         told = news[-1][0] if news else told
@@ -179,30 +168,12 @@ def _bytes(stores: Sequence[Store], run: str, attempt: AttemptView) -> Iterator[
     )
 
 
-def _note(files: dict[str, _File], event: Event) -> None:
-    """Keep who writes to which file: by worker from the launch on, by file and bytes once it has ended."""
-    match event:
-        case Launched(task=task, attempt=attempt, workers=workers):
-            for worker in workers:
-                files.setdefault(str(worker), _File()).turn.append((task, attempt))
-        case Succeeded(task=task, attempt=attempt, log=log) | Failed(task=task, attempt=attempt, log=log):
-            for file in files.values():
-                if (task, attempt) in file.turn:
-                    is_first = file.turn[0] == (task, attempt)
-                    file.turn.remove((task, attempt))
-                    if log is not None:
-                        file.spans.append((log.end, task, attempt))
-                    elif isinstance(event, Failed) and (event.failure.kind != "lost" or (is_first and not file.died)):
-                        file.died = task, attempt  # of those that were lost, what waited behind it has printed nothing
-        case _:
-            pass
-
-
-def _grown(folders: Sequence[Path], files: dict[str, _File], task: str | None) -> Iterator[Piece]:
-    """Give what has been added to the files since the last look."""
+def _grown(
+    folders: Sequence[Path], written: Mapping[str, Written], read: dict[str, int], task: str | None
+) -> Iterator[Piece]:
+    """Go over what has been added to the workers' logs since the last look; `read` is how far each was read."""
     for path in sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir()):
         worker = path.name.partition("-")[0]
-        file = files.setdefault(worker, _File())
         try:
             stream = path.open("rb")
         except FileNotFoundError:
@@ -210,20 +181,21 @@ def _grown(folders: Sequence[Path], files: dict[str, _File], task: str | None) -
         except OSError as error:
             raise unreadable(path, error) from error
         with stream:
-            stream.seek(file.read)
+            stream.seek(read.setdefault(worker, 0))
             while data := stream.read(CHUNK_BYTES):
-                yield from (each for each in _divide(file, data, worker) if task in (None, each.task))
+                for piece in _divide(written.get(worker, Written()), read[worker], data, worker):
+                    read[worker] += len(piece.data)
+                    if task in (None, piece.task):
+                        yield piece
 
 
-def _divide(file: _File, data: bytes, worker: str) -> Iterator[Piece]:
-    """Tell apart whose bytes these are, which follow those that were read."""
+def _divide(log: Written, at: int, data: bytes, worker: str) -> Iterator[Piece]:
+    """Tell apart whose bytes these are, which stand at `at` in their worker's log."""
     while data:
-        end, task, attempt = next((span for span in file.spans if span[0] > file.read), (None, "", 0))
+        end, task, attempt = next((span for span in log.spans if span[0] > at), (None, "", 0))
         if end is None:
-            task, attempt = (
-                file.turn[0] if file.turn else file.died or (PIPELINE if worker == TRACER else "(no task)", 0)
-            )
-            end = file.read + len(data)
-        part, data = data[: end - file.read], data[end - file.read :]
-        file.read += len(part)
+            task, attempt = log.turn[0] if log.turn else log.died or (PIPELINE if worker == TRACER else "(no task)", 0)
+            end = at + len(data)
+        part, data = data[: end - at], data[end - at :]
+        at += len(part)
         yield Piece(task, attempt, part)

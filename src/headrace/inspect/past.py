@@ -9,12 +9,13 @@ import msgspec
 from headrace.errors import NotFoundError
 from headrace.inspect.given_code import code_given
 from headrace.ledger.views.rows import PastView
-from headrace.ledger.views.views import GraphView, Views
+from headrace.ledger.views.views import Views
 from headrace.plan.needs import with_needs
 from headrace.plan.reuse import Before, Change
 from headrace.plan.times import Took
 from headrace.run.driver.regions import Places
 from headrace.run.ports import Ledger, TaskRow
+from headrace.run.story import Story
 from headrace.spec.artifact import Ref
 from headrace.spec.code import Code, Part
 from headrace.spec.graph import Node
@@ -29,12 +30,12 @@ class PastCode:
 
     def __init__(self, views: Views) -> None:
         self._views = views
-        self._graphs: dict[str, GraphView] = {}
+        self._stories: dict[str, Story] = {}
         self._changed: dict[tuple[str, str], Sequence[str]] = {}
 
     def stage(self, run: str, function: str) -> Stage | None:
         """Give a stage as an earlier run had it; None where it had none, or is forgotten by now."""
-        return self._graph(run).stages.get(function)
+        return self._story(run).stages.get(function)
 
     def changed(self, run: str, stage: Stage) -> Sequence[str]:
         """Name the parts of a stage's code that differ from what they were in an earlier run."""
@@ -50,18 +51,18 @@ class PastCode:
         now = code_given(node, change.param, codes, change.after)
         if now is None:
             return ()
-        graph = self._graph(run)
-        before = next((each for each in graph.nodes if each.name == node.name), None)
-        then = None if before is None else code_given(before, change.param, graph.codes, change.before)
+        story = self._story(run)
+        before = story.nodes.get(node.name)
+        then = None if before is None else code_given(before, change.param, story.codes, change.before)
         return () if then is None else [part.name for part, _ in differing(then, now)]
 
-    def _graph(self, run: str) -> GraphView:
-        if run not in self._graphs:
+    def _story(self, run: str) -> Story:
+        if run not in self._stories:
             try:
-                self._graphs[run] = self._views.graph(run)
+                self._stories[run] = self._views.story(run)
             except NotFoundError:  # the collector was here
-                self._graphs[run] = GraphView({}, [], {})
-        return self._graphs[run]
+                self._stories[run] = Story()
+        return self._stories[run]
 
 
 def differing(before: Code, after: Code) -> list[tuple[Part, Part | None]]:
@@ -90,13 +91,14 @@ def differing(before: Code, after: Code) -> list[tuple[Part, Part | None]]:
 
 def sources_kept(views: Views, run: str) -> list[str]:
     """Name the sources behind tasks that failed which a resumed run doesn't ask again, since they succeeded."""
-    stages, nodes, _ = views.graph(run)
+    story = views.story(run)
+    nodes = list(story.nodes.values())
     states = {row.name: row.state for row in views.rows(run)}
     behind = with_needs([node.name for node in nodes if states.get(node.name) == "failed"], nodes)
     return [
         node.name
         for node in nodes
-        if node.name in behind and states.get(node.name) == "succeeded" and stages[node.stage].cache == "never"
+        if node.name in behind and states.get(node.name) == "succeeded" and story.stages[node.stage].cache == "never"
     ]
 
 

@@ -38,9 +38,8 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
 def refusals(views: Views, run: str) -> list[Refusal]:
     """Give the gates of a run that said no, in the order of the graph."""
-    nodes = views.graph(run)[1]
     found: dict[str, list[str]] = {}
-    for node in nodes:
+    for node in views.story(run).nodes.values():
         if node.when is not None and _said_no(views, run, node):
             found.setdefault(node.when.task, []).append(node.name)
     return [Refusal(gate=gate, tasks=tuple(tasks)) for gate, tasks in found.items()]
@@ -48,7 +47,7 @@ def refusals(views: Views, run: str) -> list[Refusal]:
 
 def refusal(views: Views, run: str, task: str) -> Refusal | None:
     """Give the gate that a skipped task was skipped for, its own or that of a task before it; None where none was."""
-    nodes = {node.name: node for node in views.graph(run)[1]}
+    nodes = views.story(run).nodes
     rest, seen = [task], {task}
     for name in rest:
         node, row = nodes.get(name), _row(views, run, name)
@@ -65,7 +64,7 @@ def refusal(views: Views, run: str, task: str) -> Refusal | None:
 def rules(views: Views, run: str, gate: str, load: Load) -> list[Rule]:
     """Give the rules that don't hold: those that a gate was asked, or of its reports; where it has none, of the reports
     of the tasks that it got."""
-    node = next((node for node in views.graph(run)[1] if node.name == gate), None)
+    node = views.story(run).nodes.get(gate)
     report = asked(node, lambda task: _out(views, run, task), load)
     if report is not None:
         return list(_unmet(gate, report))

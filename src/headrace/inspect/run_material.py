@@ -10,11 +10,9 @@ from msgspec import Struct
 from headrace.inspect.code_lines import sources
 from headrace.inspect.views import RunView, Views
 from headrace.plan.keys import told
-from headrace.run.events import Event, Failed, Opened, Renewed, Reused, Succeeded, Traced, Use
 from headrace.run.ports import TaskRow
+from headrace.run.story import Story
 from headrace.spec.artifact import Ref
-from headrace.spec.bundle import Bundle
-from headrace.spec.code import Code
 from headrace.spec.graph import Node, outs
 from headrace.spec.stage import Stage
 from headrace.store.store import Store
@@ -23,23 +21,17 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Material(Struct, kw_only=True):
-    """A run: its view, its rows in their order, its latest trace, and what its events add to these."""
+    """A run: its view, its rows in their order, and its story."""
 
     view: RunView
     rows: dict[str, TaskRow]
-    opened: Opened | None = None
-    bundle: Bundle | None = None
-    stages: dict[str, Stage] = {}
-    nodes: dict[str, Node] = {}
-    codes: dict[str, Code] = {}
-    origins: dict[str, str] = {}
-    uses: dict[str, list[Use]] = {}
+    story: Story
     below: dict[str, list[str]] = {}
 
     def node(self, task: str) -> Node | None:
         """Give the node of a task; that of its map where it is an element."""
         row = self.rows.get(task)
-        return self.nodes.get(task) or (self.nodes.get(row.parent) if row and row.parent else None)
+        return self.story.nodes.get(task) or (self.story.nodes.get(row.parent) if row and row.parent else None)
 
     def needed(self, task: str) -> list[str]:
         """Name the tasks whose outputs a task gets."""
@@ -49,7 +41,7 @@ class Material(Struct, kw_only=True):
     def needing(self, task: str) -> list[str]:
         """Name the tasks that get a task's output; an element's goes on as part of its map's."""
         if not self.below:
-            for each in self.nodes:
+            for each in self.story.nodes:
                 for need in self.needed(each):
                     self.below.setdefault(need, []).append(each)
         parent = self.rows[task].parent
@@ -68,7 +60,7 @@ class Material(Struct, kw_only=True):
     def stage(self, task: str) -> Stage | None:
         """Give the stage of a task, as the run traced it."""
         node = self.node(task)
-        return None if node is None else self.stages.get(node.stage)
+        return None if node is None else self.story.stages.get(node.stage)
 
     def element(self, task: str, param: str, ref: Ref) -> Ref:
         """Give what a task got of a constant: of a list that is mapped over, its own element."""
@@ -86,32 +78,11 @@ class Material(Struct, kw_only=True):
     @property
     def cpu_s(self) -> float:
         """The seconds of processors that all attempts used."""
-        return sum(use.cpu_s for uses in self.uses.values() for use in uses)
+        return sum(use.cpu_s for use in self.story.uses())
 
     def files(self, store: Store) -> Mapping[str, bytes]:
         """Give the source files that the run pinned; none where they are gone."""
-        return sources(store, self.bundle)
-
-    def hear(self, event: Event) -> None:
-        """Take in what an event tells."""
-        match event:
-            case Opened(bundle=bundle):
-                self.opened, self.bundle = event, bundle
-            case Renewed(bundle=bundle):
-                self.bundle = bundle
-                self.stages.clear()
-                self.nodes.clear()
-                self.codes.clear()
-            case Traced(stages=stages, nodes=nodes, codes=codes):
-                self.codes.update((code.digest, code) for code in codes)
-                self.stages.update((stage.function, stage) for stage in stages)
-                self.nodes.update((node.name, node) for node in nodes)
-            case Reused(task=task, run=origin):
-                self.origins[task] = origin or self.view.run
-            case Succeeded(task=task, use=use) | Failed(task=task, use=use) if use is not None:
-                self.uses.setdefault(task, []).append(use)
-            case _:
-                pass
+        return sources(store, self.story.bundle)
 
 
 def material(views: Views, run: str | None) -> Material:
@@ -121,7 +92,4 @@ def material(views: Views, run: str | None) -> Material:
         NotFoundError: there is no such run.
     """
     view = views.find(run)
-    found = Material(view=view, rows={row.name: row for row in views.rows(view.run)})
-    for event in views.events(view.run):
-        found.hear(event)
-    return found
+    return Material(view=view, rows={row.name: row for row in views.rows(view.run)}, story=views.story(view.run))

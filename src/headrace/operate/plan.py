@@ -224,21 +224,21 @@ def _forecast(pipeline: str, graph: Graph, views: Views) -> Sequence[PlannedTask
     runs = views.runs(limit=1, pipeline=pipeline).runs
     if not runs:
         return ()
-    stages, nodes, _ = views.graph(runs[0].run)
+    story = views.story(runs[0].run)
     known = {node.name for node in graph.nodes}
     past: Mapping[str, float] = {view.task: view.seconds or 0.0 for view in views.history(pipeline, runs=1)}
     skipped = {row.name for row in views.rows(runs[0].run) if row.state == "skipped"}
     return [
         PlannedTask(
             name=node.name,
-            stage=stages[node.stage].name,
-            kind=stages[node.stage].kind,
+            stage=story.stages[node.stage].name,
+            kind=story.stages[node.stage].kind,
             decision="skip_if_unchanged" if node.name in skipped else "run",
             reason=f"forecast from run {runs[0].run}: the pipeline asks for a value before it",
             width=None if node.over else 1,
             expected_s=past.get(node.name),
         )
-        for node in nodes
+        for node in story.nodes.values()
         if node.name not in known
     ]
 

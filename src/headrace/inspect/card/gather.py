@@ -184,7 +184,7 @@ class CardMaker:
             there, name = origin
             runs.add(there.view.run)
             row = there.rows[name]
-            took.append((row.seconds, sum(use.cpu_s for use in there.uses.get(name, ())), row.usd))
+            took.append((row.seconds, sum(use.cpu_s for use in there.story.uses(name)), row.usd))
         seconds, cpu_s, usd = (sum(each) for each in zip(*took, strict=True))
         return runs.pop() if len(runs) == 1 else run.view.run, (seconds, cpu_s, usd)
 
@@ -265,8 +265,7 @@ class CardMaker:
         if isinstance(found, str):
             return self._forgotten_training(run, task)
         origin, name = found
-        row, uses = origin.rows[name], origin.uses.get(name, [])
-        opened = origin.opened
+        row, opened, bundle = origin.rows[name], origin.story.opened, origin.story.bundle
         return Training(
             task=self._made(run, task),
             at=row.started or origin.view.created,
@@ -275,12 +274,12 @@ class CardMaker:
             attempts=row.attempts,
             load_s=row.load_s,
             save_s=row.save_s,
-            peak_gib=max((use.peak_gib for use in uses), default=0.0),
+            peak_gib=max((use.peak_gib for use in origin.story.uses(name)), default=0.0),
             pool=row.pool or "",
             user="" if opened is None else opened.user,
             headrace="" if opened is None else opened.headrace,
-            platform="" if origin.bundle is None else origin.bundle.platform or "",
-            lock="" if origin.bundle is None else origin.bundle.lock or "",
+            platform="" if bundle is None else bundle.platform or "",
+            lock="" if bundle is None else bundle.lock or "",
             packages=_packages(origin.stage(name)),
             curves=tuple(self._curves(origin, name)),
         )
@@ -315,11 +314,11 @@ class CardMaker:
         origin, name = (run, task) if isinstance(found, str) else found
         stage = origin.stage(name)
         earlier = None if isinstance(found, str) else self._views.earlier(origin.view.run, name)
-        then = None if earlier is None or stage is None else self.run(earlier.run).stages.get(stage.function)
+        then = None if earlier is None or stage is None else self.run(earlier.run).story.stages.get(stage.function)
         parts = () if stage is None else stage.code.parts
         changed = () if then is None or stage is None else differing(then.code, stage.code)
         return Source(
-            bundle="" if origin.bundle is None or isinstance(found, str) else origin.bundle.digest,
+            bundle="" if origin.story.bundle is None or isinstance(found, str) else origin.story.bundle.digest,
             parts=tuple(part.name for part in parts if part.kind not in ("distribution", "environment"))[:MAX_PARTS],
             changed=tuple(part.name for part, _ in changed),
             against=None if then is None or earlier is None else earlier.run,
@@ -404,7 +403,7 @@ def _limits(ref: Ref, run: Material, results: Sequence[Judged]) -> Iterator[str]
         yield "No rule had to hold for this model."
     if ref.codec == "pickle":
         yield "The model is kept as a pickle, which runs code when it is loaded: load it only if you trust who made it."
-    if run.bundle is not None and run.bundle.lock is None:
+    if run.story.bundle is not None and run.story.bundle.lock is None:
         yield "The environment had no lock, so that it can't be made again exactly."
     if run.view.state in LIVE:
         yield f"The run `{run.view.run}` hasn't ended: tasks that judge the model may follow."

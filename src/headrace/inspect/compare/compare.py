@@ -150,7 +150,7 @@ def _side(run: Material) -> Side:
         seconds=view.seconds,
         usd=view.usd,
         cpu_s=run.cpu_s,
-        bundle="" if run.bundle is None else run.bundle.digest,
+        bundle="" if run.story.bundle is None else run.story.bundle.digest,
     )
 
 
@@ -209,7 +209,7 @@ def _parameters(runs: Sequence[Material], store: Store) -> list[dict[str, str]]:
 def _defaults(run: Material, store: Store) -> Mapping[str, str]:
     """Give the defaults of a pipeline's parameters, as the code that the run pinned has them."""
     files = run.files(store)
-    paths = () if run.opened is None else run.opened.files
+    paths = () if run.story.opened is None else run.story.opened.files
     found = (each for path in paths if path in files for each in pipelines_in(files[path], path))
     return next((each.defaults for each in found if each.name == run.view.pipeline), {})
 
@@ -279,7 +279,7 @@ def _code_by_stage(runs: Sequence[Material]) -> list[dict[str, Code]]:
     found: list[dict[str, Code]] = []
     for run, codes in zip(runs, given, strict=True):
         own: dict[str, Code] = {}
-        for stage in run.stages.values():
+        for stage in run.story.stages.values():
             own.setdefault(stage.name, stage.code)
         for name in codes.keys() - unknown:
             own[name] = together([own[name], *(code for code in codes[name] if code is not None)])
@@ -289,10 +289,10 @@ def _code_by_stage(runs: Sequence[Material]) -> list[dict[str, Code]]:
 
 def _given_by_stage(run: Material) -> dict[str, list[Code | None]]:
     found: dict[str, list[Code | None]] = {}
-    for node in run.nodes.values():
+    for node in run.story.nodes.values():
         for name, arg in node.args:
             if any(map(holds_code, constants(arg))):
-                found.setdefault(run.stages[node.stage].name, []).append(code_given(node, name, run.codes))
+                found.setdefault(run.story.stages[node.stage].name, []).append(code_given(node, name, run.story.codes))
     return found
 
 

@@ -6,8 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from headrace.inspect.metrics.curves import lines
 from headrace.inspect.metrics.metrics import Reading, loader, readings, reports
@@ -19,9 +18,9 @@ from headrace.inspect.views import GONE, LIVE, OutputView, RunView, ShownView, T
 from headrace.project.project import Project
 from headrace.project.state import reading_store
 from headrace.report.measures import bytes_text
-from headrace.run.events import Event, Failed, Launched, Opened, Renewed, Reused, Succeeded, Traced
+from headrace.run.events import Failed, Opened, Succeeded
 from headrace.run.machine.worked import Worked
-from headrace.spec.artifact import Ref
+from headrace.run.story import Story
 from headrace.spec.graph import Node, outs
 from headrace.store.store import Store
 
@@ -33,38 +32,6 @@ MAX_TEXTS = 60
 MAX_CHARACTERS = 20_000
 
 
-class _Story(Struct):
-    """What the events of a run tell that its rows don't."""
-
-    opened: Opened | None = None
-    worked: Worked = msgspec.field(default_factory=Worked)
-    nodes: dict[str, Node] = {}
-    outs: dict[str, Ref] = {}
-    launched: dict[tuple[str, int], float] = {}
-    ended: list[Succeeded | Failed] = []
-
-    def hear(self, event: Event) -> None:
-        self.worked.hear(event)
-        match event:
-            case Opened():
-                self.opened = event
-            case Traced(nodes=nodes):
-                self.nodes |= {node.name: node for node in nodes}
-            case Renewed():
-                self.nodes.clear()
-            case Launched(task=task, attempt=attempt, at=at):
-                self.launched[task, attempt] = at
-            case Reused(task=task, out=out):
-                self.outs[task] = out
-            case Succeeded(task=task, out=out):
-                self.outs[task] = out
-                self.ended.append(event)
-            case Failed():
-                self.ended.append(event)
-            case _:
-                pass
-
-
 def run_facts(project: Project, views: Views, run_id: str | None, *, now: float) -> RunFacts:
     """Gather a run's facts; `now` (Unix seconds) is where the bars of what still runs end; where no driver holds it,
     nothing does.
@@ -73,9 +40,7 @@ def run_facts(project: Project, views: Views, run_id: str | None, *, now: float)
         NotFoundError: there is no such run.
     """
     view = views.show(run_id)
-    story = _Story()
-    for event in views.events(view.run):
-        story.hear(event)
+    story = views.story(view.run)
     stages = {task.name: task.stage for task in _tasks(view)}
     store = reading_store(project)
     omitted: list[str] = []
@@ -151,7 +116,7 @@ def _output(output: OutputView) -> str:
     return f"{output.type.partition('@')[0].removeprefix('builtins.')}, {bytes_text(output.bytes)}"
 
 
-def _attempts(story: _Story, stages: dict[str, str], now: float | None, omitted: list[str]) -> Iterator[AttemptFacts]:
+def _attempts(story: Story, stages: dict[str, str], now: float | None, omitted: list[str]) -> Iterator[AttemptFacts]:
     """Give the attempts, placed in the time that the run was worked on; those that still run end now."""
     ended = story.ended
     if len(ended) > MAX_ATTEMPTS:
@@ -170,9 +135,9 @@ def _attempts(story: _Story, stages: dict[str, str], now: float | None, omitted:
             why="" if failure is None else f"{failure.kind}: {failure.message}",
         )
     over = {(event.task, event.attempt) for event in story.ended}
-    for (task, attempt), at in story.launched.items() if now is not None else ():
+    for (task, attempt), launch in story.launched.items() if now is not None else ():
         if (task, attempt) not in over and now is not None:
-            start_s = story.worked.at(at)
+            start_s = story.worked.at(launch.at)
             yield AttemptFacts(
                 task=task,
                 stage=stages.get(task, task),
@@ -183,11 +148,12 @@ def _attempts(story: _Story, stages: dict[str, str], now: float | None, omitted:
             )
 
 
-def _start(story: _Story, event: Succeeded | Failed) -> float:
-    return event.started or story.launched.get((event.task, event.attempt), 0.0)
+def _start(story: Story, event: Succeeded | Failed) -> float:
+    launch = story.launched.get((event.task, event.attempt))
+    return event.started or (0.0 if launch is None else launch.at)
 
 
-def _seconds(story: _Story, event: Succeeded | Failed, start_s: float) -> float:
+def _seconds(story: Story, event: Succeeded | Failed, start_s: float) -> float:
     """Give how long an attempt took; one that died with its driver, up to when that was last heard of."""
     if isinstance(event, Succeeded):
         return event.seconds + event.load_s + event.save_s
@@ -236,7 +202,7 @@ def _values(reading: Reading) -> Iterator[tuple[str, float]]:
         yield from ((f"{reading.name}.{end}", value) for end, value in ends.items())
 
 
-def _reports(views: Views, run: str, story: _Story, store: Store, omitted: list[str]) -> Iterator[Judged]:
+def _reports(views: Views, run: str, story: Story, store: Store, omitted: list[str]) -> Iterator[Judged]:
     load = loader(store)
     told = [(task, report) for task, ref in story.outs.items() for report in reports(ref, load)]
     subjects = judged(views, run, [task for task, _ in told])
@@ -254,7 +220,7 @@ def _curves(views: Views, run: str, omitted: list[str]) -> Iterator[Logged]:
         yield Logged(task=task, name=name, line=line)
 
 
-def _figures(story: _Story, logged: Sequence[ShownView], store: Store, omitted: list[str]) -> Iterator[Figure]:
+def _figures(story: Story, logged: Sequence[ShownView], store: Store, omitted: list[str]) -> Iterator[Figure]:
     load = loader(store)
     found = [
         Figure(task=f"{task}{'.' if path else ''}{path}", media_type="image/svg+xml", data=svg.encode())

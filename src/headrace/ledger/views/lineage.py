@@ -23,7 +23,6 @@ from msgspec.structs import replace
 from headrace.errors import NotFoundError
 from headrace.ledger.views.rows import OutputView, outputs
 from headrace.ledger.views.views import Views
-from headrace.run.events import Renewed, Reused, Traced
 from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref, blobs, part_names, within
 from headrace.spec.graph import Arg, Const, Node, Out, Secret, constants, outs
@@ -135,23 +134,15 @@ class Lineage:
         return [self._run(self._views.run_id(number)) for number in newest]
 
     def _load(self, run: str) -> _Run:
-        nodes: list[Node] = []
-        origins: dict[str, str] = {}
-        for event in self._views.events(run):
-            match event:
-                case Traced(nodes=new):
-                    nodes += new
-                case Renewed():
-                    nodes.clear()
-                case Reused(task=task, key=key):
-                    origins[task] = self._maker(run, key)
+        story = self._views.story(run)
+        origins = {event.task: self._maker(run, event.key) for event in story.reused}
         rows = self._views.rows(run)
         whole: dict[str, set[str]] = {}
         for row in rows:
             if row.parent is not None:
                 whole.setdefault(row.parent, set()).add(origins.get(row.name, run))
         origins = {**{name: min(found) for name, found in whole.items() if len(found) == 1}, **origins}
-        return _Run(run, {row.name: row for row in rows}, nodes, origins)
+        return _Run(run, {row.name: row for row in rows}, story.nodes, origins)
 
     def _maker(self, run: str, key: str) -> str:
         """Return the run that made a result which this one reused. It may have had it from one that is forgotten, and
@@ -164,32 +155,29 @@ class Lineage:
 
     def _reused(self, run: str) -> dict[str, str]:
         """Return from which run one had each result that it reused, by key; nothing of a run that is forgotten."""
-        had: dict[str, str] = {}
         try:
-            for event in self._views.events(run):
-                if isinstance(event, Reused):  # of equal tasks, the first may have been reused from another run
-                    had.setdefault(event.key, event.run or run)
+            reused = self._views.story(run).reused
         except NotFoundError:
-            pass
-        return had
+            return {}
+        return {event.key: event.run or run for event in reversed(reused)}  # of equal tasks, the first may be another's
 
 
 class _Run:
     """The graph of one run, with its tasks' rows."""
 
     def __init__(
-        self, run: str, rows: Mapping[str, TaskRow], nodes: Sequence[Node], origins: Mapping[str, str]
+        self, run: str, rows: Mapping[str, TaskRow], nodes: Mapping[str, Node], origins: Mapping[str, str]
     ) -> None:
         self.id = run
         self.rows = rows
-        self._nodes = {node.name: node for node in nodes}
+        self._nodes = nodes
         self._origins = origins
         self._below: dict[str, list[str]] = {}
         self._elements: dict[str, list[str]] = {}
         for row in rows.values():
             if row.parent is not None:
                 self._elements.setdefault(row.parent, []).append(row.name)
-        for node in nodes:
+        for node in nodes.values():
             for name in _needed(node):
                 self._below.setdefault(name, []).append(node.name)
         self.digests = cache(lambda name: () if (ref := _ref(rows[name])) is None else _digests(ref))
@@ -373,9 +361,9 @@ def judged(views: Views, run: str, tasks: Iterable[str]) -> dict[str, str]:
         if not each.endswith("]") and views.has(run, f"{each}[1]") and views.task(run, f"{each}[1]").kind == "evaluate"
     ]
     found: dict[str, str] = {}
-    nodes = views.graph(run).nodes if twice else []
+    nodes = views.story(run).nodes if twice else {}
     for base in twice:
-        found |= _apart(views, run, [node for node in nodes if _CALL.sub("", node.name) == base])
+        found |= _apart(views, run, [node for node in nodes.values() if _CALL.sub("", node.name) == base])
     return found
 
 

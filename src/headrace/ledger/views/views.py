@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from itertools import chain, islice
 from operator import itemgetter
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import msgspec
 
@@ -34,21 +34,10 @@ from headrace.ledger.views.rows import (
     task_row,
     task_view,
 )
-from headrace.run.events import (
-    Event,
-    Failed,
-    Launched,
-    Renewed,
-    Succeeded,
-    Taken,
-    Traced,
-    decode_event,
-)
+from headrace.run.events import Event, Taken, decode_event
 from headrace.run.ports import LIVE, Earlier, TaskRow
+from headrace.run.story import Story
 from headrace.spec.artifact import Ref, within
-from headrace.spec.code import Code
-from headrace.spec.graph import Node
-from headrace.spec.stage import Stage
 
 HISTORY_RUNS = 10
 LOOKED_THROUGH = 1000
@@ -59,14 +48,6 @@ _ALL = 1 << 31
 _TAKEN = msgspec.msgpack.encode(Taken.__struct_config__.tag)
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 _decode_params = msgspec.json.Decoder(dict[str, Any]).decode
-
-
-class GraphView(NamedTuple):
-    """A run's latest trace: its stages by `function`, its nodes, and the code in their arguments by its digest."""
-
-    stages: dict[str, Stage]
-    nodes: list[Node]
-    codes: dict[str, Code]
 
 
 class Views:
@@ -210,25 +191,16 @@ class Views:
                     return Earlier(run=run_id, key=found.key, code=found.code or "", inputs=found.inputs or b"")
         return None
 
-    def graph(self, run: str | None = None) -> GraphView:
-        """Give what a run's latest trace gave."""
-        found = GraphView({}, [], {})
-        for event in self.events(run):
-            match event:
-                case Traced(stages=stages, nodes=nodes, codes=codes):
-                    found.stages.update((stage.function, stage) for stage in stages)
-                    found.nodes.extend(nodes)
-                    found.codes.update((code.digest, code) for code in codes)
-                case Renewed():
-                    for each in found:
-                        each.clear()
-        return found
+    def story(self, run: str | None = None) -> Story:
+        """Return what a run's events tell."""
+        return Story.of(self.events(run))
 
     def attempts(self, run: str | None = None, task: str | None = None) -> list[AttemptView]:
         """Give the attempts of a run, or of one of its tasks, in the order of their launch."""
+        story = self.story(run)
         found: dict[tuple[str, int], AttemptView] = {}
-        for event in self.events(run):
-            if isinstance(event, Launched | Succeeded | Failed) and task in (None, event.task):
+        for event in (*story.launched.values(), *story.ended):
+            if task in (None, event.task):
                 key = event.task, event.attempt
                 found[key] = attempt_view(event, found.get(key))
         return list(found.values())

@@ -1,0 +1,107 @@
+"""The story of a run: what its events tell, folded once. Pages, logs, cards, lineage and views read it.
+
+A task's row in the ledger says how it stands; the story says what was traced, tried and reused on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Self
+
+from msgspec import Struct, field
+
+from headrace.run.events import Event, Failed, Launched, Opened, Renewed, Reused, Succeeded, Traced, Use
+from headrace.run.machine.worked import Worked
+from headrace.spec.artifact import Ref
+from headrace.spec.bundle import Bundle
+from headrace.spec.code import Code
+from headrace.spec.graph import Node
+from headrace.spec.stage import Stage
+
+
+class Written(Struct):
+    """Who wrote a worker's log: `spans` are the attempts that told where their output ends (byte, task, attempt),
+    `turn` those that write next, `died` the one in which the worker died."""
+
+    spans: list[tuple[int, str, int]] = []
+    turn: list[tuple[str, int]] = []
+    died: tuple[str, int] | None = None
+
+
+class Story(Struct, kw_only=True):
+    """What the events of a run tell. `stages` (by `function`), `nodes` (by task) and `codes` (by digest: code that
+    stands in arguments) are those of the latest trace; `outs` what tasks gave or reused; `written` is by worker."""
+
+    opened: Opened | None = None
+    bundle: Bundle | None = None
+    stages: dict[str, Stage] = {}
+    nodes: dict[str, Node] = {}
+    codes: dict[str, Code] = {}
+    outs: dict[str, Ref] = {}
+    reused: list[Reused] = []
+    launched: dict[tuple[str, int], Launched] = {}
+    ended: list[Succeeded | Failed] = []
+    written: dict[str, Written] = {}
+    worked: Worked = field(default_factory=Worked)
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> Self:
+        """Return the story that these events tell, from a run's first on."""
+        story = cls()
+        for event in events:
+            story.hear(event)
+        return story
+
+    def hear(self, event: Event) -> None:
+        """Take in what an event tells."""
+        self.worked.hear(event)
+        match event:
+            case Opened():
+                self.opened, self.bundle = event, event.bundle
+            case Renewed():
+                self.bundle = event.bundle
+                for traced in (self.stages, self.nodes, self.codes):
+                    traced.clear()
+            case Traced():
+                self.stages.update((stage.function, stage) for stage in event.stages)
+                self.nodes.update((node.name, node) for node in event.nodes)
+                self.codes.update((code.digest, code) for code in event.codes)
+            case Reused():
+                self.reused.append(event)
+                self.outs[event.task] = event.out
+            case Launched():
+                self.launched[event.task, event.attempt] = event
+                for worker in event.workers:
+                    self.written.setdefault(str(worker), Written()).turn.append((event.task, event.attempt))
+            case Succeeded():
+                self.outs[event.task] = event.out
+                self._end(event)
+            case Failed():
+                self._end(event)
+            case _:
+                pass
+
+    def _end(self, event: Succeeded | Failed) -> None:
+        """Note what of its worker's log an attempt has written; of those that were lost, what waited behind the first
+        has printed nothing."""
+        self.ended.append(event)
+        attempt = event.task, event.attempt
+        for log in self.written.values():
+            if attempt in log.turn:
+                is_first = log.turn[0] == attempt
+                log.turn.remove(attempt)
+                if event.log is not None:
+                    log.spans.append((event.log.end, *attempt))
+                elif isinstance(event, Failed) and (event.failure.kind != "lost" or (is_first and not log.died)):
+                    log.died = attempt
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """The runs that made what tasks reused, by task; empty for this run."""
+        return {event.task: event.run for event in self.reused}
+
+    def uses(self, task: str | None = None) -> Iterator[Use]:
+        """Go over what each attempt used, of a task or of all."""
+        for event in self.ended:
+            if event.use is not None and task in (None, event.task):
+                yield event.use

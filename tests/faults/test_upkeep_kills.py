@@ -23,7 +23,7 @@ from tests.projects import Done, Project, finish, lent
 SEED = int(os.environ.get("SEED", "1"))
 ROUNDS = int(os.environ.get("ROUNDS", "10"))
 TABLES = ("runs", "events", "tasks", "results", "blobs")
-OLD = Path(__file__).parents[1] / "record" / "ledger_1.tar.xz"
+OLD = Path(__file__).parents[1] / "ledger" / "ledger_1.tar.xz"
 
 PIPELINES = """\
 import headrace as hr

@@ -1,11 +1,13 @@
 """Ledgers of earlier versions, with real runs in them, brought to this one.
 
 `ledger_1.tar.xz` is a project as the release with schema 1 left it: two runs that succeeded, and one whose driver was
-killed while its last task ran.
+killed while its last task ran. `archive_2.headrace.xz` is what a release exported in which stages lay in other files: a
+flow from files to a registered model, twice, and a run that failed.
 """
 
 from __future__ import annotations
 
+import lzma
 import re
 import shutil
 import sqlite3
@@ -31,6 +33,7 @@ from tests.projects import Project, finish
 from tests.servers.postgres import Postgres
 
 OLD = Path(__file__).with_name("ledger_1.tar.xz")
+ARCHIVE = Path(__file__).with_name("archive_2.headrace.xz")
 MADE_BY = (3, 11)
 
 
@@ -175,3 +178,35 @@ def test_the_statements_take_their_parameters_in_the_same_order_on_both() -> Non
     on_sqlite, on_a_server = parameters(statements_sqlite), parameters(statements_postgres)
     assert len(on_sqlite) > 70
     assert on_sqlite == {name: on_a_server[name] for name in on_sqlite}
+
+
+def test_an_archive_of_stages_under_their_former_modules_is_read_in_every_way(tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "headrace.toml").write_text("")
+    (tmp_path / "old.headrace").write_bytes(lzma.decompress(ARCHIVE.read_bytes()))
+    project = Project(folder)
+    told = project.headrace("ledger", "import", "../old.headrace").out
+    assert "imported 3 runs" in told
+    failed, ran, first = [run["run"] for run in project.headrace("runs", "--json").json["runs"]]
+    states = {task["name"]: task["state"] for task in project.headrace("show", ran, "--json").json["tasks"]}
+    assert states["classification"] == states["sklearn"] == states["clean"] == "reused"
+    assert project.headrace("explain", ran, "sklearn", "--json").json["against"] == first
+    for path, suffix in (("clean.table", "csv"), ("sklearn.model", "skops"), ("classification.report", "md")):
+        assert project.headrace("get", ran, path, "--to", f"got.{suffix}").code == 0
+        assert (folder / f"got.{suffix}").stat().st_size
+    assert "AUC >= 0.5 with 90% confidence" in project.headrace("card", "model:buyers").out
+    assert "sklearn" in project.headrace("lineage", ran, "classification").out
+    for run in (failed, ran, first):
+        assert "no differences" in project.headrace("replay", run).out
+    assert project.headrace("show", ran, "--html").code == 0
+    assert "no problems" in project.headrace("fsck", "--deep").out
+    kinds = "[type(hr.load(sys.argv[1], each)).__name__ for each in sys.argv[2:]]"
+    parts = {
+        "clean.preparation": "Preparation",
+        "check": "Checked",
+        "split": "Split",
+        "classification": "Classification",
+    }
+    loading = [sys.executable, "-c", f"import sys, headrace as hr; print(*{kinds})", ran, *parts]
+    assert subprocess.check_output(loading, cwd=folder, text=True).split() == [*parts.values()]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -21,6 +21,7 @@ from bench.command import took
 from bench.table import Row, amount
 from headrace.plan.planner import Planner
 from headrace.plan.reuse import Before
+from headrace.plan.times import Took
 from headrace.run.driver.crew import Crew
 from headrace.run.events import Closed, Event, Launched, Opened, Succeeded, Taken
 from headrace.run.machine.commands import Command, Finish, Missed, Probe
@@ -51,13 +52,19 @@ class Figures(Struct, frozen=True):
 class Nothing:
     """A history that knows nothing (`plan.planner.History`)."""
 
-    def result(self, key: str) -> tuple[Ref, str] | None:  # noqa: ARG002
-        return None
+    def results(self, keys: Sequence[str]) -> Mapping[str, tuple[Ref, str]]:  # noqa: ARG002
+        return {}
+
+    def runs(self) -> Sequence[str]:
+        return ()
 
     def before(self, task: str) -> Before | None:  # noqa: ARG002
         return None
 
-    def seconds(self, task: str, stage: str) -> float | None:  # noqa: ARG002
+    def output(self, task: str, run: str) -> Ref | None:  # noqa: ARG002
+        return None
+
+    def took(self, task: str, stage: str) -> Took | None:  # noqa: ARG002
         return None
 
     def width(self, task: str) -> int | None:  # noqa: ARG002

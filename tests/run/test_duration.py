@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from headrace.run.duration import Duration
 from headrace.run.events import Cancelled, Closed, Failed, Launched, Opened, Succeeded, Taken
-from headrace.run.machine.worked import Worked
 from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure
 from headrace.testing.graphs import number
@@ -11,8 +11,8 @@ from headrace.testing.graphs import number
 OPENED = Opened("flow", ("pipelines.py",), Bundle(digest="b", size=1, nonce="n"), 100.0)
 
 
-def heard(*events: object) -> Worked:
-    worked = Worked()
+def heard(*events: object) -> Duration:
+    worked = Duration()
     for event in events:
         worked.hear(event)
     return worked

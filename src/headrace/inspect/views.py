@@ -14,7 +14,7 @@ from headrace.ledger.views.rows import GONE, AttemptView, OutputView, RunsView, 
 from headrace.ledger.views.tracking import CursorView, MetricView, SeriesView, ShownView, VersionView
 from headrace.ledger.views.tracking import TrackingViews as Views
 from headrace.project.state import views as read
-from headrace.run.machine.worked import Worked
+from headrace.run.duration import Duration
 from headrace.run.ports import LIVE
 
 __all__ = [
@@ -68,7 +68,7 @@ def took_s(views: Views, run: RunView, now: float) -> float:
     """Give how long a run was worked on, up to `now` (Unix seconds) if a driver holds it."""
     if run.state not in LIVE:
         return run.seconds
-    worked = Worked()
+    worked = Duration()
     is_gone = run.why == GONE
     for event in views.events(run.run) if is_gone else views.events_until_taken(run.run):
         worked.hear(event)

@@ -8,7 +8,7 @@ from typing import Any
 from headrace.run.events import Cancelled, Closed, Failed, Launched, Logged, Moved, Opened, Succeeded, Taken, Woke
 
 
-class Worked:
+class Duration:
     """Hears the events of a run and says how long it was worked on by then. Times are Unix seconds.
 
     A driver that died told nobody when: it counts up to the last moment that the events tell of. What an attempt that
@@ -42,12 +42,12 @@ class Worked:
                 self.sessions[place] = since, max(to, min(ended, taken))
 
     def seconds(self, until: float | None = None) -> float:
-        """Give the seconds up to a moment; if none is told, up to the last one that the events tell of."""
+        """Return the seconds up to a moment; if none is told, up to the last one that the events tell of."""
         end = self._heard if until is None else until
         return sum(max(0.0, to - since) for since, to in self.sessions) + max(0.0, end - self.since)
 
     def at(self, moment: float) -> float:
-        """Give how long the run had been worked on at a moment; between two drivers, what it was at the end of the
+        """Return how long the run had been worked on at a moment; between two drivers, what it was at the end of the
         first."""
         total = 0.0
         for since, to in self.sessions:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from headrace.plan.keys import key_seen
 from headrace.plan.reuse import within_run
 from headrace.run.events import Checkpointed, Event, Logged, Opened, Pointed, Renewed, Reused, Succeeded, Traced
 from headrace.run.machine.machine import Machine
@@ -18,7 +19,7 @@ from headrace.spec.intent import Advance, Intent, Register
 
 
 def run_row(machine: Machine, now: float) -> RunRow:
-    """Give the row of a run that was opened; `now` says how long one that lives has taken (Unix seconds).
+    """Return the row of a run that was opened; `now` says how long one that lives has taken (Unix seconds).
 
     What lies between two of its drivers is not counted: a run that was resumed the next day didn't take a night.
     """
@@ -31,7 +32,7 @@ def run_row(machine: Machine, now: float) -> RunRow:
         state="running" if closed is None else closed.state,
         created=opened.at,
         bundle=bundle.digest,
-        seconds=machine.worked.seconds(at),
+        seconds=machine.duration.seconds(at),
         usd=sum(task.usd for task in machine.tasks.values() if task.parent is None),
         params=msgspec.json.encode(dict(opened.params)).decode(),
         why="" if closed is None else closed.why,
@@ -40,7 +41,7 @@ def run_row(machine: Machine, now: float) -> RunRow:
 
 
 def kept_by(event: Event) -> list[Ref]:
-    """Give the artifacts whose generations in the store a run names from an event on."""
+    """Return the artifacts whose generations in the store a run names from an event on."""
     match event:
         case Succeeded(out=out, intents=()) | Reused(out=out) | Checkpointed(out=out):
             return [out]
@@ -59,18 +60,18 @@ def kept_by(event: Event) -> list[Ref]:
 
 
 def result_of(machine: Machine, event: Succeeded) -> ResultRow | None:
-    """Give the output that later runs may reuse once this event is stored, or None where they may not."""
+    """Return the output that later runs may reuse once this event is stored, or None where they may not."""
     task = machine.tasks[event.task]
     if task.key and event.unreusable is None and task.stage.cache == "always" and within_run(task.stage):
         key = task.key
         if event.saw and task.inputs is not None:
-            key, _ = machine.key_seen(task, event)
+            key, _ = key_seen(task.stage, task.inputs, event.saw, machine.platform)
         return ResultRow(key=key, task=event.task, out=event.out)
     return None
 
 
 def refs_of(intent: Intent) -> list[Ref]:
-    """Give the artifacts that an intent names."""
+    """Return the artifacts that an intent names."""
     match intent:
         case Advance(value=value):
             return [value]

@@ -10,8 +10,8 @@ from typing import Self
 
 from msgspec import Struct, field
 
+from headrace.run.duration import Duration
 from headrace.run.events import Event, Failed, Launched, Opened, Renewed, Reused, Succeeded, Traced, Use
-from headrace.run.machine.worked import Worked
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.code import Code
@@ -42,7 +42,7 @@ class Story(Struct, kw_only=True):
     launched: dict[tuple[str, int], Launched] = {}
     ended: list[Succeeded | Failed] = []
     written: dict[str, Written] = {}
-    worked: Worked = field(default_factory=Worked)
+    worked: Duration = field(default_factory=Duration)
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Self:

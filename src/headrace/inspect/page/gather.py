@@ -18,8 +18,8 @@ from headrace.inspect.views import GONE, LIVE, OutputView, RunView, ShownView, T
 from headrace.project.project import Project
 from headrace.project.state import reading_store
 from headrace.report.measures import bytes_text
+from headrace.run.duration import Duration
 from headrace.run.events import Failed, Opened, Succeeded
-from headrace.run.machine.worked import Worked
 from headrace.run.story import Story
 from headrace.spec.graph import Node, outs
 from headrace.store.store import Store
@@ -162,7 +162,7 @@ def _seconds(story: Story, event: Succeeded | Failed, start_s: float) -> float:
     return event.seconds
 
 
-def _pauses(worked: Worked) -> Iterator[tuple[float, float]]:
+def _pauses(worked: Duration) -> Iterator[tuple[float, float]]:
     """Give when the run was resumed, in the seconds that it had been worked on, and how long it had rested."""
     starts = [since for since, _ in worked.sessions[1:]] + [worked.since]
     for (_, end), start in zip(worked.sessions, starts, strict=True):

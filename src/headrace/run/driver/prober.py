@@ -79,7 +79,7 @@ class Prober:
         )
         if not lacks:
             return [found]
-        wanted = [lack for lack in lacks if self._machine.is_wanted(lack)]
+        wanted = [lack for lack in lacks if self._machine.transfers.is_wanted(lack)]
         transfers = tuple([lack.task for lack in lacks])
         return [*wanted, Deferred(name, found.key, found.inputs, found.why, transfers)]
 
@@ -90,7 +90,7 @@ class Prober:
     def missing(self, ref: Ref) -> tuple[list[Lacked], tuple[str, ...]]:
         """Say what of a value the region lacks: the transfers to begin, and the names of all that are to end."""
         lacks = self._places.lacks((ref,), self._machine.tasks)
-        return [lack for lack in lacks if self._machine.is_wanted(lack)], tuple([lack.task for lack in lacks])
+        return [lack for lack in lacks if self._machine.transfers.is_wanted(lack)], tuple([lack.task for lack in lacks])
 
     def _find(self, name: str) -> Reused | Missed:
         machine = self._machine
@@ -119,8 +119,7 @@ class Prober:
 
     def _key(self, name: str) -> _Key:
         machine = self._machine
-        platform = machine.bundle.platform if machine.bundle else None
-        key, told = key_of(machine.tasks[name].stage, machine.inputs(name), platform)
+        key, told = key_of(machine.tasks[name].stage, machine.inputs(name), machine.platform)
         return _Key(key, told)
 
     def _bar(self, stage: Stage) -> str | None:

@@ -20,8 +20,8 @@ class Dialogue:
     of the question. `_before` are the answers to earlier traces about the cursors in `_advanced`, which tasks of this
     run have advanced: by the cursor's name, in the order in which they were asked for.
 
-    One value at most is asked for at a time: `_question` until it is answered, `_answered` from then on, in case that
-    the answer has to wait for transfers, those in `_awaited`.
+    One value at most is asked for at a time: `question` until it is answered, `_answered` from then on, in case that
+    the answer has to wait for transfers, those in `awaited`.
     """
 
     def __init__(self) -> None:
@@ -29,18 +29,21 @@ class Dialogue:
         self.pointed: dict[int, Pointed] = {}
         self._advanced: set[str] = set()
         self._before: dict[str, list[Pointed]] = {}
-        self._question: Asked | None = None
+        self.question: Asked | None = None
         self._answered: Asked | None = None
-        self._awaited: set[str] = set()
+        self.awaited: set[str] = set()
 
     @property
     def asked_for(self) -> str | None:
         """The name of the task whose value the body waits for, or None."""
-        return None if self._question is None else self._question.out.task
+        return None if self.question is None else self.question.out.task
 
     def told(self, question: int, about: PointKind, name: str) -> Pointed | None:
-        """Give what the body was told when it asked this before: by this trace, or, of a cursor that a task of this run
-        has advanced, by an earlier one. New code goes on with the rows that were read, and not from behind them."""
+        """Return what the body was told when it asked this before, by this trace, or None.
+
+        Of a cursor that a task of this run has advanced, an earlier trace counts too: new code goes on with the rows
+        that were read, and not from behind them.
+        """
         if (found := self.pointed.get(question)) is not None:
             return found
         before = self._before.get(name, ()) if about == "cursor" else ()
@@ -51,7 +54,7 @@ class Dialogue:
         """Absorb what the body has asked, or was told."""
         match event:
             case Asked():
-                self._question = event
+                self.question = event
             case Noted(question=question, now=now):
                 self.notes[question] = now
             case Pointed(question=question):
@@ -63,8 +66,8 @@ class Dialogue:
 
     def forget_question(self) -> None:
         """The tracer starts anew, and will ask anew."""
-        self._question = self._answered = None
-        self._awaited.clear()
+        self.question = self._answered = None
+        self.awaited.clear()
 
     def renew(self) -> None:
         """Other code is traced: of what was told, only the cursors that this run has advanced count on."""
@@ -77,10 +80,10 @@ class Dialogue:
 
     def answer(self, tasks: Mapping[str, Task]) -> Answer | None:
         """Answer the open question, once its task has ended and no transfer is awaited."""
-        asked = self._question
-        if asked is None or self._awaited or not (task := tasks[asked.out.task]).ended:
+        asked = self.question
+        if asked is None or self.awaited or not (task := tasks[asked.out.task]).ended:
             return None
-        self._question, self._answered = None, asked
+        self.question, self._answered = None, asked
         if task.out is None or not task.good:
             return Answer(asked.question, error=f"`{task.name}` {task.phase}: {task.reason}")
         try:
@@ -96,24 +99,24 @@ class Dialogue:
         failed = next((each for each in transfers if each.ended and not each.good), None)
         if failed is not None:
             return self._leave_unanswered(asked, failed)
-        self._question = asked
-        self._awaited = {each.name for each in transfers if not each.ended}
+        self.question = asked
+        self.awaited = {each.name for each in transfers if not each.ended}
         return None
 
     def arrived(self, transfer: Task) -> Answer | None:
         """A transfer has ended: say so to the tracer where it is awaited and brought nothing."""
-        if self._question is None or transfer.name not in self._awaited:
+        if self.question is None or transfer.name not in self.awaited:
             return None
-        self._awaited.remove(transfer.name)
-        return None if transfer.good else self._leave_unanswered(self._question, transfer)
+        self.awaited.remove(transfer.name)
+        return None if transfer.good else self._leave_unanswered(self.question, transfer)
 
     def _leave_unanswered(self, asked: Asked, transfer: Task) -> Answer:
         """Tell the tracer that what it asked for can't be brought to where it is."""
-        self._question = None
-        self._awaited.clear()
+        self.question = None
+        self.awaited.clear()
         error = f"the value of `{asked.out.task}` can't be brought here: `{transfer.name}`: {transfer.reason}"
         return Answer(asked.question, error=error)
 
     def _asked_of(self, name: str) -> list[Pointed]:
-        """Give this trace's answers about a cursor, in the order in which they were asked for."""
+        """Return this trace's answers about a cursor, in the order in which they were asked for."""
         return [each for each in self.pointed.values() if each.about == "cursor" and each.name == name]

@@ -34,12 +34,12 @@ def violations(machine: Machine) -> Iterator[str]:
 def _of_counts(machine: Machine) -> Iterator[str]:
     tasks = machine.tasks.values()
     living = sum(not task.ended for task in tasks)
-    if machine._live != living:
-        yield f"{machine._live} tasks are counted as living, and {living} live"
+    if machine.phases.living != living:
+        yield f"{machine.phases.living} tasks are counted as living, and {living} live"
     ready = sum(task.phase == "ready" for task in tasks)
     if machine.ready != ready:
         yield f"{machine.ready} tasks are queued, and {ready} are ready"
-    if machine._ended or machine._freed:
+    if machine.phases.ended or machine.graph.freed:
         yield "something that has ended was not passed on"
     if any(one.ordinal >= other.ordinal for one, other in pairwise(tasks)):
         yield "two tasks have one place in the run"
@@ -48,12 +48,12 @@ def _of_counts(machine: Machine) -> Iterator[str]:
 def _of_progress(machine: Machine) -> Iterator[str]:
     """A run whose graph is whole, and that lives, has something that moves; one that is closed has nothing."""
     moving = any(task.phase in _MOVING for task in machine.tasks.values())
-    if machine.closed is not None and machine._live:
-        yield f"it is closed, and {machine._live} tasks live"
-    if machine.closed is None and machine.trace_ended and machine._live and not moving:
+    if machine.closed is not None and machine.phases.living:
+        yield f"it is closed, and {machine.phases.living} tasks live"
+    if machine.closed is None and machine.trace_ended and machine.phases.living and not moving:
         yield "nothing moves, and it has not ended"
-    asked = machine.dialogue._question
-    if asked is not None and machine.tasks[asked.out.task].ended and not machine.dialogue._awaited:
+    asked = machine.dialogue.question
+    if asked is not None and machine.tasks[asked.out.task].ended and not machine.dialogue.awaited:
         yield f"`{asked.out.task}` has ended, and question {asked.question} has no answer"
     if machine.cancelled is not None and any(task.phase in _BEGUN - {"running"} for task in machine.tasks.values()):
         yield "it is cancelled, and something is about to begin"
@@ -68,11 +68,11 @@ def _of_task(machine: Machine, task: Task) -> Iterator[str]:
         yield from _of_blocked(machine, task, open_needs)
     if task.phase == "blocked" and task.parent is not None and task.parent.phase != "blocked":
         yield f"is blocked, and what it is an element of is {task.parent.phase}"
-    if (task.phase == "ready") != (task in machine._ready):
+    if (task.phase == "ready") != (task in machine.phases.ready):
         yield f"is {task.phase}, and its queue says otherwise"
     if task.phase == "running" and not (task.workers and task.attempt and (task.key or task.move)):
         yield "runs without a worker, a number or a key"
-    if task.phase == "resting" and (task.due, task.ordinal, task.name) not in machine._due:
+    if task.phase == "resting" and (task.due, task.ordinal, task.name) not in machine.phases.due:
         yield "rests, and nothing will wake it"
     if task.good and task.out is None:
         yield f"{task.phase}, and has no output"
@@ -86,14 +86,14 @@ def _of_task(machine: Machine, task: Task) -> Iterator[str]:
 
 def _of_transfers(machine: Machine, task: Task) -> Iterator[str]:
     """What runs or is about to has its inputs in the run's region; what waits for transfers waits for living ones."""
-    if task.move is None and task.phase in ("ready", "running") and task.region != machine.region:
+    if task.move is None and task.phase in ("ready", "running") and task.region != machine.phases.region:
         yield f"is {task.phase}, and its inputs were last seen in `{task.region}`"
     if (task.phase == "fetching") != bool(task.fetches):
         yield f"is {task.phase}, and waits for {len(task.fetches or ())} transfers"
     for name in task.fetches or ():
         if machine.tasks[name].ended or machine.tasks[name].move is None:
             yield f"waits for `{name}`, which has ended or is no transfer"
-        if task not in machine._fetching.get(name, ()):
+        if task not in machine.transfers.waiting.get(name, ()):
             yield f"waits for `{name}`, which doesn't know of it"
     if task.move is not None:
         same = [each for each in machine.tasks.values() if each.move is not None and each.move.ref == task.move.ref]
@@ -104,7 +104,7 @@ def _of_transfers(machine: Machine, task: Task) -> Iterator[str]:
 def _of_blocked(machine: Machine, task: Task, open_needs: int) -> Iterator[str]:
     if task.waits != open_needs:
         yield f"waits for {task.waits} tasks, and {open_needs} have not ended"
-    free = task.name in machine._free
+    free = task.name in machine.graph.free
     if free != (not open_needs):
         yield "is free, and nothing will let it go" if not free else "is to be let go, and is not free"
     if free and machine.trace_ended:

@@ -22,7 +22,7 @@ class Room(Protocol):
         ...
 
     def take(self, task: str, attempt: int, stage: Stage) -> tuple[int, ...] | None:
-        """Give an attempt to workers, or say None where there is no room for it."""
+        """Return an attempt to workers, or say None where there is no room for it."""
         ...
 
     def hold(self, need: Resources | None) -> None:
@@ -64,7 +64,7 @@ class Ready:
             del self._queues[task.stage.resources]
 
     def wanted(self) -> list[tuple[Resources, int]]:
-        """Give what tasks need and how many need it, the oldest task's need first."""
+        """Return what tasks need and how many need it, the oldest task's need first."""
         return [(next(iter(queue.values())).stage.resources, len(queue)) for queue in self._by_age()]
 
     def propose(self, room: Room, at: float) -> list[Launched]:

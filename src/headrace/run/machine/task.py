@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
+from headrace.plan.resolve import labels
 from headrace.run.events import Checkpointed, Lacked, Span, TaskState
-from headrace.run.machine.spread import Spread
 from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref
 from headrace.spec.failure import Failure, FailureKind
@@ -49,6 +50,26 @@ _SHOWN: dict[Phase, TaskState] = {
     "skipped": "skipped",
     "cancelled": "cancelled",
 }
+
+
+class Spread:
+    """The lists that a mapped task is spread over, and what all its elements share, resolved once for all of them."""
+
+    __slots__ = ("_lists", "_names", "_shared")
+
+    def __init__(self, names: Sequence[str], lists: Mapping[str, Sequence[Arg]], shared: Mapping[str, Arg]) -> None:
+        self._names = [name for name in names if name in lists or name in shared]
+        self._lists = lists
+        self._shared = shared
+
+    def labels(self, task: str, how: int) -> list[str]:
+        """Name the elements, in the way that the run began with."""
+        return labels(task, self._lists, how)
+
+    def row(self, index: int) -> tuple[tuple[str, Arg], ...]:
+        """Return the arguments of one element, in the order of the call."""
+        lists, shared = self._lists, self._shared
+        return tuple([(name, lists[name][index] if name in lists else shared[name]) for name in self._names])
 
 
 class Task(Struct, eq=False):
@@ -144,7 +165,7 @@ class Task(Struct, eq=False):
         self.usd += (seconds + load_s + save_s) * self.usd_per_hour / 3600
 
     def row(self) -> TaskRow:
-        """Give the projection of the task as it is now."""
+        """Return the projection of the task as it is now."""
         awaits = self.awaits if self.phase == "running" else ""
         return TaskRow(
             ordinal=self.ordinal,

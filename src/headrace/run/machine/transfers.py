@@ -1,18 +1,116 @@
-"""Transfers: the tasks that bring blobs from one region's store to another's, as the machine makes them. Pure."""
+"""Transfers: the tasks that bring blobs from one region's store to another's, and the tasks that wait for them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from headrace.errors import listed
 from headrace.plan.transfers import STAGE, transfer_name
-from headrace.run.events import Lacked
-from headrace.run.machine.task import Task
+from headrace.run.events import Deferred, Lacked, Moved
+from headrace.run.machine.phases import Phases
+from headrace.run.machine.task import Phase, Task
 from headrace.spec.artifact import Ref
 from headrace.spec.graph import Node
 from headrace.spec.stage import Resources, Stage
 
 TRIES = 3
 """How often a transfer is tried again that crashed or ran out of memory; its other failures have the rules of all."""
+
+
+class Transfers:
+    """Begins transfers, and has tasks wait for them: `waiting` are those, by the name of the transfer."""
+
+    def __init__(self, phases: Phases) -> None:
+        self._phases = phases
+        self.waiting: dict[str, list[Task]] = {}
+
+    def is_wanted(self, lack: Lacked) -> bool:
+        """Whether a blob's transfer is to begin: it neither lives, nor has it failed since the lease was taken."""
+        transfer = self._phases.tasks.get(lack.task)
+        return transfer is None or transfer.phase in ("succeeded", "skipped")
+
+    def lacked(self, event: Lacked) -> None:
+        """Begin a transfer, or begin it again: its blob was lost since, or an earlier lease had given it up."""
+        phases = self._phases
+        task = phases.tasks.get(event.task)
+        if task is None:
+            task = phases.add(event.task, _node_of(event), _stage_of(event))
+        elif task.ended:
+            task.failures = task.failure = task.out = None
+            task.why = ""
+            phases.living += 1
+        else:
+            return
+        task.move, task.region = event, event.target
+        task.reason = f"its blob is in `{event.source}`, and tasks in `{event.target}` need it"
+        if phases.cancelled is not None:
+            phases.end(task, "cancelled", phases.cancelled.why)
+        else:
+            phases.queue(task)
+
+    def moved(self, event: Moved) -> None:
+        """A transfer has succeeded."""
+        task = self._phases.current(event.task, event.attempt)
+        if task is None or task.move is None:
+            return
+        task.out, task.started = task.move.ref, event.started
+        task.spend(event.seconds)
+        task.usd += event.usd
+        self._phases.end(task, "succeeded", task.why)
+
+    def deferred(self, event: Deferred) -> None:
+        """Have a task wait for the transfers of what its region lacks; one that has failed already takes it along."""
+        phases = self._phases
+        task = phases.tasks[event.task]
+        if task.phase != "probing":
+            return
+        task.identify(event.key, event.inputs)
+        task.reason, task.region = event.why, phases.region
+        transfers = [phases.tasks[name] for name in event.transfers]
+        failed = next((transfer for transfer in transfers if transfer.ended and not transfer.good), None)
+        if failed is not None:
+            self._strand(task, failed)
+            return
+        task.fetches = {transfer.name for transfer in transfers if not transfer.ended}
+        if not task.fetches:
+            phases.enqueue(task)
+            return
+        task.phase = "fetching"
+        task.why = task.why or task.reason
+        task.reason = f"waits for {listed(sorted(task.fetches), 3)}"
+        phases.changed[task.name] = task
+        for name in task.fetches:
+            self.waiting.setdefault(name, []).append(task)
+
+    def ended(self, transfer: Task) -> None:
+        """A transfer has ended: the tasks that wait for no other go on."""
+        name = transfer.name
+        for task in self.waiting.pop(name, ()):
+            if task.phase != "fetching" or task.fetches is None or name not in task.fetches:
+                continue  # it was ended, or is tried anew
+            task.fetches.remove(name)
+            if not transfer.good:
+                self._strand(task, transfer)
+            elif not task.fetches:
+                task.reason = task.why
+                self._phases.enqueue(task)
+
+    def relocate(self, region: str) -> None:
+        """The run goes on in another region: look anew for what is needed there, and forget what was on its way."""
+        phases = self._phases
+        phases.region = region
+        self.waiting.clear()
+        for task in list(phases.tasks.values()):
+            if task.move is not None and not task.ended and task.move.target != region:
+                phases.end(task, "skipped", "the run went on in another region")
+            elif task.move is None and task.phase in ("ready", "fetching"):
+                phases.probe_again(task)
+
+    def _strand(self, task: Task, transfer: Task) -> None:
+        """End a task one of whose inputs can't be brought."""
+        task.failure = transfer.failure
+        phase: Phase = "failed" if transfer.failure is not None else "cancelled"
+        self._phases.end(task, phase, f"`{transfer.name}` {transfer.phase}: {transfer.reason}")
 
 
 def name_of(ref: Ref, source: str, target: str, tasks: Mapping[str, Task]) -> str:
@@ -29,17 +127,12 @@ def generation(ref: Ref) -> str:
     return f"{ref.digest}.{ref.nonce}"
 
 
-def stage_of(lacked: Lacked) -> Stage:
+def _stage_of(lacked: Lacked) -> Stage:
     """Declare the stage that a transfer is one of: transfers of like sizes take like times."""
     size = lacked.ref.size.bit_length()
     return Stage(name=STAGE, function=f"{STAGE}:{size}", resources=Resources(cpu=lacked.cpu), retries=TRIES)
 
 
-def node_of(lacked: Lacked) -> Node:
+def _node_of(lacked: Lacked) -> Node:
     """Give a transfer its place in the graph: it takes nothing that a task gives."""
-    return Node(name=lacked.task, stage=stage_of(lacked).function, args=())
-
-
-def why(lacked: Lacked) -> str:
-    """Say why a transfer runs."""
-    return f"its blob is in `{lacked.source}`, and tasks in `{lacked.target}` need it"
+    return Node(name=lacked.task, stage=_stage_of(lacked).function, args=())

@@ -1,0 +1,118 @@
+"""The attempts of a run's tasks: what follows from what is heard of them."""
+
+from __future__ import annotations
+
+from headrace.plan.keys import differing, key_seen
+from headrace.run.curves import Curves
+from headrace.run.events import Awaits, Checkpointed, Failed, Launched, Logged, Recalled, Succeeded
+from headrace.run.machine.dialogue import Dialogue
+from headrace.run.machine.outputs import Outputs
+from headrace.run.machine.phases import Phases
+from headrace.run.machine.retry import Retry, retry
+from headrace.run.machine.task import Task
+
+
+class Attempts:
+    """Absorbs what becomes of attempts. Of each task one counts at most, the one that was launched last."""
+
+    def __init__(self, phases: Phases, outputs: Outputs, dialogue: Dialogue, curves: Curves) -> None:
+        self._phases = phases
+        self._outputs = outputs
+        self._dialogue = dialogue
+        self._curves = curves
+        self.last_worker = 0
+
+    def launched(self, event: Launched) -> None:
+        """An attempt has been given to workers."""
+        phases = self._phases
+        task = phases.tasks[event.task]
+        for worker in event.workers:
+            if worker > self.last_worker:
+                self.last_worker = worker
+        if task.ended or task.phase == "running":
+            return
+        if task.phase == "ready":
+            phases.ready.remove(task)
+        task.phase = "running"
+        task.attempt, task.missed = event.attempt, None
+        task.identify(event.key, event.inputs)
+        task.workers, task.pool, task.awaits, task.region = event.workers, event.pool, "", phases.region
+        task.usd_per_hour, task.started, task.reason = event.usd_per_hour, event.at, event.why
+        task.why = task.why or event.why
+        phases.changed[task.name] = task
+
+    def heard(self, event: Awaits | Checkpointed | Logged | Recalled) -> None:
+        """Something was heard of an attempt that goes on, or that another worker is to begin."""
+        task = self._phases.current(event.task, event.attempt)
+        if task is None:
+            return
+        match event:
+            case Logged():
+                self._curves.add(event)  # for those who look on; nothing follows from it
+            case Checkpointed():
+                task.keep(event)
+            case Awaits(why=why):
+                task.awaits = why
+                self._phases.changed[task.name] = task
+            case Recalled():
+                self._phases.queue(task)
+
+    def succeeded(self, event: Succeeded, platform: str | None) -> None:
+        """An attempt has given its task's output, on this platform."""
+        task = self._phases.current(event.task, event.attempt)
+        if task is None:
+            return
+        task.out, task.log, task.started = event.out, event.log, event.started
+        task.spend(event.seconds, event.load_s, event.save_s)
+        self._dialogue.advanced(event.intents)
+        reason = task.why
+        if event.saw and task.key and task.inputs is not None:
+            reason += self._seen(task, event, task.inputs, platform)
+        if task.key and event.unreusable is None:
+            self._outputs.made.setdefault(task.key, event.out)
+        if task.failure is not None:
+            reason = f"{reason}; attempt {event.attempt}, after: {task.failure.message}"
+        if event.unreusable is not None:
+            reason = f"{reason}; not reusable: {event.unreusable}"
+        self._curves.end(task.name)
+        self._phases.end(task, "succeeded", reason)
+
+    def _seen(self, task: Task, event: Succeeded, inputs: bytes, platform: str | None) -> str:
+        """Have a task's output go by what the attempt saw of its inputs; return what to add to the reason."""
+        self._outputs.kept[task.name, task.key or ""] = event.out  # this run asks for it by what it knew
+        key, seen = key_seen(task.stage, inputs, event.saw, platform)
+        same = key == task.key
+        task.key, task.inputs = key, seen
+        if same:
+            return ""
+        names = ", ".join(f"`{name}`" for name in differing(inputs, seen))
+        return f"; {names} had changed by the time it was read, so it is reused by what it read"
+
+    def failed(self, event: Failed) -> None:
+        """An attempt has failed: try again, now or after a pause, or give the task up."""
+        phases = self._phases
+        task = phases.current(event.task, event.attempt)
+        if task is None:
+            return
+        kind = event.failure.kind
+        task.failure, task.log = event.failure, event.log
+        task.spend(event.seconds)
+        task.failures = task.failures or {}
+        task.failures[kind] = task.failures.get(kind, 0) + 1
+        if kind == "cancelled" or phases.cancelled is not None:
+            phases.end(task, "cancelled", event.failure.message)
+            return
+        verdict = retry(task.stage, kind, task.failures, event.jitter)
+        self._outputs.damaged.update(event.failure.damaged)
+        if event.failure.damaged or event.failure.lasting:  # it won't mend by itself
+            verdict = Retry(again=False, pause_s=0.0, why=kind)
+        why = f"{verdict.why}: {event.failure.message}"
+        if not verdict.again:
+            hint = f"\nhint: {event.failure.hint}" if event.failure.hint else ""
+            phases.end(task, "failed", why + hint)
+        elif verdict.pause_s:
+            pause = f"{verdict.why}, in {verdict.pause_s:.1f} s: {event.failure.message}"
+            phases.rest(task, event.at + verdict.pause_s, pause)
+        else:
+            task.reason = why
+            phases.queue(task)

@@ -1,0 +1,155 @@
+"""The phases that a run's tasks are in, and every move from one phase to another."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+
+from headrace.run.events import Cancelled, Reused
+from headrace.run.machine.commands import Command, Missed, Probe, Stop
+from headrace.run.machine.ready import Ready
+from headrace.run.machine.task import Phase, Task
+from headrace.spec.graph import Node
+from headrace.spec.stage import Stage
+
+
+class Phases:
+    """The tasks of a run. Whoever moves a task to another phase does it here, so that queues and counts agree.
+
+    `changed` are the tasks whose rows are to be written anew. `ready` wait for room, `due` for a moment, and the end of
+    those in `ended` is still to be passed on; `living` counts the tasks that have not ended. `commands` gathers what
+    follows from a step. `region` is where the run is; nothing begins once it is `cancelled`.
+    """
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Task] = {}
+        self.changed: dict[str, Task] = {}
+        self.ready = Ready()
+        self.due: list[tuple[float, int, str]] = []
+        self.ended: deque[Task] = deque()
+        self.living = 0
+        self.commands: list[Command] = []
+        self.region = ""
+        self.cancelled: Cancelled | None = None
+        self._tried: dict[str, int] = {}
+        self._ordinal = 0
+
+    def current(self, name: str, attempt: int) -> Task | None:
+        """Return the task if this attempt of it is the one that runs; a late word of an older one doesn't count."""
+        task = self.tasks.get(name)
+        return task if task is not None and task.phase == "running" and task.attempt == attempt else None
+
+    def running(self) -> list[Task]:
+        """Return the tasks that an attempt is out for."""
+        return [task for task in self.tasks.values() if task.phase == "running"]
+
+    # -- moves ---------------------------------------------------------------------------------------------------
+
+    def add(self, name: str, node: Node, stage: Stage, parent: Task | None = None, index: int = -1) -> Task:
+        """Add a task, which is blocked. Attempts under its name are counted on from before the run had new code."""
+        task = Task(self._ordinal, name, node, stage, parent, index, attempt=self._tried.get(name, 0))
+        self._ordinal += 1
+        self.living += 1
+        self.tasks[name] = task
+        self.changed[name] = task
+        return task
+
+    def probe(self, task: Task) -> None:
+        """Ask whether a task's output is there already."""
+        task.phase = "probing"
+        self.commands.append(Probe(task.name))
+
+    def probe_again(self, task: Task) -> None:
+        """Ask anew for a task that was to be launched: the run has changed its region."""
+        if task.phase == "ready":
+            self.ready.remove(task)
+        task.workers, task.fetches = (), None
+        self.changed[task.name] = task
+        self.probe(task)
+
+    def miss(self, event: Missed) -> None:
+        """A task has to run: no output is there."""
+        task = self.tasks[event.task]
+        if task.phase == "probing":
+            task.missed = task.key, task.code, task.inputs
+            task.identify(event.key, event.inputs)
+            task.reason, task.region = event.why, self.region
+            self.enqueue(task)
+
+    def reuse(self, event: Reused) -> bool:
+        """End a task with an output that is there; say whether it still needed one."""
+        task = self.tasks[event.task]
+        if task.phase not in ("probing", "ready"):
+            return False
+        task.identify(event.key, event.inputs)
+        task.out = event.out
+        self.end(task, "reused", event.why)
+        return True
+
+    def enqueue(self, task: Task) -> None:
+        """Have a task launched once there is room."""
+        task.phase = "ready"
+        task.workers = ()
+        self.ready.add(task)
+        self.changed[task.name] = task
+
+    def queue(self, task: Task) -> None:
+        """Have a task launched again; should the run have changed its region, what it needs is looked for first."""
+        if task.move is None and task.region != self.region:
+            self.probe_again(task)
+        else:
+            self.enqueue(task)
+
+    def rest(self, task: Task, due: float, reason: str) -> None:
+        """Have a task wait for its next attempt until it is due (Unix seconds)."""
+        task.phase = "resting"
+        task.workers = ()
+        task.due, task.reason = due, reason
+        heapq.heappush(self.due, (due, task.ordinal, task.name))
+        self.changed[task.name] = task
+
+    def wake(self, at: float) -> None:
+        """Queue what has rested until now."""
+        while self.due and self.due[0][0] <= at:
+            due, _, name = heapq.heappop(self.due)
+            task = self.tasks[name]
+            if task.phase == "resting" and task.due == due:
+                self.queue(task)
+
+    def end(self, task: Task, phase: Phase, reason: str) -> None:
+        """Settle a task's fate."""
+        if task.phase == "ready":
+            self.ready.remove(task)
+            if phase != "reused":
+                task.forget_miss()
+        task.phase, task.reason = phase, reason
+        task.workers, task.args, task.fetches = (), None, None
+        self.living -= 1
+        self.changed[task.name] = task
+        self.ended.append(task)
+        for element in task.elements or ():
+            if element.phase == "blocked":  # it was to be tried again, and now is not
+                self.end(element, phase, reason)
+
+    def end_waiting(self, why: str) -> None:
+        """End what doesn't run; a mapped task ends with the last of its elements."""
+        for task in self.tasks.values():
+            if task.phase in ("blocked", "probing", "fetching", "ready", "resting"):
+                self.end(task, "cancelled", why)
+        self.due.clear()
+
+    def cancel(self, event: Cancelled) -> None:
+        """Stop what runs, and end all else."""
+        self.cancelled = event
+        self.commands.extend(Stop(task.name, task.attempt, task.workers, event.now) for task in self.running())
+        self.end_waiting(event.why)
+
+    def renew(self) -> None:
+        """Forget all tasks but how often each was tried: what an attempt printed and logged goes by its number."""
+        self._tried.update((task.name, task.attempt) for task in self.tasks.values() if task.attempt)
+        self.tasks.clear()
+        self.changed.clear()
+        self.due.clear()
+        self.ready = Ready()
+        self.cancelled = None
+        self.living = self._ordinal = 0

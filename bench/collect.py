@@ -20,7 +20,7 @@ import msgspec
 from bench import fan
 from bench.command import headrace, project
 from bench.table import Row
-from headrace.ledger.database import statements_sqlite as sql
+from headrace.ledger.database.statements import statements
 from headrace.ledger.ledger import Ledger
 from headrace.run.events import Launched, Succeeded, encode_event
 from headrace.spec.artifact import Ref
@@ -61,6 +61,7 @@ def fill(ledger: Path, blobs: Path) -> None:
     for shelf in range(256):
         (blobs / f"{shelf:02x}").mkdir(parents=True)
     began = time.time() - 1e6
+    sql = statements("sqlite")
     with closing(sqlite3.connect(ledger, isolation_level=None)) as db:
         db.execute("PRAGMA synchronous=OFF")
         for number in range(1, RUNS + 1):
@@ -73,6 +74,7 @@ def fill(ledger: Path, blobs: Path) -> None:
 
 
 def _fill_run(db: sqlite3.Connection, run: int, at: float, blobs: Path) -> None:
+    sql = statements("sqlite")
     events, tasks, results, named = [], [], [], []
     source = blobs / f"run-{run}"
     source.touch()

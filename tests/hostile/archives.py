@@ -10,7 +10,7 @@ from typing import IO, BinaryIO
 import msgspec
 from msgspec.structs import replace
 
-from headrace.ledger.database.tables import SCHEMA
+from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.transfer.archive import Archive, Head, Record, Writer
 from headrace.run.events import Succeeded, decode_event, encode_event
 from headrace.spec.artifact import Ref

@@ -28,7 +28,7 @@ from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import HeadraceError
-from headrace.ledger.database.tables import SCHEMA
+from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.exclusive import alone
 from headrace.ledger.inventory import Inventory
 from headrace.ledger.ledger import Ledger

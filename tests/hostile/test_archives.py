@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from headrace.errors import HeadraceError, LedgerError
 from headrace.ledger.database.migrate import migrate_file
-from headrace.ledger.database.tables import SCHEMA
+from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.transfer.archive import END, HEAD, SEAL, Archive, End, Head, Record
 from headrace.ledger.transfer.archive_check import Arrival, columns

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headrace.errors import LedgerError, UsageError
-from headrace.ledger.database.tables import SCHEMA
+from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.exclusive import alone
 from headrace.ledger.inventory import Inventory
 from headrace.ledger.ledger import Ledger

@@ -1,21 +1,29 @@
-"""The generated statements, and the migrations beside the tables."""
+"""The statements of `ledger.sql`, and the migrations beside its tables."""
 
 from __future__ import annotations
 
+import ast
 import re
 import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import count
 from pathlib import Path
 
-from alembic.autogenerate import compare_metadata
+import psycopg
+import pytest
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Index, Table
-from sqlalchemy.schema import SchemaItem
 
-from headrace.ledger.database import statements_sqlite
+import headrace as hr
+from headrace.ledger.database import opening
 from headrace.ledger.database.migrate import begin, migrate_file, upgrade
-from headrace.ledger.database.queries.text import sources
-from headrace.ledger.database.sqlite import APPLICATION, connect
-from headrace.ledger.database.tables import SCHEMA, is_for, metadata, revision
+from headrace.ledger.database.schema import SCHEMA, revision
+from headrace.ledger.database.sqlite import APPLICATION, connect, nothing
+from headrace.ledger.database.statements import FILE, MARKS, Dialect, Statements
+from tests.servers.postgres import Postgres
+
+SOURCES = Path(hr.__file__).parent
 
 
 def shape(path: Path) -> dict[str, str]:
@@ -28,10 +36,82 @@ def shape(path: Path) -> dict[str, str]:
         db.close()
 
 
-def test_the_statements_are_those_that_the_tables_give() -> None:
-    for target, text in sources().items():
-        assert target.read_text(encoding="utf-8") == text, "run python -m headrace.ledger.database.queries"
-    assert statements_sqlite.SCHEMA == SCHEMA
+# -- the file -----------------------------------------------------------------------------------------------------
+
+
+def test_each_statement_has_a_name_of_its_own_and_says_what_it_is_for() -> None:
+    _, *parts = re.split(r"^---(.*)\n", FILE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    heads = parts[::2]
+    assert [head for head in heads if not re.fullmatch(r" \w+( \((sqlite|postgresql)\))?", head)] == []
+    assert [head for head, times in Counter(heads).items() if times > 1] == []
+    assert [head for head, text in zip(heads, parts[1::2], strict=True) if not text.startswith("-- ")] == []
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_each_statement_reads_as_one_in_its_dialect(dialect: Dialect) -> None:
+    sql = Statements(dialect)
+    for name in sql.names():
+        text = getattr(sql, name)
+        assert re.match(r"(SELECT|INSERT|UPDATE|DELETE|WITH|CREATE) ", text), name
+        assert not re.search(r"--|[{}:;]", text), name
+        assert text.count(MARKS[dialect]) == len(sql.parameters(name)), name
+
+
+def test_the_statements_take_their_parameters_in_the_same_order_on_both() -> None:
+    lite, server = Statements("sqlite"), Statements("postgresql")
+    both = [name for name in lite.names() if name in server.names()]
+    assert both == lite.names()
+    assert {name: lite.parameters(name) for name in both} == {name: server.parameters(name) for name in both}
+
+
+# -- its users ----------------------------------------------------------------------------------------------------
+
+
+def asked_for() -> Iterator[str]:
+    """Name what any module asks a ledger's statements for: `sql.NAME`, `db.sql.NAME`, `self._sql.NAME`."""
+    for file in SOURCES.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and not hasattr(Statements, node.attr):
+                of = node.value
+                if (isinstance(of, ast.Name) and of.id == "sql") or (
+                    isinstance(of, ast.Attribute) and of.attr in ("sql", "_sql")
+                ):
+                    yield node.attr
+
+
+def test_each_statement_that_is_asked_for_is_there_and_each_that_is_there_is_asked_for() -> None:
+    written = {*Statements("sqlite").names(), *Statements("postgresql").names()}
+    assert {*asked_for()} ^ {name for name in written if not name.startswith("CREATE_")} == set()
+
+
+def test_a_statement_that_is_not_there_is_an_error_that_names_it() -> None:
+    with pytest.raises(AttributeError, match=r"`ledger\.sql` has no statement `put_taks` for sqlite"):
+        _ = Statements("sqlite").PUT_TAKS
+
+
+# -- the databases ------------------------------------------------------------------------------------------------
+
+
+def test_sqlite_prepares_each_statement() -> None:
+    with closing(nothing()) as db:
+        for name in db.sql.names():
+            if not name.startswith("CREATE_"):
+                db.execute(f"EXPLAIN {getattr(db.sql, name)}", [None] * len(db.sql.parameters(name)))
+
+
+def test_a_server_prepares_each_statement(postgres: Postgres) -> None:
+    url = postgres.database()
+    opening.connect(url).close()
+    sql = Statements("postgresql")
+    with closing(psycopg.connect(url, autocommit=True)) as db:
+        for name in sql.names():
+            if not name.startswith("CREATE_"):
+                places = count(1)
+                text = re.sub("%s", lambda _, places=places: f"${next(places)}", getattr(sql, name))
+                db.execute(f"PREPARE {name} AS {text}".encode())
+
+
+# -- migrations ---------------------------------------------------------------------------------------------------
 
 
 def test_a_new_ledger_has_the_tables_that_the_migrations_make(tmp_path: Path) -> None:
@@ -39,18 +119,6 @@ def test_a_new_ledger_has_the_tables_that_the_migrations_make(tmp_path: Path) ->
     with begin(tmp_path / "migrated.db") as connection:
         upgrade(connection)
     assert shape(tmp_path / "new.db") == shape(tmp_path / "migrated.db")
-
-
-def test_the_migrations_lack_nothing_that_the_tables_declare(tmp_path: Path) -> None:
-    with begin(tmp_path / "migrated.db") as connection:
-        upgrade(connection)
-        context = MigrationContext.configure(connection, opts={"include_object": is_ours})
-        assert compare_metadata(context, metadata) == []
-
-
-def is_ours(item: SchemaItem, *_: object) -> bool:
-    """Leave out what only a server has."""
-    return not isinstance(item, Table | Index) or is_for(item, "sqlite")
 
 
 def test_alembic_finds_a_new_ledger_at_the_last_revision(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from typing import Any, Protocol
 
 import psycopg
 
-from headrace.ledger.database import statements_postgres as sql
 from headrace.ledger.database.database import Unmet
 from headrace.ledger.database.leases import Holder, refusal
+from headrace.ledger.database.statements import Statements
 
 TERM_S = 10.0
 RENEW_S = 1.0
@@ -30,18 +30,12 @@ JOIN_S = 1.0
 FORGOTTEN_S = 45.0
 """A lease that ran out so long ago is forgotten, and its holder fenced out, should it be stopped and not dead."""
 
-END_STUCK = """
-SELECT pg_terminate_backend(pg_locks.pid) FROM leases JOIN pg_locks ON pg_locks.locktype = 'transactionid' AND
-pg_locks.transactionid = leases.xmax AND pg_locks.granted
-WHERE leases.expires < clock_timestamp() - make_interval(secs => %s)
-"""
-"""Ends sessions that keep leases locked which ran out so long ago: of drivers stopped in the midst of a transaction."""
-END_STUCK_OF = f"{END_STUCK} AND leases.name = %s"
-
 
 class Sessions(Protocol):
     """What leases need of the server: a session that runs statements, again where it broke, and another beside it."""
 
+    @property
+    def sql(self) -> Statements: ...
     def execute(self, text: str, parameters: Sequence[Any] = (), /) -> psycopg.Cursor[Any]: ...
     def require(self, text: str, parameters: Sequence[Any] = (), /) -> None: ...
     def troubles(self) -> AbstractContextManager[None]: ...
@@ -53,6 +47,7 @@ class RowLease:
 
     def __init__(self, db: Sessions, name: str, token: int) -> None:
         self._db = db
+        self._sql = db.sql
         self._name = name
         self._token = token
         self._renewed = time.monotonic()
@@ -63,13 +58,13 @@ class RowLease:
     def renew(self) -> None:
         """Say that its holder lives, unless that was said just now."""
         if time.monotonic() - self._renewed >= RENEW_S:
-            if self._db.execute(sql.RENEW_LEASE, self._mine).fetchone() is None:
+            if self._db.execute(self._sql.RENEW_LEASE, self._mine).fetchone() is None:
                 raise Unmet
             self._renewed = time.monotonic()
 
     def check(self) -> None:
         """Ask for it within a transaction, and keep others from taking it until that has ended."""
-        self._db.require(sql.CHECK_LEASE, self._mine)
+        self._db.require(self._sql.CHECK_LEASE, self._mine)
         self._renewed = time.monotonic()
 
     def release(self) -> None:
@@ -77,7 +72,7 @@ class RowLease:
         if not self._ended.is_set():
             self._ended.set()
             with suppress(psycopg.Error):  # it runs out by itself
-                self._db.execute(sql.DROP_LEASE, self._mine[1:])
+                self._db.execute(self._sql.DROP_LEASE, self._mine[1:])
             self._keeper.join(JOIN_S)
 
     @property
@@ -92,7 +87,7 @@ class RowLease:
                 continue
             try:
                 link = link or self._db.another_link()
-                if link.execute(sql.RENEW_LEASE.encode(), self._mine).fetchone() is None:
+                if link.execute(self._sql.RENEW_LEASE.encode(), self._mine).fetchone() is None:
                     break  # lost: its holder is told by the next thing that it does
                 self._renewed = time.monotonic()
             except psycopg.Error:
@@ -108,6 +103,7 @@ class RowLeases:
 
     def __init__(self, db: Sessions) -> None:
         self._db = db
+        self._sql = db.sql
 
     def acquire(self, run: str, name: str = "", *, is_patient: bool = True) -> RowLease:
         """Take a lease. A holder that renews it meanwhile lives; one that doesn't loses it within its term."""
@@ -117,10 +113,10 @@ class RowLeases:
         with self._db.troubles():
             while True:
                 # Looked at before it is asked for: who asks waits for whoever has it locked.
-                row = self._db.execute(sql.LEASE, (run,)).fetchone()
+                row = self._db.execute(self._sql.LEASE, (run,)).fetchone()
                 if row is None:
-                    self._db.execute(END_STUCK_OF, (0.0, run))
-                    if self._db.execute(sql.TAKE_LEASE, asks).fetchone() is not None:
+                    self._db.execute(self._sql.END_STUCK_OF, (0.0, run))
+                    if self._db.execute(self._sql.TAKE_LEASE, asks).fetchone() is not None:
                         return RowLease(self._db, run, token)
                     continue
                 seen = seen or row[:2]
@@ -131,24 +127,24 @@ class RowLeases:
     def holder(self, run: str) -> Holder | None:
         """Say who holds a lease, or None where nobody does."""
         with self._db.troubles():
-            row = self._db.execute(sql.LEASE, (run,)).fetchone()
+            row = self._db.execute(self._sql.LEASE, (run,)).fetchone()
         return None if row is None else _holder(row)
 
     def held(self, runs: Iterable[str]) -> set[str]:
         """Give those of the runs whose leases are held. Within a transaction, what goes wrong is that one's."""
         names = list(runs)
-        return {name for (name,) in self._db.execute(sql.HELD_LEASES, (names,))} if names else set()
+        return {name for (name,) in self._db.execute(self._sql.HELD_LEASES, (names,))} if names else set()
 
     def all(self) -> Iterator[str]:
         """Name all that is held, or has run out: as long as nobody takes or forgets it, its holder may go on."""
         with self._db.troubles():
-            return iter([name for (name,) in self._db.execute(sql.ALL_LEASES)])
+            return iter([name for (name,) in self._db.execute(self._sql.ALL_LEASES)])
 
     def tidy(self) -> None:
         """Forget what ran out `FORGOTTEN_S` ago or more."""
         with self._db.troubles():
-            self._db.execute(END_STUCK, (FORGOTTEN_S,))
-            self._db.execute(sql.FORGET_LEASES, (FORGOTTEN_S,))
+            self._db.execute(self._sql.END_STUCK, (FORGOTTEN_S,))
+            self._db.execute(self._sql.FORGET_LEASES, (FORGOTTEN_S,))
 
 
 def _holder(row: tuple[Any, ...]) -> Holder:

@@ -19,7 +19,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.pool import NullPool
 
-from headrace.ledger.database.tables import SCHEMA, metadata, revision
+from headrace.ledger.database.schema import SCHEMA, revision
 
 SCRIPTS = Path(__file__).with_name("migrations")
 
@@ -57,5 +57,5 @@ def upgrade(connection: Connection, target: str = "head") -> None:
         return scripts._upgrade_revs(target, current)
 
     with EnvironmentContext(config, scripts, fn=steps, destination_rev=target) as environment:
-        environment.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
+        environment.configure(connection=connection, transaction_per_migration=False)
         environment.run_migrations()

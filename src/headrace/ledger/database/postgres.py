@@ -19,13 +19,12 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from headrace import waits
-from headrace.ledger.database import statements_postgres as statements
 from headrace.ledger.database.address import masked
 from headrace.ledger.database.database import Unmet
 from headrace.ledger.database.lease_rows import RowLeases
 from headrace.ledger.database.postgres_link import Link, link_to
 from headrace.ledger.database.postgres_troubles import is_passing, troubles
-from headrace.ledger.database.statements import Statements
+from headrace.ledger.database.statements import statements
 
 T = TypeVar("T")
 
@@ -41,11 +40,10 @@ TRIES = 30
 class PostgresDatabase:
     """A connection to a ledger's server (`ledger.database.database.Database`)."""
 
-    sql: Statements = statements
-
     def __init__(self, url: str) -> None:
         self.url = url
         self.name = masked(url)
+        self.sql = statements("postgresql")
         self.leases = RowLeases(self)
         self._patience_s = PATIENCE_S
         self._is_open = False
@@ -170,7 +168,7 @@ class PostgresDatabase:
 
     def now(self) -> float:
         """Give the server's time (Unix seconds)."""
-        found: float = self.execute(statements.CLOCK).fetchone()[0]  # type: ignore[index]
+        found: float = self.execute(self.sql.CLOCK).fetchone()[0]  # type: ignore[index]
         return found
 
     def problems(self, *, deep: bool) -> list[str]:

@@ -6,9 +6,9 @@ import re
 from contextlib import ExitStack, closing
 
 from headrace.errors import LedgerUnreachable, LedgerVersionError
-from headrace.ledger.database import statements_postgres as statements
 from headrace.ledger.database.address import refuse_other
 from headrace.ledger.database.postgres import PostgresDatabase
+from headrace.ledger.database.schema import SCHEMA
 
 OLDEST = 120000
 LOCK = 0x48524C47
@@ -36,7 +36,7 @@ def connect(url: str, *, project: str = "") -> PostgresDatabase:
             found = version(db)
             if found is None:
                 db.atomically(lambda: _create(db))
-            _check(db, found or statements.SCHEMA)
+            _check(db, found or SCHEMA)
             if project:
                 check_project(db, project)
         exits.pop_all()
@@ -92,23 +92,22 @@ def check_project(db: PostgresDatabase, project: str) -> None:
     Raises:
         ConfigError: it is another's.
     """
-    about = dict(db.execute(statements.ABOUT).fetchall())
+    about = dict(db.execute(db.sql.ABOUT).fetchall())
     if "project" not in about:
-        db.execute(statements.PUT_ABOUT, ("project", project))
-        about = dict(db.execute(statements.ABOUT).fetchall())
+        db.execute(db.sql.PUT_ABOUT, ("project", project))
+        about = dict(db.execute(db.sql.ABOUT).fetchall())
     refuse_other(db.name, about["project"], project)
 
 
 def _check(db: PostgresDatabase, found: int) -> None:
-    if found > statements.SCHEMA:
+    if found > SCHEMA:
         raise LedgerVersionError(
-            f"the ledger `{db.name}` was written by a newer Headrace (its version is {found}, ours"
-            f" {statements.SCHEMA})",
+            f"the ledger `{db.name}` was written by a newer Headrace (its version is {found}, ours {SCHEMA})",
             hint="upgrade Headrace here: pip install --upgrade headrace",
         )
-    if found < statements.SCHEMA:
+    if found < SCHEMA:
         raise LedgerVersionError(
-            f"the ledger `{db.name}` is of an older Headrace (its version is {found}, ours {statements.SCHEMA})",
+            f"the ledger `{db.name}` is of an older Headrace (its version is {found}, ours {SCHEMA})",
             hint="once nobody uses it with that one any more, `headrace ledger migrate` brings it up to date",
         )
 
@@ -117,5 +116,5 @@ def _create(db: PostgresDatabase) -> None:
     """Make the tables, once, whoever comes first."""
     db.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
     if version(db) is None:
-        for statement in statements.CREATE:
+        for statement in db.sql.create:
             db.execute(statement)

@@ -1,7 +1,7 @@
 """The ledger in a file of SQLite's: opened, made, held against its version, and its troubles put into words.
 
-SQLAlchemy and Alembic cost 0.2 s and more to import, so an empty ledger is made from the generated text, and only
-an older one, which has to be migrated, loads them.
+SQLAlchemy and Alembic cost 0.2 s and more to import, so an empty ledger is made by the statements of `ledger.sql`, and
+only an older one, which has to be migrated, loads them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from headrace.errors import LedgerDamaged, LedgerError, LedgerVersionError
-from headrace.ledger.database import statements_sqlite as statements
 from headrace.ledger.database.address import refuse_other
 from headrace.ledger.database.database import Unmet
 from headrace.ledger.database.lease_files import FileLeases
-from headrace.ledger.database.statements import Statements
+from headrace.ledger.database.schema import SCHEMA
+from headrace.ledger.database.statements import statements
 
 T = TypeVar("T")
 
@@ -34,11 +34,10 @@ APPLICATION = 0x48524C47  # "HRLG" in the file's header
 class SqliteDatabase:
     """A connection to a ledger's file (`ledger.database.database.Database`). Its locks lie beside the file."""
 
-    sql: Statements = statements
-
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self.path = path
         self.name = str(path)
+        self.sql = statements("sqlite")
         self.leases = FileLeases(path.parent / "leases")
         self.execute = db.execute
         self.executemany = db.executemany
@@ -175,7 +174,7 @@ def connect_to_read(path: Path, *, project: str = "") -> SqliteDatabase:
 def nothing(path: Path = Path()) -> SqliteDatabase:
     """Give an empty ledger in memory, in place of one that isn't there."""
     db = sqlite3.connect(":memory:", isolation_level=None)
-    for statement in statements.CREATE:
+    for statement in statements("sqlite").create:
         db.execute(statement)
     return SqliteDatabase(db, path)
 
@@ -303,7 +302,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 def _check(db: sqlite3.Connection, path: Path) -> None:
     version = _number(db, "user_version")
-    if version == statements.SCHEMA and _number(db, "application_id") == APPLICATION:
+    if version == SCHEMA and _number(db, "application_id") == APPLICATION:
         return
     if version == 0 and _is_empty(db):
         _create(db, path)
@@ -312,9 +311,9 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
         raise LedgerError(
             f"`{path}` is a database of another program", hint="move it away, or the state by HEADRACE_HOME"
         )
-    if version > statements.SCHEMA:
+    if version > SCHEMA:
         raise LedgerVersionError(
-            f"the ledger `{path}` was written by a newer Headrace (its version is {version}, ours {statements.SCHEMA})",
+            f"the ledger `{path}` was written by a newer Headrace (its version is {version}, ours {SCHEMA})",
             hint="upgrade Headrace here: pip install --upgrade headrace",
         )
     # 0.3 s, and hardly ever needed.
@@ -325,10 +324,11 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
 
 def _check_project(db: sqlite3.Connection, path: Path, project: str) -> None:
     """Note whose the ledger is, or refuse another project."""
-    about = dict(db.execute(statements.ABOUT))
+    sql = statements("sqlite")
+    about = dict(db.execute(sql.ABOUT))
     if "project" not in about:
         with suppress(sqlite3.OperationalError):  # one that can only be read stays nobody's
-            db.execute(statements.PUT_ABOUT, ("project", project))
+            db.execute(sql.PUT_ABOUT, ("project", project))
     refuse_other(str(path), about.get("project", project), project)
 
 
@@ -338,10 +338,10 @@ def _create(db: sqlite3.Connection, path: Path) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
         if _is_empty(db):
-            for statement in statements.CREATE:
+            for statement in statements("sqlite").create:
                 db.execute(statement)
             db.execute(f"PRAGMA application_id={APPLICATION}")
-            db.execute(f"PRAGMA user_version={statements.SCHEMA}")
+            db.execute(f"PRAGMA user_version={SCHEMA}")
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:

@@ -1,116 +1,81 @@
-"""What statements there are, in whatever dialect.
+"""The statements of `ledger.sql`, as SQLite or PostgreSQL takes them.
 
-Made by `python -m headrace.ledger.database.queries`: don't edit.
+    sql = statements("sqlite")
+    db.execute(sql.RUN_BY_ID, (run,))
+
+The file is read once, when the first ledger is opened, and a statement is put together when it is first asked for:
+SQLAlchemy, which would check them, takes longer to import than a small pipeline to run. So nothing here knows which
+names there are; `tests/ledger/test_statements.py` finds a name that is asked for and isn't there, and one that nobody
+asks for, and has each database prepare each statement.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+import re
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from headrace.ledger.database.schema import revision
+
+Dialect = Literal["sqlite", "postgresql"]
+
+FILE = Path(__file__).with_name("ledger.sql")
+
+MARKS: dict[Dialect, str] = {"sqlite": "?", "postgresql": "%s"}
+
+WORDS: dict[Dialect, dict[str, str]] = {
+    "sqlite": {"text": "TEXT", "bytes": "BLOB", "by_key": "WITHOUT ROWID"},
+    # PostgreSQL has to be told to order text by its bytes; looking up what begins with something relies on it.
+    "postgresql": {"text": 'TEXT COLLATE "C"', "bytes": "BYTEA", "by_key": ""},
+}
+"""What the words in braces stand for."""
+
+_PARAMETER = re.compile(r":(\w+)")
 
 
-class Statements(Protocol):
-    """The text of the statements, each with its parameters in the order in which a dialect's module names them."""
+class Statements:
+    """The text of each statement, under its name in capitals."""
 
-    SCHEMA: int
-    CREATE: tuple[str, ...]
-    INSERT_RUN: str
-    UPDATE_RUN: str
-    HELD: str
-    TAKE_RUN: str
-    INSERT_EVENT: str
-    PUT_TASK: str
-    FORGET_TASKS: str
-    PUT_RESULT: str
-    PUT_BLOB: str
-    ABSORB: str
-    SIGNAL: str
-    RESULT: str
-    RUN_BY_ID: str
-    NEXT_SEQ: str
-    EVENTS_FROM: str
-    EARLIER_RUNS: str
-    INGREDIENTS: str
-    INBOX: str
-    CLAIMS: str
-    TAKE_POOL: str
-    POOL_EPOCH: str
-    PUT_GRANT: str
-    FORGET_GRANT: str
-    FORGET_GRANTS: str
-    CURSOR: str
-    ADVANCE_CURSOR: str
-    MOVE_CURSOR: str
-    CURSOR_MOVES: str
-    PUT_CURSOR: str
-    ABOUT: str
-    PUT_ABOUT: str
-    PUT_METRIC: str
-    PUT_LOGGED: str
-    INHERIT_METRICS: str
-    FORGET_METRICS: str
-    FORGET_LOGGED: str
-    METRICS: str
-    LOGGED_OF: str
-    LOGGED: str
-    LOGGED_SINCE: str
-    METRICS_BY_NAME: str
-    METRIC_NAMES: str
-    LOCK_REGISTRY: str
-    ADD_VERSION: str
-    PUT_VERSION: str
-    POINT_VERSION: str
-    ADD_PREPARATION: str
-    POINT_ALIAS: str
-    PUT_ALIAS: str
-    FORGET_ALIAS: str
-    VERSIONS: str
-    VERSIONS_OF: str
-    ALL_VERSIONS: str
-    VERSION_OF: str
-    ALIASES: str
-    ALL_ALIASES: str
-    NEWEST_RUN: str
-    RUN_LINE: str
-    RUNS_BY_PREFIX: str
-    RUN_LINES: str
-    RUN_LINES_OF: str
-    RUN_IDS: str
-    TASK_LINES: str
-    FAILED_LINES: str
-    TASK_ROW: str
-    TASK_ROWS: str
-    TASK_OUTS: str
-    TASKS_BY_DIGEST: str
-    RUNS_BY_BLOB: str
-    RUN_ID: str
-    RUN_LINE_BY_NUMBER: str
-    LAST_OF_KIND: str
-    TASK_NAMES: str
-    TASK_STATES: str
-    STAGE_LINES: str
-    RUNNING_LINES: str
-    HISTORY: str
-    ALL_RUNS: str
-    RUNNING_SINCE: str
-    FORGET_EVENTS: str
-    FORGET_BLOBS: str
-    FORGET_INBOX: str
-    FORGET_RUN: str
-    FORGET_RESULT: str
-    ADOPT_RESULT: str
-    DOUBT_RESULT: str
-    POINT_RESULT: str
-    POINT_TASK: str
-    POINT_EVENT: str
-    FORGET_BLOB: str
-    BLOB: str
-    EVENT_SPAN: str
-    RUN_ROW: str
-    TASKS_FROM: str
-    OUTS_FROM: str
-    BLOBS_FROM: str
-    RESULTS_FROM: str
-    CURSORS_FROM: str
-    RESULT_ROW: str
-    CURSOR_ROW: str
-    SIGNALS: str
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._written: dict[str, str] = {}
+        for part in FILE.read_text(encoding="utf-8").split("\n--- ")[1:]:
+            head, _, text = part.partition("\n")
+            name, _, of = head.partition(" ")
+            if of in ("", f"({dialect})"):  # a dialect's own comes after the common one
+                self._written[name.upper()] = text
+
+    def __getattr__(self, name: str) -> str:
+        text = _PARAMETER.sub(MARKS[self._dialect], self._plain(name))
+        setattr(self, name, text)
+        return text
+
+    def names(self) -> list[str]:
+        """Return the names of all statements, in the order in which they are written."""
+        return list(self._written)
+
+    def parameters(self, name: str) -> tuple[str, ...]:
+        """Return the names of a statement's parameters, in their order."""
+        return tuple(_PARAMETER.findall(self._plain(name)))
+
+    @property
+    def create(self) -> list[str]:
+        """What makes the tables of an empty ledger, in this order."""
+        return [getattr(self, name) for name in self._written if name.startswith("CREATE_")]
+
+    def _plain(self, name: str) -> str:
+        """Return a statement in one line, without its remarks, with the dialect's own words."""
+        if name not in self._written:
+            raise AttributeError(f"`{FILE.name}` has no statement `{name.lower()}` for {self._dialect}")
+        lines = [line for line in self._written[name].splitlines() if not line.startswith("--")]
+        text = " ".join(" ".join(lines).split())
+        for word, own in (*WORDS[self._dialect].items(), ("revision", revision())):
+            text = text.replace(f"{{{word}}}", own)
+        return text.strip()
+
+
+@cache
+def statements(dialect: Dialect) -> Statements:
+    """Return a dialect's statements, read once."""
+    return Statements(dialect)

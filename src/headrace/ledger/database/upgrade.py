@@ -20,8 +20,8 @@ from headrace.errors import NotFoundError
 from headrace.ledger.database.address import Address, file_of, is_shared, masked
 from headrace.ledger.database.migrate import upgrade
 from headrace.ledger.database.opening import check_driver, connect
+from headrace.ledger.database.schema import SCHEMA, revision
 from headrace.ledger.database.sqlite import Troubles
-from headrace.ledger.database.tables import SCHEMA, revision
 
 
 class Migrated(Struct, frozen=True, kw_only=True):

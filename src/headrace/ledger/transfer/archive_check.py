@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, get_args
+from contextlib import closing
+from functools import cache
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 from blake3 import blake3
-from sqlalchemy import BigInteger, Column, Float, Integer, LargeBinary
 
-from headrace.ledger.database.tables import SCHEMA, metadata
+from headrace.ledger.database.schema import SCHEMA, SINCE
+from headrace.ledger.database.sqlite import nothing
 from headrace.ledger.transfer.archive import CURSORS, LOGS, NAMED, REGISTRY, RESULTS, RUNS, Archive, Record
 from headrace.run.events import RunState, TaskState, decode_event
 from headrace.run.projection import kept_by
@@ -25,13 +27,6 @@ OF_RUNS = ("runs", "events", "tasks", "metrics", "logged", "blobs", "inbox")
 """The tables of a run's part, in their order."""
 
 TABLES = (*OF_RUNS, "results", "cursors", "versions", "aliases")
-
-SINCE: dict[int, dict[str, tuple[str, ...]]] = {
-    3: {"cursors": ("run", "task", "at"), "metrics": (), "logged": (), "versions": (), "aliases": ()},
-    4: {"cursors": ("by",)},
-    5: {"versions": ("preparation",), "aliases": ("why",)},
-}
-"""The columns that a table has got with a version of the tables; where none is named, the table itself came with it."""
 
 ID = re.compile(r"[A-Za-z0-9_-]+")
 """What a run's id may be, and the nonce of a blob: they name folders and files too."""
@@ -81,7 +76,7 @@ def columns(schema: int = SCHEMA) -> dict[str, list[str]]:
     gone = {name for name, lacking in later if not lacking}
     lacking = {(name, column) for name, those in later for column in those}
     return {
-        name: [str(each.name) for each in metadata.tables[name].columns if (name, each.name) not in lacking]
+        name: [column.name for column in _columns()[name] if (name, column.name) not in lacking]
         for name in TABLES
         if name not in gone
     }
@@ -263,8 +258,8 @@ class _Row:
     def __init__(self, table: str) -> None:
         self._table = table
         self._columns = [
-            (str(column.name), _values_of(column), bool(column.nullable), FORMS.get((table, str(column.name))))
-            for column in metadata.tables[table].columns
+            (column.name, _VALUES[column.type], not column.is_filled, FORMS.get((table, column.name)))
+            for column in _columns()[table]
         ]
 
     def check(self, row: list[Any]) -> dict[str, Any]:
@@ -279,14 +274,27 @@ class _Row:
         return dict(zip((name for name, *_ in self._columns), row, strict=True))
 
 
-def _values_of(column: Column[Any]) -> Callable[[Any], bool]:
-    """Tell which values a column takes, in each kind of ledger."""
-    kind = column.type
-    if isinstance(kind, Integer):
-        bits = 63 if isinstance(kind, BigInteger) else 31
-        return lambda value: type(value) is int and -(1 << bits) <= value < 1 << bits
-    if isinstance(kind, Float):
-        return lambda value: (type(value) is float and value == value) or (type(value) is int and abs(value) < 1 << 63)
-    if isinstance(kind, LargeBinary):
-        return lambda value: type(value) is bytes
-    return lambda value: type(value) is str and "\0" not in value
+class _Column(NamedTuple):
+    """A column of a table as SQLite has it; `is_filled`: each row has a value of it."""
+
+    name: str
+    type: str
+    is_filled: bool
+
+
+@cache
+def _columns() -> dict[str, list[_Column]]:
+    """Return the columns of the tables that travel."""
+    with closing(nothing()) as db:
+        rows = {table: db.execute(f"PRAGMA table_info({table})").fetchall() for table in TABLES}
+    return {table: [_Column(name, kind, bool(filled)) for _, name, kind, filled, *_ in rows[table]] for table in TABLES}
+
+
+_VALUES: dict[str, Callable[[Any], bool]] = {
+    "INTEGER": lambda value: type(value) is int and -(1 << 31) <= value < 1 << 31,
+    "BIGINT": lambda value: type(value) is int and -(1 << 63) <= value < 1 << 63,
+    "FLOAT": lambda value: (type(value) is float and value == value) or (type(value) is int and abs(value) < 1 << 63),
+    "BLOB": lambda value: type(value) is bytes,
+    "TEXT": lambda value: type(value) is str and "\0" not in value,
+}
+"""Which values a column of a type takes, in each kind of ledger."""

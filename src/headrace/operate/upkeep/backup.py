@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace.errors import UsageError
-from headrace.ledger.database.tables import SCHEMA
+from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.exclusive import alone
 from headrace.ledger.transfer.backup import BackedUp, Backups, Snapshot
 from headrace.ledger.transfer.transfer import Imported, Importer, Progress

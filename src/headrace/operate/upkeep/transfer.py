@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import StoreError, UsageError
-from headrace.ledger.database.tables import SCHEMA
+from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.database.upgrade import Migrated, migrate
 from headrace.ledger.exclusive import alone
 from headrace.ledger.inventory import Inventory

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from pyarrow import csv, feather, parquet
 
 from headrace.errors import UsageError
 from headrace.inspect.get import get
+from headrace.operate.contract_draft import draft_from_file
 from headrace.project import project
 from headrace.project.project import Project
 from tests.cli.conftest import Shell
@@ -155,11 +158,10 @@ def _day(text: str | None) -> dt.date | None:
 @pytest.mark.parametrize("task", TABLES)
 def test_a_table_is_written_in_the_form_that_the_suffix_says(ran: Project, tmp_path: Path, task: str) -> None:
     for suffix in (".csv", ".CSV", ".parquet", ".json", ".jsonl", ".ndjson", ".arrow", ".feather"):
-        if (task, suffix) == ("stream", ".arrow"):
-            continue  # its own form, which is a stream
         path = get.get(ran, "latest", task, tmp_path / f"x{suffix}")
         assert [(row["day"], row["n"]) for row in rows_of(path)] == [(dt.date(2026, 1, 2), 1), (None, 2)]
         assert rows_of(path)[0]["word"] == "a,b"
+        assert re.findall(r"\[columns\.(\w+)\]", draft_from_file(path)) == ["day", "n", "word"], "it can be read again"
     some = get.get(ran, "latest", "arrow", tmp_path / "some.csv", columns=["n"])
     assert some.read_text() == '"n"\n1\n2\n'
 
@@ -170,6 +172,29 @@ def test_a_form_that_it_can_not_have_is_refused(ran: Project, tmp_path: Path, ta
         get.get(ran, "latest", task, tmp_path / f"x{suffix}")
     assert caught.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json", ".arrow"])
+def test_why_it_can_not_be_written_is_said(ran: Project, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "nowhere" / f"x{suffix}"
+    with pytest.raises(UsageError, match=rf"can't write `{path}`: .*No such file or directory") as caught:
+        get.get(ran, "latest", "polar", path, columns=["n"])
+    assert "/.x" not in caught.value.message, "the name that it had until it was whole"
+
+
+def test_what_is_got_into_a_pipe_comes_out_of_it(ran: Project) -> None:
+    for task, columns in (("arrow", None), ("polar", ["n"]), ("numbers", None), ("judged", None)):
+        reading, writing = os.pipe()
+        get.get(ran, "latest", task, Path(f"/dev/fd/{writing}"), columns=columns)
+        os.close(writing)
+        with open(reading, "rb") as pipe:
+            data = pipe.read()
+        if task == "numbers":
+            assert json.loads(data) == {"auc": 0.5}
+        elif task == "judged":
+            assert data.startswith(b"judged: ")
+        else:
+            assert pa.ipc.open_file(pa.BufferReader(data)).read_all()["n"].to_pylist() == [1, 2]
 
 
 def test_what_the_form_of_a_file_is_only_its_maker_knows_where_that_is_text(ran: Project, tmp_path: Path) -> None:

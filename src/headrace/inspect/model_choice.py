@@ -8,11 +8,11 @@ from msgspec import Struct
 
 from headrace.errors import NotFoundError
 from headrace.inspect.get.get import part_of
-from headrace.inspect.metrics.metrics import REPORT
 from headrace.inspect.run_material import Material
 from headrace.inspect.views import maps
 from headrace.ledger.views.views import near
 from headrace.spec.artifact import Ref
+from headrace.spec.intent import REPORT
 
 MODELS = frozenset({"skops", "lightgbm", "safetensors", "pickle", "folder"})
 """The codecs that models are saved by."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import SourceError, UsageError
 from headrace.inspect.get.get import find
-from headrace.inspect.get.table_file import CODECS, SUFFIXES, as_table
+from headrace.inspect.get.table_file import SUFFIXES, as_table
 from headrace.project.project import Project
 from headrace.project.state import reading_store, views
 from headrace.spec.artifact import Ref
+from headrace.spec.intent import TABLES
 
 
 def draft_from_task(project: Project, run: str, task: str) -> str:
@@ -26,7 +28,7 @@ def draft_from_task(project: Project, run: str, task: str) -> str:
     with views(project) as found:
         ref = find(found, run, task)
     what = f"the output of `{task}`"
-    if ref.codec not in CODECS and ref.codec != "pickle":
+    if ref.codec not in TABLES and ref.codec != "pickle":
         raise _no_table(ref, what)
     return draft(as_table(Codecs().load(ref, reading_store(project)), what, with_index=False), task)
 
@@ -43,7 +45,7 @@ def draft_from_file(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"`{path}` isn't a table that can be read", hint=f"give a file of {', '.join(SUFFIXES)}")
-    form = "jsonl" if suffix == ".json" else format_of(path.name)
+    form = "jsonl" if suffix == ".json" and not _is_list(path) else format_of(path.name)
     try:
         table = read_table(Source(str(path), lambda: path.open("rb")), form)
     except SourceError as error:
@@ -51,10 +53,17 @@ def draft_from_file(path: Path) -> str:
     return draft(table, path.stem)
 
 
+def _is_list(path: Path) -> bool:
+    """Whether JSON is one list, as `headrace get --to rows.json` writes it, rather than a row a line."""
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
+    return False
+
+
 def _no_table(ref: Ref, what: str) -> UsageError:
     """Say that an artifact is no table, without reading it, and which of its parts are."""
     pairs = zip(ref.names or (), ref.parts or (), strict=False)
-    tables = ", ".join(f"`TASK.{name}`" for name, part in pairs if part.codec in CODECS)
+    tables = ", ".join(f"`TASK.{name}`" for name, part in pairs if part.codec in TABLES)
     hint = f"name a part of it that is one: {tables}" if tables else "name a task, or a part of its output, that is one"
     kind = ref.type.partition("@")[0].rpartition(".")[2]
     return UsageError(f"{what} is a `{kind}`, not a table", hint=hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -18,6 +19,7 @@ from headrace.inspect.model_choice import choose
 from headrace.inspect.run_material import Material, material
 from headrace.inspect.views import VersionView, Views, read
 from headrace.ledger import registry
+from headrace.ledger.views.lineage import Lineage
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, reading_store, user
 from headrace.spec.artifact import Ref
@@ -184,7 +186,7 @@ def point(project: Project, word: str, alias: str, *, remove: bool = False, forc
 
     Raises:
         NotFoundError: there is no such version, or no such alias to take away.
-        RefusedError: its report says no.
+        RefusedError: a report on it says no.
         UsageError: it is no address.
     """
     address = addresses.must_be_address(word)
@@ -195,8 +197,8 @@ def point(project: Project, word: str, alias: str, *, remove: bool = False, forc
             raise NotFoundError(
                 f"{version.kind} `{version.name}:{version.version}` has no alias `{alias}`", hint=f"it has {others}"
             )
+        judged = [] if remove else _judging(views, version)
     called = f"{version.kind} `{version.name}:{version.version}`"
-    judged = [] if remove or version.report is None else [version.report]
     load = loader(reading_store(project))
     why = _allowed(called, [alias], judged, load, forced)
     kept = tuple(each for each in version.aliases if each != alias)
@@ -280,12 +282,13 @@ def _wanted(views: Views, words: tuple[str, str | None], kind: addresses.Kind) -
     version = addresses.version(views, word)
     if version is not None:
         part = part_of(version.out, task or "", word)
-        return Wanted(part, version.report, f"{version.kind}:{version.name}:{version.version}", version.preparation)
+        origin = f"{version.kind}:{version.name}:{version.version}"
+        return Wanted(part, version.report, origin, version.preparation, _judging(views, version))
     if task is None and not _is_run(views, word):
         ref = views.artifact(word)
         if kind == "model" and ref.codec == "record" and "model" in (ref.names or ()):
             ref = part_of(ref, "model", word)
-        return Wanted(ref, None, f"artifact {ref.digest[:12]}")
+        return Wanted(ref, None, f"artifact {ref.digest[:12]}", judged=_judging_artifact(views, ref, kind))
     run = material(views, word)
     if task is None and kind == "dataset":
         names = ", ".join(f"`{row.name}`" for row in run.rows.values() if row.out)
@@ -298,12 +301,35 @@ def _wanted(views: Views, words: tuple[str, str | None], kind: addresses.Kind) -
     origin = f"{run.view.run} {called}"
     if kind == "dataset":
         return Wanted(ref, next(found, None), origin)
-    judges = [name for name in run.walk([chosen.task], run.needing) if run.rows[name].kind == "evaluate"]
-    judged = [each for name in judges for each in report_refs(run.out(name))]
     before = [each for name in run.walk([chosen.task], run.needed) for each in _preparations(run.out(name))]
     different = {each.identity: each for each in before}
     preparation = next(iter(different.values())) if len(different) == 1 else None
-    return Wanted(ref, next(found, None), origin, preparation, judged)
+    return Wanted(ref, next(found, None), origin, preparation, _judging_task(run, chosen.task))
+
+
+def _judging_task(run: Material, task: str) -> list[Ref]:
+    """Return the reports of all that judged what a task gave, in its run."""
+    judges = [name for name in run.walk([task], run.needing) if run.rows[name].kind == "evaluate"]
+    return [each for name in judges for each in report_refs(run.out(name))]
+
+
+def _judging_artifact(views: Views, ref: Ref, kind: addresses.Kind) -> list[Ref]:
+    """Return the reports of all that judged an artifact, in the runs that gave it; of a small one that stands in the
+    ledger's rows nobody knows these."""
+    if kind == "model":
+        with suppress(NotFoundError):
+            made = Lineage(views).of_artifact(ref.digest).made
+            return [each for step in made for each in _judging_task(material(views, step.run), step.task)]
+    return []
+
+
+def _judging(views: Views, version: VersionView) -> list[Ref]:
+    """Return the reports on a version: the one that it has, and those of all that judged a model in its run."""
+    made = addresses.maker(views, version) if version.kind == "model" else None
+    own = [] if version.report is None else [version.report]
+    if made is None:
+        return [*own, *_judging_artifact(views, version.out, version.kind)]
+    return [*own, *_judging_task(material(views, made[0]), made[1])]
 
 
 def _exactly(run: Material, task: str, kind: addresses.Kind) -> tuple[Ref, str]:

@@ -13,11 +13,12 @@ import msgspec
 from msgspec import Struct
 
 from headrace.errors import HeadraceError
-from headrace.inspect.metrics.metrics import REPORT, Load
+from headrace.inspect.metrics.metrics import Load
 from headrace.inspect.run_material import Material
 from headrace.plan.keys import told
 from headrace.spec.artifact import Ref
 from headrace.spec.graph import Const
+from headrace.spec.intent import REPORT
 
 JUDGES = "headrace.stages.evaluate."
 PREDICTIONS, ROW = "predictions", "row"

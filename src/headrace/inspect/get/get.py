@@ -15,12 +15,12 @@ from headrace.errors import CodecError, NotFoundError, UsageError, listed
 from headrace.inspect.get import addresses, table_file
 from headrace.inspect.get.file import form_of, written
 from headrace.inspect.get.table_file import is_table
-from headrace.inspect.metrics.metrics import REPORT
 from headrace.inspect.views import VersionView, Views, in_words
 from headrace.ledger.views.views import FEW
 from headrace.project.project import Project
 from headrace.project.state import reading_store, views
 from headrace.spec.artifact import Ref
+from headrace.spec.intent import REPORT
 from headrace.spec.noun import Row
 from headrace.spec.report import Report
 from headrace.store.store import Store
@@ -77,7 +77,7 @@ def get(project: Project, run: str, task: str | None, to: Path | None, columns: 
 
 
 def artifact(found: Views, word: str, task: str | None) -> tuple[Ref, str, str]:
-    """Give the artifact that is meant, what its file is called, and how a command begins that names a part of it.
+    """Return the artifact that is meant, what its file is called, and how a command begins that names a part of it.
 
     Raises:
         NotFoundError: there is none.
@@ -127,8 +127,8 @@ def check_is_no_run(found: Views, word: str) -> None:
 def write_table(ref: Ref, store: Store, columns: Sequence[str] | None, to: Path | None, name: str) -> Path:
     """Write a table, or some columns of it, to a file as its suffix says; give the path written."""
     form = form_of(to, table_file.SUFFIXES, "a table")
-    if columns is None and ref.codec != "joined" and form == ".arrow":
-        return write(ref, store, to, name)  # its own bytes
+    if columns is None and ref.codec not in ("joined", "arrow-stream") and form == ".arrow":
+        return write(ref, store, to, name)  # its own bytes, which are such a file
     table = table_file.as_table(Codecs().load(ref, store, columns=columns), f"`{name}`", with_index=True)
     with written(to, f"{name}.arrow") as (path, aside):
         table_file.write(table, aside, form)

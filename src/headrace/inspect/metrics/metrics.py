@@ -20,10 +20,10 @@ from headrace.project.project import Project
 from headrace.project.state import reading_store
 from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref
+from headrace.spec.intent import REPORT
 from headrace.spec.report import Report
 from headrace.store.store import Store
 
-REPORT = "headrace.spec.report.Report"
 _DEPTH = 4
 _ORDER = ("report", "logged", "output")
 _MAX_NUMBERS = 500

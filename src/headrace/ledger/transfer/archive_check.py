@@ -21,6 +21,7 @@ from headrace.ledger.database.sqlite import nothing
 from headrace.ledger.transfer.archive import CURSORS, LOGS, NAMED, REGISTRY, RESULTS, RUNS, Archive, Record
 from headrace.run.events import RunState, TaskState, decode_event
 from headrace.run.projection import kept_by
+from headrace.spec import intent
 from headrace.spec.artifact import Ref
 
 OF_RUNS = ("runs", "events", "tasks", "metrics", "logged", "blobs", "inbox")
@@ -244,7 +245,7 @@ class Arrival:
                     raise _Wrong("there is a row that is no log of a run in it")
 
 
-OF_TABLES = frozenset({"arrow", "arrow-stream", "pandas", "polars"})
+OF_TABLES = intent.TABLES - {"joined"}  # which has no bytes of its own
 """Codecs of tables, whose bytes a reader would follow anywhere."""
 
 

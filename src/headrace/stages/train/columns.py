@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from headrace.errors import UsageError
+from headrace.errors import UsageError, listed
 
 _HINT = "make it a number first, in a `prepare` stage"
 
@@ -80,9 +80,8 @@ def numbers(table: Any, names: Sequence[str]) -> dict[str, Column]:
     """
     for name in names:
         if name not in table.schema.names:
-            known = ", ".join(f"`{each}`" for each in table.schema.names[:20])
-            more = ", ..." if len(table.schema.names) > 20 else ""
-            raise UsageError(f"the table has no column `{name}`", hint=f"its columns are {known}{more}")
+            known = listed(table.schema.names, 20)
+            raise UsageError(f"the table has no column `{name}`", hint=f"its columns are {known}")
         if table.schema.names.count(name) > 1:
             raise UsageError(f"the table has two columns `{name}`", hint="give one another name first")
     return {name: Column(name, table.column(name)) for name in names}
@@ -103,7 +102,7 @@ def _array(name: str, chunk: Any) -> Any:
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise UsageError(f"column `{name}` is `{kind}`, which no network takes", hint=_HINT)
     if chunk.null_count and not pa.types.is_floating(chunk.type):
-        chunk = chunk.cast(pa.float32())
+        chunk = chunk.cast(pa.float32(), safe=False)  # as they are rounded that stand in a chunk without nulls
     return chunk.to_numpy(zero_copy_only=False)
 
 

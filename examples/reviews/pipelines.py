@@ -155,9 +155,9 @@ def reviews(
             scheduler=partial(slowing, steps=-(-learn // 8)), scheduler_every="step", seed=seed,
             resources=LEARNING,
         )  # fmt: skip
-        told = train.foretell(MINILM, taught.adapter, asked.table, resources=LEARNING)
+        told = train.predict(MINILM, taught.adapter, asked.table, resources=LEARNING)
         found.append(evaluate.classification(
-            None, told, target="sentiment", scores="foretold_1", train=lesson, key="text", baseline="rules",
+            None, told, target="sentiment", scores="predicted_1", train=lesson, key="text", baseline="rules",
             slices=SLICES, gates="AUC >= 0.8 with 95% confidence",
         ))  # fmt: skip
     for other in found[1:]:

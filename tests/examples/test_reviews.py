@@ -148,4 +148,4 @@ def test_the_whole_way_runs_by_one_command(tmp_path: Path) -> None:
         done = project.headrace("show", "latest", "--json")
         states = {name: task["state"] for name, task in done.task.items()}
         assert set(states.values()) == {"succeeded"}
-        assert {"label", "to_label", "tokenizer", "bag", "finetune", "foretell", "classification[1]"} <= set(states)
+        assert {"label", "to_label", "tokenizer", "bag", "finetune", "predict", "classification[1]"} <= set(states)

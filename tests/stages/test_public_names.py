@@ -33,7 +33,7 @@ SAVED: tuple[type, ...] = (Held, hr.Picture, resolve("headrace.Version"), resolv
 
 MAKE_NONE = ("ingest.files", "ingest.http", "ingest.logs", "ingest.sql", "registry.", "evaluate.paired", "train.")
 """How the names of stages begin that carry no column of a table on: what they give is read as it is, or measured.
-`train.foretell` and `train.complete`, which do, need a model to ask: they only add columns, by the same helper."""
+`train.predict` and `train.complete`, which do, need a model to ask: they only add columns, by the same helper."""
 
 
 @cache

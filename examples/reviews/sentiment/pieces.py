@@ -26,7 +26,7 @@ class Weights:
 
 
 def learn_weights(tokens: pa.Table, *, pieces: int, epochs: int) -> Weights:
-    """Logistic regression by Adagrad on which of `pieces` a review holds (`input_ids`), to foretell `probability`."""
+    """Logistic regression by Adagrad on which of `pieces` a review holds (`input_ids`), to predict `probability`."""
     blank = pieces
     loader = train.Loader(tokens, batch_size=BATCH, columns=["input_ids", "probability"], pad={"input_ids": blank})
     weights, squares = np.zeros((2, pieces + 1))

@@ -16,6 +16,7 @@ import pytest
 import headrace as hr
 from headrace.errors import HeadraceError, NotFoundError, UsageError
 from headrace.stages import prepare, train
+from headrace.stages.train._finetune.predict import _foretell
 from tests.projects import lent
 
 torch = pytest.importorskip("torch")
@@ -71,11 +72,11 @@ def test_an_encoder_learns_to_tell_classes_and_is_asked_again(models: Path) -> N
     }
     facts = {fact.name: fact.value for fact in found.report.facts}
     assert 0 < facts["parameters that learn"] < facts["parameters"] / 10
-    told = train.foretell(encoder, found.adapter, GOOD)
-    assert told["foretold"].to_pylist() == GOOD["y"].to_pylist()
+    told = train.predict(encoder, found.adapter, GOOD)
+    assert told["predicted"].to_pylist() == GOOD["y"].to_pylist()
     assert all(
         abs(a + b - 1) < 1e-6
-        for a, b in zip(told["foretold_+"].to_pylist(), told["foretold_-"].to_pylist(), strict=True)
+        for a, b in zip(told["predicted_+"].to_pylist(), told["predicted_-"].to_pylist(), strict=True)
     )
 
 
@@ -155,7 +156,7 @@ def test_empty_texts_and_a_huge_one_are_learned_from(models: Path) -> None:
     table = pa.table({"text": ["", None, "good " * 400_000, "bad"], "y": ["+", "-", "+", "-"]})
     encoder = hr.Folder(models / "encoder")
     found = train.finetune(encoder, table, target="y", **FAST)
-    assert train.foretell(encoder, found.adapter, table).num_rows == 4
+    assert train.predict(encoder, found.adapter, table).num_rows == 4
 
 
 def test_what_is_wrong_is_said_once_with_a_hint(models: Path, tmp_path: Path) -> None:
@@ -198,11 +199,23 @@ def test_an_adapter_is_asked_only_for_what_it_learned_and_with_its_own_model(mod
     with pytest.raises(UsageError, match="learned to classify"):
         train.complete(hr.Folder(models / "language"), found.adapter, GOOD)
     with pytest.raises(UsageError, match="is none that `finetune` made"):
-        train.foretell(encoder, encoder, GOOD)
+        train.predict(encoder, encoder, GOOD)
     notes = json.loads((found.adapter / "task.json").read_text())
     (found.adapter / "task.json").write_text(json.dumps(notes | {"classes": ["+", "-", "?"]}))
     with pytest.raises(UsageError, match="doesn't fit the model"):
-        train.foretell(encoder, found.adapter, GOOD)
+        train.predict(encoder, found.adapter, GOOD)
+
+
+def test_the_former_name_of_predict_says_the_same_under_its_own_stage_and_column(models: Path) -> None:
+    encoder = hr.Folder(models / "encoder")
+    adapter = train.finetune(encoder, GOOD, target="y", **FAST).adapter
+    with pytest.warns(DeprecationWarning, match="is train.predict now"):
+        told = train.foretell(encoder, adapter, GOOD)
+    now = train.predict(encoder, adapter, GOOD)
+    assert told["foretold"].equals(now["predicted"])
+    assert [name.replace("foretold", "predicted") for name in told.column_names] == now.column_names
+    former = _foretell.declaration
+    assert (former.name, former.function) == ("foretell", "headrace.stages.train.applying:_foretell")
 
 
 PIPELINES = """
@@ -244,7 +257,7 @@ def fit() -> None:
         ENCODER, table, target="y", valid=table, epochs=2, batch_size=8, lr=1e-2, length=16,
         peft={"r": 4, "lora_dropout": 0.1}, optimizer=Deadly, checkpoint_every=4,
     )
-    train.foretell(ENCODER, found.adapter, prepare.tokenize(table, ENCODER, length=16).table)
+    train.predict(ENCODER, found.adapter, prepare.tokenize(table, ENCODER, length=16).table)
 """
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from headrace.stages.train._finetune.finetune import finetune as finetune
     from headrace.stages.train._finetune.predict import complete as complete
     from headrace.stages.train._finetune.predict import foretell as foretell
+    from headrace.stages.train._finetune.predict import predict as predict
     from headrace.stages.train._lightgbm import Boosted as Boosted
     from headrace.stages.train._lightgbm import lightgbm as lightgbm
     from headrace.stages.train._search import Found as Found
@@ -38,6 +39,7 @@ PLACES = {
     "finetune": "headrace.stages.train._finetune.finetune",
     "foretell": "headrace.stages.train._finetune.predict",
     "lightgbm": "headrace.stages.train._lightgbm",
+    "predict": "headrace.stages.train._finetune.predict",
     "search": "headrace.stages.train._search",
     "sklearn": "headrace.stages.train._sklearn",
     "to_optuna": "headrace.stages.train._search",

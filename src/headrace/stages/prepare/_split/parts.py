@@ -133,7 +133,7 @@ def by_time(times: Numbers, shares: Sequence[float], until: Sequence[Any], gap: 
     """Give each row's part, and the times at which the later parts begin.
 
     Without `until`, the boundaries are the times that part the rows by the shares; rows of one time stay together.
-    Rows of the last `gap` before a boundary are left out: what is to be foretold for them isn't known by then.
+    Rows of the last `gap` before a boundary are left out: what is to be predicted for them isn't known by then.
     """
     ends = list(until)
     if not ends and len(times):

@@ -18,7 +18,7 @@ from headrace.stages.train._finetune.texts import Reading
 from headrace.stages.train._torch.learner import pick_device
 
 
-def foretold(base: Folder | File, adapter: Folder, table: pa.Table, batch_size: int, into: str) -> pa.Table:
+def predicted(base: Folder | File, adapter: Folder, table: pa.Table, batch_size: int, into: str) -> pa.Table:
     """Give the table with the class of each text and the probabilities of all."""
     notes = _notes_for("classify", adapter)
     classes = notes.classes or []
@@ -76,7 +76,7 @@ def completed(
 def _notes_for(task: Task, adapter: Folder) -> Notes:
     notes = read_notes(adapter)
     if notes.task != task:
-        name = "complete" if notes.task == "continue" else "foretell"
+        name = "complete" if notes.task == "continue" else "predict"
         raise UsageError(f"the adapter learned to {notes.task}", hint=f"ask it by `train.{name}`")
     return notes
 

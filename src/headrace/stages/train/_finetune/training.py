@@ -109,7 +109,7 @@ class Tuition:
 
 
 def _lesson(table: pa.Table, target: str, task: str) -> Lesson | None:
-    """What is to be foretold, where it is a class."""
+    """What is to be predicted, where it is a class."""
     if task not in ("classify", "continue"):
         raise UsageError(f"`task` is {task!r}", hint='give "classify" or "continue"')
     if not table.num_rows:
@@ -119,5 +119,5 @@ def _lesson(table: pa.Table, target: str, task: str) -> Lesson | None:
             raise UsageError(f"the table has `{IDS}`, and `{target}` is text", hint="give the texts themselves")
         return None
     if not target:
-        raise UsageError("`task` is classify, and there is no target", hint="name the column to foretell by `target=`")
+        raise UsageError("`task` is classify, and there is no target", hint="name the column to predict by `target=`")
     return lesson(table, target, {IDS: IDS, MASK: MASK}, "CrossEntropyLoss")

@@ -1,4 +1,4 @@
-"""What a network is to learn from a table: which columns it is given, which it foretells, and how that is judged."""
+"""What a network is to learn from a table: which columns it is given, which it predicts, and how that is judged."""
 
 from __future__ import annotations
 

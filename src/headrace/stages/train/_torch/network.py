@@ -56,7 +56,7 @@ class Network(Noun, frozen=True):
         """Give the probability of each class for each row, `[rows, classes]`, in the order of `classes`.
 
         Raises:
-            UsageError: the network foretells a number.
+            UsageError: the network predicts a number.
         """
         if self.lesson.classes is None:
             raise UsageError(f"`{self.lesson.target}` is a number, which has no classes", hint="use `predict`")

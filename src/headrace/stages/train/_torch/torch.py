@@ -68,7 +68,7 @@ def torch(
         model: the class or function that makes the `torch.nn.Module`, or a `functools.partial` of one. Parameters of it
             called `inputs` and `outputs` are given the numbers of features and of scores.
         table: what to learn from.
-        target: the column to foretell. Whole numbers, booleans and text are classes, fractions are values.
+        target: the column to predict. Whole numbers, booleans and text are classes, fractions are values.
         valid: rows that are judged after each epoch, and never learned from.
         features: the columns that the model is given, all but the target if not told: as one matrix `[batch, features]`
             of float32, or, of a single column of lists, as that. A mapping names arguments of the model, with a column

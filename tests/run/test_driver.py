@@ -363,15 +363,14 @@ class _Ears(SimulatedBackend):
 
 def test_a_secret_is_told_once_and_to_the_worker_alone_whose_task_is_given_it() -> None:
     backend = _Ears()
-    courier = Courier(backend, {"TOKEN": "geheim"}.get)
-    crew = Crew(backend.pool)
+    courier = Courier(backend, Crew(backend.pool), {"TOKEN": "geheim"}.get)
     plain = Do(task="a", attempt=1, key="", function="a", args=(), code="")
     given = replace(plain, args=(("x", Many("list", (Secret("TOKEN"), Secret("UNSET")))),))
     for worker, order in ((1, plain), (2, given), (2, given), (3, plain)):
         courier.post(worker, order)
-        courier.dispatch(crew)
+        courier.dispatch()
     assert backend.told == [(1, [plain]), (2, [Whisper("TOKEN", "geheim"), given]), (2, [given]), (3, [plain])]
     courier.bury(2)
     courier.post(2, given)
-    courier.dispatch(crew)
+    courier.dispatch()
     assert backend.told[-1] == (2, [Whisper("TOKEN", "geheim"), given])

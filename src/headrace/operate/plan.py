@@ -27,9 +27,9 @@ from headrace.project.project import Project
 from headrace.project.state import open_ledger, open_store, user, views
 from headrace.report.measures import amount_text, seconds_text, usd_text
 from headrace.run.driver.regions import Places
-from headrace.run.driver.tracing import TRACER, refusal
+from headrace.run.driver.tracer import refusal
 from headrace.run.events import Asked, Traced, TraceEnded, decode_event
-from headrace.run.ports import Backend, Delayed, Died, Heard, Job, TaskRow
+from headrace.run.ports import TRACER, Backend, Delayed, Died, Heard, Job, TaskRow
 from headrace.run.wire import Answer, Question, Refused, Remark, Report, Trace, Waiting
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle

@@ -190,6 +190,10 @@ class Spool(Protocol):
     def forget(self, run: str) -> None: ...
 
 
+TRACER = 0
+"""The number of the worker that is the tracer."""
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """A worker to start. `tracer`: it traces the pipeline and runs no attempts.
 

@@ -23,7 +23,7 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.run.events import Asked, Checkpointed, Failed, Succeeded, Traced, TraceEnded, decode_event
-from headrace.run.ports import Heard, Job
+from headrace.run.ports import TRACER, Heard, Job
 from headrace.run.wire import Ack, Answer, Drop, Question, Quit, Refused, Tell
 from headrace.spec.graph import Out
 from headrace.spec.stage import Resources
@@ -31,7 +31,6 @@ from headrace.testing.ear import Ear
 from headrace.testing.graphs import number
 from headrace.testing.stand import Stand, tracing
 
-TRACER = 0
 GONE_S = 15.0
 
 

@@ -26,8 +26,9 @@ class Verdict(Struct, frozen=True):
 class Courier:
     """Posts messages, acknowledges reports, and ends workers, of which it remembers why."""
 
-    def __init__(self, backend: Backend, secret: Callable[[str], str | None]) -> None:
+    def __init__(self, backend: Backend, crew: Crew, secret: Callable[[str], str | None]) -> None:
         self._backend = backend
+        self._crew = crew
         self._secret = secret
         self._whispered: dict[int, set[str]] = {}
         self._outbox: dict[int, list[Down]] = {}
@@ -51,10 +52,17 @@ class Courier:
         self._heard[worker] = seq
         self._loud.add(worker)
 
-    def end(self, worker: int, verdict: Verdict, *, now: bool) -> None:
-        """End a worker's process, for a reason that stays the first one."""
-        self._verdicts.setdefault(worker, verdict)
+    def end(self, worker: int, kind: FailureKind, why: str, *, now: bool) -> None:
+        """End a worker for the sake of the attempt that it is at; the first reason stays. It gets no other attempt."""
+        self._verdicts.setdefault(worker, Verdict(kind, why, self._crew.present(worker)))
         self._doomed[worker] = now or self._doomed.get(worker, False)
+        self._crew.retire(worker)
+
+    def end_gang(self, workers: Sequence[int], failed: int, task: str, attempt: int) -> None:
+        """End the other workers of an attempt that are still at it, now that it has failed on one."""
+        for other in workers:
+            if other != failed and self._crew.holds(other, task, attempt):
+                self.end(other, "lost", f"another node of `{task}` failed", now=True)
 
     def ends(self, worker: int) -> bool:
         """Whether a worker is being ended already."""
@@ -67,9 +75,9 @@ class Courier:
         self._loud.discard(worker)
         return self._verdicts.pop(worker, None)
 
-    def dispatch(self, crew: Crew) -> None:
+    def dispatch(self) -> None:
         """Send everything: workers that are hired begin, those that are dismissed quit."""
-        jobs, leaving = crew.drain()
+        jobs, leaving = self._crew.drain()
         if jobs:
             self._backend.start(jobs)
         self._acknowledge()
@@ -83,7 +91,7 @@ class Courier:
             self._backend.close([worker], now=now)
 
     def _whispers(self, worker: int, messages: Sequence[Down]) -> Iterator[Whisper]:
-        """Return the secrets that a worker needs for what it is told, each once: it alone is told them."""
+        """Yield the secrets that a worker needs for what it is told, each once: it alone is told them."""
         for message in messages:
             if isinstance(message, Do):
                 known = self._whispered.setdefault(worker, set())

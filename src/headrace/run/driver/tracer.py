@@ -1,6 +1,6 @@
-"""Tracing, as the driver has it: what the tracer traces is compared and absorbed, and what it asks is answered.
+"""The dialogue with the tracer: what it traces is compared and absorbed, and what it asks is answered.
 
-The tracer is a process of the backend's, like a worker. One that dies is started again, and traces the same graph: what
+It is a process of the backend's, like a worker. One that dies is started again, and traces the same graph: what
 it was told before is in the events.
 """
 
@@ -16,9 +16,10 @@ from headrace.errors import BackendError, HeadraceError, PlacementError, TraceEr
 from headrace.plan.needs import check_policy
 from headrace.run.driver.courier import Courier
 from headrace.run.driver.journal import Journal
+from headrace.run.driver.steps import Steps
 from headrace.run.events import Event, Noted, Pointed, Traced, TraceEnded, TraceFailed
 from headrace.run.machine.machine import Machine
-from headrace.run.ports import Backend, Clock, Died, Job, Ledger
+from headrace.run.ports import TRACER, Backend, Clock, Died, Job, Ledger
 from headrace.run.wire import Answer, Question, Refused, Trace
 from headrace.spec.artifact import Ref
 from headrace.spec.failure import Failure
@@ -26,19 +27,15 @@ from headrace.spec.fleet import Pool
 from headrace.spec.intent import PointKind
 from headrace.spec.stage import Resources
 
-TRACER = 0
-"""The number of the worker that is the tracer."""
 TRIES = 3
 
 Files = Callable[[str, str], Ref]
 """Keeps a file or folder of the project as an artifact: `(about, path)` to its ref."""
-Absorb = Callable[[Event, bytes | None], None]
-"""Steps the machine with an event, which is stored by the end of the tick: as the bytes given, if any."""
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
-class Tracing:
-    """One tracer after the other, of which each begins anew. What it traces and is told reaches the run by `absorb`.
+class Tracer:
+    """One tracer after the other, of which each begins anew.
 
     `late`: the run was opened before anything was traced, so what is wrong with the pipeline fails the run.
     """
@@ -47,22 +44,22 @@ class Tracing:
         self,
         *,
         machine: Machine,
+        steps: Steps,
         journal: Journal,
         courier: Courier,
         backend: Backend,
         ledger: Ledger,
         clock: Clock,
         files: Files | None,
-        absorb: Absorb,
     ) -> None:
         self._machine = machine
+        self._steps = steps
         self._journal = journal
         self._courier = courier
         self._backend = backend
         self._ledger = ledger
         self._clock = clock
         self._files = files
-        self._absorb = absorb
         self.late = journal.is_open and not machine.nodes
         self._seen = 0
         self._deaths = 0
@@ -71,12 +68,9 @@ class Tracing:
         """Start the tracer."""
         opened = self._machine.opened
         assert opened is not None
+        self._seen = 0
         self._backend.start([Job(worker=TRACER, resources=Resources(), tracer=True)])
         self._backend.tell(TRACER, [Trace(opened.pipeline, opened.files, opened.params)])
-
-    def anew(self) -> None:
-        """The graph is forgotten: what comes next is its beginning."""
-        self._seen = 0
 
     def heard(self, event: Event, body: bytes) -> None:
         """Take in what was traced. Where a task fits nowhere, a run that is open (it asked for a value) is refused.
@@ -111,7 +105,7 @@ class Tracing:
             now = self._machine.dialogue.notes.get(number)
             if now is None:
                 now = self._clock.now()
-                self._absorb(Noted(number, now), None)
+                self._steps.absorb(Noted(number, now))
             self._courier.post(TRACER, Answer(number, now=now))
             return
         if question.about in ("cursor", "model", "dataset"):
@@ -134,6 +128,7 @@ class Tracing:
         Raises:
             UsageError, BackendError: it dies each time, and the run isn't open.
         """
+        self._courier.bury(TRACER)  # the next one has its number, and is told nothing that was meant for this one
         if self._machine.trace_ended or self._machine.closed is not None:
             return
         self._deaths += 1
@@ -143,14 +138,13 @@ class Tracing:
                 if notice.kind == "lost":
                     raise BackendError(problem, hint="`headrace doctor` checks this machine")
                 raise UsageError(problem, hint="look for what its module does when imported")
-            self._absorb(TraceFailed(Failure(notice.kind, problem)), None)
+            self._steps.absorb(TraceFailed(Failure(notice.kind, problem)))
             return
-        self._seen = 0
         self._machine.dialogue.forget_question()
         self.begin()
 
     def _fail(self, error: HeadraceError) -> None:
-        self._absorb(TraceFailed(Failure("refused", error.message, hint=error.hint)), None)
+        self._steps.absorb(TraceFailed(Failure("refused", error.message, hint=error.hint)))
 
     def _heard(self, event: Event, body: bytes) -> None:
         if self._machine.trace_ended:
@@ -163,7 +157,7 @@ class Tracing:
                 if fresh is not None:
                     check_places(self._backend.pool, fresh)
                     fresh = replace(fresh, codes=codes)
-                    self._absorb(fresh, body if known == self._seen - len(nodes) else None)
+                    self._steps.absorb(fresh, body if known == self._seen - len(nodes) else None)
             case TraceEnded():
                 if self._seen < len(self._machine.nodes):
                     missing = self._machine.nodes[self._seen]
@@ -173,9 +167,9 @@ class Tracing:
                     )
                 if self.late or not self._journal.is_open:
                     check_policy(self._machine.policy, self._machine.nodes, self._machine.stages)
-                self._absorb(event, body)
+                self._steps.absorb(event, body)
             case _:
-                self._absorb(event, body)
+                self._steps.absorb(event, body)
 
     def _point(self, number: int, about: PointKind, name: str) -> Answer:
         """Answer what a cursor's value is, or a version: as the run has been told before, or else as it is now."""
@@ -187,9 +181,9 @@ class Tracing:
                 return Answer(number, error=error.message, hint=error.hint)
             version, value = found or (0, None)
             told = Pointed(number, name, version, None if value is None else _decode_ref(value), about)
-            self._absorb(told, None)
+            self._steps.absorb(told)
         elif number not in self._machine.dialogue.pointed:
-            self._absorb(told, None)
+            self._steps.absorb(told)
         elif (told.about, told.name) != (about, name):
             before = f"{told.about} `{told.name}`"
             told_now = f"the pipeline asked for {about} `{name}` where it had asked for {before}"

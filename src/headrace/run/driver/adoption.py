@@ -1,0 +1,98 @@
+"""Adoption: a driver takes over what an earlier one left, reports that nobody has stored and workers that live."""
+
+from __future__ import annotations
+
+from headrace.run.driver.audience import Audience
+from headrace.run.driver.courier import Courier
+from headrace.run.driver.crew import Crew
+from headrace.run.driver.reports import Reports
+from headrace.run.driver.steps import Steps
+from headrace.run.events import Failed
+from headrace.run.machine.machine import Machine
+from headrace.run.ports import Alive, Backend, Clock, Heard, Left
+from headrace.run.wire import Report
+from headrace.spec.failure import Failure
+
+SHOWN = 5
+"""So many tasks are named in a note."""
+
+
+class Adoption:
+    """Takes over once, before all else. `_alive` are the workers that go on."""
+
+    def __init__(
+        self,
+        *,
+        machine: Machine,
+        steps: Steps,
+        reports: Reports,
+        crew: Crew,
+        courier: Courier,
+        backend: Backend,
+        clock: Clock,
+        audience: Audience,
+    ) -> None:
+        self._machine = machine
+        self._steps = steps
+        self._reports = reports
+        self._crew = crew
+        self._courier = courier
+        self._backend = backend
+        self._clock = clock
+        self._audience = audience
+        self._alive: dict[int, Alive] = {}
+
+    def adopt(self, *, keep: bool, left: Left | None) -> None:
+        """Hear what was reported, then count in the workers that live; what none of them has is lost.
+
+        Unless `keep`, the workers are ended instead, and so are those of `left`, another pool, in any case.
+        """
+        if left is not None:
+            self._hear(left, keep=False)
+        self._hear(self._backend, keep=keep)
+        lost = [task for task in self._machine.running() if not self._is_held(task.name, task.attempt, task.workers)]
+        for task in lost:
+            for worker in task.workers:
+                if self._crew.holds(worker, task.name, task.attempt):
+                    self._courier.end(worker, "lost", "another node of it is gone", now=True)
+            failure = Failure("lost", "the driver that had launched it is gone")
+            self._steps.absorb(Failed(task.name, task.attempt, failure, self._clock.now()))
+        self._note([f"`{task.name}`" for task in lost])
+        for worker in self._alive:
+            if (present := self._crew.present(worker)) is not None and self._is_over(*present):
+                self._courier.end(worker, "lost", "what it was at is for nobody", now=True)
+
+    def _hear(self, left: Left, *, keep: bool) -> None:
+        for found in left.adopt():
+            if isinstance(found, Heard):
+                if isinstance(found.message, Report):
+                    self._courier.heard(found.worker, found.message.seq)
+                    self._reports.inherited(found.worker, found.message.body)
+            elif keep:
+                self._alive[found.job.worker] = found
+                fresh = any(self._is_fresh(task) for task, _ in found.attempts)
+                self._crew.adopt(found.job, found.attempts, done=found.done, fresh=fresh)
+            else:
+                left.close([found.job.worker], now=True)
+
+    def _is_fresh(self, task: str) -> bool:
+        known = self._machine.tasks.get(task)
+        return known is not None and known.stage.isolation == "fresh"
+
+    def _is_held(self, task: str, attempt: int, workers: tuple[int, ...]) -> bool:
+        """Whether each worker of an attempt lives and has it."""
+        alive = self._alive
+        return all(worker in alive and (task, attempt) in alive[worker].attempts for worker in workers)
+
+    def _is_over(self, task: str, attempt: int) -> bool:
+        """Whether an attempt has come to nothing, so that what its workers still do is for nobody."""
+        known = self._machine.tasks.get(task)
+        return not self._machine.expects(task, attempt) and not (known is not None and known.good)
+
+    def _note(self, lost: list[str]) -> None:
+        if lost:
+            more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
+            self._audience.note(
+                "not done when this driver took the run over, so ended, and begun anew from the last checkpoint, if"
+                f" there is one: {', '.join(lost[:SHOWN])}{more}"
+            )

@@ -1,0 +1,59 @@
+"""The audience: whoever looks on while a run is driven, and is told what was stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct
+
+from headrace.run.machine.task import Task
+from headrace.run.ports import RunRow, TaskRow
+
+Rows = Callable[[Sequence[TaskRow]], None]
+
+
+class Stored(Struct, frozen=True, gc=False):
+    """What a tick has stored: rows of tasks, and whether the run has been opened or closed."""
+
+    rows: list[TaskRow]
+    opened: bool
+    closed: RunRow | None
+
+
+class Audience:
+    """Passes on what it is told. `before` are tasks that an earlier driver has stored, and nobody here has seen."""
+
+    def __init__(
+        self,
+        opened: Callable[[], None],
+        rows: Rows,
+        closed: Callable[[RunRow], None],
+        note: Callable[[str], None],
+        before: Mapping[str, Task],
+    ) -> None:
+        self._opened = opened
+        self.show = rows
+        self._closed = closed
+        self.note = note
+        self._before = before
+        self._remarks: set[str] = set()
+
+    def remark(self, text: str) -> None:
+        """Note what a process remarks, once for all that say the same."""
+        if text not in self._remarks:
+            self._remarks.add(text)
+            self.note(text)
+
+    def tell(self, stored: Stored, tasks: Mapping[str, Task]) -> None:
+        """Say what was stored; `tasks` are those of the run now."""
+        if stored.opened:
+            self._opened()
+        if self._before:  # they need not be seen before the first launch
+            fresh = {row.name for row in stored.rows}
+            rest = [task for name, task in self._before.items() if name not in fresh and tasks.get(name) is task]
+            self.show([*(task.row() for task in rest), *stored.rows])
+            self._before = {}
+        elif stored.rows:
+            self.show(stored.rows)
+        if stored.closed is not None:
+            self._closed(stored.closed)

@@ -1,0 +1,103 @@
+"""The inbox: what comes to a run from outside, signals in the ledger, interrupts and the end of its time."""
+
+from __future__ import annotations
+
+from headrace.errors import RefusedError
+from headrace.run.driver.audience import Audience
+from headrace.run.driver.courier import Courier
+from headrace.run.driver.journal import Journal
+from headrace.run.driver.steps import Steps
+from headrace.run.events import Cancelled, Told
+from headrace.run.machine.machine import Machine
+from headrace.run.ports import Clock, Ledger
+from headrace.run.wire import Tell
+from headrace.spec.policy import TOO_LONG
+
+
+class Inbox:
+    """Makes events of what comes in. The run may take `timeout_s`, which goes before the limit of its policy."""
+
+    def __init__(
+        self,
+        *,
+        machine: Machine,
+        ledger: Ledger,
+        journal: Journal,
+        steps: Steps,
+        courier: Courier,
+        clock: Clock,
+        audience: Audience,
+        timeout_s: float | None,
+    ) -> None:
+        self._machine = machine
+        self._ledger = ledger
+        self._journal = journal
+        self._steps = steps
+        self._courier = courier
+        self._clock = clock
+        self._audience = audience
+        self._timeout_s = timeout_s
+        self._began = clock.monotonic()
+        self._interrupts = 0
+        self._heeded = 0
+
+    @property
+    def ends_at(self) -> float | None:
+        """When this driver's time is over, by the clock that never goes back; that of those before it doesn't count."""
+        limit = self._limit_s
+        return None if limit is None else self._began + limit
+
+    def interrupt(self) -> None:
+        """Note that the user wants to stop: once gracefully, twice now. Safe to call from a signal handler."""
+        self._interrupts += 1
+
+    def heed(self) -> None:
+        """Cancel the run if the user has interrupted it."""
+        if self._interrupts > self._heeded:
+            self._heeded = self._interrupts
+            self._cancel("the user", "interrupted", now=self._interrupts > 1)
+
+    def watch(self, now: float) -> None:
+        """Cancel the run if its time is over."""
+        limit = self._limit_s
+        if limit is not None and now - self._began >= limit:
+            self._cancel("policy", f"{TOO_LONG} {limit:g} s", now=True)
+
+    def discard(self) -> None:
+        """Take out the signals that were meant for the driver before."""
+        for signal in self._ledger.inbox():
+            self._journal.absorb(signal.id)
+
+    def read(self) -> None:
+        """Do what the signals say that have come in; a run that isn't open yet has none."""
+        if not self._journal.is_open:
+            return
+        for signal in self._ledger.inbox():
+            self._journal.absorb(signal.id)
+            match signal.kind:
+                case "cancel":
+                    self._cancel(signal.by, f"cancelled by {signal.by}", now=signal.body == "now")
+                case "stop":
+                    self._stop(signal.by, signal.body)
+
+    def _stop(self, by: str, name: str) -> None:
+        """Tell the attempt of a task, or those of a map's elements, to end early; one that runs no more has ended."""
+        for task in self._machine.running():
+            if name in (task.name, task.parent and task.parent.name):
+                self._steps.absorb(Told(task.name, task.attempt, by, self._clock.now()))
+                for worker in task.workers:
+                    self._courier.post(worker, Tell(task.name, task.attempt, "stop"))
+                self._audience.note(f"`{task.name}` was told to stop by {by}")
+
+    def _cancel(self, by: str, why: str, *, now: bool) -> None:
+        before = self._machine.cancelled
+        if self._machine.closed is None and (before is None or (now and not before.now)):
+            if not self._journal.is_open and by == "policy":
+                raise RefusedError(f"{why}, and nothing had begun", hint="give it more time by `--timeout`")
+            if not self._journal.is_open:
+                raise KeyboardInterrupt
+            self._steps.absorb(Cancelled(by, why, self._clock.now(), now))
+
+    @property
+    def _limit_s(self) -> float | None:
+        return self._machine.policy.timeout_s if self._timeout_s is None else self._timeout_s

@@ -1,0 +1,152 @@
+"""Reports of workers: what they say of their attempts, of which only what is of the attempt that runs counts."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from headrace.errors import BackendError
+from headrace.run.driver.audience import Audience
+from headrace.run.driver.courier import Courier
+from headrace.run.driver.crew import Crew
+from headrace.run.driver.regions import Places
+from headrace.run.driver.steps import Steps
+from headrace.run.driver.tracer import Tracer
+from headrace.run.events import (
+    Asked,
+    Awaits,
+    Checkpointed,
+    Failed,
+    Logged,
+    Moved,
+    Succeeded,
+    Traced,
+    TraceEnded,
+    TraceFailed,
+    decode_event,
+)
+from headrace.run.machine.machine import Machine
+from headrace.run.ports import TRACER, Clock
+from headrace.run.projection import kept_by
+from headrace.run.wire import Progress
+from headrace.spec.failure import Failure
+
+
+class Reports:
+    """Hears what workers report, keeps the crew's counts true, and absorbs what counts."""
+
+    def __init__(
+        self,
+        *,
+        machine: Machine,
+        steps: Steps,
+        crew: Crew,
+        courier: Courier,
+        places: Places,
+        tracer: Tracer,
+        clock: Clock,
+        audience: Audience,
+    ) -> None:
+        self._machine = machine
+        self._steps = steps
+        self._crew = crew
+        self._courier = courier
+        self._places = places
+        self._tracer = tracer
+        self._clock = clock
+        self._audience = audience
+
+    def heard(self, worker: int, body: bytes) -> None:
+        """Take in a report of a worker or of the tracer.
+
+        Raises:
+            BackendError: it is none that a worker makes.
+            TraceError, PlacementError: the tracer's is refused.
+        """
+        event = decode_event(body)
+        match event:
+            case Succeeded(task=task, attempt=attempt):
+                took_s = event.seconds + event.load_s + event.save_s
+                self._crew.finished(worker, task, attempt, self._stage(task), took_s)
+                if self._counts(worker, event):
+                    self._succeeded(event, body)
+            case Moved(task=task, attempt=attempt):
+                self._crew.finished(worker, task, attempt, self._stage(task), event.seconds)
+                if self._counts(worker, event):
+                    self._steps.absorb(event, body)
+            case Failed(task=task, attempt=attempt, failure=failure):
+                self._crew.finished(worker, task, attempt, "", None)
+                if failure.kind == "cancelled":
+                    self._crew.retire(worker)  # whoever told it so, it leaves now
+                if self._counts(worker, event):
+                    self._courier.end_gang(self._machine.tasks[task].workers, worker, task, attempt)
+                    self._steps.fail(event)
+            case Checkpointed():
+                if self._counts(worker, event):
+                    self._steps.absorb(event, body)
+            case Logged():
+                self._logged(event, body)
+            case Traced() | TraceEnded() | TraceFailed() | Asked() if worker == TRACER:
+                self._tracer.heard(event, body)
+            case _:
+                raise BackendError(f"worker {worker} reported `{type(event).__name__}`, which is not its to say")
+
+    def inherited(self, worker: int, body: bytes) -> None:
+        """Take in what a worker had reported that the driver before has not stored."""
+        event = decode_event(body)
+        if isinstance(event, Failed) and self._counts(worker, event):
+            self._steps.fail(event)
+        elif isinstance(event, Logged):
+            self._logged(event, body)
+        elif isinstance(event, Succeeded) and self._counts(worker, event):
+            self._succeeded(event, body)
+        elif isinstance(event, Moved | Checkpointed) and self._counts(worker, event):
+            self._steps.absorb(event, body)
+
+    def progress(self, progress: Progress) -> None:
+        """Show how far a transfer has come; that is not stored."""
+        if self._machine.expects(progress.task, progress.attempt):
+            task = self._machine.tasks[progress.task]
+            size = 0 if task.move is None else task.move.ref.size
+            reason = f"{progress.done / 1e6:.0f} of {size / 1e6:.0f} MB; {task.reason}"
+            self._audience.show([replace(task.row(), reason=reason)])
+
+    def waits(self, worker: int, why: str) -> None:
+        """Note what a worker waits for; of the tracer there is no task yet to say it of."""
+        if worker == TRACER and why:
+            self._audience.note(why)
+        for task, attempt in self._crew.queued(worker):
+            if self._machine.expects(task, attempt):
+                self._steps.absorb(Awaits(task, attempt, why))
+
+    def _stage(self, task: str) -> str:
+        known = self._machine.tasks.get(task)
+        return "" if known is None else known.stage.function
+
+    def _logged(self, event: Logged, body: bytes) -> None:
+        """Take what an attempt that runs has logged; each of the workers that it spans may."""
+        if self._machine.expects(event.task, event.attempt) and not self._machine.curves.knows(event):
+            self._steps.absorb(event, body)
+
+    def _succeeded(self, event: Succeeded, body: bytes) -> None:
+        """Take a success, if the store has all that it names: a blob that somebody took meanwhile is a lost attempt."""
+        now = self._clock.now()
+        took_s = max(event.seconds + event.load_s + event.save_s, now - self._machine.tasks[event.task].started)
+        if (lost := self._places.lost(kept_by(event), took_s)) is None:
+            self._steps.absorb(event, body)
+            return
+        why = f"`{lost.digest[:12]}`, which it had stored, was gone from the store before its success was recorded"
+        failure = Failure("lost", why, hint="look for what deletes there beside `headrace gc`: a rule of the bucket's?")
+        self._steps.absorb(
+            Failed(event.task, event.attempt, failure, now, event.started, event.seconds, event.log, event.use)
+        )
+
+    def _counts(self, worker: int, event: Succeeded | Moved | Failed | Checkpointed) -> bool:
+        """Whether a report counts: it is of the attempt that runs, if it is good, of the first of its workers, and no
+        checkpoint that was reported to the driver before."""
+        if not self._machine.expects(event.task, event.attempt):
+            return False
+        task = self._machine.tasks[event.task]
+        if isinstance(event, Checkpointed) and task.knows(event):
+            return False
+        workers = task.workers
+        return worker in workers if isinstance(event, Failed) else worker == workers[0]

@@ -1,0 +1,139 @@
+"""Steps of the machine: each event is noted for the journal, absorbed, and what follows from it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+from msgspec.structs import replace
+
+from headrace.run.driver.courier import Courier
+from headrace.run.driver.journal import Journal
+from headrace.run.driver.prober import Prober
+from headrace.run.events import (
+    Closed,
+    Deferred,
+    Event,
+    Failed,
+    Lacked,
+    Logged,
+    Renewed,
+    Reused,
+    Succeeded,
+    TraceEnded,
+    TraceFailed,
+)
+from headrace.run.machine.commands import Answer, Awaited, Command, Finish, Missed, Probe, Stop
+from headrace.run.machine.machine import Machine
+from headrace.run.ports import TRACER, Clock, Doubt
+from headrace.run.projection import kept_by, result_of
+from headrace.run.wire import Answer as Reply
+from headrace.run.wire import Quit
+from headrace.spec.artifact import Ref, generations
+from headrace.spec.failure import Failure
+
+
+class Steps:
+    """Steps a machine with events that are stored by the end of the tick, and does what it says.
+
+    Nothing reaches a worker or the ledger here: the courier holds messages back, and the journal what is to be stored.
+    """
+
+    def __init__(self, *, machine: Machine, journal: Journal, courier: Courier, prober: Prober, clock: Clock) -> None:
+        self._machine = machine
+        self._journal = journal
+        self._courier = courier
+        self._prober = prober
+        self._clock = clock
+
+    def absorb(self, event: Event, body: bytes | None = None) -> None:
+        """Step the machine with an event that is stored by the end of this tick; `body` are the bytes it came in."""
+        self._journal.note(event, body)
+        self._journal.keep(kept_by(event))
+        match event:
+            case Succeeded():
+                if (result := result_of(self._machine, event)) is not None:
+                    self._journal.offer(result)
+                if event.intents:
+                    self._journal.intend(event.task, event.intents)
+            case Logged(task=task):
+                self._journal.log(task)
+            case Failed(failure=Failure(damaged=damaged, message=why)) if damaged:
+                self._doubt(damaged, why)
+            case TraceEnded() | TraceFailed():
+                self._courier.post(TRACER, Quit())  # what it has imported may be large
+            case Renewed():
+                self._journal.renew()
+                self._prober.forget()
+            case _:
+                pass
+        self.obey(self._machine.step(event))
+
+    def fail(self, event: Failed) -> None:
+        """Absorb a failure as it is for this run.
+
+        By its clock, by which the task may be tried again: a worker's may be another. And if the run wasn't cancelled,
+        somebody else has told the worker to end.
+        """
+        failure = event.failure
+        if failure.kind == "cancelled" and self._machine.cancelled is None:
+            failure = Failure("lost", "its worker was told to end, and not by this run (SIGTERM)")
+        self.absorb(replace(event, failure=failure, at=self._clock.now()))
+
+    def obey(self, commands: list[Command]) -> None:
+        """Do what the machine says, and what follows from that, without recursion."""
+        rest = commands
+        rest.reverse()
+        while rest:
+            match rest.pop():
+                case Probe(task=task):
+                    self._foresee(task, rest)
+                    rest.extend(reversed(self._probe(task)))
+                case Answer(question=question, ref=Ref() as ref):
+                    rest.extend(reversed(self._answer(question, ref)))
+                case Answer(question=question, error=error):
+                    self._courier.post(TRACER, Reply(question, error=error))
+                case Stop(workers=workers, now=now):
+                    cancelled = self._machine.cancelled
+                    ended = "the run was cancelled" if cancelled is None or cancelled.by != "policy" else cancelled.why
+                    for worker in workers:
+                        self._courier.end(worker, "cancelled", ended, now=now)
+                case Finish(state=state, why=why):
+                    closed = Closed(state, self._clock.now(), why)
+                    self._journal.note(closed)
+                    rest.extend(reversed(self._machine.step(closed)))
+
+    def _foresee(self, name: str, rest: Sequence[Command]) -> None:
+        """Have the ledger asked once for all that is probed from here on."""
+        if rest and isinstance(rest[-1], Probe) and not self._prober.foresees(name):
+            others = takewhile(lambda command: isinstance(command, Probe), reversed(rest))
+            self._prober.foresee([name, *(command.task for command in others if isinstance(command, Probe))])
+
+    def _probe(self, name: str) -> list[Command]:
+        """Find out whether a task's output is there, and tell the machine; a miss is not stored."""
+        return [command for event in self._prober.probe(name) for command in self._take(event)]
+
+    def _take(self, event: Reused | Missed | Lacked | Deferred) -> list[Command]:
+        """Step the machine with what was found out, and store it if it is to be stored."""
+        if not isinstance(event, Missed):
+            self._journal.note(event)
+            self._journal.keep(kept_by(event))
+            if isinstance(event, Reused) and self._prober.has_logged(event):
+                self._journal.inherit(event.task, event.key)
+        return self._machine.step(event)
+
+    def _answer(self, question: int, ref: Ref) -> list[Command]:
+        """Give the tracer a value, once its region has all of it."""
+        wanted, transfers = self._prober.missing(ref)
+        if not transfers:
+            self._courier.post(TRACER, Reply(question, ref=ref))
+            return []
+        commands = [command for lack in wanted for command in self._take(lack)]
+        return [*commands, *self._machine.step(Awaited(question, transfers))]
+
+    def _doubt(self, damaged: Sequence[str], why: str) -> None:
+        """Keep what has turned out to be damaged from being reused, so that the next run makes it anew."""
+        for task in self._machine.tasks.values():
+            if task.key and task.good and task.out is not None:
+                for generation in generations(task.out).intersection(damaged):
+                    self._journal.doubt(Doubt(key=task.key, generation=generation, why=why))

@@ -1,0 +1,107 @@
+"""Supervision of workers: one that dies, or is at its attempt for too long, or keeps others waiting."""
+
+from __future__ import annotations
+
+import shlex
+
+from headrace.run.driver.courier import Courier
+from headrace.run.driver.crew import Crew
+from headrace.run.driver.steps import Steps
+from headrace.run.events import Failed, Recalled
+from headrace.run.machine.machine import Machine
+from headrace.run.ports import Beat, Clock, Died
+from headrace.run.wire import Drop
+from headrace.spec.failure import Failure, FailureKind
+
+RECALL_S = 0.5
+"""How long an attempt may keep others waiting that were queued behind it because it was thought to be short."""
+
+
+class Supervision:
+    """Watches how long each worker is at its attempt, and says what becomes of the attempts of one that dies.
+
+    `_since` is, by worker, how many attempts it had ended when it was first heard of at its present one, and when that
+    was, by the clock that never goes back. `run` is what hints call the run.
+    """
+
+    def __init__(self, *, machine: Machine, steps: Steps, crew: Crew, courier: Courier, clock: Clock, run: str) -> None:
+        self._machine = machine
+        self._steps = steps
+        self._crew = crew
+        self._courier = courier
+        self._clock = clock
+        self._run = run
+        self._since: dict[int, tuple[int, float]] = {}
+
+    def died(self, notice: Died) -> None:
+        """Blame the attempt that a dead worker was at, or whoever ended it; those that waited behind it are lost."""
+        queue = self._crew.lost(notice.worker)
+        self._since.pop(notice.worker, None)
+        verdict = self._courier.bury(notice.worker)
+        for place, (task, attempt) in enumerate(queue):
+            if not self._machine.expects(task, attempt):
+                continue
+            workers, started = self._machine.tasks[task].workers, self._machine.tasks[task].started
+            self._courier.end_gang(workers, notice.worker, task, attempt)
+            if verdict is not None and verdict.of == (task, attempt):
+                failure = Failure(verdict.kind, verdict.why, hint=self._hint(verdict.kind, task))
+            elif verdict is None and place == 0:
+                failure = Failure(notice.kind, notice.why, hint=notice.hint or self._hint(notice.kind, task))
+            else:
+                failure = Failure("lost", f"its worker ended while another task ran: {notice.why}")
+            now = self._clock.now()
+            took_s = max(0.0, now - started) if place == 0 else 0.0
+            jitter = self._clock.jitter()
+            self._steps.fail(Failed(task, attempt, failure, now, started=started, seconds=took_s, jitter=jitter))
+
+    def beat(self, beat: Beat) -> None:
+        """Look how long a worker is at its attempt already."""
+        present = self._crew.present(beat.worker)
+        if present is None or self._courier.ends(beat.worker) or beat.at != self._crew.workers[beat.worker].done:
+            return
+        limit = self._limit_s(present[0])
+        if limit is None and not self._crew.waiting(beat.worker):
+            return
+        now = self._clock.monotonic()
+        at, since = self._since.get(beat.worker, (-1, now))
+        if at != beat.at:
+            self._since[beat.worker] = beat.at, now
+        elif not self._time_out(beat.worker, limit, now - since) and now - since > RECALL_S:
+            self._recall(beat.worker)
+
+    def look(self) -> None:
+        """Time out attempts of which nothing is heard any more: who would tell of them may be stopped itself."""
+        now = self._clock.monotonic()
+        for worker, (at, since) in list(self._since.items()):
+            present = self._crew.present(worker)
+            if present is None or self._courier.ends(worker):
+                continue
+            if at == self._crew.workers[worker].done:
+                self._time_out(worker, self._limit_s(present[0]), now - since)
+
+    def _limit_s(self, name: str) -> float | None:
+        task = self._machine.tasks.get(name)
+        return None if task is None else task.stage.timeout_s
+
+    def _time_out(self, worker: int, limit: float | None, took_s: float) -> bool:
+        """End a worker's attempt that is past its limit; say whether it was."""
+        if limit is None or took_s <= limit:
+            return False
+        self._courier.end(worker, "timeout", f"it ran longer than its timeout of {limit:g} s", now=True)
+        return True
+
+    def _recall(self, worker: int) -> None:
+        """Have what waits behind an attempt that takes longer than was thought go to other workers."""
+        for task, attempt in self._crew.recall(worker):
+            if self._machine.expects(task, attempt):
+                self._courier.post(worker, Drop(task, attempt))
+                self._steps.absorb(Recalled(task, attempt))
+
+    def _hint(self, kind: FailureKind, task: str) -> str | None:
+        """Return what helps against a failure of this kind."""
+        words = shlex.join([self._run, task])
+        return {
+            "memory": "raise `memory_gib` in its resources, or let it work on less at a time",
+            "timeout": "raise `timeout`, or let it do less",
+            "crash": f"`headrace logs {words}` has its last words; `headrace debug {words}` runs it in one process",
+        }.get(kind)

@@ -8,81 +8,15 @@ Every question is answered from counts kept by need, so that a crew of thousands
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
 from collections.abc import Sequence
 
+from headrace.run.driver.worker import Count, Three, Worker, busy, covers, plus, shared, total
 from headrace.run.ports import Grant, Job, Want
 from headrace.spec.fleet import Pool
 from headrace.spec.stage import Resources, Stage
 
 AHEAD_S = 0.010
-AHEAD_LIMIT = 256
-_SLACK = 1e-6
 _NOTHING = Resources(cpu=1e-9)
-
-Three = tuple[float, float, float]
-"""Cpus, GiB of memory, gpus."""
-
-
-class Worker:
-    """One worker process: whom it is like, and the attempts that it has been told to run, oldest first.
-
-    `ahead_s` is how long these will take, as far as that is known; `unknown` counts those of which it isn't. `done`
-    counts the attempts that have ended. One that is `fresh` is given no other attempt, and leaves after those it has.
-    """
-
-    __slots__ = ("ahead_s", "count", "done", "fresh", "gang", "number", "queue", "unknown")
-
-    def __init__(self, number: int, count: Count, *, fresh: bool) -> None:
-        self.number = number
-        self.count = count
-        self.fresh = fresh
-        self.queue: deque[tuple[str, int, float | None]] = deque()
-        self.gang = False
-        self.done = 0
-        self.ahead_s = 0.0
-        self.unknown = 0
-
-    def add(self, task: str, attempt: int, mean: float | None) -> None:
-        """Queue an attempt, which takes some such time if that is known."""
-        self.queue.append((task, attempt, mean))
-        if mean is None:
-            self.unknown += 1
-        else:
-            self.ahead_s += mean
-
-    def remove(self, task: str, attempt: int) -> bool:
-        """Take an attempt out of the queue; say whether it was there."""
-        place = next((i for i, each in enumerate(self.queue) if each[:2] == (task, attempt)), None)
-        if place is None:
-            return False
-        mean = self.queue[place][2]
-        del self.queue[place]
-        if mean is None:
-            self.unknown -= 1
-        else:
-            self.ahead_s = self.ahead_s - mean if self.queue else 0.0
-        return True
-
-
-class Count:
-    """How many workers of an environment hold what `need` says of one node, how many are busy, and which are idle."""
-
-    __slots__ = ("all", "busy", "cpu", "environment", "gpus", "idle", "memory_gib", "need", "short")
-
-    def __init__(self, need: Resources, environment: str | None) -> None:
-        self.need = need
-        self.environment = environment
-        self.cpu, self.memory_gib, self.gpus = need.cpu, need.memory_gib, float(need.gpus)
-        self.all = 0
-        self.busy = 0
-        self.idle: dict[int, Worker] = {}
-        self.short: list[tuple[float, int]] = []  # a heap of (ahead_s, number), each true until it has changed
-
-    def times(self, workers: int) -> Three:
-        """Give what so many workers hold."""
-        return self.cpu * workers, self.memory_gib * workers, self.gpus * workers
 
 
 class Crew:
@@ -108,7 +42,7 @@ class Crew:
         return self._pool.name
 
     def price(self, need: Resources) -> float:
-        """Give US dollars per hour of an attempt: its share of the pool, at the pool's price."""
+        """Return US dollars per hour of an attempt: its share of the pool, at the pool's price."""
         return self._pool.usd_per_hour * self._pool.share(need)
 
     def hold(self, need: Resources | None) -> None:
@@ -134,7 +68,7 @@ class Crew:
                 count.busy += 1
                 worker.gang = need.nodes > 1
             worker.add(task, attempt, mean)
-            self._note_ahead(count, worker)
+            count.note_ahead(worker, self.workers)
         return (chosen[0].number,) if len(chosen) == 1 else tuple([worker.number for worker in chosen])
 
     # -- what the driver tells it --------------------------------------------------------------------------------
@@ -152,7 +86,7 @@ class Crew:
             return
         count = worker.count
         if worker.queue:
-            self._note_ahead(count, worker)
+            count.note_ahead(worker, self.workers)
             return
         count.busy -= 1
         count.idle[number] = worker
@@ -215,22 +149,22 @@ class Crew:
         return worker is not None and any(each[:2] == (task, attempt) for each in worker.queue)
 
     def queued(self, number: int) -> list[tuple[str, int]]:
-        """Give the attempts that a worker has still to end, oldest first."""
+        """Return the attempts that a worker has still to end, oldest first."""
         worker = self.workers.get(number)
         return [] if worker is None else [(task, attempt) for task, attempt, _ in worker.queue]
 
     def present(self, number: int) -> tuple[str, int] | None:
-        """Give the attempt that a worker is at, as far as has been heard."""
+        """Return the attempt that a worker is at, as far as has been heard."""
         worker = self.workers.get(number)
         return worker.queue[0][:2] if worker is not None and worker.queue else None
 
     def used(self) -> tuple[float, float, int]:
-        """Give the cpus, GiB and gpus that workers with something to do hold."""
-        cpu, memory, gpus = self._busy()
+        """Return the cpus, GiB and gpus that workers with something to do hold."""
+        cpu, memory, gpus = busy(self._counts.values())
         return cpu, memory, int(gpus)
 
     def want(self, wanted: Sequence[tuple[Resources, int]]) -> Want:
-        """Give what to ask the pool for: what is used, and what is `wanted` beside it, a need and how many of it."""
+        """Return what to ask the pool for: what is used, and what is `wanted` beside it, a need and how many of it."""
         cpu, memory, gpus = self.used()
         want_cpu, want_memory, want_gpus = cpu, memory, gpus
         least = wanted[0][0] if wanted else _NOTHING
@@ -252,7 +186,7 @@ class Crew:
         )
 
     def drain(self) -> tuple[list[Job], list[int]]:
-        """Give, once, the workers to start and those to dismiss."""
+        """Return, once, the workers to start and those to dismiss."""
         jobs, leaving = self.jobs, self.leaving
         self.jobs, self.leaving = [], []
         return jobs, leaving
@@ -264,7 +198,7 @@ class Crew:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _choose(self, count: Count, *, fresh: bool) -> list[Worker]:
-        """Give the workers of an attempt: idle ones, then new ones in the place of others' idle ones."""
+        """Return the workers of an attempt: idle ones, then new ones in the place of others' idle ones."""
         need = count.need
         if need.nodes == 1 and count.idle and not fresh:
             return [count.idle.popitem()[1]]
@@ -287,33 +221,16 @@ class Crew:
         """Find the worker with the least to do, if what it has to do is known to be short, as this attempt is."""
         if mean is None or mean > self._ahead_s or self._is_held_from(count):
             return None
-        while count.short:
-            ahead_s, number = count.short[0]
-            worker = self.workers.get(number)
-            if worker is None or worker.fresh or not worker.queue or worker.ahead_s != ahead_s or worker.unknown:
-                heapq.heappop(count.short)
-                continue
-            return worker if ahead_s <= self._ahead_s and len(worker.queue) < AHEAD_LIMIT else None
-        return None
-
-    def _note_ahead(self, count: Count, worker: Worker) -> None:
-        if worker.unknown or worker.gang or worker.fresh:
-            return
-        if len(count.short) > 8 * count.all + 64:
-            numbers = {number for _, number in count.short}
-            living = [self.workers[number] for number in numbers if number in self.workers]
-            count.short = [(each.ahead_s, each.number) for each in living if each.queue and not each.unknown]
-            heapq.heapify(count.short)
-        heapq.heappush(count.short, (worker.ahead_s, worker.number))
+        return count.least_ahead(self._ahead_s, self.workers)
 
     def _make_room(self, more: Three) -> None:
         """Dismiss idle workers until the grant covers all that are left, and this much more."""
-        total = self._total()
+        amount = total(self._counts.values())
         for count in self._counts.values():
             one = count.times(1)
-            while count.idle and not self._covers(_plus(total, more)):
+            while count.idle and not covers(self.grant, plus(amount, more)):
                 self._dismiss(next(reversed(count.idle.values())))
-                total = _plus(total, one, -1)
+                amount = plus(amount, one, -1)
 
     def _dismiss(self, worker: Worker) -> None:
         del self.workers[worker.number]
@@ -324,53 +241,14 @@ class Crew:
 
     def _fits(self, count: Count) -> bool:
         """Whether an attempt fits within the grant beside those that run, and beside the one that room is held for."""
-        cpu, memory_gib, gpus = self._busy()
-        nodes, grant, held = count.need.nodes, self.grant, self._held
-        cpu += count.cpu * nodes
-        memory_gib += count.memory_gib * nodes
-        gpus += count.gpus * nodes
-        if cpu > grant.cpu + _SLACK or memory_gib > grant.memory_gib + _SLACK or gpus > grant.gpus:
+        held = self._held
+        amount = plus(busy(self._counts.values()), count.times(count.need.nodes))
+        if not covers(self.grant, amount):
             return False
-        if held is None or held == count.need:
-            return True
-        return self._covers(_plus((cpu, memory_gib, gpus), _shared(held, count.need)))
+        return held is None or held == count.need or covers(self.grant, plus(amount, shared(held, count.need)))
 
     def _is_held_from(self, count: Count) -> bool:
         held = self._held
         if held is None or held == count.need:
             return False
-        return not self._covers(_plus(self._busy(), _shared(held, count.need)))
-
-    def _covers(self, amount: Three) -> bool:
-        grant = self.grant
-        cpu, memory_gib, gpus = amount
-        return cpu <= grant.cpu + _SLACK and memory_gib <= grant.memory_gib + _SLACK and gpus <= grant.gpus
-
-    def _busy(self) -> Three:
-        cpu = memory_gib = gpus = 0.0
-        for count in self._counts.values():
-            if count.busy:
-                cpu += count.cpu * count.busy
-                memory_gib += count.memory_gib * count.busy
-                gpus += count.gpus * count.busy
-        return cpu, memory_gib, gpus
-
-    def _total(self) -> Three:
-        total = (0.0, 0.0, 0.0)
-        for count in self._counts.values():
-            total = _plus(total, count.times(count.all))
-        return total
-
-
-def _plus(one: Three, other: Three, sign: int = 1) -> Three:
-    return one[0] + sign * other[0], one[1] + sign * other[1], one[2] + sign * other[2]
-
-
-def _shared(held: Resources, need: Resources) -> Three:
-    """Give what is held of those things that the other needs too: nobody waits for what he doesn't use."""
-    nodes = held.nodes
-    return (
-        held.cpu * nodes if need.cpu else 0.0,
-        held.memory_gib * nodes if need.memory_gib else 0.0,
-        float(held.gpus * nodes) if need.gpus else 0.0,
-    )
+        return not covers(self.grant, plus(busy(self._counts.values()), shared(held, count.need)))

@@ -19,7 +19,7 @@ class Orders:
         self._places = places
 
     def of(self, launch: Launched) -> list[tuple[int, Do | Move]]:
-        """Give each worker of an attempt, and what to tell it.
+        """Return each worker of an attempt with what to tell it.
 
         Raises:
             ConfigError: a blob is to come from a region that is no longer described.

@@ -47,7 +47,7 @@ class Places:
         return bool(self._elsewhere)
 
     def address(self, region: str) -> StoreAddress | None:
-        """Give the address of another region's store."""
+        """Return the address of another region's store."""
         return next((each.address for each in self._elsewhere if each.region == region), None)
 
     def look(self, outs: Iterable[Ref]) -> None:
@@ -83,12 +83,12 @@ class Places:
         return next((each for each in missed if self._holder(each) is None), None)
 
     def link(self, ref: Ref) -> Link | None:
-        """Give the link over which a blob would be brought here, or None where it needn't or can't be."""
+        """Return the link over which a blob would be brought here, or None where it needn't or can't be."""
         holder = None if self._is_here(ref) else self._holder(ref)
         return None if holder is None else holder.link
 
     def lacks(self, refs: Iterable[Ref], tasks: Mapping[str, Task]) -> list[Lacked]:
-        """Give the blobs of artifacts that this region lacks and another has, each once.
+        """Return the blobs of artifacts that this region lacks and another has, each once.
 
         What no region has is left out: the attempt that reads it says what that means.
         """

@@ -203,7 +203,7 @@ def check_places(pool: Pool, traced: Traced) -> None:
 
 
 def refusal(refused: Refused) -> HeadraceError:
-    """Give the tracer's error, as the class that it had there where that is one of ours."""
+    """Return the tracer's error, as the class that it had there where that is one of ours."""
     kind = getattr(errors, refused.error, UsageError)
     known = isinstance(kind, type) and issubclass(kind, HeadraceError)
     return (kind if known else UsageError)(refused.message, hint=refused.hint)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import click
+import griffe
 import pytest
 
 from headrace.cli.catalogue import COMMANDS, command, group
@@ -75,3 +76,22 @@ def test_a_stage_with_many_options_has_each_in_a_table_of_its_page(stage: str) -
     options = [each.name for each in inspect.signature(made).parameters.values() if each.kind is each.KEYWORD_ONLY]
     assert len(options) > 10
     assert [each for each in options if each not in told] == []
+
+
+@pytest.mark.parametrize("module", ["train._torch.torch", "train._finetune.finetune", "train._finetune.predict"])
+def test_the_reference_shows_options_that_are_declared_once_as_help_does(module: str) -> None:
+    name = f"headrace.stages.{module}"
+    shown = griffe.load(name, extensions=griffe.load_extensions(str(DOCS / "_options.py")), docstring_parser="google")
+    made = importlib.import_module(name)
+    taking = [each for each in shown.functions.values() if hasattr(getattr(made, each.name), "__signature__")]
+    assert taking
+    for each in taking:
+        called = inspect.signature(getattr(made, each.name))
+        assert [parameter.name for parameter in each.parameters] == list(called.parameters)
+        assert [parameter.default for parameter in each.parameters] == [
+            None if parameter.default is parameter.empty else repr(parameter.default)
+            for parameter in called.parameters.values()
+        ]
+        assert each.docstring is not None
+        told = [part for part in each.docstring.parsed if part.kind is griffe.DocstringSectionKind.parameters]
+        assert [parameter.name for parameter in told[0].value] == list(called.parameters)

@@ -77,22 +77,6 @@ def _unbound(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], line:
     return TraceError(f"`{call.name}`: {problem} ({line})", hint=takes)
 
 
-def check_options(name: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Refuse what a ready-made stage, which hands on the options of a stage call, was given beside its parameters.
-
-    Raises:
-        TraceError: it has no such parameter.
-    """
-    strange = [each for each in options if each not in OPTIONS]
-    if strange:
-        known = [each for each in inspect.signature(function).parameters if each != "options"]
-        near = difflib.get_close_matches(strange[0], [*known, *OPTIONS], 1)
-        raise TraceError(
-            f"`{name}` has no parameter `{strange[0]}` ({user_line()})",
-            hint=f"did you mean `{near[0]}`?" if near else f"it takes {', '.join(known)}",
-        )
-
-
 def _told(signature: inspect.Signature) -> str:
     """Write a signature as its author did: annotations that are kept as text stand without quotes."""
     texts = [each.annotation for each in signature.parameters.values()] + [signature.return_annotation]

@@ -3,89 +3,97 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Annotated
 
 import pyarrow as pa
 
 from headrace.codec.file import File, Folder
-from headrace.define.call import check_options
 from headrace.define.ready import ready
-from headrace.spec.stage import Resources
+from headrace.define.stage import StageFunction
+from headrace.stages.options import Called, Option, add_task, arguments, takes, whole
 from headrace.stages.train._finetune.finetune import found_base
 
 
-def predict(
-    model: Folder | str,
-    adapter: Folder,
-    table: pa.Table,
-    *,
-    gguf_file: str | None = None,
-    batch_size: int = 32,
-    into: str = "predicted",
-    resources: Resources | None = None,
-    **options: Any,
-) -> pa.Table:
+class AnswerOptions(Called, frozen=True, kw_only=True):
+    """The options of `train.predict` and `train.complete`."""
+
+    gguf_file: Annotated[str | None, Option("a GGUF file in the model's folder, with weights and tokenizer.")] = None
+    batch_size: Annotated[int, Option("how many texts are read at once.", whole(1))] = 32
+    into: Annotated[str, Option("the column that the answers go into.")] = "predicted"
+
+
+class PredictCall(AnswerOptions, frozen=True):
+    """What `train.predict` is called with."""
+
+    model: Annotated[Folder | str, Option("the model that was given to `train.finetune`.")]
+    adapter: Annotated[Folder, Option("what it learned.")]
+    table: Annotated[pa.Table, Option("the texts.")]
+
+
+@takes(PredictCall)
+def predict(call: PredictCall) -> pa.Table:
     """Return the table with what a model and its adapter make of each text: the class, and each class's probability.
 
     The columns are `into` and one for each class, `into_CLASS`; `evaluate.classification` takes these as `scores=`.
-    `model` and `adapter` are those of `train.finetune`.
 
     Raises:
         UsageError: the adapter is for another model or another task, or the table lacks the column of texts.
     """
-    check_options("predict", predict, options)
-    stage = _predict.with_options(resources=resources)
-    return stage(found_base(model, gguf_file), adapter, table, batch_size=batch_size, into=into, **options)
+    return _answered(call, _predict)
 
 
-def foretell(
-    model: Folder | str,
-    adapter: Folder,
-    table: pa.Table,
-    *,
-    gguf_file: str | None = None,
-    batch_size: int = 32,
-    into: str = "foretold",
-    resources: Resources | None = None,
-    **options: Any,
-) -> pa.Table:
+class ForetellCall(PredictCall, frozen=True, kw_only=True):
+    """What `train.foretell` is called with."""
+
+    into: str = "foretold"
+
+
+@takes(ForetellCall)
+def foretell(call: ForetellCall) -> pa.Table:
     """Return what `predict` does, under the stage and the column's name of before: results that are there are reused.
 
     Raises:
         UsageError: as `predict`.
     """
-    warnings.warn("train.foretell is train.predict now; its column is `predicted`", DeprecationWarning, stacklevel=2)
-    check_options("foretell", foretell, options)
-    stage = _foretell.with_options(resources=resources)
-    return stage(found_base(model, gguf_file), adapter, table, batch_size=batch_size, into=into, **options)
+    warnings.warn("train.foretell is train.predict now; its column is `predicted`", DeprecationWarning, stacklevel=3)
+    return _answered(call, _foretell)
 
 
-def complete(
-    model: Folder | str,
-    adapter: Folder | None,
-    table: pa.Table,
-    *,
-    gguf_file: str | None = None,
-    text: str = "text",
-    batch_size: int = 8,
-    max_new_tokens: int = 32,
-    end: str = "",
-    into: str = "completion",
-    resources: Resources | None = None,
-    **options: Any,
-) -> pa.Table:
+class CompleteOptions(AnswerOptions, frozen=True, kw_only=True):
+    """The options of `train.complete`."""
+
+    text: Annotated[
+        str, Option("without an adapter, the column of texts; an adapter knows its own.", before="batch_size")
+    ] = "text"
+    batch_size: int = 8
+    max_new_tokens: Annotated[int, Option("the most tokens that follow a text.", whole(1), before="into")] = 32
+    end: Annotated[str, Option("without an adapter, a token that ends what follows.", before="into")] = ""
+    into: str = "completion"
+
+
+class CompleteCall(CompleteOptions, frozen=True):
+    """What `train.complete` is called with."""
+
+    model: Annotated[Folder | str, Option("the model that was given to `train.finetune`.")]
+    adapter: Annotated[Folder | None, Option("what it learned; None to ask the model itself, for comparison.")]
+    table: Annotated[pa.Table, Option("the texts.")]
+
+
+@takes(CompleteCall)
+def complete(call: CompleteCall) -> pa.Table:
     """Return the table with what follows each text, token by token the likeliest, until `end` or `max_new_tokens`.
 
-    Without an adapter the model itself is asked, for comparison; `text` and `end` are then those to use, else the
-    adapter knows its own. The column is `into`; `evaluate.generation` compares it with references.
+    The column is `into`; `evaluate.generation` compares it with references.
 
     Raises:
         UsageError: the adapter is for another model or another task, or the table lacks the column of texts.
     """
-    check_options("complete", complete, options)
-    stage = _complete.with_options(resources=resources)
-    more = {"max_new_tokens": max_new_tokens, "text": text, "end": end, "batch_size": batch_size, "into": into}
-    return stage(found_base(model, gguf_file), adapter, table, **more, **options)
+    return _answered(call, _complete)
+
+
+def _answered(call: PredictCall | CompleteCall, stage: StageFunction[..., pa.Table]) -> pa.Table:
+    given = arguments(call)
+    return add_task(stage, call, given | {"model": found_base(call.model, given.pop("gguf_file"))})
 
 
 _ON = ("peft", "tokenizers", "torch", "transformers")

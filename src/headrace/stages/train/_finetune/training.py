@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pyarrow as pa
 from msgspec.structs import replace
@@ -22,10 +22,10 @@ from headrace.stages.train._torch.loop import Fitted, Fitting
 from headrace.stages.train._torch.memory import memory_errors
 from headrace.stages.train._torch.optimiser import optimizer_of, scheduler_of
 from headrace.stages.train._torch.random_state import seed_all
-from headrace.stages.train._torch.recipe import Recipe
 from headrace.stages.train._torch.training import NO_VALID, history_table
 from headrace.stages.train.curves import training_report
 from headrace.stages.train.loader import Loader
+from headrace.stages.train.options import FinetuneCall
 
 
 class Tuition:
@@ -35,44 +35,33 @@ class Tuition:
         UsageError: the table or an argument makes no sense; before the model is loaded.
     """
 
-    def __init__(
-        self,
-        *,
-        base: Folder | File,
-        called: str,
-        table: pa.Table,
-        target: str,
-        text: str,
-        task: str,
-        valid: pa.Table | None,
-        peft: dict[str, Any],
-        length: int,
-        end: str,
-        optimizer: Any,
-        lr: float | None,
-        scheduler: Any,
-        recipe: Recipe,
-    ) -> None:
-        self._base, self._called, self._peft, self._recipe = base, called, peft, recipe
-        self._lesson = _lesson(table, target, task)
-        self._optimizer, self._scheduler = optimizer_of(optimizer, lr), scheduler_of(scheduler)
-        classes = None if self._lesson is None else self._lesson.classes
-        self._notes = Notes(task=cast(Task, task), text=text, target=target, classes=classes, length=length, end=end)
+    def __init__(self, call: FinetuneCall, base: Folder | File, called: str) -> None:
+        self._base, self._called, self._options = base, called, call
+        self._lesson = _lesson(call.table, call.target, call.task)
+        self._optimizer, self._scheduler = optimizer_of(call.optimizer, call.lr), scheduler_of(call.scheduler)
+        self._notes = Notes(
+            task=cast(Task, call.task),
+            text=call.text,
+            target=call.target,
+            classes=None if self._lesson is None else self._lesson.classes,
+            length=call.length,
+            end=call.end,
+        )
         self._reading = Reading(base, self._notes)
-        self._table = self._read(table, "the table")
-        self._valid = None if valid is None else self._read(valid, "`valid`")
+        self._table = self._read(call.table, "the table")
+        self._valid = None if call.valid is None else self._read(call.valid, "`valid`")
 
     @memory_errors()
     def train(self) -> tuple[Folder, pa.Table, Report]:
         """Train; give the adapter, its history and the report."""
-        seed_all(self._recipe.seed)
+        seed_all(self._options.seed)
         classes = len(self._notes.classes or ())
-        module = tuned(self._base, self._notes.task, classes, self._peft)
+        module = tuned(self._base, self._notes.task, classes, dict(self._options.peft or {}))
         objective = continue_objective if self._lesson is None else classify_objective(self._lesson)
-        learner = Learner(module, objective, self._optimizer, self._scheduler, self._recipe)
-        size = self._recipe.batch_size
+        learner = Learner(module, objective, self._optimizer, self._scheduler, self._options)
+        size = self._options.batch_size
         columns = self._reading.arrays(self._lesson)
-        loader = Loader(self._table, batch_size=size, seed=self._recipe.seed, columns=columns)
+        loader = Loader(self._table, batch_size=size, seed=self._options.seed, columns=columns)
         valid = None
         if self._valid is not None:
             valid = Loader(self._valid, batch_size=max(size, 32), shuffle=False, columns=columns)

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from headrace.errors import UsageError
 from headrace.stages.error_line import sentence
-from headrace.stages.train._torch.recipe import Recipe
+from headrace.stages.train.options import TrainingOptions
 
 Objective = Callable[[Any, dict[str, Any]], tuple[Any, dict[str, float]]]
 """Given a module and a batch of tensors: the mean loss over the batch's rows, and means of other measures of them."""
@@ -33,12 +33,12 @@ class Learner:
         objective: Objective,
         optimizer: Callable[[Any], Any],
         scheduler: Callable[[Any], Any] | None,
-        recipe: Recipe,
+        options: TrainingOptions,
         *,
         world: int = 1,
     ) -> None:
-        self.recipe = recipe
-        self.device = pick_device(recipe.device)
+        self.options = options
+        self.device = pick_device(options.device)
         self.module = module.to(self.device)
         self._objective = objective
         self._world = world
@@ -47,12 +47,12 @@ class Learner:
             raise UsageError("the model has no parameters to learn", hint="make layers in its `__init__`")
         self.optimizer = _made("optimizer", optimizer, parameters)
         self.scheduler = _made("scheduler", scheduler, self.optimizer) if scheduler is not None else None
-        if self._watches_loss and recipe.scheduler_every == "step":
+        if self._watches_loss and options.scheduler_every == "step":
             raise UsageError(
                 "`ReduceLROnPlateau` watches the loss of an epoch, and is to make a step each batch",
                 hint='give `scheduler_every="epoch"`, or another scheduler',
             )
-        self._scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=options.precision == "fp16")
         self._parameters = parameters
         self._shared = DistributedDataParallel(self.module) if world > 1 else self.module
 
@@ -66,7 +66,7 @@ class Learner:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def step(self, batch: dict[str, Any], weight: float = 1.0) -> float:
-        """Learn from a batch; give its mean loss. One that is not finite is learned from no more than the recipe says.
+        """Learn from a batch; give its mean loss. One that is not finite is learned from only where the options say so.
 
         `weight` is what this rank's rows count among those of all.
 
@@ -80,24 +80,24 @@ class Learner:
             loss, _ = self._objective(self._shared, self.on_device(batch))
         self._check_loss(loss)
         value = float(loss.item())
-        if self.recipe.on_nonfinite == "fail":
+        if self.options.on_nonfinite == "fail":
             if not math.isfinite(value):
                 raise UsageError(f"the loss is {value}", hint=_NONFINITE_HINT)
         elif not self._all_agree(math.isfinite(value)):
             return math.nan
         self._scaler.scale(loss if weight == 1.0 else loss * weight).backward()
-        if self.recipe.clip_norm is not None:
+        if self.options.clip_norm is not None:
             self._scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self._parameters, self.recipe.clip_norm)
+            torch.nn.utils.clip_grad_norm_(self._parameters, self.options.clip_norm)
         self._scaler.step(self.optimizer)
         self._scaler.update()
-        if self.scheduler is not None and self.recipe.scheduler_every == "step":
+        if self.scheduler is not None and self.options.scheduler_every == "step":
             self.scheduler.step()
         return value
 
     def end_epoch(self, loss: float) -> None:
         """Have the scheduler make its step, where it makes one an epoch; one that watches the loss is given it."""
-        if self.scheduler is None or self.recipe.scheduler_every != "epoch":
+        if self.scheduler is None or self.options.scheduler_every != "epoch":
             return
         if self._watches_loss:
             self.scheduler.step(loss)
@@ -137,7 +137,7 @@ class Learner:
         self._scaler.load_state_dict(state["scaler"])
 
     def _precision(self) -> AbstractContextManager[Any]:
-        dtype = _DTYPES.get(self.recipe.precision)
+        dtype = _DTYPES.get(self.options.precision)
         return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype)
 
     def _check_loss(self, loss: Any) -> None:

@@ -68,7 +68,7 @@ class Fitting:
         self._host = host
         self._counts = counts
         self._rank, self._world = rank, world
-        self._recipe = learner.recipe
+        self._options = learner.options
         self._keeper = Keeper(host)
         self._gpu = Gpu(learner.device)
         self._step = 0
@@ -90,7 +90,7 @@ class Fitting:
         self._resume()
         early = self._is_enough()
         try:
-            while self._loader.epoch < self._recipe.epochs and not early:
+            while self._loader.epoch < self._options.epochs and not early:
                 for batch, mine, size in self._batches():
                     self._learn(batch, mine, size)
                     if self._ending is not None:
@@ -129,7 +129,7 @@ class Fitting:
             self._sum += loss * count
             self._count += count
         self._samples += size
-        if self._step % self._recipe.log_every == 0 and self._rank == 0:
+        if self._step % self._options.log_every == 0 and self._rank == 0:
             self._log(loss)
         self._heed(self._word())
 
@@ -149,7 +149,7 @@ class Fitting:
         word = self._host.told()
         if word is not None:
             return word
-        every, every_s = self._recipe.checkpoint_steps, self._recipe.checkpoint_s
+        every, every_s = self._options.checkpoint_steps, self._options.checkpoint_s
         passed_s = time.perf_counter() - self._saved_at
         if (every is not None and self._step >= every // 2) or (every_s is not None and passed_s >= every_s / 2):
             self._keeper.reserve(self._learner.state)
@@ -162,7 +162,7 @@ class Fitting:
         return None
 
     def _is_due_by_step(self) -> bool:
-        every = self._recipe.checkpoint_steps
+        every = self._options.checkpoint_steps
         return every is not None and self._step % every == 0
 
     def _heed(self, word: Word | None) -> None:
@@ -190,7 +190,7 @@ class Fitting:
         watched = entry.get("valid_loss", entry["train_loss"])
         self._learner.end_epoch(watched)
         if watched < self._best[0]:
-            weights = self._learner.weights() if self._recipe.patience is not None else None
+            weights = self._learner.weights() if self._options.patience is not None else None
             self._best = (watched, len(self._history), weights)
         if self._rank == 0:
             for name, value in entry.items():
@@ -229,7 +229,7 @@ class Fitting:
         return self._is_tired() or self._ending is not None
 
     def _is_tired(self) -> bool:
-        patience = self._recipe.patience
+        patience = self._options.patience
         return patience is not None and len(self._history) - max(self._best[1], 0) >= patience
 
     def _cut(self) -> str:
@@ -237,7 +237,7 @@ class Fitting:
         if self._ending is None:
             return ""
         is_whole = self._loader.position in (0, self._loader.rows)
-        came, epochs = len(self._history), self._recipe.epochs
+        came, epochs = len(self._history), self._options.epochs
         if is_whole and (came >= epochs or self._is_tired()):
             return ""
         where = f"stopped {'after' if is_whole else 'in'} epoch {came} of {epochs}, with step {self._step}"

@@ -74,10 +74,10 @@ def main() -> None:
     host = RankHost(line, folder, rank)
     try:
         school = School.unpacked(folder)
-        on_gpu = torch.cuda.is_available() and school.recipe.device != "cpu"
+        on_gpu = torch.cuda.is_available() and school.options.device != "cpu"
         if on_gpu:
             torch.cuda.set_device(local)
-            school.recipe = replace(school.recipe, device=f"cuda:{local}")
+            school.options = replace(school.options, device=f"cuda:{local}")
         torch.distributed.init_process_group(
             "nccl" if on_gpu else "gloo", store=_store(rank, world), rank=rank, world_size=world
         )

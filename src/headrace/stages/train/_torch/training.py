@@ -23,9 +23,9 @@ from headrace.stages.train._torch.module import made_by
 from headrace.stages.train._torch.network import Network
 from headrace.stages.train._torch.optimiser import loss_name, loss_of, optimizer_of, scheduler_of
 from headrace.stages.train._torch.random_state import seed_all
-from headrace.stages.train._torch.recipe import Recipe
 from headrace.stages.train.curves import training_report
 from headrace.stages.train.loader import Loader
+from headrace.stages.train.options import TorchCall, TrainingOptions
 
 
 class School:
@@ -35,33 +35,20 @@ class School:
         UsageError: the table or an argument makes no sense; before anything is trained.
     """
 
-    def __init__(
-        self,
-        *,
-        model: Any,
-        table: Any,
-        target: str,
-        valid: Any,
-        features: Any,
-        loss: Any,
-        optimizer: Any,
-        lr: float | None,
-        scheduler: Any,
-        recipe: Recipe,
-    ) -> None:
-        self.recipe = recipe
-        self._model = model
-        self._lesson = lesson(table, target, features, None if loss is None else loss_name(loss))
+    def __init__(self, call: TorchCall) -> None:
+        self.options = TrainingOptions(**{name: getattr(call, name) for name in TrainingOptions.__struct_fields__})
+        self._model, valid, loss = call.model, call.valid, call.loss
+        self._lesson = lesson(call.table, call.target, call.features, None if loss is None else loss_name(loss))
         if loss is None:
             loss = "MSELoss" if self._lesson.answer == "value" else "CrossEntropyLoss"
         self._loss_name = loss_name(loss)
         self._loss = loss_of(loss)
-        self._optimizer = optimizer_of(optimizer, lr)
-        self._scheduler = scheduler_of(scheduler)
-        self._made = made_by(model, inputs=self._lesson.inputs, outputs=self._lesson.outputs)
-        self._table = self._lesson.prepared(table, "the table")
+        self._optimizer = optimizer_of(call.optimizer, call.lr)
+        self._scheduler = scheduler_of(call.scheduler)
+        self._made = made_by(call.model, inputs=self._lesson.inputs, outputs=self._lesson.outputs)
+        self._table = self._lesson.prepared(call.table, "the table")
         self._valid = None if valid is None else self._lesson.prepared(valid, "`valid`")
-        chose = valid is not None and recipe.patience is not None
+        chose = valid is not None and call.patience is not None
         self._chosen_on = sketch(valid, self._lesson.shown) if chose else None
 
     def train(self, procs: int) -> Any:
@@ -112,16 +99,16 @@ class School:
         Raises:
             MemoryError: there is not enough.
         """
-        seed_all(self.recipe.seed)
+        seed_all(self.options.seed)
         module = self._made.module_of(self._model)
         if rank:
-            seed_all(self.recipe.seed + rank)  # the same weights, but not the same dropout
+            seed_all(self.options.seed + rank)  # the same weights, but not the same dropout
         learner = Learner(
-            module, self._lesson.objective(self._loss), self._optimizer, self._scheduler, self.recipe, world=world
+            module, self._lesson.objective(self._loss), self._optimizer, self._scheduler, self.options, world=world
         )
         more: dict[str, Any] = {"columns": self._lesson.arrays(), "rank": rank, "world": world, "never_empty": True}
-        size = self.recipe.batch_size
-        loader = Loader(self._table, batch_size=size, seed=self.recipe.seed, **more)
+        size = self.options.batch_size
+        loader = Loader(self._table, batch_size=size, seed=self.options.seed, **more)
         valid = None
         if self._valid is not None:
             valid = Loader(self._valid, batch_size=max(size, 1024), shuffle=False, **more)

@@ -1,0 +1,229 @@
+"""Options of ready-made stages: each is declared once, as a field of a noun, with its type, default, check and docs.
+
+    class Training(Options, frozen=True, kw_only=True):
+        epochs: Annotated[int, Option("how often all of the table is seen.", whole(1))] = 10
+
+    class Call(Training, frozen=True):
+        table: Annotated[pa.Table, Option("what to learn from.")]
+
+    @takes(Call)
+    def fit(call: Call) -> Model: ...
+
+`fit(table, epochs=3)` is then what users call: signature, help and errors follow from the noun, for type checkers too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import textwrap
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple, ParamSpec, TypeVar
+
+from headrace.define.call import OPTIONS, user_line
+from headrace.define.handle import Handle
+from headrace.define.stage import StageFunction
+from headrace.errors import TraceError, UsageError
+from headrace.spec.noun import Noun
+from headrace.spec.stage import Resources
+
+P = ParamSpec("P")
+N = TypeVar("N")
+R = TypeVar("R")
+Check = Callable[[str, Any], None]
+"""Refuses a value of an option, which it is told the name of, by a UsageError."""
+
+
+class Option(NamedTuple):
+    """What is said of an option beside its type and default.
+
+    `doc` is its line of the docs. `check` refuses values; None is not checked where the type has it, and of a `Literal`
+    only its own words are taken. The options of a noun stand before those of the noun that it extends; `before` names
+    the one that this one stands before instead. One that is `later` came when there were results already: at its
+    default it is left out of the task's arguments, so that their keys hold.
+    """
+
+    doc: str
+    check: Check | None = None
+    before: str = ""
+    later: bool = False
+
+
+class Declared(NamedTuple):
+    """An option of a noun: all that its field says."""
+
+    option: Option
+    parameter: inspect.Parameter
+
+    @property
+    def type(self) -> Any:
+        """What it may be."""
+        return self.parameter.annotation
+
+    def is_left_out(self, value: Any) -> bool:
+        """Whether a value is left out of the arguments of a task: those of older results didn't have it."""
+        return self.option.later and not isinstance(value, Handle) and bool(value == self.parameter.default)
+
+    def refuse(self, name: str, value: Any) -> None:
+        """Refuse a value that makes no sense.
+
+        Raises:
+            UsageError: it says which would.
+        """
+        types = (self.type, *typing.get_args(self.type))
+        if value is None and type(None) in types:
+            return
+        words = next((typing.get_args(each) for each in types if typing.get_origin(each) is Literal), ())
+        if words and value not in words:
+            raise UsageError(f"`{name}` is {value!r}", hint=f"give one of {', '.join(words)}")
+        if self.option.check is not None:
+            self.option.check(name, value)
+
+
+@functools.cache
+def declared(noun: Any) -> dict[str, Declared]:
+    """Return the options of a noun by name, in their order. What a field that is declared anew doesn't say is as it was
+    for the noun that it extends."""
+    options: dict[str, Option] = {}
+    types: dict[str, Any] = {}
+    order: list[str] = []
+    for cls in [each for each in reversed(noun.__mro__) if each is not Options and issubclass(each, Options)]:
+        own = inspect.get_annotations(cls, eval_str=True)
+        new = [name for name in own if name not in options]
+        for name, hint in own.items():
+            said = [each for each in getattr(hint, "__metadata__", ()) if isinstance(each, Option)]
+            options[name] = said[0] if said else options[name]
+            types[name] = hint.__origin__ if said else hint
+        order[:0] = [name for name in new if not options[name].before]
+        for name in new:
+            if options[name].before:
+                order.insert(order.index(options[name].before), name)
+    takes = inspect.signature(noun).parameters
+    return {name: Declared(options[name], takes[name].replace(annotation=types[name])) for name in order}
+
+
+class Options(Noun, frozen=True):
+    """Options, judged where they are made. What another stage is to give is judged when it is there."""
+
+    def __post_init__(self) -> None:
+        refuse(type(self), {name: getattr(self, name) for name in self.__struct_fields__})
+
+
+def refuse(noun: Any, given: Mapping[str, Any]) -> None:
+    """Refuse values of a noun's options that make no sense, of those that are given.
+
+    Raises:
+        UsageError: it names the first.
+    """
+    for name, each in declared(noun).items():
+        if name in given and not isinstance(given[name], Handle):
+            each.refuse(name, given[name])
+
+
+class Called(Options, frozen=True, kw_only=True):
+    """How a task is called, beside its arguments."""
+
+    resources: Annotated[
+        Resources | None, Option('what an attempt needs, on each of its nodes; `hr.Resources(gpu="1")` for a GPU.')
+    ] = None
+    when: Annotated[Any, Option("a handle to a boolean, which must be true for the task to run.")] = None
+    after: Annotated[Any, Option("handles to tasks that must have ended well first.")] = None
+    always: Annotated[bool, Option("run although something before it failed or was skipped.")] = False
+
+
+class Retried(Called, frozen=True, kw_only=True):
+    """How a task is called whose attempts may be many, or long."""
+
+    retries: Annotated[int, Option("how many more attempts a failure is worth.", before="when")] = 0
+    timeout: Annotated[str | float | None, Option("the most time that an attempt may take.", before="when")] = None
+
+
+DECLARED = ("resources", "retries", "timeout")
+"""What is said of a task's attempts: none of it is an argument."""
+
+
+def arguments(call: Called) -> dict[str, Any]:
+    """Return the arguments of the task that a call makes, by name."""
+    own = {name: each for name, each in declared(type(call)).items() if name not in (*DECLARED, *OPTIONS)}
+    return {name: value for name, each in own.items() if not each.is_left_out(value := getattr(call, name))}
+
+
+def add_task(stage: StageFunction[..., R], call: Called, given: Mapping[str, Any]) -> R:
+    """Call a stage with these arguments, as the options of the call declare it."""
+    made = stage.with_options(**{name: getattr(call, name) for name in DECLARED if hasattr(call, name)})
+    around = {"when": call.when, "after": call.after, "always": call.always or None}
+    return made(**given, **{name: value for name, value in around.items() if value is not None})
+
+
+def takes(noun: Callable[P, N]) -> Callable[[Callable[[N], R]], Callable[P, R]]:
+    """Make of a function of a noun one of the noun's fields, which is what users call.
+
+    Its docs list the options, above what it raises.
+    """
+    options = declared(noun)
+
+    def wrap(function: Callable[[N], R]) -> Callable[P, R]:
+        gives = typing.get_type_hints(function)["return"]
+        signature = inspect.Signature([each.parameter for each in options.values()], return_annotation=gives)
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            return function(noun(**_bound(function.__name__, signature, args, kwargs)))  # type: ignore[call-arg]
+
+        made: Any = call
+        made.__signature__ = signature
+        made.__annotations__ = {name: each.type for name, each in options.items()} | {"return": gives}
+        made.__doc__ = _doc(inspect.getdoc(function) or "", options)
+        return call
+
+    return wrap
+
+
+def _bound(name: str, signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Pair arguments with parameters.
+
+    Raises:
+        TraceError: one is missing or superfluous.
+    """
+    known = list(signature.parameters)
+    strange = [each for each in kwargs if each not in known]
+    if strange:
+        near = difflib.get_close_matches(strange[0], [*known, *OPTIONS], 1)
+        raise TraceError(
+            f"`{name}` has no parameter `{strange[0]}` ({user_line()})",
+            hint=f"did you mean `{near[0]}`?" if near else f"it takes {', '.join(known)}",
+        )
+    try:
+        return signature.bind(*args, **kwargs).arguments
+    except TypeError as error:
+        raise TraceError(f"`{name}`: {error} ({user_line()})", hint=f"it takes {', '.join(known)}") from None
+
+
+def _doc(text: str, options: Mapping[str, Declared]) -> str:
+    lines = ["Args:"]
+    for name, each in options.items():
+        lines += textwrap.wrap(f"{name}: {each.option.doc}", 116, initial_indent=" " * 4, subsequent_indent=" " * 8)
+    head, raises, rest = text.partition("Raises:\n")
+    return "\n".join([head.rstrip(), "", *lines, *(["", f"{raises}{rest}"] if raises else [""])])
+
+
+def whole(least: int) -> Check:
+    """Return the check of a whole number from the least on."""
+
+    def check(name: str, value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UsageError(f"`{name}` is {value!r}", hint=f"give a whole number from {least}")
+
+    return check
+
+
+def above_0(name: str, value: Any) -> None:
+    """Refuse what is no number above 0, for an option that may be None.
+
+    Raises:
+        UsageError: as told.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise UsageError(f"`{name}` is {value!r}", hint="give a number above 0, or None")

@@ -147,6 +147,14 @@ def test_a_call_is_stored_as_it_was_before_options_were_declared_once(
 TAKING = ["train.torch", "train.finetune", "train.predict", "train.foretell", "train.complete"]
 
 
+def test_an_option_that_came_later_is_stored_only_where_it_says_something(graph: Graph) -> None:
+    train.torch(list, EMPTY, target="y", warmup_steps=0)
+    assert "warmup_steps" not in dict(written(graph))
+    graph.nodes.clear()
+    train.finetune(FOLDER, EMPTY, target="y", warmup_steps=5)
+    assert dict(written(graph))["warmup_steps"] == 5
+
+
 @pytest.mark.parametrize("name", TAKING)
 def test_help_shows_each_option_with_its_type_and_default_and_what_it_is_for(name: str) -> None:
     family, _, stage = name.partition(".")

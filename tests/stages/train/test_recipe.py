@@ -23,6 +23,7 @@ from headrace.stages.train._torch.lesson import lesson
         ({"on_nonfinite": "pass"}, "`on_nonfinite`"),
         ({"scheduler_every": "batch"}, "`scheduler_every`"),
         ({"log_every": 0}, "`log_every` is 0"),
+        ({"warmup_steps": -1}, "`warmup_steps` is -1"),
         ({"seed": -1}, "`seed` is -1"),
     ],
 )

@@ -71,7 +71,7 @@ def fit() -> None:
     scheduler = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
     trained = train.torch(
         Net, rows(2000), target="y", valid=rows(200), epochs=4, batch_size=50, optimizer=optimizer,
-        scheduler=scheduler, checkpoint_every=5, patience=3,
+        scheduler=scheduler, warmup_steps=80, checkpoint_every=5, patience=3,
     )
     told(trained.model, trained.history, trained.report)
 """

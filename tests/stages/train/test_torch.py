@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -122,6 +122,30 @@ def test_a_schedule_and_patience() -> None:
         Net, table(), valid=table(100, 1), scheduler=schedule, **{**options, "epochs": int(np.argmin(losses)) + 1}
     )
     assert all(torch.equal(best.model.state[name], each) for name, each in trained.model.state.items())
+
+
+class Noted(torch.optim.SGD):
+    """Notes the learning rate of each step."""
+
+    rates: ClassVar[list[float]] = []
+
+    def step(self, *args: Any, **kwargs: Any) -> Any:
+        self.rates.append(self.param_groups[0]["lr"])
+        return super().step(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("warmup_steps", "factors"), [(0, [1, 1, 1, 1, 1, 1]), (1, [1, 1, 1, 1, 1, 1]), (4, [0.25, 0.5, 0.75, 1, 1, 1])]
+)
+def test_the_learning_rate_warms_up_evenly_below_what_the_scheduler_says(
+    warmup_steps: int, factors: list[float]
+) -> None:
+    halves = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5)
+    options = {**OPTIONS, "epochs": 2, "batch_size": 32, "lr": 1.0, "scheduler": halves}
+    for every, scheduled in (("epoch", [1, 1, 1, 0.5, 0.5, 0.5]), ("step", [1, 0.5, 0.25, 0.125, 0.0625, 0.03125])):
+        Noted.rates.clear()
+        train.torch(Net, table(96), optimizer=Noted, scheduler_every=every, warmup_steps=warmup_steps, **options)
+        assert Noted.rates == pytest.approx([rate * factor for rate, factor in zip(scheduled, factors, strict=True)])
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_others() -> None:

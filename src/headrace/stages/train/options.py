@@ -42,6 +42,14 @@ class TrainingOptions(Retried, frozen=True, kw_only=True):
         Option("one of `torch.optim.lr_scheduler`, as a partial of its class; it makes a step each `scheduler_every`."),
     ] = None
     scheduler_every: Annotated[Each, Option("`epoch` or `step`.")] = "epoch"
+    warmup_steps: Annotated[
+        int,
+        Option(
+            "over so many first steps the learning rate rises evenly, up to what optimizer and scheduler say.",
+            whole(0),
+            later=True,
+        ),
+    ] = 0
     epochs: Annotated[int, Option("how often all of the table is seen, in another order each time.", whole(1))] = 10
     batch_size: Annotated[int, Option("rows a step, over all processes together.", whole(1))] = 256
     precision: Annotated[Precision, Option("`bf16` and `fp16` by `torch.autocast`, the latter with a scaled loss.")] = (

@@ -54,6 +54,7 @@ class Learner:
             )
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=options.precision == "fp16")
         self._parameters = parameters
+        self._steps = 0
         self._shared = DistributedDataParallel(self.module) if world > 1 else self.module
 
     @property
@@ -62,8 +63,13 @@ class Learner:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the optimiser's first group."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        """The learning rate of the optimiser's first group, in the step before."""
+        return float(self.optimizer.param_groups[0]["lr"]) * self._warmth
+
+    @property
+    def _warmth(self) -> float:
+        """The share of the learning rate that the step before took; the first step of a warm-up takes some, too."""
+        return min(1.0, max(1, self._steps) / max(1, self.options.warmup_steps))
 
     def step(self, batch: dict[str, Any], weight: float = 1.0) -> float:
         """Learn from a batch; give its mean loss. One that is not finite is learned from only where the options say so.
@@ -89,11 +95,22 @@ class Learner:
         if self.options.clip_norm is not None:
             self._scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self._parameters, self.options.clip_norm)
-        self._scaler.step(self.optimizer)
-        self._scaler.update()
+        self._take_step()
         if self.scheduler is not None and self.options.scheduler_every == "step":
             self.scheduler.step()
         return value
+
+    def _take_step(self) -> None:
+        """Have the optimiser make its step; in a warm-up at a lower rate, of which schedulers need not know."""
+        self._steps += 1
+        groups = self.optimizer.param_groups if self._warmth < 1 else []
+        rates = [group["lr"] for group in groups]
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate * self._warmth
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
 
     def end_epoch(self, loss: float) -> None:
         """Have the scheduler make its step, where it makes one an epoch; one that watches the loss is given it."""
@@ -126,6 +143,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
             "scaler": self._scaler.state_dict(),
+            "steps": self._steps,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -135,6 +153,7 @@ class Learner:
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         self._scaler.load_state_dict(state["scaler"])
+        self._steps = state.get("steps", 0)  # a checkpoint of before there was a warm-up has none
 
     def _precision(self) -> AbstractContextManager[Any]:
         dtype = _DTYPES.get(self.options.precision)

@@ -8,13 +8,13 @@ from pathlib import Path
 SRC = Path(__file__).parents[1] / "src" / "headrace"
 
 CUT = {
-    "stages/columns.py": "a step that is offered: its code has `...` where classes are left out",
-    "stages/evaluate/closing.py": "it says how many more columns",
-    "stages/ingest/contract/check.py": "it says how many more rules",
-    "stages/ingest/contract/columns.py": "values: `...` follows",
-    "stages/prepare/applying.py": "values: some examples, and the first of a row",
-    "stages/prepare/preparation.py": "values: some examples",
-    "stages/train/boosting.py": "values: `...` follows",
+    "stages/tables/columns.py": "a step that is offered: its code has `...` where classes are left out",
+    "stages/evaluate/judgement.py": "it says how many more columns",
+    "stages/ingest/_check/check.py": "it says how many more rules",
+    "stages/ingest/_check/columns.py": "values: `...` follows",
+    "stages/prepare/_clean/steps.py": "values: some examples, and the first of a row",
+    "stages/prepare/_clean/preparation.py": "values: some examples",
+    "stages/train/_lightgbm.py": "values: `...` follows",
 }
 """Where a list is cut by hand, and why that needs no `errors.listed`."""
 

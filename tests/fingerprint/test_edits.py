@@ -17,7 +17,7 @@ from tests.fingerprint.edits import made, table
 from tests.fingerprint.edits.row import Row
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
+ROOT = HERE.parents[1]
 
 
 def can_run(row: Row) -> bool:

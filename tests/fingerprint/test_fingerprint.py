@@ -21,7 +21,7 @@ from headrace.fingerprint.fingerprint import fingerprint, fingerprint_class
 from headrace.fingerprint.project import Project
 from headrace.spec.code import Code
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 class Workshop:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
+ROOT = HERE.parents[1]
 
 
 class Notebook(NamedTuple):

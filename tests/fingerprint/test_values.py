@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from headrace.fingerprint.roots import Roots
 from headrace.fingerprint.values.value import Encoded, Values
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def values(root: str = "/nowhere/at/all") -> Values:

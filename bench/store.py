@@ -27,7 +27,7 @@ from headrace.spec.address import StoreAddress
 from headrace.store.blob import Blob
 from headrace.store.bucket.bucket import PART_BYTES, PARTS_AT_ONCE
 from headrace.store.bucket.upload import AT_ONCE
-from headrace.store.opening import open_store
+from headrace.store.open_store import open_store
 from headrace.store.store import Store
 from tests.servers.s3 import KEY, S3, SECRET
 

@@ -20,9 +20,9 @@ import pytest
 from headrace.backends.local import backend
 from headrace.backends.local.backend import LocalBackend
 from headrace.backends.processes import spawn
-from headrace.backends.processes.leftover import MARKED, PARENT, end_orphans, note_mark
-from headrace.backends.processes.line import Line
+from headrace.backends.processes.channel import Line
 from headrace.backends.processes.namespace import works
+from headrace.backends.processes.orphans import MARKED, PARENT, end_orphans, note_mark
 from headrace.backends.processes.spawn import Spawned
 from headrace.errors import BackendError
 from headrace.run.events import Checkpointed, Succeeded
@@ -31,8 +31,8 @@ from headrace.run.spilled import spilled
 from headrace.run.wire import Ack, Report, decode_up, frame
 from headrace.spec.stage import Resources
 from headrace.store.folder.spool import Spool
-from headrace.testing.ear import Ear
-from headrace.testing.stand import RUN
+from headrace.testing.backend_listener import Ear
+from headrace.testing.backend_setup import RUN
 from headrace.testing.worker_contract import lives
 from headrace.work import zygote
 from tests.contract.stands import LocalStand

@@ -22,7 +22,7 @@ from headrace.spec.bundle import Bundle
 from headrace.spec.graph import Secret
 from headrace.spec.stage import Resources
 from headrace.testing.backend_contract import TRACER, assert_gone, told
-from headrace.testing.ear import Ear
+from headrace.testing.backend_listener import Ear
 from headrace.testing.worker_contract import lives
 from tests.servers.ray import Node, Ray
 

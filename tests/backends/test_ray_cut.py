@@ -9,7 +9,7 @@ import pytest
 
 from headrace.run.events import Checkpointed, Succeeded
 from headrace.testing.backend_contract import assert_gone
-from headrace.testing.ear import Ear
+from headrace.testing.backend_listener import Ear
 from tests.servers.apart import Apart
 from tests.servers.missing import Missing
 from tests.servers.ray import Ray

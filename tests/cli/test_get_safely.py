@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headrace.cli.terminal.terminal import Harmless
-from headrace.inspect.get.file import written
+from headrace.inspect.get.output_file import written
 from tests.cli.conftest import Shell
 
 PIPELINES = r"""

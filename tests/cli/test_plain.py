@@ -8,10 +8,10 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from headrace.cli.terminal.plain import PlainWatcher
-from headrace.operate.progress.live import LiveWatcher
-from headrace.operate.progress.tally import Tally
-from headrace.operate.progress.watcher import TaskRow
+from headrace.cli.terminal.progress_lines import PlainWatcher
+from headrace.operate.progress.live_table import LiveWatcher
+from headrace.operate.progress.observer import TaskRow
+from headrace.operate.progress.stage_counts import Tally
 from headrace.spec.policy import NOT_ASKED
 from tests.cli.conftest import Shell
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from headrace.testing.stand import WorkerStand
+from headrace.testing.backend_setup import WorkerStand
 from tests.servers.ray import Ray
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[client]'")

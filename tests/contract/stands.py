@@ -11,17 +11,17 @@ from msgspec.structs import replace
 from headrace.backends.local.backend import LocalBackend
 from headrace.backends.processes.namespace import Namespace
 from headrace.backends.simulated.backend import SimulatedBackend
+from headrace.backends.simulated.behaviour import Ask, Death, Decline, Keep, Listen, Play, Say, Stopped, Wait
 from headrace.backends.simulated.cluster import Cluster
-from headrace.backends.simulated.play import Ask, Death, Decline, Keep, Listen, Play, Say, Stopped, Wait
 from headrace.codec.codecs import Codecs
 from headrace.run.events import Asked, TraceEnded
 from headrace.run.wire import Answer, Do, Question, Refused, Trace
 from headrace.spec.artifact import Ref
 from headrace.spec.fleet import Pool
 from headrace.spec.graph import Const
+from headrace.testing.backend_setup import KEY, Deed, WorkerStand
 from headrace.testing.blobs import MemoryBlobs
 from headrace.testing.graphs import Sketch
-from headrace.testing.stand import KEY, Deed, WorkerStand
 
 MARK = "HEADRACE_CONTRACT"
 

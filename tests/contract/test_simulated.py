@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headrace.testing.backend_contract import BackendContract
-from headrace.testing.stand import Stand
+from headrace.testing.backend_setup import Stand
 from tests.contract.stands import SimulatedStand
 
 

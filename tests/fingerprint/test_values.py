@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.fingerprint.roots import Roots
+from headrace.fingerprint.project_roots import Roots
 from headrace.fingerprint.values.value import Encoded, Values
 
 ROOT = Path(__file__).parents[2]

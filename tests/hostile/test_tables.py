@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from headrace.codec.builtin.arrow_claims import claims_of
+from headrace.codec.builtin.arrow_metadata import claims_of
 from headrace.codec.codecs import Codecs
 from headrace.codec.refs import inline
 from headrace.errors import CodecError, HeadraceError

@@ -25,8 +25,8 @@ from headrace.ledger.database.postgres import PostgresDatabase
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.upkeep import merge
 from headrace.ledger.views.views import Views
-from headrace.operate.progress import lookout
-from headrace.operate.progress.lookout import looking_out
+from headrace.operate.progress import wait_notice
+from headrace.operate.progress.wait_notice import looking_out
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import Advance
 from tests.ledger.samples import after, blob, edit, first, free, open_ledger, result, rows, run_row, task_row, want
@@ -336,7 +336,7 @@ def test_a_server_that_says_nothing_is_one_clear_error_within_a_time_that_is_tol
             told: list[str] = []
             try:
                 with looking_out(told.append, look_s=0.05), pytest.MonkeyPatch.context() as soon:
-                    soon.setattr(lookout, "SAY_S", 0.2)
+                    soon.setattr(wait_notice, "SAY_S", 0.2)
                     with pytest.raises(LedgerUnreachable, match=r"can't be reached \(tried for 0.5 s\)"):
                         run.commit(after(run, b"1"))
             finally:

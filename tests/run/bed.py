@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from headrace.backends.simulated.backend import SimulatedBackend
+from headrace.backends.simulated.behaviour import Moving, Play, Script, Tracing, Wait, tracing
 from headrace.backends.simulated.cluster import Cluster
-from headrace.backends.simulated.play import Moving, Play, Script, Tracing, Wait, tracing
 from headrace.run.driver.driver import Driver
 from headrace.run.events import Event, Opened, Taken, decode_event
 from headrace.run.machine.machine import Machine

@@ -9,15 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.backends.simulated.backend import SimulatedBackend
+from headrace.backends.simulated.behaviour import Death, Keep, Listen, Play, Wait, tracing
 from headrace.backends.simulated.cluster import Cluster
-from headrace.backends.simulated.play import (
-    Death,
-    Keep,
-    Listen,
-    Play,
-    Wait,
-    tracing,
-)
 from headrace.run.driver.courier import Courier
 from headrace.run.driver.crew import Crew
 from headrace.run.events import (

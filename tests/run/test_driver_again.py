@@ -7,10 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from headrace.backends.simulated.backend import SimulatedBackend
-from headrace.backends.simulated.play import (
-    Play,
-    Wait,
-)
+from headrace.backends.simulated.behaviour import Play, Wait
 from headrace.errors import LeaseLost, LedgerError
 from headrace.run.events import (
     Cancelled,

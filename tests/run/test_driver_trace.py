@@ -6,15 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from headrace.backends.simulated.play import (
-    Ask,
-    Death,
-    Decline,
-    Play,
-    Say,
-    Tracing,
-    Wait,
-)
+from headrace.backends.simulated.behaviour import Ask, Death, Decline, Play, Say, Tracing, Wait
 from headrace.errors import PlacementError, ProjectError, TraceError, UsageError
 from headrace.run.events import (
     Asked,

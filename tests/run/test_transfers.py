@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from headrace.backends.simulated.play import Ask, Death, Moving, Play, Say, Wait, moving, tracing
+from headrace.backends.simulated.behaviour import Ask, Death, Moving, Play, Say, Wait, moving, tracing
 from headrace.run.driver.driver import Driver
 from headrace.run.driver.regions import Elsewhere
 from headrace.run.events import (

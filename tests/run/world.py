@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from headrace.backends.simulated.backend import SimulatedBackend
+from headrace.backends.simulated.behaviour import Death, Keep, Play, Say, Wait, tracing
 from headrace.backends.simulated.cluster import Cluster
-from headrace.backends.simulated.play import Death, Keep, Play, Say, Wait, tracing
 from headrace.run.driver.driver import Driver
 from headrace.run.events import (
     Checkpointed,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headrace.spec.address import StoreAddress
-from headrace.store.bucket.objects import ObjectStore
+from headrace.store.bucket.object_store import ObjectStore
 from tests.servers.s3 import S3
 
 numbers = itertools.count()

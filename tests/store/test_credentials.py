@@ -14,7 +14,7 @@ from msgspec import structs
 from headrace.errors import ConfigError, StoreError
 from headrace.spec.address import StoreAddress
 from headrace.store.bucket.credentials import Profile
-from headrace.store.bucket.objects import ObjectStore
+from headrace.store.bucket.object_store import ObjectStore
 from tests.servers.s3 import KEY, S3, SECRET
 
 TWO = """\

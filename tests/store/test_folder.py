@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from headrace.errors import BlobMissing, StoreError
 from headrace.store.blob import Blob
 from headrace.store.draft import STEP_BYTES, Steps
+from headrace.store.folder.digest_folders import Shelves
 from headrace.store.folder.folder import FolderStore
-from headrace.store.folder.shelves import Shelves
 from headrace.testing.store_contract import StoreContract
 
 

@@ -11,7 +11,7 @@ from headrace.errors import StoreError
 from headrace.spec.address import StoreAddress
 from headrace.store.folder.folder import FolderStore
 from headrace.store.folder.logs import PIECE_BYTES
-from headrace.store.opening import open_store
+from headrace.store.open_store import open_store
 from headrace.store.store import Store
 
 

@@ -14,7 +14,7 @@ from msgspec import structs
 
 from headrace.errors import HeadraceError, StoreError
 from headrace.spec.address import StoreAddress
-from headrace.store.bucket.objects import ObjectStore
+from headrace.store.bucket.object_store import ObjectStore
 from tests.servers.ports import free_port
 from tests.servers.proxy import Fault, Kind, Proxy
 from tests.servers.s3 import READER_KEY, READER_SECRET, S3, SECRET
@@ -207,7 +207,7 @@ from pathlib import Path
 from headrace.errors import StoreError
 from headrace.codec.codecs import Codecs
 from headrace.spec.address import StoreAddress
-from headrace.store.bucket.objects import ObjectStore
+from headrace.store.bucket.object_store import ObjectStore
 address, small = StoreAddress(url=sys.argv[2], endpoint=sys.argv[3]), Path(sys.argv[1])
 store = ObjectStore(address, local=small / "one")
 big = ObjectStore(address, local=Path(sys.argv[4])).put(bytes(3 << 20))

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from headrace.spec.address import StoreAddress
-from headrace.store.bucket.abandoned import Uploads
+from headrace.store.bucket.unfinished_uploads import Uploads
 
 
 class Told(Uploads):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.work.output.masking import Mask
+from headrace.work.output.mask import Mask
 from tests.projects import Project, finish, lent, wait_for
 
 SECRET = 'p@ss/W0\'rd\\x%41 "ü"'

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from headrace.cli.empty import refuse_empty
+from headrace.cli.empty_arguments import refuse_empty
 from headrace.errors import UsageError
 
 COMMANDS = {

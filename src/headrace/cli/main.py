@@ -22,11 +22,11 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # the debugger wants to know where
     import gc  # noqa: PLC0415  all of these: see above
 
-    from headrace.operate import early  # noqa: PLC0415
+    from headrace.operate import early_zygote  # noqa: PLC0415
 
     _open_streams()
     gc.set_threshold(50_000, 20, 20)  # what imports make is no garbage, and a driver makes little
-    early.begin(sys.argv[1:])
+    early_zygote.begin(sys.argv[1:])
     code = 0
     try:
         from headrace.cli.shell import run  # noqa: PLC0415
@@ -39,11 +39,11 @@ def main() -> None:
         # Whoever read our output has seen enough (`headrace runs | head`); how a run ended stays the exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:  # only from stdout, here too: all else is text by now
-        from headrace.cli.terminal.fault import show_unwritten  # noqa: PLC0415
+        from headrace.cli.terminal.error_output import show_unwritten  # noqa: PLC0415
 
         code = show_unwritten(error)
     finally:
-        early.end()
+        early_zygote.end()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _leave(code)
 

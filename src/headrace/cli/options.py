@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from headrace.cli import complete
-from headrace.cli.empty import empty
+from headrace.cli.empty_arguments import empty
 from headrace.cli.terminal.terminal import tell
 from headrace.errors import UsageError
 from headrace.project.project import Project

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 import click
 
 from headrace.cli.catalogue import COMPLETE, group
-from headrace.cli.terminal import fault, terminal
+from headrace.cli.terminal import error_output, terminal
 from headrace.errors import HeadraceError, UsageError
-from headrace.operate.progress.lookout import looking_out
+from headrace.operate.progress.wait_notice import looking_out
 
 _WORDS = {"a valid integer range": "a whole number", "a valid integer": "a whole number", "a valid float": "a number"}
 """What click calls some types, and what they are for whoever writes a command."""
@@ -35,20 +35,20 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         return _wrong_usage(error, as_json=as_json)
     except HeadraceError as error:
-        return fault.show(error, as_json=as_json)
+        return error_output.show(error, as_json=as_json)
     except BrokenPipeError as error:
         if terminal.is_read():
-            return fault.show_internal(error, as_json=as_json)
+            return error_output.show_internal(error, as_json=as_json)
         raise
     except OSError as error:
         if not isinstance(error, terminal.Unwritten) and terminal.takes_more():
-            return fault.show_internal(error, as_json=as_json)
+            return error_output.show_internal(error, as_json=as_json)
         raise
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - the last line of defence, where faults become text; a panic of a
         # library in Rust is no `Exception`
-        return fault.show_internal(error, as_json=as_json)
+        return error_output.show_internal(error, as_json=as_json)
 
 
 def _looking_out(arguments: Sequence[str]) -> AbstractContextManager[None]:
@@ -81,4 +81,4 @@ def _wrong_usage(error: click.ClickException, *, as_json: bool) -> int:
         message = f"there is no option `{error.option_name}`"
         if error.possibilities:
             hint = f"did you mean `{error.possibilities[0]}`? {hint}"
-    return fault.show_words("UsageError", message[0].lower() + message[1:].rstrip("."), hint, 2, as_json=as_json)
+    return error_output.show_words("UsageError", message[0].lower() + message[1:].rstrip("."), hint, 2, as_json=as_json)

@@ -8,9 +8,9 @@ from pathlib import Path
 from headrace.codec.classes import name_of
 from headrace.codec.classes import resolve as class_of
 from headrace.codec.codec import Codec
+from headrace.codec.known_tables import Origins
 from headrace.codec.loading import Loading
 from headrace.codec.misfit import CallerFailed, Misfit
-from headrace.codec.origins import Origins
 from headrace.codec.ports import Blobs
 from headrace.codec.registry import Registry
 from headrace.codec.saving import SCALARS, Saving

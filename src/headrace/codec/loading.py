@@ -11,8 +11,8 @@ from blake3 import blake3
 
 from headrace.codec.classes import distribution
 from headrace.codec.codec import Codec, HasCheck, HasColumns
-from headrace.codec.origins import Origins
-from headrace.codec.plain import MARK_BYTES
+from headrace.codec.exact_json import MARK_BYTES
+from headrace.codec.known_tables import Origins
 from headrace.codec.ports import Blobs
 from headrace.codec.registry import Registry
 from headrace.codec.scratch import Scratch

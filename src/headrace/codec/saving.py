@@ -13,12 +13,12 @@ from typing import Any, Self
 import msgspec
 from blake3 import blake3
 
-from headrace.codec import plain
+from headrace.codec import exact_json
 from headrace.codec.builtin.code import KINDS, CodeCodec
 from headrace.codec.codec import Codec
+from headrace.codec.known_tables import Origins
 from headrace.codec.loading import TABLES
 from headrace.codec.misfit import CallerFailed, Declined, Misfit
-from headrace.codec.origins import Origins
 from headrace.codec.ports import Batch, Blobs
 from headrace.codec.refs import PARTS_LIMIT, inline
 from headrace.codec.registry import Registry
@@ -165,7 +165,7 @@ class Saving:
         return self._elements(value.values(), self._describe(type(value)), tuple(value))
 
     def _plain(self, value: object) -> Ref:
-        data = plain.encode(value)
+        data = exact_json.encode(value)
         kind = self._describe(type(value))
         if len(data) <= INLINE_LIMIT_BYTES:
             return inline("json", kind, data)

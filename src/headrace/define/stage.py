@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from msgspec.structs import replace
 
-from headrace.define.arguments import check_arguments
+from headrace.define.argument_check import check_arguments
 from headrace.define.call import OPTIONS, awaited, check_no_handles, plain_map
 from headrace.define.ports import declared as declared_around
 from headrace.define.ports import tracing

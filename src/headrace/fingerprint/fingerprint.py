@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from headrace.fingerprint.follow import IMPORT_TIME
 from headrace.fingerprint.graph import Node, graph_digest, in_order, parts
-from headrace.fingerprint.loaded.live import Live
+from headrace.fingerprint.loaded.walk import Live
+from headrace.fingerprint.ports import IMPORT_TIME
 from headrace.fingerprint.project import Project
-from headrace.fingerprint.reach import Reach
-from headrace.fingerprint.source.piece import Aside
+from headrace.fingerprint.reached_code import Reach
+from headrace.fingerprint.source.code_piece import Aside
 from headrace.spec.code import Code, digest
 
 

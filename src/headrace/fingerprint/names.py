@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
-from headrace.fingerprint.home import Homes
-from headrace.fingerprint.source.piece import Chain
-from headrace.fingerprint.source.top import TopLevel
-from headrace.fingerprint.thing import is_a
+from headrace.fingerprint.module_owner import Homes
+from headrace.fingerprint.python_objects import is_a
+from headrace.fingerprint.source.code_piece import Chain
+from headrace.fingerprint.source.top_level import TopLevel
 
 _EXTENDED = opcode.opmap["EXTENDED_ARG"]
 _LOADS = [

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headrace.fingerprint.distribution import Distributions
-from headrace.fingerprint.home import Homes
-from headrace.fingerprint.roots import NO_SOURCES, Roots
+from headrace.fingerprint.module_owner import Homes
+from headrace.fingerprint.project_roots import NO_SOURCES, Roots
 from headrace.fingerprint.source.files import Sources
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from headrace.errors import NotFoundError
 from headrace.inspect.get.get import part_of
-from headrace.inspect.run_material import Material
+from headrace.inspect.run_record import Material
 from headrace.inspect.views import maps
 from headrace.ledger.views.views import near
 from headrace.spec.artifact import Ref

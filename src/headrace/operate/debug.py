@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from headrace.backends.processes.variables import withheld
+from headrace.backends.processes.environment_variables import withheld
 from headrace.codec.codecs import Codecs
 from headrace.define.attempt import Alone
 from headrace.errors import NotFoundError, TaskFailed, UsageError, listed
@@ -26,11 +26,11 @@ from headrace.run.machine.machine import Machine
 from headrace.spec.graph import Arg, Const, Many, Secret
 from headrace.store.store import Store
 from headrace.work.archive import unpack
+from headrace.work.environments.cache import cache_folder, environments_folder
 from headrace.work.environments.choose import environment_python
 from headrace.work.environments.code import code_folder
 from headrace.work.environments.enter import environment_of, on
-from headrace.work.environments.memo import cache_folder, environments_folder
-from headrace.work.load import describe, enter_bundle, find_function
+from headrace.work.user_code import describe, enter_bundle, find_function
 
 
 def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_code: bool = False) -> object:

@@ -14,7 +14,7 @@ import msgspec
 from headrace import errors
 from headrace.errors import HeadraceError
 from headrace.ledger.views.rows import RunView
-from headrace.operate.progress.watcher import NoWatcher
+from headrace.operate.progress.observer import NoWatcher
 from headrace.operate.session import drive, named
 from headrace.project.project import Project
 from headrace.project.state import views

@@ -10,13 +10,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace.errors import BackendError, PlacementError, ProjectError, UsageError
-from headrace.inspect.past import LedgerHistory, PastCode
+from headrace.inspect.history import LedgerHistory, PastCode
 from headrace.ledger.run_ledger import RunLedger
 from headrace.ledger.views.rows import RunView
 from headrace.ledger.views.views import Views
 from headrace.operate.bundle import make_bundle
 from headrace.operate.clock import SystemClock
-from headrace.operate.files import keep_path
+from headrace.operate.input_files import keep_path
 from headrace.operate.pools.pools import open_backend
 from headrace.operate.pools.regions import elsewhere
 from headrace.operate.session import named

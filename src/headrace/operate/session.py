@@ -13,17 +13,17 @@ from types import FrameType
 from msgspec import Struct
 
 from headrace.errors import BackendError, HeadraceError, LeaseHeld, LedgerError, StoreError, UsageError, listed
-from headrace.inspect.past import PastCode
+from headrace.inspect.history import PastCode
 from headrace.inspect.views import in_words
 from headrace.ledger.run_ledger import RunLedger
 from headrace.operate.bundle import changed_files, make_bundle, names_of
 from headrace.operate.clock import SystemClock
-from headrace.operate.files import keep_path
+from headrace.operate.input_files import keep_path
 from headrace.operate.pools.pools import Abandoned, open_backend
 from headrace.operate.pools.regions import bring_bundle, elsewhere
 from headrace.operate.progress.log import logged
-from headrace.operate.progress.lookout import looking_out
-from headrace.operate.progress.watcher import NoWatcher, Watcher
+from headrace.operate.progress.observer import NoWatcher, Watcher
+from headrace.operate.progress.wait_notice import looking_out
 from headrace.plan.resolve import LABELS
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, open_store, user, views

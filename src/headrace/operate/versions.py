@@ -16,7 +16,7 @@ from headrace.inspect.get import addresses
 from headrace.inspect.get.get import part_of
 from headrace.inspect.metrics.metrics import Load, loader, report_refs, reports
 from headrace.inspect.model_choice import choose
-from headrace.inspect.run_material import Material, material
+from headrace.inspect.run_record import Material, material
 from headrace.inspect.views import VersionView, Views, read
 from headrace.ledger import registry
 from headrace.ledger.views.lineage import Lineage

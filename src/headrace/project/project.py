@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from headrace.errors import ConfigError, DefinitionError, ProjectError
-from headrace.project import machine
+from headrace.project import host_limits
 from headrace.project.checks import check_places, no_pool
 from headrace.project.layers import Layers
 from headrace.project.settings import Config, PlaceSection, PoolSection
@@ -317,8 +317,8 @@ def _pool(name: str, section: PoolSection) -> Pool:
         backend=section.backend,
         provider=section.provider,
         region=section.region,
-        cpu=machine.cpus() if section.cpu is None else section.cpu,
-        memory_gib=machine.memory_gib() if section.memory_gib is None else section.memory_gib,
+        cpu=host_limits.cpus() if section.cpu is None else section.cpu,
+        memory_gib=host_limits.memory_gib() if section.memory_gib is None else section.memory_gib,
         gpus=section.gpus,
         gpu_kind=section.gpu_kind,
         nodes=section.nodes,

@@ -13,7 +13,7 @@ from headrace.ledger.views.tracking import TrackingViews
 from headrace.place.share import grant
 from headrace.project.project import Project
 from headrace.spec.fleet import HOME
-from headrace.store import opening
+from headrace.store import open_store as opening
 from headrace.store.regions import Everywhere
 from headrace.store.store import Store
 

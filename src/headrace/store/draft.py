@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Self
 
 from headrace.errors import StoreError
 from headrace.store.blob import Blob
-from headrace.store.trouble import Place, trouble
+from headrace.store.errors import Place, trouble
 
 STEP_BYTES = 1 << 20
 """So much is written at once. For more, Linux takes memory in blocks of 2 MiB, which a virtual machine may have given

@@ -27,9 +27,9 @@ from headrace.run.ports import TRACER, Heard, Job
 from headrace.run.wire import Ack, Answer, Drop, Question, Quit, Refused, Tell
 from headrace.spec.graph import Out
 from headrace.spec.stage import Resources
-from headrace.testing.ear import Ear
+from headrace.testing.backend_listener import Ear
+from headrace.testing.backend_setup import Stand, tracing
 from headrace.testing.graphs import number
-from headrace.testing.stand import Stand, tracing
 
 GONE_S = 15.0
 

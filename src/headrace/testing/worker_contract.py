@@ -18,7 +18,7 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from headrace.backends.processes.variables import seen, told
+from headrace.backends.processes.environment_variables import seen, told
 from headrace.run.events import Checkpointed, Failed, Moved, Succeeded
 from headrace.run.ports import Job
 from headrace.run.wire import Whisper
@@ -28,8 +28,8 @@ from headrace.spec.graph import Const, Secret
 from headrace.spec.stage import Resources
 from headrace.store.folder.folder import FolderStore
 from headrace.testing.backend_contract import refusals
-from headrace.testing.ear import Ear
-from headrace.testing.stand import WorkerStand
+from headrace.testing.backend_listener import Ear
+from headrace.testing.backend_setup import WorkerStand
 
 
 class WorkerContract:

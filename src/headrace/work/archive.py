@@ -14,8 +14,8 @@ from blake3 import blake3
 from headrace.errors import BlobDamaged, StoreError
 from headrace.run.wire import Hello, decode_order
 from headrace.spec.bundle import Bundle
-from headrace.store.folder.sync import sync, sync_all
-from headrace.store.opening import open_store
+from headrace.store.folder.fsync import sync, sync_all
+from headrace.store.open_store import open_store
 from headrace.store.store import Store
 
 _encode = msgspec.msgpack.Encoder().encode

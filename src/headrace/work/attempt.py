@@ -32,17 +32,17 @@ from headrace.spec.failure import Failure
 from headrace.spec.graph import Arg, Const, Many, Secret, secrets
 from headrace.spec.intent import Advance, Intent, Register
 from headrace.store.store import Store
-from headrace.work.entry import Entry
+from headrace.work.channel import Link
+from headrace.work.clean_state import CleanState
 from headrace.work.failure import failure_of
 from headrace.work.limits.meter import Meter
-from headrace.work.link import Link
-from headrace.work.load import find_function
+from headrace.work.loaded_stage import Entry
 from headrace.work.missing_variables import Absent
 from headrace.work.output.capture import Capture
-from headrace.work.output.logged import Log
+from headrace.work.output.live_values import Log
 from headrace.work.rendezvous import Meeting
-from headrace.work.state import CleanState
 from headrace.work.stop import Stop, StopAttempt
+from headrace.work.user_code import find_function
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from headrace.errors import BlobDamaged, BlobMissing, CodecError, DataError, HeadraceError, StoreError, UsageError
 from headrace.spec.failure import Failure, FailureKind
-from headrace.work.load import describe, user_traceback
+from headrace.work.user_code import describe, user_traceback
 
 
 def failure_of(error: BaseException, bundle: Path) -> Failure:

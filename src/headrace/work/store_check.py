@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headrace.errors import StoreUnreachable
 from headrace.spec.address import StoreAddress
-from headrace.store.opening import folder_of, open_store
+from headrace.store.open_store import folder_of, open_store
 from headrace.store.store import Store
 
 

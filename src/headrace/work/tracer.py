@@ -26,9 +26,9 @@ from headrace.spec.graph import Node, Out
 from headrace.spec.intent import PointKind
 from headrace.spec.stage import Stage
 from headrace.work.attempt import Desk
+from headrace.work.channel import Gone, Link
 from headrace.work.environments.fingerprints import Envoys
-from headrace.work.link import Gone, Link
-from headrace.work.load import describe, find_function, find_pipeline, user_traceback
+from headrace.work.user_code import describe, find_function, find_pipeline, user_traceback
 
 
 def trace(

@@ -19,18 +19,18 @@ from headrace.run.wire import Do, Fork, Hello, Move, Quit, Refused, Trace, Whisp
 from headrace.store.store import Store
 from headrace.work.archive import unpack
 from headrace.work.attempt import Desk
+from headrace.work.channel import Gone, Link
+from headrace.work.clean_state import CleanState
 from headrace.work.environments.fingerprints import Envoys
-from headrace.work.limits.board import Board
-from headrace.work.link import Gone, Link
-from headrace.work.load import enter_project
+from headrace.work.limits.shared_status import Board
 from headrace.work.missing_variables import Absent
-from headrace.work.mover import Mover
 from headrace.work.output.capture import Capture
 from headrace.work.rendezvous import Meeting
-from headrace.work.state import CleanState
 from headrace.work.stop import Stop
 from headrace.work.store_check import open_seen
 from headrace.work.tracer import trace
+from headrace.work.transfer import Mover
+from headrace.work.user_code import enter_project
 
 _HINT = "check the rights and the free space there; HEADRACE_HOME and TMPDIR name other places"
 

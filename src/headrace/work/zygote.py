@@ -23,10 +23,10 @@ from pathlib import Path
 
 from headrace.errors import EnvironmentFailed
 from headrace.run.wire import Ended, Fork, Frames, Hello, Kill, Pulse, Ready, Refused, decode_order, frame
-from headrace.store.opening import prepare
+from headrace.store.open_store import prepare
 from headrace.work.environments.enter import Unfit, enter, receive_hello
-from headrace.work.limits.board import Board
 from headrace.work.limits.memory import Scale
+from headrace.work.limits.shared_status import Board
 from headrace.work.worker import work
 
 WATCH_S = 0.05

@@ -16,11 +16,11 @@ import msgspec
 from msgspec.structs import replace
 
 from headrace.backends.local.parent import QUIET_S, SILENT_S, START_S, Parent
-from headrace.backends.processes.ending import death, with_words
-from headrace.backends.processes.leftover import end_leftovers, note_mark
-from headrace.backends.processes.line import Line
+from headrace.backends.processes.channel import Line
+from headrace.backends.processes.environment_variables import own, seen
+from headrace.backends.processes.exit_cause import death, with_words
+from headrace.backends.processes.orphans import end_leftovers, note_mark
 from headrace.backends.processes.spawn import Spawned, spawn
-from headrace.backends.processes.variables import own, seen
 from headrace.errors import BackendError
 from headrace.run.ports import Beat, Delayed, Died, Heard, Job, Notice, Spool
 from headrace.run.spilled import spilled

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from headrace.backends.processes.line import Line
+from headrace.backends.processes.channel import Line
 from headrace.backends.processes.spawn import Spawned
 from headrace.run.wire import Fork, Kill, frame
 

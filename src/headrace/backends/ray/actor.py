@@ -30,12 +30,12 @@ import msgspec
 import ray
 from msgspec.structs import replace
 
-from headrace.backends.processes.ending import death, with_words
-from headrace.backends.processes.leftover import MARKED, end_orphans, note_mark
-from headrace.backends.processes.line import Line
+from headrace.backends.processes.channel import Line
+from headrace.backends.processes.environment_variables import own, seen, withheld
+from headrace.backends.processes.exit_cause import death, with_words
 from headrace.backends.processes.namespace import Namespace, works
+from headrace.backends.processes.orphans import MARKED, end_orphans, note_mark
 from headrace.backends.processes.spawn import Spawned, spawn
-from headrace.backends.processes.variables import own, seen, withheld
 from headrace.backends.ray.messages import Charge, Heard, Taken, decode_charge, encode
 from headrace.run.events import Failed, Moved, Succeeded, decode_event
 from headrace.run.ports import Died

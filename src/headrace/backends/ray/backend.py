@@ -11,10 +11,10 @@ from importlib.metadata import version
 from queue import Empty, SimpleQueue
 
 from headrace.backends.ray.actor import remote
+from headrace.backends.ray.adoption import end_all, take_over
+from headrace.backends.ray.channel import HEARING, Answered, Line
 from headrace.backends.ray.cluster import Cluster
 from headrace.backends.ray.death import cause
-from headrace.backends.ray.leftover import end_all, take_over
-from headrace.backends.ray.line import HEARING, Answered, Line
 from headrace.backends.ray.messages import Charge, DeathKind, decode_heard, encode
 from headrace.backends.ray.messages import Heard as News
 from headrace.backends.ray.needs import Needs, amounts

@@ -21,9 +21,9 @@ from ray._private import worker  # Ray has no public switch for what it prints o
 from ray._private.authentication import authentication_token_setup as tokens  # as `ray.init` does first
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # nor a way to look at one without joining it
 
+from headrace.backends.ray.cluster_token import MODE, PATH, TOKEN, OwnToken, home_token, is_wanted
 from headrace.backends.ray.messages import NAMESPACE, Handle
 from headrace.backends.ray.node_answers import Answer, ask
-from headrace.backends.ray.own_token import MODE, PATH, TOKEN, OwnToken, home_token, is_wanted
 from headrace.errors import BackendError, ConfigError, PoolUnreachable
 from headrace.waits import waiting
 

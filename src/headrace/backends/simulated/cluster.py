@@ -5,8 +5,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
+from headrace.backends.simulated.behaviour import Moving, Script, Tracing, moving, tracing
 from headrace.backends.simulated.clock import VirtualClock
-from headrace.backends.simulated.play import Moving, Script, Tracing, moving, tracing
 from headrace.backends.simulated.worker import Worker
 from headrace.run.ports import Beat, Died, Heard, Job, Notice
 from headrace.run.wire import Do, Up

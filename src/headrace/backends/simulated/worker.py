@@ -6,7 +6,7 @@ from collections import deque
 from itertools import count
 from typing import Protocol
 
-from headrace.backends.simulated.play import (
+from headrace.backends.simulated.behaviour import (
     Ask,
     Death,
     Decline,

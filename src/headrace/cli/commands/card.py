@@ -10,7 +10,7 @@ from headrace.cli import complete, options
 from headrace.cli.terminal.terminal import say, say_json
 from headrace.inspect.card.gather import CardMaker
 from headrace.inspect.card.sections import html, markdown
-from headrace.inspect.get.file import PAGES, form_of
+from headrace.inspect.get.output_file import PAGES, form_of
 from headrace.inspect.page.write import write_text
 from headrace.inspect.views import read
 from headrace.project import project

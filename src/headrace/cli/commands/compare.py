@@ -10,8 +10,8 @@ import click
 from headrace.cli import complete, options
 from headrace.cli.terminal.comparison import say_comparison
 from headrace.cli.terminal.terminal import say, say_json
-from headrace.inspect.compare import compare
-from headrace.inspect.get.file import PAGES, form_of
+from headrace.inspect.compare import gather
+from headrace.inspect.get.output_file import PAGES, form_of
 from headrace.inspect.views import read
 from headrace.project import project
 
@@ -50,7 +50,7 @@ def command(
     form_of(to, PAGES, "a comparison")
     found = project.load(overlay=config)
     with read(found) as views:
-        compared = compare.compare(found, views, runs, metrics, paired=paired)
+        compared = gather.compare(found, views, runs, metrics, paired=paired)
     if to is not None:
         page = importlib.import_module("headrace.inspect.compare.page").page  # tables don't need it
         writing = importlib.import_module("headrace.inspect.page.write")

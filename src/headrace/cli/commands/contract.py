@@ -9,7 +9,7 @@ import click
 from headrace.cli import complete, options
 from headrace.cli.terminal.terminal import say
 from headrace.errors import UsageError
-from headrace.inspect.get.file import form_of, written
+from headrace.inspect.get.output_file import form_of, written
 from headrace.project import project
 
 

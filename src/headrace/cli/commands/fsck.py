@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from headrace.cli import options
-from headrace.cli.terminal.fault import DAMAGED
+from headrace.cli.terminal.error_output import DAMAGED
 from headrace.cli.terminal.terminal import paint, say, say_json, say_styled, tell
 from headrace.operate.upkeep.upkeep import Checked, check
 from headrace.project import project

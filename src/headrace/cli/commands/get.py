@@ -47,6 +47,6 @@ def command(
         return 0
     if task is None or columns is not None:
         raise UsageError("`--logged` needs a task, and no columns", hint="`headrace get RUN TASK --logged NAME`")
-    get_logged = importlib.import_module("headrace.inspect.get.logged").get_logged
+    get_logged = importlib.import_module("headrace.inspect.get.live_values").get_logged
     say(str(get_logged(found, run_id, task, logged, step, to)))
     return 0

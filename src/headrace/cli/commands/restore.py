@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from headrace.cli import options
-from headrace.cli.terminal.lacking import code_of, tell_lacking
-from headrace.cli.terminal.progress import progress
+from headrace.cli.terminal.missing_artifacts import code_of, tell_lacking
+from headrace.cli.terminal.status_line import progress
 from headrace.cli.terminal.table import table
 from headrace.cli.terminal.terminal import say, say_json, say_styled, tell
 from headrace.project import project

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from headrace.cli import options
+from headrace.cli.terminal.progress import watching
 from headrace.cli.terminal.summary import finish
-from headrace.cli.terminal.watcher import watching
 from headrace.operate import session
 from headrace.project import project
 

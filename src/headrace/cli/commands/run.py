@@ -10,8 +10,8 @@ import click
 from headrace.cli import options
 from headrace.cli.interrupts import watch
 from headrace.cli.parameters import split
+from headrace.cli.terminal.progress import watching
 from headrace.cli.terminal.summary import begun, finish
-from headrace.cli.terminal.watcher import watching
 from headrace.operate import session
 from headrace.project import project
 

@@ -15,8 +15,8 @@ from headrace.cli import complete, options
 from headrace.cli.terminal.metrics import say_metrics
 from headrace.cli.terminal.table import Cell, table
 from headrace.cli.terminal.terminal import paint, say, say_json, say_styled
-from headrace.inspect.overtaken import overtaken
-from headrace.inspect.run_object import run_object
+from headrace.inspect.late_advances import overtaken
+from headrace.inspect.run_json import run_object
 from headrace.inspect.views import RunView, StageView, TaskView, Views, maps, read, stages_of, took_s
 from headrace.inspect.warnings import warnings
 from headrace.project import project

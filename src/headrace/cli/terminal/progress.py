@@ -1,34 +1,26 @@
-"""How far a long command is, on a line of the terminal that stays in place."""
+"""Which progress to show: a live table on a terminal, else plain lines, and none beside a JSON object."""
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-Progress = Callable[[str, int, int], None]
-
-
-def _silent(_what: str, _done: int, _total: int) -> None:
-    """Nobody looks on."""
+from headrace.cli.terminal.progress_lines import PlainWatcher
+from headrace.operate.progress.observer import NoWatcher, Watcher
+from headrace.report.marks import is_live
 
 
 @contextmanager
-def progress(*, as_json: bool) -> Iterator[Progress]:
-    """Give what is told how far a command is: `(what, done, total)`. It shows a bar for each `what` on a terminal."""
-    if as_json or not sys.stderr.isatty():
-        yield _silent
+def watching(*, as_json: bool) -> Iterator[Watcher]:
+    """Give a watcher for the time of a run; the terminal is left as it was, however the run ends."""
+    if not is_live(sys.stderr):
+        yield NoWatcher() if as_json else PlainWatcher()
         return
-    from rich.console import Console  # noqa: PLC0415  30 ms, for terminals only
-    from rich.progress import Progress as Bars  # noqa: PLC0415  as above
-    from rich.progress import TaskID  # noqa: PLC0415  as above
-
-    with Bars(console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-
-        yield show
+    # rich takes 30 ms, which logs and pipes don't need
+    live = importlib.import_module("headrace.operate.progress.live_table").LiveWatcher()
+    try:
+        yield live
+    finally:
+        live.leave()

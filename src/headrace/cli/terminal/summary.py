@@ -6,15 +6,15 @@ import importlib
 import os
 import sys
 
-from headrace.cli.terminal.plain import PlainWatcher
+from headrace.cli.terminal.progress_lines import PlainWatcher
 from headrace.cli.terminal.terminal import say, say_json, tell
 from headrace.errors import LedgerError, StoreError, listed
-from headrace.inspect.past import sources_kept
-from headrace.inspect.run_object import run_object
+from headrace.inspect.history import sources_kept
+from headrace.inspect.run_json import run_object
 from headrace.inspect.views import RunView, Views, read
 from headrace.inspect.warnings import warnings
-from headrace.operate.progress.tally import ended_text
-from headrace.operate.progress.watcher import Watcher
+from headrace.operate.progress.observer import Watcher
+from headrace.operate.progress.stage_counts import ended_text
 from headrace.operate.session import Ended
 from headrace.project.project import Project
 from headrace.report.marks import STYLES

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from headrace.codec.builtin.arrow_claims import claims_of
+from headrace.codec.builtin.arrow_metadata import claims_of
 from headrace.codec.classes import describe
 from headrace.codec.misfit import CallerFailed, Misfit
 from headrace.codec.sink import Sink

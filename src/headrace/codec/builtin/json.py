@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from headrace.codec import plain
+from headrace.codec import exact_json
 from headrace.codec.sink import Sink
 from headrace.codec.source import Source
 from headrace.errors import CodecError
@@ -21,7 +21,7 @@ AS_THEY_ARE = (bytes, bytearray, date, datetime, time, timedelta, Decimal, UUID)
 
 
 class JsonCodec:
-    """Numbers, None, dates and their like, and what consists of them: see `headrace.codec.plain`.
+    """Numbers, None, dates and their like, and what consists of them: see `headrace.codec.exact_json`.
 
     Equal values make equal bytes; a dictionary keeps its order, so another order is another value.
     """
@@ -30,13 +30,13 @@ class JsonCodec:
     safe = True
 
     def takes(self, value: object) -> bool:
-        return plain.is_plain(type(value))
+        return exact_json.is_plain(type(value))
 
     def save(self, value: object, sink: Sink) -> None:
-        sink.write(plain.encode(value))
+        sink.write(exact_json.encode(value))
 
     def load(self, source: Source) -> object:
-        return plain.decode(source.read())
+        return exact_json.decode(source.read())
 
 
 class DocumentCodec:
@@ -52,14 +52,14 @@ class DocumentCodec:
         return isinstance(value, Document) and type(value).__module__.startswith(OURS)
 
     def save(self, value: object, sink: Sink) -> None:
-        sink.write(plain.encode(_listed(msgspec.to_builtins(value, builtin_types=AS_THEY_ARE))))
+        sink.write(exact_json.encode(_listed(msgspec.to_builtins(value, builtin_types=AS_THEY_ARE))))
 
     def load(self, source: Source) -> object:
         is_ours = source.type.startswith(OURS) and "__main__" not in source.type
         kind: Any = source.kind if is_ours else object
         if not (issubclass(kind, Document) and kind.__module__.startswith(OURS)):
             raise CodecError(f"`{source.type}` is no document of Headrace's", hint="run what made the artifact again")
-        found = plain.decode(source.read())
+        found = exact_json.decode(source.read())
         form = found.get("form") if isinstance(found, dict) else None
         if isinstance(form, int) and form > kind.FORM:
             raise CodecError(

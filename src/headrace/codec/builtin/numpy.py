@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 
-from headrace.codec import plain
+from headrace.codec import exact_json
 from headrace.codec.sink import Sink
 from headrace.codec.source import Source
 
@@ -26,7 +26,7 @@ class NumpyCodec:
 
     def takes(self, value: object) -> bool:
         if isinstance(value, np.generic):
-            return not plain.is_plain(type(value)) and _is_raw(value.dtype)
+            return not exact_json.is_plain(type(value)) and _is_raw(value.dtype)
         return type(value) in (np.ndarray, np.memmap) and isinstance(value, np.ndarray) and _is_raw(value.dtype)
 
     def save(self, value: object, sink: Sink) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 from pandas.api.types import is_object_dtype
 
-from headrace.codec import plain
+from headrace.codec import exact_json
 from headrace.codec.builtin.arrow import read_columns, read_table, refuse_broken, write_table
 from headrace.codec.misfit import Declined
 from headrace.codec.sink import Sink
@@ -63,7 +63,7 @@ def _to_arrow(value: Any) -> Any:
     name = None
     frame = value
     if isinstance(value, pd.Series):
-        name = plain.encode(value.name)
+        name = exact_json.encode(value.name)
         frame = value.to_frame("value")
     refuse_broken(value, _arrow_columns(frame))
     _check_labels(frame)
@@ -104,7 +104,7 @@ def _to_pandas(table: Any) -> Any:
         frame.index.freq = recipe.freq
     if recipe.name is None:
         return frame
-    return frame.iloc[:, 0].rename(plain.decode(recipe.name))
+    return frame.iloc[:, 0].rename(exact_json.decode(recipe.name))
 
 
 def _index_fields(schema: Any) -> list[str]:
@@ -152,7 +152,7 @@ def _check_labels(frame: Any) -> None:
     mixed = frame.columns.inferred_type.startswith("mixed") and frame.columns.nlevels == 1
     if mixed or not frame.columns.is_unique or getattr(frame.columns, "freq", None) is not None:
         raise Declined("columns that Arrow would rename")
-    plain.encode(frame.attrs)
+    exact_json.encode(frame.attrs)
     for place in range(frame.shape[1]):
         column = frame.iloc[:, place].array
         if isinstance(column, pd.arrays.FloatingArray) and np.isnan(column.to_numpy(dtype=float, na_value=0)).any():
@@ -169,7 +169,7 @@ def _check_types(given: Any, found: Any) -> None:
         and (type(given.index) is type(found.index) or isinstance(found.index, pd.RangeIndex))
         and _levels(given.index) == _levels(found.index)
         and given.index.names == found.index.names
-        and plain.encode(given.attrs) == plain.encode(found.attrs)
+        and exact_json.encode(given.attrs) == exact_json.encode(found.attrs)
     )
     if not kept:
         raise Declined("types, labels or attributes that Arrow would change")

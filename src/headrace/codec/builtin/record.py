@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.codec import plain
+from headrace.codec import exact_json
 from headrace.codec.classes import is_importable
 from headrace.codec.sink import Sink
 from headrace.codec.source import Source
@@ -93,13 +93,13 @@ class EnumCodec:
     def save(self, value: object, sink: Sink) -> None:
         assert isinstance(value, enum.Enum)
         members = type(value).__members__
-        sink.write(plain.encode([value.name, None] if value.name in members else [None, value.value]))
+        sink.write(exact_json.encode([value.name, None] if value.name in members else [None, value.value]))
 
     def load(self, source: Source) -> object:
         kind: Any = source.kind
         if not issubclass(kind, enum.Enum):
             raise CodecError(f"`{source.type}` is no enumeration any more", hint="run what made the artifact again")
-        name, value = msgspec.convert(plain.decode(source.read()), list[Any])
+        name, value = msgspec.convert(exact_json.decode(source.read()), list[Any])
         return kind(value) if name is None else kind[name]
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import skops.io
 from sklearn.base import BaseEstimator
 
-from headrace.codec.builtin.bounds import check_bounds
-from headrace.codec.builtin.vetting import nodes, vet
+from headrace.codec.builtin.sklearn_index_check import check_bounds
+from headrace.codec.builtin.skops_check import nodes, vet
 from headrace.codec.classes import describe
 from headrace.codec.misfit import Declined
 from headrace.codec.sink import Sink
@@ -23,9 +23,9 @@ from headrace.errors import CodecError
 class SklearnCodec:
     """An estimator in skops' form, made the same for the same estimator: no ids of this process, no dates.
 
-    Read are estimators of scikit-learn and what these hold, as far as `vetting` knows it, and scores; trees are checked
-    before use, since scikit-learn follows their indices unchecked. An estimator that holds anything else (a function
-    or class of the project) is left to pickle.
+    Read are estimators of scikit-learn and what these hold, as far as `skops_check` knows it, and scores; trees are
+    checked before use, since scikit-learn follows their indices unchecked. An estimator that holds anything else (a
+    function or class of the project) is left to pickle.
     """
 
     name = "skops"

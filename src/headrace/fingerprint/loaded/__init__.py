@@ -1,2 +1,2 @@
 """Things that are loaded (functions, classes, what they hold), followed by name to all that they reach. Begin with
-`live`. What isn't loaded yet is read by `unloaded`."""
+`walk`. What isn't loaded yet is read by `unloaded`."""

@@ -9,15 +9,15 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from headrace.fingerprint.follow import Follow, Scope
 from headrace.fingerprint.graph import Node
 from headrace.fingerprint.loaded.function import carried, outer_edges
-from headrace.fingerprint.loaded.records import computes_defaults, defaults, fields, lists_fields
-from headrace.fingerprint.loaded.state import Changing
+from headrace.fingerprint.loaded.mutable_state import Changing
+from headrace.fingerprint.loaded.record_fields import computes_defaults, defaults, fields, lists_fields
 from headrace.fingerprint.names import LiveNames, global_names
-from headrace.fingerprint.roots import file_of
+from headrace.fingerprint.ports import Follow, Scope
+from headrace.fingerprint.project_roots import file_of
+from headrace.fingerprint.python_objects import is_a
 from headrace.fingerprint.source.files import Found, Source, code_path
-from headrace.fingerprint.thing import is_a
 from headrace.fingerprint.values.value import DESCRIPTORS
 from headrace.spec.code import digest
 

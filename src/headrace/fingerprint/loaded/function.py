@@ -5,12 +5,12 @@ from __future__ import annotations
 import types
 from collections.abc import Iterable
 
-from headrace.fingerprint.follow import IMPORT_TIME, Follow, Scope
 from headrace.fingerprint.graph import Node
-from headrace.fingerprint.loaded.state import Changing
+from headrace.fingerprint.loaded.mutable_state import Changing
 from headrace.fingerprint.names import LiveNames, global_names, resolve
+from headrace.fingerprint.ports import IMPORT_TIME, Follow, Scope
+from headrace.fingerprint.source.code_piece import Piece
 from headrace.fingerprint.source.files import Found, Source
-from headrace.fingerprint.source.piece import Piece
 from headrace.spec.code import NAMED, digest
 
 

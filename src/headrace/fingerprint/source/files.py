@@ -11,10 +11,10 @@ from functools import cached_property
 from types import CodeType
 from typing import NamedTuple
 
-from headrace.fingerprint.roots import Place, Roots
-from headrace.fingerprint.source.normal import deep, piece
-from headrace.fingerprint.source.piece import Names, Piece
-from headrace.fingerprint.source.top import TopLevel
+from headrace.fingerprint.project_roots import Place, Roots
+from headrace.fingerprint.source.code_piece import Names, Piece
+from headrace.fingerprint.source.normal_form import deep, piece
+from headrace.fingerprint.source.top_level import TopLevel
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)

@@ -13,16 +13,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from types import FunctionType
 
-from headrace.fingerprint.follow import IMPORT_TIME
 from headrace.fingerprint.graph import Node
 from headrace.fingerprint.names import StaticNames, global_names
-from headrace.fingerprint.reach import Reach, installed_path
+from headrace.fingerprint.ports import IMPORT_TIME
+from headrace.fingerprint.reached_code import Reach, installed_path
+from headrace.fingerprint.source.code_piece import Chain, Piece
 from headrace.fingerprint.source.files import DEFINITIONS, Source
 from headrace.fingerprint.source.imports import Imported, absolute
-from headrace.fingerprint.source.normal import IMPORTERS
-from headrace.fingerprint.source.piece import Chain, Piece
-from headrace.fingerprint.source.texts import named
-from headrace.fingerprint.unloaded.effects import Loading
+from headrace.fingerprint.source.names_in_strings import named
+from headrace.fingerprint.source.normal_form import IMPORTERS
+from headrace.fingerprint.unloaded.import_effects import Loading
 from headrace.fingerprint.unloaded.target import Target, Targets, package_of
 from headrace.spec.code import PartKind, digest
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from headrace.fingerprint.reach import Reach, installed_path
-from headrace.fingerprint.roots import file_of
+from headrace.fingerprint.project_roots import file_of
+from headrace.fingerprint.reached_code import Reach, installed_path
 from headrace.fingerprint.source.files import Source
 from headrace.fingerprint.source.imports import Imported, absolute
 

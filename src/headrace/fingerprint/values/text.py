@@ -8,8 +8,8 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from headrace.fingerprint.roots import Roots
-from headrace.fingerprint.thing import is_thing, thing_name
+from headrace.fingerprint.project_roots import Roots
+from headrace.fingerprint.python_objects import is_thing, thing_name
 
 LONGEST = 200
 

@@ -18,9 +18,9 @@ from typing import Any, Literal, NewType, TypeVar
 
 from blake3 import blake3
 
-from headrace.fingerprint.roots import Roots
-from headrace.fingerprint.source.normal import MUTATORS
-from headrace.fingerprint.thing import is_thing, plain_function
+from headrace.fingerprint.project_roots import Roots
+from headrace.fingerprint.python_objects import is_thing, plain_function
+from headrace.fingerprint.source.normal_form import MUTATORS
 from headrace.fingerprint.values.arrays import read_array
 
 Owner = Literal["project", "standard", "other"]

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Sequence
 
 from headrace.errors import NotFoundError, UsageError
-from headrace.inspect.card.card import Card, Made, Named, Source, Training
+from headrace.inspect.card.facts import Card, Made, Named, Source, Training
 from headrace.inspect.gates import asked
 from headrace.inspect.get import addresses as named
+from headrace.inspect.history import differing
 from headrace.inspect.logs import maker
 from headrace.inspect.metrics.curves import lines
 from headrace.inspect.metrics.metrics import Load, Reading, loader, readings, report_refs
 from headrace.inspect.model_choice import Chosen, choose, trained
-from headrace.inspect.past import differing
 from headrace.inspect.reports import Judged, Logged
-from headrace.inspect.run_material import Material, material
+from headrace.inspect.run_record import Material, material
 from headrace.inspect.value_text import cut, value_text
 from headrace.inspect.views import LIVE, VersionView, Views, judged
 from headrace.project.project import Project

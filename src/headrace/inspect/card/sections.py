@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from headrace import report as renderer
-from headrace.inspect.card.card import Card, Made, Named
+from headrace.inspect.card.facts import Card, Made, Named
 from headrace.inspect.metrics.metrics import Reading
 from headrace.inspect.page.curves import picture
 from headrace.inspect.reports import Judged

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from headrace.errors import HeadraceError
 from headrace.inspect.metrics.metrics import Load
-from headrace.inspect.run_material import Material
+from headrace.inspect.run_record import Material
 from headrace.plan.keys import told
 from headrace.spec.artifact import Ref
 from headrace.spec.graph import Const

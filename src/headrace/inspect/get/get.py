@@ -13,7 +13,7 @@ from headrace.codec.codecs import Codecs
 from headrace.codec.file import File, Folder
 from headrace.errors import CodecError, NotFoundError, UsageError, listed
 from headrace.inspect.get import addresses, table_file
-from headrace.inspect.get.file import form_of, written
+from headrace.inspect.get.output_file import form_of, written
 from headrace.inspect.get.table_file import is_table
 from headrace.inspect.views import VersionView, Views, in_words
 from headrace.ledger.views.views import FEW

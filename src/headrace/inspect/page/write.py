@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from headrace.inspect.get.file import PAGES, form_of, written
+from headrace.inspect.get.output_file import PAGES, form_of, written
 from headrace.inspect.page.gather import run_facts
 from headrace.inspect.page.page import page
 from headrace.inspect.views import Views

@@ -16,7 +16,7 @@ from headrace.operate.doctor.finding import Answer, Finding
 from headrace.operate.doctor.ledger import ledger_checks
 from headrace.operate.doctor.pools import pool_checks
 from headrace.operate.doctor.stores import store_checks
-from headrace.project import machine
+from headrace.project import host_limits
 from headrace.project.pipelines import written
 from headrace.project.project import Project
 from headrace.report.measures import bytes_text
@@ -48,7 +48,7 @@ def _python() -> Answer:
 
 
 def _machine() -> Answer:
-    cpus, memory = machine.cpus(), machine.memory_gib()
+    cpus, memory = host_limits.cpus(), host_limits.memory_gib()
     found = f"{cpus:g} of {os.cpu_count()} cpus, {memory:.1f} GiB of memory"
     if memory < 1:
         return "doubtful", found, "little memory: workers that import large libraries may not fit"

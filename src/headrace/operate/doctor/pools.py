@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from headrace.operate.doctor.finding import Answer
+from headrace.operate.pools.cluster_state import Trouble
 from headrace.operate.pools.pools import look_at
-from headrace.operate.pools.seen import Trouble
-from headrace.project import machine
+from headrace.project import host_limits
 from headrace.project.project import Project
 from headrace.spec.fleet import Pool
 
@@ -22,7 +22,7 @@ def pool_checks(project: Project) -> dict[str, Callable[[], Answer]]:
 def _pool(project: Project, pool: Pool) -> Answer:
     promised = f"{pool.cpu:g} cpus, {pool.memory_gib:.1f} GiB"
     if pool.backend == "local":
-        if pool.cpu > machine.cpus() or pool.memory_gib > machine.memory_gib():
+        if pool.cpu > host_limits.cpus() or pool.memory_gib > host_limits.memory_gib():
             return "doubtful", promised, f"lower cpu or memory_gib of pool `{pool.name}` to what the machine gives"
         return "well", promised, None
     seen = look_at(project, pool)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from headrace.inspect.value_text import cut
 from headrace.ledger.views.rows import RunView, TaskView
 from headrace.operate.plan import sums
-from headrace.operate.progress.tally import Stage, Tally, ended_text
-from headrace.operate.progress.watcher import RunRow, TaskRow
+from headrace.operate.progress.observer import RunRow, TaskRow
+from headrace.operate.progress.stage_counts import Stage, Tally, ended_text
 from headrace.report.as_text import columns
 from headrace.report.marks import DECISIONS, MARKS
 from headrace.report.markup import Child, Markup, join, tag, ticked

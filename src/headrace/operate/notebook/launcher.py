@@ -23,7 +23,7 @@ from headrace.operate import plan as planning
 from headrace.operate import session
 from headrace.operate.notebook import display
 from headrace.operate.notebook.bundle import notebook_files
-from headrace.operate.progress.watcher import NoWatcher, Watcher
+from headrace.operate.progress.observer import NoWatcher, Watcher
 from headrace.project import project as projects
 from headrace.project.project import Project
 from headrace.project.state import reading_store, views
@@ -33,7 +33,7 @@ from headrace.spec.policy import Policy
 from headrace.work.notebook import NOTEBOOK
 
 if TYPE_CHECKING:
-    from headrace.operate.progress.live import LiveWatcher
+    from headrace.operate.progress.live_table import LiveWatcher
 
 
 class RunTask:
@@ -209,7 +209,7 @@ def _watching() -> Iterator[Watcher]:
     if display.is_notebook():
         watcher: display.NotebookWatcher | LiveWatcher = display.NotebookWatcher()
     elif is_live(sys.stderr):
-        from headrace.operate.progress.live import LiveWatcher  # noqa: PLC0415  rich: 30 ms that a program without one doesn't need
+        from headrace.operate.progress.live_table import LiveWatcher  # noqa: PLC0415  rich: 30 ms that a program without one doesn't need
 
         watcher = LiveWatcher()
     else:

@@ -9,11 +9,11 @@ from pathlib import Path
 from types import ModuleType
 
 from headrace.backends.local.backend import LocalBackend
+from headrace.backends.processes.environment_variables import told, withheld
 from headrace.backends.processes.namespace import Namespace, bubblewrap, circumstances, works
-from headrace.backends.processes.variables import told, withheld
 from headrace.errors import ConfigError
-from headrace.operate.early import take
-from headrace.operate.pools.seen import Seen
+from headrace.operate.early_zygote import take
+from headrace.operate.pools.cluster_state import Seen
 from headrace.project.project import Project
 from headrace.project.settings import PoolSection
 from headrace.run.ports import Backend, Heard, Spool
@@ -21,10 +21,10 @@ from headrace.run.spilled import spilled
 from headrace.run.wire import Hello
 from headrace.spec.bundle import Bundle
 from headrace.spec.fleet import Pool
-from headrace.store.opening import folder_of
+from headrace.store.open_store import folder_of
 from headrace.store.store import Store
 from headrace.work.archive import unpack
-from headrace.work.environments.memo import cache_folder
+from headrace.work.environments.cache import cache_folder
 
 
 def open_backend(project: Project, pool: Pool, run: str, epoch: int, bundle: Bundle, store: Store) -> Backend:

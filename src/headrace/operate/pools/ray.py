@@ -16,15 +16,15 @@ from msgspec.structs import replace
 from headrace.backends.ray.backend import RayBackend
 from headrace.backends.ray.cluster import REACH_S, Cluster
 from headrace.backends.ray.needs import Needs
-from headrace.operate.pools.seen import Seen, Trouble
-from headrace.project.machine import GIB
+from headrace.operate.pools.cluster_state import Seen, Trouble
+from headrace.project.host_limits import GIB
 from headrace.project.settings import PoolSection
 from headrace.report.measures import count_text
 from headrace.run.ports import Spool
 from headrace.run.wire import Hello
 from headrace.spec.address import StoreAddress
 from headrace.spec.fleet import Pool
-from headrace.work.machine_check import try_here
+from headrace.work.host_check import try_here
 
 NODES, NODES_S = 8, 20.0
 """So many nodes are tried side by side, and so long: workers are alike on most clusters."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from headrace.errors import ConfigError
-from headrace.operate.progress.watcher import Watcher
+from headrace.operate.progress.observer import Watcher
 from headrace.project.project import Project
 
 

@@ -17,7 +17,7 @@ from typing import Any, Self, TextIO
 import msgspec
 
 from headrace.errors import HeadraceError
-from headrace.operate.progress.watcher import RunRow, TaskRow, Watcher
+from headrace.operate.progress.observer import RunRow, TaskRow, Watcher
 from headrace.spec.redaction import masked
 
 _log = logging.getLogger("headrace.run")

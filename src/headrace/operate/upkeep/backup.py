@@ -16,7 +16,7 @@ from headrace.ledger.transfer.transfer import Imported, Importer, Progress
 from headrace.operate.upkeep.transfer import head, looking
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, open_store, stores
-from headrace.store.opening import open_store as open_address
+from headrace.store.open_store import open_store as open_address
 from headrace.store.store import Store
 
 __all__ = ["BackedUp", "Restored", "Snapshot", "back_up", "check_place", "open_backups", "restore", "snapshots"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from headrace.define.arguments import held_to_types
+from headrace.define.argument_check import held_to_types
 from headrace.errors import UsageError
 from headrace.stages.train.columns import Layout, numbers
 from headrace.stages.train.order import Order, Shuffle

@@ -20,8 +20,8 @@ from headrace.store.cache.cache import Cache
 from headrace.store.cache.memory import SMALL_BYTES, Memory
 from headrace.store.digest import digest_of
 from headrace.store.draft import Draft
+from headrace.store.errors import damaged, trouble
 from headrace.store.store import new_nonce
-from headrace.store.trouble import damaged, trouble
 
 AT_ONCE = 16
 """So many small blobs travel at once: a server's answer takes milliseconds, of which the sender needs few."""

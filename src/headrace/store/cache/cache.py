@@ -22,7 +22,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from headrace.store.digest import digest_of
-from headrace.store.folder.shelves import scan
+from headrace.store.folder.digest_folders import scan
 
 SPARED_S = 60.0
 """What was used within this time is not evicted: whoever asked for its path may not have opened it yet."""

@@ -1,2 +1,2 @@
 """A store in a folder, of one machine or on a file system that many share. Begin with `folder`. How files become
-durable stands in `sync`."""
+durable stands in `fsync`."""

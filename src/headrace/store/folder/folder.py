@@ -20,13 +20,13 @@ from headrace.errors import StoreError
 from headrace.store.blob import Blob, Found, Stray
 from headrace.store.digest import digest_of
 from headrace.store.draft import Draft
-from headrace.store.folder.batch import Batch
+from headrace.store.errors import damaged, missing, trouble
+from headrace.store.folder.digest_folders import Shelves, scan
+from headrace.store.folder.fsync import sync
 from headrace.store.folder.logs import FolderLogs
-from headrace.store.folder.shared import LAG_S, SILLY, is_gone, remove
-from headrace.store.folder.shelves import Shelves, scan
+from headrace.store.folder.nfs import LAG_S, SILLY, is_gone, remove
 from headrace.store.folder.spool import Spool
-from headrace.store.folder.sync import sync
-from headrace.store.trouble import damaged, missing, trouble
+from headrace.store.folder.write_batch import Batch
 
 SETTLED_NS = 50_000_000
 """So long after a write the clock of a file system has moved on for sure."""

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from headrace.errors import StoreError
+from headrace.store.errors import trouble
 from headrace.store.folder.spool import plain
-from headrace.store.trouble import trouble
 
 PIECE_BYTES = 8 << 20
 """What an attempt printed is kept in pieces of this size, from where it begins in its worker's log."""

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headrace.errors import StoreError
-from headrace.store.folder.shared import is_gone, is_shared, refresh
-from headrace.store.folder.shelves import scan
-from headrace.store.folder.sync import sync, sync_open
-from headrace.store.trouble import trouble
+from headrace.store.errors import trouble
+from headrace.store.folder.digest_folders import scan
+from headrace.store.folder.fsync import sync, sync_open
+from headrace.store.folder.nfs import is_gone, is_shared, refresh
 
 
 class Spool:

@@ -23,16 +23,16 @@ from msgspec import Struct
 
 from headrace.errors import HeadraceError
 from headrace.run.wire import Frames, Hello, Waiting, decode_order, frame
-from headrace.store.opening import open_store
+from headrace.store.open_store import open_store
 from headrace.work.archive import unpack
+from headrace.work.environments.cache import CACHE, Memo, cache_folder
 from headrace.work.environments.code import code_folder
-from headrace.work.environments.memo import CACHE, Memo, cache_folder
 
 HELLO, ORIGIN = "hello=", "origin="
 """How the arguments begin that tell a process, which became another interpreter's, where it finds its greeting again,
 and what its interpreter was before."""
 BOOT = "import importlib, sys; sys.path.append(sys.argv.pop(1)); importlib.import_module(sys.argv.pop(1)).main()"
-"""What an interpreter is told to run: Headrace's own code is found by its path, see `ours`."""
+"""What an interpreter is told to run: Headrace's own code is found by its path, see `headrace_install`."""
 
 
 class Chosen(Struct, frozen=True, array_like=True, tag="chosen"):

@@ -21,11 +21,11 @@ from headrace.fingerprint.fingerprint import fingerprint
 from headrace.run.wire import Frames, Hello, Refused, Waiting, frame
 from headrace.spec.code import Code
 from headrace.spec.stage import Stage
-from headrace.store.opening import open_store
+from headrace.store.open_store import open_store
 from headrace.work.archive import unpack
+from headrace.work.channel import Link
 from headrace.work.environments.enter import enter, origin, receive_hello
-from headrace.work.link import Link
-from headrace.work.load import describe, enter_project, find_function
+from headrace.work.user_code import describe, enter_project, find_function
 
 _MODULE = "headrace.work.environments.fingerprints"
 _READ_BYTES = 1 << 16

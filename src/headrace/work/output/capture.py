@@ -16,8 +16,8 @@ from typing import TextIO
 
 from headrace.run.events import Span
 from headrace.store.folder.logs import PIECE_BYTES
-from headrace.work.output.masking import Mask
-from headrace.work.output.piped import Piped
+from headrace.work.output.log_pipe import Piped
+from headrace.work.output.mask import Mask
 
 _STDOUT, _STDERR = 1, 2
 

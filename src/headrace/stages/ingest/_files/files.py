@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from headrace.codec.file import File, Folder
 from headrace.codec.joined import Joined
-from headrace.define.arguments import held_to_types
+from headrace.define.argument_check import held_to_types
 from headrace.define.attempt import attempt
 from headrace.define.cursor import Cursor, advance
 from headrace.define.cursor import cursor as cursor_named

@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.json
 
 from headrace.codec.builtin.arrow import look_into
-from headrace.codec.builtin.arrow_claims import GROWTH, claims_of
+from headrace.codec.builtin.arrow_metadata import GROWTH, claims_of
 from headrace.errors import DefinitionError, SourceError
 from headrace.stages.ingest._files.pictures import picture
 from headrace.stages.ingest._files.texts import CHUNK_BYTES, LINE_BYTES, Utf8

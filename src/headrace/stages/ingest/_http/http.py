@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from headrace.codec.joined import Joined
-from headrace.define.arguments import held_to_types
+from headrace.define.argument_check import held_to_types
 from headrace.define.attempt import attempt
 from headrace.define.ports import Attempt
 from headrace.define.ready import ready

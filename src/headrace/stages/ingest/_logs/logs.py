@@ -11,7 +11,7 @@ import pyarrow as pa
 from blake3 import blake3
 
 from headrace.codec.joined import Joined
-from headrace.define.arguments import held_to_types
+from headrace.define.argument_check import held_to_types
 from headrace.define.attempt import attempt
 from headrace.define.cursor import Cursor, advance
 from headrace.define.cursor import cursor as cursor_named

@@ -9,7 +9,7 @@ import pyarrow as pa
 from blake3 import blake3
 
 from headrace.codec.joined import Joined
-from headrace.define.arguments import held_to_types
+from headrace.define.argument_check import held_to_types
 from headrace.define.call import OPTIONS
 from headrace.define.cursor import cursor as cursor_named
 from headrace.define.ports import tracing

@@ -1,0 +1,34 @@
+"""How far a long command is, on a line of the terminal that stays in place."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Progress = Callable[[str, int, int], None]
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    """Nobody looks on."""
+
+
+@contextmanager
+def progress(*, as_json: bool) -> Iterator[Progress]:
+    """Give what is told how far a command is: `(what, done, total)`. It shows a bar for each `what` on a terminal."""
+    if as_json or not sys.stderr.isatty():
+        yield _silent
+        return
+    from rich.console import Console  # noqa: PLC0415  30 ms, for terminals only
+    from rich.progress import Progress as Bars  # noqa: PLC0415  as above
+    from rich.progress import TaskID  # noqa: PLC0415  as above
+
+    with Bars(console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield show

@@ -1,0 +1,483 @@
+"""What is loaded, followed: names to what they stand for, and that to what it reaches in turn."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib.util
+import os
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from headrace.codec.classes import public_name
+from headrace.fingerprint.graph import Node
+from headrace.fingerprint.loaded.classes import fill_class, scope_of
+from headrace.fingerprint.loaded.function import cells_of, fill_function
+from headrace.fingerprint.loaded.record_fields import lists_fields
+from headrace.fingerprint.loaded.registrations import held
+from headrace.fingerprint.names import Globals, LiveNames, Resolved, follow, global_names, resolve
+from headrace.fingerprint.ports import IMPORT_TIME, Scope
+from headrace.fingerprint.python_objects import (
+    instance_dict,
+    is_a,
+    is_thing,
+    module_of,
+    plain_function,
+    qualname_of,
+    thing_name,
+)
+from headrace.fingerprint.reached_code import Reach
+from headrace.fingerprint.source.code_piece import Chain, Piece
+from headrace.fingerprint.source.files import DEFINITIONS, Source, code_path
+from headrace.fingerprint.source.names_in_strings import named
+from headrace.fingerprint.unloaded.code import Static
+from headrace.fingerprint.unloaded.origin import Origin, origin
+from headrace.fingerprint.unloaded.target import Target
+from headrace.fingerprint.values.text import shown
+from headrace.fingerprint.values.value import Encoded, Owner, Values
+from headrace.spec.code import digest
+
+OWN_NAMES = frozenset(
+    {"__spec__", "__loader__", "__builtins__", "__cached__", "__annotations__", "__conditional_annotations__"}
+)
+"""Names of a module that the import system sets, and that say nothing of the code."""
+PLAIN = (str, bytes, int, float, complex, bool, type(None), list, tuple, dict, set, frozenset)
+
+
+class Live:
+    """Follows loaded objects; satisfies `Follow`."""
+
+    def __init__(self, reach: Reach) -> None:
+        self.reach = reach
+        self.homes = reach.homes
+        self.static = Static(reach)
+        self._root_file: str | None = None
+        self.read = Values(
+            reach.project.roots,
+            owner=self._owner,
+            name=self._stable_name,
+            module=self.homes.module_name,
+            symbol=self._is_symbol,
+        )
+
+    def root(self, root: Node, value: object) -> None:
+        """Add an edge to a stage's function. Its own signature counts, and that of each function that it wraps."""
+        plain: Any = plain_function(value) or value
+        if is_a(plain, types.FunctionType):
+            self._root_file = code_path(plain.__code__, plain.__globals__)
+        if not is_thing(plain):
+            self.value(root, "root", plain, "stage")
+        for index in range(100):
+            if is_thing(plain):
+                found = self.thing(plain, signature=True)
+                if found is not None:
+                    root.edges[f"root {index}"] = found
+            plain = instance_dict(plain).get("__wrapped__")
+            if plain is None:
+                return
+
+    # Things
+
+    def thing(self, value: object, *, signature: bool = False) -> Node | None:
+        """Give the node of a function, class or module."""
+        plain = plain_function(value)
+        if plain is not None and is_thing(plain):
+            return self.thing(plain, signature=signature)
+        if is_a(value, types.ModuleType):
+            return self._module(value)
+        if is_a(value, type):
+            return self._class(value)
+        if is_a(value, types.FunctionType):
+            return self._function(value, signature=signature)
+        module = module_of(value) or "builtins"
+        if self.homes.of_module(module) == "project" and module in sys.modules:
+            return self._module(sys.modules[module])
+        return self.reach.symbol(thing_name(value), module)
+
+    def _function(self, function: types.FunctionType, *, signature: bool) -> Node:
+        home = self.homes.of_code(function.__code__, function.__globals__)
+        if home == "ours":
+            return self._ours(function)
+        if home != "project":
+            return self._foreign(function)
+        source = self.reach.sources.of_code(function.__code__, function.__globals__)
+        title = self.reach.title(source, function.__globals__, function.__code__.co_qualname)
+
+        def fill(node: Node) -> None:
+            fill_function(self, node, function, source, signature=signature)
+
+        return self.reach.graph.node(("function", id(function), signature), title, "function", fill, function)
+
+    def _ours(self, function: types.FunctionType) -> Node:
+        """A function of Headrace's counts by its public name, wherever its code lies; a ready-made stage's by that, its
+        version and its libraries."""
+        version = function.__dict__.get("__headrace_version__")
+        if version is None:
+            return self.reach.symbol(public_name(function.__module__, function.__qualname__), "headrace")
+        name = function.__dict__["__headrace_name__"]
+
+        def fill(node: Node) -> None:
+            node.own, node.text = f"ours {name} {version}", str(version)
+            for module in function.__dict__.get("__headrace_stands_on__", ()):
+                node.edges[module] = self.reach.symbol(module, module, _file_of_module(module))
+
+        return self.reach.graph.node(("ours", name), name, "function", fill, function)
+
+    def _foreign(self, function: types.FunctionType) -> Node:
+        """A function of a distribution counts by its name, and by what of the project's it wraps."""
+        name = f"{function.__module__}.{function.__qualname__}"
+        module = str(function.__globals__.get("__name__", ""))
+
+        def fill(node: Node) -> None:
+            node.own = f"name {function.__code__.co_qualname}"
+            node.edges["home"] = self.reach.symbol(f"{module}.{function.__code__.co_qualname}", module)
+            for label, each in self.wrapped(function):
+                found = self.thing(each, signature=True)
+                if found is not None:
+                    node.edges[label] = found
+
+        return self.reach.graph.node(("foreign", id(function)), name, None, fill, function)
+
+    def wrapped(self, value: object) -> list[tuple[str, object]]:
+        """Give the project's functions and classes that something of a distribution's holds, as a wrapper does."""
+        inside = dict(instance_dict(value))
+        if is_a(value, types.FunctionType):
+            inside.update((f"cell {name}", each) for name, each in cells_of(value).items())
+            registry = inside.pop("registry", None)
+            if is_a(registry, types.MappingProxyType):
+                # `singledispatch`: what is registered for each class
+                for kind, each in registry.items():
+                    name = f"for {self._stable_name(kind)}"
+                    inside[name if name not in inside else f"{name} {len(inside)}"] = each
+        return [(name, each) for name, each in sorted(inside.items()) if self._holds_project(each)]
+
+    def _holds_project(self, value: object) -> bool:
+        plain = plain_function(value) or value
+        if is_a(plain, types.FunctionType):
+            is_ours = self.homes.of_code(plain.__code__, plain.__globals__) == "project"
+            return is_ours or plain.__closure__ is not None
+        return is_a(plain, type) and self._owner(plain) == "project"
+
+    def _class(self, cls: type) -> Node:
+        if self._owner(cls) != "project" and (_is_at_home(cls) or not lists_fields(cls)):
+            return self.reach.symbol(f"{cls.__module__}.{cls.__qualname__}", cls.__module__)
+        scope = scope_of(cls)
+        title = self.reach.title(self.reach.sources.of_globals(scope), scope, cls.__qualname__)
+        return self.reach.graph.node(("class", id(cls)), title, "class", lambda node: fill_class(self, node, cls), cls)
+
+    # Modules
+
+    def _module(self, module: types.ModuleType) -> Node:
+        if self.homes.of_module(module.__name__) != "project":
+            return self.reach.symbol(module.__name__, module.__name__)
+        return self.scope_module(vars(module))
+
+    def scope_module(self, scope: Scope) -> Node:
+        """Give the node of a whole module of the project, by its globals."""
+        source = self.reach.sources.of_globals(scope)
+        title = source.place.module if source is not None and source.place else str(scope.get("__name__"))
+        key = ("module", id(scope))
+        return self.reach.graph.node(key, title, "module", lambda node: self._fill_module(node, source, scope), scope)
+
+    def _fill_module(self, node: Node, source: Source | None, scope: Scope) -> None:
+        if source is None:
+            node.own = digest("module", self.reach.file_digest(scope.get("__file__")))
+        else:
+            piece = source.piece(source.tree.body, LiveNames(scope, self.homes))
+            node.own = digest("module", self.reach.text(piece))
+            node.where = source.where_all(source.tree.body)
+            self.uses(node, piece, scope, Globals(global_names(source.code).read, frozenset()), {})
+        prefix = f"{scope.get('__name__')}."
+        for name, value in list(scope.items()):
+            dunder = name.startswith("__") and name.endswith("__")
+            other = is_a(value, types.ModuleType) and not value.__name__.startswith(prefix)
+            if not dunder and not other:
+                self._found(node, Resolved((name,), value, scope, name), "")
+
+    # Names
+
+    def uses(self, node: Node, piece: Piece, scope: Scope, names: Globals, cells: Scope) -> None:
+        """Add an edge for each name that a piece's own code uses."""
+        source = self.reach.sources.of_globals(scope)
+        local = self.static.targets.of(piece.imports, source)
+        self.static.imports(node, piece, local)
+        self.static.loads(node, piece.late, source)
+        for function, module in piece.import_calls:
+            self._import_call(node, function, module, scope, local)
+        self.reach.note_subclasses(node, piece)
+        chains = {**piece.names, **piece.annotations} if "annotation" in self.reach.acting else piece.names
+        for chain in chains:
+            if chain[0] in cells:
+                self._found(node, follow(chain, Resolved(chain[:1], cells[chain[0]], {}, chain[0])), "cell ")
+            elif chain[0] in names.read:
+                self._chain(node, chain, scope, "")
+        for chain in named(piece.texts):
+            if chain[0] in scope and chain not in chains and not self._is_loose(scope[chain[0]]):
+                self._chain(node, chain, scope, "")
+        self._given(node, piece, scope)
+
+    def _is_loose(self, value: object) -> bool:
+        """Say whether a text means something else by a name, since nothing looks for a function or module in one."""
+        return is_a(value, types.FunctionType | types.ModuleType) or plain_function(value) is not None
+
+    def _given(self, node: Node, piece: Piece, scope: Scope) -> None:
+        """A function that is given to one of a distribution may have its annotations read there."""
+        for given in piece.given:
+            value = plain_function(scope.get(given.name)) or scope.get(given.name)
+            if is_a(value, types.FunctionType) and self._holds_project(value):
+                taker = resolve(given.function, scope)
+                if taker is not None and self._is_of_distribution(taker):
+                    found = self.thing(value, signature=True)
+                    if found is not None:
+                        node.edges[f"given {given.name}"] = found
+
+    def _is_of_distribution(self, found: Resolved) -> bool:
+        value = found.value
+        if is_a(value, types.ModuleType):
+            return self.homes.of_module(value.__name__) == "other"
+        return callable(value) and self.homes.of_module(module_of(value) or "") == "other"
+
+    def _import_call(
+        self, node: Node, function: Chain, module: str, scope: Scope, local: dict[str, list[Target]]
+    ) -> None:
+        found = resolve(function, scope)
+        value = found.value if found is not None else getattr(builtins, function[0], None)
+        if self.reach.widens(value) or self.static.imports_by_name(function, local):
+            self.static.import_by_name(node, module)
+        elif function[0] not in local:
+            self._chain(node, function, scope, "")
+
+    def chains(self, node: Node, chains: Iterable[Chain], scope: Scope, prefix: str = "") -> None:
+        """Add an edge for each chain, from a module's globals."""
+        for chain in chains:
+            self._chain(node, chain, scope, prefix)
+
+    def _chain(self, node: Node, chain: Chain, scope: Scope, prefix: str) -> None:
+        found = resolve(chain, scope)
+        if found is not None:
+            self._found(node, found, prefix)
+        elif hasattr(builtins, chain[0]):
+            value = getattr(builtins, chain[0])
+            if not self._widen(node, value, chain[0], scope) and is_a(value, types.FunctionType):
+                node.edges[chain[0]] = self.named(vars(builtins), chain[0], value)
+        else:
+            node.edges[prefix + chain[0]] = self.reach.missing(chain[0])
+
+    def _found(self, node: Node, found: Resolved, prefix: str) -> None:
+        label = prefix + ".".join(found.used)
+        value = found.value
+        if self._widen(node, value, label, found.scope):
+            return
+        if is_a(value, types.ModuleType) and self.homes.of_module(value.__name__) == "project":
+            node.edges[label] = self._module(value)
+            self.reach.note_whole(node, node.edges[label])
+        elif found.scope:
+            node.edges[label] = self.named(found.scope, found.name, value)
+        else:
+            self.value(node, label, value, f"{node.name}.{found.name}")
+
+    def _widen(self, node: Node, value: object, label: str, scope: Scope) -> bool:
+        widened = self.reach.widens(value) if callable(value) or is_a(value, dict | types.ModuleType) else None
+        if widened == "bundle":
+            node.edges[label] = self.reach.bundle()
+            self.reach.note_whole(node, node.edges[label], label)
+        elif widened == "module":
+            node.edges[label] = self.scope_module(scope)
+            self.reach.note_whole(node, node.edges[label], label)
+        return widened is not None
+
+    # Values
+
+    def named(self, scope: Scope, name: str, value: object) -> Node:
+        """Give the node of what a global name stands for."""
+        if is_a(value, types.ModuleType) or self._is_defined(value):
+            found = self.thing(value)
+            assert found is not None
+            return found
+        if name.startswith("__") and name.endswith("__"):
+            return self._own_name(scope, name, value)
+        at = origin(self.reach.sources, scope, name, value)
+        home = self.homes.of_module(at.module)
+        if home in ("standard", "ours") or (home == "other" and type(value) not in PLAIN):
+            return self.reach.symbol(f"{at.module}.{at.name}", at.module)
+        title = self.reach.title(at.source, at.scope, at.name)
+        key = ("constant", id(at.scope), at.name)
+        return self.reach.graph.node(key, title, "constant", lambda node: self._fill_named(node, at, value), value)
+
+    def _is_defined(self, value: object) -> bool:
+        """Say whether a value is a function or class that its definition tells all of."""
+        plain = plain_function(value) or value
+        if not is_thing(plain):
+            return self._is_symbol(plain)
+        if is_a(plain, types.FunctionType) and self.homes.of_code(plain.__code__, plain.__globals__) == "project":
+            return not plain.__closure__ or self._reads_cells(plain)
+        if is_a(plain, type) and self._owner(plain) == "project":
+            return True
+        return _is_at_home(plain)
+
+    def _reads_cells(self, function: types.FunctionType) -> bool:
+        return not any(self.read.encode(each).unread for each in cells_of(function).values() if not is_thing(each))
+
+    def _own_name(self, scope: Scope, name: str, value: object) -> Node:
+        """A name that every module has: its own name is that of its file, as in a module that is imported."""
+        if name == "__name__" and is_a(value, str):
+            value = self.homes.module_name(value)
+        elif name == "__file__" and is_a(value, str):
+            value = os.path.abspath(value)
+        elif name in OWN_NAMES:
+            value = None
+        title = self.reach.title(self.reach.sources.of_globals(scope), scope, name)
+        node = self.reach.graph.leaf(
+            ("own", id(scope), name), title, "constant", "", shown(value, self.reach.project.roots)
+        )
+        node.own = self.values_of(node, value).digest
+        return node
+
+    def _fill_named(self, node: Node, at: Origin, value: object) -> None:
+        encoded = self.values_of(node, value)
+        node.own = encoded.digest
+        node.text = shown(value, self.reach.project.roots)
+        if at.source is not None:
+            node.where = at.source.where_all(at.source.top.binders.get(at.name, []))
+        if self.homes.of_module(at.module) == "other":
+            node.edges["home"] = self.reach.symbol(f"{at.module}.{at.name}", at.module)
+        elif encoded.unread or is_thing(value):
+            self._add_written(node, at, value, encoded)
+
+    def _add_written(self, node: Node, at: Origin, value: object, encoded: Encoded) -> None:
+        """Add how a value that can't be read is made; what decorates a project's function is told by that function."""
+        statements = at.source.top.binders.get(at.name, []) if at.source is not None else []
+        wrapped = self.wrapped(value)
+        for label, each in wrapped:
+            found = self.thing(each, signature=True)
+            if found is not None:
+                node.edges[f"wraps {label}"] = found
+        self._add_held(node, value)
+        is_decorated = bool(wrapped) and bool(statements) and all(isinstance(each, DEFINITIONS) for each in statements)
+        if not is_decorated:
+            kinds = ", ".join(sorted(set(encoded.unread))) or type(value).__qualname__
+            self.reach.note(f"`{node.name}` has no readable value ({kinds}): it counts as written")
+            node.own = digest(
+                node.own, self.written(node, at.name, at.scope), *self._written_elsewhere(node, at, value)
+            )
+
+    def _add_held(self, node: Node, value: object) -> None:
+        """Add the project's functions and classes that lie anywhere in a distribution's object: what was registered."""
+        known = {id(each) for each in node.edges.values()}
+        targets = [self.thing(each, signature=True) for each in held(value, self._is_project)]
+        for index, target in enumerate(targets):
+            if target is not None and id(target) not in known:
+                node.edges[f"holds {index}"] = target
+
+    def _is_project(self, thing: object) -> bool:
+        if is_a(thing, types.FunctionType):
+            return self.homes.of_code(thing.__code__, thing.__globals__) == "project"
+        return is_a(thing, type) and self._owner(thing) == "project"
+
+    def _written_elsewhere(self, node: Node, at: Origin, value: object) -> Iterator[str]:
+        """Return what other modules do to a value while they are loaded, with an edge for each name."""
+        if at.source is None or self._root_file is None:
+            return
+        for file, statement in self.static.loading.elsewhere(self._root_file, at.source.path):
+            source = self.reach.sources.at(file)
+            assert source is not None
+            for scope in self.static.loaded.get(file, ()):
+                piece = source.piece([statement], LiveNames(scope, self.homes))
+                found = {chain[0]: resolve(chain, scope) for chain in {**piece.names, **piece.outer}}
+                names = {name for name, each in found.items() if each is not None and each.value is value}
+                if names:
+                    yield self._statement(node, statement, source, scope, names)
+
+    def written(self, node: Node, name: str, scope: Scope) -> str:
+        """Give the text of what binds a global name and uses it at import, with an edge for each of its names."""
+        source = self.reach.sources.of_globals(scope)
+        if source is None:
+            source = next(iter(self.reach.sources.cells_that_bind(name)[-1:]), None)
+        statements = source.top.statements(name) if source is not None else []
+        if source is None or not statements:
+            node.edges["module"] = self.scope_module(scope)
+            self.reach.note(f"`{node.name}` is made while its module is loaded: all of the module counts")
+            return ""
+        return " ".join(self._statement(node, each, source, scope, {name}) for each in statements)
+
+    def _statement(self, node: Node, statement: ast.stmt, source: Source, scope: Scope, names: set[str]) -> str:
+        """Return the text of a statement that makes or changes a value, with an edge for each other name in it."""
+        piece = source.piece([statement], LiveNames(scope, self.homes))
+        code = source.code_of(statement) if isinstance(statement, DEFINITIONS) else None
+        if code is not None:
+            self.uses(node, piece, scope, global_names(code), {})
+        chains = piece.outer if code is not None else {**piece.names, **piece.outer, **piece.defaults}
+        local = self.static.targets.of(piece.imports, source)
+        self.static.imports(node, piece, local)
+        chains = {**chains, **dict.fromkeys(named(piece.texts))}
+        others = [chain for chain in chains if chain[0] in scope and chain[0] not in local and chain[0] not in names]
+        self.chains(node, others, scope, IMPORT_TIME)
+        return self.reach.text(piece)
+
+    def values_of(self, node: Node, value: object, label: str = "", title: str = "") -> Encoded:
+        """Read a value, with an edge for each function, class and module in it."""
+        encoded = self.read.encode(value)
+        for index, each in enumerate(encoded.things):
+            target = self.thing(each)
+            if target is not None:
+                node.edges[f"{label} {index}"] = target
+                self.reach.note_whole(node, target)
+        if encoded.changing is not None:
+            self.reach.never(node, f"`{title or node.name}` is {encoded.changing}, which changes while it is used")
+        return encoded
+
+    def value(self, node: Node, label: str, value: object, title: str) -> Encoded | None:
+        """Add an edge to a value that has no global name; None where it is a function, class or module."""
+        if is_thing(value):
+            target = self.thing(value)
+            if target is not None:
+                node.edges[label] = target
+            return None
+        inner = Node(title, "constant", text=shown(value, self.reach.project.roots))
+        encoded = self.values_of(inner, value)
+        inner.own = encoded.digest
+        node.edges[label] = inner
+        for name, each in self.wrapped(value) if encoded.unread else ():
+            found = self.thing(each, signature=True)
+            if found is not None:
+                inner.edges[f"wraps {name}"] = found
+        return encoded
+
+    # Whose and what
+
+    def _is_symbol(self, value: object) -> bool:
+        """Say whether something that is called goes by its name: a distribution's, which has it under that name."""
+        kind = type(value)
+        if self.homes.of_module(kind.__module__) == "project" or not callable(value) or kind in PLAIN:
+            return False
+        inside = instance_dict(value)
+        if "__name__" not in inside and not any("__name__" in vars(each) for each in kind.__mro__):
+            return False
+        module = module_of(value)
+        return module is not None and self.homes.of_module(module) != "project" and _is_at_home(value)
+
+    def _owner(self, cls: type) -> Owner:
+        home = self.homes.of_module(cls.__module__)
+        return "other" if home == "ours" else home
+
+    def _stable_name(self, value: object) -> str:
+        plain = plain_function(value) or value
+        module, _, name = thing_name(plain).rpartition(".")
+        return f"{self.homes.module_name(module_of(plain) or module)}.{name}"
+
+
+def _is_at_home(value: object) -> bool:
+    """Say whether the module that a function or class names as its own has it under its name."""
+    found: object = sys.modules.get(module_of(value) or "builtins")
+    for name in qualname_of(value).split("."):
+        inside = vars(found) if is_a(found, type | types.ModuleType) else {}
+        found = inside.get(name)
+    return found is value
+
+
+def _file_of_module(name: str) -> str | None:
+    """Give the file of a top-level module, loaded or not, without importing it: tracer and worker have to agree."""
+    spec = importlib.util.find_spec(name)
+    return spec.origin if spec is not None else None

@@ -1,0 +1,123 @@
+"""The top level of a module: which of its statements bind a name, which use it, and what it imports."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from headrace.fingerprint.source.code_piece import chain_of
+from headrace.fingerprint.source.imports import Imported, imports_of
+
+
+class TopLevel:
+    """An index of a module's statements by the names that they bind and use."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.binders: dict[str, list[ast.stmt]] = {}
+        self.imports: dict[str, list[Imported]] = {}
+        self.stars: list[Imported] = []
+        self._users: dict[str, list[ast.stmt]] = {}
+        self._registered: dict[str, list[ast.stmt]] = {}
+        self._decorated: dict[str, list[ast.stmt]] = {}
+        self._values: set[str] = set()
+        self._made: set[str] = set()
+        for statement in tree.body:
+            self._add(statement)
+
+    def imported(self, name: str) -> list[Imported] | None:
+        """Give the imports that bind a name, or None where anything else binds it too."""
+        return None if name in self._made else self.imports.get(name)
+
+    def statements(self, name: str) -> list[ast.stmt]:
+        """Give the statements that bind a name, and those that use it at import: they may change what it holds.
+
+        A definition under `@name.register` does, whatever the name is; one under `@name` where that is no function.
+        """
+        binders = self.binders.get(name, [])
+        others = [*self._users.get(name, []), *self._registered.get(name, [])] if binders else []
+        if name in self._values:
+            others += self._decorated.get(name, [])
+        found = {id(each): each for each in (*binders, *others)}
+        return sorted(found.values(), key=lambda each: (each.lineno, each.col_offset))
+
+    def _add(self, statement: ast.stmt) -> None:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            self._bind(statement.name, statement)
+            self._made.add(statement.name)
+            for decorator in statement.decorator_list:
+                self._read(decorator, statement, as_user=False)
+                chain = chain_of(decorator.func if isinstance(decorator, ast.Call) else decorator) or ("",)
+                users = self._registered if len(chain) > 1 else self._decorated
+                users.setdefault(chain[0], []).append(statement)
+            return
+        if not _is_main_guard(statement):
+            self._read(statement, statement, as_user=True)
+
+    def _read(self, node: ast.AST, statement: ast.stmt, *, as_user: bool) -> None:
+        rest: list[ast.AST] = [node]
+        while rest:
+            each = rest.pop()
+            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                self._bind(each.name, statement)
+                self._made.add(each.name)
+                continue
+            if isinstance(each, ast.If) and is_type_checking(each.test):
+                rest.extend(each.orelse)
+                continue
+            if isinstance(each, ast.Import | ast.ImportFrom):
+                self._import(each, statement)
+            elif isinstance(each, ast.Name):
+                self._name(each, statement, as_user=as_user)
+            elif isinstance(each, ast.ExceptHandler) and each.name:
+                self._bind(each.name, statement)
+            rest.extend(ast.iter_child_nodes(each))
+
+    def _name(self, node: ast.Name, statement: ast.stmt, *, as_user: bool) -> None:
+        if isinstance(node.ctx, ast.Store):
+            self._bind(node.id, statement)
+            self._made.add(node.id)
+            self._values.add(node.id)
+        elif as_user and statement not in self._users.setdefault(node.id, []):
+            self._users[node.id].append(statement)
+
+    def _bind(self, name: str, statement: ast.stmt) -> None:
+        if statement not in self.binders.setdefault(name, []):
+            self.binders[name].append(statement)
+
+    def _import(self, node: ast.Import | ast.ImportFrom, statement: ast.stmt) -> None:
+        for each in imports_of(node):
+            if each.attribute == "*":
+                self.stars.append(each)
+            elif each.name:
+                self.imports.setdefault(each.name, []).append(each)
+                self._bind(each.name, statement)
+
+
+def executed(statement: ast.AST) -> Iterator[ast.AST]:
+    """Return the nodes of a statement that run when its module is imported: none from inside of functions."""
+    rest = [statement]
+    while rest:
+        node = rest.pop()
+        yield node
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            defaults = (*node.args.defaults, *node.args.kw_defaults)
+            inner = [*getattr(node, "decorator_list", ()), *(each for each in defaults if each is not None)]
+        elif isinstance(node, ast.If) and (is_type_checking(node.test) or _is_main_guard(node)):
+            inner = list(node.orelse)
+        else:
+            inner = list(ast.iter_child_nodes(node))
+        rest.extend(reversed(inner))
+
+
+def is_type_checking(test: ast.expr) -> bool:
+    """Say whether a condition is `TYPE_CHECKING`, or an attribute of that name."""
+    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
+        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
+    )
+
+
+def _is_main_guard(statement: ast.stmt) -> bool:
+    """Say whether a statement is `if __name__ == "__main__":`, which does not run when the module is imported."""
+    if not isinstance(statement, ast.If) or not isinstance(statement.test, ast.Compare):
+        return False
+    return isinstance(statement.test.left, ast.Name) and statement.test.left.id == "__name__" and not statement.orelse

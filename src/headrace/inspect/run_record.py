@@ -1,0 +1,95 @@
+"""What the record says of one run, read once: for comparisons and cards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from headrace.inspect.stage_code import sources
+from headrace.inspect.views import RunView, Views
+from headrace.plan.keys import told
+from headrace.run.ports import TaskRow
+from headrace.run.story import Story
+from headrace.spec.artifact import Ref
+from headrace.spec.graph import Node, outs
+from headrace.spec.stage import Stage
+from headrace.store.store import Store
+
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+
+
+class Material(Struct, kw_only=True):
+    """A run: its view, its rows in their order, and its story."""
+
+    view: RunView
+    rows: dict[str, TaskRow]
+    story: Story
+    below: dict[str, list[str]] = {}
+
+    def node(self, task: str) -> Node | None:
+        """Give the node of a task; that of its map where it is an element."""
+        row = self.rows.get(task)
+        return self.story.nodes.get(task) or (self.story.nodes.get(row.parent) if row and row.parent else None)
+
+    def needed(self, task: str) -> list[str]:
+        """Name the tasks whose outputs a task gets."""
+        node = self.node(task)
+        return [] if node is None else list(dict.fromkeys(out.task for _, arg in node.args for out in outs(arg)))
+
+    def needing(self, task: str) -> list[str]:
+        """Name the tasks that get a task's output; an element's goes on as part of its map's."""
+        if not self.below:
+            for each in self.story.nodes:
+                for need in self.needed(each):
+                    self.below.setdefault(need, []).append(each)
+        parent = self.rows[task].parent
+        return [*self.below.get(task, ()), *(self.below.get(parent, ()) if parent else ())]
+
+    def walk(self, starts: Sequence[str], step: Callable[[str], list[str]]) -> list[str]:
+        """Give all tasks that lie that way, nearest first, each once, without the starts."""
+        rest, seen = list(starts), set(starts)
+        for name in rest:
+            for each in step(name):
+                if each not in seen and each in self.rows:
+                    seen.add(each)
+                    rest.append(each)
+        return rest[len(starts) :]
+
+    def stage(self, task: str) -> Stage | None:
+        """Give the stage of a task, as the run traced it."""
+        node = self.node(task)
+        return None if node is None else self.story.stages.get(node.stage)
+
+    def element(self, task: str, param: str, ref: Ref) -> Ref:
+        """Give what a task got of a constant: of a list that is mapped over, its own element."""
+        row, node = self.rows.get(task), self.node(task)
+        if row is None or node is None or row.inputs is None or row.parent is None or param not in node.over:
+            return ref
+        identity = told(row.inputs).get(param)
+        return next((part for part in ref.parts or () if part.identity == identity), ref)
+
+    def out(self, task: str) -> Ref | None:
+        """Give a task's output."""
+        row = self.rows.get(task)
+        return _decode_ref(row.out) if row is not None and row.out is not None else None
+
+    @property
+    def cpu_s(self) -> float:
+        """The seconds of processors that all attempts used."""
+        return sum(use.cpu_s for use in self.story.uses())
+
+    def files(self, store: Store) -> Mapping[str, bytes]:
+        """Give the source files that the run pinned; none where they are gone."""
+        return sources(store, self.story.bundle)
+
+
+def material(views: Views, run: str | None) -> Material:
+    """Read a run.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    view = views.find(run)
+    return Material(view=view, rows={row.name: row for row in views.rows(view.run)}, story=views.story(view.run))

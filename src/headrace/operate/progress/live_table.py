@@ -1,0 +1,95 @@
+"""Progress as a table that stays in place, for terminals."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from headrace.operate.progress.observer import RunRow, TaskRow
+from headrace.operate.progress.stage_counts import Stage, Tally
+from headrace.report.marks import MARKS, STYLES, printable
+from headrace.report.measures import seconds_text
+
+BARS_FROM = 60
+"""Columns of a terminal that has room for bars."""
+
+
+class LiveWatcher:
+    """Shows each stage on a line: state, how many of its tasks are done, running, reused and failed, and the time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tally = Tally()
+        self._run_id = ""
+        self._began = time.monotonic()
+        self._live = Live(self, console=Console(stderr=True), refresh_per_second=8, vertical_overflow="crop")
+
+    def opened(self, run_id: str) -> None:
+        self._run_id = run_id
+        self._live.start()
+
+    def tasks(self, rows: Sequence[TaskRow]) -> None:
+        with self._lock:
+            self._tally.absorb(rows)
+
+    def note(self, text: str) -> None:
+        self._live.console.print(Text(printable(text)))
+
+    def closed(self, _row: RunRow) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Leave the last picture where it is, and the terminal as it was."""
+        self._live.stop()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        with self._lock:
+            stages = list(self._tally)
+            yield Text.assemble(
+                ("run ", "dim"), (self._run_id, "bold"), (f"  {seconds_text(time.monotonic() - self._began)}", "dim")
+            )
+            room = max(3, options.size.height - 4)
+            shown = _most_telling(stages, room)
+            yield self._table(shown, options.max_width)
+            if len(shown) < len(stages):
+                yield Text(f"  and {len(stages) - len(shown)} more stages", "dim")
+
+    def _table(self, stages: Sequence[Stage], width: int) -> Table:
+        """Give a line for each stage; where the terminal is narrow, without bars, and names are cut off first."""
+        with_bars = width >= BARS_FROM
+        now = time.monotonic()
+        rests = [f"{each.done}/{each.total}  {printable(each.counts)}  {each.took(now)}  " for each in stages]
+        room = max(10, width - max(map(len, rests), default=0) - (18 if with_bars else 0))
+        table = Table.grid(padding=(0, 2))
+        for _ in range(5 if with_bars else 4):
+            table.add_column(no_wrap=True, overflow="ellipsis")
+        for stage in stages:
+            state = stage.state
+            style = STYLES[state]
+            name = Text(f"{MARKS[state]} {printable(stage.name)}", style)
+            name.truncate(room, overflow="ellipsis")
+            bar = ProgressBar(
+                total=max(1, stage.total), completed=stage.done, width=16, complete_style=style, finished_style=style
+            )
+            table.add_row(
+                name,
+                *([bar] if with_bars else []),
+                Text(f"{stage.done}/{stage.total}"),
+                Text(printable(stage.counts), "dim"),
+                Text(stage.took(now), "dim"),
+            )
+        return table
+
+
+def _most_telling(stages: Sequence[Stage], room: int) -> list[Stage]:
+    """Give the stages that fit: what runs or failed before what waits, and that before what is done."""
+    order = {"running": 0, "failed": 1, "cancelled": 1, "waiting": 2}
+    kept = sorted(stages, key=lambda stage: order.get(stage.state, 3))[:room]
+    return [stage for stage in stages if stage in kept]

@@ -1,0 +1,124 @@
+"""A batch: blobs that become durable together, so that the disk is waited for once and not for each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from headrace.errors import BlobDamaged, StoreError
+from headrace.store.blob import Blob
+from headrace.store.digest import digest_of
+from headrace.store.draft import Draft
+from headrace.store.errors import trouble
+from headrace.store.folder.digest_folders import Shelves
+from headrace.store.folder.fsync import THREADS, Syncing, sync_all
+from headrace.store.store import new_nonce
+
+SYNC_ASIDE_BYTES = 1 << 20
+"""From this size on, a file is synced at once, while its digest is computed; smaller ones together at the end."""
+
+COPY_BYTES = 1 << 20
+
+
+class Batch:
+    """Gives drafts. What they keep stays aside until the batch ends: then it is durable, or, after an error, gone."""
+
+    def __init__(self, tmp: Path, shelves: Shelves) -> None:
+        self._tmp = tmp
+        self._shelves = shelves
+        self._kept: list[tuple[Path, Blob]] = []
+        self._small: list[Path] = []
+        self._syncing: list[Syncing] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._commit()
+        except OSError as failure:
+            raise trouble(failure, self._tmp / "draft") or StoreError(
+                f"the store `{self._tmp.parent}` failed: {failure.strerror}", hint="check its disk"
+            ) from failure
+        finally:
+            self._clear()
+
+    def draft(self) -> Draft:
+        """Give a draft to write to; used as a context manager, it leaves nothing behind unless it is kept."""
+        return Draft(self._tmp / os.urandom(8).hex(), self.keep)
+
+    def put(self, data: bytes | bytearray | memoryview) -> Blob:
+        """Keep these bytes."""
+        with self.draft() as draft:
+            draft.file.write(data)
+            return draft.keep()
+
+    def replicate(self, digest: str, nonce: str, source: BinaryIO) -> Blob:
+        """Keep a blob of another store under the names that it has there, from a file that gives its bytes.
+
+        Raises:
+            BlobDamaged: they don't have that digest; nothing of it is kept, and the batch may go on.
+        """
+        with Draft(self._tmp / os.urandom(8).hex(), lambda path: self._take(path, digest, nonce)) as draft:
+            shutil.copyfileobj(source, draft.file, COPY_BYTES)
+            return draft.keep()
+
+    def keep(self, path: Path) -> Blob:
+        """Keep a file that lies aside on this file system."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fchmod(descriptor, 0o444)
+            size = os.fstat(descriptor).st_size
+            if size < SYNC_ASIDE_BYTES:
+                self._small.append(path)
+            else:
+                self._start(path)
+            blob = Blob(digest=digest_of(descriptor), size=size, nonce=new_nonce())
+        finally:
+            os.close(descriptor)
+        self._kept.append((path, blob))
+        return blob
+
+    def _take(self, path: Path, digest: str, nonce: str) -> Blob:
+        with path.open("rb") as file:
+            os.fchmod(file.fileno(), 0o444)
+            found = digest_of(file.fileno())
+            blob = Blob(digest=digest, size=os.fstat(file.fileno()).st_size, nonce=nonce)
+        if found != digest:
+            raise BlobDamaged(
+                f"the bytes that arrived for blob `{digest[:12]}` have the digest `{found[:12]}`",
+                hint="try again; `headrace fsck --deep` says whether they are damaged where they come from",
+                generation=f"{digest}.{nonce}",
+            )
+        self._shelves.place(digest, nonce)  # refuses what names no blob
+        self._small.append(path)
+        self._kept.append((path, blob))
+        return blob
+
+    def _start(self, path: Path) -> None:
+        if len(self._syncing) >= THREADS:
+            self._syncing.pop(0).finish()
+        syncing = Syncing([path])
+        syncing.start()
+        self._syncing.append(syncing)
+
+    def _commit(self) -> None:
+        while self._syncing:
+            self._syncing.pop(0).finish()
+        sync_all(self._small)
+        self._shelves.take_in(self._kept)
+
+    def _clear(self) -> None:
+        """Remove what was kept and did not get in."""
+        for each in self._syncing:
+            each.join()
+        for path, _ in self._kept:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)

@@ -1,0 +1,116 @@
+"""Where a backend stands for its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+from headrace.codec.codecs import Codecs
+from headrace.run.ports import Backend
+from headrace.run.wire import Do, Hello, Move, Trace
+from headrace.spec.address import StoreAddress
+from headrace.spec.artifact import Ref
+from headrace.spec.bundle import Bundle
+from headrace.spec.fleet import Pool
+from headrace.spec.graph import Const
+from headrace.store.folder.folder import FolderStore
+from headrace.store.store import Store
+from headrace.testing import contract_stages
+from headrace.work.archive import pack
+
+RUN = "20261125-contract-0001"
+KEY = "00" * 32
+LIMIT_GIB = 0.4
+
+Deed = Literal["one", "fail", "leave", "eat", "wait", "deaf", "later", "rank", "hear", "keep", "size"]
+"""Names of `headrace.testing.contract_stages`, where it says what each does."""
+
+
+class Stand(Protocol):
+    """Makes backends of one pool for one run, and knows for each deed the order that has a worker do it."""
+
+    def backend(self) -> Backend:
+        """Give a driver's hold on the run's workers; called again, that of the next driver.
+
+        An attempt that is asked to stop has a second at most.
+        """
+        ...
+
+    def order(self, deed: Deed, task: str, **args: object) -> Do:
+        """Give the order for a deed, as the first attempt of a task."""
+        ...
+
+    def value(self, out: Ref) -> object:
+        """Give the value of an output."""
+        ...
+
+    def living(self) -> Sequence[object]:
+        """Give what lives of the run's workers, whoever began it."""
+        ...
+
+
+def tracing() -> Trace:
+    """Give the order to trace the pipeline of the deeds."""
+    return Trace("asks", ("contract_stages.py",), ())
+
+
+class WorkerStand:
+    """The half of a stand that backends with real workers share: a project, with a store that holds the deeds.
+
+    A subclass adds `backend`, which begins workers as `self.hello` says in a pool like `self.pool`, and `living`.
+    Workers may see the folder of the store, and `local`, where their logs, scratch and notes lie. `hides` says that
+    they see neither ledger nor project, `isolated` that they reach no address. Store and local lie in `beside` where
+    it is given, and in the project's state else; so does `other`, the store of another region, which workers may read.
+    """
+
+    hides: bool = False
+    isolated: bool = False
+
+    def __init__(self, folder: Path, *, beside: Path | None = None) -> None:
+        self.project = folder / "project"
+        self.home = self.project / ".headrace"
+        self.home.mkdir(parents=True)
+        (self.home / "ledger.db").write_text("the ledger")
+        (self.project / "notes.txt").write_text("not for workers")
+        self.store: Store = FolderStore((beside or self.home) / "store")
+        blob = self.store.put(pack({"contract_stages.py": Path(contract_stages.__file__).read_bytes()}))
+        bundle = Bundle(digest=blob.digest, size=blob.size, nonce=blob.nonce)
+        self.local = (beside or self.home) / "local"
+        self.local.mkdir()
+        self.other = (beside or self.home) / "other"
+        self.other.mkdir()
+        address = StoreAddress(url=self.store.url)
+        self.hello = Hello(run=RUN, bundle=bundle, store=address, local=str(self.local), memory_gib=LIMIT_GIB)
+        self.pool = Pool(name="here", cpu=4, memory_gib=LIMIT_GIB, nodes=4)
+        self._codecs = Codecs()
+
+    def backend(self) -> Backend:
+        """Give a driver's hold on the run's workers, whose attempts have a second to stop."""
+        raise NotImplementedError
+
+    def living(self) -> Sequence[object]:
+        """Give what lives of the run's workers."""
+        raise NotImplementedError
+
+    def order(self, deed: str, task: str, **args: object) -> Do:
+        """Give the order for a deed; bytes go inside of it, however many."""
+        given = tuple([(name, Const(self._ref(value))) for name, value in args.items()])
+        return Do(task=task, attempt=1, key=KEY, function=f"contract_stages:{deed}", args=given, code="")
+
+    def value(self, out: Ref) -> object:
+        """Give the value of an output."""
+        return self._codecs.load(out, self.store, safe_only=False)
+
+    def bring(self, digest: str, nonce: str, size: int) -> Move:
+        """Give the order to bring a blob from the store of another region, which lies in the folder `other`."""
+        return Move("transfer", 1, digest, nonce, size, StoreAddress(url=str(self.other)), 0.5)
+
+    def log(self, name: str) -> bytes:
+        """Give the bytes of a worker's log."""
+        return (self.local / "logs" / RUN / name).read_bytes()
+
+    def _ref(self, value: object) -> Ref:
+        if isinstance(value, bytes):
+            return Ref(digest="0" * 64, size=len(value), codec="bytes", type="builtins.bytes", inline=value)
+        return self._codecs.save(value, self.store)

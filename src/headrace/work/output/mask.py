@@ -1,0 +1,158 @@
+"""What nobody may see of secrets: as they are, and as they are written where something quotes or encodes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import fields, is_dataclass
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from headrace.spec.artifact import Ref
+from headrace.work.output.log_writer import STARS, any_bytes_of, any_of
+
+_SHORTEST = 4
+"""Of a shorter secret only its very text is masked: what quoting makes of it may be found in anything."""
+_LONG = 8
+"""So long a secret is masked in values too: a shorter one may stand in data by chance."""
+_LEFT_ALONE = ("", "/", " +", "!$&'()*+,;=")
+"""What is left as it is in a URL: nothing, what Python leaves, SQLAlchemy in a password, and HTTPX."""
+_ESCAPE = re.compile("%[0-9A-F]{2}")
+
+
+class Mask:
+    """Hides the secrets that it has been told, the longest first: another may be a part of it."""
+
+    def __init__(self) -> None:
+        self.forms: tuple[str, ...] = ()
+        self._in_values: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+        self._value_pattern: re.Pattern[str] | None = None
+        self._bytes_pattern = re.compile(b"(?!)")
+
+    def add(self, secret: str) -> bool:
+        """Hide this too from now on; say whether that is anything new."""
+        made = set(_forms(secret))
+        known = {*self.forms, *made}
+        if len(known) == len(self.forms):
+            return False
+        self.forms = tuple(sorted(known, key=len, reverse=True))
+        self._pattern = re.compile(any_of(self.forms))
+        if len(secret) >= _LONG:
+            self._in_values |= {form for form in made if len(form) >= _LONG}
+            self._value_pattern = re.compile(any_of(self._in_values))
+            self._bytes_pattern = any_bytes_of(form.encode(errors="surrogateescape") for form in self._in_values)
+        return True
+
+    def text(self, text: str) -> str:
+        """Give a text with the secrets in it masked."""
+        return text if self._pattern is None else self._pattern.sub(STARS.decode(), text)
+
+    def value(self, value: object) -> object:
+        """Return a value without the secrets in its texts, be they inside of plain containers and dataclasses; the very
+        value where it has none."""
+        if self._value_pattern is None:
+            return value
+        try:
+            return self._without(value, self._value_pattern)
+        except RecursionError:  # whoever saves it says what is wrong with it
+            return value
+
+    def finds_in(self, ref: Ref) -> bool:
+        """Whether what an artifact's row tells of it has a secret: its class, its names, or the value itself."""
+        if self._value_pattern is None:
+            return False
+        told = [ref.type, *(ref.names or ()), (ref.inline or b"").decode(errors="replace")]
+        return any(map(self._value_pattern.search, told)) or any(map(self.finds_in, ref.parts or ()))
+
+    def _without(self, value: Any, pattern: re.Pattern[str]) -> Any:
+        kind = type(value)
+        if kind is str:
+            return pattern.sub(STARS.decode(), value) if pattern.search(value) else value
+        if kind is bytes:
+            return self._bytes_pattern.sub(STARS, value) if self._bytes_pattern.search(value) else value
+        if kind in (list, tuple, set, frozenset) or (isinstance(value, tuple) and hasattr(kind, "_make")):
+            items = [self._without(each, pattern) for each in value]
+            if all(map(_is_same, items, value)):
+                return value
+            return kind._make(items) if hasattr(kind, "_make") else kind(items)
+        if kind is dict:
+            pairs = [(self._without(key, pattern), self._without(each, pattern)) for key, each in value.items()]
+            old = (each for pair in value.items() for each in pair)
+            return value if all(map(_is_same, (each for pair in pairs for each in pair), old)) else dict(pairs)
+        if is_dataclass(kind):
+            return self._record_without(value, pattern)
+        return value
+
+    def _record_without(self, value: Any, pattern: re.Pattern[str]) -> Any:
+        told = [(each.name, getattr(value, each.name)) for each in fields(value) if hasattr(value, each.name)]
+        changed = [(name, new) for name, old in told if (new := self._without(old, pattern)) is not old]
+        if changed:
+            value = copy(value)
+            for name, new in changed:
+                object.__setattr__(value, name, new)
+        return value
+
+
+def _is_same(one: object, other: object) -> bool:
+    return one is other
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Return the texts that a secret may be found as: its own, and those by `repr`, as JSON, in a URL, in HTML and in a
+    shell's words, and encoded. Of one with several lines, such as a key, each is one.
+
+    >>> sorted(set(_forms("it's/ü")))[:4]
+    ['697427732FC3BC', '697427732fc3bc', 'NF2CO4ZPYO6A', 'aXQncy/Dv']
+    """
+    if secret:
+        yield secret
+    if len(secret) < _SHORTEST:
+        return
+    for form in {secret, *(line for line in secret.splitlines() if len(line) >= 2 * _LONG and line[:2] != "--")}:
+        yield form
+        yield from _quoted(form)
+        yield from _encoded(form.encode(errors="surrogateescape"))
+
+
+def _quoted(secret: str) -> Iterator[str]:
+    import json  # noqa: PLC0415  3 ms in the parent of all workers, few of which are given a secret
+    from html import escape  # noqa: PLC0415  1 ms: as above
+
+    # among both kinds of quotation marks the single ones are escaped
+    bare = repr(b"'\"" + secret.encode(errors="surrogateescape"))[5:-1]
+    for escaped in (repr(f"'\"{secret}")[4:-1], ascii(f"'\"{secret}")[4:-1], bare):
+        yield escaped
+        yield escaped.replace("\\'", "'")
+    for pure in (True, False):
+        once = json.dumps(secret, ensure_ascii=pure)[1:-1]
+        yield once
+        yield json.dumps(once, ensure_ascii=pure)[1:-1]  # JSON inside of JSON
+    for safe in _LEFT_ALONE:
+        escaped = quote(secret, safe, errors="surrogateescape")
+        yield escaped
+        yield _ESCAPE.sub(lambda found: found[0].lower(), escaped)
+    yield quote_plus(secret, errors="surrogateescape")
+    for both in (True, False):
+        yield escape(secret, quote=both)
+    yield secret.replace("'", "'\"'\"'")
+    yield secret.replace("'", "'\\''")
+
+
+def _encoded(secret: bytes) -> Iterator[str]:
+    """Return a secret in hex, Base32 and Base64; of these what stays the same whatever stands around it, too."""
+    import base64  # noqa: PLC0415  2 ms in the parent of all workers, few of which are given a secret
+
+    yield secret.hex()
+    yield secret.hex().upper()
+    yield base64.b32encode(secret).decode().rstrip("=")
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        yield encode(secret).decode().rstrip("=")
+        for before in range(3):
+            inner = encode(bytes(before) + secret).decode()[-(-before * 8 // 6) : (before + len(secret)) * 8 // 6]
+            if len(inner) >= _LONG:
+                yield inner
+    for line in base64.encodebytes(secret).decode().splitlines():
+        if len(line) >= _LONG:
+            yield line

@@ -1,0 +1,76 @@
+"""A worker's line to its driver, while an attempt runs."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from headrace.run.wire import Quit, Tell, frame
+from headrace.work.channel import Link
+from headrace.work.stop import Stop, StopAttempt
+
+
+@pytest.fixture
+def stop() -> Iterator[Stop]:
+    before = signal.getsignal(signal.SIGTERM)
+    found = Stop()
+    found.under_way = True  # so that the signal doesn't end this process
+    yield found
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_word_to_an_attempt_that_is_yet_to_begin_is_not_lost(stop: Stop) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        link = Link(theirs, lambda _: None, stop)
+        ours.sendall(frame(Tell("later", 1, "stop")) + frame(Tell("fit", 1, "checkpoint")))
+        assert link.word("fit", 1) == "checkpoint"
+        assert link.word("fit", 1) is None
+        assert link.word("later", 1) == "stop"
+
+
+def test_messages_that_come_while_an_attempt_asks_for_a_word_are_taken_in_beside(stop: Stop) -> None:
+    ours, theirs = socket.socketpair()
+    before = sys.getswitchinterval()
+
+    def say() -> None:
+        for _ in range(1000):
+            ours.sendall(frame(Quit()))
+            link.look()
+
+    with ours, theirs:
+        link = Link(theirs, lambda _: None, stop)
+        beside = threading.Thread(target=say)
+        sys.setswitchinterval(1e-6)
+        try:
+            beside.start()
+            while beside.is_alive():
+                assert link.word("fit", 1) is None
+        finally:
+            sys.setswitchinterval(before)
+            beside.join()
+
+
+def test_our_code_is_shielded_from_the_signal_whatever_other_threads_do(stop: Stop) -> None:
+    def report() -> None:
+        with stop.shield:
+            pass
+
+    with stop.shield:
+        beside = threading.Thread(target=report)
+        beside.start()
+        beside.join()
+        assert stop.shield.up
+    assert not stop.shield.up
+
+
+def test_an_attempt_that_is_stopped_before_it_begins_leaves_our_own_code_alone(stop: Stop) -> None:
+    stop.told = True
+    with pytest.raises(StopAttempt), stop:
+        pass
+    signal.raise_signal(signal.SIGTERM)  # our code is at work by now: it is noted

@@ -13,7 +13,7 @@ from headrace.ledger.views.tracking import TrackingViews
 from headrace.place.share import grant
 from headrace.project.project import Project
 from headrace.spec.fleet import HOME
-from headrace.store import open_store as opening
+from headrace.store.open_store import open_store as open_address
 from headrace.store.regions import Everywhere
 from headrace.store.store import Store
 
@@ -70,7 +70,7 @@ def open_store(project: Project, region: str = HOME) -> Store:
         ConfigError: it is of a kind that this release has no code for, or there is no such region.
     """
     address = project.region(region).store
-    return opening.open_store(address, local=project.local(region) if address.is_remote else None)
+    return open_address(address, local=project.local(region) if address.is_remote else None)
 
 
 def stores(project: Project) -> dict[str, Store]:

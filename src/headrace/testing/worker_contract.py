@@ -101,7 +101,11 @@ class WorkerContract:
         (stand.project / "stray_module.py").write_text("")
         monkeypatch.chdir(stand.project)
         ear.begin(1)
-        ear.tell(1, stand.order("find", "stray", module="stray_module"), stand.order("find", "ours", module="deeds"))
+        ear.tell(
+            1,
+            stand.order("find", "stray", module="stray_module"),
+            stand.order("find", "ours", module="contract_stages"),
+        )
         stray, ours = (stand.value(event.out) for event in ear.wait_for(1, Succeeded, 2))
         assert (stray, ours) == (False, True)
 

@@ -24,7 +24,7 @@ class Follow(Protocol):
     reach: Reach
 
     def thing(self, value: object, *, signature: bool = False) -> Node | None:
-        """Give the node of a function, class or module."""
+        """Return the node of a function, class or module."""
 
     def values_of(self, node: Node, value: object, label: str = "", title: str = "") -> Encoded:
         """Read a value, with an edge for each function, class and module in it."""
@@ -39,4 +39,7 @@ class Follow(Protocol):
         """Add an edge for each chain, from a module's globals."""
 
     def written(self, node: Node, name: str, scope: Scope) -> str:
-        """Give the text of what binds a global name and uses it at import, with an edge for each of its names."""
+        """Return the text of what binds a global name and uses it at import, with an edge for each of its names."""
+
+    def scope_module(self, scope: Scope) -> Node:
+        """Return the node of a whole module of the project, by its globals."""

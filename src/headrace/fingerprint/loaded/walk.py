@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
-import ast
 import builtins
 import importlib.util
 import os
 import sys
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from headrace.codec.classes import public_name
 from headrace.fingerprint.graph import Node
 from headrace.fingerprint.loaded.classes import fill_class, scope_of
 from headrace.fingerprint.loaded.function import cells_of, fill_function
+from headrace.fingerprint.loaded.object_owner import PLAIN, Owners, is_at_home
 from headrace.fingerprint.loaded.record_fields import lists_fields
-from headrace.fingerprint.loaded.registrations import held
+from headrace.fingerprint.loaded.statements import Statements
 from headrace.fingerprint.names import Globals, LiveNames, Resolved, follow, global_names, resolve
-from headrace.fingerprint.ports import IMPORT_TIME, Scope
-from headrace.fingerprint.python_objects import (
-    instance_dict,
-    is_a,
-    is_thing,
-    module_of,
-    plain_function,
-    qualname_of,
-    thing_name,
-)
+from headrace.fingerprint.ports import Scope
+from headrace.fingerprint.python_objects import instance_dict, is_a, is_thing, module_of, plain_function, thing_name
 from headrace.fingerprint.reached_code import Reach
 from headrace.fingerprint.source.code_piece import Chain, Piece
-from headrace.fingerprint.source.files import DEFINITIONS, Source, code_path
+from headrace.fingerprint.source.files import Source, code_path
 from headrace.fingerprint.source.names_in_strings import named
-from headrace.fingerprint.unloaded.code import Static
+from headrace.fingerprint.unloaded.code import Static, imports_by_name
 from headrace.fingerprint.unloaded.origin import Origin, origin
 from headrace.fingerprint.unloaded.target import Target
 from headrace.fingerprint.values.text import shown
-from headrace.fingerprint.values.value import Encoded, Owner, Values
+from headrace.fingerprint.values.value import Encoded, Values
 from headrace.spec.code import digest
 
 OWN_NAMES = frozenset(
     {"__spec__", "__loader__", "__builtins__", "__cached__", "__annotations__", "__conditional_annotations__"}
 )
 """Names of a module that the import system sets, and that say nothing of the code."""
-PLAIN = (str, bytes, int, float, complex, bool, type(None), list, tuple, dict, set, frozenset)
 
 
 class Live:
@@ -53,20 +44,21 @@ class Live:
         self.reach = reach
         self.homes = reach.homes
         self.static = Static(reach)
-        self._root_file: str | None = None
+        self.owners = owners = Owners(reach.homes)
+        self.statements = Statements(self, owners, self.static)
         self.read = Values(
             reach.project.roots,
-            owner=self._owner,
-            name=self._stable_name,
+            owner=owners.of_class,
+            name=owners.stable_name,
             module=self.homes.module_name,
-            symbol=self._is_symbol,
+            symbol=owners.is_symbol,
         )
 
     def root(self, root: Node, value: object) -> None:
         """Add an edge to a stage's function. Its own signature counts, and that of each function that it wraps."""
         plain: Any = plain_function(value) or value
         if is_a(plain, types.FunctionType):
-            self._root_file = code_path(plain.__code__, plain.__globals__)
+            self.statements.root_file = code_path(plain.__code__, plain.__globals__)
         if not is_thing(plain):
             self.value(root, "root", plain, "stage")
         for index in range(100):
@@ -81,7 +73,7 @@ class Live:
     # Things
 
     def thing(self, value: object, *, signature: bool = False) -> Node | None:
-        """Give the node of a function, class or module."""
+        """Return the node of a function, class or module."""
         plain = plain_function(value)
         if plain is not None and is_thing(plain):
             return self.thing(plain, signature=signature)
@@ -133,35 +125,15 @@ class Live:
         def fill(node: Node) -> None:
             node.own = f"name {function.__code__.co_qualname}"
             node.edges["home"] = self.reach.symbol(f"{module}.{function.__code__.co_qualname}", module)
-            for label, each in self.wrapped(function):
+            for label, each in self.owners.wrapped(function):
                 found = self.thing(each, signature=True)
                 if found is not None:
                     node.edges[label] = found
 
         return self.reach.graph.node(("foreign", id(function)), name, None, fill, function)
 
-    def wrapped(self, value: object) -> list[tuple[str, object]]:
-        """Give the project's functions and classes that something of a distribution's holds, as a wrapper does."""
-        inside = dict(instance_dict(value))
-        if is_a(value, types.FunctionType):
-            inside.update((f"cell {name}", each) for name, each in cells_of(value).items())
-            registry = inside.pop("registry", None)
-            if is_a(registry, types.MappingProxyType):
-                # `singledispatch`: what is registered for each class
-                for kind, each in registry.items():
-                    name = f"for {self._stable_name(kind)}"
-                    inside[name if name not in inside else f"{name} {len(inside)}"] = each
-        return [(name, each) for name, each in sorted(inside.items()) if self._holds_project(each)]
-
-    def _holds_project(self, value: object) -> bool:
-        plain = plain_function(value) or value
-        if is_a(plain, types.FunctionType):
-            is_ours = self.homes.of_code(plain.__code__, plain.__globals__) == "project"
-            return is_ours or plain.__closure__ is not None
-        return is_a(plain, type) and self._owner(plain) == "project"
-
     def _class(self, cls: type) -> Node:
-        if self._owner(cls) != "project" and (_is_at_home(cls) or not lists_fields(cls)):
+        if self.owners.of_class(cls) != "project" and (is_at_home(cls) or not lists_fields(cls)):
             return self.reach.symbol(f"{cls.__module__}.{cls.__qualname__}", cls.__module__)
         scope = scope_of(cls)
         title = self.reach.title(self.reach.sources.of_globals(scope), scope, cls.__qualname__)
@@ -175,7 +147,7 @@ class Live:
         return self.scope_module(vars(module))
 
     def scope_module(self, scope: Scope) -> Node:
-        """Give the node of a whole module of the project, by its globals."""
+        """Return the node of a whole module of the project, by its globals."""
         source = self.reach.sources.of_globals(scope)
         title = source.place.module if source is not None and source.place else str(scope.get("__name__"))
         key = ("module", id(scope))
@@ -214,37 +186,27 @@ class Live:
             elif chain[0] in names.read:
                 self._chain(node, chain, scope, "")
         for chain in named(piece.texts):
-            if chain[0] in scope and chain not in chains and not self._is_loose(scope[chain[0]]):
+            if chain[0] in scope and chain not in chains and not _is_loose(scope[chain[0]]):
                 self._chain(node, chain, scope, "")
         self._given(node, piece, scope)
-
-    def _is_loose(self, value: object) -> bool:
-        """Say whether a text means something else by a name, since nothing looks for a function or module in one."""
-        return is_a(value, types.FunctionType | types.ModuleType) or plain_function(value) is not None
 
     def _given(self, node: Node, piece: Piece, scope: Scope) -> None:
         """A function that is given to one of a distribution may have its annotations read there."""
         for given in piece.given:
             value = plain_function(scope.get(given.name)) or scope.get(given.name)
-            if is_a(value, types.FunctionType) and self._holds_project(value):
+            if is_a(value, types.FunctionType) and self.owners.holds_project(value):
                 taker = resolve(given.function, scope)
-                if taker is not None and self._is_of_distribution(taker):
+                if taker is not None and self.owners.is_of_distribution(taker.value):
                     found = self.thing(value, signature=True)
                     if found is not None:
                         node.edges[f"given {given.name}"] = found
-
-    def _is_of_distribution(self, found: Resolved) -> bool:
-        value = found.value
-        if is_a(value, types.ModuleType):
-            return self.homes.of_module(value.__name__) == "other"
-        return callable(value) and self.homes.of_module(module_of(value) or "") == "other"
 
     def _import_call(
         self, node: Node, function: Chain, module: str, scope: Scope, local: dict[str, list[Target]]
     ) -> None:
         found = resolve(function, scope)
         value = found.value if found is not None else getattr(builtins, function[0], None)
-        if self.reach.widens(value) or self.static.imports_by_name(function, local):
+        if self.reach.widens(value) or imports_by_name(function, local):
             self.static.import_by_name(node, module)
         elif function[0] not in local:
             self._chain(node, function, scope, "")
@@ -288,10 +250,14 @@ class Live:
             self.reach.note_whole(node, node.edges[label], label)
         return widened is not None
 
+    def written(self, node: Node, name: str, scope: Scope) -> str:
+        """Return the text of what binds a global name and uses it at import, with an edge for each of its names."""
+        return self.statements.written(node, name, scope)
+
     # Values
 
     def named(self, scope: Scope, name: str, value: object) -> Node:
-        """Give the node of what a global name stands for."""
+        """Return the node of what a global name stands for."""
         if is_a(value, types.ModuleType) or self._is_defined(value):
             found = self.thing(value)
             assert found is not None
@@ -310,12 +276,12 @@ class Live:
         """Say whether a value is a function or class that its definition tells all of."""
         plain = plain_function(value) or value
         if not is_thing(plain):
-            return self._is_symbol(plain)
+            return self.owners.is_symbol(plain)
         if is_a(plain, types.FunctionType) and self.homes.of_code(plain.__code__, plain.__globals__) == "project":
             return not plain.__closure__ or self._reads_cells(plain)
-        if is_a(plain, type) and self._owner(plain) == "project":
+        if is_a(plain, type) and self.owners.of_class(plain) == "project":
             return True
-        return _is_at_home(plain)
+        return is_at_home(plain)
 
     def _reads_cells(self, function: types.FunctionType) -> bool:
         return not any(self.read.encode(each).unread for each in cells_of(function).values() if not is_thing(each))
@@ -344,77 +310,7 @@ class Live:
         if self.homes.of_module(at.module) == "other":
             node.edges["home"] = self.reach.symbol(f"{at.module}.{at.name}", at.module)
         elif encoded.unread or is_thing(value):
-            self._add_written(node, at, value, encoded)
-
-    def _add_written(self, node: Node, at: Origin, value: object, encoded: Encoded) -> None:
-        """Add how a value that can't be read is made; what decorates a project's function is told by that function."""
-        statements = at.source.top.binders.get(at.name, []) if at.source is not None else []
-        wrapped = self.wrapped(value)
-        for label, each in wrapped:
-            found = self.thing(each, signature=True)
-            if found is not None:
-                node.edges[f"wraps {label}"] = found
-        self._add_held(node, value)
-        is_decorated = bool(wrapped) and bool(statements) and all(isinstance(each, DEFINITIONS) for each in statements)
-        if not is_decorated:
-            kinds = ", ".join(sorted(set(encoded.unread))) or type(value).__qualname__
-            self.reach.note(f"`{node.name}` has no readable value ({kinds}): it counts as written")
-            node.own = digest(
-                node.own, self.written(node, at.name, at.scope), *self._written_elsewhere(node, at, value)
-            )
-
-    def _add_held(self, node: Node, value: object) -> None:
-        """Add the project's functions and classes that lie anywhere in a distribution's object: what was registered."""
-        known = {id(each) for each in node.edges.values()}
-        targets = [self.thing(each, signature=True) for each in held(value, self._is_project)]
-        for index, target in enumerate(targets):
-            if target is not None and id(target) not in known:
-                node.edges[f"holds {index}"] = target
-
-    def _is_project(self, thing: object) -> bool:
-        if is_a(thing, types.FunctionType):
-            return self.homes.of_code(thing.__code__, thing.__globals__) == "project"
-        return is_a(thing, type) and self._owner(thing) == "project"
-
-    def _written_elsewhere(self, node: Node, at: Origin, value: object) -> Iterator[str]:
-        """Return what other modules do to a value while they are loaded, with an edge for each name."""
-        if at.source is None or self._root_file is None:
-            return
-        for file, statement in self.static.loading.elsewhere(self._root_file, at.source.path):
-            source = self.reach.sources.at(file)
-            assert source is not None
-            for scope in self.static.loaded.get(file, ()):
-                piece = source.piece([statement], LiveNames(scope, self.homes))
-                found = {chain[0]: resolve(chain, scope) for chain in {**piece.names, **piece.outer}}
-                names = {name for name, each in found.items() if each is not None and each.value is value}
-                if names:
-                    yield self._statement(node, statement, source, scope, names)
-
-    def written(self, node: Node, name: str, scope: Scope) -> str:
-        """Give the text of what binds a global name and uses it at import, with an edge for each of its names."""
-        source = self.reach.sources.of_globals(scope)
-        if source is None:
-            source = next(iter(self.reach.sources.cells_that_bind(name)[-1:]), None)
-        statements = source.top.statements(name) if source is not None else []
-        if source is None or not statements:
-            node.edges["module"] = self.scope_module(scope)
-            self.reach.note(f"`{node.name}` is made while its module is loaded: all of the module counts")
-            return ""
-        return " ".join(self._statement(node, each, source, scope, {name}) for each in statements)
-
-    def _statement(self, node: Node, statement: ast.stmt, source: Source, scope: Scope, names: set[str]) -> str:
-        """Return the text of a statement that makes or changes a value, with an edge for each other name in it."""
-        piece = source.piece([statement], LiveNames(scope, self.homes))
-        code = source.code_of(statement) if isinstance(statement, DEFINITIONS) else None
-        if code is not None:
-            self.uses(node, piece, scope, global_names(code), {})
-        chains = piece.outer if code is not None else {**piece.names, **piece.outer, **piece.defaults}
-        local = self.static.targets.of(piece.imports, source)
-        self.static.imports(node, piece, local)
-        chains = {**chains, **dict.fromkeys(named(piece.texts))}
-        others = [chain for chain in chains if chain[0] in scope and chain[0] not in local and chain[0] not in names]
-        self.chains(node, others, scope, IMPORT_TIME)
-        return self.reach.text(piece)
+            self.statements.add(node, at, value, encoded)
 
     def values_of(self, node: Node, value: object, label: str = "", title: str = "") -> Encoded:
         """Read a value, with an edge for each function, class and module in it."""
@@ -439,45 +335,19 @@ class Live:
         encoded = self.values_of(inner, value)
         inner.own = encoded.digest
         node.edges[label] = inner
-        for name, each in self.wrapped(value) if encoded.unread else ():
+        for name, each in self.owners.wrapped(value) if encoded.unread else ():
             found = self.thing(each, signature=True)
             if found is not None:
                 inner.edges[f"wraps {name}"] = found
         return encoded
 
-    # Whose and what
 
-    def _is_symbol(self, value: object) -> bool:
-        """Say whether something that is called goes by its name: a distribution's, which has it under that name."""
-        kind = type(value)
-        if self.homes.of_module(kind.__module__) == "project" or not callable(value) or kind in PLAIN:
-            return False
-        inside = instance_dict(value)
-        if "__name__" not in inside and not any("__name__" in vars(each) for each in kind.__mro__):
-            return False
-        module = module_of(value)
-        return module is not None and self.homes.of_module(module) != "project" and _is_at_home(value)
-
-    def _owner(self, cls: type) -> Owner:
-        home = self.homes.of_module(cls.__module__)
-        return "other" if home == "ours" else home
-
-    def _stable_name(self, value: object) -> str:
-        plain = plain_function(value) or value
-        module, _, name = thing_name(plain).rpartition(".")
-        return f"{self.homes.module_name(module_of(plain) or module)}.{name}"
-
-
-def _is_at_home(value: object) -> bool:
-    """Say whether the module that a function or class names as its own has it under its name."""
-    found: object = sys.modules.get(module_of(value) or "builtins")
-    for name in qualname_of(value).split("."):
-        inside = vars(found) if is_a(found, type | types.ModuleType) else {}
-        found = inside.get(name)
-    return found is value
+def _is_loose(value: object) -> bool:
+    """Say whether a text means something else by a name, since nothing looks for a function or module in one."""
+    return is_a(value, types.FunctionType | types.ModuleType) or plain_function(value) is not None
 
 
 def _file_of_module(name: str) -> str | None:
-    """Give the file of a top-level module, loaded or not, without importing it: tracer and worker have to agree."""
+    """Return the file of a top-level module, loaded or not, without importing it: tracer and worker have to agree."""
     spec = importlib.util.find_spec(name)
     return spec.origin if spec is not None else None

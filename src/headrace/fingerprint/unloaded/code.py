@@ -227,15 +227,10 @@ class Static:
     def _import_call(self, node: Node, function: Chain, module: str, source: Source, path: str) -> None:
         imported = source.top.imported(function[0]) or []
         is_builtin = function == ("__import__",) and function[0] not in source.top.binders
-        if is_builtin or self.imports_by_name(function, self.targets.of(imported, source)):
+        if is_builtin or imports_by_name(function, self.targets.of(imported, source)):
             self.import_by_name(node, module)
         else:
             self._edge(node, function, source, path)
-
-    def imports_by_name(self, function: Chain, local: dict[str, list[Target]]) -> bool:
-        """Say whether a function that was imported is `importlib.import_module`, or a function like it."""
-        targets = local.get(function[0], [])
-        return any(each.module == "importlib" and (each.name or function[-1]) in IMPORTERS for each in targets)
 
     def import_by_name(self, node: Node, module: str) -> None:
         """Add an edge to a module that is imported by its name, given as a literal."""
@@ -288,6 +283,12 @@ class Static:
 
 GROWS = frozenset({"append", "extend", "insert", "pop", "popleft", "appendleft", "popitem", "clear", "remove", "add"})
 """Methods that change a list, set or dictionary, where the type is not known."""
+
+
+def imports_by_name(function: Chain, local: dict[str, list[Target]]) -> bool:
+    """Say whether a function that was imported is `importlib.import_module`, or a function like it."""
+    targets = local.get(function[0], [])
+    return any(each.module == "importlib" and (each.name or function[-1]) in IMPORTERS for each in targets)
 
 
 def _kind(statements: list[ast.stmt]) -> PartKind:

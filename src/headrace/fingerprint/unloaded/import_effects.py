@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 
 from headrace.fingerprint.names import StaticNames
 from headrace.fingerprint.reached_code import Reach
+from headrace.fingerprint.source.changes import root_of
 from headrace.fingerprint.source.code_piece import chain_of
 from headrace.fingerprint.source.files import DEFINITIONS, Source
 from headrace.fingerprint.source.imports import imports_of
-from headrace.fingerprint.source.normal_form import IMPORTERS, root_of
+from headrace.fingerprint.source.normal_form import IMPORTERS
 from headrace.fingerprint.source.top_level import executed
 from headrace.fingerprint.unloaded.target import Target, Targets
 

@@ -20,7 +20,7 @@ from blake3 import blake3
 
 from headrace.fingerprint.project_roots import Roots
 from headrace.fingerprint.python_objects import is_thing, plain_function
-from headrace.fingerprint.source.normal_form import MUTATORS
+from headrace.fingerprint.source.changes import MUTATORS
 from headrace.fingerprint.values.arrays import read_array
 
 Owner = Literal["project", "standard", "other"]

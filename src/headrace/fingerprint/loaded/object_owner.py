@@ -1,0 +1,84 @@
+"""Whose a loaded thing is, and the names that things go by."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+from headrace.fingerprint.loaded.function import cells_of
+from headrace.fingerprint.module_owner import Homes
+from headrace.fingerprint.python_objects import instance_dict, is_a, module_of, plain_function, qualname_of, thing_name
+from headrace.fingerprint.values.value import Owner
+
+PLAIN = (str, bytes, int, float, complex, bool, type(None), list, tuple, dict, set, frozenset)
+
+
+class Owners:
+    """Says of functions, classes and other objects whose they are: the project's, or a distribution's."""
+
+    def __init__(self, homes: Homes) -> None:
+        self._homes = homes
+
+    def of_class(self, cls: type) -> Owner:
+        """Say whose a class is; to a value it makes no difference whether Headrace's or a distribution's."""
+        home = self._homes.of_module(cls.__module__)
+        return "other" if home == "ours" else home
+
+    def is_project(self, thing: object) -> bool:
+        """Say whether a function or class is the project's."""
+        if is_a(thing, types.FunctionType):
+            return self._homes.of_code(thing.__code__, thing.__globals__) == "project"
+        return is_a(thing, type) and self.of_class(thing) == "project"
+
+    def holds_project(self, value: object) -> bool:
+        """Say whether something is the project's function or class, or a function that closes over something."""
+        plain = plain_function(value) or value
+        if is_a(plain, types.FunctionType):
+            is_ours = self._homes.of_code(plain.__code__, plain.__globals__) == "project"
+            return is_ours or plain.__closure__ is not None
+        return is_a(plain, type) and self.of_class(plain) == "project"
+
+    def is_of_distribution(self, value: object) -> bool:
+        """Say whether a module, or something that can be called, is a distribution's."""
+        if is_a(value, types.ModuleType):
+            return self._homes.of_module(value.__name__) == "other"
+        return callable(value) and self._homes.of_module(module_of(value) or "") == "other"
+
+    def is_symbol(self, value: object) -> bool:
+        """Say whether something that is called goes by its name: a distribution's, which has it under that name."""
+        kind = type(value)
+        if self._homes.of_module(kind.__module__) == "project" or not callable(value) or kind in PLAIN:
+            return False
+        inside = instance_dict(value)
+        if "__name__" not in inside and not any("__name__" in vars(each) for each in kind.__mro__):
+            return False
+        module = module_of(value)
+        return module is not None and self._homes.of_module(module) != "project" and is_at_home(value)
+
+    def stable_name(self, value: object) -> str:
+        """Return the dotted name of a thing, which is the same in each process that has loaded it."""
+        plain = plain_function(value) or value
+        module, _, name = thing_name(plain).rpartition(".")
+        return f"{self._homes.module_name(module_of(plain) or module)}.{name}"
+
+    def wrapped(self, value: object) -> list[tuple[str, object]]:
+        """Return the project's functions and classes that something of a distribution's holds, as a wrapper does."""
+        inside = dict(instance_dict(value))
+        if is_a(value, types.FunctionType):
+            inside.update((f"cell {name}", each) for name, each in cells_of(value).items())
+            registry = inside.pop("registry", None)
+            if is_a(registry, types.MappingProxyType):
+                # `singledispatch`: what is registered for each class
+                for kind, each in registry.items():
+                    name = f"for {self.stable_name(kind)}"
+                    inside[name if name not in inside else f"{name} {len(inside)}"] = each
+        return [(name, each) for name, each in sorted(inside.items()) if self.holds_project(each)]
+
+
+def is_at_home(value: object) -> bool:
+    """Say whether the module that a function or class names as its own has it under its name."""
+    found: object = sys.modules.get(module_of(value) or "builtins")
+    for name in qualname_of(value).split("."):
+        inside = vars(found) if is_a(found, type | types.ModuleType) else {}
+        found = inside.get(name)
+    return found is value

@@ -1,0 +1,93 @@
+"""The statements that make a value: how one that can't be read counts, by what is written."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from headrace.fingerprint.graph import Node
+from headrace.fingerprint.loaded.object_owner import Owners
+from headrace.fingerprint.loaded.registrations import held
+from headrace.fingerprint.names import LiveNames, global_names, resolve
+from headrace.fingerprint.ports import IMPORT_TIME, Follow, Scope
+from headrace.fingerprint.source.files import DEFINITIONS, Source
+from headrace.fingerprint.source.names_in_strings import named
+from headrace.fingerprint.unloaded.code import Static
+from headrace.fingerprint.unloaded.origin import Origin
+from headrace.fingerprint.values.value import Encoded
+from headrace.spec.code import digest
+
+
+class Statements:
+    """Reads what binds a name and what changes its value while modules are loaded; `root_file` is the stage's own."""
+
+    def __init__(self, follow: Follow, owners: Owners, static: Static) -> None:
+        self._follow = follow
+        self._owners = owners
+        self._static = static
+        self.root_file: str | None = None
+
+    def add(self, node: Node, at: Origin, value: object, encoded: Encoded) -> None:
+        """Add how a value that can't be read is made; what decorates a project's function is told by that function."""
+        statements = at.source.top.binders.get(at.name, []) if at.source is not None else []
+        wrapped = self._owners.wrapped(value)
+        for label, each in wrapped:
+            found = self._follow.thing(each, signature=True)
+            if found is not None:
+                node.edges[f"wraps {label}"] = found
+        self._add_held(node, value)
+        is_decorated = bool(wrapped) and bool(statements) and all(isinstance(each, DEFINITIONS) for each in statements)
+        if not is_decorated:
+            kinds = ", ".join(sorted(set(encoded.unread))) or type(value).__qualname__
+            self._follow.reach.note(f"`{node.name}` has no readable value ({kinds}): it counts as written")
+            node.own = digest(
+                node.own, self.written(node, at.name, at.scope), *self._written_elsewhere(node, at, value)
+            )
+
+    def written(self, node: Node, name: str, scope: Scope) -> str:
+        """Return the text of what binds a global name and uses it at import, with an edge for each of its names."""
+        source = self._follow.reach.sources.of_globals(scope)
+        if source is None:
+            source = next(iter(self._follow.reach.sources.cells_that_bind(name)[-1:]), None)
+        statements = source.top.statements(name) if source is not None else []
+        if source is None or not statements:
+            node.edges["module"] = self._follow.scope_module(scope)
+            self._follow.reach.note(f"`{node.name}` is made while its module is loaded: all of the module counts")
+            return ""
+        return " ".join(self._statement(node, each, source, scope, {name}) for each in statements)
+
+    def _add_held(self, node: Node, value: object) -> None:
+        """Add the project's functions and classes that lie anywhere in a distribution's object: what was registered."""
+        known = {id(each) for each in node.edges.values()}
+        targets = [self._follow.thing(each, signature=True) for each in held(value, self._owners.is_project)]
+        for index, target in enumerate(targets):
+            if target is not None and id(target) not in known:
+                node.edges[f"holds {index}"] = target
+
+    def _written_elsewhere(self, node: Node, at: Origin, value: object) -> Iterator[str]:
+        """Return what other modules do to a value while they are loaded, with an edge for each name."""
+        if at.source is None or self.root_file is None:
+            return
+        for file, statement in self._static.loading.elsewhere(self.root_file, at.source.path):
+            source = self._follow.reach.sources.at(file)
+            assert source is not None
+            for scope in self._static.loaded.get(file, ()):
+                piece = source.piece([statement], LiveNames(scope, self._follow.reach.homes))
+                found = {chain[0]: resolve(chain, scope) for chain in {**piece.names, **piece.outer}}
+                names = {name for name, each in found.items() if each is not None and each.value is value}
+                if names:
+                    yield self._statement(node, statement, source, scope, names)
+
+    def _statement(self, node: Node, statement: ast.stmt, source: Source, scope: Scope, names: set[str]) -> str:
+        """Return the text of a statement that makes or changes a value, with an edge for each other name in it."""
+        piece = source.piece([statement], LiveNames(scope, self._follow.reach.homes))
+        code = source.code_of(statement) if isinstance(statement, DEFINITIONS) else None
+        if code is not None:
+            self._follow.uses(node, piece, scope, global_names(code), {})
+        chains = piece.outer if code is not None else {**piece.names, **piece.outer, **piece.defaults}
+        local = self._static.targets.of(piece.imports, source)
+        self._static.imports(node, piece, local)
+        chains = {**chains, **dict.fromkeys(named(piece.texts))}
+        others = [chain for chain in chains if chain[0] in scope and chain[0] not in local and chain[0] not in names]
+        self._follow.chains(node, others, scope, IMPORT_TIME)
+        return self._follow.reach.text(piece)

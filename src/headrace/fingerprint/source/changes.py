@@ -1,0 +1,103 @@
+"""What a piece of code changes in place, as far as its text shows it: what names hold, and what it gives to calls."""
+
+from __future__ import annotations
+
+import ast
+from typing import Literal
+
+from headrace.fingerprint.source.code_piece import Chain, Change, Given, Piece, chain_of
+
+MUTATORS = frozenset(
+    {"append", "appendleft", "extend", "extendleft", "insert", "remove", "pop", "popleft", "popitem", "clear", "sort"}
+    | {"reverse", "rotate", "add", "discard", "update", "setdefault", "difference_update", "intersection_update"}
+    | {"symmetric_difference_update", "subtract", "write", "writelines", "send", "throw", "put", "put_nowait", "fill"}
+    | {"resize", "setflags", "itemset", "__setitem__", "__delitem__", "__setattr__", "__iadd__", "__next__"}
+)
+"""Methods that change what they are called on."""
+
+CHANGERS = frozenset(
+    {"next", "heappush", "heappop", "heapify", "heapreplace", "heappushpop"}
+    | {"insort", "insort_left", "insort_right", "shuffle"}
+)
+"""Functions that change their first argument."""
+
+SETTERS = frozenset({"setattr", "delattr", "setitem", "delitem"})
+"""Functions that set something of their first argument, whatever it is."""
+
+
+class Changes:
+    """Notes in a piece what it changes and what it gives to calls; `function` is the one whose body is being read."""
+
+    def __init__(self, piece: Piece) -> None:
+        self._piece = piece
+        self.function = ""
+
+    def called(self, function: Chain | None, node: ast.Call) -> None:
+        """Note what a call changes, and the names it is given; `function` is what is called, where it has a name."""
+        if function is not None:
+            self._called(function, node)
+        elif isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
+            self._base(node.func.value, "call", node.func.attr)
+
+    def stored(self, target: ast.expr, value: ast.expr) -> None:
+        """Note what is changed where a value is stored in a target."""
+        rest = [target]
+        while rest:
+            each = rest.pop()
+            if isinstance(each, ast.Tuple | ast.List):
+                rest.extend(each.elts)
+            elif isinstance(each, ast.Starred):
+                rest.append(each.value)
+            elif isinstance(each, ast.Attribute | ast.Subscript):
+                root = root_of(each)
+                reads = any(isinstance(inner, ast.Name) and inner.id == root for inner in ast.walk(value))
+                self.changed(each, "step" if reads else "put")
+
+    def changed(self, target: ast.expr, how: Literal["put", "step"]) -> None:
+        """Note that an item, an attribute or a name is set or deleted."""
+        if isinstance(target, ast.Attribute):
+            self._base(target.value, how, target.attr)
+        elif isinstance(target, ast.Subscript):
+            self._base(target.value, how, None)
+        elif isinstance(target, ast.Name) and how == "step":
+            self._piece.changes.append(Change((target.id,), "bind", None, self.function))
+
+    def _called(self, function: Chain, node: ast.Call) -> None:
+        first = node.args[0] if node.args else None
+        if len(function) > 1 and function[-1] in MUTATORS:
+            self._piece.changes.append(Change(function[:-1], "call", function[-1], self.function))
+        if function[-1] in CHANGERS and first is not None:
+            self._base(first, "call", function[-1])
+        elif function[-1] in SETTERS and first is not None:
+            self._base(first, "step", function[-1])
+        for position, each in enumerate(node.args):
+            if isinstance(each, ast.Name):
+                self._piece.given.append(Given(function, position, each.id))
+        for keyword in node.keywords:
+            if keyword.arg is not None and isinstance(keyword.value, ast.Name):
+                self._piece.given.append(Given(function, keyword.arg, keyword.value.id))
+
+    def _base(self, base: ast.expr, how: Literal["put", "step", "call"], attribute: str | None) -> None:
+        chain = chain_of(base)
+        if chain is None:
+            root = root_of(base)
+            chain = (root,) if root is not None else None
+        if chain is not None:
+            self._piece.changes.append(Change(chain, how, attribute, self.function))
+
+
+def root_of(node: ast.expr) -> str | None:
+    """Return the name at the root of `a.b[c].d(e)`."""
+    inner: ast.AST = node
+    while True:
+        match inner:
+            case ast.Attribute(value=value) | ast.Subscript(value=value) | ast.Call(func=ast.Attribute(value=value)):
+                inner = value
+            case ast.Call(func=ast.Name(id="vars"), args=[value]):
+                inner = value
+            case ast.Call(func=ast.Name(id="globals")):
+                return "globals"
+            case ast.Name(id=name):
+                return name
+            case _:
+                return None

@@ -134,6 +134,10 @@ def test_places_that_hold_no_backup_or_cannot_be_written_are_told(project: Proje
     back_up(project)
     check_error(project.headrace("restore", "kept", "--snapshot", "x"), 2, "no backup `x`", hint="the newest are")
     check_error(project.headrace("backup", "pipelines.py"), 2, "is no folder", hint="a folder")
+    check_error(project.headrace("backup", "pipelines.py/x"), 2, "pipelines.py` is no folder", hint="a folder")
+    project.write("full/note.txt", "mine")
+    check_error(project.headrace("backup", "full"), 2, "holds other things", hint="an empty folder")
+    assert os.listdir(project.root / "full") == ["note.txt"]
     check_error(project.headrace("backup", "."), 2, "is the project's own folder", hint="another place")
     check_error(project.headrace("backup", ".headrace"), 2, "is in the project's state folder", hint="another place")
     check_error(project.headrace("backup", "ftp://host/x"), 2, "ftp://", hint="s3://")

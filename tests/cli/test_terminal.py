@@ -78,6 +78,8 @@ def test_no_color_is_heeded_on_a_terminal(project: Shell) -> None:
     assert "error: " in shown
     assert "\x1b[" not in shown
     assert "\x1b[1;31merror:" in on_a_terminal(project, "runs", "--limit", "0")[1]
+    assert not re.search(r"\x1b\[[0-9;]*m", on_a_terminal(project, "run", "good", NO_COLOR="1")[1])
+    assert re.search(r"\x1b\[[0-9;]*m", on_a_terminal(project, "run", "good")[1])
 
 
 def test_a_narrow_terminal_folds_the_last_column(project: Shell) -> None:

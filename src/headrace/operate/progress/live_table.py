@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
@@ -29,7 +31,9 @@ class LiveWatcher:
         self._tally = Tally()
         self._run_id = ""
         self._began = time.monotonic()
-        self._live = Live(self, console=Console(stderr=True), refresh_per_second=8, vertical_overflow="crop")
+        colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+        console = Console(stderr=True, color_system=colours)  # by its own rule rich would still write bold and dim
+        self._live = Live(self, console=console, refresh_per_second=8, vertical_overflow="crop")
 
     def opened(self, run_id: str) -> None:
         self._run_id = run_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -111,14 +112,26 @@ def _real(url: str) -> str:
     return url.rstrip("/") if "://" in url else os.path.realpath(url)
 
 
+def _check_folder(project: Project, folder: Path) -> None:
+    """Refuse a path that is no folder and can't become one, and a folder that holds other things."""
+    there = next((each for each in (folder, *folder.parents) if each.exists()), folder)
+    if not there.is_dir():
+        raise UsageError(f"`{there}` is no folder", hint="name a folder, or the URL of one")
+    own = _real(str(folder)) == _real(str(project.root)) or _real(str(folder)).startswith(_real(str(project.home)))
+    if there == folder and not own and not (folder / "blobs").is_dir() and any(folder.iterdir()):
+        raise UsageError(
+            f"`{folder}` holds other things than backups", hint="name an empty folder, or one that isn't there yet"
+        )
+
+
 def open_backups(project: Project, url: str | None = None) -> Backups:
     """Open the backups where the settings have them, or here.
 
     Raises:
         ConfigError: there is no such place.
-        UsageError: it is a file.
+        UsageError: it is no folder that could hold them.
     """
     address = project.backup(url)
-    if not address.is_remote and os.path.exists(address.url) and not os.path.isdir(address.url):
-        raise UsageError(f"`{address.url}` is no folder", hint="name a folder, or the URL of one")
+    if not address.is_remote:
+        _check_folder(project, Path(address.url))
     return Backups(open_address(address, local=project.home / "local" / "backup" if address.is_remote else None))

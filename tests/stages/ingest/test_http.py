@@ -32,7 +32,7 @@ from headrace.stages.ingest._http.answer import retry_after
 from headrace.stages.ingest._http.caller import Caller
 from headrace.stages.ingest._http.limits import Manners, rate_of
 from headrace.stages.ingest._http.pages import find
-from headrace.stages.ingest._http.pagination import Walk, Wanted
+from headrace.stages.ingest._http.pagination import Changed, Walk, Wanted
 from headrace.stages.ingest._http.redaction import Veil
 from tests.servers.missing import Missing
 from tests.servers.web import Answers, Asked, Reply, Web, certificate, numbered, serving, told
@@ -306,6 +306,17 @@ def test_where_the_rows_are_is_asked_for() -> None:
     with serving(lambda _: told(answer)) as web:
         assert http(web, rows="result.rows").to_pylist() == [{"a": 1}]
     assert "row 1 of" in refused(lambda _: told([{"a": 1}, 2]))
+
+
+def test_one_object_beside_lists_of_rows_is_taken_for_a_row_and_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(lambda _: told({"meta": {"count": 2, "tags": [1]}, "items": [{"a": 1}, {"a": 2}]})) as web:
+        assert http(web, rows="meta").num_rows == 1
+    said = capsys.readouterr().err
+    assert "`meta` of `" in said
+    assert 'is one object, so it was taken for a single row; lists are at rows="items"' in said
+    with serving(lambda _: told({"meta": {"count": 2, "tags": [1]}})) as web:
+        assert http(web, rows="meta").num_rows == 1
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(("status", "hint"), [(401, "auth"), (403, "rights"), (404, "URL"), (418, "says")])
@@ -642,7 +653,40 @@ def test_what_never_stays_the_same_is_refused_and_says_why() -> None:
         return told({"data": [{"id": 7}] if asked.params["page"] < "3" else []})
 
     text = refused(answers, paginate="page", rows="data", key="id")
-    assert "changed while it was read, 3 times over: the row with `id` 7 is on pages 1 and 2" in text
+    assert "was read 3 times over, and each time the row with `id` 7 is on pages 1 and 2" in text
+    assert "let `key` name the fields that tell rows apart" in text
+    assert "check `paginate`" in text
+
+    readings = iter(range(100))
+
+    def moving(asked: Asked) -> Reply:
+        return told({"data": [{"id": next(readings) // 2}] if asked.params["page"] < "4" else []})
+
+    assert "changed while it was read, 3 times over: the row with `id` " in refused(
+        moving, paginate="page", rows="data", key="id"
+    )
+
+
+@pytest.mark.parametrize("paginate", ["page", None])
+def test_a_key_that_several_rows_of_one_page_have_is_none_and_no_change(paginate: Any) -> None:
+    rows = [{"id": 1, "energy": "A"}, {"id": 2, "energy": "C"}, {"id": 3, "energy": "C"}]
+    text = refused(lambda _: told({"data": rows}), paginate=paginate, rows="data", key="energy")
+    assert "several rows on page 1 of" in text
+    assert '`energy` "C", so that doesn\'t tell rows apart' in text
+    assert "changed" not in text
+
+
+@pytest.mark.parametrize(
+    ("by", "at", "place"),
+    [("cursor", "meta.aftr", "meta.aftr"), ("next", "meta.nxt", "meta.nxt"), ("next", "", "next")],
+)
+def test_a_place_of_the_next_page_that_is_not_there_is_no_change(by: Any, at: str, place: str) -> None:
+    answer = {"data": [{"id": 1}], "meta": {"count": 5, "after": "1"}}
+    text = refused(lambda _: told(answer), paginate=ingest.Pages(by=by, at=at, total="meta.count"), rows="data")
+    assert f"has no `{place}" in text
+    assert "it tells of 5 rows and gave 1" in text
+    assert "correct `at`" in text
+    assert "changed" not in text
 
 
 def test_a_total_that_changes_or_is_not_reached_is_a_change() -> None:
@@ -665,6 +709,45 @@ def test_a_total_or_a_key_that_is_not_there_is_no_change() -> None:
         answers, paginate=ingest.Pages(by="page", total="count"), rows="data"
     )
     assert "a row on page 1 of" in refused(answers, paginate="page", rows="data", key="idd")
+
+
+@pytest.mark.parametrize("sign", ["", "ETag", "Last-Modified"])
+@pytest.mark.parametrize("moves", [False, True])
+def test_what_was_kept_is_taken_only_with_the_first_page_that_it_began_with(sign: str, moves: bool) -> None:
+    state = {"ends": 3, "id": 0}
+
+    def answers(asked: Asked) -> Reply:
+        number = int(asked.params["page"])
+        if number == state["ends"]:
+            return told({}, 500)
+        rows = [{"id": state["id"] + number}] if number < 5 else []
+        signs = {"ETag": f'"{state["id"]}"', "Last-Modified": formatdate(1e9 + state["id"], usegmt=True)}
+        return told({"data": rows, "asked": asked.number}, **({sign: signs[sign]} if sign else {}))
+
+    kept: list[pa.Table] = []
+    pages = ingest.Pages(by="page")
+    with serving(answers) as web, Caller(web.url, Manners(retries=0, allow_private=True)) as caller:
+        wanted = Wanted(
+            url=f"{web.url}/rows",
+            params={},
+            pages=pages,
+            format="json",
+            rows="data",
+            key=("id",),
+            limit=9,
+            secret=False,
+        )
+        with pytest.raises(SourceError):
+            Walk(caller, wanted, keep=lambda tables: kept.append(pa.concat_tables(tables))).pages()
+        state |= {"ends": 9, "id": 70 * moves}
+        before = len(web.asked)
+        walk = Walk(caller, wanted, kept=kept[-1])
+        if moves:
+            with pytest.raises(Changed, match="its first page is not the one that was read"):
+                walk.pages()
+        else:
+            assert [json.loads(page.data)["id"] for page in walk.pages() if page.data] == [1, 2, 3, 4]
+        assert web.asked[before].params["page"] == "1"
 
 
 def test_a_first_page_that_has_another_tag_in_the_end_is_a_change() -> None:

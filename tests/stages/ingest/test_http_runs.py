@@ -212,6 +212,24 @@ def count_pages(project: Project, seed: int) -> None:
         assert len(asked) - 25 <= 8, asked
 
 
+def test_a_killed_run_reads_anew_what_moved_meanwhile(project: Project) -> None:
+    moved = [0]
+    answers = numbered(24, 2, shift=lambda: moved[0])
+
+    def slowly(asked: Asked) -> Reply:
+        time.sleep(0.05)  # the server's work
+        return answers(asked)
+
+    with serving(slowly) as web:
+        made(project, web)
+        kill(project, project.start("run", "pages", "--json"), web, 6)
+        moved[0], before = 100, len(web.asked)
+        done = project.headrace("resume", newest(project), "--json")
+        assert done.code == 0, done.out + done.err
+        assert value(project, done.json["run"]) == list(range(100, 124))
+        assert web.asked[before].params["page"] == "1"
+
+
 def test_a_private_address_is_refused_by_the_command(project: Project) -> None:
     with serving(lambda _: told([])) as web:
         made(project, web)

@@ -33,12 +33,14 @@ _NEVER = ("image/", "video/", "audio/", "font/", "application/pdf")
 
 
 class Body(Noun, frozen=True):
-    """A page's rows as bytes (JSON as JSON Lines), how many there are (-1: not counted yet), and what JSON said."""
+    """A page's rows as bytes (JSON as JSON Lines), how many there are (-1: not counted yet), and what JSON said.
+    `doubt` is what to warn of."""
 
     data: bytes
     rows: int
     said: Any = None
     items: tuple[Any, ...] = ()
+    doubt: str = ""
 
 
 def check_format(name: str) -> None:
@@ -71,7 +73,9 @@ def open_body(answer: Answer, form: str, rows: str | None) -> Body:
             hint='say which it is: `format="jsonl"`, `"csv"`, `"parquet"` or `"arrow"`',
         ) from error
     items = _rows(said, rows, answer)
-    return Body(data=_encode_lines(items), rows=len(items), said=said, items=tuple(items))
+    return Body(
+        data=_encode_lines(items), rows=len(items), said=said, items=tuple(items), doubt=_doubt(said, rows, answer)
+    )
 
 
 def table_of(pages: list[bytes], form: str, schema: pa.Schema | None, url: str) -> pa.Table:
@@ -135,6 +139,21 @@ def _rows(said: object, path: str | None, answer: Answer) -> list[Any]:
         f"`{shown(answer.url)}` has no list of rows" + (f" at `{path}`" if path else ""),
         hint=f"say where it is: `rows={' or '.join(lists[:3])}`" if lists else "say where it is by `rows`",
     )
+
+
+def _doubt(said: object, path: str | None, answer: Answer) -> str:
+    """Return what to warn of: an object was taken for a row, and the body has lists of rows beside it."""
+    if not path or not isinstance(find(said, path), dict):
+        return ""
+    beside = [each for each in _lists(said) if not each.startswith(f"{path}.") and _has_objects(find(said, each))]
+    if not beside:
+        return ""
+    lists = " or ".join(f'rows="{each}"' for each in beside[:3])
+    return f"`{path}` of `{shown(answer.url)}` is one object, so it was taken for a single row; lists are at {lists}"
+
+
+def _has_objects(values: Any) -> bool:
+    return bool(values) and all(isinstance(each, dict) for each in values)
 
 
 def _lists(said: object, prefix: str = "", depth: int = 0) -> list[str]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -213,24 +214,27 @@ def read(
 
 
 def _unchanged(caller: Caller, wanted: Wanted, here: Attempt) -> list[Page]:
-    """Give all pages, of a service that didn't change meanwhile; those that an earlier attempt kept are not asked for.
+    """Return all pages, of a service that didn't change meanwhile; those that an earlier attempt kept aren't asked for.
 
     Raises:
-        SourceError: it changed each time.
+        SourceError: it changed each time, or contradicts itself in the same way each time.
     """
+    walk = partial(Walk, caller, wanted, keep=lambda tables: here.keep(Joined(tables)))
     kept = here.checkpoint()
-    last: Changed | None = None
+    if isinstance(kept, pa.Table):
+        with suppress(Changed):
+            return walk(kept=kept).pages()
+    changes: list[Changed] = []
     for _ in range(RESTARTS):
-        walk = Walk(
-            caller,
-            wanted,
-            kept=kept if isinstance(kept, pa.Table) else None,
-            keep=lambda tables: here.keep(Joined(tables)),
-        )
         try:
-            return walk.pages()
+            return walk().pages()
         except Changed as change:
-            kept, last = None, change
+            changes.append(change)
+    last = changes[-1]
+    if last.otherwise and len({str(change) for change in changes}) == 1:
+        raise SourceError(
+            f"`{shown(wanted.url)}` was read {RESTARTS} times over, and each time {last}", hint=last.otherwise
+        ) from last
     raise SourceError(
         f"`{shown(wanted.url)}` changed while it was read, {RESTARTS} times over: {last}",
         hint="read it at a quieter time, or by pages that don't shift (a cursor, an order by time)",

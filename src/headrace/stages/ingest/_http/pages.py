@@ -112,10 +112,9 @@ def told(body: object, pages: Pages) -> object:
 
 
 def has_no_place(body: object, pages: Pages) -> bool:
-    """Tell whether a body lacks even the place where it would tell of a next page, as far as it is known where."""
-    known = pages.by == "cursor" or (pages.by == "next" and pages.at)
+    """Tell whether a body lacks even the place where it would tell of a next page."""
     paths = (pages.at,) if pages.at else PLACES.get(pages.by, ())
-    return bool(known) and all(find(body, path, _ABSENT) is _ABSENT for path in paths)
+    return bool(paths) and all(find(body, path, _ABSENT) is _ABSENT for path in paths)
 
 
 def find(body: object, path: str, otherwise: Any = None) -> Any:

@@ -41,7 +41,12 @@ _decode_lines = msgspec.json.Decoder().decode_lines
 
 
 class Changed(Exception):
-    """What is read changed between two pages; says how."""
+    """What is read changed between two pages; says how. `otherwise` says what to do where that comes at each reading:
+    then it is no change."""
+
+    def __init__(self, how: str, *, otherwise: str = "") -> None:
+        super().__init__(how)
+        self.otherwise = otherwise
 
 
 class Page(Noun, frozen=True):
@@ -108,7 +113,7 @@ class Walk:
         wanted = self._wanted
         start = first(wanted.url, wanted.params, wanted.pages)
         if self._pages:
-            self._confirm(start)
+            self._confirm_kept(start)
         self._note(start, 1)
         for number, page in enumerate(self._pages, start=1):
             self._check(page, number, None)
@@ -131,7 +136,9 @@ class Walk:
             )
         answer = self._caller.ask(request.url, request.params)
         refuse_status(answer, secret=wanted.secret)
-        body = Body(data=b"", rows=0) if answer.status == 204 else open_body(answer, wanted.format, wanted.rows)
+        body = self._opened(answer)
+        if body.doubt and number == 1:
+            warn(body.doubt)
         rows = self._count(body, request)
         so_far = self._rows + rows
         total = self._total(body, number)
@@ -148,14 +155,30 @@ class Walk:
         if page.after is not None:
             self._note(page.after, number + 1)
         elif number == 1 and rows and wanted.pages is not None and has_no_place(body.said, wanted.pages):
-            where = wanted.pages.at or " or ".join(PLACES[wanted.pages.by][:2])
-            warn(f"page 1 of `{shown(wanted.url)}` has no `{where}`, so it was taken for the only one")
+            self._check_only(page, wanted.pages)
         self._pages.append(page)
         self._rows = so_far
         self._unkept.append(page)
         if page.after is not None:
             self._keep_some()
         return page.after
+
+    def _opened(self, answer: Answer) -> Body:
+        if answer.status == 204:
+            return Body(data=b"", rows=0)
+        return open_body(answer, self._wanted.format, self._wanted.rows)
+
+    def _check_only(self, page: Page, pages: Pages) -> None:
+        """Refuse a first page that doesn't lead on, and says that there is more; warn of one that may have had to."""
+        where = pages.at or " or ".join(PLACES[pages.by][:2])
+        if page.total not in (None, page.rows):
+            raise SourceError(
+                f"page 1 of `{shown(self._wanted.url)}` has no `{where}`, where the next page would be told: it tells "
+                f"of {page.total:,} rows and gave {page.rows:,}",
+                hint="correct `at` of `paginate`: where in the page does it say what follows?",
+            )
+        if pages.by == "cursor" or pages.at:  # else the next URL may stand in a header, as it does if there is more
+            warn(f"page 1 of `{shown(self._wanted.url)}` has no `{where}`, so it was taken for the only one")
 
     def _total(self, body: Body, number: int) -> int | None:
         """Give how many rows a page says that there are in all."""
@@ -189,7 +212,10 @@ class Walk:
         """Look whether a page fits those before it."""
         before = self._pages[0] if self._pages else page
         if page.total != before.total:
-            raise Changed(f"page 1 tells of {before.total} rows, page {number} of {page.total}")
+            raise Changed(
+                f"page 1 tells of {before.total} rows, page {number} of {page.total}",
+                otherwise="let `total` of `paginate` name the number of all rows, or leave it out",
+            )
         if not self._wanted.key or self._wanted.format != "json":
             return
         for item in _decode_lines(page.data) if items is None else items:
@@ -200,17 +226,49 @@ class Walk:
                     hint="let `key` name a field that each row has",
                 )
             mark = msgspec.json.encode(values)
-            other = self._seen_keys.setdefault(mark, number)
-            if other != number:
-                raise Changed(
-                    f"the row with `{', '.join(self._wanted.key)}` {mark[1:-1].decode()} is on pages "
-                    f"{other} and {number}"
-                )
+            other, self._seen_keys[mark] = self._seen_keys.get(mark), number
+            if other is not None:
+                self._refuse_twice(f"`{', '.join(self._wanted.key)}` {mark[1:-1].decode()}", other, number)
+
+    def _refuse_twice(self, row: str, other: int, number: int) -> None:
+        """Refuse a row that came before: within one page nothing shifts, so there its key is none.
+
+        Raises:
+            Changed: it came on another page.
+            SourceError: it came on the same.
+        """
+        keys = "let `key` name the fields that tell rows apart, or leave it out"
+        if other == number:
+            raise SourceError(
+                f"several rows on page {number} of `{shown(self._wanted.url)}` have {row}, so that doesn't tell rows "
+                "apart",
+                hint=keys,
+            )
+        raise Changed(
+            f"the row with {row} is on pages {other} and {number}",
+            otherwise=f"{keys}; if it does, the service answers other pages with the same rows: check `paginate`",
+        )
 
     def _check_total(self) -> None:
         told = self._pages[0].total
         if told is not None and told != self._rows:
-            raise Changed(f"it tells of {told} rows and gave {self._rows}")
+            raise Changed(
+                f"it tells of {told} rows and gave {self._rows}",
+                otherwise="let `total` of `paginate` name the number of all rows; if it does, look whether pages lead "
+                "to all others",
+            )
+
+    def _confirm_kept(self, start: Request) -> None:
+        """Ask whether the first page is still the one that was kept: by the server's words, or else by its rows."""
+        page = self._pages[0]
+        if page.etag or page.modified:
+            self._confirm(start)
+            return
+        answer = self._caller.ask(start.url, start.params)
+        refuse_status(answer, secret=self._wanted.secret)
+        body = self._opened(answer)
+        if (body.data, self._total(body, 1)) != (page.data, page.total):
+            raise Changed("its first page is not the one that was read")
 
     def _confirm(self, start: Request) -> None:
         """Ask whether the first page is still the one that was read, where the server can tell."""

@@ -17,9 +17,9 @@ import msgspec
 import pytest
 
 from headrace.errors import LedgerError, NotFoundError, StoreError
-from headrace.ledger import cursors, generations
+from headrace.ledger import cursors, generations, records
 from headrace.ledger.database.database import Database
-from headrace.ledger.generations import needed, records
+from headrace.ledger.generations import needed
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.registry import register
 from headrace.ledger.upkeep.gc import CLOCKS_S, GRACE_S, TICK_S, Collected, Collector
@@ -671,7 +671,7 @@ def test_drivers_of_other_processes_lose_nothing_to_a_collector_beside_them(
     assert [driver.returncode for driver in drivers] == [0, 0, 0]
     assert deleted > 0
     db = ledger.connect()
-    for name, nonce, _, _ in needed(db, records(db)):
+    for name, nonce, _, _ in needed(db, records.runs(db)):
         assert store.size(name, nonce) is not None
     db.close()
 

@@ -10,17 +10,22 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from alembic.runtime.migration import MigrationContext
+from msgspec import Struct
 
 import headrace as hr
+from headrace.ledger import records
 from headrace.ledger.database import opening
 from headrace.ledger.database.migrate import begin, migrate_file, upgrade
+from headrace.ledger.database.reader import Reader, columns
 from headrace.ledger.database.schema import SCHEMA, revision
 from headrace.ledger.database.sqlite import APPLICATION, connect, nothing
 from headrace.ledger.database.statements import FILE, MARKS, Dialect, Statements
+from headrace.ledger.views import rows as shown
 from tests.servers.postgres import Postgres
 
 SOURCES = Path(hr.__file__).parent
@@ -68,15 +73,18 @@ def test_the_statements_take_their_parameters_in_the_same_order_on_both() -> Non
 
 
 def asked_for() -> Iterator[str]:
-    """Name what any module asks a ledger's statements for: `sql.NAME`, `db.sql.NAME`, `self._sql.NAME`."""
+    """Name what any module asks a ledger's statements for: `sql.NAME`, `db.sql.NAME`, `sql.values("NAME", ...)`."""
     for file in SOURCES.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute) and not hasattr(Statements, node.attr):
-                of = node.value
-                if (isinstance(of, ast.Name) and of.id == "sql") or (
-                    isinstance(of, ast.Attribute) and of.attr in ("sql", "_sql")
-                ):
-                    yield node.attr
+            match node:
+                case ast.Call(func=ast.Attribute(attr="values", value=of), args=[ast.Constant(value=str(name)), *_]):
+                    found = name
+                case ast.Attribute(attr=name, value=of) if not hasattr(Statements, name):
+                    found = name
+                case _:
+                    continue
+            if getattr(of, "id", getattr(of, "attr", "")) in ("sql", "_sql"):
+                yield found
 
 
 def test_each_statement_that_is_asked_for_is_there_and_each_that_is_there_is_asked_for() -> None:
@@ -109,6 +117,64 @@ def test_a_server_prepares_each_statement(postgres: Postgres) -> None:
                 places = count(1)
                 text = re.sub("%s", lambda _, places=places: f"${next(places)}", getattr(sql, name))
                 db.execute(f"PREPARE {name} AS {text}".encode())
+
+
+# -- rows ---------------------------------------------------------------------------------------------------------
+
+
+class Times(Struct, frozen=True, kw_only=True):
+    """Two numbers that nobody could tell apart by their places."""
+
+    load_s: float
+    save_s: float
+    more: float = 0.0
+
+
+def test_a_column_goes_to_the_field_of_its_name_wherever_it_stands() -> None:
+    reader = Reader(Times)
+    with closing(sqlite3.connect(":memory:")) as db:
+        for text in ("select 1.0 as load_s, 2.0 as save_s", "select 9 as other, 2.0 as save_s, 1.0 as load_s"):
+            assert list(reader.read(db.execute(text))) == [Times(load_s=1.0, save_s=2.0)]
+        found = db.execute("select 2.0 as save_s, 7 as number, 1.0 as load_s")
+        assert list(reader.beside(found, "number")) == [(Times(load_s=1.0, save_s=2.0), 7)]
+        assert list(reader.read(db.execute("select 1.0 as load_s, 2.0 as save_s where false"))) == []
+        with pytest.raises(TypeError, match="load_s"):
+            list(reader.read(db.execute("select 2.0 as save_s")))
+
+
+READ: list[tuple[Reader[Any], list[str]]] = [
+    (records.TASK_ROWS, ["TASK_ROW", "TASK_ROWS", "TASKS_FROM"]),
+    (records.RUN_ROWS, ["RUN_ROW"]),
+    (records.RUNS, ["ALL_RUNS"]),
+    (records.RESULTS, ["RESULTS_FROM", "RESULT_ROW"]),
+    (records.CURSORS, ["CURSORS_FROM"]),
+    (records.VERSIONS, ["VERSIONS", "VERSIONS_OF", "ALL_VERSIONS"]),
+    (records.ALIASES, ["ALIASES", "ALL_ALIASES"]),
+    (records.METRICS, ["METRICS"]),
+    (records.GRANTS, ["CLAIMS"]),
+    (shown.TASK_VIEWS, ["TASK_LINES", "FAILED_LINES"]),
+    (shown.RUN_LINES, ["NEWEST_RUN", "RUN_LINE", "RUNS_BY_PREFIX", "RUN_LINES", "RUN_LINES_OF", "RUN_LINE_BY_NUMBER"]),
+    (shown.STAGE_LINES, ["STAGE_LINES"]),
+    (shown.PAST_VIEWS, ["HISTORY"]),
+]
+
+
+@pytest.mark.parametrize(("reader", "names"), READ)
+def test_each_field_of_a_row_is_a_column_even_one_that_has_a_default(reader: Reader[Any], names: list[str]) -> None:
+    with closing(nothing()) as db:
+        for name in names:
+            found = columns(db.execute(getattr(db.sql, name), [0] * len(db.sql.parameters(name))))
+            assert reader.needs() - {*found} == set(), name
+
+
+def test_what_is_put_into_a_table_is_told_in_the_order_of_its_columns() -> None:
+    """An archive has its rows in that order, and they are put as they come."""
+    with closing(nothing()) as db:
+        for name in db.sql.names():
+            if named := re.match(r"INSERT INTO (\w+) .* VALUES ", getattr(db.sql, name)):
+                table = [column for _, column, *_ in db.execute(f"PRAGMA table_info({named[1]})")]
+                given = db.sql.parameters(name)
+                assert list(given) == [column for column in table if column in given], name
 
 
 # -- migrations ---------------------------------------------------------------------------------------------------

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 
 import msgspec
-from msgspec import Struct
 
 from headrace.errors import LedgerDamaged
+from headrace.ledger import records
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.inventory import Generation, Inventory, Naming
 from headrace.ledger.ports import Spills
+from headrace.ledger.records import RunRecord
 from headrace.run.events import Reused, decode_event
-from headrace.run.ports import LIVE
 from headrace.run.projection import kept_by
 from headrace.run.wire import Frames, Report, decode_up
 from headrace.spec.artifact import Ref, blobs, within
@@ -32,28 +32,6 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 _REUSED = msgspec.msgpack.encode(Reused.__struct_config__.tag)
 """How the events of reuse begin, after the byte that says how long an event is: most others aren't decoded."""
-
-
-class RunRecord(Struct, frozen=True):
-    """A run, as far as keeping its blobs goes."""
-
-    number: int
-    id: str
-    pipeline: str
-    state: str
-    created: float
-    ended: float | None
-    bundle: str
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it came to an end; such a run may still be resumed."""
-        return self.state not in LIVE
-
-
-def records(db: Database) -> list[RunRecord]:
-    """Give all runs, the oldest first."""
-    return [RunRecord(*row) for row in scan.runs(db)]
 
 
 def of_run(db: Database, run: int) -> Iterator[Naming]:
@@ -89,20 +67,20 @@ def needed(db: Database, runs: Sequence[RunRecord]) -> Iterator[Naming]:
     for run in runs:
         yield from of_run(db, run.number)
     numbers = {run.number for run in runs}
-    for _, run_number, _, _, unusable, out in scan.results(db):
-        if unusable is None and run_number in numbers:
-            yield from of_output(run_number, out)
+    for result in records.results(db):
+        if result.unusable is None and result.run in numbers:
+            yield from of_output(result.run, result.out)
     for out in standing(db):
         yield from of_output(STANDING, out)
 
 
 def standing(db: Database) -> Iterator[bytes]:
     """Go over the encoded artifacts that are named outside of runs: the cursors' values, and what is registered."""
-    yield from {name: value for name, _, value, *_ in scan.cursors(db)}.values()  # of each, the newest comes last
+    yield from {cursor.name: cursor.value for cursor in records.cursors(db)}.values()  # of each, the newest comes last
     with db.troubles():
-        versions = db.execute(db.sql.ALL_VERSIONS).fetchall()
-    for _, _, _, _, *named, preparation in versions:
-        yield from (each for each in (named[0], named[1], preparation) if each is not None)
+        versions = records.versions(db)
+    for version in versions:
+        yield from version.artifacts
 
 
 def is_named(db: Database, blob: Ref) -> bool:
@@ -130,14 +108,14 @@ def kept(db: Database, refs: Iterable[Ref]) -> list[bool]:
 def pinned(db: Database) -> frozenset[str]:
     """Return the ids of the runs that have set a cursor's newest value, of those that versions were registered in or
     from, and of those that made what is registered, where such a run reused it."""
-    numbers = {run.id: run.number for run in records(db)}
-    by = {run for *_, run in {name: (run,) for name, _, _, run, *_ in scan.cursors(db)}.values() if run is not None}
+    numbers = {run.id: run.number for run in records.runs(db)}
+    newest = {cursor.name: cursor.run for cursor in records.cursors(db)}
+    by = {run for run in newest.values() if run is not None}
     digests: dict[str, set[str]] = {}
-    for _, _, _, _, out, report, run, *_, origin, preparation in db.execute(db.sql.ALL_VERSIONS).fetchall():
-        named = run or (origin or "").partition(" ")[0]
+    for version in records.versions(db):
+        named = version.run or (version.origin or "").partition(" ")[0]
         if named in numbers:
-            refs = (decoded(each) for each in (out, report, preparation) if each is not None)
-            digests.setdefault(named, set()).update(ref.digest for ref in refs)
+            digests.setdefault(named, set()).update(decoded(each).digest for each in version.artifacts)
     wanted = {numbers[run]: _keys(db, numbers[run], found) for run, found in digests.items()}
     return frozenset({*by, *digests, *_makers(db, wanted, numbers)})
 

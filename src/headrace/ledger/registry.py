@@ -11,6 +11,7 @@ from headrace.errors import NotFoundError
 from headrace.ledger.database.database import Database
 from headrace.ledger.generations import is_named
 from headrace.ledger.ledger import Ledger
+from headrace.ledger.records import VERSIONS
 from headrace.ledger.registration import lock, put
 from headrace.spec.artifact import blobs
 from headrace.spec.intent import Register, RegistryKind, check_alias, check_name
@@ -57,7 +58,7 @@ def point(
     """
     check_alias(alias)
     with closing(ledger.connect()) as db, db.troubles():
-        there = {number for _, _, number, *_ in db.execute(db.sql.VERSIONS_OF, (kind, name)).fetchall()}
+        there = {row.version for row in VERSIONS.read(db.execute(db.sql.VERSIONS_OF, (kind, name)))}
         if version not in there:
             raise NotFoundError(
                 f"{kind} `{name}` has no version {version}",

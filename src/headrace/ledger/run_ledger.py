@@ -11,13 +11,14 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from headrace.errors import LeaseLost, LedgerError
 from headrace.ledger import registration, sharing
 from headrace.ledger.database.database import NO_END, Database, Unmet
 from headrace.ledger.database.leases import Lease
 from headrace.ledger.ports import Share
-from headrace.run.curves import Summary
+from headrace.ledger.records import ALIASES, VERSIONS
 from headrace.run.ports import Batch, Earlier, Found, Grant, RunRow, Signal, TaskRow, Want
 from headrace.spec.artifact import Ref, blobs, generations
 from headrace.spec.fleet import Pool
@@ -192,13 +193,13 @@ class RunLedger:
         with db.troubles():
             db.end_reading()
             if alias is not None:
-                aliases = db.execute(db.sql.ALIASES, (kind,)).fetchall()
-                version = next((row[3] for row in aliases if row[1:3] == (of, alias)), 0)
-            rows = db.execute(db.sql.VERSIONS_OF, (kind, of)).fetchall()
-        row = next((row for row in rows if version in (None, row[2])), None)
-        if row is None or row[12] is None:
-            return None if row is None else (row[2], row[4])
-        return row[2], _encode_ref(with_preparation(_decode_ref(row[4]), _decode_ref(row[12])))
+                aliases = ALIASES.read(db.execute(db.sql.ALIASES, (kind,)))
+                version = next((row.version for row in aliases if (row.name, row.alias) == (of, alias)), 0)
+            rows = list(VERSIONS.read(db.execute(db.sql.VERSIONS_OF, (kind, of))))
+        row = next((row for row in rows if version in (None, row.version)), None)
+        if row is None or row.preparation is None:
+            return None if row is None else (row.version, row.out)
+        return row.version, _encode_ref(with_preparation(_decode_ref(row.out), _decode_ref(row.preparation)))
 
     def inbox(self) -> Sequence[Signal]:
         """Give the signals that no event has absorbed yet, oldest first.
@@ -289,13 +290,15 @@ class RunLedger:
                     f"the first commit of run `{self.run}` carries no row of it",
                     hint="this is a fault of Headrace's: please report it",
                 )
-            db.execute(db.sql.INSERT_RUN, (self.run, *_columns(row), self.epoch, self._holder))
+            new = {"id": self.run, "epoch": self.epoch, "holder": self._holder}
+            db.execute(db.sql.INSERT_RUN, db.sql.values("INSERT_RUN", asdict(row) | new))
             number: int = db.execute(db.sql.RUN_BY_ID, (self.run,)).fetchone()[0]
             return number
         if row is None:
             db.require(db.sql.HELD, (self._number, self.epoch))
         else:
-            db.require(db.sql.UPDATE_RUN, (*_columns(row), self._number, self.epoch))
+            held = {"number": self._number, "epoch": self.epoch}
+            db.require(db.sql.UPDATE_RUN, db.sql.values("UPDATE_RUN", asdict(row) | held))
         return self._number
 
     def _write(self, number: int, batch: Batch) -> None:
@@ -306,7 +309,7 @@ class RunLedger:
         if batch.renewed:
             db.execute(sql.FORGET_TASKS, (number,))
         if batch.tasks:
-            db.executemany(sql.PUT_TASK, [_task(number, row) for row in batch.tasks])
+            db.executemany(sql.PUT_TASK, [sql.values("PUT_TASK", _task(number, row)) for row in batch.tasks])
         if batch.results or batch.kept:
             now = self._clock()
             if batch.results:
@@ -322,7 +325,8 @@ class RunLedger:
         if batch.intents:
             self._apply(batch.intents)
         if batch.metrics:
-            db.executemany(sql.PUT_METRIC, [metric_row(number, each) for each in batch.metrics])
+            own = {"run": number, "source": None, "source_task": None}
+            db.executemany(sql.PUT_METRIC, [sql.values("PUT_METRIC", asdict(each) | own) for each in batch.metrics])
         if batch.logged:
             db.executemany(sql.PUT_LOGGED, [(number, task, seq) for task, seq in batch.logged])
         if batch.inherited:
@@ -375,69 +379,14 @@ def _found(row: tuple[Any, ...]) -> Found:
     return Found(out=_decode_ref(out), run=run or "", at=at, has_logged=logged is not None)
 
 
-def metric_row(run: int, summary: Summary) -> tuple[object, ...]:
-    """Give the row of what a run's task has logged under a name."""
-    return (
-        run,
-        summary.task,
-        summary.kind,
-        summary.name,
-        summary.last,
-        summary.least,
-        summary.greatest,
-        summary.count,
-        summary.first_step,
-        summary.last_step,
-        summary.at,
-        None,
-        None,
-    )
-
-
-def _columns(row: RunRow) -> tuple[object, ...]:
-    return (
-        row.pipeline,
-        row.state,
-        row.created,
-        row.bundle,
-        row.seconds,
-        row.usd,
-        row.params,
-        row.why,
-        row.ended,
-    )
-
-
-def _task(run: int, row: TaskRow) -> tuple[object, ...]:
-    size = digest = log = start = end = None
-    if row.out is not None:
-        head = _decode_head(row.out)
-        size, digest = head.size, head.digest
-    if row.log is not None:
-        log, start, end = row.log.log, row.log.start, row.log.end
-    return (
-        run,
-        row.name,
-        row.ordinal,
-        row.stage,
-        row.kind,
-        row.state,
-        row.attempts,
-        row.started,
-        row.seconds,
-        row.load_s,
-        row.save_s,
-        row.usd,
-        row.pool,
-        row.parent,
-        size,
-        digest,
-        log,
-        start,
-        end,
-        row.reason,
-        row.key,
-        row.code,
-        row.inputs,
-        row.out,
-    )
+def _task(run: int, row: TaskRow) -> dict[str, object]:
+    """Return the row of a task by the names of its columns."""
+    head = None if row.out is None else _decode_head(row.out)
+    return asdict(row) | {
+        "run": run,
+        "bytes": None if head is None else head.size,
+        "digest": None if head is None else head.digest,
+        "log": None if row.log is None else row.log.log,
+        "log_start": None if row.log is None else row.log.start,
+        "log_end": None if row.log is None else row.log.end,
+    }

@@ -7,10 +7,13 @@ nothing after a crash of the machine, so these transactions don't wait for the d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+
+from msgspec.structs import asdict
 
 from headrace.ledger.database.database import Database
 from headrace.ledger.ports import Share
+from headrace.ledger.records import GRANTS
 from headrace.run.ports import Grant, Want
 from headrace.spec.claim import Amount, Claim
 from headrace.spec.fleet import Pool
@@ -53,16 +56,16 @@ def _decide(db: Database, check: Check, pool: Pool, share: Share, want: Want, ru
     (epoch,) = db.execute(sql.POOL_EPOCH, (pool.name,)).fetchone()
     claims: list[Claim] = []
     asks, arrived, before = -1, epoch, Amount()
-    found = _claims(db, pool.name)
-    held = db.leases.held([other for other, _, _ in found if other != run])
-    for other, since, claim in found:
-        if other == run:
-            asks, arrived, before = len(claims), since, claim.held
-            claims.append(_claim(want, claim.held, claim.served))
-        elif other not in held:
-            db.execute(sql.FORGET_GRANT, (pool.name, other))
+    found = list(GRANTS.read(db.execute(sql.CLAIMS, (pool.name,))))
+    held = db.leases.held([each.run for each in found if each.run != run])
+    for each in found:
+        if each.run == run:
+            asks, arrived, before = len(claims), each.arrived, each.claim.held
+            claims.append(_claim(want, before, each.served))
+        elif each.run not in held:
+            db.execute(sql.FORGET_GRANT, (pool.name, each.run))
         else:
-            claims.append(claim)
+            claims.append(each.claim)
     if asks < 0:
         asks = len(claims)
         claims.append(_claim(want, before, 0))
@@ -71,18 +74,11 @@ def _decide(db: Database, check: Check, pool: Pool, share: Share, want: Want, ru
     claim = claims[asks]
     served = epoch if _grows(before, given) else claim.served
     expires = now + TERM_S
-    amounts = (claim.want, claim.used, claim.least, given)
-    numbers = [number for each in amounts for number in (each.cpu, each.memory_gib, each.gpus)]
-    db.execute(sql.PUT_GRANT, (pool.name, run, arrived, served, *numbers, expires))
+    amounts = {"want_": claim.want, "used_": claim.used, "least_": claim.least, "": given}
+    row = {f"{what}{name}": number for what, amount in amounts.items() for name, number in asdict(amount).items()}
+    row |= {"pool": pool.name, "run": run, "arrived": arrived, "served": served, "expires": expires}
+    db.execute(sql.PUT_GRANT, sql.values("PUT_GRANT", row))
     return Grant(pool=pool.name, cpu=given.cpu, memory_gib=given.memory_gib, gpus=given.gpus, expires=expires)
-
-
-def _claims(db: Database, pool: str) -> list[tuple[str, int, Claim]]:
-    found = []
-    for run, arrived, served, *numbers in db.execute(db.sql.CLAIMS, (pool,)).fetchall():
-        want, used, least, held = (_amount(numbers[i : i + 3]) for i in (0, 3, 6, 9))
-        found.append((run, arrived, Claim(want=want, used=used, least=least, held=held, served=served)))
-    return found
 
 
 def _claim(want: Want, held: Amount, served: int) -> Claim:
@@ -98,10 +94,6 @@ def _claim(want: Want, held: Amount, served: int) -> Claim:
         held=held,
         served=served,
     )
-
-
-def _amount(numbers: Sequence[float]) -> Amount:
-    return Amount(cpu=numbers[0], memory_gib=numbers[1], gpus=int(numbers[2]))
 
 
 def _grows(before: Amount, after: Amount) -> bool:

@@ -16,7 +16,26 @@ from headrace.spec.intent import Intent, PointKind
 from headrace.spec.stage import Resources
 
 
-class TaskRow(Struct, frozen=True, kw_only=True):
+class TaskLine(Struct, frozen=True, kw_only=True, gc=False):
+    """What is shown of a task: the ledger's row and every view of a task begin with this.
+
+    `seconds` are those of the user's code, `load_s` and `save_s` what its inputs and its output took.
+    """
+
+    name: str
+    stage: str
+    kind: str
+    state: TaskState
+    reason: str = ""
+    attempts: int = 0
+    seconds: float = 0.0
+    load_s: float = 0.0
+    save_s: float = 0.0
+    usd: float = 0.0
+    pool: str | None = None
+
+
+class TaskRow(TaskLine, frozen=True, kw_only=True):
     """The projection of one task, written anew whenever its state changes.
 
     `ordinal` is its place in the run. `out` and `inputs` are encoded: a `Ref`, and the parts of the key as
@@ -25,18 +44,7 @@ class TaskRow(Struct, frozen=True, kw_only=True):
     """
 
     ordinal: int
-    name: str
-    stage: str
-    kind: str
-    state: TaskState
-    reason: str
-    attempts: int = 0
     started: float = 0.0
-    seconds: float = 0.0
-    load_s: float = 0.0
-    save_s: float = 0.0
-    usd: float = 0.0
-    pool: str | None = None
     key: str | None = None
     code: str | None = None
     inputs: bytes | None = None

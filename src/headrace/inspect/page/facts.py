@@ -6,22 +6,12 @@ from msgspec import Struct
 
 from headrace.inspect.refusals import Rule
 from headrace.inspect.reports import Judged, Logged
+from headrace.run.ports import TaskLine
 
 
-class TaskFacts(Struct, frozen=True, kw_only=True):
+class TaskFacts(TaskLine, frozen=True, kw_only=True):
     """A task. `needs` are the tasks before it; `parent` is the mapped task that it is an element of."""
 
-    name: str
-    stage: str
-    kind: str
-    state: str
-    reason: str = ""
-    attempts: int = 0
-    seconds: float = 0.0
-    load_s: float = 0.0
-    save_s: float = 0.0
-    usd: float = 0.0
-    pool: str | None = None
     needs: tuple[str, ...] = ()
     parent: str | None = None
     line: str = ""

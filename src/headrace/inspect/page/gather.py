@@ -20,6 +20,7 @@ from headrace.project.state import reading_store
 from headrace.report.measures import bytes_text
 from headrace.run.duration import Duration
 from headrace.run.events import Failed, Opened, Succeeded
+from headrace.run.ports import TaskLine
 from headrace.run.story import Story
 from headrace.spec.graph import Node, outs
 from headrace.store.store import Store
@@ -76,17 +77,7 @@ def _tasks(view: RunView) -> tuple[TaskView, ...]:
 def _task(task: TaskView, nodes: dict[str, Node]) -> TaskFacts:
     node = nodes.get(task.name)
     return TaskFacts(
-        name=task.name,
-        stage=task.stage,
-        kind=task.kind,
-        state=task.state,
-        reason=task.reason,
-        attempts=task.attempts,
-        seconds=task.seconds,
-        load_s=task.load_s,
-        save_s=task.save_s,
-        usd=task.usd,
-        pool=task.pool,
+        **{field: getattr(task, field) for field in TaskLine.__struct_fields__},
         needs=() if node is None else tuple(_needs(node)),
         parent=_parent(task.name, nodes),
         line="" if node is None else node.line,

@@ -12,7 +12,9 @@ asks for, and has each database prepare each statement.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +42,7 @@ class Statements:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._written: dict[str, str] = {}
+        self._orders: dict[str, itemgetter[object]] = {}
         for part in FILE.read_text(encoding="utf-8").split("\n--- ")[1:]:
             head, _, text = part.partition("\n")
             name, _, of = head.partition(" ")
@@ -58,6 +61,14 @@ class Statements:
     def parameters(self, name: str) -> tuple[str, ...]:
         """Return the names of a statement's parameters, in their order."""
         return tuple(_PARAMETER.findall(self._plain(name)))
+
+    def values(self, name: str, given: Mapping[str, object]) -> tuple[object, ...]:
+        """Return what a statement takes, in the order of its parameters, out of what is given by their names."""
+        order = self._orders.get(name)
+        if order is None:
+            order = self._orders[name] = itemgetter(*self.parameters(name))
+        found: tuple[object, ...] = order(given)
+        return found
 
     @property
     def create(self) -> list[str]:

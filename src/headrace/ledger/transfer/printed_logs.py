@@ -13,6 +13,7 @@ import msgspec
 
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
+from headrace.ledger.records import RunRecord, runs
 from headrace.ledger.transfer.archive import LOGS, RUNS, Archive, Record, Writer
 from headrace.run.events import Failed, Span, Succeeded, decode_event
 from headrace.store.store import Logs
@@ -23,19 +24,19 @@ Read = Callable[[str, Span], Iterator[bytes]]
 
 def write_printed(db: Database, writer: Writer, read: Read) -> None:
     """Write what the attempts of all runs have printed, each run's in a part of its own."""
-    for number, run, *_ in scan.runs(db):
-        writer.rows(f"{LOGS}{number:010}.rows", _records(db, number, run, read))
+    for run in runs(db):
+        writer.rows(f"{LOGS}{run.number:010}.rows", _records(db, run, read))
 
 
-def _records(db: Database, number: int, run: str, read: Read) -> Iterator[Record]:
-    for _, body in scan.events(db, number):
+def _records(db: Database, run: RunRecord, read: Read) -> Iterator[Record]:
+    for _, body in scan.events(db, run.number):
         try:
             event = decode_event(body)
         except msgspec.MsgspecError:
             continue
         if isinstance(event, Succeeded | Failed) and event.log is not None:
-            for piece in read(run, event.log):
-                yield "log", [run, event.log.log, event.log.start, piece]
+            for piece in read(run.id, event.log):
+                yield "log", [run.id, event.log.log, event.log.start, piece]
 
 
 def bring_printed(archive: Archive, part: str, logs: Logs) -> None:

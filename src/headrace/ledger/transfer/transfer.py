@@ -25,9 +25,11 @@ from headrace.errors import BlobDamaged, BlobMissing, CodecError, LedgerError, U
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.database.leases import Lease
+from headrace.ledger.database.reader import PLAIN
 from headrace.ledger.generations import STANDING, standing
 from headrace.ledger.inventory import Inventory, Naming
 from headrace.ledger.ledger import Ledger
+from headrace.ledger.records import ALIASES, VERSIONS, results, runs
 from headrace.ledger.transfer.archive import (
     CURSORS,
     NAMED,
@@ -39,7 +41,7 @@ from headrace.ledger.transfer.archive import (
     Record,
     Writer,
 )
-from headrace.ledger.transfer.archive_check import Arrival, shapes
+from headrace.ledger.transfer.archive_check import Arrival, columns, shapes
 from headrace.ledger.transfer.printed_logs import bring_printed
 from headrace.ledger.upkeep.merge import moved, moved_event
 from headrace.run.events import Event, decode_event
@@ -79,13 +81,14 @@ class Imported(Struct, frozen=True, kw_only=True):
 def write_rows(db: Database, writer: Writer, named: Inventory, progress: Progress) -> None:
     """Write all that a ledger holds, as of one moment; `named` takes in which blobs belong to it."""
     with db.troubles(), db.snapshot():
-        runs = [number for number, *_ in scan.runs(db)]
-        for done, run in enumerate(runs):
+        numbers = [run.number for run in runs(db)]
+        for done, run in enumerate(numbers):
             writer.rows(f"{RUNS}{run:010}.rows", _records(db, run, named))
-            progress("runs", done + 1, len(runs))
-        writer.rows(RESULTS, (("results", list(row)) for row in scan.results(db)))
-        named.add(naming for row in scan.results(db) if row[4] is None for naming in _of_ref(row[1], row[5]))
-        writer.rows(CURSORS, (("cursors", list(row)) for row in scan.cursors(db)))
+            progress("runs", done + 1, len(numbers))
+        writer.rows(RESULTS, (("results", list(row)) for row in scan.results(db, PLAIN)))
+        good = (result for result in results(db) if result.unusable is None)
+        named.add(naming for result in good for naming in _of_ref(result.run, result.out))
+        writer.rows(CURSORS, (("cursors", list(row)) for row in scan.cursors(db, PLAIN)))
         writer.rows(REGISTRY, _registered(db))
         named.add(naming for out in standing(db) for naming in _of_ref(STANDING, out))
         writer.rows(NAMED, (("named", list(each)) for each in named))
@@ -94,9 +97,9 @@ def write_rows(db: Database, writer: Writer, named: Inventory, progress: Progres
 def _records(db: Database, run: int, named: Inventory) -> Iterator[Record]:
     yield "runs", list(scan.run_row(db, run))
     yield from (("events", [run, seq, body]) for seq, body in scan.events(db, run))
-    for page in _chunks(scan.tasks(db, run)):
-        yield from (("tasks", list(task)) for task in page)
-        named.add(naming for task in page for naming in _of_ref(run, task[-1]))
+    yield from (("tasks", list(task)) for task in scan.tasks(db, run, PLAIN))
+    for outs in _chunks(scan.outs(db, run)):
+        named.add(naming for _, _, out in outs for naming in _of_ref(run, out))
     yield from (("metrics", list(row)) for row in db.execute(db.sql.METRICS, (run,)).fetchall())
     yield from (("logged", [run, *row]) for row in db.execute(db.sql.LOGGED, (run,)).fetchall())
     for page in _chunks(scan.blobs(db, run)):
@@ -111,9 +114,7 @@ def _registered(db: Database) -> Iterator[Record]:
     yield from (("aliases", list(row)) for row in db.execute(db.sql.ALL_ALIASES).fetchall())
 
 
-def _of_ref(run: int, out: bytes | None) -> list[Naming]:
-    if out is None:
-        return []
+def _of_ref(run: int, out: bytes) -> list[Naming]:
     return [(each.digest, each.nonce or "", run, each.size) for each in blobs(_decode_ref(out))]
 
 
@@ -350,9 +351,9 @@ class Importer:
 
     def _put_results(self, db: Database, rows: Sequence[Sequence[Any]], numbers: Mapping[int, int]) -> int:
         fresh = []
-        there = db.lookups(db.sql.RESULT_ROW, [row[:1] for row in rows])
+        there, place = db.lookups(db.sql.RESULT_ROW, [row[:1] for row in rows]), columns()["results"].index("unusable")
         for (key, run, task, at, unusable, out), found in zip(rows, there, strict=True):
-            is_better = found is None or (found[4] is not None and unusable is None)
+            is_better = found is None or (found[place] is not None and unusable is None)
             if is_better and run in numbers:
                 fresh.append((key, numbers[run], task, at, unusable, out))
         if fresh:
@@ -375,7 +376,7 @@ class Importer:
             UsageError: a run that lives has taken the number of one since it was looked at.
         """
         count = 0
-        here = {row[:3] for row in db.execute(db.sql.ALL_ALIASES).fetchall()}
+        here = {(row.kind, row.name, row.alias) for row in ALIASES.read(db.execute(db.sql.ALL_ALIASES))}
         for table, row in self._archive.rows(REGISTRY):
             values = self._shape[table].values(row)
             if table == "aliases":
@@ -397,8 +398,8 @@ class Importer:
 
 def _places(db: Database, kind: str, name: str) -> tuple[dict[int, str], dict[str, int]]:
     """Give the identities of a name's versions by number, and the numbers by identity."""
-    rows = db.execute(db.sql.VERSIONS_OF, (kind, name)).fetchall()
-    return {row[2]: row[3] for row in rows}, {row[3]: row[2] for row in rows}
+    rows = list(VERSIONS.read(db.execute(db.sql.VERSIONS_OF, (kind, name))))
+    return {row.version: row.identity for row in rows}, {row.identity: row.version for row in rows}
 
 
 def absent(store: Store, wanted: Iterable[tuple[str, str, int]], missing: Inventory, lease: Lease) -> None:

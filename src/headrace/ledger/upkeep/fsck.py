@@ -21,14 +21,16 @@ from msgspec import Struct
 
 from headrace.errors import BlobDamaged, BlobMissing, LedgerDamaged, LedgerError, StoreError
 from headrace.ledger import generations as names
+from headrace.ledger import records
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.database.leases import Lease
+from headrace.ledger.database.reader import Reader
 from headrace.ledger.database.sqlite import unreadable
 from headrace.ledger.exclusive import alone, beating
-from headrace.ledger.generations import RunRecord
 from headrace.ledger.inventory import Generation, Inventory
 from headrace.ledger.ledger import Ledger
+from headrace.ledger.records import RunRecord
 from headrace.ledger.upkeep.gc import GRACE_S
 from headrace.ledger.upkeep.replay import compare, replay
 from headrace.run.events import Renewed, Reused, Succeeded, Taken, decode_event
@@ -123,7 +125,7 @@ class Checker:
             return _checked(problems, is_deep=deep)
         with Inventory() as named:
             with db.snapshot():
-                runs = names.records(db)
+                runs = records.runs(db)
                 named.add(beating(lease, names.needed(db, runs)))
             for run in beating(lease, runs):
                 problems += self._check_rows(db, run, repair=repair) if deep else _check_run(db, run)
@@ -316,6 +318,17 @@ def _damage(what: str, hint: str) -> Problem:
     return Problem(about="ledger", subject="its file", what=what, hint=hint)
 
 
+class _Outcome(Struct, frozen=True, kw_only=True):
+    """What the row of a task says came of it."""
+
+    name: str
+    state: str
+    digest: str | None = None
+
+
+_OUTCOMES = Reader(_Outcome)
+
+
 def _check_run(db: Database, run: RunRecord) -> Iterator[Problem]:
     """Hold a run's events against their numbers and its rows against its events, in one snapshot."""
     sql = db.sql
@@ -338,14 +351,14 @@ def _check_run(db: Database, run: RunRecord) -> Iterator[Problem]:
                 what=f"has an event that can't be read: {error}",
                 hint="it can be looked at, but not resumed: run its pipeline again",
             )
-        rows = {row[1]: (row[5], row[15]) for row in scan.tasks(db, run.number)}
+        rows = {row.name: row for row in scan.tasks(db, run.number, _OUTCOMES)}
     for task, digest in ended.items():
-        state, has = rows.get(task, ("missing", None))
-        if state not in GOOD or has != digest:
+        row = rows.get(task, _Outcome(name=task, state="missing"))
+        if row.state not in GOOD or row.digest != digest:
             yield Problem(
                 about="run",
                 subject=f"{run.id} {task}",
-                what=f"has the row of a {state} task, while its events say that it gave `{digest[:12]}`",
+                what=f"has the row of a {row.state} task, while its events say that it gave `{digest[:12]}`",
                 hint=f"`headrace replay {run.id} --repair` writes its rows anew",
             )
 
@@ -394,7 +407,7 @@ def _blobs(
 
 def _cursors(db: Database, bad: Mapping[Generation, Bad]) -> dict[Generation, list[str]]:
     """Name the cursors whose latest value needs one of these."""
-    latest = {name: value for name, _, value, *_ in scan.cursors(db)} if bad else {}
+    latest = {cursor.name: cursor.value for cursor in records.cursors(db)} if bad else {}
     found: dict[Generation, list[str]] = {}
     for name, value in latest.items():
         for digest, nonce, *_ in names.of_output(names.STANDING, value):
@@ -406,27 +419,28 @@ def _cursors(db: Database, bad: Mapping[Generation, Bad]) -> dict[Generation, li
 def _versions(db: Database, bad: Mapping[Generation, Bad]) -> dict[Generation, list[str]]:
     """Name the versions of models and datasets that need one of these."""
     found: dict[Generation, list[str]] = {}
-    for kind, name, version, _, out, report, *_, preparation in db.execute(db.sql.ALL_VERSIONS).fetchall():
-        for each in filter(None, (out, report, preparation)):
+    for version in records.versions(db):
+        for each in version.artifacts:
             for digest, nonce, *_ in names.of_output(names.STANDING, each):
                 if (digest, nonce) in bad:
-                    found.setdefault((digest, nonce), []).append(f"{kind} `{name}:{version}`")
+                    told = f"{version.kind} `{version.name}:{version.version}`"
+                    found.setdefault((digest, nonce), []).append(told)
     return found
 
 
 def _results(db: Database, bad: Mapping[Generation, Bad], *, repair: bool) -> Iterator[Problem]:
     if not bad:
         return
-    for key, run, task, _, unusable, out in scan.results(db):
-        needs = ((digest, nonce) for digest, nonce, *_ in names.of_output(run, out))
+    for result in records.results(db):
+        needs = ((digest, nonce) for digest, nonce, *_ in names.of_output(result.run, result.out))
         found = next((bad[each] for each in needs if each in bad), None)
-        if found is not None and unusable is None:
+        if found is not None and result.unusable is None:
             mends = repair and found.hint is None
             if mends:
-                db.execute(db.sql.DOUBT_RESULT, (found.what, key))
+                db.execute(db.sql.DOUBT_RESULT, (found.what, result.key))
             yield Problem(
                 about="result",
-                subject=task,
+                subject=result.task,
                 what=f"its output can't be reused: of a blob that it needs, {found.what}",
                 hint=found.hint or "`headrace fsck --repair` marks it, so that the task runs again",
                 mended="marked: the task runs again when it is needed" if mends else None,

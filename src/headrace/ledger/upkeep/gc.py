@@ -31,14 +31,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace.errors import LeaseHeld, StoreError
-from headrace.ledger import generations
+from headrace.ledger import generations, records
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database, Unmet
 from headrace.ledger.database.leases import Lease
 from headrace.ledger.exclusive import COLLECTOR, alone, beating
-from headrace.ledger.generations import RunRecord
 from headrace.ledger.inventory import Generation, Inventory
 from headrace.ledger.ledger import Ledger
+from headrace.ledger.records import RunRecord
 from headrace.ledger.registration import lock
 from headrace.ledger.upkeep import merge
 from headrace.ledger.upkeep.heirs import Heirs
@@ -158,7 +158,7 @@ class Collector:
         """Forget runs and make equal generations one; then read what is still named. The order matters: whoever has
         seen a row before it went is a driver that lives after."""
         with self._db.snapshot():
-            before = generations.records(self._db)
+            before = records.runs(self._db)
             keep = replace(keep, pinned=keep.pinned | generations.pinned(self._db))
         pass_.forgotten = self._forget_past(pass_, before, past(before, keep, now))
         gone = {each.run.number for each in pass_.forgotten}
@@ -168,7 +168,7 @@ class Collector:
         pass_.spilled.add(generations.spilled(before, (store.spool for store in self._stores.values())))
         self._settle()
         with self._db.snapshot():
-            pass_.runs = generations.records(self._db)
+            pass_.runs = records.runs(self._db)
             kept = [run for run in pass_.runs if run.number not in gone]
             pass_.needed.add(beating(self._lease, generations.needed(self._db, kept)))
         if self._merge(pass_, kept) and not pass_.dry_run:  # what was read names what stays no more
@@ -176,7 +176,7 @@ class Collector:
             pass_.needed.clear()
             self._settle()
             with self._db.snapshot():
-                pass_.runs = kept = generations.records(self._db)
+                pass_.runs = kept = records.runs(self._db)
                 pass_.needed.add(beating(self._lease, generations.needed(self._db, kept)))
         pass_.bundles = generations.unnamed_bundles(pass_.needed, kept)
         pass_.ids = {run.number: run.id for run in before}

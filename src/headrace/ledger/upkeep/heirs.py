@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from typing import Self
 
+from headrace.ledger import records
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.database.leases import Lease
@@ -30,7 +31,7 @@ class Heirs:
     def _gather(self, db: Database, lease: Lease, past: Container[int], kept: Iterable[int]) -> None:
         self._db.execute("CREATE TABLE made (key TEXT PRIMARY KEY, run INTEGER, heir INTEGER, task TEXT) WITHOUT ROWID")
         self._db.execute("BEGIN")
-        made = ((key, run) for key, run, *_ in beating(lease, scan.results(db)) if run in past)
+        made = ((each.key, each.run) for each in beating(lease, records.results(db)) if each.run in past)
         self._db.executemany("INSERT INTO made (key, run) VALUES (?, ?)", made)
         for run in beating(lease, sorted(kept)):  # so that the newest has the last word
             keys = ((run, task, key) for task, key, _ in scan.outs(db, run) if key is not None)

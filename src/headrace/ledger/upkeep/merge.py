@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace.errors import BlobDamaged, BlobMissing
+from headrace.ledger import records
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.inventory import Generation, Inventory
@@ -107,17 +108,18 @@ def point_run(db: Database, run: int, moves: Moves) -> None:
 def point_results(db: Database, moves: Moves) -> None:
     """Rewrite results, cursors and versions, which belong to no run alone, within the caller's transaction."""
     mentions, sql = _mentioning(moves), db.sql
-    for key, *_, out in scan.results(db):
-        if mentions(out) and (to := moved(_decode_ref(out), moves)) is not None:
-            db.execute(sql.POINT_RESULT, (_encode_ref(to), key, out))  # unless a driver has given it anew meanwhile
-    for name, version, value, *_ in scan.cursors(db):
-        if mentions(value) and (to := moved(_decode_ref(value), moves)) is not None:
-            db.execute(sql.PUT_CURSOR, (name, version, _encode_ref(to)))
-    for kind, name, version, _, out, report, *_, preparation in db.execute(sql.ALL_VERSIONS).fetchall():
-        named = out, report, preparation
-        if any(each is not None and mentions(each) for each in named):
+    for result in records.results(db):
+        if mentions(result.out) and (to := moved(_decode_ref(result.out), moves)) is not None:
+            # nothing happens where a driver has given it anew meanwhile
+            db.execute(sql.POINT_RESULT, (_encode_ref(to), result.key, result.out))
+    for cursor in records.cursors(db):
+        if mentions(cursor.value) and (to := moved(_decode_ref(cursor.value), moves)) is not None:
+            db.execute(sql.PUT_CURSOR, (cursor.name, cursor.version, _encode_ref(to)))
+    for version in records.versions(db):
+        if any(mentions(each) for each in version.artifacts):
+            named = version.out, version.report, version.preparation
             found = [each and _encode_ref(moved(ref := _decode_ref(each), moves) or ref) for each in named]
-            db.execute(sql.POINT_VERSION, (*found, kind, name, version))
+            db.execute(sql.POINT_VERSION, (*found, version.kind, version.name, version.version))
 
 
 def moved(ref: Ref, moves: Moves) -> Ref | None:

@@ -9,13 +9,14 @@ import msgspec
 from msgspec import Struct
 
 from headrace.errors import LeaseHeld, NotFoundError
+from headrace.ledger import records
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.ledger import Ledger
+from headrace.ledger.records import RESULTS, RUN_ROWS, SUMMARIES
 from headrace.ledger.upkeep.rebuild import Difference, Rebuilt, Rows, differences, rebuild
-from headrace.ledger.views.rows import task_row
 from headrace.run.curves import Name, Summary
-from headrace.run.ports import Batch, ResultRow, RunRow
+from headrace.run.ports import Batch, ResultRow
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import Advance, Intent, Register
 
@@ -63,52 +64,22 @@ def compare(db: Database, number: int, run: str) -> tuple[Rebuilt, list[Differen
 
 def _stored(db: Database, number: int, keys: Iterable[str]) -> Rows:
     """Read the rows of a run, and the results that stand under these keys."""
-    _, _, *projected, _, _ = scan.run_row(db, number)
-    pipeline, state, created, bundle, seconds, usd, params, why, ended = projected
-    results = {}
-    for key in keys:
-        row = db.execute(db.sql.RESULT_ROW, (key,)).fetchone()
-        if row is not None:
-            results[key] = ResultRow(key=key, task=row[2], out=_decode_ref(row[5]))
+    found = (row for key in keys for row in RESULTS.read(db.execute(db.sql.RESULT_ROW, (key,))))
+    results = {row.key: ResultRow(key=row.key, task=row.task, out=_decode_ref(row.out)) for row in found}
     return Rows(
-        run=RunRow(
-            pipeline=pipeline,
-            state=state,
-            created=created,
-            bundle=bundle,
-            seconds=seconds,
-            usd=usd,
-            params=params,
-            why=why,
-            ended=ended,
-        ),
-        tasks={row.name: row for row in map(task_row, scan.tasks(db, number))},
+        run=next(RUN_ROWS.read(db.execute(db.sql.RUN_ROW, (number,)))),
+        tasks={row.name: row for row in records.tasks(db, number)},
         kept={(digest, nonce): size for digest, nonce, size, _ in scan.blobs(db, number)},
         results=results,
-        metrics={Name(each.task, each.kind, each.name): each for each in map(_summary, _own(db, number))},
+        metrics={Name(each.task, each.kind, each.name): each for each in _own(db, number)},
         logged={(task, seq) for task, seq in db.execute(db.sql.LOGGED, (number,)).fetchall()},
     )
 
 
-def _own(db: Database, number: int) -> list[scan.Row]:
-    """Give the rows of what a run's own tasks have logged: those of reused tasks are not."""
-    return [row for row in db.execute(db.sql.METRICS, (number,)).fetchall() if row[-1] is None]
-
-
-def _summary(row: scan.Row) -> Summary:
-    _, task, kind, name, last, least, greatest, count, first_step, last_step, at, _, _ = row
-    return Summary(
-        task=task,
-        kind=kind,
-        name=name,
-        last=last,
-        least=least,
-        greatest=greatest,
-        count=count,
-        first_step=first_step,
-        last_step=last_step,
-        at=at,
-    )
+def _own(db: Database, number: int) -> list[Summary]:
+    """Return what a run's own tasks have logged: what reused ones have is not theirs."""
+    rows = SUMMARIES.beside(db.execute(db.sql.METRICS, (number,)), "source_task")
+    return [summary for summary, source in rows if source is None]
 
 
 def _missing(db: Database, run: str, rebuilt: Rebuilt) -> list[tuple[str, Intent]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from headrace.ledger.generations import RunRecord
+from headrace.ledger.records import RunRecord
 
 DAY_S = 86400.0
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
+from headrace.ledger.database.reader import Reader
 from headrace.run.events import Failed, Launched, Span, Succeeded
-from headrace.run.ports import TaskRow
+from headrace.run.ports import RunRow, TaskLine
 from headrace.spec.artifact import Ref
 from headrace.spec.failure import Failure
 
@@ -44,20 +46,9 @@ class OutputView(Struct, frozen=True, kw_only=True, gc=False):
     text: str | UnsetType = UNSET
 
 
-class TaskView(Struct, frozen=True, kw_only=True, gc=False):
+class TaskView(TaskLine, frozen=True, kw_only=True):
     """A task; `seconds` are those of the user's code, or of one that runs those since it was started."""
 
-    name: str
-    stage: str
-    kind: str
-    state: str
-    reason: str
-    attempts: int
-    seconds: float
-    load_s: float
-    save_s: float
-    usd: float
-    pool: str | None
     outputs: tuple[OutputView, ...]
 
 
@@ -96,6 +87,21 @@ class StageView(Struct, frozen=True, kw_only=True):
     bytes: int
 
 
+class StageLine(Struct, frozen=True, kw_only=True):
+    """The tasks of a stage that are in one state; `first` is the place of the first of them in the run."""
+
+    stage: str
+    kind: str
+    state: str
+    first: int
+    tasks: int
+    seconds: float
+    longest_s: float
+    usd: float
+    bytes: int | None
+    attempts: int
+
+
 class AttemptView(Struct, frozen=True, kw_only=True):
     """One try of a task: where, why there, how it ended (`running` `succeeded` `failed`), where its output lies."""
 
@@ -127,53 +133,12 @@ class PastView(Struct, frozen=True, kw_only=True):
     bytes: float | None
 
 
-def task_row(row: tuple[Any, ...]) -> TaskRow:
-    """Make a task's projection of a row of the table."""
-    _, name, ordinal, stage, kind, state, attempts, started, seconds, load_s, save_s, usd, pool, parent, *rest = row
-    _, _, log, start, end, reason, key, code, inputs, out = rest
-    return TaskRow(
-        ordinal=ordinal,
-        name=name,
-        stage=stage,
-        kind=kind,
-        state=state,
-        reason=reason,
-        attempts=attempts,
-        started=started,
-        seconds=seconds,
-        load_s=load_s,
-        save_s=save_s,
-        usd=usd,
-        pool=pool,
-        key=key,
-        code=code,
-        inputs=inputs,
-        out=out,
-        log=None if log is None else Span(log, start, end),
-        parent=parent,
-    )
+class RunLine(RunRow, frozen=True, kw_only=True):
+    """A run as the ledger has it: its row with the names that it has there, and who drove it last."""
 
-
-def task_view(line: tuple[Any, ...], *, gone: bool, now: float | None) -> TaskView:
-    _, name, stage, kind, state, reason, attempts, seconds, load_s, save_s, usd, pool, out, started = line
-    if gone and state == "running":
-        state, reason = "waiting", GONE
-    elif state == "running" and started and now is not None:
-        seconds = max(0.0, now - started)
-    return TaskView(
-        name=name,
-        stage=stage,
-        kind=kind,
-        state=state,
-        reason=reason,
-        attempts=attempts,
-        seconds=seconds,
-        load_s=load_s,
-        save_s=save_s,
-        usd=usd,
-        pool=pool,
-        outputs=outputs(out),
-    )
+    number: int
+    id: str
+    holder: str
 
 
 def outputs(out: bytes | None, text: Callable[[Ref], str | None] | None = None) -> tuple[OutputView, ...]:
@@ -204,29 +169,40 @@ def _written(ref: Ref, text: Callable[[Ref], str | None] | None) -> str | UnsetT
     return UNSET if told is None else told
 
 
-def stage_view(stage: str, kind: str, rows: list[Any], running: Sequence[float]) -> StageView:
+TASK_VIEWS = Reader(TaskView, outputs=(outputs, "out"))
+RUN_LINES = Reader(RunLine)
+STAGE_LINES = Reader(StageLine)
+PAST_VIEWS = Reader(PastView)
+"""How rows become structs."""
+
+
+def now_of(task: TaskView, started: float, *, gone: bool, now: float | None) -> TaskView:
+    """Return a task as it is now, if it runs: the ledger has it as it was when its state changed."""
+    if task.state != "running":
+        return task
+    if gone:
+        return replace(task, state="waiting", reason=GONE)
+    return replace(task, seconds=max(0.0, now - started)) if started and now is not None else task
+
+
+def stage_view(lines: Sequence[StageLine], running: Sequence[float]) -> StageView:
     """Sum up a stage: what is stored of its tasks, by state, and how long those that run have run."""
-    states: dict[str, int] = {}
-    for state, _, count, *_ in rows:
-        states[state] = states.get(state, 0) + count
-    _, _, counts, seconds, longest_s, usd, sizes, attempts = zip(*rows, strict=True)
     return StageView(
-        stage=stage,
-        kind=kind,
-        states=states,
-        tasks=sum(counts),
-        attempts=sum(attempts),
-        seconds=sum(seconds) + sum(running),
-        longest_s=max([*longest_s, *running]),
-        usd=sum(usd),
-        bytes=sum(size or 0 for size in sizes),
+        stage=lines[0].stage,
+        kind=lines[0].kind,
+        states={line.state: line.tasks for line in lines},
+        tasks=sum(line.tasks for line in lines),
+        attempts=sum(line.attempts for line in lines),
+        seconds=sum(line.seconds for line in lines) + sum(running),
+        longest_s=max([*(line.longest_s for line in lines), *running]),
+        usd=sum(line.usd for line in lines),
+        bytes=sum(line.bytes or 0 for line in lines),
     )
 
 
 def attempt_view(event: Launched | Succeeded | Failed, before: AttemptView | None) -> AttemptView:
     if before is None:
         before = AttemptView(task=event.task, attempt=event.attempt, state="running", pool="", why="", at=0.0)
-    replace: Callable[..., AttemptView] = msgspec.structs.replace
     match event:
         case Launched():
             return replace(before, pool=event.pool, why=event.why, at=event.at)

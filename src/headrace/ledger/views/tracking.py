@@ -10,7 +10,7 @@ What a reused task has logged is what the task that made its output has, in anot
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -19,7 +19,9 @@ from msgspec import Struct
 from headrace.errors import NotFoundError
 from headrace.ledger import generations as names
 from headrace.ledger.database import scan
-from headrace.ledger.views.rows import RunView
+from headrace.ledger.database.reader import Reader
+from headrace.ledger.records import ALIASES, METRICS, VERSIONS, VersionRecord
+from headrace.ledger.views.rows import RUN_LINES, RunView
 from headrace.ledger.views.views import Views, near
 from headrace.run.curves import Curves, LoggedKind, Name, Summary
 from headrace.run.events import Logged, decode_event
@@ -114,26 +116,15 @@ class TrackingViews(Views):
 
     def metrics(self, run: str | None = None, *, kind: LoggedKind | None = "number") -> list[MetricView]:
         """Give what the tasks of a run have logged, summed up, by task and name; of all kinds with `kind=None`."""
-        number, run_id, *_ = self._find(run)
+        line = self._find(run)
         return [
             MetricView(
-                task=task,
-                kind=found,
-                name=name,
-                last=last,
-                least=least,
-                greatest=greatest,
-                count=count,
-                first_step=first,
-                last_step=end,
-                at=at,
-                run=source or run_id,
-                source=source_task or task,
+                **{field: getattr(metric, field) for field in Summary.__struct_fields__},
+                run=metric.source or line.id,
+                source=metric.source_task or metric.task,
             )
-            for _, task, found, name, last, least, greatest, count, first, end, at, source, source_task in self._all(
-                self._sql.METRICS, number
-            )
-            if kind in (None, found)
+            for metric in self._read(METRICS, self._sql.METRICS, line.number)
+            if kind in (None, metric.kind)
         ]
 
     def series(self, run: str | None = None, task: str | None = None, name: str | None = None) -> list[SeriesView]:
@@ -157,7 +148,7 @@ class TrackingViews(Views):
     def logged(self, run: str | None = None, *, after: int = -1) -> list[tuple[int, Logged]]:
         """Give what the tasks of a run itself have logged, each with its number, beyond the one numbered `after`: who
         asks again with the last number follows a run that lives."""
-        rows = self._all(self._sql.LOGGED_SINCE, self._find(run)[0], after)
+        rows = self._all(self._sql.LOGGED_SINCE, self._find(run).number, after)
         return [(seq, decode_event(body)) for seq, body in rows]
 
     def metric_names(self) -> dict[str, int]:
@@ -196,7 +187,7 @@ class TrackingViews(Views):
                 best[number] = value, task
         found = []
         for number, (value, task) in sorted(best.items(), key=lambda each: each[1][0], reverse=descending):
-            view = self._view(self._all(self._sql.RUN_LINE_BY_NUMBER, number)[0])
+            view = self._view(self._read(RUN_LINES, self._sql.RUN_LINE_BY_NUMBER, number)[0])
             if pipeline in (None, view.pipeline):
                 found.append(RankedView(run=view, task=task, value=value))
             if len(found) == limit:
@@ -220,11 +211,11 @@ class TrackingViews(Views):
                 continue
             where = metric.run, metric.source
             if where not in read:
-                read[where] = self._read(*where)
+                read[where] = self._curves(*where)
             if Name(metric.source, kind, metric.name) in {**read[where].numbers, **read[where].shown}:
                 yield metric, read[where]  # else the run that made it is forgotten
 
-    def _read(self, run: str, task: str) -> Curves:
+    def _curves(self, run: str, task: str) -> Curves:
         curves = Curves()
         for row in self._all(self._sql.RUN_BY_ID, run):
             for _, body in self._all(self._sql.LOGGED_OF, row[0], task):
@@ -237,29 +228,11 @@ class TrackingViews(Views):
 
     def versions(self, kind: RegistryKind, name: str | None = None) -> list[VersionView]:
         """Give the versions of a model or dataset, or those of all, by name, the newest first."""
-        rows = self._all(self._sql.VERSIONS, kind) if name is None else self._all(self._sql.VERSIONS_OF, kind, name)
+        statement, *of = (self._sql.VERSIONS, kind) if name is None else (self._sql.VERSIONS_OF, kind, name)
         aliases: dict[tuple[str, int], dict[str, str | None]] = {}
-        for _, of, alias, version, _, _, why in self._all(self._sql.ALIASES, kind):
-            aliases.setdefault((of, version), {})[alias] = why
-        return [
-            VersionView(
-                kind=kind,
-                name=of,
-                version=version,
-                out=_decode_ref(out),
-                report=None if report is None else _decode_ref(report),
-                run=run,
-                task=task,
-                at=at,
-                by=by,
-                note=note,
-                origin=origin,
-                aliases=tuple(aliases.get((of, version), ())),
-                preparation=None if preparation is None else _decode_ref(preparation),
-                forced={alias: why for alias, why in aliases.get((of, version), {}).items() if why is not None},
-            )
-            for _, of, version, _, out, report, run, task, at, by, note, origin, preparation in rows
-        ]
+        for each in self._read(ALIASES, self._sql.ALIASES, kind):
+            aliases.setdefault((each.name, each.version), {})[each.alias] = each.why
+        return [_version(row, aliases.get((row.name, row.version), {})) for row in self._read(VERSIONS, statement, *of)]
 
     def resolve(self, kind: RegistryKind, name: str) -> VersionView:
         """Give the version that `NAME` (the newest), `NAME:3` or `NAME@ALIAS` names.
@@ -285,14 +258,34 @@ class TrackingViews(Views):
         """Give the cursors as they are now, or all versions of one, the newest first."""
         newest: dict[str, CursorView] = {}
         of: list[CursorView] = []
-        for each, version, value, run, task, at, by in scan.cursors(self._db):
-            if name in (None, each):
-                ref = _decode_ref(value)
-                view = CursorView(name=each, version=version, value=ref, run=run, task=task, at=at, by=by)
-                newest[each] = view
+        for view in scan.cursors(self._db, _CURSOR_VIEWS):
+            if name in (None, view.name):
+                newest[view.name] = view
                 of.append(view)
         if name is None:
             return list(newest.values())  # which the collector keeps
         with self._db.troubles():
             kept = names.kept(self._db, (each.value for each in of))
         return [msgspec.structs.replace(each, kept=its) for each, its in zip(of, kept, strict=True)][::-1]
+
+
+_CURSOR_VIEWS = Reader(CursorView, value=(_decode_ref, "value"))
+
+
+def _version(row: VersionRecord, aliases: Mapping[str, str | None]) -> VersionView:
+    return VersionView(
+        kind=row.kind,
+        name=row.name,
+        version=row.version,
+        out=_decode_ref(row.out),
+        report=None if row.report is None else _decode_ref(row.report),
+        run=row.run,
+        task=row.task,
+        at=row.at,
+        by=row.by,
+        note=row.note,
+        origin=row.origin,
+        aliases=tuple(aliases),
+        preparation=None if row.preparation is None else _decode_ref(row.preparation),
+        forced={alias: why for alias, why in aliases.items() if why is not None},
+    )

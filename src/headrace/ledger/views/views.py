@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from itertools import chain, islice
 from operator import itemgetter
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -21,23 +21,32 @@ from headrace.errors import NotFoundError, listed
 from headrace.ledger.database.address import Address
 from headrace.ledger.database.database import NO_END
 from headrace.ledger.database.opening import connect_to_read
+from headrace.ledger.database.reader import Reader
+from headrace.ledger.records import TASK_ROWS
 from headrace.ledger.views.rows import (
     GONE,
+    PAST_VIEWS,
+    RUN_LINES,
+    STAGE_LINES,
+    TASK_VIEWS,
     AttemptView,
     PastView,
+    RunLine,
     RunsView,
     RunView,
+    StageLine,
     StageView,
     TaskView,
     attempt_view,
+    now_of,
     stage_view,
-    task_row,
-    task_view,
 )
 from headrace.run.events import Event, Taken, decode_event
 from headrace.run.ports import LIVE, Earlier, TaskRow
 from headrace.run.story import Story
 from headrace.spec.artifact import Ref, within
+
+T = TypeVar("T")
 
 HISTORY_RUNS = 10
 LOOKED_THROUGH = 1000
@@ -80,52 +89,55 @@ class Views:
         """Give the newest runs, without their tasks."""
         first = NO_END if before is None else before
         if pipeline is None:
-            rows = self._all(self._sql.RUN_LINES, first, limit)
+            lines = self._read(RUN_LINES, self._sql.RUN_LINES, first, limit)
         else:
-            rows = self._all(self._sql.RUN_LINES_OF, pipeline, first, limit)
+            lines = self._read(RUN_LINES, self._sql.RUN_LINES_OF, pipeline, first, limit)
         return RunsView(
-            runs=tuple(self._view(row) for row in rows), more=rows[-1][0] if rows and len(rows) == limit else None
+            runs=tuple(self._view(line) for line in lines),
+            more=lines[-1].number if lines and len(lines) == limit else None,
         )
 
     def show(self, name: str | None = None) -> RunView:
         """Give a run with all of its tasks, in their order."""
-        row = self._find(name)
-        view = self._view(row)
+        line = self._find(name)
+        view = self._view(line)
         gone, now = view.why == GONE, time.time() if view.state in LIVE else None
         with self._db.troubles():
             # Row by row, so that no more than one of them is in memory beside what it becomes.
-            lines = self._db.execute(self._sql.TASK_LINES, (row[0],))
-            found = [(line[0], task_view(line, gone=gone, now=now)) for line in lines]
-        found.sort(key=itemgetter(0))
-        return msgspec.structs.replace(view, tasks=tuple([task for _, task in found]))
+            tasks = [
+                (ordinal, now_of(task, started, gone=gone, now=now))
+                for task, ordinal, started in TASK_VIEWS.beside(
+                    self._db.execute(self._sql.TASK_LINES, (line.number,)), "ordinal", "started"
+                )
+            ]
+        tasks.sort(key=itemgetter(0))
+        return msgspec.structs.replace(view, tasks=tuple([task for _, task in tasks]))
 
     def states(self, name: str | None = None) -> dict[str, int]:
         """Count a run's tasks by state, in the order in which these occur first. A map counts by its elements."""
-        number = self._find(name)[0]
+        number = self._find(name).number
         return dict(self._all(self._sql.TASK_STATES, number, number))
 
     def stages(self, name: str | None = None) -> list[StageView]:
         """Sum up a run's tasks by stage, in the order in which the stages came."""
-        row = self._find(name)
-        found: dict[tuple[str, str], list[Any]] = {}
-        for stage, kind, *numbers in sorted(self._all(self._sql.STAGE_LINES, row[0]), key=lambda row: row[3]):
-            found.setdefault((stage, kind), []).append(numbers)
+        run = self._find(name)
+        found: dict[tuple[str, str], list[StageLine]] = {}
+        for line in sorted(self._read(STAGE_LINES, self._sql.STAGE_LINES, run.number), key=lambda line: line.first):
+            found.setdefault((line.stage, line.kind), []).append(line)
         running: dict[tuple[str, str], list[float]] = {}
-        if (view := self._view(row)).state in LIVE and view.why != GONE:
+        if (view := self._view(run)).state in LIVE and view.why != GONE:
             now = time.time()
-            for stage, kind, started in self._all(self._sql.RUNNING_LINES, row[0]):
+            for stage, kind, started in self._all(self._sql.RUNNING_LINES, run.number):
                 running.setdefault((stage, kind), []).append(max(0.0, now - started))
-        return [stage_view(stage, kind, rows, running.get((stage, kind), ())) for (stage, kind), rows in found.items()]
+        return [stage_view(lines, running.get(of, ())) for of, lines in found.items()]
 
     def failures(self, name: str | None = None, *, limit: int = 20) -> list[TaskView]:
         """Give a run's failed tasks, the earliest first."""
-        rows = self._all(self._sql.FAILED_LINES, self._find(name)[0], limit)
-        return [task_view(row, gone=False, now=None) for row in rows]
+        return self._read(TASK_VIEWS, self._sql.FAILED_LINES, self._find(name).number, limit)
 
     def has(self, run: str, task: str) -> bool:
         """Say whether a run has a task of this name."""
-        number, *_ = self._find(run)
-        return bool(self._all(self._sql.TASK_ROW, number, task))
+        return bool(self._all(self._sql.TASK_ROW, self._find(run).number, task))
 
     def task(self, run: str | None, task: str) -> TaskRow:
         """Give all that the ledger's row says of a task.
@@ -133,17 +145,17 @@ class Views:
         Raises:
             NotFoundError: the run has no such task; the hint names those that come near.
         """
-        number, run_id, *_ = self._find(run)
-        rows = self._all(self._sql.TASK_ROW, number, task)
+        line = self._find(run)
+        rows = self._read(TASK_ROWS, self._sql.TASK_ROW, line.number, task)
         if not rows:
-            names = [name for (name,) in self._all(self._sql.TASK_NAMES, number)]
-            raise NotFoundError(f"run `{run_id}` has no task `{task}`", hint=near(task, names, "its tasks are"))
-        return task_row(rows[0])
+            names = [name for (name,) in self._all(self._sql.TASK_NAMES, line.number)]
+            raise NotFoundError(f"run `{line.id}` has no task `{task}`", hint=near(task, names, "its tasks are"))
+        return rows[0]
 
     def rows(self, run: str | None = None) -> list[TaskRow]:
         """Give all that the ledger's rows say of a run's tasks, in their order."""
-        found = [task_row(row) for row in self._all(self._sql.TASK_ROWS, self._find(run)[0])]
-        return sorted(found, key=lambda row: row.ordinal)
+        rows = self._read(TASK_ROWS, self._sql.TASK_ROWS, self._find(run).number)
+        return sorted(rows, key=lambda row: row.ordinal)
 
     def runs_holding(self, digest: str) -> set[int]:
         """Give the numbers of the runs that made or reused an artifact, by its digest or the beginning of it."""
@@ -160,7 +172,7 @@ class Views:
         """
         found: dict[str, Ref] = {}
         # what is made of parts, or stands in the ledger's row, has no blob that would name its runs
-        latest = (row[0] for row in self._all(self._sql.RUN_LINES, NO_END, LOOKED_THROUGH))
+        latest = (line.number for line in self._read(RUN_LINES, self._sql.RUN_LINES, NO_END, LOOKED_THROUGH))
         for number in chain(sorted(self.runs_holding(digest), reverse=True), latest):
             for _, out in self._all(self._sql.TASK_OUTS, number):
                 found.update((ref.digest, ref) for ref in within(_decode_ref(out)) if ref.digest.startswith(digest))
@@ -183,10 +195,9 @@ class Views:
 
     def earlier(self, run: str | None, task: str) -> Earlier | None:
         """Give what the key of a task was made of in the pipeline's latest run that had ended when this one began."""
-        number, _, pipeline, *_ = self._find(run)
-        for before, run_id in self._all(self._sql.EARLIER_RUNS, pipeline, number, number, HISTORY_RUNS):
-            for row in self._all(self._sql.TASK_ROW, before, task):
-                found = task_row(row)
+        line = self._find(run)
+        for before, run_id in self._all(self._sql.EARLIER_RUNS, line.pipeline, line.number, line.number, HISTORY_RUNS):
+            for found in self._read(TASK_ROWS, self._sql.TASK_ROW, before, task):
                 if found.key is not None:
                     return Earlier(run=run_id, key=found.key, code=found.code or "", inputs=found.inputs or b"")
         return None
@@ -213,59 +224,59 @@ class Views:
     def events_until_taken(self, run: str | None = None) -> Iterator[Event]:
         """Go over what happened in a run until its latest driver took it, included; what followed isn't decoded."""
         # An event is an array of fewer than 16 parts, so one byte stands before its tag.
-        last = self._all(self._sql.LAST_OF_KIND, self._find(run)[0], len(_TAKEN), _TAKEN)[0][0]
+        last = self._all(self._sql.LAST_OF_KIND, self._find(run).number, len(_TAKEN), _TAKEN)[0][0]
         return islice(self.events(run), max(0, last) + 1)
 
     def bodies(self, run: str | None = None) -> Iterator[bytes]:
         """Go over a run's events as they are stored."""
-        number, seq = self._find(run)[0], 0
+        number, seq = self._find(run).number, 0
         while rows := self._all(self._sql.EVENTS_FROM, number, seq, 1000):
             yield from (body for _, body in rows)
             seq = rows[-1][0] + 1
 
     def history(self, pipeline: str, *, runs: int = HISTORY_RUNS) -> list[PastView]:
         """Give what the tasks of a pipeline took in its latest runs, newest run first."""
-        rows = self._all(self._sql.HISTORY, pipeline, runs)
-        names = PastView.__struct_fields__
-        found = [PastView(**dict(zip(names, row, strict=True))) for row in rows]
-        return sorted(found, key=lambda past: -past.run)
+        return sorted(self._read(PAST_VIEWS, self._sql.HISTORY, pipeline, runs), key=lambda past: -past.run)
 
-    def _find(self, name: str | None) -> tuple[Any, ...]:
+    def _find(self, name: str | None) -> RunLine:
         if name in (None, "", "latest"):
-            rows = self._all(self._sql.NEWEST_RUN)
-            if not rows:
+            lines = self._read(RUN_LINES, self._sql.NEWEST_RUN)
+            if not lines:
                 raise NotFoundError("there is no run yet", hint="`headrace run NAME` makes one")
-            return rows[0]
+            return lines[0]
         assert name is not None
-        rows = self._all(self._sql.RUN_LINE, name) or self._all(self._sql.RUNS_BY_PREFIX, name, name + "\U0010ffff", 5)
-        if len(rows) == 1:
-            return rows[0]
-        if rows:
+        lines = self._read(RUN_LINES, self._sql.RUN_LINE, name)
+        lines = lines or self._read(RUN_LINES, self._sql.RUNS_BY_PREFIX, name, name + "\U0010ffff", 5)
+        if len(lines) == 1:
+            return lines[0]
+        if lines:
             raise NotFoundError(
-                f"several runs begin with `{name}`", hint=f"say more of it: {listed((row[1] for row in rows), FEW)}"
+                f"several runs begin with `{name}`", hint=f"say more of it: {listed((each.id for each in lines), FEW)}"
             )
         ids = [run_id for (run_id,) in self._all(self._sql.RUN_IDS, _ALL)]
         ending = [each for each in ids if each.endswith(f"-{name}")]
         if len(ending) == 1:
-            return self._all(self._sql.RUN_LINE, ending[0])[0]
+            return self._read(RUN_LINES, self._sql.RUN_LINE, ending[0])[0]
         if ending:
             raise NotFoundError(f"several runs end in `{name}`", hint=f"say more of it: {listed(ending, FEW)}")
         raise NotFoundError(f"there is no run `{name}`", hint=near(name, ids[:1000], "the newest are"))
 
-    def _view(self, row: tuple[Any, ...]) -> RunView:
-        _, run, pipeline, state, created, _, seconds, usd, params, why, _, _ = row
-        if state in LIVE and self._db.leases.holder(run) is None:
-            state, why = "waiting", GONE
+    def _view(self, line: RunLine) -> RunView:
+        gone = line.state in LIVE and self._db.leases.holder(line.id) is None
         return RunView(
-            run=run,
-            pipeline=pipeline,
-            state=state,
-            created=created,
-            seconds=seconds,
-            usd=usd,
-            params=_decode_params(params),
-            why=why,
+            run=line.id,
+            pipeline=line.pipeline,
+            state="waiting" if gone else line.state,
+            created=line.created,
+            seconds=line.seconds,
+            usd=line.usd,
+            params=_decode_params(line.params),
+            why=GONE if gone else line.why,
         )
+
+    def _read(self, reader: Reader[T], statement: str, *parameters: object) -> list[T]:
+        with self._db.troubles():
+            return list(reader.read(self._db.execute(statement, parameters)))
 
     def _all(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         with self._db.troubles():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -14,12 +15,14 @@ from headrace.ledger.views.rows import GONE, AttemptView, OutputView, RunsView, 
 from headrace.ledger.views.tracking import CursorView, MetricView, SeriesView, ShownView, VersionView
 from headrace.ledger.views.tracking import TrackingViews as Views
 from headrace.project.state import views as read
+from headrace.report.measures import seconds_text, usd_text
 from headrace.run.duration import Duration
-from headrace.run.ports import LIVE
+from headrace.run.ports import LIVE, TaskLine
 
 __all__ = [
     "GONE",
     "LIVE",
+    "TASK_NUMBERS",
     "AttemptView",
     "CursorView",
     "MetricView",
@@ -39,6 +42,34 @@ __all__ = [
     "took_s",
     "up_to_now",
 ]
+
+
+class TaskNumber(NamedTuple):
+    """A number that tables show of each task; its text is empty where there is nothing to tell.
+
+    `is_rare`: a page has the column only if a task has something in it. `is_minor`: a narrow terminal leaves it out
+    first.
+    """
+
+    head: str
+    value: Callable[[TaskLine], float]
+    text: Callable[[TaskLine], str]
+    is_rare: bool = False
+    is_minor: bool = False
+
+
+def _moved(seconds: float) -> str:
+    return seconds_text(seconds) if seconds >= 0.001 else ""
+
+
+TASK_NUMBERS = (
+    TaskNumber("tries", lambda task: task.attempts, lambda task: str(task.attempts or "")),
+    TaskNumber("time", lambda task: task.seconds, lambda task: seconds_text(task.seconds) if task.attempts else ""),
+    TaskNumber("load", lambda task: task.load_s, lambda task: _moved(task.load_s), is_minor=True),
+    TaskNumber("save", lambda task: task.save_s, lambda task: _moved(task.save_s), is_minor=True),
+    TaskNumber("cost", lambda task: task.usd, lambda task: usd_text(task.usd) if task.usd else "", is_rare=True),
+)
+"""Their columns, in `headrace show --tasks` and on a run's page."""
 
 _ELEMENT = re.compile(r"\[(?:#\d|[^\W\d]\w*=)")
 

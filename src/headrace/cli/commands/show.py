@@ -17,13 +17,14 @@ from headrace.cli.terminal.table import Cell, table
 from headrace.cli.terminal.terminal import paint, say, say_json, say_styled
 from headrace.inspect.late_advances import overtaken
 from headrace.inspect.run_json import run_object
-from headrace.inspect.views import RunView, StageView, TaskView, Views, maps, read, stages_of, took_s
+from headrace.inspect.views import TASK_NUMBERS, RunView, StageView, TaskView, Views, maps, read, stages_of, took_s
 from headrace.inspect.warnings import warnings
 from headrace.project import project
 from headrace.report.marks import MARKS, STYLES, printable
 from headrace.report.measures import bytes_text, seconds_text, usd_text
 
-SPARE = ("save", "load", "pool", "tries", "kind", "output", "cost", "time")
+MINOR = [number.head for number in TASK_NUMBERS if number.is_minor]
+SPARE = (*reversed(MINOR), "pool", "tries", "kind", "output", "cost", "time")
 """Columns that a narrow terminal does without."""
 FEW = 200
 """Up to so many tasks, their reasons are read along."""
@@ -131,23 +132,20 @@ def _reasons(tasks: Sequence[TaskView]) -> dict[str, str]:
 
 
 def _say_tasks(run: RunView) -> None:
-    heads = ["", "task", "kind", "state", "tries", "time", "load", "save", "cost", "pool", "output", "why"]
-    for line in table(heads, [_task_row(task) for task in run.tasks or ()], numbers=(4, 5, 6, 7, 8, 10), spare=SPARE):
+    numbers = [number.head for number in TASK_NUMBERS]
+    heads = ["", "task", "kind", "state", *numbers, "pool", "output", "why"]
+    right = [heads.index(head) for head in (*numbers, "output")]
+    for line in table(heads, [_task_row(task) for task in run.tasks or ()], numbers=right, spare=SPARE):
         say_styled(line)
 
 
 def _task_row(task: TaskView) -> list[Cell]:
-    ran = task.attempts > 0
     return [
         (MARKS[task.state], STYLES[task.state]),
         task.name,
         task.kind,
         (task.state, STYLES[task.state]),
-        str(task.attempts or ""),
-        seconds_text(task.seconds) if ran else "",
-        seconds_text(task.load_s) if task.load_s >= 0.001 else "",
-        seconds_text(task.save_s) if task.save_s >= 0.001 else "",
-        usd_text(task.usd) if task.usd else "",
+        *(number.text(task) for number in TASK_NUMBERS),
         task.pool or "",
         bytes_text(sum(output.bytes for output in task.outputs)) if task.outputs else "",
         (task.reason, "dim"),

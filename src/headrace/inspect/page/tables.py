@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from headrace.inspect.page.facts import Measured, TaskFacts
+from headrace.inspect.views import TASK_NUMBERS, TaskNumber
 from headrace.report.markup import Child, Markup, tag, ticked
-from headrace.report.measures import one_line, seconds_text, usd_text
+from headrace.report.measures import one_line
 from headrace.report.numbers import bracketed
 
 MAX_ROWS = 2000
@@ -26,19 +27,20 @@ def state_badge(state: str) -> Markup:
     return tag("span", state, class_=f"state {state}")
 
 
-NUMBERS = frozenset({"tries", "run", "load", "save", "cost", "value"})
+HEADS = {"time": "run"}
+"""A page says `run` where a terminal says `time`: beside them stand `load` and `save`."""
 
 
 def task_table(tasks: Sequence[TaskFacts], anchors: Mapping[str, str]) -> Markup:
     """Give all tasks in a table that can be sorted by any column; of many elements, the telling ones come first."""
     shown = _most_telling(tasks)
-    priced = any(task.usd for task in tasks)
-    heads = ["task", "kind", "state", "reason", "tries", "run", "load", "save", "pool", "output"]
-    heads.insert(8, "cost") if priced else None
-    rows = (_task_row(task, anchors, priced=priced) for task in shown)
+    numbers = [each for each in TASK_NUMBERS if not each.is_rare or any(map(each.text, tasks))]
+    names = [HEADS.get(each.head, each.head) for each in numbers]
+    heads = ["task", "kind", "state", "reason", *names, "pool", "output"]
+    rows = (_task_row(task, anchors, numbers) for task in shown)
     left = len(tasks) - len(shown)
     note = tag("p", f"{left:,} more elements of maps, all well, are left out here.", class_="note") if left else None
-    return tag("div", table(heads, rows, NUMBERS, sortable=True), note)
+    return tag("div", table(heads, rows, names, sortable=True), note)
 
 
 def _most_telling(tasks: Sequence[TaskFacts]) -> list[TaskFacts]:
@@ -53,18 +55,14 @@ def _most_telling(tasks: Sequence[TaskFacts]) -> list[TaskFacts]:
     return [tasks[place] for place in kept]
 
 
-def _task_row(task: TaskFacts, anchors: Mapping[str, str], *, priced: bool) -> Markup:
+def _task_row(task: TaskFacts, anchors: Mapping[str, str], numbers: Sequence[TaskNumber]) -> Markup:
     return tag(
         "tr",
         tag("th", tag("code", task.name), scope="row"),
         tag("td", task.kind),
         tag("td", state_badge(task.state)),
         tag("td", ticked(one_line(task.reason)), class_="reason"),
-        _number(task.attempts, str(task.attempts) if task.attempts else ""),
-        _number(task.seconds, seconds_text(task.seconds) if task.attempts else ""),
-        _number(task.load_s, seconds_text(task.load_s) if task.load_s >= 0.001 else ""),
-        _number(task.save_s, seconds_text(task.save_s) if task.save_s >= 0.001 else ""),
-        _number(task.usd, usd_text(task.usd) if task.usd else "") if priced else None,
+        (_number(number.value(task), number.text(task)) for number in numbers),
         tag("td", task.pool or ""),
         tag("td", (tag("span", output, class_="output") for output in task.outputs)),
         id=anchors.get(task.name),

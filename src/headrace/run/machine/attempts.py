@@ -33,12 +33,7 @@ class Attempts:
             return
         if task.phase == "ready":
             phases.ready.remove(task)
-        task.phase = "running"
-        task.attempt, task.missed = event.attempt, None
-        task.identify(event.key, event.inputs)
-        task.workers, task.pool, task.awaits, task.region = event.workers, event.pool, "", phases.region
-        task.usd_per_hour, task.started, task.reason = event.usd_per_hour, event.at, event.why
-        task.why = task.why or event.why
+        task.launch(event, phases.region)
         phases.changed[task.name] = task
 
     def heard(self, event: Awaits | Checkpointed | Logged | Recalled) -> None:

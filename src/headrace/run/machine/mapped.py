@@ -60,10 +60,7 @@ class Mapped:
         elements = task.elements or []
         bad = [element for element in elements if not element.good]
         task.spread = None
-        task.seconds = sum(element.seconds for element in elements)
-        task.load_s = sum(element.load_s for element in elements)
-        task.save_s = sum(element.save_s for element in elements)
-        task.usd = sum(element.usd for element in elements)
+        task.sum_up(elements)
         stopped = next((element for element in bad if element.phase == "cancelled"), None)
         if stopped is not None:
             self._phases.end(task, "cancelled", stopped.reason)

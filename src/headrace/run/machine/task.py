@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from headrace.plan.resolve import labels
-from headrace.run.events import Checkpointed, Lacked, Span, TaskState
+from headrace.run.events import Checkpointed, Lacked, Launched, Span, TaskState
 from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref
 from headrace.spec.failure import Failure, FailureKind
@@ -156,6 +156,22 @@ class Task(Struct, eq=False):
         """Be as it was before, if it was missed and never launched: events don't tell of its key."""
         if self.missed is not None:
             (self.key, self.code, self.inputs), self.missed = self.missed, None
+
+    def launch(self, launched: Launched, region: str) -> None:
+        """Run: an attempt was given to workers of a pool in a region."""
+        self.phase = "running"
+        self.attempt, self.missed = launched.attempt, None
+        self.identify(launched.key, launched.inputs)
+        self.workers, self.pool, self.awaits, self.region = launched.workers, launched.pool, "", region
+        self.usd_per_hour, self.started, self.reason = launched.usd_per_hour, launched.at, launched.why
+        self.why = self.why or launched.why
+
+    def sum_up(self, elements: Sequence[Task]) -> None:
+        """Take what its elements took as what it took itself."""
+        self.seconds = sum(element.seconds for element in elements)
+        self.load_s = sum(element.load_s for element in elements)
+        self.save_s = sum(element.save_s for element in elements)
+        self.usd = sum(element.usd for element in elements)
 
     def spend(self, seconds: float, load_s: float = 0.0, save_s: float = 0.0) -> None:
         """Add an attempt's time, and its price, to what the task took."""

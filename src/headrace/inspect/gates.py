@@ -10,11 +10,12 @@ from headrace.plan.resolve import Unmappable, follow
 from headrace.spec.artifact import Ref
 from headrace.spec.graph import Const, Node, Out
 from headrace.spec.report import Report
+from headrace.spec.stage import function_name
 from headrace.stages.evaluate._gate.gate import judge
 from headrace.stages.evaluate._gate.rules import parse
 from headrace.stages.evaluate.known import known_of
 
-GATE = "headrace.stages.evaluate._gate.gate:gate"
+GATE = function_name("headrace.stages.evaluate._gate.gate", "gate")
 
 
 def asked(node: Node | None, out: Callable[[str], Ref | None], load: Load) -> Report | None:

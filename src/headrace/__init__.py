@@ -13,9 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from headrace.codec.file import File as File
-    from headrace.codec.file import Folder as Folder
-    from headrace.codec.picture import Picture as Picture
+    from headrace.codec.values import File as File
+    from headrace.codec.values import Folder as Folder
+    from headrace.codec.values import Picture as Picture
     from headrace.define.attempt import attempt as attempt
     from headrace.define.cursor import Cursor as Cursor
     from headrace.define.cursor import advance as advance
@@ -38,9 +38,9 @@ __version__ = "0.1.0"
 
 PLACES = {
     "Cursor": "headrace.define.cursor",
-    "File": "headrace.codec.file",
-    "Picture": "headrace.codec.picture",
-    "Folder": "headrace.codec.file",
+    "File": "headrace.codec.values",
+    "Picture": "headrace.codec.values",
+    "Folder": "headrace.codec.values",
     "Resources": "headrace.spec.stage",
     "RunCancelled": "headrace.errors",
     "RunFailed": "headrace.errors",

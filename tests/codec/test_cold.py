@@ -16,7 +16,7 @@ HEAVY = ("numpy", "pandas", "polars", "pyarrow", "sklearn", "torch", "matplotlib
 SMALL = """
 import dataclasses, datetime, enum, pathlib, sys, uuid
 from headrace.codec.codecs import Codecs
-from headrace.codec.file import File
+from headrace.codec.values import File
 from headrace.store.folder.folder import FolderStore
 store, codecs = FolderStore(sys.argv[1]), Codecs()
 class Colour(enum.Enum):

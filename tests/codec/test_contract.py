@@ -24,7 +24,7 @@ from headrace.codec.builtin.pickle import PickleCodec
 from headrace.codec.builtin.picture import PictureCodec
 from headrace.codec.builtin.raw import BytesCodec, TextCodec
 from headrace.codec.builtin.record import EnumCodec, ItemsCodec, RecordCodec
-from headrace.codec.picture import Picture
+from headrace.codec.values import Picture
 from headrace.testing.codec_contract import CodecContract
 
 T = TypeVar("T")

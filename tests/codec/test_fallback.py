@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from headrace.codec.builtin.json import JsonCodec
 from headrace.codec.codecs import Codecs
-from headrace.codec.picture import Picture
+from headrace.codec.values import Picture
 from headrace.errors import CodecError
 from headrace.spec.artifact import Ref
 from headrace.spec.policy import Policy
@@ -68,7 +68,7 @@ def test_records_of_headrace_itself_are_safe(codecs: Codecs, store: FolderStore)
     assert codecs.load(codecs.save([Picture(svg="<svg/>")], store), store, safe_only=True)
 
 
-@pytest.mark.parametrize("kind", ["headrace.spec.policy.Policy", "headrace.codec.file.os.PathLike"])
+@pytest.mark.parametrize("kind", ["headrace.spec.policy.Policy", "headrace.codec.values.os.PathLike"])
 def test_a_name_of_ours_makes_no_forged_artifact_safe(kind: str, codecs: Codecs, store: FolderStore) -> None:
     ref: Ref = codecs.save(object(), store)
     with pytest.raises(CodecError, match="runs code"):

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
-from headrace.codec.file import File, Folder
+from headrace.codec.values import File, Folder
 from headrace.errors import CodecError
 from headrace.store.folder.folder import FolderStore
 

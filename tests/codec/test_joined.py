@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from headrace.codec.builtin.joined import JoinedCodec
+from headrace.codec.builtin.tables import JoinedCodec
 from headrace.codec.codecs import Codecs
 from headrace.codec.joined import Joined
 from headrace.errors import CodecError

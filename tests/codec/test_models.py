@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from headrace.codec.codecs import Codecs
-from headrace.codec.refs import inline
+from headrace.codec.sink import inline
 from headrace.errors import CodecError
 from headrace.store.folder.folder import FolderStore
 

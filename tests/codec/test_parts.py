@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from headrace.codec import refs
+from headrace.codec import sink
 from headrace.codec.codecs import Codecs
 from headrace.errors import CodecError
 from headrace.spec.artifact import Ref
@@ -102,7 +102,7 @@ def test_lists_inside_a_list_share_the_limit(
 def test_ten_thousand_numbers_become_ten_thousand_artifacts(codecs: Codecs, store: FolderStore) -> None:
     ref = codecs.save(list(range(10_000)), store)
     assert count(ref) == 10_001
-    assert refs.PARTS_LIMIT == 100_000
+    assert sink.PARTS_LIMIT == 100_000
 
 
 def count(ref: Ref) -> int:

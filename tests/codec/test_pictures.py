@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from headrace.codec.codecs import Codecs
-from headrace.codec.picture import Picture
+from headrace.codec.values import Picture
 from headrace.store.folder.folder import FolderStore
 
 pytest.importorskip("matplotlib")

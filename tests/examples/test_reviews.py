@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from headrace.codec.file import File
+from headrace.codec.values import File
 from headrace.define.attempt import Alone
 from headrace.define.ports import running
 from headrace.spec.report import Report

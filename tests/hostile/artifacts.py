@@ -17,10 +17,10 @@ from zipfile import ZipFile
 import numpy as np
 import pyarrow as pa
 
-from headrace.codec.refs import inline
+from headrace.codec.sink import inline
 from headrace.spec.artifact import Ref, gather
 
-FILE, FOLDER = "headrace.codec.file.File", "headrace.codec.file.Folder"
+FILE, FOLDER = "headrace.codec.values.File", "headrace.codec.values.Folder"
 REPORT = "headrace.spec.report.Report"
 RIDGE = "sklearn.linear_model._ridge.Ridge"
 TABLE = "pyarrow.lib.Table"
@@ -293,7 +293,7 @@ def attacks(marker: Path) -> dict[str, Ref]:
         "a record of ours that is no noun": gather(
             [inline("text", "builtins.str", b"/etc/passwd")],
             codec="record",
-            type="headrace.codec.file.File",
+            type="headrace.codec.values.File",
             names=("path",),
         ),
         "an enumeration of anybody's": inline("enum", "signal.Signals", b'["SIGKILL",null]'),

@@ -16,7 +16,7 @@ from zipfile import ZipFile
 import numpy as np
 
 from headrace.codec.codecs import Codecs
-from headrace.codec.refs import inline
+from headrace.codec.sink import inline
 from headrace.store.folder.folder import FolderStore
 
 CHANCE = np.random.default_rng(0)

@@ -17,7 +17,7 @@ import pytest
 
 from headrace.codec.builtin.arrow_metadata import claims_of
 from headrace.codec.codecs import Codecs
-from headrace.codec.refs import inline
+from headrace.codec.sink import inline
 from headrace.errors import CodecError, HeadraceError
 from headrace.operate.contract_draft import draft_from_file
 from headrace.spec.artifact import Ref

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headrace.codec.codecs import Codecs
-from headrace.codec.picture import Picture
+from headrace.codec.values import Picture
 from headrace.inspect.value_summary import figures, numbers
 from headrace.spec.artifact import Ref
 from headrace.store.folder.folder import FolderStore

@@ -21,7 +21,7 @@ from msgspec import structs
 from obstore.store import S3Store
 
 from headrace.codec.codecs import Codecs
-from headrace.codec.file import File
+from headrace.codec.values import File
 from headrace.errors import BlobDamaged, ConfigError
 from headrace.spec.address import StoreAddress
 from headrace.store.blob import Blob

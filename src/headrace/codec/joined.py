@@ -1,4 +1,4 @@
-"""A table that consists of tables."""
+"""Tables that consist of tables: those of a `Joined`, and the pieces of one that is saved while it is made."""
 
 from __future__ import annotations
 
@@ -61,3 +61,16 @@ def _difference(one: Any, other: Any) -> str:
         if left.type != right.type:
             return f"column `{left.name}` is `{left.type}` in one, `{right.type}` in another"
     return "one says that a column holds no nulls, another that it may"
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+class Streamed:
+    """Pieces of a table, to be saved one by one as they come; loading gives one `pyarrow.Table`.
+
+    Each piece is a table of as many rows as the codec `arrow` writes at once (`batch_rows` of the schema), or a
+    multiple of it; the last one of any number. So its bytes are those of the whole table, which needn't be in memory.
+    Types with dictionaries won't do, since those are made one over the whole table.
+    """
+
+    schema: Any
+    pieces: Iterable[Any]

@@ -34,8 +34,8 @@ met, so a worker that handles numbers never imports a library of tables."""
 NAMES = {
     "arrow": "arrow",
     "arrow-stream": "arrow",
-    "joined": "joined",
-    "later": "later",
+    "joined": "tables",
+    "later": "tables",
     "pandas": "pandas",
     "polars": "polars",
     "numpy": "numpy",
@@ -49,7 +49,7 @@ NAMES = {
 OURS = {
     "headrace.codec.joined.Joined": "joined",
     "headrace.codec.later.Later": "later",
-    "headrace.codec.streamed.Streamed": "arrow",
+    "headrace.codec.joined.Streamed": "arrow",
 }
 """Classes of ours that stand on a library, and the codec of each."""
 

@@ -20,9 +20,8 @@ from headrace.codec.known_tables import Origins
 from headrace.codec.loading import TABLES
 from headrace.codec.misfit import CallerFailed, Declined, Misfit
 from headrace.codec.ports import Batch, Blobs
-from headrace.codec.refs import PARTS_LIMIT, inline
 from headrace.codec.registry import Registry
-from headrace.codec.sink import Sink
+from headrace.codec.sink import PARTS_LIMIT, Sink, inline
 from headrace.errors import CodecError, HeadraceError
 from headrace.spec.artifact import INLINE_LIMIT_BYTES, Ref, gather
 

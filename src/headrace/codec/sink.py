@@ -9,11 +9,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from blake3 import blake3
+
 from headrace.codec.misfit import Misfit
 from headrace.codec.ports import Batch, Draft
-from headrace.codec.refs import inline
 from headrace.errors import CodecError
 from headrace.spec.artifact import INLINE_LIMIT_BYTES, Ref, gather
+
+PARTS_LIMIT = 100_000
+"""How many artifacts one value may consist of; what is longer is saved whole. Lists inside a list share it."""
+
+
+def inline(codec: str, kind: str, data: bytes, content: str | None = None) -> Ref:
+    """Make the artifact of a small value, which holds its bytes."""
+    return Ref(digest=blake3(data).hexdigest(), size=len(data), codec=codec, type=kind, inline=data, content=content)
+
 
 SPILL_BYTES = 1 << 16
 """Bytes written beyond this go to a file of the store's instead of memory."""

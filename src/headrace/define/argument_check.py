@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from headrace.define.call import stands_for
 from headrace.define.type_check import in_words, misfit
-from headrace.errors import DefinitionError
+from headrace.errors import DefinitionError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,3 +67,43 @@ def held_to_types(named: str, *, apart: Collection[str] = ()) -> Callable[[F], F
         return typing.cast(F, call)
 
     return wrap
+
+
+def is_table(kind: Any) -> bool:
+    """Tell whether a type is Arrow's table; Arrow needn't be imported."""
+    return getattr(kind, "__module__", "").startswith("pyarrow") and getattr(kind, "__name__", "") == "Table"
+
+
+def check_tables(
+    stage: str, signature: inspect.Signature, hints: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> None:
+    """Refuse what is given for a table and is none.
+
+    Raises:
+        UsageError: it names the parameter.
+    """
+    try:
+        given = signature.bind(*args, **kwargs).arguments
+    except TypeError:
+        return  # Python says it of the call itself
+    for name, value in given.items():
+        kind, several = hints.get(name), signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
+        if is_table(kind) or any(is_table(each) for each in typing.get_args(kind)):
+            for each_name, each in value.items() if several else [(name, value)]:
+                if not (is_table(type(each)) or (each is None and not is_table(kind))):
+                    raise UsageError(
+                        f"parameter `{each_name}` of `{stage}` takes a `pyarrow.Table`, and was given a"
+                        f" `{type(each).__name__}`",
+                        hint=_hint(each),
+                    )
+
+
+def _hint(value: Any) -> str:
+    if type(value).__module__.partition(".")[0] == "pandas":
+        return "`pyarrow.Table.from_pandas(frame)` makes one"
+    if hasattr(value, "to_arrow"):
+        return "its `to_arrow()` makes one"
+    fields = [name for name in getattr(value, "_fields", ()) if is_table(type(getattr(value, name)))]
+    if fields:
+        return f"give one of its fields: {', '.join(f'`.{name}`' for name in fields)}"
+    return "give a table: `pyarrow.table({...})` makes one"

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from headrace.codec.file import File, Folder
+from headrace.codec.values import File, Folder
 from headrace.define.handle import UNKNOWN, Handle
 from headrace.define.secret import Secret
 from headrace.define.type_check import admits, element, fits

@@ -1,4 +1,4 @@
-"""`@stage`: a plain function, declared to be a stage."""
+"""`@stage`: a plain function, declared to be a stage; and `@ready`, the same for a stage that Headrace brings along."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from msgspec.structs import replace
 
-from headrace.define.argument_check import check_arguments
+from headrace.define.argument_check import check_arguments, check_tables
 from headrace.define.call import OPTIONS, awaited, check_no_handles, plain_map
 from headrace.define.ports import declared as declared_around
 from headrace.define.ports import tracing
-from headrace.define.tables import check_tables
 from headrace.errors import DefinitionError
 from headrace.spec import stage as spec
 from headrace.spec.code import NAMED, digest
@@ -350,3 +349,41 @@ def _check_module(function: Callable[..., Any], name: str) -> None:
             f" {before.function.__code__.co_firstlineno} and {function.__code__.co_firstlineno}",
             hint="give one another name",
         )
+
+
+def ready(
+    name: str,
+    /,
+    *,
+    version: int,
+    on: Sequence[str] = (),
+    unread: Sequence[str] = (),
+    check: Callable[[Mapping[str, Any]], None] | None = None,
+    **declared: Any,
+) -> Declares:
+    """Declare a ready-made stage: `@stage`, with what its key is made of.
+
+    Headrace's own code is in no key, nor is where it lies. So a ready-made stage carries its `name` in
+    `headrace.stages`, which never changes, and a `version`, which is raised whenever it gives another output for the
+    same inputs. It names the modules that it stands `on`, whose distributions' versions count.
+    Those of its parameters that are `unread` are given as None: the stage only names their artifacts, by
+    `attempt().ref()`. `check` is called while a pipeline is traced, with the arguments that are known then (defaults
+    among them; what a task will give is left out), and raises a UsageError where they can't be right: nothing has run
+    by then. `declared` is as for `@stage`.
+    """
+    declare = stage(**declared)
+
+    @overload
+    def mark(function: Callable[P, Coroutine[Any, Any, R]], /) -> StageFunction[P, R]: ...
+    @overload
+    def mark(function: Callable[P, R], /) -> StageFunction[P, R]: ...
+    def mark(function: Callable[..., Any], /) -> StageFunction[..., Any]:
+        marks = vars(function)
+        marks["__headrace_name__"] = f"headrace.stages.{name}"
+        marks["__headrace_version__"] = version
+        marks["__headrace_stands_on__"] = tuple(on)
+        marks["__headrace_unread__"] = tuple(unread)
+        marks[CHECK] = check
+        return declare(function)
+
+    return mark

@@ -25,7 +25,7 @@ def keep_path(project: Project, region: str, store: Store, about: str, path: str
         ProjectError: it isn't there.
     """
     from headrace.codec.codecs import Codecs  # noqa: PLC0415  30 ms that only pipelines with files need
-    from headrace.codec.file import File, Folder  # noqa: PLC0415  as above
+    from headrace.codec.values import File, Folder  # noqa: PLC0415  as above
 
     root = project.root
     found = root / Path(path).expanduser()

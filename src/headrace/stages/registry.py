@@ -17,7 +17,7 @@ from typing import Any
 from headrace.codec.classes import resolve
 from headrace.define.attempt import attempt
 from headrace.define.ports import current
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.define.version import Version as Version
 from headrace.define.version import find as find
 from headrace.errors import CodecError, UsageError

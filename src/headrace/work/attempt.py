@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from headrace.codec.classes import name_of
 from headrace.codec.codecs import Codecs
 from headrace.define.call import laid_out
-from headrace.define.log_file import FILE
+from headrace.define.log import FILE
 from headrace.define.ports import present, running
 from headrace.errors import BlobDamaged, BlobMissing, HeadraceError, UsageError
 from headrace.fingerprint.fingerprint import fingerprint_argument, fingerprint_class

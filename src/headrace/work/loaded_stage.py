@@ -8,8 +8,8 @@ from typing import Any, Self, get_origin
 
 from msgspec import Struct
 
+from headrace.define.argument_check import is_table
 from headrace.define.stage import StageFunction
-from headrace.define.tables import is_table
 from headrace.errors import UsageError
 from headrace.fingerprint.fingerprint import fingerprint
 from headrace.fingerprint.project import Project

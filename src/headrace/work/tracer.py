@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from headrace.codec.file import File, Folder
+from headrace.codec.values import File, Folder
 from headrace.define.lazy import Late, late_of
 from headrace.define.ports import resolver, tracing
 from headrace.define.trace import Trace

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.codec.file import File
+from headrace.codec.values import File
 from headrace.errors import DataError, DefinitionError, UsageError
 from headrace.stages import ingest
 from headrace.stages.ingest._check import columns as contract_columns

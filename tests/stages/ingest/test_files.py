@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.codec.file import File, Folder
+from headrace.codec.values import File, Folder
 from headrace.errors import DefinitionError, SourceError
 from headrace.spec.address import StoreAddress
 from headrace.stages import ingest

@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from headrace.codec.builtin.arrow_metadata import claims_of
 from headrace.codec.classes import describe
+from headrace.codec.joined import Streamed
 from headrace.codec.misfit import CallerFailed, Misfit
 from headrace.codec.sink import Sink
 from headrace.codec.source import Source
-from headrace.codec.streamed import Streamed
 from headrace.errors import CodecError
 
 BATCH_BYTES = 1 << 24

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from headrace.codec.classes import describe
-from headrace.codec.file import File, Folder
 from headrace.codec.misfit import Misfit
-from headrace.codec.refs import PARTS_LIMIT
-from headrace.codec.sink import Sink
+from headrace.codec.sink import PARTS_LIMIT, Sink
 from headrace.codec.source import Source
+from headrace.codec.values import File, Folder
 
 
 class FileCodec:

@@ -7,9 +7,9 @@ import sys
 from typing import Any
 
 from headrace.codec.classes import is_a
-from headrace.codec.picture import Picture
 from headrace.codec.sink import Sink
 from headrace.codec.source import Source
+from headrace.codec.values import Picture
 
 
 class PictureCodec:

@@ -10,7 +10,7 @@ import msgspec
 
 from headrace import report as as_report
 from headrace.codec.codecs import Codecs
-from headrace.codec.file import File, Folder
+from headrace.codec.values import File, Folder
 from headrace.errors import CodecError, NotFoundError, UsageError, listed
 from headrace.inspect.get import addresses, table_file
 from headrace.inspect.get.output_file import form_of, written

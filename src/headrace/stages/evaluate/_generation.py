@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from headrace.codec.file import File
-from headrace.define.ready import ready
+from headrace.codec.values import File
+from headrace.define.stage import ready
 from headrace.errors import UsageError
 from headrace.spec.report import Grid, Report
 from headrace.stages.evaluate._gate.promises import COUNTED, Promises, check_numbers

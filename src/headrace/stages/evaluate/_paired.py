@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.errors import UsageError
 from headrace.spec.report import Report
 from headrace.stages.evaluate._gate.promises import check_numbers

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from headrace.codec.file import File
-from headrace.define.ready import ready
+from headrace.codec.values import File
+from headrace.define.stage import ready
 from headrace.errors import UsageError
 from headrace.report.numbers import bracketed, number
 from headrace.spec.report import Fact, Grid, Report

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from headrace.codec.classes import is_a
-from headrace.codec.file import File
+from headrace.codec.values import File
 from headrace.define.log import log, warn
 from headrace.define.version import Version
 from headrace.report.page import html

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from headrace.codec.joined import Joined
 from headrace.define.ports import current
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.errors import DataError, UsageError
 from headrace.stages.tables import engine
 from headrace.stages.tables.columns import metadata

@@ -11,8 +11,8 @@ from typing import Any, Self
 import pyarrow as pa
 
 from headrace.codec.builtin.arrow import BATCH_BYTES, batch_rows
+from headrace.codec.joined import Streamed
 from headrace.codec.misfit import CallerFailed
-from headrace.codec.streamed import Streamed
 from headrace.define.ports import current
 
 PART_BYTES = 1 << 26

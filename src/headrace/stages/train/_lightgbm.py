@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.errors import DataError, UsageError
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.error_line import sentence

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from headrace.define.attempt import attempt
 from headrace.define.log import log
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.errors import DataError, HeadraceError, SourceError, UsageError
 from headrace.report.drawing import canvas
 from headrace.spec.report import Drawing, Fact, Grid, Report

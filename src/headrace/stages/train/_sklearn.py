@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from headrace.define.log import log
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.errors import DataError, UsageError
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.error_line import sentence

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 
-from headrace.codec.file import Folder
+from headrace.codec.values import Folder
 from headrace.errors import UsageError
 from headrace.spec.duration import seconds
 from headrace.stages.options import Option, Retried, above_0, whole

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from headrace.codec.classes import is_a
-from headrace.codec.picture import Picture
-from headrace.define.log_file import pass_on, records
-from headrace.define.loggable import MOST, check_name, counts, number, whole
+from headrace.codec.values import Picture
+from headrace.define.log import MOST, check_name, counts, number, pass_on, records, whole
 from headrace.errors import HeadraceError
 from headrace.run.events import Logged, Points, Shown
 from headrace.spec.artifact import Ref

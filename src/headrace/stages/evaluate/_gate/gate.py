@@ -18,7 +18,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from headrace.define.log import log
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.report.numbers import decimals_of, told_from, with_unit
 from headrace.spec.report import Fact, Report, Verdict
 from headrace.stages.evaluate._gate.promises import COUNTED

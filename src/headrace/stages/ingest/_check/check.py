@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.codec.file import File
+from headrace.codec.values import File
 from headrace.define.cursor import Cursor
 from headrace.define.log import log, warn
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.errors import DataError, UsageError
 from headrace.report.as_text import text
 from headrace.spec.duration import seconds

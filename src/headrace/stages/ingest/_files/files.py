@@ -8,14 +8,14 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
-from headrace.codec.file import File, Folder
 from headrace.codec.joined import Joined
+from headrace.codec.values import File, Folder
 from headrace.define.argument_check import held_to_types
 from headrace.define.attempt import attempt
 from headrace.define.cursor import Cursor, advance
 from headrace.define.cursor import cursor as cursor_named
 from headrace.define.ports import current
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.errors import DefinitionError, SourceError
 from headrace.stages.ingest._files.formats import (
     FORMATS,

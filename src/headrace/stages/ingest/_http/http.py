@@ -15,8 +15,8 @@ from headrace.codec.joined import Joined
 from headrace.define.argument_check import held_to_types
 from headrace.define.attempt import attempt
 from headrace.define.ports import Attempt
-from headrace.define.ready import ready
 from headrace.define.secret import Secret
+from headrace.define.stage import ready
 from headrace.errors import DefinitionError, SourceError
 from headrace.stages.ingest._files.formats import Pairs, schema_of
 from headrace.stages.ingest._http.answer import refuse_status

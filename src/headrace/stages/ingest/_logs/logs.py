@@ -16,7 +16,7 @@ from headrace.define.attempt import attempt
 from headrace.define.cursor import Cursor, advance
 from headrace.define.cursor import cursor as cursor_named
 from headrace.define.ports import current
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.errors import DefinitionError, SourceError
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.ingest._files.formats import Pairs, schema_of

@@ -14,7 +14,7 @@ from headrace.codec.later import Later, table_of
 from headrace.define.attempt import attempt
 from headrace.define.cursor import Cursor, advance
 from headrace.define.log import warn
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.errors import SourceError
 from headrace.spec.noun import Noun
 from headrace.spec.redaction import masked

@@ -11,9 +11,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.codec.file import File
+from headrace.codec.values import File
 from headrace.define.log import warn
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.errors import DefinitionError
 from headrace.spec.report import Report
 from headrace.stages.ingest._check.finding import value_of

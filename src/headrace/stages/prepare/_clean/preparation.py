@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.define.log import warn
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.errors import DataError
 from headrace.spec.noun import Document, Noun
 from headrace.spec.report import Report

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.errors import DefinitionError, UsageError
 from headrace.spec.report import Cell, Fact, Grid, Report, Verdict
 from headrace.stages.prepare._labels.consensus import Codes, Consensus, Floats, agreement, combine, majority, right

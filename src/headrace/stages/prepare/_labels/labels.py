@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from headrace.codec.file import File
-from headrace.define.ready import ready
+from headrace.codec.values import File
+from headrace.define.stage import ready
 from headrace.errors import DefinitionError, SourceError, UsageError
 from headrace.spec.report import Cell, Fact, Grid, Report
 from headrace.stages.prepare._labels.agreement import facts as agreement_facts

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.define.log import log, warn
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.errors import DataError, UsageError
 from headrace.report.as_text import text as report_text
 from headrace.spec.report import Report

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from headrace.codec.file import File, Folder
+from headrace.codec.values import File, Folder
 from headrace.define.handle import Handle
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.errors import DefinitionError, SourceError, UsageError, listed
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.prepare._tokenize.pretrained import GGUF, gguf_tokenizer, installed

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from headrace.codec.file import Folder
-from headrace.define.ready import ready
+from headrace.codec.values import Folder
+from headrace.define.stage import ready
 from headrace.errors import DefinitionError, UsageError
 from headrace.stages.scratch import scratch
 from headrace.stages.tables.types import is_text, plain_type

@@ -13,7 +13,7 @@ import peft
 import safetensors.torch
 import torch
 
-from headrace.codec.file import File, Folder
+from headrace.codec.values import File, Folder
 from headrace.errors import UsageError
 from headrace.spec.noun import Noun
 from headrace.stages.error_line import sentence

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from headrace.codec.file import File, Folder
+from headrace.codec.values import File, Folder
 from headrace.errors import UsageError
 from headrace.stages.prepare._tokenize.tokenize import IDS
 from headrace.stages.tables.columns import described

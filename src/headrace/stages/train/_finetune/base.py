@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from headrace.codec.file import File, Folder
+from headrace.codec.values import File, Folder
 from headrace.errors import NotFoundError, UsageError, listed
 from headrace.stages.error_line import sentence
 from headrace.stages.prepare._tokenize.pretrained import GGUF, installed, offline

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from headrace.codec.file import File, Folder
+from headrace.codec.values import File, Folder
 from headrace.define.handle import Handle
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.spec.report import Report
 from headrace.stages.options import add_task, arguments, takes
 from headrace.stages.train._finetune.base import base_model

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import pyarrow as pa
 
-from headrace.codec.file import File, Folder
-from headrace.define.ready import ready
-from headrace.define.stage import StageFunction
+from headrace.codec.values import File, Folder
+from headrace.define.stage import StageFunction, ready
 from headrace.stages.options import Called, Option, add_task, arguments, takes, whole
 from headrace.stages.train._finetune.finetune import found_base
 

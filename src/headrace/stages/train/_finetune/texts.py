@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from headrace.codec.file import File, Folder
+from headrace.codec.values import File, Folder
 from headrace.errors import UsageError, listed
 from headrace.stages.prepare._tokenize.tokenize import IDS, Reader, read_tokenizer
 from headrace.stages.train._finetune.adapter import Notes

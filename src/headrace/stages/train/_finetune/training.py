@@ -8,7 +8,7 @@ from typing import cast
 import pyarrow as pa
 from msgspec.structs import replace
 
-from headrace.codec.file import File, Folder
+from headrace.codec.values import File, Folder
 from headrace.define.attempt import attempt
 from headrace.errors import UsageError
 from headrace.spec.report import Fact, Report

@@ -8,7 +8,7 @@ import pyarrow as pa
 from msgspec.structs import replace
 
 from headrace.define.handle import Handle
-from headrace.define.ready import ready
+from headrace.define.stage import ready
 from headrace.errors import UsageError
 from headrace.spec.report import Report
 from headrace.spec.stage import Resources

@@ -1,11 +1,14 @@
-"""Files and folders as values."""
+"""Values that Headrace has a class for: files, folders, pictures. Loaded by all user code, so it imports little."""
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from headrace.spec.noun import Noun
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -66,3 +69,15 @@ class Folder(os.PathLike[str]):
         for folder, folders, names in os.walk(self.path, followlinks=True):
             folders.sort()
             yield from (Path(folder, name) for name in sorted(names))
+
+
+class Picture(Noun, frozen=True):
+    """A drawing as SVG. Notebooks and pages show it as an image, so that no script in it runs."""
+
+    svg: str
+
+    def __repr__(self) -> str:
+        return f"<picture of {len(self.svg)} characters of SVG>"
+
+    def _repr_html_(self) -> str:
+        return f'<img src="data:image/svg+xml;base64,{base64.b64encode(self.svg.encode()).decode()}">'

@@ -12,13 +12,12 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from msgspec.structs import replace
 
 from headrace.codec.classes import name_of
 from headrace.codec.codecs import Codecs
-from headrace.define.call import laid_out
 from headrace.define.log import FILE
 from headrace.define.ports import present, running
 from headrace.errors import BlobDamaged, BlobMissing, HeadraceError, UsageError
@@ -26,12 +25,13 @@ from headrace.fingerprint.fingerprint import fingerprint_argument, fingerprint_c
 from headrace.fingerprint.project import Project
 from headrace.run.events import Checkpointed, Failed, Span, Succeeded
 from headrace.run.wire import Do, Remark, Word
-from headrace.spec.artifact import Ref, blobs
+from headrace.spec.artifact import Ref
 from headrace.spec.code import Code
 from headrace.spec.failure import Failure
-from headrace.spec.graph import Arg, Const, Many, Secret, secrets
+from headrace.spec.graph import Arg, Const
 from headrace.spec.intent import Advance, Intent, Register
 from headrace.store.store import Store
+from headrace.work.arguments import Arguments
 from headrace.work.channel import Link
 from headrace.work.clean_state import CleanState
 from headrace.work.failure import failure_of
@@ -69,7 +69,6 @@ class Desk:
     ) -> None:
         self.absent = absent
         self.credentials = credentials
-        self._guarded = guarded
         self.meeting = meeting
         self.project_folder = folder
         self._passed = passed
@@ -83,10 +82,9 @@ class Desk:
         self._stop = stop
         self._meter = Meter()
         self._codecs = Codecs()
+        self.arguments = Arguments(store, self.load, guarded=guarded)
         self._entries: dict[str, Entry] = {}
         self._types: dict[type, str] = {}
-        self._verified: dict[str, list[tuple[int, ...] | None]] = {}
-        self._secrets: dict[str, str] = {}
         self._remarks: list[str] = []
         self._pid = os.getpid()
 
@@ -134,10 +132,6 @@ class Desk:
     def mask(self, text: str) -> str:
         """Return a text without the secrets that stages were given here."""
         return self._capture.mask(text)
-
-    def learn(self, name: str, value: str) -> None:
-        """Take a secret from the driver, for the attempts that name it."""
-        self._secrets[name] = value
 
     def clean(self) -> None:
         """Put the process back as it was, while the driver stores the report."""
@@ -215,7 +209,7 @@ class Desk:
     def _work(self, order: Do, folder: Path, marks: _Marks) -> tuple[Ref, str | None]:
         self._hide_secrets(order)
         entry = self._entries.get(order.function) or self._enter(order.function)
-        args, kwargs = self._arguments(order, entry, folder)
+        args, kwargs = self.arguments.of(order, entry, folder)
         marks.load()
         value = entry.stage.function(*args, **kwargs)
         if entry.is_async:
@@ -239,58 +233,10 @@ class Desk:
         self._entries[function] = entry
         return entry
 
-    def _arguments(self, order: Do, entry: Entry, folder: Path) -> tuple[list[Any], dict[str, Any]]:
-        """Load the arguments, and give them by position and by name."""
-        values: dict[str, Any] = {}
-        for name, arg in order.args:
-            if name in entry.unread:
-                values[name] = None
-                continue
-            value = self._value(arg, order, folder)
-            values[name] = value if name.startswith("*") else entry.fitted(name, value)
-        return laid_out(entry.stage.signature, values)
-
-    def _value(self, arg: Arg, order: Do, folder: Path) -> Any:
-        match arg:
-            case Const(ref=ref):
-                return self._given(ref, order, folder)
-            case Many(shape="dict", items=items, names=names):
-                return {name: self._value(item, order, folder) for name, item in zip(names, items, strict=True)}
-            case Many(shape=shape, items=items):
-                found = [self._value(item, order, folder) for item in items]
-                return tuple(found) if shape == "tuple" else found
-            case Secret(name=name):
-                return self._secret(name)
-            case _:
-                raise HeadraceError(f"an argument of `{order.task}` is not known")
-
-    def _given(self, ref: Ref, order: Do, folder: Path) -> object:
-        """Load what a stage is given. If other code may have changed it, it is held against its digest first, unless
-        its files are those that it was held against before."""
-        needed = blobs(ref)
-        if not needed or not (self._guarded or any(each.digest in order.verify for each in needed)):
-            return self.load(ref, scratch=folder)
-        stamps = [self._store.stamp(each.digest, each.nonce or "") for each in needed]
-        value = self.load(ref, verify=None in stamps or self._verified.get(ref.identity) != stamps, scratch=folder)
-        self._verified[ref.identity] = stamps
-        return value
-
     def _hide_secrets(self, order: Do) -> None:
         """Mask the attempt's secrets before any code of the user's runs, be it of a module that is imported."""
-        names = set().union(*(secrets(arg) for _, arg in order.args))
         with self._stop.shield:
-            self._capture.hide(filter(None, map(self._find_secret, names)))
-
-    def _secret(self, name: str) -> str:
-        value = self._find_secret(name)
-        if value is None:
-            raise HeadraceError(
-                f"secret `{name}` is not set", hint=f"set the environment variable {name} where the run is begun"
-            )
-        return value
-
-    def _find_secret(self, name: str) -> str | None:
-        return self._secrets.get(name)
+            self._capture.hide(self.arguments.secrets(order))
 
     def _failed(self, order: Do, started: float, marks: _Marks, failure: Failure) -> Failed:
         marks.call()

@@ -177,7 +177,7 @@ def _serve(
             case Trace() as order if envoys is not None:
                 trace(order, link, desk, bundle, hello.bundle.roots, project, envoys)
             case Whisper(name=name, value=value):
-                desk.learn(name, value)
+                desk.arguments.learn(name, value)
             case Quit():
                 return
             case _:

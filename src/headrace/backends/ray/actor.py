@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import version
@@ -36,7 +35,8 @@ from headrace.backends.processes.exit_cause import death, with_words
 from headrace.backends.processes.namespace import Namespace, works
 from headrace.backends.processes.orphans import MARKED, end_orphans, note_mark
 from headrace.backends.processes.spawn import Spawned, spawn
-from headrace.backends.ray.messages import Charge, Heard, Taken, decode_charge, encode
+from headrace.backends.ray.backlog import Backlog
+from headrace.backends.ray.messages import Charge, Taken, decode_charge, encode
 from headrace.run.events import Failed, Moved, Succeeded, decode_event
 from headrace.run.ports import Died
 from headrace.run.wire import (
@@ -63,8 +63,6 @@ from headrace.spec.graph import Arg, secrets
 
 LOOK_S = 1.0
 LINGER_S = 0.005
-BEAT_S = 0.5
-"""How often a beat is worth an answer of its own."""
 START_S = 60.0
 LEAVE_S = 60.0
 """How long a worker that nobody listens to may take to spill and leave."""
@@ -75,28 +73,22 @@ class Actor:
 
     def __init__(self, needed: str, charge: bytes) -> None:
         self._loop = asyncio.get_running_loop()
-        self._bell = asyncio.Event()
+        self._backlog = Backlog()
         self._heard_at = time.monotonic()
         self._epoch = -1
-        self._said: deque[tuple[int, int, bytes]] = deque()  # number, that of the report (0: it is none), body
-        self._numbers = 0
-        self._acknowledged = 0
         self._frames = Frames()
         self._told = 0
         self._early: dict[int, bytes] = {}
         self._attempts: list[tuple[str, int]] = []
         self._secrets: set[str] = set()
         self._done = 0
-        self._beat: tuple[int, float, float] | None = None
-        self._beaten = 0.0
-        self._died: Died | None = None
         self._ready = self._doomed = self._quitting = self._babbling = self._leaving = False
         self._zygote: Spawned | None = None
         self._control: Line | None = None
         self._line: Line | None = None
         here = version("headrace")
         if needed != here:
-            self._die(_mismatch(needed, here))
+            self._backlog.die(_mismatch(needed, here))
             self._loop.call_later(LEAVE_S, os._exit, 0)
             return
         self._charge = decode_charge(charge)
@@ -104,13 +96,13 @@ class Actor:
         if self._charge.namespace == "on" and not works(closed=True):
             host = socket.gethostname()
             why = f'node `{host}` can\'t have the namespace that the pool must have: namespace = "on"'
-            self._die(Died(0, "refused", why, 'install `bubblewrap` there, or set namespace = "auto"'))
+            self._backlog.die(Died(0, "refused", why, 'install `bubblewrap` there, or set namespace = "auto"'))
             self._loop.call_later(LOOK_S, self._look)
             return
         try:
             self._begin(self._charge)
         except OSError as error:
-            self._die(Died(0, "lost", f"it can't be begun on `{socket.gethostname()}`: {error}"))
+            self._backlog.die(Died(0, "lost", f"it can't be begun on `{socket.gethostname()}`: {error}"))
         self._loop.call_later(LOOK_S, self._look)
 
     # -- what the driver calls -----------------------------------------------------------------------------------
@@ -119,14 +111,9 @@ class Actor:
         """Give what was said after this number, as soon as there is something; None to one whose time is over."""
         if not self._heeds(epoch):
             return None
-        self._forget(after)
-        if not self._has_news(after):
-            self._bell.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._bell.wait(), wait_s)
-            if self._attempts and self._died is None:
-                await asyncio.sleep(LINGER_S)  # the worker has more to do, and will have more to say
-        return encode(self._news(after)) if self._heeds(epoch) else None
+        if await self._backlog.wait(after, wait_s) and self._attempts and self._backlog.died is None:
+            await asyncio.sleep(LINGER_S)  # the worker has more to do, and will have more to say
+        return encode(self._backlog.news(after)) if self._heeds(epoch) else None
 
     async def tell(self, epoch: int, number: int, data: bytes) -> bool | None:
         """Pass messages on to the worker: each number once, and in order, however often and when they come."""
@@ -146,10 +133,10 @@ class Actor:
         self._epoch = epoch
         self._heard_at = time.monotonic()
         self._early.clear()  # of the driver before: its numbers are the new one's from here on
-        self._bell.set()
-        leaving = self._leaving or self._doomed or self._quitting or self._died is not None
+        self._backlog.wake()
+        leaving = self._leaving or self._doomed or self._quitting or self._backlog.died is not None
         job, attempts = self._charge.job, tuple(self._attempts)
-        return encode(Taken(job, attempts, self._done, self._told, leaving, self._news(0)))
+        return encode(Taken(job, attempts, self._done, self._told, leaving, self._backlog.news(0)))
 
     async def end(self, epoch: int, now: bool) -> bool | None:
         """End the worker."""
@@ -166,44 +153,15 @@ class Actor:
         if self._heeds(epoch):
             self._doomed = True
             self._signal(signal.SIGKILL)
-            while self._died is None:
-                self._bell.clear()
-                await self._bell.wait()
+            await self._backlog.death()
             self._bury()
             ray.actor.exit_actor()
-
-    # -- what the driver hears -----------------------------------------------------------------------------------
 
     def _heeds(self, epoch: int) -> bool:
         if epoch != self._epoch and self._epoch >= 0:
             return False
         self._heard_at = time.monotonic()
         return True
-
-    def _forget(self, after: int) -> None:
-        """Drop what has been heard, save reports that are not stored yet: another driver would have to hear them."""
-        while self._said and self._said[0][0] <= after and self._said[0][1] <= self._acknowledged:
-            self._said.popleft()
-
-    def _has_news(self, after: int) -> bool:
-        late = self._beat is not None and time.monotonic() - self._beaten >= BEAT_S
-        return self._numbers > after or self._died is not None or late
-
-    def _news(self, after: int) -> Heard:
-        said = [(number, body) for number, _, body in self._said if number > after]
-        beat, self._beat = self._beat, None
-        self._beaten = time.monotonic() if beat is not None else self._beaten
-        died = None if self._died is None else (self._died.kind, self._died.why, self._died.hint)
-        return Heard(said[0][0] if said else self._numbers + 1, [body for _, body in said], beat, died)
-
-    def _say(self, body: bytes, seq: int) -> None:
-        self._numbers += 1
-        self._said.append((self._numbers, seq, body))
-        self._bell.set()
-
-    def _die(self, died: Died) -> None:
-        self._died = died
-        self._bell.set()
 
     # -- the worker ----------------------------------------------------------------------------------------------
 
@@ -250,7 +208,7 @@ class Actor:
                 case Drop(task=task, attempt=attempt):
                     self._finished(task, attempt)
                 case Ack(seq=seq):
-                    self._acknowledged = max(self._acknowledged, seq)
+                    self._backlog.acknowledged = max(self._backlog.acknowledged, seq)
                 case Quit():
                     self._quitting = True
                 case _:
@@ -286,9 +244,9 @@ class Actor:
                 message = decode_up(body)
                 if isinstance(message, Report):
                     self._note(message)
-                    self._say(body, message.seq)
+                    self._backlog.say(body, message.seq)
                 else:
-                    self._say(body, 0)
+                    self._backlog.say(body)
         except (ValueError, msgspec.MsgspecError):
             line.closed = self._babbling = True
             self._signal(signal.SIGKILL)
@@ -314,12 +272,10 @@ class Actor:
                 case Ended() as ended:
                     self._ended(ended)
                 case Pulse(done=done, since=since, memory_gib=memory):
-                    self._beat = done, since, memory
-                    if time.monotonic() - self._beaten >= BEAT_S:
-                        self._bell.set()
+                    self._backlog.beat(done, since, memory)
                 case Waiting():
                     self._ready = True
-                    self._say(body, 0)
+                    self._backlog.say(body)
                 case _:
                     self._ready = True
         if control.closed:
@@ -334,7 +290,7 @@ class Actor:
         if self._leaving:
             died = Died(ended.worker, "lost", "it had heard of no driver for a while, and has left")
         self._drop_line()
-        self._die(died)
+        self._backlog.die(died)
 
     def _lose_zygote(self, why: str) -> None:
         if self._control is None or self._zygote is None:
@@ -345,16 +301,16 @@ class Actor:
         end_orphans(self._notes)
         self._control = None
         self._drop_line()
-        if self._died is None:
-            self._die(Died(0, "lost", why))
+        if self._backlog.died is None:
+            self._backlog.die(Died(0, "lost", why))
 
     def _check_ready(self) -> None:
-        if not self._ready and self._died is None and self._zygote is not None:
+        if not self._ready and self._backlog.died is None and self._zygote is not None:
             os.kill(self._zygote.pid, signal.SIGKILL)
             self._lose_zygote(f"the process that begins it has not come up in {START_S:g} s")
 
     def _signal(self, number: int) -> None:
-        if self._control is not None and self._died is None:
+        if self._control is not None and self._backlog.died is None:
             with suppress(OSError):  # that the zygote is dead is heard from its own line
                 self._control.send(frame(Kill(self._charge.job.worker, number)))
                 self._listen(self._control)
@@ -378,7 +334,7 @@ class Actor:
         self._loop.call_later(LOOK_S, self._look)
         if time.monotonic() - self._heard_at < self._charge.patience_s:
             return
-        if self._died is not None:
+        if self._backlog.died is not None:
             self._bury()
             os._exit(0)
         if not self._attempts and not self._leaving:

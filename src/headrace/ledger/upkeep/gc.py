@@ -22,12 +22,11 @@ are only gone over, so memory doesn't grow with either.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing, suppress
 from functools import partial
 from itertools import islice
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace.errors import LeaseHeld, StoreError
@@ -41,9 +40,9 @@ from headrace.ledger.ledger import Ledger
 from headrace.ledger.records import RunRecord
 from headrace.ledger.registration import lock
 from headrace.ledger.upkeep import merge
+from headrace.ledger.upkeep.garbage import Collected, Held, Out, Pass
 from headrace.ledger.upkeep.heirs import Heirs
 from headrace.ledger.upkeep.retention import Keep, Past, past
-from headrace.store.blob import Found
 from headrace.store.store import Store
 
 GRACE_S = 3600.0
@@ -59,59 +58,6 @@ LEFT = "headrace.collector"
 
 DELETED = 1000
 """So many blobs are deleted at a time."""
-
-LISTED = 1000
-"""Of what goes, so many blobs are named one by one; `reasons` sum up all of them."""
-
-
-class Garbage(Struct, frozen=True, kw_only=True):
-    """A blob that goes, from which region's store, and why."""
-
-    digest: str
-    nonce: str
-    bytes: int
-    reason: str
-    region: str
-
-
-class Reason(Struct, frozen=True, kw_only=True):
-    """How many blobs go for one kind of reason, and their bytes."""
-
-    reason: str
-    blobs: int
-    bytes: int
-
-
-class Held(Struct, frozen=True, kw_only=True):
-    """A run that has not ended, and so holds back what may be its own: all that is younger than it.
-
-    It began `ahead_s` in the future by a store's clock, where its driver's is so far ahead: nothing unnamed goes then.
-    """
-
-    run: str
-    since: float
-    is_driven: bool
-    ahead_s: float = 0.0
-
-
-class Collected(Struct, frozen=True, kw_only=True):
-    """What a pass deleted, or would: `bytes` in `count` blobs and `drafts`; `later_bytes` go at the next pass.
-
-    `runs` were forgotten, `why` each; `blobs` are the first of those that went. `held` runs are why some is kept that
-    no row names: `young_bytes` of it.
-    """
-
-    runs: tuple[str, ...]
-    why: dict[str, str]
-    blobs: tuple[Garbage, ...]
-    count: int
-    reasons: tuple[Reason, ...]
-    drafts: int
-    bytes: int
-    later_bytes: int
-    young_bytes: int
-    held: tuple[Held, ...]
-    dry_run: bool
 
 
 class Collector:
@@ -139,7 +85,7 @@ class Collector:
         """Forget the runs that no rule keeps at a time `now`, where there is one; then delete what no run names. A dry
         run changes nothing."""
         with self._db.troubles(), Inventory() as needed, Inventory() as lost, Inventory() as spilled:
-            pass_ = _Pass(dry_run=dry_run, needed=needed, lost=lost, spilled=spilled)
+            pass_ = Pass(dry_run=dry_run, needed=needed, lost=lost, spilled=spilled)
             clocks = {region: _now(store) for region, store in self._stores.items()}
             if not dry_run:
                 self._leases.tidy()
@@ -154,7 +100,7 @@ class Collector:
                     self._db.execute(self._db.sql.PUT_CURSOR, (LEFT, 1, str(self._ledger.now()).encode()))
             return pass_.result()
 
-    def _look(self, pass_: _Pass, keep: Keep, now: float) -> None:
+    def _look(self, pass_: Pass, keep: Keep, now: float) -> None:
         """Forget runs and make equal generations one; then read what is still named. The order matters: whoever has
         seen a row before it went is a driver that lives after."""
         with self._db.snapshot():
@@ -191,7 +137,7 @@ class Collector:
 
     # -- forgetting runs ------------------------------------------------------------------------------------------
 
-    def _forget_past(self, pass_: _Pass, runs: Sequence[RunRecord], found: Sequence[Past]) -> list[Past]:
+    def _forget_past(self, pass_: Pass, runs: Sequence[RunRecord], found: Sequence[Past]) -> list[Past]:
         """Forget runs, but for those that a driver has; note what has lost a name by it."""
         if not found:
             return []
@@ -203,7 +149,7 @@ class Collector:
         with Heirs(self._db, self._lease, gone, (run.number for run in runs if run.number not in gone)) as heirs:
             return [each for each in found if self._forget(pass_, each.run, heirs)]
 
-    def _forget(self, pass_: _Pass, run: RunRecord, heirs: Heirs) -> bool:
+    def _forget(self, pass_: Pass, run: RunRecord, heirs: Heirs) -> bool:
         """Delete the rows of a run, unless a driver has it; a result that a kept run uses becomes that one's."""
         self._lease.renew()
         try:
@@ -217,7 +163,7 @@ class Collector:
         finally:
             held.release()
 
-    def _forget_rows(self, held: Lease, pass_: _Pass, run: RunRecord, heirs: Heirs) -> bool:
+    def _forget_rows(self, held: Lease, pass_: Pass, run: RunRecord, heirs: Heirs) -> bool:
         db, sql = self._db, self._db.sql
         held.check()
         if not _is_past_still(db, run):
@@ -243,7 +189,7 @@ class Collector:
 
     # -- making equal generations one -----------------------------------------------------------------------------
 
-    def _merge(self, pass_: _Pass, kept: Sequence[RunRecord]) -> bool:
+    def _merge(self, pass_: Pass, kept: Sequence[RunRecord]) -> bool:
         """Have runs name one of equal generations; note those that go. Say whether there were any.
 
         A run that has not ended goes on naming what it named: its workers were told of that, and may outlive a driver.
@@ -287,7 +233,7 @@ class Collector:
         """Name the runs that a driver has, those without a row yet included."""
         return (run for run in self._leases.all() if run != COLLECTOR)
 
-    def _out(self, runs: Iterable[RunRecord], drivers: Set[str]) -> tuple[_Out, ...]:
+    def _out(self, runs: Iterable[RunRecord], drivers: Set[str]) -> tuple[Out, ...]:
         """Return the runs whose attempts are out, and those whose drivers have put something and have no row yet."""
         found = []
         known = set()
@@ -297,13 +243,13 @@ class Collector:
                 (since,) = self._db.execute(self._db.sql.RUNNING_SINCE, (run.number,)).fetchone()
                 if since is not None:
                     held = Held(run=run.id, since=since or run.created, is_driven=run.id in drivers)
-                    found.append(_Out(held=held, bundles=self._bundles(run)))
+                    found.append(Out(held=held, bundles=self._bundles(run)))
         now = self._db.now()
         for name in sorted(drivers - known):  # a bundle is there before its run, which may be traced for long
             holder = self._leases.holder(name)
             if holder is not None and holder.since:
                 held = Held(run=name, since=holder.since, is_driven=True)
-                found.append(_Out(held=held, age_s=now - holder.since))
+                found.append(Out(held=held, age_s=now - holder.since))
         return tuple(found)
 
     def _bundles(self, run: RunRecord) -> tuple[Generation, ...]:
@@ -322,7 +268,7 @@ class Collector:
 
     # -- how old --------------------------------------------------------------------------------------------------
 
-    def _edge(self, pass_: _Pass, store: Store, now: float, grace_s: float) -> float:
+    def _edge(self, pass_: Pass, store: Store, now: float, grace_s: float) -> float:
         """Return the time by a store's clock before which what nobody names is nobody's; `now` is by that clock too."""
         edges = [now - grace_s]
         for out in pass_.out:
@@ -334,7 +280,7 @@ class Collector:
 
     # -- deleting -------------------------------------------------------------------------------------------------
 
-    def _sweep(self, pass_: _Pass, region: str, store: Store, now: float) -> None:
+    def _sweep(self, pass_: Pass, region: str, store: Store, now: float) -> None:
         doomed = (
             (blob.digest, blob.nonce)
             for blob in beating(self._lease, store.blobs())
@@ -358,16 +304,7 @@ class Collector:
                     store.spool.forget(run_id)
 
 
-class _Out(Struct, frozen=True, kw_only=True):
-    """A run of which something is out, its bundles, and for how long its driver has had it, where only that is known:
-    by one clock, whichever that is."""
-
-    held: Held
-    bundles: tuple[Generation, ...] = ()
-    age_s: float | None = None
-
-
-def _since(out: _Out, store: Store, now: float) -> float:
+def _since(out: Out, store: Store, now: float) -> float:
     """Return since when a store may hold something of a run, by the store's clock as far as that can be told."""
     if out.age_s is not None:
         return now - out.age_s
@@ -381,86 +318,6 @@ def _now(store: Store) -> float:
         return store.now()
     except StoreError:
         return max((blob.modified for blob in store.blobs()), default=0.0)
-
-
-class _Pass(Struct, kw_only=True):
-    """What a pass goes by, and what it has found to delete so far. `lost` is what only runs that went have named.
-
-    `spilled` is what workers have reported and no driver has heard yet. `edge` is that of the store that is gone over.
-    """
-
-    dry_run: bool
-    needed: Inventory
-    lost: Inventory
-    spilled: Inventory
-    edge: float = 0.0
-    runs: Sequence[RunRecord] = ()
-    ids: Mapping[int, str] = {}
-    forgotten: Sequence[Past] = ()
-    out: tuple[_Out, ...] = ()
-    ahead: dict[str, float] = {}
-    bundles: Container[str] = ()
-    merged: Mapping[Generation, str] = {}
-    lives: bool = False
-    waits: bool = False
-    blobs: list[Garbage] = []
-    reasons: dict[str, tuple[int, int]] = {}
-    drafts: int = 0
-    bytes: int = 0
-    later: int = 0
-    young: int = 0
-
-    def takes(self, blob: Found, region: str) -> bool:
-        """Decide about a blob, and note it."""
-        generation = blob.digest, blob.nonce
-        if self._is_needed(generation):
-            return False
-        had_names = generation in self.merged or generation in self.lost
-        if blob.modified >= self.edge and not had_names:
-            self.young += blob.size
-            return False
-        if self.waits or (self.lives and had_names):
-            self.later += blob.size
-            return False
-        self._note(blob, region, had_names=had_names)
-        return True
-
-    def _is_needed(self, generation: Generation) -> bool:
-        if self.dry_run and generation in self.merged:
-            return False
-        return generation in self.needed or generation in self.spilled or generation[0] in self.bundles
-
-    def _note(self, blob: Found, region: str, *, had_names: bool) -> None:
-        equal = self.merged.get((blob.digest, blob.nonce))
-        if equal is not None:
-            kind, reason = "equal to another, which stays", f"equal to generation `{equal}`, which stays"
-        elif had_names:
-            kind = "only runs that are forgotten named it"
-            runs = [self.ids[number] for number in self.lost.runs(blob.digest, blob.nonce)[:3]]
-            reason = f"{kind}: {', '.join(f'`{run}`' for run in runs)}"
-        else:
-            kind = reason = "no run names it"
-        if len(self.blobs) < LISTED:
-            garbage = Garbage(digest=blob.digest, nonce=blob.nonce, bytes=blob.size, reason=reason, region=region)
-            self.blobs.append(garbage)
-        count, size = self.reasons.get(kind, (0, 0))
-        self.reasons[kind] = count + 1, size + blob.size
-        self.bytes += blob.size
-
-    def result(self) -> Collected:
-        return Collected(
-            runs=tuple(each.run.id for each in self.forgotten),
-            why={each.run.id: each.why for each in self.forgotten},
-            blobs=tuple(self.blobs),
-            count=sum(count for count, _ in self.reasons.values()),
-            reasons=tuple(Reason(reason=kind, blobs=n, bytes=size) for kind, (n, size) in self.reasons.items()),
-            drafts=self.drafts,
-            bytes=self.bytes,
-            later_bytes=self.later,
-            young_bytes=self.young,
-            held=tuple(replace(each.held, ahead_s=self.ahead.get(each.held.run, 0.0)) for each in self.out),
-            dry_run=self.dry_run,
-        )
 
 
 def _is_past_still(db: Database, run: RunRecord) -> bool:

@@ -10,7 +10,8 @@ from pathlib import Path
 from headrace.errors import ConfigError, LedgerDamaged
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.upkeep.fsck import Checked, Checker, Problem, damaged
-from headrace.ledger.upkeep.gc import Collected, Collector
+from headrace.ledger.upkeep.garbage import Collected
+from headrace.ledger.upkeep.gc import Collector
 from headrace.ledger.upkeep.replay import Replayed, replay
 from headrace.ledger.upkeep.retention import Keep
 from headrace.project.project import LEDGER, STORE, Project

@@ -1,0 +1,156 @@
+"""The garbage of a pass of the collector: how it decides about each blob, and what it says of them in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from headrace.ledger.inventory import Generation, Inventory
+from headrace.ledger.records import RunRecord
+from headrace.ledger.upkeep.retention import Past
+from headrace.store.blob import Found
+
+LISTED = 1000
+"""Of what goes, so many blobs are named one by one; `reasons` sum up all of them."""
+
+
+class Garbage(Struct, frozen=True, kw_only=True):
+    """A blob that goes, from which region's store, and why."""
+
+    digest: str
+    nonce: str
+    bytes: int
+    reason: str
+    region: str
+
+
+class Reason(Struct, frozen=True, kw_only=True):
+    """How many blobs go for one kind of reason, and their bytes."""
+
+    reason: str
+    blobs: int
+    bytes: int
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """A run that has not ended, and so holds back what may be its own: all that is younger than it.
+
+    It began `ahead_s` in the future by a store's clock, where its driver's is so far ahead: nothing unnamed goes then.
+    """
+
+    run: str
+    since: float
+    is_driven: bool
+    ahead_s: float = 0.0
+
+
+class Collected(Struct, frozen=True, kw_only=True):
+    """What a pass deleted, or would: `bytes` in `count` blobs and `drafts`; `later_bytes` go at the next pass.
+
+    `runs` were forgotten, `why` each; `blobs` are the first of those that went. `held` runs are why some is kept that
+    no row names: `young_bytes` of it.
+    """
+
+    runs: tuple[str, ...]
+    why: dict[str, str]
+    blobs: tuple[Garbage, ...]
+    count: int
+    reasons: tuple[Reason, ...]
+    drafts: int
+    bytes: int
+    later_bytes: int
+    young_bytes: int
+    held: tuple[Held, ...]
+    dry_run: bool
+
+
+class Out(Struct, frozen=True, kw_only=True):
+    """A run of which something is out, its bundles, and for how long its driver has had it, where only that is known:
+    by one clock, whichever that is."""
+
+    held: Held
+    bundles: tuple[Generation, ...] = ()
+    age_s: float | None = None
+
+
+class Pass(Struct, kw_only=True):
+    """What a pass goes by, and what it has found to delete so far. `lost` is what only runs that went have named.
+
+    `spilled` is what workers have reported and no driver has heard yet. `edge` is that of the store that is gone over.
+    """
+
+    dry_run: bool
+    needed: Inventory
+    lost: Inventory
+    spilled: Inventory
+    edge: float = 0.0
+    runs: Sequence[RunRecord] = ()
+    ids: Mapping[int, str] = {}
+    forgotten: Sequence[Past] = ()
+    out: tuple[Out, ...] = ()
+    ahead: dict[str, float] = {}
+    bundles: Container[str] = ()
+    merged: Mapping[Generation, str] = {}
+    lives: bool = False
+    waits: bool = False
+    blobs: list[Garbage] = []
+    reasons: dict[str, tuple[int, int]] = {}
+    drafts: int = 0
+    bytes: int = 0
+    later: int = 0
+    young: int = 0
+
+    def takes(self, blob: Found, region: str) -> bool:
+        """Decide about a blob, and note it."""
+        generation = blob.digest, blob.nonce
+        if self._is_needed(generation):
+            return False
+        had_names = generation in self.merged or generation in self.lost
+        if blob.modified >= self.edge and not had_names:
+            self.young += blob.size
+            return False
+        if self.waits or (self.lives and had_names):
+            self.later += blob.size
+            return False
+        self._note(blob, region, had_names=had_names)
+        return True
+
+    def _is_needed(self, generation: Generation) -> bool:
+        if self.dry_run and generation in self.merged:
+            return False
+        return generation in self.needed or generation in self.spilled or generation[0] in self.bundles
+
+    def _note(self, blob: Found, region: str, *, had_names: bool) -> None:
+        equal = self.merged.get((blob.digest, blob.nonce))
+        if equal is not None:
+            kind, reason = "equal to another, which stays", f"equal to generation `{equal}`, which stays"
+        elif had_names:
+            kind = "only runs that are forgotten named it"
+            runs = [self.ids[number] for number in self.lost.runs(blob.digest, blob.nonce)[:3]]
+            reason = f"{kind}: {', '.join(f'`{run}`' for run in runs)}"
+        else:
+            kind = reason = "no run names it"
+        if len(self.blobs) < LISTED:
+            garbage = Garbage(digest=blob.digest, nonce=blob.nonce, bytes=blob.size, reason=reason, region=region)
+            self.blobs.append(garbage)
+        count, size = self.reasons.get(kind, (0, 0))
+        self.reasons[kind] = count + 1, size + blob.size
+        self.bytes += blob.size
+
+    def result(self) -> Collected:
+        """Return what was deleted, or would be."""
+        return Collected(
+            runs=tuple(each.run.id for each in self.forgotten),
+            why={each.run.id: each.why for each in self.forgotten},
+            blobs=tuple(self.blobs),
+            count=sum(count for count, _ in self.reasons.values()),
+            reasons=tuple(Reason(reason=kind, blobs=n, bytes=size) for kind, (n, size) in self.reasons.items()),
+            drafts=self.drafts,
+            bytes=self.bytes,
+            later_bytes=self.later,
+            young_bytes=self.young,
+            held=tuple(replace(each.held, ahead_s=self.ahead.get(each.held.run, 0.0)) for each in self.out),
+            dry_run=self.dry_run,
+        )

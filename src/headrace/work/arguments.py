@@ -1,0 +1,84 @@
+"""The arguments of attempts: artifacts are loaded, secrets filled in, and both laid out for the call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from headrace.define.call import laid_out
+from headrace.errors import HeadraceError
+from headrace.run.wire import Do
+from headrace.spec.artifact import Ref, blobs
+from headrace.spec.graph import Arg, Const, Many, Secret, secrets
+from headrace.store.store import Store
+from headrace.work.loaded_stage import Entry
+
+
+class Load(Protocol):
+    """Loads an artifact's value: held against its digest first where it is to `verify`, with `scratch` to write in."""
+
+    def __call__(self, ref: Ref, *, verify: bool = False, scratch: Path | None = None) -> object: ...
+
+
+class Arguments:
+    """Gives the attempts of one worker what their orders name. `guarded`: other code may change the store's files."""
+
+    def __init__(self, store: Store, load: Load, *, guarded: bool) -> None:
+        self._store = store
+        self._load = load
+        self._guarded = guarded
+        self._verified: dict[str, list[tuple[int, ...] | None]] = {}
+        self._secrets: dict[str, str] = {}
+
+    def learn(self, name: str, value: str) -> None:
+        """Take a secret from the driver, for the attempts that name it."""
+        self._secrets[name] = value
+
+    def secrets(self, order: Do) -> list[str]:
+        """Return the secrets that an attempt is given, as far as they are known."""
+        names = set().union(*(secrets(arg) for _, arg in order.args))
+        return [self._secrets[name] for name in names if self._secrets.get(name)]
+
+    def of(self, order: Do, entry: Entry, folder: Path) -> tuple[list[Any], dict[str, Any]]:
+        """Load the arguments of an attempt and return them by position and by name."""
+        values: dict[str, Any] = {}
+        for name, arg in order.args:
+            if name in entry.unread:
+                values[name] = None
+                continue
+            value = self._value(arg, order, folder)
+            values[name] = value if name.startswith("*") else entry.fitted(name, value)
+        return laid_out(entry.stage.signature, values)
+
+    def _value(self, arg: Arg, order: Do, folder: Path) -> Any:
+        match arg:
+            case Const(ref=ref):
+                return self._given(ref, order, folder)
+            case Many(shape="dict", items=items, names=names):
+                return {name: self._value(item, order, folder) for name, item in zip(names, items, strict=True)}
+            case Many(shape=shape, items=items):
+                found = [self._value(item, order, folder) for item in items]
+                return tuple(found) if shape == "tuple" else found
+            case Secret(name=name):
+                return self._secret(name)
+            case _:
+                raise HeadraceError(f"an argument of `{order.task}` is not known")
+
+    def _given(self, ref: Ref, order: Do, folder: Path) -> object:
+        """Load what a stage is given. If other code may have changed it, it is held against its digest first, unless
+        its files are those that it was held against before."""
+        needed = blobs(ref)
+        if not needed or not (self._guarded or any(each.digest in order.verify for each in needed)):
+            return self._load(ref, scratch=folder)
+        stamps = [self._store.stamp(each.digest, each.nonce or "") for each in needed]
+        value = self._load(ref, verify=None in stamps or self._verified.get(ref.identity) != stamps, scratch=folder)
+        self._verified[ref.identity] = stamps
+        return value
+
+    def _secret(self, name: str) -> str:
+        value = self._secrets.get(name)
+        if value is None:
+            raise HeadraceError(
+                f"secret `{name}` is not set", hint=f"set the environment variable {name} where the run is begun"
+            )
+        return value

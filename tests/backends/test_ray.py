@@ -29,10 +29,10 @@ from tests.servers.ray import Node, Ray
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[client]'")
 
 from headrace.backends.ray.actor import Actor, _make_own
+from headrace.backends.ray.backend import Watch
 from headrace.backends.ray.cluster import Cluster
 from headrace.backends.ray.messages import Charge, encode
 from headrace.backends.ray.needs import Needs
-from headrace.backends.ray.watch import Watch
 from tests.contract.ray_stand import RUN, TOKEN, RayStand, connected, of_run
 
 
@@ -173,7 +173,7 @@ class Fading:
 
 
 def test_a_question_that_the_cluster_can_not_answer_does_not_end_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headrace.backends.ray.watch.EVERY_S", 0.01)
+    monkeypatch.setattr("headrace.backends.ray.backend.EVERY_S", 0.01)
     cluster = Fading()
     watch = Watch(cluster, {})  # type: ignore[arg-type]  # as much of one as is asked
     watch.ask({1: {"CPU": 1.0}})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from headrace.inspect.comparison import Number
+from headrace.inspect.compare.facts import Number
 from tests.cli.conftest import Shell
 
 PIPELINES = """

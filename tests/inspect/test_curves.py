@@ -8,9 +8,8 @@ from xml.etree import ElementTree as ET
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.inspect.comparison import Line
+from headrace.inspect.metrics.curves import MAX_POINTS, Line, kept
 from headrace.inspect.metrics.directions import direction
-from headrace.inspect.metrics.thinning import MAX_POINTS, kept
 from headrace.inspect.page.curves import curves
 from headrace.report.sparkline import BARS, sparkline
 

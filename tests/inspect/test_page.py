@@ -12,11 +12,11 @@ from xml.etree import ElementTree as ET
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.inspect.gates import Rule
 from headrace.inspect.page.facts import AttemptFacts, Figure, Held, Measured, RunFacts, TaskFacts, Text
 from headrace.inspect.page.page import page
 from headrace.inspect.page.tables import measured_tables
 from headrace.inspect.page.timeline import timeline
-from headrace.inspect.refusals import Rule
 from headrace.report.markup import VOID, tag
 
 EVIL = "</script></style><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"

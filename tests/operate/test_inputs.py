@@ -7,8 +7,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from headrace.operate.input_files import MEMORY, keep_path
-from headrace.operate.inputs import Inputs, marks_of
+from headrace.operate.input_files import MEMORY, Inputs, keep_path, marks_of
 from headrace.project.project import Project
 from headrace.store.folder.folder import FolderStore
 

@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from headrace.inspect.given_code import code_given
+from headrace.inspect.argument_code import code_given
+from headrace.inspect.gates import Rule, refusal, rules
 from headrace.inspect.history import differing
 from headrace.inspect.metrics.metrics import Load, loader
-from headrace.inspect.refusals import Rule, refusal, rules
 from headrace.inspect.stage_code import changed_lines, lines_of, sources
 from headrace.inspect.value_text import READ_BYTES, holds_code, value_text
 from headrace.inspect.views import Views

@@ -1,14 +1,19 @@
-"""What a task of `evaluate.gate` was asked, and why it said so: judged again, from the record."""
+"""What a task of `evaluate.gate` was asked, and why it said so; what it held back, and the rules that don't hold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
-from headrace.errors import HeadraceError
-from headrace.inspect.metrics.metrics import Load
-from headrace.plan.resolve import Unmappable, follow
+import msgspec
+from msgspec import Struct
+
+from headrace.errors import HeadraceError, NotFoundError
+from headrace.inspect.metrics.metrics import Load, reports
+from headrace.inspect.views import Views
+from headrace.plan.resolve import Unmappable, follow, truth
+from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref
-from headrace.spec.graph import Const, Node, Out
+from headrace.spec.graph import Const, Node, Out, outs
 from headrace.spec.report import Report
 from headrace.spec.stage import function_name
 from headrace.stages.evaluate._gate.gate import judge
@@ -45,4 +50,99 @@ def _value(arg: object, out: Callable[[str], Ref | None], load: Load) -> object:
     try:
         return load(follow(whole, arg.path))
     except Unmappable:
+        return None
+
+
+_decode_ref = msgspec.msgpack.Decoder(Ref).decode
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """A rule in a report of `task` that doesn't hold (`holds` None: the data don't tell), and why."""
+
+    task: str
+    rule: str
+    holds: bool | None
+    why: str
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """A gate that said no: the task whose value is false, and the tasks that were skipped for it."""
+
+    gate: str
+    tasks: tuple[str, ...]
+
+
+def refusals(views: Views, run: str) -> list[Refusal]:
+    """Give the gates of a run that said no, in the order of the graph."""
+    found: dict[str, list[str]] = {}
+    for node in views.story(run).nodes.values():
+        if node.when is not None and _said_no(views, run, node):
+            found.setdefault(node.when.task, []).append(node.name)
+    return [Refusal(gate=gate, tasks=tuple(tasks)) for gate, tasks in found.items()]
+
+
+def refusal(views: Views, run: str, task: str) -> Refusal | None:
+    """Give the gate that a skipped task was skipped for, its own or that of a task before it; None where none was."""
+    nodes = views.story(run).nodes
+    rest, seen = [task], {task}
+    for name in rest:
+        node, row = nodes.get(name), _row(views, run, name)
+        if node is None or row is None or row.state != "skipped":
+            continue
+        if node.when is not None and _said_no(views, run, node):
+            return Refusal(gate=node.when.task, tasks=(name,))
+        before = [*_needed(node), *node.after, *([node.when.task] if node.when else [])]
+        rest += [each for each in dict.fromkeys(before) if each not in seen]
+        seen.update(before)
+    return None
+
+
+def rules(views: Views, run: str, gate: str, load: Load) -> list[Rule]:
+    """Give the rules that don't hold: those that a gate was asked, or of its reports; where it has none, of the reports
+    of the tasks that it got."""
+    node = views.story(run).nodes.get(gate)
+    report = asked(node, lambda task: _out(views, run, task), load)
+    if report is not None:
+        return list(_unmet(gate, report))
+    found = list(_broken(views, run, [gate], load))
+    return found or list(_broken(views, run, [] if node is None else dict.fromkeys(_needed(node)), load))
+
+
+def _broken(views: Views, run: str, tasks: Iterable[str], load: Load) -> Iterator[Rule]:
+    for task in tasks:
+        for report in reports(_out(views, run, task), load):
+            yield from _unmet(task, report)
+
+
+def _unmet(task: str, report: Report) -> Iterator[Rule]:
+    for verdict in report.verdicts:
+        if verdict.holds is not True:
+            yield Rule(task=task, rule=verdict.rule, holds=verdict.holds, why=verdict.why)
+
+
+def _out(views: Views, run: str, task: str) -> Ref | None:
+    row = _row(views, run, task)
+    return None if row is None or row.out is None else _decode_ref(row.out)
+
+
+def _said_no(views: Views, run: str, node: Node) -> bool:
+    """Say whether a task was skipped since the value that its `when=` names is false."""
+    row = _row(views, run, node.name)
+    source = None if node.when is None else _row(views, run, node.when.task)
+    if row is None or row.state != "skipped" or source is None or source.out is None or node.when is None:
+        return False
+    try:
+        return truth(follow(_decode_ref(source.out), node.when.path)) is False
+    except Unmappable:
+        return False
+
+
+def _needed(node: Node) -> list[str]:
+    return [out.task for _, arg in node.args for out in outs(arg)]
+
+
+def _row(views: Views, run: str, task: str) -> TaskRow | None:
+    try:
+        return views.task(run, task)
+    except NotFoundError:
         return None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from headrace.errors import NotFoundError
-from headrace.inspect.given_code import code_given
+from headrace.inspect.argument_code import code_given
 from headrace.ledger.views.rows import PastView
 from headrace.ledger.views.views import Views
 from headrace.plan.needs import with_needs

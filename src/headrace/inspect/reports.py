@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from headrace.inspect.comparison import Line
+from headrace.inspect.metrics.curves import Line
 from headrace.spec.report import Report
 
 

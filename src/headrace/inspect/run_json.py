@@ -12,7 +12,7 @@ from headrace.inspect.warnings import Warned, warnings
 from headrace.project.project import Project
 
 if TYPE_CHECKING:
-    from headrace.inspect.refusals import Rule
+    from headrace.inspect.gates import Rule
 
 
 class Held(Struct, frozen=True, kw_only=True):
@@ -48,8 +48,8 @@ def run_object(project: Project, views: Views, name: str | None) -> RunObject:
 
 
 def _held(project: Project, views: Views, run: str) -> tuple[Held, ...]:
+    from headrace.inspect.gates import refusals, rules  # noqa: PLC0415  as above
     from headrace.inspect.metrics.metrics import loader  # noqa: PLC0415  0.2 s of codecs, which few runs need
-    from headrace.inspect.refusals import refusals, rules  # noqa: PLC0415  as above
     from headrace.project.state import reading_store  # noqa: PLC0415  as above
 
     load = loader(reading_store(project))

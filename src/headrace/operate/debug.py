@@ -28,8 +28,8 @@ from headrace.store.store import Store
 from headrace.work.archive import unpack
 from headrace.work.environments.cache import cache_folder, environments_folder
 from headrace.work.environments.choose import environment_python
-from headrace.work.environments.code import code_folder
 from headrace.work.environments.enter import environment_of, on
+from headrace.work.environments.headrace_code import code_folder
 from headrace.work.user_code import describe, enter_bundle, find_function
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from headrace.errors import ConfigError
+from headrace.errors import ConfigError, StoreUnreachable
 from headrace.spec.address import SCHEMES, StoreAddress
 from headrace.store.folder.folder import FolderStore
 from headrace.store.store import Store
@@ -50,3 +50,18 @@ def _objects(address: StoreAddress, local: Path, environment: Mapping[str, str])
     from headrace.store.bucket.object_store import ObjectStore  # noqa: PLC0415  100 ms that the way to a folder does without
 
     return ObjectStore(address, local=local, environment=environment)
+
+
+def open_seen(address: StoreAddress, local: Path, own: Mapping[str, str] | None = None) -> Store:
+    """Open the store of this machine's workers, which has the run's code by now; `own` are credentials.
+
+    Raises:
+        StoreUnreachable: it is a folder, and isn't here.
+        HeadraceError: it can't be opened.
+    """
+    if not address.is_remote and not folder_of(address).is_dir():
+        raise StoreUnreachable(
+            f"the store `{address.url}` is a folder that this machine doesn't see",
+            hint="keep the store where each machine of the pool reaches it: in a bucket, or a folder that all share",
+        )
+    return open_store(address, local=local, own=own)

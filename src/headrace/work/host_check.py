@@ -10,7 +10,7 @@ import msgspec
 
 from headrace.errors import HeadraceError
 from headrace.spec.address import StoreAddress
-from headrace.work.store_check import open_seen
+from headrace.store.open_store import open_seen
 
 TRIAL = b"trial"
 

@@ -16,6 +16,7 @@ from headrace.errors import BackendError, HeadraceError, StoreError, StoreUnreac
 from headrace.fingerprint.project import Project
 from headrace.run.events import Event, Failed, Succeeded
 from headrace.run.wire import Do, Fork, Hello, Move, Quit, Refused, Trace, Whisper, frame
+from headrace.store.open_store import open_seen
 from headrace.store.store import Store
 from headrace.work.archive import unpack
 from headrace.work.attempt import Desk
@@ -27,7 +28,6 @@ from headrace.work.missing_variables import Absent
 from headrace.work.output.capture import Capture
 from headrace.work.rendezvous import Meeting
 from headrace.work.stop import Stop
-from headrace.work.store_check import open_seen
 from headrace.work.tracer import trace
 from headrace.work.transfer import Mover
 from headrace.work.user_code import enter_project

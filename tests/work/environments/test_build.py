@@ -15,7 +15,7 @@ from headrace.errors import EnvironmentFailed
 from headrace.work.environments.build import build, find_uv, python_of
 from headrace.work.environments.cache import environments_folder
 from headrace.work.environments.choose import environment_python
-from headrace.work.environments.code import code_folder
+from headrace.work.environments.headrace_code import code_folder
 from headrace.work.environments.headrace_install import present
 from headrace.work.environments.pins import Pins, read_pins
 from tests.wheels import only, wheel

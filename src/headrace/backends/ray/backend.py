@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
+import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from queue import Empty, SimpleQueue
+
+from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayTaskError
 
 from headrace.backends.ray.actor import remote
 from headrace.backends.ray.adoption import end_all, take_over
 from headrace.backends.ray.channel import HEARING, Answered, Line
 from headrace.backends.ray.cluster import Cluster
-from headrace.backends.ray.death import cause
 from headrace.backends.ray.messages import Charge, DeathKind, decode_heard, encode
 from headrace.backends.ray.messages import Heard as News
 from headrace.backends.ray.needs import Needs, amounts
-from headrace.backends.ray.watch import Watch
 from headrace.errors import BackendError
 from headrace.run.ports import Alive, Beat, Delayed, Died, Heard, Job, Notice, Spool
 from headrace.run.spilled import spilled
@@ -296,3 +298,89 @@ class RayBackend:
 
 def _seq(heard: Heard) -> int:
     return heard.message.seq if isinstance(heard.message, Report) else 0
+
+
+_MEMORY = re.compile(r"running low on memory|NODE_OUT_OF_MEMORY|memory monitor", re.IGNORECASE)
+_NODE = re.compile(r"node (has )?(died|failed|was terminated|is dead)|node.*(death|preempt)", re.IGNORECASE)
+_IP = re.compile(r"\bip: (\S+)")
+
+
+def cause(error: BaseException) -> tuple[DeathKind, str]:
+    """Give the kind of a worker's end, and why in a line."""
+    text = str(error)
+    where = f" on node {found.group(1)}" if (found := _IP.search(text)) else ""
+    if isinstance(error, ActorUnavailableError):
+        return "lost", f"its actor{where} could not be reached any more"
+    if isinstance(error, OutOfMemoryError):
+        return "memory", "Ray ended its process, since its node ran low on memory"
+    if not isinstance(error, ActorDiedError):
+        return "lost", _last(error)
+    if error.actor_init_failed:
+        if "No module named 'headrace" in text:
+            return "lost", "the nodes of the cluster have no Headrace: install it there, the version that is here"
+        return "lost", f"its actor can't begin: {_last(error)}"
+    detail = _short("\n".join([line for line in text.splitlines()[1:] if not line.startswith("\t")]))
+    if _MEMORY.search(detail):
+        return "memory", f"Ray ended its process{where}, since the node ran low on memory"
+    if error.preempted or _NODE.search(detail):
+        return "lost", f"its node{where} has died" if where else "its node has died"
+    return "lost", f"its actor{where} has died: {detail}"
+
+
+def _last(error: BaseException) -> str:
+    """Give the last line of an error: what was raised, where it tells a traceback."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _short(detail: str) -> str:
+    """Give what Ray says without its advice."""
+    return " ".join(detail.partition("Some common causes")[0].split())[:400]
+
+
+EVERY_S = 1.0
+
+
+class Watch:
+    """A thread of its own, since such questions take as long as the network likes."""
+
+    def __init__(self, cluster: Cluster, labels: Mapping[str, str]) -> None:
+        self._cluster = cluster
+        self._labels = labels
+        self._asked: Mapping[int, Mapping[str, float]] = {}
+        self._told: dict[int, str] = {}
+        self._stopped = threading.Event()
+        self._answered_at = self._looked_at = time.monotonic()
+        self._since: float | None = None
+        threading.Thread(target=self._run, name="headrace-ray-watch", daemon=True).start()
+
+    @property
+    def unheard_s(self) -> float:
+        """How long the head has not answered. One that is stopped takes connections still, and answers nothing."""
+        now = self._looked_at if self._since is None else time.monotonic()
+        return now - self._answered_at
+
+    def ask(self, needs: Mapping[int, Mapping[str, float]]) -> None:
+        """Have it find out what these workers wait for, which need this much of Ray's resources each."""
+        self._asked = needs
+
+    def told(self) -> dict[int, str]:
+        """Give what has been found out since the last time."""
+        told, self._told = self._told, {}
+        return told
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(EVERY_S):
+            self._since = time.monotonic()
+            if self._cluster.answers():
+                with suppress(Exception):  # whatever Ray raises as the cluster goes: the next look tells that it has
+                    self._cluster.ping()
+                    self._answered_at = time.monotonic()
+                    asked = self._asked
+                    self._told = {worker: self._cluster.lacking(each, self._labels) for worker, each in asked.items()}
+            self._looked_at, self._since = time.monotonic(), None

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -17,13 +17,14 @@ from threading import Thread
 from typing import Any, TypeVar, cast
 
 import ray
+from msgspec import Struct
 from ray._private import worker  # Ray has no public switch for what it prints of others' deaths
 from ray._private.authentication import authentication_token_setup as tokens  # as `ray.init` does first
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # nor a way to look at one without joining it
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from headrace.backends.ray.cluster_token import MODE, PATH, TOKEN, OwnToken, home_token, is_wanted
 from headrace.backends.ray.messages import NAMESPACE, Handle
-from headrace.backends.ray.node_answers import Answer, ask
 from headrace.errors import BackendError, ConfigError, PoolUnreachable
 from headrace.waits import waiting
 
@@ -351,3 +352,53 @@ def _amount(name: str, amount: float) -> str:
     if name == "memory":
         return f"{amount / 2**30:.3g} GiB"
     return f"{amount:g} {name}"
+
+
+_NONE = "No module named 'headrace'"
+_OTHER = "No module named 'headrace."
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What a node gave, or else why it gave nothing; `late`: it had not by then."""
+
+    node: str
+    given: Any = None
+    why: str = ""
+    late: bool = False
+
+
+def ask(
+    nodes: Sequence[Mapping[str, Any]], question: Callable[..., object], *given: object, within_s: float
+) -> list[Answer]:
+    """Call a function on each of these nodes (as `ray.nodes()` gives them), and give what came of it in their order."""
+    kind: Any = ray.remote(question)
+    asked: list[tuple[str, Any]] = []
+    answers: list[Answer] = []
+    for node in nodes:
+        place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        asked.append(
+            (
+                node["NodeManagerHostname"],
+                kind.options(num_cpus=0, max_retries=0, scheduling_strategy=place).remote(*given),
+            )
+        )
+    ready, _ = ray.wait([call for _, call in asked], num_returns=len(asked), timeout=within_s)
+    for name, call in asked:
+        if call not in ready:
+            ray.cancel(call, force=True)
+            answers.append(Answer(node=name, why=f"it has not answered within {within_s:g} s", late=True))
+            continue
+        try:
+            answers.append(Answer(node=name, given=ray.get(call)))
+        except Exception as error:  # noqa: BLE001  whatever it met there, or Ray on the way
+            answers.append(Answer(node=name, why=_why(str(error))))
+    return answers
+
+
+def _why(text: str) -> str:
+    if _NONE in text:
+        return "it has no Headrace"
+    if _OTHER in text:
+        return "it has another Headrace"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f"it can't be asked: {lines[-1] if lines else 'Ray says nothing of why'}"

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from headrace.cli.terminal.table import Cell, fits, table
 from headrace.cli.terminal.terminal import bars, paint, say, say_styled, tell
-from headrace.inspect.comparison import CodeChange, Comparison, Curve, Metric, Number, Setting, Side
+from headrace.inspect.compare.facts import CodeChange, Comparison, Curve, Metric, Number, Setting, Side
 from headrace.report.marks import MARKS, STYLES, Style, printable
 from headrace.report.measures import count_text, seconds_text, usd_text
 from headrace.report.numbers import number, with_unit

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from headrace.cli.terminal.table import Cell, table
 from headrace.cli.terminal.terminal import bars, say, say_styled, tell
-from headrace.inspect.comparison import Line
-from headrace.inspect.metrics.curves import brief, lines
+from headrace.inspect.metrics.curves import Line, brief, lines
 from headrace.inspect.views import MetricView, ShownView, Views, judged
 from headrace.report.measures import bytes_text
 from headrace.report.numbers import number

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from headrace.cli.terminal.terminal import say
+from headrace.inspect.gates import Rule, refusals, rules
 from headrace.inspect.metrics.metrics import loader
-from headrace.inspect.refusals import Rule, refusals, rules
 from headrace.inspect.views import Views
 from headrace.project.project import Project
 from headrace.project.state import reading_store

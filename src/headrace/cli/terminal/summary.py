@@ -56,7 +56,7 @@ def _tell_more(views: Views, view: RunView, watcher: Watcher) -> None:
     tell_warnings(views, view.run)
     _tell_unreusable(views, view.run)
     if view.state == "succeeded" and views.states(view.run).get("skipped"):
-        refusals = importlib.import_module("headrace.inspect.refusals").refusals  # it loads the codecs
+        refusals = importlib.import_module("headrace.inspect.gates").refusals  # it loads the codecs
         for each in refusals(views, view.run):
             held = ", ".join(f"`{task}`" for task in each.tasks)
             tell(f"`{each.gate}` said no to {held}: `headrace show {view.run}` says why", label="hint:")

@@ -9,12 +9,11 @@ import msgspec
 from msgspec import Struct
 
 from headrace.errors import UsageError, listed
-from headrace.inspect.compare.paired import Pairing, pair
-from headrace.inspect.comparison import (
+from headrace.inspect.argument_code import code_given, together
+from headrace.inspect.compare.facts import (
     CodeChange,
     Comparison,
     Curve,
-    Line,
     Metric,
     Number,
     Setting,
@@ -22,8 +21,9 @@ from headrace.inspect.comparison import (
     Took,
     Verdict,
 )
-from headrace.inspect.given_code import code_given, together
+from headrace.inspect.compare.paired import Pairing, pair
 from headrace.inspect.metrics import curves as tracked
+from headrace.inspect.metrics.curves import Line
 from headrace.inspect.metrics.metrics import Load, Reading, chosen, loader, readings
 from headrace.inspect.run_record import Material, material
 from headrace.inspect.stage_code import changed_lines, lines_of

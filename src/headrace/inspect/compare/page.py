@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from headrace.inspect.comparison import CodeChange, Comparison, Curve, Metric, Number, Setting, Side, Took
+from headrace.inspect.compare.facts import CodeChange, Comparison, Curve, Metric, Number, Setting, Side, Took
 from headrace.inspect.page.curves import curves, legend
 from headrace.inspect.page.document import document, section, time_of
 from headrace.inspect.page.tables import state_badge, table

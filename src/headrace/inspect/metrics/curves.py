@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from msgspec import Struct
 
-from headrace.inspect.comparison import Line
 from headrace.inspect.metrics.directions import direction
-from headrace.inspect.metrics.thinning import kept
 from headrace.inspect.views import MetricView, SeriesView, TaskView, Views
+
+
+class Line(Struct, frozen=True, kw_only=True):
+    """The points of a curve, by step."""
+
+    steps: tuple[float, ...]
+    values: tuple[float, ...]
+
+    @property
+    def is_curve(self) -> bool:
+        """Whether there is something to draw: two numbers or more."""
+        return sum(map(math.isfinite, self.values)) > 1
 
 
 class MetricBrief(Struct, frozen=True, kw_only=True):
@@ -71,3 +83,26 @@ def line(series: SeriesView) -> Line:
     return Line(
         steps=tuple(series.steps[place] for place in places), values=tuple(series.values[place] for place in places)
     )
+
+
+MAX_POINTS = 800
+Number = TypeVar("Number", int, float)
+
+
+def kept(values: Sequence[float], limit: int = MAX_POINTS) -> Sequence[int]:
+    """Give the places of at most `limit` values: of each group of neighbours the least and the greatest, so that no
+    spike is lost, and the first and the last of all. What is no number is passed over where there are others.
+
+    >>> kept([1.0, 2.0, 9.0, 2.0, 1.0, 0.0, 1.0, 1.0], 6)
+    [0, 2, 4, 5, 7]
+    """
+    if len(values) <= limit:
+        return range(len(values))
+    groups = max(1, limit // 2 - 1)
+    places = {0, len(values) - 1}
+    for group in range(groups):
+        span = range(group * len(values) // groups, (group + 1) * len(values) // groups)
+        numbers = [place for place in span if not math.isnan(values[place])] or span[:1]
+        places.add(min(numbers, key=values.__getitem__))
+        places.add(max(numbers, key=values.__getitem__))
+    return sorted(places)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from headrace.inspect.comparison import Line
-from headrace.inspect.metrics.thinning import kept
+from headrace.inspect.metrics.curves import Line, kept
 from headrace.report.markup import Markup, tag
 
 WIDTH, HEIGHT = 520, 260

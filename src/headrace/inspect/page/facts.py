@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from headrace.inspect.refusals import Rule
+from headrace.inspect.gates import Rule
 from headrace.inspect.reports import Judged, Logged
 from headrace.run.ports import TaskLine
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import UNSET
 
+from headrace.inspect.gates import refusals, rules
 from headrace.inspect.metrics.curves import lines
 from headrace.inspect.metrics.metrics import Reading, loader, readings, reports
 from headrace.inspect.page.facts import AttemptFacts, Figure, Held, Measured, RunFacts, TaskFacts, Text
-from headrace.inspect.refusals import refusals, rules
 from headrace.inspect.reports import Judged, Logged
 from headrace.inspect.value_summary import figures
 from headrace.inspect.views import GONE, LIVE, OutputView, RunView, ShownView, TaskView, Views, judged

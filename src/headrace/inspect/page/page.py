@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from headrace.errors import listed
+from headrace.inspect.gates import Rule
 from headrace.inspect.page.curves import curves
 from headrace.inspect.page.document import document, section, time_of
 from headrace.inspect.page.facts import Figure, Held, Measured, RunFacts, TaskFacts, Text
 from headrace.inspect.page.graph import graph
 from headrace.inspect.page.tables import facts, measured_tables, state_badge, task_table
 from headrace.inspect.page.timeline import timeline
-from headrace.inspect.refusals import Rule
 from headrace.inspect.reports import Judged, Logged
 from headrace.report import html_body
 from headrace.report.markup import Child, Markup, join, tag, ticked

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from headrace.errors import EnvironmentFailed
 from headrace.spec.redaction import masked
-from headrace.work.environments.code import NAME
+from headrace.work.environments.headrace_code import NAME
 from headrace.work.environments.headrace_install import link, needed, packages_folder
 from headrace.work.environments.pins import Pins
 

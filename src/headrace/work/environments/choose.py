@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 from headrace.errors import EnvironmentFailed, listed
 from headrace.work.environments.build import build, find_uv, is_whole, python_of
 from headrace.work.environments.cache import Memo, Policy, environments_folder
-from headrace.work.environments.code import NAME
+from headrace.work.environments.headrace_code import NAME
 from headrace.work.environments.headrace_install import needed, present, python_tag
 from headrace.work.environments.lock import LOCKS, Read, find_lock, lock_digest, lock_texts, own_locks
 from headrace.work.environments.pins import Pin, Pins, read_pins

@@ -26,7 +26,7 @@ from headrace.run.wire import Frames, Hello, Waiting, decode_order, frame
 from headrace.store.open_store import open_store
 from headrace.work.archive import unpack
 from headrace.work.environments.cache import CACHE, Memo, cache_folder
-from headrace.work.environments.code import code_folder
+from headrace.work.environments.headrace_code import code_folder
 
 HELLO, ORIGIN = "hello=", "origin="
 """How the arguments begin that tell a process, which became another interpreter's, where it finds its greeting again,

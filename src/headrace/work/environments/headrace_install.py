@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from headrace.errors import EnvironmentFailed
-from headrace.work.environments.code import NAME
+from headrace.work.environments.headrace_code import NAME
 
 
 def present() -> dict[str, str]:

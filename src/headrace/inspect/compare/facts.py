@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from msgspec import Struct
 
+from headrace.inspect.metrics.curves import Line
 from headrace.report.numbers import decimals_of, decimals_of_value, number
 from headrace.spec.report import Fact
 
@@ -120,18 +120,6 @@ class Metric(Struct, frozen=True, kw_only=True):
     def differs(self) -> bool:
         """Whether any run's number is another than the first's."""
         return len({None if each is None else each.value for each in self.numbers}) > 1
-
-
-class Line(Struct, frozen=True, kw_only=True):
-    """The points of a curve, by step."""
-
-    steps: tuple[float, ...]
-    values: tuple[float, ...]
-
-    @property
-    def is_curve(self) -> bool:
-        """Whether there is something to draw: two numbers or more."""
-        return sum(map(math.isfinite, self.values)) > 1
 
 
 class Curve(Struct, frozen=True, kw_only=True):

@@ -78,7 +78,14 @@ def test_a_stage_with_many_options_has_each_in_a_table_of_its_page(stage: str) -
     assert [each for each in options if each not in told] == []
 
 
-@pytest.mark.parametrize("module", ["train._torch.torch", "train._finetune.finetune", "train._finetune.predict"])
+TAKING = [
+    "train._torch.torch", "train._finetune.finetune", "train._finetune.predict", "evaluate._classification",
+    "evaluate._regression", "evaluate._generation", "evaluate._paired",
+]  # fmt: skip
+"""Modules with functions whose options are declared once."""
+
+
+@pytest.mark.parametrize("module", TAKING)
 def test_the_reference_shows_options_that_are_declared_once_as_help_does(module: str) -> None:
     name = f"headrace.stages.{module}"
     shown = griffe.load(name, extensions=griffe.load_extensions(str(DOCS / "_options.py")), docstring_parser="google")

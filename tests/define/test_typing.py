@@ -12,7 +12,7 @@ PIPELINE = """
 from typing import NamedTuple
 
 import headrace as hr
-from headrace.stages import train
+from headrace.stages import evaluate, train
 
 
 class Split(NamedTuple):
@@ -59,6 +59,7 @@ def everything(n: int = 3) -> None:
     if hr.value(model) > 2:
         fit(parts.test)
     network = train.torch(list, parts.train, target="y", log_every=10, patience=None, when=report.passed)
+    evaluate.classification(network, parts.test, train=parts.train, slices=["town"], when=report.passed).metrics
     train.finetune("a/model", table=parts.train, lr=0.1, retries=3, after=[network]).adapter
 """
 
@@ -75,6 +76,7 @@ WRONG = {
     'train.torch(list, parts.train, target="y", log_every="10")': 'expected "int"',
     'train.torch(list, parts.train, target="y", precision="half")': "expected \"Literal['fp32', 'bf16', 'fp16']\"",
     "train.torch(list, parts.train)": 'Missing named argument "target"',
+    'evaluate.classification(parts, parts.test, slice="town")': "No overload variant",
     'train.finetune("a/model", parts.train, epoch=3)': 'Unexpected keyword argument "epoch"',
 }
 

@@ -101,6 +101,7 @@ def declared(noun: Any) -> dict[str, Declared]:
             if options[name].before:
                 order.insert(order.index(options[name].before), name)
     takes = inspect.signature(noun).parameters
+    order.sort(key=lambda name: takes[name].kind)  # what may be given by position stands first
     return {name: Declared(options[name], takes[name].replace(annotation=types[name])) for name in order}
 
 

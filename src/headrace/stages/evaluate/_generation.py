@@ -12,22 +12,19 @@ from headrace.codec.values import File
 from headrace.define.stage import ready
 from headrace.errors import UsageError
 from headrace.spec.report import Grid, Report
-from headrace.stages.evaluate._gate.promises import COUNTED, Promises, check_numbers
-from headrace.stages.evaluate.claims import Cases, cases
-from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS, Findings
-from headrace.stages.evaluate.hearing import codes
-from headrace.stages.evaluate.judgement import Closing, counted, unwrapped
-from headrace.stages.evaluate.leaks import leaks
+from headrace.stages.evaluate._gate.promises import COUNTED, Promises
+from headrace.stages.evaluate.claims import Cases
+from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS
+from headrace.stages.evaluate.judge import Judge, counted
 from headrace.stages.evaluate.metrics import textual
-from headrace.stages.evaluate.metrics.resamples import Resamples
 from headrace.stages.evaluate.metrics.textual import TextPart
 from headrace.stages.evaluate.metrics.wording import Wording, wording
+from headrace.stages.evaluate.options import GenerationCall
 from headrace.stages.evaluate.predictions import check_column
-from headrace.stages.evaluate.slices import Slice
-from headrace.stages.evaluate.slices import slices as slices_of
-from headrace.stages.tables.columns import listed
+from headrace.stages.options import refuse, takes
 
 SHOWN, LONGEST = 5, 300
+WORDS = "These scores count words and characters that agree with a reference: a good text in other words scores low."
 
 
 class Generation(NamedTuple):
@@ -49,6 +46,7 @@ PROMISES = Promises(textual.METRICS, textual.MAIN, counts=COUNTED, own_baseline=
 
 
 def _check(given: Mapping[str, Any]) -> None:
+    refuse(GenerationCall, given)
     PROMISES.check(given)
     _check_written(*(given.get(name, "given") for name in ("texts", "prompt", "generate")))
 
@@ -66,98 +64,51 @@ def _check_written(texts: Any, prompt: Any, generate: Any) -> None:
     name="generation",
     check=_check,
 )
-def generation(
-    model: Any,
-    table: pa.Table,
-    *,
-    references: str,
-    texts: str | None = None,
-    prompt: str | None = None,
-    generate: Any = None,
-    train: pa.Table | None = None,
-    key: str | Sequence[str] | None = None,
-    baseline: str | None = None,
-    previous: str | None = None,
-    slices: str | Sequence[str] = (),
-    groups: str | None = None,
-    gates: str | None = None,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    min_group: int = 30,
-    seed: int = 0,
-) -> Generation:
+@takes(GenerationCall)
+def generation(call: GenerationCall) -> Generation:
     """Judge texts by references.
-
-    Args:
-        model: what `generate` takes; None where `texts` are given.
-        table: the rows to judge by. Those without a reference are left out, and counted.
-        references: the column with what was expected: a text, or a list of texts of which the best counts.
-        texts: the column with what the model wrote.
-        prompt: the column that `generate` is given.
-        generate: a function of the model and a list of prompts that gives a list of texts.
-        train: the rows that the model learned from: those judged that stand among them are counted and named.
-        key: the columns that tell a row for that; all columns that both tables have.
-        baseline: a column with texts to stand beside, such as the base model's. Without it there is none.
-        previous: a column with the texts of the model's previous version.
-        slices: columns to look at the texts by, each and in pairs.
-        groups: a column of what is drawn as one in a resample, such as a document.
-        gates: what must hold, such as `"token F1 >= 0.5 and chrF > baseline with 95% confidence"`. Not told, token F1
-            must be surely above the baseline's, if there is one. `""` asks nothing.
-        confidence: that of all intervals.
-        resamples: how many bootstrap resamples.
-        min_group: how many rows a slice needs to be told of.
-        seed: what resamples are drawn by.
 
     Raises:
         UsageError: a column isn't there, no row has a reference, the function gives no text for each prompt, the gate
             can't be read or asks for what isn't measured.
     """
-    closing = Closing(gates, confidence)
-    slices = listed(slices)
-    key = listed(key) or None
-    check_numbers(confidence, resamples, min_group, seed)
-    model = unwrapped(model)
-    rows = cases(None, table, references, [], [])
-    expected = [_listed(each) for each in rows.table[references].to_pylist()]
-    written = {MODEL: _written(model, rows, texts, prompt, generate)}
-    for name, column in ((BASELINE, baseline), (PREVIOUS, previous)):
+    judge = Judge(call)
+    rows = judge.cases(call.references, [])
+    judge.take(rows)
+    expected = [_listed(each) for each in rows.table[call.references].to_pylist()]
+    written = {MODEL: _written(judge.model, rows, call.texts, call.prompt, call.generate)}
+    for name, column in ((BASELINE, call.baseline), (PREVIOUS, call.previous)):
         if column is not None:
             written[name] = _column(rows, column)
     compared = {name: [wording(*each) for each in zip(own, expected, strict=True)] for name, own in written.items()}
-    drawn = Resamples(rows.rows, count=resamples, seed=seed, groups=None if groups is None else codes(rows, groups))
-    found = _measured(compared, slices_of(rows.table, slices), drawn, confidence, min_group)
-    closing.count(found.known, rows, None if train is None else leaks(rows.table, train, key))
-    empty = sum(not each.strip() for each in written[MODEL])
-    closing.measure(found.known, "empty texts", counted("empty texts", empty, better="lower"))
-    sliced = found.table()
-    closing.grids = [*([found.beside()] if len(written) > 1 else []), *found.grids(sliced)]
-    closing.grids += list(_examples(written[MODEL], expected, compared[MODEL]))
-    closing.drawings = list(found.forest(sliced))
-    closing.limits = list(_limits(drawn, groups))
-    default = f"{textual.MAIN} > baseline with 95% confidence" if baseline is not None else ""
-    about = f"Judged on {rows.rows:,} texts by the references in `{references}`. BLEU and chrF are from 0 to 100."
-    made = closing.report(found, "Texts" if texts is None else f"Texts in `{texts}`", about, default)
-    extra = [*slices, *([groups] if groups else [])]
-    predictions = _predictions(rows, written[MODEL], compared[MODEL], references, extra)
-    return Generation(made.passed, made.metrics, sliced, predictions, made.report, made.page)
-
-
-def _measured(
-    compared: Mapping[str, Sequence[Wording]], cuts: Sequence[Slice], drawn: Resamples, level: float, least: int
-) -> Findings:
-    """Take all numbers from one set of resamples: the whole and the slices."""
     mine = compared[MODEL]
-    return Findings(
+    found = judge.findings(
         textual.METRICS,
         textual.MAIN,
         {name: TextPart(each) for name, each in compared.items()},
-        cuts,
-        [TextPart([mine[place] for place in each.rows], rows=each.rows) for each in cuts],
-        drawn,
-        level=level,
-        least=least,
-        more={},
+        lambda rows: TextPart([mine[place] for place in rows], rows=rows),
+        {},
     )
+    judge.count(found.known)
+    empty = sum(not each.strip() for each in written[MODEL])
+    judge.measure(found.known, "empty texts", counted("empty texts", empty, better="lower"))
+    judged = judge.report(
+        found,
+        "Texts" if call.texts is None else f"Texts in `{call.texts}`",
+        f"Judged on {rows.rows:,} texts by the references in `{call.references}`. BLEU and chrF are from 0 to 100.",
+        f"{textual.MAIN} > baseline with 95% confidence" if call.baseline is not None else "",
+        grids=[],
+        more=_examples(written[MODEL], expected, mine),
+        drawings=[],
+        limits=[WORDS, *judge.drawn.limits(call.groups)],
+    )
+    said = {
+        "written": pa.array(written[MODEL], pa.string()),
+        "exact match": pa.array([bool(each.exact) for each in mine]),
+        "token F1": pa.array([each.token_f1 for each in mine]),
+        "ROUGE-L": pa.array([each.rouge_l for each in mine]),
+    }
+    return Generation(**judged._asdict(), predictions=judge.predictions(said))
 
 
 def _listed(given: Any) -> list[str]:
@@ -212,22 +163,3 @@ def _examples(written: Sequence[str], expected: Sequence[Sequence[str]], found: 
 
 def _short(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-
-
-def _limits(drawn: Resamples, groups: str | None) -> Iterator[str]:
-    yield "These scores count words and characters that agree with a reference: a good text in other words scores low."
-    yield from drawn.limits(groups)
-
-
-def _predictions(
-    rows: Cases, written: Sequence[str], found: Sequence[Wording], references: str, extra: Sequence[str]
-) -> pa.Table:
-    columns: dict[str, Any] = {"row": pa.array(rows.places, pa.int64()), references: rows.table[references]}
-    columns |= {name: rows.table[name] for name in extra if name not in columns}
-    columns |= {
-        "written": pa.array(written, pa.string()),
-        "exact match": pa.array([bool(each.exact) for each in found]),
-        "token F1": pa.array([each.token_f1 for each in found]),
-        "ROUGE-L": pa.array([each.rouge_l for each in found]),
-    }
-    return pa.table(columns)

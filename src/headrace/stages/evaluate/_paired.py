@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,17 +12,18 @@ import pyarrow as pa
 from headrace.define.stage import ready
 from headrace.errors import UsageError
 from headrace.spec.report import Report
-from headrace.stages.evaluate._gate.promises import check_numbers
 from headrace.stages.evaluate.claims import Cases, in_order, labels, sums_to_one
 from headrace.stages.evaluate.findings import MODEL, Findings
-from headrace.stages.evaluate.hearing import codes
 from headrace.stages.evaluate.metrics import binary, multiclass, numeric
 from headrace.stages.evaluate.metrics.binary import BinaryPart
 from headrace.stages.evaluate.metrics.multiclass import ManyPart
 from headrace.stages.evaluate.metrics.numeric import NumericPart
 from headrace.stages.evaluate.metrics.part import Metric, Part
 from headrace.stages.evaluate.metrics.resamples import Resamples
+from headrace.stages.evaluate.options import PairedCall
 from headrace.stages.evaluate.predictions import check_column, column, is_probable
+from headrace.stages.evaluate.slices import codes
+from headrace.stages.options import refuse, takes
 from headrace.stages.tables.columns import rows_at
 
 FIRST = "first"
@@ -39,54 +41,33 @@ class Paired(NamedTuple):
     report: Report
 
 
-def _check(given: Mapping[str, Any]) -> None:
-    check_numbers(**{name: given[name] for name in ("confidence", "resamples", "seed") if name in given})
-
-
-@ready("evaluate.paired", version=7, on=("numpy", "pandas"), kind="evaluate", name="paired", check=_check)
-def paired(
-    first: pa.Table,
-    second: pa.Table,
-    *,
-    target: str,
-    positive: Any = None,
-    probabilities: bool = True,
-    groups: str | None = None,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> Paired:
+@ready(
+    "evaluate.paired",
+    version=7,
+    on=("numpy", "pandas"),
+    kind="evaluate",
+    name="paired",
+    check=partial(refuse, PairedCall),
+)
+@takes(PairedCall)
+def paired(call: PairedCall) -> Paired:
     """Compare two models by the `predictions` that `classification` or `regression` gave of each.
 
     Both numbers of a metric are of the rows that both were judged on, and taken row by row, so the interval of their
     difference is far narrower than those of the two would suggest.
 
-    Args:
-        first: predictions of the one model.
-        second: predictions of the other.
-        target: the column with the true class or number.
-        positive: the class that is looked for, the last of two in their order if not told.
-        probabilities: whether scores from 0 to 1 are probabilities, of both; if not, log loss and calibration are not
-            looked at.
-        groups: a column of what is drawn as one in a resample.
-        confidence: that of all intervals.
-        resamples: how many bootstrap resamples.
-        seed: what they are drawn by.
-
     Raises:
         UsageError: they have no row in common, a row that both have has two targets, a column isn't there, or one class
             was judged against the rest and `positive` isn't told.
     """
-    check_numbers(confidence, resamples, seed=seed)
-    one, other = _both(first, second, target)
-    metrics, parts = _parts(one, other, target, positive, probabilities=probabilities)
-    cases = Cases(one, np.arange(one.num_rows), target, [], one.num_rows)
-    drawn = Resamples(one.num_rows, count=resamples, seed=seed, groups=None if groups is None else codes(cases, groups))
+    target, level = call.target, call.confidence
+    one, other = _both(call.first, call.second, target)
+    metrics, parts = _parts(one, other, target, call.positive, probabilities=call.probabilities)
+    groups = None if call.groups is None else codes(one, call.groups)
+    drawn = Resamples(one.num_rows, count=call.resamples, seed=call.seed, groups=groups)
     main = metrics[0].name
-    found = Findings(
-        metrics, main, {MODEL: parts[1], FIRST: parts[0]}, [], [], drawn, level=confidence, least=2, more={}
-    )
-    facts = [found.known.fact(f"{each.name} less {FIRST}", confidence) for each in metrics]
+    found = Findings(metrics, main, {MODEL: parts[1], FIRST: parts[0]}, [], [], drawn, level=level, least=2, more={})
+    facts = [found.known.fact(f"{each.name} less {FIRST}", level) for each in metrics]
     rows = [
         {
             "metric": each.name,
@@ -103,8 +84,8 @@ def paired(
         title=f"Two models of {target}, compared",
         about=f"On the {one.num_rows:,} rows that both were judged on: the second less the first.",
         facts=tuple(facts),
-        limits=tuple(drawn.limits(groups)),
-        confidence=confidence,
+        limits=tuple(drawn.limits(call.groups)),
+        confidence=level,
     )
     return Paired(pa.Table.from_pylist(rows, schema=SCHEMA), report)
 

@@ -15,25 +15,23 @@ from headrace.errors import UsageError
 from headrace.report.numbers import bracketed, number
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.evaluate import figures
-from headrace.stages.evaluate._gate.promises import Promises, check_judged, check_numbers
+from headrace.stages.evaluate._gate.promises import Promises, check_judged
 from headrace.stages.evaluate.bias import left_out, too_small
-from headrace.stages.evaluate.claims import Cases, cases, with_target
+from headrace.stages.evaluate.claims import Cases, with_target
 from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS, Findings
-from headrace.stages.evaluate.hearing import codes
-from headrace.stages.evaluate.judgement import Closing, model_name, unwrapped
-from headrace.stages.evaluate.leaks import leaks, overlap
+from headrace.stages.evaluate.judge import Judge, model_name
+from headrace.stages.evaluate.leaks import overlap
 from headrace.stages.evaluate.metrics import numeric
 from headrace.stages.evaluate.metrics.intervals import Spread, widest_pair
 from headrace.stages.evaluate.metrics.numeric import NumericPart
 from headrace.stages.evaluate.metrics.part import Metric, Part
 from headrace.stages.evaluate.metrics.part import found as measured
-from headrace.stages.evaluate.metrics.resamples import Resamples
+from headrace.stages.evaluate.options import RegressionCall
 from headrace.stages.evaluate.predictions import check_column, checked, features_of, numbers_of
 from headrace.stages.evaluate.robustness import robustness
 from headrace.stages.evaluate.slices import Slice, group_key
 from headrace.stages.evaluate.slices import groups as groups_of
-from headrace.stages.evaluate.slices import slices as slices_of
-from headrace.stages.tables.columns import listed
+from headrace.stages.options import refuse, takes
 
 COMPARED = ("mean error", "MAE")
 _METRICS = {each.name: each for each in numeric.METRICS}
@@ -68,6 +66,7 @@ class Regression(NamedTuple):
 
 
 def _check(given: Mapping[str, Any]) -> None:
+    refuse(RegressionCall, given)
     PROMISES.check(given)
     check_judged(given.get("model", True), given.get("scores"))
 
@@ -80,130 +79,60 @@ def _check(given: Mapping[str, Any]) -> None:
     name="regression",
     check=_check,
 )
-def regression(
-    model: Any,
-    table: pa.Table,
-    *,
-    target: str | None = None,
-    features: Sequence[str] | None = None,
-    scores: str | None = None,
-    predict: Any = None,
-    valid: pa.Table | None = None,
-    train: pa.Table | None = None,
-    key: str | Sequence[str] | None = None,
-    baseline: Any = None,
-    previous: Any = None,
-    slices: str | Sequence[str] = (),
-    sensitive: str | Sequence[str] = (),
-    groups: str | None = None,
-    gates: str | None = None,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    min_group: int | None = None,
-    robust: bool = True,
-    seed: int = 0,
-) -> Regression:
+@takes(RegressionCall)
+def regression(call: RegressionCall) -> Regression:
     """Judge a model that predicts numbers.
-
-    Args:
-        model: a fitted estimator, a LightGBM booster, or what `predict` takes; None where `scores` are given.
-        table: the rows to judge by. Those without a target are left out, and counted.
-        target: the column with the true number. Not told, it is the column called `target`, `label` or `y`, or the only
-            one that the model doesn't take.
-        features: the columns that the model is shown; its own where it tells, else all that have no other use here.
-        scores: a column with the numbers predicted.
-        predict: a function of the model and a table that gives an array of n numbers.
-        valid: rows whose mean is the baseline, where there is no `train`.
-        train: the rows that the model learned from: those judged that stand among them are counted and named, and their
-            mean is the baseline.
-        key: the columns that tell a row for that; all columns that both tables have.
-        baseline: a model, or a column with its numbers; the mean of the target if not told.
-        previous: the model's previous version, as it is or as `registry.find` gave it (nothing is compared where that
-            found none); or a column with its numbers.
-        slices: columns to look at the model by, each and in pairs.
-        sensitive: columns of groups of people, each and together, whose errors are compared.
-        groups: a column of what is drawn as one in a resample, such as a day or a customer.
-        gates: what must hold, such as `"MAE <= 3 and R2 >= 0.5 with 95% confidence"`. Not told, the MAE must be surely
-            below the baseline's. `""` asks nothing.
-        confidence: that of all intervals.
-        resamples: how many bootstrap resamples.
-        min_group: how many rows a group or slice needs to be judged; 30 if not told. Told, smaller groups of people are
-            left out of rules on bias; if not, such a rule is undecided while one wasn't judged.
-        robust: whether to disturb each feature and see what becomes of the MAE.
-        seed: what resamples and disturbances are drawn by.
 
     Raises:
         UsageError: a column isn't there, no row has a target, the model can't predict the rows, the gate can't be read
             or asks for what isn't measured.
     """
-    closing = Closing(gates, confidence)
-    slices, sensitive, key = listed(slices), listed(sensitive), listed(key) or None
-    least = check_numbers(confidence, resamples, min_group, seed)
-    columns = [each for each in (scores, groups, baseline, previous) if isinstance(each, str)]
-    model, baseline, previous = unwrapped(model), unwrapped(baseline), unwrapped(previous)
-    rows = cases(model, table, target, features, [*columns, *slices, *sensitive, *(key or ())])
+    judge = Judge(call, call.sensitive)
+    rows = judge.cases(call.target, call.features, [call.scores])
+    judge.take(rows)
     truth = _bounded(_numbers(rows.table, rows.target), f"the target `{rows.target}`")
-    claims, mean_of = _claims(rows, truth, model, scores, predict, baseline, previous, train, valid)
-    drawn = Resamples(rows.rows, count=resamples, seed=seed, groups=None if groups is None else codes(rows, groups))
-    cuts = slices_of(rows.table, slices)
-    people = groups_of(rows.table, sensitive)
-    found, parts = _measured(truth, claims, drawn, cuts, people, confidence, least)
+    claims, mean_of = _claims(judge, call, rows, truth)
+    people = groups_of(rows.table, judge.people)
+    found, parts = _measured(judge, truth, claims, people)
+    least, drawn_by = judge.least, judge.drawn.groups
     for by, own in people.items():
         keys = [group_key(by, place) for place in range(len(own))]
         told = [(parts[each], found.replicates[each]) for each in keys]
-        absent = "" if min_group is not None else _not_judged(own, least, by)
+        absent = "" if call.min_group is not None else _not_judged(own, least, by)
         for metric in COMPARED:
             name = f"{metric} difference by {by}"
-            closing.measure(
-                found.known, name, partial(_difference, name, metric, told, least, by, absent, drawn.groups)
-            )
-    closing.count(
-        found.known,
-        rows,
-        None if train is None else leaks(rows.table, train, key),
-        overlap(model, rows.table, rows.features),
+            judge.measure(found.known, name, partial(_difference, name, metric, told, least, by, absent, drawn_by))
+    judge.count(found.known, overlap(judge.model, rows.table, rows.features))
+    biased = _bias(people, parts, drawn_by, least, judge.level)
+    is_robust = call.robust and judge.model is not None and call.scores is None
+    measure = partial(_measure, judge.model, rows, call.predict, truth)
+    judged = judge.report(
+        found,
+        f"{model_name(judge.model, call.scores)}, which predicts {rows.target}",
+        _about(rows, truth, mean_of),
+        "MAE < baseline with 95% confidence",
+        grids=[_groups_grid(biased, by) for by in people],
+        more=[robustness(rows.table, rows.features, measure, numeric.MAIN, call.seed)] if is_robust else [],
+        drawings=figures.residuals(truth, claims[MODEL], call.seed),
+        limits=[*_limits(judge, call.groups, mean_of), *left_out(biased)],
     )
-    sliced, biased = found.table(), _bias(people, parts, drawn.groups, least, confidence)
-    closing.grids = [found.beside(), *[_groups_grid(biased, by) for by in people], *found.grids(sliced)]
-    if robust and model is not None and scores is None:
-        measure = partial(_measure, model, rows, predict, truth)
-        closing.grids.append(robustness(rows.table, rows.features, measure, numeric.MAIN, seed))
-    closing.drawings = [*figures.residuals(truth, claims[MODEL], seed), *found.forest(sliced)]
-    closing.limits = [*_limits(drawn, groups, mean_of), *left_out(biased)]
-    title = f"{model_name(model, scores)}, which predicts {rows.target}"
-    made = closing.report(found, title, _about(rows, truth, mean_of), "MAE < baseline with 95% confidence")
-    predictions = _predictions(rows, claims, [*slices, *sensitive, *([groups] if groups else [])])
-    return Regression(made.passed, made.metrics, sliced, biased, predictions, made.report, made.page)
+    said = {"predicted": pa.array(claims[MODEL])}
+    if PREVIOUS in claims:
+        said["predicted by previous"] = pa.array(claims[PREVIOUS])
+    return Regression(**judged._asdict(), bias=biased, predictions=judge.predictions(said))
 
 
 def _measured(
-    truth: Any,
-    claims: Mapping[str, Any],
-    drawn: Resamples,
-    cuts: Sequence[Slice],
-    people: Mapping[str, Sequence[Slice]],
-    level: float,
-    least: int,
+    judge: Judge, truth: Any, claims: Mapping[str, Any], people: Mapping[str, Sequence[Slice]]
 ) -> tuple[Findings, dict[str, Part]]:
     """Take all numbers from one set of resamples: the whole, the slices, the groups of people; those it gives too."""
-    mine = claims[MODEL]
-    parts: dict[str, Part] = {
-        group_key(by, place): NumericPart(truth[each.rows], mine[each.rows], rows=each.rows)
-        for by, own in people.items()
-        for place, each in enumerate(own)
-    }
-    found = Findings(
-        numeric.METRICS,
-        numeric.MAIN,
-        {name: NumericPart(truth, each, whole=True) for name, each in claims.items()},
-        cuts,
-        [NumericPart(truth[each.rows], mine[each.rows], rows=each.rows) for each in cuts],
-        drawn,
-        level=level,
-        least=least,
-        more=parts,
-    )
-    return found, parts
+
+    def part(rows: Any) -> Part:
+        return NumericPart(truth[rows], claims[MODEL][rows], rows=rows)
+
+    parts = {group_key(by, place): part(each.rows) for by, own in people.items() for place, each in enumerate(own)}
+    wholes = {name: NumericPart(truth, each, whole=True) for name, each in claims.items()}
+    return judge.findings(numeric.METRICS, numeric.MAIN, wholes, part, parts), parts
 
 
 def _numbers(table: pa.Table, name: str) -> Any:
@@ -231,32 +160,21 @@ def _bounded(values: Any, what: str) -> Any:
     return values
 
 
-def _claims(
-    rows: Cases,
-    truth: Any,
-    model: Any,
-    scores: str | None,
-    predict: Any,
-    baseline: Any,
-    previous: Any,
-    train: pa.Table | None,
-    valid: pa.Table | None,
-) -> tuple[dict[str, Any], str]:
+def _claims(judge: Judge, call: RegressionCall, rows: Cases, truth: Any) -> tuple[dict[str, Any], str]:
     """Give what the model and those beside it predict, and in which rows the mean was taken that is the baseline."""
-    check_judged(model, scores)
-    mine = _said(scores if scores is not None else model, rows, predict)
+    check_judged(judge.model, call.scores)
+    mine = _said(call.scores if call.scores is not None else judge.model, rows, call.predict)
     claims, mean_of = {MODEL: mine}, ""
-    if baseline is None:
+    if judge.baseline is None:
         mean, mean_of = float(truth.mean()), "the rows judged"
-        for other, name in ((valid, "the validation rows"), (train, "the training rows")):
-            has_target = other is not None and rows.target in other.column_names
-            if has_target and len(with_target(other, rows.target)):
+        for other, name in ((call.valid, "the validation rows"), (call.train, "the training rows")):
+            if other is not None and rows.target in other.column_names and len(with_target(other, rows.target)):
                 mean, mean_of = float(np.nanmean(_numbers(other, rows.target))), name
         claims[BASELINE] = np.full(rows.rows, mean)
     else:
-        claims[BASELINE] = _said(baseline, rows, None)
-    if previous is not None:
-        claims[PREVIOUS] = _said(previous, rows, None)
+        claims[BASELINE] = _said(judge.baseline, rows, None)
+    if judge.previous is not None:
+        claims[PREVIOUS] = _said(judge.previous, rows, None)
     return claims, mean_of
 
 
@@ -347,16 +265,7 @@ def _about(rows: Cases, truth: Any, mean_of: str) -> str:
     return f"{words} The baseline is the mean of the target in {mean_of}." if mean_of else words
 
 
-def _limits(drawn: Resamples, groups: str | None, mean_of: str) -> Iterator[str]:
-    yield from drawn.limits(groups)
+def _limits(judge: Judge, groups: str | None, mean_of: str) -> Iterator[str]:
+    yield from judge.drawn.limits(groups)
     if mean_of == "the rows judged":
         yield "The baseline takes its mean from the rows judged, which flatters it a little."
-
-
-def _predictions(rows: Cases, claims: Mapping[str, Any], extra: Sequence[str]) -> pa.Table:
-    columns: dict[str, Any] = {"row": pa.array(rows.places, pa.int64()), rows.target: rows.table[rows.target]}
-    columns |= {name: rows.table[name] for name in extra if name not in columns}
-    columns["predicted"] = pa.array(claims[MODEL])
-    if PREVIOUS in claims:
-        columns["predicted by previous"] = pa.array(claims[PREVIOUS])
-    return pa.table(columns)

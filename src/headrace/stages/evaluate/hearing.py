@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,11 +23,13 @@ from headrace.stages.evaluate.claims import (
     with_target,
 )
 from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS
+from headrace.stages.evaluate.judge import Judge
 from headrace.stages.evaluate.leaks import leaks
 from headrace.stages.evaluate.metrics.binary import BinaryPart
 from headrace.stages.evaluate.metrics.multiclass import ManyPart
 from headrace.stages.evaluate.metrics.part import Part
-from headrace.stages.evaluate.predictions import BOOSTER, check_values, column, features_of
+from headrace.stages.evaluate.options import ClassificationCall
+from headrace.stages.evaluate.predictions import BOOSTER, features_of
 from headrace.stages.evaluate.thresholds import Threshold, threshold_of
 from headrace.stages.tables.columns import rows_at, to_codes
 
@@ -99,40 +101,20 @@ class Hearing(NamedTuple):
         )
 
 
-class Asked(NamedTuple):
-    """How a model is asked: the arguments of the stage that say so."""
-
-    positive: Any = None
-    scores: str | Mapping[Any, str] | None = None
-    decisions: str | None = None
-    predict: Callable[..., Any] | None = None
-    threshold: str | float | None = None
-    probabilities: bool = True
-
-
-def hear(
-    model: Any,
-    cases: Cases,
-    asked: Asked,
-    *,
-    valid: pa.Table | None,
-    train: pa.Table | None,
-    baseline: Any,
-    previous: Any,
-) -> Hearing:
+def hear(judge: Judge, call: ClassificationCall, cases: Cases) -> Hearing:
     """Hear the model, the baseline and the previous version.
 
     Raises:
         UsageError: one can't speak about the rows, or it can't be told which class is looked for.
     """
-    said = scores_of(model, cases, asked.scores, asked.predict)
+    said = scores_of(judge.model, cases, call.scores, call.predict)
     values = labels(cases)
-    if is_a(model, BOOSTER) and asked.scores is None and asked.predict is None:
+    if is_a(judge.model, BOOSTER) and call.scores is None and call.predict is None:
         _check_numbered(values, cases.target)
     classes = classes_told(said, values)
-    positive = _positive(classes, asked.positive, values)
+    positive = _positive(classes, call.positive, values)
     mine = claim(MODEL, said, classes, positive)
-    if not asked.probabilities:
+    if not call.probabilities:
         mine = mine._replace(probable=False)
     told = (
         classes
@@ -141,19 +123,19 @@ def hear(
     )
     truth = _numbers(values, classes, positive)
     cutting = None
-    if asked.decisions is not None:
-        mine = mine._replace(decided=_decisions(cases, asked.decisions, classes, positive))
-    elif positive is not None and mine.chances is not None and (mine.probable or asked.threshold is not None):
-        cutting = _cutting(model, cases, asked, valid, classes, positive)
+    if call.decisions is not None:
+        mine = mine._replace(decided=_decisions(cases, call.decisions, classes, positive))
+    elif positive is not None and mine.chances is not None and (mine.probable or call.threshold is not None):
+        cutting = _cutting(judge.model, cases, call, classes, positive)
         mine = mine._replace(decided=(mine.chances[:, 1] >= cutting.value).astype(int))
-    rates, rates_of = _rates(train, valid, cases, classes, positive, truth)
+    rates, rates_of = _rates(call.train, call.valid, cases, classes, positive, truth)
     claims = {MODEL: mine}
-    for name, other in ((BASELINE, baseline), (PREVIOUS, previous)):
+    for name, other in ((BASELINE, judge.baseline), (PREVIOUS, judge.previous)):
         if other is not None:
             claims[name] = _other_claim(name, other, cases, classes, positive, cutting)
         elif name == BASELINE:
             claims[name] = constant(rates, cases.rows, name)
-    heard = Hearing(cases, truth, told, classes, claims, cutting, rates_of if baseline is None else "")
+    heard = Hearing(cases, truth, told, classes, claims, cutting, rates_of if judge.baseline is None else "")
     return _arranged(heard) if positive is not None and mine.chances is not None else heard
 
 
@@ -214,11 +196,10 @@ def _decisions(cases: Cases, name: str, classes: Sequence[Any], positive: Any | 
     return _numbers(values, classes, positive)
 
 
-def _cutting(
-    model: Any, cases: Cases, asked: Asked, valid: pa.Table | None, classes: Sequence[Any], positive: Any
-) -> Threshold:
-    if valid is None or not isinstance(asked.threshold, str):
-        return threshold_of(asked.threshold, None, None)
+def _cutting(model: Any, cases: Cases, call: ClassificationCall, classes: Sequence[Any], positive: Any) -> Threshold:
+    valid = call.valid
+    if valid is None or not isinstance(call.threshold, str):
+        return threshold_of(call.threshold, None, None)
     leak = leaks(valid, cases.table, None)
     # rows of a few categories all have equals: then only the same table is taken for the same rows
     is_same = leak.tells or valid.equals(cases.table)
@@ -231,11 +212,11 @@ def _cutting(
     if not len(places):
         raise UsageError(f"no row of `valid` has a `{cases.target}`", hint="give rows to choose the threshold on")
     held = cases._replace(table=rows_at(valid, places), given=valid.num_rows)
-    said = scores_of(model, held, asked.scores, asked.predict)
+    said = scores_of(model, held, call.scores, call.predict)
     values = labels(held)
     own = claim("valid", said, classes, positive)
     assert own.chances is not None
-    found = threshold_of(asked.threshold, _numbers(values, classes, positive) == 1, own.chances[:, 1])
+    found = threshold_of(call.threshold, _numbers(values, classes, positive) == 1, own.chances[:, 1])
     if not leak.tells or len(leak.rows) <= valid.num_rows // 100:
         return found
     flattered = f"{len(leak.rows):,} of the {valid.num_rows:,} rows stand among those judged, which flatters the model"
@@ -294,18 +275,3 @@ def _arranged(heard: Hearing) -> Hearing:
     }
     rows = heard.cases._replace(table=rows_at(heard.cases.table, order), places=heard.cases.places[order])
     return heard._replace(cases=rows, truth=heard.truth[order], claims=claims)
-
-
-def codes(cases: Cases, name: str) -> Any:
-    """Number the groups of a column, for drawing them whole."""
-    check_values(cases.table, name)
-    values = column(cases.table, name)
-    missing = cases.table[name].null_count
-    if missing:
-        raise UsageError(
-            f"{missing:,} rows have no `{name}`, by which they are drawn", hint="fill it in, or draw by another"
-        )
-    _, found = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
-    if found.max(initial=0) == 0:
-        raise UsageError(f"all rows have the same `{name}`", hint="draw by a column that has many values")
-    return found

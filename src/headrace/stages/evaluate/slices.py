@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from headrace.stages.evaluate.predictions import check_values
+from headrace.errors import UsageError
+from headrace.stages.evaluate.predictions import check_values, column
 
 MOST_VALUES = 20
 """Of text, the largest so many are slices of their own, the rest is one. Numbers of more are cut at quartiles."""
@@ -145,3 +146,18 @@ def _written(different: Any) -> Any:
     if len(set(found)) < len(found):
         found = [str(each) for each in different]
     return np.array(found, dtype=object)
+
+
+def codes(table: pa.Table, name: str) -> Any:
+    """Number the groups of a column, for drawing them whole."""
+    check_values(table, name)
+    values = column(table, name)
+    missing = table[name].null_count
+    if missing:
+        raise UsageError(
+            f"{missing:,} rows have no `{name}`, by which they are drawn", hint="fill it in, or draw by another"
+        )
+    _, found = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
+    if found.max(initial=0) == 0:
+        raise UsageError(f"all rows have the same `{name}`", hint="draw by a column that has many values")
+    return found

@@ -1,4 +1,4 @@
-"""What can be told of an evaluation before anything has run: whether its gates and numbers can be right."""
+"""What can be told of an evaluation before anything has run: whether its gates can be right."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from headrace.stages.tables.columns import listed
 SEEN, CHOSE, LOST = "rows seen in training", "rows seen in validation", "rows without a target"
 COUNTS = ("rows", LOST, SEEN, CHOSE)
 COUNTED = (*COUNTS, "empty texts")
-LEAST = 30
-"""How many rows a group or slice needs to be judged, where that isn't told."""
 _PROBABLE = ("log loss", "brier score", "ece")
-_NUMBERS = ("confidence", "resamples", "min_group", "seed")
 
 
 class Promises(NamedTuple):
@@ -36,12 +33,11 @@ class Promises(NamedTuple):
     own_baseline: bool = True
 
     def check(self, given: Mapping[str, Any]) -> None:
-        """Refuse gates and numbers that can't be right.
+        """Refuse gates that can't be right.
 
         Raises:
             UsageError: gates can't be read, ask for what won't be measured, or hold or fail whatever is measured.
         """
-        check_numbers(**{name: given[name] for name in _NUMBERS if name in given})
         gates = given.get("gates")
         if isinstance(gates, str) and gates:
             for each in comparisons(parse(gates)):
@@ -142,23 +138,6 @@ def _check_bound(asked: Comparison, metric: Metric) -> None:
         f"the gate `{asked}` {'always holds' if holds else 'can never hold'}: `{metric.name}` is {ends}",
         hint="a share is written as 0.9, or 90%" if metric.highest == 1 else "mend the number",
     )
-
-
-def check_numbers(confidence: float = 0.95, resamples: int = 1000, min_group: int | None = None, seed: int = 0) -> int:
-    """Refuse what no bootstrap can do; return the smallest group.
-
-    Raises:
-        UsageError: one of them makes no sense.
-    """
-    if not 0.5 <= confidence < 1:
-        raise UsageError(f"`confidence={confidence!r}` makes no sense", hint="give a share, such as 0.95")
-    if seed < 0:
-        raise UsageError(f"`seed={seed!r}` makes no sense", hint="give a whole number from 0")
-    if resamples < 100:
-        raise UsageError(f"`resamples={resamples!r}` are too few for an interval", hint="give 100 or more")
-    if min_group is not None and min_group < 2:
-        raise UsageError(f"`min_group={min_group!r}` would judge single people", hint="give 2 or more; 30 is usual")
-    return LEAST if min_group is None else min_group
 
 
 def check_judged(model: Any, scores: Any) -> None:

@@ -1,11 +1,13 @@
-"""How a judgement is closed: the gates are asked, and facts, tables and figures become a report and its page."""
+"""The judge of an evaluation: it draws, measures, counts and asks the gates, and gives a report and its page."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
+
+import pyarrow as pa
 
 from headrace.codec.classes import is_a
 from headrace.codec.values import File
@@ -16,37 +18,81 @@ from headrace.spec.report import Drawing, Fact, Grid, Report
 from headrace.stages.evaluate._gate.gate import asked_of, judge, told
 from headrace.stages.evaluate._gate.promises import CHOSE, LOST, SEEN
 from headrace.stages.evaluate._gate.rules import Comparison, Every, comparisons, parse
-from headrace.stages.evaluate.claims import Cases
+from headrace.stages.evaluate.claims import Cases, cases
 from headrace.stages.evaluate.findings import Findings
 from headrace.stages.evaluate.known import Known, plain
-from headrace.stages.evaluate.leaks import Leak, Overlap
+from headrace.stages.evaluate.leaks import Leak, Overlap, leaks
+from headrace.stages.evaluate.metrics.part import Metric, Part
+from headrace.stages.evaluate.metrics.resamples import Resamples
+from headrace.stages.evaluate.options import EvaluationOptions
+from headrace.stages.evaluate.slices import codes
+from headrace.stages.evaluate.slices import slices as slices_of
 from headrace.stages.scratch import scratch
+from headrace.stages.tables.columns import listed
 
 PAGE = "evaluation.html"
 NAMED = 8
 """So many of the columns are named that rows were compared by."""
 
 
-class Closed(NamedTuple):
+class Judged(NamedTuple):
     """What every evaluation gives out."""
 
     passed: bool
     metrics: dict[str, float]
+    slices: pa.Table
     report: Report
     page: File
 
 
-class Closing:
-    """Gathers what a report is made of. `gates` is read at once, so that a bad one is told before the work is done."""
+class Judge:
+    """Judges the rows of one evaluation. Its gates are read at once, so that a bad one is told before the work is done.
 
-    def __init__(self, gates: str | None, level: float) -> None:
-        self.gates = gates
-        self.rule = parse(gates) if gates else None
-        self.level = level
-        self.grids: list[Grid] = []
-        self.drawings: list[Drawing] = []
-        self.limits: list[str] = []
+    `people` are the columns of groups of people, where the evaluation compares them.
+    """
+
+    def __init__(self, call: EvaluationOptions, people: str | Sequence[str] = ()) -> None:
+        self._call = call
+        self.rule = parse(call.gates) if call.gates else None
+        self.level, self.least = call.confidence, call.least
+        self.model, self.baseline, self.previous = map(unwrapped, (call.model, call.baseline, call.previous))
+        self.slices, self.people, self._key = listed(call.slices), listed(people), listed(call.key)
+        self._groups = [] if call.groups is None else [call.groups]
         self._names: list[str] = []
+
+    def cases(self, target: str | None, features: Sequence[str] | None, said: Iterable[Any] = ()) -> Cases:
+        """Return the rows that have a target. What was `said` is in columns of theirs, where it is texts."""
+        texts = [each for each in (*said, self.baseline, self.previous) if isinstance(each, str)]
+        apart = [*texts, *self._groups, *self.slices, *self.people, *self._key]
+        return cases(self.model, self._call.table, target, features, apart)
+
+    def take(self, rows: Cases) -> None:
+        """Judge these rows, in their order."""
+        groups = codes(rows.table, self._groups[0]) if self._groups else None
+        self._rows = rows
+        self.drawn = Resamples(rows.rows, count=self._call.resamples, seed=self._call.seed, groups=groups)
+
+    def findings(
+        self,
+        metrics: Sequence[Metric],
+        main: str,
+        wholes: Mapping[str, Part],
+        part: Callable[[Any], Part],
+        more: Mapping[str, Part],
+    ) -> Findings:
+        """Take all numbers from one set of resamples: the whole, the slices (`part` scores some rows), and `more`."""
+        cuts = slices_of(self._rows.table, self.slices)
+        return Findings(
+            metrics,
+            main,
+            wholes,
+            cuts,
+            [part(each.rows) for each in cuts],
+            self.drawn,
+            level=self.level,
+            least=self.least,
+            more=more,
+        )
 
     def offer(self, known: Known, name: str, fact: Callable[[float], Fact], words: Callable[[], str] = str) -> None:
         """Let gates ask for a number, which is in the report only if they do."""
@@ -57,30 +103,42 @@ class Closing:
         known.add(name, fact, words)
         self._names.append(name)
 
-    def count(self, known: Known, cases: Cases, leak: Leak | None, overlap: Overlap | None = None) -> None:
+    def count(self, known: Known, overlap: Overlap | None = None) -> None:
         """Count the rows, those without a target, those that were trained on, and those that chose how long."""
-        self.measure(known, "rows", counted("rows", cases.rows))
-        lost = cases.given - cases.rows
+        rows, train = self._rows, self._call.train
+        leak = None if train is None else leaks(rows.table, train, self._key or None)
+        self.measure(known, "rows", counted("rows", rows.rows))
+        lost = rows.given - rows.rows
         tell = self.measure if lost else self.offer
         tell(known, LOST, counted(LOST, lost))
-        if lost:
-            self.limits.append(f"{lost:,} of {cases.given:,} rows have no `{cases.target}` and were left out.")
         if leak is not None:
             self.measure(known, SEEN, counted(SEEN, len(leak.rows), better="lower"), partial(_by_heart, leak))
         if overlap is not None:
             self.measure(
-                known, CHOSE, counted(CHOSE, overlap.judged, better="lower"), partial(_chose, overlap, cases.rows)
+                known, CHOSE, counted(CHOSE, overlap.judged, better="lower"), partial(_chose, overlap, rows.rows)
             )
         else:
             self.offer(known, CHOSE, lambda _: Fact(name=CHOSE, value=None, why="the model doesn't tell which chose"))
         self._leak, self._overlap = leak, overlap
-        self._rows = cases.rows
-        self._places = cases.places
 
-    def report(self, found: Findings, title: str, about: str, default: str) -> Closed:
-        """Ask the gates (`default` if none is told), make the report and its page, and log the metrics."""
-        known = found.known
-        if self.gates is None and default:
+    def report(
+        self,
+        found: Findings,
+        title: str,
+        about: str,
+        default: str,
+        *,
+        grids: Iterable[Grid],
+        more: Iterable[Grid],
+        drawings: Iterable[Drawing],
+        limits: Iterable[str],
+    ) -> Judged:
+        """Ask the gates (`default` if none is told), make the report and its page, and log the metrics.
+
+        `grids` stand above those of the slices, and `more` below them.
+        """
+        known, sliced = found.known, found.table()
+        if self._call.gates is None and default:
             self.rule = parse(default)
         self._ask_of_leak()
         judged = judge(self.rule, known) if self.rule is not None else None
@@ -90,16 +148,16 @@ class Closing:
         for name in [*self._names, *asked]:
             if name not in facts:
                 facts[name] = known.fact(name, self.level)
-        limits = [*self.limits, *self._seen()]
+        beside = [found.beside()] if len(found.wholes) > 1 else []
         report = Report(
             title=title,
             about=f"{self._warning()}{about}",
             passed=None if judged is None else judged.passed,
             facts=tuple(facts.values()),
             verdicts=() if judged is None else judged.verdicts,
-            grids=(*self._leaked(), *self.grids),
-            drawings=tuple(self.drawings),
-            limits=tuple(limits),
+            grids=(*self._leaked(), *beside, *grids, *found.grids(sliced), *more),
+            drawings=(*drawings, *found.forest(sliced)),
+            limits=(*limits, *self._seen()),
             confidence=self.level,
         )
         page = scratch() / PAGE
@@ -111,7 +169,14 @@ class Closing:
             said = told(judged.verdicts)
             log("test/gates", "\n".join(said))
             sys.stderr.write("".join(f"{line}\n" for line in said))
-        return Closed(judged is None or judged.passed, metrics, report, File(page))
+        return Judged(judged is None or judged.passed, metrics, sliced, report, File(page))
+
+    def predictions(self, said: Mapping[str, Any]) -> pa.Table:
+        """Return a row for each row judged: its number, its target, what it was looked at by, and what was said."""
+        table, target = self._rows.table, self._rows.target
+        columns: dict[str, Any] = {"row": pa.array(self._rows.places, pa.int64()), target: table[target]}
+        extra = [each for each in (*self.slices, *self.people, *self._groups) if each not in columns]
+        return pa.table(columns | {name: table[name] for name in extra} | dict(said))
 
     def _ask_of_leak(self) -> None:
         """Warn of rows that the model knows, and have none of them be a rule, unless the gates say what may be of them
@@ -120,20 +185,20 @@ class Closing:
         Without a key, rows that are alike in all columns may be others: one in a hundred is then taken for chance, and
         nothing is said where rows are alike anyway.
         """
-        leak, overlap, chance = self._leak, self._overlap, self._rows // 100
+        leak, overlap, chance = self._leak, self._overlap, self._rows.rows // 100
         if leak is not None and leak.tells:
             if len(leak.rows):
                 warn(f"{self._trained_on()} {_by_heart(leak)}")
             self._demand(SEEN, 0 if leak.is_by_key else chance)
         if overlap is not None:
             if overlap.judged > chance:
-                warn(_chose(overlap, self._rows))
+                warn(_chose(overlap, self._rows.rows))
             self._demand(CHOSE, chance)
 
     def _demand(self, name: str, most: int) -> None:
         """Have it be a rule that a count is at most this, unless the gates say what it may be, or ask nothing."""
         asked = [plain(each.metric) for each in comparisons(self.rule)] if self.rule is not None else []
-        if self.gates != "" and name not in asked:
+        if self._call.gates != "" and name not in asked:
             unseen = Comparison(metric=name, operator="<=", bound=most)
             rules = self.rule.rules if isinstance(self.rule, Every) else () if self.rule is None else (self.rule,)
             self.rule = Every(rules=(*rules, unseen)) if rules else unseen
@@ -144,18 +209,18 @@ class Closing:
         sure = "was" if count == 1 else "were"
         # rows that are equal needn't be the same ones, where no key tells
         told = sure if self._leak.is_by_key else "may have been"
-        return f"{count:,} of the {self._rows:,} rows judged {told} trained on."
+        return f"{count:,} of the {self._rows.rows:,} rows judged {told} trained on."
 
     def _leaked(self) -> list[Grid]:
         leak = self._leak
         if leak is None or not len(leak.rows) or not leak.tells:
             return []
-        return [leak._replace(rows=self._places[leak.rows]).grid()]
+        return [leak._replace(rows=self._rows.places[leak.rows]).grid()]
 
     def _warning(self) -> str:
         """Say at the head of the report what takes the worth from all that follows."""
-        chose = self._overlap is not None and self._overlap.judged > self._rows // 100
-        told = f"{_chose(self._overlap, self._rows)} " if chose and self._overlap is not None else ""
+        chose = self._overlap is not None and self._overlap.judged > self._rows.rows // 100
+        told = f"{_chose(self._overlap, self._rows.rows)} " if chose and self._overlap is not None else ""
         if self._leak is None or not len(self._leak.rows) or not self._leak.tells:
             return told
         flatter = "flatter" if self._leak.is_by_key else "may flatter"

@@ -14,9 +14,10 @@ from headrace.errors import NotFoundError
 from headrace.inspect.views import took_s
 from headrace.ledger.database.sqlite import SqliteDatabase
 from headrace.ledger.ledger import Ledger
+from headrace.ledger.views.query import near
 from headrace.ledger.views.rows import GONE
 from headrace.ledger.views.tracking import TrackingViews
-from headrace.ledger.views.views import Views, near
+from headrace.ledger.views.views import Views
 from headrace.run.events import (
     Asked,
     Closed,

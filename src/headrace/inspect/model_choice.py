@@ -10,7 +10,7 @@ from headrace.errors import NotFoundError
 from headrace.inspect.get.get import part_of
 from headrace.inspect.run_record import Material
 from headrace.inspect.views import maps
-from headrace.ledger.views.views import near
+from headrace.ledger.views.query import near
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import REPORT
 

@@ -133,14 +133,6 @@ class RunLedger:
                 return
             seq = found[-1][0] + 1
 
-    def result(self, key: str) -> Found | None:
-        """Give the output that the ledger holds under a key, or None."""
-        db = self._db
-        with db.troubles():
-            db.begin_reading()
-            row = db.execute(db.sql.RESULT, (key,)).fetchone()
-        return None if row is None else _found(row)
-
     def results(self, keys: Sequence[str]) -> Mapping[str, Found]:
         """Give the outputs that the ledger holds under some keys, in one round trip."""
         db = self._db

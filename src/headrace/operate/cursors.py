@@ -17,7 +17,7 @@ from headrace.inspect.metrics.metrics import Load, loader
 from headrace.inspect.value_text import SMALL_BYTES, value_text
 from headrace.inspect.views import CursorView, Views, read
 from headrace.ledger import cursors
-from headrace.ledger.views.views import near
+from headrace.ledger.views.query import near
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, open_store, reading_store, user
 from headrace.spec.artifact import Ref

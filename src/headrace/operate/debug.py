@@ -17,7 +17,7 @@ from headrace.backends.processes.environment_variables import withheld
 from headrace.codec.codecs import Codecs
 from headrace.define.attempt import Alone
 from headrace.errors import NotFoundError, TaskFailed, UsageError, listed
-from headrace.ledger.views.views import near
+from headrace.ledger.views.query import near
 from headrace.project.project import Project
 from headrace.project.settings import PoolSection
 from headrace.project.state import reading_store, views

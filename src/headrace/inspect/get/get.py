@@ -16,7 +16,7 @@ from headrace.inspect.get import addresses, table_file
 from headrace.inspect.get.output_file import form_of, written
 from headrace.inspect.get.table_file import is_table
 from headrace.inspect.views import VersionView, Views, in_words
-from headrace.ledger.views.views import FEW
+from headrace.ledger.views.query import FEW
 from headrace.project.project import Project
 from headrace.project.state import reading_store, views
 from headrace.spec.artifact import Ref

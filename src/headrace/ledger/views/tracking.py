@@ -21,8 +21,9 @@ from headrace.ledger import generations as names
 from headrace.ledger.database import scan
 from headrace.ledger.database.reader import Reader
 from headrace.ledger.records import ALIASES, METRICS, VERSIONS, VersionRecord
+from headrace.ledger.views.query import near
 from headrace.ledger.views.rows import RUN_LINES, RunView
-from headrace.ledger.views.views import Views, near
+from headrace.ledger.views.views import Views
 from headrace.run.curves import Curves, LoggedKind, Name, Summary
 from headrace.run.events import Logged, decode_event
 from headrace.spec.artifact import Ref
@@ -116,14 +117,14 @@ class TrackingViews(Views):
 
     def metrics(self, run: str | None = None, *, kind: LoggedKind | None = "number") -> list[MetricView]:
         """Give what the tasks of a run have logged, summed up, by task and name; of all kinds with `kind=None`."""
-        line = self._find(run)
+        line = self._query.run(run)
         return [
             MetricView(
                 **{field: getattr(metric, field) for field in Summary.__struct_fields__},
                 run=metric.source or line.id,
                 source=metric.source_task or metric.task,
             )
-            for metric in self._read(METRICS, self._sql.METRICS, line.number)
+            for metric in self._query.read(METRICS, self._sql.METRICS, line.number)
             if kind in (None, metric.kind)
         ]
 
@@ -148,12 +149,12 @@ class TrackingViews(Views):
     def logged(self, run: str | None = None, *, after: int = -1) -> list[tuple[int, Logged]]:
         """Give what the tasks of a run itself have logged, each with its number, beyond the one numbered `after`: who
         asks again with the last number follows a run that lives."""
-        rows = self._all(self._sql.LOGGED_SINCE, self._find(run).number, after)
+        rows = self._query.all(self._sql.LOGGED_SINCE, self._query.run(run).number, after)
         return [(seq, decode_event(body)) for seq, body in rows]
 
     def metric_names(self) -> dict[str, int]:
         """Name the numbers that runs have logged, each with how many runs have."""
-        return dict(self._all(self._sql.METRIC_NAMES))
+        return dict(self._query.all(self._sql.METRIC_NAMES))
 
     def ranked(
         self,
@@ -171,7 +172,7 @@ class TrackingViews(Views):
         Raises:
             NotFoundError: no run has; the hint names those that come near.
         """
-        rows = self._all(self._sql.METRICS_BY_NAME, name)
+        rows = self._query.all(self._sql.METRICS_BY_NAME, name)
         if not rows:
             raise NotFoundError(
                 f"no run has logged a number `{name}`", hint=near(name, [*self.metric_names()], "they have logged")
@@ -187,7 +188,7 @@ class TrackingViews(Views):
                 best[number] = value, task
         found = []
         for number, (value, task) in sorted(best.items(), key=lambda each: each[1][0], reverse=descending):
-            view = self._view(self._read(RUN_LINES, self._sql.RUN_LINE_BY_NUMBER, number)[0])
+            view = self._view(self._query.read(RUN_LINES, self._sql.RUN_LINE_BY_NUMBER, number)[0])
             if pipeline in (None, view.pipeline):
                 found.append(RankedView(run=view, task=task, value=value))
             if len(found) == limit:
@@ -217,8 +218,8 @@ class TrackingViews(Views):
 
     def _curves(self, run: str, task: str) -> Curves:
         curves = Curves()
-        for row in self._all(self._sql.RUN_BY_ID, run):
-            for _, body in self._all(self._sql.LOGGED_OF, row[0], task):
+        for row in self._query.all(self._sql.RUN_BY_ID, run):
+            for _, body in self._query.all(self._sql.LOGGED_OF, row[0], task):
                 event = decode_event(body)
                 if isinstance(event, Logged):
                     curves.add(event)
@@ -230,9 +231,12 @@ class TrackingViews(Views):
         """Give the versions of a model or dataset, or those of all, by name, the newest first."""
         statement, *of = (self._sql.VERSIONS, kind) if name is None else (self._sql.VERSIONS_OF, kind, name)
         aliases: dict[tuple[str, int], dict[str, str | None]] = {}
-        for each in self._read(ALIASES, self._sql.ALIASES, kind):
+        for each in self._query.read(ALIASES, self._sql.ALIASES, kind):
             aliases.setdefault((each.name, each.version), {})[each.alias] = each.why
-        return [_version(row, aliases.get((row.name, row.version), {})) for row in self._read(VERSIONS, statement, *of)]
+        return [
+            _version(row, aliases.get((row.name, row.version), {}))
+            for row in self._query.read(VERSIONS, statement, *of)
+        ]
 
     def resolve(self, kind: RegistryKind, name: str) -> VersionView:
         """Give the version that `NAME` (the newest), `NAME:3` or `NAME@ALIAS` names.

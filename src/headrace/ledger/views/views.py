@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from itertools import chain, islice
 from operator import itemgetter
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import msgspec
 
@@ -21,8 +21,8 @@ from headrace.errors import NotFoundError, listed
 from headrace.ledger.database.address import Address
 from headrace.ledger.database.database import NO_END
 from headrace.ledger.database.opening import connect_to_read
-from headrace.ledger.database.reader import Reader
 from headrace.ledger.records import TASK_ROWS
+from headrace.ledger.views.query import FEW, Query, near
 from headrace.ledger.views.rows import (
     GONE,
     PAST_VIEWS,
@@ -46,12 +46,9 @@ from headrace.run.ports import LIVE, Earlier, TaskRow
 from headrace.run.story import Story
 from headrace.spec.artifact import Ref, within
 
-T = TypeVar("T")
-
 HISTORY_RUNS = 10
 LOOKED_THROUGH = 1000
 """So many of the latest runs are gone through for an artifact that no index knows."""
-_ALL = 1 << 31
 
 
 _TAKEN = msgspec.msgpack.encode(Taken.__struct_config__.tag)
@@ -65,6 +62,7 @@ class Views:
     def __init__(self, address: Address, *, project: str = "") -> None:
         self._db = connect_to_read(address, project=project)
         self._sql = self._db.sql
+        self._query = Query(self._db)
 
     def __enter__(self) -> Self:
         return self
@@ -83,15 +81,15 @@ class Views:
         Raises:
             NotFoundError: there is none, or several begin or end so; the message names those that come near.
         """
-        return self._view(self._find(name))
+        return self._view(self._query.run(name))
 
     def runs(self, *, limit: int = 1000, pipeline: str | None = None, before: int | None = None) -> RunsView:
         """Give the newest runs, without their tasks."""
         first = NO_END if before is None else before
         if pipeline is None:
-            lines = self._read(RUN_LINES, self._sql.RUN_LINES, first, limit)
+            lines = self._query.read(RUN_LINES, self._sql.RUN_LINES, first, limit)
         else:
-            lines = self._read(RUN_LINES, self._sql.RUN_LINES_OF, pipeline, first, limit)
+            lines = self._query.read(RUN_LINES, self._sql.RUN_LINES_OF, pipeline, first, limit)
         return RunsView(
             runs=tuple(self._view(line) for line in lines),
             more=lines[-1].number if lines and len(lines) == limit else None,
@@ -99,7 +97,7 @@ class Views:
 
     def show(self, name: str | None = None) -> RunView:
         """Give a run with all of its tasks, in their order."""
-        line = self._find(name)
+        line = self._query.run(name)
         view = self._view(line)
         gone, now = view.why == GONE, time.time() if view.state in LIVE else None
         with self._db.troubles():
@@ -115,29 +113,31 @@ class Views:
 
     def states(self, name: str | None = None) -> dict[str, int]:
         """Count a run's tasks by state, in the order in which these occur first. A map counts by its elements."""
-        number = self._find(name).number
-        return dict(self._all(self._sql.TASK_STATES, number, number))
+        number = self._query.run(name).number
+        return dict(self._query.all(self._sql.TASK_STATES, number, number))
 
     def stages(self, name: str | None = None) -> list[StageView]:
         """Sum up a run's tasks by stage, in the order in which the stages came."""
-        run = self._find(name)
+        run = self._query.run(name)
         found: dict[tuple[str, str], list[StageLine]] = {}
-        for line in sorted(self._read(STAGE_LINES, self._sql.STAGE_LINES, run.number), key=lambda line: line.first):
+        for line in sorted(
+            self._query.read(STAGE_LINES, self._sql.STAGE_LINES, run.number), key=lambda line: line.first
+        ):
             found.setdefault((line.stage, line.kind), []).append(line)
         running: dict[tuple[str, str], list[float]] = {}
         if (view := self._view(run)).state in LIVE and view.why != GONE:
             now = time.time()
-            for stage, kind, started in self._all(self._sql.RUNNING_LINES, run.number):
+            for stage, kind, started in self._query.all(self._sql.RUNNING_LINES, run.number):
                 running.setdefault((stage, kind), []).append(max(0.0, now - started))
         return [stage_view(lines, running.get(of, ())) for of, lines in found.items()]
 
     def failures(self, name: str | None = None, *, limit: int = 20) -> list[TaskView]:
         """Give a run's failed tasks, the earliest first."""
-        return self._read(TASK_VIEWS, self._sql.FAILED_LINES, self._find(name).number, limit)
+        return self._query.read(TASK_VIEWS, self._sql.FAILED_LINES, self._query.run(name).number, limit)
 
     def has(self, run: str, task: str) -> bool:
         """Say whether a run has a task of this name."""
-        return bool(self._all(self._sql.TASK_ROW, self._find(run).number, task))
+        return bool(self._query.all(self._sql.TASK_ROW, self._query.run(run).number, task))
 
     def task(self, run: str | None, task: str) -> TaskRow:
         """Give all that the ledger's row says of a task.
@@ -145,24 +145,23 @@ class Views:
         Raises:
             NotFoundError: the run has no such task; the hint names those that come near.
         """
-        line = self._find(run)
-        rows = self._read(TASK_ROWS, self._sql.TASK_ROW, line.number, task)
+        line = self._query.run(run)
+        rows = self._query.read(TASK_ROWS, self._sql.TASK_ROW, line.number, task)
         if not rows:
-            names = [name for (name,) in self._all(self._sql.TASK_NAMES, line.number)]
+            names = [name for (name,) in self._query.all(self._sql.TASK_NAMES, line.number)]
             raise NotFoundError(f"run `{line.id}` has no task `{task}`", hint=near(task, names, "its tasks are"))
         return rows[0]
 
     def rows(self, run: str | None = None) -> list[TaskRow]:
         """Give all that the ledger's rows say of a run's tasks, in their order."""
-        rows = self._read(TASK_ROWS, self._sql.TASK_ROWS, self._find(run).number)
+        rows = self._query.read(TASK_ROWS, self._sql.TASK_ROWS, self._query.run(run).number)
         return sorted(rows, key=lambda row: row.ordinal)
 
     def runs_holding(self, digest: str) -> set[int]:
         """Give the numbers of the runs that made or reused an artifact, by its digest or the beginning of it."""
         span = digest, digest + "\U0010ffff"
-        return {
-            run for run, _ in (*self._all(self._sql.RUNS_BY_BLOB, *span), *self._all(self._sql.TASKS_BY_DIGEST, *span))
-        }
+        statements = self._sql.RUNS_BY_BLOB, self._sql.TASKS_BY_DIGEST
+        return {run for statement in statements for run, _ in self._query.all(statement, *span)}
 
     def artifact(self, digest: str) -> Ref:
         """Give an artifact that a task gave, by its digest or the beginning of it: an output, or a part of one.
@@ -172,9 +171,9 @@ class Views:
         """
         found: dict[str, Ref] = {}
         # what is made of parts, or stands in the ledger's row, has no blob that would name its runs
-        latest = (line.number for line in self._read(RUN_LINES, self._sql.RUN_LINES, NO_END, LOOKED_THROUGH))
+        latest = (line.number for line in self._query.read(RUN_LINES, self._sql.RUN_LINES, NO_END, LOOKED_THROUGH))
         for number in chain(sorted(self.runs_holding(digest), reverse=True), latest):
-            for _, out in self._all(self._sql.TASK_OUTS, number):
+            for _, out in self._query.all(self._sql.TASK_OUTS, number):
                 found.update((ref.digest, ref) for ref in within(_decode_ref(out)) if ref.digest.startswith(digest))
             if found:
                 break
@@ -190,14 +189,16 @@ class Views:
 
     def run_id(self, number: int) -> str:
         """Give the id of a run by its number."""
-        found: str = self._all(self._sql.RUN_ID, number)[0][0]
+        found: str = self._query.all(self._sql.RUN_ID, number)[0][0]
         return found
 
     def earlier(self, run: str | None, task: str) -> Earlier | None:
         """Give what the key of a task was made of in the pipeline's latest run that had ended when this one began."""
-        line = self._find(run)
-        for before, run_id in self._all(self._sql.EARLIER_RUNS, line.pipeline, line.number, line.number, HISTORY_RUNS):
-            for found in self._read(TASK_ROWS, self._sql.TASK_ROW, before, task):
+        line = self._query.run(run)
+        for before, run_id in self._query.all(
+            self._sql.EARLIER_RUNS, line.pipeline, line.number, line.number, HISTORY_RUNS
+        ):
+            for found in self._query.read(TASK_ROWS, self._sql.TASK_ROW, before, task):
                 if found.key is not None:
                     return Earlier(run=run_id, key=found.key, code=found.code or "", inputs=found.inputs or b"")
         return None
@@ -224,42 +225,19 @@ class Views:
     def events_until_taken(self, run: str | None = None) -> Iterator[Event]:
         """Go over what happened in a run until its latest driver took it, included; what followed isn't decoded."""
         # An event is an array of fewer than 16 parts, so one byte stands before its tag.
-        last = self._all(self._sql.LAST_OF_KIND, self._find(run).number, len(_TAKEN), _TAKEN)[0][0]
+        last = self._query.all(self._sql.LAST_OF_KIND, self._query.run(run).number, len(_TAKEN), _TAKEN)[0][0]
         return islice(self.events(run), max(0, last) + 1)
 
     def bodies(self, run: str | None = None) -> Iterator[bytes]:
         """Go over a run's events as they are stored."""
-        number, seq = self._find(run).number, 0
-        while rows := self._all(self._sql.EVENTS_FROM, number, seq, 1000):
+        number, seq = self._query.run(run).number, 0
+        while rows := self._query.all(self._sql.EVENTS_FROM, number, seq, 1000):
             yield from (body for _, body in rows)
             seq = rows[-1][0] + 1
 
     def history(self, pipeline: str, *, runs: int = HISTORY_RUNS) -> list[PastView]:
         """Give what the tasks of a pipeline took in its latest runs, newest run first."""
-        return sorted(self._read(PAST_VIEWS, self._sql.HISTORY, pipeline, runs), key=lambda past: -past.run)
-
-    def _find(self, name: str | None) -> RunLine:
-        if name in (None, "", "latest"):
-            lines = self._read(RUN_LINES, self._sql.NEWEST_RUN)
-            if not lines:
-                raise NotFoundError("there is no run yet", hint="`headrace run NAME` makes one")
-            return lines[0]
-        assert name is not None
-        lines = self._read(RUN_LINES, self._sql.RUN_LINE, name)
-        lines = lines or self._read(RUN_LINES, self._sql.RUNS_BY_PREFIX, name, name + "\U0010ffff", 5)
-        if len(lines) == 1:
-            return lines[0]
-        if lines:
-            raise NotFoundError(
-                f"several runs begin with `{name}`", hint=f"say more of it: {listed((each.id for each in lines), FEW)}"
-            )
-        ids = [run_id for (run_id,) in self._all(self._sql.RUN_IDS, _ALL)]
-        ending = [each for each in ids if each.endswith(f"-{name}")]
-        if len(ending) == 1:
-            return self._read(RUN_LINES, self._sql.RUN_LINE, ending[0])[0]
-        if ending:
-            raise NotFoundError(f"several runs end in `{name}`", hint=f"say more of it: {listed(ending, FEW)}")
-        raise NotFoundError(f"there is no run `{name}`", hint=near(name, ids[:1000], "the newest are"))
+        return sorted(self._query.read(PAST_VIEWS, self._sql.HISTORY, pipeline, runs), key=lambda past: -past.run)
 
     def _view(self, line: RunLine) -> RunView:
         gone = line.state in LIVE and self._db.leases.holder(line.id) is None
@@ -273,25 +251,3 @@ class Views:
             params=_decode_params(line.params),
             why=GONE if gone else line.why,
         )
-
-    def _read(self, reader: Reader[T], statement: str, *parameters: object) -> list[T]:
-        with self._db.troubles():
-            return list(reader.read(self._db.execute(statement, parameters)))
-
-    def _all(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with self._db.troubles():
-            return self._db.execute(statement, parameters).fetchall()
-
-
-FEW = 5
-"""So many names stand in a hint."""
-
-
-def near(name: str, names: list[str], otherwise: str) -> str:
-    """Say which of these names the user may have meant, as a hint."""
-    import difflib  # noqa: PLC0415  (needed for an error only, and not cheap)
-
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    if near:
-        return f"did you mean {listed(near)}?"
-    return f"{otherwise} {listed(names, FEW)}" if names else "there are none"

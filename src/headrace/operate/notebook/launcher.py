@@ -17,8 +17,8 @@ from headrace.codec.codecs import Codecs
 from headrace.define.pipeline import PipelineFunction
 from headrace.errors import LedgerError, NotFoundError, ProjectError, RunCancelled, RunFailed
 from headrace.inspect.get.get import artifact, find
+from headrace.ledger.views.query import near
 from headrace.ledger.views.rows import RunView, TaskView
-from headrace.ledger.views.views import near
 from headrace.operate import plan as planning
 from headrace.operate import session
 from headrace.operate.notebook import display

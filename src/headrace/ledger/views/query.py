@@ -1,0 +1,72 @@
+"""Queries of a ledger: rows by a statement, and a run by whatever names it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from headrace.errors import NotFoundError, listed
+from headrace.ledger.database.database import Database
+from headrace.ledger.database.reader import Reader
+from headrace.ledger.views.rows import RUN_LINES, RunLine
+
+T = TypeVar("T")
+
+FEW = 5
+"""So many names stand in a hint."""
+_ALL = 1 << 31
+
+
+class Query:
+    """Asks a ledger that is open for reading."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._sql = db.sql
+
+    def read(self, reader: Reader[T], statement: str, *parameters: object) -> list[T]:
+        """Return the rows of a statement as what the reader makes of each."""
+        with self._db.troubles():
+            return list(reader.read(self._db.execute(statement, parameters)))
+
+    def all(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement."""
+        with self._db.troubles():
+            return self._db.execute(statement, parameters).fetchall()
+
+    def run(self, name: str | None) -> RunLine:
+        """Return the run of this id, or that its beginning or its last part means, or the newest.
+
+        Raises:
+            NotFoundError: there is none, or several begin or end so; the message names those that come near.
+        """
+        if name in (None, "", "latest"):
+            lines = self.read(RUN_LINES, self._sql.NEWEST_RUN)
+            if not lines:
+                raise NotFoundError("there is no run yet", hint="`headrace run NAME` makes one")
+            return lines[0]
+        assert name is not None
+        lines = self.read(RUN_LINES, self._sql.RUN_LINE, name)
+        lines = lines or self.read(RUN_LINES, self._sql.RUNS_BY_PREFIX, name, name + "\U0010ffff", 5)
+        if len(lines) == 1:
+            return lines[0]
+        if lines:
+            raise NotFoundError(
+                f"several runs begin with `{name}`", hint=f"say more of it: {listed((each.id for each in lines), FEW)}"
+            )
+        ids = [run_id for (run_id,) in self.all(self._sql.RUN_IDS, _ALL)]
+        ending = [each for each in ids if each.endswith(f"-{name}")]
+        if len(ending) == 1:
+            return self.read(RUN_LINES, self._sql.RUN_LINE, ending[0])[0]
+        if ending:
+            raise NotFoundError(f"several runs end in `{name}`", hint=f"say more of it: {listed(ending, FEW)}")
+        raise NotFoundError(f"there is no run `{name}`", hint=near(name, ids[:1000], "the newest are"))
+
+
+def near(name: str, names: list[str], otherwise: str) -> str:
+    """Say which of these names the user may have meant, as a hint."""
+    import difflib  # noqa: PLC0415  (needed for an error only, and not cheap)
+
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {listed(near)}?"
+    return f"{otherwise} {listed(names, FEW)}" if names else "there are none"

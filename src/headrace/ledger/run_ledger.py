@@ -116,7 +116,7 @@ class RunLedger:
             with db.troubles():
                 self._number = db.atomically(lambda: self._store(batch), done=lambda: self._stored(batch))
         except Unmet:
-            raise self._lost() from None
+            raise _lost(self.run) from None
         self.next_seq += len(batch.bodies)
 
     def events(self) -> Iterator[bytes]:
@@ -132,6 +132,10 @@ class RunLedger:
             if len(found) < CHUNK:
                 return
             seq = found[-1][0] + 1
+
+    def result(self, key: str) -> Found | None:
+        """Return the output that the ledger holds under a key, or None."""
+        return self.results((key,)).get(key)
 
     def results(self, keys: Sequence[str]) -> Mapping[str, Found]:
         """Give the outputs that the ledger holds under some keys, in one round trip."""
@@ -228,7 +232,7 @@ class RunLedger:
                     self._db, self._check_held, pool, self._share, want, run=self.run, now=self._clock()
                 )
         except Unmet:
-            raise self._lost() from None
+            raise _lost(self.run) from None
 
     def _check_held(self) -> None:
         """Ask within a transaction whether the run is still this driver's; raise `Unmet` where it isn't."""
@@ -240,13 +244,7 @@ class RunLedger:
         try:
             self._lease.renew()
         except Unmet:
-            raise self._lost() from None
-
-    def _lost(self) -> LeaseLost:
-        return LeaseLost(
-            f"another driver has taken run `{self.run}`, or this one was taken for dead",
-            hint="this one has stopped; unless another goes on with the run, `headrace resume` does",
-        )
+            raise _lost(self.run) from None
 
     def _check_is_there(self) -> None:
         """Refuse to go on where somebody has removed the file: what is open of it would keep nothing."""
@@ -364,6 +362,13 @@ class RunLedger:
                 if name not in self._earlier:
                     self._earlier[name] = Earlier(run=run, key=key, code=code or "", inputs=inputs or b"")
         return True
+
+
+def _lost(run: str) -> LeaseLost:
+    return LeaseLost(
+        f"another driver has taken run `{run}`, or this one was taken for dead",
+        hint="this one has stopped; unless another goes on with the run, `headrace resume` does",
+    )
 
 
 def _found(row: tuple[Any, ...]) -> Found:

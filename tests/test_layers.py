@@ -13,6 +13,7 @@ import pytest
 grimp = pytest.importorskip("grimp", reason="import-linter, which brings it, is not installed")
 
 ROOT = Path(__file__).parents[1]
+MOST_FILES = 18
 
 
 def _named(modules: set[str]) -> Iterator[tuple[str, str, bool]]:
@@ -52,3 +53,34 @@ def test_what_is_imported_by_name_lies_below_and_closes_no_cycle() -> None:
         if above or (sure and graph.chain_exists(importer=imported, imported=importer)):
             wrong.append(f"{importer} names {imported}")
     assert not wrong
+
+
+def _rooms() -> Iterator[tuple[Path, list[str]]]:
+    """Yield each package below `headrace` with the names of its modules."""
+    for door in sorted((ROOT / "src" / "headrace").rglob("*/__init__.py")):
+        yield door.parent, sorted(path.stem for path in door.parent.glob("*.py") if path != door)
+
+
+def test_the_door_of_each_room_says_where_to_begin_and_that_is_there() -> None:
+    seen, wrong = 0, []
+    for room, _ in _rooms():
+        says = " ".join((ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or "").split())
+        begin = re.search(r"Begin with ([^.]*(?:\.\w[^.]*)*)\.", says)
+        names = re.findall(r"`([\w.]+)`", begin[1]) if begin else []
+        for name in names:
+            places = [base / name.replace(".", "/") for base in (room, room.parent, ROOT / "src" / "headrace")]
+            if not any(place.with_suffix(".py").exists() or (place / "__init__.py").exists() for place in places):
+                wrong.append(f"{room.name}: `{name}`")
+        seen += bool(names)
+    assert not wrong
+    assert seen > 30, "or nothing is found any more"
+
+
+def test_no_room_holds_more_files_than_a_newcomer_takes_in() -> None:
+    by_kind = {"cli/commands", "codec/builtin"}  # a file for each command, and for each kind of value
+    full = {
+        str(room.relative_to(ROOT / "src" / "headrace")): len(modules)
+        for room, modules in _rooms()
+        if len(modules) > 18
+    }
+    assert set(full) <= by_kind, full

@@ -20,7 +20,7 @@ import pytest
 from headrace.backends.local import backend
 from headrace.backends.local.backend import LocalBackend
 from headrace.backends.processes import spawn
-from headrace.backends.processes.channel import Line
+from headrace.backends.processes.channel import Channel
 from headrace.backends.processes.namespace import works
 from headrace.backends.processes.orphans import MARKED, PARENT, end_orphans, note_mark
 from headrace.backends.processes.spawn import Spawned
@@ -244,7 +244,7 @@ def test_many_workers_can_be_begun_and_ended_at_once(stand: LocalStand, ear: Ear
 
 def test_what_has_arrived_on_a_line_is_read_though_nothing_can_be_sent_any_more() -> None:
     ours, theirs = socket.socketpair()
-    line = Line(ours)
+    line = Channel(ours)
     theirs.sendall(frame(Report(1, b"last words")))
     theirs.close()
     line.send(frame(Ack(1)))
@@ -258,7 +258,7 @@ def test_what_has_arrived_on_a_line_is_read_though_nothing_can_be_sent_any_more(
 
 def test_what_can_not_be_sent_at_once_is_sent_later() -> None:
     ours, theirs = socket.socketpair()
-    line, other = Line(ours), Line(theirs)
+    line, other = Channel(ours), Channel(theirs)
     sent = [Report(number, bytes(50_000)) for number in range(40)]
     for report in sent:
         line.send(frame(report))

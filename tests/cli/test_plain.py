@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from headrace.cli.terminal.progress_lines import PlainWatcher
-from headrace.operate.progress.live_table import LiveWatcher
+from headrace.cli.terminal.progress_lines import PlainObserver
+from headrace.operate.progress.live_table import LiveObserver
 from headrace.operate.progress.observer import TaskRow
 from headrace.operate.progress.stage_counts import Tally
 from headrace.spec.policy import NOT_ASKED
@@ -40,12 +40,12 @@ class Clock:
 
 
 def test_each_task_is_told_once_it_begins_and_once_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
-    watcher = PlainWatcher()
-    watcher.opened("r1")
-    watcher.tasks([row("a", "waiting"), row("b", "waiting")])
-    watcher.tasks([row("a", "running")])
-    watcher.tasks([row("a", "succeeded", seconds=3.25)])
-    watcher.tasks([row("b", "skipped", reason="`c` failed")])
+    observer = PlainObserver()
+    observer.opened("r1")
+    observer.tasks([row("a", "waiting"), row("b", "waiting")])
+    observer.tasks([row("a", "running")])
+    observer.tasks([row("a", "succeeded", seconds=3.25)])
+    observer.tasks([row("b", "skipped", reason="`c` failed")])
     assert capsys.readouterr().err.splitlines() == [
         "run r1",
         "running   a",
@@ -57,11 +57,11 @@ def test_each_task_is_told_once_it_begins_and_once_it_ends(capsys: pytest.Captur
 def test_a_stage_that_is_called_twice_is_told_to_run_each_time_and_a_map_only_by_its_elements(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    watcher = PlainWatcher()
-    watcher.tasks([row("one", "waiting"), row("one[1]", "waiting"), row("one[2]", "waiting")])
-    watcher.tasks([row("one", "running")])
-    watcher.tasks([row("one", "succeeded", seconds=1.0), row("one[1]", "running")])
-    watcher.tasks([row("one[2]", "running"), row("one[2][n=1]", "running", parent="one[2]")])
+    observer = PlainObserver()
+    observer.tasks([row("one", "waiting"), row("one[1]", "waiting"), row("one[2]", "waiting")])
+    observer.tasks([row("one", "running")])
+    observer.tasks([row("one", "succeeded", seconds=1.0), row("one[1]", "running")])
+    observer.tasks([row("one[2]", "running"), row("one[2][n=1]", "running", parent="one[2]")])
     assert capsys.readouterr().err.splitlines() == [
         "running   one",
         "succeeded one  1.0 s",
@@ -116,12 +116,12 @@ def test_a_table_in_place_has_no_line_for_what_only_leaves_out() -> None:
 
 
 def test_what_a_task_waits_for_once_it_has_begun_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
-    watcher = PlainWatcher()
-    watcher.tasks([row("a", "waiting", reason="`b` is not done")])
-    watcher.tasks([row("a", "running")])
+    observer = PlainObserver()
+    observer.tasks([row("a", "waiting", reason="`b` is not done")])
+    observer.tasks([row("a", "running")])
     for free in (0, 1):
-        watcher.tasks([row("a", "waiting", reason=f"it needs 2 CPU, and the cluster has {free} CPU of 8 CPU free")])
-    watcher.tasks([row("a", "running")])
+        observer.tasks([row("a", "waiting", reason=f"it needs 2 CPU, and the cluster has {free} CPU of 8 CPU free")])
+    observer.tasks([row("a", "running")])
     assert capsys.readouterr().err.splitlines() == [
         "running   a",
         "waiting   a  it needs 2 CPU, and the cluster has 0 CPU of 8 CPU free",
@@ -131,14 +131,14 @@ def test_what_a_task_waits_for_once_it_has_begun_is_told_once(capsys: pytest.Cap
 
 def test_a_wide_map_is_told_of_every_two_seconds(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    watcher = PlainWatcher(clock)
+    observer = PlainObserver(clock)
     names = [f"fit[#{number}]" for number in range(100)]
-    watcher.tasks([row("fit", "running"), *(row(name, "waiting", parent="fit") for name in names)])
+    observer.tasks([row("fit", "running"), *(row(name, "waiting", parent="fit") for name in names)])
     capsys.readouterr()
     for number, name in enumerate(names):
         clock.now += 0.1
         state = "failed" if number == 50 else "succeeded"
-        watcher.tasks([row(name, state, parent="fit", reason="ValueError: no")])
+        observer.tasks([row(name, state, parent="fit", reason="ValueError: no")])
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) <= 9
     assert "failed    fit[#50]  ValueError: no" in lines
@@ -146,7 +146,7 @@ def test_a_wide_map_is_told_of_every_two_seconds(capsys: pytest.CaptureFixture[s
 
 
 def test_names_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
-    PlainWatcher().tasks([row("a\x1b[2J\r", "running")])
+    PlainObserver().tasks([row("a\x1b[2J\r", "running")])
     assert capsys.readouterr().err == "running   a\\x1b[2J\\r\n"
 
 
@@ -163,18 +163,18 @@ def test_a_map_counts_by_its_elements() -> None:
 
 
 def test_what_had_succeeded_before_a_run_is_resumed_is_told_as_such(capsys: pytest.CaptureFixture[str]) -> None:
-    watcher = PlainWatcher(clock=lambda: 100.0)
+    observer = PlainObserver(clock=lambda: 100.0)
     before, now = row("a", "succeeded", seconds=2.0), row("b", "succeeded", seconds=2.0)
-    watcher.tasks([replace(before, started=90.0), replace(now, started=99.0)])
+    observer.tasks([replace(before, started=90.0), replace(now, started=99.0)])
     assert capsys.readouterr().err.splitlines() == ["had succeeded a  2.0 s", "succeeded b  2.0 s"]
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80])
 def test_a_stage_has_one_line_in_a_terminal_however_narrow(columns: int) -> None:
-    watcher = LiveWatcher()
-    watcher.tasks([row("slow", "running"), row("after_something_long", "waiting"), row("third", "succeeded")])
+    observer = LiveObserver()
+    observer.tasks([row("slow", "running"), row("after_something_long", "waiting"), row("third", "succeeded")])
     console = Console(width=columns, height=20, record=True, file=StringIO())
-    console.print(watcher)
+    console.print(observer)
     lines = console.export_text().splitlines()
     assert len(lines) == 4
     assert all(len(line) <= columns for line in lines)

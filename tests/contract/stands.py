@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from headrace.backends.local.backend import LocalBackend
 from headrace.backends.processes.namespace import Namespace
 from headrace.backends.simulated.backend import SimulatedBackend
-from headrace.backends.simulated.behaviour import Ask, Death, Decline, Keep, Listen, Play, Say, Stopped, Wait
+from headrace.backends.simulated.behaviour import Ask, Behaviour, Death, Decline, Keep, Listen, Say, Stopped, Wait
 from headrace.backends.simulated.cluster import Cluster
 from headrace.codec.codecs import Codecs
 from headrace.run.events import Asked, TraceEnded
@@ -84,7 +84,7 @@ def _inline(value: object) -> Ref:
     return Codecs().save(value, MemoryBlobs())  # type: ignore[arg-type]  # all of its values are inline
 
 
-def _script(order: Do) -> Play:
+def _script(order: Do) -> Behaviour:
     args = {name: arg.ref for name, arg in order.args if isinstance(arg, Const)}
     match order.function:
         case "fail":
@@ -128,7 +128,7 @@ def _script(order: Do) -> Play:
     return _inline(1)
 
 
-def _trace(order: Trace) -> Play:
+def _trace(order: Trace) -> Behaviour:
     if order.pipeline != "asks":
         yield Decline(Refused("ProjectError", f"there is no pipeline `{order.pipeline}`"))
         return None

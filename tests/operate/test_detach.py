@@ -14,10 +14,10 @@ from headrace.operate.session import _interrupted_by
 from tests.projects import wait_for
 
 
-def hangs(watcher: Announcing) -> None:
+def hangs(observer: Announcing) -> None:
     """Be in a library that hears of no signal: Python's own handlers run in it, and it goes on waiting."""
     with _interrupted_by(lambda: None):
-        watcher.opened(str(os.getpid()))
+        observer.opened(str(os.getpid()))
         lock = threading.Lock()
         lock.acquire()
         lock.acquire()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from headrace.backends.simulated.backend import SimulatedBackend
-from headrace.backends.simulated.behaviour import Moving, Play, Script, Tracing, Wait, tracing
+from headrace.backends.simulated.behaviour import Behaviour, Moving, Script, Tracing, Wait, tracing
 from headrace.backends.simulated.cluster import Cluster
 from headrace.run.driver.driver import Driver
 from headrace.run.events import Event, Opened, Taken, decode_event
@@ -75,7 +75,7 @@ class Bed:
         self.run = self.ledger.take(self.run.record.run)
 
 
-def gives(order: Do) -> Play:
+def gives(order: Do) -> Behaviour:
     """Give a number made of the key, after a second."""
     yield Wait(1.0)
     return number(int(order.key[:8], 16))

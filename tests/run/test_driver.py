@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.backends.simulated.backend import SimulatedBackend
-from headrace.backends.simulated.behaviour import Death, Keep, Listen, Play, Wait, tracing
+from headrace.backends.simulated.behaviour import Behaviour, Death, Keep, Listen, Wait, tracing
 from headrace.backends.simulated.cluster import Cluster
 from headrace.run.driver.courier import Courier
 from headrace.run.driver.crew import Crew
@@ -58,7 +58,7 @@ def test_the_next_run_reuses_all_that_is_there() -> None:
 def test_an_output_that_is_gone_from_the_store_is_made_again() -> None:
     kept: list[Ref] = []
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         kept.append(Ref(digest="ab" * 32, size=10, codec="raw", type="bytes", nonce="n1"))
         bed.store.add(kept[-1])
         yield Wait(1.0)
@@ -77,7 +77,7 @@ def test_an_output_that_is_gone_from_the_store_is_made_again() -> None:
 def test_what_was_taken_from_the_store_before_its_success_is_recorded_is_made_again() -> None:
     ref = Ref(digest="ab" * 32, size=10, codec="raw", type="bytes", nonce="n1")
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         bed.store.add(ref)
         yield Wait(7200.0)
         if order.attempt == 1:
@@ -96,7 +96,7 @@ def test_what_another_run_made_is_verified_by_the_first_that_reads_it() -> None:
     orders: list[Do] = []
     ref = Ref(digest="cd" * 32, size=10, codec="raw", type="bytes", nonce="n1")
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         orders.append(order)
         bed.store.add(ref)
         yield Wait(1.0)
@@ -115,7 +115,7 @@ def test_a_stage_that_ran_past_its_timeout_is_ended_and_one_behind_it_is_lost() 
     sketch.declare("hangs", timeout_s=10.0)
     sketch.node("hangs")
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         yield Wait(1e9)
         return number(1)
 
@@ -132,7 +132,7 @@ def test_a_failed_attempt_is_followed_by_others_after_a_pause_that_grows() -> No
     sketch.declare("flaky", retries=3, backoff_s=10.0)
     sketch.node("flaky")
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         yield Wait(1.0)
         if order.attempt < 4:
             raise ValueError("not yet")
@@ -152,7 +152,7 @@ def test_a_checkpoint_is_given_to_the_next_attempt() -> None:
     sketch.node("trains")
     orders: list[Do] = []
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         orders.append(order)
         yield Keep(number(6 + order.attempt))
         yield Wait(1.0)
@@ -172,7 +172,7 @@ def test_a_node_of_a_gang_that_dies_ends_the_others_and_all_begin_again() -> Non
     sketch.node("gang")
     orders: list[Do] = []
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         orders.append(order)
         yield Wait(2.0 - order.rank / 2)
         if order.attempt == 1 and order.rank == 1:
@@ -193,7 +193,7 @@ def test_nodes_of_a_gang_that_fail_together_cost_one_attempt() -> None:
     sketch.declare("gang", resources=Resources(nodes=2), retries=1, backoff_s=0.0)
     sketch.node("gang")
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         yield Wait(1.0)
         if order.attempt == 1:
             raise ValueError("a collective was aborted")
@@ -211,7 +211,7 @@ def test_an_idle_worker_that_was_part_of_a_gang_is_not_ended_for_what_befalls_th
     sketch.declare("other", resources=Resources(nodes=2), retries=0)
     sketch.node("other")
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         if order.task == "gang":
             yield Wait(1.0 if order.rank == 0 else 0.1)
             if order.rank == 0:
@@ -226,7 +226,7 @@ def test_an_idle_worker_that_was_part_of_a_gang_is_not_ended_for_what_befalls_th
 
 
 def test_a_run_is_cancelled_from_its_inbox() -> None:
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         yield Wait(1e6)
         return number(1)
 
@@ -241,7 +241,7 @@ def test_a_run_is_cancelled_from_its_inbox() -> None:
 def test_an_interrupt_lets_attempts_clean_up_and_a_second_one_does_not() -> None:
     cleaned: list[str] = []
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         try:
             yield Wait(1e6)
         finally:
@@ -261,7 +261,7 @@ def test_an_interrupt_lets_attempts_clean_up_and_a_second_one_does_not() -> None
 
 
 def test_a_run_that_takes_too_long_fails() -> None:
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         yield Wait(1e6)
         return number(1)
 
@@ -272,7 +272,7 @@ def test_a_run_that_takes_too_long_fails() -> None:
 
 
 def test_a_driver_that_is_told_another_limit_goes_by_that() -> None:
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         yield Wait(100.0)
         return number(1)
 
@@ -284,7 +284,7 @@ def test_a_driver_that_is_told_another_limit_goes_by_that() -> None:
 def test_who_wants_a_task_to_end_early_reaches_its_attempt_or_those_of_its_elements_and_is_recorded() -> None:
     for name, told in (("leaf", ["leaf[i=0]", "leaf[i=1]"]), ("leaf[i=1]", ["leaf[i=1]"]), ("sink", [])):
 
-        def script(order: Do, told: list[str] = told) -> Play:
+        def script(order: Do, told: list[str] = told) -> Behaviour:
             if order.task in told:
                 assert (yield Listen()) == "stop"
             else:
@@ -324,7 +324,7 @@ def test_what_waits_behind_an_attempt_that_takes_longer_than_was_thought_goes_el
     first = sketch.node("short")
     rest = [sketch.node("short", x=Const(number(each)), after=[first]) for each in range(12)]
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         yield Wait(1000.0 if order.task == rest[0].task else 0.001)
         return number(1)
 
@@ -338,7 +338,7 @@ def test_what_waits_behind_an_attempt_that_takes_longer_than_was_thought_goes_el
     assert not bed.events(Failed)
 
 
-def _idle(_: Do) -> Play:
+def _idle(_: Do) -> Behaviour:
     yield Wait(0.0)
     return number(1)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from headrace.backends.simulated.backend import SimulatedBackend
-from headrace.backends.simulated.behaviour import Play, Wait
+from headrace.backends.simulated.behaviour import Behaviour, Wait
 from headrace.errors import LeaseLost, LedgerError
 from headrace.run.events import (
     Cancelled,
@@ -62,7 +62,7 @@ def test_of_a_gang_whose_driver_died_the_first_worker_s_output_counts() -> None:
     sketch.declare("gang", resources=Resources(nodes=3))
     sketch.node("gang")
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         yield Wait(1.0 - order.rank / 10)
         return number(order.rank)
 
@@ -92,7 +92,7 @@ def test_of_a_gang_that_failed_while_no_driver_lived_the_other_nodes_are_ended()
     sketch.declare("gang", resources=Resources(nodes=4), retries=1, backoff_s=0.0)
     sketch.node("gang")
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         if order.attempt == 1:
             yield Wait(1.0 if order.rank == 1 else 1e6)  # the others wait for it
             raise ValueError("out of range")
@@ -116,7 +116,7 @@ def test_a_run_whose_driver_is_gone_can_be_cancelled_though_nothing_runs() -> No
     sketch.declare("flaky", retries=1, backoff_s=100.0)
     sketch.node("flaky")
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         yield Wait(1.0)
         raise ValueError("not now")
 
@@ -189,7 +189,7 @@ def test_workers_forget_what_is_acknowledged() -> None:
 def test_nothing_is_sent_before_it_is_stored() -> None:
     seen: list[tuple[int, int]] = []
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         stored = bed.events(Launched)
         assert (order.task, order.attempt) in [(event.task, event.attempt) for event in stored]
         seen.append((order.attempt, len(stored)))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from headrace.backends.simulated.behaviour import Ask, Death, Decline, Play, Say, Tracing, Wait
+from headrace.backends.simulated.behaviour import Ask, Behaviour, Death, Decline, Say, Tracing, Wait
 from headrace.errors import PlacementError, ProjectError, TraceError, UsageError
 from headrace.run.events import (
     Asked,
@@ -35,7 +35,7 @@ def test_a_stage_that_no_pool_can_hold_is_refused_before_anything_runs() -> None
 
 
 def test_a_pipeline_that_can_not_be_traced_leaves_no_run() -> None:
-    def trace(order: Trace) -> Play:
+    def trace(order: Trace) -> Behaviour:
         yield Decline(Refused("ProjectError", "there is no such pipeline", "look again"))
         return None
 
@@ -50,7 +50,7 @@ def test_a_body_that_asks_is_answered() -> None:
     first = sketch.node("first")
     heard: list[object] = []
 
-    def trace(order: Trace) -> Play:
+    def trace(order: Trace) -> Behaviour:
         heard.append((yield Ask(Question(0, "now"))))
         yield Say(sketch.traced())
         heard.append((yield Ask(Asked(1, first))))
@@ -85,7 +85,7 @@ def dying(sketch: Sketch, deaths: int) -> Tracing:
     first = sketch.node("first")
     nodes = sketch.traced()
 
-    def trace(order: Trace) -> Play:
+    def trace(order: Trace) -> Behaviour:
         yield Say(nodes)
         yield Ask(Asked(0, first))
         if left[0]:
@@ -112,7 +112,7 @@ def test_a_tracer_that_dies_time_and_again_fails_the_run() -> None:
 
 
 def test_a_tracer_that_dies_before_there_is_a_run_is_an_error_of_usage() -> None:
-    def trace(order: Trace) -> Play:
+    def trace(order: Trace) -> Behaviour:
         yield Wait(1.0)
         raise Death("crash", "the import crashed")
 
@@ -127,7 +127,7 @@ def test_a_body_that_traces_otherwise_when_resumed_is_told_which_node_differs() 
     first = sketch.node("first")
 
     def ask(events: Iterable[Event]) -> Tracing:
-        def trace(order: Trace) -> Play:
+        def trace(order: Trace) -> Behaviour:
             for event in events:
                 yield Say(event)
             yield Ask(Asked(0, first))

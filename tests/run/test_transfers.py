@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from headrace.backends.simulated.behaviour import Ask, Death, Moving, Play, Say, Wait, moving, tracing
+from headrace.backends.simulated.behaviour import Ask, Behaviour, Death, Moving, Say, Wait, moving, tracing
 from headrace.run.driver.driver import Driver
 from headrace.run.driver.regions import Elsewhere
 from headrace.run.events import (
@@ -126,7 +126,7 @@ def test_with_one_region_nothing_is_asked() -> None:
 def test_a_transfer_that_crashes_or_is_refused_is_tried_again() -> None:
     fates = ["crash", "refused"]
 
-    def mover(order: Move) -> Play:
+    def mover(order: Move) -> Behaviour:
         yield Wait(1.0)
         if fates and (fate := fates.pop()) == "crash":
             raise Death("crash")
@@ -141,7 +141,7 @@ def test_a_transfer_that_crashes_or_is_refused_is_tried_again() -> None:
     assert len(bed.events(Moved)) == 1
 
 
-def broken(_: Move) -> Play:
+def broken(_: Move) -> Behaviour:
     yield Wait(1.0)
     raise ValueError("the line is dead")
 
@@ -175,7 +175,7 @@ def test_a_task_that_comes_late_to_a_transfer_that_has_failed_fails_with_it() ->
     sketch.node("late", data=Const(BLOB), x=slow)
     sketch.node("after", x=first)
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         yield Wait(100.0)
         return number(1)
 
@@ -208,7 +208,7 @@ def test_a_run_that_goes_on_in_another_region_brings_what_it_has_made_there() ->
     sketch.node("use", data=data)
     made = Ref(digest="cd" * 32, size=SIZE, codec="raw", type="builtins.bytes", nonce="0001")
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         bed.store.add(made)
         yield Wait(1.0 if order.task == "make" else 100.0)
         return made
@@ -228,7 +228,7 @@ def test_a_run_that_goes_on_in_another_region_brings_what_it_has_made_there() ->
 
 
 def test_the_tracer_s_answer_waits_until_its_region_has_the_value() -> None:
-    def tracer(_: object) -> Play:
+    def tracer(_: object) -> Behaviour:
         sketch = Sketch()
         made = sketch.node("make", data=Const(number(1)))
         yield Say(sketch.traced())
@@ -276,7 +276,7 @@ def test_a_run_rebuilt_from_its_events_has_its_transfers() -> None:
         assert kinds & {Moved, Failed}
 
 
-def blob(order: Do) -> Play:
+def blob(order: Do) -> Behaviour:
     yield Wait(0.1)
     return BLOB
 
@@ -296,7 +296,7 @@ class Counting(MemoryBlobs):
 
 
 def test_a_store_far_away_is_asked_once_for_what_many_tasks_may_reuse() -> None:
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         yield Wait(1.0)
         return bed.store.add(
             Ref(digest=order.key, size=8, codec="raw", type="builtins.int", nonce="01")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from headrace.backends.simulated.backend import SimulatedBackend
-from headrace.backends.simulated.behaviour import Death, Keep, Play, Say, Wait, tracing
+from headrace.backends.simulated.behaviour import Behaviour, Death, Keep, Say, Wait, tracing
 from headrace.backends.simulated.cluster import Cluster
 from headrace.run.driver.driver import Driver
 from headrace.run.events import (
@@ -71,7 +71,7 @@ class World:
         self.opened = Opened("scene", (), BUNDLE, self.cluster.clock.now(), policy=policy or Policy())
         self.machine = Machine()
 
-    def _script(self, order: Do) -> Play:
+    def _script(self, order: Do) -> Behaviour:
         yield Wait(int(order.key[:4], 16) % 50 / 10)
         yield Say(Logged(order.task, order.attempt, self.cluster.clock.now(), (POINTS,)))
         match self.fates.get(order.function.partition(":")[2]):

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from headrace.errors import BlobMissing, StoreError
 from headrace.store.blob import Blob
 from headrace.store.draft import STEP_BYTES, Steps
-from headrace.store.folder.digest_folders import Shelves
+from headrace.store.folder.digest_folders import DigestFolders
 from headrace.store.folder.folder import FolderStore
 from headrace.testing.store_contract import StoreContract
 
@@ -226,19 +226,21 @@ class TestSharedFolder(StoreContract):
 
 @given(st.text(max_size=70), st.text(max_size=12))
 def test_a_name_is_that_of_a_file_on_its_shelf_or_refused(digest: str, nonce: str) -> None:
-    shelves = Shelves(Path("/store/blobs"))
+    folders = DigestFolders(Path("/store/blobs"))
     try:
-        place = shelves.place(digest, nonce)
+        place = folders.place(digest, nonce)
     except StoreError:
         return
-    assert place.parent.parent == shelves.path
+    assert place.parent.parent == folders.path
     assert place.name == f"{digest}.{nonce}"
     assert Path(os.path.normpath(place)) == place
 
 
 @given(st.text("0123456789abcdef", min_size=64, max_size=64), st.text("0123456789abcdef", min_size=1, max_size=16))
 def test_every_digest_and_nonce_names_a_blob(digest: str, nonce: str) -> None:
-    assert Shelves(Path("/store/blobs")).place(digest, nonce) == Path(f"/store/blobs/{digest[:2]}/{digest}.{nonce}")
+    assert DigestFolders(Path("/store/blobs")).place(digest, nonce) == Path(
+        f"/store/blobs/{digest[:2]}/{digest}.{nonce}"
+    )
 
 
 def test_much_is_written_step_by_step(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from headrace.store.blob import Blob
-from headrace.store.folder.digest_folders import Shelves
+from headrace.store.folder.digest_folders import DigestFolders
 from headrace.store.folder.folder import FolderStore
 from headrace.store.folder.nfs import LAG_S, LOOK_S, appears, is_gone, is_shared, refresh
 
@@ -68,15 +68,15 @@ def test_a_stale_handle_counts_as_gone() -> None:
 
 
 def test_a_rename_that_was_done_though_its_answer_was_lost_is_good(tmp_path: Path) -> None:
-    shelves = Shelves(tmp_path / "blobs")
-    shelves.path.mkdir()
+    folders = DigestFolders(tmp_path / "blobs")
+    folders.path.mkdir()
     blob = Blob(digest="ab" * 32, size=3, nonce="n1")
-    place = shelves.place(blob.digest, blob.nonce)
+    place = folders.place(blob.digest, blob.nonce)
     place.parent.mkdir()
     place.write_bytes(b"one")
-    shelves.take_in([(tmp_path / "aside", blob)])
+    folders.take_in([(tmp_path / "aside", blob)])
     with pytest.raises(FileNotFoundError):
-        shelves.take_in([(tmp_path / "aside", Blob(digest="ab" * 32, size=4, nonce="n1"))])
+        folders.take_in([(tmp_path / "aside", Blob(digest="ab" * 32, size=4, nonce="n1"))])
 
 
 def test_what_a_server_keeps_for_an_open_file_is_no_stray(tmp_path: Path) -> None:

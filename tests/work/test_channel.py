@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from headrace.run.wire import Quit, Tell, frame
-from headrace.work.channel import Link
+from headrace.work.channel import Channel
 from headrace.work.stop import Stop, StopAttempt
 
 
@@ -27,11 +27,11 @@ def stop() -> Iterator[Stop]:
 def test_a_word_to_an_attempt_that_is_yet_to_begin_is_not_lost(stop: Stop) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        link = Link(theirs, lambda _: None, stop)
+        channel = Channel(theirs, lambda _: None, stop)
         ours.sendall(frame(Tell("later", 1, "stop")) + frame(Tell("fit", 1, "checkpoint")))
-        assert link.word("fit", 1) == "checkpoint"
-        assert link.word("fit", 1) is None
-        assert link.word("later", 1) == "stop"
+        assert channel.word("fit", 1) == "checkpoint"
+        assert channel.word("fit", 1) is None
+        assert channel.word("later", 1) == "stop"
 
 
 def test_messages_that_come_while_an_attempt_asks_for_a_word_are_taken_in_beside(stop: Stop) -> None:
@@ -41,16 +41,16 @@ def test_messages_that_come_while_an_attempt_asks_for_a_word_are_taken_in_beside
     def say() -> None:
         for _ in range(1000):
             ours.sendall(frame(Quit()))
-            link.look()
+            channel.look()
 
     with ours, theirs:
-        link = Link(theirs, lambda _: None, stop)
+        channel = Channel(theirs, lambda _: None, stop)
         beside = threading.Thread(target=say)
         sys.setswitchinterval(1e-6)
         try:
             beside.start()
             while beside.is_alive():
-                assert link.word("fit", 1) is None
+                assert channel.word("fit", 1) is None
         finally:
             sys.setswitchinterval(before)
             beside.join()

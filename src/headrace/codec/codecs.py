@@ -8,7 +8,7 @@ from pathlib import Path
 from headrace.codec.classes import name_of
 from headrace.codec.classes import resolve as class_of
 from headrace.codec.codec import Codec
-from headrace.codec.known_tables import Origins
+from headrace.codec.known_tables import KnownTables
 from headrace.codec.loading import Loading
 from headrace.codec.misfit import CallerFailed, Misfit
 from headrace.codec.ports import Blobs
@@ -29,7 +29,7 @@ class Codecs:
     def __init__(self, extra: Sequence[Codec] = ()) -> None:
         self._registry = Registry(extra)
         self._scratch = Scratch()
-        self._origins = Origins()
+        self._origins = KnownTables()
 
     def save(
         self,

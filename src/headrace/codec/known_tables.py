@@ -1,4 +1,4 @@
-"""Origins: which tables of this process already are artifacts."""
+"""Which tables of this process already are artifacts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from headrace.codec.ports import Blobs
 from headrace.spec.artifact import Ref
 
 
-class Origins:
+class KnownTables:
     """Knows tables that were loaded or saved, by identity and for as long as they live, and the artifact of each.
 
     Only what can't change may be known here. It holds for one attempt (`forget`): beyond that, the blobs of what no
@@ -31,7 +31,7 @@ class Origins:
             return None
         return known[1]
 
-    def take(self, other: Origins) -> None:
+    def take(self, other: KnownTables) -> None:
         """Remember all that another one knows."""
         for reference, artifact, blobs in list(other._known.values()):
             value = reference()

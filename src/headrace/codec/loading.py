@@ -12,7 +12,7 @@ from blake3 import blake3
 from headrace.codec.classes import distribution
 from headrace.codec.codec import Codec, HasCheck, HasColumns
 from headrace.codec.exact_json import MARK_BYTES
-from headrace.codec.known_tables import Origins
+from headrace.codec.known_tables import KnownTables
 from headrace.codec.ports import Blobs
 from headrace.codec.registry import Registry
 from headrace.codec.scratch import Scratch
@@ -44,7 +44,7 @@ class Loading:
         safe_only: bool,
         scratch: Scratch,
         resolve: Callable[[str], type],
-        origins: Origins,
+        origins: KnownTables,
     ) -> None:
         self._registry = registry
         self._origins = origins

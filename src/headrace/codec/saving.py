@@ -16,7 +16,7 @@ from blake3 import blake3
 from headrace.codec import exact_json
 from headrace.codec.builtin.code import KINDS, CodeCodec
 from headrace.codec.codec import Codec
-from headrace.codec.known_tables import Origins
+from headrace.codec.known_tables import KnownTables
 from headrace.codec.loading import TABLES
 from headrace.codec.misfit import CallerFailed, Declined, Misfit
 from headrace.codec.ports import Batch, Blobs
@@ -84,11 +84,11 @@ class Saving:
         blobs: Blobs,
         describe: Callable[[type], str],
         digest: Callable[[object], str] | None = None,
-        origins: Origins | None = None,
+        origins: KnownTables | None = None,
     ) -> None:
         self._registry = registry
-        self._origins = Origins() if origins is None else origins
-        self._made = Origins()
+        self._origins = KnownTables() if origins is None else origins
+        self._made = KnownTables()
         self._digest = digest
         self._blobs = blobs
         self._begun: Batch | None = None

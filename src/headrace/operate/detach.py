@@ -14,7 +14,7 @@ import msgspec
 from headrace import errors
 from headrace.errors import HeadraceError
 from headrace.ledger.views.rows import RunView
-from headrace.operate.progress.observer import NoWatcher
+from headrace.operate.progress.observer import NoObserver
 from headrace.operate.session import drive, named
 from headrace.project.project import Project
 from headrace.project.state import views
@@ -25,7 +25,7 @@ OPENS_S = 2.0
 """A pipeline that is traced within this time is known to be right when the command returns; others show it later."""
 
 
-class Announcing(NoWatcher):
+class Announcing(NoObserver):
     """Tells the command that began the run its id, once there is one."""
 
     def __init__(self, descriptor: int) -> None:
@@ -54,7 +54,7 @@ def run_detached(
         HeadraceError: whatever kept it from beginning.
     """
     opens_s = OPENS_S if _is_written(project, pipeline) else math.inf
-    run_id = detached(lambda watcher: drive(project, pipeline, params, policy, watcher, opens_s=opens_s), watch)
+    run_id = detached(lambda observer: drive(project, pipeline, params, policy, observer, opens_s=opens_s), watch)
     with views(project) as found:
         return found.show(run_id)
 
@@ -95,7 +95,7 @@ def detached(work: Callable[[Announcing], object], watch: Callable[[], None] = l
     raise kind(told["message"] or "", hint=told["hint"])
 
 
-def _leave(work: Callable[[Announcing], object], watcher: Announcing, watch: Callable[[], None]) -> None:
+def _leave(work: Callable[[Announcing], object], observer: Announcing, watch: Callable[[], None]) -> None:
     """Leave the terminal and the command's session, drive, and end: this never returns."""
     code = 5
     try:
@@ -106,12 +106,12 @@ def _leave(work: Callable[[Announcing], object], watcher: Announcing, watch: Cal
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
         watch()
-        work(watcher)
+        work(observer)
         code = 0
     except HeadraceError as error:
-        watcher.say({"error": type(error).__name__, "message": error.message, "hint": error.hint})
+        observer.say({"error": type(error).__name__, "message": error.message, "hint": error.hint})
         code = error.exit_code
     except BaseException as error:  # noqa: BLE001  the process ends here, and its parent is to know why
-        watcher.say({"error": "HeadraceError", "message": masked(f"{type(error).__name__}: {error}"), "hint": None})
+        observer.say({"error": "HeadraceError", "message": masked(f"{type(error).__name__}: {error}"), "hint": None})
     finally:
         os._exit(code)

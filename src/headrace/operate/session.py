@@ -22,7 +22,7 @@ from headrace.operate.input_files import keep_path
 from headrace.operate.pools.pools import Abandoned, open_backend
 from headrace.operate.pools.regions import bring_bundle, elsewhere
 from headrace.operate.progress.log import logged
-from headrace.operate.progress.observer import NoWatcher, Watcher
+from headrace.operate.progress.observer import NoObserver, Observer
 from headrace.operate.progress.wait_notice import looking_out
 from headrace.plan.resolve import LABELS
 from headrace.project.project import Project
@@ -54,14 +54,14 @@ class Ended(Struct, frozen=True):
     why: str = ""
 
 
-def run(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, *, watcher: Watcher) -> Ended:
+def run(project: Project, pipeline: str, params: Mapping[str, str], policy: Policy, *, observer: Observer) -> Ended:
     """Run a pipeline to its end; return how that was.
 
     Raises:
         UsageError: it can't be traced; there is no run then.
         RefusedError: no pool can hold one of its tasks.
     """
-    return drive(project, pipeline, params, policy, watcher)
+    return drive(project, pipeline, params, policy, observer)
 
 
 def resume(
@@ -71,7 +71,7 @@ def resume(
     new_code: bool = False,
     pool: str | None = None,
     timeout_s: float | None = None,
-    watcher: Watcher,
+    observer: Observer,
 ) -> Ended:
     """Go on with a run that was interrupted, failed or cancelled, to its end; what had succeeded isn't run again.
 
@@ -81,16 +81,16 @@ def resume(
     Raises:
         LeaseHeld: its driver lives.
     """
-    with logged(project, watcher) as watcher, looking_out(watcher.note), open_ledger(project) as ledger:
+    with logged(project, observer) as observer, looking_out(observer.note), open_ledger(project) as ledger:
         run_id = _full_id(project, run_id)
         with ledger.take(run_id, holder=user()) as lease:
             machine = replay(lease)
             if machine.closed is not None and machine.closed.state == "succeeded" and not new_code:
-                watcher.note(f"run {run_id} has succeeded already")
+                observer.note(f"run {run_id} has succeeded already")
                 return Ended(run_id, "succeeded")
             place = _pool_of(project, machine, pool)
             store = open_store(project, place.region)
-            watcher.opened(run_id)
+            observer.opened(run_id)
             clock = SystemClock()
             events: list[Event] = [_taken(lease, place, again=not new_code)]
             bundle = make_bundle(project, store) if new_code else machine.bundle
@@ -98,11 +98,11 @@ def resume(
             bring_bundle(project, bundle, store)
             unpack(bundle, store, store.local)  # here, where an error reaches the user
             if not new_code:
-                _note_changed(project, bundle, store, watcher)
+                _note_changed(project, bundle, store, observer)
             else:
                 events.append(Renewed(bundle, clock.now()))
-            with _driver(project, place, lease, machine, store, bundle, watcher, timeout_s) as driver:
-                left = _left(project, place, lease, machine, watcher)
+            with _driver(project, place, lease, machine, store, bundle, observer, timeout_s) as driver:
+                left = _left(project, place, lease, machine, observer)
                 driver.adopt(keep=not new_code, left=left)
                 if new_code or machine.closed is None or machine.closed.state != "succeeded":
                     driver.open(events)
@@ -127,7 +127,7 @@ def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") ->
                 assert machine.bundle is not None
                 place = _pool_of(project, machine, None)
                 store = open_store(project, place.region)
-                with _driver(project, place, lease, machine, store, machine.bundle, NoWatcher()) as driver:
+                with _driver(project, place, lease, machine, store, machine.bundle, NoObserver()) as driver:
                     at = SystemClock().now()
                     driver.adopt()
                     if machine.closed is None:
@@ -183,13 +183,13 @@ def drive(
     pipeline: str,
     params: Mapping[str, str],
     policy: Policy,
-    watcher: Watcher,
+    observer: Observer,
     *,
     opens_s: float = math.inf,
 ) -> Ended:
     """Run a pipeline as `run` does; after `opens_s` seconds there is a run, though the pipeline isn't traced yet."""
     name, files = named(project, pipeline)
-    with logged(project, watcher) as watcher, looking_out(watcher.note), open_ledger(project) as ledger:
+    with logged(project, observer) as observer, looking_out(observer.note), open_ledger(project) as ledger:
         place = project.pool(policy.pool)
         store = open_store(project, place.region)
         bundle = make_bundle(project, store)
@@ -205,7 +205,7 @@ def drive(
                 user=user(),
                 labels=LABELS,
             )
-            with _driver(project, place, lease, Machine(), store, bundle, watcher, opens_s=opens_s) as driver:
+            with _driver(project, place, lease, Machine(), store, bundle, observer, opens_s=opens_s) as driver:
                 driver.open([opened, _taken(lease, place)])
                 driver.trace()
                 closed = driver.drive()
@@ -224,7 +224,7 @@ def _pool_of(project: Project, machine: Machine, wanted: str | None) -> Pool:
     return project.pool(wanted or (machine.pool if machine.pool in names else None))
 
 
-def _left(project: Project, pool: Pool, lease: RunLedger, machine: Machine, watcher: Watcher) -> Left | None:
+def _left(project: Project, pool: Pool, lease: RunLedger, machine: Machine, observer: Observer) -> Left | None:
     """Give the pool that a run was in before, if it goes on in another one."""
     if machine.pool in ("", pool.name) or machine.bundle is None:
         return None
@@ -235,23 +235,23 @@ def _left(project: Project, pool: Pool, lease: RunLedger, machine: Machine, watc
     try:
         return open_backend(project, before, lease.run, lease.epoch, machine.bundle, store)
     except HeadraceError as error:  # away, or described otherwise by now
-        watcher.note(f"what ran in pool `{before.name}` may go on there for a while: {error.message}")
+        observer.note(f"what ran in pool `{before.name}` may go on there for a while: {error.message}")
         return Abandoned(store.spool, lease.run)
 
 
-def _opened(project: Project, pool: Pool, run_id: str, watcher: Watcher) -> None:
-    watcher.opened(run_id)
+def _opened(project: Project, pool: Pool, run_id: str, observer: Observer) -> None:
+    observer.opened(run_id)
     if pool.backend != "local" or len(project.pools()) > 1:
-        watcher.note(f"in pool `{pool.name}`")
+        observer.note(f"in pool `{pool.name}`")
 
 
-def _note_changed(project: Project, bundle: Bundle, store: Store, watcher: Watcher) -> None:
+def _note_changed(project: Project, bundle: Bundle, store: Store, observer: Observer) -> None:
     """Say which files are others by now than those that a resumed run goes on with: whoever mended one waits for it."""
     settings = {path.name for path in project.config_files}  # they are read anew
     names = [name for name in changed_files(project, bundle, store) if name not in settings]
     if names:
         verb = "have" if len(names) > 1 else "has"
-        watcher.note(
+        observer.note(
             f"{listed(names, FEW)} {verb} changed since; the run goes on with what it began with:"
             " `--new-code` takes code and files as they are now"
         )
@@ -265,7 +265,7 @@ def _driver(
     machine: Machine,
     store: Store,
     bundle: Bundle,
-    watcher: Watcher,
+    observer: Observer,
     timeout_s: float | None = None,
     opens_s: float = math.inf,
 ) -> Iterator[Driver]:
@@ -284,12 +284,12 @@ def _driver(
         clock=SystemClock(),
         next_seq=lease.next_seq,
         files=lambda about, path: keep_path(project, pool.region, store, about, path),
-        opened=lambda: _opened(project, pool, lease.run, watcher),
-        rows=watcher.tasks,
+        opened=lambda: _opened(project, pool, lease.run, observer),
+        rows=observer.tasks,
         changed_code=lambda earlier, stage: past().changed(earlier, stage),
         changed_given=lambda run, node, change: past().changed_given(run, node, machine.codes, change),
-        closed=watcher.closed,
-        note=watcher.note,
+        closed=observer.closed,
+        note=observer.note,
         secret=os.environ.get,
         timeout_s=timeout_s,
         opens_s=opens_s,
@@ -300,8 +300,8 @@ def _driver(
             yield driver
         except PEERS as error:
             if driver.is_open and interrupts():
-                watcher.note(f"left without waiting any longer: {error.message}")
-                watcher.note(f"`headrace resume {lease.run}` goes on from what was recorded")
+                observer.note(f"left without waiting any longer: {error.message}")
+                observer.note(f"`headrace resume {lease.run}` goes on from what was recorded")
                 raise KeyboardInterrupt from error
             if driver.is_open:
                 error.exit_code = HeadraceError.exit_code

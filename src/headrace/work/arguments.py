@@ -11,7 +11,7 @@ from headrace.run.wire import Do
 from headrace.spec.artifact import Ref, blobs
 from headrace.spec.graph import Arg, Const, Many, Secret, secrets
 from headrace.store.store import Store
-from headrace.work.loaded_stage import Entry
+from headrace.work.loaded_stage import LoadedStage
 
 
 class Load(Protocol):
@@ -39,7 +39,7 @@ class Arguments:
         names = set().union(*(secrets(arg) for _, arg in order.args))
         return [self._secrets[name] for name in names if self._secrets.get(name)]
 
-    def of(self, order: Do, entry: Entry, folder: Path) -> tuple[list[Any], dict[str, Any]]:
+    def of(self, order: Do, entry: LoadedStage, folder: Path) -> tuple[list[Any], dict[str, Any]]:
         """Load the arguments of an attempt and return them by position and by name."""
         values: dict[str, Any] = {}
         for name, arg in order.args:

@@ -32,11 +32,11 @@ from headrace.spec.graph import Arg, Const
 from headrace.spec.intent import Advance, Intent, Register
 from headrace.store.store import Store
 from headrace.work.arguments import Arguments
-from headrace.work.channel import Link
+from headrace.work.channel import Channel
 from headrace.work.clean_state import CleanState
 from headrace.work.failure import failure_of
 from headrace.work.limits.meter import Meter
-from headrace.work.loaded_stage import Entry
+from headrace.work.loaded_stage import LoadedStage
 from headrace.work.missing_variables import Absent
 from headrace.work.output.capture import Capture
 from headrace.work.output.live_values import Log
@@ -53,7 +53,7 @@ class Desk:
     def __init__(
         self,
         *,
-        link: Link,
+        channel: Channel,
         store: Store,
         bundle: Path,
         project: Project,
@@ -73,7 +73,7 @@ class Desk:
         self.project_folder = folder
         self._passed = passed
         self._attempts = 0
-        self._link = link
+        self._channel = channel
         self._store = store
         self._bundle = bundle
         self._project = project
@@ -83,7 +83,7 @@ class Desk:
         self._meter = Meter()
         self._codecs = Codecs()
         self.arguments = Arguments(store, self.load, guarded=guarded)
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, LoadedStage] = {}
         self._types: dict[type, str] = {}
         self._remarks: list[str] = []
         self._pid = os.getpid()
@@ -164,7 +164,7 @@ class Desk:
     def _remark(self) -> None:
         """Send the driver what the user should know of an attempt; each once."""
         for text in (*self._remarks, *self.absent.remarks()):
-            self._link.send(Remark(text))
+            self._channel.send(Remark(text))
         self._remarks.clear()
         self.absent.forget()
 
@@ -182,11 +182,11 @@ class Desk:
 
     def report(self, event: Checkpointed) -> None:
         """Report a checkpoint."""
-        self._link.report(event)
+        self._channel.report(event)
 
     def log(self, order: Do) -> Log:
         """Give what an attempt logs into."""
-        link, mask, passed = self._link, self._capture.mask, None
+        channel, mask, passed = self._channel, self._capture.mask, None
         if self._passed is not None:  # a name of its own: a process that outlives its attempt isn't taken for the next
             self._attempts += 1
             passed = self._passed.with_suffix(f".{self._attempts}.logged")
@@ -195,16 +195,16 @@ class Desk:
             order.task,
             order.attempt,
             order.rank,
-            report=link.report_beside,
+            report=channel.report_beside,
             save=self.save,
             mask=mask,
-            look=link.look,
+            look=channel.look,
             passed=passed,
         )
 
     def told(self, order: Do) -> Word | None:
         """Give the next word for this attempt."""
-        return self._link.word(order.task, order.attempt)
+        return self._channel.word(order.task, order.attempt)
 
     def _work(self, order: Do, folder: Path, marks: _Marks) -> tuple[Ref, str | None]:
         self._hide_secrets(order)
@@ -228,8 +228,8 @@ class Desk:
             return out, "the worker's code of the stage is not the tracer's"
         return out, None
 
-    def _enter(self, function: str) -> Entry:
-        entry = Entry.of(find_function(function, self._bundle), self._project)
+    def _enter(self, function: str) -> LoadedStage:
+        entry = LoadedStage.of(find_function(function, self._bundle), self._project)
         self._entries[function] = entry
         return entry
 

@@ -1,4 +1,4 @@
-"""A worker's line to its driver: messages down, numbered reports up, which are kept until they are acknowledged."""
+"""A worker's channel to its driver: messages down, numbered reports up, which are kept until they are acknowledged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Gone(Exception):
     """The driver listens no more."""
 
 
-class Link:
+class Channel:
     """Reads what the driver says and reports to it. Once the driver is gone, what it never stored is spilled."""
 
     def __init__(self, line: socket.socket, spill: Callable[[bytes], None], stop: Stop) -> None:

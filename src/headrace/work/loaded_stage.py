@@ -15,7 +15,7 @@ from headrace.fingerprint.fingerprint import fingerprint
 from headrace.fingerprint.project import Project
 
 
-class Entry(Struct):
+class LoadedStage(Struct):
     """A stage as a worker has it loaded: how to call it, and the digest of its code here."""
 
     stage: StageFunction[..., Any]

@@ -26,34 +26,34 @@ from headrace.spec.graph import Node, Out
 from headrace.spec.intent import PointKind
 from headrace.spec.stage import Stage
 from headrace.work.attempt import Desk
-from headrace.work.channel import Gone, Link
+from headrace.work.channel import Channel, Gone
 from headrace.work.environments.fingerprints import Envoys
 from headrace.work.user_code import describe, find_function, find_pipeline, user_traceback
 
 
 def trace(
-    order: Order, link: Link, desk: Desk, bundle: Path, roots: tuple[str, ...], project: Project, envoys: Envoys
+    order: Order, channel: Channel, desk: Desk, bundle: Path, roots: tuple[str, ...], project: Project, envoys: Envoys
 ) -> None:
     """Trace a pipeline and report its graph; an error before the first good trace refuses it, a later one fails it."""
-    asker = Asker(link, desk, bundle, project, envoys)
+    asker = Asker(channel, desk, bundle, project, envoys)
     absent = desk.absent
     token = resolver.set(asker)
     try:
         pipeline = find_pipeline(order.pipeline, order.files, roots, bundle)
         pipeline.trace(Trace(asker), order.params)
-        link.report(TraceEnded())
+        channel.report(TraceEnded())
     except Gone:
         raise
     except BaseException as error:  # noqa: BLE001  the body is user code
         if asker.answered:
             message = describe(error, bundle)
-            link.report(TraceFailed(Failure("user", message, user_traceback(error, bundle), absent.hint(message))))
+            channel.report(TraceFailed(Failure("user", message, user_traceback(error, bundle), absent.hint(message))))
         else:
             refused = _refusal(error, bundle)
-            link.send(replace(refused, hint=absent.hint(refused.message) or refused.hint))
+            channel.send(replace(refused, hint=absent.hint(refused.message) or refused.hint))
     else:
         for text in absent.remarks():
-            link.send(Remark(text))
+            channel.send(Remark(text))
     finally:
         resolver.reset(token)
 
@@ -78,8 +78,8 @@ def _as_written(path: Path) -> str:
 class Asker:
     """Answers the trace by asking the driver (`define.ports.Resolver`)."""
 
-    def __init__(self, link: Link, desk: Desk, bundle: Path, project: Project, envoys: Envoys) -> None:
-        self._link = link
+    def __init__(self, channel: Channel, desk: Desk, bundle: Path, project: Project, envoys: Envoys) -> None:
+        self._channel = channel
         self._desk = desk
         self._bundle = bundle
         self._project = project
@@ -110,14 +110,14 @@ class Asker:
         """Report more of the graph."""
         codes = tuple(self._codes.values())[self._told_codes :]
         self._told_codes = len(self._codes)
-        self._link.report(Traced(tuple(stages), tuple(nodes), codes))
+        self._channel.report(Traced(tuple(stages), tuple(nodes), codes))
 
     def keep(self, value: object) -> Ref:
         """Keep an argument; a file of the project is kept by the driver, who sees the project's folder."""
         if isinstance(value, File | Folder):
             about: Literal["file", "folder"] = "file" if isinstance(value, File) else "folder"
             path = _as_written(value.path)
-            answer = self._ask(lambda number: self._link.send(Question(number, about, path)))
+            answer = self._ask(lambda number: self._channel.send(Question(number, about, path)))
             assert answer.ref is not None
             return answer.ref
         if isinstance(value, Late) and (late := late_of(value)) is not None:
@@ -129,20 +129,20 @@ class Asker:
         current = tracing.get()
         if current is not None:
             current.flush()
-        answer = self._ask(lambda number: self._link.report(Asked(number, out)), TaskFailed)
+        answer = self._ask(lambda number: self._channel.report(Asked(number, out)), TaskFailed)
         assert answer.ref is not None
         self.answered = True
         return self._desk.load(answer.ref, verify=True)
 
     def now(self) -> float:
         """Ask the driver for the time."""
-        answer = self._ask(lambda number: self._link.send(Question(number, "now")))
+        answer = self._ask(lambda number: self._channel.send(Question(number, "now")))
         assert answer.now is not None
         return answer.now
 
     def point(self, about: PointKind, name: str) -> tuple[int, Ref | None]:
         """Ask the driver for a cursor, or for a version of a model or dataset."""
-        answer = self._ask(lambda number: self._link.send(Question(number, about, name)))
+        answer = self._ask(lambda number: self._channel.send(Question(number, about, name)))
         return answer.version, answer.ref
 
     def load(self, ref: Ref) -> object:
@@ -167,7 +167,7 @@ class Asker:
         self._questions += 1
         send(number)
         while True:
-            message = self._link.next()
+            message = self._channel.next()
             if isinstance(message, Answer) and message.question == number:
                 break
         if message.error is not None:

@@ -17,7 +17,7 @@ from headrace.spec.address import StoreAddress
 from headrace.spec.failure import Failure
 from headrace.store.open_store import folder_of, open_store
 from headrace.store.store import Store
-from headrace.work.channel import Link
+from headrace.work.channel import Channel
 from headrace.work.stop import Stop, StopAttempt
 
 TELL_S = 0.5
@@ -27,10 +27,10 @@ TELL_S = 0.5
 class Mover:
     """Makes transfers into one store, one after another; other regions' stores are opened at their first use."""
 
-    def __init__(self, store: Store, link: Link, stop: Stop, own: Mapping[str, str] | None = None) -> None:
+    def __init__(self, store: Store, channel: Channel, stop: Stop, own: Mapping[str, str] | None = None) -> None:
         self._store = store
         self._own = own
-        self._link = link
+        self._channel = channel
         self._stop = stop
         self._sources: dict[StoreAddress, Store] = {}
 
@@ -98,7 +98,7 @@ class Mover:
             if time.monotonic() - last >= TELL_S:
                 last = time.monotonic()
                 with self._stop.shield:
-                    self._link.send(Progress(order.task, order.attempt, done))
+                    self._channel.send(Progress(order.task, order.attempt, done))
 
         return tell
 

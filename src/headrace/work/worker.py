@@ -20,10 +20,10 @@ from headrace.store.open_store import open_seen
 from headrace.store.store import Store
 from headrace.work.archive import unpack
 from headrace.work.attempt import Desk
-from headrace.work.channel import Gone, Link
+from headrace.work.channel import Channel, Gone
 from headrace.work.clean_state import CleanState
 from headrace.work.environments.fingerprints import Envoys
-from headrace.work.limits.shared_status import Board
+from headrace.work.limits.shared_status import SharedStatus
 from headrace.work.missing_variables import Absent
 from headrace.work.output.capture import Capture
 from headrace.work.rendezvous import Meeting
@@ -39,7 +39,7 @@ class _Place(NamedTuple):
     """What a worker has around it once it can begin."""
 
     store: Store
-    link: Link
+    channel: Channel
     stop: Stop
     bundle: Path
     project: Project
@@ -50,7 +50,7 @@ class _Place(NamedTuple):
     absent: Absent
 
 
-def work(line: socket.socket, hello: Hello, fork: Fork, board: Board) -> None:
+def work(line: socket.socket, hello: Hello, fork: Fork, board: SharedStatus) -> None:
     """Be a worker, or the tracer, to the end. One that can't begin says why, on the board; the tracer on its line."""
     name = f"{fork.worker}-{os.getpid()}"
     try:
@@ -64,22 +64,22 @@ def work(line: socket.socket, hello: Hello, fork: Fork, board: Board) -> None:
         _refuse(line, fork, board, told)
         return
     try:
-        mover = Mover(at.store, at.link, at.stop, hello.own)
-        envoys = Envoys(hello, at.link) if fork.tracer else None
+        mover = Mover(at.store, at.channel, at.stop, hello.own)
+        envoys = Envoys(hello, at.channel) if fork.tracer else None
         keep = partial(_keep, hello.run, name, at.store, at.capture)
         meeting = Meeting(hello.run, at.store.logs, Path(hello.local) / "logs" / hello.run)
         _serve(at, mover, keep, board, hello, envoys, meeting)
     except Gone:
         pass
     finally:
-        if at.link.gone:
-            at.link.spill()
+        if at.channel.gone:
+            at.channel.spill()
         at.state.close()
     if at.stop.told:
         at.stop.leave()
 
 
-def _begin(line: socket.socket, hello: Hello, fork: Fork, name: str, board: Board) -> _Place:
+def _begin(line: socket.socket, hello: Hello, fork: Fork, name: str, board: SharedStatus) -> _Place:
     """Open the store, fetch the code and make ready for attempts.
 
     Raises:
@@ -89,7 +89,7 @@ def _begin(line: socket.socket, hello: Hello, fork: Fork, name: str, board: Boar
     local = Path(hello.local)
     store = open_seen(hello.store, local, hello.own)
     stop = Stop()
-    link = Link(line, lambda data: store.spool.spill(hello.run, name, data), stop)
+    channel = Channel(line, lambda data: store.spool.spill(hello.run, name, data), stop)
     capture = Capture(local / "logs" / hello.run, name, board.name_writer)
     bundle = unpack(hello.bundle, store, local)
     absent = Absent(hello.withheld, bundle)
@@ -101,7 +101,7 @@ def _begin(line: socket.socket, hello: Hello, fork: Fork, name: str, board: Boar
     state.enter("0")
     return _Place(
         store=store,
-        link=link,
+        channel=channel,
         stop=stop,
         bundle=bundle,
         project=project,
@@ -121,7 +121,7 @@ def _folder(hello: Hello) -> Path | None:
     return None
 
 
-def _refuse(line: socket.socket, fork: Fork, board: Board, error: HeadraceError) -> None:
+def _refuse(line: socket.socket, fork: Fork, board: SharedStatus, error: HeadraceError) -> None:
     """Say why no worker can begin here, and where that is."""
     message = f"no worker can begin on `{platform.node()}`: {error.message}"
     board.refuse(message, error.hint)
@@ -142,14 +142,14 @@ def _serve(
     at: _Place,
     mover: Mover,
     keep: Callable[[Event], None],
-    board: Board,
+    board: SharedStatus,
     hello: Hello,
     envoys: Envoys | None,
     meeting: Meeting,
 ) -> None:
-    link, stop, bundle, project = at.link, at.stop, at.bundle, at.project
+    channel, stop, bundle, project = at.channel, at.stop, at.bundle, at.project
     desk = Desk(
-        link=link,
+        channel=channel,
         store=at.store,
         bundle=bundle,
         project=project,
@@ -164,18 +164,18 @@ def _serve(
         guarded=hello.guarded,
     )
     while not stop.told:
-        match link.next():
+        match channel.next():
             case Do() | Move() as order:
                 stop.under_way = True
                 board.begin(time.time())
                 event = mover.run(order) if isinstance(order, Move) else desk.run(order)
                 board.end()
-                link.report(event)
+                channel.report(event)
                 keep(event)
                 stop.under_way = False
                 desk.clean()
             case Trace() as order if envoys is not None:
-                trace(order, link, desk, bundle, hello.bundle.roots, project, envoys)
+                trace(order, channel, desk, bundle, hello.bundle.roots, project, envoys)
             case Whisper(name=name, value=value):
                 desk.arguments.learn(name, value)
             case Quit():

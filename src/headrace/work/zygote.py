@@ -26,7 +26,7 @@ from headrace.run.wire import Ended, Fork, Frames, Hello, Kill, Pulse, Ready, Re
 from headrace.store.open_store import prepare
 from headrace.work.environments.enter import Unfit, enter, receive_hello
 from headrace.work.limits.memory import Scale
-from headrace.work.limits.shared_status import Board
+from headrace.work.limits.shared_status import SharedStatus
 from headrace.work.worker import work
 
 WATCH_S = 0.05
@@ -49,7 +49,9 @@ class Child:
 
     __slots__ = ("board", "devices", "limit_gib", "memory", "number", "pid", "scale")
 
-    def __init__(self, number: int, pid: int, board: Board, limit_gib: float, devices: Sequence[str] = ()) -> None:
+    def __init__(
+        self, number: int, pid: int, board: SharedStatus, limit_gib: float, devices: Sequence[str] = ()
+    ) -> None:
         self.number = number
         self.pid = pid
         self.board = board
@@ -145,7 +147,7 @@ class Zygote:
 
     def _fork(self, fork: Fork, descriptor: int) -> None:
         hello = self._hello
-        board = Board()
+        board = SharedStatus()
         devices = self._free_devices(fork.gpus)
         pid = os.fork()
         if pid:

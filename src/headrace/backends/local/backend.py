@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from headrace.backends.local.parent import QUIET_S, SILENT_S, START_S, Parent
-from headrace.backends.processes.channel import Line
+from headrace.backends.processes.channel import Channel
 from headrace.backends.processes.environment_variables import own, seen
 from headrace.backends.processes.exit_cause import death, with_words
 from headrace.backends.processes.orphans import end_leftovers, note_mark
@@ -72,7 +72,7 @@ class LocalBackend:
         self._prefix = prefix
         self._grace_s = grace_s
         self._selector = selectors.DefaultSelector()
-        self._lines: dict[int, Line] = {}
+        self._lines: dict[int, Channel] = {}
         self._notices: list[Notice] = []
         self._doomed: dict[int, float] = {}
         self._quitting: set[int] = set()
@@ -229,7 +229,7 @@ class LocalBackend:
             return False
         finally:
             theirs.close()
-        self._lines[job.worker] = Line(ours)
+        self._lines[job.worker] = Channel(ours)
         self._parent_of[job.worker] = parent
         parent.workers.add(job.worker)
         self._selector.register(ours, selectors.EVENT_READ, job.worker)
@@ -242,7 +242,7 @@ class LocalBackend:
             with suppress(OSError):  # that the zygote is dead is heard from its own line
                 self._parent_of[worker].order(Kill(worker, number), self._hear_parent)
 
-    def _listen(self, worker: int, line: Line) -> None:
+    def _listen(self, worker: int, line: Channel) -> None:
         """Ask to be told when more can be sent, exactly while something is left."""
         if line.closed:
             return
@@ -259,12 +259,12 @@ class LocalBackend:
             os.sched_yield()
         return self._selector.select(timeout_s)
 
-    def _hear(self, worker: int, line: Line) -> None:
+    def _hear(self, worker: int, line: Channel) -> None:
         self._take(worker, line)
         if line.closed:
             self._selector.unregister(line.socket)  # its end proves nothing: the zygote tells of its death
 
-    def _take(self, worker: int, line: Line) -> None:
+    def _take(self, worker: int, line: Channel) -> None:
         """Note what has arrived from a worker; one whose code has written what is no message is ended."""
         try:
             for body in line.read():

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from headrace.backends.processes.channel import Line
+from headrace.backends.processes.channel import Channel
 from headrace.backends.processes.spawn import Spawned
 from headrace.run.wire import Fork, Kill, frame
 
@@ -32,7 +32,7 @@ class Parent:
     def __init__(self, spawned: Spawned, environment: str | None) -> None:
         self.spawned = spawned
         self.environment = environment
-        self.control = Line(spawned.control)
+        self.control = Channel(spawned.control)
         self.workers: set[int] = set()
         self.ready_by: float | None = time.monotonic() + START_S
         self.waits = ""

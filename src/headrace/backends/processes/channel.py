@@ -1,4 +1,4 @@
-"""The driver's end of a line to a worker: what can't be sent at once is kept, so that neither waits on the other."""
+"""The driver's end of a channel to a worker: what can't be sent at once is kept, so that neither waits on the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from headrace.run.wire import Frames
 _READ_BYTES = 1 << 16
 
 
-class Line:
+class Channel:
     """A socket that never blocks. That nothing can be sent any more doesn't mean that there is nothing left to read."""
 
     def __init__(self, line: socket.socket) -> None:

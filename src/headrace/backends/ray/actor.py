@@ -29,7 +29,7 @@ import msgspec
 import ray
 from msgspec.structs import replace
 
-from headrace.backends.processes.channel import Line
+from headrace.backends.processes.channel import Channel
 from headrace.backends.processes.environment_variables import own, seen, withheld
 from headrace.backends.processes.exit_cause import death, with_words
 from headrace.backends.processes.namespace import Namespace, works
@@ -84,8 +84,8 @@ class Actor:
         self._done = 0
         self._ready = self._doomed = self._quitting = self._babbling = self._leaving = False
         self._zygote: Spawned | None = None
-        self._control: Line | None = None
-        self._line: Line | None = None
+        self._control: Channel | None = None
+        self._line: Channel | None = None
         here = version("headrace")
         if needed != here:
             self._backlog.die(_mismatch(needed, here))
@@ -190,7 +190,7 @@ class Actor:
         fork = Fork(job.worker, job.tracer, need.cpu, need.memory_gib, need.gpus)
         socket.send_fds(self._zygote.control, [frame(fork)], [theirs.fileno()])
         theirs.close()
-        self._control, self._line = Line(self._zygote.control), Line(ours)
+        self._control, self._line = Channel(self._zygote.control), Channel(ours)
         self._loop.add_reader(self._control.socket, self._hear_zygote)
         self._loop.add_reader(ours, self._hear_worker)
         self._loop.call_later(START_S, self._check_ready)
@@ -224,14 +224,14 @@ class Actor:
                 self._secrets.add(name)
                 yield Whisper(name, value)
 
-    def _listen(self, line: Line) -> None:
+    def _listen(self, line: Channel) -> None:
         """Push what can't be sent at once as soon as it can be."""
         if line.waits and not line.closed:
             self._loop.add_writer(line.socket, self._push, line)
         else:
             self._loop.remove_writer(line.socket)
 
-    def _push(self, line: Line) -> None:
+    def _push(self, line: Channel) -> None:
         line.push()
         self._listen(line)
 

@@ -16,7 +16,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryErr
 
 from headrace.backends.ray.actor import remote
 from headrace.backends.ray.adoption import end_all, take_over
-from headrace.backends.ray.channel import HEARING, Answered, Line
+from headrace.backends.ray.channel import HEARING, Answered, Channel
 from headrace.backends.ray.cluster import Cluster
 from headrace.backends.ray.messages import Charge, DeathKind, decode_heard, encode
 from headrace.backends.ray.messages import Heard as News
@@ -76,10 +76,10 @@ class RayBackend:
         self._grace_s, self._patience_s, self._headless_s = grace_s, patience_s, headless_s
         self._release = release or version("headrace")
         self._kind = remote()
-        self._lines: dict[int, Line] = {}
+        self._lines: dict[int, Channel] = {}
         self._answers: SimpleQueue[Answered | None] = SimpleQueue()
         self._notices: list[Notice] = []
-        self._leaving: list[Line] = []
+        self._leaving: list[Channel] = []
         self._unbegun: list[Job] = []
         self._early: dict[int, list[Down]] = {}
         self._headless = False
@@ -130,7 +130,7 @@ class RayBackend:
         heard: dict[int, int] = {}
         for name, (handle, taken) in found.items():
             worker = taken.job.worker
-            line = Line(taken.job, name, handle, self._epoch, self._answers, told=taken.told)
+            line = Channel(taken.job, name, handle, self._epoch, self._answers, told=taken.told)
             line.up = True
             for message in self._taken_in(line, taken.heard):
                 yield Heard(worker, message)
@@ -199,7 +199,7 @@ class RayBackend:
             )
             name = f"{self._hello.run}/{job.worker}-{os.urandom(4).hex()}"
             handle = self._cluster.begin(self._kind, name, self._needs.options(job), self._release, encode(charge))
-            line = Line(job, name, handle, self._epoch, self._answers)
+            line = Channel(job, name, handle, self._epoch, self._answers)
             self._lines[job.worker] = line
             line.hear()
             if early := self._early.pop(job.worker, None):
@@ -222,7 +222,7 @@ class RayBackend:
             assert isinstance(answer.given, bytes)
             self._heard(line, decode_heard(answer.given))
 
-    def _heard(self, line: Line, news: News) -> None:
+    def _heard(self, line: Channel, news: News) -> None:
         worker = line.job.worker
         if not line.up:
             line.up = True
@@ -238,7 +238,7 @@ class RayBackend:
         self._leaving.append(line)
         self._bury(line, *news.died)
 
-    def _taken_in(self, line: Line, news: News) -> list[Up]:
+    def _taken_in(self, line: Channel, news: News) -> list[Up]:
         """Give the messages of an answer that have not been heard before."""
         found = []
         for number, body in enumerate(news.bodies, news.first):
@@ -249,7 +249,7 @@ class RayBackend:
                     line.seq = message.seq
         return found
 
-    def _bury(self, line: Line, kind: DeathKind, why: str, hint: str | None = None) -> None:
+    def _bury(self, line: Channel, kind: DeathKind, why: str, hint: str | None = None) -> None:
         """Tell of a worker's end; what it could not say to us it may have spilled."""
         worker = line.job.worker
         del self._lines[worker]

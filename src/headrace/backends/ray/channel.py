@@ -1,4 +1,4 @@
-"""The driver's end of a line to an actor: calls that never block, whose answers come to one queue."""
+"""The driver's end of a channel to an actor: calls that never block, whose answers come to one queue."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Answered(Struct, frozen=True):
     `given` is None where the actor heeds another driver.
     """
 
-    line: Line
+    line: Channel
     number: int
     given: bytes | bool | None
     error: BaseException | None
 
 
-class Line:
+class Channel:
     """Calls one actor. Messages down are numbered, and said again where it isn't known whether they came."""
 
     def __init__(

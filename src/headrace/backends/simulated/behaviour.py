@@ -1,6 +1,6 @@
 """What an attempt does in a simulation, written as a generator: each `yield` takes virtual time, or talks.
 
-    def fit(order: Do) -> Play:
+    def fit(order: Do) -> Behaviour:
         yield Wait(1800)
         yield Keep(number(1))            # a checkpoint
         yield Wait(1800)
@@ -70,18 +70,18 @@ class Death(BaseException):
 
 
 Step = Wait | Listen | Keep | Say | Ask | Decline
-Play = Generator[Step, Word | Answer | None, Ref | None]
-Script = Callable[[Do], Play]
+Behaviour = Generator[Step, Word | Answer | None, Ref | None]
+Script = Callable[[Do], Behaviour]
 """What each attempt does, by its order; a gang's workers get one each."""
-Tracing = Callable[[Trace], Play]
-Moving = Callable[[Move], Play]
+Tracing = Callable[[Trace], Behaviour]
+Moving = Callable[[Move], Behaviour]
 """What each transfer does, by its order; it gives nothing back."""
 
 
 def lasting(seconds: float | Callable[[Do], float], out: Ref | Callable[[Do], Ref]) -> Script:
     """Give a script by which each attempt takes so long and gives this."""
 
-    def script(order: Do) -> Play:
+    def script(order: Do) -> Behaviour:
         yield Wait(seconds(order) if callable(seconds) else seconds)
         return out(order) if callable(out) else out
 
@@ -91,7 +91,7 @@ def lasting(seconds: float | Callable[[Do], float], out: Ref | Callable[[Do], Re
 def moving(bits_per_s: float = 1e9, arrive: Callable[[Move], None] | None = None) -> Moving:
     """Give the way of transfers by which bytes travel that fast; `arrive` is told of each that has come."""
 
-    def move(order: Move) -> Play:
+    def move(order: Move) -> Behaviour:
         yield Wait(order.size * 8 / bits_per_s)
         if arrive is not None:
             arrive(order)
@@ -104,7 +104,7 @@ def tracing(events: Iterable[Event]) -> Tracing:
     """Give a tracer that reports these events, and waits for the answer where it asks."""
     told = tuple(events)
 
-    def trace(_: Trace) -> Play:
+    def trace(_: Trace) -> Behaviour:
         for event in told:
             yield Ask(event) if isinstance(event, Asked) else Say(event)
         return None

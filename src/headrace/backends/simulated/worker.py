@@ -8,12 +8,12 @@ from typing import Protocol
 
 from headrace.backends.simulated.behaviour import (
     Ask,
+    Behaviour,
     Death,
     Decline,
     Keep,
     Listen,
     Moving,
-    Play,
     Say,
     Script,
     Step,
@@ -78,7 +78,7 @@ class Worker:
         self.order: Do | Move | None = None
         self.unacknowledged: deque[Report] = deque()
         self._place = place
-        self._play: Play | None = None
+        self._play: Behaviour | None = None
         self._kept = count(1)
         self._queue: deque[Do | Move | Trace | Quit] = deque()
         self._words: deque[Word | Answer] = deque()
@@ -167,7 +167,7 @@ class Worker:
         if self.alive and self.stopping and self._play is None:
             self.die(Died(self.number, "cancelled", "it was stopped"))
 
-    def _begin(self, order: Do | Move | None, play: Play) -> None:
+    def _begin(self, order: Do | Move | None, play: Behaviour) -> None:
         self._play, self.order, self._kept = play, order, count(1)
         self.since = self._place.now()
         if order is not None:
@@ -213,7 +213,7 @@ class Worker:
             if self._waits_for is not None and not self._words:
                 return
 
-    def _step(self, play: Play, stop: Stopped | None) -> Step | None:
+    def _step(self, play: Behaviour, stop: Stopped | None) -> Step | None:
         """Have the script go on to its next step; None if it has come to its end."""
         heard = self._words.popleft() if self._waits_for is not None and stop is None else None
         self._waits_for = None

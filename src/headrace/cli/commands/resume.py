@@ -31,6 +31,6 @@ def command(
     """
     limit = None if timeout is None else options.time_limit(timeout)
     found = project.load(overlay=config)
-    with watching(as_json=as_json) as watcher:
-        ended = session.resume(found, run_id, new_code=new_code, pool=pool, timeout_s=limit, watcher=watcher)
-    return finish(found, ended, watcher, as_json=as_json)
+    with watching(as_json=as_json) as observer:
+        ended = session.resume(found, run_id, new_code=new_code, pool=pool, timeout_s=limit, observer=observer)
+    return finish(found, ended, observer, as_json=as_json)

@@ -45,6 +45,6 @@ def command(
     if detach:
         run_detached = importlib.import_module("headrace.operate.detach").run_detached  # the rare way to run
         return begun(run_detached(found, found.address(target), parameters, wanted, watch), as_json=as_json)
-    with watching(as_json=as_json) as watcher:
-        ended = session.run(found, found.address(target), parameters, wanted, watcher=watcher)
-    return finish(found, ended, watcher, as_json=as_json, policy=wanted)
+    with watching(as_json=as_json) as observer:
+        ended = session.run(found, found.address(target), parameters, wanted, observer=observer)
+    return finish(found, ended, observer, as_json=as_json, policy=wanted)

@@ -7,19 +7,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from headrace.cli.terminal.progress_lines import PlainWatcher
-from headrace.operate.progress.observer import NoWatcher, Watcher
+from headrace.cli.terminal.progress_lines import PlainObserver
+from headrace.operate.progress.observer import NoObserver, Observer
 from headrace.report.marks import is_live
 
 
 @contextmanager
-def watching(*, as_json: bool) -> Iterator[Watcher]:
-    """Give a watcher for the time of a run; the terminal is left as it was, however the run ends."""
+def watching(*, as_json: bool) -> Iterator[Observer]:
+    """Give an observer for the time of a run; the terminal is left as it was, however the run ends."""
     if not is_live(sys.stderr):
-        yield NoWatcher() if as_json else PlainWatcher()
+        yield NoObserver() if as_json else PlainObserver()
         return
     # rich takes 30 ms, which logs and pipes don't need
-    live = importlib.import_module("headrace.operate.progress.live_table").LiveWatcher()
+    live = importlib.import_module("headrace.operate.progress.live_table").LiveObserver()
     try:
         yield live
     finally:

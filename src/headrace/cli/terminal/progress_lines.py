@@ -19,7 +19,7 @@ WIDE = 8
 EVERY_S = 2.0
 
 
-class PlainWatcher:
+class PlainObserver:
     """Writes a line on stderr when a task begins or ends; of a wide stage, one every two seconds.
 
     Of a run that is resumed, it says what had succeeded before.

@@ -6,14 +6,14 @@ import importlib
 import os
 import sys
 
-from headrace.cli.terminal.progress_lines import PlainWatcher
+from headrace.cli.terminal.progress_lines import PlainObserver
 from headrace.cli.terminal.terminal import say, say_json, tell
 from headrace.errors import LedgerError, StoreError, listed
 from headrace.inspect.history import sources_kept
 from headrace.inspect.run_json import run_object
 from headrace.inspect.views import RunView, Views, read
 from headrace.inspect.warnings import warnings
-from headrace.operate.progress.observer import Watcher
+from headrace.operate.progress.observer import Observer
 from headrace.operate.progress.stage_counts import ended_text
 from headrace.operate.session import Ended
 from headrace.project.project import Project
@@ -26,8 +26,8 @@ MANY = 10_000
 EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 3, "refused": 4}
 
 
-def finish(project: Project, ended: Ended, watcher: Watcher, *, as_json: bool, policy: Policy | None = None) -> int:
-    """Show how a run ended, but for the error that `watcher` has told, and return the exit code: by what its driver
+def finish(project: Project, ended: Ended, observer: Observer, *, as_json: bool, policy: Policy | None = None) -> int:
+    """Show how a run ended, but for the error that `observer` has told, and return the exit code: by what its driver
     knows, should the ledger be lost by now. Nobody has to read it."""
     told = False
     try:
@@ -37,7 +37,7 @@ def finish(project: Project, ended: Ended, watcher: Watcher, *, as_json: bool, p
         told = True
         sys.stdout.flush()
         if not as_json:
-            _tell_more(views, view, watcher)
+            _tell_more(views, view, observer)
         if policy is not None:
             tell_unknown(views, ended.run, policy)
     except BrokenPipeError:
@@ -51,7 +51,7 @@ def finish(project: Project, ended: Ended, watcher: Watcher, *, as_json: bool, p
     return EXIT_CODES.get(ended.state, 0)
 
 
-def _tell_more(views: Views, view: RunView, watcher: Watcher) -> None:
+def _tell_more(views: Views, view: RunView, observer: Observer) -> None:
     """Tell what a run warns of, what it left out, and how to go on from it."""
     tell_warnings(views, view.run)
     _tell_unreusable(views, view.run)
@@ -61,7 +61,7 @@ def _tell_more(views: Views, view: RunView, watcher: Watcher) -> None:
             held = ", ".join(f"`{task}`" for task in each.tasks)
             tell(f"`{each.gate}` said no to {held}: `headrace show {view.run}` says why", label="hint:")
     if view.why:
-        tell(watcher.shorten(view.why) if isinstance(watcher, PlainWatcher) else view.why)
+        tell(observer.shorten(view.why) if isinstance(observer, PlainObserver) else view.why)
     if view.state == "failed":
         see = f"`headrace show {view.run}` for its tasks, `headrace logs {view.run}` for what they printed"
         tell(see, label="hint:")

@@ -179,7 +179,7 @@ def register() -> None:
             html.for_type_by_name(module, name, shown)
 
 
-class NotebookWatcher:
+class NotebookObserver:
     """Shows each stage of a run on a line below the cell: its state, how far it is, and the time."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:

@@ -23,7 +23,7 @@ from headrace.operate import plan as planning
 from headrace.operate import session
 from headrace.operate.notebook import display
 from headrace.operate.notebook.bundle import notebook_files
-from headrace.operate.progress.observer import NoWatcher, Watcher
+from headrace.operate.progress.observer import NoObserver, Observer
 from headrace.project import project as projects
 from headrace.project.project import Project
 from headrace.project.state import reading_store, views
@@ -33,7 +33,7 @@ from headrace.spec.policy import Policy
 from headrace.work.notebook import NOTEBOOK
 
 if TYPE_CHECKING:
-    from headrace.operate.progress.live_table import LiveWatcher
+    from headrace.operate.progress.live_table import LiveObserver
 
 
 class RunTask:
@@ -150,8 +150,8 @@ class Launcher:
             RunCancelled: somebody ended it.
         """
         project, address = _place(pipeline)
-        with _watching() as watcher:
-            ended = session.run(project, address, params, Policy(), watcher=watcher)
+        with _watching() as observer:
+            ended = session.run(project, address, params, Policy(), observer=observer)
         try:
             with views(project) as found:
                 view = found.show(ended.run)
@@ -159,8 +159,8 @@ class Launcher:
             error.add_note(f"run {ended.run} {ended.state}; `headrace.runs()` has it once the ledger can be read again")
             raise
         run = Run(project, view)
-        if isinstance(watcher, display.NotebookWatcher):
-            watcher.become(display.run_html(view))
+        if isinstance(observer, display.NotebookObserver):
+            observer.become(display.run_html(view))
             run._shown_in = display.cell()
         if view.state == "cancelled":
             raise RunCancelled(f"run {view.run} was cancelled: {view.why}", run=run)
@@ -204,21 +204,21 @@ def load(digest: str, part: str | None = None, *, columns: Sequence[str] | None 
 
 
 @contextmanager
-def _watching() -> Iterator[Watcher]:
+def _watching() -> Iterator[Observer]:
     """Show how far a run is where somebody looks: below a notebook's cell, or on a terminal."""
     if display.is_notebook():
-        watcher: display.NotebookWatcher | LiveWatcher = display.NotebookWatcher()
+        observer: display.NotebookObserver | LiveObserver = display.NotebookObserver()
     elif is_live(sys.stderr):
-        from headrace.operate.progress.live_table import LiveWatcher  # noqa: PLC0415  rich: 30 ms that a program without one doesn't need
+        from headrace.operate.progress.live_table import LiveObserver  # noqa: PLC0415  rich: 30 ms that a program without one doesn't need
 
-        watcher = LiveWatcher()
+        observer = LiveObserver()
     else:
-        yield NoWatcher()
+        yield NoObserver()
         return
     try:
-        yield watcher
+        yield observer
     finally:
-        watcher.leave()
+        observer.leave()
 
 
 def _place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:

@@ -23,7 +23,7 @@ BARS_FROM = 60
 """Columns of a terminal that has room for bars."""
 
 
-class LiveWatcher:
+class LiveObserver:
     """Shows each stage on a line: state, how many of its tasks are done, running, reused and failed, and the time."""
 
     def __init__(self) -> None:

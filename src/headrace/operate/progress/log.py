@@ -6,30 +6,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from headrace.errors import ConfigError
-from headrace.operate.progress.observer import Watcher
+from headrace.operate.progress.observer import Observer
 from headrace.project.project import Project
 
 
 @contextmanager
-def logged(project: Project, watcher: Watcher) -> Iterator[Watcher]:
-    """Give a watcher that also writes the log, where the settings want one; an error that ends the run is in it too.
+def logged(project: Project, observer: Observer) -> Iterator[Observer]:
+    """Give an observer that also writes the log, where the settings want one; an error that ends the run is in it too.
 
     Raises:
         ConfigError: the log's file can't be written.
     """
     section = project.config.log
     if section.file is None:
-        yield watcher
+        yield observer
         return
     # `logging` takes 8 ms that a run without a log doesn't need.
-    from headrace.operate.progress.log_lines import LoggingWatcher, attached, handler  # noqa: PLC0415
+    from headrace.operate.progress.log_lines import LoggingObserver, attached, handler  # noqa: PLC0415
 
     try:
-        writer = handler(project.root, section.file, section.format, watcher.note)
+        writer = handler(project.root, section.file, section.format, observer.note)
     except OSError as error:
         raise ConfigError(
             f"the log `{section.file}` can't be written: {error.strerror}",
             hint="`[log] file` is a path that can be written to, or `-` for stderr",
         ) from error
-    with attached(writer, section.level), LoggingWatcher(watcher) as looking:
+    with attached(writer, section.level), LoggingObserver(observer) as looking:
         yield looking

@@ -17,7 +17,7 @@ from typing import Any, Self, TextIO
 import msgspec
 
 from headrace.errors import HeadraceError
-from headrace.operate.progress.observer import RunRow, TaskRow, Watcher
+from headrace.operate.progress.observer import Observer, RunRow, TaskRow
 from headrace.spec.redaction import masked
 
 _log = logging.getLogger("headrace.run")
@@ -98,11 +98,11 @@ def attached(writer: logging.Handler, level: str) -> Iterator[None]:
         writer.close()
 
 
-class LoggingWatcher:
-    """Writes what happens to a run into the log, and tells another watcher of it."""
+class LoggingObserver:
+    """Writes what happens to a run into the log, and tells another observer of it."""
 
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher = watcher
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
         self._run: str | None = None
 
     def __enter__(self) -> Self:
@@ -121,7 +121,7 @@ class LoggingWatcher:
         """The run is open."""
         self._run = run_id
         self._say(logging.INFO, "run opened", pid=os.getpid(), host=socket.gethostname())
-        self._watcher.opened(run_id)
+        self._observer.opened(run_id)
 
     def tasks(self, rows: Sequence[TaskRow]) -> None:
         """These tasks have changed."""
@@ -129,18 +129,18 @@ class LoggingWatcher:
             level = _LEVELS.get(row.state, logging.INFO)
             if _log.isEnabledFor(level):
                 self._say(level, f"task {row.state}", **_told(row))
-        self._watcher.tasks(rows)
+        self._observer.tasks(rows)
 
     def note(self, text: str) -> None:
         """Something else is worth a word."""
         self._say(logging.INFO, text)
-        self._watcher.note(text)
+        self._observer.note(text)
 
     def closed(self, row: RunRow) -> None:
         """The run has ended."""
         level = logging.INFO if row.state == "succeeded" else logging.WARNING
         self._say(level, "run closed", state=row.state, why=row.why, seconds=row.seconds, usd=row.usd)
-        self._watcher.closed(row)
+        self._observer.closed(row)
 
     def _say(self, level: int, event: str, **fields: Any) -> None:
         _log.log(level, event, extra={"fields": {"run": self._run, **fields}})

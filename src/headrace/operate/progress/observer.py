@@ -7,10 +7,10 @@ from typing import Protocol
 
 from headrace.run.ports import RunRow, TaskRow
 
-__all__ = ["NoWatcher", "RunRow", "TaskRow", "Watcher"]
+__all__ = ["NoObserver", "Observer", "RunRow", "TaskRow"]
 
 
-class Watcher(Protocol):
+class Observer(Protocol):
     """Told of a run as it goes, from the thread of the drive loop: it must be quick, and must not raise.
 
     `opened` comes first and `closed` last. `tasks` gives the rows that changed, after they were stored.
@@ -22,7 +22,7 @@ class Watcher(Protocol):
     def closed(self, row: RunRow) -> None: ...
 
 
-class NoWatcher:
+class NoObserver:
     """Nobody looks on."""
 
     def opened(self, run_id: str) -> None:

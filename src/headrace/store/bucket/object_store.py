@@ -176,9 +176,9 @@ class ObjectStore:
         """Go over all blobs, in no order; what isn't named like a blob is passed over."""
         for each in self._bucket.objects("blobs/"):
             _, _, rest = each.name.partition("blobs/")
-            shelf, _, name = rest.partition("/")
+            prefix, _, name = rest.partition("/")
             digest, dot, nonce = name.partition(".")
-            if dot and is_named(digest, nonce) and digest[:2] == shelf:
+            if dot and is_named(digest, nonce) and digest[:2] == prefix:
                 yield Found(digest=digest, nonce=nonce, size=each.size, modified=each.modified)
 
     def strays(self, now: float | None = None) -> Iterator[Stray]:

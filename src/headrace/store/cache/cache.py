@@ -123,8 +123,8 @@ class Cache:
         for boot in scan(self.folder):
             if boot.name in ("tmp", "locks"):
                 continue
-            for shelf in scan(boot):
-                for entry in scan(shelf):
+            for folder in scan(boot):
+                for entry in scan(folder):
                     with suppress(OSError):  # evicted by another process
                         state = entry.stat()
                         yield Kept(state.st_mtime, state.st_size, entry.path)

@@ -1,4 +1,4 @@
-"""The shelves of a folder store: 256 folders, by the first two digits of the digest."""
+"""Where a folder store keeps its blobs: 256 folders, by the first two digits of the digest."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from headrace.store.folder.fsync import sync, sync_all
 from headrace.store.folder.nfs import appears, is_gone, is_shared, size_of
 
 
-class Shelves:
+class DigestFolders:
     """Where each blob lies, and how synced files get there."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._known: set[str] = set()  # shelves whose own entry is known to be durable
+        self._known: set[str] = set()  # folders whose own entry is known to be durable
 
     def place(self, digest: str, nonce: str) -> Path:
         """Give the path of a blob; raise `StoreError` for what names none."""
@@ -27,7 +27,7 @@ class Shelves:
 
     def take_in(self, files: Iterable[tuple[Path, Blob]]) -> None:
         """Rename synced files in, and wait until their names have reached the disk."""
-        shelves: set[Path] = set()
+        folders: set[Path] = set()
         for path, blob in files:
             self._make(blob.digest[:2])
             place = self.place(blob.digest, blob.nonce)
@@ -36,8 +36,8 @@ class Shelves:
             except FileNotFoundError:  # a server may have done it, and been asked again when its answer was lost
                 if size_of(place) != blob.size:
                     raise
-            shelves.add(place.parent)
-        sync_all(shelves)
+            folders.add(place.parent)
+        sync_all(folders)
 
     def size(self, path: Path, *, patience_s: float = 0.0) -> int | None:
         """Give the size of a blob's file, or None if it isn't there; on a shared file system, at a second look."""
@@ -47,11 +47,11 @@ class Shelves:
         return found
 
     def blobs(self) -> Iterator[Found]:
-        """Go over all blobs, shelf by shelf; what isn't named like a blob is passed over."""
-        for shelf in scan(self.path):
-            for entry in scan(shelf):
+        """Go over all blobs, folder by folder; what isn't named like a blob is passed over."""
+        for folder in scan(self.path):
+            for entry in scan(folder):
                 digest, dot, nonce = entry.name.partition(".")
-                if not dot or not is_named(digest, nonce) or digest[:2] != shelf.name:
+                if not dot or not is_named(digest, nonce) or digest[:2] != folder.name:
                     continue
                 try:
                     state = entry.stat()
@@ -61,11 +61,11 @@ class Shelves:
                     raise
                 yield Found(digest=digest, nonce=nonce, size=state.st_size, modified=state.st_mtime)
 
-    def _make(self, shelf: str) -> None:
-        """Make a shelf. That another process made it says nothing about whether it would survive a loss of power."""
-        if shelf in self._known:
+    def _make(self, folder: str) -> None:
+        """Make a folder. That another process made it says nothing about whether it would survive a loss of power."""
+        if folder in self._known:
             return
-        (self.path / shelf).mkdir(exist_ok=True)
+        (self.path / folder).mkdir(exist_ok=True)
         there = {each.name for each in scan(self.path)}
         sync(self.path)
         self._known |= there

@@ -21,7 +21,7 @@ from headrace.store.blob import Blob, Found, Stray
 from headrace.store.digest import digest_of
 from headrace.store.draft import Draft
 from headrace.store.errors import damaged, missing, trouble
-from headrace.store.folder.digest_folders import Shelves, scan
+from headrace.store.folder.digest_folders import DigestFolders, scan
 from headrace.store.folder.fsync import sync
 from headrace.store.folder.logs import FolderLogs
 from headrace.store.folder.nfs import LAG_S, SILLY, is_gone, remove
@@ -41,7 +41,7 @@ class FolderStore:
         self.local = local or self.root
         self.spool = Spool(self.root / "spool")
         self.logs = FolderLogs(self.root / "logs", own=self.local == self.root)
-        self._shelves = Shelves(self.root / "blobs")
+        self._folders = DigestFolders(self.root / "blobs")
         self._tmp = self.root / "tmp"
         self._made = False
 
@@ -49,7 +49,7 @@ class FolderStore:
         """Give a batch: what is kept within it becomes durable when it ends without an error."""
         if not self._made:
             self._make()
-        return Batch(self._tmp, self._shelves)
+        return Batch(self._tmp, self._folders)
 
     def draft(self) -> Draft:
         """Give a draft to write to; what it keeps is durable at once."""
@@ -64,8 +64,8 @@ class FolderStore:
 
     def path(self, digest: str, nonce: str, *, verify: bool = False) -> Path:
         """Give the path of a blob's file, to read; with `verify`, once its bytes were held against its digest."""
-        path = self._shelves.place(digest, nonce)
-        if self._shelves.size(path, patience_s=LAG_S) is None:
+        path = self._folders.place(digest, nonce)
+        if self._folders.size(path, patience_s=LAG_S) is None:
             raise missing(digest, nonce, self.url)
         if verify:
             self.verify(digest, nonce)
@@ -83,12 +83,12 @@ class FolderStore:
 
     def size(self, digest: str, nonce: str) -> int | None:
         """Give the size of a blob in bytes, or None if it isn't there."""
-        return self._shelves.size(self._shelves.place(digest, nonce))
+        return self._folders.size(self._folders.place(digest, nonce))
 
     def modified(self, digest: str, nonce: str) -> float | None:
         """Return when a blob was put, by the file system's clock, or None if it isn't there."""
         try:
-            return self._shelves.place(digest, nonce).stat().st_mtime
+            return self._folders.place(digest, nonce).stat().st_mtime
         except OSError as error:
             if is_gone(error):
                 return None
@@ -119,7 +119,7 @@ class FolderStore:
         """Return what changes whenever somebody writes to a blob's file; None if it was written to just now: by the
         next moment it may be again, and the clock of the file system not have moved on."""
         try:
-            found = os.stat(self._shelves.place(digest, nonce))
+            found = os.stat(self._folders.place(digest, nonce))
         except OSError:
             return None
         settled = time.time_ns() - found.st_ctime_ns > SETTLED_NS
@@ -127,7 +127,7 @@ class FolderStore:
 
     def delete(self, digest: str, nonce: str) -> None:
         """Delete a blob; one that is gone already is no error."""
-        remove(self._shelves.place(digest, nonce))
+        remove(self._folders.place(digest, nonce))
 
     def delete_all(self, generations: Sequence[tuple[str, str]]) -> None:
         """Delete blobs, one after the other."""
@@ -136,7 +136,7 @@ class FolderStore:
 
     def blobs(self) -> Iterator[Found]:
         """Go over all blobs, in no order; what isn't named like a blob is passed over."""
-        return self._shelves.blobs()
+        return self._folders.blobs()
 
     def strays(self, now: float | None = None) -> Iterator[Stray]:
         """Go over the drafts that are neither kept nor thrown away yet; the file system dates them as it does blobs."""
@@ -167,7 +167,7 @@ class FolderStore:
 
     def _make(self) -> None:
         try:
-            for folder in (self._shelves.path, self._tmp):
+            for folder in (self._folders.path, self._tmp):
                 folder.mkdir(parents=True, exist_ok=True)
             sync(self.root)
             sync(self.root.parent)

@@ -14,7 +14,7 @@ from headrace.store.blob import Blob
 from headrace.store.digest import digest_of
 from headrace.store.draft import Draft
 from headrace.store.errors import trouble
-from headrace.store.folder.digest_folders import Shelves
+from headrace.store.folder.digest_folders import DigestFolders
 from headrace.store.folder.fsync import THREADS, Syncing, sync_all
 from headrace.store.store import new_nonce
 
@@ -27,9 +27,9 @@ COPY_BYTES = 1 << 20
 class Batch:
     """Gives drafts. What they keep stays aside until the batch ends: then it is durable, or, after an error, gone."""
 
-    def __init__(self, tmp: Path, shelves: Shelves) -> None:
+    def __init__(self, tmp: Path, folders: DigestFolders) -> None:
         self._tmp = tmp
-        self._shelves = shelves
+        self._folders = folders
         self._kept: list[tuple[Path, Blob]] = []
         self._small: list[Path] = []
         self._syncing: list[Syncing] = []
@@ -97,7 +97,7 @@ class Batch:
                 hint="try again; `headrace fsck --deep` says whether they are damaged where they come from",
                 generation=f"{digest}.{nonce}",
             )
-        self._shelves.place(digest, nonce)  # refuses what names no blob
+        self._folders.place(digest, nonce)  # refuses what names no blob
         self._small.append(path)
         self._kept.append((path, blob))
         return blob
@@ -113,7 +113,7 @@ class Batch:
         while self._syncing:
             self._syncing.pop(0).finish()
         sync_all(self._small)
-        self._shelves.take_in(self._kept)
+        self._folders.take_in(self._kept)
 
     def _clear(self) -> None:
         """Remove what was kept and did not get in."""

@@ -23,7 +23,7 @@ from headrace.spec.code import Code
 from headrace.spec.stage import Stage
 from headrace.store.open_store import open_store
 from headrace.work.archive import unpack
-from headrace.work.channel import Link
+from headrace.work.channel import Channel
 from headrace.work.environments.enter import enter, origin, receive_hello
 from headrace.work.user_code import describe, enter_project, find_function
 
@@ -45,9 +45,9 @@ _decode_name = msgspec.msgpack.Decoder(str).decode
 class Envoys:
     """Asks for the code of stages in their environments. The driver is told where one has to be built first."""
 
-    def __init__(self, hello: Hello, link: Link) -> None:
+    def __init__(self, hello: Hello, channel: Channel) -> None:
         self._hello = hello
-        self._link = link
+        self._channel = channel
         self._lines: dict[str, socket.socket] = {}
 
     def code(self, stage: Stage) -> Code:
@@ -72,14 +72,14 @@ class Envoys:
                     case Refused() as refused:
                         raise _refusal(stage, refused)
                     case Waiting() as waiting:
-                        self._link.send(waiting)
+                        self._channel.send(waiting)
         raise ProjectError(
             f"the process that reads the code of stage `{stage.name}` in environment `{group}` died",
             hint="look for what the stage's module does when it is imported there",
         )
 
     def _hear(self, line: socket.socket) -> bytes:
-        self._link.wait_for(line)
+        self._channel.wait_for(line)
         return line.recv(_READ_BYTES)
 
 

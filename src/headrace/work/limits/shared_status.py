@@ -17,7 +17,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[str, str | None]).decode
 
 
-class Board:
+class SharedStatus:
     """The worker notes how many attempts it has finished, and since when it is at the next (0: at none)."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from typing import TextIO
 
 from headrace.run.events import Span
 from headrace.store.folder.logs import PIECE_BYTES
-from headrace.work.output.log_pipe import Piped
+from headrace.work.output.log_pipe import LogPipe
 from headrace.work.output.mask import Mask
 
 _STDOUT, _STDERR = 1, 2
@@ -34,7 +34,7 @@ class Capture:
         self._file = os.open(folder / name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._note = note
         self.hidden = Mask()
-        self._piped: Piped | None = None
+        self._pipe: LogPipe | None = None
         self._streams: tuple[TextIO | None, TextIO | None] = (None, None)
         self._start = 0
         null = os.open(os.devnull, os.O_RDONLY)
@@ -46,7 +46,7 @@ class Capture:
         """Note where the next attempt's output begins, and mend what an earlier one closed or replaced."""
         self._settle()
         # threads that know a secret may print until `hide` mends it
-        is_lost = self._piped is None and self.hidden.forms
+        is_lost = self._pipe is None and self.hidden.forms
         if not is_lost and ((sys.stdout, sys.stderr) != self._streams or not _is_open(self._target)):
             self._point()
         self._start = os.fstat(self._file).st_size
@@ -74,11 +74,11 @@ class Capture:
             HeadraceError: the process that masks can't be begun.
         """
         is_new = [self.hidden.add(secret) for secret in secrets]
-        if self._piped is None and self.hidden.forms:
-            self._piped = Piped(self._file, self.hidden.forms, self._note)
+        if self._pipe is None and self.hidden.forms:
+            self._pipe = LogPipe(self._file, self.hidden.forms, self._note)
             self._point()
-        elif self._piped is not None and any(is_new):
-            self._piped.learn(self.hidden.forms)
+        elif self._pipe is not None and any(is_new):
+            self._pipe.learn(self.hidden.forms)
 
     def mask(self, text: str) -> str:
         """Give a text with the secrets in it masked."""
@@ -86,13 +86,13 @@ class Capture:
 
     @property
     def _target(self) -> int:
-        return self._file if self._piped is None else self._piped.pipe
+        return self._file if self._pipe is None else self._pipe.pipe
 
     def _settle(self) -> None:
         """See to it that all that was printed is in the log; let go of a process that doesn't do it any more."""
-        if self._piped is not None and not self._piped.settle():
-            self._piped.leave()
-            self._piped = None
+        if self._pipe is not None and not self._pipe.settle():
+            self._pipe.leave()
+            self._pipe = None
 
     def _point(self) -> None:
         os.dup2(self._target, _STDOUT)

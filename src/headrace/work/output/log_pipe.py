@@ -15,7 +15,7 @@ SETTLE_S = 5.0
 """How long it may take to write what a pipe holds. Where a disk hangs, an attempt isn't held up for longer by it."""
 
 
-class Piped:
+class LogPipe:
     """What is written to `pipe` is masked, and in the log soon: all of it once it has settled."""
 
     def __init__(self, log: int, secrets: Sequence[str], note: Callable[[int], None]) -> None:

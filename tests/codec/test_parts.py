@@ -75,7 +75,7 @@ def test_values_whose_bytes_agree_but_not_their_classes_differ(codecs: Codecs, s
 def test_a_list_beyond_the_limit_is_saved_whole(
     codecs: Codecs, store: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headrace.codec.saving.PARTS_LIMIT", 100)
+    monkeypatch.setattr("headrace.codec.saver.PARTS_LIMIT", 100)
     assert codecs.save(list(range(100)), store).parts is not None
     longer = codecs.save(list(range(101)), store)
     assert longer.parts is None
@@ -90,7 +90,7 @@ def test_a_list_beyond_the_limit_is_saved_whole(
 def test_lists_inside_a_list_share_the_limit(
     codecs: Codecs, store: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headrace.codec.saving.PARTS_LIMIT", 100)
+    monkeypatch.setattr("headrace.codec.saver.PARTS_LIMIT", 100)
     fits = codecs.save([[0] * 10, [0] * 20], store)
     assert all(each.parts is not None for each in fits.parts or ())
     crowded = codecs.save([[0] * 11 for _ in range(10)], store)

@@ -9,11 +9,11 @@ from headrace.codec.classes import name_of
 from headrace.codec.classes import resolve as class_of
 from headrace.codec.codec import Codec
 from headrace.codec.known_tables import KnownTables
-from headrace.codec.loading import Loading
+from headrace.codec.loader import Loader
 from headrace.codec.misfit import CallerFailed, Misfit
 from headrace.codec.ports import Blobs
 from headrace.codec.registry import Registry
-from headrace.codec.saving import SCALARS, Saving
+from headrace.codec.saver import SCALARS, Saver
 from headrace.codec.scratch import Scratch
 from headrace.errors import CodecError
 from headrace.spec.artifact import Ref
@@ -49,7 +49,7 @@ class Codecs:
         if scalar is not None and (ref := scalar(value)) is not None:
             return ref
         try:
-            with Saving(self._registry, blobs, describe, digest, self._origins) as saving:
+            with Saver(self._registry, blobs, describe, digest, self._origins) as saving:
                 return saving.ref(value)
         except Misfit as misfit:
             raise misfit.error() from misfit.__cause__
@@ -115,8 +115,8 @@ class Codecs:
         safe_only: bool = True,
         scratch: Scratch | None = None,
         resolve: Callable[[str], type] = class_of,
-    ) -> Loading:
-        return Loading(
+    ) -> Loader:
+        return Loader(
             self._registry,
             blobs,
             verify=verify,

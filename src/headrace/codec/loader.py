@@ -1,4 +1,4 @@
-"""Loading one value from its artifact, and what it consists of from theirs."""
+"""Loads one value from its artifact, and what it consists of from theirs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OUR_CLASSES = ("headrace.spec.", "headrace.stages.")
 _decode = msgspec.json.Decoder().decode
 
 
-class Loading:
+class Loader:
     """One call of `load`: the store, what is checked and refused, and how classes are found."""
 
     def __init__(

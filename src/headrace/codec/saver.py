@@ -1,4 +1,4 @@
-"""Saving one value: it, or each value inside of it, becomes an artifact."""
+"""Saves one value: it, or each value inside of it, becomes an artifact."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headrace.codec import exact_json
 from headrace.codec.builtin.code import KINDS, CodeCodec
 from headrace.codec.codec import Codec
 from headrace.codec.known_tables import KnownTables
-from headrace.codec.loading import TABLES
+from headrace.codec.loader import TABLES
 from headrace.codec.misfit import CallerFailed, Declined, Misfit
 from headrace.codec.ports import Batch, Blobs
 from headrace.codec.registry import Registry
@@ -74,7 +74,7 @@ _CODE = CodeCodec()
 _HOLDERS = frozenset({list, tuple, dict, OrderedDict})
 
 
-class Saving:
+class Saver:
     """One call of `save`: the store, how classes are named, and which values are being looked into. What it saves is
     durable when it is left."""
 

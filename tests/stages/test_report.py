@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace import report as shown
-from headrace.report.numbers import number
+from headrace.report.numbers import bracketed, interval_of, number, told_from, value_of
 from headrace.spec.report import Drawing, Fact, Grid, Report, Verdict
 
 REPORT = Report(
@@ -126,6 +126,17 @@ def test_a_drawing_stands_as_an_image_which_runs_no_script(script: str) -> None:
 def test_a_number_is_written_to_four_digits(value: float) -> None:
     written = float(number(value).replace(",", ""))
     assert written == pytest.approx(value, rel=6e-4, abs=1e-12)
+
+
+@given(st.floats(-1e300, 1e300), st.floats(0, 1e300), st.floats(0, 1e300), st.floats(1e15, 1e300))
+def test_no_number_of_a_report_is_longer_than_a_glance(value: float, under: float, over: float, large: float) -> None:
+    fact = Fact(name="MAE", value=value, low=value - under, high=value + over)
+    written = [value_of(fact), *interval_of(fact).split(" to "), *bracketed(value, fact.low, fact.high).split()]
+    assert max(map(len, written)) < 32
+    for bound in (value, large * 1.0001):
+        told = told_from(large, bound, 0)
+        assert len(told) < 32
+        assert bound == large or (float(told) > bound) == (large > bound)
 
 
 def test_the_repr_of_a_report_tells_how_long_its_drawings_are_and_no_more() -> None:

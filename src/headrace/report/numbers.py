@@ -9,6 +9,8 @@ from headrace.spec.report import Cell, Fact, Report
 NOTHING = "-"
 DIGITS = 4
 MOST_DECIMALS = 6
+VAST = 1e15
+"""From here on most digits of a float are none that was measured; whole numbers, such as ids, are written out."""
 MOST_TOLD = 17
 """Decimals that tell a number from a bound, if need be."""
 
@@ -20,6 +22,8 @@ def number(value: float | None, decimals: int | None = None) -> str:
     ('0.75', '1,234,567', '0.0001235', 'not a number', '81.25', '-3')
     >>> number(0.75, 3), number(1234.5678, 1), number(None), number(float("inf"))
     ('0.750', '1,234.6', '-', 'infinity')
+    >>> number(8.388e35), number(8.388e35, 0), number(-1e15, 2), number(10**15)
+    ('8.388e+35', '8.388e+35', '-1e+15', '1,000,000,000,000,000')
     """
     if value is None:
         return NOTHING
@@ -27,9 +31,11 @@ def number(value: float | None, decimals: int | None = None) -> str:
         return "not a number"
     if math.isinf(value):
         return "infinity" if value > 0 else "-infinity"
+    if isinstance(value, float) and abs(value) >= VAST:
+        return f"{value:.{DIGITS}g}"
     if decimals is not None:
         return _unsigned_zero(f"{value:,.{decimals}f}")
-    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
+    if isinstance(value, int) or value.is_integer():
         return f"{int(value):,}"
     size = abs(value)
     if size >= 1e9 or size < 1e-5:
@@ -54,8 +60,8 @@ def value_of(fact: Fact) -> str:
 def told_from(value: float, bound: float, decimals: int | None) -> str:
     """Write a number in as many decimals, `decimals` at least, as show on which side of a bound it lies.
 
-    >>> told_from(0.1004, 0.1, 2), told_from(0.1, 0.1, 2), told_from(0.2, 0.1, 2)
-    ('0.1004', '0.10', '0.20')
+    >>> told_from(0.1004, 0.1, 2), told_from(0.1, 0.1, 2), told_from(0.2, 0.1, 2), told_from(1.000001e20, 1e20, 0)
+    ('0.1004', '0.10', '0.20', '1.000001e+20')
     """
     written, places = number(value, decimals), DIGITS - 1 if decimals is None else decimals
     side = (value > bound, value < bound)
@@ -64,7 +70,7 @@ def told_from(value: float, bound: float, decimals: int | None) -> str:
         if (shown > bound, shown < bound) == side:
             break
         places += 1
-        written = number(value, places)
+        written = number(value, places) if abs(value) < VAST else f"{value:.{places}g}"
     return written
 
 

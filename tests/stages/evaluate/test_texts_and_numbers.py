@@ -1,5 +1,7 @@
 """Texts and numbers judged."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -141,6 +143,18 @@ def test_a_target_of_words_is_no_number(houses: pa.Table) -> None:
     strange = houses.set_column(1, "near", pa.array([float("nan"), *[1.0] * 799]))
     with pytest.raises(UsageError, match="the first is row 0"):
         evaluate.regression(None, strange, target="price", scores="near")
+
+
+@pytest.mark.parametrize("option", ["table", "train", "valid", "scores", "baseline", "previous"])
+def test_an_infinite_number_is_named_wherever_it_stands(houses: pa.Table, option: str) -> None:
+    worse = pa.array([float("inf"), *houses["price"].to_pylist()[1:]])
+    odd = houses.set_column(3, "price", worse).append_column("odd", worse)
+    given: dict[str, Any] = {"scores": "near", "resamples": 100}
+    given |= {option: odd if option in ("train", "valid") else "odd"} if option != "table" else {}
+    judged = odd if option == "table" else houses.append_column("odd", worse)
+    with pytest.raises(UsageError, match=r"as large as inf|no number for 1 of 800") as told:
+        evaluate.regression(None, judged, target="price", **given)
+    assert "training rows" in told.value.message or option != "train"
 
 
 def test_training_rows_without_a_target_tell_no_mean(houses: pa.Table) -> None:

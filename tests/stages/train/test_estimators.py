@@ -309,12 +309,44 @@ def test_a_score_that_is_no_number_is_undefined() -> None:
     assert fact.why
 
 
+def changed(column: str, *first: Any) -> pa.Table:
+    """Return the table with other values in a column's first rows."""
+    values = [*first, *TABLE[column].to_pylist()[len(first) :]]
+    return TABLE.set_column(TABLE.schema.get_field_index(column), column, pa.array(values))
+
+
 @pytest.mark.parametrize("learn", [boost, partial(train.sklearn, HistGradientBoostingClassifier(max_iter=2))])
-def test_missing_weights_are_named(learn: Any) -> None:
-    table = missing("weight")
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        ([None], "weights in `weight` are missing"),
+        ([float("nan")], "weights in `weight` are missing"),
+        ([float("inf")], "weights in `weight` are missing or not finite"),
+        ([-1.5, -1.0], "2 of 400 weights in `weight` are negative, such as -1.5"),
+        ([0.0] * 400, "all weights in `weight` are 0"),
+    ],
+)
+def test_weights_that_no_row_can_have_are_named(learn: Any, first: list[Any], says: str) -> None:
     options = {"weight": "weight"} if learn is boost else {"sample_weight": "weight", "target": "late"}
-    with pytest.raises(DataError, match="weights in `weight` are missing"):
-        learn(table, **options)
+    with pytest.raises(DataError, match=says) as told:
+        learn(changed("weight", *first), **options)
+    assert told.value.hint
+    learn(changed("weight", 0.0, 2.5), **options)
+
+
+@pytest.mark.parametrize("part", ["table", "valid"])
+@pytest.mark.parametrize("learn", [partial(train.lightgbm, {}), partial(train.sklearn, LinearRegression())])
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), float("nan"), None])
+def test_targets_that_are_no_numbers_are_refused_whatever_learns_from_them(learn: Any, value: Any, part: str) -> None:
+    tables = {"table": TABLE, "valid": TABLE} | {part: changed("b", value)}
+    with pytest.raises(DataError, match=r"1 of 400 targets in `b` are (missing|infinite)"):
+        learn(tables["table"], target="b", features=["a"], valid=tables["valid"])
+
+
+@pytest.mark.parametrize(("column", "says"), [("b", "the target `b`"), ("weight", "the column of weights")])
+def test_numbers_that_are_infinite_to_lightgbm_alone_are_named(column: str, says: str) -> None:
+    with pytest.raises(DataError, match=f"{says} has values as large as 1e\\+39"):
+        train.lightgbm({}, changed(column, 1e39), target="b", features=["a"], weight="weight")
 
 
 def test_what_is_missing_in_valid_alone_is_missing_to_boosted_trees() -> None:

@@ -183,6 +183,7 @@ def test_a_batch_whose_loss_is_not_finite_is_an_error_or_left_out() -> None:
         ({"table": table().set_column(3, "y", pa.array(["up"] * 600))}, "'up' in every row"),
         ({"table": table().set_column(3, "y", pa.array([None, *["up", "no"] * 299, "up"]))}, "not finite in 1 of"),
         ({"table": table().set_column(3, "y", pa.array([float("nan")] * 600))}, "not finite in 600 of 600 rows"),
+        ({"table": table().set_column(3, "y", pa.array([1e39, *[0.5] * 599]))}, "`y` has values beyond 3.4e38"),
         ({"valid": table(9).set_column(3, "y", pa.array(["sideways"] * 9))}, "'sideways', which the training table"),
         ({"valid": table(9).set_column(3, "y", pa.array([1] * 9))}, "`y` of `valid` is `int64`, and in the training"),
         ({"table": table().set_column(3, "y", pa.array([[1]] * 600))}, "the target `y` is `list<item: int64>`"),

@@ -43,7 +43,7 @@ class Paired(NamedTuple):
 
 @ready(
     "evaluate.paired",
-    version=7,
+    version=8,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="paired",

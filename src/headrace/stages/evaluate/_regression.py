@@ -73,7 +73,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 @ready(
     "evaluate.regression",
-    version=14,
+    version=15,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="regression",
@@ -168,8 +168,10 @@ def _claims(judge: Judge, call: RegressionCall, rows: Cases, truth: Any) -> tupl
     if judge.baseline is None:
         mean, mean_of = float(truth.mean()), "the rows judged"
         for other, name in ((call.valid, "the validation rows"), (call.train, "the training rows")):
-            if other is not None and rows.target in other.column_names and len(with_target(other, rows.target)):
-                mean, mean_of = float(np.nanmean(_numbers(other, rows.target))), name
+            has_target = other is not None and rows.target in other.column_names
+            if has_target and len(places := with_target(other, rows.target)):
+                told = _numbers(other, rows.target)[places]
+                mean, mean_of = float(_bounded(told, f"the target `{rows.target}` in {name}").mean()), name
         claims[BASELINE] = np.full(rows.rows, mean)
     else:
         claims[BASELINE] = _said(judge.baseline, rows, None)

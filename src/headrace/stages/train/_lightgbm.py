@@ -94,7 +94,7 @@ def lightgbm(
         target: the column to predict; no value of it may be missing.
         features: the columns to predict it by; all others if not told.
         categorical_feature: more columns that are categories, such as codes kept as numbers.
-        weight: a column with the weight of each row.
+        weight: a column with the weight of each row, from 0.
         group: for an objective that ranks, such as `lambdarank`: the column that tells which rows are put in order
             among each other, those of one query. They need not stand together.
         valid: rows to watch the metrics on. They are logged each round, as `valid/METRIC`.
@@ -102,7 +102,8 @@ def lightgbm(
         stopping_rounds: stop when the first metric on `valid` has not improved for so many rounds.
 
     Raises:
-        DataError: a column isn't there, a table is empty, or targets are missing, of one class only, or no numbers.
+        DataError: a column isn't there, a table is empty, or targets are missing, infinite, of one class only, or no
+            numbers; weights are missing, infinite, negative, or all 0.
         UsageError: `params` make no sense to LightGBM, or it is to rank and no `group` is given.
     """
     import lightgbm as lgb  # noqa: PLC0415  a second, that the tracer need not spend
@@ -182,14 +183,32 @@ def _dataset(found: Examples, target: str, sizes: Any, learned: Any = None) -> A
     import lightgbm as lgb  # noqa: PLC0415  see above
 
     named = found.features.set_axis([lightgbm_name(each) for each in found.features], axis=1)
+    labels = _labels(found, target)
+    _check_held(labels, f"the target `{target}`")
+    if found.weight is not None:
+        _check_held(found.weight, "the column of weights")
     return lgb.Dataset(
         named,
-        _labels(found, target),
+        labels,
         weight=found.weight,
         group=sizes,
         reference=learned,
         free_raw_data=learned is not None,
     )
+
+
+def _check_held(values: Any, what: str) -> None:
+    """Refuse numbers that LightGBM, which keeps them in 32 bits, would take for infinite.
+
+    Raises:
+        DataError: it names one.
+    """
+    largest = np.abs(values.astype(np.float64)).max()
+    if largest > np.finfo(np.float32).max:
+        raise DataError(
+            f"{what} has values as large as {largest:.3g}, which LightGBM takes for infinite",
+            hint="scale them to below 3e38",
+        )
 
 
 def _objective_is(params: Mapping[str, Any], kinds: tuple[str, ...]) -> bool:

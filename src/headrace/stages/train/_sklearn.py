@@ -61,14 +61,14 @@ def sklearn(
         table: the rows to learn from.
         target: the column to predict; no value of it may be missing.
         features: the columns to predict it by; all others if not told.
-        sample_weight: a column with the weight of each row.
+        sample_weight: a column with the weight of each row, from 0.
         valid: rows to score the model on as well.
         scoring: names of scikit-learn's scorers, such as `["roc_auc", "neg_log_loss"]`; the estimator's own score
             (accuracy, or R²) if not told. They are logged as `train/NAME` and `valid/NAME`.
 
     Raises:
-        DataError: a column isn't there, the table is empty, targets are missing, or have one class only; the estimator
-            can't take the columns, or a scorer the rows.
+        DataError: a column isn't there, the table is empty, targets are missing, infinite, or have one class only;
+            weights are missing, infinite, negative, or all 0; the estimator can't take the columns, or a scorer the rows.
         UsageError: `estimator` is none, or there is no such scorer.
     """
     from sklearn.base import clone, is_classifier, is_regressor  # noqa: PLC0415  0.5 s, that the tracer need not spend

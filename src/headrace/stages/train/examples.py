@@ -32,7 +32,7 @@ def examples(
     Columns that are dictionary-encoded become pandas categories, and decimals floats.
 
     Raises:
-        DataError: a column isn't there, the table is empty, or targets or weights are missing.
+        DataError: a column isn't there, the table is empty, or targets or weights are none to learn from.
     """
     chosen = (
         [each for each in table.column_names if each not in (target, weight)] if features is None else listed(features)
@@ -58,16 +58,40 @@ def examples(
             f"{missing:,} of {table.num_rows:,} targets in `{target}` are missing",
             hint=f"filter them out before: a row without `{target}` teaches nothing",
         )
-    kind = table.schema.field(weight).type if weight else pa.float64()
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        raise DataError(f"the weights in `{weight}` are `{kind}`, not numbers", hint="cast them first")
-    weights = table[weight].to_pandas().to_numpy() if weight else None
-    if weights is not None and not np.isfinite(weights).all():
+    truth = labels.to_pandas().to_numpy()
+    endless = np.count_nonzero(np.isinf(truth)) if truth.dtype.kind == "f" else 0
+    if endless:
         raise DataError(
-            f"weights in `{weight}` are missing or not finite",
-            hint="fill them, or filter these rows out before",
+            f"{endless:,} of {table.num_rows:,} targets in `{target}` are infinite",
+            hint="filter them out before, or mend what makes them: a division by 0 does",
         )
-    return Examples(table.select(list(chosen)).to_pandas(ignore_metadata=True), labels.to_pandas().to_numpy(), weights)
+    weights = None if weight is None else _weights(table, weight)
+    return Examples(table.select(list(chosen)).to_pandas(ignore_metadata=True), truth, weights)
+
+
+def _weights(table: pa.Table, name: str) -> Any:
+    """Return the weight of each row.
+
+    Raises:
+        DataError: one is none that a row can have, or all are 0.
+    """
+    kind = table.schema.field(name).type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise DataError(f"the weights in `{name}` are `{kind}`, not numbers", hint="cast them first")
+    found = table[name].to_pandas().to_numpy()
+    if not np.isfinite(found).all():
+        raise DataError(
+            f"weights in `{name}` are missing or not finite", hint="fill them, or filter these rows out before"
+        )
+    if (found < 0).any():
+        raise DataError(
+            f"{np.count_nonzero(found < 0):,} of {len(found):,} weights in `{name}` are negative, such as "
+            f"{found.min():g}",
+            hint="a weight says how much a row counts, from 0: mend them, or filter these rows out before",
+        )
+    if not found.any():
+        raise DataError(f"all weights in `{name}` are 0", hint="then no row counts: look at what made them")
+    return found
 
 
 def check_classes(found: Examples, target: str) -> None:

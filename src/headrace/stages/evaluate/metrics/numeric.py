@@ -98,4 +98,8 @@ class NumericPart:
             return "there are no rows"
         if name == "R2":
             return "all targets are equal, so there is nothing to explain"
-        return "some targets are 0" if name == "MAPE" else "it is not computed for this part"
+        if name == "MAPE":
+            return "some targets are 0"
+        if name == "median absolute error" and self.order is None:
+            return "it is computed for all rows only, not for some of them"
+        return "errors are infinite, or too large to be summed"

@@ -140,12 +140,18 @@ def _decoded(column: Any) -> Any:
 
 def _numbered(column: Any, target: str) -> Any:
     try:
-        return column.cast(pa.float32(), safe=False)
+        found = column.cast(pa.float32(), safe=False)
     except pa.ArrowException as error:
         raise UsageError(
             f"`{target}` is `{column.type}`, and this loss learns numbers",
             hint="make it numbers in a `prepare` stage, or leave `loss` out to learn it as classes",
         ) from error
+    if not pc.all(pc.is_finite(found)).as_py():
+        raise UsageError(
+            f"`{target}` has values beyond 3.4e38, which are infinite in the 32 bits that a network learns from",
+            hint="scale them in a `prepare` stage",
+        )
+    return found
 
 
 def lesson(

@@ -36,6 +36,8 @@ def rows(kind: str) -> pa.Table:
         x[3] = np.nan
     if kind == "huge":
         y = np.where(y == 1, 1e308, -1e308)
+    if kind == "endless":
+        y[7] = np.inf
     texts = pa.array([f"text {each}" for each in range(count)], pa.string())
     return pa.table({"x": x, "y": y, "text": texts})
 
@@ -51,7 +53,7 @@ def told(report: object) -> list[str]:
 
 @hr.pipeline
 def all() -> None:
-    for kind in ("empty", "one", "nan", "none", "feature", "huge"):
+    for kind in ("empty", "one", "nan", "none", "feature", "huge", "endless"):
         table = rows(kind)
         how = {"target": "y", "features": ["x"]}
         judged = {"resamples": 100, "gates": ""}
@@ -106,8 +108,15 @@ FAULTS = {
     },
     "huge": {
         "sklearn": "can't be fitted",
+        "lightgbm": "the target `y` has values as large as 1e+308, which LightGBM takes for infinite",
         "regression": "the target `y` has values as large as -1e+308, whose squares no number can hold",
-        "torch": "the loss is inf at step 1",
+        "torch": "`y` has values beyond 3.4e38",
+    },
+    "endless": {
+        "sklearn": "1 of 60 targets in `y` are infinite",
+        "lightgbm": "1 of 60 targets in `y` are infinite",
+        "regression": "the target `y` has values as large as inf, whose squares no number can hold",
+        "torch": "`y` is missing or not finite in 1 of 60 rows",
     },
 }
 """What each stage says, where it fails; those that aren't named here succeed."""

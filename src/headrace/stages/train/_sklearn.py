@@ -68,7 +68,8 @@ def sklearn(
 
     Raises:
         DataError: a column isn't there, the table is empty, targets are missing, infinite, or have one class only;
-            weights are missing, infinite, negative, or all 0; the estimator can't take the columns, or a scorer the rows.
+            weights are missing, infinite, negative, or all 0; the estimator can't take the columns, or a scorer
+            the rows.
         UsageError: `estimator` is none, or there is no such scorer.
     """
     from sklearn.base import clone, is_classifier, is_regressor  # noqa: PLC0415  0.5 s, that the tracer need not spend

@@ -31,7 +31,7 @@ def number(value: float | None, decimals: int | None = None) -> str:
         return "not a number"
     if math.isinf(value):
         return "infinity" if value > 0 else "-infinity"
-    if isinstance(value, float) and abs(value) >= VAST:
+    if abs(value) >= VAST and not isinstance(value, int):
         return f"{value:.{DIGITS}g}"
     if decimals is not None:
         return _unsigned_zero(f"{value:,.{decimals}f}")

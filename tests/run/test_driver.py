@@ -28,7 +28,7 @@ from headrace.spec.graph import Const, Many, Secret
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Resources
 from headrace.testing.graphs import Sketch, chain, fan, number, spread
-from tests.run.bed import Bed, gives, until
+from tests.run.bed import POOL, Bed, gives, until
 
 
 def test_a_run_comes_to_its_end_and_its_rows_say_how() -> None:
@@ -40,6 +40,27 @@ def test_a_run_comes_to_its_end_and_its_rows_say_how() -> None:
     assert bed.closed[0].usd == pytest.approx(3.0 / 3600)
     assert bed.run.record.row == bed.closed[0]
     assert not bed.cluster.living
+
+
+def one_at_a_time(seconds: float, *tasks: str) -> Bed:
+    """Tasks that need nothing but a pool that has room for one of them."""
+    sketch = Sketch()
+    for task in tasks:
+        sketch.declare(task, resources=Resources(cpu=POOL.cpu))
+        sketch.node(task)
+
+    def works(order: Do) -> Play:
+        yield Wait(seconds)
+        return number(1)
+
+    return Bed(works, sketch)
+
+
+def test_a_launch_says_how_long_the_pool_had_no_room_for_it() -> None:
+    bed = one_at_a_time(30.0, "first", "second", "third")
+    assert bed.driver().drive().state == "succeeded"
+    waits = {launch.task: launch.queued_s for launch in bed.events(Launched)}
+    assert waits == {"first": 0.0, "second": pytest.approx(30.0, abs=0.1), "third": pytest.approx(60.0, abs=0.1)}
 
 
 def test_the_next_run_reuses_all_that_is_there() -> None:

@@ -147,6 +147,7 @@ class Launched(Struct, frozen=True, array_like=True, gc=False, tag="launched"):
     """An attempt is about to be sent to its workers (more than one when it spans nodes).
 
     It carries the key, and the identities that the key was made of: replay doesn't ask how another version makes them.
+    `queued_s` is how long the pool had no room for it: from when this driver first looked for room.
     """
 
     task: str
@@ -158,6 +159,7 @@ class Launched(Struct, frozen=True, array_like=True, gc=False, tag="launched"):
     inputs: bytes
     usd_per_hour: float = 0.0
     at: float = 0.0
+    queued_s: float | None = None
 
 
 class Awaits(Struct, frozen=True, array_like=True, gc=False, tag="awaits"):

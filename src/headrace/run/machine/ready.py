@@ -39,6 +39,8 @@ class Ready:
 
     def __init__(self) -> None:
         self._queues: dict[Resources, OrderedDict[str, Task]] = {}
+        self._new: set[str] = set()
+        self._since: dict[str, float] = {}
         self._waiting = ""
         self._passed = 0
 
@@ -55,11 +57,14 @@ class Ready:
         if queue is None:
             queue = self._queues[need] = OrderedDict()
         queue[task.name] = task
+        self._new.add(task.name)
 
     def remove(self, task: Task) -> None:
         """Take a task out."""
         queue = self._queues[task.stage.resources]
         queue.pop(task.name, None)
+        self._new.discard(task.name)
+        self._since.pop(task.name, None)
         if not queue:
             del self._queues[task.stage.resources]
 
@@ -73,6 +78,8 @@ class Ready:
         A task for which there is none is passed by younger ones of other needs; when it has been so often enough, room
         is held for it, so that many small tasks can't starve a big one. The tasks stay until they are taken out.
         """
+        self._since |= dict.fromkeys(self._new, at)
+        self._new.clear()
         room.hold(None)
         found: list[Launched] = []
         waiting: Task | None = None
@@ -86,7 +93,8 @@ class Ready:
                         waiting, before = task, len(found)
                         self._wait_for(task, room)
                     break
-                found.append(_launch(task, workers, room.pool, price, at))
+                queued_s = max(0.0, at - self._since[task.name])
+                found.append(_launch(task, workers, room.pool, price, at, queued_s))
         if waiting is None:
             self._waiting, self._passed = "", 0
         else:
@@ -104,6 +112,6 @@ class Ready:
         return sorted(self._queues.values(), key=lambda queue: next(iter(queue.values())).ordinal)
 
 
-def _launch(task: Task, workers: tuple[int, ...], pool: str, price: float, at: float) -> Launched:
+def _launch(task: Task, workers: tuple[int, ...], pool: str, price: float, at: float, queued_s: float) -> Launched:
     key, inputs = task.key or "", task.inputs or b""
-    return Launched(task.name, task.attempt + 1, key, workers, pool, task.reason, inputs, price, at)
+    return Launched(task.name, task.attempt + 1, key, workers, pool, task.reason, inputs, price, at, queued_s)

@@ -86,7 +86,7 @@ def _fill_run(db: sqlite3.Connection, run: int, at: float, blobs: Path) -> None:
         events.append((run, 2 * task + 1, encode_event(Succeeded(name, 1, out, at, 1.0))))
         times = (1, at, 1.0, 0.0, 0.0, 0.0)
         row = (run, name, task, "each", "", "succeeded", *times, "local", None, 100, out.digest, None, None, None)
-        tasks.append((*row, "it never ran", key, "c" * 64, b"", data))
+        tasks.append((*row, "it never ran", key, "c" * 64, b"", data, 0.0))
         results.append((key, run, name, at, None, data))
         named.append((run, out.digest, nonce, 100, at))
         os.link(source, f"{blobs}/{out.digest[:2]}/{out.digest}.{nonce}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from headrace.ledger.ledger import Ledger
 from tests.cli.conftest import Shell
+from tests.ledger.samples import first, run_row, task_row
 
 PIPELINES = """
 import headrace as hr
@@ -82,3 +84,16 @@ def test_a_metric_that_no_run_has_is_an_error_with_what_there_is(project: Shell,
 def test_a_pipeline_without_runs_is_named(project: Shell) -> None:
     done = project("runs", "--pipeline", "nosuch")
     assert (done.code, done.err) == (0, "there is no run of pipeline `nosuch` yet\n")
+
+
+def test_a_task_that_the_pool_had_no_room_for_says_how_long_it_waited(project: Shell) -> None:
+    rows = [task_row("load", queued_s=0.0), task_row("fit", ordinal=1, queued_s=12.5), task_row("old", ordinal=2)]
+    with Ledger(project.folder / ".headrace" / "ledger.db") as ledger, ledger.open_run("flow") as run:
+        run.commit(first([], run=run_row("succeeded", pipeline="flow"), tasks=rows))
+    tasks = project("show", "--json").json["tasks"]
+    assert {task["name"]: task["queued_s"] for task in tasks} == {"load": 0.0, "fit": 12.5, "old": None}
+    head, load, fit, old = project("show", "--tasks").out.splitlines()[-4:]
+    assert "queued" in head
+    assert ["12.5 s" in line for line in (load, fit, old)] == [False, True, False]
+    project("show", "--html", "--to", "page.html")
+    assert "12.5 s" in (project.folder / "page.html").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from headrace.inspect.gates import Rule
 from headrace.inspect.page.facts import AttemptFacts, Figure, Held, Measured, RunFacts, TaskFacts, Text
 from headrace.inspect.page.page import page
-from headrace.inspect.page.tables import measured_tables
+from headrace.inspect.page.tables import measured_tables, task_table
 from headrace.inspect.page.timeline import timeline
 from headrace.report.markup import VOID, tag
 
@@ -112,6 +112,20 @@ def test_a_figure_is_an_image_so_that_no_script_in_it_runs() -> None:
     (image,) = [attributes for name, attributes in Outline(page(facts())).elements if name == "img"]
     assert image["src"] == f"data:image/svg+xml;base64,{base64.b64encode(b'<svg/>').decode()}"
     assert image["alt"]
+
+
+def heads(*tasks: TaskFacts) -> list[str]:
+    """The columns of a page's table of tasks."""
+    return re.findall(r"<button[^>]*>(.*?)</button>", str(task_table(tasks, {})))
+
+
+def test_a_number_that_few_tasks_have_is_a_column_where_one_has_it() -> None:
+    fit = TaskFacts(name="fit", stage="fit", kind="train", state="succeeded", attempts=1, queued_s=0.0)
+    always = ["task", "kind", "state", "reason", "tries", "run", "load", "save", "pool", "output"]
+    assert heads(fit) == always
+    waited = TaskFacts(name="test", stage="test", kind="test", state="succeeded", usd=0.5, queued_s=90.0)
+    assert heads(fit, waited) == [*always[:5], "queued", *always[5:8], "cost", *always[8:]]
+    assert "1 min 30 s" in str(task_table([waited], {}))
 
 
 def test_a_wide_map_is_shortened_to_what_tells() -> None:

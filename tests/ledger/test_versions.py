@@ -60,9 +60,12 @@ def test_runs_of_version_1_are_shown_resumed_and_reused(project: Project) -> Non
     assert {name: task["state"] for name, task in shown.task.items()} == dict.fromkeys(
         ("gauge", "level", "pause"), "succeeded"
     )
+    assert {task["queued_s"] for task in shown.task.values()} == {None}  # which nobody told then
     resumed = finish(project.start("resume", runs[0]["run"], "--json"))
     assert resumed.code == 0, resumed.err
     assert resumed.task["gauge"]["attempts"] == resumed.task["level"]["attempts"] == 1
+    assert resumed.task["level"]["queued_s"] is None
+    assert resumed.task["pause"]["queued_s"] >= 0.0
     assert resumed.json["state"] == "succeeded"
     again = project.headrace("run", "rivers", "--station", "2", "--json")
     assert again.code == 0, again.err
@@ -75,7 +78,8 @@ def test_the_results_of_version_1_are_there_for_reuse_under_their_keys(project: 
     shutil.copy(project.home / "ledger.db", before)
     with closing(sqlite3.connect(before)) as old, closing(opening.connect(project.home / "ledger.db")) as new:
         for table in ("runs", "events", "tasks", "results", "blobs"):
-            rows = f"select * from {table}"
+            columns = ", ".join(f'"{column}"' for _, column, *_ in old.execute(f"pragma table_info({table})"))
+            rows = f"select {columns} from {table}"
             assert sorted(old.execute(rows).fetchall(), key=repr) == sorted(new.execute(rows).fetchall(), key=repr)
 
 

@@ -33,7 +33,7 @@ from headrace.run.events import (
     Woke,
     encode_event,
 )
-from headrace.run.ports import RunRow
+from headrace.run.ports import RunRow, TaskLine
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle
 from headrace.spec.failure import Failure
@@ -67,7 +67,15 @@ def ended(ledger: Ledger, *, state: str = "succeeded", **more: object) -> str:
 def test_a_run_is_shown_in_the_form_that_programs_rely_on(ledger: Ledger, views: Views) -> None:
     out = blob("model")
     row = task_row(
-        out=out, seconds=2.0, load_s=0.25, save_s=0.5, usd=0.125, pool="here", attempts=2, reason="`table` changed"
+        out=out,
+        seconds=2.0,
+        load_s=0.25,
+        save_s=0.5,
+        usd=0.125,
+        pool="here",
+        queued_s=1.5,
+        attempts=2,
+        reason="`table` changed",
     )
     run = ended(ledger, tasks=[row], seconds=3.0, usd=0.125, params='{"month":"3"}')
     shown = msgspec.json.decode(msgspec.json.encode(views.show(run)))
@@ -93,6 +101,7 @@ def test_a_run_is_shown_in_the_form_that_programs_rely_on(ledger: Ledger, views:
                 "save_s": 0.5,
                 "usd": 0.125,
                 "pool": "here",
+                "queued_s": 1.5,
                 "outputs": [{"digest": out.digest, "type": "builtins.str", "bytes": 5}],
             }
         ],
@@ -268,9 +277,14 @@ def test_the_first_failures_are_given_for_a_short_look(ledger: Ledger, views: Vi
 
 
 def test_a_tasks_row_comes_back_as_it_was_stored(ledger: Ledger, views: Views) -> None:
-    row = task_row("fit[0]", out=blob("model"), log=Span("log/1", 3, 9), parent="fit", pool="here", started=5.0)
+    numbers = {"started": 1.0, "seconds": 2.0, "load_s": 3.0, "save_s": 4.0, "usd": 5.0, "queued_s": 6.0}
+    row = task_row("fit[0]", out=blob("model"), log=Span("log/1", 3, 9), parent="fit", pool="here", **numbers)
     run = ended(ledger, tasks=[row])
     assert views.task(run, "fit[0]") == row
+    assert views.rows(run) == [row]
+    (shown,) = views.show(run).tasks or ()
+    for name in TaskLine.__struct_fields__:
+        assert getattr(shown, name) == getattr(row, name)
 
 
 def test_an_unknown_task_names_those_that_come_near(ledger: Ledger, views: Views) -> None:

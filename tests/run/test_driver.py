@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.backends.simulated.backend import SimulatedBackend
-from headrace.backends.simulated.behaviour import Behaviour, Death, Keep, Listen, Wait, tracing
+from headrace.backends.simulated.behaviour import Behaviour, Death, Keep, Listen, Play, Wait, tracing
 from headrace.backends.simulated.cluster import Cluster
 from headrace.run.driver.courier import Courier
 from headrace.run.driver.crew import Crew
@@ -27,7 +27,7 @@ from headrace.spec.fleet import Pool
 from headrace.spec.graph import Const, Many, Secret
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Resources
-from headrace.testing.graphs import Sketch, chain, fan, number, spread
+from headrace.testing.graphs import Sketch, chain, fan, number, numbers, spread
 from tests.run.bed import POOL, Bed, gives, until
 
 
@@ -63,6 +63,29 @@ def test_a_launch_says_how_long_the_pool_had_no_room_for_it() -> None:
     assert waits == {"first": 0.0, "second": pytest.approx(30.0, abs=0.1), "third": pytest.approx(60.0, abs=0.1)}
 
 
+def test_the_row_of_a_task_says_how_long_the_pool_had_no_room_for_it() -> None:
+    bed = one_at_a_time(30.0, "first", "second")
+    driver = bed.driver()
+    until(driver, bed, lambda: "second" in bed.run.record.tasks)
+    assert bed.run.record.tasks["second"].queued_s is None
+    driver.drive()
+    waits = {name: row.queued_s for name, row in bed.run.record.tasks.items()}
+    assert waits == {"first": 0.0, "second": pytest.approx(30.0, abs=0.1)}
+    bed.driver()  # which rebuilds them from what is stored
+    assert {name: task.queued_s for name, task in bed.machine.tasks.items()} == waits
+
+
+def test_a_map_was_queued_as_long_as_its_elements_together() -> None:
+    sketch = Sketch()
+    sketch.declare("leaf", resources=Resources(cpu=POOL.cpu))
+    sketch.node("leaf", over=["i"], i=numbers(0, 1, 2))
+    bed = Bed(gives, sketch)
+    bed.driver().drive()
+    leaf, *elements = (row.queued_s or 0.0 for row in bed.run.record.tasks.values())
+    assert elements == [pytest.approx(each, abs=0.1) for each in (0.0, 1.0, 2.0)]
+    assert leaf == sum(elements)
+
+
 def test_the_next_run_reuses_all_that_is_there() -> None:
     bed = Bed(gives, fan(5))
     bed.driver().drive()
@@ -70,6 +93,7 @@ def test_the_next_run_reuses_all_that_is_there() -> None:
     bed.cluster.tracer = tracing(fan(5).events())
     bed.driver().drive()
     assert {row.state for row in bed.run.record.tasks.values()} == {"reused"}
+    assert {row.queued_s for row in bed.run.record.tasks.values()} == {None}
     assert {row.reason for row in bed.run.record.tasks.values()} == {
         "nothing that determines it has changed since run run-1"
     }

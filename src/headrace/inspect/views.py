@@ -58,15 +58,22 @@ class TaskNumber(NamedTuple):
     is_minor: bool = False
 
 
-def _moved(seconds: float) -> str:
+def _seconds(seconds: float) -> str:
     return seconds_text(seconds) if seconds >= 0.001 else ""
 
 
 TASK_NUMBERS = (
     TaskNumber("tries", lambda task: task.attempts, lambda task: str(task.attempts or "")),
+    TaskNumber(
+        "queued",
+        lambda task: task.queued_s or 0.0,
+        lambda task: _seconds(task.queued_s or 0.0),
+        is_rare=True,
+        is_minor=True,
+    ),
     TaskNumber("time", lambda task: task.seconds, lambda task: seconds_text(task.seconds) if task.attempts else ""),
-    TaskNumber("load", lambda task: task.load_s, lambda task: _moved(task.load_s), is_minor=True),
-    TaskNumber("save", lambda task: task.save_s, lambda task: _moved(task.save_s), is_minor=True),
+    TaskNumber("load", lambda task: task.load_s, lambda task: _seconds(task.load_s), is_minor=True),
+    TaskNumber("save", lambda task: task.save_s, lambda task: _seconds(task.save_s), is_minor=True),
     TaskNumber("cost", lambda task: task.usd, lambda task: usd_text(task.usd) if task.usd else "", is_rare=True),
 )
 """Their columns, in `headrace show --tasks` and on a run's page."""

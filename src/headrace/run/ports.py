@@ -19,7 +19,9 @@ from headrace.spec.stage import Resources
 class TaskLine(Struct, frozen=True, kw_only=True, gc=False):
     """What is shown of a task: the ledger's row and every view of a task begin with this.
 
-    `seconds` are those of the user's code, `load_s` and `save_s` what its inputs and its output took.
+    `seconds` are those of the user's code, `load_s` and `save_s` what its inputs and its output took. `queued_s` is how
+    long the pool had no room for it, all of its attempts together: None if it was never launched, or by a Headrace that
+    didn't tell.
     """
 
     name: str
@@ -33,6 +35,7 @@ class TaskLine(Struct, frozen=True, kw_only=True, gc=False):
     save_s: float = 0.0
     usd: float = 0.0
     pool: str | None = None
+    queued_s: float | None = None
 
 
 class TaskRow(TaskLine, frozen=True, kw_only=True):

@@ -92,6 +92,7 @@ CREATE TABLE tasks (
     code {text},
     inputs {bytes},
     out {bytes},
+    queued_s FLOAT,
     CONSTRAINT pk_tasks PRIMARY KEY (run, name)
 ) {by_key}
 
@@ -343,15 +344,15 @@ INSERT INTO events (run, seq, body) VALUES (:run, :seq, :body)
 --- put_task
 -- A task's row, written anew whenever its state changes.
 INSERT INTO tasks (run, name, ordinal, stage, kind, state, attempts, started, seconds, load_s, save_s, usd, pool,
-    parent, bytes, digest, log, log_start, log_end, reason, key, code, inputs, out)
+    parent, bytes, digest, log, log_start, log_end, reason, key, code, inputs, out, queued_s)
 VALUES (:run, :name, :ordinal, :stage, :kind, :state, :attempts, :started, :seconds, :load_s, :save_s, :usd, :pool,
-    :parent, :bytes, :digest, :log, :log_start, :log_end, :reason, :key, :code, :inputs, :out)
+    :parent, :bytes, :digest, :log, :log_start, :log_end, :reason, :key, :code, :inputs, :out, :queued_s)
 ON CONFLICT (run, name) DO UPDATE SET ordinal = excluded.ordinal, stage = excluded.stage, kind = excluded.kind,
     state = excluded.state, attempts = excluded.attempts, started = excluded.started, seconds = excluded.seconds,
     load_s = excluded.load_s, save_s = excluded.save_s, usd = excluded.usd, pool = excluded.pool,
     parent = excluded.parent, bytes = excluded.bytes, digest = excluded.digest, log = excluded.log,
     log_start = excluded.log_start, log_end = excluded.log_end, reason = excluded.reason, key = excluded.key,
-    code = excluded.code, inputs = excluded.inputs, out = excluded.out
+    code = excluded.code, inputs = excluded.inputs, out = excluded.out, queued_s = excluded.queued_s
 
 --- forget_tasks
 -- A run was traced anew, or is deleted.
@@ -655,12 +656,12 @@ SELECT id FROM runs ORDER BY number DESC LIMIT :limit
 
 --- task_lines
 -- What is shown of a run's tasks.
-SELECT ordinal, name, stage, kind, state, reason, attempts, seconds, load_s, save_s, usd, pool, out, started
+SELECT ordinal, name, stage, kind, state, reason, attempts, seconds, load_s, save_s, usd, pool, queued_s, out, started
 FROM tasks WHERE run = :run
 
 --- failed_lines
 -- The same of those that failed, the earliest first.
-SELECT ordinal, name, stage, kind, state, reason, attempts, seconds, load_s, save_s, usd, pool, out, started
+SELECT ordinal, name, stage, kind, state, reason, attempts, seconds, load_s, save_s, usd, pool, queued_s, out, started
 FROM tasks WHERE run = :run AND state = 'failed' ORDER BY ordinal LIMIT :limit
 
 --- task_row

@@ -121,6 +121,7 @@ class Task(Struct, eq=False):
     load_s: float = 0.0
     save_s: float = 0.0
     usd: float = 0.0
+    queued_s: float | None = None
     log: Span | None = None
     region: str = ""
     fetches: set[str] | None = None
@@ -165,6 +166,7 @@ class Task(Struct, eq=False):
         self.workers, self.pool, self.awaits, self.region = launched.workers, launched.pool, "", region
         self.usd_per_hour, self.started, self.reason = launched.usd_per_hour, launched.at, launched.why
         self.why = self.why or launched.why
+        self.queued_s = _sum([self.queued_s, launched.queued_s])
 
     def sum_up(self, elements: Sequence[Task]) -> None:
         """Take what its elements took as what it took itself."""
@@ -172,6 +174,7 @@ class Task(Struct, eq=False):
         self.load_s = sum(element.load_s for element in elements)
         self.save_s = sum(element.save_s for element in elements)
         self.usd = sum(element.usd for element in elements)
+        self.queued_s = _sum([element.queued_s for element in elements])
 
     def spend(self, seconds: float, load_s: float = 0.0, save_s: float = 0.0) -> None:
         """Add an attempt's time, and its price, to what the task took."""
@@ -197,6 +200,7 @@ class Task(Struct, eq=False):
             save_s=self.save_s,
             usd=self.usd,
             pool=self.pool,
+            queued_s=self.queued_s,
             key=self.key if self.move is None else None,
             code=self.code if self.move is None else None,
             inputs=self.inputs if self.move is None else None,
@@ -204,3 +208,9 @@ class Task(Struct, eq=False):
             log=self.log,
             parent=None if self.parent is None else self.parent.name,
         )
+
+
+def _sum(numbers: Sequence[float | None]) -> float | None:
+    """Add up what is known."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known else None

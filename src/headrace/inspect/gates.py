@@ -18,7 +18,7 @@ from headrace.spec.report import Report
 from headrace.spec.stage import function_name
 from headrace.stages.evaluate._gate.gate import judge
 from headrace.stages.evaluate._gate.rules import parse
-from headrace.stages.evaluate.known import known_of
+from headrace.stages.evaluate.metrics.catalogue import known_of
 
 GATE = function_name("headrace.stages.evaluate._gate.gate", "gate")
 

@@ -75,7 +75,7 @@ def _is_text(value: object) -> bool:
 
 
 MOVED = {
-    "headrace.stages.evaluate.classifying": "headrace.stages.evaluate._classification",
+    "headrace.stages.evaluate.classifying": "headrace.stages.evaluate._classification.classification",
     "headrace.stages.evaluate.gates": "headrace.stages.evaluate._gate.gate",
     "headrace.stages.evaluate.generating": "headrace.stages.evaluate._generation",
     "headrace.stages.evaluate.pairing": "headrace.stages.evaluate._paired",

@@ -11,7 +11,7 @@ from headrace.spec.report import Fact, Report
 from headrace.stages import evaluate
 from headrace.stages.evaluate._gate.gate import judge, parts_of
 from headrace.stages.evaluate._gate.rules import Comparison, Either, Every, Rule, comparisons, parse
-from headrace.stages.evaluate.known import Known, known_of
+from headrace.stages.evaluate.metrics.catalogue import Known, known_of
 
 WORDS = st.sampled_from(["AUC", "log loss", "worst-slice gap", "TPR difference by sex", "F1", "R2", "recall ratio"])
 LEVELS = st.none() | st.integers(50, 99).map(lambda percent: percent / 100)

@@ -10,7 +10,7 @@ import pytest
 
 from headrace.errors import TraceError, UsageError
 from headrace.stages import train
-from headrace.stages.train._torch.lesson import lesson
+from headrace.stages.train._torch.target import lesson
 
 
 @pytest.mark.parametrize(

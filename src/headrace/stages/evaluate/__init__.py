@@ -8,8 +8,8 @@ from headrace.facade import lazily
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from headrace.stages.evaluate._classification import Classification as Classification
-    from headrace.stages.evaluate._classification import classification as classification
+    from headrace.stages.evaluate._classification.classification import Classification as Classification
+    from headrace.stages.evaluate._classification.classification import classification as classification
     from headrace.stages.evaluate._gate.gate import gate as gate
     from headrace.stages.evaluate._generation import Generation as Generation
     from headrace.stages.evaluate._generation import generation as generation
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from headrace.stages.evaluate._regression import regression as regression
 
 PLACES = {
-    "Classification": "headrace.stages.evaluate._classification",
+    "Classification": "headrace.stages.evaluate._classification.classification",
     "Generation": "headrace.stages.evaluate._generation",
     "Paired": "headrace.stages.evaluate._paired",
     "Regression": "headrace.stages.evaluate._regression",
-    "classification": "headrace.stages.evaluate._classification",
+    "classification": "headrace.stages.evaluate._classification.classification",
     "gate": "headrace.stages.evaluate._gate.gate",
     "generation": "headrace.stages.evaluate._generation",
     "paired": "headrace.stages.evaluate._paired",

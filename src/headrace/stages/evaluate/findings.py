@@ -14,7 +14,7 @@ import pyarrow as pa
 from headrace.report.numbers import bracketed, number
 from headrace.spec.report import Drawing, Fact, Grid
 from headrace.stages.evaluate import figures
-from headrace.stages.evaluate.known import Known
+from headrace.stages.evaluate.metrics.catalogue import Known
 from headrace.stages.evaluate.metrics.intervals import Ratio, percentile, share_error, standing_out, widest
 from headrace.stages.evaluate.metrics.part import Metric, Part, found, resample
 from headrace.stages.evaluate.metrics.resamples import Resamples

@@ -20,8 +20,8 @@ from headrace.stages.evaluate._gate.promises import CHOSE, LOST, SEEN
 from headrace.stages.evaluate._gate.rules import Comparison, Every, comparisons, parse
 from headrace.stages.evaluate.claims import Cases, cases
 from headrace.stages.evaluate.findings import Findings
-from headrace.stages.evaluate.known import Known, plain
 from headrace.stages.evaluate.leaks import Leak, Overlap, leaks
+from headrace.stages.evaluate.metrics.catalogue import Known, plain
 from headrace.stages.evaluate.metrics.part import Metric, Part
 from headrace.stages.evaluate.metrics.resamples import Resamples
 from headrace.stages.evaluate.options import EvaluationOptions

@@ -46,7 +46,7 @@ PLACES = {
     "torch": "headrace.stages.train._torch.torch",
 }
 KEPT = {
-    "Lesson": "headrace.stages.train._torch.lesson",
+    "Lesson": "headrace.stages.train._torch.target",
     "Made": "headrace.stages.train._torch.module",
 }
 """Classes that artifacts name, and nobody makes but Headrace: their names here stay too, wherever they lie."""

@@ -1,2 +1,2 @@
 """The language of gates, and `evaluate.gate`. Begin with `rules`, then `gate`. What is asked for is known by name in
-`known`."""
+`metrics.catalogue`."""

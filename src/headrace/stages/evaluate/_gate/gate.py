@@ -23,7 +23,7 @@ from headrace.report.numbers import decimals_of, told_from, with_unit
 from headrace.spec.report import Fact, Report, Verdict
 from headrace.stages.evaluate._gate.promises import COUNTED
 from headrace.stages.evaluate._gate.rules import Comparison, Either, Every, Rule, comparisons, parse
-from headrace.stages.evaluate.known import Known, known_of
+from headrace.stages.evaluate.metrics.catalogue import Known, known_of
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from headrace.errors import UsageError
 from headrace.stages.evaluate._gate.rules import Comparison, comparisons, parse
 from headrace.stages.evaluate.findings import BASELINE, GAP, PREVIOUS
-from headrace.stages.evaluate.known import plain, unmeasured
+from headrace.stages.evaluate.metrics.catalogue import plain, unmeasured
 from headrace.stages.evaluate.metrics.part import Metric
 from headrace.stages.tables.columns import listed
 

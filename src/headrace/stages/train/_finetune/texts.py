@@ -13,7 +13,7 @@ from headrace.codec.values import File, Folder
 from headrace.errors import UsageError, listed
 from headrace.stages.prepare._tokenize.tokenize import IDS, Reader, read_tokenizer
 from headrace.stages.train._finetune.adapter import Notes
-from headrace.stages.train._torch.lesson import TARGET, Lesson
+from headrace.stages.train._torch.target import TARGET, Lesson
 
 MASK, LEARNED = "attention_mask", "learned"
 BATCH_ROWS = 512

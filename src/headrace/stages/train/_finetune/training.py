@@ -17,11 +17,11 @@ from headrace.stages.train._finetune.adapter import Notes, Task, Tuned, save_ada
 from headrace.stages.train._finetune.texts import MASK, Reading, classify_objective, continue_objective, learned_tokens
 from headrace.stages.train._torch.host import AttemptHost
 from headrace.stages.train._torch.learner import Learner
-from headrace.stages.train._torch.lesson import Lesson, lesson
 from headrace.stages.train._torch.loop import Fitted, Fitting
 from headrace.stages.train._torch.memory import memory_errors
 from headrace.stages.train._torch.optimiser import optimizer_of, scheduler_of
 from headrace.stages.train._torch.random_state import seed_all
+from headrace.stages.train._torch.target import Lesson, lesson
 from headrace.stages.train._torch.training import NO_VALID, history_table
 from headrace.stages.train.curves import training_report
 from headrace.stages.train.loader import Loader

@@ -19,9 +19,9 @@ from headrace.stages.train._torch.flat_state import unpack
 from headrace.stages.train._torch.gpu import Gpu
 from headrace.stages.train._torch.host import Host, Word
 from headrace.stages.train._torch.learner import Learner
-from headrace.stages.train._torch.lesson import TARGET
 from headrace.stages.train._torch.memory import is_short_of_memory
 from headrace.stages.train._torch.random_state import random_state, restore_random
+from headrace.stages.train._torch.target import TARGET
 from headrace.stages.train.loader import Loader
 
 TOGETHER_EVERY = 8

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from headrace.errors import UsageError
 from headrace.spec.noun import Noun
-from headrace.stages.train._torch.lesson import Lesson
 from headrace.stages.train._torch.module import Made
+from headrace.stages.train._torch.target import Lesson
 from headrace.stages.train.loader import Loader
 
 BATCH_ROWS = 4096

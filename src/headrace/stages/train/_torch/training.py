@@ -16,13 +16,13 @@ from headrace.stages.tables.sketch import sketch
 from headrace.stages.train._torch.gang import SCHOOL, Gang
 from headrace.stages.train._torch.host import AttemptHost, Host
 from headrace.stages.train._torch.learner import Learner
-from headrace.stages.train._torch.lesson import lesson
 from headrace.stages.train._torch.loop import Fitted, Fitting
 from headrace.stages.train._torch.memory import memory_errors
 from headrace.stages.train._torch.module import made_by
 from headrace.stages.train._torch.network import Network
 from headrace.stages.train._torch.optimiser import loss_name, loss_of, optimizer_of, scheduler_of
 from headrace.stages.train._torch.random_state import seed_all
+from headrace.stages.train._torch.target import lesson
 from headrace.stages.train.curves import training_report
 from headrace.stages.train.loader import Loader
 from headrace.stages.train.options import TorchCall, TrainingOptions

@@ -14,11 +14,12 @@ from headrace.define.stage import ready
 from headrace.report.numbers import number
 from headrace.spec.report import Drawing, Grid, Report
 from headrace.stages.evaluate import figures
+from headrace.stages.evaluate._classification.answers import Hearing, hear
+from headrace.stages.evaluate._classification.thresholds import Rule, no_rows, read
 from headrace.stages.evaluate._gate.promises import Promises, check_judged
 from headrace.stages.evaluate.bias import MEASURED, Bias, Group, bias_grid, left_out
 from headrace.stages.evaluate.claims import claim
 from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS, Findings
-from headrace.stages.evaluate.hearing import Hearing, hear
 from headrace.stages.evaluate.judge import Judge, model_name
 from headrace.stages.evaluate.leaks import overlap
 from headrace.stages.evaluate.metrics import binary, multiclass
@@ -27,7 +28,6 @@ from headrace.stages.evaluate.predictions import classes_of
 from headrace.stages.evaluate.robustness import robustness
 from headrace.stages.evaluate.slices import Slice, group_key
 from headrace.stages.evaluate.slices import groups as groups_of
-from headrace.stages.evaluate.thresholds import Rule, no_rows, read
 from headrace.stages.options import refuse, takes
 from headrace.stages.tables.columns import rows_at
 

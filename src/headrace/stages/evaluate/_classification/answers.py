@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from headrace.codec.classes import is_a
 from headrace.errors import UsageError, listed
+from headrace.stages.evaluate._classification.thresholds import Threshold, threshold_of
 from headrace.stages.evaluate.claims import (
     Cases,
     Claim,
@@ -30,7 +31,6 @@ from headrace.stages.evaluate.metrics.multiclass import ManyPart
 from headrace.stages.evaluate.metrics.part import Part
 from headrace.stages.evaluate.options import ClassificationCall
 from headrace.stages.evaluate.predictions import BOOSTER, features_of
-from headrace.stages.evaluate.thresholds import Threshold, threshold_of
 from headrace.stages.tables.columns import rows_at, to_codes
 
 

@@ -8,6 +8,7 @@ import pkgutil
 import typing
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,8 +19,10 @@ from headrace import stages
 from headrace.codec.classes import name_of, resolve
 from headrace.codec.codecs import Codecs
 from headrace.define.stage import StageFunction
+from headrace.fingerprint.fingerprint import fingerprint
+from headrace.fingerprint.project import Project
 from headrace.spec.report import Fact
-from headrace.stages import prepare
+from headrace.stages import evaluate, prepare
 from headrace.stages.ingest._sql.stages import Held
 from headrace.testing.blobs import MemoryBlobs
 from tests.stages.test_pandas_types import CALLS
@@ -83,6 +86,17 @@ def test_every_ready_made_stage_has_a_name_of_its_own_that_begins_with_what_user
     for name in names:
         *_, package, called = name.split(".")[:4]
         assert callable(getattr(importlib.import_module(f"headrace.stages.{package}"), called))
+
+
+def test_a_ready_made_stage_counts_by_its_version_however_its_function_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wraps = [each.function for each in ready_made() if "__wrapped__" in vars(each.function)]
+    assert evaluate.classification.function in wraps
+    counted = [fingerprint(each, Project([tmp_path])) for each in wraps]
+    for each in wraps:
+        monkeypatch.delitem(vars(each), "__wrapped__")
+    assert [fingerprint(each, Project([tmp_path])) for each in wraps] == counted
 
 
 @pytest.mark.parametrize("value", [prepare.Trim(columns=("a",)), Fact(name="auc", value=0.5)])

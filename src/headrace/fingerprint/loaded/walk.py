@@ -55,7 +55,8 @@ class Live:
         )
 
     def root(self, root: Node, value: object) -> None:
-        """Add an edge to a stage's function. Its own signature counts, and that of each function that it wraps."""
+        """Add an edge to a stage's function. Its own signature counts, and that of each function that it wraps; a
+        ready-made stage counts as such, however it is made."""
         plain: Any = plain_function(value) or value
         if is_a(plain, types.FunctionType):
             self.statements.root_file = code_path(plain.__code__, plain.__globals__)
@@ -66,8 +67,9 @@ class Live:
                 found = self.thing(plain, signature=True)
                 if found is not None:
                     root.edges[f"root {index}"] = found
-            plain = instance_dict(plain).get("__wrapped__")
-            if plain is None:
+            inside = instance_dict(plain)
+            plain = inside.get("__wrapped__")
+            if plain is None or "__headrace_version__" in inside:
                 return
 
     # Things

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.backends.simulated.backend import SimulatedBackend
-from headrace.backends.simulated.behaviour import Behaviour, Death, Keep, Listen, Play, Wait, tracing
+from headrace.backends.simulated.behaviour import Behaviour, Death, Keep, Listen, Wait, tracing
 from headrace.backends.simulated.cluster import Cluster
 from headrace.run.driver.courier import Courier
 from headrace.run.driver.crew import Crew
@@ -49,7 +49,7 @@ def one_at_a_time(seconds: float, *tasks: str) -> Bed:
         sketch.declare(task, resources=Resources(cpu=POOL.cpu))
         sketch.node(task)
 
-    def works(order: Do) -> Play:
+    def works(order: Do) -> Behaviour:
         yield Wait(seconds)
         return number(1)
 

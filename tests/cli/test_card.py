@@ -183,6 +183,47 @@ def test_what_a_forgotten_run_took_is_not_known_any_more(judged: Shell) -> None:
     assert [step["origin"] for step in judged("lineage", "latest", "fit", "--json").json["made"]] == [first]
 
 
+def test_what_a_run_took_before_it_had_new_code_is_known_and_counted(project: Shell) -> None:
+    code = """
+import time
+
+import headrace as hr
+
+@hr.stage(kind="ingest")
+def data() -> int:
+    begun = time.monotonic()
+    while time.monotonic() - begun < 0.05:
+        pass
+    return 7
+
+@hr.stage(kind="train")
+def fit(number: int) -> dict:
+    {}
+
+@hr.pipeline
+def flow() -> None:
+    fit(data())
+"""
+    project.write("pipelines.py", code.format('raise ValueError("no")'))
+    first = project("run", "flow", "--json").json
+    took = first["tasks"][0]["seconds"]
+    assert took >= 0.05
+    project.write("pipelines.py", code.format('return {"weight": number}'))
+    done = project("resume", "latest", "--new-code", "--json").json
+    assert [task["state"] for task in done["tasks"]] == ["reused", "succeeded"]
+    assert done["tasks"][0]["seconds"] == took
+    assert done["tasks"][1]["seconds"] > first["tasks"][1]["seconds"]  # an attempt of the old code, and one of the new
+    later = project("run", "flow", "--json").json["run"]
+    for run in (done["run"], later):
+        card = project("card", run, "--json").json
+        assert card["seconds"] == sum(task["seconds"] for task in done["tasks"])
+        assert {each["run"] for each in card["data"]} == {done["run"]}
+        assert "isn't known" not in project("card", run).out
+    compared = project("compare", done["run"], later, "--json").json
+    assert compared["tasks"][0]["seconds"] == [took, 0.0]
+    assert "no differences" in project("replay", done["run"]).out
+
+
 def test_there_is_no_card_of_a_table(judged: Shell) -> None:
     run = _run(judged, "flow")
     wrong = judged("card", "latest", "check.table")

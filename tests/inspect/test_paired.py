@@ -1,13 +1,16 @@
-"""Whether two runs judged the same rows."""
+"""Whether two runs judged the same rows, and what is sure of their difference."""
 
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import pyarrow as pa
 import pytest
 
+from headrace.inspect.compare.gather import _metrics
 from headrace.inspect.compare.paired import are_apart
+from headrace.inspect.metrics.metrics import Reading
 
 
 def predictions(rows: list[int], target: list[object], kind: pa.DataType | None = None) -> pa.Table:
@@ -45,3 +48,22 @@ def test_views_of_text_are_targets_as_texts_are() -> None:
     mine = predictions([0, 1], ["a", "b"], pa.string_view())
     assert not are_apart(mine, predictions([1, 0], ["b", "a"], pa.string_view()))
     assert are_apart(mine, predictions([0, 1], ["b", "a"]))
+
+
+ENDS = (None, 0.0, 1.0, 2.0, 3.0)
+INTERVALS = [(low, high) for low in ENDS for high in ENDS if low is None or high is None or low <= high]
+
+
+def test_a_difference_is_sure_only_where_no_end_that_is_not_known_may_change_it() -> None:
+    for interval, other in product(INTERVALS, INTERVALS):
+        runs = [
+            [Reading(task="judge", name="gap", value=1.0 + place, source="report", low=low, high=high, better="lower")]
+            for place, (low, high) in enumerate((interval, other))
+        ]
+        ((_, number),) = (metric.numbers for metric in _metrics(runs, {("judge", "gap")}))
+        assert number is not None
+        low, high, other_low, other_high = (
+            (-9, 9)[place % 2] if end is None else end for place, end in enumerate((*interval, *other))
+        )
+        is_apart = high < other_low or other_high < low
+        assert number.sure == (None if {*interval, *other} == {None} else is_apart), (interval, other)

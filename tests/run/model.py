@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 
 from msgspec.structs import asdict, replace
@@ -51,7 +52,7 @@ from headrace.testing.graphs import BUNDLE, number
 from headrace.testing.ledger import MemoryLedger
 from tests.run.scenes import Scene, output
 
-POOL = Pool(name="here", cpu=4, memory_gib=4, nodes=2, region="")
+POOL = Pool(name="here", cpu=4, memory_gib=4, nodes=2, region="", usd_per_hour=3600)
 REGIONS = ("", "far")
 """Where a run with two regions may go on: it begins in the first."""
 PRICE = {"bits_per_s": 1e9, "usd_per_gb": 0.02}
@@ -59,7 +60,8 @@ ROW = RunRow(pipeline="scene", state="running", created=0.0, bundle="")
 
 
 class Model:
-    """One run of a scene. `done` is what has succeeded, by name and key; `stopping` are attempts told to stop.
+    """One run of a scene. `done` is what has succeeded, by name and key; `stopping` are attempts told to stop; `usd` is
+    what its attempts cost.
 
     Checking costs what the run is large, so a run of thousands is not `checked`. With `regions`, there is a second
     one to go on in, and what plain stages give are blobs, which lie in the `stores` of the regions. A run that comes
@@ -87,6 +89,7 @@ class Model:
         self.stored: list[bytes] = []
         self.done: set[tuple[str, str]] = set()
         self.stopping: set[tuple[str, int]] = set()
+        self.usd = 0.0
         self.checkpoints: dict[str, str | None] = {}
         self._begin(Machine())
         self.absorb(Opened("scene", (), BUNDLE, self.now, policy=policy or Policy()))
@@ -128,6 +131,13 @@ class Model:
         self._obey(self.machine.step(event))
         if self._checked:
             check(self.machine)
+            self._check_costs()
+
+    def _check_costs(self) -> None:
+        """Hold what the run's tasks cost against what its attempts did: nothing is counted twice, or forgotten."""
+        leaves = [task for task in self.machine.tasks.values() if task.elements is None]
+        usd = self.machine.phases.usd_before + sum(task.usd for task in leaves)
+        assert math.isclose(usd, self.usd, abs_tol=1e-9), f"its tasks cost {usd}, and their attempts {self.usd}"
 
     def _obey(self, commands: list[Command]) -> None:
         rest = list(reversed(commands))
@@ -247,7 +257,9 @@ class Model:
         """Have the attempt of a task succeed."""
         attempt = task.attempt
         self._release(task, seconds)
+        self._spend(task, seconds)
         if task.move is not None:
+            self.usd += task.move.usd
             ref = self.here.add(task.move.ref)
             self.absorb(Moved(task.name, attempt, ref.size, self.now, seconds, task.move.usd))
             return
@@ -266,12 +278,13 @@ class Model:
     def _offer(self, task: Task, result: ResultRow) -> None:
         self.run.commit(Batch(first=self.run.next_seq, bodies=[], run=ROW, results=[result]))
 
-    def fail(self, task: Task, kind: FailureKind, *, lasting: bool = False) -> None:
+    def fail(self, task: Task, kind: FailureKind, *, lasting: bool = False, seconds: float = 0.0) -> None:
         """Have the attempt of a task fail."""
         attempt = task.attempt
         self._release(task, None)
+        self._spend(task, seconds)
         failure = Failure(kind, f"it failed: {kind}", lasting=lasting)
-        self.absorb(Failed(task.name, attempt, failure, self.now, jitter=0.5))
+        self.absorb(Failed(task.name, attempt, failure, self.now, seconds=seconds, jitter=0.5))
 
     def die(self, task: Task) -> None:
         """Have the first worker of an attempt die: those queued behind are lost."""
@@ -295,6 +308,9 @@ class Model:
     def _release(self, task: Task, seconds: float | None) -> None:
         for worker in task.workers:
             self.crew.finished(worker, task.name, task.attempt, task.stage.function, seconds)
+
+    def _spend(self, task: Task, seconds: float) -> None:
+        self.usd += seconds * task.usd_per_hour / 3600
 
     def checkpoint(self, task: Task) -> None:
         """Have an attempt keep a checkpoint."""
@@ -336,7 +352,7 @@ class Model:
         self.absorb(Taken(2, "model", self.now, again=not new_code, region=self.region))
         if new_code:
             self.prober.forget()
-            self.absorb(Renewed(BUNDLE, self.now))
+            self.absorb(Renewed(BUNDLE, self.now, counted=True))
         self._obey(list(self.machine.probes()))
         check(self.machine)
 
@@ -360,7 +376,9 @@ class Model:
     def outcome(self) -> dict[str, tuple[str, Ref | None]]:
         """Give what each task came to: its output if it has one, and else how it ended."""
         tasks = [task for task in self.machine.tasks.values() if task.move is None]
-        tasks = [task for task in tasks if task.parent is None or task.index >= 0]  # its list has it still
+        tasks = [  # its list has it still, and wasn't skipped since
+            task for task in tasks if task.parent is None or (task.index >= 0 and task.parent.phase != "skipped")
+        ]
         return {task.name: ("good" if task.good else task.phase, task.out) for task in tasks}
 
 

@@ -33,7 +33,7 @@ def happen(model: Model, data: st.DataObject, step: str) -> None:
         case "succeed" | "see" | "die" | "checkpoint" | "log":
             getattr(model, step)(data.draw(st.sampled_from(model.heads())))
         case "fail":
-            model.fail(data.draw(st.sampled_from(model.heads())), data.draw(st.sampled_from(FAILURES)))
+            model.fail(data.draw(st.sampled_from(model.heads())), data.draw(st.sampled_from(FAILURES)), seconds=0.002)
         case "cancel":
             if model.machine.closed is None:
                 model.cancel(now=data.draw(st.booleans()))

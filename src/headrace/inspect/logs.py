@@ -20,6 +20,7 @@ from headrace.inspect.views import LIVE, AttemptView, Views
 from headrace.project.project import Project
 from headrace.project.state import stores
 from headrace.run.events import Logged
+from headrace.run.ports import TaskRow
 from headrace.run.story import Story, Written
 from headrace.spec.artifact import Ref
 from headrace.store.folder.logs import FolderLogs, unreadable
@@ -70,7 +71,7 @@ def logs(project: Project, views: Views, run: str, task: str | None = None) -> I
 
 def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
     """Give run and task that made the output which a task reused, and so printed what there is; None where it ran
-    itself. The task is empty where nobody knows any more.
+    itself, if only before its run had new code. The task is empty where nobody knows any more.
 
     Raises:
         NotFoundError: there is no such run, or it has no such task.
@@ -79,18 +80,25 @@ def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
     row = views.task(run, task)
     if row.state != "reused":
         return None
-    seen: list[str] = []
+    own, seen = (run, task), list[str]()
     while run not in seen:  # a run may have got the result of one that is forgotten, and stands for it in later ones
         seen.append(run)
         try:
-            found = [event.run for event in views.story(run).reused if event.key == row.key]
-            made = [each.name for each in views.rows(run) if each.key == row.key and each.state == "succeeded"]
+            story = views.story(run)
+            made = [each.name for each in views.rows(run) if each.key == row.key and _ran(each, story)]
         except NotFoundError:
             break  # all of that run is gone
         if made:
-            return run, row.name if row.name in made else made[0]
-        run = next(filter(None, found), run)  # of equal tasks, the first may have been reused from another run
+            found = run, row.name if row.name in made else made[0]
+            return None if found == own else found
+        before = [event.run for event in story.reused if event.key == row.key]
+        run = next(filter(None, before), run)  # of equal tasks, the first may have been reused from another run
     return None if run == seen[0] else (run, "")
+
+
+def _ran(row: TaskRow, story: Story) -> bool:
+    """Say whether a task has what it gave by an attempt of its own, also one before the run had new code."""
+    return row.state == "succeeded" or (row.state == "reused" and story.has_made(row.name, row.key))
 
 
 def follow(

@@ -100,7 +100,7 @@ def resume(
             if not new_code:
                 _note_changed(project, bundle, store, observer)
             else:
-                events.append(Renewed(bundle, clock.now()))
+                events.append(Renewed(bundle, clock.now(), counted=True))
             with _driver(project, place, lease, machine, store, bundle, observer, timeout_s) as driver:
                 left = _left(project, place, lease, machine, observer)
                 driver.adopt(keep=not new_code, left=left)

@@ -74,10 +74,14 @@ class Taken(Struct, frozen=True, array_like=True, gc=False, tag="taken"):
 
 
 class Renewed(Struct, frozen=True, array_like=True, gc=False, tag="renewed"):
-    """The run goes on with other code: the graph is traced afresh, in a new generation."""
+    """The run goes on with other code: the graph is traced afresh, in a new generation.
+
+    `counted`: what tasks took before counts on under their names, as it didn't in runs of before.
+    """
 
     bundle: Bundle
     at: float
+    counted: bool = False
 
 
 class Traced(Struct, frozen=True, array_like=True, gc=False, tag="traced"):

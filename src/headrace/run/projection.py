@@ -33,7 +33,7 @@ def run_row(machine: Machine, now: float) -> RunRow:
         created=opened.at,
         bundle=bundle.digest,
         seconds=machine.duration.seconds(at),
-        usd=sum(task.usd for task in machine.tasks.values() if task.parent is None),
+        usd=machine.phases.usd_before + sum(task.usd for task in machine.tasks.values() if task.parent is None),
         params=msgspec.json.encode(dict(opened.params)).decode(),
         why="" if closed is None else closed.why,
         ended=None if closed is None else closed.at,

@@ -95,6 +95,16 @@ class Story(Struct, kw_only=True):
                 elif isinstance(event, Failed) and (event.failure.kind != "lost" or (is_first and not log.died)):
                     log.died = attempt
 
+    def has_made(self, task: str, key: str | None) -> bool:
+        """Say whether an attempt of a task succeeded that was launched under this key."""
+        return any(
+            isinstance(event, Succeeded)
+            and event.task == task
+            and (launch := self.launched.get((task, event.attempt))) is not None
+            and launch.key == key
+            for event in self.ended
+        )
+
     @property
     def origins(self) -> dict[str, str]:
         """The runs that made what tasks reused, by task; empty for this run."""

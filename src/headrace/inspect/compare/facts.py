@@ -52,8 +52,9 @@ class Number(Struct, frozen=True, kw_only=True):
     """A metric in one run. `change` is its difference to the first run's; `verdict` is whether that is better.
 
     `change_low` and `change_high` are the interval of the difference, where both runs judged the same rows. `sure` says
-    whether it excludes zero, or else whether both intervals exclude each other; None where there are none. Where the
-    runs judged other rows (`is_apart`), there is no verdict: the difference may be that of the rows.
+    whether it excludes zero, or else whether both intervals exclude each other, an end that isn't known excluding
+    nothing; None where there are none. Where the runs judged other rows (`is_apart`), there is no verdict: the
+    difference may be that of the rows.
     """
 
     value: float | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -337,10 +338,15 @@ def _verdict(change: float, better: str) -> Verdict:
 
 
 def _sure(cell: Reading, first: Reading) -> bool | None:
-    """Say whether two intervals exclude each other, which is stricter than that their difference's excludes zero."""
-    if cell.low is None or cell.high is None or first.low is None or first.high is None:
+    """Say whether two intervals exclude each other, which is stricter than that their difference's excludes zero.
+
+    An end that isn't known excludes nothing; None where no end is known.
+    """
+    if cell.low is cell.high is first.low is first.high is None:
         return None
-    return cell.low > first.high or cell.high < first.low
+    cell_low, first_low = (-math.inf if each.low is None else each.low for each in (cell, first))
+    cell_high, first_high = (math.inf if each.high is None else each.high for each in (cell, first))
+    return cell_low > first_high or cell_high < first_low
 
 
 def _curves(found: Sequence[Compared], kept: set[tuple[str, str]]) -> Iterator[Curve]:
@@ -360,7 +366,7 @@ def _tasks(runs: Sequence[Material]) -> Iterator[Took]:
         yield Took(
             task=name,
             states=tuple(None if row is None else row.state for row in rows),
-            seconds=tuple(0.0 if row is None or row.state == "reused" else row.seconds for row in rows),
+            seconds=tuple(0.0 if row is None else row.seconds for row in rows),
             usd=tuple(0.0 if row is None else row.usd for row in rows),
         )
 

@@ -198,6 +198,6 @@ def _took(task: Took, *, priced: bool) -> Iterator[Markup]:
         if state is None:
             yield tag("td", tag("span", "not there", class_="soft"), class_="number", data_sort="")
             continue
-        ran = state in ("succeeded", "failed")
+        ran = state in ("succeeded", "failed") or (state == "reused" and seconds > 0)
         text = seconds_text(seconds) + (f", {usd_text(usd)}" if priced and usd else "") if ran else state
         yield tag("td", text, class_="number", data_sort=repr(seconds))

@@ -215,8 +215,8 @@ class Machine:
                 self._taken(event)
             case Opened():
                 self.opened, self.bundle = event, event.bundle
-            case Renewed(bundle=bundle):
-                self._renew(bundle)
+            case Renewed():
+                self._renew(event)
             case Closed():
                 self.closed = event
         self._propagate()
@@ -250,12 +250,12 @@ class Machine:
             self.graph.begun = self.graph.whole
             self._revival.revive()
 
-    def _renew(self, bundle: Bundle) -> None:
+    def _renew(self, event: Renewed) -> None:
         """Forget the graph, keep what succeeded: a task of the same name and key never runs again."""
-        self.bundle, self.closed = bundle, None
+        self.bundle, self.closed = event.bundle, None
         for task in self.tasks.values():
             self.outputs.keep(task)
-        self.phases.renew()
+        self.phases.renew(counted=event.counted)
         self.graph.renew()
         self.dialogue.renew()
         self.transfers.waiting.clear()

@@ -8,7 +8,7 @@ from collections import deque
 from headrace.run.events import Cancelled, Reused
 from headrace.run.machine.commands import Command, Missed, Probe, Stop
 from headrace.run.machine.ready import Ready
-from headrace.run.machine.task import Phase, Task
+from headrace.run.machine.task import Phase, Spent, Task
 from headrace.spec.graph import Node
 from headrace.spec.stage import Stage
 
@@ -32,6 +32,7 @@ class Phases:
         self.region = ""
         self.cancelled: Cancelled | None = None
         self._tried: dict[str, int] = {}
+        self._spent: dict[str, Spent] = {}
         self._ordinal = 0
 
     def current(self, name: str, attempt: int) -> Task | None:
@@ -43,11 +44,19 @@ class Phases:
         """Return the tasks that an attempt is out for."""
         return [task for task in self.tasks.values() if task.phase == "running"]
 
+    @property
+    def usd_before(self) -> float:
+        """What tasks cost before the run had new code that are in its graph no more, or not yet."""
+        return sum(spent.usd for spent in self._spent.values())
+
     # -- moves ---------------------------------------------------------------------------------------------------
 
     def add(self, name: str, node: Node, stage: Stage, parent: Task | None = None, index: int = -1) -> Task:
-        """Add a task, which is blocked. Attempts under its name are counted on from before the run had new code."""
+        """Add a task, which is blocked. Attempts under its name, and what they took, are counted on from before the run
+        had new code; a mapped task has what its elements have."""
         task = Task(self._ordinal, name, node, stage, parent, index, attempt=self._tried.get(name, 0))
+        if name in self._spent and (parent is not None or not node.over):
+            task.go_on_from(self._spent.pop(name))
         self._ordinal += 1
         self.living += 1
         self.tasks[name] = task
@@ -144,9 +153,13 @@ class Phases:
         self.commands.extend(Stop(task.name, task.attempt, task.workers, event.now) for task in self.running())
         self.end_waiting(event.why)
 
-    def renew(self) -> None:
-        """Forget all tasks but how often each was tried: what an attempt printed and logged goes by its number."""
+    def renew(self, *, counted: bool) -> None:
+        """Forget all tasks but how often each was tried, since what an attempt printed and logged goes by its number,
+        and, if it is `counted`, what that took."""
         self._tried.update((task.name, task.attempt) for task in self.tasks.values() if task.attempt)
+        if counted:
+            tried = (task for task in self.tasks.values() if task.attempt and task.elements is None)
+            self._spent.update((task.name, task.spent) for task in tried)
         self.tasks.clear()
         self.changed.clear()
         self.due.clear()

@@ -72,6 +72,18 @@ class Spread:
         return tuple([(name, lists[name][index] if name in lists else shared[name]) for name in self._names])
 
 
+class Spent(Struct, frozen=True):
+    """What the attempts of a task took, and where and when the last one was."""
+
+    started: float
+    seconds: float
+    load_s: float
+    save_s: float
+    usd: float
+    pool: str | None
+    log: Span | None
+
+
 class Task(Struct, eq=False):
     """One task's state. Only the machine changes it.
 
@@ -182,6 +194,16 @@ class Task(Struct, eq=False):
         self.load_s += load_s
         self.save_s += save_s
         self.usd += (seconds + load_s + save_s) * self.usd_per_hour / 3600
+
+    @property
+    def spent(self) -> Spent:
+        """What its attempts have taken so far."""
+        return Spent(self.started, self.seconds, self.load_s, self.save_s, self.usd, self.pool, self.log)
+
+    def go_on_from(self, spent: Spent) -> None:
+        """Have what a former task of its name took count as its own."""
+        self.started, self.seconds, self.load_s, self.save_s = spent.started, spent.seconds, spent.load_s, spent.save_s
+        self.usd, self.pool, self.log = spent.usd, spent.pool, spent.log
 
     def row(self) -> TaskRow:
         """Return the projection of the task as it is now."""

@@ -121,6 +121,31 @@ def test_an_artifact_is_followed_over_the_runs_that_reused_it(ledger: Ledger, li
     assert [(step.run, step.task) for step in lineage.of_task(two, "load").down] == below
 
 
+def test_whichever_run_is_asked_a_result_stands_once_with_all_that_reused_it(ledger: Ledger, lineage: Lineage) -> None:
+    nodes = node("load"), node("features", raw=Out("load"))
+
+    def again(maker: str) -> str:
+        rows = [task_row("load", "reused", out=RAW), task_row("features", "reused", ordinal=1, out=TABLE)]
+        events = [Reused(task=row.name, key="k", out=RAW, run=maker, why="same", inputs=b"") for row in rows]
+        return store(ledger, rows, traced(*nodes), *events)
+
+    one = store(ledger, [task_row("load", out=RAW), task_row("features", ordinal=1, out=TABLE)], traced(*nodes))
+    later = [again(one) for _ in range(4)]
+    newest = tuple(reversed(later))
+    for trail in (*(lineage.of_task(run, "load") for run in (one, *later)), lineage.of_artifact(RAW.digest)):
+        assert [(step.run, step.origin, step.again) for step in trail.made] == [(one, None, newest)]
+        assert [(step.run, step.task, step.again) for step in trail.down] == [(one, "features", newest)]
+
+
+def test_a_result_of_a_forgotten_run_is_counted_by_the_others(ledger: Ledger, lineage: Lineage) -> None:
+    reused = Reused(task="load", key="k", out=RAW, run="20260101-flights-0000", why="same", inputs=b"")
+    runs = [store(ledger, [task_row("load", "reused", out=RAW)], traced(node("load")), reused) for _ in range(3)]
+    for run in runs:
+        (step,) = lineage.of_task(run, "load").made
+        others = tuple(each for each in reversed(runs) if each != run)
+        assert (step.run, step.origin, step.again) == (run, "20260101-flights-0000", others)
+
+
 def test_maps_of_other_elements_are_not_joined(ledger: Ledger, lineage: Lineage) -> None:
     prepared = Ref(digest=digest("prepared"), size=3, codec="parts", type="builtins.list", parts=(RAW,))
 

@@ -91,14 +91,18 @@ class Lineage:
         down = [made.step(name) for name in made.walk(first, made.below)]
         stored: frozenset[str] = frozenset() if ref is None else _stored(ref)
         result = made.result(task)
-        for other in () if ref is None else self._holding({ref.digest, *stored}):
+        holding = [] if ref is None else self._holding({ref.digest, *stored})
+        steps = [made.step(task)]
+        for other in holding:
             if other is not made:
                 same = [name for name in other.rows if other.result(name) == result]
+                steps += [other.step(name) for name in same]
                 below = [other.below(name) if part is None else other.fed(name, part.digest) for name in same]
                 first = [each for names in below for each in names] + other.taking(stored)
                 down += other.tried(other.walk(first, other.below))
         up = [made.step(name) for name in made.walk(made.above(task), made.above)]
-        return Trail(made=(made.step(task),), up=tuple(up), down=_once(down))
+        newest = [run.id for run in holding]
+        return Trail(made=(_whole(steps, newest),), up=tuple(up), down=_once(down, newest))
 
     def of_artifact(self, digest: str) -> Trail:
         """Give the trail of an artifact, by its digest or the beginning of it.
@@ -118,12 +122,13 @@ class Lineage:
         for run, names in found.items():
             first = [each for name in names for each in run.fed(name, digest)] + run.taking(stored)
             down += run.tried(run.walk(first, run.below))
-        newest, names = next(iter(makers.items()))
-        up = newest.walk([each for name in names for each in newest.above(name)], newest.above)
+        latest, names = next(iter(makers.items()))
+        up = latest.walk([each for name in names for each in latest.above(name)], latest.above)
+        newest = [run.id for run in runs]
         return Trail(
-            made=_once([run.step(name) for run, names in makers.items() for name in names]),
-            up=tuple(newest.step(name) for name in up),
-            down=_once(down),
+            made=_once([run.step(name) for run, names in makers.items() for name in names], newest),
+            up=tuple(latest.step(name) for name in up),
+            down=_once(down, newest),
         )
 
     def _holding(self, digests: Iterable[str]) -> list[_Run]:
@@ -300,16 +305,21 @@ def _stored(ref: Ref) -> frozenset[str]:
     return frozenset(each.digest for each in within(ref) if blobs(each))
 
 
-def _once(steps: Iterable[Step]) -> tuple[Step, ...]:
-    """Give each result once, as the run that made it has it, with the runs that reused it."""
+def _once(steps: Iterable[Step], newest: Sequence[str]) -> tuple[Step, ...]:
+    """Return each result once, as the run that made it has it, with those that reused it, in the order of `newest`."""
     found: dict[tuple[str, str, tuple[str, ...]], list[Step]] = {}
     for step in steps:
         place = step.origin or step.run, step.task, tuple(each.digest for each in step.outputs)
         found.setdefault(place, []).append(step)
-    return tuple(
-        replace(same[-1], again=tuple(step.run for step in same[:-1])) if len(same) > 1 else same[0]
-        for same in (sorted(each, key=lambda step: step.origin is None) for each in found.values())
-    )
+    return tuple(_whole(same, newest) for same in found.values())
+
+
+def _whole(same: Sequence[Step], newest: Sequence[str]) -> Step:
+    """Return the one step for all that have a result: that of the run that made it, or else the first; of tasks of
+    other names, it has the runs only."""
+    first = next((step for step in same if step.origin is None and step.task == same[0].task), same[0])
+    reused = {step.run for step in same if step.origin not in (None, step.run)} - {first.run}
+    return replace(first, again=tuple(run for run in newest if run in reused))
 
 
 def _need(param: str, arg: Arg) -> Need:

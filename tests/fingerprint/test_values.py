@@ -18,14 +18,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.fingerprint.project_roots import Roots
+from headrace.fingerprint.project_roots import ProjectRoots
 from headrace.fingerprint.values.value import Encoded, Values
 
 ROOT = Path(__file__).parents[2]
 
 
 def values(root: str = "/nowhere/at/all") -> Values:
-    return Values(Roots([Path(root)]), owner=lambda _: "standard", name=lambda value: getattr(value, "__name__", "?"))
+    return Values(
+        ProjectRoots([Path(root)]), owner=lambda _: "standard", name=lambda value: getattr(value, "__name__", "?")
+    )
 
 
 def encode(value: object) -> Encoded:
@@ -143,7 +145,7 @@ def test_a_set_that_holds_itself_by_way_of_an_object_can_be_read() -> None:
 
     holder = Holder()
     holder.inner = {holder, 1}  # type: ignore[attr-defined]
-    project = Values(Roots([]), owner=lambda _: "project", name=lambda value: type(value).__name__)
+    project = Values(ProjectRoots([]), owner=lambda _: "project", name=lambda value: type(value).__name__)
     assert len(project.encode(holder).digest) == 32
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from headrace.fingerprint.graph import Node, graph_digest, in_order, parts
-from headrace.fingerprint.loaded.walk import Live
+from headrace.fingerprint.loaded.walk import Walk
 from headrace.fingerprint.ports import IMPORT_TIME
 from headrace.fingerprint.project import Project
-from headrace.fingerprint.reached_code import Reach
+from headrace.fingerprint.reached_code import ReachedCode
 from headrace.fingerprint.source.code_piece import Aside
 from headrace.spec.code import Code, digest
 
@@ -45,17 +45,17 @@ def fingerprint_argument(value: object, project: Project) -> Code:
     return Code(digest=graph_digest(order), parts=parts(order))
 
 
-def _reached(value: object, project: Project, *, signature: bool) -> tuple[Node, Reach]:
+def _reached(value: object, project: Project, *, signature: bool) -> tuple[Node, ReachedCode]:
     """Follow a value; once more where something that is reached reads docstrings or annotations of the rest."""
     acting: frozenset[Aside] = frozenset()
     while True:
-        reach = Reach(project, acting)
+        reach = ReachedCode(project, acting)
         root = Node("", None)
-        live = Live(reach)
+        walk = Walk(reach)
         if signature:
-            live.root(root, value)
+            walk.root(root, value)
         else:
-            live.value(root, "root", value, "")
+            walk.value(root, "root", value, "")
         reach.graph.fill()
         if reach.read <= acting:
             return root, reach

@@ -8,7 +8,7 @@ from types import CodeType, ModuleType
 from typing import Literal
 
 from headrace.fingerprint.distribution import Distributions
-from headrace.fingerprint.project_roots import Roots, file_of
+from headrace.fingerprint.project_roots import ProjectRoots, file_of
 from headrace.fingerprint.source.files import code_path
 
 Home = Literal["project", "ours", "standard", "other"]
@@ -16,10 +16,10 @@ Home = Literal["project", "ours", "standard", "other"]
 _STANDARD_FOLDER = os.path.dirname(os.path.realpath(os.__file__))
 
 
-class Homes:
+class ModuleOwners:
     """Tells whose each module is."""
 
-    def __init__(self, roots: Roots, distributions: Distributions) -> None:
+    def __init__(self, roots: ProjectRoots, distributions: Distributions) -> None:
         self._roots = roots
         self._distributions = distributions
         self._of_module: dict[str, Home] = {}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
-from headrace.fingerprint.module_owner import Homes
+from headrace.fingerprint.module_owner import ModuleOwners
 from headrace.fingerprint.python_objects import is_a
 from headrace.fingerprint.source.code_piece import Chain
 from headrace.fingerprint.source.top_level import TopLevel
@@ -122,7 +122,7 @@ def follow(chain: Chain, at: Resolved) -> Resolved:
 class LiveNames:
     """The names of a loaded module, as far as normal forms depend on them."""
 
-    def __init__(self, scope: dict[str, Any], homes: Homes) -> None:
+    def __init__(self, scope: dict[str, Any], homes: ModuleOwners) -> None:
         self._scope = scope
         self._homes = homes
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from headrace.fingerprint.graph import Node
 from headrace.fingerprint.names import Globals
-from headrace.fingerprint.reached_code import Reach
+from headrace.fingerprint.reached_code import ReachedCode
 from headrace.fingerprint.source.code_piece import Chain, Piece
 from headrace.fingerprint.values.value import Encoded
 
@@ -21,7 +21,7 @@ IMPORT_TIME = "@"
 class Follow(Protocol):
     """Follows names and values; each method adds edges to the node that it is given."""
 
-    reach: Reach
+    reach: ReachedCode
 
     def thing(self, value: object, *, signature: bool = False) -> Node | None:
         """Return the node of a function, class or module."""

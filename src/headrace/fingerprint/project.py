@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headrace.fingerprint.distribution import Distributions
-from headrace.fingerprint.module_owner import Homes
-from headrace.fingerprint.project_roots import NO_SOURCES, Roots
+from headrace.fingerprint.module_owner import ModuleOwners
+from headrace.fingerprint.project_roots import NO_SOURCES, ProjectRoots
 from headrace.fingerprint.source.files import Sources
 
 
@@ -19,7 +19,7 @@ class Project:
     """
 
     def __init__(self, roots: Sequence[Path], *, extra_sources: Mapping[str, str] = NO_SOURCES) -> None:
-        self.roots = Roots(roots, extra_sources=extra_sources)
+        self.roots = ProjectRoots(roots, extra_sources=extra_sources)
         self.sources = Sources(self.roots)
         self.distributions = Distributions()
-        self.homes = Homes(self.roots, self.distributions)
+        self.homes = ModuleOwners(self.roots, self.distributions)

@@ -22,7 +22,7 @@ class Place(NamedTuple):
     module: str
 
 
-class Roots:
+class ProjectRoots:
     """The folders whose Python is the project's; `extra_sources` holds code without a file (cells) by its name.
 
     What is installed (anything under `site-packages`, or an environment inside a root) is not the project's.

@@ -41,7 +41,7 @@ READS_ANNOTATIONS = frozenset(
 )
 
 
-class Reach:
+class ReachedCode:
     """What has been reached so far, and what is to be said about it."""
 
     def __init__(self, project: Project, acting: frozenset[Aside]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from headrace.cli.terminal.terminal import tell
 from headrace.operate.progress.observer import RunRow, TaskRow
-from headrace.operate.progress.stage_counts import ENDED, Stage, Tally
+from headrace.operate.progress.stage_counts import ENDED, Stage, StageCounts
 from headrace.report.marks import STYLES
 from headrace.report.measures import seconds_text
 from headrace.spec.policy import NOT_ASKED
@@ -28,7 +28,7 @@ class PlainObserver:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic, clock: Callable[[], float] = time.time) -> None:
         self._monotonic = monotonic
         self._began = clock()
-        self._tally = Tally()
+        self._counts = StageCounts()
         self._told: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self._last: dict[str, tuple[str, str]] = {}
@@ -38,9 +38,9 @@ class PlainObserver:
         tell(run_id, "bold", label="run")
 
     def tasks(self, rows: Sequence[TaskRow]) -> None:
-        self._tally.absorb(rows)
+        self._counts.absorb(rows)
         rows = [row for row in rows if row.reason != NOT_ASKED]
-        stages = {name: self._tally[name] for name in dict.fromkeys([row.stage for row in rows])}
+        stages = {name: self._counts[name] for name in dict.fromkeys([row.stage for row in rows])}
         wide = {name for name, stage in stages.items() if stage.total > WIDE}
         for row in rows:
             if row.stage in wide:
@@ -85,7 +85,7 @@ class PlainObserver:
 
         Of a map its elements begin, and what is skipped has a line together.
         """
-        if row.state == "skipped" or (row.state == "running" and self._tally.is_map(row.name)):
+        if row.state == "skipped" or (row.state == "running" and self._counts.is_map(row.name)):
             return False
         if row.state != "waiting":
             return True

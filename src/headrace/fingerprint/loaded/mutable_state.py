@@ -14,7 +14,7 @@ from typing import Any
 from headrace.fingerprint.graph import Node
 from headrace.fingerprint.names import LiveNames, Resolved, global_names, rebound_cells, resolve
 from headrace.fingerprint.python_objects import instance_dict, is_a, module_of, plain_function
-from headrace.fingerprint.reached_code import Reach
+from headrace.fingerprint.reached_code import ReachedCode
 from headrace.fingerprint.source.code_piece import Chain, Change, Piece
 from headrace.fingerprint.source.files import Found, Source
 
@@ -41,7 +41,7 @@ Scope = dict[str, Any]
 class Changing:
     """Finds state that changes, in one function or class at a time."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: ReachedCode) -> None:
         self.reach = reach
 
     def check(self, node: Node, function: types.FunctionType, source: Source, found: Found, piece: Piece) -> None:

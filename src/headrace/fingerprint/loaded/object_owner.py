@@ -6,7 +6,7 @@ import sys
 import types
 
 from headrace.fingerprint.loaded.function import cells_of
-from headrace.fingerprint.module_owner import Homes
+from headrace.fingerprint.module_owner import ModuleOwners
 from headrace.fingerprint.python_objects import instance_dict, is_a, module_of, plain_function, qualname_of, thing_name
 from headrace.fingerprint.values.value import Owner
 
@@ -16,7 +16,7 @@ PLAIN = (str, bytes, int, float, complex, bool, type(None), list, tuple, dict, s
 class Owners:
     """Says of functions, classes and other objects whose they are: the project's, or a distribution's."""
 
-    def __init__(self, homes: Homes) -> None:
+    def __init__(self, homes: ModuleOwners) -> None:
         self._homes = homes
 
     def of_class(self, cls: type) -> Owner:

@@ -20,7 +20,7 @@ from headrace.fingerprint.loaded.statements import Statements
 from headrace.fingerprint.names import Globals, LiveNames, Resolved, follow, global_names, resolve
 from headrace.fingerprint.ports import Scope
 from headrace.fingerprint.python_objects import instance_dict, is_a, is_thing, module_of, plain_function, thing_name
-from headrace.fingerprint.reached_code import Reach
+from headrace.fingerprint.reached_code import ReachedCode
 from headrace.fingerprint.source.code_piece import Chain, Piece
 from headrace.fingerprint.source.files import Source, code_path
 from headrace.fingerprint.source.names_in_strings import named
@@ -37,10 +37,10 @@ OWN_NAMES = frozenset(
 """Names of a module that the import system sets, and that say nothing of the code."""
 
 
-class Live:
+class Walk:
     """Follows loaded objects; satisfies `Follow`."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: ReachedCode) -> None:
         self.reach = reach
         self.homes = reach.homes
         self.static = Static(reach)

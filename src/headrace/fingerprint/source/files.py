@@ -11,7 +11,7 @@ from functools import cached_property
 from types import CodeType
 from typing import NamedTuple
 
-from headrace.fingerprint.project_roots import Place, Roots
+from headrace.fingerprint.project_roots import Place, ProjectRoots
 from headrace.fingerprint.source.code_piece import Names, Piece
 from headrace.fingerprint.source.normal_form import deep, piece
 from headrace.fingerprint.source.top_level import TopLevel
@@ -165,7 +165,7 @@ class Source:
 class Sources:
     """The sources of a process, by the name that code objects have for their file."""
 
-    def __init__(self, roots: Roots) -> None:
+    def __init__(self, roots: ProjectRoots) -> None:
         self._roots = roots
         self._read: dict[tuple[str, int], Source | None] = {}
 

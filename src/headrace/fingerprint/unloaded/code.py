@@ -16,7 +16,7 @@ from types import FunctionType
 from headrace.fingerprint.graph import Node
 from headrace.fingerprint.names import StaticNames, global_names
 from headrace.fingerprint.ports import IMPORT_TIME
-from headrace.fingerprint.reached_code import Reach, installed_path
+from headrace.fingerprint.reached_code import ReachedCode, installed_path
 from headrace.fingerprint.source.code_piece import Chain, Piece
 from headrace.fingerprint.source.files import DEFINITIONS, Source
 from headrace.fingerprint.source.imports import Imported, absolute
@@ -30,7 +30,7 @@ from headrace.spec.code import PartKind, digest
 class Static:
     """Reads modules of the project from their source."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: ReachedCode) -> None:
         self.reach = reach
         self.targets = Targets(reach)
         self.loading = Loading(reach, self.targets)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from headrace.fingerprint.names import StaticNames
-from headrace.fingerprint.reached_code import Reach
+from headrace.fingerprint.reached_code import ReachedCode
 from headrace.fingerprint.source.changes import root_of
 from headrace.fingerprint.source.code_piece import chain_of
 from headrace.fingerprint.source.files import DEFINITIONS, Source
@@ -40,7 +40,7 @@ class Act:
 class Loading:
     """Reads what loading modules does."""
 
-    def __init__(self, reach: Reach, targets: Targets) -> None:
+    def __init__(self, reach: ReachedCode, targets: Targets) -> None:
         self._reach = reach
         self._targets = targets
         self._acts: dict[str, list[Act]] = {}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from headrace.fingerprint.project_roots import file_of
-from headrace.fingerprint.reached_code import Reach, installed_path
+from headrace.fingerprint.reached_code import ReachedCode, installed_path
 from headrace.fingerprint.source.files import Source
 from headrace.fingerprint.source.imports import Imported, absolute
 
@@ -30,7 +30,7 @@ class Target(NamedTuple):
 class Targets:
     """Finds what imports stand for."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: ReachedCode) -> None:
         self.reach = reach
 
     def of(self, imported: Sequence[Imported], source: Source | None) -> dict[str, list[Target]]:

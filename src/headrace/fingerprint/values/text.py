@@ -8,7 +8,7 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from headrace.fingerprint.project_roots import Roots
+from headrace.fingerprint.project_roots import ProjectRoots
 from headrace.fingerprint.python_objects import is_thing, thing_name
 
 LONGEST = 200
@@ -58,7 +58,7 @@ class _Short(reprlib.Repr):
 _SHORT = _Short()
 
 
-def shown(value: object, roots: Roots) -> str:
+def shown(value: object, roots: ProjectRoots) -> str:
     """Give a value in up to 200 characters, the same in every process."""
     try:
         text = _SHORT.repr(value)

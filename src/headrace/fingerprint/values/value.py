@@ -18,7 +18,7 @@ from typing import Any, Literal, NewType, TypeVar
 
 from blake3 import blake3
 
-from headrace.fingerprint.project_roots import Roots
+from headrace.fingerprint.project_roots import ProjectRoots
 from headrace.fingerprint.python_objects import is_thing, plain_function
 from headrace.fingerprint.source.changes import MUTATORS
 from headrace.fingerprint.values.arrays import read_array
@@ -70,7 +70,7 @@ class Values:
 
     def __init__(
         self,
-        roots: Roots,
+        roots: ProjectRoots,
         *,
         owner: Callable[[type], Owner],
         name: Callable[[object], str],

@@ -15,7 +15,7 @@ from headrace.inspect.value_text import cut
 from headrace.ledger.views.rows import RunView, TaskView
 from headrace.operate.plan import sums
 from headrace.operate.progress.observer import RunRow, TaskRow
-from headrace.operate.progress.stage_counts import Stage, Tally, ended_text
+from headrace.operate.progress.stage_counts import Stage, StageCounts, ended_text
 from headrace.report.as_text import columns
 from headrace.report.marks import DECISIONS, MARKS
 from headrace.report.markup import Child, Markup, join, tag, ticked
@@ -188,7 +188,7 @@ class NotebookObserver:
         self._monotonic = monotonic
         self._began = monotonic()
         self._lock = threading.Lock()
-        self._tally = Tally(monotonic)
+        self._counts = StageCounts(monotonic)
         self._run_id = ""
         self._notes: list[str] = []
         self._left = threading.Event()
@@ -201,7 +201,7 @@ class NotebookObserver:
 
     def tasks(self, rows: Sequence[TaskRow]) -> None:
         with self._lock:
-            self._tally.absorb(rows)
+            self._counts.absorb(rows)
 
     def note(self, text: str) -> None:
         with self._lock:
@@ -225,7 +225,7 @@ class NotebookObserver:
         """Return the picture of this moment."""
         with self._lock:
             now = self._monotonic()
-            stages = [_stage(stage, now) for stage in self._tally]
+            stages = [_stage(stage, now) for stage in self._counts]
             notes = [tag("p", ticked(note), class_="note") for note in self._notes[-3:]]
         head = tag("p", "run ", tag("strong", self._run_id or "begins"), f" {seconds_text(now - self._began)}")
         return _fragment(head, _table(["stage", "", "tasks", "", "time"], stages) if stages else None, notes)

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Trouble(Struct, frozen=True, kw_only=True):
-    """What keeps workers from beginning on a node, and what to do about it. Is it not `sure`, it is only feared."""
+    """What keeps workers from beginning on a node, and what to do. `sure` is False when this is only likely."""
 
     node: str
     why: str
@@ -14,7 +14,7 @@ class Trouble(Struct, frozen=True, kw_only=True):
     sure: bool = True
 
 
-class Seen(Struct, frozen=True, kw_only=True):
+class ClusterState(Struct, frozen=True, kw_only=True):
     """What a cluster is, in words, what its machines hold together, and how far away it is. `unfit` says why none of
     its nodes is one that the pool may use."""
 

@@ -13,7 +13,7 @@ from headrace.backends.processes.environment_variables import told, withheld
 from headrace.backends.processes.namespace import Namespace, bubblewrap, circumstances, works
 from headrace.errors import ConfigError
 from headrace.operate.early_zygote import take
-from headrace.operate.pools.cluster_state import Seen
+from headrace.operate.pools.cluster_state import ClusterState
 from headrace.project.project import Project
 from headrace.project.settings import PoolSection
 from headrace.run.ports import Backend, Heard, Spool
@@ -92,7 +92,7 @@ class Abandoned:
             self._spool.forget(self._run)
 
 
-def look_at(project: Project, pool: Pool) -> Seen:
+def look_at(project: Project, pool: Pool) -> ClusterState:
     """Connect to a pool's cluster and look it over.
 
     Raises:
@@ -101,7 +101,7 @@ def look_at(project: Project, pool: Pool) -> Seen:
     """
     if pool.backend != "ray":
         raise ConfigError(f"pool `{pool.name}` has backend `{pool.backend}`, which is no cluster", hint='use "ray"')
-    seen: Seen = _ray(pool).look(project.config.pool[pool.name], pool, project.region(pool.region).store)
+    seen: ClusterState = _ray(pool).look(project.config.pool[pool.name], pool, project.region(pool.region).store)
     return seen
 
 

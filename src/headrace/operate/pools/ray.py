@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from headrace.backends.ray.backend import RayBackend
 from headrace.backends.ray.cluster import REACH_S, Cluster
 from headrace.backends.ray.needs import Needs
-from headrace.operate.pools.cluster_state import Seen, Trouble
+from headrace.operate.pools.cluster_state import ClusterState, Trouble
 from headrace.project.host_limits import GIB
 from headrace.project.settings import PoolSection
 from headrace.report.measures import count_text
@@ -61,14 +61,14 @@ def open_ray(
     )
 
 
-def look(section: PoolSection, pool: Pool, store: StoreAddress) -> Seen:
+def look(section: PoolSection, pool: Pool, store: StoreAddress) -> ClusterState:
     """Connect to the pool's cluster, and say what it is, and what keeps workers from beginning on its nodes."""
     cluster = _cluster(section, pool)
     try:
         nodes, held = cluster.size()
         where = f"at {section.address}" if section.address else "on this machine"
         release = f"Ray {ray.__version__}, Python {platform.python_version()}"
-        return Seen(
+        return ClusterState(
             words=f"{release} {where}: {count_text(nodes, 'node')}, {held['CPU']:g} cpus",
             cpu=held["CPU"],
             gpus=held.get("GPU", 0.0),

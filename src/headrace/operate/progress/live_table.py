@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headrace.operate.progress.observer import RunRow, TaskRow
-from headrace.operate.progress.stage_counts import Stage, Tally
+from headrace.operate.progress.stage_counts import Stage, StageCounts
 from headrace.report.marks import MARKS, STYLES, printable
 from headrace.report.measures import seconds_text
 
@@ -28,7 +28,7 @@ class LiveObserver:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._tally = Tally()
+        self._counts = StageCounts()
         self._run_id = ""
         self._began = time.monotonic()
         colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
@@ -41,7 +41,7 @@ class LiveObserver:
 
     def tasks(self, rows: Sequence[TaskRow]) -> None:
         with self._lock:
-            self._tally.absorb(rows)
+            self._counts.absorb(rows)
 
     def note(self, text: str) -> None:
         self._live.console.print(Text(printable(text)))
@@ -55,7 +55,7 @@ class LiveObserver:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         with self._lock:
-            stages = list(self._tally)
+            stages = list(self._counts)
             yield Text.assemble(
                 ("run ", "dim"), (self._run_id, "bold"), (f"  {seconds_text(time.monotonic() - self._began)}", "dim")
             )

@@ -21,7 +21,7 @@ class Stage:
 
     `total` and `done` are counted along, since they are asked for at each tick. `awaits` is what a task of it that has
     begun waits for, as it was told last. `began` and `ended` are when this process saw its first task begin and its
-    last one end, by the clock of the tally.
+    last one end, by the clock of the counts.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Stage:
         return seconds_text((self.ended or now) - self.began)
 
 
-class Tally:
+class StageCounts:
     """All stages of a run, in the order in which they were met."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from headrace.cli.terminal.progress_lines import PlainObserver
 from headrace.operate.progress.live_table import LiveObserver
 from headrace.operate.progress.observer import TaskRow
-from headrace.operate.progress.stage_counts import Tally
+from headrace.operate.progress.stage_counts import StageCounts
 from headrace.spec.policy import NOT_ASKED
 from tests.cli.conftest import Shell
 
@@ -109,10 +109,10 @@ def test_what_only_leaves_out_is_listed_neither_by_a_run_nor_by_a_plan(project: 
 
 
 def test_a_table_in_place_has_no_line_for_what_only_leaves_out() -> None:
-    tally = Tally()
-    tally.absorb([row("sql", "waiting"), row("fit", "waiting")])
-    tally.absorb([row("sql", "running"), row("fit", "skipped", reason=NOT_ASKED)])
-    assert [stage.name for stage in tally] == ["sql"]
+    counts = StageCounts()
+    counts.absorb([row("sql", "waiting"), row("fit", "waiting")])
+    counts.absorb([row("sql", "running"), row("fit", "skipped", reason=NOT_ASKED)])
+    assert [stage.name for stage in counts] == ["sql"]
 
 
 def test_what_a_task_waits_for_once_it_has_begun_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,14 +151,14 @@ def test_names_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_a_map_counts_by_its_elements() -> None:
-    tally = Tally()
-    tally.absorb([row("fit", "running")])
-    assert (tally["fit"].total, tally["fit"].state) == (1, "running")
-    tally.absorb([row("fit[#0]", "succeeded", parent="fit"), row("fit[#1]", "waiting", parent="fit")])
-    tally.absorb([row("fit", "running")])
-    stage = tally["fit"]
+    counts = StageCounts()
+    counts.absorb([row("fit", "running")])
+    assert (counts["fit"].total, counts["fit"].state) == (1, "running")
+    counts.absorb([row("fit[#0]", "succeeded", parent="fit"), row("fit[#1]", "waiting", parent="fit")])
+    counts.absorb([row("fit", "running")])
+    stage = counts["fit"]
     assert (stage.total, stage.done, stage.state) == (2, 1, "running")
-    tally.absorb([row("fit[#1]", "failed", parent="fit"), row("fit", "failed")])
+    counts.absorb([row("fit[#1]", "failed", parent="fit"), row("fit", "failed")])
     assert (stage.done, stage.state) == (2, "failed")
 
 

@@ -1,4 +1,5 @@
-"""Layers and cycles, with what modules import by a name in a text: import-linter sees `import` statements only."""
+"""Layers and cycles, with what modules import by a name in a text: import-linter sees `import` statements only. And the
+size of files and classes."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ import pytest
 grimp = pytest.importorskip("grimp", reason="import-linter, which brings it, is not installed")
 
 ROOT = Path(__file__).parents[1]
-MOST_FILES = 18
+MOST_FILES, MOST_LINES, MOST_METHODS = 18, 450, 25
+FUNCTIONS = ast.FunctionDef, ast.AsyncFunctionDef
 
 
 def _named(modules: set[str]) -> Iterator[tuple[str, str, bool]]:
@@ -81,6 +83,20 @@ def test_no_room_holds_more_files_than_a_newcomer_takes_in() -> None:
     full = {
         str(room.relative_to(ROOT / "src" / "headrace")): len(modules)
         for room, modules in _rooms()
-        if len(modules) > 18
+        if len(modules) > MOST_FILES
     }
     assert set(full) <= by_kind, full
+
+
+def test_no_file_or_class_is_too_large_to_be_read_at_once() -> None:
+    large = []
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        text = path.read_text()
+        name = path.relative_to(ROOT / "src" / "headrace")
+        if (lines := text.count("\n")) > MOST_LINES:
+            large.append(f"{name} has {lines} lines")
+        if name.parts[0] != "testing":  # the methods of a suite are tests
+            classes = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef))
+            methods = {each.name: sum(isinstance(part, FUNCTIONS) for part in each.body) for each in classes}
+            large += [f"{each} in {name} has {n} methods" for each, n in methods.items() if n > MOST_METHODS]
+    assert not large

@@ -1,2 +1,2 @@
-"""The machine that says what follows from a run's events, and what it is made of. Begin with `machine`, then `task`.
-All of it is pure: no clock, file, socket or chance."""
+"""The machine that says what follows from a run's events. Begin with `machine`, which says which event is whose; then
+`task` and `phases`, through which every task moves. No clock, file, socket or chance ever enters."""

@@ -21,7 +21,7 @@ from tests.hostile.models import FORGERIES, makers
 
 SOURCES = Path(importlib.import_module("headrace").__path__[0])
 
-OPEN = {"operate/debug.py", "operate/notebook/launcher.py", "work/attempt.py", "testing/stand.py"}
+OPEN = {"operate/debug.py", "operate/notebook/launcher.py", "work/attempt.py", "testing/backend_setup.py"}
 """What loads forms that run code: a stage's arguments and values, `headrace.load` and `.value()`, and `headrace debug`,
 which runs the stage itself."""
 

@@ -207,7 +207,7 @@ def test_a_run_that_is_cancelled_leaves_no_rank_behind(project: Project) -> None
 def test_ranks_end_by_themselves_where_all_above_them_is_killed(project: Project) -> None:
     running = project.start("run", "fit", "--trouble", "wait")
     wait_for(lambda: Path(project.environment["MARKER"]).exists(), LONG_S)
-    below = ("headrace.stages.train._torch.rank", "headrace.stages.train._torch.agent")
+    below = ("headrace.stages.train._torch.rank", "headrace.stages.train._torch.gang")
     above = [each for each in project.processes() if not any(word in each for word in below)]
     assert len(project.processes()) - len(above) == 3
     for each in above:

@@ -1,2 +1,2 @@
 """`train.torch`: a network of the user's own, trained by PyTorch. Begin with `torch`, the stage, then `training` and
-`loop`. Only `rank` and `agent` run in processes of their own."""
+`loop`. Only `rank` runs in processes of its own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -119,7 +120,7 @@ class Gang:
 
     def _command(self) -> list[str]:
         here = attempt()
-        words = [sys.executable, "-m", "headrace.stages.train._torch.agent", f"--nproc-per-node={self._procs}"]
+        words = [sys.executable, "-m", "headrace.stages.train._torch.gang", f"--nproc-per-node={self._procs}"]
         words += ["--monitor-interval=0.1"]
         if here.nodes == 1:
             words += ["--standalone", f"--max-restarts={RESTARTS}", "--local-addr=127.0.0.1"]
@@ -217,3 +218,20 @@ def _free_port() -> int:
     with socket.socket() as found:
         found.bind(("", 0))
         return int(found.getsockname()[1])
+
+
+def _agent() -> None:
+    """Be `torchrun`, which ends when whoever began it is gone: that holds the other end of its standard input."""
+    from torch.distributed.run import main  # noqa: PLC0415  0.1 s that only this process needs
+
+    def watch() -> None:
+        while os.read(0, 1 << 10):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)  # on which it ends its ranks
+
+    threading.Thread(target=watch, daemon=True).start()
+    main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    _agent()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -14,9 +15,7 @@ import torch
 from headrace.errors import UsageError
 from headrace.spec.noun import Noun
 from headrace.stages.error_line import sentence
-from headrace.stages.train._torch.checkpoints import Keeper
-from headrace.stages.train._torch.flat_state import unpack
-from headrace.stages.train._torch.gpu import Gpu
+from headrace.stages.train._torch.checkpoints import Keeper, unpack
 from headrace.stages.train._torch.host import Host, Word
 from headrace.stages.train._torch.learner import Learner
 from headrace.stages.train._torch.memory import is_short_of_memory
@@ -28,6 +27,8 @@ TOGETHER_EVERY = 8
 """Ranks agree on what the driver said every so many steps: each time costs a message."""
 PATIENCE_S = 0.2
 """So long a step waits for the checkpoint before, when its own is due: small ones are then kept when they should be."""
+LOOK_S = 1.0
+"""How often a GPU is asked how busy it is."""
 _WORDS: tuple[Word | None, ...] = (None, "checkpoint", "stop", "prune")
 
 
@@ -322,6 +323,45 @@ class Fitting:
             stopped_early=self._is_tired(),
             cut=self._cut(),
         )
+
+
+class Gpu:
+    """Looks once a second at the device's utilisation (percent) and at this process's memory on it (GiB).
+
+    On a CPU, or where NVML can't be asked, it sees nothing.
+    """
+
+    def __init__(self, device: Any) -> None:
+        self._device = device
+        self._seen: list[float] = []
+        self._ended = threading.Event()
+        if device.type == "cuda":
+            threading.Thread(target=self._watch, name="headrace-gpu", daemon=True).start()
+
+    def now(self) -> dict[str, float]:
+        """Give what was seen last."""
+        if self._device.type != "cuda":
+            return {}
+        found = {"memory_gib": torch.cuda.memory_allocated(self._device) / 2**30}
+        return {**found, "busy_percent": self._seen[-1]} if self._seen else found
+
+    def mean(self) -> dict[str, float]:
+        """Give the mean utilisation, and the most memory."""
+        if self._device.type != "cuda":
+            return {}
+        found = {"peak_memory_gib": torch.cuda.max_memory_allocated(self._device) / 2**30}
+        return {**found, "mean_busy_percent": sum(self._seen) / len(self._seen)} if self._seen else found
+
+    def close(self) -> None:
+        """Look no more."""
+        self._ended.set()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(LOOK_S):
+            try:
+                self._seen.append(float(torch.cuda.utilization(self._device)))
+            except Exception:  # noqa: BLE001  NVML is absent, of another version or forbidden: nothing depends on it
+                return
 
 
 def part(size: int, rank: int, world: int) -> int:

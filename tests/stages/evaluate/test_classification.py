@@ -16,6 +16,7 @@ from headrace.define.version import Version
 from headrace.errors import UsageError
 from headrace.spec.report import Fact, Report
 from headrace.stages import evaluate
+from headrace.stages.evaluate._classification import classification
 from headrace.stages.evaluate._classification.thresholds import threshold_of
 from headrace.stages.evaluate._gate.gate import judge
 from headrace.stages.evaluate._gate.rules import parse
@@ -647,6 +648,53 @@ def test_numbers_that_are_0_but_for_rounding_are_shown_as_0(people: pa.Table) ->
     [beside] = [each for each in judged(people, gates="").report.grids if each.title == "Beside the baseline"]
     [ece] = [row for row in beside.rows if row[0] == "ECE"]
     assert ece[2] == "0"
+
+
+@pytest.mark.parametrize("metric", ["recall", "precision"])
+def test_a_gate_may_ask_for_each_of_many_classes_by_its_name(metric: str) -> None:
+    table = three()
+    score = {"recall": recall_score, "precision": precision_score}[metric]
+    for name in NAMED:
+        rule = f"{metric} of {name} >= 0.1 and {metric} of {name} >= baseline with 90% confidence"
+        found = evaluate.classification(None, table, target="kind", scores=NAMED, gates=rule, resamples=100)
+        said = table["kind"].to_pylist(), found.predictions["predicted"].to_pylist()
+        own = fact(found.report, f"{metric} of {name}")
+        assert own.value == pytest.approx(score(*said, labels=[name], average=None)[0])
+        assert own.low is not None
+        assert own.low < own.value
+        assert found.report.verdicts[0].holds is True
+        assert f"{metric} of {name} less baseline is " in found.report.verdicts[1].why
+
+
+@pytest.mark.parametrize(
+    ("rule", "options", "hint"),
+    [
+        (
+            "recall >= 0.5",
+            {"scores": {"a": "p_a", "b": "p_b", "c": "p_c"}, "positive": None},
+            "did you mean `recall of CLASS`?",
+        ),
+        ("recall of a >= 0.5", {"positive": "a"}, "did you mean `recall`?"),
+        ("recall of a >= 0.5", {"scores": "p_a"}, "did you mean `recall`?"),
+        ("recall of a >= 50", {}, "a share is written as 0.9"),
+    ],
+)
+def test_a_gate_that_so_many_classes_do_not_have_is_refused_before_anything_runs(
+    rule: str, options: dict[str, Any], hint: str
+) -> None:
+    with pytest.raises(UsageError, match="the gate ") as told:
+        classification._check({"gates": rule, **options})
+    assert hint in (told.value.hint or "")
+    for right in ("recall of a >= 0.5", "recall >= 0.5"):
+        classification._check({"gates": right})
+
+
+def test_the_hint_at_a_gate_of_many_classes_names_what_there_is() -> None:
+    table = three()
+    model = LogisticRegression().fit(table.select([*NAMED.values()]).to_pandas(), table["kind"].to_pylist())
+    with pytest.raises(UsageError, match="the gate asks for `recall`") as told:
+        evaluate.classification(model, table, target="kind", gates="recall >= 0.5", resamples=100)
+    assert "did you mean `recall of " in (told.value.hint or "")
 
 
 def test_each_of_many_classes_is_shown_with_its_recall_and_precision() -> None:

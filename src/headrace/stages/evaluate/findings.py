@@ -74,7 +74,7 @@ class Findings:
         self.replicates = {name: drawn[name] for name in more}
         self.known = Known()
         for metric in metrics:
-            self._know(metric)
+            self.know(metric)
         if slices:
             for metric in metrics:
                 if metric.better:
@@ -82,16 +82,21 @@ class Findings:
             own = next(each for each in metrics if each.name == main)
             self.known.add(GAP, partial(self._gap, own), partial(self._worst, own))
 
-    def _know(self, metric: Metric) -> None:
-        mine = found(self.wholes[MODEL], self.own[MODEL], metric, self.groups)
-        self.known.add(metric.name, mine.fact)
-        for other, part in self.wholes.items():
-            if other != MODEL:
-                less = mine.less(found(part, self.own[other], metric, self.groups), other)
-                self.known.add(less.metric.name, less.fact)
-        for other in (BASELINE, PREVIOUS):
-            if other not in self.wholes:
-                self.known.add(f"{metric.name} less {other}", partial(_absent, metric.name, other))
+    def know(self, metric: Metric, name: str = "") -> None:
+        """Let gates ask for a metric, by another name than its parts have if need be, and for how far it is off the
+        others'."""
+        shown = metric._replace(name=name or metric.name)
+        mine, *others = (
+            found(part, self.own[whole], metric, self.groups)._replace(metric=shown)
+            for whole, part in self.wholes.items()
+        )
+        self.known.add(shown.name, mine.fact)
+        for whole, other in zip([each for each in self.wholes if each != MODEL], others, strict=True):
+            less = mine.less(other, whole)
+            self.known.add(less.metric.name, less.fact)
+        for absent in (BASELINE, PREVIOUS):
+            if absent not in self.wholes:
+                self.known.add(f"{shown.name} less {absent}", partial(_absent, shown.name, absent))
 
     def facts(self) -> Iterator[Fact]:
         """Give the numbers of the model, how the main one differs from the others', and the widest gap of a slice."""

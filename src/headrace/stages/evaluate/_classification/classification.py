@@ -48,12 +48,24 @@ class Classification(NamedTuple):
     page: File
 
 
-PROMISES = Promises((*binary.METRICS, *multiclass.METRICS), binary.MAIN, people=MEASURED, overall=True)
+PROMISES = Promises(
+    (*binary.METRICS, *multiclass.METRICS), binary.MAIN, people=MEASURED, overall=True, classes=multiclass.OF_CLASS
+)
+OF_TWO = PROMISES._replace(metrics=binary.METRICS, classes=())
+OF_MANY = Promises(multiclass.METRICS, multiclass.MAIN, classes=multiclass.OF_CLASS)
+
+
+def _promises(given: Mapping[str, Any]) -> Promises:
+    """Return what is measured, as far as what is given tells how many classes there are."""
+    scores = given.get("scores")
+    if given.get("positive") is not None or isinstance(scores, str):
+        return OF_TWO
+    return OF_MANY if isinstance(scores, Mapping) and len(scores) > 2 and "positive" in given else PROMISES
 
 
 def _check(given: Mapping[str, Any]) -> None:
     refuse(ClassificationCall, given)
-    PROMISES.check(given)
+    _promises(given).check(given)
     check_judged(given.get("model", True), given.get("scores"))
     threshold = given.get("threshold")
     if isinstance(read(threshold), Rule) and given.get("valid", True) is None:
@@ -87,6 +99,10 @@ def classification(call: ClassificationCall) -> Classification:
         judge.measure(found.known, name, partial(bias.fact, name), partial(bias.words, name))
     for name in bias.overall():
         judge.offer(found.known, name, partial(bias.fact, name), partial(bias.words, name))
+    if not heard.is_binary:
+        for place, name in enumerate(heard.names):
+            for each in multiclass.OF_CLASS:
+                found.know(each._replace(name=f"{each.name} {place}"), f"{each.name} of {name}")
     judge.count(found.known, overlap(judge.model, rows.table, rows.features))
     biased = bias.table(judge.level)
     is_robust = call.robust and judge.model is not None and call.scores is None

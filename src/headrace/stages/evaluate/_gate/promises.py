@@ -22,7 +22,8 @@ class Promises(NamedTuple):
     """What an evaluation measures whatever its data are.
 
     `people` are the differences and ratios between groups of people, each `by` a column; with `overall` the widest over
-    the columns too. `counts` are numbers of rows. Without `own_baseline` there is one only if it is given.
+    the columns too. `counts` are numbers of rows. Without `own_baseline` there is one only if it is given. `classes` is
+    what is asked of a class by its name, as `recall of red`.
     """
 
     metrics: Sequence[Metric]
@@ -31,6 +32,7 @@ class Promises(NamedTuple):
     overall: bool = False
     counts: Sequence[str] = COUNTS
     own_baseline: bool = True
+    classes: Sequence[Metric] = ()
 
     def check(self, given: Mapping[str, Any]) -> None:
         """Refuse gates that can't be right.
@@ -90,9 +92,12 @@ class Promises(NamedTuple):
             )
         people = self._people(name, asked, given)
         found = {**known, **gaps, **people}
-        if name not in found:
-            raise unmeasured(asked.metric, [*[each.name for each in (*known.values(), *people.values())], GAP])
-        return found[name]
+        start, _, of = name.partition(" of ")
+        own = {plain(each.name): each for each in self.classes}.get(start) if of else None
+        if own is None and name not in found:
+            names = [each.name for each in (*known.values(), *people.values())]
+            raise unmeasured(asked.metric, [*names, GAP, *[f"{each.name} of CLASS" for each in self.classes]])
+        return found[name] if own is None else own
 
     def _people(self, name: str, asked: Comparison, given: Mapping[str, Any]) -> dict[str, Metric]:
         """Return what is measured of groups of people, by name; of columns that aren't known yet, the one asked for."""

@@ -24,6 +24,8 @@ METRICS = (
     Metric("Brier score", "lower", 0, 2),
     Metric("ECE", "lower", 0, 1),
 )
+OF_CLASS = (Metric("recall", "higher", 0, 1), Metric("precision", "higher", 0, 1))
+"""What is measured of each class: in a part, its number follows the name."""
 MAIN = "accuracy"
 SHOWN = 60
 _PROBABLE = ("log loss", "Brier score", "ECE")
@@ -165,6 +167,10 @@ class ManyPart:
             return "the scores are no probabilities"
         if name == "AUC" and self.whole:
             return "no class has both rows of it and rows of others, scored apart"
+        if name.startswith("recall "):
+            return "there are no rows of the class"
+        if name.startswith("precision "):
+            return "no row is predicted to be of the class"
         return "it is not computed for this part"
 
 

@@ -177,9 +177,7 @@ PAST_VIEWS = Reader(PastView)
 
 
 def now_of(task: TaskView, started: float, *, gone: bool, now: float | None) -> TaskView:
-    """Return a task as it is now, if it runs: the ledger has it as it was when its state changed."""
-    if task.state != "running":
-        return task
+    """Return a running task as it is now: the ledger has it as it was when its state changed."""
     if gone:
         return replace(task, state="waiting", reason=GONE)
     return replace(task, seconds=max(0.0, now - started)) if started and now is not None else task

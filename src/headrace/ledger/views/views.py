@@ -102,14 +102,12 @@ class Views:
         gone, now = view.why == GONE, time.time() if view.state in LIVE else None
         with self._db.troubles():
             # Row by row, so that no more than one of them is in memory beside what it becomes.
-            tasks = [
-                (ordinal, now_of(task, started, gone=gone, now=now))
-                for task, ordinal, started in TASK_VIEWS.beside(
-                    self._db.execute(self._sql.TASK_LINES, (line.number,)), "ordinal", "started"
-                )
-            ]
-        tasks.sort(key=itemgetter(0))
-        return msgspec.structs.replace(view, tasks=tuple([task for _, task in tasks]))
+            rows = self._db.execute(self._sql.TASK_LINES, (line.number,))
+            found = sorted(TASK_VIEWS.beside(rows, "ordinal", "started"), key=itemgetter(1))
+        tasks = [
+            task if task.state != "running" else now_of(task, started, gone=gone, now=now) for task, _, started in found
+        ]
+        return msgspec.structs.replace(view, tasks=tuple(tasks))
 
     def states(self, name: str | None = None) -> dict[str, int]:
         """Count a run's tasks by state, in the order in which these occur first. A map counts by its elements."""

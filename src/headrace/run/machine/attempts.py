@@ -31,10 +31,8 @@ class Attempts:
                 self.last_worker = worker
         if task.ended or task.phase == "running":
             return
-        if task.phase == "ready":
-            phases.ready.remove(task)
+        phases.move(task, "running")
         task.launch(event, phases.region)
-        phases.changed[task.name] = task
 
     def heard(self, event: Awaits | Checkpointed | Logged | Recalled) -> None:
         """Something was heard of an attempt that goes on, or that another worker is to begin."""

@@ -28,8 +28,7 @@ class Elements:
         task.spread = spread(task, phases.tasks)
         known = {element.name: element for element in task.elements or ()}
         names = task.spread.labels(task.name, labels)
-        task.phase = "spread"
-        phases.changed[task.name] = task
+        phases.move(task, "spread")
         task.elements = []
         for index, name in enumerate(names):
             element = known.pop(name, None)

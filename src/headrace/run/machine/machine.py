@@ -46,9 +46,9 @@ from headrace.run.events import (
 from headrace.run.machine.attempts import Attempts
 from headrace.run.machine.commands import Answer, Awaited, Command, Finish, Missed, Probe
 from headrace.run.machine.dialogue import Dialogue
+from headrace.run.machine.elements import Elements
 from headrace.run.machine.graph import Graph
 from headrace.run.machine.inputs import resolve, why_skip
-from headrace.run.machine.mapped import Mapped
 from headrace.run.machine.outputs import Outputs
 from headrace.run.machine.phases import Phases
 from headrace.run.machine.ready import Room
@@ -87,7 +87,7 @@ class Machine:
         self.transfers = Transfers(phases)
         self._attempts = Attempts(phases, self.outputs, self.dialogue, self.curves)
         self._revival = Revival(phases, graph, self.outputs)
-        self._mapped = Mapped(phases, self._revival)
+        self._elements = Elements(phases, self._revival)
         self.tasks, self.changed = phases.tasks, phases.changed
         self.stages, self.codes, self.nodes = graph.stages, graph.codes, graph.nodes
 
@@ -280,7 +280,7 @@ class Machine:
             self.transfers.ended(task)
             self._say(self.dialogue.arrived(task))
         elif task.parent is not None:
-            self._mapped.ended(task, task.parent)
+            self._elements.ended(task, task.parent)
         else:
             self.graph.pass_on(task)
 
@@ -300,7 +300,7 @@ class Machine:
                     self.phases.end(task, "skipped", skip.why)
                     return
             if node.over:
-                self._mapped.spread(task, self.opened.labels if self.opened else LABELS)
+                self._elements.spread(task, self.opened.labels if self.opened else LABELS)
             else:
                 self.phases.probe(task)
         except Unmappable as problem:

@@ -8,7 +8,7 @@ from collections import deque
 from headrace.run.events import Cancelled, Reused
 from headrace.run.machine.commands import Command, Missed, Probe, Stop
 from headrace.run.machine.ready import Ready
-from headrace.run.machine.task import Phase, Spent, Task
+from headrace.run.machine.task import ENDED, Phase, Spent, Task
 from headrace.spec.graph import Node
 from headrace.spec.stage import Stage
 
@@ -62,6 +62,14 @@ class Phases:
         self.tasks[name] = task
         self.changed[name] = task
         return task
+
+    def move(self, task: Task, phase: Phase) -> None:
+        """Move a task to a phase for which nothing else is to be done here: out of the queue, if it was ready."""
+        if task.phase == "ready":
+            self.ready.remove(task)
+        self.living += task.ended - (phase in ENDED)
+        task.phase = phase
+        self.changed[task.name] = task
 
     def probe(self, task: Task) -> None:
         """Ask whether a task's output is there already."""

@@ -27,8 +27,8 @@ class Revival:
             if task.failures:
                 task.failures.pop("lost", None)  # that drivers die goes to no task's account
             if task.move is not None and task.phase in ("failed", "cancelled"):
-                task.phase, task.reason = "skipped", "it is tried again where a task needs it"
-                self._phases.changed[task.name] = task
+                task.reason = "it is tried again where a task needs it"
+                self._phases.move(task, "skipped")
             if task.move is not None or task.parent is not None or task.phase == "blocked":
                 continue
             moved = _is_moved(task, revived) or self._outputs.is_damaged(task)
@@ -41,18 +41,15 @@ class Revival:
 
     def reset(self, task: Task, *, moved: bool) -> None:
         """Have a task wait again, as if it had never been tried. `moved`: what it depends on is tried again too."""
-        phases = self._phases
         self._outputs.forget_damaged(task)
         self._outputs.keep(task)
         if task.phase == "ready":
-            phases.ready.remove(task)
             task.forget_miss()
-        phases.living += task.ended
-        task.phase, task.reason, task.why = "blocked", "", ""
+        self._phases.move(task, "blocked")
+        task.reason = task.why = ""
         task.failures = task.failure = task.out = task.args = task.spread = task.fetches = None
         task.by_when = False
         task.waits = 0
-        phases.changed[task.name] = task
         for element in task.elements or ():
             if moved or not element.good:
                 self.reset(element, moved=moved)

@@ -171,8 +171,7 @@ class Task(Struct, eq=False):
             (self.key, self.code, self.inputs), self.missed = self.missed, None
 
     def launch(self, launched: Launched, region: str) -> None:
-        """Run: an attempt was given to workers of a pool in a region."""
-        self.phase = "running"
+        """Take note of an attempt that was given to workers of a pool in a region."""
         self.attempt, self.missed = launched.attempt, None
         self.identify(launched.key, launched.inputs)
         self.workers, self.pool, self.awaits, self.region = launched.workers, launched.pool, "", region

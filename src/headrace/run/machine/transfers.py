@@ -38,7 +38,7 @@ class Transfers:
         elif task.ended:
             task.failures = task.failure = task.out = None
             task.why = ""
-            phases.living += 1
+            phases.move(task, "blocked")
         else:
             return
         task.move, task.region = event, event.target
@@ -75,10 +75,9 @@ class Transfers:
         if not task.fetches:
             phases.enqueue(task)
             return
-        task.phase = "fetching"
+        phases.move(task, "fetching")
         task.why = task.why or task.reason
         task.reason = f"waits for {listed(sorted(task.fetches), 3)}"
-        phases.changed[task.name] = task
         for name in task.fetches:
             self.waiting.setdefault(name, []).append(task)
 

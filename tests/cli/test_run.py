@@ -274,6 +274,44 @@ def test_a_run_that_failed_is_resumed_with_new_code(project: Shell) -> None:
     assert done.json["run"] == run
 
 
+def test_what_always_runs_cleans_up_after_every_run_that_fails(project: Shell) -> None:
+    project.write(
+        "pipelines.py",
+        """
+        from pathlib import Path
+
+        import headrace as hr
+
+        @hr.stage
+        def work(n: int) -> int:
+            if n < 3:
+                raise ValueError("no")
+            return n
+
+        @hr.stage
+        def tidy(folder: str) -> None:
+            with (Path(folder) / "tidied").open("a") as file:
+                file.write("x")
+
+        @hr.pipeline
+        def one(n: int, folder: str) -> None:
+            done = work(n)
+            tidy(folder, after=[done], always=True)
+            tidy(folder, always=True)
+        """,
+    )
+    plan = project("plan", "one", "--n", "1", "--folder", str(project.folder), "--json")
+    assert plan.code == 0, plan.err
+    for n in (1, 1, 2, 3, 3):
+        shown = project("run", "one", "--n", str(n), "--folder", str(project.folder), "--json").json
+        assert [task["state"] for task in shown["tasks"] if task["stage"] == "tidy"] == ["succeeded"] * 2
+    assert (project.folder / "tidied").read_text() == 2 * 5 * "x"
+    plan = project("plan", "one", "--n", "3", "--folder", str(project.folder), "--json").json
+    told = [(task["decision"], task["reason"]) for task in plan["tasks"]]
+    assert [each[0] for each in told] == ["reuse", "run", "run"]
+    assert told[1][1] == told[2][1] == "never reused (`always=True`)"
+
+
 def test_a_stage_that_only_the_end_of_a_run_shows_not_to_be_there_is_told(empty: Shell) -> None:
     empty.write(
         "flow.py",

@@ -34,7 +34,8 @@ class StageFunction(Generic[P, R]):
     """A stage. Called outside a pipeline it is the plain function; inside one, the call becomes a task of the graph.
 
     Every call may also be given `when=` (a boolean handle that must be true), `after=` (handles that must have ended
-    well first) and `always=True` (run although something before it failed or was skipped).
+    well first) and `always=True` (run although something before it failed or was skipped, and in every run: what it
+    gave before is never reused).
     """
 
     def __init__(

@@ -238,7 +238,7 @@ class Planner:
 
     def _decide(self, node: Node, name: str, stage: Stage, inputs: Inputs) -> tuple[Decision, str, Ref | None, str]:
         key, parts = key_of(stage, inputs, self._platform)
-        bar = barred(stage, self._policy)
+        bar = barred(stage, self._policy, always=node.always)
         found = self._look_up([key])[0] if bar is None else None
         if found is not None:
             return "reuse", f"nothing that determines it has changed since run {found[1]}", found[0], key
@@ -267,7 +267,7 @@ class Planner:
         waits = ", ".join(unknown)
         decision: Decision = "run"
         expected: Mapping[str, tuple[Ref, str]] = {}
-        why = barred(stage, self._policy)
+        why = barred(stage, self._policy, always=node.always)
         if why is None:
             expected, is_lost = self._foreseen(node, stage)
             if not expected and names is None:

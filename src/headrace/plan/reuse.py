@@ -23,10 +23,15 @@ class Before(Struct, frozen=True):
     inputs: bytes
 
 
-def barred(stage: Stage, policy: Policy) -> str | None:
-    """Say why an output of an earlier run may not be used for this stage, or None where it may."""
+def barred(stage: Stage, policy: Policy, *, always: bool) -> str | None:
+    """Say why an output of an earlier run may not be used for this stage, or None where it may.
+
+    A call that is to run whatever happens (`always`) is there for what it does.
+    """
     if stage.name in policy.force:
         return "forced (`--force`)"
+    if always:
+        return "never reused (`always=True`)"
     if stage.cache == "never":
         return "never reused (`cache=False`)"
     if stage.code.uncached is not None:

@@ -11,6 +11,7 @@ from headrace.run.driver.regions import Places
 from headrace.run.events import Deferred, Lacked, Reused
 from headrace.run.machine.commands import Missed
 from headrace.run.machine.machine import Machine
+from headrace.run.machine.task import Task
 from headrace.run.ports import Found, Ledger
 from headrace.spec.artifact import Ref
 from headrace.spec.graph import constants
@@ -44,7 +45,7 @@ class Prober:
         self._places = places
         self._changed_code = changed_code
         self._changed_given = changed_given
-        self._barred: dict[str, str | None] = {}
+        self._barred: dict[tuple[str, bool], str | None] = {}
         self._foreseen: dict[str, _Key] = {}
         self._logged: set[str] = set()
 
@@ -55,7 +56,7 @@ class Prober:
     def foresee(self, names: Sequence[str]) -> None:
         """Look up at once what tasks that are probed next may reuse: ledger and store may be far away."""
         keys = {name: self._key(name) for name in names}
-        asked = {each.key for name, each in keys.items() if self._bar(self._machine.tasks[name].stage) is None}
+        asked = {each.key for name, each in keys.items() if self._bar(self._machine.tasks[name]) is None}
         found = self._ledger.results(list(asked))
         self._places.look(each.out for each in found.values())
         for name, each in keys.items():
@@ -94,14 +95,14 @@ class Prober:
 
     def _find(self, name: str) -> Reused | Missed:
         machine = self._machine
-        stage = machine.tasks[name].stage
+        task = machine.tasks[name]
         foreseen = self._foreseen.pop(name, None)
         key, told, _ = foreseen or self._key(name)
         if (out := machine.outputs.kept.get((name, key))) is not None:
             return Reused(name, key, out, "", "it had succeeded in this run", told)
-        if within_run(stage) and (out := machine.outputs.made.get(key)) is not None:
+        if within_run(task.stage) and not task.node.always and (out := machine.outputs.made.get(key)) is not None:
             return Reused(name, key, out, "", "another task of this run gave it, under the same key", told)
-        bar = self._bar(stage)
+        bar = self._bar(task)
         if bar is not None:
             found = None
         elif foreseen is not None:
@@ -122,10 +123,11 @@ class Prober:
         key, told = key_of(machine.tasks[name].stage, machine.inputs(name), machine.platform)
         return _Key(key, told)
 
-    def _bar(self, stage: Stage) -> str | None:
-        if stage.function not in self._barred:
-            self._barred[stage.function] = barred(stage, self._machine.policy)
-        return self._barred[stage.function]
+    def _bar(self, task: Task) -> str | None:
+        place = task.stage.function, task.node.always
+        if place not in self._barred:
+            self._barred[place] = barred(task.stage, self._machine.policy, always=task.node.always)
+        return self._barred[place]
 
     def _why_run(self, name: str, key: str, told: bytes) -> str:
         earlier = self._ledger.earlier(name)

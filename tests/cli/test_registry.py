@@ -468,6 +468,86 @@ def test_what_is_no_model_is_registered_as_one_only_with_a_reason(project: Shell
     assert project("models", "m", "--json").json["models"][0]["note"] == "k-NN; a table as a model: its rows"
 
 
+MEASURED = """
+from pathlib import Path
+
+import pyarrow as pa
+
+import headrace as hr
+from headrace.stages import evaluate, registry
+
+
+@hr.stage
+def rows() -> pa.Table:
+    return pa.table({"y": [0, 1] * 50, "s": [0.2, 0.7] * 50})
+
+
+@hr.stage(kind="train")
+def onnx() -> hr.File:
+    Path("net.onnx").write_bytes(b"net")
+    return hr.File("net.onnx")
+
+
+@hr.stage(kind="train")
+def tuned() -> hr.Folder:
+    Path("tuned").mkdir()
+    Path("tuned/config.json").write_text("{}")
+    return hr.Folder("tuned")
+
+
+@hr.stage
+def paper() -> hr.File:
+    Path("told.html").write_text("<p>")
+    return hr.File("told.html")
+
+
+@hr.pipeline
+def flow() -> None:
+    evaluate.classification(None, rows(), target="y", scores="s")
+    onnx(), tuned(), paper()
+
+
+@hr.pipeline
+def whole() -> None:
+    registry.model("m", evaluate.classification(None, rows(), target="y", scores="s"))
+
+
+@hr.pipeline
+def page() -> None:
+    registry.model("m", evaluate.classification(None, rows(), target="y", scores="s").page)
+
+
+@hr.pipeline
+def metrics() -> None:
+    registry.model("m", evaluate.classification(None, rows(), target="y", scores="s").metrics)
+
+
+@hr.pipeline
+def told() -> None:
+    registry.model("m", paper())
+"""
+
+
+def test_what_judges_a_model_is_registered_as_none_in_either_way(project: Shell) -> None:
+    project.write("pipelines.py", MEASURED)
+    run = project("run", "flow", "--json").json["run"]
+    for task, what in (
+        ("classification", "a `Classification`, a report with what belongs to it"),
+        ("classification.metrics", "what an evaluation measured"),
+        ("classification.page", "a page"),
+        ("paper", "a page"),
+    ):
+        refused = project("register", "latest", task, "--model", "m")
+        assert (refused.code, f"is {what}, so it isn't registered as a model" in refused.err) == (2, True), refused.err
+    for pipeline in ("whole", "page", "metrics", "told"):
+        done = project("run", pipeline)
+        assert done.code in (1, 2), pipeline
+        assert "registered as" in done.err
+    assert project("models").out == ""
+    for number, task in enumerate(("onnx", "tuned"), start=1):
+        assert project("register", run, task, "--model", "m").out == f"model:m:{number}\n"
+
+
 def test_of_several_outputs_a_digest_names_the_model_too(project: Shell) -> None:
     project.write("pipelines.py", KINDS)
     assert project("run", "flow").code == 0

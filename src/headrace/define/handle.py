@@ -7,6 +7,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any, NoReturn, TypeVar
 
+from headrace.codec.values import File
 from headrace.define.ports import resolver
 from headrace.errors import TraceError
 from headrace.spec.graph import Out
@@ -18,12 +19,13 @@ UNKNOWN = typing.Any
 class Handle:
     """Stands for a task's output, or for a part of it. Pass it on; its fields are handles too."""
 
-    __slots__ = ("_headrace_hint", "_headrace_out", "_headrace_stage")
+    __slots__ = ("_headrace_hint", "_headrace_kind", "_headrace_out", "_headrace_stage")
 
-    def __init__(self, out: Out, hint: Any, stage: str) -> None:
+    def __init__(self, out: Out, hint: Any, stage: str, kind: str = "stage") -> None:
         self._headrace_out = out
         self._headrace_hint = hint
         self._headrace_stage = stage
+        self._headrace_kind = kind
 
     def value(self) -> Any:
         """Run what has been traced so far and give the object itself, for control flow that needs it.
@@ -79,7 +81,7 @@ class Handle:
 
     def _part(self, position: int, hint: Any) -> Handle:
         out = self._headrace_out
-        return Handle(Out(out.task, (*out.path, position)), hint, self._headrace_stage)
+        return Handle(Out(out.task, (*out.path, position)), hint, self._headrace_stage, self._headrace_kind)
 
     def _unknown(self, what: str) -> NoReturn:
         raise TraceError(
@@ -117,6 +119,15 @@ class Handle:
             f"a handle to `{self._headrace_stage}` is inside a value that is given as an argument",
             hint="handles may stand in lists, tuples and dictionaries; not in other objects",
         )
+
+
+def measured(handle: object) -> str | None:
+    """Name the evaluating stage that a handle's plain value or file is from; None of all else."""
+    if not isinstance(handle, Handle) or handle._headrace_kind != "evaluate":
+        return None
+    hint = handle._headrace_hint
+    plain = (typing.get_origin(hint) or hint) in (dict, list, int, float, str, File)
+    return handle._headrace_stage if plain else None
 
 
 def value(handle: T) -> T:

@@ -110,7 +110,8 @@ class StageFunction(Generic[P, R]):
             parameters = self.signature.parameters.values()
             defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
             known = {**defaults, **given}
-            check({name: value for name, value in known.items() if not awaited(value)})
+            unread = getattr(self.function, "__headrace_unread__", ())
+            check({name: value for name, value in known.items() if name in unread or not awaited(value)})
 
     def map(
         self,
@@ -369,8 +370,8 @@ def ready(
     same inputs. It names the modules that it stands `on`, whose distributions' versions count.
     Those of its parameters that are `unread` are given as None: the stage only names their artifacts, by
     `attempt().ref()`. `check` is called while a pipeline is traced, with the arguments that are known then (defaults
-    among them; what a task will give is left out), and raises a UsageError where they can't be right: nothing has run
-    by then. `declared` is as for `@stage`.
+    among them; what a task will give is left out, but for handles to what is unread), and raises a UsageError where
+    they can't be right: nothing has run by then. `declared` is as for `@stage`.
     """
     declare = stage(**declared)
 

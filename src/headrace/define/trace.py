@@ -81,7 +81,7 @@ class Trace:
         if len(self._nodes) >= CHUNK:
             self.flush()
         hint = stage.hints.get("return", UNKNOWN)
-        return Handle(Out(node.name), list[hint] if mapped else hint, declared.name)  # type: ignore[valid-type]
+        return Handle(Out(node.name), list[hint] if mapped else hint, declared.name, declared.kind)  # type: ignore[valid-type]
 
     def _declare(self, stage: StageFunction[..., Any]) -> Stage:
         known = self._stages.get(stage.declaration.function)

@@ -60,13 +60,14 @@ class Version(Struct, frozen=True, kw_only=True):
 
 class Wanted(NamedTuple):
     """What is to be registered: the artifact, its report's and its preparation's, where it comes from, and all reports
-    that judge it."""
+    that judge it. `is_measured`: an evaluation gave it."""
 
     out: Ref
     report: Ref | None
     origin: str
     preparation: Ref | None = None
     judged: Sequence[Ref] = ()
+    is_measured: bool = False
 
 
 def versions(project: Project, views: Views, kind: addresses.Kind, name: str | None = None) -> list[Version]:
@@ -222,7 +223,7 @@ def _as_it_were(kind: addresses.Kind, wanted: Wanted, forced: str | None) -> str
     Raises:
         UsageError: it is none, and nobody has said why it should be.
     """
-    what = unlike(kind, wanted.out)
+    what = unlike(kind, wanted.out, judges=wanted.is_measured)
     if what is None:
         return ""
     if forced is None:
@@ -304,7 +305,8 @@ def _wanted(views: Views, words: tuple[str, str | None], kind: addresses.Kind) -
     before = [each for name in run.walk([chosen.task], run.needed) for each in _preparations(run.out(name))]
     different = {each.identity: each for each in before}
     preparation = next(iter(different.values())) if len(different) == 1 else None
-    return Wanted(ref, next(found, None), origin, preparation, _judging_task(run, chosen.task))
+    is_measured = run.rows[chosen.task].kind == "evaluate"
+    return Wanted(ref, next(found, None), origin, preparation, _judging_task(run, chosen.task), is_measured)
 
 
 def _judging_task(run: Material, task: str) -> list[Ref]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
@@ -19,6 +20,14 @@ TABLES = frozenset({"arrow", "arrow-stream", "joined", "pandas", "polars"})
 MODELS = frozenset({"lightgbm", "safetensors", "skops"})
 """Codecs of models and nothing else."""
 NOTHING = frozenset({"builtins.NoneType", "builtins.bool"})
+PAPERS = {
+    **dict.fromkeys((".html", ".htm", ".md", ".pdf"), "a page"),
+    **dict.fromkeys((".png", ".svg", ".jpg", ".jpeg"), "a figure"),
+    **dict.fromkeys((".csv", ".tsv", ".parquet", ".arrow", ".feather", ".xlsx"), "a table"),
+}
+"""What a file is that nobody means by a model, by the end of its name."""
+MEASURED = frozenset({"file", "json", "parts", "text"})
+"""Codecs of what an evaluation measures; a model that it has chosen is saved by another."""
 PointKind = Literal["cursor", "model", "dataset"]
 """What a pipeline's body may ask for by name."""
 
@@ -57,10 +66,10 @@ class Register(Struct, frozen=True, array_like=True, gc=False, tag="register"):
 Intent = Advance | Register
 
 
-def unlike(kind: RegistryKind, ref: Ref) -> str | None:
+def unlike(kind: RegistryKind, ref: Ref, *, judges: bool = False) -> str | None:
     """Say what an artifact is that nobody means by a model, or by a dataset; None of what may be one.
 
-    Of several outputs, none may be one.
+    Of several outputs, none may be one. `judges`: an evaluation gave it, so that plain values in it are no model.
     """
     if ref.type == REPORT:
         return "a report"
@@ -74,9 +83,17 @@ def unlike(kind: RegistryKind, ref: Ref) -> str | None:
         return "a figure"
     if ref.type.partition("@")[0] in NOTHING:
         return f"a `{ref.type.removeprefix('builtins.')}`"
+    if ref.codec == "file" and ref.names and (paper := PAPERS.get(PurePosixPath(ref.names[0]).suffix.lower())):
+        return paper
+    if judges and ref.codec in MEASURED:
+        return "what an evaluation measured"
     if ref.codec == "record" and ref.parts:
+        called = f"a `{ref.type.partition('@')[0].rpartition('.')[2]}`"
         inner = [unlike(kind, part) for part in ref.parts]
-        return None if None in inner else f"a `{ref.type.partition('@')[0].rpartition('.')[2]}` of {inner[0]} and more"
+        if None not in inner:
+            return f"{called} of {inner[0]} and more"
+        if "a report" in inner and "model" not in (ref.names or ()):
+            return f"{called}, a report with what belongs to it"
     return None
 
 

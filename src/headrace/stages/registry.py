@@ -16,6 +16,7 @@ from typing import Any
 
 from headrace.codec.classes import resolve
 from headrace.define.attempt import attempt
+from headrace.define.handle import measured
 from headrace.define.ports import current
 from headrace.define.stage import ready
 from headrace.define.version import Version as Version
@@ -26,6 +27,7 @@ from headrace.spec.intent import PREPARATION, Register, RegistryKind, check_alia
 from headrace.spec.noun import Noun
 
 _NOTHING = "builtins.NoneType"
+_HINT = "give the {}; `headrace register RUN TASK --force --why ...` takes it as it is"
 
 
 class Entry(Noun, frozen=True):
@@ -38,6 +40,12 @@ class Entry(Noun, frozen=True):
 
 def _check_model(given: Mapping[str, Any]) -> None:
     _check("model", given)
+    stage = measured(given.get("model"))
+    if stage is not None:
+        raise UsageError(
+            f"`model` is what the evaluation `{stage}` measured, so it isn't registered as a model",
+            hint=_HINT.format("model"),
+        )
 
 
 def _check_dataset(given: Mapping[str, Any]) -> None:
@@ -79,7 +87,7 @@ def model(
 
     Raises:
         UsageError: the name or an alias can't be one, the preparation is none, or the model is none: a table, a report,
-            a named tuple without a field `model`, a list of several.
+            a page, what an evaluation measured, a named tuple without a field `model`, a list of several.
     """
     del model, report, preparation
     return _register("model", name, aliases, note)
@@ -138,7 +146,7 @@ def _artifact(parameter: str) -> Ref:
     if what is not None:
         raise UsageError(
             f"`{parameter}` is {what}, so it isn't registered as a {parameter}",
-            hint=f"give the {parameter}; `headrace register RUN TASK --force --why ...` takes it as it is",
+            hint=_HINT.format(parameter),
         )
     return found
 

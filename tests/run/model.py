@@ -128,6 +128,7 @@ class Model:
     def absorb(self, event: Event) -> None:
         """Store an event, step the machine, do what it says, and check it."""
         self.stored.append(encode_event(event))
+        self._spend(event)
         self._obey(self.machine.step(event))
         if self._checked:
             check(self.machine)
@@ -257,9 +258,7 @@ class Model:
         """Have the attempt of a task succeed."""
         attempt = task.attempt
         self._release(task, seconds)
-        self._spend(task, seconds)
         if task.move is not None:
-            self.usd += task.move.usd
             ref = self.here.add(task.move.ref)
             self.absorb(Moved(task.name, attempt, ref.size, self.now, seconds, task.move.usd))
             return
@@ -282,7 +281,6 @@ class Model:
         """Have the attempt of a task fail."""
         attempt = task.attempt
         self._release(task, None)
-        self._spend(task, seconds)
         failure = Failure(kind, f"it failed: {kind}", lasting=lasting)
         self.absorb(Failed(task.name, attempt, failure, self.now, seconds=seconds, jitter=0.5))
 
@@ -309,8 +307,13 @@ class Model:
         for worker in task.workers:
             self.crew.finished(worker, task.name, task.attempt, task.stage.function, seconds)
 
-    def _spend(self, task: Task, seconds: float) -> None:
-        self.usd += seconds * task.usd_per_hour / 3600
+    def _spend(self, event: Event) -> None:
+        """Count what an attempt cost, if it is the one that runs."""
+        if isinstance(event, Succeeded | Moved | Failed) and self.machine.expects(event.task, event.attempt):
+            moving_s = event.load_s + event.save_s if isinstance(event, Succeeded) else 0.0
+            seconds = event.seconds + moving_s
+            self.usd += seconds * self.machine.tasks[event.task].usd_per_hour / 3600
+            self.usd += event.usd if isinstance(event, Moved) else 0.0
 
     def checkpoint(self, task: Task) -> None:
         """Have an attempt keep a checkpoint."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
@@ -21,9 +20,9 @@ MODELS = frozenset({"lightgbm", "safetensors", "skops"})
 """Codecs of models and nothing else."""
 NOTHING = frozenset({"builtins.NoneType", "builtins.bool"})
 PAPERS = {
-    **dict.fromkeys((".html", ".htm", ".md", ".pdf"), "a page"),
-    **dict.fromkeys((".png", ".svg", ".jpg", ".jpeg"), "a figure"),
-    **dict.fromkeys((".csv", ".tsv", ".parquet", ".arrow", ".feather", ".xlsx"), "a table"),
+    **dict.fromkeys(("html", "htm", "md", "pdf"), "a page"),
+    **dict.fromkeys(("png", "svg", "jpg", "jpeg"), "a figure"),
+    **dict.fromkeys(("csv", "tsv", "parquet", "arrow", "feather", "xlsx"), "a table"),
 }
 """What a file is that nobody means by a model, by the end of its name."""
 MEASURED = frozenset({"file", "json", "parts", "text"})
@@ -83,7 +82,7 @@ def unlike(kind: RegistryKind, ref: Ref, *, judges: bool = False) -> str | None:
         return "a figure"
     if ref.type.partition("@")[0] in NOTHING:
         return f"a `{ref.type.removeprefix('builtins.')}`"
-    if ref.codec == "file" and ref.names and (paper := PAPERS.get(PurePosixPath(ref.names[0]).suffix.lower())):
+    if ref.codec == "file" and ref.names and (paper := PAPERS.get(ref.names[0].rpartition(".")[2].lower())):
         return paper
     if judges and ref.codec in MEASURED:
         return "what an evaluation measured"

@@ -23,6 +23,7 @@ Y = (X + RNG.normal(size=300) > 0).astype(int)
 NUMBERS = pa.table({"a": X, "b": RNG.normal(size=300), "y": Y})
 BINARY = {"objective": "binary"}
 LEARNED = train.lightgbm(BINARY, NUMBERS, target="y").model
+LINEAR = train.sklearn(linear_model.LogisticRegression, NUMBERS, target="y").model
 
 
 def replaced(name: str, values: Any) -> pa.Table:
@@ -61,6 +62,7 @@ def regress(table: pa.Table) -> Any:
         (boost, replaced("y", [str(value) for value in Y]), "y"),
         (fit, replaced("a", [*[str(value) for value in X[1:]], "1,000"]), "a"),
         (fit, replaced("a", [*X[1:], None]), "a"),
+        (judge(LINEAR), replaced("a", [*X[1:], None]), "a"),
         (regress, replaced("y", [str(value) for value in Y]), "y"),
     ],
 )
@@ -75,6 +77,23 @@ def test_an_error_about_a_column_names_it_and_a_step_that_helps(
     assert step is not None, hint
     cleaned = eval(step[1], {"prepare": prepare, "table": table})
     call(cleaned.table)
+
+
+@pytest.mark.parametrize(
+    ("call", "values", "says"),
+    [
+        (fit, [None] * len(X), "`a` holds no value at all"),
+        (fit, pa.array(range(len(X)), pa.timestamp("us")), "`a` holds times"),
+        (judge(LINEAR), pa.array(range(len(X)), pa.timestamp("us")), "`a` holds times"),
+    ],
+)
+def test_a_column_that_no_filling_mends_is_named_with_its_cause(
+    call: Callable[[pa.Table], Any], values: Any, says: str
+) -> None:
+    column = pa.array(values, pa.float64()) if isinstance(values, list) else values
+    with pytest.raises(HeadraceError) as caught:
+        call(NUMBERS.set_column(NUMBERS.column_names.index("a"), "a", column))
+    assert says in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("call", [boost, fit, judge(LEARNED), prepare.split])

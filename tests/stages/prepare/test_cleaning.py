@@ -493,3 +493,15 @@ def test_rows_are_compared_whatever_their_columns_are_called() -> None:
     assert kept.column_names == table.column_names
     half = table.append_column("half", pa.array([1, 2, 3], pa.float16()))
     assert prepare.clean(half, [prepare.Deduplicate(columns="place")]).table.num_rows == 1
+
+
+def test_a_column_of_which_a_rule_could_read_nothing_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    table = pa.table({"size": ["80 m²", "75 m²", None], "some": ["80 m2", "75 m²", None]})
+    rules = [
+        prepare.Units(columns=("size", "some"), units={"m2": 1, "sqft": 0.09290304}, unit="m2", otherwise="null"),
+        prepare.Fill(columns="size", how="median"),
+    ]
+    prepare.clean(table, rules)
+    said = capsys.readouterr().err
+    assert "could read none of the 2 values of `size`: all are lost" in said
+    assert "`some`" not in said

@@ -187,9 +187,19 @@ def test_a_test_without_a_row_of_a_class_is_told_with_the_split_that_has_one(
 def test_missing_targets_and_numbers_are_no_classes_that_a_part_could_lack() -> None:
     numbers = PEOPLE.set_column(5, "ill", pa.array(np.arange(COUNT) % 29))
     rare = numbers.set_column(5, "ill", pa.array(np.where(np.arange(COUNT) == 3, 50, np.arange(COUNT) % 20)))
-    assert verdicts(prepare.split(rare, key="id", target="ill"))["each part has each class of the target"] is True
+    assert "each part has each class of the target" not in verdicts(prepare.split(rare, key="id", target="ill"))
+    fine = PEOPLE.set_column(5, "ill", pa.array(np.arange(COUNT) / 7))
+    assert "each part has each class of the target" not in verdicts(prepare.split(fine, key="id", target="ill"))
     holed = PEOPLE.set_column(5, "ill", pa.array([None, *[number % 2 for number in range(COUNT - 1)]]))
     assert verdicts(prepare.split(holed, key="id", target="ill"))["each part has each class of the target"] is True
+
+
+def test_a_column_of_texts_is_told_to_be_no_time_whatever_the_boundaries() -> None:
+    table = pa.table({"day": ["2020-01-01", "2020-01-20"]})
+    for until in ((), ["2020-01-10"]):
+        with pytest.raises(DataError, match="`day` is `string`, not a time") as told:
+            prepare.split(table, by="time", time="day", until=until)
+        assert "prepare.Dates" in (told.value.hint or "")
 
 
 def test_a_split_that_ignores_time_is_told_so() -> None:
@@ -530,7 +540,7 @@ def test_text_in_the_place_of_times_is_told_how_to_become_one() -> None:
 
 def test_a_row_without_a_time_is_refused() -> None:
     table = pa.table({"at": pa.array([1.0, None, 2.0])})
-    with pytest.raises(DataError, match="1 rows have no `at`"):
+    with pytest.raises(DataError, match="1 row has no `at`"):
         prepare.split(table, by="time", time="at")
     with pytest.raises(DataError, match="`at` is NaN"):
         prepare.split(pa.table({"at": [1.0, math.nan]}), by="time", time="at")

@@ -13,7 +13,14 @@ import pyarrow as pa
 from headrace.codec.classes import is_a
 from headrace.errors import UsageError, listed
 from headrace.stages.error_line import sentence
-from headrace.stages.tables.columns import TWICE, lightgbm_name, to_numbers, with_missing_truths, without_decimals
+from headrace.stages.tables.columns import (
+    TWICE,
+    lightgbm_name,
+    to_numbers,
+    to_whole,
+    with_missing_truths,
+    without_decimals,
+)
 
 BOOSTER = "lightgbm.basic.Booster"
 NETWORK = "headrace.stages.train._torch.network.Network"
@@ -223,6 +230,14 @@ def _call(method: Callable[..., Any], frame: Any) -> Any:
         hint = "are the columns those that it learned from, with their types? `features=[...]` names them"
         if texts and "string" in str(error):
             hint = f"`{texts[0]}` holds texts: {to_numbers(texts[:1])}"
+        if hasattr(frame, "columns"):
+            times = [name for name in frame.columns if str(frame[name].dtype).startswith(("datetime", "timedelta"))]
+            gaps = [name for name in frame.columns if frame[name].isna().any()]
+            if times:
+                hint = f"`{times[0]}` holds times: give it as the model learned it, as numbers"
+            elif gaps and "NaN" in str(error):
+                ticked = ", ".join(f"`{name}`" for name in gaps[:5])
+                hint = f"values are missing in {ticked}: {to_whole(gaps[:5])}, or the preparation does, with the model"
         raise UsageError(f"the model can't predict these rows: {sentence(error)}", hint=hint) from error
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from headrace.errors import UsageError
 from headrace.stages.evaluate.predictions import check_values, column
+from headrace.stages.tables.columns import rows_have
 
 MOST_VALUES = 20
 """Of text, the largest so many are slices of their own, the rest is one. Numbers of more are cut at quartiles."""
@@ -155,7 +156,7 @@ def codes(table: pa.Table, name: str) -> Any:
     missing = table[name].null_count
     if missing:
         raise UsageError(
-            f"{missing:,} rows have no `{name}`, by which they are drawn", hint="fill it in, or draw by another"
+            f"{rows_have(missing)} no `{name}`, by which rows are drawn", hint="fill it in, or draw by another"
         )
     _, found = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
     if found.max(initial=0) == 0:

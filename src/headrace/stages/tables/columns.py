@@ -54,6 +54,21 @@ def distinct(table: pa.Table) -> None:
         raise DataError(f"the table has two columns `{twice}`", hint=TWICE)
 
 
+def rows_have(count: int) -> str:
+    """Return the beginning of a sentence about rows.
+
+    >>> rows_have(1), rows_have(1234)
+    ('1 row has', '1,234 rows have')
+    """
+    return f"{count:,} {'row has' if count == 1 else 'rows have'}"
+
+
+def to_whole(names: Sequence[str]) -> str:
+    """Return the step that fills what is missing in columns of numbers, for a hint."""
+    columns = names[0] if len(names) == 1 else tuple(names)
+    return f"`prepare.clean(table, [prepare.Fill(columns={columns!r}, how='median')])` fills them"
+
+
 def to_numbers(names: Sequence[str]) -> str:
     """Return the step that reads numbers in columns of texts, for a hint."""
     columns = names[0] if len(names) == 1 else tuple(names)

@@ -15,7 +15,7 @@ from headrace.define.stage import ready
 from headrace.errors import DataError, UsageError
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.error_line import sentence
-from headrace.stages.tables.columns import listed, to_numbers
+from headrace.stages.tables.columns import listed, to_numbers, to_whole
 from headrace.stages.train.examples import Examples, check_classes, examples
 
 MOST_NAMED = 5
@@ -117,11 +117,16 @@ def _no_estimator(given: Any) -> UsageError:
 
 def _mend(problem: str, features: Any) -> str:
     """Return what helps against an error of scikit-learn, which knows columns by their values alone."""
+    times = [name for name in features if features[name].dtype.kind in "mM"][:MOST_NAMED]
+    if times:
+        return f"{_ticked(times)} holds times: make numbers of them, such as days since a date, in `prepare.transform`"
     if "NaN" in problem:
+        empty = [name for name in features if features[name].isna().all()][:MOST_NAMED]
+        if empty:
+            return f"{_ticked(empty)} holds no value at all, and so nothing to fill it by: look at what was lost before"
         gaps = [name for name in features if features[name].isna().any()][:MOST_NAMED]
         if gaps:
-            fill = f"`prepare.clean(table, [prepare.Fill(columns={tuple(gaps)!r}, how='median')])` fills them"
-            return f"values are missing in {_ticked(gaps)}: {fill}"
+            return f"values are missing in {_ticked(gaps)}: {to_whole(gaps)}"
     if "string" in problem:
         texts = [name for name in features if features[name].dtype.kind == "O"][:MOST_NAMED]
         if texts:

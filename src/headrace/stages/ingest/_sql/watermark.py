@@ -16,6 +16,7 @@ from headrace.errors import DataError, DefinitionError
 from headrace.spec.duration import seconds
 from headrace.stages.ingest._check.finding import value_of
 from headrace.stages.tables.arrays import floats, numbers
+from headrace.stages.tables.columns import rows_have
 
 AHEAD = 10
 """Watermarks are far ahead where they are so many times farther away than the upper half of the others spans."""
@@ -68,7 +69,7 @@ def ahead(column: Any, name: str, *, now: dt.datetime) -> str:
     lost = "what comes with a lower one is not read any more"
     if _is_time(column.type, shown) and top > (now + SLACK).timestamp():
         count = int(np.count_nonzero(values > (now + SLACK).timestamp()))
-        return f"{count:,} rows have a watermark in the future (`{name}` up to {shown}): {lost}"
+        return f"{rows_have(count)} a watermark in the future (`{name}` up to {shown}): {lost}"
     if len(values) >= FEW and 0 < AHEAD * (near - middle) < top - near:
         return (
             f"{count:,} of {len(values):,} rows have a watermark far ahead of the others (`{name}` = {shown}): {lost}"

@@ -164,7 +164,10 @@ def _on_columns(work: Work, step: Step, rule: OnColumns, database: duckdb.DuckDB
     names = _meant(work.table, rule, step.name)
     if not isinstance(rule, Fill) or rule.how == "value":
         for column in names:
+            known = len(work.table) - work.table.column(column).null_count
             on_column(work, rule, step.name, column, database)
+            if known and work.changes[-1].nulled + work.changes[-1].aside == known:
+                warn(f"rule {step.name} could read none of the {known:,} values of `{column}`: all are lost")
         return _Learned([msgspec.structs.replace(step, columns=tuple(names))])
     if rule.how == "forward":
         for column in names:

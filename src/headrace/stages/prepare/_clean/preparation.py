@@ -25,7 +25,7 @@ from headrace.stages.prepare._clean.report import report_of
 from headrace.stages.prepare._clean.rules import ALL, AnyRule, Deduplicate, Drop, OnColumns, Rename, Without
 from headrace.stages.prepare._clean.steps import Work, on_column, rename, take_away, without
 from headrace.stages.tables import engine
-from headrace.stages.tables.columns import distinct, listed
+from headrace.stages.tables.columns import distinct, listed, rows_have
 from headrace.stages.tables.types import in_type, kind_named, plain_type
 
 Unseen = dict[str, list[tuple[str, int]]]
@@ -133,7 +133,7 @@ def apply(table: pa.Table, preparation: Preparation, *, without: str | Sequence[
         if count:
             grid = next(each for each in prepared.report.grids if each.title.startswith(f"Values of {name} that"))
             shown = ", ".join(f"`{value}`" for value, _ in grid.rows[:SHOWN])
-            warn(f"{count:,} rows have a `{name}` that wasn't there when the preparation was made, such as {shown}")
+            warn(f"{rows_have(count)} a `{name}` that wasn't there when the preparation was made, such as {shown}")
     return prepared
 
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from headrace.errors import DataError, UsageError
 from headrace.spec.duration import seconds
 from headrace.stages.tables import engine
+from headrace.stages.tables.columns import rows_have
 from headrace.stages.tables.types import is_text, plain_type
 
 PARTS = ("train", "valid", "test")
@@ -88,7 +89,7 @@ def instants(column: pa.ChunkedArray, name: str) -> Numbers:
     """
     if column.null_count:
         raise DataError(
-            f"{column.null_count:,} rows have no `{name}`, so it can't be told which part they are of",
+            f"{rows_have(column.null_count)} no `{name}`, which tells the part of a row",
             hint="leave them out, or fill them, before",
         )
     kind = column.type

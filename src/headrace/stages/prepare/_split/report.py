@@ -57,8 +57,9 @@ def report_of(
     if roles.target is not None:
         verdicts += _target(table, roles.target, hints)
         lacking = lacks(table, parts, roles.target)
-        why = "; ".join(lacking) or "no part lacks one"
-        verdicts.append(Verdict(rule="each part has each class of the target", holds=not lacking, why=why))
+        if lacking is not None:
+            why = "; ".join(lacking) or "no part lacks one"
+            verdicts.append(Verdict(rule="each part has each class of the target", holds=not lacking, why=why))
     passed = all(verdict.holds is not False for verdict in verdicts) if len(table) else None
     grids = [_named(table, parts, each, roles) for each in leaks if len(each.rows)]
     grids += _strata(table, parts, roles)
@@ -86,12 +87,14 @@ def stays_put(by: str, offered: str) -> Verdict:
     return Verdict(rule="rows stay in their parts as others are added", holds=holds, why=why)
 
 
-def lacks(table: pa.Table, parts: Numbers, target: str) -> list[str]:
-    """Name the classes of the target that a part has no row of, though the table has some."""
+def lacks(table: pa.Table, parts: Numbers, target: str) -> list[str] | None:
+    """Name the classes of the target that a part has no row of, though the table has some; None where its values are
+    numbers, or too many to be classes."""
     column = table.column(target)
-    counted = [each for each in _counted(column, parts) if each[0] is not None and each[0] == each[0]]
-    if len(counted) > MOST_CLASSES and not is_text(plain_type(column.type)):
-        return []  # numbers, not classes
+    every = _counted(column, parts)
+    counted = [each for each in every if each[0] is not None and each[0] == each[0]]
+    if (len(column) and not every) or (len(counted) > MOST_CLASSES and not is_text(plain_type(column.type))):
+        return None
     found = [
         f"`{part}` has no row with `{target}` = {cell(value)}, of which there are {int(of.sum()):,}"
         for value, of in counted

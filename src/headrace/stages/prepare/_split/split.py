@@ -78,7 +78,7 @@ def _check_options(given: Mapping[str, Any]) -> None:
         gap_of(gap, pa.timestamp("us") if isinstance(gap, str) else pa.int64())
 
 
-@ready("prepare.split", version=5, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check_options)
+@ready("prepare.split", version=6, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check_options)
 def split(
     table: pa.Table,
     *,
@@ -146,7 +146,7 @@ def split(
     empty = [f"`{name}`" for number, name in enumerate(PARTS) if wanted[number] and not (parts == number).any()]
     if empty and len(table):
         warn(f"{' and '.join(empty)} got no row: the table is small, or all its rows went elsewhere")
-    lacking = [] if target is None else lacks(table, parts, target)
+    lacking = None if target is None else lacks(table, parts, target)
     if lacking:
         is_spread = by == "stratum" and roles.stratum == (target,)
         cure = "there are too few" if is_spread else f'`by="stratum", stratum="{target}"` spreads them'
@@ -193,10 +193,11 @@ def _parted(
     if by == "time":
         assert roles.time is not None
         column = table.column(roles.time)
+        times = instants(column, roles.time)  # a column that is no time is told before what doesn't compare with it
         ends = [instant(each, column.type) for each in until]
         _check_order(ends)
         ends = [ends[0], ends[0]] if len(ends) == 1 else ends  # without a part in between, test begins where train ends
-        return by_time(instants(column, roles.time), shares, ends, gap_of(gap, column.type))
+        return by_time(times, shares, ends, gap_of(gap, column.type))
     names = roles.group if by == "group" else (roles.key or tuple(table.column_names))
     numbers = drawn(table, names, seed) if names else np.zeros(len(table))
     if by != "stratum":

@@ -18,7 +18,7 @@ from headrace.spec.report import Report
 from headrace.spec.stage import function_name
 from headrace.stages.evaluate._gate.gate import judge
 from headrace.stages.evaluate._gate.rules import parse
-from headrace.stages.evaluate.metrics.catalogue import known_of
+from headrace.stages.evaluate.metrics.catalogue import catalogue_of
 
 GATE = function_name("headrace.stages.evaluate._gate.gate", "gate")
 
@@ -35,7 +35,7 @@ def asked(node: Node | None, out: Callable[[str], Ref | None], load: Load) -> Re
     if not isinstance(report, Report) or not isinstance(rule, str):
         return None
     try:
-        found = judge(parse(rule), known_of(report))
+        found = judge(parse(rule), catalogue_of(report))
     except HeadraceError:  # then the task has failed, and says so
         return None
     return Report(title=f"Rules of `{node.name}`", about="", passed=found.passed, verdicts=found.verdicts)

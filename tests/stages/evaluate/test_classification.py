@@ -22,7 +22,7 @@ from headrace.stages.evaluate._gate.gate import judge
 from headrace.stages.evaluate._gate.rules import parse
 from headrace.stages.evaluate.leaks import leaks
 from headrace.stages.evaluate.metrics.binary import BinaryPart
-from headrace.stages.evaluate.metrics.catalogue import known_of
+from headrace.stages.evaluate.metrics.catalogue import catalogue_of
 from headrace.stages.evaluate.metrics.intervals import Spread, widest, widest_pair
 from headrace.stages.evaluate.robustness import _shifted
 
@@ -627,7 +627,7 @@ def test_a_threshold_chosen_on_some_of_the_rows_judged_says_so(people: pa.Table)
 def test_a_reason_does_not_round_a_number_onto_its_bound() -> None:
     near = Fact(name="recall difference by sex", value=0.1004, low=0.0504, high=0.1504, better="lower")
     report = Report(title="", facts=(near, Fact(name="rows", value=12_000)), confidence=0.95)
-    known = known_of(report)
+    known = catalogue_of(report)
 
     def why(rule: str) -> str:
         return judge(parse(rule), known).verdicts[0].why
@@ -639,7 +639,7 @@ def test_a_reason_does_not_round_a_number_onto_its_bound() -> None:
     # the report's interval is that of 95%, whatever less is asked for
     assert "with 95% confidence between" in why("recall difference by sex <= 0.2 with 80% confidence")
     sure = Report(title="", facts=(Fact(name="rows", value=20, low=20, high=20),), confidence=0.95)
-    [counted] = judge(parse("rows >= 30 with 95% confidence"), known_of(sure)).verdicts
+    [counted] = judge(parse("rows >= 30 with 95% confidence"), catalogue_of(sure)).verdicts
     assert (counted.holds, counted.why) == (False, "the number of rows is 20, which is not >= 30.")
     assert why("rows >= 12001") == "the number of rows is 12,000, which is not >= 12001."
 

@@ -110,7 +110,7 @@ def test_a_slice_has_the_replicates_of_a_metric_that_is_asked_for_late(groups: n
         assert np.array_equal(own[metric], resample({"all": whole}, drawn)["all"][metric])
         for place, each in enumerate(sliced):
             assert np.array_equal(each[metric], resample({"all": parts[place]}, drawn)["all"][metric])
-    assert findings.known.fact("worst-slice gap of log loss", 0.95).value is not None
+    assert findings.catalogue.fact("worst-slice gap of log loss", 0.95).value is not None
 
 
 @settings(max_examples=30)
@@ -304,8 +304,8 @@ def test_no_interval_reaches_beyond_what_its_metric_can_be(
     table = found.table().to_pylist()
     ends = [(main, each["value_low"], each["value_high"]) for each in table]
     ends += [(f"gap of {main}", each["gap_low"], each["gap_high"]) for each in table]
-    for name in found.known:
-        fact = found.known.fact(name, 0.95)
+    for name in found.catalogue:
+        fact = found.catalogue.fact(name, 0.95)
         ends.append((name, fact.low, fact.high))
     for name, low, high in ends:
         metric = name.removesuffix(" less baseline").removesuffix(" less previous").rpartition(" of ")[2]

@@ -11,7 +11,7 @@ from headrace.spec.report import Fact, Report
 from headrace.stages import evaluate
 from headrace.stages.evaluate._gate.gate import judge, parts_of
 from headrace.stages.evaluate._gate.rules import Comparison, Either, Every, Rule, comparisons, parse
-from headrace.stages.evaluate.metrics.catalogue import Known, known_of
+from headrace.stages.evaluate.metrics.catalogue import Catalogue, catalogue_of
 
 WORDS = st.sampled_from(["AUC", "log loss", "worst-slice gap", "TPR difference by sex", "F1", "R2", "recall ratio"])
 LEVELS = st.none() | st.integers(50, 99).map(lambda percent: percent / 100)
@@ -122,7 +122,7 @@ REPORT = Report(
     ],
 )
 def test_a_gate_holds_fails_or_cannot_tell(rule: str, holds: bool | None) -> None:
-    found = judge(parse(rule), known_of(REPORT))
+    found = judge(parse(rule), catalogue_of(REPORT))
     assert found.holds is holds
     assert evaluate.gate(REPORT, rule) is (holds is True)
     assert all(each.why for each in found.verdicts)
@@ -173,7 +173,7 @@ def test_a_number_that_misses_its_bound_by_rounding_lies_on_it(rule: str, holds:
     value = 0.4 - 0.3  # 0.10000000000000003
     facts = (Fact(name="gap", value=value, low=value, high=value),)
     for level in ("", " with 95% confidence"):
-        found = judge(parse(f"{rule}{level}"), known_of(Report(title="", about="", facts=facts, confidence=0.95)))
+        found = judge(parse(f"{rule}{level}"), catalogue_of(Report(title="", about="", facts=facts, confidence=0.95)))
         assert found.holds is holds
         assert "0.1, " in found.verdicts[0].why or "0.1 " in found.verdicts[0].why
 
@@ -183,7 +183,7 @@ def test_a_number_that_is_0_but_for_rounding_lies_on_a_bound_of_0(rule: str, hol
     value = 0.1 + 0.2 - 0.3  # 5.6e-17
     facts = (Fact(name="gap", value=value, low=value, high=value),)
     for level in ("", " with 95% confidence"):
-        found = judge(parse(f"{rule}{level}"), known_of(Report(title="", about="", facts=facts, confidence=0.95)))
+        found = judge(parse(f"{rule}{level}"), catalogue_of(Report(title="", about="", facts=facts, confidence=0.95)))
         assert found.holds is holds
 
 
@@ -209,7 +209,7 @@ def test_an_or_is_asked_at_the_confidence_of_its_parts() -> None:
         said.append(round(level, 4))
         return Fact(name="A", value=1.0, low=level, high=2.0)
 
-    known = Known()
+    known = Catalogue()
     for name in "ABC":
         known.add(name, fact)
     found = judge(parse("(A > 0.97 or B > 0.97) and C > 0.94 with 95% confidence"), known)
@@ -227,7 +227,7 @@ def test_an_or_on_a_report_says_how_sure_its_intervals_must_be() -> None:
 
 def test_an_undecided_rule_says_how_many_times_as_many_rows_might_tell() -> None:
     fact = Fact(name="AUC", value=0.75, low=0.65, high=0.85)
-    known = known_of(Report(title="", facts=(fact,)))
+    known = catalogue_of(Report(title="", facts=(fact,)))
 
     def why(rule: str) -> str:
         return judge(parse(f"{rule} with 95% confidence"), known).verdicts[0].why

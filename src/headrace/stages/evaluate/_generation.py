@@ -89,9 +89,9 @@ def generation(call: GenerationCall) -> Generation:
         lambda rows: TextPart([mine[place] for place in rows], rows=rows),
         {},
     )
-    judge.count(found.known)
+    judge.count()
     empty = sum(not each.strip() for each in written[MODEL])
-    judge.measure(found.known, "empty texts", counted("empty texts", empty, better="lower"))
+    judge.measure("empty texts", counted("empty texts", empty, better="lower"))
     judged = judge.report(
         found,
         "Texts" if call.texts is None else f"Texts in `{call.texts}`",

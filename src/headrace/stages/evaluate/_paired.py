@@ -67,7 +67,7 @@ def paired(call: PairedCall) -> Paired:
     drawn = Resamples(one.num_rows, count=call.resamples, seed=call.seed, groups=groups)
     main = metrics[0].name
     found = Findings(metrics, main, {MODEL: parts[1], FIRST: parts[0]}, [], [], drawn, level=level, least=2, more={})
-    facts = [found.known.fact(f"{each.name} less {FIRST}", level) for each in metrics]
+    facts = [found.catalogue.fact(f"{each.name} less {FIRST}", level) for each in metrics]
     rows = [
         {
             "metric": each.name,

@@ -101,8 +101,8 @@ def regression(call: RegressionCall) -> Regression:
         absent = "" if call.min_group is not None else _not_judged(own, least, by)
         for metric in COMPARED:
             name = f"{metric} difference by {by}"
-            judge.measure(found.known, name, partial(_difference, name, metric, told, least, by, absent, drawn_by))
-    judge.count(found.known, overlap(judge.model, rows.table, rows.features))
+            judge.measure(name, partial(_difference, name, metric, told, least, by, absent, drawn_by))
+    judge.count(overlap(judge.model, rows.table, rows.features))
     biased = _bias(people, parts, drawn_by, least, judge.level)
     is_robust = call.robust and judge.model is not None and call.scores is None
     measure = partial(_measure, judge.model, rows, call.predict, truth)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from headrace.report.numbers import bracketed, number
 from headrace.spec.report import Drawing, Fact, Grid
 from headrace.stages.evaluate import figures
-from headrace.stages.evaluate.metrics.catalogue import Known
+from headrace.stages.evaluate.metrics.catalogue import Catalogue
 from headrace.stages.evaluate.metrics.intervals import Ratio, percentile, share_error, standing_out, widest
 from headrace.stages.evaluate.metrics.part import Metric, Part, found, resample
 from headrace.stages.evaluate.metrics.resamples import Resamples
@@ -72,15 +72,17 @@ class Findings:
         self.own = {name: drawn.get(f"whole {name}", {}) for name in wholes}
         self._sliced = [drawn.get(f"slice {place}", {}) for place in range(len(parts))]
         self.replicates = {name: drawn[name] for name in more}
-        self.known = Known()
+        self.catalogue = Catalogue()
         for metric in metrics:
             self.know(metric)
         if slices:
             for metric in metrics:
                 if metric.better:
-                    self.known.add(f"{GAP} of {metric.name}", partial(self._gap, metric), partial(self._worst, metric))
+                    self.catalogue.add(
+                        f"{GAP} of {metric.name}", partial(self._gap, metric), partial(self._worst, metric)
+                    )
             own = next(each for each in metrics if each.name == main)
-            self.known.add(GAP, partial(self._gap, own), partial(self._worst, own))
+            self.catalogue.add(GAP, partial(self._gap, own), partial(self._worst, own))
 
     def know(self, metric: Metric, name: str = "") -> None:
         """Let gates ask for a metric, by another name than its parts have if need be, and for how far it is off the
@@ -90,24 +92,24 @@ class Findings:
             found(part, self.own[whole], metric, self.groups)._replace(metric=shown)
             for whole, part in self.wholes.items()
         )
-        self.known.add(shown.name, mine.fact)
+        self.catalogue.add(shown.name, mine.fact)
         for whole, other in zip([each for each in self.wholes if each != MODEL], others, strict=True):
             less = mine.less(other, whole)
-            self.known.add(less.metric.name, less.fact)
+            self.catalogue.add(less.metric.name, less.fact)
         for absent in (BASELINE, PREVIOUS):
             if absent not in self.wholes:
-                self.known.add(f"{shown.name} less {absent}", partial(_absent, shown.name, absent))
+                self.catalogue.add(f"{shown.name} less {absent}", partial(_absent, shown.name, absent))
 
     def facts(self) -> Iterator[Fact]:
         """Give the numbers of the model, how the main one differs from the others', and the widest gap of a slice."""
         for metric in self.metrics:
-            yield self.known.fact(metric.name, self.level)
+            yield self.catalogue.fact(metric.name, self.level)
         for other in self.wholes:
-            less = None if other == MODEL else self.known.fact(f"{self.main} less {other}", self.level)
+            less = None if other == MODEL else self.catalogue.fact(f"{self.main} less {other}", self.level)
             if less is not None and less.value is not None:  # a constant ranks nothing, which is told beside it
                 yield less
         if self.slices:
-            yield self.known.fact(GAP, self.level)
+            yield self.catalogue.fact(GAP, self.level)
 
     def beside(self) -> Grid:
         """Show the model beside the others."""
@@ -126,7 +128,7 @@ class Findings:
         )
 
     def _less(self, metric: Metric, other: str) -> str:
-        fact = self.known.fact(f"{metric.name} less {other}", self.level)
+        fact = self.catalogue.fact(f"{metric.name} less {other}", self.level)
         if fact.value is None or fact.low is None or fact.high is None:
             return "undefined"
         return bracketed(fact.value, fact.low, fact.high)

@@ -21,7 +21,7 @@ from headrace.stages.evaluate._gate.rules import Comparison, Every, comparisons,
 from headrace.stages.evaluate.claims import Cases, cases
 from headrace.stages.evaluate.findings import Findings
 from headrace.stages.evaluate.leaks import Leak, Overlap, leaks
-from headrace.stages.evaluate.metrics.catalogue import Known, plain
+from headrace.stages.evaluate.metrics.catalogue import plain
 from headrace.stages.evaluate.metrics.part import Metric, Part
 from headrace.stages.evaluate.metrics.resamples import Resamples
 from headrace.stages.evaluate.options import EvaluationOptions
@@ -82,7 +82,7 @@ class Judge:
     ) -> Findings:
         """Take all numbers from one set of resamples: the whole, the slices (`part` scores some rows), and `more`."""
         cuts = slices_of(self._rows.table, self.slices)
-        return Findings(
+        found = Findings(
             metrics,
             main,
             wholes,
@@ -93,32 +93,32 @@ class Judge:
             least=self.least,
             more=more,
         )
+        self._catalogue = found.catalogue
+        return found
 
-    def offer(self, known: Known, name: str, fact: Callable[[float], Fact], words: Callable[[], str] = str) -> None:
+    def offer(self, name: str, fact: Callable[[float], Fact], words: Callable[[], str] = str) -> None:
         """Let gates ask for a number, which is in the report only if they do."""
-        known.add(name, fact, words)
+        self._catalogue.add(name, fact, words)
 
-    def measure(self, known: Known, name: str, fact: Callable[[float], Fact], words: Callable[[], str] = str) -> None:
+    def measure(self, name: str, fact: Callable[[float], Fact], words: Callable[[], str] = str) -> None:
         """Put a number in the report, and let gates ask for it."""
-        known.add(name, fact, words)
+        self._catalogue.add(name, fact, words)
         self._names.append(name)
 
-    def count(self, known: Known, overlap: Overlap | None = None) -> None:
+    def count(self, overlap: Overlap | None = None) -> None:
         """Count the rows, those without a target, those that were trained on, and those that chose how long."""
         rows, train = self._rows, self._call.train
         leak = None if train is None else leaks(rows.table, train, self._key or None)
-        self.measure(known, "rows", counted("rows", rows.rows))
+        self.measure("rows", counted("rows", rows.rows))
         lost = rows.given - rows.rows
         tell = self.measure if lost else self.offer
-        tell(known, LOST, counted(LOST, lost))
+        tell(LOST, counted(LOST, lost))
         if leak is not None:
-            self.measure(known, SEEN, counted(SEEN, len(leak.rows), better="lower"), partial(_by_heart, leak))
+            self.measure(SEEN, counted(SEEN, len(leak.rows), better="lower"), partial(_by_heart, leak))
         if overlap is not None:
-            self.measure(
-                known, CHOSE, counted(CHOSE, overlap.judged, better="lower"), partial(_chose, overlap, rows.rows)
-            )
+            self.measure(CHOSE, counted(CHOSE, overlap.judged, better="lower"), partial(_chose, overlap, rows.rows))
         else:
-            self.offer(known, CHOSE, lambda _: Fact(name=CHOSE, value=None, why="the model doesn't tell which chose"))
+            self.offer(CHOSE, lambda _: Fact(name=CHOSE, value=None, why="the model doesn't tell which chose"))
         self._leak, self._overlap = leak, overlap
 
     def report(
@@ -137,17 +137,17 @@ class Judge:
 
         `grids` stand above those of the slices, and `more` below them.
         """
-        known, sliced = found.known, found.table()
+        catalogue, sliced = self._catalogue, found.table()
         if self._call.gates is None and default:
             self.rule = parse(default)
         self._ask_of_leak()
-        judged = judge(self.rule, known) if self.rule is not None else None
+        judged = judge(self.rule, catalogue) if self.rule is not None else None
         about_all = [asked_of(each) for each in comparisons(self.rule)] if self.rule is not None else []
-        asked = [known.name(each) for each in about_all if each in known]
+        asked = [catalogue.name(each) for each in about_all if each in catalogue]
         facts = {fact.name: fact for fact in found.facts()}
         for name in [*self._names, *asked]:
             if name not in facts:
-                facts[name] = known.fact(name, self.level)
+                facts[name] = catalogue.fact(name, self.level)
         beside = [found.beside()] if len(found.wholes) > 1 else []
         report = Report(
             title=title,

@@ -1,4 +1,4 @@
-"""A hearing: what a classifier and those it stands beside say of the rows that are judged, ready to be scored."""
+"""The answers of a classifier and those it stands beside to the rows that are judged, ready to be scored."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from headrace.stages.evaluate.predictions import BOOSTER, features_of
 from headrace.stages.tables.columns import rows_at, to_codes
 
 
-class Hearing(NamedTuple):
-    """What was said.
+class Answers(NamedTuple):
+    """What the model and those beside it say.
 
     `truth` is an array of class numbers, `classes` says what they stand for; of two, `positive` is the second. `known`
     are all classes, in the order of the model's own scores. `claims` has the model's first. Rows are in the order of
@@ -101,8 +101,8 @@ class Hearing(NamedTuple):
         )
 
 
-def hear(judge: Judge, call: ClassificationCall, cases: Cases) -> Hearing:
-    """Hear the model, the baseline and the previous version.
+def answers_of(judge: Judge, call: ClassificationCall, cases: Cases) -> Answers:
+    """Return what the model, the baseline and the previous version answer to the rows.
 
     Raises:
         UsageError: one can't speak about the rows, or it can't be told which class is looked for.
@@ -135,8 +135,8 @@ def hear(judge: Judge, call: ClassificationCall, cases: Cases) -> Hearing:
             claims[name] = _other_claim(name, other, cases, classes, positive, cutting)
         elif name == BASELINE:
             claims[name] = constant(rates, cases.rows, name)
-    heard = Hearing(cases, truth, told, classes, claims, cutting, rates_of if judge.baseline is None else "")
-    return _arranged(heard) if positive is not None and mine.chances is not None else heard
+    answers = Answers(cases, truth, told, classes, claims, cutting, rates_of if judge.baseline is None else "")
+    return _arranged(answers) if positive is not None and mine.chances is not None else answers
 
 
 def _check_numbered(values: Any, target: str) -> None:
@@ -262,16 +262,16 @@ def _other_claim(
     return made._replace(decided=decided.astype(int))
 
 
-def _arranged(heard: Hearing) -> Hearing:
+def _arranged(answers: Answers) -> Answers:
     """Put the rows in the order of the model's score."""
-    assert heard.mine.chances is not None
-    order = np.argsort(heard.mine.chances[:, 1], kind="stable")
+    assert answers.mine.chances is not None
+    order = np.argsort(answers.mine.chances[:, 1], kind="stable")
     claims = {
         name: each._replace(
             chances=None if each.chances is None else each.chances[order],
             decided=None if each.decided is None else each.decided[order],
         )
-        for name, each in heard.claims.items()
+        for name, each in answers.claims.items()
     }
-    rows = heard.cases._replace(table=rows_at(heard.cases.table, order), places=heard.cases.places[order])
-    return heard._replace(cases=rows, truth=heard.truth[order], claims=claims)
+    rows = answers.cases._replace(table=rows_at(answers.cases.table, order), places=answers.cases.places[order])
+    return answers._replace(cases=rows, truth=answers.truth[order], claims=claims)

@@ -14,7 +14,7 @@ from headrace.define.stage import ready
 from headrace.report.numbers import number
 from headrace.spec.report import Drawing, Grid, Report
 from headrace.stages.evaluate import figures
-from headrace.stages.evaluate._classification.answers import Hearing, hear
+from headrace.stages.evaluate._classification.answers import Answers, answers_of
 from headrace.stages.evaluate._classification.thresholds import Rule, no_rows, read
 from headrace.stages.evaluate._gate.promises import Promises, check_judged
 from headrace.stages.evaluate.bias import MEASURED, Bias, Group, bias_grid, left_out
@@ -90,47 +90,49 @@ def classification(call: ClassificationCall) -> Classification:
     """
     judge = Judge(call, call.sensitive)
     scores = [call.scores] if isinstance(call.scores, str) else list((call.scores or {}).values())
-    heard = hear(judge, call, judge.cases(call.target, call.features, [*scores, call.decisions]))
-    rows = heard.cases
+    answers = answers_of(judge, call, judge.cases(call.target, call.features, [*scores, call.decisions]))
+    rows = answers.cases
     judge.take(rows)
-    found, bias = _measured(judge, heard)
+    found, bias = _measured(judge, answers)
     bias = bias._replace(told=call.min_group is not None)
     for name in bias.names():
-        judge.measure(found.known, name, partial(bias.fact, name), partial(bias.words, name))
+        judge.measure(name, partial(bias.fact, name), partial(bias.words, name))
     for name in bias.overall():
-        judge.offer(found.known, name, partial(bias.fact, name), partial(bias.words, name))
-    if not heard.is_binary:
-        for place, name in enumerate(heard.names):
+        judge.offer(name, partial(bias.fact, name), partial(bias.words, name))
+    if not answers.is_binary:
+        for place, name in enumerate(answers.names):
             for each in multiclass.OF_CLASS:
                 found.know(each._replace(name=f"{each.name} {place}"), f"{each.name} of {name}")
-    judge.count(found.known, overlap(judge.model, rows.table, rows.features))
+    judge.count(overlap(judge.model, rows.table, rows.features))
     biased = bias.table(judge.level)
     is_robust = call.robust and judge.model is not None and call.scores is None
     judged = judge.report(
         found,
         f"{model_name(judge.model, call.scores)}, which predicts {rows.target}",
-        _about(heard, len(found.slices)),
-        _default(heard),
-        grids=[*_classes(heard, found), *[bias_grid(biased, by) for by in bias.groups]],
-        more=[_robustness(heard, judge.model, call, found.main)] if is_robust else [],
-        drawings=_drawings(heard, found),
-        limits=[*_limits(heard, found, judge, call.groups), *left_out(biased)],
+        _about(answers, len(found.slices)),
+        _default(answers),
+        grids=[*_classes(answers, found), *[bias_grid(biased, by) for by in bias.groups]],
+        more=[_robustness(answers, judge.model, call, found.main)] if is_robust else [],
+        drawings=_drawings(answers, found),
+        limits=[*_limits(answers, found, judge, call.groups), *left_out(biased)],
     )
-    return Classification(**judged._asdict(), bias=biased, predictions=_predictions(judge, heard))
+    return Classification(**judged._asdict(), bias=biased, predictions=_predictions(judge, answers))
 
 
-def _measured(judge: Judge, heard: Hearing) -> tuple[Findings, Bias]:
+def _measured(judge: Judge, answers: Answers) -> tuple[Findings, Bias]:
     """Take all numbers from one set of resamples: the whole, the slices, the groups of people."""
-    people = _people(heard, judge.people)
+    people = _people(answers, judge.people)
     parts = {
-        group_key(by, place): heard.two_sided(each.rows) for by, own in people.items() for place, each in enumerate(own)
+        group_key(by, place): answers.two_sided(each.rows)
+        for by, own in people.items()
+        for place, each in enumerate(own)
     }
-    ranked = heard.is_binary and heard.mine.chances is not None
+    ranked = answers.is_binary and answers.mine.chances is not None
     found = judge.findings(
-        binary.METRICS if heard.is_binary else multiclass.METRICS,
+        binary.METRICS if answers.is_binary else multiclass.METRICS,
         binary.MAIN if ranked else multiclass.MAIN,
-        {name: heard.whole(each) for name, each in heard.claims.items()},
-        partial(heard.part, ranked=True),
+        {name: answers.whole(each) for name, each in answers.claims.items()},
+        partial(answers.part, ranked=True),
         parts,
     )
     groups = {
@@ -140,53 +142,53 @@ def _measured(judge: Judge, heard: Hearing) -> tuple[Findings, Bias]:
         ]
         for by, own in people.items()
     }
-    of = f"{heard.cases.target} = {heard.names[-1]}"
+    of = f"{answers.cases.target} = {answers.names[-1]}"
     return found, Bias(groups, judge.people if groups else (), judge.least, of, judge.drawn.groups, told=True)
 
 
-def _people(heard: Hearing, sensitive: Sequence[str]) -> dict[str, list[Slice]]:
+def _people(answers: Answers, sensitive: Sequence[str]) -> dict[str, list[Slice]]:
     """Give the groups of people, where there are decisions to compare them by."""
-    comparable = heard.is_binary and heard.mine.decided is not None
-    return groups_of(heard.cases.table, sensitive) if comparable else {}
+    comparable = answers.is_binary and answers.mine.decided is not None
+    return groups_of(answers.cases.table, sensitive) if comparable else {}
 
 
-def _default(heard: Hearing) -> str:
+def _default(answers: Answers) -> str:
     """Give the gate that holds where none is told: surely better than the baseline."""
-    if heard.mine.chances is not None and heard.mine.probable:
+    if answers.mine.chances is not None and answers.mine.probable:
         return "log loss < baseline with 95% confidence"
     return (
         "AUC > 0.5 with 95% confidence"
-        if heard.is_binary and heard.mine.chances is not None
+        if answers.is_binary and answers.mine.chances is not None
         else ("balanced accuracy > baseline with 95% confidence")
     )
 
 
-def _robustness(heard: Hearing, model: Any, call: ClassificationCall, metric: str) -> Any:
+def _robustness(answers: Answers, model: Any, call: ClassificationCall, metric: str) -> Any:
     """Disturb one feature after the other."""
-    cases, cutting = heard.cases, heard.threshold
+    cases, cutting = answers.cases, answers.threshold
 
     def measure(table: pa.Table, rows: Any) -> float | None:
         said = classes_of(model, table, cases.features, call.predict)
-        own = claim(MODEL, said, heard.known, heard.classes[1] if heard.is_binary else None)
-        if heard.is_binary and own.chances is not None and cutting is not None:
+        own = claim(MODEL, said, answers.known, answers.classes[1] if answers.is_binary else None)
+        if answers.is_binary and own.chances is not None and cutting is not None:
             own = own._replace(decided=(own.chances[:, 1] >= cutting.value).astype(int))
-        some = heard._replace(truth=heard.truth[rows], claims={MODEL: own})
+        some = answers._replace(truth=answers.truth[rows], claims={MODEL: own})
         return some.whole(own).point.get(metric)
 
     return robustness(cases.table, cases.features, measure, metric, call.seed)
 
 
-def _classes(heard: Hearing, found: Findings) -> Iterator[Grid]:
+def _classes(answers: Answers, found: Findings) -> Iterator[Grid]:
     """Show more than two classes one by one."""
     part = found.wholes[MODEL]
     if isinstance(part, multiclass.ManyPart):
-        yield multiclass.class_grid(part, heard.names, found.level, found.groups)
+        yield multiclass.class_grid(part, answers.names, found.level, found.groups)
 
 
-def _drawings(heard: Hearing, found: Findings) -> Iterator[Drawing]:
-    mine, positive = heard.mine, heard.truth == 1
-    if heard.is_binary and mine.chances is not None and positive.any() and not positive.all():
-        curves = {name: each.chances[:, 1] for name, each in heard.claims.items() if each.chances is not None}
+def _drawings(answers: Answers, found: Findings) -> Iterator[Drawing]:
+    mine, positive = answers.mine, answers.truth == 1
+    if answers.is_binary and mine.chances is not None and positive.any() and not positive.all():
+        curves = {name: each.chances[:, 1] for name, each in answers.claims.items() if each.chances is not None}
         yield from figures.ranking(positive, curves)
         if mine.probable:
             part: Any = found.wholes[MODEL]
@@ -199,42 +201,42 @@ def _drawings(heard: Hearing, found: Findings) -> Iterator[Drawing]:
                 for end in (0, 1)
             )
             predicted = part.binned[:, 6] / part.binned[:, 0]
-            yield figures.calibration(predicted, came, low, high, mine.chances[:, 1], f"is {heard.names[1]}")
-    if not heard.is_binary and mine.decided is not None:
-        yield figures.confusion(heard.truth, mine.decided, heard.names)
+            yield figures.calibration(predicted, came, low, high, mine.chances[:, 1], f"is {answers.names[1]}")
+    if not answers.is_binary and mine.decided is not None:
+        yield figures.confusion(answers.truth, mine.decided, answers.names)
 
 
-def _about(heard: Hearing, slices: int) -> str:
-    cases = heard.cases
+def _about(answers: Answers, slices: int) -> str:
+    cases = answers.cases
     words = [f"Judged on {cases.rows:,} rows"]
-    if heard.is_binary:
-        words[0] += f", of which {heard.truth.mean() * 100:.1f}% are `{heard.names[1]}`"
-        if heard.threshold is not None:
+    if answers.is_binary:
+        words[0] += f", of which {answers.truth.mean() * 100:.1f}% are `{answers.names[1]}`"
+        if answers.threshold is not None:
             words.append(
-                f"Predicted `{heard.names[1]}` from a score of {number(heard.threshold.value)} on"
-                f" ({heard.threshold.how})"
+                f"Predicted `{answers.names[1]}` from a score of {number(answers.threshold.value)} on"
+                f" ({answers.threshold.how})"
             )
     else:
-        words[0] += f", of {len(heard.classes)} classes"
-    if heard.rates_of:
-        words.append(f"The baseline knows how frequent each class is in {heard.rates_of}, and nothing else")
+        words[0] += f", of {len(answers.classes)} classes"
+    if answers.rates_of:
+        words.append(f"The baseline knows how frequent each class is in {answers.rates_of}, and nothing else")
     if slices:
         words.append(f"{slices} slices were looked at")
     return ". ".join(words) + "."
 
 
-def _limits(heard: Hearing, found: Findings, judge: Judge, groups: str | None) -> Iterator[str]:
+def _limits(answers: Answers, found: Findings, judge: Judge, groups: str | None) -> Iterator[str]:
     yield from judge.drawn.limits(groups)
-    if heard.rates_of == "the rows judged":
+    if answers.rates_of == "the rows judged":
         yield "The baseline takes its rates from the rows judged, which flatters it a little."
-    if heard.is_binary and "ECE" in found.wholes[MODEL].point:
+    if answers.is_binary and "ECE" in found.wholes[MODEL].point:
         yield "ECE is above 0 by chance even for perfect probabilities, the more so the fewer rows there are."
-    if PREVIOUS in heard.claims and heard.threshold is not None:
+    if PREVIOUS in answers.claims and answers.threshold is not None:
         yield (
-            f"The previous model decides from a score of {number(heard.threshold.value)} on, as this one does: at a"
+            f"The previous model decides from a score of {number(answers.threshold.value)} on, as this one does: at a"
             " threshold of its own its accuracy, F1, precision and recall may be better."
         )
-    shown = [each for each in judge.people if each in heard.cases.features]
+    shown = [each for each in judge.people if each in answers.cases.features]
     if shown:
         yield f"The model is shown {' and '.join(f'`{each}`' for each in shown)}, by which people are compared."
     if judge.people and found.replicates:
@@ -246,33 +248,33 @@ def _limits(heard: Hearing, found: Findings, judge: Judge, groups: str | None) -
         yield "Groups of people were not compared: that takes decisions between two classes (`positive=`)."
 
 
-def _decided(heard: Hearing, decided: Any, kind: pa.DataType) -> pa.Array:
+def _decided(answers: Answers, decided: Any, kind: pa.DataType) -> pa.Array:
     """Return the class that was decided for, in each row: in the type of the target's values, if its values are those.
 
     So it can be compared with the target. `not X`, of one class against the rest, is a text beside texts. Whole numbers
     that the target holds as floats are integers: only `regression` predicts such floats.
     """
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-    numbers = [each for each in heard.classes if isinstance(each, int | float) and each % 1 == 0]
-    is_whole = pa.types.is_floating(plain) and len(numbers) == len(heard.classes)
+    numbers = [each for each in answers.classes if isinstance(each, int | float) and each % 1 == 0]
+    is_whole = pa.types.is_floating(plain) and len(numbers) == len(answers.classes)
     try:
-        classes = pa.array(list(heard.classes)).cast(pa.int64() if is_whole else plain)
+        classes = pa.array(list(answers.classes)).cast(pa.int64() if is_whole else plain)
     except (pa.ArrowException, TypeError):
-        classes = pa.array(heard.names)
+        classes = pa.array(answers.names)
     made = classes.to_pylist()
     return pa.array([made[each] for each in decided], classes.type)
 
 
-def _predictions(judge: Judge, heard: Hearing) -> pa.Table:
+def _predictions(judge: Judge, answers: Answers) -> pa.Table:
     """Give a row for each row judged, in the order in which they were given."""
-    cases, mine, said = heard.cases, heard.mine, dict[str, Any]()
+    cases, mine, said = answers.cases, answers.mine, dict[str, Any]()
     if mine.chances is not None:
-        names = ["score"] if heard.is_binary else [f"score of {each}" for each in heard.names]
-        values = mine.chances[:, 1:] if heard.is_binary else mine.chances
+        names = ["score"] if answers.is_binary else [f"score of {each}" for each in answers.names]
+        values = mine.chances[:, 1:] if answers.is_binary else mine.chances
         said |= {name: pa.array(np.ascontiguousarray(values[:, place])) for place, name in enumerate(names)}
-    for name, each in heard.claims.items():
-        if name not in (MODEL, BASELINE) and heard.is_binary and each.chances is not None:
+    for name, each in answers.claims.items():
+        if name not in (MODEL, BASELINE) and answers.is_binary and each.chances is not None:
             said[f"score of {name}"] = pa.array(np.ascontiguousarray(each.chances[:, 1]))
     if mine.decided is not None:
-        said["predicted"] = _decided(heard, mine.decided, cases.table[cases.target].type)
+        said["predicted"] = _decided(answers, mine.decided, cases.table[cases.target].type)
     return rows_at(judge.predictions(said), np.argsort(cases.places))

@@ -23,7 +23,7 @@ from headrace.report.numbers import decimals_of, told_from, with_unit
 from headrace.spec.report import Fact, Report, Verdict
 from headrace.stages.evaluate._gate.promises import COUNTED
 from headrace.stages.evaluate._gate.rules import Comparison, Either, Every, Rule, comparisons, parse
-from headrace.stages.evaluate.metrics.catalogue import Known, known_of
+from headrace.stages.evaluate.metrics.catalogue import Catalogue, catalogue_of
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -76,7 +76,7 @@ def gate(report: Report, rule: str) -> bool:
     Raises:
         UsageError: the rule can't be read, or asks for what the report doesn't hold.
     """
-    found = judge(parse(rule), known_of(report))
+    found = judge(parse(rule), catalogue_of(report))
     said = told(found.verdicts)
     log("gate", "\n".join(said))
     sys.stderr.write("".join(f"{line}\n" for line in said))
@@ -88,14 +88,14 @@ def told(verdicts: Iterable[Verdict]) -> list[str]:
     return [f"{HOLDS[each.holds]}: {each.rule}: {each.why}" for each in verdicts]
 
 
-def judge(rule: Rule, known: Known) -> Judgement:
+def judge(rule: Rule, catalogue: Catalogue) -> Judgement:
     """Judge a rule.
 
     Raises:
         UsageError: it asks for a number that isn't known.
     """
     parts = parts_of(rule)
-    verdicts = {str(each): _compare(each, known, parts[str(each)]) for each in comparisons(rule)}
+    verdicts = {str(each): _compare(each, catalogue, parts[str(each)]) for each in comparisons(rule)}
     holds = _holds(rule, verdicts)
     found = tuple(verdicts.values())
     if _has_choice(rule):
@@ -150,17 +150,17 @@ def _holds(rule: Rule, verdicts: dict[str, Verdict]) -> bool | None:
             return True if True in found else None if None in found else False
 
 
-def _compare(comparison: Comparison, known: Known, parts: int) -> Verdict:
-    if comparison.against and asked_of(comparison) not in known:
-        metric = known.name(comparison.metric)
+def _compare(comparison: Comparison, catalogue: Catalogue, parts: int) -> Verdict:
+    if comparison.against and asked_of(comparison) not in catalogue:
+        metric = catalogue.name(comparison.metric)
         why = f"the report doesn't say how far {metric} is from that of the {comparison.against} model"
         return Verdict(rule=str(comparison), holds=None, why=f"{why}: ask it in `gates=` of the evaluation")
-    name = known.name(asked_of(comparison))
+    name = catalogue.name(asked_of(comparison))
     level = None if comparison.confidence is None else 1 - (1 - comparison.confidence) / parts
     called = name if comparison.against else comparison.metric  # as the rule has it
     called = f"the number of {called}" if name in COUNTED else called
-    fact = _on(comparison.bound, known.fact(name, LEAST if level is None else level, parts))
-    words = known.words(name)
+    fact = _on(comparison.bound, catalogue.fact(name, LEAST if level is None else level, parts))
+    words = catalogue.words(name)
     behind = f" {words}" if words else ""
     if fact.value is None:
         return Verdict(rule=str(comparison), holds=None, why=f"{called} is undefined: {fact.why}.{behind}")
@@ -193,7 +193,7 @@ def _compare(comparison: Comparison, known: Known, parts: int) -> Verdict:
         None: f"part of that is {asked} and part is not, so these rows don't tell{_rows_needed(fact, comparison)}",
     }[met]
     ends = " and ".join(told_from(each, comparison.bound, decimals) for each in (fact.low, fact.high))
-    sure = f"{known.sure(level) * 100:.5g}% confidence{f' ({parts} parts share the chance)' if parts > 1 else ''}"
+    sure = f"{catalogue.sure(level) * 100:.5g}% confidence{f' ({parts} parts share the chance)' if parts > 1 else ''}"
     why = f"{called} is {shown}, with {sure} between {ends}; {said}.{behind}"
     return Verdict(rule=str(comparison), holds=met, why=why)
 

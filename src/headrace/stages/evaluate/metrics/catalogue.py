@@ -1,4 +1,4 @@
-"""What is known of a model by name: the numbers that a gate may ask for, each at any confidence."""
+"""The catalogue of what was measured: numbers by name that a gate may ask for, each at any confidence."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Entry(NamedTuple):
     words: Callable[[], str]
 
 
-class Known:
+class Catalogue:
     """Numbers by name. Names are asked for in any case, with spaces, hyphens or underscores, or by an alias; where that
     leaves two, such as those by columns `Sex` and `sex`, as they are.
 
@@ -129,9 +129,9 @@ def unmeasured(asked: str, names: Sequence[str]) -> UsageError:
     )
 
 
-def known_of(report: Report) -> Known:
+def catalogue_of(report: Report) -> Catalogue:
     """Give what a report holds. Its intervals have one confidence; for a lower one they are wider than they need be."""
-    found = Known(report.confidence, report.confidence)
+    found = Catalogue(report.confidence, report.confidence)
     for fact in report.facts:
         found.add(fact.name, partial(_as_it_is, fact))
     return found

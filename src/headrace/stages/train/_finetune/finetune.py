@@ -79,10 +79,10 @@ def _finetune(
     **options: Any,
 ) -> Finetuned:
     # PyTorch and transformers take 5 s to import, which whoever only traces a pipeline does without
-    from headrace.stages.train._finetune.training import Tuition  # noqa: PLC0415
+    from headrace.stages.train._finetune.training import Training  # noqa: PLC0415
 
     call = FinetuneCall(
         model="", table=table, target=target, text=text, task=task, valid=valid, peft=peft, length=length, end=end,
         optimizer=optimizer, lr=lr, scheduler=scheduler, **options,
     )  # fmt: skip
-    return Finetuned(*Tuition(call, model, called).train())
+    return Finetuned(*Training(call, model, called).train())

@@ -28,7 +28,7 @@ from headrace.stages.train.loader import Loader
 from headrace.stages.train.options import FinetuneCall
 
 
-class Tuition:
+class Training:
     """A pretrained model, a table, and how the one is to learn from the other.
 
     Raises:

@@ -28,7 +28,7 @@ RESTARTS = 3
 """How often the processes of one node begin again from the last checkpoint, when one of them dies."""
 LOOK_S = 0.05
 PATIENCE_S = 10.0
-CHECKPOINT, FITTED, SCHOOL = "checkpoint.pt", "fitted.pt", "school.pkl"
+CHECKPOINT, FITTED, TRAINING = "checkpoint.pt", "fitted.pt", "training.pkl"
 ADDRESS, KEY = "HEADRACE_TRAIN_ADDRESS", "HEADRACE_TRAIN_KEY"
 
 

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from headrace.stages.train._torch.gang import ADDRESS, CHECKPOINT, FITTED, KEY
 from headrace.stages.train._torch.host import Word
-from headrace.stages.train._torch.training import School
+from headrace.stages.train._torch.training import Training
 
 
 class RankHost:
@@ -73,15 +73,15 @@ def main() -> None:
     line = Client(os.environ[ADDRESS], authkey=bytes.fromhex(os.environ[KEY]))
     host = RankHost(line, folder, rank)
     try:
-        school = School.unpacked(folder)
-        on_gpu = torch.cuda.is_available() and school.options.device != "cpu"
+        training = Training.unpacked(folder)
+        on_gpu = torch.cuda.is_available() and training.options.device != "cpu"
         if on_gpu:
             torch.cuda.set_device(local)
-            school.options = replace(school.options, device=f"cuda:{local}")
+            training.options = replace(training.options, device=f"cuda:{local}")
         torch.distributed.init_process_group(
             "nccl" if on_gpu else "gloo", store=_store(rank, world), rank=rank, world_size=world
         )
-        fitted = school.fit(host, rank=rank, world=world)
+        fitted = training.fit(host, rank=rank, world=world)
         if rank == 0:
             torch.save(fitted, folder / FITTED)
         torch.distributed.barrier()

@@ -76,11 +76,11 @@ def _torch(
     **options: Any,
 ) -> Trained:
     # PyTorch takes 2 s to import, which whoever only traces a pipeline does without
-    from headrace.stages.train._torch.training import School  # noqa: PLC0415
+    from headrace.stages.train._torch.training import Training  # noqa: PLC0415
 
     call = TorchCall(
         model=model, table=table, target=target, valid=valid, features=features, loss=loss, optimizer=optimizer, lr=lr,
         scheduler=scheduler, procs=procs, **options,
     )  # fmt: skip
-    found = School(call).train(procs)
+    found = Training(call).train(procs)
     return Trained(*found) if found else found

@@ -13,7 +13,7 @@ import pyarrow as pa
 from headrace.define.attempt import attempt
 from headrace.spec.report import Report
 from headrace.stages.tables.sketch import sketch
-from headrace.stages.train._torch.gang import SCHOOL, Gang
+from headrace.stages.train._torch.gang import TRAINING, Gang
 from headrace.stages.train._torch.host import AttemptHost, Host
 from headrace.stages.train._torch.learner import Learner
 from headrace.stages.train._torch.loop import Fitted, Fitting
@@ -28,7 +28,7 @@ from headrace.stages.train.loader import Loader
 from headrace.stages.train.options import TorchCall, TrainingOptions
 
 
-class School:
+class Training:
     """A network, a table, and how the one is to learn from the other.
 
     Raises:
@@ -79,18 +79,18 @@ class School:
                 with pa.OSFile(str(folder / name), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
                     writer.write_table(table, max_chunksize=1 << 20)
         rest = {name: each for name, each in vars(self).items() if name not in ("_table", "_valid")}
-        (folder / SCHOOL).write_bytes(cloudpickle.dumps(rest))
+        (folder / TRAINING).write_bytes(cloudpickle.dumps(rest))
 
     @classmethod
-    def unpacked(cls, folder: Path) -> School:
+    def unpacked(cls, folder: Path) -> Training:
         """Give what was packed."""
-        school = cls.__new__(cls)
-        vars(school).update(cloudpickle.loads((folder / SCHOOL).read_bytes()))
+        training = cls.__new__(cls)
+        vars(training).update(cloudpickle.loads((folder / TRAINING).read_bytes()))
         for name in ("table", "valid"):
             path = folder / name
             found = pa.ipc.open_file(pa.memory_map(str(path))).read_all() if path.exists() else None
-            setattr(school, f"_{name}", found)
-        return school
+            setattr(training, f"_{name}", found)
+        return training
 
     @memory_errors()
     def fit(self, host: Host, *, rank: int = 0, world: int = 1) -> Fitted:

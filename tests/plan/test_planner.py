@@ -108,7 +108,7 @@ def test_what_can_not_do_without_a_skipped_task_is_skipped() -> None:
         "takes": "reuse",
         "mapped": "skip",
         "later": "skip",
-        "always": "reuse",
+        "always": "run",
     }
 
 

@@ -177,7 +177,8 @@ class Task(Struct, eq=False):
         self.workers, self.pool, self.awaits, self.region = launched.workers, launched.pool, "", region
         self.usd_per_hour, self.started, self.reason = launched.usd_per_hour, launched.at, launched.why
         self.why = self.why or launched.why
-        self.queued_s = _sum([self.queued_s, launched.queued_s])
+        if launched.queued_s is not None:
+            self.queued_s = (self.queued_s or 0.0) + launched.queued_s
 
     def sum_up(self, elements: Sequence[Task]) -> None:
         """Take what its elements took as what it took itself."""

@@ -30,7 +30,7 @@ def lazily(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
             if missing in ("", "headrace"):
                 raise
             raise UsageError(
-                f"`{extra}.{name}` stands on the library `{missing}`, which isn't installed",
+                f"`{extra}.{name}` needs the library `{missing}`, which isn't installed",
                 hint=f"pip install 'headrace[{extra}]', or `{distribution(missing)}` alone",
             ) from error
 

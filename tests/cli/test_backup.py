@@ -133,8 +133,8 @@ def test_places_that_hold_no_backup_or_cannot_be_written_are_told(project: Proje
     assert ".." not in project.headrace("restore", "away/../none").err
     back_up(project)
     check_error(project.headrace("restore", "kept", "--snapshot", "x"), 2, "no backup `x`", hint="the newest are")
-    check_error(project.headrace("backup", "pipelines.py"), 2, "is no folder", hint="a folder")
-    check_error(project.headrace("backup", "pipelines.py/x"), 2, "pipelines.py` is no folder", hint="a folder")
+    check_error(project.headrace("backup", "pipelines.py"), 2, "is not a folder", hint="a folder")
+    check_error(project.headrace("backup", "pipelines.py/x"), 2, "pipelines.py` is not a folder", hint="a folder")
     project.write("full/note.txt", "mine")
     check_error(project.headrace("backup", "full"), 2, "holds other things", hint="an empty folder")
     assert os.listdir(project.root / "full") == ["note.txt"]

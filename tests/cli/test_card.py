@@ -228,7 +228,7 @@ def test_there_is_no_card_of_a_table(judged: Shell) -> None:
     run = _run(judged, "flow")
     wrong = judged("card", "latest", "check.table")
     assert (wrong.code, wrong.out) == (2, "")
-    assert f"`check.table` of run `{run}` is a table, so there is no model card of it" in wrong.err
+    assert f"`check.table` of run `{run}` is a table, so it has no model card" in wrong.err
     assert judged("card", "latest", "raw").code == 2
 
 

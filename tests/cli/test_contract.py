@@ -150,7 +150,7 @@ def test_a_contract_is_drafted_from_a_run_or_a_file_and_holds_at_once(flights: S
     ("words", "said"),
     [
         (["no.csv"], "there is no file `no.csv`"),
-        (["."], "`.` is no file"),
+        (["."], "`.` is not a file"),
         (["pipelines.py"], "isn't a table that can be read"),
         (["broken.parquet"], "`broken.parquet` can't be read"),
         (["latest", "flights"], ""),

@@ -351,7 +351,7 @@ def test_wrong_words_about_cursors_are_one_error(shell: Shell) -> None:
         (("rewind", "orders", "--to", "3"), "of class `list`, which can't be written after `--to`"),
         (("rewind", "orders", "--to", "3", "--to-version", "0"), "both given"),
         (("rewind", "orders", "--to-version", "7"), "has no version 7"),
-        (("rewind", "day", "--to", "soon"), "`soon` is no value for cursor `day`, whose values are of class `date`"),
+        (("rewind", "day", "--to", "soon"), "`soon` is not a value for cursor `day`, whose values are of class `date`"),
         (("rewind", "day", "--to", "2026-02-30"), "hint: give a day, as `2026-11-26`"),
         (("rewind", "day", "--to", "1" * 5000), "longer than 4096 bytes"),
     ]:
@@ -420,7 +420,7 @@ def test_a_value_that_the_collector_has_given_up_is_marked_and_no_dry_run_says_y
     assert shell("cursors", "rows").out.count("(given up by `headrace gc`)") == 1
     for words in ((), ("--dry-run",)):
         done = shell("rewind", "rows", "--to-version", "1", *words)
-        assert (done.code, "is kept no more: `headrace gc` gave it up" in done.err) == (2, True)
+        assert (done.code, "is no longer kept: `headrace gc` deleted it" in done.err) == (2, True)
     assert len(shell("cursors", "rows", "--json").json["cursors"]) == 3
 
 

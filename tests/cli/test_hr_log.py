@@ -234,7 +234,7 @@ def test_what_a_worker_had_reported_before_it_was_killed_is_kept(shell: Shell) -
 def test_what_is_no_number_is_one_clear_error(shell: Shell) -> None:
     done = shell("run", "one", "--name", "wrong")
     assert done.code == 1
-    assert "`loss` can't be logged: it is a `list`, no single number" in done.err + done.out
+    assert "`loss` can't be logged: it is a `list`, not a single number" in done.err + done.out
     assert "Traceback" not in done.out
 
 

@@ -204,10 +204,10 @@ def test_what_is_no_archive_or_not_whole_is_refused(project: Project, other: Pro
     data = (project.root / "laptop.headrace").read_bytes()
     check_error(other.headrace("ledger", "import", "none.headrace"), 2, "No such file", hint="export")
     check_error(other.headrace("ledger", "import", "."), 2, "Is a directory", hint="export")
-    check_error(other.headrace("ledger", "import", "pipelines.py"), 2, "no archive of a ledger", hint="export")
+    check_error(other.headrace("ledger", "import", "pipelines.py"), 2, "not an archive of a ledger", hint="export")
     with tarfile.open(project.root / "foreign.tar", "w") as tar:
         tar.add(project.root / "pipelines.py", "pipelines.py")
-    check_error(other.headrace("ledger", "import", "foreign.tar"), 2, "no archive of a ledger", hint="export")
+    check_error(other.headrace("ledger", "import", "foreign.tar"), 2, "not an archive of a ledger", hint="export")
     for size in (700, 3000, len(data) - 20_000, len(data) - 2048):
         (project.root / "torn").write_bytes(data[:size])
         check_error(other.headrace("ledger", "import", "torn"), 2, hint="export")

@@ -256,7 +256,7 @@ def test_a_driver_that_is_on_no_node_is_told_of_ray_s_client(project: Project, s
     shutil.copy(server.credentials["RAY_AUTH_TOKEN_PATH"], token)
     project.environment["RAY_AUTH_TOKEN_PATH"] = str(token)
     project.prefix = veil
-    check_error(project.headrace("run", "small"), 2, "pool `there`", "is no node", hint="ray://")
+    check_error(project.headrace("run", "small"), 2, "pool `there`", "is not a node", hint="ray://")
     project.environment["HEADRACE__POOL__THERE__ADDRESS"] = server.client_address
     assert project.headrace("run", "small").code == 0
 

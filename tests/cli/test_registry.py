@@ -353,9 +353,9 @@ def test_wrong_words_about_models_are_one_error(registry: Shell) -> None:
         (["lineage", "dataset:delays"], "there is no dataset `delays`", ""),
         (["card", "model:delays:2"], "no version 2", "newest is 1"),
         (["models", "nope"], "there is no model `nope`", "`delays`"),
-        (["get", run], f"`{run}` is the run `", "a task of it too: `table`, `fit`"),
-        (["get", "latest"], "`latest` is the run `", "a task of it too: `table`, `fit`"),
-        (["lineage", run], f"`{run}` is the run `", "a task of it too: `table`, `fit`"),
+        (["get", run], f"`{run}` is the run `", "a task of it: `table`, `fit`"),
+        (["get", "latest"], "`latest` is the run `", "a task of it: `table`, `fit`"),
+        (["lineage", run], f"`{run}` is the run `", "a task of it: `table`, `fit`"),
         (
             ["get", run, "fit", "--to", "m.skops"],
             "can't be written as",

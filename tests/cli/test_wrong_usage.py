@@ -19,7 +19,7 @@ WRONG = {
         "there is no pipeline `pipelines.py`",
         "`pipelines.py:NAME`; there is `good`, `bad`",
     ),
-    "a dash for a file": (["get", "latest", "best", "--to", "-"], "`-` names no file", "give a path"),
+    "a dash for a file": (["get", "latest", "best", "--to", "-"], "`-` is not a file", "give a path"),
     "an unknown parameter": (["run", "good", "--mont", "3"], "no parameter `mont`", "`month`"),
     "an option of ours misspelt": (["run", "good", "--detatch"], "no parameter `detatch`", "`--detach`"),
     "a wrong parameter": (["run", "good", "--month", "may"], "month", ""),

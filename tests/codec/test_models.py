@@ -323,7 +323,7 @@ def _tree(text: str) -> str:
 
 
 READ_OTHERWISE: dict[str, Callable[[str], str]] = {
-    "a category that is no number": lambda text: _sized(
+    "a category that is not a number": lambda text: _sized(
         re.sub(r"threshold=.*", lambda found: re.sub(r"[\d.e+-]+", "nan", found[0]), text)
     ),
     "a tree before the first": lambda text: re.sub(r"tree_sizes=.*\n", "", text).replace(

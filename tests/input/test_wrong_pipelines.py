@@ -109,8 +109,10 @@ CASES: dict[str, Wrong] = {
     "a name that isn't there": wrong("from os import nothing_such", "nothing_such", ":2)", hint="import"),
     "an error while importing": wrong("x = 1 / 0", "ZeroDivisionError: division by zero", ":2)", hint="side effects"),
     "an exit while importing": wrong("raise SystemExit(3)", "SystemExit: 3", ":2)", hint="side effects"),
-    "an end while importing": wrong("import os\nos._exit(3)", "died", "exit code 3", hint="when imported"),
-    "a crash while importing": wrong("import ctypes\nctypes.string_at(0)", "segmentation fault", hint="when imported"),
+    "an end while importing": wrong("import os\nos._exit(3)", "died", "exit code 3", hint="when it is imported"),
+    "a crash while importing": wrong(
+        "import ctypes\nctypes.string_at(0)", "segmentation fault", hint="when it is imported"
+    ),
     "a run while importing": wrong(
         "@hr.pipeline\ndef flow(): pass\nflow.run()", "`flow.run()`", "imported", ":4)", hint="__main__"
     ),
@@ -153,10 +155,10 @@ CASES: dict[str, Wrong] = {
     "a stage inside of a pipeline": wrong(
         "@hr.pipeline\ndef flow():\n    @hr.stage\n    def one(): pass\n    one()", ":6)", hint="top level of a module"
     ),
-    "a class for a stage": wrong("@hr.stage\nclass One: pass", "is no function", ":2)", hint="above a `def`"),
+    "a class for a stage": wrong("@hr.stage\nclass One: pass", "is not a function", ":2)", hint="above a `def`"),
     "a stage twice": wrong("@hr.stage\n@hr.stage\ndef one(): pass", "a stage already", ":2)", hint="once"),
     "a stage with a parameter of ours": wrong("@hr.stage\ndef one(when): pass", "`when`", ":2)", hint="something else"),
-    "a generator that says not of what": wrong("@hr.stage\ndef one(): yield 1", "does not say what", hint="Iterator"),
+    "a generator that says not of what": wrong("@hr.stage\ndef one(): yield 1", "doesn't say what", hint="Iterator"),
     "an asynchronous pipeline": wrong(
         "@hr.pipeline\nasync def flow(): pass", "asynchronous", ":2)", hint="plain `def`"
     ),
@@ -165,7 +167,7 @@ CASES: dict[str, Wrong] = {
     "half a retry": declared("retries=1.5", "retries=1.5", ":2)", hint="whole number"),
     "a billion retries": declared("retries=10**9", "retries=1000000000", hint="1000 or fewer"),
     "a negative timeout": declared("timeout=-1", "timeout=-1 s", ":2)", hint="above 0"),
-    "a timeout that is no number": declared("timeout=float('nan')", "`timeout` is nan", hint="seconds"),
+    "a timeout that is not a number": declared("timeout=float('nan')", "`timeout` is nan", hint="seconds"),
     "a timeout in strange words": declared("timeout='soon'", "'soon'", ":2)", hint="1h30m"),
     "an endless backoff": declared("backoff=float('inf')", "`backoff` is inf", hint="seconds"),
     "negative cpus": declared("resources=hr.Resources(cpu=-1)", "`cpu` is -1", ":2)", hint="above 0"),
@@ -173,7 +175,7 @@ CASES: dict[str, Wrong] = {
     "a billion cpus": declared("resources=hr.Resources(cpu=10**9)", "1000000000", hint="up to 4096"),
     "cpus in words": declared("resources=hr.Resources(cpu='4')", "`cpu` is '4'", hint="a number"),
     "negative memory": declared("resources=hr.Resources(memory_gib=-1)", "`memory_gib` is -1", hint="GiB"),
-    "memory that is no number": declared("resources=hr.Resources(memory_gib=float('nan'))", "is nan", hint="GiB"),
+    "memory that is not a number": declared("resources=hr.Resources(memory_gib=float('nan'))", "is nan", hint="GiB"),
     "memory in words": declared("resources=hr.Resources(memory_gib='4G')", "'4G'", ":2)", hint="GiB"),
     "a gpu of no count": declared("resources=hr.Resources(gpu='x')", "`gpu` is 'x'", ":2)", hint="A100:1"),
     "a gpu as a number": declared("resources=hr.Resources(gpu=1)", "`gpu` is 1", hint='"1"'),

@@ -35,7 +35,7 @@ SETTINGS = {
     "an unknown store": ("[store]\nurl = 'moon://x'\n", "moon://x", "folder"),
     "an endpoint without `http://`": ("[store]\nurl = 's3://x'\nendpoint = 'db:9000'\n", "`db:9000`", "http://HOST"),
     "a strange time": ("[run]\ntimeout = 'soon'\n", "headrace.toml:2: `timeout` is 'soon'", "1h30m"),
-    "a time that is no number": ("[run]\ntimeout = nan\n", "headrace.toml:2: `timeout` is nan", "seconds"),
+    "a time that is not a number": ("[run]\ntimeout = nan\n", "headrace.toml:2: `timeout` is nan", "seconds"),
 }
 
 

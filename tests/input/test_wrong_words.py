@@ -65,7 +65,7 @@ EMPTY = {
 
 @pytest.mark.parametrize(("name", "words"), [(name, words) for name, found in EMPTY.items() for words in found])
 def test_an_empty_word_is_told_and_means_no_run_or_file(project: Project, name: str, words: list[str]) -> None:
-    check_error(project.headrace(*words, ""), 2, f"{name} is empty", hint="variable of the shell")
+    check_error(project.headrace(*words, ""), 2, f"{name} is empty", hint="shell variable")
 
 
 @pytest.mark.parametrize("words", [["runs", "--limit"], ["gc", "--keep-runs"], ["rewind", "far", "--to-version"]])

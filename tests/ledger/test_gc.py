@@ -477,7 +477,7 @@ def test_what_is_registered_while_it_works_stays_or_is_refused(ledger: Ledger, s
         """A store in which somebody registers when the collector has read what is named, and begins to delete."""
 
         def blobs(self) -> Iterator[Found]:
-            with pytest.raises(NotFoundError, match="was given up by `headrace gc`"):
+            with pytest.raises(NotFoundError, match="was deleted by `headrace gc`"):
                 register(ledger, Register("model", "late", late), by="ada")
             yield from super().blobs()
 

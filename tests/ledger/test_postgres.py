@@ -541,10 +541,10 @@ def test_tables_of_another_program_are_left_alone(url: str) -> None:
 def test_another_project_is_refused_and_told_how_to_go_on(url: str) -> None:
     opening.connect(url, project="rivers").close()
     opening.connect(url, project="rivers").close()
-    with pytest.raises(ConfigError, match="is that of project `rivers`, and this is project `lakes`") as caught:
+    with pytest.raises(ConfigError, match="belongs to project `rivers`, but this is project `lakes`") as caught:
         opening.connect(url, project="lakes")
     assert 'say [project] name = "rivers"' in (caught.value.hint or "")
-    with pytest.raises(ConfigError, match="is that of project"):
+    with pytest.raises(ConfigError, match="belongs to project"):
         Views(url, project="lakes")
 
 

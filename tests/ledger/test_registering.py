@@ -79,7 +79,7 @@ def test_of_an_artifact_and_its_report_the_one_that_is_gone_is_named(ledger: Led
     model, report = blob("model"), blob("report")
     with ledger.open_run("flights") as run:
         run.commit(first([], kept=[model]))
-        with pytest.raises(NotFoundError, match=f"the report {report.digest[:12]} was given up"):
+        with pytest.raises(NotFoundError, match=f"the report {report.digest[:12]} was deleted"):
             register(ledger, Register("model", "m", model, report=report), by="ada")
 
 

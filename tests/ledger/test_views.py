@@ -232,7 +232,7 @@ def test_a_run_is_found_by_the_end_of_its_id_where_only_one_ends_so(tmp_path: Pa
             views.find("9c41")
         with pytest.raises(NotFoundError, match="no run `f2a`"):
             views.find("f2a")
-    assert caught.value.hint == "say more of it: `20261127-desk-9c41`, `20261126-night-9c41`"
+    assert caught.value.hint == "give more characters: `20261127-desk-9c41`, `20261126-night-9c41`"
     ledger.close()
 
 

@@ -37,6 +37,6 @@ def test_a_library_that_is_not_installed_is_named(tmp_path: Path) -> None:
         project.write("pipelines.py", text)
         done = project.headrace("run", "all")
         assert done.code == 2
-        assert "`ingest.http` stands on the library `httpx`, which isn't installed" in done.err
+        assert "`ingest.http` needs the library `httpx`, which isn't installed" in done.err
         assert "headrace[ingest]" in done.err
         assert "Traceback" not in done.err

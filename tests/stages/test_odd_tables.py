@@ -266,7 +266,7 @@ def test_a_table_without_columns_is_told() -> None:
 
 
 def test_a_key_is_looked_for_in_json_alone() -> None:
-    with pytest.raises(DefinitionError, match="`key` is looked for in JSON, not in `csv`"):
+    with pytest.raises(DefinitionError, match="`key` works with JSON, not with `csv`"):
         ingest.http("http://127.0.0.1:9/x", format="csv", key="id")
 
 
@@ -282,7 +282,7 @@ def of_batches(given: object) -> Any:
     [
         (lambda: prepare.label(PLAIN, [of_batches(None)]), "gave None for rows 0 to 39"),
         (lambda: prepare.label(PLAIN, [of_batches("n" * ROWS)]), "gave 'nnn"),
-        (lambda: prepare.label(PLAIN, [lambda row: 2**70]), "which is no label"),
+        (lambda: prepare.label(PLAIN, [lambda row: 2**70]), "which is not a label"),
         (lambda: prepare.label(NESTED, [lambda row: 1], known="nested"), "has \\[1\\] in row 0"),
         (lambda: prepare.label(TWICE, [lambda row: 1]), "two columns `x`"),
         (lambda: prepare.to_label(TWICE, 2), "two columns `x`"),

@@ -133,7 +133,7 @@ def test_an_endpoint_of_the_environment_that_is_no_url_is_refused(
     address: StoreAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:9000")
-    with pytest.raises(ConfigError, match=r"`127\.0\.0\.1:9000` is no address of a server"):
+    with pytest.raises(ConfigError, match=r"`127\.0\.0\.1:9000` is not an address of a server"):
         ObjectStore(structs.replace(address, endpoint=None), local=tmp_path / "local")
 
 

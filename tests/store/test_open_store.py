@@ -43,7 +43,7 @@ def test_an_endpoint_is_the_address_of_a_server_and_holds_no_credentials() -> No
     for good in ("http://127.0.0.1:9000", "https://minio.example.com/", "http://[::1]:9000"):
         StoreAddress(url="s3://bucket", endpoint=good)
     for bad in ("127.0.0.1:9000", "localhost", "ftp://host", "http://", "http://host:port"):
-        with pytest.raises(ConfigError, match="is no address of a server") as caught:
+        with pytest.raises(ConfigError, match="is not an address of a server") as caught:
             StoreAddress(url="s3://bucket", endpoint=bad)
         assert "`http://HOST:PORT`" in (caught.value.hint or "")
     with pytest.raises(ConfigError, match="holds credentials") as caught:

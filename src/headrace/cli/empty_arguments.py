@@ -24,7 +24,7 @@ def refuse_empty(command: click.Command) -> None:
 def empty(parameter: click.Parameter) -> UsageError:
     """Give the error that says that a word is empty."""
     words = parameter.opts if isinstance(parameter, click.Option) else _WORD.findall(parameter.metavar or "")
-    return UsageError(f"{words[0]} is empty", hint="a variable of the shell may not be set: look at what it holds")
+    return UsageError(f"{words[0]} is empty", hint="a shell variable may be unset: check its value")
 
 
 def _filled(_context: click.Context, parameter: click.Parameter, value: Any) -> Any:

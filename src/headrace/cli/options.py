@@ -33,7 +33,7 @@ class _File(click.Path):
         if value == "" and param is not None:
             raise empty(param)
         if value == "-":
-            raise UsageError("`-` names no file", hint="give a path: stdin and stdout aren't taken for files")
+            raise UsageError("`-` is not a file", hint="give a path: stdin and stdout can't be used here")
         return super().convert(value, param, ctx)
 
 

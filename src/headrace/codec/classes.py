@@ -111,8 +111,8 @@ def resolve(name: str) -> type:
         found = getattr(found, each, None)
     if not isinstance(found, type):
         raise CodecError(
-            f"the class `{path}` of an artifact is not there any more",
-            hint="the class was renamed, moved, or made where no import finds it; run what made the artifact again",
+            f"the class `{path}` of an artifact no longer exists",
+            hint="renamed, moved, or defined where no import finds it; run the task that made the artifact again",
         )
     return found
 
@@ -132,7 +132,7 @@ def _module_of(path: str) -> tuple[object, list[str]]:
                 ) from error
     raise CodecError(
         f"no module of class `{path}` can be imported here",
-        hint="install the package that it came from, or run what made the artifact again",
+        hint="install the package that it came from, or run the task that made the artifact again",
     )
 
 

@@ -57,7 +57,7 @@ class Codecs:
             raise failed.error from None
         except RecursionError as error:
             raise CodecError(
-                f"a `{describe(type(value))}` is nested too deep to be saved", hint="give out something flatter"
+                f"a `{describe(type(value))}` is nested too deep to be saved", hint="return a flatter value"
             ) from error
 
     def load(

@@ -71,7 +71,7 @@ class Loader:
         if not isinstance(codec, HasColumns):
             raise CodecError(
                 f"an artifact of class `{ref.type}`, saved by codec `{ref.codec}`, has no columns to choose from",
-                hint="load it whole; of several outputs or a list, load the part that is a table",
+                hint="load it whole; if it is a list or several outputs, load the part that is a table",
             )
         try:
             return codec.load_columns(self._source(ref), names)
@@ -169,7 +169,7 @@ class Loader:
 
 
 def _unreadable(ref: Ref, error: Exception) -> CodecError:
-    hint = "its bytes are damaged, or another version of the library wrote them; run what made it again"
+    hint = "its bytes are damaged, or another version of the library wrote them; run the task that made it again"
     if isinstance(error, ModuleNotFoundError) and error.name:
         install = f"install `{distribution(error.name)}` where it is read"
         hint = f"{install}, or have what made it give out plain values, tables or files"

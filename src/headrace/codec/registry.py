@@ -118,7 +118,7 @@ class Registry:
         if name not in self._named:
             raise CodecError(
                 f"no codec is named `{name}`, and an artifact needs it",
-                hint="install the package that offers it, or a Headrace that is new enough",
+                hint="install the package that has it, or a newer Headrace",
             )
         return self._named[name]
 

@@ -220,5 +220,5 @@ class Saver:
                 warnings.warn(f"{what}; it is pickled instead", stacklevel=2)
                 return ref
         raise CodecError(
-            what, hint="see the cause above; what the library can't write, give out in another form"
+            what, hint="see the cause above; if the library can't write the value, return it in another form"
         ) from error

@@ -57,7 +57,7 @@ def steps(name: str) -> list[str]:
     """
     found = name.split("/")
     if "\0" in name or any(each in {"", ".", ".."} for each in found):
-        raise CodecError(f"`{name}` is no name for a file in a folder", hint="the artifact is damaged, or forged")
+        raise CodecError(f"`{name}` is not a name for a file in a folder", hint="the artifact is damaged, or forged")
     return found
 
 

@@ -43,7 +43,7 @@ def cursor(name: str) -> Cursor:
     if not _NAME.fullmatch(str(name)) or name.startswith(OURS):
         raise UsageError(
             f"a cursor can't be called `{name}`",
-            hint="use letters, digits and `_ . / : @ -`, such as `orders/day`; names in `headrace.` are Headrace's own",
+            hint="use letters, digits and `_ . / : @ -`, such as `orders/day`; `headrace.` as a beginning is reserved",
         )
     found = resolver.get()
     if found is None:

@@ -43,7 +43,7 @@ def refuse_in_stage(what: str) -> None:
     """
     if current() is not None:
         raise UsageError(
-            f"{what} was called in a stage", hint="ask in the pipeline's body, and give it to the stage as an argument"
+            f"{what} was called in a stage", hint="call it in the pipeline's body, and pass the result to the stage"
         )
 
 

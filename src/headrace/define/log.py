@@ -137,7 +137,7 @@ def number(name: str, value: Any) -> float:
             return number(name, value.item())
         kind = type(value)
         told = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
-        raise UsageError(f"`{name}` can't be logged: it is a `{told}`, no single number", hint=_HINT) from None
+        raise UsageError(f"`{name}` can't be logged: it is a `{told}`, not a single number", hint=_HINT) from None
 
 
 def whole(name: str, step: Any) -> int:
@@ -150,7 +150,7 @@ def whole(name: str, step: Any) -> int:
         found = index(step)
     except TypeError:
         raise UsageError(
-            f"`{name}` can't be logged at step `{step!r}`: that is no whole number", hint="give a step as an `int`"
+            f"`{name}` can't be logged at step `{step!r}`: that is not a whole number", hint="give a step as an `int`"
         ) from None
     if not -MOST <= found < MOST:
         raise UsageError(f"`{name}` can't be logged at step {found}: it is too large", hint="give a smaller step")

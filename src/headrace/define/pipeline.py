@@ -149,11 +149,11 @@ def _declare(
     function: Callable[..., Any], *, name: str | None = None, triggers: Sequence[object] = ()
 ) -> PipelineFunction[Any]:
     if not inspect.isfunction(function):
-        raise DefinitionError(f"`{function!r}` is no function", hint="`@pipeline` goes above a `def`")
+        raise DefinitionError(f"`{function!r}` is not a function", hint="`@pipeline` goes above a `def`")
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise DefinitionError(
             f"pipeline `{function.__name__}` is asynchronous or a generator",
-            hint="its stages may be; it is a plain `def`",
+            hint="its stages may be; the pipeline must be a plain `def`",
         )
     return PipelineFunction(function, name or function.__name__, triggers)
 
@@ -173,7 +173,9 @@ def bound(pipeline: PipelineFunction[Any], args: Sequence[object], kwargs: Mappi
     named = dict(zip(names, args, strict=False))
     twice = named.keys() & kwargs
     if twice:
-        raise UsageError(f"`{min(twice)}` of pipeline `{pipeline.name}` is given twice", hint="by place, and by name")
+        raise UsageError(
+            f"`{min(twice)}` of pipeline `{pipeline.name}` is given twice", hint="once by position, and once by name"
+        )
     texts = {name: _text(pipeline.name, name, value) for name, value in {**named, **kwargs}.items()}
     convert(pipeline, list(texts.items()), _in_python)
     return texts
@@ -186,8 +188,8 @@ def _text(pipeline: str, name: str, value: object) -> str:
         return msgspec.json.encode(value).decode()
     except (TypeError, ValueError):
         raise UsageError(
-            f"`{name}` of pipeline `{pipeline}` is a `{type(value).__name__}`: a parameter is a plain value",
-            hint="give what it is made from, and make it in a stage",
+            f"`{name}` of pipeline `{pipeline}` is a `{type(value).__name__}`: parameters are plain values",
+            hint="pass the plain values that it is made from, and make it in a stage",
         ) from None
 
 
@@ -208,7 +210,8 @@ def convert(
         hints = typing.get_type_hints(pipeline.function)
     except Exception as error:  # an annotation is user code
         raise UsageError(
-            f"the annotations of pipeline `{pipeline.name}` can't be read: {error}", hint="import what they name"
+            f"the annotations of pipeline `{pipeline.name}` can't be read: {error}",
+            hint="import the names that they use",
         ) from error
     values: dict[str, Any] = {}
     for name, text in raw:

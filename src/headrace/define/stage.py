@@ -239,7 +239,7 @@ def _declare(function: Callable[..., Any], **declared: Any) -> StageFunction[...
     if isinstance(function, StageFunction):
         raise DefinitionError(
             f"`{function.declaration.name}` is a stage already",
-            hint="decorate the function once; `.with_options(...)` declares it otherwise",
+            hint="decorate the function once; `.with_options(...)` changes its options",
         )
     declaration = _declaration(function, **declared)
     _check_module(function, declaration.name)
@@ -271,14 +271,15 @@ def _declaration(
     name: str | None = None,
 ) -> spec.Stage:
     if not inspect.isroutine(function):
-        raise DefinitionError(f"`{function!r}` is no function", hint="`@stage` goes above a `def`")
+        raise DefinitionError(f"`{function!r}` is not a function", hint="`@stage` goes above a `def`")
     called: Any = getattr(function, "__name__", "stage") if name is None else name
     if not isinstance(called, str) or not (called.isidentifier() or called == "<lambda>"):
         raise DefinitionError(f"a stage can't be called {called!r}", hint="use letters, digits and `_`")
     _check_declared(called, cache=cache, resources=resources, environment=environment, isolation=isolation)
     if inspect.isgeneratorfunction(function) and "return" not in function.__annotations__:
         raise DefinitionError(
-            f"stage `{called}` yields, and does not say what", hint="annotate it `-> Iterator[pa.RecordBatch]`"
+            f"stage `{called}` yields, but its annotation doesn't say what",
+            hint="annotate it `-> Iterator[pa.RecordBatch]`",
         )
     parameters = _parameters(function, called)
     return spec.Stage(
@@ -334,8 +335,8 @@ def _parameters(function: Callable[..., Any], name: str) -> Sequence[inspect.Par
     for parameter in parameters:
         if parameter.name in OPTIONS:
             raise DefinitionError(
-                f"stage `{name}` has a parameter `{parameter.name}`, which every stage call takes for itself",
-                hint=f"call the parameter something else; taken are {', '.join(OPTIONS)}",
+                f"stage `{name}` has a parameter `{parameter.name}`, which is reserved in every stage call",
+                hint=f"rename the parameter; reserved are {', '.join(OPTIONS)}",
             )
     return parameters
 

@@ -109,7 +109,7 @@ class Trace:
             told = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
             raise TraceError(
                 f"the lists that `{stage.declaration.name}` maps over differ in length: {told} ({line})",
-                hint="lists go in step: make them of one length, or give what all calls share as it is",
+                hint="make the lists equally long; a value that all calls share needs no list",
             )
         return over
 
@@ -185,7 +185,7 @@ def _condition(when: Any, stage: str) -> Out | None:
     if not isinstance(when, Handle):
         raise TraceError(
             f"`when=` of `{stage}` is {when!r} ({user_line()})",
-            hint="give a handle to a boolean; what is known while tracing can be a plain `if`",
+            hint="give a handle to a boolean; for a value that is known while tracing, use a plain `if`",
         )
     if not fits(when._headrace_hint, bool):
         raise EdgeTypeError(
@@ -206,7 +206,7 @@ def _names(after: Any, stage: str) -> tuple[str, ...]:
 
 def _allowance(count: Any, stage: str, *, mapped: bool) -> int:
     if count and not mapped:
-        raise TraceError(f"`allow_failures=` stands at a plain call of `{stage}`", hint="it belongs to `.map()`")
+        raise TraceError(f"`allow_failures=` was given to a plain call of `{stage}`", hint="it belongs to `.map()`")
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
         raise TraceError(f"`allow_failures=` of `{stage}` is {count!r}", hint="give a whole number from 0")
     return count

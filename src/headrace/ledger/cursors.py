@@ -51,13 +51,13 @@ def advance(ledger: Ledger, wanted: Advance, *, by: str) -> None:
 def given_up(name: str, value: Ref) -> NotFoundError:
     """Give the error for a value that the collector has taken the last name away from."""
     return NotFoundError(
-        f"the value of cursor `{name}`, {value.digest[:12]}, is kept no more: `headrace gc` gave it up",
-        hint=f"name a version that has one (`headrace cursors {name}` lists them), or tell the value itself",
+        f"the value of cursor `{name}`, {value.digest[:12]}, is no longer kept: `headrace gc` deleted it",
+        hint=f"name a version that has one (`headrace cursors {name}` lists them), or give the value itself",
     )
 
 
 def _moved(name: str, version: int) -> UsageError:
     return UsageError(
-        f"cursor `{name}` was moved on from version {version} meanwhile; it stays as it is now",
-        hint=f"`headrace cursors {name}` shows by whom",
+        f"cursor `{name}` has moved on from version {version} in the meantime; nothing was changed",
+        hint=f"`headrace cursors {name}` shows who moved it",
     )

@@ -45,7 +45,7 @@ def alone(ledger: Ledger, deed: str) -> Iterator[Lease]:
             yield held
         except Unmet as error:
             raise LedgerError(
-                f"`{deed}` was stopped for so long that others may do its work", hint="give the command again"
+                f"`{deed}` stood still for so long that another process may do its work", hint="run the command again"
             ) from error
         finally:
             held.release()

@@ -43,8 +43,8 @@ def room() -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise LedgerError(
-            f"what the ledger names can't be sorted: {error}",
-            hint="it takes room where temporary files go: free some, or set SQLITE_TMPDIR to another folder",
+            f"the blobs that the ledger names can't be sorted: {error}",
+            hint="this needs space for temporary files: free some, or set SQLITE_TMPDIR to another folder",
         ) from error
 
 

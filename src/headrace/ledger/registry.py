@@ -37,8 +37,8 @@ def register(ledger: Ledger, wanted: Register, *, by: str, origin: str | None = 
         for what, out in (("artifact", wanted.out), ("report", wanted.report), ("preparation", wanted.preparation)):
             if out is not None and not all(is_named(db, each) for each in blobs(out)):
                 raise NotFoundError(
-                    f"the {what} {out.digest[:12]} was given up by `headrace gc` just now, or is no run's",
-                    hint="name it once more; if no run has it any more, run the pipeline again",
+                    f"the {what} {out.digest[:12]} was deleted by `headrace gc` just now, or no run has it",
+                    hint="try again; if no run has it any more, run the pipeline again",
                 )
         put(db, wanted, run=None, task=None, by=by, at=ledger.now(), origin=origin, why=why)
         return _version(db, wanted)

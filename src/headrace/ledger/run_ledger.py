@@ -225,7 +225,7 @@ class RunLedger:
         """
         pool = self._pools.get(want.pool)
         if pool is None or self._share is None:
-            raise LedgerError(f"the ledger knows no pool `{want.pool}`", hint="name it under [pool] in headrace.toml")
+            raise LedgerError(f"the ledger has no pool `{want.pool}`", hint="name it under [pool] in headrace.toml")
         try:
             with self._db.troubles():
                 return sharing.grant(
@@ -366,8 +366,8 @@ class RunLedger:
 
 def _lost(run: str) -> LeaseLost:
     return LeaseLost(
-        f"another driver has taken run `{run}`, or this one was taken for dead",
-        hint="this one has stopped; unless another goes on with the run, `headrace resume` does",
+        f"another driver has taken run `{run}`, or this driver was believed dead",
+        hint="this driver has stopped; if no other driver goes on with the run, use `headrace resume`",
     )
 
 

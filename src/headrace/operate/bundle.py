@@ -51,7 +51,7 @@ def make_bundle(project: Project, store: Store) -> Bundle:
         raise ProjectError(
             f"the project's source files are {total / 2**20:.0f} MiB, more than {BUNDLE_LIMIT_BYTES >> 20}:"
             f" {', '.join(_largest(files))}",
-            hint="list what is no source in `.headraceignore`, which has the form of `.gitignore`",
+            hint="list files that aren't source code in `.headraceignore`, which works like `.gitignore`",
         )
     for file in project.files:
         name = _inside(file, project.root)
@@ -112,7 +112,9 @@ def source_files(root: Path) -> Iterator[tuple[str, bytes]]:
         try:
             entries = sorted(os.scandir(here), key=lambda entry: entry.name)
         except OSError as error:
-            raise ProjectError(f"can't read `{here}`: {error.strerror}", hint="give its folder rights") from None
+            raise ProjectError(
+                f"can't read `{here}`: {error.strerror}", hint="change the rights of its folder"
+            ) from None
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             if entry.name.startswith(".") or entry.name in _SKIPPED:

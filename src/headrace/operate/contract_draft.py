@@ -49,7 +49,7 @@ def draft_from_file(path: Path) -> str:
     try:
         table = read_table(Source(str(path), lambda: path.open("rb")), form)
     except SourceError as error:
-        raise UsageError(error.message, hint="give a file that is whole, of its suffix") from error
+        raise UsageError(error.message, hint="give a complete file whose content fits its suffix") from error
     return draft(table, path.stem)
 
 

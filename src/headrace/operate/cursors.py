@@ -143,7 +143,7 @@ def _told(found: list[CursorView], text: str) -> object:
         return text if kind is str else msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError:
         raise UsageError(
-            f"`{text}` is no value for cursor `{name}`, whose values are of class `{kind.__name__}`",
+            f"`{text}` is not a value for cursor `{name}`, whose values are of class `{kind.__name__}`",
             hint=f"give {_WRITTEN[kind]}",
         ) from None
 

@@ -34,7 +34,9 @@ def keep_path(project: Project, region: str, store: Store, about: str, path: str
     found = root / Path(path).expanduser()
     there = found.is_file() if about == "file" else found.is_dir()
     if not there:
-        raise ProjectError(f"there is no {about} `{path}`", hint=f"paths are seen from the project's folder, `{root}`")
+        raise ProjectError(
+            f"there is no {about} `{path}`", hint=f"paths are relative to the project's folder, `{root}`"
+        )
     inputs = Inputs(project.home / (MEMORY if region == HOME else f"inputs-{region}.msgpack"), store)
     known = inputs.recall(found)
     if known is not None and known.type == TYPES[about]:

@@ -33,6 +33,6 @@ def make_project(folder: Path) -> tuple[Path, ...]:
             file.write_text(text.replace("NAME", json.dumps(folder.resolve().name)), encoding="utf-8")
     except OSError as error:
         raise ProjectError(
-            f"`{folder}` can't be written: {error.strerror}", hint="give a folder that you may write"
+            f"`{folder}` can't be written: {error.strerror}", hint="give a folder that you may write to"
         ) from None
     return files

@@ -159,7 +159,8 @@ def trace(
                     )
                 case Died(why=why):
                     raise UsageError(
-                        f"the process that traces the pipeline died: {why}", hint="look for what its import does"
+                        f"the process that traces the pipeline died: {why}",
+                        hint="check what its module does when it is imported",
                     )
 
 
@@ -184,7 +185,7 @@ def _plan(
         if why is not None:
             raise PlacementError(
                 f"no pool can hold stage `{stage.name}` ({stage.resources}): pool `{pool.name}`: {why}",
-                hint="lower its resources, or describe a larger pool under `[pool.NAME]` in headrace.toml",
+                hint="lower its resources, or add a larger pool under `[pool.NAME]` in headrace.toml",
             )
     code = PastCode(past)
     rows = cache(past.rows)

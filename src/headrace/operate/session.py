@@ -158,7 +158,7 @@ def stop(project: Project, run_id: str, task: str, *, by: str = "") -> str:
         if not running or ledger.holder(run_id) is None:
             raise UsageError(
                 f"task `{task}` of run `{run_id}` doesn't run" + ("" if running else f": it {in_words(state)}"),
-                hint=f"`headrace show {run_id}` lists what does",
+                hint=f"`headrace show {run_id}` lists the tasks that do",
             )
         ledger.signal(run_id, "stop", by=by, body=task)
     return f"`{task}` of run {run_id} was told to stop, and does when its stage next asks; one that never asks goes on"

@@ -32,7 +32,7 @@ def check_places(config: Config, layers: Layers) -> None:
             if backends and pool.backend not in backends and where is not None:
                 told = " or ".join(f"`{each}`" for each in backends)
                 raise ConfigError(
-                    f"{where}: `{key}` means nothing to pool `{name}`, whose backend is `{pool.backend}`",
+                    f"{where}: `{key}` has no effect on pool `{name}`, whose backend is `{pool.backend}`",
                     hint=f"it is for backend {told}: leave it out, or change `backend`",
                 )
     if config.run.pool is not None and config.run.pool not in (config.pool or ("local",)):

@@ -174,7 +174,7 @@ def _read(file: Path) -> str:
         raise ConfigError(f"`{file}` isn't UTF-8 text ({error.reason})", hint="TOML is always UTF-8") from None
     except OSError as error:
         raise ConfigError(
-            f"`{file}` can't be read: {error.strerror}", hint="check what it is, and its rights"
+            f"`{file}` can't be read: {error.strerror}", hint="check that it is a file, and that you may read it"
         ) from None
     raise ConfigError(f"`{file}` {what}", hint=f"settings are a file of TOML, of at most {MOST_BYTES >> 20} MiB")
 
@@ -188,9 +188,7 @@ def _parse(text: str, file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise ConfigError(
-            f"`{file}` has lists or tables too deep in each other", hint="no setting needs that"
-        ) from None
+        raise ConfigError(f"`{file}` has lists or tables nested too deep", hint="no setting needs that") from None
     except tomllib.TOMLDecodeError as error:
         words = str(error)
         at = _AT_LINE.search(words)
@@ -198,7 +196,7 @@ def _parse(text: str, file: Path) -> dict[str, Any]:
         what = _AT_LINE.sub("", words)
         raise ConfigError(
             f"{where}: not valid TOML: {what[0].lower() + what[1:]}",
-            hint='a setting is `key = value` under its `[section]`; text stands in "quotes"',
+            hint='a setting is `key = value` under its `[section]`; text is in "quotes"',
         ) from None
 
 
@@ -221,9 +219,7 @@ def _check_known(path: Keys, value: Any, origin: str) -> None:
         if value is _EMPTY:
             return
         form = f"[{path[0]}.NAME]" if path[0] in NAMED else f"[{path[0]}]"
-        raise ConfigError(
-            f"{origin}: `{'.'.join(path)}` stands where a section should", hint=f"write `{form}` above it"
-        )
+        raise ConfigError(f"{origin}: `{'.'.join(path)}` is in the place of a section", hint=f"write `{form}` above it")
     section = section_class(path[0])
     assert section is not None
     if path[needs - 1] not in keys(section) or len(path) > needs + _is_table(path[:needs]):

@@ -160,7 +160,7 @@ class Project(Struct, frozen=True, kw_only=True):
             reason = "it is read-only"
         raise ProjectError(
             f"the state folder `{self.home}` can't be written: {reason}",
-            hint="give the folder rights, or set HEADRACE_HOME to one that you may write, such as a copy of it",
+            hint="make the folder writable, or set HEADRACE_HOME to a writable one, such as a copy of it",
         )
 
 
@@ -216,8 +216,8 @@ def _check_links(home: Path) -> None:
             continue
         if links:
             raise ProjectError(
-                f"`{links[0]}` is a link, and the state folder must hold none",
-                hint="remove it; `[store] url`, `[ledger] url` and HEADRACE_HOME say where else something is kept",
+                f"`{links[0]}` is a link, and links aren't allowed in the state folder",
+                hint="remove it; `[store] url`, `[ledger] url` and HEADRACE_HOME say where else to keep data",
             )
 
 
@@ -245,7 +245,8 @@ def _named_file(target: str | None, here: Path) -> Path | None:
     file = here / text
     if not file.is_file():
         raise ProjectError(
-            f"there is no file `{text}`", hint="name a pipeline as `path/to/file.py:name`, seen from the current folder"
+            f"there is no file `{text}`",
+            hint="name a pipeline as `path/to/file.py:name`, relative to the current folder",
         )
     _check_module(file, text)
     return file.resolve()

@@ -69,7 +69,7 @@ def check_endpoint(endpoint: str) -> None:
         )
     if parts.scheme not in ("http", "https") or not parts.hostname or _port(parts) == 0 or parts.query:
         raise ConfigError(
-            f"the store's endpoint `{endpoint.rpartition('@')[2]}` is no address of a server",
+            f"the store's endpoint `{endpoint.rpartition('@')[2]}` is not an address of a server",
             hint="give it as `http://HOST:PORT` or `https://HOST`",
         )
 

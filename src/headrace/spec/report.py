@@ -53,7 +53,7 @@ class Grid(Row, frozen=True):
             if len(row) != len(self.columns):
                 raise DefinitionError(
                     f"grid `{self.title}` has {len(self.columns)} columns and a row of {len(row)} cells",
-                    hint="give each row a cell a column",
+                    hint="give each row one cell for each column",
                 )
 
 

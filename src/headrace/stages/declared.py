@@ -107,7 +107,7 @@ def _toml(text: str, named: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists in lists in lists
         said = "it is nested too deep" if isinstance(error, RecursionError) else error
-        raise DefinitionError(f"{named}: this is no TOML: {said}", hint="mend that line") from error
+        raise DefinitionError(f"{named}: this is not TOML: {said}", hint="correct that line") from error
 
 
 def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:

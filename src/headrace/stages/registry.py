@@ -138,7 +138,7 @@ def _artifact(parameter: str) -> Ref:
     if found is None:
         raise UsageError(
             f"`{parameter}` is made of several artifacts, so it can't be registered as one",
-            hint="register what one stage gave, or have a stage put it together",
+            hint="register the output of one stage, or combine the parts in a stage",
         )
     if parameter == "model":
         found = _model_in(found)

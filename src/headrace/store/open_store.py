@@ -25,12 +25,10 @@ def open_store(address: StoreAddress, *, local: Path | None = None, own: Mapping
         return FolderStore(folder_of(address), local=local)
     if address.is_remote:
         if local is None:
-            raise ConfigError(
-                f"the store `{address.url}` needs a folder of this machine beside it", hint="give `local`"
-            )
+            raise ConfigError(f"the store `{address.url}` also needs a folder on this machine", hint="give `local`")
         return _objects(address, local, {**os.environ, **own} if own else os.environ)
     raise ConfigError(
-        f"the store's URL `{address.url}` begins with `{scheme}://`, and this release has no code for it",
+        f"the store's URL `{address.url}` begins with `{scheme}://`, and this release can't open it",
         hint=f"give a folder, or a URL that begins with {', '.join(f'`{each}://`' for each in SCHEMES)}",
     )
 

@@ -191,7 +191,7 @@ class MemoryRun:
         self._check_epoch()
         pool = self._ledger.pool
         if want.pool != pool.name:
-            raise LedgerError(f"the ledger knows no pool `{want.pool}`")
+            raise LedgerError(f"the ledger has no pool `{want.pool}`")
         return Grant(pool=pool.name, cpu=pool.cpu, memory_gib=pool.memory_gib, gpus=pool.gpus, expires=float("inf"))
 
     def _check_epoch(self) -> None:

@@ -79,6 +79,6 @@ class Arguments:
         value = self._secrets.get(name)
         if value is None:
             raise HeadraceError(
-                f"secret `{name}` is not set", hint=f"set the environment variable {name} where the run is begun"
+                f"secret `{name}` is not set", hint=f"set the environment variable {name} where the run is started"
             )
         return value

@@ -157,7 +157,7 @@ class Desk:
             raise HeadraceError(
                 f"a value of class `{hidden.text(ref.type)}` holds a secret that its stage was given, and it can't be"
                 " masked in there",
-                hint="leave it out of what the stage returns or keeps, and give it to whichever stage needs it",
+                hint="leave it out of the values returned or kept, and pass it to each stage that needs it",
             )
         return ref
 
@@ -331,7 +331,7 @@ class Here:
             given = self._given(parameter)
             if not isinstance(given, Const):
                 raise UsageError(
-                    f"`{parameter}` is no single value, so none can have been seen in its place",
+                    f"`{parameter}` is not a single value, so no other value can replace it",
                     hint="name a parameter that gets one value, or the output of one task",
                 )
             self.seen[parameter] = self._desk.save_argument(value).identity

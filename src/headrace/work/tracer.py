@@ -64,7 +64,7 @@ def _refusal(error: BaseException, bundle: Path) -> Refused:
     return Refused(
         "UsageError",
         f"the pipeline's body raised {describe(error, bundle)}",
-        "a pipeline's body only wires stages: what needs data belongs into a stage, or behind `.value()`",
+        "a pipeline's body only wires stages: put code that needs data in a stage, or call `.value()`",
         user_traceback(error, bundle),
     )
 

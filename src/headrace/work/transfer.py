@@ -70,7 +70,7 @@ class Mover:
         except BlobDamaged:
             source.verify(order.digest, order.nonce)  # raises, if it is damaged where it comes from
             raise HeadraceError(
-                f"blob `{order.digest[:12]}` was damaged on its way", hint="it is whole where it comes from: try again"
+                f"blob `{order.digest[:12]}` was damaged on its way", hint="its source is whole: try again"
             ) from None
 
     def _source(self, address: StoreAddress) -> Store:

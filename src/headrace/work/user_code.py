@@ -105,7 +105,7 @@ def find_function(function: str, folder: Path) -> StageFunction[..., Any]:
         value = getattr(value, part, None)
     if not isinstance(value, StageFunction):
         raise ProjectError(
-            f"`{function}` is no stage that a worker can import",
+            f"`{function}` is not a stage that a worker can import",
             hint="define stages at the top level of a module, under the function's own name",
         )
     return value

@@ -283,7 +283,7 @@ def test_resampling_by_group_says_so_and_needs_groups(people: pa.Table) -> None:
         ({"sensitive": ["race"]}, "no column `race`"),
         ({"gates": "AUC"}, "can't be read"),
         ({"gates": "AUX >= 0.7"}, "asks for `AUX`"),
-        ({"positive": "maybe"}, "no class of the target"),
+        ({"positive": "maybe"}, "not a class of the target"),
         ({"confidence": 95}, "makes no sense"),
         ({"resamples": 10}, "too few"),
         ({"min_group": 1}, "single people"),
@@ -381,7 +381,7 @@ def test_a_column_of_scores_is_of_the_class_that_is_looked_for(flights: pa.Table
     two = table.append_column("is", pa.array((kinds == sought).astype(int)))
     less = two.set_column(1, "score", pa.array(1 - score))
     assert evaluate.classification(None, less, positive=0, **{**given, "target": "is"}).metrics["AUC"] > 0.99
-    with pytest.raises(UsageError, match="one score a row is given, and there are 3 classes"):
+    with pytest.raises(UsageError, match="one score per row is given, but there are 3 classes"):
         evaluate.classification(None, table, **given)
 
 
@@ -802,7 +802,7 @@ def test_one_class_against_the_rest_is_paired_only_if_it_is_told() -> None:
     random = np.random.default_rng(1)
     table = pa.table({"pet": random.choice(["cat", "dog", "eel"], 300), "p": random.random(300)})
     one = judged(table, target="pet", positive="cat").predictions
-    with pytest.raises(UsageError, match="which one isn't told"):
+    with pytest.raises(UsageError, match="which one isn't given"):
         evaluate.paired(one, one, target="pet", resamples=100)
     assert evaluate.paired(one, one, target="pet", positive="cat", resamples=100).report.facts
 

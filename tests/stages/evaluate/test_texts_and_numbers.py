@@ -138,7 +138,7 @@ def test_decimals_are_numbers(houses: pa.Table) -> None:
 
 
 def test_a_target_of_words_is_no_number(houses: pa.Table) -> None:
-    with pytest.raises(UsageError, match="is no number"):
+    with pytest.raises(UsageError, match="is not a number"):
         evaluate.regression(None, houses, target="town", scores="near")
     strange = houses.set_column(1, "near", pa.array([float("nan"), *[1.0] * 799]))
     with pytest.raises(UsageError, match="the first is row 0"):

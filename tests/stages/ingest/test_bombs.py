@@ -124,7 +124,7 @@ def answer(charset: str, body: bytes) -> Answer:
 @pytest.mark.parametrize("charset", NO_TEXTS)
 def test_a_charset_that_is_no_encoding_of_texts_is_refused_at_once(charset: str) -> None:
     start = time.perf_counter()
-    with pytest.raises(SourceError, match=f"says that it answers in `{charset}`"):
+    with pytest.raises(SourceError, match=f"says that its answer is in `{charset}`"):
         open_body(answer(charset, b"a-" + b"z" * 200_000), "csv", None)
     assert time.perf_counter() - start < FAIRLY_S
 
@@ -143,7 +143,7 @@ def test_a_body_without_end_ends_with_an_error() -> None:
             yield b"x"
 
     response = httpx.Response(200, content=drip())
-    with pytest.raises(SourceError, match=r"answered with 24 bytes in 1,200 s, and more was to come"):
+    with pytest.raises(SourceError, match=r"answered with 24 bytes in 1,200 s, and wasn't finished"):
         unpacked(response, "http://a.example", 1 << 20, within_s=1200.0, clock=lambda: now[0])
 
 

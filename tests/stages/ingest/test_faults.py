@@ -45,7 +45,7 @@ FAULTS = {
     "circle": "leads back to page",
     "types": "column `x` changed from number to string",
     "none": "answered 404 Not Found",
-    "empty": "answered with nothing",
+    "empty": "sent an empty answer",
 }
 
 
@@ -133,7 +133,7 @@ FILE_FAULTS = {
     "nothing": "no file fits `nothing/*`",
     "link": "is a link that leads out of `link`",
     "parquet": "can't be read as `parquet`",
-    "unknown": "doesn't tell its format",
+    "unknown": "doesn't show its format",
 }
 
 

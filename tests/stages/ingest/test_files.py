@@ -82,10 +82,10 @@ BODIES = {
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"schema": [("a", 3)]}, "`schema` is none"),
+        ({"schema": [("a", 3)]}, "`schema` can't be used"),
         ({"encoding": 3}, "`encoding` of `ingest.files` is 3"),
         ({"new_only": "no"}, "`new_only` of `ingest.files` is 'no'"),
-        ({"line_mib": 0}, "line_mib=0 is no size"),
+        ({"line_mib": 0}, "line_mib=0 is not a size"),
         ({"delimiter": ";;"}, "`delimiter` of `ingest.files` is ';;'"),
         ({"skip_rows": -1}, "`skip_rows` of `ingest.files` is -1"),
         ({"column_types": {"a": "int"}}, "`column_types` of `ingest.files` is {'a': 'int'}"),
@@ -215,7 +215,7 @@ def test_no_file_is_refused_unless_a_schema_says_what_the_columns_are() -> None:
     write("data/a.csv", "a\n1\n")
     assert "`data/` is a folder" in refused("data/")
     os.mkfifo("pipe.csv")
-    assert "`pipe.csv` is no regular file" in refused("pipe.csv")
+    assert "`pipe.csv` is not a regular file" in refused("pipe.csv")
 
 
 def test_an_empty_file_adds_no_rows() -> None:
@@ -230,7 +230,7 @@ def test_an_empty_file_adds_no_rows() -> None:
 
 def test_a_name_that_tells_no_format_is_asked_for_one() -> None:
     write("data.dat", "a\n1\n")
-    assert "doesn't tell its format" in refused("data.dat")
+    assert "doesn't show its format" in refused("data.dat")
     assert ingest.files("data.dat", format="csv").num_rows == 1
 
 

@@ -145,7 +145,7 @@ def test_rows_of_a_file_that_vanished_stay_where_that_is_asked_for(project: Proj
         assert value(project, run(project, "kept").json["run"]) == [4, 2, 3]
     done = project.headrace("run", "strict")
     assert done.code == 1
-    assert "`in/b.csv` is not there any more" in done.err
+    assert "`in/b.csv` no longer exists" in done.err
     assert value(project, run(project, "all").json["run"]) == [4, 3]
 
 
@@ -214,7 +214,7 @@ def test_the_third_file_has_another_type_and_the_command_says_so(project: Projec
     done = project.headrace("run", "all")
     assert done.code == 1
     assert "column `id` is `int64` in `in/a.csv`, and `string` in `in/c.csv`" in done.err
-    assert len(re.findall("hint: mend the file", done.err)) >= 1
+    assert len(re.findall("hint: correct the file", done.err)) >= 1
     assert "Traceback" not in done.err + project.headrace("logs").out
     put(project, "c.csv", 3)
     assert states(run(project, "all")) == ["reused", "reused", "succeeded"], "mended, only that file is read"

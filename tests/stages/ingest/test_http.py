@@ -108,8 +108,8 @@ def test_one_page_without_the_place_of_a_cursor_is_warned_of(capsys: pytest.Capt
         ({"by": "pages"}, "`by` of `Pages` is 'pages'"),
         ({}, "`Pages` needs `by`"),
         ({"by": "page", "first": "1"}, "`first` of `Pages` is '1'"),
-        ({"by": "page", "at": "meta.next"}, "`at` says nothing for pages by 'page'"),
-        ({"by": "next", "param": "page"}, "`param` says nothing for pages by 'next'"),
+        ({"by": "page", "at": "meta.next"}, "`at` has no effect with pages by 'page'"),
+        ({"by": "next", "param": "page"}, "`param` has no effect with pages by 'next'"),
     ],
 )
 def test_pages_that_make_no_sense_are_refused_where_they_are_written(given: dict[str, Any], said: str) -> None:
@@ -297,7 +297,7 @@ def test_html_in_the_place_of_json_is_told_with_its_title() -> None:
 def test_another_content_is_refused() -> None:
     assert "answered with `image/png`" in refused(lambda _: Reply(b"\x89PNG", 200, {"Content-Type": "image/png"}))
     assert "answered with no JSON" in refused(lambda _: Reply(b"a,b\n1,2\n", 200, {"Content-Type": "text/csv"}))
-    assert "answered with nothing" in refused(lambda _: Reply(b""))
+    assert "sent an empty answer" in refused(lambda _: Reply(b""))
 
 
 def test_where_the_rows_are_is_asked_for() -> None:
@@ -364,7 +364,7 @@ def test_text_in_another_encoding_is_taken_as_its_type_says() -> None:
     with serving(answers) as web:
         for name in ("utf-8", "latin-1", "utf-16"):
             assert http(web, params={"in": name}).to_pylist() == [{"a": "Zoë"}]
-        with pytest.raises(SourceError, match="says that it answers in `none`"):
+        with pytest.raises(SourceError, match="says that its answer is in `none`"):
             http(web, params={"in": "none"})
 
 
@@ -586,7 +586,7 @@ def test_what_is_no_web_address_is_refused(url: str) -> None:
         ({"headers": {"x": "a\0b"}}, "the header `x` has a control character in it"),
         ({"headers": {"x": "Zoë"}}, "the header `x` has a character that isn't ASCII in it"),
         ({"headers": {"x": 3}}, "the header `x` is a `int`"),
-        ({"headers": {"x: y": "a"}}, "is no name of a header"),
+        ({"headers": {"x: y": "a"}}, "is not a name of a header"),
         ({"auth": "a\nb"}, "the token in `auth` has a line break in it"),
         ({"auth": 3}, "the token in `auth` is a `int`"),
         ({"auth": ("a", "b", "c")}, "as two it is a user and a password"),
@@ -595,11 +595,11 @@ def test_what_is_no_web_address_is_refused(url: str) -> None:
         ({"retries": -1}, "retries=-1"),
         ({"limit_mib": "much"}, "limit_mib='much'"),
         ({"timeout": -1}, "timeout=-1"),
-        ({"rate": [1]}, "is no rate"),
-        ({"proxy": 3}, "`proxy` is no URL"),
+        ({"rate": [1]}, "is not a rate"),
+        ({"proxy": 3}, "`proxy` is not a URL"),
         ({"rows": 3}, "`rows` of `ingest.http` is 3"),
         ({"key": 3}, "`key` of `ingest.http` is 3"),
-        ({"schema": 3}, "`schema` is none"),
+        ({"schema": 3}, "`schema` can't be used"),
         ({"allow_private": "no"}, "`allow_private` of `ingest.http` is 'no'"),
     ],
 )
@@ -705,7 +705,7 @@ def test_a_total_or_a_key_that_is_not_there_is_no_change() -> None:
     def answers(asked: Asked) -> Reply:
         return told({"data": [{"id": 1}] if asked.params["page"] < "3" else []})
 
-    assert "tells no number of rows at `count`" in refused(
+    assert "has no number of rows at `count`" in refused(
         answers, paginate=ingest.Pages(by="page", total="count"), rows="data"
     )
     assert "a row on page 1 of" in refused(answers, paginate="page", rows="data", key="idd")

@@ -174,7 +174,7 @@ def test_what_arrow_has_not_is_named(pg: Source) -> None:
         ("select 1::money as m", "column `m` is a `money`"),
         ("select 'NaN'::numeric(4,2) as n", "column `n` holds what is no `decimal128(4, 2)`"),
     ):
-        assert told.replace(" | ", ", which Arrow has not | ") in refused(SourceError, pg.url, query)
+        assert told.replace(" | ", ", which Arrow doesn't have | ") in refused(SourceError, pg.url, query)
     pg.run("create type mood as enum ('good', 'bad')")
     made = "select 'good'::mood as m, '{1,2}'::int[] as a, '{\"x\": 1}'::jsonb as j, 1.5::numeric(10,2) as n"
     assert sql(pg.url, made).to_pylist() == [{"m": "good", "a": [1, 2], "j": '{"x": 1}', "n": decimal.Decimal("1.50")}]
@@ -259,15 +259,15 @@ def test_other_databases_are_read_by_the_name_of_their_driver(folder: Path) -> N
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"b": 1}, "`b` was given, but is no parameter"),
+        ({"b": 1}, "`b` was given, but is not a parameter"),
         ({"mode": "increment"}, "needs `watermark=`"),
         ({"mode": "snapshot"}, "needs `key=`"),
         ({"mode": "snapshot", "key": "id", "overlap": 1}, "has no watermark"),
         ({"mode": "all"}, "mode='all'"),
         ({"key": "id"}, "`key=` has no meaning"),
         ({"batch_rows": 0}, "batch_rows=0"),
-        ({"driver": "../../evil"}, "driver='../../evil' is no name of an ADBC driver"),
-        ({"driver": "os.path"}, "driver='os.path' is no name of an ADBC driver"),
+        ({"driver": "../../evil"}, "driver='../../evil' is not a name of an ADBC driver"),
+        ({"driver": "os.path"}, "driver='os.path' is not a name of an ADBC driver"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(sqlite: Source, options: dict[str, Any], told: str) -> None:
@@ -278,7 +278,7 @@ def test_options_that_make_no_sense_are_refused(sqlite: Source, options: dict[st
     ("url", "told"),
     [
         ("snowcap://host/db", "there is no ADBC driver `snowcap` here"),
-        ("os.path://host/db", "`os.path` is no name of an ADBC driver"),
+        ("os.path://host/db", "`os.path` is not a name of an ADBC driver"),
     ],
 )
 def test_a_driver_that_is_not_there_is_named_with_its_package(url: str, told: str) -> None:
@@ -668,9 +668,9 @@ def test_a_cursor_belongs_to_one_question(sqlite: Source) -> None:
         ),
     ]
     for options, told in wrong:
-        with pytest.raises(SourceError, match=f"cursor `orders` holds the rows of another question: {told}") as caught:
+        with pytest.raises(SourceError, match=f"cursor `orders` holds the rows of another query: {told}") as caught:
             increment(sqlite, held, **options)
-        assert str(caught.value.hint).startswith("ask as before to go on from there")
+        assert str(caught.value.hint).startswith("use the query as before to go on")
     assert held is not None
     with pytest.raises(SourceError, match="its query, parameters, `key`, `watermark` or `mode` was another one"):
         increment(sqlite, msgspec.structs.replace(held, asked=None), key=["id", "at"])

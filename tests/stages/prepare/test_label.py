@@ -208,7 +208,7 @@ def silent(row: dict[str, Any]) -> None:
         ([silent, silent], {}, "all 2 labelling functions abstained on all 6 rows", "look at some rows"),
         ([great, raises], {}, "`raises` failed on row 3: IndexError: string index out of range", "''"),
         ([great, number], {}, "'good' (`great`, row 0) and 1 (`number`, row 2)", "one kind"),
-        ([strange], {}, "`strange` gave ['great film'] for row 0, which is no label", "None"),
+        ([strange], {}, "`strange` gave ['great film'] for row 0, which is not a label", "None"),
         ([strange], {"classes": ["a", "b"]}, "`strange` gave ['great film'] for row 0, which is none of", "classes"),
         ([short], {}, "`short` gave 1 votes for 6 rows", "each row"),
         ([great], {"classes": ["bad"]}, "`great` gave 'good' for row 0, which is none of ['bad']", "classes"),

@@ -220,7 +220,7 @@ def test_a_text_of_a_million_characters_is_read_back() -> None:
         ("ann.csv", "text,verdict\na,b\n", "`ann.csv` has no columns `id` and `label`; its first line has 'text'"),
         ("ann.csv", "", "its first line has nothing"),
         ("ann.csv", f"[{'1' * 200_000}]", "its first line has '[111"),
-        ("ann.xlsx", "PK", "`ann.xlsx` is no file of labels"),
+        ("ann.xlsx", "PK", "`ann.xlsx` is not a file of labels"),
         ("ann.jsonl", '{"id": 1}\n', "no line of `ann.jsonl` has a `label`"),
         ("ann.csv", "id,label\nx,1\n", "no label in `ann.csv` can be used; line 2 of `ann.csv`: no row"),
         ("ann.csv", "id,label\n", "no label in `ann.csv` can be used"),

@@ -515,7 +515,7 @@ def test_nothing_and_next_to_nothing_can_be_parted() -> None:
         ({"leak": "dorp"}, "`leak` of `split` is 'dorp'"),
         ({"by": "time", "time": "at", "gap": -5}, "gap=-5"),
         ({"train": 0.8, "valid": 0.3}, "add up to 1.2"),
-        ({"train": -0.1}, "train=-0.1 is no share"),
+        ({"train": -0.1}, "train=-0.1 is not a share"),
         ({"until": ["2024-01-01"]}, "for a split by time"),
         ({"by": "time", "time": "at", "until": ["2024-02-01", "2024-01-01"]}, "goes back in time"),
         ({"by": "time", "time": "at", "until": ["soon"]}, "no time"),

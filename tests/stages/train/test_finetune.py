@@ -198,7 +198,7 @@ def test_an_adapter_is_asked_only_for_what_it_learned_and_with_its_own_model(mod
     found = train.finetune(encoder, GOOD, target="y", **FAST)
     with pytest.raises(UsageError, match="learned to classify"):
         train.complete(hr.Folder(models / "language"), found.adapter, GOOD)
-    with pytest.raises(UsageError, match="is none that `finetune` made"):
+    with pytest.raises(UsageError, match="wasn't made by `finetune`"):
         train.predict(encoder, encoder, GOOD)
     notes = json.loads((found.adapter / "task.json").read_text())
     (found.adapter / "task.json").write_text(json.dumps(notes | {"classes": ["+", "-", "?"]}))

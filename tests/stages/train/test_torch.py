@@ -200,7 +200,7 @@ def test_a_batch_whose_loss_is_not_finite_is_an_error_or_left_out() -> None:
         ({"optimizer": partial(torch.optim.SGD, momentumm=0.9), "lr": None}, "optimizer can't be made: .*momentumm"),
         ({"lr": -1.0}, "the optimizer can't be made: Invalid learning rate"),
         ({"scheduler": "StepLR"}, "the scheduler can't be made: .*step_size"),
-        ({"scheduler": "ReduceLROnPlateau", "scheduler_every": "step"}, "watches the loss of an epoch"),
+        ({"scheduler": "ReduceLROnPlateau", "scheduler_every": "step"}, "needs the loss of an epoch"),
         ({"device": "xpu"}, "`device` is `xpu`, which isn't here"),
         ({"epochs": 0}, "`epochs` is 0"),
         ({"precision": "int8"}, "`precision` is 'int8'"),

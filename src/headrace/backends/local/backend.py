@@ -95,7 +95,7 @@ class LocalBackend:
                 self._start(job)
             except OSError as error:
                 raise BackendError(
-                    f"pool `{self.pool.name}` can't begin a worker: {error.strerror or error}",
+                    f"pool `{self.pool.name}` can't start a worker: {error.strerror or error}",
                     hint="`ulimit -a` shows how many processes and open files there may be: allow more, or give the"
                     " pool less cpu, so that fewer attempts run at once",
                 ) from error
@@ -190,7 +190,7 @@ class LocalBackend:
             if parent is not None:
                 self._lose(parent)
         raise BackendError(
-            f"pool `{self.pool.name}` can't begin a worker: the process that begins them dies at once",
+            f"pool `{self.pool.name}` can't start a worker: the process that starts workers dies at once",
             hint="`headrace doctor` checks this machine",
         )
 

@@ -63,7 +63,7 @@ class Parent:
                 poll.register(self.control.socket, select.POLLIN | select.POLLOUT)
                 ready = poll.poll(SILENT_S * 1000)
                 if not ready:
-                    raise TimeoutError(f"it takes nothing in for {SILENT_S:g} s") from None
+                    raise TimeoutError(f"it has read nothing for {SILENT_S:g} s") from None
                 if any(each & select.POLLIN for _, each in ready):
                     hear(self)
         raise ConnectionResetError

@@ -380,7 +380,9 @@ def _make_own(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     state = folder.lstat()
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o022:
-        raise PermissionError(errno.EPERM, "others may write to it: remove it there, or name another by TMPDIR", folder)
+        raise PermissionError(
+            errno.EPERM, "others may write to it: remove it there, or set TMPDIR to another folder", folder
+        )
 
 
 def _prefix(charge: Charge, local: str) -> list[str]:

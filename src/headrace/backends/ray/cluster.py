@@ -246,7 +246,7 @@ def _check(pool: str, address: str) -> None:
         raise _translated(pool, address, error) from error
     if not any(os.path.exists(node.raylet_socket_name) for node in nodes):
         raise PoolUnreachable(
-            f"pool `{pool}`: this machine is no node of the cluster at `{address}`",
+            f"pool `{pool}`: this machine is not a node of the cluster at `{address}`",
             hint="give `ray://host:port` of the cluster's client server (10001 by default), or run on a node",
         )
 
@@ -273,7 +273,7 @@ def _translated(pool: str, address: str, error: Exception) -> BackendError | Con
         )
     if isinstance(error, ray.exceptions.AuthenticationError) or "uthentication token" in text or "AuthToken" in text:
         return PoolUnreachable(
-            f"pool `{pool}`: the cluster at `{address}` wants another token than there is here",
+            f"pool `{pool}`: the cluster at `{address}` needs another token than the one that is set here",
             hint=_token_hint(),
         )
     return PoolUnreachable(
@@ -317,7 +317,7 @@ def _target(pool: str, address: str) -> tuple[str, int]:
     host, _, port = address.removeprefix(CLIENT).rpartition(":")
     if not host or not port.isdecimal():
         raise ConfigError(
-            f"pool `{pool}`: `{address}` is no address of a Ray cluster",
+            f"pool `{pool}`: `{address}` is not an address of a Ray cluster",
             hint="give `host:port` of its head on one of its nodes, `ray://host:port` of its client server elsewhere",
         )
     return host.strip("[]"), int(port)

@@ -40,7 +40,7 @@ def draft_command(source: str, task: str | None, to: Path | None, config: Path |
     elif Path(source).is_file():
         text = draft_from_file(Path(source))
     else:
-        what = f"`{source}` is no file" if Path(source).exists() else f"there is no file `{source}`"
+        what = f"`{source}` is not a file" if Path(source).exists() else f"there is no file `{source}`"
         raise UsageError(what, hint="give a file, or a run and a task: `latest ingest`")
     if to is None:
         say(text.rstrip("\n"))

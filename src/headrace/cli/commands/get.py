@@ -42,7 +42,7 @@ def command(
     found = project.load(overlay=config)
     if logged is None:
         if step is not None:
-            raise UsageError("`--step` is about what was logged", hint="name it: `--logged NAME`")
+            raise UsageError("`--step` needs `--logged`", hint="name it: `--logged NAME`")
         say(str(get.get(found, run_id, task, to, columns.split(",") if columns else None)))
         return 0
     if task is None or columns is not None:

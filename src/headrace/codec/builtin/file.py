@@ -21,7 +21,7 @@ class FileCodec:
     def save(self, value: object, sink: Sink) -> None:
         assert isinstance(value, File)
         if not value.path.is_file():
-            raise Misfit(describe(File), f"`{value.path}` is no file", "write it before the stage ends")
+            raise Misfit(describe(File), f"`{value.path}` is not a file", "write it before the stage ends")
         sink.add_file(value.path, value.name)
 
     def load(self, source: Source) -> object:
@@ -41,11 +41,11 @@ class FolderCodec:
     def save(self, value: object, sink: Sink) -> None:
         assert isinstance(value, Folder)
         if not value.path.is_dir():
-            raise Misfit(describe(Folder), f"`{value.path}` is no folder", "make it before the stage ends")
+            raise Misfit(describe(Folder), f"`{value.path}` is not a folder", "make it before the stage ends")
         sink.compose()
         for count, path in enumerate(value.files()):
             if not path.is_file():
-                raise Misfit(describe(Folder), f"`{path}` in it is no file", "leave out pipes and broken links")
+                raise Misfit(describe(Folder), f"`{path}` in it is not a file", "leave out pipes and broken links")
             if count >= PARTS_LIMIT:
                 raise Misfit(describe(Folder), f"it has more than {PARTS_LIMIT:,} files", "give out a File")
             sink.add_file(path, path.relative_to(value.path).as_posix())

@@ -58,7 +58,9 @@ class DocumentCodec:
         is_ours = source.type.startswith(OURS) and "__main__" not in source.type
         kind: Any = source.kind if is_ours else object
         if not (issubclass(kind, Document) and kind.__module__.startswith(OURS)):
-            raise CodecError(f"`{source.type}` is no document of Headrace's", hint="run what made the artifact again")
+            raise CodecError(
+                f"`{source.type}` is not a document of Headrace's", hint="run the task that made the artifact again"
+            )
         found = exact_json.decode(source.read())
         form = found.get("form") if isinstance(found, dict) else None
         if isinstance(form, int) and form > kind.FORM:

@@ -52,7 +52,7 @@ class LightGbmCodec:
         if kind == "Booster":
             return booster
         if kind not in MODELS:
-            raise CodecError(f"`{source.type}` is no model of LightGBM")
+            raise CodecError(f"`{source.type}` is not a model of LightGBM")
         model: Any = object.__new__(getattr(lightgbm, kind))
         model.__dict__.update(_attributes(parts["estimator"]))
         if booster is not None:

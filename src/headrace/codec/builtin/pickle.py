@@ -61,7 +61,7 @@ class PickleCodec:
         try:
             cloudpickle.dump(value, sink.file, protocol=5)
         except RecursionError as error:
-            raise Misfit(describe(type(value)), "it is nested too deep", "give out something flatter") from error
+            raise Misfit(describe(type(value)), "it is nested too deep", "return a flatter value") from error
         except (TypeError, pickle.PicklingError, AttributeError, NotImplementedError) as error:
             raise _culprit(value) or Misfit(
                 describe(type(value)), f"pickle says: {error}", "give out plain values, or write a codec for the class"

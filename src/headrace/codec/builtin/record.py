@@ -47,7 +47,7 @@ class RecordCodec:
         if not is_record(kind) or not _takes_fields(kind, names):
             raise CodecError(
                 f"the fields of `{source.type}` are no longer those that were saved ({', '.join(names) or 'none'})",
-                hint="run what made the artifact again",
+                hint="run the task that made the artifact again",
             )
         values = dict(zip(names, source.parts(), strict=True))
         if issubclass(kind, tuple):
@@ -98,7 +98,9 @@ class EnumCodec:
     def load(self, source: Source) -> object:
         kind: Any = source.kind
         if not issubclass(kind, enum.Enum):
-            raise CodecError(f"`{source.type}` is no enumeration any more", hint="run what made the artifact again")
+            raise CodecError(
+                f"`{source.type}` is not an enumeration any more", hint="run the task that made the artifact again"
+            )
         name, value = msgspec.convert(exact_json.decode(source.read()), list[Any])
         return kind(value) if name is None else kind[name]
 

@@ -34,7 +34,7 @@ def check_bounds(model: object) -> None:
                 if check is not None and not _holds(check, part):
                     raise CodecError(
                         f"a `{type(part).__name__}` of the model points outside of itself",
-                        hint="the artifact is damaged, or forged; run what made it again",
+                        hint="the artifact is damaged, or forged; run the task that made it again",
                     )
 
 

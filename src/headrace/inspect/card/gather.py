@@ -96,8 +96,8 @@ class CardMaker:
         what = None if words is None or registered else unlike("model", chosen.ref)
         if what is not None:
             raise UsageError(
-                f"`{chosen.words}` of run `{run.view.run}` is {what}, so there is no model card of it",
-                hint="name a task that gave a model, or none: then the card is of the run's last model",
+                f"`{chosen.words}` of run `{run.view.run}` is {what}, so it has no model card",
+                hint="name a task that gave a model; without a task, the card is about the run's last model",
             )
         whole = (*data, training.task, *(self._made(run, name) for name in below))
         title = registered[0].name if registered else chosen.task

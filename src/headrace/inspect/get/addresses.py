@@ -60,7 +60,7 @@ def must_be_address(word: str) -> Address:
     found = address(word)
     if found is None:
         raise UsageError(
-            f"`{word}` is no address of a model or dataset",
+            f"`{word}` is not an address of a model or dataset",
             hint="write `model:NAME`, `model:NAME:VERSION`, `model:NAME@ALIAS`, or `dataset:...`",
         )
     return found

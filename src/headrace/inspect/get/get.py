@@ -119,8 +119,8 @@ def check_is_no_run(found: Views, word: str) -> None:
         return
     names = [row.name for row in found.rows(run) if row.out is not None]
     raise NotFoundError(
-        f"`{word}` is the run `{run}`, and no artifact",
-        hint=f"name a task of it too: {listed(names, FEW)}" if names else "no task of it gave anything",
+        f"`{word}` is the run `{run}`, and not an artifact",
+        hint=f"name a task of it: {listed(names, FEW)}" if names else "no task of it gave anything",
     )
 
 
@@ -141,8 +141,8 @@ def write_report(ref: Ref, store: Store, to: Path | None, name: str) -> Path:
     report = Codecs().load(ref, store, verify=True)
     if not isinstance(report, Report):
         raise CodecError(
-            f"the artifact `{ref.digest[:12]}` is called a report, and is a `{type(report).__name__}`",
-            hint="it is damaged, or forged; run what made it again",
+            f"the artifact `{ref.digest[:12]}` is recorded as a report, but is a `{type(report).__name__}`",
+            hint="it is damaged, or forged; run the task that made it again",
         )
     match form_of(to, REPORTS, "a report"):
         case ".json":

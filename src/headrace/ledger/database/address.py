@@ -52,7 +52,7 @@ def refuse_other(ledger: str, owner: str, project: str) -> None:
     """
     if owner != project:
         raise ConfigError(
-            f"the ledger `{ledger}` is that of project `{owner}`, and this is project `{project}`",
+            f"the ledger `{ledger}` belongs to project `{owner}`, but this is project `{project}`",
             hint=f"give this project a database or a schema of its own (`?options=-csearch_path%3D{project}`); if it is"
             f' the same project in another folder, say [project] name = "{owner}"',
         )

@@ -65,5 +65,5 @@ def refusal(run: str, holder: Holder | None) -> LeaseHeld:
     """Give the error that says who holds a run."""
     return LeaseHeld(
         f"run `{run}` is held by {holder or 'another driver'}",
-        hint="wait until it ends, or end it by `headrace cancel`",
+        hint="wait until it ends, or end it with `headrace cancel`",
     )

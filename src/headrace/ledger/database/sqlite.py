@@ -244,7 +244,7 @@ def trouble(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> LedgerErro
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of it is detail
     if code == sqlite3.SQLITE_ERROR:  # ours are right, unless tables have lost their names, or were given others
         return LedgerDamaged(
-            f"the ledger `{path}` isn't as it should be: {_said(error)}",
+            f"the ledger `{path}` isn't in the expected form: {_said(error)}",
             hint="`headrace fsck` says whether it is damaged; if another release has changed it, use that",
         )
     if code == sqlite3.SQLITE_CORRUPT or _NO_TEXT in str(error):

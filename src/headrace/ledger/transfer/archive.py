@@ -329,7 +329,7 @@ class Archive:
 
     def _foreign(self) -> UsageError:
         return UsageError(
-            f"`{self.path}` is no archive of a ledger", hint="name a file that `headrace ledger export` has written"
+            f"`{self.path}` is not an archive of a ledger", hint="name a file that `headrace ledger export` has written"
         )
 
     def _torn(self) -> UsageError:

@@ -388,8 +388,8 @@ class Importer:
                 db.execute(db.sql.PUT_VERSION, values)
                 if db.execute(db.sql.VERSION_OF, (kind, name, identity)).fetchone() is None:
                     raise UsageError(
-                        f"a run has registered another version {number} of {kind} `{name}` here meanwhile, so that of"
-                        " the archive has no place",
+                        f"a run has registered another version {number} of {kind} `{name}` here in the meantime, so the"
+                        " archive's can't be added",
                         hint="nothing was imported; import into a ledger where none of that name was registered",
                     )
                 count += 1

@@ -42,7 +42,7 @@ EXPORT = f"{names.RESTORE}; or try to save what it has: `headrace ledger export 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 """What bytes raise that are no encoded value any more."""
 MISSING = "it is missing from the store"
-_AGAIN = "run what made it again, and repair it from that by `headrace fsck --repair`"
+_AGAIN = "run the task that made it again, and repair it from that by `headrace fsck --repair`"
 _CURSOR = (
     "`headrace restore --merge` brings it from a backup, if there is one; else set the cursor back: `headrace rewind {}"
     " --to-version N`, or to nothing without that"
@@ -162,7 +162,7 @@ class Checker:
             subject=f"{run.id} {first.subject}".rstrip(),
             what=f"its rows say {first.about} {first.field}".rstrip()
             + f" `{first.stored}`, while its events say `{first.rebuilt}`{more}",
-            hint=f"`headrace replay {run.id}` tells them all, and with `--repair` writes the rows anew",
+            hint=f"`headrace replay {run.id}` lists them all, and with `--repair` writes the rows again",
             mended=mended,
         )
 
@@ -359,7 +359,7 @@ def _check_run(db: Database, run: RunRecord) -> Iterator[Problem]:
                 about="run",
                 subject=f"{run.id} {task}",
                 what=f"has the row of a {row.state} task, while its events say that it gave `{digest[:12]}`",
-                hint=f"`headrace replay {run.id} --repair` writes its rows anew",
+                hint=f"`headrace replay {run.id} --repair` writes its rows again",
             )
 
 

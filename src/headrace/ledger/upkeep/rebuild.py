@@ -75,7 +75,7 @@ def rebuild(bodies: Iterable[bytes], *, run: str = "") -> Rebuilt:
     """Give what the events of a run come to; they are all of them, from the first on.
 
     Raises:
-        LedgerError: an event can't be read, or follows on none that is there.
+        LedgerError: an event can't be read, or has no earlier event to follow.
     """
     machine = Machine()
     artifacts: dict[tuple[str, str], Ref] = {}
@@ -157,7 +157,7 @@ def _step(machine: Machine, body: bytes, what: str, offered: dict[str, ResultRow
         raise LedgerError(f"{what} can't be read: {error}", hint="restore the ledger from a backup") from error
     except LookupError as error:
         raise LedgerError(
-            f"{what}, `{type(event).__name__}`, follows on none that is there: {error}",
+            f"{what}, `{type(event).__name__}`, has no earlier event to follow: {error}",
             hint="some of its events are lost: restore the ledger from a backup",
         ) from error
     return event

@@ -51,14 +51,15 @@ class Query:
             return lines[0]
         if lines:
             raise NotFoundError(
-                f"several runs begin with `{name}`", hint=f"say more of it: {listed((each.id for each in lines), FEW)}"
+                f"several runs begin with `{name}`",
+                hint=f"give more characters: {listed((each.id for each in lines), FEW)}",
             )
         ids = [run_id for (run_id,) in self.all(self._sql.RUN_IDS, _ALL)]
         ending = [each for each in ids if each.endswith(f"-{name}")]
         if len(ending) == 1:
             return self.read(RUN_LINES, self._sql.RUN_LINE, ending[0])[0]
         if ending:
-            raise NotFoundError(f"several runs end in `{name}`", hint=f"say more of it: {listed(ending, FEW)}")
+            raise NotFoundError(f"several runs end in `{name}`", hint=f"give more characters: {listed(ending, FEW)}")
         raise NotFoundError(f"there is no run `{name}`", hint=near(name, ids[:1000], "the newest are"))
 
 

@@ -177,7 +177,7 @@ class Views:
                 break
         if len(found) > 1:
             raise NotFoundError(
-                f"several artifacts begin with `{digest}`", hint=f"say more of it: {listed(found, FEW)}"
+                f"several artifacts begin with `{digest}`", hint=f"give more characters: {listed(found, FEW)}"
             )
         if not found:
             raise NotFoundError(

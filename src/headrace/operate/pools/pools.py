@@ -100,7 +100,7 @@ def look_at(project: Project, pool: Pool) -> ClusterState:
         BackendError: it can't be reached.
     """
     if pool.backend != "ray":
-        raise ConfigError(f"pool `{pool.name}` has backend `{pool.backend}`, which is no cluster", hint='use "ray"')
+        raise ConfigError(f"pool `{pool.name}` has backend `{pool.backend}`, which is not a cluster", hint='use "ray"')
     seen: ClusterState = _ray(pool).look(project.config.pool[pool.name], pool, project.region(pool.region).store)
     return seen
 

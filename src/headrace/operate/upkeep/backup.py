@@ -69,7 +69,7 @@ def restore(project: Project, url: str | None, *, name: str | None, merge: bool,
         if not merge and ledger.is_begun():
             raise UsageError(
                 f"the ledger `{ledger.name}` has runs already",
-                hint="`--merge` adds the backup's to them, and goes on with a restore that was interrupted; else move"
+                hint="`--merge` adds the backup's runs, and goes on with a restore that was interrupted; otherwise move"
                 " the state folder away, or set HEADRACE_HOME to another",
             )
         store = open_store(project)
@@ -116,7 +116,7 @@ def _check_folder(project: Project, folder: Path) -> None:
     """Refuse a path that is no folder and can't become one, and a folder that holds other things."""
     there = next((each for each in (folder, *folder.parents) if each.exists()), folder)
     if not there.is_dir():
-        raise UsageError(f"`{there}` is no folder", hint="name a folder, or the URL of one")
+        raise UsageError(f"`{there}` is not a folder", hint="name a folder, or the URL of one")
     own = _real(str(folder)) == _real(str(project.root)) or _real(str(folder)).startswith(_real(str(project.home)))
     if there == folder and not own and not (folder / "blobs").is_dir() and any(folder.iterdir()):
         raise UsageError(

@@ -48,7 +48,7 @@ def _check_owner(project: Project) -> None:
     is_same = not ledger_is_shared(project) and ledger_path(project) == beside
     if project.region().store.url == str(store) and not is_same and beside.exists():
         raise ConfigError(
-            f"the store `{store}` is that of the ledger `{beside}`, and the settings name another ledger",
+            f"the store `{store}` belongs to the ledger `{beside}`, but the settings name another ledger",
             hint="set `[store] url` beside `[ledger] url`; if that ledger was moved for good, move its file away too",
         )
 

@@ -93,7 +93,7 @@ class Inbox:
         before = self._machine.cancelled
         if self._machine.closed is None and (before is None or (now and not before.now)):
             if not self._journal.is_open and by == "policy":
-                raise RefusedError(f"{why}, and nothing had begun", hint="give it more time by `--timeout`")
+                raise RefusedError(f"{why}, and no task had started", hint="give it more time with `--timeout`")
             if not self._journal.is_open:
                 raise KeyboardInterrupt
             self._steps.absorb(Cancelled(by, why, self._clock.now(), now))

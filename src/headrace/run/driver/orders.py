@@ -56,7 +56,7 @@ class Orders:
         source = self._places.address(lacked.source)
         if source is None:
             raise ConfigError(
-                f"`{launch.task}` is to bring a blob from region `{lacked.source}`, which is no longer described",
+                f"`{launch.task}` needs a blob from region `{lacked.source}`, which is no longer described",
                 hint=f"describe it under `[region.{lacked.source}]`, and resume the run",
             )
         ref = lacked.ref

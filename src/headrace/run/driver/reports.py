@@ -88,7 +88,7 @@ class Reports:
             case Traced() | TraceEnded() | TraceFailed() | Asked() if worker == TRACER:
                 self._tracer.heard(event, body)
             case _:
-                raise BackendError(f"worker {worker} reported `{type(event).__name__}`, which is not its to say")
+                raise BackendError(f"worker {worker} reported `{type(event).__name__}`, which a worker may not report")
 
     def inherited(self, worker: int, body: bytes) -> None:
         """Take in what a worker had reported that the driver before has not stored."""
@@ -135,7 +135,9 @@ class Reports:
             self._steps.absorb(event, body)
             return
         why = f"`{lost.digest[:12]}`, which it had stored, was gone from the store before its success was recorded"
-        failure = Failure("lost", why, hint="look for what deletes there beside `headrace gc`: a rule of the bucket's?")
+        failure = Failure(
+            "lost", why, hint="check whether anything but `headrace gc` deletes there, such as a rule of the bucket"
+        )
         self._steps.absorb(
             Failed(event.task, event.attempt, failure, now, event.started, event.seconds, event.log, event.use)
         )

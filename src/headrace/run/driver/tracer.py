@@ -137,7 +137,7 @@ class Tracer:
             if not self._journal.is_open:
                 if notice.kind == "lost":
                     raise BackendError(problem, hint="`headrace doctor` checks this machine")
-                raise UsageError(problem, hint="look for what its module does when imported")
+                raise UsageError(problem, hint="check what its module does when it is imported")
             self._steps.absorb(TraceFailed(Failure(notice.kind, problem)))
             return
         self._machine.dialogue.forget_question()
@@ -187,7 +187,7 @@ class Tracer:
         elif (told.about, told.name) != (about, name):
             before = f"{told.about} `{told.name}`"
             told_now = f"the pipeline asked for {about} `{name}` where it had asked for {before}"
-            return Answer(number, error=told_now, hint="its body has to ask the same each time it is traced")
+            return Answer(number, error=told_now, hint="its body must ask for the same values each time it is traced")
         return Answer(number, ref=told.value, version=told.version)
 
 
@@ -198,7 +198,7 @@ def check_places(pool: Pool, traced: Traced) -> None:
         if why is not None:
             raise PlacementError(
                 f"no pool can hold stage `{stage.name}` ({stage.resources}): pool `{pool.name}`: {why}",
-                hint="lower its resources, or describe a larger pool under `[pool.NAME]` in headrace.toml",
+                hint="lower its resources, or add a larger pool under `[pool.NAME]` in headrace.toml",
             )
 
 

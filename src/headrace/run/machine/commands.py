@@ -54,7 +54,7 @@ class Missed(Struct, frozen=True, gc=False):
 
 
 class Awaited(Struct, frozen=True, gc=False):
-    """What the tracer asks for lies in another region: its answer waits for these transfers. Not stored."""
+    """What the tracer asks for is in another region: its answer waits for these transfers. Not stored."""
 
     question: int
     transfers: tuple[str, ...]

@@ -138,7 +138,7 @@ def _parts(
     if len(names) > 2 and positive is None:
         if SCORE in one.column_names or not decided.isdisjoint(f"not {each}" for each in names):
             raise UsageError(
-                f"one class of `{target}` was judged against the rest, and which one isn't told",
+                f"one class of `{target}` was judged against the rest, and which one isn't given",
                 hint="give `positive=`, as `classification` was given it",
             )
         many = _many(one, other, words, [*names, *sorted(decided - set(names))], probabilities=probabilities)

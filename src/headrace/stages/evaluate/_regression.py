@@ -140,7 +140,9 @@ def _numbers(table: pa.Table, name: str) -> Any:
     told = table[name]
     values = (told.cast(pa.float64()) if pa.types.is_decimal(told.type) else told).to_pandas().to_numpy()
     if values.dtype.kind not in "biuf":
-        raise UsageError(f"column `{name}` holds `{values[0]}`, which is no number", hint="classes: `classification`")
+        raise UsageError(
+            f"column `{name}` holds `{values[0]}`, which is not a number", hint="classes: `classification`"
+        )
     return values.astype(np.float64)
 
 
@@ -155,7 +157,7 @@ def _bounded(values: Any, what: str) -> Any:
         worst = values[int(np.argmax(large))]
         raise UsageError(
             f"{what} has values as large as {worst:.3g}, whose squares no number can hold",
-            hint=f"look whether they are meant, and scale them to below {numeric.LARGEST:g}",
+            hint=f"check whether they are right, and scale them to below {numeric.LARGEST:g}",
         )
     return values
 

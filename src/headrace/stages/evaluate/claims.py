@@ -78,7 +78,7 @@ def cases(
     kept = with_target(table, name)
     if not len(kept):
         rows = f"none of the {table.num_rows:,} rows has a target" if table.num_rows else "there are no rows"
-        raise UsageError(f"{rows} (`{name}`)", hint="look at what the stages before it gave out")
+        raise UsageError(f"{rows} (`{name}`)", hint="check the outputs of the stages before it")
     some = table if len(kept) == table.num_rows else rows_at(table, kept)
     return Cases(some, kept, name, list(features), table.num_rows)
 
@@ -103,7 +103,7 @@ def _target(table: pa.Table, features: Sequence[str] | None, apart: Sequence[str
     if len(rest) == 1:
         return str(rest[0])
     names = listed(rest or table.column_names, 20)
-    raise UsageError("which column is the target isn't told", hint=f"give `target=`; it may be one of {names}")
+    raise UsageError("the target column isn't given", hint=f"give `target=`; it may be one of {names}")
 
 
 def labels(cases: Cases) -> Any:
@@ -196,8 +196,8 @@ def claim(name: str, scores: Scores, classes: Sequence[Any], positive: Any | Non
             return Claim(name, chances, scores.probable, None)
         if len(classes) != 2:
             raise UsageError(
-                f"one score a row is given, and there are {len(classes)} classes",
-                hint="give `positive=`, the class that it is of, or a score for each class",
+                f"one score per row is given, but there are {len(classes)} classes",
+                hint="give `positive=`, the class of the score, or a score for each class",
             )
         if scores.decided is not None:
             decided = np.asarray(scores.decided).astype(int)
@@ -205,7 +205,7 @@ def claim(name: str, scores: Scores, classes: Sequence[Any], positive: Any | Non
         chances = scores.values
         if chances.shape[1] != len(classes):
             raise UsageError(
-                f"the model gives {chances.shape[1]} scores a row, and there are {len(classes)} classes",
+                f"the model gives {chances.shape[1]} scores per row, but there are {len(classes)} classes",
                 hint="name the columns: `scores={class: column}`",
             )
         decided = chances.argmax(axis=1) if len(classes) > 2 else None

@@ -57,7 +57,10 @@ def leaks(table: pa.Table, train: pa.Table, key: Sequence[str] | None) -> Leak:
     both = set(train.column_names)
     names = list(key) if key is not None else [each for each in table.column_names if each in both]
     if not names:
-        raise UsageError("`train` has no column of the table that is judged", hint="name what tells a row: `key=[...]`")
+        raise UsageError(
+            "`train` has no column of the table that is judged",
+            hint="name the columns that identify a row: `key=[...]`",
+        )
     for name in names:
         check_column(table, name)
         check_column(train, name)

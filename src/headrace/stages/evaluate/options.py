@@ -101,7 +101,7 @@ class EvaluationOptions(EvaluationCall, frozen=True, kw_only=True):
             "how many rows a group or slice needs to be judged, and each rate of those that it is a share of; 30 if"
             " not told. Told, smaller groups of people are left out of rules on bias; if not, such a rule is undecided"
             " while one wasn't judged.",
-            _within(2, "would judge single people", "give 2 or more; 30 is usual"),
+            _within(2, "is so small that it would judge single people", "give 2 or more; 30 is usual"),
             before="seed",
         ),
     ] = None
@@ -130,7 +130,7 @@ class PredictionOptions(EvaluationOptions, frozen=True, kw_only=True):
     predict: Annotated[
         Any,
         Option(
-            "a function of the model and a table that gives an array: n numbers; of classes n scores of the positive"
+            "a function of the model and a table that returns an array: n numbers; of classes n scores of the positive"
             " one, or n by classes."
         ),
     ] = None
@@ -176,7 +176,7 @@ class ClassificationCall(PredictionOptions, frozen=True, kw_only=True):
     positive: Annotated[
         Any,
         Option(
-            "the class that is looked for; the last of two in their order. Of more classes, it against the rest.",
+            "the class to look for; the last of two in their order. Of more classes, it against the rest.",
             before="scores",
         ),
     ] = None
@@ -230,7 +230,7 @@ class GenerationCall(EvaluationOptions, frozen=True, kw_only=True):
         int,
         Option(
             "how many rows a slice needs to be told of.",
-            _within(2, "would judge single people", "give 2 or more; 30 is usual"),
+            _within(2, "is so small that it would judge single people", "give 2 or more; 30 is usual"),
         ),
     ] = 30
 
@@ -239,7 +239,7 @@ class PairedOptions(DrawnOptions, frozen=True, kw_only=True):
     """The options of `evaluate.paired`."""
 
     target: Annotated[str, Option("the column with the true class or number.")]
-    positive: Annotated[Any, Option("the class that is looked for, the last of two in their order if not told.")] = None
+    positive: Annotated[Any, Option("the class to look for, the last of two in their order if not told.")] = None
     probabilities: Annotated[
         bool,
         Option(

@@ -60,7 +60,7 @@ def classes_of(
     """Let a classifier speak about rows.
 
     Raises:
-        UsageError: it can't, or says something that is no number.
+        UsageError: it can't, or says something that is not a number.
     """
     if predict is not None:
         values = np.asarray(predict(model, table), np.float64)
@@ -87,7 +87,7 @@ def numbers_of(model: Any, table: pa.Table, features: Sequence[str], predict: Ca
     """Let a regressor speak about rows: an array of n numbers.
 
     Raises:
-        UsageError: it can't, or says something that is no number.
+        UsageError: it can't, or says something that is not a number.
     """
     if predict is not None:
         return checked(np.asarray(predict(model, table), np.float64), table.num_rows)
@@ -167,14 +167,14 @@ def checked(values: Any, rows: int) -> Any:
     if values.ndim not in (1, 2) or len(values) != rows:
         raise UsageError(
             f"the model gives {'x'.join(map(str, values.shape)) or 'one'} values for {rows:,} rows",
-            hint="it must give one number a row, or one a row and class",
+            hint="it must give one number per row, or one per row and class",
         )
     strange = ~np.isfinite(values if values.ndim == 1 else values.sum(axis=1))
     if strange.any():
         first = int(np.flatnonzero(strange)[0])
         raise UsageError(
             f"the model gives no number for {int(strange.sum()):,} of {rows:,} rows; the first is row {first:,}",
-            hint="look at what is missing in that row",
+            hint="check that row for missing values",
         )
     return values
 
@@ -217,7 +217,7 @@ def check_values(table: pa.Table, name: str) -> None:
     kind = table.schema.field(name).type
     if pa.types.is_nested(kind):
         raise UsageError(
-            f"column `{name}` is `{kind}`, by which rows can't be put together",
+            f"column `{name}` is `{kind}`, so rows can't be grouped by it",
             hint="name a column of texts, numbers or dates",
         )
 
@@ -253,5 +253,5 @@ def _plain(value: Any) -> Any:
 def _strange(model: Any) -> UsageError:
     return UsageError(
         f"a `{type(model).__name__}` has no `predict`",
-        hint="give `predict=`, a function of the model and a table that gives an array; or `scores=`, a column",
+        hint="give `predict=`, a function of the model and a table that returns an array; or `scores=`, a column",
     )

@@ -84,7 +84,7 @@ def check(name: str, table: Any) -> None:
         DataError: as of `session`.
     """
     if not table.schema.names:
-        raise DataError(f"table `{name}` has no columns, so SQL can't ask it", hint="look at what makes it")
+        raise DataError(f"table `{name}` has no columns, so SQL can't read it", hint="check the stage that makes it")
     _told_apart(table.schema.names)
     _readable(table.schema)
 
@@ -180,7 +180,7 @@ def told(error: duckdb.Error, what: str, tables: Collection[str] = ()) -> UsageE
     if isinstance(error, duckdb.PermissionException):
         return UsageError(
             f"{what} reaches outside: {message}{where}",
-            hint="it sees only the tables that it is given: ingest files and other databases by stages of their own",
+            hint="it sees only the tables that it is given: read files and other databases in stages of their own",
         )
     if isinstance(error, duckdb.OutOfMemoryException):
         return DataError(f"{what} needs more memory than it has: {message}", hint="raise `memory_gib` of the stage")

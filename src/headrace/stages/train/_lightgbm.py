@@ -66,7 +66,7 @@ def _check(given: Mapping[str, Any]) -> None:
             raise UsageError(f"`{name}` is {given[name]}", hint="give a whole number from 1")
     if _objective_is(given.get("params", {}), RANKS) and given.get("group", True) is None:
         raise UsageError(
-            "the objective puts the rows of a group in order, and no `group` is given",
+            "the objective ranks the rows of a group, but no `group` is given",
             hint='name the column that tells them apart, such as `group="query"`',
         )
 
@@ -233,7 +233,7 @@ def _grouped(table: pa.Table, group: str | None) -> tuple[pa.Table, Any]:
     if column.null_count:
         raise DataError(
             f"{column.null_count:,} of {table.num_rows:,} rows have no group in `{group}`",
-            hint="filter them out before: nothing tells what they are to be ranked among",
+            hint="filter them out before: they have no group to be ranked in",
         )
     plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
     codes = plain.dictionary_encode().indices.to_numpy()
@@ -284,7 +284,7 @@ def _categories(found: Examples, names: Sequence[str]) -> Examples:
     strange = [name for name in names if name not in frame.columns]
     if strange:
         raise UsageError(
-            f"`categorical_feature` names `{strange[0]}`, which is no feature", hint="name columns of `features`"
+            f"`categorical_feature` names `{strange[0]}`, which is not a feature", hint="name columns of `features`"
         )
     odd = [name for name in frame.columns if _is_odd(frame[name])]
     if odd:

@@ -101,7 +101,7 @@ def search(
         if kind is not None and not callable(kind):
             raise UsageError(
                 f"`{name}` of the search is a `{type(kind).__name__}`",
-                hint=f"give a class of Optuna's, or a partial of one, that each trial makes its {name} by",
+                hint=f"give a class of Optuna, or a partial of one: each trial makes its {name} with it",
             )
     _check_given(objective, given)
     declared = trial.with_options(resources=resources, retries=retries, timeout=timeout)
@@ -282,7 +282,7 @@ def _check_choices(distributions: Mapping[str, Any]) -> None:
         if odd:
             raise UsageError(
                 f"a choice of the parameter `{name}` is {odd[0]!r:.80}",
-                hint="suggest texts or numbers, and look up by them what they stand for",
+                hint="suggest texts or numbers, and look up the objects by them",
             )
 
 
@@ -298,7 +298,7 @@ def _number(found: Any, live: Live, number: int) -> float:
         pass
     raise _NoNumber(
         f"trial {number}, with {live.words()}, gave {found!r:.80}, which is no number",
-        hint="let the objective give the number that is to be least or greatest",
+        hint="the objective must return the number to minimize or maximize",
     )
 
 

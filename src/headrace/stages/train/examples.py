@@ -48,7 +48,7 @@ def examples(
     if target in chosen:
         raise DataError(f"the target `{target}` is among the features", hint="leave it out: the model would read it")
     if table.num_rows == 0:
-        raise DataError("there are no rows to learn from", hint="look at what the stages before it gave out")
+        raise DataError("there are no rows to learn from", hint="check the outputs of the stages before it")
     labels = table[target]
     missing = labels.null_count
     if pa.types.is_floating(labels.type):

@@ -127,9 +127,9 @@ class Loader:
             raise UsageError(f"the state has no `{absent[0]}`", hint="give what `state_dict()` of a loader gave")
         if (state["rows"], state["seed"]) != (self.rows, self._seed):
             raise UsageError(
-                f"the loader stood in {state['rows']} rows with seed {state['seed']},"
+                f"the state is that of {state['rows']} rows with seed {state['seed']},"
                 f" this one has {self.rows} rows and seed {self._seed}",
-                hint="go on with the same table and seed, or begin anew",
+                hint="use the same table and seed, or start again",
             )
         self.epoch, self.position = state["epoch"], state["position"]
 

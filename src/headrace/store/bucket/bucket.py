@@ -86,7 +86,7 @@ class Bucket:
         if Bucket._used_in not in (None, os.getpid()):
             raise StoreError(
                 f"the store `{self.url}` was asked in a process that forked from one that had used a store",
-                hint="begin the process anew (`multiprocessing`: the start method `spawn`)",
+                hint="start the process again (`multiprocessing`: the start method `spawn`)",
             )
         Bucket._used_in = os.getpid()
         return self._client
@@ -109,8 +109,8 @@ class Bucket:
             return
         if data and bytes(self.range(name, 0, len(data))) != data:
             raise StoreError(
-                f"the store `{self.url}` keeps other bytes than it was sent",
-                hint="look at the server, and at what lies between; then run again",
+                f"the store `{self.url}` doesn't hold the bytes that it was sent",
+                hint="check the server and the network; then run again",
             )
         self._tags_are_digests = False  # some encryption: the signature covers the bytes that arrive
 
@@ -127,7 +127,7 @@ class Bucket:
         if (arrived := self.head(name)) != size:
             raise StoreError(
                 f"of {size:,} bytes sent to the store `{self.url}`, {arrived or 0:,} arrived",
-                hint="look at the server, and at what lies between; then run again",
+                hint="check the server and the network; then run again",
             )
 
     def range(self, name: str, start: int, length: int) -> Any:
@@ -148,8 +148,8 @@ class Bucket:
             if len(data) == length:
                 return data
         raise StoreError(
-            f"the store `{self.url}` gave {len(data):,} of {length:,} bytes that it has",
-            hint="look at the server, and at what lies between; then run again",
+            f"the store `{self.url}` gave {len(data):,} of {length:,} of the bytes that it has",
+            hint="check the server and the network; then run again",
         )
 
     def begin(self, name: str, length: int) -> tuple[Any, int]:
@@ -170,8 +170,8 @@ class Bucket:
             if len(data) == min(length, size):
                 return data, size
         raise StoreError(
-            f"the store `{self.url}` gave {len(data):,} of {min(length, size):,} bytes that it has",
-            hint="look at the server, and at what lies between; then run again",
+            f"the store `{self.url}` gave {len(data):,} of {min(length, size):,} of the bytes that it has",
+            hint="check the server and the network; then run again",
         )
 
     def head(self, name: str) -> int | None:

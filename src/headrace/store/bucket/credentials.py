@@ -136,6 +136,6 @@ def _section(path: Path, name: str) -> dict[str, str]:
     except (OSError, UnicodeDecodeError, configparser.Error) as error:
         raise StoreUnreachable(
             f"Amazon's shared file `{path}` can't be read: {type(error).__name__}",
-            hint="mend it: sections in brackets, then `name = value`",
+            hint="correct it: sections in brackets, then `name = value`",
         ) from None  # the cause quotes the line
     return dict(parser[name]) if parser.has_section(name) else {}

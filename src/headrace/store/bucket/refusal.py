@@ -98,7 +98,7 @@ def refusal(error: BaseException, *, url: str, endpoint: str, act: Act) -> Store
         told = _REGION.search(text)
         region = (told[1] or told[2]) if told else None
         return StoreUnreachable(
-            f"the bucket `{bucket}` of the store `{url}` lies in another region"
+            f"the bucket `{bucket}` of the store `{url}` is in another region"
             + (f": `{region}`" if region else f" than it is asked for in, at {endpoint}"),
             hint=f'set region = "{region or "THE-REGION-OF-THE-BUCKET"}" for the store in headrace.toml',
         )

@@ -94,7 +94,7 @@ class Batch:
         if found != digest:
             raise BlobDamaged(
                 f"the bytes that arrived for blob `{digest[:12]}` have the digest `{found[:12]}`",
-                hint="try again; `headrace fsck --deep` says whether they are damaged where they come from",
+                hint="try again; `headrace fsck --deep` says whether they are damaged at their source",
                 generation=f"{digest}.{nonce}",
             )
         self._folders.place(digest, nonce)  # refuses what names no blob

@@ -139,7 +139,7 @@ def _call(words: Sequence[str], pins: Pins) -> None:
     except subprocess.TimeoutExpired:
         raise EnvironmentFailed(
             f"an environment of `{pins.file}` was not built within {LIMIT_S:g} s",
-            hint="look whether this machine's way to a package index is slow, or leave large packages in its caches",
+            hint="check the speed of the connection to the package index, or put large packages in its cache",
         ) from None
     if done.returncode:
         raise EnvironmentFailed(

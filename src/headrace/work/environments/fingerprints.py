@@ -75,7 +75,7 @@ class Envoys:
                         self._channel.send(waiting)
         raise ProjectError(
             f"the process that reads the code of stage `{stage.name}` in environment `{group}` died",
-            hint="look for what the stage's module does when it is imported there",
+            hint="check what the stage's module does when it is imported there",
         )
 
     def _hear(self, line: socket.socket) -> bytes:

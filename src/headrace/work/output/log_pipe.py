@@ -82,6 +82,6 @@ class LogPipe:
 
 def _trouble(why: str) -> HeadraceError:
     return HeadraceError(
-        f"the process that masks secrets in what a stage prints can't be begun: {why}",
-        hint="see how many processes and how much memory the worker's machine allows",
+        f"the process that masks secrets in a stage's output can't be started: {why}",
+        hint="check the limits on processes and memory of the worker's machine",
     )

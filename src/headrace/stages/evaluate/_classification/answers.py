@@ -154,7 +154,7 @@ def _check_numbered(values: Any, target: str) -> None:
 
 
 def _positive(classes: Sequence[Any], asked: Any, values: Any) -> Any | None:
-    """Give the class that is looked for; None where there are more than two, and none is told.
+    """Give the class to look for; None where there are more than two, and none is given.
 
     Of two it is the last in their order, whatever order their scores were named in.
     """
@@ -162,12 +162,12 @@ def _positive(classes: Sequence[Any], asked: Any, values: Any) -> Any | None:
         matching = [each for each in classes if each == asked or str(each) == str(asked)]
         if not matching:
             hint = f"they are {listed(classes, 20)}"
-            raise UsageError(f"`positive={asked!r}` is no class of the target", hint=hint)
+            raise UsageError(f"`positive={asked!r}` is not a class of the target", hint=hint)
         return matching[0]
     if len(classes) == 1:
         raise UsageError(
             f"all {len(values):,} rows are of class `{classes[0]}`, and no other is known",
-            hint="give `positive=`, the class that is looked for, or rows of both",
+            hint="give `positive=`, the class to look for, or rows of both",
         )
     return in_order(classes)[-1] if len(classes) == 2 else None
 
@@ -190,7 +190,7 @@ def _decisions(cases: Cases, name: str, classes: Sequence[Any], positive: Any | 
     strange = [each for each in values if each not in classes]
     if strange:
         raise UsageError(
-            f"column `{name}` decides for `{strange[0]}`, which is no class of the target",
+            f"column `{name}` decides for `{strange[0]}`, which is not a class of the target",
             hint=f"they are {', '.join(f'`{each}`' for each in classes[:20])}",
         )
     return _numbers(values, classes, positive)

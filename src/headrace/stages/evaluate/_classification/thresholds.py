@@ -47,8 +47,8 @@ def read(asked: str | float | None) -> float | Rule:
         raise UsageError(f"`threshold={asked!r}` can't be read", hint=f"{_unquoted(asked)}{told}")
     if match["rows"] != "valid":
         raise UsageError(
-            f"`threshold={asked!r}` would choose on the rows that it is then judged by",
-            hint=f"that flatters the model: give `valid=` rows of their own, and `valid:{match['name']}`",
+            f"`threshold={asked!r}` would be chosen on the rows that it is judged by",
+            hint=f"that flatters the model: give other rows as `valid=`, and `valid:{match['name']}`",
         )
     name, told = match["name"], match["value"]
     if (name in ("rate", "precision", "recall")) != (told is not None):

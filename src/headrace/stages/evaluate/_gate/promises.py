@@ -56,14 +56,14 @@ class Promises(NamedTuple):
             )
         if against == PREVIOUS and given.get(PREVIOUS, "") is None:
             raise UsageError(
-                f"the gate `{asked}` compares with a previous model, and none is told",
-                hint="give what `registry.find` gives, also before there is a version: `previous=...`",
+                f"the gate `{asked}` compares with a previous model, and none is given",
+                hint="give the result of `registry.find`, also before there is a version: `previous=...`",
             )
         metric = self._metric(name, asked, given)
         if name in _PROBABLE and given.get("probabilities") is False:
             raise UsageError(
-                f"the gate `{asked}` asks for what takes probabilities, and the scores are said to be none",
-                hint="leave `probabilities=False` out, or ask for AUC, or what is decided",
+                f"the gate `{asked}` needs probabilities, but the scores are said to be none",
+                hint="leave `probabilities=False` out, or ask for AUC, or for a metric of decisions",
             )
         if not asked.against:
             _check_bound(asked, metric.difference(asked.metric, "") if against else metric)
@@ -83,11 +83,11 @@ class Promises(NamedTuple):
         gaps[plain(GAP)] = known[plain(self.main)].difference(GAP, "")
         if name in gaps and not listed(given.get("slices", "unknown")):
             raise UsageError(
-                f"the gate `{asked}` compares slices, and none are told", hint=_columns("slices", "region")
+                f"the gate `{asked}` compares slices, and none are given", hint=_columns("slices", "region")
             )
         if plain(SEEN) == name and given.get("train", "unknown") is None:
             raise UsageError(
-                f"the gate `{asked}` asks for rows that were trained on, and those are not told",
+                f"the gate `{asked}` asks for rows that were trained on, and these aren't given",
                 hint="give the training rows as `train=`",
             )
         people = self._people(name, asked, given)
@@ -108,7 +108,7 @@ class Promises(NamedTuple):
         if told and not columns:
             meant = asked.metric.partition(" by ")[2] or "sex"
             raise UsageError(
-                f"the gate `{asked}` compares groups of people, and none are told", hint=_columns("sensitive", meant)
+                f"the gate `{asked}` compares groups of people, and none are given", hint=_columns("sensitive", meant)
             )
         if told and "sensitive" not in given:
             return {name: measured[start]}
@@ -141,7 +141,7 @@ def _check_bound(asked: Comparison, metric: Metric) -> None:
     ends = f"no more than {metric.highest:g}" if metric.lowest == -float("inf") else ends
     raise UsageError(
         f"the gate `{asked}` {'always holds' if holds else 'can never hold'}: `{metric.name}` is {ends}",
-        hint="a share is written as 0.9, or 90%" if metric.highest == 1 else "mend the number",
+        hint="a share is written as 0.9, or 90%" if metric.highest == 1 else "correct the number",
     )
 
 

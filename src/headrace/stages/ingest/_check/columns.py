@@ -230,7 +230,7 @@ def _raw(value: Any, kind: pa.DataType) -> Any:
     if pa.types.is_temporal(kind):
         return bound(value, kind).value
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise DefinitionError(f"{value!r} can't be a bound of a `{kind}`", hint="mend the contract")
+        raise DefinitionError(f"{value!r} can't be a bound of a `{kind}`", hint="correct the contract")
     return value
 
 

@@ -60,7 +60,7 @@ class Column(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown
                 raise DefinitionError(f"a column has no rule `{rule}`", hint=meant_by(rule, RULES))
             _one_of_actions(action)
         if any(isinstance(each, float) and each != each for each in (self.min, self.max)):
-            raise DefinitionError("a bound that is NaN bounds nothing", hint="`nan=False` allows no NaN")
+            raise DefinitionError("a bound can't be NaN", hint="`nan=False` allows no NaN")
         if self.pattern is not None:
             check_pattern(self.pattern)
         if self.min_length is not None and self.max_length is not None and self.min_length > self.max_length:

@@ -97,7 +97,7 @@ def files(
         promote: what happens where files differ, as in pyarrow's `concat_tables`: `"none"`: an error; `"default"`: a
             column that a file lacks is null there; `"permissive"`: numbers widen too.
         new_only: gives the rows of those files only that are new or changed since the last run that succeeded.
-        vanished: what comes of the rows of a file that is not there any more: `"drop"`: they are not in the table;
+        vanished: what comes of the rows of a file that no longer exists: `"drop"`: they are not in the table;
             `"keep"`: they stay as they were read last; `"refuse"`: it is an error. With `new_only` nothing comes of it.
         cursor: what the cursor is called by which `new_only` and `vanished` know files; made from the pattern (and of
             `new_only`, the pipeline) if not given.
@@ -115,7 +115,7 @@ def files(
         SourceError: there is no such file, or one can't be read as what it should be.
     """
     if isinstance(source, str) and not source:
-        raise DefinitionError("there is no pattern of paths", hint='give one, such as "in/*.csv"')
+        raise DefinitionError("the pattern of paths is empty", hint='give one, such as "in/*.csv"')
     if format is not None and format not in FORMATS:
         raise DefinitionError(f"format={format!r} is not known", hint=f"give one of {', '.join(FORMATS)}")
     if promote not in ("none", "default", "permissive"):
@@ -152,7 +152,7 @@ def files_version(look: Look, *, needed: bool) -> Listing:
     found = place_of(look).files()
     if not found and needed:
         raise SourceError(
-            f"no file fits `{look.pattern}`", hint="correct it; with `schema=` no files are a table without rows"
+            f"no file fits `{look.pattern}`", hint="correct it; with `schema=` you get a table without rows"
         )
     return Listing([each.path for each in found], [each.stamp for each in found])
 
@@ -177,7 +177,8 @@ def file(path: str, stamp: str, look: Look, reading: Reading) -> Part:
                 attempt().saw(stamp=before)
             return Part(rows, before)
     raise SourceError(
-        f"`{path}` changed while it was read, {TRIES} times over", hint="write files aside and move them in when whole"
+        f"`{path}` changed while it was read, {TRIES} times",
+        hint="write files elsewhere, and move them in when they are complete",
     )
 
 
@@ -192,9 +193,7 @@ def joined(
     if before is not None and schema is None and before["schema"] is not None:
         tables.insert(0, ("files of earlier runs", before["schema"].empty_table()))
     if not tables and schema is None:
-        raise SourceError(
-            f"no file fits `{pattern}`", hint="correct it; with `schema=` no files are a table without rows"
-        )
+        raise SourceError(f"no file fits `{pattern}`", hint="correct it; with `schema=` you get a table without rows")
     rows = unify(tables, schema=schema, promote=promote)
     if known is not None and parts:
         files = {} if before is None else dict(before["files"])
@@ -223,14 +222,12 @@ def kept(
             f"`{gone[0]}`"
             + (f" and {len(gone) - 1} more files are" if len(gone) > 1 else " is")
             + " not there any more",
-            hint='put it back, or say what is to come of its rows: `vanished="drop"` or `"keep"`',
+            hint='put it back, or say what to do with its rows: `vanished="drop"` or `"keep"`',
         )
     every = dict(sorted({**before, **tables}.items()))
     schema = None if reading.schema is None else _with_file(reading.schema, reading.file_column)
     if not every and schema is None:
-        raise SourceError(
-            f"no file fits `{pattern}`", hint="correct it; with `schema=` no files are a table without rows"
-        )
+        raise SourceError(f"no file fits `{pattern}`", hint="correct it; with `schema=` you get a table without rows")
     rows = unify(list(every.items()), schema=schema, promote=promote)
     stamps = {} if known.value is None else dict(zip(known.value["paths"], known.value["stamps"], strict=True))
     stamps |= {path: part.stamp for path, part in zip(paths, parts, strict=True)}

@@ -76,7 +76,7 @@ def format_of(name: str) -> str:
     found = BY_SUFFIX.get(suffix)
     if found is None:
         raise SourceError(
-            f"the name of `{name}` doesn't tell its format", hint=f"give `format=`: one of {', '.join(FORMATS)}"
+            f"the name of `{name}` doesn't show its format", hint=f"give `format=`: one of {', '.join(FORMATS)}"
         )
     return found
 
@@ -93,7 +93,7 @@ def schema_of(told: pa.Schema | Pairs | None) -> pa.Schema | None:
         return pa.schema(told)
     except (pa.ArrowException, TypeError, ValueError, AttributeError) as error:
         raise DefinitionError(
-            f"`schema` is none: {error}", hint='give names and types: `[("status", pa.int64())]`'
+            f"`schema` can't be used: {error}", hint='give names and types: `[("status", pa.int64())]`'
         ) from error
 
 
@@ -104,14 +104,14 @@ def check_options(form: str | None, options: Mapping[str, Any]) -> None:
         if name not in known or form not in (None, "csv"):
             raise DefinitionError(
                 f"`ingest.files` takes no `{name}`" + (f" for `{form}`" if form not in (None, "csv") else ""),
-                hint="of CSV it takes what pyarrow's ReadOptions, ParseOptions and ConvertOptions do",
+                hint="for CSV it takes the options of pyarrow's ReadOptions, ParseOptions and ConvertOptions",
             )
     for name, value in options.items():
         try:
             _csv_options({name: value})
         except (pa.ArrowException, TypeError, ValueError, AttributeError) as error:
             raise DefinitionError(
-                f"`{name}` of `ingest.files` is {value!r:.80}: {error}", hint="it is what pyarrow takes under that name"
+                f"`{name}` of `ingest.files` is {value!r:.80}: {error}", hint="see pyarrow's option of that name"
             ) from error
 
 
@@ -189,7 +189,7 @@ def _agreed(tables: Sequence[tuple[str, pa.Table]], promote: str) -> pa.Schema:
             if merged is None:
                 raise SourceError(
                     f"column `{field.name}` is `{known[0]}` in `{known[1]}`, and `{field.type}` in `{name}`",
-                    hint='mend the file, say `schema=`, or let numbers widen by `promote="permissive"`',
+                    hint='correct the file, say `schema=`, or let numbers widen by `promote="permissive"`',
                 )
             if merged != known[0]:
                 fields[field.name] = (merged, name)
@@ -232,7 +232,9 @@ def _conformed(name: str, table: pa.Table, wanted: pa.Schema, promote: str, *, g
             raise _several(name, field.name)
         if field.name not in table.schema.names:
             if given and promote == "none" and table.num_rows:
-                raise SourceError(f"`{name}` has no column `{field.name}` of the schema", hint="mend file or schema")
+                raise SourceError(
+                    f"`{name}` has no column `{field.name}` of the schema", hint="correct the file or the schema"
+                )
             columns.append(pa.nulls(table.num_rows, field.type))
             continue
         column = table.column(field.name)
@@ -240,8 +242,8 @@ def _conformed(name: str, table: pa.Table, wanted: pa.Schema, promote: str, *, g
             columns.append(column.cast(field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise SourceError(
-                f"column `{field.name}` of `{name}` is `{column.type}`, and doesn't become `{field.type}`: {error}",
-                hint="mend the file, or the schema",
+                f"column `{field.name}` of `{name}` is `{column.type}`, which can't become `{field.type}`: {error}",
+                hint="correct the file, or the schema",
             ) from error
     return pa.Table.from_arrays(columns, schema=wanted)
 
@@ -329,7 +331,7 @@ def _arrow(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
     if claims.is_bare:
         raise SourceError(
             f"`{name}` says that it holds {claims.values:,} values, and has bytes for few of them",
-            hint="it may be made to fill the memory: look at what made it",
+            hint="it may be an attack that fills the memory: check the program that made it",
         )
     table = (pa.ipc.open_stream if is_stream else pa.ipc.open_file)(file).read_all()
     look_into(table)
@@ -344,7 +346,7 @@ def _bytes(batch: pa.RecordBatch) -> int:
 def _too_large(name: str, most_bytes: int) -> SourceError:
     return SourceError(
         f"`{name}` unpacks to more than {most_bytes / 2**30:,.1f} GiB, over {GROWTH} times its size",
-        hint="it may be made to fill the memory; if it is meant, read it in parts, in a stage of your own",
+        hint="it may be an attack that fills the memory; if it isn't, read it in parts, in a stage of your own",
     )
 
 
@@ -420,10 +422,10 @@ def _refusal(error: Exception, name: str, form: str, schema: pa.Schema | None) -
             return SourceError(
                 f"`{name}`: column `{column.replace('/', '.')}` is a {now} in row {row}, and `{wanted}` is"
                 f" `{schema.field(wanted).type}` in `schema=`",
-                hint="mend it at the source, or correct the schema",
+                hint="correct it at the source, or correct the schema",
             )
         return SourceError(
             f"`{name}`: column `{column.replace('/', '.')}` changed from {before} to {now} in row {row}",
-            hint="mend it at the source, or say `schema=`",
+            hint="correct it at the source, or say `schema=`",
         )
     return SourceError(f"`{name}` can't be read as `{form}`: {said}", hint="look at the file, or say its `format`")

@@ -91,7 +91,7 @@ class Local:
         if project is None and not os.path.isabs(self._pattern):
             raise SourceError(
                 f"`{look.pattern}` is a path of the project's folder, which is not on this host",
-                hint="give an absolute path, put the files in a bucket (`s3://`), or hand them over as `hr.Folder`",
+                hint="give an absolute path, put the files in a bucket (`s3://`), or pass them as `hr.Folder`",
             )
         self._base = project or Path("/")
         self._root = (self._base / _fixed(self._pattern)).resolve()
@@ -104,7 +104,9 @@ class Local:
         if not found and not _MAGIC.search(self._pattern):
             there, inside = (self._base / self._pattern).is_dir(), self.shown.rstrip("/")
             if not there and (self._base / self._pattern).exists():
-                raise SourceError(f"`{self.shown}` is no regular file", hint="a pipe or a device can't be read twice")
+                raise SourceError(
+                    f"`{self.shown}` is not a regular file", hint="a pipe or a device can't be read twice"
+                )
             raise SourceError(
                 f"`{self.shown}` is {'a folder' if there else 'not there'}",
                 hint=f"write `{inside}/*`, or `{inside}/**/*` for folders inside too"
@@ -258,7 +260,7 @@ def _tag(found: Any) -> str:
 
 def stamp_of(found: os.stat_result) -> str:
     if not stat.S_ISREG(found.st_mode):
-        raise SourceError("it is no regular file", hint="leave it out of the pattern")
+        raise SourceError("it is not a regular file", hint="leave it out of the pattern")
     # the time of the change of its inode too: a copy that keeps the times may put other bytes of that size there
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 
@@ -279,9 +281,9 @@ def _is_mark(name: str, folders: Set[str]) -> bool:
 
 def _gone(path: str, error: OSError | None) -> SourceError:
     if isinstance(error, PermissionError):
-        return SourceError(f"`{path}` may not be read", hint="give the user that runs this the right to")
+        return SourceError(f"`{path}` may not be read", hint="give the user who runs this the right to read it")
     told = f": {error.strerror}" if error is not None and not isinstance(error, FileNotFoundError) else ""
-    return SourceError(f"`{path}` is not there any more{told}", hint="run again: it is listed anew then")
+    return SourceError(f"`{path}` no longer exists{told}", hint="run again: files are listed again then")
 
 
 def _fixed(pattern: str) -> str:

@@ -23,7 +23,7 @@ def picture(data: bytes, name: str) -> tuple[str, int, int]:
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             return ("webp", *_webp(data))
     except (struct.error, IndexError) as error:
-        raise SourceError(f"`{name}` is cut off", hint="copy it anew") from error
+        raise SourceError(f"`{name}` is cut off", hint="copy it again") from error
     raise SourceError(f"`{name}` is no PNG, JPEG, GIF or WebP", hint="leave it out of the pattern")
 
 

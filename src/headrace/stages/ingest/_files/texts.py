@@ -37,7 +37,7 @@ def line_bytes_of(line_mib: float) -> int:
         DefinitionError: it is no size.
     """
     if not 0 < line_mib < 2**30:
-        raise DefinitionError(f"line_mib={line_mib!r} is no size", hint="give a number of MiB")
+        raise DefinitionError(f"line_mib={line_mib!r} is not a size", hint="give a number of MiB")
     return max(int(line_mib * 2**20), 1)
 
 
@@ -85,7 +85,7 @@ def _decoded(file: BinaryIO, name: str, encoding: str | None, line_bytes: int) -
             bad = error.object[error.start : error.start + 1]
             raise SourceError(
                 f"`{name}`: byte {at:,} (0x{bad.hex()}) is no {found.upper()}",
-                hint='say what it is: `encoding="latin-1"`, `"cp1252"`; if encodings are mixed, mend the file there',
+                hint='say what it is: `encoding="latin-1"`, `"cp1252"`; if encodings are mixed, correct the file there',
             ) from error
         made = text.encode("utf-8", "surrogatepass") if not is_utf8 or held or len(text) != len(piece) else piece
         line = _longest(made, line, line_bytes, name)
@@ -112,7 +112,7 @@ def _longest(piece: bytes, line: int, limit: int, name: str) -> int:
     if longest > limit:
         raise SourceError(
             f"`{name}` has a line of more than {limit / 2**20:,.3g} MiB",
-            hint="it may be no text, or broken; if it is meant, raise `line_mib`",
+            hint="it may be damaged, or no text; if it is right, raise `line_mib`",
         )
     return line
 

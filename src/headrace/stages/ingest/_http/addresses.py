@@ -126,7 +126,7 @@ class Guard(httpx.BaseTransport):
             named = "" if closed[0] == host else f"`{host}` is "
             raise SourceError(
                 f"a request to a private address was refused: {named}{closed[0]}",
-                hint="if it is meant, say `allow_private=True`, which allows the host of the URL that it is said with",
+                hint="if you want it, set `allow_private=True`: it allows the host of that call's URL",
             )
         return [] if self._proxied else found
 

@@ -116,8 +116,8 @@ def unpacked(
         for piece in response.iter_raw():
             if clock() > end:
                 raise SourceError(
-                    f"`{shown(url)}` answered with {len(found):,} bytes in {within_s:,.0f} s, and more was to come",
-                    hint=f"ask for less a page, or raise `timeout`: an answer may take {TIMEOUTS} times that",
+                    f"`{shown(url)}` answered with {len(found):,} bytes in {within_s:,.0f} s, and wasn't finished",
+                    hint=f"ask for less per page, or raise `timeout`: an answer may take {TIMEOUTS} times as long",
                 )
             rest = piece
             while rest:
@@ -139,5 +139,5 @@ def unpacked(
 def _too_big(url: str, what: str, limit: int) -> SourceError:
     return SourceError(
         f"`{shown(url)}` answered with {what} over the limit of {limit / 2**20:,.0f} MiB",
-        hint="ask for less a page, or raise `limit_mib`",
+        hint="ask for less per page, or raise `limit_mib`",
     )

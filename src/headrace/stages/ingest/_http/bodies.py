@@ -63,7 +63,7 @@ def open_body(answer: Answer, form: str, rows: str | None) -> Body:
         return Body(data=data, rows=-1)
     if not data.strip():
         raise SourceError(
-            f"`{shown(answer.url)}` answered with nothing, not with `json`", hint="look at what the service says of it"
+            f"`{shown(answer.url)}` sent an empty answer, not `json`", hint="see the service's documentation"
         )
     try:
         said = _decode(data)
@@ -105,7 +105,8 @@ def _text(answer: Answer, told: str) -> bytes:
         return data if known == "utf-8" else data.decode(known).encode()
     except (LookupError, UnicodeError) as error:
         raise SourceError(
-            f"`{shown(answer.url)}` says that it answers in `{name}`, and doesn't: {error}", hint="tell its operator"
+            f"`{shown(answer.url)}` says that its answer is in `{name}`, but it isn't: {error}",
+            hint="tell its operator",
         ) from error
 
 

@@ -98,7 +98,7 @@ class Caller:
         count = tries + 1
         raise SourceError(
             trouble + (f", asked {count} times" if count > 1 else ""),
-            hint="look whether the service is well, raise `retries`, or lower `rate`",
+            hint="check whether the service works, raise `retries`, or lower `rate`",
         )
 
     def _wait(self, tried: int, told_s: float | None, trouble: str) -> None:
@@ -136,16 +136,16 @@ class Caller:
             if target in passed:
                 chain = " to ".join(f"`{shown(each)}`" for each in [*passed[passed.index(target) :], target])
                 raise SourceError(
-                    f"an endless redirect: from {chain}", hint="check the URL, and what it needs to let us in"
+                    f"an endless redirect: from {chain}", hint="check the URL, and whether it needs a sign-in"
                 )
             if len(passed) > REDIRECTS:
                 raise SourceError(
                     f"`{shown(passed[0])}` was redirected more than {REDIRECTS} times, last to `{shown(target)}`",
-                    hint="check the URL, and what it needs to let us in",
+                    hint="check the URL, and whether it needs a sign-in",
                 )
             if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
                 raise SourceError(
-                    f"`{shown(url)}` redirects from https to `{shown(target)}`", hint="give the URL that it should be"
+                    f"`{shown(url)}` redirects from https to `{shown(target)}`", hint="give the right URL"
                 )
             passed.append(target)
             url = target

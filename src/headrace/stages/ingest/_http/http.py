@@ -104,7 +104,7 @@ def http(
         raise DefinitionError(f"version={version!r} is not known", hint='give "auto", "first" or "always"')
     pages, schema = _pages(paginate), schema_of(schema)
     if type(max_pages) is not int or max_pages < 1:
-        raise DefinitionError(f"max_pages={max_pages!r} is no number of pages", hint="give a whole number from 1")
+        raise DefinitionError(f"max_pages={max_pages!r} is not a number of pages", hint="give a whole number from 1")
     manner = {
         "rate": rate,
         "retries": retries,
@@ -117,7 +117,7 @@ def http(
     }
     manners(headers={}, auth=None, **manner)  # type: ignore[arg-type]  # what is wrong in it is said now
     if key and format != "json":
-        raise DefinitionError(f"`key` is looked for in JSON, not in `{format}`", hint="leave it out")
+        raise DefinitionError(f"`key` works with JSON, not with `{format}`", hint="leave it out")
     params, headers = {} if params is None else params, {} if headers is None else headers
     check_words(params, headers, auth)
     asked = {"params": dict(params), "headers": dict(headers), "auth": auth, "manner": manner}

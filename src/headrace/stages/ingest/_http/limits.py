@@ -70,13 +70,13 @@ def manners(
 
 def _check(retries: Any, limit_mib: Any, verify: Any, proxy: Any) -> None:
     if type(retries) is not int or retries < 0:
-        raise DefinitionError(f"retries={retries!r} is no number of times", hint="give a whole number from 0")
+        raise DefinitionError(f"retries={retries!r} is not a number of times", hint="give a whole number from 0")
     if isinstance(limit_mib, bool) or not isinstance(limit_mib, int | float) or not 0 < limit_mib < 2**30:
-        raise DefinitionError(f"limit_mib={limit_mib!r} is no size", hint="give a number of MiB")
+        raise DefinitionError(f"limit_mib={limit_mib!r} is not a size", hint="give a number of MiB")
     if not isinstance(verify, bool | str):
-        raise DefinitionError(f"verify={verify!r:.80} is no file", hint="give a file of certificates, or False")
+        raise DefinitionError(f"verify={verify!r:.80} is not a file", hint="give a file of certificates, or False")
     if proxy is not None and not (isinstance(proxy, str) and urlsplit(proxy).scheme in _PROXIES):
-        raise DefinitionError("`proxy` is no URL of a proxy", hint="such as `http://proxy.example:3128`")
+        raise DefinitionError("`proxy` is not a URL of a proxy", hint="such as `http://proxy.example:3128`")
 
 
 def rate_of(text: str | float | None) -> float | None:
@@ -92,5 +92,5 @@ def rate_of(text: str | float | None) -> float | None:
     else:
         found = 0.0
     if found is not None and not 0 < found < float("inf"):
-        raise DefinitionError(f"rate={text!r} is no rate", hint='write "10/s", "600/m" or "1000/h"')
+        raise DefinitionError(f"rate={text!r} is not a rate", hint='write "10/s", "600/m" or "1000/h"')
     return found

@@ -44,9 +44,9 @@ class Pages(Noun, metaclass=Declared, frozen=True):
     def __post_init__(self) -> None:
         # what a user writes is held against the types before; this is what else makes no sense
         if self.at and self.by in ("page", "offset"):
-            raise DefinitionError(f"`at` says nothing for pages by {self.by!r}", hint="leave it out")
+            raise DefinitionError(f"`at` has no effect with pages by {self.by!r}", hint="leave it out")
         if self.param and self.by == "next":
-            raise DefinitionError("`param` says nothing for pages by 'next'", hint="leave it out")
+            raise DefinitionError("`param` has no effect with pages by 'next'", hint="leave it out")
 
 
 class Request(Noun, frozen=True):
@@ -81,7 +81,7 @@ def following(
         if not isinstance(target, str):
             raise SourceError(
                 f"`{shown(answer.url)}` tells {target!r} as the URL of the next page",
-                hint='say where it stands: `paginate=ingest.Pages(by="next", at="links.next")`',
+                hint='say where it is: `paginate=ingest.Pages(by="next", at="links.next")`',
             )
         try:
             return Request(url=urljoin(answer.url, target), params={})

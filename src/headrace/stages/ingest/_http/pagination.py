@@ -173,9 +173,9 @@ class Walk:
         where = pages.at or " or ".join(PLACES[pages.by][:2])
         if page.total not in (None, page.rows):
             raise SourceError(
-                f"page 1 of `{shown(self._wanted.url)}` has no `{where}`, where the next page would be told: it tells "
-                f"of {page.total:,} rows and gave {page.rows:,}",
-                hint="correct `at` of `paginate`: where in the page does it say what follows?",
+                f"page 1 of `{shown(self._wanted.url)}` has no `{where}`, where the next page should be named: it "
+                f"reports {page.total:,} rows and gave {page.rows:,}",
+                hint="correct `at` of `paginate`: it must say where a page names the next one",
             )
         if pages.by == "cursor" or pages.at:  # else the next URL may stand in a header, as it does if there is more
             warn(f"page 1 of `{shown(self._wanted.url)}` has no `{where}`, so it was taken for the only one")
@@ -188,7 +188,7 @@ class Walk:
         found = find(body.said, pages.total)
         if number == 1 and body.said is not None and not isinstance(found, int):
             raise SourceError(
-                f"`{shown(self._wanted.url)}` tells no number of rows at `{pages.total}`",
+                f"`{shown(self._wanted.url)}` has no number of rows at `{pages.total}`",
                 hint="correct `total` of `paginate`, or leave it out",
             )
         return found if isinstance(found, int) else None
@@ -240,8 +240,8 @@ class Walk:
         keys = "let `key` name the fields that tell rows apart, or leave it out"
         if other == number:
             raise SourceError(
-                f"several rows on page {number} of `{shown(self._wanted.url)}` have {row}, so that doesn't tell rows "
-                "apart",
+                f"several rows on page {number} of `{shown(self._wanted.url)}` have {row}, so the key doesn't "
+                "identify rows",
                 hint=keys,
             )
         raise Changed(

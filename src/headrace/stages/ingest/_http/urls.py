@@ -35,10 +35,10 @@ def checked(url: str) -> str:
         httpx.URL(url)
         _ = parts.port  # which is looked at only here
     except (ValueError, httpx.InvalidURL) as error:
-        raise DefinitionError(f"`{shown(url)}` is no web address: {error}", hint="correct it") from error
+        raise DefinitionError(f"`{shown(url)}` is not a web address: {error}", hint="correct it") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise DefinitionError(
-            f"`{url}` is no web address", hint="it begins with `https://`; `ingest.files` takes paths"
+            f"`{url}` is not a web address", hint="it begins with `https://`; `ingest.files` takes paths"
         )
     if "@" in parts.netloc:
         raise DefinitionError(

@@ -151,11 +151,11 @@ def _check_columns(
 
 def _check_encodings(names: Sequence[str]) -> None:
     if not names:
-        raise DefinitionError("`encoding` names none", hint='write "utf-8", or leave it out')
+        raise DefinitionError("`encoding` names no encoding", hint='write "utf-8", or leave it out')
     for each in names:
         check_encoding(each)
         if "\n".encode(each) != b"\n":
-            raise DefinitionError(f"logs in `{each}` can't be cut into lines", hint="have them written as UTF-8")
+            raise DefinitionError(f"logs in `{each}` can't be split into lines", hint="write them as UTF-8")
 
 
 def _known_columns(parameter: str, named: Iterable[str], columns: Sequence[str]) -> None:
@@ -252,7 +252,7 @@ class _Reading:
         paths = place.paths()
         if not paths and not self._has_columns:
             raise SourceError(
-                f"no log fits `{place.shown}`", hint="correct it; with `schema=` no logs are a table without rows"
+                f"no log fits `{place.shown}`", hint="correct it; with `schema=` you get a table without rows"
             )
         return paths
 

@@ -45,7 +45,7 @@ def parser_of(form: str | None, pattern: str | None, times: Mapping[str, str]) -
         DefinitionError: there is no such format, or the pattern is none.
     """
     if form is not None and pattern is not None:
-        raise DefinitionError("`format` and `pattern` both say what lines are", hint="give one of them")
+        raise DefinitionError("`format` and `pattern` are both given", hint="give one of them")
     if form is None and pattern is None:
         return lambda lines: [_told({"line": line}, times) for line in lines]
     if form is not None:
@@ -94,7 +94,7 @@ def check_times(times: Mapping[str, str]) -> None:
         except ValueError as error:
             if "format" in str(error) and "does not match" not in str(error):
                 raise DefinitionError(
-                    f"`times` has {form!r} for `{name}`: {error}", hint='such as "%Y-%m-%d %H:%M:%S", as of strptime'
+                    f"`times` has {form!r} for `{name}`: {error}", hint='such as "%Y-%m-%d %H:%M:%S", as in strptime'
                 ) from error
 
 

@@ -40,7 +40,7 @@ class Linear:
             kind: Any = pc.extract_regex(_NOTHING, self._whole).type
         except (pa.ArrowInvalid, UnicodeEncodeError) as error:
             raise DefinitionError(
-                f"`{name}` is nothing that RE2 can match: {str(error).removeprefix('Invalid regular expression: ')}",
+                f"`{name}` isn't a pattern for RE2: {str(error).removeprefix('Invalid regular expression: ')}",
                 hint="write it without look-around, back references and possessive quantifiers,"
                 ' and as r"..." so that backslashes stay',
             ) from error

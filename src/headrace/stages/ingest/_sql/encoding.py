@@ -48,7 +48,7 @@ def check_texts(batch: Any) -> None:
                 what += _shown(batch, column, int(found[1]))
             raise SourceError(
                 f"column `{field.name}` holds {what}",
-                hint=f"mend it in the database, or have the query give bytes (SQLite: `CAST({field.name} AS BLOB)`)",
+                hint=f"correct it in the database, or have the query give bytes (SQLite: `CAST({field.name} AS BLOB)`)",
             ) from error
 
 

@@ -35,7 +35,9 @@ def session(url: str, secrets: Mapping[str, str], driver: str | None, project: P
     """
     shown = shown_of(url)
     if not _SCHEME.match(url):
-        raise SourceError(f"`{shown}` is no URL of a database", hint="such as `sqlite:///file.db`, `postgresql://...`")
+        raise SourceError(
+            f"`{shown}` is not a URL of a database", hint="such as `sqlite:///file.db`, `postgresql://...`"
+        )
     full = _SECRET.sub(lambda found: urllib.parse.quote(secrets[found[1]], safe=""), url)
     opened = _opened(full, driver, shown, project)
     try:

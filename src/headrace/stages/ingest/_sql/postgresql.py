@@ -159,14 +159,14 @@ def _refuse_endless(column: Any, name: str) -> None:
     least = pc.min(column).value
     if least is not None and least <= (_ENDLESS_DAY if pa.types.is_date32(column.type) else _ENDLESS_TIME):
         raise SourceError(
-            f"column `{name}` has a time that is `infinity`, which Arrow has not",
+            f"column `{name}` has a time that is `infinity`, which Arrow doesn't have",
             hint=f"give another in the query: `nullif({name}, 'infinity')`, or `{name}::text`",
         )
 
 
 def _typeless(column: str, what: str, cast: str) -> SourceError:
     return SourceError(
-        f"column `{column}` is {what}, which Arrow has not", hint=f"cast it in the query: `{column}{cast}`"
+        f"column `{column}` is {what}, which Arrow doesn't have", hint=f"cast it in the query: `{column}{cast}`"
     )
 
 

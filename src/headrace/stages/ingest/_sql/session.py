@@ -216,7 +216,7 @@ def connected(url: str, driver: str | None, shown: str, path: Path | None) -> An
     """
     name = driver or url.partition(":")[0]
     if not is_driver(name):
-        raise SourceError(f"`{name[:80]}` is no name of an ADBC driver", hint=DRIVERS)
+        raise SourceError(f"`{name[:80]}` is not a name of an ADBC driver", hint=DRIVERS)
     package = f"adbc_driver_{name.replace('-', '_')}"
     with telling(shown):
         try:

@@ -98,7 +98,7 @@ def sql(
     keys = [key] if isinstance(key, str) else list(key or ([watermark] if watermark else []))
     _check_options(mode, watermark, keys, overlap, cursor, batch_rows)
     if driver is not None and not is_driver(driver):
-        raise DefinitionError(f"driver={driver!r:.80} is no name of an ADBC driver", hint=DRIVERS)
+        raise DefinitionError(f"driver={driver!r:.80} is not a name of an ADBC driver", hint=DRIVERS)
     options, values = _sorted_out(url, query, driver, parameters)
     secrets = secrets_of(url)
     if tracing.get() is None:
@@ -127,7 +127,7 @@ def _check_options(
     if mode == "table" and (odd := [name for name, value in given.items() if value]):
         raise DefinitionError(
             f"`{odd[0]}=` has no meaning when the whole table is read",
-            hint='it goes with mode="increment" or "snapshot"',
+            hint='use it with mode="increment" or "snapshot"',
         )
     if mode == "increment" and watermark is None:
         raise DefinitionError('mode="increment" needs `watermark=`', hint="name a column that only grows, as text")
@@ -140,7 +140,7 @@ def _check_options(
     elif overlap is not None and not overlap >= 0:
         raise DefinitionError(f"overlap={overlap!r} would leave rows out", hint="give a number from 0, or a time")
     if batch_rows is not None and (type(batch_rows) is not int or batch_rows < 1):
-        raise DefinitionError(f"batch_rows={batch_rows!r} is no number of rows", hint="give a whole number from 1")
+        raise DefinitionError(f"batch_rows={batch_rows!r} is not a number of rows", hint="give a whole number from 1")
 
 
 def _sorted_out(

@@ -223,9 +223,9 @@ def _held(cursor: Cursor, digest: str, asked: Question) -> Held:
     else:
         told = "; ".join(differences(cursor.value.asked, asked))
     raise SourceError(
-        f"cursor `{cursor.name}` holds the rows of another question: {told}",
-        hint="ask as before to go on from there; or, if another question is meant, give it a cursor of its own by "
-        "`cursor=`, which reads all rows anew",
+        f"cursor `{cursor.name}` holds the rows of another query: {told}",
+        hint="use the query as before to go on from there; or give the new query a cursor of its own by `cursor=`: "
+        "then all rows are read again",
     )
 
 

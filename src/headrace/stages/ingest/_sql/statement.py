@@ -74,7 +74,7 @@ def check_given(statement: Statement, given: Iterable[str], options: Iterable[st
     if extra := sorted(found - set(statement.names)):
         names = ", ".join(f"`:{each}`" for each in statement.names)
         raise DefinitionError(
-            f"`{extra[0]}` was given, but is no parameter of the query",
+            f"`{extra[0]}` was given, but is not a parameter of the query",
             hint=f"its parameters are {names}" if names else "a parameter is written `:name` in the query",
         )
 

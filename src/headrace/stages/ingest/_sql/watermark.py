@@ -36,7 +36,7 @@ def highest(column: Any, reached: Any, name: str) -> Any:
     if column.null_count:
         raise DataError(
             f"{column.null_count:,} row{'s have' if column.null_count > 1 else ' has'} no watermark: `{name}` is null",
-            hint=f"such rows would never be found again: give them one in the query, such as coalesce({name}, created)",
+            hint=f"such rows would never be read again: set one in the query, such as coalesce({name}, created)",
         )
     kind = column.type
     if not (_is_ordered(kind) or pa.types.is_string(kind)):

@@ -153,7 +153,7 @@ def _apply(work: Work, rule: Any, name: str, database: duckdb.DuckDBPyConnection
         case OnColumns():
             return _on_columns(work, step, rule, database)
         case _:
-            raise DefinitionError(f"`{type(rule).__name__}` is no rule", hint="see the docs on cleaning")
+            raise DefinitionError(f"`{type(rule).__name__}` is not a rule", hint="see the docs on cleaning")
 
 
 def _table_wide(name: str, what: str) -> str:

@@ -112,7 +112,7 @@ class Preparation(Document, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             if column is None:
                 raise DataError(
                     f"`{field.name}` is `{field.type}`, and the preparation was made for `{wanted}`",
-                    hint="give the values in the type that they had",
+                    hint="give the values in that type",
                 )
             table = table.set_column(place, field.name, column)
         return table
@@ -171,7 +171,7 @@ def _demand(names: Sequence[str], there: set[str], rule: str) -> None:
             meant = f"did you mean `{near[0]}`? " if near else ""
             raise DataError(
                 f"rule {rule} of the preparation is for a column `{name}`, which the rows don't have",
-                hint=f"{meant}say it if rows can't have it, as they can't have the target yet: `without={name!r}`",
+                hint=f"{meant}if rows can't have it, such as a target that isn't known yet, say so: `without={name!r}`",
             )
 
 

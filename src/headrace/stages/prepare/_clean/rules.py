@@ -189,7 +189,7 @@ class Units(Written, frozen=True, kw_only=True, tag="units"):
 
 
 class Dates(OnColumns, frozen=True, kw_only=True, tag="dates"):
-    """Read times from texts by the first of `formats` that fits (`%d.%m.%Y`, as of strptime). They are taken as times
+    """Read times from texts by the first of `formats` that fits (`%d.%m.%Y`, as in strptime). They are taken as times
     of `zone` (`Europe/Paris`) and given in UTC; without a zone they are times without one, and with `%z` in a format
     in UTC. `day` gives dates: the day that is written, whatever the zone (with `%z`, that day in UTC)."""
 

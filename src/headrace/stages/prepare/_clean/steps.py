@@ -93,7 +93,7 @@ def on_column(work: Work, rule: OnColumns, name: str, column: str, database: duc
         shown = ", ".join(repr(value_of(before[int(row)]))[:80] for row in outcome.lost[:EXAMPLES])
         raise DataError(
             f"rule {name} can't deal with {len(outcome.lost):,} values of `{column}`, such as {shown}",
-            hint='mend them at the source, or give `otherwise = "quarantine"` or `"null"`',
+            hint='correct them at the source, or give `otherwise = "quarantine"` or `"null"`',
         )
     work.table = work.table.set_column(place, pa.field(column, after.type), after)
     is_aside = otherwise == "quarantine"

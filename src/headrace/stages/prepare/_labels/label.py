@@ -88,7 +88,7 @@ def label(
 
 def _check(table: pa.Table, into: str, known: str) -> None:
     if table.num_rows == 0:
-        raise UsageError("there is nothing to label: the table has no rows", hint="look at what is made before it")
+        raise UsageError("there is nothing to label: the table has no rows", hint="check the stage that makes it")
     distinct(table)
     taken = [name for name in _columns(into) if name in table.column_names]
     if taken:
@@ -104,7 +104,7 @@ def _shares(balance: Sequence[float] | None, classes: tuple[Label, ...]) -> Floa
     if shares.shape != (len(classes),) or not (shares > 0).all() or abs(shares.sum() - 1) > 1e-6:
         raise DefinitionError(
             f"`balance` is {list(balance)!r}, and the classes are {list(classes)!r}",
-            hint="give a share above 0 for each class, in that order, that make 1 together",
+            hint="give a share above 0 for each class, in that order, with a sum of 1",
         )
     return shares
 

@@ -97,7 +97,7 @@ def to_label(
     shown = _columns(table, columns)
     ids = _ids(table, shown, key)
     if not ids:
-        raise UsageError("there is nothing to label: the table has no rows", hint="look at what is made before it")
+        raise UsageError("there is nothing to label: the table has no rows", hint="check the stage that makes it")
     first = {name: row for row, name in reversed(list(enumerate(ids)))}
     order = [row for row in _order(table, strategy, by, seed) if first[ids[row]] == row][:n]
     rows = rows_at(table.select(shown), order).to_pylist()

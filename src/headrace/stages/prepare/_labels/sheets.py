@@ -125,7 +125,7 @@ def _read(path: Path, annotator: str) -> Sheet:
     elif path.suffix.lower() in (".csv", ".tsv", ".txt"):
         lines = _csv_lines(text, path.name)
     else:
-        raise SourceError(f"`{path.name}` is no file of labels", hint="its name must end in .csv, .tsv or .jsonl")
+        raise SourceError(f"`{path.name}` is not a file of labels", hint="its name must end in .csv, .tsv or .jsonl")
     given: list[Given] = []
     malformed: list[Malformed] = []
     unfilled = 0

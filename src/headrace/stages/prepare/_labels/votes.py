@@ -204,7 +204,7 @@ def _found(said: list[list[Any]], names: tuple[str, ...]) -> tuple[Label, ...]:
                 continue
             if not _is_label(vote):
                 raise UsageError(
-                    f"labelling function `{names[place]}` gave {vote!r} for row {row}, which is no label",
+                    f"labelling function `{names[place]}` gave {vote!r} for row {row}, which is not a label",
                     hint="labels are texts, whole numbers or booleans; None where it can't tell",
                 )
             first.setdefault(type(vote), (names[place], row, vote))

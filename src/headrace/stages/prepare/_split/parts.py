@@ -120,7 +120,7 @@ def instant(value: object, kind: pa.DataType) -> Any:
         try:
             value = datetime.fromisoformat(value)
         except ValueError as error:
-            raise UsageError(f"`until` has {value!r}, which is no time", hint='write it as "2013-10-01"') from error
+            raise UsageError(f"`until` has {value!r}, which is not a time", hint='write it as "2013-10-01"') from error
     if timed and isinstance(value, date):
         at = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day, tzinfo=UTC)
         at = at if at.tzinfo else at.replace(tzinfo=UTC)

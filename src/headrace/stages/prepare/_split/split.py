@@ -181,7 +181,7 @@ def _check(table: pa.Table, roles: Roles) -> None:
 def _check_shares(*shares: float) -> None:
     for name, share in zip(PARTS, shares, strict=True):
         if not 0 <= share <= 1 or not math.isfinite(share):
-            raise UsageError(f"{name}={share!r} is no share", hint="give a number from 0 to 1")
+            raise UsageError(f"{name}={share!r} is not a share", hint="give a number from 0 to 1")
     if abs(sum(shares) - 1) > 1e-6:
         told = ", ".join(f"{name}={share:g}" for name, share in zip(PARTS, shares, strict=True))
         raise UsageError(f"the shares {told} add up to {sum(shares):g}, not 1", hint="give all three of them")
@@ -260,7 +260,7 @@ def _stop(table: pa.Table, leaks: Sequence[Leak], roles: Roles) -> None:
     row, other = int(first.rows[0]), int(first.others[0])
     named = "".join(f", {name} = {value_of(table.column(name)[row])!r}" for name in roles.key[:3])
     raise DataError(
-        f"rows of a part stand in an earlier part too: {_named(leaks)};"
+        f"rows of a part are in an earlier part too: {_named(leaks)};"
         f" the first is row {row}{named}, beside row {other}",
         hint='split by what belongs together (`by="group"`), `leak="drop"` them, or `leak="warn"` and read the report',
     )

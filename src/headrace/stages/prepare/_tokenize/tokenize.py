@@ -228,7 +228,7 @@ def _texts(table: pa.Table, column: str) -> Iterator[list[str]]:
 def _row_wise(table: pa.Table, reader: Reader, column: str, length: int) -> Tokens:
     if length <= reader.overhead:
         raise DefinitionError(
-            f"`length` is {length}, and the tokenizer puts {reader.overhead} special tokens around each text",
+            f"`length` is {length}, but the tokenizer puts {reader.overhead} special tokens around each text",
             hint="give a greater length, or add_special_tokens=False",
         )
     taken = [name for name in (IDS, "truncated") if name in table.column_names]

@@ -63,7 +63,7 @@ def tokenizer(
         )
     special = [end, padding]
     if not any(table[column].drop_null().to_pylist()):
-        raise UsageError(f"column `{column}` has no text to learn from", hint="look at what is made before it")
+        raise UsageError(f"column `{column}` has no text to learn from", hint="check the stage that makes it")
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()

@@ -104,7 +104,7 @@ def read_notes(adapter: Folder) -> Notes:
         return Notes(**json.loads((adapter / NOTES).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(
-            "the folder given as `adapter` is none that `finetune` made", hint="give its output `adapter`"
+            "the folder given as `adapter` wasn't made by `finetune`", hint="give its output `adapter`"
         ) from error
 
 

@@ -45,7 +45,9 @@ def _loaded(kind: Any, base: Folder | File, **more: Any) -> Any:
     given = {**more, "local_files_only": True, "trust_remote_code": False, "dtype": "float32"}
     if isinstance(base, File):
         if path.suffix != GGUF:
-            raise UsageError(f"`{path.name}` is no GGUF file", hint="give a folder with a config.json, or a .gguf file")
+            raise UsageError(
+                f"`{path.name}` is not a GGUF file", hint="give a folder with a config.json, or a .gguf file"
+            )
         path, given = path.parent, {**given, "gguf_file": path.name}
     else:
         _check(path)
@@ -75,5 +77,5 @@ def _check(path: Path) -> None:
     if not any(name.endswith(".safetensors") for name in there):
         raise UsageError(
             f"the model's folder has no weights in safetensors; it has {told}",
-            hint="pickled weights run code when they are read: write them anew by `save_pretrained`",
+            hint="pickled weights run code when they are read: save them again with `save_pretrained`",
         )

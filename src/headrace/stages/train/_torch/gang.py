@@ -74,7 +74,7 @@ class Gang:
             more = f"; {self._cut_off}" if self._cut_off else ""
             raise RankFailed(
                 f"a process of the training died{again}{more}",
-                hint="`headrace logs` has what it printed last; was there memory enough?",
+                hint="`headrace logs` has what it printed last; was there enough memory?",
             )
         fitted = self._folder / FITTED
         return torch.load(fitted, weights_only=False) if fitted.exists() else None

@@ -49,7 +49,7 @@ class Learner:
         self.scheduler = _made("scheduler", scheduler, self.optimizer) if scheduler is not None else None
         if self._watches_loss and options.scheduler_every == "step":
             raise UsageError(
-                "`ReduceLROnPlateau` watches the loss of an epoch, and is to make a step each batch",
+                "`ReduceLROnPlateau` needs the loss of an epoch, but makes a step for each batch",
                 hint='give `scheduler_every="epoch"`, or another scheduler',
             )
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=options.precision == "fp16")
@@ -187,7 +187,7 @@ def _made(what: str, maker: Callable[[Any], Any], of: Any) -> Any:
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"the {what} can't be made: {sentence(error)}",
-            hint=f"give what it takes by `functools.partial`: `{what}=partial(...)`",
+            hint=f"pass its arguments by `functools.partial`: `{what}=partial(...)`",
         ) from error
 
 

@@ -377,7 +377,7 @@ def _told(error: Exception, batch: dict[str, Any], *, first: bool) -> Exception 
     words = sentence(error)
     return UsageError(
         f"the model or its loss can't take a batch: {type(error).__name__}: {words}",
-        hint=f"a batch is {given}; `headrace logs` has where in the model it was",
+        hint=f"a batch is {given}; `headrace logs` shows where in the model it failed",
     )
 
 

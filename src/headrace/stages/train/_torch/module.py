@@ -118,7 +118,7 @@ def _check_call(model: Any, name: str, args: list[Any], kwargs: dict[str, Any]) 
     except TypeError as error:
         raise UsageError(
             f"`{name}` can't make the model: {error}",
-            hint="give what it takes by `functools.partial`; `inputs` and `outputs` are given where it takes them",
+            hint="pass its arguments by `functools.partial`; `inputs` and `outputs` are passed if it takes them",
         ) from error
 
 

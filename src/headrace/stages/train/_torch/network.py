@@ -40,8 +40,8 @@ class Network(Noun, frozen=True):
             module.load_state_dict(self.state)
         except RuntimeError as error:
             raise UsageError(
-                f"`{self.made.factory}` makes another module now than the one that was trained: {error}",
-                hint="use the code that trained it, or train anew",
+                f"`{self.made.factory}` now makes a different module from the one that was trained: {error}",
+                hint="use the code that trained it, or train again",
             ) from error
         return module.eval()
 

@@ -231,7 +231,7 @@ def _target(table: Any, target: str, what: str) -> Any:
         known = errors.listed(table.schema.names, 20)
         raise UsageError(f"{what} has no column `{target}`", hint=f"its columns are {known}")
     if not table.num_rows:
-        raise UsageError(f"{what} is empty", hint="look at what the stage before it gave: `headrace show RUN`")
+        raise UsageError(f"{what} is empty", hint="check the output of the stage before it: `headrace show RUN`")
     column = _decoded(table.column(target))
     bad = column.null_count
     if pa.types.is_floating(column.type):

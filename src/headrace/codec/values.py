@@ -15,9 +15,9 @@ from headrace.spec.noun import Noun
 class File(os.PathLike[str]):
     """A file as a value: its bytes and its name, handed on without reading it into memory.
 
-    A stage that gives one out gives a path of its own (`File("model.gguf")`); the file is copied into the store when
+    A stage that returns one gives a path of its own (`File("model.gguf")`); the file is copied into the store when
     the stage ends. A stage that takes one gets a read-only path with the same name, good for as long as it runs.
-    `File` stands wherever a path does: `open(file)`, `pandas.read_csv(file)`.
+    Use `File` wherever a path fits: `open(file)`, `pandas.read_csv(file)`.
     """
 
     path: Path

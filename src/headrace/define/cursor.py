@@ -20,7 +20,7 @@ OURS = "headrace."
 class Cursor(Late):
     """A cursor as a run has read it: version 0 has no value (None) yet.
 
-    It is given to a stage as an argument, and so is part of its key; the stage gives it its next value by
+    A stage takes it as an argument, so it is part of the stage's key. The stage sets its next value by
     `hr.advance`. In a pipeline's body, `value` is loaded when it is asked for.
     """
 
@@ -56,7 +56,7 @@ def cursor(name: str) -> Cursor:
 def advance(cursor: Cursor, value: object) -> None:
     """Give a cursor its next value once the stage that calls this has succeeded, in the same transaction.
 
-    If another run has given it one meanwhile, it keeps that, and this run says so: nothing is ever overwritten. Of
+    If another run has set one in the meantime, that one stays, and this run says so: nothing is overwritten. Of
     several calls in one attempt the last counts. Outside of a run, nothing is done.
     """
     attempt = current()

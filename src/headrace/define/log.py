@@ -27,11 +27,11 @@ def log(name: str, value: object, step: int | None = None) -> None:
     """Have the run show a value under a name, such as `train/loss`; outside of a run, do nothing.
 
     A number (of Python, NumPy or torch, NaN and infinities too) is a point of a curve; a text, a `Picture` or a
-    matplotlib figure is kept as it is now, and a text called `warning` is told where the run ends, too. `step` counts
-    what the stage counts (batches, rounds, epochs); without it, values are numbered from 0 under each name. Where an
-    attempt starts over from a checkpoint, its points replace those of the attempt before from its first step on. Of an
-    attempt that spans nodes, only the first one's values count, save those whose name begins with `rank`. It may be
-    called from threads, from any code that a stage calls, and (numbers and texts) from processes that it begins, whose
+    matplotlib figure is kept as it is now; a text named `warning` is also shown at the run's end. `step` counts
+    batches, rounds or epochs; without it, the values of each name are numbered from 0. If an
+    attempt starts again from a checkpoint, its points replace earlier ones from its first step on. If an
+    attempt spans nodes, only the first one's values count, except names that begin with `rank`. It may be
+    called in threads, in any code that a stage calls, and (numbers and texts) in processes that it starts, whose
     `RANK` counts likewise.
 
     Raises:

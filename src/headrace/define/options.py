@@ -14,9 +14,9 @@ from headrace.define.stage import check_known
 def options(**given: Any) -> Iterator[None]:
     """Declare all stages that are called in the block otherwise: `with hr.options(retries=3, timeout="1h"):`.
 
-    It takes what `@stage` does, but for `name`, and none of that is in a key. It reaches into functions that call
-    several stages, such as `ingest.sql`. What `with_options` says of a single call counts more, and an inner block
-    more than the one around it.
+    It takes the options of `@stage` except `name`; none of them is in a key. It also applies in functions that call
+    several stages, such as `ingest.sql`. For a single call, `with_options` overrides it, and an inner block
+    overrides an outer one.
 
     Raises:
         DefinitionError: something of this makes no sense.

@@ -135,7 +135,7 @@ def pipeline(function: Callable[..., Any] | None = None, /, **declared: Any) -> 
 
     Args:
         name: what it is called; the function's name if not told.
-        triggers: reasons to start it by itself.
+        triggers: reasons to start it automatically.
 
     Raises:
         DefinitionError: it is no function.

@@ -29,7 +29,7 @@ class Secret:
 def secret(name: str) -> str:
     """Refer to a secret by name, for a parameter of a stage that takes text.
 
-    It is read from the environment variable of that name where the driver runs, is told to the workers that need it,
-    and is masked in what they print and return.
+    It is read from the environment variable of that name where the driver runs, is sent to the workers that need it,
+    and is masked in their output and in values that they return.
     """
     return Secret(name)  # type: ignore[return-value]  # stages see text: the type is what the worker makes of it

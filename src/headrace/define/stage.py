@@ -199,15 +199,15 @@ def stage(function: Callable[..., Any] | None = None, /, **declared: Any) -> Any
     Args:
         kind: what it does in a model's life: `ingest`, `prepare`, `train`, `evaluate`, `deploy`, `monitor`.
         resources: what one attempt needs; one cpu if not told.
-        retries: how many more attempts a failure is worth.
-        backoff: seconds (or `"30s"`) before the second attempt; doubled for each further one.
-        timeout: the most time that one attempt may take, in seconds or words such as `"6h"`.
+        retries: how often a failed task is tried again.
+        backoff: seconds (or `"30s"`) before the second attempt; it doubles for each further one.
+        timeout: the longest time that one attempt may take, in seconds or words such as `"6h"`.
         cache: `True`: an output is reused as long as nothing that determines it changes; `"run"`: within a run only;
             `False`: never.
         isolation: `"fresh"` gives each attempt a process of its own.
         portable: its output is the same on every platform.
-        environment: the group or extra of the project's lock that it needs beside what all of it needs; its attempts
-            run in an environment of that, and so does no other stage's.
+        environment: a group or extra of the project's lock that it needs besides the project's dependencies. Its
+            attempts run in an environment with both; stages that don't name it run without it.
         name: what its tasks are called; the function's name if not told.
 
     Raises:

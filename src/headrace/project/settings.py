@@ -42,26 +42,26 @@ class PlaceSection(Section, frozen=True):
     """What a store is reached by, beside its address."""
 
     endpoint: Annotated[
-        str | None, Meta(description="The address of the store's server, where it isn't the cloud's own.")
+        str | None, Meta(description="The address of the store's server, if it isn't the cloud's own.")
     ] = None
     region: Annotated[
-        str | None, Meta(description="The cloud's own name of the region that its bucket is in, such as `eu-west-1`.")
+        str | None, Meta(description="The cloud's own name for the bucket's region, such as `eu-west-1`.")
     ] = None
     cache_gib: Annotated[
         float,
-        Meta(ge=0, description="How much of an object store's blobs each machine keeps beside it, in GiB, at most."),
+        Meta(ge=0, description="The most that each machine keeps in its cache of an object store's blobs, in GiB."),
     ] = 16.0
     options: Annotated[
         dict[str, str],
         Meta(
-            description="What else the cloud's client is told, by name, such as `virtual_hosted_style_request`; "
+            description="More options for the cloud's client, by name, such as `virtual_hosted_style_request`; "
             "credentials come from the cloud's usual places."
         ),
     ] = {}
 
 
 class StoreSection(PlaceSection, frozen=True):
-    """Where artifacts are kept: the store of the region `local`, in which pools stand that name no other."""
+    """Where artifacts are kept: the store of the region `local`. Pools that name no region are in `local`."""
 
     url: Annotated[
         str | None,
@@ -73,27 +73,29 @@ class StoreSection(PlaceSection, frozen=True):
 
 
 class RegionSection(PlaceSection, frozen=True):
-    """A place with a store of its own. What its pools need of another region's store is brought by transfers."""
+    """A place with a store of its own. Transfers bring blobs that its pools need from other regions' stores."""
 
     store: Annotated[
         str | None,
-        Meta(description="The address of its store, as `[store] url`; region `local` has that one when not given."),
+        Meta(
+            description="The address of its store, as in `[store] url`. Region `local` uses `[store]` when not given."
+        ),
     ] = None
     jurisdiction: Annotated[
-        str | None, Meta(description="Whose law its data is under, such as `EU`. Nothing acts on it yet.")
+        str | None, Meta(description="The law that applies to its data, such as `EU`. It has no effect yet.")
     ] = None
 
 
 class LinkSection(Section, frozen=True):
-    """What carries bytes from one region to another, and what that costs."""
+    """The line from one region to another: its speed and its price."""
 
     source: Annotated[str, Meta(description="The region that the bytes leave.")] = field(name="from")
     target: Annotated[str, Meta(description="The region that they come to.")] = field(name="to")
     bits_per_s: Annotated[
-        float, Meta(gt=0, description="Bits per second that it carries, by which transfers are forecast.")
+        float, Meta(gt=0, description="Its speed in bits per second, used to forecast transfers.")
     ] = 1e9
     usd_per_gb: Annotated[
-        float, Meta(ge=0, description="US dollars for a GB (10^9 bytes), by which they are priced.")
+        float, Meta(ge=0, description="US dollars for a GB (10^9 bytes), used to price transfers.")
     ] = 0.0
 
 
@@ -105,9 +107,9 @@ def only_for(*backends: str) -> dict[str, Any]:
 class PoolSection(Section, frozen=True):
     """Like machines behind one backend."""
 
-    backend: Annotated[str, Meta(description="What runs attempts there: `local`, or `ray` for a Ray cluster.")] = (
-        "local"
-    )
+    backend: Annotated[
+        str, Meta(description="The backend that runs attempts: `local`, or `ray` for a Ray cluster.")
+    ] = "local"
     cpu: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(
@@ -123,14 +125,14 @@ class PoolSection(Section, frozen=True):
         ),
     ] = None
     gpus: Annotated[int, Meta(ge=0, description="Accelerators to use.")] = 0
-    gpu_kind: Annotated[str | None, Meta(description="What its accelerators are, such as `A100`.")] = None
+    gpu_kind: Annotated[str | None, Meta(description="The kind of its accelerators, such as `A100`.")] = None
     nodes: Annotated[int, Meta(ge=1, description="Machines that the pool consists of.")] = 1
     usd_per_hour: Annotated[
-        float, Meta(ge=0, description="What all of the pool costs, in US dollars an hour; attempts are priced by it.")
+        float, Meta(ge=0, description="The price of the whole pool, in US dollars per hour; attempts are priced by it.")
     ] = 0.0
     provider: Annotated[str, Meta(description="Who owns its machines.")] = "local"
     region: Annotated[
-        str, Meta(description="The region that it stands in: `local`, or one that `[region.NAME]` describes.")
+        str, Meta(description="The region that it is in: `local`, or one that `[region.NAME]` describes.")
     ] = "local"
     environment: Annotated[
         Literal["auto", "present", "lock"],
@@ -183,7 +185,7 @@ class RunSection(Section, frozen=True):
 
     timeout: Annotated[
         str | float | None,
-        Meta(description='A run that takes longer ends: seconds, or words such as "90s", "1h30m", "7d".'),
+        Meta(description='The longest time that a run may take: seconds, or words such as "90s", "1h30m", "7d".'),
     ] = None
     pool: Annotated[
         str | None,
@@ -202,45 +204,45 @@ class RunSection(Section, frozen=True):
 
 
 class LogSection(Section, frozen=True):
-    """Headrace's own log: what happens to runs, a line each. What tasks print is kept apart: `headrace logs`."""
+    """Headrace's own log of runs, one line per event. The output of tasks is kept apart: see `headrace logs`."""
 
     file: Annotated[
         str | None,
         Meta(description="The log's file, relative to the project's folder; `-` is stderr. No log when not given."),
     ] = None
     format: Annotated[
-        Literal["json", "text"], Meta(description="What a line is: one JSON object, or text for people.")
+        Literal["json", "text"], Meta(description="The form of a line: one JSON object, or text for people.")
     ] = "json"
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Meta(description="The least that is logged; `debug` has each start of a task too."),
+        Meta(description="The lowest level that is logged; `debug` also has each start of a task."),
     ] = "info"
 
 
 class GcSection(Section, frozen=True):
-    """Which runs `headrace gc` keeps when the command doesn't say: those that any rule keeps, all without one."""
+    """Which runs `headrace gc` keeps when the command doesn't say: a run stays if any rule keeps it, or without rules."""
 
     keep_runs: Annotated[
-        Annotated[int, Meta(ge=0)] | None, Meta(description="The newest so many ended runs are kept.")
+        Annotated[int, Meta(ge=0)] | None, Meta(description="How many ended runs to keep, the newest first.")
     ] = None
     keep_runs_per_pipeline: Annotated[
-        Annotated[int, Meta(ge=0)] | None, Meta(description="The newest so many runs of each pipeline are kept.")
+        Annotated[int, Meta(ge=0)] | None, Meta(description="How many runs of each pipeline to keep, the newest first.")
     ] = None
     keep: Annotated[
         str | float | None,
-        Meta(description='Runs that ended no longer ago than this are kept: seconds, or words such as "30d".'),
+        Meta(description='How long to keep runs after their end: seconds, or words such as "30d".'),
     ] = None
 
 
 class BackupSection(PlaceSection, frozen=True):
-    """Where `headrace backup` keeps what it copies, and how much of it."""
+    """Where `headrace backup` keeps its copies, and how many."""
 
     url: Annotated[
-        str | None, Meta(description="The address of the backups, as `[store] url`: a place for them alone.")
+        str | None, Meta(description="The address of the backups, as in `[store] url`: a place for nothing else.")
     ] = None
     keep: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        Meta(description="So many snapshots are kept, the newest; all when not given."),
+        Meta(description="How many snapshots to keep, the newest first; all when not given."),
     ] = None
 
 

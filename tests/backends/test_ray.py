@@ -307,5 +307,5 @@ def test_an_address_that_nothing_answers_at_is_named() -> None:
 
 
 def test_an_address_that_is_none_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"`nowhere` is no address"):
+    with pytest.raises(ConfigError, match=r"`nowhere` is not an address"):
         Cluster("far", "nowhere")

@@ -344,7 +344,7 @@ def test_wrong_words_about_models_are_one_error(registry: Shell) -> None:
         (["register", "latest", "fit.nope", "--model", "a"], "no part `nope`", "model, report"),
         (["register", "nope", "--model", "a"], "artifact `nope`", "headrace show"),
         (["register", "latest", "--model", "a b"], "can't be called `a b`", "letters"),
-        (["alias", "delays", "x"], "`delays` is no address", "model:NAME"),
+        (["alias", "delays", "x"], "`delays` is not an address", "model:NAME"),
         (["alias", "model:delays:9", "x"], "no version 9", "newest is 1"),
         (["alias", "model:delays", "x", "--remove"], "has no alias `x`", "`best`"),
         (["get", "model:nope"], "there is no model `nope`", "`delays`"),

@@ -269,7 +269,7 @@ def test_overlays_reach_every_named_table(root: Path) -> None:
         ('[link.a]\nfrom = "local"', "headrace.toml:2: `link.a` has no `to`", "a string"),
         ('[region.eu]\njurisdiction = "EU"', "headrace.toml:2: region `eu` has no `store`", "address"),
         ('[run]\npool = "lokal"\n[pool.local]', "headrace.toml:2: there is no pool `lokal`", "`local`"),
-        ('[pool.a]\nbackend = "local"\naddress = "b:1"', "headrace.toml:3: `address` means nothing", "`ray`"),
+        ('[pool.a]\nbackend = "local"\naddress = "b:1"', "headrace.toml:3: `address` has no effect", "`ray`"),
         ('[pool.a.labels]\nzone = "b"', "headrace.toml:2: `labels` has no effect on pool `a`", "`ray`"),
         ('[ledger]\nurl = ["postgresql://me:geheim@host/db"]', "'postgresql://me:***@host/db'", "a string"),
         ('[store]\nurl = "s3://me:geheim@bucket"', "`s3://***@bucket` holds credentials", "usual places"),

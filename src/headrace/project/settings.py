@@ -220,7 +220,7 @@ class LogSection(Section, frozen=True):
 
 
 class GcSection(Section, frozen=True):
-    """Which runs `headrace gc` keeps when the command doesn't say: a run stays if any rule keeps it, or without rules."""
+    """Which runs `headrace gc` keeps when the command doesn't say: those that any rule keeps, or all without rules."""
 
     keep_runs: Annotated[
         Annotated[int, Meta(ge=0)] | None, Meta(description="How many ended runs to keep, the newest first.")

@@ -402,7 +402,7 @@ def test_what_is_wrong_in_the_whole_is_laid_to_no_column() -> None:
         ("[columns.a]\nactions = { range = 'x' }", "'x'", "there are quarantine, stop, warn"),
         ("[columns.a]\ntype = 'duoble'", "column `a`: there is no type `duoble`", "did you mean `double`?"),
         ("[columns.a]\ntype = 'zzz'", "the contract: column `a`", "there are integer, number"),
-        ("x = ", "no TOML", ""),
+        ("x = ", "not TOML", ""),
         ("otherwise = 3", "int", "see the docs on contracts"),
         ("[columns.a]\npattern = '('", "can't be read", ""),
         ("[columns.a]\n[columns.b]\nmin = 3\nmax = 2", "min=3 is above max=2 (at `.columns[b]`)", "swap"),

@@ -210,7 +210,7 @@ def test_a_database_that_is_not_there_is_told(folder: Path, pg: Source) -> None:
     (folder / "text.db").write_text("hello" * 1000)
     assert "no SQLite database" in refused(SourceError, "sqlite:///text.db", "select 1 from x")
     assert "names no file" in refused(SourceError, "sqlite://", "select 1")
-    assert "is no URL" in refused(SourceError, "warehouse", "select 1")
+    assert "is not a URL" in refused(SourceError, "warehouse", "select 1")
     assert "no ADBC driver `nosuch`" in refused(SourceError, "nosuch://host/db", "select 1")
     host = pg.url.replace("127.0.0.1", "nohost.invalid")
     assert "check host and port" in refused(SourceError, host, "select 1")

@@ -476,7 +476,7 @@ def test_the_same_rules_stand_in_toml(tmp_path: Path) -> None:
         ("[[rules]]\ndo = 'trim'\ncolums = '*'", "no field `colums`", "did you mean `columns`"),
         ("[[rules]]\ndo = 'cast'\ncolumns = '*'", "missing required field `type`", ""),
         ("rules = 3", "array", "see the docs on cleaning"),
-        ("x", "no TOML", ""),
+        ("x", "not TOML", ""),
     ],
 )
 def test_a_file_of_rules_that_is_wrong_says_where(text: str, said: str, hint: str) -> None:

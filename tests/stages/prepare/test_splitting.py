@@ -518,7 +518,7 @@ def test_nothing_and_next_to_nothing_can_be_parted() -> None:
         ({"train": -0.1}, "train=-0.1 is not a share"),
         ({"until": ["2024-01-01"]}, "for a split by time"),
         ({"by": "time", "time": "at", "until": ["2024-02-01", "2024-01-01"]}, "goes back in time"),
-        ({"by": "time", "time": "at", "until": ["soon"]}, "no time"),
+        ({"by": "time", "time": "at", "until": ["soon"]}, "not a time"),
         ({"by": "time", "time": "at", "until": [3, 4]}, "the column is `timestamp"),
         ({"by": "time", "time": "person"}, "`person` is `string`, not a time"),
         ({"text": "height"}, "not text"),

@@ -21,10 +21,10 @@ from headrace.project import project
 @options.config
 def command(named: str, alias: str, remove: bool, forced: str | None, as_json: bool, config: Path | None) -> int:
     """NAMED is the address of a version: `model:NAME:3`, `model:NAME` (the newest), `model:NAME@ALIAS`, or
-    `dataset:...`. From then on `model:NAME@ALIAS` means that version; one that had the alias loses it.
+    `dataset:...`. From then on `model:NAME@ALIAS` means that version. A version that had the alias loses it.
 
-    It isn't pointed at a version whose report says no, or can't be read, unless `--force --why "..."` says why: that
-    is recorded.
+    If the version's report says no or can't be read, it is refused, unless `--force --why "..."` says why. The
+    reason is recorded.
     """
     version = point(project.load(overlay=config), named, alias, remove=remove, forced=forced)
     if as_json:

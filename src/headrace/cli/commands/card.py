@@ -23,10 +23,11 @@ from headrace.project import project
 @options.as_json
 @options.config
 def command(run_id: str, task: str | None, to: Path | None, as_json: bool, config: Path | None) -> int:
-    """The model is the one that the run registered, else the last that its tasks gave, or TASK, or TASK.PART; MODEL is
-    the address of a registered one, `model:NAME`, `model:NAME:3` or `model:NAME@ALIAS`. The card is made from the
-    record alone: the model, its results with their intervals, baselines, slices and gates, its data with lineage and
-    checks, its training, code, limits and cost. Without `--to` it is printed as Markdown.
+    """The model is TASK or TASK.PART. Without TASK, it is the one that the run registered, else the last one that
+    its tasks returned. MODEL is the address of a registered model: `model:NAME`, `model:NAME:3` or
+    `model:NAME@ALIAS`. The card is made from recorded facts only: the model, its results with their intervals,
+    baselines, slices and gates, its data with lineage and checks, its training, code, limits and cost. Without
+    `--to` it is printed as Markdown.
     """
     form = form_of(to, (*PAGES, ".md"), "a card")
     found = project.load(overlay=config)

@@ -44,8 +44,8 @@ def command(
     as_json: bool,
     config: Path | None,
 ) -> int:
-    """Shows parameters, code and inputs that differ, and metrics, curves, times and costs side by side. The first RUN
-    is what the others are held against; tasks are the same by their names.
+    """Shows parameters, code and inputs that differ, and metrics, curves, times and costs side by side. The other
+    runs are compared with the first RUN, task by task with the same name.
     """
     form_of(to, PAGES, "a comparison")
     found = project.load(overlay=config)

@@ -20,10 +20,10 @@ from headrace.project import project
 @options.config
 def command(name: str | None, as_json: bool, config: Path | None) -> int:
     """Without NAME, each cursor as it is now; with it, all versions of that one, the newest first: the value, and the
-    run and task that set it when, or who did by hand. Of `ingest`'s own cursors the value says how far they have read.
-    With `--json`: `{"cursors": [...]}`, each with `name`, `version`, `value` (as JSON; null of a table and of what is
-    large), `reached` (those words, or null), `kept` (false once `headrace gc` has given the value up), `type`,
-    `digest`, `bytes`, `run`, `task`, `by`, `at`. `headrace rewind` sets one back.
+    run and task that set it, or the person who did, and when. For cursors of `ingest`, the value says how far they
+    have read. With `--json`: `{"cursors": [...]}`, each with `name`, `version`, `value` (as JSON; null of a table
+    and of what is large), `reached` (those words, or null), `kept` (false once `headrace gc` has given the value
+    up), `type`, `digest`, `bytes`, `run`, `task`, `by`, `at`. `headrace rewind` sets one back.
     """
     found = project.load(overlay=config)
     with read(found) as views:

@@ -23,10 +23,11 @@ from headrace.report.marks import printable
 @click.option("-f", "--follow", "following", is_flag=True, help="Go on printing until the run has ended.")
 @options.config
 def command(run_id: str, task: str | None, following: bool, config: Path | None) -> int:
-    """RUN is a run's id, the beginning or last part (`3f2a`) of one, or `latest`. Without TASK, a line tells whose
-    output follows; with it, the output stands as it was printed: of a task that was reused, in the run that it was
-    reused from. A terminal gets text and colours; what else could act on it is written out. Where another attempt
-    begins, a line on stderr says so. With `--follow`, what tasks log by `hr.log` is told on stderr as it comes.
+    """RUN is a run's id, the beginning or last part (`3f2a`) of one, or `latest`. Without TASK, a line says whose
+    output follows. With TASK, you get the output as it was printed; for a reused task, from the run that it was
+    reused from. On a terminal, only text and colours pass; other control codes are shown as text. When another
+    attempt begins, a line on stderr says so. With `--follow`, values logged with `hr.log` appear on stderr as they
+    come.
     """
     found = project.load(overlay=config)
     with read(found) as views:

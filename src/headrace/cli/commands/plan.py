@@ -32,17 +32,18 @@ def command(
     as_json: bool,
     config: Path | None,
 ) -> int:
-    """Takes what `headrace run` takes. Says for each task whether it would run, be reused or be held back by a `when=`,
-    why, where, and what it would take and cost as far as past runs tell.
+    """Takes the same arguments as `headrace run`. Says for each task whether it would run, be reused or be held
+    back by a `when=`, why, where, and how long it would take and what it would cost, if past runs tell.
 
-    Results are looked for as the run will look for them: behind a source, which is asked anew each time, those for what
-    it gave in one of the last five runs.
+    It looks for results as the run will. A source is asked again in each run; behind it, `plan` looks for results
+    of its outputs in the last five runs.
 
-    The time of all is a range, for the same machine under the same load. The least: only what surely runs, each task
-    as quick as in any of the last ten runs. The most: all that may run, each as slow as in any of them. Both count what
-    the last five runs took beside their tasks (to trace, to start workers, to import); the least does so by those runs
-    alone in which nothing else ran, and counts nothing where there are none. Room is left for chance: two fifths below,
-    a fifth above. While a task has never run, no range is printed.
+    The total time is a range, for the same machine under the same load. The lower end counts only tasks that surely
+    run, each as quick as in the quickest of the last ten runs. The upper end counts all tasks that may run, each as
+    slow as in the slowest of them. Both add the time that the last five runs took besides their tasks (to trace, to
+    start workers, to import). For the lower end, only runs count in which nothing else ran; without such runs
+    nothing is added. Room is left for chance: two fifths below, a fifth above. If a task has never run, no range is
+    printed.
     """
     target, parameters = split("plan", words, param)
     found = project.load(target=target, overlay=config)

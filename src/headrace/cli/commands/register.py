@@ -36,15 +36,14 @@ def command(
     as_json: bool,
     config: Path | None,
 ) -> int:
-    """What a run's TASK gave (or TASK.PART of several outputs; a model is the field `model` where no part is named; of
-    a run alone, the model that it made), what a digest names, or another version, becomes the next version of that
-    name, and the address of it is printed. What is registered already keeps its number. The run that made it is kept
-    from `headrace gc`. With a model goes the preparation that it was made from, if that is one: what `prepare.clean`
-    learned, and does to rows.
+    """Registers the output of a run's TASK (or TASK.PART of several outputs; without a part, a model is the field
+    `model`), the model of a run without TASK, the artifact with a digest, or another version. It becomes the next
+    version of that name, and its address is printed. A registered artifact keeps its number. `headrace gc` keeps
+    the run that made it. If a model was made from one preparation of `prepare.clean`, that is registered with it.
 
-    An alias isn't pointed at what a report after it says no to, nor where such a report can't be read, unless
-    `--force --why "..."` says why. That is recorded. So it is with what nobody means by a model (a table, a
-    report), or by a dataset (a model, a report).
+    If a report on it says no or can't be read, no alias is pointed at it, unless `--force --why "..."` says why.
+    The reason is recorded. The same goes for things that can't be a model (a table, a report) or a dataset (a
+    model, a report).
     """
     if (model is None) == (dataset is None):
         raise UsageError("say what it is", hint="give one of `--model NAME` and `--dataset NAME`")

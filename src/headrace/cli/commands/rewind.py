@@ -32,9 +32,10 @@ def command(
     """The next run that reads cursor NAME goes on from there: from VALUE, from the value of version N, or, with
     neither, from the very beginning, without a value.
 
-    Nothing is forgotten: it is a version more, which `headrace cursors NAME` lists with your name, and which can be set
-    back in turn. A run that lives and has read the version before leaves the cursor as you have set it, and says so;
-    if it was quicker, this command leaves the cursor to it. With `--json`: the versions `before` and `after`.
+    This adds a version and deletes none. `headrace cursors NAME` lists it with your name, and you can undo it by
+    another rewind. If an active run has read the version before, it leaves the cursor as you set it, and says so.
+    If the run sets the cursor first, this command changes nothing. With `--json`: the versions `before` and
+    `after`.
     """
     if to is not None and to_version is not None:
         raise UsageError("`--to` and `--to-version` are both given", hint="leave one of them out")

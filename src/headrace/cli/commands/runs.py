@@ -45,9 +45,10 @@ SPARE = ("cost", "took", "state")
 @options.as_json
 @options.config
 def command(limit: int | None, pipeline: str | None, sort: str | None, as_json: bool, config: Path | None) -> int:
-    """With `--json`: `{"runs": [...]}`, each run as `headrace show --json` gives it, without its tasks; with `--sort`,
-    each with its `metric` beside. Of the newest 500 runs the metrics are read: in reports, logged, and in
-    dictionaries. Of several tasks that gave it, the best counts where it is known which way is better, else the last.
+    """With `--json`: `{"runs": [...]}`, each run as in `headrace show --json`, without its tasks; with `--sort`,
+    each also has its `metric`. Metrics of the newest 500 runs are read: from reports, logged values, and
+    dictionaries. If several tasks have the metric, the best value counts if it is known which way is better, else
+    the last.
     """
     found = project.load(overlay=config)
     again = partial(_again, pipeline, sort)

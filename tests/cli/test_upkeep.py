@@ -48,7 +48,7 @@ def test_another_ledger_deletes_nothing_from_the_store_in_the_state_folder(proje
     project.write("other.toml", '[ledger]\nurl = "sqlite:///other.db"\n')
     done = project("gc", "--config", "other.toml")
     assert done.code == 2
-    assert "is that of the ledger" in done.err
+    assert "belongs to the ledger" in done.err
     assert "set `[store] url` beside `[ledger] url`" in done.err
     assert blobs(project) == before
     project.write("other.toml", '[ledger]\nurl = "sqlite:///other.db"\n[store]\nurl = "kept"\n')

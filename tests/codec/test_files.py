@@ -102,12 +102,12 @@ def test_a_forged_name_does_not_leave_the_folder(name: str, codecs: Codecs, stor
 
 
 def test_what_is_no_file_is_said(codecs: Codecs, store: FolderStore, tree: Path) -> None:
-    with pytest.raises(CodecError, match="no file"):
+    with pytest.raises(CodecError, match="not a file"):
         codecs.save(File(tree / "absent"), store)
     with pytest.raises(CodecError, match="not a folder"):
         codecs.save(Folder(tree / "absent"), store)
     os.mkfifo(tree / "pipe")
-    with pytest.raises(CodecError, match="no file"):
+    with pytest.raises(CodecError, match="not a file"):
         codecs.save(Folder(tree), store)
 
 

@@ -157,7 +157,7 @@ CASES: dict[str, Wrong] = {
     ),
     "a class for a stage": wrong("@hr.stage\nclass One: pass", "is not a function", ":2)", hint="above a `def`"),
     "a stage twice": wrong("@hr.stage\n@hr.stage\ndef one(): pass", "a stage already", ":2)", hint="once"),
-    "a stage with a parameter of ours": wrong("@hr.stage\ndef one(when): pass", "`when`", ":2)", hint="something else"),
+    "a stage with a parameter of ours": wrong("@hr.stage\ndef one(when): pass", "`when`", ":2)", hint="rename"),
     "a generator that says not of what": wrong("@hr.stage\ndef one(): yield 1", "doesn't say what", hint="Iterator"),
     "an asynchronous pipeline": wrong(
         "@hr.pipeline\nasync def flow(): pass", "asynchronous", ":2)", hint="plain `def`"
@@ -260,7 +260,9 @@ CASES: dict[str, Wrong] = {
     "a map over nothing": wired("one.map(3)", "no list to map over", ":27)", hint="give a list"),
     "a map over no argument": wired("anything.map()", "no list to map over", ":27)", hint="give a list"),
     "a map over no list": wired("one.map(number())", "no list to map over", ":27)", hint="returns one"),
-    "a map over lists of two lengths": wired("pair.map([1, 2], [3])", "`left` has 2, `right` has 1", hint="one length"),
+    "a map over lists of two lengths": wired(
+        "pair.map([1, 2], [3])", "`left` has 2, `right` has 1", hint="equally long"
+    ),
     "a negative allowance": wired("one.map([1], allow_failures=-1)", "-1", ":27)", hint="from 0"),
     "an allowance at a plain call": wired("one(1, allow_failures=1)", "plain call", ":27)", hint="`.map()`"),
     "an output as a condition": wired("if one(1):\n    pass", "no truth", ":27)", hint="`when=`"),

@@ -88,6 +88,6 @@ def test_a_cursor_is_not_moved_by_hand_to_a_value_that_nothing_names_any_more(le
     with ledger.open_run("flights") as run:
         run.commit(first([], kept=[kept]))
         cursors.advance(ledger, Advance("orders", 0, kept), by="ada")
-        with pytest.raises(NotFoundError, match="is kept no more"):
+        with pytest.raises(NotFoundError, match="is no longer kept"):
             cursors.advance(ledger, Advance("orders", 1, gone), by="ada")
         assert run.set_here("orders", 2) is None

@@ -98,7 +98,7 @@ def test_columns_of_nulls_without_a_type_and_nested_ones_pass() -> None:
     ("call", "told"),
     [
         (lambda: prepare.clean(PLAIN, [prepare.Drop(where="x > 1); select (true")]), "more than a condition"),
-        (lambda: ingest.Column(min=float("nan")), "NaN bounds nothing"),
+        (lambda: ingest.Column(min=float("nan")), "can't be NaN"),
         (lambda: prepare.tokenizer(PLAIN, column="x"), "`double`, not text"),
         (lambda: train.sklearn(LinearRegression(), PLAIN, target="y", features=[]), "no columns to learn from"),
         (lambda: train.sklearn(LinearRegression(), PLAIN, target="y", features=["x", "x"]), "named twice"),

@@ -359,7 +359,7 @@ def test_a_bucket_is_read_like_a_folder(s3: S3, monkeypatch: pytest.MonkeyPatch)
     assert sorted(set(table["file"].to_pylist())) == [f"{start}/in/a.csv", f"{start}/in/deep/b.csv"]
     assert ingest.files(f"{start}/in/*.parquet", **where).equals(TABLE)
     assert ingest.files(f"{start}/in/a.csv", **where).equals(TABLE)
-    assert "is not there" in refused(f"{start}/in/none.csv", **where)
+    assert "no longer exists" in refused(f"{start}/in/none.csv", **where)
     assert "no file fits" in refused(f"{start}/none/*.csv", **where)
     assert "no bucket" in refused("s3://headrace-none/a/*.csv", **where)
 

@@ -88,4 +88,4 @@ def test_parameters_that_are_missing_or_superfluous_are_named() -> None:
         check_given(found, {"a": 1, "b": 2, "key": 3, "c": 4}, [])
     with pytest.raises(DefinitionError, match="`:key`") as caught:
         check_given(found, {"a": 1, "b": 2}, ["key"])
-    assert "rename the parameter" in str(caught.value.hint)
+    assert "call the parameter something else" in str(caught.value.hint)

@@ -16,7 +16,7 @@ from bench.table import Row
 
 
 def apart(name: str, place: Path, rounds: int) -> list[Row]:
-    """Run the benchmark of this name, in an empty folder at `place`, and give its rows."""
+    """Run the benchmark of this name, in an empty folder at `place`, and return its rows."""
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         return process.submit(_rows, name, place, rounds).result()
 

@@ -31,7 +31,7 @@ class Spent(Struct, frozen=True, kw_only=True):
 
 
 def spent(times: Sequence[Took]) -> Spent:
-    """Give the medians of several times."""
+    """Return the medians of several times."""
     return Spent(wall_s=median(each.wall_s for each in times), cpu_s=median(each.cpu_s for each in times))
 
 
@@ -79,6 +79,6 @@ def project(folder: Path, code: str) -> Path:
 
 
 def environment() -> Mapping[str, str]:
-    """Give the environment without settings of Headrace's, and with bytecode: a plain project on a warm disk."""
+    """Return the environment without settings of Headrace's, and with bytecode: a plain project on a warm disk."""
     without = ("HEADRACE", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
     return {name: value for name, value in os.environ.items() if not name.startswith(without)}

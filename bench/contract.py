@@ -154,14 +154,14 @@ def beside_numpy(table: pa.Table, rounds: int) -> Row:
 
 
 def once(table: pa.Table) -> float:
-    """Give the seconds of one check."""
+    """Return the seconds of one check."""
     began = time.perf_counter()
     ingest.check(table, CONTRACT)
     return time.perf_counter() - began
 
 
 def make(count: int) -> pa.Table:
-    """Give a table that keeps the contract, in one piece; from buffers, so that nothing is converted."""
+    """Return a table that keeps the contract, in one piece; from buffers, so that nothing is converted."""
     draw = np.random.default_rng(0)
 
     def column(values: np.ndarray[Any, Any], kind: pa.DataType, valid: np.ndarray[Any, Any] | None = None) -> pa.Array:
@@ -192,7 +192,7 @@ def _broken(column: pa.ChunkedArray) -> pa.Array:
 
 
 def numpy_views(table: pa.Table) -> dict[str, np.ndarray[Any, Any]]:
-    """Give the columns as NumPy sees them without a copy."""
+    """Return the columns as NumPy sees them without a copy."""
     kinds = {"day": "i4", **dict.fromkeys(("id", *WHOLE, *TIMES), "i8")}
     found = {}
     for name in table.column_names:
@@ -205,7 +205,7 @@ def numpy_views(table: pa.Table) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def numpy_once(views: dict[str, np.ndarray[Any, Any]]) -> float:
-    """Give the seconds that NumPy takes to make the same comparisons, in the way that first comes to mind."""
+    """Return the seconds that NumPy takes to make the same comparisons, in the way that first comes to mind."""
     low, high = (int(np.datetime64(each, "us").astype(np.int64)) for each in (FROM, TO))
     first, last = ((day - date(1970, 1, 1)).days for day in (FROM.date(), TO.date()))
     began = time.perf_counter()
@@ -230,7 +230,7 @@ def numpy_once(views: dict[str, np.ndarray[Any, Any]]) -> float:
 
 
 def peer(requirement: str, setup: str, file: Path) -> float:
-    """Give the seconds of another library's check, in an environment of its own; it has warmed up by then."""
+    """Return the seconds of another library's check, in an environment of its own; it has warmed up by then."""
     python = python_with(requirement, "pandas", "pyarrow")
     words = [python, "-c", MEASURE.format(setup=setup), str(file)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GX_ANALYTICS_ENABLED": "false"}

@@ -40,7 +40,7 @@ class Echo:
         os.waitpid(self._pid, 0)
 
     def round_trip(self) -> float:
-        """Give the seconds that 100 bytes take there and back."""
+        """Return the seconds that 100 bytes take there and back."""
         data = bytes(100)
         began = time.perf_counter()
         for _ in range(TIMES):
@@ -50,7 +50,7 @@ class Echo:
 
 
 def commit(folder: Path) -> float:
-    """Give the seconds that the commit of one small row takes, in a database kept as the ledger is.
+    """Return the seconds that the commit of one small row takes, in a database kept as the ledger is.
 
     That is: in a write-ahead log, each commit on the disk. As for a run, the log is a new one, which grows; writing
     over an old one would be faster.
@@ -71,7 +71,7 @@ def commit(folder: Path) -> float:
 
 
 def digest(value: bytes) -> float:
-    """Give the seconds that the BLAKE3 digest of a value takes."""
+    """Return the seconds that the BLAKE3 digest of a value takes."""
     began = time.perf_counter()
     for _ in range(TIMES):
         blake3(value).hexdigest()

@@ -112,7 +112,7 @@ def _handed_over(place: Path, seed: int) -> dict[str, dict[str, Any]]:
 
 
 def _write(path: Path, table: Any) -> float:
-    """Give the seconds that it takes to write, digest and sync a table."""
+    """Return the seconds that it takes to write, digest and sync a table."""
     piece = memoryview(bytearray(PIECE_BYTES))
     hasher = blake3()
     began = time.perf_counter()

@@ -43,7 +43,7 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
 
 @contextmanager
 def server() -> Iterator[Postgres]:
-    """Give a PostgreSQL server whose commits are on the disk."""
+    """Return a PostgreSQL server whose commits are on the disk."""
     # Not in the benchmark's folder: the server may be another user, who can't come there.
     with TemporaryDirectory(prefix="headrace-bench-", ignore_cleanup_errors=True) as place:
         postgres = Postgres(Path(place) / "server", fsync=True)
@@ -87,7 +87,7 @@ def _commits(postgres: Postgres, url: str) -> int:
 
 
 def _bare_fan(postgres: Postgres, commits: int) -> float:
-    """Give the seconds that the rows of the fan take, in so many commits."""
+    """Return the seconds that the rows of the fan take, in so many commits."""
     url = postgres.database()
     connect(url).close()
     tasks = fan.WIDTH // commits + 1
@@ -180,13 +180,13 @@ def _drivers(postgres: Postgres, rounds: int) -> Row:
 
 
 def _cpu_s() -> float:
-    """Give the seconds of cpu that processes have taken which this one began and saw end."""
+    """Return the seconds of cpu that processes have taken which this one began and saw end."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def _together(postgres: Postgres, code: str) -> float:
-    """Have as many processes write at once; give the seconds by events of them all."""
+    """Have as many processes write at once; return the seconds by events of them all."""
     url = postgres.database()
     connect(url).close()
     children = [

@@ -11,7 +11,7 @@ from bench.command import HEADRACE, environment
 
 
 def peak_pss_mib(words: Sequence[str], place: Path) -> float:
-    """Run `headrace` in a project, and give the most that the driver's descendants took together.
+    """Run `headrace` in a project, and return the most that the driver's descendants took together.
 
     Raises:
         RuntimeError: it failed.

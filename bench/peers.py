@@ -12,7 +12,7 @@ PLACE = Path(__file__).resolve().parent.parent / "build" / "peers"
 
 
 def python_with(*requirements: str) -> str:
-    """Give the Python of an environment that has these installed; the first call takes a minute and the network.
+    """Return the Python of an environment that has these installed; the first call takes a minute and the network.
 
     Raises:
         OSError: they can't be installed.

@@ -163,7 +163,7 @@ def _grow(kind: str, address: str, first: int, last: int) -> None:
 
 
 def _taken(place: Path, pipeline: str, *words: str) -> float:
-    """Run a pipeline, and give the seconds that its task `sql` took, with what it loaded and saved."""
+    """Run a pipeline, and return the seconds that its task `sql` took, with what it loaded and saved."""
     out = place / "run.json"
     headrace(["run", f"one.py:{pipeline}", *words, "--json"], place, out=out)
     (task,) = [each for each in msgspec.json.decode(out.read_bytes())["tasks"] if each["name"] == "sql"]
@@ -173,7 +173,7 @@ def _taken(place: Path, pipeline: str, *words: str) -> float:
 
 
 def bare(kind: str, address: str, path: str, least: int) -> float:
-    """Give the seconds from connecting to the end of the file."""
+    """Return the seconds from connecting to the end of the file."""
     import adbc_driver_postgresql.dbapi  # noqa: PLC0415  the floor's own, not the benchmark's
     import adbc_driver_sqlite.dbapi  # noqa: PLC0415
     import pyarrow as pa  # noqa: PLC0415

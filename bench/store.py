@@ -66,7 +66,7 @@ class _Sides:
         self._number = count()
 
     def store(self) -> Store:
-        """Give our store with an empty cache."""
+        """Return our store with an empty cache."""
         return open_store(self.address, local=self._folder / f"local-{next(self._number)}")
 
 

@@ -65,7 +65,7 @@ def amount(value: float, unit: Unit) -> str:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """Give a row as the words of the table."""
+    """Return a row as the words of the table."""
     bar = amount(row.bar, row.unit)
     return (
         row.what,
@@ -78,7 +78,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def text(report: Report) -> str:
-    """Give the report as text: the table, then what each floor is."""
+    """Return the report as text: the table, then what each floor is."""
     lines = [HEADS, *map(cells, report.rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADS))]
     shown = ["  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() for line in lines]
@@ -91,7 +91,7 @@ def text(report: Report) -> str:
 
 
 def json(report: Report) -> bytes:
-    """Give the report as JSON, with what follows from the numbers."""
+    """Return the report as JSON, with what follows from the numbers."""
     rows = [{**structs.asdict(row), "ratio": row.ratio, "met": row.met} for row in report.rows]
     return msgspec.json.encode({**structs.asdict(report), "rows": rows})
 

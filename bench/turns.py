@@ -7,7 +7,7 @@ from typing import Any
 
 
 def in_turns(rounds: int, sides: Mapping[str, Callable[[], Any]]) -> dict[str, list[Any]]:
-    """Measure each side once a round, one after the other; give what each side measured."""
+    """Measure each side once a round, one after the other; return what each side measured."""
     found: dict[str, list[Any]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, measure in sides.items():

@@ -74,7 +74,7 @@ what is generated, such as pages that you write into the folder. A `.gitignore` 
 
 
 def cli_page() -> str:
-    """Give the page on the command line."""
+    """Return the page on the command line."""
     parts = [CLI, "\n## headrace\n\n", *_options(group), "\n"]
     for name in COMMANDS:
         parts += _command(command(name), name)
@@ -109,7 +109,7 @@ def _metavar(option: click.Option) -> str:
 
 
 def configuration_page() -> str:
-    """Give the page on the settings."""
+    """Return the page on the settings."""
     parts = [CONFIGURATION]
     every = list(settings())
     for section, of in SECTIONS.items():

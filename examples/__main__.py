@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def run(name: str) -> bool:
-    """Run an example, whose pipeline has its name; say whether all of it went well."""
+    """Run an example, whose pipeline has its name; return whether all of it went well."""
     out = BUILD / name
     out.mkdir(parents=True, exist_ok=True)
     print(f"\n--- {name}", flush=True)

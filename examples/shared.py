@@ -46,7 +46,7 @@ class Place:
         subprocess.run([COMMAND, *words, *self._overlay], cwd=self.root, env=self._environment, check=True)
 
     def show(self, run: str = "latest") -> dict[str, Any]:
-        """Give a run as `headrace show --json` does."""
+        """Return a run as `headrace show --json` does."""
         words = [COMMAND, "show", run, "--json", *self._overlay]
         done = subprocess.run(words, cwd=self.root, env=self._environment, check=True, capture_output=True)
         shown: dict[str, Any] = json.loads(done.stdout)
@@ -90,7 +90,7 @@ class Servers:
         self._ray = ray
 
     def environment(self, name: str) -> dict[str, str]:
-        """Give an environment with an empty database and an empty bucket; the name is for people."""
+        """Return an environment with an empty database and an empty bucket; the name is for people."""
         database = self._postgres.database().rpartition("/")[2]
         print(f"{name}: database `{database}`")
         return {

@@ -125,7 +125,7 @@ class Project:
 
 @contextmanager
 def lent(root: Path, toml: str = "") -> Iterator[Project]:
-    """Give a project whose processes have all ended by themselves when its test has succeeded."""
+    """Return a project whose processes have all ended by themselves when its test has succeeded."""
     project = Project(root)
     project.write("headrace.toml", toml)
     try:
@@ -149,7 +149,7 @@ def finish(process: subprocess.Popen[str], within_s: float = PATIENCE_S) -> Done
 def wait_for(
     condition: Callable[[], Any], within_s: float = PATIENCE_S, why: Callable[[], str] = lambda: "it never came"
 ) -> Any:
-    """Wait until a condition holds, looking again and again; give what it gave."""
+    """Wait until a condition holds, looking again and again; return what it gave."""
     end = time.monotonic() + within_s
     while not (found := condition()):
         if time.monotonic() > end:

@@ -9,7 +9,7 @@ SRC = Path(__file__).parents[1] / "src" / "headrace"
 
 CUT = {
     "stages/tables/columns.py": "a step that is offered: its code has `...` where classes are left out",
-    "stages/evaluate/judgement.py": "it says how many more columns",
+    "stages/evaluate/judge.py": "it says how many more columns",
     "stages/ingest/_check/check.py": "it says how many more rules",
     "stages/ingest/_check/columns.py": "values: `...` follows",
     "stages/prepare/_clean/steps.py": "values: some examples, and the first of a row",

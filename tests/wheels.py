@@ -21,7 +21,7 @@ def main() -> None:
 
 
 def wheel(folder: Path, name: str, version: str, *, requires: str = "") -> str:
-    """Make a wheel whose module tells its version; give its line in a file of requirements, with its hash."""
+    """Make a wheel whose module tells its version; return its line in a file of requirements, with its hash."""
     files = {
         f"{name}.py": MODULE.format(version=version),
         f"{name}-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
@@ -41,7 +41,7 @@ def wheel(folder: Path, name: str, version: str, *, requires: str = "") -> str:
 
 
 def only(folder: Path) -> str:
-    """Give the lines of a file of requirements that have an installer look nowhere but in a folder."""
+    """Return the lines of a file of requirements that have an installer look nowhere but in a folder."""
     return f"--no-index\n--find-links {folder.as_uri()}\n"
 
 

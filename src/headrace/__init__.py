@@ -80,7 +80,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _meant(name: str) -> str:
-    """Say which name may be meant; nobody means one that begins with `_`, which Python and its tools look for."""
+    """Return which name may be meant; nobody means one that begins with `_`, which Python and its tools look for."""
     if name.startswith("_"):
         return ""
     import difflib  # noqa: PLC0415  needed for an error only, and not cheap

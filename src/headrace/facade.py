@@ -14,7 +14,7 @@ from headrace.errors import UsageError
 
 
 def lazily(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
-    """Give a `__getattr__` for a package, which finds each name of `places` in the module that stands there.
+    """Return a `__getattr__` for a package, which finds each name of `places` in the module that stands there.
 
     It raises `UsageError` where a library that the stage stands on isn't installed.
     """

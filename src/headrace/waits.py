@@ -64,10 +64,10 @@ def hurry() -> None:
 
 
 def take_time() -> None:
-    """Let waits last as long as they are meant to."""
+    """Make waits last as long as they are meant to."""
     _hurried.clear()
 
 
 def is_hurried() -> bool:
-    """Say whether the user wants to leave."""
+    """Return whether the user wants to leave."""
     return _hurried.is_set()

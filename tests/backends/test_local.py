@@ -53,7 +53,7 @@ def ear(stand: LocalStand) -> Iterator[Ear]:
 
 
 def parent_of(stand: LocalStand) -> psutil.Process:
-    """Give the process that begins workers."""
+    """Return the process that begins workers."""
     [note] = (stand.local / "workers" / RUN).glob(f"{PARENT}*")
     return psutil.Process(int(note.name.removeprefix(PARENT)))
 

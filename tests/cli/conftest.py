@@ -87,7 +87,7 @@ class Shell:
         return subprocess.Popen([*COMMAND, *arguments], cwd=self.folder, env=self.environment(), **settings)
 
     def on_terminal(self, *arguments: str, columns: int = 120) -> str:
-        """Run a command whose stdout is a terminal so wide, and give what that shows."""
+        """Run a command whose stdout is a terminal so wide, and return what that shows."""
         leader, follower = pty.openpty()
         environment = self.environment(TERM="xterm", COLUMNS=str(columns), LINES="40", NO_COLOR="1")
         with subprocess.Popen([*COMMAND, *arguments], cwd=self.folder, env=environment, stdout=follower) as process:

@@ -56,7 +56,7 @@ def lock(project: Project, wheels: Path, file: str, version: str) -> None:
 
 
 def built(project: Project) -> list[Path]:
-    """Give the environments that were built for a project."""
+    """Return the environments that were built for a project."""
     return list((Path(project.environment["HEADRACE_CACHE"]) / "environments").glob("[!.]*"))
 
 

@@ -86,7 +86,7 @@ def project(tmp_path: Path, server: Ray) -> Iterator[Project]:
 
 @contextmanager
 def on(server: Ray | None, folder: Path, address: str | None) -> Iterator[Project]:
-    """Give a project with a pool that is this cluster."""
+    """Return a project with a pool that is this cluster."""
     told = "" if address is None else f'address = "{address}"\n'
     with lent(folder / "project", f'[pool.there]\nbackend = "ray"\n{told}cpu = 2\nmemory_gib = 4\n') as project:
         project.write("pipelines.py", CODE)
@@ -287,7 +287,7 @@ def test_a_cluster_of_another_python(tmp_path: Path) -> None:
 
 
 def installed(site: Path, release: str, *options: str) -> str:
-    """Give a folder into which this release of Ray was installed."""
+    """Return a folder into which this release of Ray was installed."""
     pip = [
         sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:",
         "--no-compile",
@@ -298,7 +298,7 @@ def installed(site: Path, release: str, *options: str) -> str:
 
 
 def runs(python: str | None) -> bool:
-    """Say whether this is a Python that runs: a shim may stand for one that isn't there."""
+    """Return whether this is a Python that runs: a shim may stand for one that isn't there."""
     return bool(python) and subprocess.run([str(python), "-c", ""], check=False, capture_output=True).returncode == 0
 
 

@@ -45,7 +45,7 @@ def wait_for(file: Path) -> None:
 
 
 def on_a_terminal(shell: Shell, *words: str, columns: int = 100, **environment: str) -> tuple[int, str]:
-    """Run a command whose output is a terminal, and give its exit code and what it showed."""
+    """Run a command whose output is a terminal, and return its exit code and what it showed."""
     terminal, inside = os.openpty()
     known = shell.environment(TERM="xterm", COLUMNS=str(columns), **environment)
     running = subprocess.Popen(

@@ -63,7 +63,7 @@ TYPES = some.sampled_from(
 
 
 def values(kind: Any, count: int) -> some.SearchStrategy[Any]:
-    """Give columns of a type: numbers cast to it, or what it takes."""
+    """Return columns of a type: numbers cast to it, or what it takes."""
     inner: some.SearchStrategy[Any] = some.integers(0, 9)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view():
         inner = some.text(max_size=5)

@@ -127,7 +127,7 @@ def test_an_estimator_that_holds_other_code_is_pickled_and_servers_refuse_it(
 
 
 def forged(ref: Any, store: FolderStore, change: Any) -> Any:
-    """Give the artifact of a model whose schema and arrays were changed."""
+    """Return the artifact of a model whose schema and arrays were changed."""
     data = ref.inline or store.path(ref.digest, ref.nonce).read_bytes()
     made = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(made, "w") as new:

@@ -51,7 +51,7 @@ class RayStand(WorkerStand):
         )
 
     def living(self) -> list[object]:
-        """Give the processes that workers consist of, and the actors that hold them."""
+        """Return the processes that workers consist of, and the actors that hold them."""
         return [*self._cluster.names(self.hello.run), *of_run(self.hello.run)]
 
 
@@ -84,7 +84,7 @@ class Lasting(Cluster):
 
 @contextmanager
 def connected(server: Ray, address: str) -> Iterator[Lasting]:
-    """Give a connection to a cluster, which is stopped at the end."""
+    """Return a connection to a cluster, which is stopped at the end."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in server.credentials.items():
             patch.setenv(name, value)

@@ -46,7 +46,7 @@ class LocalStand(WorkerStand):
         return LocalBackend(self.pool, self.hello, self.store.spool, prefix=self._prefix, grace_s=0.5)
 
     def living(self) -> list[psutil.Process]:
-        """Give the processes that were begun with this stand's mark in their environment."""
+        """Return the processes that were begun with this stand's mark in their environment."""
         found = []
         for process in psutil.process_iter():
             try:

@@ -91,7 +91,7 @@ follow_imports = normal
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """Give for each wrong line, and for none (""), the errors of the file that has it: mypy checks all in one go."""
+    """Return for each wrong line, and for none (""), the errors of the file that has it: mypy checks all in one go."""
     folder = tmp_path_factory.mktemp("typing")
     files = {line: folder / f"pipelines_{number}.py" for number, line in enumerate(["", *WRONG])}
     for line, file in files.items():

@@ -53,7 +53,7 @@ class Evidence:
 
 
 def check(rows: Rows, things: Things, evidence: Evidence) -> list[str]:
-    """Give all that is wrong with a run that has succeeded, in words; nothing, where all is well."""
+    """Return all that is wrong with a run that has succeeded, in words; nothing, where all is well."""
     found = rows.query("select number, state, epoch from runs where id = ?", evidence.run)
     if len(found) != 1:
         return [f"{len(found)} rows of run {evidence.run}"]
@@ -148,12 +148,12 @@ def _attempts(events: Sequence[Event], evidence: Evidence) -> Iterator[str]:
 
 
 def _outputs(events: Sequence[Event]) -> dict[str, Ref]:
-    """Give the output of each task."""
+    """Return the output of each task."""
     return {event[TASK]: event[OUT] for event in events if event[0] in ("succeeded", "reused")}
 
 
 def flaws(ref: Ref, there: Mapping[str, int], things: Things) -> Iterator[str]:
-    """Say what an artifact lacks: its bytes, all of them, with the digest that names them."""
+    """Return what an artifact lacks: its bytes, all of them, with the digest that names them."""
     parts = _at(ref, PARTS)
     for part in parts or ():
         yield from flaws(part, there, things)
@@ -177,7 +177,7 @@ def flaws(ref: Ref, there: Mapping[str, int], things: Things) -> Iterator[str]:
 
 
 def leftovers(rows: Rows, things: Things, local: Path) -> Iterator[str]:
-    """Say what is there that nobody needs, once the collector has come by after the grace time."""
+    """Return what is there that nobody needs, once the collector has come by after the grace time."""
     named = {f"{digest}.{nonce}" for digest, nonce in rows.query("select digest, nonce from blobs")}
     for name in things.blobs().keys() - named:
         yield f"blob {name} is named by no run, and the collector left it"
@@ -195,7 +195,7 @@ def outputs(rows: Rows, task: str = "") -> set[str]:
 
 
 def values(rows: Rows, things: Things, run: str) -> dict[str, Identity]:
-    """Give what each task of a run has made, told by its bytes."""
+    """Return what each task of a run has made, told by its bytes."""
     found = rows.query("select body from events where run = (select number from runs where id = ?) order by seq", run)
     outs = _outputs([msgspec.msgpack.decode(bytes(body)) for (body,) in found])
     there = things.blobs()
@@ -312,7 +312,7 @@ def _without_nonces(body: bytes) -> Any:
 
 
 def _blank(value: Any) -> Any:
-    """Give a value of an event without the nonces of the artifacts (and the bundle) in it."""
+    """Return a value of an event without the nonces of the artifacts (and the bundle) in it."""
     if not isinstance(value, list):
         return value
     digest = bool(value) and isinstance(value[0], str) and len(value[0]) == 64

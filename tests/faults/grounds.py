@@ -180,7 +180,7 @@ class World:
 
     @contextmanager
     def place(self, ground: Ground) -> Iterator[Place]:
-        """Give a project that nothing has been done in; its processes, rows and blobs are gone afterwards."""
+        """Return a project that nothing has been done in; its processes, rows and blobs are gone afterwards."""
         name = f"r{uuid.uuid4().hex[:10]}"
         folder = self.folder / name
         project = Project(folder / "project")

@@ -20,7 +20,7 @@ class Rows(Protocol):
     """Rows of a ledger."""
 
     def query(self, text: str, *params: object) -> list[tuple[Any, ...]]:
-        """Give the rows of a query, whose parameters are written `?`."""
+        """Return the rows of a query, whose parameters are written `?`."""
         ...
 
 
@@ -28,15 +28,15 @@ class Things(Protocol):
     """Things in a store: files or objects, by their paths."""
 
     def paths(self) -> Mapping[str, int]:
-        """Give all paths with their sizes."""
+        """Return all paths with their sizes."""
         ...
 
     def blobs(self) -> Mapping[str, int]:
-        """Give the blobs by name, `DIGEST.NONCE`, with their sizes."""
+        """Return the blobs by name, `DIGEST.NONCE`, with their sizes."""
         ...
 
     def read(self, name: str) -> bytes:
-        """Give the bytes of a blob."""
+        """Return the bytes of a blob."""
         ...
 
     def write(self, name: str, data: bytes | None) -> None:

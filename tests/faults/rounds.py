@@ -80,7 +80,7 @@ class Disturbance:
         """Put right what was disturbed; also where the round failed, and more than once."""
 
     def verdict(self, now: Round) -> Iterator[str]:
-        """Say what else is wrong."""
+        """Return what else is wrong."""
         return iter(())
 
     def clear(self, now: Round) -> None:
@@ -184,7 +184,7 @@ class Round:
                 self.outcome.problems.append(f"the run has advanced its cursor {len(moves)} times: {moves}")
 
     def _command(self, *words: str) -> tuple[subprocess.Popen[str], Done]:
-        """Give a command that drives the run, disturb it as long as that is left to do, and wait for its end."""
+        """Return a command that drives the run, disturb it as long as that is left to do, and wait for its end."""
         self._begun = self.begins()
         self.driver = process = self.start(*words)
         while self._rest:
@@ -229,7 +229,7 @@ class Round:
         self.place.journal.write_bytes(b"")
 
     def outputs_before(self, task: str = "") -> set[str]:
-        """Give the blobs of the outputs that an earlier run has made, or of one task's."""
+        """Return the blobs of the outputs that an earlier run has made, or of one task's."""
         with rows_of(self.place.ledger) as rows:
             return outputs(rows, task)
 
@@ -286,7 +286,7 @@ class Round:
             self.outcome.problems.append(f"`headrace {words}` ended with {done.code}: {done.out}{done.err}"[-WORDS:])
 
     def go_on(self) -> str:
-        """Resume the run until it has succeeded, or run again where none was begun; give its id."""
+        """Resume the run until it has succeeded, or run again where none was begun; return its id."""
         end = time.monotonic() + LEASE_S
         for _ in range(TRIES):
             run, state = self.newest()
@@ -323,7 +323,7 @@ class Round:
             return begins(rows, run)
 
     def newest(self) -> tuple[str, str]:
-        """Give the run of this round and its state; nothing, where none has been begun."""
+        """Return the run of this round and its state; nothing, where none has been begun."""
         path = self.place.ledger.removeprefix("sqlite:///")
         if path != self.place.ledger and not Path(path).exists():
             return "", ""
@@ -347,12 +347,12 @@ class Round:
         return len(self.place.journal.read_bytes().splitlines())
 
     def noted(self) -> Sequence[tuple[str, str, int]]:
-        """Give what stages have noted."""
+        """Return what stages have noted."""
         lines = [line.split() for line in self.place.journal.read_text().splitlines()]
         return [(what, task, int(attempt)) for what, task, attempt, _ in lines]
 
     def processes(self) -> list[tuple[int, str]]:
-        """Give the processes of the round that live: number and words."""
+        """Return the processes of the round that live: number and words."""
         found = [each.partition(" ") for each in self.project.processes()]
         return [(int(pid), words) for pid, _, words in found]
 

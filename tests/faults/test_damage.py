@@ -58,7 +58,7 @@ def calls(project: Project) -> list[str]:
 
 
 def blob(project: Project) -> Path:
-    """Give the file of the big output."""
+    """Return the file of the big output."""
     return max((project.home / "store" / "blobs").glob("*/*"), key=lambda file: file.stat().st_size)
 
 

@@ -72,7 +72,7 @@ class Round:
         shutil.copytree(self.made.home, self.folder / "state")
 
     def kill(self, *words: str, usual_s: float = 1.0) -> Done:
-        """Give a command and kill it, at a random instant of the time that it takes."""
+        """Return a command and kill it, at a random instant of the time that it takes."""
         pause_s = self.rng.uniform(0.05, usual_s)
         print(f"SEED={SEED} {' '.join(words)} killed after {pause_s:.3f} s")
         process = self.project.start(*words)

@@ -67,7 +67,7 @@ nested = st.recursive(
 
 
 def shape(value: Any) -> object:
-    """Give a form of a value that tells apart what digests must tell apart; the opposite way of saying the same."""
+    """Return a form of a value that tells apart what digests must tell apart; the opposite way of saying the same."""
     kind = type(value).__name__
     if isinstance(value, float):
         return (kind, "nan" if math.isnan(value) else value.hex())

@@ -42,7 +42,7 @@ def written(table: Any = TABLE, *, stream: bool = False, packed: str | None = No
 
 
 def mutated(data: bytes, seed: int, rounds: int) -> Iterator[bytes]:
-    """Give files of which a number or a bit was changed; each is made of its round alone."""
+    """Yield files of which a number or a bit was changed; each is made of its round alone."""
     for number in range(rounds):
         chance = random.Random(f"{seed} {number}")
         place = chance.randrange(len(data) // 4) * 4

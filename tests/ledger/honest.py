@@ -26,7 +26,7 @@ from headrace.spec.stage import Stage
 
 
 def events(out: Ref, *, key: str = "key", at: float = 100.0) -> list[Event]:
-    """Give the events of a run of one task that gave this output."""
+    """Return the events of a run of one task that gave this output."""
     bundle = Bundle(digest=out.digest, size=out.size, nonce=out.nonce or "")  # one blob is enough
     stage = Stage(name="fit", function="p:fit")
     return [

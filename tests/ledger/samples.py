@@ -44,7 +44,7 @@ def _is_open(db: sqlite3.Connection) -> bool:
 
 
 def rows(ledger: Ledger, query: str) -> list[tuple[Any, ...]]:
-    """Give what a query finds in a ledger."""
+    """Return what a query finds in a ledger."""
     with closing(ledger.connect()) as db:
         return [tuple(row) for row in db.execute(query).fetchall()]
 

@@ -101,7 +101,7 @@ def test_each_difference_is_told_and_mended(
 
 
 def advanced(attempt: int, value: Ref, *, task: str = "fit", at: float = 103.0) -> list[Event]:
-    """Give the events of an attempt that moves a cursor on from nothing."""
+    """Return the events of an attempt that moves a cursor on from nothing."""
     return [
         Launched(task, attempt, f"key {attempt}", (attempt,), "here", "it never ran", b"", at=at),
         Succeeded(task, attempt, OUT, at, 1.0, intents=(Advance("orders", 0, value),)),

@@ -57,7 +57,7 @@ def views(ledger: Ledger) -> Iterator[Views]:
 
 
 def ended(ledger: Ledger, *, state: str = "succeeded", **more: object) -> str:
-    """Store a run that has ended, and give its id."""
+    """Store a run that has ended, and return its id."""
     row = run_row(state, **{k: more.pop(k) for k in list(more) if k in RunRow.__struct_fields__})
     with ledger.open_run(row.pipeline) as run:
         run.commit(first(run=row, **more))

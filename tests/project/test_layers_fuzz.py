@@ -30,7 +30,7 @@ LINES = st.one_of(
 
 
 def trouble(read: Callable[[Layers], None]) -> ConfigError | None:
-    """Read settings, and give what is wrong with them; anything but an error of ours comes through."""
+    """Read settings, and return what is wrong with them; anything but an error of ours comes through."""
     layers = Layers()
     try:
         read(layers)

@@ -39,7 +39,7 @@ class Bed:
         self.run = self.ledger.open("run-1")
 
     def driver(self, **more: object) -> Driver:
-        """Give a driver of the run, which has replayed what is stored, and opened it if nothing was."""
+        """Return a driver of the run, which has replayed what is stored, and opened it if nothing was."""
         self.machine = Machine()
         for body in self.run.events():
             self.machine.step(decode_event(body))
@@ -62,7 +62,7 @@ class Bed:
         return driver
 
     def events(self, kind: type[E]) -> list[E]:
-        """Give the stored events of a kind."""
+        """Return the stored events of a kind."""
         return [event for event in map(decode_event, self.run.events()) if isinstance(event, kind)]
 
     def again(self, run: str) -> None:
@@ -76,7 +76,7 @@ class Bed:
 
 
 def gives(order: Do) -> Behaviour:
-    """Give a number made of the key, after a second."""
+    """Yield a number made of the key, after a second."""
     yield Wait(1.0)
     return number(int(order.key[:8], 16))
 

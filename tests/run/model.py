@@ -101,7 +101,7 @@ class Model:
         return self.stores[self.region]
 
     def _output(self, function: str, key: str) -> Ref:
-        """Give what a stage gives under a key, and have it lie here; where there are regions, a blob if need be."""
+        """Return what a stage gives under a key, and have it lie here; where there are regions, a blob if need be."""
         out = output(function, key)
         if len(self.stores) == 1 or out.inline is None or not function.partition(":")[2].startswith("plain"):
             return out
@@ -188,7 +188,7 @@ class Model:
         return not self.machine.trace_ended and self.question is None and self.place < len(self.scene.events)
 
     def heads(self) -> list[Task]:
-        """Give the tasks whose attempt a worker is really at; those queued behind wait."""
+        """Return the tasks whose attempt a worker is really at; those queued behind wait."""
         found = {}
         for worker in self.crew.workers.values():
             if worker.queue:
@@ -219,7 +219,7 @@ class Model:
         self.absorb(TraceFailed(Failure("user", "the body raised")))
 
     def launch(self) -> bool:
-        """Launch all that there is room for; say whether there was any."""
+        """Launch all that there is room for; return whether there was any."""
         launches = self.machine.launches(self.crew, self.now)
         for launch in launches:
             self._check_launch(launch)
@@ -377,7 +377,7 @@ class Model:
         compare(self.machine, replay(self.stored))
 
     def outcome(self) -> dict[str, tuple[str, Ref | None]]:
-        """Give what each task came to: its output if it has one, and else how it ended."""
+        """Return what each task came to: its output if it has one, and else how it ended."""
         tasks = [task for task in self.machine.tasks.values() if task.move is None]
         tasks = [  # its list has it still, and wasn't skipped since
             task for task in tasks if task.parent is None or (task.index >= 0 and task.parent.phase != "skipped")

@@ -33,7 +33,7 @@ class Scene(Struct):
 
 
 def output(function: str, key: str) -> Ref:
-    """Give what a stage gives under a key: the same each time, and another for another key."""
+    """Return what a stage gives under a key: the same each time, and another for another key."""
     chance = int(key[:8], 16)
     name = function.partition(":")[2]
     if name.startswith("flag"):

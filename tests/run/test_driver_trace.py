@@ -80,7 +80,7 @@ def test_a_body_that_asks_is_answered() -> None:
 
 
 def dying(sketch: Sketch, deaths: int) -> Tracing:
-    """Give a tracer that dies so many times after its first answer."""
+    """Return a tracer that dies so many times after its first answer."""
     left = [deaths]
     first = sketch.node("first")
     nodes = sketch.traced()

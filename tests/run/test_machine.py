@@ -18,7 +18,7 @@ from tests.run.scenes import Scene
 
 
 def model(sketch: Sketch, *, checked: bool = True) -> Model:
-    """Give a model of a pipeline that is traced whole."""
+    """Return a model of a pipeline that is traced whole."""
     found = Model(Scene(sketch.events()), checked=checked)
     while "trace" in found.enabled():
         found.trace()
@@ -294,7 +294,7 @@ def test_handles_may_stand_in_lists_inside_of_lists() -> None:
 
 
 def run_whole(sketch: Sketch) -> float:
-    """Run a large graph to its end; give the seconds of cpu that it took."""
+    """Run a large graph to its end; return the seconds of cpu that it took."""
     began = time.process_time()
     found = model(sketch, checked=False)
     while found.machine.closed is None:

@@ -17,7 +17,7 @@ How = Literal["takes", "may take", "after"]
 
 
 def outcome(fate: Fate, how: How, *, always: bool) -> tuple[str, str]:
-    """Give how a task ended that depends in some way on one that came to some end, and why."""
+    """Return how a task ended that depends in some way on one that came to some end, and why."""
     sketch = Sketch()
     flag, bad = sketch.node("flag"), sketch.node("bad")
     before = {

@@ -88,7 +88,7 @@ class World:
         return output(order.function, order.key)
 
     def drive(self, dies_at: int | None = None, *, stored: bool = True) -> bool:
-        """Have a driver go on with the run; say whether it came to its end, or died at its n-th commit."""
+        """Have a driver go on with the run; return whether it came to its end, or died at its n-th commit."""
         fragile = FragileRun(self.run, dies_at, stored=stored)
         self.machine = Machine()
         for body in self.run.events():
@@ -172,5 +172,5 @@ class World:
         return "" if self.machine.closed is None else self.machine.closed.state
 
     def outcome(self) -> dict[str, tuple[str, Ref | None]]:
-        """Give what each task came to."""
+        """Return what each task came to."""
         return {name: ("good" if task.good else task.phase, task.out) for name, task in self.machine.tasks.items()}

@@ -64,7 +64,7 @@ class Apart:
 
 
 def lacking() -> str:
-    """Say why there can be no machine apart, or nothing where there can."""
+    """Return why there can be no machine apart, or nothing where there can."""
     for program, package in (("ip", "iproute2"), ("bwrap", "bubblewrap")):
         if shutil.which(program) is None:
             return f"`{program}` is not installed: apt-get install {package}"

@@ -97,18 +97,18 @@ class Postgres:
             return None
 
     def database(self) -> str:
-        """Make an empty database, and give its URL."""
+        """Make an empty database, and return its URL."""
         name = f"t{uuid.uuid4().hex[:12]}"
         with closing(psycopg.connect(self.url("postgres"), autocommit=True)) as db:
             db.execute(f"create database {name}".encode())
         return self.url(name)
 
     def url(self, database: str, *, user: str = "postgres", password: str = PASSWORD) -> str:
-        """Give the URL of a database."""
+        """Return the URL of a database."""
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
 
     def query(self, text: str, database: str = "postgres") -> str:
-        """Run SQL as the superuser; give the rows as `psql` prints them."""
+        """Run SQL as the superuser; return the rows as `psql` prints them."""
         words = [self._programs / "psql", "-v", "ON_ERROR_STOP=1", "-Atc", text, self.url(database)]
         return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
 
@@ -128,7 +128,7 @@ class Postgres:
 
 
 def programs() -> Path:
-    """Give the folder of the newest PostgreSQL's programs.
+    """Return the folder of the newest PostgreSQL's programs.
 
     Raises:
         Missing: there is none.

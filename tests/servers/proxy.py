@@ -77,7 +77,7 @@ class Proxy:
         self._thread.join()
 
     def draw(self, method: str, path: str) -> Fault | None:
-        """Say what befalls a request."""
+        """Return what befalls a request."""
         self.requests.append((method, path))
         fault = self.fault
         if fault is None or method not in fault.methods or self._rng.random() >= fault.share:
@@ -116,7 +116,7 @@ class _Handler(socketserver.BaseRequestHandler):
                 pass
 
     def _pass_on(self, client: _Stream, server: _Stream) -> bool:
-        """Pass on one request and its answer; say whether the connection goes on."""
+        """Pass on one request and its answer; return whether the connection goes on."""
         head = client.head()
         if not head:
             return False

@@ -69,7 +69,7 @@ class Node:
                     process.send_signal(number)
 
     def _processes(self) -> list[psutil.Process]:
-        """Give the processes that were begun for it, whoever their parent is by now."""
+        """Return the processes that were begun for it, whoever their parent is by now."""
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):

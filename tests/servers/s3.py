@@ -102,7 +102,7 @@ class S3:
             return re.search(rb"filerldb\S*: no space left on device", log.read()) is not None
 
     def bucket(self) -> str:
-        """Make an empty bucket, and give its name."""
+        """Make an empty bucket, and return its name."""
         name = f"b{uuid.uuid4().hex[:12]}"
         url = f"http://127.0.0.1:{self._ports['filer']}/buckets/{name}/"
         urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=10).close()
@@ -126,7 +126,7 @@ class S3:
 
 
 def program() -> str:
-    """Give the path of `weed`.
+    """Return the path of `weed`.
 
     Raises:
         Missing: it isn't installed.

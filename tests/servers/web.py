@@ -133,7 +133,7 @@ def numbered(
 
 
 def certificate(folder: Path, *, days: int = 2) -> tuple[ssl.SSLContext, Path]:
-    """Give a server's TLS with a certificate that no one signed but itself, for 127.0.0.1, and its file."""
+    """Return a server's TLS with a certificate that no one signed but itself, for 127.0.0.1, and its file."""
     if shutil.which("openssl") is None:
         raise Missing("openssl isn't installed")
     key, cert = folder / "key.pem", folder / "cert.pem"

@@ -173,7 +173,7 @@ def test_no_traceback_of_ours_is_shown(ran: tuple[Project, Done]) -> None:
 
 
 def of_kind(done: Done, kind: str) -> list[dict[str, Any]]:
-    """Give the tasks of a kind of rows."""
+    """Return the tasks of a kind of rows."""
     tasks = done.json["tasks"]
     starts = [place for place, each in enumerate(tasks) if each["stage"] == "rows"]
     at = list(FAULTS).index(kind)

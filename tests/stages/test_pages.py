@@ -84,6 +84,6 @@ def test_the_example_of_a_page_runs(page: Path, tmp_path: Path) -> None:
 
 
 def _newcomer() -> dict[str, str]:
-    """Give what a shell of a newcomer has: the commands of this environment, and nothing that steers Headrace."""
+    """Return what a shell of a newcomer has: the commands of this environment, and nothing that steers Headrace."""
     here = str(Path(sys.executable).parent)
     return {"HOME": os.environ["HOME"], "LANG": "C.UTF-8", "PATH": f"{here}{os.pathsep}{os.environ['PATH']}"}

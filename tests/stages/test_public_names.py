@@ -50,7 +50,7 @@ def ready_made() -> tuple[StageFunction[..., object], ...]:
 
 
 def ours(hint: object, known: set[type]) -> Iterator[type]:
-    """Give the classes of ours in a type, their subclasses, and those of their fields."""
+    """Yield the classes of ours in a type, their subclasses, and those of their fields."""
     for argument in typing.get_args(hint):
         yield from ours(argument, known)
     cls = typing.get_origin(hint) or hint

@@ -34,7 +34,7 @@ from tests.servers.s3 import KEY, S3, SECRET
 
 
 def behind(address: StoreAddress) -> S3Store:
-    """Give the bucket itself, to change it behind the store's back."""
+    """Return the bucket itself, to change it behind the store's back."""
     _, _, rest = address.url.partition("://")
     name, _, prefix = rest.partition("/")
     return S3Store(

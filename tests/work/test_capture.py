@@ -39,7 +39,7 @@ for end in ("by itself", "killed", "killed again"):
 
 
 def run(folder: Path, code: str) -> str:
-    """Give what is in the log when the code has run."""
+    """Return what is in the log when the code has run."""
     subprocess.run([sys.executable, "-c", BEGIN + code, str(folder)], check=True)
     return (folder / "log").read_text()
 

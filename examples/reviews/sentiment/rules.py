@@ -158,7 +158,7 @@ def marks(row: Row) -> int | None:
 
 
 def dense(text: str, wanted: frozenset[str]) -> bool:
-    """Say whether more than three words of a hundred are wanted ones."""
+    """Return whether more than three words of a hundred are wanted ones."""
     found = words(text)
     return sum(word in wanted for word in found) / max(len(found), 20) >= 0.03
 

@@ -80,7 +80,7 @@ class Catalogue(click.Group):
 
 
 def command(name: str) -> click.Command:
-    """Give one command, its help opened by the catalogue's line."""
+    """Return one command, its help opened by the catalogue's line."""
     found: click.Command = importlib.import_module(f"headrace.cli.commands.{name}").command
     if found.name != name:
         found.name = name

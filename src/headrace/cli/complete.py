@@ -34,7 +34,7 @@ def parameters(words: Sequence[str]) -> list[str]:
 
 
 def named_pipelines(words: Sequence[str]) -> list[Written]:
-    """Give the pipelines that are named among these words: by name those of the project, by `FILE:NAME` any."""
+    """Return the pipelines that are named among these words: by name those of the project, by `FILE:NAME` any."""
     by_file = [each for word in dict.fromkeys(words) for each in written_as(word)]
     try:
         return by_file + [each for each in written(load()) if each.name in words]

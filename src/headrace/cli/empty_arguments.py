@@ -13,7 +13,7 @@ _WORD = re.compile(r"[A-Z_|]+")
 
 
 def refuse_empty(command: click.Command) -> None:
-    """Have no argument of a command be empty, but the words of a pipeline: what its parameters may be, it says."""
+    """Refuse empty arguments. A pipeline's own parameters are passed on: the pipeline checks them."""
     for each in command.params:
         if isinstance(each, click.Argument) and each.type is not click.UNPROCESSED:
             each.callback = _filled
@@ -22,7 +22,7 @@ def refuse_empty(command: click.Command) -> None:
 
 
 def empty(parameter: click.Parameter) -> UsageError:
-    """Give the error that says that a word is empty."""
+    """Return the error that says that a word is empty."""
     words = parameter.opts if isinstance(parameter, click.Option) else _WORD.findall(parameter.metavar or "")
     return UsageError(f"{words[0]} is empty", hint="a shell variable may be unset: check its value")
 

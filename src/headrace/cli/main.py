@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _open_streams() -> None:
-    """Have all three streams, where whoever called us has closed one: its number must go to no file of ours."""
+    """Open those of the three standard streams that are closed: none of our files may get their numbers."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)

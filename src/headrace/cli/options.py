@@ -168,7 +168,7 @@ class PipelineCommand(click.Command):
 
 
 def _is_ours(ctx: click.Context) -> str | None:
-    """Say how a parameter is given that is called as an option of ours, if one is given as that option."""
+    """Return how a parameter is given that is called as an option of ours, if one is given as that option."""
     words = ctx.meta[_WORDS]
     given = {word[2:].partition("=")[0] for word in words if word.startswith("--")} & OURS
     given -= {word.partition("=")[0] for before, word in pairwise(words) if before == "--param"}
@@ -196,7 +196,7 @@ def time_limit(timeout: str) -> float:
 def policy(
     project: Project, only: Sequence[str], force: Sequence[str], timeout: str | None, pool: str | None
 ) -> Policy:
-    """Give what the options, and the settings behind them, want of a run."""
+    """Return what the options, and the settings behind them, want of a run."""
     limit = project.timeout_s
     if timeout is not None:
         limit = time_limit(timeout)

@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _looking_out(arguments: Sequence[str]) -> AbstractContextManager[None]:
-    """Say what takes long, of a command that drives no run: one that does says so itself."""
+    """Return what takes long, of a command that drives no run: one that does says so itself."""
     return nullcontext() if arguments[:1] in (["run"], ["resume"]) else looking_out(terminal.tell)
 
 

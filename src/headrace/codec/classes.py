@@ -36,7 +36,7 @@ def describe(kind: type) -> str:
 
 
 def public_name(module: str, qualname: str) -> str:
-    """Give the name that keys and artifacts have for a class or function.
+    """Return the name that keys and artifacts have for a class or function.
 
     One of ours goes by the package that offers it, the nearest above it, so that its code may move from file to file.
 
@@ -55,7 +55,7 @@ def public_name(module: str, qualname: str) -> str:
 
 
 def is_a(value: object, *names: str) -> bool:
-    """Tell whether a value's class, or a class that it inherits from, has one of these names. Imports nothing.
+    """Return whether a value's class, or a class that it inherits from, has one of these names. Imports nothing.
 
     >>> is_a(True, "builtins.int")
     True
@@ -66,7 +66,8 @@ def is_a(value: object, *names: str) -> bool:
 
 
 def is_exactly(value: object, *names: str) -> bool:
-    """Tell whether a value's very class has one of these names: one that inherits may hold more than its base saves."""
+    """Return whether a value's very class has one of these names: one that inherits may hold more than its base
+    saves."""
     return describe(type(value)) in names
 
 
@@ -86,7 +87,7 @@ def _roots(kind: Any) -> tuple[str, ...]:
 
 
 def is_importable(kind: Any, module: str | None = None) -> bool:
-    """Tell whether another process finds a class, or a function, by its name; one made in a function isn't found."""
+    """Return whether another process finds a class, or a function, by its name; one made in a function isn't found."""
     found: object = sys.modules.get(module or kind.__module__)
     for name in kind.__qualname__.split("."):
         found = getattr(found, name, None)
@@ -99,7 +100,7 @@ def name_of(kind: type) -> str:
 
 
 def resolve(name: str) -> type:
-    """Give the class that an artifact names, importing its module; digits of its code after `@` are passed over.
+    """Return the class that an artifact names, importing its module; digits of its code after `@` are passed over.
 
     >>> resolve("decimal.Decimal")
     <class 'decimal.Decimal'>
@@ -118,7 +119,7 @@ def resolve(name: str) -> type:
 
 
 def _module_of(path: str) -> tuple[object, list[str]]:
-    """Import the longest prefix of a dotted path that is a module; give it with what is left."""
+    """Import the longest prefix of a dotted path that is a module; return it with what is left."""
     names = path.split(".")
     for count in range(len(names) - 1, 0, -1):
         prefix = ".".join(names[:count])

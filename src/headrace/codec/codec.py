@@ -28,7 +28,7 @@ class Codec(Protocol):
     def safe(self) -> bool: ...
 
     def takes(self, value: object) -> bool:
-        """Tell whether `save` takes this value, from its class's name: never import a library to find out."""
+        """Return whether `save` takes this value, from its class's name: never import a library to find out."""
         ...
 
     def save(self, value: object, sink: Sink) -> None:
@@ -36,7 +36,7 @@ class Codec(Protocol):
         ...
 
     def load(self, source: Source) -> object:
-        """Give the value back: equal, and of the same class."""
+        """Return the value back: equal, and of the same class."""
         ...
 
 
@@ -45,7 +45,7 @@ class HasContent(Protocol):
     """A codec whose bytes differ between equal values, and which can digest the value itself."""
 
     def content(self, value: object) -> str | None:
-        """Give a hex digest that equal values share, or None for this one."""
+        """Return a hex digest that equal values share, or None for this one."""
         ...
 
 
@@ -63,5 +63,5 @@ class HasColumns(Protocol):
     """A codec of tables, which can give some columns without reading the rest."""
 
     def load_columns(self, source: Source, names: Sequence[str]) -> object:
-        """Give a table, of the class that was saved, with these columns in this order; use the source's `reader`."""
+        """Return a table, of the class that was saved, with these columns in this order; use the source's `reader`."""
         ...

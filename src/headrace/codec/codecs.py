@@ -71,7 +71,7 @@ class Codecs:
         resolve: Callable[[str], type] = class_of,
         columns: Sequence[str] | None = None,
     ) -> object:
-        """Give the value of an artifact; of a table, only these `columns` where some are named.
+        """Return the value of an artifact; of a table, only these `columns` where some are named.
 
         With `verify`, its bytes are read and held against its digest first (not with `columns`: it is that of all).
         Forms that run code when read are refused, in parts too, unless `safe_only` is False: that is for what runs the
@@ -95,7 +95,7 @@ class Codecs:
         return loading.value(ref)
 
     def check(self, ref: Ref, blobs: Blobs) -> None:
-        """Hold the bytes of a table that came from elsewhere against what they say of themselves.
+        """Check the bytes of a table that came from elsewhere against what they claim to hold.
 
         Raises:
             CodecError: they lead out of themselves, so that a reader would read what isn't theirs.

@@ -32,12 +32,12 @@ _decode = msgspec.json.Decoder().decode
 
 
 def is_plain(kind: type) -> bool:
-    """Tell whether values of this very class may be plain; those that hold others need a closer look."""
+    """Return whether values of this very class may be plain; those that hold others need a closer look."""
     return kind in _TAGGERS or (kind.__module__ == "numpy" and kind.__name__ in _NUMPY)
 
 
 def encode(value: object) -> bytes:
-    """Give a value as exact JSON; raise `Declined` if it, or a value inside of it, isn't plain."""
+    """Return a value as exact JSON; raise `Declined` if it, or a value inside of it, isn't plain."""
     try:
         return _encode(_tag(value))
     except (UnicodeEncodeError, RecursionError) as error:  # a lone surrogate, which no UTF-8 has; a value inside itself

@@ -54,7 +54,7 @@ class Joined:
 
 
 def _difference(one: Any, other: Any) -> str:
-    """Say where two schemas differ."""
+    """Return where two schemas differ."""
     if one.names != other.names:
         return f"one has the columns {listed(one.names)}, another {listed(other.names)}"
     for left, right in zip(one, other, strict=True):

@@ -25,7 +25,7 @@ class KnownTables:
         self._known[place] = (weak(value, lambda gone: self._drop(place, gone)), artifact, blobs)
 
     def find(self, value: object, blobs: Blobs) -> Ref | None:
-        """Give the artifact that a value is in this store, if it is known."""
+        """Return the artifact that a value is in this store, if it is known."""
         known = self._known.get(id(value))
         if known is None or known[0]() is not value or known[2] is not blobs:
             return None

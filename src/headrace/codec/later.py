@@ -20,10 +20,10 @@ class Later:
 
     @classmethod
     def of(cls, table: Any) -> Self:
-        """Give one for a table that is here."""
+        """Return one for a table that is here."""
         return cls(table.num_rows, lambda: table)
 
 
 def table_of(table: Any) -> Any:
-    """Give a table itself, or the one that is opened later."""
+    """Return a table itself, or the one that is opened later."""
     return table.open() if isinstance(table, Later) else table

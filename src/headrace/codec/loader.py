@@ -55,7 +55,7 @@ class Loader:
         self._resolve = resolve
 
     def value(self, ref: Ref) -> object:
-        """Give the value of an artifact."""
+        """Return the value of an artifact."""
         data = ref.inline
         if data is not None and self._verify and blake3(data).hexdigest() != ref.digest:
             raise BlobDamaged(f"the bytes of artifact `{ref.digest[:12]}` don't have its digest")
@@ -66,7 +66,7 @@ class Loader:
         return self._by_codec(ref)
 
     def columns(self, ref: Ref, names: Sequence[str]) -> object:
-        """Give these columns of a table, reading no others."""
+        """Return these columns of a table, reading no others."""
         codec: object = None if ref.codec == "parts" else self._codec(ref)
         if not isinstance(codec, HasColumns):
             raise CodecError(
@@ -134,7 +134,7 @@ class Loader:
         return codec
 
     def _is_ours(self, ref: Ref) -> bool:
-        """Tell whether an artifact is a record or enumeration of Headrace itself, such as a report."""
+        """Return whether an artifact is a record or enumeration of Headrace itself, such as a report."""
         return (
             ref.codec in {"record", "enum"}
             and ref.type.startswith(OUR_CLASSES)
@@ -156,7 +156,8 @@ class Loader:
         )
 
     def _stored(self, ref: Ref) -> Path:
-        """Give the file of a blob, which has the size that it should have, and its digest if that is to be checked."""
+        """Return the file of a blob, which has the size that it should have, and its digest if that is to be
+        checked."""
         path = self._blobs.path(ref.digest, ref.nonce or "", verify=self._verify)
         size = path.stat().st_size
         if size != ref.size:

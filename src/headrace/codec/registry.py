@@ -83,7 +83,7 @@ class Registry:
         self._library: dict[str, Sequence[Codec]] = {}
 
     def of(self, value: object) -> Codec:
-        """Give the first codec that takes a value."""
+        """Return the first codec that takes a value."""
         for codec in self._extra:
             if codec.takes(value):
                 return codec
@@ -104,13 +104,13 @@ class Registry:
         return self.named("pickle")
 
     def of_mapping(self, value: Mapping[object, object]) -> Codec | None:
-        """Give the codec of a library that takes a whole dictionary of its objects, judged by the first of them."""
+        """Return the codec of a library that takes a whole dictionary of its objects, judged by the first of them."""
         for first in value.values():
             return next((codec for codec in self._of_library(first) if codec.takes(value)), None)
         return None
 
     def named(self, name: str) -> Codec:
-        """Give the codec of this name."""
+        """Return the codec of this name."""
         if name not in self._named:
             codecs = self._module(NAMES[name]) if name in NAMES else self._offered
             for codec in codecs:
@@ -123,7 +123,7 @@ class Registry:
         return self._named[name]
 
     def _of_library(self, value: object) -> Iterator[Codec]:
-        """Give the codecs for the libraries that a value's class comes from, as far as what they need is installed."""
+        """Yield the codecs for the libraries that a value's class comes from, as far as what they need is installed."""
         for root in roots(value):
             if root in LIBRARIES:
                 try:

@@ -133,7 +133,7 @@ class Saver:
         return ref
 
     def _batch(self) -> Batch:
-        """Give the batch that all blobs of this value are part of, begun by the first of them."""
+        """Return the batch that all blobs of this value are part of, begun by the first of them."""
         if self._begun is None:
             self._begun = self._blobs.batch().__enter__()
         return self._begun

@@ -19,7 +19,7 @@ class Scratch:
         self._made = False
 
     def folder(self, digest: str) -> Path:
-        """Give an empty folder for what belongs to an artifact."""
+        """Return an empty folder for what belongs to an artifact."""
         return Path(tempfile.mkdtemp(prefix=f"{digest[:12]}-", dir=self._root()))
 
     def lay(self, folder: Path, name: str, content: Path | bytes) -> Path:

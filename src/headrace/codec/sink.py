@@ -115,7 +115,7 @@ class Sink:
         self._names.append(name)
 
     def ref(self, codec: str, kind: str, content: str | None) -> Ref:
-        """Give the artifact that was written; from now on it is durable."""
+        """Return the artifact that was written; from now on it is durable."""
         if self._composed:
             if self._draft is not None or self._pieces or len(self._names) not in {0, len(self._parts)}:
                 raise CodecError(
@@ -135,7 +135,7 @@ class Sink:
         return self._draft
 
     def _small(self) -> bytes | None:
-        """Give what was written if it is in memory, or little enough for the artifact's row."""
+        """Return what was written if it is in memory, or little enough for the artifact's row."""
         if self._draft is None:
             return b"".join(self._pieces)
         if self._opened:

@@ -68,8 +68,8 @@ class Source:
         return self._stored
 
     def reader(self) -> BinaryIO:
-        """Give the bytes as a file that can seek. From an object store it fetches what is read and no more, and nobody
-        holds that against the digest."""
+        """Return the bytes as a file that can seek. From an object store it fetches what is read and no more, and
+        nobody holds that against the digest."""
         return io.BytesIO(self.read()) if self._fetch is None else self._reader()
 
     def folder(self) -> Path:
@@ -80,7 +80,7 @@ class Source:
         return folder
 
     def read(self) -> bytes:
-        """Give all bytes."""
+        """Return all bytes."""
         if self.inline is not None:
             return self.inline
         if self._stored is None:
@@ -99,7 +99,7 @@ class Source:
         return [self._load(each) for each in self._parts]
 
     def sources(self) -> list[Source]:
-        """Give the source of each part, for codecs that load only some of it."""
+        """Return the source of each part, for codecs that load only some of it."""
         return [self._enter(each) for each in self._parts]
 
     @cached_property

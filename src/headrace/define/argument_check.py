@@ -49,7 +49,7 @@ def check_arguments(
 
 
 def held_to_types(named: str, *, apart: Collection[str] = ()) -> Callable[[F], F]:
-    """Have the arguments of a function that calls stages looked at first.
+    """Check the arguments of a function that calls stages before it runs.
 
     `named` is what errors call it. Those `apart` it looks at itself: it has more to say of them, or they may hold
     secrets, which no error may show.
@@ -70,7 +70,7 @@ def held_to_types(named: str, *, apart: Collection[str] = ()) -> Callable[[F], F
 
 
 def is_table(kind: Any) -> bool:
-    """Tell whether a type is Arrow's table; Arrow needn't be imported."""
+    """Return whether a type is Arrow's table; Arrow needn't be imported."""
     return getattr(kind, "__module__", "").startswith("pyarrow") and getattr(kind, "__name__", "") == "Table"
 
 

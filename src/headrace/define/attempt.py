@@ -78,5 +78,5 @@ class Alone:
 
 
 def attempt() -> Attempt:
-    """Give the attempt that runs this code: its number, its checkpoint, and what it has been told."""
+    """Return the attempt that runs this code: its number, its checkpoint, and what it has been told."""
     return current() or Alone()

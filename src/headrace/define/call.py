@@ -57,7 +57,7 @@ def bind(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], line: str
 
 
 def _unbound(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], line: str, problem: str) -> TraceError:
-    """Say which argument is missing or superfluous, with the nearest name there is."""
+    """Return which argument is missing or superfluous, with the nearest name there is."""
     takes = f"it takes {call.name}{_told(call.signature)}"
     parameters = call.signature.parameters.values()
     named = [each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
@@ -87,12 +87,12 @@ def _told(signature: inspect.Signature) -> str:
 
 
 def awaited(value: Any) -> bool:
-    """Say whether a task will give an argument, or something inside of it."""
+    """Return whether a task will give an argument, or something inside of it."""
     return isinstance(value, Handle) or (type(value) in (list, tuple, dict) and holds_handle(value))
 
 
 def holds_handle(value: Any) -> bool:
-    """Say whether a list, tuple or dictionary has a handle, a secret or a file anywhere inside."""
+    """Return whether a list, tuple or dictionary has a handle, a secret or a file anywhere inside."""
     rest: list[tuple[Any, int]] = [(value, 0)]
     while rest:
         each, depth = rest.pop()
@@ -141,7 +141,7 @@ def plain_map(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]) -> l
 
 
 def laid_out(signature: inspect.Signature, bound: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Give what was bound as a call takes it: by position what must be, as all that stands before a `*name` which has
+    """Return what was bound as a call takes it: by position what must be, as all that stands before a `*name` which has
     gathered something, and the rest by name."""
     values = dict(bound)
     rest = next((values.pop(name) for name in bound if name.startswith("*")), ())
@@ -155,7 +155,7 @@ def laid_out(signature: inspect.Signature, bound: Mapping[str, Any]) -> tuple[li
 
 
 def user_line() -> str:
-    """Give the file and line of the user's code that called us, `pipelines.py:31`."""
+    """Return the file and line of the user's code that called us, `pipelines.py:31`."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
@@ -163,7 +163,7 @@ def user_line() -> str:
 
 
 def stands_for(value: object) -> Any:
-    """Give the type of the value that a handle stands for; a secret or a file is what the stage makes of it."""
+    """Return the type of the value that a handle stands for; a secret or a file is what the stage makes of it."""
     if isinstance(value, Handle):
         return value._headrace_hint
     return Any if isinstance(value, Secret | File | Folder) else None
@@ -192,8 +192,8 @@ class _Something:
 
 
 def _of_something(hint: Any) -> Any:
-    """Give the type of a list of something where it is one of `Any`, which fits any list: if all that is known of it is
-    that it is a list, a call is mapped over it, as the elements may be what the parameter takes."""
+    """Return the type of a list of something where it is one of `Any`, which fits any list: if all that is known of it
+    is that it is a list, a call is mapped over it, as the elements may be what the parameter takes."""
     if element(hint) is not Any:
         return hint
     origin = typing.get_origin(hint) or hint
@@ -201,6 +201,6 @@ def _of_something(hint: Any) -> Any:
 
 
 def admits_list(value: Any, wanted: Any) -> bool:
-    """Say whether a list as a whole may stand for a parameter."""
+    """Return whether a list as a whole may stand for a parameter."""
     inner = element(wanted)
     return all(fits(item._headrace_hint, inner) if isinstance(item, Handle) else admits(item, inner) for item in value)

@@ -33,7 +33,7 @@ class Cursor(Late):
 
 
 def cursor(name: str) -> Cursor:
-    """Give a cursor as it is now; a run that is resumed gets the answer that it got first.
+    """Return a cursor as it is now; a run that is resumed gets the answer that it got first.
 
     Outside of a pipeline it has version 0 and no value.
 

@@ -131,12 +131,12 @@ def measured(handle: object) -> str | None:
 
 
 def value(handle: T) -> T:
-    """Give the object that a handle stands for: `handle.value()`, in a way that type checkers understand."""
+    """Return the object that a handle stands for: `handle.value()`, in a way that type checkers understand."""
     return handle.value() if isinstance(handle, Handle) else handle
 
 
 def named_fields(hint: Any) -> dict[str, Any] | None:
-    """Give the fields of a type that has named parts (NamedTuple, dataclass, msgspec struct), or None."""
+    """Return the fields of a type that has named parts (NamedTuple, dataclass, msgspec struct), or None."""
     origin = typing.get_origin(hint) or hint
     if not isinstance(origin, type):
         return None
@@ -153,7 +153,7 @@ def named_fields(hint: Any) -> dict[str, Any] | None:
 
 
 def tuple_items(hint: Any) -> list[Any] | None:
-    """Give the types of the items of a tuple of known length, or None."""
+    """Return the types of the items of a tuple of known length, or None."""
     fields = named_fields(hint)
     if fields is not None and issubclass(typing.get_origin(hint) or hint, tuple):
         return list(fields.values())

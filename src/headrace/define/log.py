@@ -24,7 +24,7 @@ WARNING = "warning"
 
 
 def log(name: str, value: object, step: int | None = None) -> None:
-    """Have the run show a value under a name, such as `train/loss`; outside of a run, do nothing.
+    """Log a value under a name, such as `train/loss`; outside of a run, do nothing.
 
     A number (of Python, NumPy or torch, NaN and infinities too) is a point of a curve; a text, a `Picture` or a
     matplotlib figure is kept as it is now; a text named `warning` is also shown at the run's end. `step` counts
@@ -123,7 +123,7 @@ def check_name(name: object) -> None:
 
 
 def number(name: str, value: Any) -> float:
-    """Give a value as the number that it is.
+    """Return a value as the number that it is.
 
     Raises:
         UsageError: it is none, or too large for a 64-bit float.
@@ -141,7 +141,7 @@ def number(name: str, value: Any) -> float:
 
 
 def whole(name: str, step: Any) -> int:
-    """Give a step as the whole number that it is.
+    """Return a step as the whole number that it is.
 
     Raises:
         UsageError: it is none, or too large for a 64-bit integer.
@@ -158,5 +158,5 @@ def whole(name: str, step: Any) -> int:
 
 
 def counts(name: str, rank: int) -> bool:
-    """Say whether values under a name count from the process of this rank."""
+    """Return whether values under a name count from the process of this rank."""
     return rank == 0 or name.startswith("rank")

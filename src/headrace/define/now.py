@@ -8,6 +8,6 @@ from headrace.define.ports import resolver
 
 
 def now() -> dt.datetime:
-    """Give the present time in UTC; a run that is resumed gets the answer that it got first."""
+    """Return the present time in UTC; a run that is resumed gets the answer that it got first."""
     found = resolver.get()
     return dt.datetime.now(dt.UTC) if found is None else dt.datetime.fromtimestamp(found.now(), dt.UTC)

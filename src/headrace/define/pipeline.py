@@ -84,8 +84,8 @@ class PipelineFunction(Generic[P]):
         return self._launch("plan", args, kwargs)
 
     def _launch(self, what: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Any:
-        """Have the application run or plan it. Where in Headrace a wrong argument, setting or piece of code was found
-        helps nobody, so an error says what is wrong without that."""
+        """Run or plan it. An error about a wrong argument, setting or piece of code has no traceback through
+        Headrace, which would help nobody."""
         try:
             self._refuse_inside(what)
             return getattr(_launcher(), what)(self, bound(self, args, kwargs))
@@ -259,7 +259,7 @@ def _value(pipeline: str, name: str, text: str, hint: Any, default: Any, written
 
 
 def _inner(hint: Any) -> Any:
-    """Give the type that an optional one is of; all else as it is."""
+    """Return the type that an optional one is of; all else as it is."""
     args = [each for each in typing.get_args(hint) if each is not types.NoneType]
     is_optional = typing.get_origin(hint) in (typing.Union, types.UnionType) and len(args) == 1
     return args[0] if is_optional else hint

@@ -19,7 +19,7 @@ class Resolver(Protocol):
     """Takes what the trace meets, and answers what the pipeline's body asks."""
 
     def declare(self, stage: Stage, function: Any) -> Stage:
-        """Give the stage with the code that its function reaches."""
+        """Return the stage with the code that its function reaches."""
         ...
 
     def extend(self, stages: list[Stage], nodes: list[Node]) -> None:
@@ -39,16 +39,16 @@ class Resolver(Protocol):
         ...
 
     def now(self) -> float:
-        """Give the time (Unix seconds), the same at each trace of a run."""
+        """Return the time (Unix seconds), the same at each trace of a run."""
         ...
 
     def point(self, about: PointKind, name: str) -> tuple[int, Ref | None]:
-        """Give a cursor's latest version, or the version of a model or dataset that a name means, and its artifact: the
-        same at each trace of a run. It is 0 where there is none."""
+        """Return a cursor's latest version, or the version of a model or dataset that a name means, and its artifact:
+        the same at each trace of a run. It is 0 where there is none."""
         ...
 
     def load(self, ref: Ref) -> object:
-        """Give an artifact's value."""
+        """Return an artifact's value."""
         ...
 
 
@@ -71,12 +71,13 @@ class Attempt(Protocol):
         ...
 
     def meet(self, said: str) -> tuple[str, ...]:
-        """Say a word to the other nodes that the attempt spans; give what each of them says, by rank, once all have."""
+        """Say a word to the other nodes that the attempt spans; return what each of them says, by rank, once all
+        have."""
         ...
 
     def checkpoint(self) -> object | None:
-        """Give the last checkpoint that an earlier attempt of this task kept, or None; if the store has lost or damaged
-        it since, the one before it.
+        """Return the last checkpoint that an earlier attempt of this task kept, or None; if the store has lost or
+        damaged it since, the one before it.
 
         Raises:
             BlobMissing, BlobDamaged: that one too.
@@ -91,11 +92,11 @@ class Attempt(Protocol):
         ...
 
     def told(self) -> Literal["stop", "prune", "checkpoint"] | None:
-        """Give the next word from the driver, if there is one."""
+        """Return the next word from the driver, if there is one."""
         ...
 
     def log(self, name: str, value: object, step: int | None = None) -> None:
-        """Have the run show a number, text or figure under a name."""
+        """Log a number, text or figure under a name."""
         ...
 
     def saw(self, **inputs: object) -> None:
@@ -107,7 +108,8 @@ class Attempt(Protocol):
         ...
 
     def ref(self, parameter: str) -> Ref | None:
-        """Give the artifact of an argument; None for one that wasn't given or isn't a single one, or outside a run."""
+        """Return the artifact of an argument; None for one that wasn't given or isn't a single one, or outside a
+        run."""
         ...
 
     @property
@@ -143,11 +145,11 @@ class Tracer(Protocol):
     pipelines: list[str]
 
     def call(self, stage: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """Add a task for a stage call; give a handle to its output."""
+        """Add a task for a stage call; return a handle to its output."""
         ...
 
     def map(self, stage: Any, args: Sequence[Any], kwargs: dict[str, Any], options: dict[str, Any]) -> Any:
-        """Add a mapped task; give a handle to the list of its outputs."""
+        """Add a mapped task; return a handle to the list of its outputs."""
         ...
 
     def flush(self) -> None:
@@ -171,5 +173,5 @@ present = Present()
 
 
 def current() -> Attempt | None:
-    """Give the attempt that runs this code, or None outside of one."""
+    """Return the attempt that runs this code, or None outside of one."""
     return running.get() or present.attempt

@@ -100,7 +100,7 @@ class StageFunction(Generic[P, R]):
         self.check(given)
 
     def check(self, given: Mapping[str, Any]) -> None:
-        """Let a ready-made stage refuse arguments, as far as they are known; what isn't given has its default.
+        """Let a ready-made stage refuse arguments that are known already; the others have their defaults.
 
         Raises:
             UsageError: they can't be right.
@@ -122,7 +122,7 @@ class StageFunction(Generic[P, R]):
         allow_failures: int = 0,
         **kwargs: Any,
     ) -> list[R]:
-        """Call the stage once for each element of the lists among the arguments, and give the list of its outputs.
+        """Call the stage once for each element of the lists among the arguments, and return the list of its outputs.
 
         An argument is mapped over if it is a list where the parameter takes an element; lists go in step, so they have
         one length. All else is given to every call. The list may be one that a task gives, of unknown length.
@@ -135,7 +135,7 @@ class StageFunction(Generic[P, R]):
         return typing.cast(list[R], trace.map(self._as_declared_around(), args, kwargs, options))
 
     def with_options(self, **declared: Any) -> StageFunction[P, R]:
-        """Give the same stage, declared otherwise: `with_options(resources=hr.Resources(gpu="1"), retries=2)`.
+        """Return the same stage, declared otherwise: `with_options(resources=hr.Resources(gpu="1"), retries=2)`.
 
         What isn't given stays as it was declared. It takes what `@stage` does; none of it is in the key, so both
         reuse each other's outputs.
@@ -153,12 +153,12 @@ class StageFunction(Generic[P, R]):
         )
 
     def _as_declared_around(self) -> StageFunction[P, R]:
-        """Give the stage as the blocks around its call declare it, but for what was said of this one."""
+        """Return the stage as the blocks around its call declare it, but for what was said of this one."""
         around = {name: value for name, value in (declared_around.get() or {}).items() if name not in self._options}
         return self.with_options(**around) if around else self
 
     def __get__(self, instance: object, owner: type | None = None) -> StageFunction[P, R]:
-        """Give the stage itself, which takes no `self`. `help()` takes what has this method for a function, and shows
+        """Return the stage itself, which takes no `self`. `help()` takes what has this method for a function, and shows
         its signature."""
         return self
 

@@ -33,14 +33,14 @@ class Trace:
         self.pipelines: list[str] = []
 
     def call(self, stage: StageFunction[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Handle:
-        """Add a task for a stage call; give a handle to its output."""
+        """Add a task for a stage call; return a handle to its output."""
         options = {name: kwargs.pop(name) for name in OPTIONS if name in kwargs}
         return self._add(stage, args, kwargs, options, mapped=False)
 
     def map(
         self, stage: StageFunction[..., Any], args: Sequence[Any], kwargs: dict[str, Any], options: dict[str, Any]
     ) -> Handle:
-        """Add a mapped task; give a handle to the list of its outputs."""
+        """Add a mapped task; return a handle to the list of its outputs."""
         return self._add(stage, args, kwargs, options, mapped=True)
 
     def flush(self) -> None:

@@ -25,7 +25,7 @@ _WORDS = {str: "text", bool: "True or False", int: "a whole number", float: "a n
 
 
 def fits(given: Any, wanted: Any) -> bool:
-    """Say whether a value of type `given` may be passed where `wanted` stands. What can't be judged fits.
+    """Return whether a value of type `given` may be passed where `wanted` stands. What can't be judged fits.
 
     That is as type checkers have it: a bare `dict` is a `dict[Any, Any]`, and `Any` fits everything, within others too.
     A table and a stream of its record batches fit each other: the worker turns one into the other.
@@ -49,7 +49,7 @@ def fits(given: Any, wanted: Any) -> bool:
 
 
 def misfit(value: object, wanted: Any, given: Callable[[object], Any] = lambda _: None) -> tuple[object, Any] | None:
-    """Give what of a value doesn't fit where `wanted` stands, and what is wanted there; None where all of it fits.
+    """Return what of a value doesn't fit where `wanted` stands, and what is wanted there; None where all of it fits.
 
     That is the value itself, or something in it: each element is looked at. `given` tells the type of what only stands
     for a value, such as a handle; None of all else. What can't be judged fits.
@@ -79,7 +79,7 @@ def misfit(value: object, wanted: Any, given: Callable[[object], Any] = lambda _
 
 
 def admits(value: object, wanted: Any) -> bool:
-    """Say whether a value may be passed where `wanted` stands. What can't be judged is admitted."""
+    """Return whether a value may be passed where `wanted` stands. What can't be judged is admitted."""
     return misfit(value, wanted) is None
 
 
@@ -99,7 +99,7 @@ def _misfit_in(items: Iterable[object], wanted: Any, given: Callable[[object], A
 
 
 def _parts(value: object, wanted: Any) -> list[tuple[Iterable[object], Any]] | None:
-    """Give what is in a builtin container, with the type wanted of it; None where the container isn't what is wanted.
+    """Return what is in a builtin container, with the type wanted of it; None where the container isn't what is wanted.
 
     beartype, which judges all else, looks at one element of a list by chance.
     """
@@ -117,7 +117,7 @@ def _parts(value: object, wanted: Any) -> list[tuple[Iterable[object], Any]] | N
 
 
 def element(hint: Any) -> Any:
-    """Give the type of the elements of a list type, or None where it is no list."""
+    """Return the type of the elements of a list type, or None where it is no list."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint in _LISTS:
         return Any
@@ -129,7 +129,7 @@ def element(hint: Any) -> Any:
 
 
 def shown(hint: Any) -> str:
-    """Give a type as people write it."""
+    """Return a type as people write it."""
     if hint is inspect.Parameter.empty or hint is Any:
         return "Any"
     if isinstance(hint, type) and not typing.get_args(hint):
@@ -142,7 +142,7 @@ def shown(hint: Any) -> str:
 
 
 def in_words(hint: Any) -> str:
-    """Give a type in words.
+    """Return a type in words.
 
     >>> in_words(tuple[str, ...] | None), in_words(typing.Literal["null", "stop"])
     ('several of text or None', "'null' or 'stop'")
@@ -172,7 +172,7 @@ def _is_plain(hint: Any) -> bool:
 
 
 def _unaliased(hint: Any) -> Any:
-    """Give the class of a bare `typing.Dict` and its like; all else as it is."""
+    """Return the class of a bare `typing.Dict` and its like; all else as it is."""
     origin = typing.get_origin(hint)
     return origin if origin and not typing.get_args(hint) and not isinstance(hint, types.GenericAlias) else hint
 
@@ -186,7 +186,7 @@ def _is_bare(hint: Any) -> bool:
 
 
 def _pairs(given: Any, wanted: Any) -> list[tuple[Any, Any]] | None:
-    """Give the types within a container beside those wanted there; None where beartype is to say."""
+    """Return the types within a container beside those wanted there; None where beartype is to say."""
     source, origin = typing.get_origin(given), typing.get_origin(wanted)
     if source not in _CONTAINERS or origin not in _CONTAINERS or not issubclass(source, origin):
         return None

@@ -32,7 +32,7 @@ class Version(Late):
 
 
 def find(kind: RegistryKind, name: str) -> Version:
-    """Give the version that `NAME` (the newest), `NAME:3` or `NAME@ALIAS` names; a run that is resumed gets the one
+    """Return the version that `NAME` (the newest), `NAME:3` or `NAME@ALIAS` names; a run that is resumed gets the one
     that it got first.
 
     Outside of a pipeline there is none.

@@ -62,7 +62,7 @@ class _Info:
         return self.text("RECORD")
 
     def holds(self, relative: str) -> bool:
-        """Say whether a file, by its path from the folder that holds all, is this distribution's."""
+        """Return whether a file, by its path from the folder that holds all, is this distribution's."""
         for path in (relative, f'"{relative}"'):
             if self.record.startswith(f"{path},") or f"\n{path}," in self.record:
                 return True
@@ -116,7 +116,8 @@ def _is_content(line: str) -> bool:
 
 @cache
 def _holds_here(marker: str) -> bool:
-    """Say whether what is required under this marker is required here, and not merely installed for another reason."""
+    """Return whether what is required under this marker is required here, and not merely installed for another
+    reason."""
     if not marker:
         return True
     from packaging.markers import InvalidMarker, Marker  # noqa: PLC0415  20 ms that few projects need
@@ -128,7 +129,7 @@ def _holds_here(marker: str) -> bool:
 
 
 def normal_name(name: str) -> str:
-    """Give a distribution's name as indexes compare it."""
+    """Return a distribution's name as indexes compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -141,19 +142,19 @@ class Distributions:
         self._listed: dict[str, dict[str, _Info]] = {}
 
     def of_file(self, path: str) -> Distribution | None:
-        """Give the distribution that a module's file belongs to."""
+        """Return the distribution that a module's file belongs to."""
         if path not in self._of_file:
             self._of_file[path] = self._find(path)
         info = self._of_file[path]
         return self._describe(info) if info is not None else None
 
     def named(self, name: str) -> Distribution | None:
-        """Give the installed distribution of a name."""
+        """Return the installed distribution of a name."""
         info = self._by_name.get(normal_name(name))
         return self._describe(info) if info is not None else None
 
     def of_top(self, name: str) -> Distribution | None:
-        """Give the distribution that says it has a top-level module, where no list of files told."""
+        """Return the distribution that says it has a top-level module, where no list of files told."""
         return next(filter(None, map(self.named, self._by_top.get(name, ()))), None)
 
     @cached_property
@@ -164,7 +165,7 @@ class Distributions:
         return {top: sorted(names) for top, names in found.items()}
 
     def editable_folder(self, path: str) -> str | None:
-        """Give the folder of the editable install that a file lies in, or None."""
+        """Return the folder of the editable install that a file lies in, or None."""
         real = os.path.realpath(path)
         folders = [info.editable for info in self._by_name.values() if info.direct]
         return next((each for each in folders if each and real.startswith(each.rstrip("/") + "/")), None)

@@ -16,7 +16,7 @@ from headrace.spec.code import Code, digest
 
 
 def fingerprint(function: Callable[..., Any], project: Project) -> Code:
-    """Give the digest of all that a stage's function reaches, with its parts, and what is to be said of it."""
+    """Return the digest of all that a stage's function reaches, with its parts, and what is to be said of it."""
     root, reach = _reached(function, project, signature=True)
     root.edges["~environment"] = _environment()
     order = in_order(root)
@@ -30,7 +30,7 @@ def fingerprint(function: Callable[..., Any], project: Project) -> Code:
 
 
 def fingerprint_class(cls: type, project: Project) -> str | None:
-    """Give twelve hex digits that stand for a class of the project and what it reaches; None for any other class."""
+    """Return twelve hex digits that stand for a class of the project and what it reaches; None for any other class."""
     if project.homes.of_module(cls.__module__) != "project":
         return None
     root, _ = _reached(cls, project, signature=False)
@@ -38,7 +38,7 @@ def fingerprint_class(cls: type, project: Project) -> str | None:
 
 
 def fingerprint_argument(value: object, project: Project) -> Code:
-    """Give the digest of a function, class or partial that a stage is given, and of what that reaches, of anybody's;
+    """Return the digest of a function, class or partial that a stage is given, and of what that reaches, of anybody's;
     with its parts."""
     root, _ = _reached(value, project, signature=True)
     order = in_order(root)

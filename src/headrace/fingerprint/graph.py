@@ -39,7 +39,8 @@ class Graph:
     def node(
         self, key: Hashable, name: str, kind: PartKind | None, fill: Callable[[Node], None], keep: object = None
     ) -> Node:
-        """Give the node of a key, made now and filled later if it is new. `keep` lives on, so that its id stays its."""
+        """Return the node of a key, made now and filled later if it is new. `keep` lives on, so that its id stays
+        its."""
         if key not in self._nodes:
             node = self._nodes[key] = Node(name, kind)
             self._unfilled.append((node, fill))
@@ -47,7 +48,7 @@ class Graph:
         return self._nodes[key]
 
     def leaf(self, key: Hashable, name: str, kind: PartKind | None, own: str, text: str | None = None) -> Node:
-        """Give the node of a key that leads nowhere."""
+        """Return the node of a key that leads nowhere."""
         if key not in self._nodes:
             self._nodes[key] = Node(name, kind, own=own, text=text)
         return self._nodes[key]
@@ -60,7 +61,7 @@ class Graph:
 
 
 def in_order(root: Node, *, without: str = "") -> list[Node]:
-    """Give the nodes that a root reaches, in the order of names; not by edges that begin with `without`."""
+    """Return the nodes that a root reaches, in the order of names; not by edges that begin with `without`."""
     order = [root]
     seen = {id(root)}
     for node in order:
@@ -72,7 +73,7 @@ def in_order(root: Node, *, without: str = "") -> list[Node]:
 
 
 def graph_digest(order: list[Node]) -> str:
-    """Give the digest of a whole graph.
+    """Return the digest of a whole graph.
 
     Each node is numbered by the order in which names lead to it, and each edge goes in as its name and the number of
     its target: cycles need no special care, and two names that swap what they stand for give another digest.
@@ -86,7 +87,7 @@ def graph_digest(order: list[Node]) -> str:
 
 
 def parts(order: list[Node]) -> tuple[Part, ...]:
-    """Give what a person is told was reached, the root first and the rest by name.
+    """Return what a person is told was reached, the root first and the rest by name.
 
     A part's digest has the names of what its own names stand for, so that a swap of two names shows in the part.
     """

@@ -55,7 +55,7 @@ class ModuleOwners:
         return "project" if self._roots.place(path) is not None else "other"
 
     def module_name(self, name: str) -> str:
-        """Give a module's name as it is where it is imported: that of `__main__` is that of its file."""
+        """Return a module's name as it is where it is imported: that of `__main__` is that of its file."""
         module = sys.modules.get(name) if name == "__main__" else None
         path = file_of(module) if module is not None else None
         if module is None or path is None:
@@ -98,7 +98,7 @@ def _is_standard(path: str) -> bool:
 
 
 def _import_folder(path: str) -> str:
-    """Give the folder that a file was imported from."""
+    """Return the folder that a file was imported from."""
     folders = [os.path.abspath(each) for each in sys.path if each]
     holding = [each for each in folders if path.startswith(each.rstrip(os.sep) + os.sep)]
     return max(holding, key=len, default=os.path.dirname(path))

@@ -35,7 +35,7 @@ class Globals(NamedTuple):
 
 @functools.lru_cache(maxsize=100_000)
 def global_names(code: CodeType) -> Globals:
-    """Give the global names in a code object and in those inside of it."""
+    """Return the global names in a code object and in those inside of it."""
     read: set[str] = set()
     bound: set[str] = set()
     rest = [code]
@@ -52,7 +52,7 @@ def _used(code: CodeType, operations: list[tuple[int, int]]) -> set[str]:
 
 
 def _arguments(code: CodeType, operator: int) -> Iterator[int]:
-    """Give the argument of each instruction of a kind."""
+    """Yield the argument of each instruction of a kind."""
     data = code.co_code
     operators, arguments = data[0::2], data[1::2]
     at = operators.find(operator)
@@ -66,7 +66,7 @@ def _arguments(code: CodeType, operator: int) -> Iterator[int]:
 
 
 def rebound_cells(code: CodeType) -> set[str]:
-    """Give the names of enclosing functions that a function, or one inside of it, binds anew (`nonlocal`)."""
+    """Return the names of enclosing functions that a function, or one inside of it, binds anew (`nonlocal`)."""
     found: set[str] = set()
     rest = [code]
     while rest:
@@ -79,7 +79,7 @@ def rebound_cells(code: CodeType) -> set[str]:
 
 
 def _local_names(code: CodeType) -> tuple[str, ...]:
-    """Give the names of a frame's variables as instructions number them; a cell that is an argument comes once."""
+    """Return the names of a frame's variables as instructions number them; a cell that is an argument comes once."""
     cells = tuple(name for name in code.co_cellvars if name not in code.co_varnames)
     return code.co_varnames + cells + code.co_freevars
 
@@ -127,7 +127,7 @@ class LiveNames:
         self._homes = homes
 
     def ours(self, chain: Chain) -> bool:
-        """Say whether a chain stands for something of Headrace's."""
+        """Return whether a chain stands for something of Headrace's."""
         found = resolve(chain, self._scope)
         if found is None:
             return False
@@ -145,7 +145,7 @@ class LiveNames:
         return self._homes.of_module(kind.__module__) == "ours"
 
     def type_checking(self, chain: Chain) -> bool:
-        """Say whether a chain is `typing.TYPE_CHECKING`, which is false when code runs."""
+        """Return whether a chain is `typing.TYPE_CHECKING`, which is false when code runs."""
         found = resolve(chain, self._scope)
         return found is not None and (found.value is False or is_a(found.value, ModuleType))
 
@@ -157,11 +157,11 @@ class StaticNames:
         self._top = top
 
     def ours(self, chain: Chain) -> bool:
-        """Say whether a name was imported from Headrace."""
+        """Return whether a name was imported from Headrace."""
         imported = self._top.imported(chain[0])
         return bool(imported) and all(each.module.partition(".")[0] == "headrace" for each in imported or ())
 
     def type_checking(self, chain: Chain) -> bool:
-        """Say whether a name was imported from `typing`."""
+        """Return whether a name was imported from `typing`."""
         imported = self._top.imported(chain[0])
         return bool(imported) and all(each.module in ("typing", "typing_extensions") for each in imported or ())

@@ -38,7 +38,7 @@ class ProjectRoots:
         self._prefixes: re.Pattern[str] | None = None
 
     def place(self, path: str) -> Place | None:
-        """Give the place of a file, or None where it isn't the project's."""
+        """Return the place of a file, or None where it isn't the project's."""
         if path not in self._places:
             self._places[path] = self._find(path)
         return self._places[path]
@@ -51,7 +51,8 @@ class ProjectRoots:
             self._places = {path: place for path, place in self._places.items() if place is not None}
 
     def neutral(self, text: str) -> str:
-        """Give a text with each path into the project cut to what lies under its root, so that a checkout can move."""
+        """Return a text with each path into the project cut to what lies under its root, so that a checkout can
+        move."""
         if self._prefixes is None:
             self._prefixes = self._pattern()
         return self._prefixes.sub("\0root\0", text.replace("\0", "\0\0"))
@@ -89,7 +90,7 @@ class ProjectRoots:
         return self._environments[folder]
 
     def python_files(self) -> list[tuple[str, Place]]:
-        """Give every Python file under the roots, in an order that doesn't depend on the file system."""
+        """Return every Python file under the roots, in an order that doesn't depend on the file system."""
         found = []
         for root in [*self.roots, *self._loose]:
             for folder, folders, files in os.walk(root):
@@ -106,7 +107,7 @@ class ProjectRoots:
 
 
 def file_of(module: ModuleType) -> str | None:
-    """Give the absolute path of a module's file, or None where it has none.
+    """Return the absolute path of a module's file, or None where it has none.
 
     A module may have put an object of its own in its place: its file is then found by the name of that one's class.
     """

@@ -21,7 +21,7 @@ def is_a(value: object, kind: Any) -> bool:
 
 
 def plain_function(value: object) -> object | None:
-    """Give the plain function of a stage or pipeline object; None for anything else."""
+    """Return the plain function of a stage or pipeline object; None for anything else."""
     if is_a(value, type | types.ModuleType | types.FunctionType):
         return None
     found: object = instance_dict(value).get(OURS)
@@ -29,7 +29,7 @@ def plain_function(value: object) -> object | None:
 
 
 def is_thing(value: object) -> bool:
-    """Say whether a value is a thing."""
+    """Return whether a value is a thing."""
     if is_a(value, types.FunctionType | type | types.ModuleType):
         return True
     if is_a(value, types.BuiltinFunctionType):
@@ -39,7 +39,7 @@ def is_thing(value: object) -> bool:
 
 
 def instance_dict(value: object) -> dict[str, Any]:
-    """Give an object's attributes, without running code of its class."""
+    """Return an object's attributes, without running code of its class."""
     try:
         found = object.__getattribute__(value, "__dict__")
     except AttributeError:
@@ -48,7 +48,7 @@ def instance_dict(value: object) -> dict[str, Any]:
 
 
 def thing_name(value: object) -> str:
-    """Give the dotted name of a thing."""
+    """Return the dotted name of a thing."""
     plain: Any = plain_function(value) or value
     if is_a(plain, types.ModuleType):
         return plain.__name__
@@ -56,13 +56,13 @@ def thing_name(value: object) -> str:
 
 
 def module_of(value: object) -> str | None:
-    """Give the name of the module that something says it is defined in."""
+    """Return the name of the module that something says it is defined in."""
     module = _read(value, "__module__")
     return module if isinstance(module, str) else None
 
 
 def qualname_of(value: object) -> str:
-    """Give the name that something has in its module."""
+    """Return the name that something has in its module."""
     name = _read(value, "__qualname__") or _read(value, "__name__")
     return name if isinstance(name, str) else "?"
 

@@ -81,14 +81,15 @@ class ReachedCode:
         return piece.text(kinds | {"doc"} if docs else kinds)
 
     def reads_docs(self, value: object) -> bool:
-        """Say whether something of a distribution may read docstrings: the module that defines it reads `__doc__`."""
+        """Return whether something of a distribution may read docstrings: the module that defines it reads
+        `__doc__`."""
         module = value.__name__ if is_a(value, ModuleType) else module_of(value)
         loaded = sys.modules.get(module) if isinstance(module, str) else None
         path = file_of(loaded) if loaded is not None and self.homes.of_module(module) == "other" else None
         return self.file_reads_docs(path)
 
     def file_reads_docs(self, path: str | None) -> bool:
-        """Say whether a file has `__doc__` in it."""
+        """Return whether a file has `__doc__` in it."""
         if path is None or not path.endswith(".py"):
             return False
         if path not in self._reads_docs:
@@ -99,7 +100,7 @@ class ReachedCode:
     # What lies outside of the project
 
     def symbol(self, name: str, module: str, path: str | None = None) -> Node:
-        """Give the node of a name outside of the project: its dotted name, and the distribution that has it."""
+        """Return the node of a name outside of the project: its dotted name, and the distribution that has it."""
         if self.homes.of_module(module) == "ours" and name.startswith(f"{module}."):
             name = public_name(module, name.removeprefix(f"{module}."))
 
@@ -113,7 +114,7 @@ class ReachedCode:
         return self.graph.node(("name", name, module), name, None, fill)
 
     def distribution(self, module: str, path: str | None = None) -> Node | None:
-        """Give the node of the distribution that a module belongs to."""
+        """Return the node of the distribution that a module belongs to."""
         path = path or self._file_upwards(module)
         found = self.project.distributions.of_file(path) if path is not None else None
         if found is None and path is not None:
@@ -133,13 +134,13 @@ class ReachedCode:
         return path or (file_of(top) if top is not None else None)
 
     def missing(self, name: str) -> Node:
-        """Give the node of a name that stands for nothing."""
+        """Return the node of a name that stands for nothing."""
         return self.graph.leaf(("missing", name), name, None, f"missing {name}")
 
     # What can reach anything
 
     def widens(self, value: object) -> Special | None:
-        """Say whether something of the standard library can reach code by a computed name, and how far."""
+        """Return whether something of the standard library can reach code by a computed name, and how far."""
         if id(value) in self._wide:
             return "bundle"
         return "module" if value is globals else None
@@ -149,7 +150,7 @@ class ReachedCode:
         return name in _BUNDLE.get(module, ())
 
     def bundle(self) -> Node:
-        """Give the node of all Python of the project."""
+        """Return the node of all Python of the project."""
         return self.graph.node("bundle", "the project's Python", "bundle", self._fill_bundle)
 
     def note_subclasses(self, node: Node, piece: Piece) -> None:
@@ -189,7 +190,7 @@ class ReachedCode:
                 node.edges[f"distribution {found.name}"] = found
 
     def file_digest(self, path: object) -> str:
-        """Give the digest of a file's bytes: of an extension module of the project."""
+        """Return the digest of a file's bytes: of an extension module of the project."""
         if not isinstance(path, str):
             return ""
         try:
@@ -208,7 +209,8 @@ class ReachedCode:
             self.note(f"`{label or 'a computed import'}` in `{node.name}`: all Python of the project counts")
 
     def title(self, source: Source | None, scope: dict[str, object], qualname: str) -> str:
-        """Give the dotted name of something, by its file: `pipelines.clean` for `__main__` run from `pipelines.py`."""
+        """Return the dotted name of something, by its file: `pipelines.clean` for `__main__` run from
+        `pipelines.py`."""
         place = source.place if source is not None else None
         if place is not None:
             return f"{place.module}.{qualname}"

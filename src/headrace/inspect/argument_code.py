@@ -10,7 +10,7 @@ from headrace.spec.graph import Node, constants
 
 
 def code_given(node: Node, param: str, codes: Mapping[str, Code], identity: str = "") -> Code | None:
-    """Give what the functions in an argument reach, taken together; None where it holds none, or nothing was kept.
+    """Return what the functions in an argument reach, taken together; None where it holds none, or nothing was kept.
 
     Of a list that is mapped over, the element of this `identity` counts alone if it is a function itself.
     """
@@ -22,7 +22,7 @@ def code_given(node: Node, param: str, codes: Mapping[str, Code], identity: str 
 
 
 def code_in(refs: Iterable[Ref], codes: Mapping[str, Code]) -> Code | None:
-    """Give what the functions in some values reach, taken together; None where there are none, or one is unknown."""
+    """Return what the functions in some values reach, taken together; None where there are none, or one is unknown."""
     found: list[Code] = []
     rest = list(refs)
     while rest:
@@ -38,7 +38,7 @@ def code_in(refs: Iterable[Ref], codes: Mapping[str, Code]) -> Code | None:
 
 
 def together(codes: Iterable[Code]) -> Code:
-    """Give several functions' code as one, each part once."""
+    """Return several functions' code as one, each part once."""
     parts: dict[tuple[str, str], Part] = {}
     digests = []
     for code in codes:

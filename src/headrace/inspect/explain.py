@@ -72,8 +72,8 @@ class Explanation(Struct, frozen=True, kw_only=True):
 
 
 def explain(project: Project, run: str, task: str) -> Explanation:
-    """Say what was decided about a task of a run, why, and what differs from the last run that had ended before; of a
-    task that was reused, from the run that gave its output.
+    """Return what was decided about a task of a run, why, and what differs from the last run that had ended before; of
+    a task that was reused, from the run that gave its output.
 
     Raises:
         NotFoundError: there is no such run or task.
@@ -148,7 +148,7 @@ def _elements(views: Views, run: str, name: str) -> tuple[str, ...]:
 
 
 def _earlier(views: Views, run: str, row: TaskRow) -> Earlier | None:
-    """Give what a task is held against: where it was reused, the run that its reason names; else the run before."""
+    """Return what a task is held against: where it was reused, the run that its reason names; else the run before."""
     if row.key is None:
         return None
     if row.state == "reused" and (origin := views.story(run).origins.get(row.name)):
@@ -165,7 +165,7 @@ class _CodeDifferences:
         self._told: set[tuple[str, str]] = set()
 
     def between(self, then: Code, now: Code) -> Iterator[Difference]:
-        """Give what differs between what two functions reach."""
+        """Yield what differs between what two functions reach."""
         if then.digest == now.digest:
             return
         for part, was in differing(then, now):
@@ -183,7 +183,7 @@ class _CodeDifferences:
     def given(
         self, then: tuple[Story, bytes | None], now: tuple[Story, bytes | None], node: str, param: str
     ) -> Iterator[Difference]:
-        """Give what differs between the functions in an argument of a task: in each run's trace, and its inputs."""
+        """Yield what differs between the functions in an argument of a task: in each run's trace, and its inputs."""
         codes = [_given_code(graph, inputs, node, param) for graph, inputs in (then, now)]
         if codes[0] is not None and codes[1] is not None:
             yield from self.between(codes[0], codes[1])
@@ -195,7 +195,7 @@ def _given_code(story: Story, inputs: bytes | None, name: str, param: str) -> Co
 
 
 def _sources(views: Views, store: Store, run: str) -> Mapping[str, bytes]:
-    """Give the source files of a run's bundle; none where it is gone."""
+    """Return the source files of a run's bundle; none where it is gone."""
     return sources(store, _bundle(views, run))
 
 
@@ -228,14 +228,14 @@ class _Given(NamedTuple):
 
 
 def _changed(before: _Given | None, after: _Given | None) -> Sequence[str]:
-    """Give the lines that differ, where a value is too long to be shown whole."""
+    """Return the lines that differ, where a value is too long to be shown whole."""
     if before is None or after is None or (before.is_whole and after.is_whole):
         return ()
     return changed_lines(before.lines, after.lines) if before.lines and after.lines else ()
 
 
 def _given(views: Views, load: Load, run: str, task: str, param: str, identity: str | None) -> _Given | None:
-    """Give an input of a task: its value where it can be shown, else its digest; and what made it."""
+    """Return an input of a task: its value where it can be shown, else its digest; and what made it."""
     if identity is None:
         return None
     row = views.task(run, task)
@@ -263,7 +263,7 @@ def _at(ref: Ref | None, path: tuple[int, ...]) -> Ref | None:
 
 
 def _value(ref: Ref, load: Load, brief: str) -> _Given:
-    """Give a plain value as text: in short too where it is short, else `brief` for that."""
+    """Return a plain value as text: in short too where it is short, else `brief` for that."""
     if ref.codec == "file":
         return _Given(brief, _file_lines(ref, load))
     text = value_text(ref, load)
@@ -278,7 +278,7 @@ def _value(ref: Ref, load: Load, brief: str) -> _Given:
 
 
 def _file_lines(ref: Ref, load: Load) -> Sequence[str]:
-    """Give the lines of a file that is a text and not large: a contract, a list of words."""
+    """Return the lines of a file that is a text and not large: a contract, a list of words."""
     data = load(ref.parts[0]) if ref.parts and ref.size <= READ_BYTES else None
     try:
         return data.decode().splitlines() if isinstance(data, bytes) else ()

@@ -24,7 +24,7 @@ GATE = function_name("headrace.stages.evaluate._gate.gate", "gate")
 
 
 def asked(node: Node | None, out: Callable[[str], Ref | None], load: Load) -> Report | None:
-    """Give the rules that a gate was asked as a report of verdicts; None of a task that is no gate, or isn't known.
+    """Return the rules that a gate was asked as a report of verdicts; None of a task that is no gate, or isn't known.
 
     `out` gives the output of a task, None where it has none.
     """
@@ -73,7 +73,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
 
 def refusals(views: Views, run: str) -> list[Refusal]:
-    """Give the gates of a run that said no, in the order of the graph."""
+    """Return the gates of a run that said no, in the order of the graph."""
     found: dict[str, list[str]] = {}
     for node in views.story(run).nodes.values():
         if node.when is not None and _said_no(views, run, node):
@@ -82,7 +82,7 @@ def refusals(views: Views, run: str) -> list[Refusal]:
 
 
 def refusal(views: Views, run: str, task: str) -> Refusal | None:
-    """Give the gate that a skipped task was skipped for, its own or that of a task before it; None where none was."""
+    """Return the gate that a skipped task was skipped for, its own or that of a task before it; None where none was."""
     nodes = views.story(run).nodes
     rest, seen = [task], {task}
     for name in rest:
@@ -98,8 +98,8 @@ def refusal(views: Views, run: str, task: str) -> Refusal | None:
 
 
 def rules(views: Views, run: str, gate: str, load: Load) -> list[Rule]:
-    """Give the rules that don't hold: those that a gate was asked, or of its reports; where it has none, of the reports
-    of the tasks that it got."""
+    """Return the rules that don't hold: those that a gate was asked, or of its reports; where it has none, of the
+    reports of the tasks that it got."""
     node = views.story(run).nodes.get(gate)
     report = asked(node, lambda task: _out(views, run, task), load)
     if report is not None:
@@ -126,7 +126,7 @@ def _out(views: Views, run: str, task: str) -> Ref | None:
 
 
 def _said_no(views: Views, run: str, node: Node) -> bool:
-    """Say whether a task was skipped since the value that its `when=` names is false."""
+    """Return whether a task was skipped since the value that its `when=` names is false."""
     row = _row(views, run, node.name)
     source = None if node.when is None else _row(views, run, node.when.task)
     if row is None or row.state != "skipped" or source is None or source.out is None or node.when is None:

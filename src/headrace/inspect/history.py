@@ -34,7 +34,7 @@ class PastCode:
         self._changed: dict[tuple[str, str], Sequence[str]] = {}
 
     def stage(self, run: str, function: str) -> Stage | None:
-        """Give a stage as an earlier run had it; None where it had none, or is forgotten by now."""
+        """Return a stage as an earlier run had it; None where it had none, or is forgotten by now."""
         return self._story(run).stages.get(function)
 
     def changed(self, run: str, stage: Stage) -> Sequence[str]:
@@ -139,7 +139,7 @@ class LedgerHistory:
         return self._runs
 
     def before(self, task: str) -> Before | None:
-        """Give what the key of a task was made of in the latest earlier run."""
+        """Return what the key of a task was made of in the latest earlier run."""
         earlier = self._ledger.earlier(task)
         return None if earlier is None else Before(earlier.run, earlier.key, earlier.code, earlier.inputs)
 
@@ -162,5 +162,5 @@ class LedgerHistory:
         return Took(seconds[0], min(seconds), max(seconds)) if seconds else None
 
     def width(self, task: str) -> int | None:
-        """Give how many elements a mapped task had."""
+        """Return how many elements a mapped task had."""
         return self._widths.get(task) or None

@@ -29,7 +29,8 @@ class Overtaken(Struct, frozen=True, kw_only=True):
 
 
 def overtaken(views: Views, run: str) -> list[Overtaken]:
-    """Give the advances that were dropped, as what the tasks asked for and what the cursors' versions are tell them."""
+    """Return the advances that were dropped, as what the tasks asked for and what the cursors' versions are tell
+    them."""
     if not views.cursors():
         return []  # so that the events of a large run aren't gone over for nothing
     asked = {

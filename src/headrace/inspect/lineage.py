@@ -14,8 +14,8 @@ __all__ = ["Need", "OutputView", "Step", "Trail", "trail"]
 
 
 def trail(project: Project, run_or_digest: str, task: str | None) -> Trail:
-    """Give the trail of a task's output, or of a part of it (`split.train`); without a task, that of the artifact with
-    this digest, or address.
+    """Return the trail of a task's output, or of a part of it (`split.train`); without a task, that of the artifact
+    with this digest, or address.
 
     Raises:
         NotFoundError: there is none.

@@ -51,7 +51,7 @@ class Told(Struct, frozen=True):
 
 
 def logs(project: Project, views: Views, run: str, task: str | None = None) -> Iterator[Piece]:
-    """Give what a run has printed so far, of all tasks or one, attempt by attempt in the order of their launch.
+    """Yield what a run has printed so far, of all tasks or one, attempt by attempt in the order of their launch.
 
     Raises:
         NotFoundError: there is no such run, or it has no such task.
@@ -70,7 +70,7 @@ def logs(project: Project, views: Views, run: str, task: str | None = None) -> I
 
 
 def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
-    """Give run and task that made the output which a task reused, and so printed what there is; None where it ran
+    """Return run and task that made the output which a task reused, and so printed what there is; None where it ran
     itself, if only before its run had new code. The task is empty where nobody knows any more.
 
     Raises:
@@ -97,14 +97,14 @@ def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
 
 
 def _ran(row: TaskRow, story: Story) -> bool:
-    """Say whether a task has what it gave by an attempt of its own, also one before the run had new code."""
+    """Return whether a task has what it gave by an attempt of its own, also one before the run had new code."""
     return row.state == "succeeded" or (row.state == "reused" and story.has_made(row.name, row.key))
 
 
 def follow(
     project: Project, views: Views, run: str, task: str | None = None, *, wait: Callable[[float], None] = time.sleep
 ) -> Iterator[Piece | Told]:
-    """Give what a run prints and logs while it does, until it has ended.
+    """Yield what a run prints and logs while it does, until it has ended.
 
     Raises:
         NotFoundError: there is no such run.
@@ -151,17 +151,18 @@ def _told(event: Logged) -> Told:
 
 
 def _text(ref: Ref) -> str:
-    """Give a text that was logged; of one that isn't in its event, how long it is."""
+    """Return a text that was logged; of one that isn't in its event, how long it is."""
     return f"({ref.size:,} bytes)" if ref.inline is None else ref.inline.decode(errors="replace")
 
 
 def _folders(stores: Sequence[Store], run: str) -> list[Path]:
-    """Give the folders that a run's workers may have written to, one for each region that it may have been in."""
+    """Return the folders that a run's workers may have written to, one for each region that it may have been in."""
     return [store.local / "logs" / run for store in stores]
 
 
 def _bytes(stores: Sequence[Store], run: str, attempt: AttemptView) -> Iterator[Piece]:
-    """Give what an attempt printed, from its worker's own log if that is here, else from the store where it is kept."""
+    """Yield what an attempt printed, from its worker's own log if that is here, else from the store where it is
+    kept."""
     assert attempt.log is not None
     name, start, end = attempt.log.log, attempt.log.start, attempt.log.end
     here = [store for store in stores if (store.local / "logs" / run / name).exists()]

@@ -91,7 +91,7 @@ def _models(ref: Ref | None, path: str = "", depth: int = 2) -> Iterator[tuple[s
 
 
 def trained(run: Material, chosen: Chosen) -> str:
-    """Give the task that made the model: the first that gave this very artifact, which others may have passed on, or
+    """Return the task that made the model: the first that gave this very artifact, which others may have passed on, or
     the report that stands beside it, where passing it on has written it anew."""
     candidates = (row for row in run.rows.values() if row.kind == "train" and row.name != chosen.task)
     rows = sorted(candidates, key=lambda row: row.ordinal)

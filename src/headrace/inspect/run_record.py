@@ -29,7 +29,7 @@ class Material(Struct, kw_only=True):
     below: dict[str, list[str]] = {}
 
     def node(self, task: str) -> Node | None:
-        """Give the node of a task; that of its map where it is an element."""
+        """Return the node of a task; that of its map where it is an element."""
         row = self.rows.get(task)
         return self.story.nodes.get(task) or (self.story.nodes.get(row.parent) if row and row.parent else None)
 
@@ -48,7 +48,7 @@ class Material(Struct, kw_only=True):
         return [*self.below.get(task, ()), *(self.below.get(parent, ()) if parent else ())]
 
     def walk(self, starts: Sequence[str], step: Callable[[str], list[str]]) -> list[str]:
-        """Give all tasks that lie that way, nearest first, each once, without the starts."""
+        """Return all tasks that lie that way, nearest first, each once, without the starts."""
         rest, seen = list(starts), set(starts)
         for name in rest:
             for each in step(name):
@@ -58,12 +58,12 @@ class Material(Struct, kw_only=True):
         return rest[len(starts) :]
 
     def stage(self, task: str) -> Stage | None:
-        """Give the stage of a task, as the run traced it."""
+        """Return the stage of a task, as the run traced it."""
         node = self.node(task)
         return None if node is None else self.story.stages.get(node.stage)
 
     def element(self, task: str, param: str, ref: Ref) -> Ref:
-        """Give what a task got of a constant: of a list that is mapped over, its own element."""
+        """Return what a task got of a constant: of a list that is mapped over, its own element."""
         row, node = self.rows.get(task), self.node(task)
         if row is None or node is None or row.inputs is None or row.parent is None or param not in node.over:
             return ref
@@ -71,7 +71,7 @@ class Material(Struct, kw_only=True):
         return next((part for part in ref.parts or () if part.identity == identity), ref)
 
     def out(self, task: str) -> Ref | None:
-        """Give a task's output."""
+        """Return a task's output."""
         row = self.rows.get(task)
         return _decode_ref(row.out) if row is not None and row.out is not None else None
 
@@ -81,7 +81,7 @@ class Material(Struct, kw_only=True):
         return sum(use.cpu_s for use in self.story.uses())
 
     def files(self, store: Store) -> Mapping[str, bytes]:
-        """Give the source files that the run pinned; none where they are gone."""
+        """Return the source files that the run pinned; none where they are gone."""
         return sources(store, self.story.bundle)
 
 

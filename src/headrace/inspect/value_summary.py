@@ -18,14 +18,14 @@ Load = Callable[[Ref], object]
 
 
 def numbers(ref: Ref, load: Load) -> dict[str, float]:
-    """Give the numbers of a dictionary or record by their names, those of inner ones as `outer.inner`."""
+    """Return the numbers of a dictionary or record by their names, those of inner ones as `outer.inner`."""
     if ref.codec not in ("json", "record", "parts"):
         return {}
     return {name: number for name, number in _numbers(ref, load, "", DEPTH) if name}
 
 
 def figures(ref: Ref, load: Load, path: str = "", depth: int = DEPTH) -> Iterator[tuple[str, str]]:
-    """Give the figures in an artifact as SVG, each with its path within."""
+    """Yield the figures in an artifact as SVG, each with its path within."""
     if ref.codec == "svg":
         picture = load(ref)
         if picture is not None:

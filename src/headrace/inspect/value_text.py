@@ -39,7 +39,7 @@ def value_text(ref: Ref, load: Load | None = None) -> str | None:
 
 
 def holds_code(ref: Ref) -> bool:
-    """Say whether a value is a function, a class or a partial, or has one somewhere inside."""
+    """Return whether a value is a function, a class or a partial, or has one somewhere inside."""
     return ref.codec == "code" or any(holds_code(part) for part in ref.parts or ())
 
 
@@ -62,7 +62,7 @@ def _text_with_code(ref: Ref) -> str:
 
 
 def _pairs(ref: Ref) -> list[tuple[str, str]]:
-    """Give what a list or a dictionary holds, as names and texts."""
+    """Return what a list or a dictionary holds, as names and texts."""
     if ref.parts is not None:
         names = ref.names or [""] * len(ref.parts)
         return [(name, _text_with_code(part)) for name, part in zip(names, ref.parts, strict=True)]
@@ -72,12 +72,12 @@ def _pairs(ref: Ref) -> list[tuple[str, str]]:
 
 
 def cut(text: str, limit: int = SHORT) -> str:
-    """Give the beginning of a long text."""
+    """Return the beginning of a long text."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def told_apart(texts: Sequence[str | None], limit: int = SHORT) -> tuple[str | None, ...]:
-    """Give texts in short: from a little before where they differ, if their beginnings would be all the same.
+    """Return texts in short: from a little before where they differ, if their beginnings would be all the same.
 
     >>> told_apart(["select a from x limit 1", "select a from x limit 2", None], limit=16)
     ('…rom x limit 1', '…rom x limit 2', None)

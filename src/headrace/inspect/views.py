@@ -82,7 +82,7 @@ _ELEMENT = re.compile(r"\[(?:#\d|[^\W\d]\w*=)")
 
 
 def maps(names: Iterable[str]) -> set[str]:
-    """Tell which of these tasks are maps whose elements are among them, such as `fit` beside `fit[depth=4]`.
+    """Return which of these tasks are maps whose elements are among them, such as `fit` beside `fit[depth=4]`.
 
     >>> maps(["fit", "fit[1]", "score", "score[#0]", "score[#1]"])
     {'score'}
@@ -94,7 +94,7 @@ def maps(names: Iterable[str]) -> set[str]:
 
 
 def in_words(state: str) -> str:
-    """Give a task's state as a sentence has it after its name.
+    """Return a task's state as a sentence has it after its name.
 
     >>> in_words("failed"), in_words("running")
     ('has failed', 'is running')
@@ -103,7 +103,7 @@ def in_words(state: str) -> str:
 
 
 def took_s(views: Views, run: RunView, now: float) -> float:
-    """Give how long a run was worked on, up to `now` (Unix seconds) if a driver holds it."""
+    """Return how long a run was worked on, up to `now` (Unix seconds) if a driver holds it."""
     if run.state not in LIVE:
         return run.seconds
     worked = Duration()
@@ -114,7 +114,7 @@ def took_s(views: Views, run: RunView, now: float) -> float:
 
 
 def up_to_now(views: Views, run: RunView) -> RunView:
-    """Give a run with the seconds that it was worked on up to now; the ledger's are those of its latest event."""
+    """Return a run with the seconds that it was worked on up to now; the ledger's are those of its latest event."""
     return replace(run, seconds=took_s(views, run, time.time()))
 
 

@@ -25,7 +25,7 @@ class Warned(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def warnings(views: Views, run: str) -> list[Warned]:
-    """Give what the tasks of a run warn of, those that were reused too, each once; of a warning that is too long for
+    """Return what the tasks of a run warn of, those that were reused too, each once; of a warning that is too long for
     the ledger, which command gives it."""
     found = {(each.task, each.out.digest): each for each in views.texts(run, name=WARNING)}
     subjects = judged(views, run, [each.task for each in found.values()])

@@ -49,7 +49,7 @@ def advance(ledger: Ledger, wanted: Advance, *, by: str) -> None:
 
 
 def given_up(name: str, value: Ref) -> NotFoundError:
-    """Give the error for a value that the collector has taken the last name away from."""
+    """Return the error for a value that the collector has taken the last name away from."""
     return NotFoundError(
         f"the value of cursor `{name}`, {value.digest[:12]}, is no longer kept: `headrace gc` deleted it",
         hint=f"name a version that has one (`headrace cursors {name}` lists them), or give the value itself",

@@ -84,7 +84,7 @@ def standing(db: Database) -> Iterator[bytes]:
 
 
 def is_named(db: Database, blob: Ref) -> bool:
-    """Say whether anything names a blob, so that no collector takes it that looks from now on."""
+    """Return whether anything names a blob, so that no collector takes it that looks from now on."""
     nonce = blob.nonce or ""
     runs = db.execute(db.sql.RUNS_BY_BLOB, (blob.digest, f"{blob.digest}!")).fetchall()  # no digest has a `!`
     if any(db.execute(db.sql.BLOB, (run, blob.digest, nonce)).fetchall() for run, _ in runs):
@@ -155,7 +155,7 @@ def spilled(runs: Iterable[RunRecord], spools: Iterable[Spills]) -> Iterator[Nam
 
 
 def unnamed_bundles(named: Inventory, runs: Iterable[RunRecord]) -> Container[str]:
-    """Give the digests of bundles that runs name by digest alone: each generation of those is needed."""
+    """Return the digests of bundles that runs name by digest alone: each generation of those is needed."""
     return {run.bundle for run in runs if not named.holds(run.bundle, run.number)}
 
 

@@ -29,7 +29,7 @@ PAGE = 1000
 
 
 def scratch() -> sqlite3.Connection:
-    """Give a database of one's own, in memory as long as it is small, else in a file that goes with it."""
+    """Return a database of one's own, in memory as long as it is small, else in a file that goes with it."""
     db = sqlite3.connect("", isolation_level=None, cached_statements=32)
     for text in (f"PRAGMA cache_size=-{CACHE_KIB}", "PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF"):
         db.execute(text)
@@ -38,7 +38,7 @@ def scratch() -> sqlite3.Connection:
 
 @contextmanager
 def room() -> Iterator[None]:
-    """Say what to do where a database of one's own has no room to grow."""
+    """Return what to do where a database of one's own has no room to grow."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -107,15 +107,15 @@ class Inventory:
         return self._number("SELECT sum(size) FROM (SELECT max(size) AS size FROM named GROUP BY digest, nonce)")
 
     def runs(self, digest: str, nonce: str) -> list[int]:
-        """Give the numbers of the runs that name a generation."""
+        """Return the numbers of the runs that name a generation."""
         return [run for (run,) in self._all("SELECT run FROM named WHERE digest = ? AND nonce = ?", (digest, nonce))]
 
     def nonces(self, digest: str) -> list[str]:
-        """Give the nonces of the generations of these bytes."""
+        """Return the nonces of the generations of these bytes."""
         return [nonce for (nonce,) in self._all("SELECT DISTINCT nonce FROM named WHERE digest = ?", (digest,))]
 
     def holds(self, digest: str, run: int) -> bool:
-        """Say whether a run names any generation of these bytes."""
+        """Return whether a run names any generation of these bytes."""
         return self._one("SELECT 1 FROM named WHERE digest = ? AND run = ?", (digest, run)) is not None
 
     def equal(self) -> Iterator[Equal]:

@@ -61,7 +61,7 @@ class Ledger:
 
     @property
     def name(self) -> str:
-        """Say where it is, for people."""
+        """Return where it is, for people."""
         return self._db.name
 
     @property
@@ -74,11 +74,11 @@ class Ledger:
         return self._db.now() if self._told is None else self._told()
 
     def connect(self) -> Database:
-        """Give a connection of one's own to its database."""
+        """Return a connection of one's own to its database."""
         return connect(self.address)
 
     def open_run(self, pipeline: str, *, holder: str = "") -> RunLedger:
-        """Give a new run its id and its lease. It has no row before its first commit, which has to carry one."""
+        """Return a new run its id and its lease. It has no row before its first commit, which has to carry one."""
         while True:
             run_id = new_id(pipeline, self._clock())
             db = self.connect()
@@ -121,7 +121,7 @@ class Ledger:
             raise
 
     def _taken(self, db: Database, run_id: str, held: Lease, holder: str) -> tuple[int, str, int, int]:
-        """Count one more driver of a run; give its number, its pipeline, the count, and its next event's number."""
+        """Count one more driver of a run; return its number, its pipeline, the count, and its next event's number."""
         held.check()
         found = db.execute(db.sql.RUN_BY_ID, (run_id,)).fetchone()
         if found is None:
@@ -132,21 +132,21 @@ class Ledger:
         return number, pipeline, epoch + 1, seq
 
     def holder(self, run_id: str) -> Holder | None:
-        """Say which driver holds a run, or None where none lives."""
+        """Return which driver holds a run, or None where none lives."""
         with self._db.troubles():
             return self.leases.holder(run_id)
 
     def has(self, run_id: str) -> bool:
-        """Say whether there is such a run. One whose driver was killed before its first commit isn't there."""
+        """Return whether there is such a run. One whose driver was killed before its first commit isn't there."""
         return self._run(run_id) is not None
 
     def is_begun(self) -> bool:
-        """Say whether there is any run."""
+        """Return whether there is any run."""
         with self._db.troubles():
             return self._db.execute(self._db.sql.NEWEST_RUN).fetchone() is not None
 
     def is_over(self, run_id: str) -> bool:
-        """Say whether a run has ended; so has one that isn't there."""
+        """Return whether a run has ended; so has one that isn't there."""
         found = self._run(run_id)
         return found is None or found[3] not in LIVE
 

@@ -14,7 +14,7 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 def lock(db: Database) -> None:
-    """Have others who register, or move a cursor by hand, wait until this transaction has ended, where several may
+    """Make others who register, or move a cursor by hand, wait until this transaction has ended, where several may
     write at once."""
     db.execute(db.sql.LOCK_REGISTRY)
 

@@ -18,7 +18,8 @@ from headrace.spec.intent import Register, RegistryKind, check_alias, check_name
 
 
 def register(ledger: Ledger, wanted: Register, *, by: str, origin: str | None = None, why: str | None = None) -> int:
-    """Register an artifact outside of runs; give its version, which is the one that it has if it is registered already.
+    """Register an artifact outside of runs; return its version, which is the one that it has if it is registered
+    already.
 
     The artifact has to be in the store by now: from here on it stays there. `origin` says where it came from, `why`
     why the aliases point at it though its report says no.

@@ -138,7 +138,7 @@ class RunLedger:
         return self.results((key,)).get(key)
 
     def results(self, keys: Sequence[str]) -> Mapping[str, Found]:
-        """Give the outputs that the ledger holds under some keys, in one round trip."""
+        """Return the outputs that the ledger holds under some keys, in one round trip."""
         db = self._db
         with db.troubles():
             db.begin_reading()
@@ -146,14 +146,14 @@ class RunLedger:
         return {key: _found(row) for key, row in zip(keys, rows, strict=True) if row is not None}
 
     def earlier(self, task: str) -> Earlier | None:
-        """Give what the key of a task was made of in the latest run of the pipeline that has it and had ended before
+        """Return what the key of a task was made of in the latest run of the pipeline that has it and had ended before
         this one began, or None."""
         while (found := self._earlier.get(task)) is None and self._read_earlier():
             pass
         return found
 
     def point(self, about: PointKind, name: str) -> tuple[int, bytes] | None:
-        """Give a cursor's latest version, or that of a model or dataset that a name means, and its encoded artifact;
+        """Return a cursor's latest version, or that of a model or dataset that a name means, and its encoded artifact;
         None where there is none.
 
         Raises:
@@ -162,7 +162,7 @@ class RunLedger:
         return self.cursor(name) if about == "cursor" else self.registered(about, name)
 
     def cursor(self, name: str) -> tuple[int, bytes] | None:
-        """Give a cursor's latest version and its encoded value; None where it has none yet."""
+        """Return a cursor's latest version and its encoded value; None where it has none yet."""
         db = self._db
         with db.troubles():
             db.end_reading()
@@ -198,7 +198,7 @@ class RunLedger:
         return row.version, _encode_ref(with_preparation(_decode_ref(row.out), _decode_ref(row.preparation)))
 
     def inbox(self) -> Sequence[Signal]:
-        """Give the signals that no event has absorbed yet, oldest first.
+        """Return the signals that no event has absorbed yet, oldest first.
 
         Raises:
             LedgerError: it can't be read, or somebody has removed its file.
@@ -218,7 +218,7 @@ class RunLedger:
         self._pools = {**self._pools, pool.name: pool}
 
     def grant(self, want: Want) -> Grant:
-        """Say what the run wants of a pool and uses of it; give what it may use from now on.
+        """Return what the run wants of a pool and uses of it; return what it may use from now on.
 
         Raises:
             LedgerError: the ledger was told of no such pool, or of no rule.
@@ -255,14 +255,14 @@ class RunLedger:
             )
 
     def _store(self, batch: Batch) -> int:
-        """Store a tick within a transaction; give the run's number."""
+        """Store a tick within a transaction; return the run's number."""
         self._lease.check()
         number = self._write_run(batch.run)
         self._write(number, batch)
         return number
 
     def _stored(self, batch: Batch) -> int | None:
-        """Give the run's number if a tick got through though nobody heard of it; without events, it is not known."""
+        """Return the run's number if a tick got through though nobody heard of it; without events, it is not known."""
         db = self._db
         found = db.execute(db.sql.RUN_BY_ID, (self.run,)).fetchone()
         if found is None or not batch.bodies or found[1] != self.epoch:
@@ -272,7 +272,7 @@ class RunLedger:
         return number if seq == batch.first + len(batch.bodies) else None
 
     def _write_run(self, row: RunRow | None) -> int:
-        """Check the epoch, and write the run's row where it has changed; give the run's number."""
+        """Check the epoch, and write the run's row where it has changed; return the run's number."""
         db = self._db
         if self._number is None:
             if row is None:
@@ -346,7 +346,7 @@ class RunLedger:
                     registration.put(db, intent, run=self.run, task=task, by=self._holder, at=now)
 
     def _read_earlier(self) -> bool:
-        """Read the next of the earlier runs whose tasks are not known yet; say whether there was one."""
+        """Read the next of the earlier runs whose tasks are not known yet; return whether there was one."""
         if self._earlier_runs == []:
             return False
         db, sql = self._db, self._db.sql

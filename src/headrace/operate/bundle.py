@@ -90,7 +90,7 @@ def _differs(project: Project, name: str, data: bytes) -> bool:
 
 
 def _largest(files: Mapping[str, bytes]) -> list[str]:
-    """Say what is largest: the folders that hold most, and the files beside them."""
+    """Return what is largest: the folders that hold most, and the files beside them."""
     sizes: dict[str, list[int]] = {}
     for name, data in files.items():
         folder, _, rest = name.rpartition("/")
@@ -103,7 +103,7 @@ def _largest(files: Mapping[str, bytes]) -> list[str]:
 
 
 def source_files(root: Path) -> Iterator[tuple[str, bytes]]:
-    """Give the source files below a folder: their path (POSIX, relative) and bytes."""
+    """Yield the source files below a folder: their path (POSIX, relative) and bytes."""
     rest: list[tuple[str, list[tuple[str, GitIgnoreSpec]]]] = [("", [])]
     while rest:
         folder, specs = rest.pop()
@@ -145,7 +145,7 @@ def _check_name(path: str, root: Path) -> None:
 
 
 def _source(entry: os.DirEntry[str]) -> bytes | None:
-    """Give a file's bytes; None where it is none, is too large, or has gone since its folder was listed."""
+    """Return a file's bytes; None where it is none, is too large, or has gone since its folder was listed."""
     limit = LOCK_LIMIT_BYTES if entry.name in LOCKS else FILE_LIMIT_BYTES
     try:
         if not entry.is_file() or entry.stat().st_size > limit:
@@ -174,7 +174,7 @@ def _ignored(path: str, specs: list[tuple[str, GitIgnoreSpec]]) -> bool:
 
 
 def _roots(project: Project, files: dict[str, bytes]) -> Iterator[str]:
-    """Give the folders of the bundle that go on the import path: as Python itself would have it for these files."""
+    """Yield the folders of the bundle that go on the import path: as Python itself would have it for these files."""
     yield "."
     if any(name.startswith("src/") for name in files):
         yield "src"
@@ -201,5 +201,5 @@ def _inside(file: Path, root: Path) -> str:
 
 
 def names_of(project: Project) -> tuple[str, ...]:
-    """Give the files that may define pipelines, as the bundle names them."""
+    """Return the files that may define pipelines, as the bundle names them."""
     return tuple(_inside(file, project.root) for file in project.files)

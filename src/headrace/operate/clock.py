@@ -19,13 +19,13 @@ class SystemClock:
         self._began = time.time() - time.clock_gettime(_STEADY)
 
     def now(self) -> float:
-        """Give the time (Unix seconds)."""
+        """Return the time (Unix seconds)."""
         return self._began + time.clock_gettime(_STEADY)
 
     def monotonic(self) -> float:
-        """Give seconds that never go back."""
+        """Return seconds that never go back."""
         return time.monotonic()
 
     def jitter(self) -> float:
-        """Give a number from 0 to 1."""
+        """Return a number from 0 to 1."""
         return int.from_bytes(os.urandom(6)) / (1 << 48)

@@ -16,7 +16,7 @@ from headrace.spec.intent import TABLES
 
 
 def draft_from_task(project: Project, run: str, task: str) -> str:
-    """Give a contract, as TOML, for the table that a task gave out (`TASK`, or a part of its output, `TASK.PART`).
+    """Return a contract, as TOML, for the table that a task gave out (`TASK`, or a part of its output, `TASK.PART`).
 
     Raises:
         NotFoundError: there is no such run, task or output.
@@ -34,7 +34,7 @@ def draft_from_task(project: Project, run: str, task: str) -> str:
 
 
 def draft_from_file(path: Path) -> str:
-    """Give a contract, as TOML, for the table of a file: Arrow, Parquet, CSV, JSON Lines.
+    """Return a contract, as TOML, for the table of a file: Arrow, Parquet, CSV, JSON Lines.
 
     Raises:
         UsageError: it can't be read, or isn't a table.

@@ -69,7 +69,7 @@ class Rewound(Struct, frozen=True, kw_only=True):
 
 
 def versions(project: Project, views: Views, name: str | None = None) -> list[CursorVersion]:
-    """Give the cursors as they are now, by name, or all versions of one, the newest first.
+    """Return the cursors as they are now, by name, or all versions of one, the newest first.
 
     Raises:
         NotFoundError: there is none of that name.
@@ -79,8 +79,8 @@ def versions(project: Project, views: Views, name: str | None = None) -> list[Cu
 
 
 def rewind(project: Project, name: str, *, to: str | None = None, version: int = 0, dry_run: bool = False) -> Rewound:
-    """Give a cursor the value that a word tells, in the form that its values have, or that of an earlier version; none
-    by version 0. It is a version more: nothing is forgotten. With `dry_run`, say only what would be done.
+    """Return a cursor the value that a word tells, in the form that its values have, or that of an earlier version;
+    none by version 0. It is a version more: nothing is forgotten. With `dry_run`, say only what would be done.
 
     Raises:
         NotFoundError: there is no such cursor or version, or its value is kept no more.
@@ -117,7 +117,7 @@ def _of(views: Views, name: str) -> list[CursorView]:
 
 
 def _value(found: list[CursorView], version: int) -> CursorView | None:
-    """Give the version whose value is meant; version 0 has none."""
+    """Return the version whose value is meant; version 0 has none."""
     for each in found:
         if each.version == version:
             return each

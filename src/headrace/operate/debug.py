@@ -34,7 +34,7 @@ from headrace.work.user_code import describe, enter_bundle, find_function
 
 
 def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_code: bool = False) -> object:
-    """Call a task's stage in this process with the inputs that it had, and give its output.
+    """Call a task's stage in this process with the inputs that it had, and return its output.
 
     Where the stage's environment is another than this process's, the same command begins anew there.
 

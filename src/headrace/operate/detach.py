@@ -60,8 +60,8 @@ def run_detached(
 
 
 def _is_written(project: Project, pipeline: str) -> bool:
-    """Say whether the pipeline's name stands in the files that may define it: of one that doesn't, such as a misspelt
-    one, only the trace can tell whether there is such a pipeline, and is waited for."""
+    """Return whether the pipeline's name stands in the files that may define it: of one that doesn't, such as a
+    misspelt one, only the trace can tell whether there is such a pipeline, and is waited for."""
     name, files = named(project, pipeline)
     word = re.compile(rf"\b{re.escape(name)}\b")
     with suppress(OSError):
@@ -70,7 +70,7 @@ def _is_written(project: Project, pipeline: str) -> bool:
 
 
 def detached(work: Callable[[Announcing], object], watch: Callable[[], None] = lambda: None) -> str:
-    """Drive a run in a process of its own session; give its id as soon as it is open.
+    """Drive a run in a process of its own session; return its id as soon as it is open.
 
     Raises:
         HeadraceError: whatever kept the run from being opened.

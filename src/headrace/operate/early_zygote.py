@@ -34,7 +34,7 @@ def begin(arguments: Sequence[str]) -> None:
 
 
 def take(home: os.PathLike[str], prefix: Sequence[str], variables: Sequence[str]) -> Spawned | None:
-    """Give the one begun early, if it was begun for this project in this way; note the way for the next time."""
+    """Return the one begun early, if it was begun for this project in this way; note the way for the next time."""
     way = [*prefix, "", *variables]
     while _begun:
         there, words, spawned = _begun.pop()
@@ -53,7 +53,7 @@ def end() -> None:
 
 
 def _home(folder: str) -> str | None:
-    """Give the state folder of the project that a folder is in, or None."""
+    """Return the state folder of the project that a folder is in, or None."""
     while True:
         if os.path.exists(os.path.join(folder, "headrace.toml")):
             return os.path.join(folder, ".headrace")

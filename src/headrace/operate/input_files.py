@@ -65,7 +65,7 @@ class Inputs:
         self._store = store
 
     def recall(self, path: Path) -> Ref | None:
-        """Give what a file or folder was kept as, if it is as it was then and the store still has it."""
+        """Return what a file or folder was kept as, if it is as it was then and the store still has it."""
         marks, ref = self._read().get(str(path), ([], None))
         if ref is None or marks != marks_of(path):
             return None
@@ -83,7 +83,7 @@ class Inputs:
         aside.replace(self._file)
 
     def _renew(self, ref: Ref) -> bool:
-        """Make a blob young, so that the collector leaves it to the run that will name it; say whether it is there.
+        """Make a blob young, so that the collector leaves it to the run that will name it; return whether it is there.
 
         In a bucket only the copy of this machine gets younger: a collector that is at work may still take what no run
         named when it began.

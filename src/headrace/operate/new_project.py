@@ -14,7 +14,7 @@ them for a part of the package."""
 
 
 def make_project(folder: Path) -> tuple[Path, ...]:
-    """Write a new project into a folder, which is made where it isn't there, and give its files.
+    """Write a new project into a folder, which is made where it isn't there, and return its files.
 
     Raises:
         ProjectError: one of the files is there already, or can't be written; nothing was written then.

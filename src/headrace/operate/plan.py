@@ -221,7 +221,7 @@ def beside(runs: Sequence[RunView], rows_of: Callable[[str], Sequence[TaskRow]])
 
 
 def _forecast(pipeline: str, graph: Graph, views: Views) -> Sequence[PlannedTask]:
-    """Give what the last run of the pipeline did after the value that it asked for."""
+    """Return what the last run of the pipeline did after the value that it asked for."""
     runs = views.runs(limit=1, pipeline=pipeline).runs
     if not runs:
         return ()

@@ -115,7 +115,7 @@ def resume(
 
 
 def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") -> str:
-    """Have a run end: by its driver, or by taking its lease where none lives. Give a line that says what was done."""
+    """End a run: by its driver, or by taking its lease where none lives. Return a line that says what was done."""
     run_id = _full_id(project, run_id)
     by = by or user()
     with open_ledger(project) as ledger:
@@ -142,8 +142,8 @@ def cancel(project: Project, run_id: str, *, now: bool = False, by: str = "") ->
 
 
 def stop(project: Project, run_id: str, task: str, *, by: str = "") -> str:
-    """Have a task's attempt end early, with what it has by then, or those of a map's elements. Give a line that says
-    what was done.
+    """Ask a task's attempt to end early, with what it has by then, or those of a map's elements. Return a line that
+    says what was done.
 
     Raises:
         NotFoundError: there is no such run or task.
@@ -173,7 +173,7 @@ def replay(lease: RunLedger) -> Machine:
 
 
 def named(project: Project, pipeline: str) -> tuple[str, tuple[str, ...]]:
-    """Give a pipeline's name, and the files that may define it."""
+    """Return a pipeline's name, and the files that may define it."""
     file, _, name = pipeline.rpartition(":")
     return name, (file,) if file else names_of(project)
 
@@ -213,19 +213,19 @@ def drive(
 
 
 def _taken(lease: RunLedger, pool: Pool, by: str = "", *, again: bool = False) -> Taken:
-    """Give the event that this driver took the run, to go on in this pool."""
+    """Return the event that this driver took the run, to go on in this pool."""
     now = SystemClock().now()
     return Taken(lease.epoch, by or user(), now, again=again, pool=pool.name, region=pool.region)
 
 
 def _pool_of(project: Project, machine: Machine, wanted: str | None) -> Pool:
-    """Give the pool in which a run goes on: the one named, or the one it was in, if that is still described."""
+    """Return the pool in which a run goes on: the one named, or the one it was in, if that is still described."""
     names = {pool.name for pool in project.pools()}
     return project.pool(wanted or (machine.pool if machine.pool in names else None))
 
 
 def _left(project: Project, pool: Pool, lease: RunLedger, machine: Machine, observer: Observer) -> Left | None:
-    """Give the pool that a run was in before, if it goes on in another one."""
+    """Return the pool that a run was in before, if it goes on in another one."""
     if machine.pool in ("", pool.name) or machine.bundle is None:
         return None
     before = next((each for each in project.pools() if each.name == machine.pool), None)
@@ -269,7 +269,7 @@ def _driver(
     timeout_s: float | None = None,
     opens_s: float = math.inf,
 ) -> Iterator[Driver]:
-    """Give a driver with everything wired, which ^C and SIGTERM interrupt."""
+    """Return a driver with everything wired, which ^C and SIGTERM interrupt."""
     exits = ExitStack()
     backend = open_backend(project, pool, lease.run, lease.epoch, bundle, store)
     lease.share(backend.pool)
@@ -309,16 +309,15 @@ def _driver(
 
 
 def _full_id(project: Project, run: str) -> str:
-    """Give a run's id by the beginning of it, or by `latest`."""
+    """Return a run's id by the beginning of it, or by `latest`."""
     with views(project) as found:
         return found.find(run).run
 
 
 @contextmanager
 def _interrupted_by(interrupt: Callable[[], None]) -> Iterator[Callable[[], bool]]:
-    """Have ^C and SIGTERM call `interrupt` instead of raising, and the second one of them have nobody wait for a peer
-    that says nothing. What is given says whether there was such a one. In a thread that gets no signals, change
-    nothing."""
+    """Make ^C and SIGTERM call `interrupt` instead of raising; the second of them ends all waits for a silent peer.
+    The value says whether there was a second one. In a thread that gets no signals, change nothing."""
     count = 0
 
     def handle(_number: int, _frame: FrameType | None) -> None:

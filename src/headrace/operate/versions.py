@@ -71,7 +71,7 @@ class Wanted(NamedTuple):
 
 
 def versions(project: Project, views: Views, kind: addresses.Kind, name: str | None = None) -> list[Version]:
-    """Give the versions of a model or dataset, or of all, by name, the newest first.
+    """Return the versions of a model or dataset, or of all, by name, the newest first.
 
     Raises:
         NotFoundError: there is none of that name.
@@ -83,7 +83,7 @@ def versions(project: Project, views: Views, kind: addresses.Kind, name: str | N
 
 
 def shown(view: VersionView, load: Load) -> Version:
-    """Give a version as it is shown."""
+    """Return a version as it is shown."""
     found = [] if view.report is None else list(reports(view.report, load))
     passed = together(each.passed for each in found)
     failed = [each.rule for report in found for each in report.verdicts if each.holds is not True]
@@ -335,7 +335,7 @@ def _judging(views: Views, version: VersionView) -> list[Ref]:
 
 
 def _exactly(run: Material, task: str, kind: addresses.Kind) -> tuple[Ref, str]:
-    """Give a task's output, or the part of it that is named, and the words for it. Of several outputs that have a
+    """Return a task's output, or the part of it that is named, and the words for it. Of several outputs that have a
     field `model`, a model is that field, as in `registry.model`."""
     whole, name, path = run.out(task), task, ""
     if whole is None:

@@ -29,7 +29,7 @@ STEPS = 256
 
 
 def grant(capacity: Amount, claims: Sequence[Claim], asks: int) -> Amount:
-    """Say what the run of claim `asks`, which asks now, may use; claims are ordered by arrival."""
+    """Return what the run of claim `asks`, which asks now, may use; claims are ordered by arrival."""
     claim = claims[asks]
     others = [_three(each.held) for i, each in enumerate(claims) if i != asks]
     total = _three(capacity)
@@ -43,7 +43,7 @@ def grant(capacity: Amount, claims: Sequence[Claim], asks: int) -> Amount:
 
 
 def shares(capacity: Amount, claims: Sequence[Claim]) -> list[Amount]:
-    """Say what each run should have in the end, if nothing changed but that attempts beyond it ended."""
+    """Return what each run should have in the end, if nothing changed but that attempts beyond it ended."""
     total = _three(capacity)
     has = [_three(claim.used) for claim in claims]
     free = [max(0.0, total[r] - sum(each[r] for each in has)) for r in range(3)]
@@ -73,7 +73,7 @@ def shares(capacity: Amount, claims: Sequence[Claim]) -> list[Amount]:
 
 
 def _step(unit: Sequence[float], rest: Sequence[float], free: Sequence[float], total: Sequence[float]) -> list[float]:
-    """Give as many attempts at once as keep the number of steps small, but no more than fit; at least something."""
+    """Return as many attempts at once as keep the number of steps small, but no more than fit; at least something."""
     if not any(unit[r] > SLACK and rest[r] > SLACK for r in range(3)):
         return list(rest)
     most = max((min(rest[r], total[r]) / unit[r] for r in range(3) if unit[r] > SLACK), default=1.0)

@@ -16,7 +16,7 @@ _decode = msgspec.msgpack.Decoder(tuple[tuple[str, str], ...]).decode
 
 
 def key_of(stage: Stage, inputs: Inputs, platform: str | None) -> tuple[str, bytes]:
-    """Give the key, and the identities of the inputs that it was made of (encoded, to compare with another's).
+    """Return the key, and the identities of the inputs that it was made of (encoded, to compare with another's).
 
     The stage's code stands in it with its environment (`spec.code`); the platform that the bundle's lock declares
     does too, unless the stage is portable. Arguments count by name, so their order doesn't matter.
@@ -26,7 +26,7 @@ def key_of(stage: Stage, inputs: Inputs, platform: str | None) -> tuple[str, byt
 
 
 def key_seen(stage: Stage, inputs: bytes, saw: Iterable[tuple[str, str]], platform: str | None) -> tuple[str, bytes]:
-    """Give the key, and what it was made of, with the identities of some inputs replaced by those that were seen."""
+    """Return the key, and what it was made of, with the identities of some inputs replaced by those that were seen."""
     told = _encode(sorted({**dict(_decode(inputs)), **dict(saw)}.items()))
     return _key(stage, told, platform), told
 
@@ -37,7 +37,7 @@ def _key(stage: Stage, told: bytes, platform: str | None) -> str:
 
 
 def identity(arg: Arg) -> str:
-    """Give what stands for an argument in a key.
+    """Return what stands for an argument in a key.
 
     Raises:
         ValueError: a handle in it has not come to an artifact yet.

@@ -42,7 +42,7 @@ class History(Protocol):
         ...
 
     def before(self, task: str) -> Before | None:
-        """Give what the key of a task was made of in the latest earlier run."""
+        """Return what the key of a task was made of in the latest earlier run."""
         ...
 
     def output(self, task: str, run: str) -> Ref | None:
@@ -54,7 +54,7 @@ class History(Protocol):
         ...
 
     def width(self, task: str) -> int | None:
-        """Give how many elements a mapped task had."""
+        """Return how many elements a mapped task had."""
         ...
 
 
@@ -138,7 +138,7 @@ class Planner:
             self._settle(node, stage, "run", f"it will fail: {problem}")
 
     def _why_skip(self, node: Node, stage: Stage, wanted: set[str] | None) -> tuple[Decision, str] | None:
-        """Say why a task is skipped for sure, or else why it is where what comes before comes out as it did."""
+        """Return why a task is skipped for sure, or else why it is where what comes before comes out as it did."""
         if wanted is not None and node.name not in wanted:
             return "skip", NOT_ASKED
         likely = None
@@ -318,7 +318,7 @@ class Planner:
         return ref
 
     def _why_surely(self, node: Node, stage: Stage, names: Sequence[str]) -> str | None:
-        """Say why a task has to run whatever comes of the inputs that aren't known yet, or None where it needn't."""
+        """Return why a task has to run whatever comes of the inputs that aren't known yet, or None where it needn't."""
         before = self._history.before(names[0] if names else node.name)
         if before is None:
             return "no earlier result"
@@ -328,7 +328,8 @@ class Planner:
         return self._differs(node, before)
 
     def _elements(self, node: Node) -> list[str] | None:
-        """Give the names of a task's elements, or its own if it is not mapped; None where its lists are to be made."""
+        """Return the names of a task's elements, or its own if it is not mapped; None where its lists are to be
+        made."""
         if not node.over:
             return [node.name]
         args = dict(node.args)
@@ -337,7 +338,7 @@ class Planner:
         return labels(node.name, columns(node.name, args, node.over, self._output))
 
     def _differs(self, node: Node, before: Before) -> str | None:
-        """Say which input that is known already differs from the earlier run's."""
+        """Return which input that is known already differs from the earlier run's."""
         then = told(before.inputs)
         for name, arg in node.args:
             if name not in then:

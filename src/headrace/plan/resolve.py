@@ -27,7 +27,7 @@ class Unmappable(ValueError):
 
 
 def follow(ref: Ref, path: tuple[int, ...]) -> Ref:
-    """Give the part of an artifact at a path of positions.
+    """Return the part of an artifact at a path of positions.
 
     Raises:
         Unmappable: it has no such part.
@@ -41,7 +41,7 @@ def follow(ref: Ref, path: tuple[int, ...]) -> Ref:
 
 
 def truth(ref: Ref) -> bool | None:
-    """Say whether a boolean artifact is true; None where it isn't a boolean."""
+    """Return whether a boolean artifact is true; None where it isn't a boolean."""
     return _TRUTHS.get(ref.inline or b"") if ref.codec == "json" else None
 
 
@@ -57,7 +57,7 @@ def value(arg: Arg, output: Callable[[str], Ref]) -> Arg:
 
 
 def elements(name: str, arg: Arg) -> Sequence[Arg]:
-    """Give what a list that is mapped over consists of.
+    """Return what a list that is mapped over consists of.
 
     Raises:
         Unmappable: it is no list.
@@ -76,7 +76,7 @@ def elements(name: str, arg: Arg) -> Sequence[Arg]:
 def columns(
     task: str, args: Mapping[str, Arg], over: Sequence[str], output: Callable[[str], Ref]
 ) -> dict[str, Sequence[Arg]]:
-    """Give the lists that a mapped task is spread over, by parameter.
+    """Return the lists that a mapped task is spread over, by parameter.
 
     Raises:
         Unmappable: one is no list, or their lengths differ.
@@ -116,7 +116,7 @@ def _texts(words: Mapping[str, Sequence[str | None]]) -> list[str | None]:
 
 
 def _word(arg: Arg) -> str | None:
-    """Give a value as it stands in a name: a number, a truth, a text or path without blanks, a file's name."""
+    """Return a value as it stands in a name: a number, a truth, a text or path without blanks, a file's name."""
     if not isinstance(arg, Const):
         return None
     if arg.ref.codec == "file":

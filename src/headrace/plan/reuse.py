@@ -24,7 +24,7 @@ class Before(Struct, frozen=True):
 
 
 def barred(stage: Stage, policy: Policy, *, always: bool) -> str | None:
-    """Say why an output of an earlier run may not be used for this stage, or None where it may.
+    """Return why an output of an earlier run may not be used for this stage, or None where it may.
 
     A call that is to run whatever happens (`always`) is there for what it does.
     """
@@ -42,7 +42,7 @@ def barred(stage: Stage, policy: Policy, *, always: bool) -> str | None:
 
 
 def within_run(stage: Stage) -> bool:
-    """Say whether two tasks of one run may share an output under one key."""
+    """Return whether two tasks of one run may share an output under one key."""
     return stage.cache != "never" and stage.code.uncached is None
 
 
@@ -71,7 +71,7 @@ def why_run(
     changed_code: Sequence[str] | None,
     changed_given: Callable[[Change], Sequence[str]] = lambda _: (),
 ) -> str:
-    """Say why no output is there: what differs from the same task in an earlier run.
+    """Return why no output is there: what differs from the same task in an earlier run.
 
     `changed_code` names the parts of the code that differ, where that is known; `changed_given` those of an argument.
     """

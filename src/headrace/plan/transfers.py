@@ -38,7 +38,7 @@ class Transfers:
                         self._add(each, link)
 
     def tasks(self) -> tuple[PlannedTask, ...]:
-        """Give the transfers, in the order in which they were found to be needed."""
+        """Return the transfers, in the order in which they were found to be needed."""
         return tuple(self._found.values())
 
     def _add(self, ref: Ref, link: Link) -> None:

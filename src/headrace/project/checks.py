@@ -42,7 +42,7 @@ def check_places(config: Config, layers: Layers) -> None:
 
 
 def no_pool(name: str, pools: Sequence[Pool | str]) -> ConfigError:
-    """Give the error that there is no such pool, with those that there are."""
+    """Return the error that there is no such pool, with those that there are."""
     known = [pool if isinstance(pool, str) else pool.name for pool in pools] or ["local"]
     near = _nearest(name, known)
     hint = f"did you mean `{near}`?" if near else f"there is {listed(known)}"

@@ -16,7 +16,7 @@ _OURS = "headrace"
 
 
 def editable_roots() -> Iterator[tuple[str, Path]]:
-    """Give the name of each distribution that is installed in editable form, and its folder on the import path.
+    """Yield the name of each distribution that is installed in editable form, and its folder on the import path.
 
     Only entries that have a `direct_url.json` are opened: looking through a hundred distributions takes a millisecond.
     """
@@ -32,7 +32,7 @@ def editable_roots() -> Iterator[tuple[str, Path]]:
 
 
 def _source(file: Path) -> Path | None:
-    """Give the folder that an editable install is of; None for any other."""
+    """Return the folder that an editable install is of; None for any other."""
     try:
         told = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError):

@@ -11,7 +11,7 @@ _ROOT = Path("/sys/fs/cgroup")
 
 
 def cpus(groups: Path = _ROOT, membership: Path = Path("/proc/self/cgroup")) -> float:
-    """Give the number of cpus that this process may keep busy."""
+    """Return the number of cpus that this process may keep busy."""
     allowed = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     for folder in _folders(groups, membership, "cpu"):
         if (quota := _quota(folder)) is not None:
@@ -20,7 +20,7 @@ def cpus(groups: Path = _ROOT, membership: Path = Path("/proc/self/cgroup")) -> 
 
 
 def memory_gib(groups: Path = _ROOT, membership: Path = Path("/proc/self/cgroup")) -> float:
-    """Give the memory that this process and its children may use together, in GiB."""
+    """Return the memory that this process and its children may use together, in GiB."""
     allowed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
     for folder in _folders(groups, membership, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
@@ -30,7 +30,7 @@ def memory_gib(groups: Path = _ROOT, membership: Path = Path("/proc/self/cgroup"
 
 
 def _folders(groups: Path, membership: Path, controller: str) -> Iterator[Path]:
-    """Give the folders of this process's control group and of all above it, for either version."""
+    """Yield the folders of this process's control group and of all above it, for either version."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:
@@ -49,7 +49,7 @@ def _folders(groups: Path, membership: Path, controller: str) -> Iterator[Path]:
 
 
 def _quota(folder: Path) -> float | None:
-    """Give the cpus that a control group may use, or None where it sets no limit."""
+    """Return the cpus that a control group may use, or None where it sets no limit."""
     try:
         quota, period = (folder / "cpu.max").read_text().split()
     except (OSError, ValueError):

@@ -72,7 +72,7 @@ class Layers:
                 self._put(path, _read_value(path, environment[variable]), variable)
 
     def config(self) -> Config:
-        """Give all of it, checked.
+        """Return all of it, checked.
 
         Raises:
             ConfigError: a value has the wrong type or isn't allowed.
@@ -83,11 +83,11 @@ class Layers:
             raise self._wrong_value(str(error)) from None
 
     def origin(self, *path: str) -> str | None:
-        """Say where a setting was made (`headrace.toml:3`, or the variable), or None where it wasn't."""
+        """Return where a setting was made (`headrace.toml:3`, or the variable), or None where it wasn't."""
         return self._origins.get(path)
 
     def nearest_origin(self, *path: str, above: bool = True) -> str | None:
-        """Say where a setting, or a part of it, or else what it is a part of (unless not `above`), was made."""
+        """Return where a setting, or a part of it, or else what it is a part of (unless not `above`), was made."""
         below = (origin for known, origin in self._origins.items() if known[: len(path)] == path)
         lengths = range(len(path), 0, -1) if above else ()
         return next(below, None) or next((self._origins[path[:n]] for n in lengths if path[:n] in self._origins), None)
@@ -201,7 +201,7 @@ def _parse(text: str, file: Path) -> dict[str, Any]:
 
 
 def _leaves(table: Mapping[str, Any], head: Keys = ()) -> Iterable[tuple[Keys, Any]]:
-    """Give every value with its path; a table that has no values counts as one."""
+    """Yield every value with its path; a table that has no values counts as one."""
     for key, value in table.items():
         path = (*head, key)
         if isinstance(value, dict) and (len(path) < _length(path) or _is_table(path)):

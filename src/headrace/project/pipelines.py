@@ -33,7 +33,7 @@ class Written(Struct, frozen=True, kw_only=True):
 
 
 def written(project: Project) -> Iterator[Written]:
-    """Give the pipelines that a project's files define; a file that can't be read or parsed has none."""
+    """Yield the pipelines that a project's files define; a file that can't be read or parsed has none."""
     for file in project.files:
         try:
             yield from pipelines_in(file.read_bytes(), str(file))
@@ -42,7 +42,7 @@ def written(project: Project) -> Iterator[Written]:
 
 
 def written_as(target: str) -> Iterator[Written]:
-    """Give the pipeline that `FILE:NAME` names, the file seen from the current folder; none where there is none."""
+    """Yield the pipeline that `FILE:NAME` names, the file seen from the current folder; none where there is none."""
     file, _, name = target.rpartition(":")
     if not file.endswith(".py"):
         return
@@ -53,7 +53,7 @@ def written_as(target: str) -> Iterator[Written]:
 
 
 def pipelines_in(source: bytes, file: str) -> Iterator[Written]:
-    """Give the pipelines that a file defines; one that can't be parsed has none."""
+    """Yield the pipelines that a file defines; one that can't be parsed has none."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
@@ -73,7 +73,7 @@ def pipelines_in(source: bytes, file: str) -> Iterator[Written]:
 
 
 def _enums(tree: ast.Module) -> Iterator[tuple[str, Choices]]:
-    """Give the enumerations that a file defines, but for those of which a value isn't written there."""
+    """Yield the enumerations that a file defines, but for those of which a value isn't written there."""
     for node in tree.body:
         if not isinstance(node, ast.ClassDef) or not any(ast.unparse(base).endswith("Enum") for base in node.bases):
             continue
@@ -111,7 +111,7 @@ def _text(default: ast.expr, enums: Mapping[str, Choices]) -> str:
 
 
 def _parameters(given: ast.arguments, enums: Mapping[str, Choices]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Give the names of parameters, and what is written of each."""
+    """Return the names of parameters, and what is written of each."""
     placed = [*given.posonlyargs, *given.args]
     defaults = [*[None] * (len(placed) - len(given.defaults)), *given.defaults, *given.kw_defaults]
     every = [*placed, *given.kwonlyargs]
@@ -128,7 +128,7 @@ def _about(annotation: ast.expr | None, default: ast.expr | None, enums: Mapping
 
 
 def _inner(annotation: ast.expr) -> ast.expr:
-    """Give the type that an optional one is of; all else as it is."""
+    """Return the type that an optional one is of; all else as it is."""
     match annotation:
         case ast.BinOp(left=inner, op=ast.BitOr(), right=ast.Constant(value=None)):
             return inner
@@ -138,7 +138,7 @@ def _inner(annotation: ast.expr) -> ast.expr:
 
 
 def _choices(kind: ast.expr, enums: Mapping[str, Choices]) -> list[str]:
-    """Give what may be chosen, as a command is given it, where a type is a choice."""
+    """Return what may be chosen, as a command is given it, where a type is a choice."""
     match kind:
         case ast.Subscript(value=literal, slice=one) if _last(literal) == "Literal":
             return [_text(each, enums) for each in (one.elts if isinstance(one, ast.Tuple) else [one])]
@@ -148,7 +148,7 @@ def _choices(kind: ast.expr, enums: Mapping[str, Choices]) -> list[str]:
 
 
 def _last(name: ast.expr) -> str | None:
-    """Give the last part of a name that may be dotted."""
+    """Return the last part of a name that may be dotted."""
     found: str | None = getattr(name, "attr", None) or getattr(name, "id", None)
     return found
 

@@ -51,7 +51,7 @@ class Project(Struct, frozen=True, kw_only=True):
         return None if timeout is None else seconds(timeout)
 
     def pools(self) -> tuple[Pool, ...]:
-        """Give the pools that tasks may run in: those of the settings, or this machine.
+        """Return the pools that tasks may run in: those of the settings, or this machine.
 
         Raises:
             ConfigError: a pool's numbers make no sense.
@@ -60,7 +60,7 @@ class Project(Struct, frozen=True, kw_only=True):
         return tuple(_pool(name, section) for name, section in sections.items())
 
     def pool(self, name: str | None = None) -> Pool:
-        """Give the pool of this name; without a name, the one that runs use when nobody says otherwise.
+        """Return the pool of this name; without a name, the one that runs use when nobody says otherwise.
 
         Raises:
             ConfigError: there is none of this name.
@@ -75,7 +75,7 @@ class Project(Struct, frozen=True, kw_only=True):
         raise no_pool(wanted, pools)
 
     def region(self, name: str = HOME) -> Region:
-        """Give a region: its store's address, with a folder's path made absolute.
+        """Return a region: its store's address, with a folder's path made absolute.
 
         Raises:
             ConfigError: the settings describe no such region, or its store makes no sense.
@@ -92,11 +92,11 @@ class Project(Struct, frozen=True, kw_only=True):
         return Region(name=name, store=self._address(url, self.config.store), jurisdiction=jurisdiction)
 
     def regions(self) -> tuple[Region, ...]:
-        """Give all regions: that of the project's own store first."""
+        """Return all regions: that of the project's own store first."""
         return tuple(self.region(name) for name in dict.fromkeys((HOME, *self.config.region)))
 
     def link(self, source: str, target: str) -> Link:
-        """Give the link between two regions; what the settings don't describe costs nothing."""
+        """Return the link between two regions; what the settings don't describe costs nothing."""
         for section in self.config.link.values():
             if (section.source, section.target) == (source, target):
                 found = {"bits_per_s": section.bits_per_s, "usd_per_gb": section.usd_per_gb}
@@ -104,11 +104,11 @@ class Project(Struct, frozen=True, kw_only=True):
         return Link(source=source, target=target, bits_per_s=1e9, usd_per_gb=0.0)
 
     def local(self, region: str) -> Path:
-        """Give the folder of this machine that goes with a region's store, where that is no folder itself."""
+        """Return the folder of this machine that goes with a region's store, where that is no folder itself."""
         return self.home / "local" / region
 
     def backup(self, url: str | None = None) -> StoreAddress:
-        """Give the address of the backups: the settings', or this one, where a folder is seen from the current one.
+        """Return the address of the backups: the settings', or this one, where a folder is seen from the current one.
 
         Raises:
             ConfigError: neither is given.
@@ -134,14 +134,14 @@ class Project(Struct, frozen=True, kw_only=True):
         )
 
     def address(self, target: str) -> str:
-        """Give a pipeline as the command names it, the file of `FILE:NAME` relative to the project's folder."""
+        """Return a pipeline as the command names it, the file of `FILE:NAME` relative to the project's folder."""
         if ":" not in target:
             return target
         file, _, name = target.rpartition(":")
         return f"{os.path.relpath(Path(file).resolve(), self.root.resolve())}:{name}"
 
     def make_home(self) -> Path:
-        """Make the state folder where it isn't there yet, hidden from git, and give it.
+        """Make the state folder where it isn't there yet, hidden from git, and return it.
 
         Raises:
             ProjectError: it can't be made.
@@ -238,7 +238,7 @@ def _check_encoding(root: Path) -> None:
 
 
 def _named_file(target: str | None, here: Path) -> Path | None:
-    """Give the file of `FILE:NAME`; a pipeline's plain name has none."""
+    """Return the file of `FILE:NAME`; a pipeline's plain name has none."""
     if target is None or ":" not in target:
         return None
     text = target.rpartition(":")[0]
@@ -262,7 +262,7 @@ def _check_module(file: Path, name: str) -> None:
 
 
 def _root(here: Path, named: Path | None) -> Path:
-    """Give the project's folder: that of the `headrace.toml` above, or else of the file that is named.
+    """Return the project's folder: that of the `headrace.toml` above, or else of the file that is named.
 
     Where no file is named, it is the one where runs of a file without a project have left their state. Such state says
     nothing of other files: what a file reads and imports mustn't change with what ran in a folder above it.
@@ -283,7 +283,7 @@ def _root(here: Path, named: Path | None) -> Path:
 
 
 def _upward(folder: Path, name: str) -> Path | None:
-    """Give the nearest folder, this one or above it, that has such a file."""
+    """Return the nearest folder, this one or above it, that has such a file."""
     return next((each for each in (folder, *folder.parents) if (each / name).exists()), None)
 
 

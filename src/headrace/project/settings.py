@@ -291,7 +291,7 @@ SECTIONS: dict[str, type[Section]] = {
 
 
 def section_class(name: str) -> type[Section] | None:
-    """Give the class of a section by the name that the file uses for it (`pool` for the table of pools)."""
+    """Return the class of a section by the name that the file uses for it (`pool` for the table of pools)."""
     return SECTIONS.get(name) or SECTIONS.get(f"{name}.NAME")
 
 
@@ -301,7 +301,7 @@ def keys(section: type[Section]) -> tuple[str, ...]:
 
 
 def hint(section: type[Section], key: str) -> Any:
-    """Give the type of a key."""
+    """Return the type of a key."""
     return _hints(section)[key]
 
 
@@ -318,7 +318,7 @@ def _hints(section: type[Section]) -> dict[str, Any]:
 
 
 def settings() -> Iterator[Setting]:
-    """Give every setting there is, in the order of the documentation."""
+    """Yield every setting there is, in the order of the documentation."""
     for name, section in SECTIONS.items():
         for each in structs.fields(section):
             found = hint(section, each.encode_name)

@@ -19,12 +19,12 @@ from headrace.store.store import Store
 
 
 def views(project: Project) -> TrackingViews:
-    """Give the read views of the project's ledger."""
+    """Return the read views of the project's ledger."""
     return TrackingViews(ledger_address(project), project=_owner(project))
 
 
 def ledger_address(project: Project) -> str:
-    """Give the ledger's URL; a file's path in it starts from the project's folder.
+    """Return the ledger's URL; a file's path in it starts from the project's folder.
 
     Raises:
         ConfigError: it is no URL: a file of that name would be made wherever the command is given.
@@ -38,12 +38,12 @@ def ledger_address(project: Project) -> str:
 
 
 def ledger_path(project: Project) -> Path:
-    """Give the ledger's file, of a ledger that is one."""
+    """Return the ledger's file, of a ledger that is one."""
     return Path(ledger_address(project).removeprefix("sqlite:///"))
 
 
 def ledger_is_shared(project: Project) -> bool:
-    """Say whether a server keeps the ledger."""
+    """Return whether a server keeps the ledger."""
     return is_shared(ledger_address(project))
 
 
@@ -59,7 +59,7 @@ def open_ledger(project: Project) -> Ledger:
 
 
 def _owner(project: Project) -> str:
-    """Give the name that a ledger which others might use too has to know; the one in the state folder is its own."""
+    """Return the name that a ledger which others might use too has to know; the one in the state folder is its own."""
     return project.name if project.config.ledger.url else ""
 
 
@@ -79,7 +79,7 @@ def stores(project: Project) -> dict[str, Store]:
 
 
 def reading_store(project: Project) -> Store:
-    """Give the stores of all regions as one to read from, whichever of them has what is asked for."""
+    """Return the stores of all regions as one to read from, whichever of them has what is asked for."""
     found = stores(project)
     return Everywhere(tuple(found.values())) if len(found) > 1 else found[HOME]
 

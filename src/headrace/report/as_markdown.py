@@ -15,7 +15,7 @@ _AT_START = re.compile(r"^(\s*)([-+=]|\d+[.)])(?=\s|$)")
 
 
 def markdown(report: Report, *, level: int = 1, pictures: Mapping[str, str] | None = None) -> str:
-    """Give a report as Markdown (tables as GitHub writes them).
+    """Return a report as Markdown (tables as GitHub writes them).
 
     `level` is that of its title. Drawings stand as their captions, since Markdown can't hold them; `pictures` says
     where one was written to, by its title (`{"Calibration": "calibration.svg"}`).
@@ -61,7 +61,7 @@ def _drawing(title: str, caption: str, pictures: Mapping[str, str]) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Give a table; every cell is escaped and stays on its line."""
+    """Return a table; every cell is escaped and stays on its line."""
     lines = [_line(columns), "|" + " --- |" * len(columns), *map(_line, rows)]
     return "\n".join(lines)
 
@@ -71,7 +71,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Give a text that Markdown shows as it is, on one line; what stands in `backticks` stays code.
+    """Return a text that Markdown shows as it is, on one line; what stands in `backticks` stays code.
 
     >>> escaped("a|b <i> `x_y` 2*3")
     'a\\\\|b \\\\<i\\\\> `x_y` 2\\\\*3'
@@ -87,6 +87,6 @@ def _plain(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Give a text as code; one that holds backticks or a bar can't stand between backticks in a table."""
+    """Return a text as code; one that holds backticks or a bar can't stand between backticks in a table."""
     text = " ".join(legal(text).split())
     return _plain(text) if "`" in text or "|" in text or not text else f"`{text}`"

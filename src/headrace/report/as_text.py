@@ -13,7 +13,8 @@ from headrace.spec.report import Fact, Report
 
 
 def text(report: Report, *, width: int = 100) -> str:
-    """Give a report as lines of text without colour, prose filled to `width`; tables keep the width that they need."""
+    """Return a report as lines of text without colour, prose filled to `width`; tables keep the width that they
+    need."""
     return "\n".join(_lines(report, width)) + "\n"
 
 
@@ -49,7 +50,7 @@ def _fact(fact: Fact) -> Sequence[str]:
 
 
 def columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Give a table as lines, cells padded to their column."""
+    """Yield a table as lines, cells padded to their column."""
     lines = [[_clean(each) for each in line] for line in (names, *rows)]
     widths = [max(map(_width, column), default=0) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -62,7 +63,7 @@ def _filled(words: str, width: int, indent: str = "") -> list[str]:
 
 
 def _clean(words: str) -> str:
-    """Give a text on one line, without what a terminal would act on."""
+    """Return a text on one line, without what a terminal would act on."""
     return " ".join(legal(words).split())
 
 

@@ -38,7 +38,7 @@ class Canvas:
         self.axes = axes
 
     def drawing(self, title: str, caption: str = "") -> Drawing:
-        """Give what has been drawn, as SVG without a date."""
+        """Return what has been drawn, as SVG without a date."""
         text = io.StringIO()
         self.figure.savefig(text, format="svg", metadata={"Date": None}, bbox_inches="tight")
         return Drawing(title=title, svg=text.getvalue(), caption=caption)
@@ -46,7 +46,7 @@ class Canvas:
 
 @contextmanager
 def canvas(width: float = 6.4, height: float = 3.6) -> Iterator[Canvas]:
-    """Give an empty figure of so many inches, in our look, with one pair of axes. Ask for its drawing inside."""
+    """Return an empty figure of so many inches, in our look, with one pair of axes. Ask for its drawing inside."""
     import matplotlib as mpl  # noqa: PLC0415  0.2 s, for stages that draw
     from cycler import cycler  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415  without pyplot: no window, nothing global

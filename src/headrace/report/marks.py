@@ -40,12 +40,12 @@ DECISION_STYLES: dict[str, Style] = {
 
 
 def printable(text: str, *, keep: str = "\n\t") -> str:
-    """Give a text with its control characters written out, so that a name can't move the cursor."""
+    """Return a text with its control characters written out, so that a name can't move the cursor."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() or each in keep else repr(each)[1:-1] for each in text)
 
 
 def is_live(stream: TextIO) -> bool:
-    """Say whether a stream is a terminal on which a picture can be drawn again and again."""
+    """Return whether a stream is a terminal on which a picture can be drawn again and again."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"

@@ -19,7 +19,7 @@ Value = str | float | bool | None
 
 
 def tag(name: str, /, *children: Child, **attributes: Value) -> Markup:
-    """Give an element. Attributes that Python has other plans for end in `_`, hyphens are written `_`.
+    """Return an element. Attributes that Python has other plans for end in `_`, hyphens are written `_`.
 
     >>> tag("p", "1 < 2 ", tag("b", "so"), class_="note", data_x='"')
     '<p class="note" data-x="&quot;">1 &lt; 2 <b>so</b></p>'
@@ -29,12 +29,12 @@ def tag(name: str, /, *children: Child, **attributes: Value) -> Markup:
 
 
 def join(children: Iterable[Child]) -> Markup:
-    """Give several children as one, each escaped unless it is markup."""
+    """Return several children as one, each escaped unless it is markup."""
     return Markup("".join(_escape(child) for child in children))
 
 
 def ticked(text: str) -> Markup:
-    """Give a text with what stands in `backticks` as code.
+    """Return a text with what stands in `backticks` as code.
 
     >>> ticked("`fit` failed")
     '<code>fit</code> failed'
@@ -67,7 +67,7 @@ def _attributes(attributes: dict[str, Value]) -> str:
 
 
 def legal(text: str) -> str:
-    """Give a text without the characters that no HTML may hold."""
+    """Return a text without the characters that no HTML may hold."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() or each in "\n\t" else "\N{REPLACEMENT CHARACTER}" for each in text)

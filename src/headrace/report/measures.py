@@ -24,7 +24,7 @@ def seconds_text(seconds: float | None) -> str:
 
 
 def one_line(text: str) -> str:
-    """Give a reason on one line, for a cell or a heading: what to do follows what is wrong.
+    """Return a reason on one line, for a cell or a heading: what to do follows what is wrong.
 
     >>> one_line("no room" + chr(10) + "hint: make some")
     'no room; hint: make some'
@@ -58,7 +58,7 @@ def known_text(count: int, noun: str) -> str:
 
 
 def count_text(count: int, noun: str) -> str:
-    """Say how many there are: `no runs`, `1 run`, `1,000 runs`."""
+    """Return how many there are: `no runs`, `1 run`, `1,000 runs`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}" if count else f"no {noun}s"
 
 

@@ -110,8 +110,8 @@ def interval_name(report: Report) -> str:
 
 
 def decimals_of(fact: Fact) -> int | None:
-    """Give the decimals that show two digits of the interval's width; None where there is no interval to go by, or its
-    ends are so small that as many as are shown would leave nothing of them."""
+    """Return the decimals that show two digits of the interval's width; None where there is no interval to go by, or
+    its ends are so small that as many as are shown would leave nothing of them."""
     if fact.low is None or fact.high is None or not math.isfinite(fact.high - fact.low):
         return None
     if fact.why:  # the end is how far it might go, and tells nothing of how sure the number is

@@ -19,12 +19,12 @@ BETTER = {"higher": "higher is better", "lower": "lower is better", "": ""}
 
 
 def html(report: Report) -> str:
-    """Give a report as a whole page."""
+    """Return a report as a whole page."""
     return document(report.title, [html_body(report)])
 
 
 def document(title: str, bodies: Iterable[Markup]) -> str:
-    """Give a page around what `html_body` made of one report or several (`Markup`; plain text is escaped)."""
+    """Return a page around what `html_body` made of one report or several (`Markup`; plain text is escaped)."""
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -42,7 +42,7 @@ def document(title: str, bodies: Iterable[Markup]) -> str:
 
 
 def html_body(report: Report, *, level: int = 1) -> Markup:
-    """Give a report as a fragment, to stand in a page of `document`. `level` is that of its title, 1 to 4."""
+    """Return a report as a fragment, to stand in a page of `document`. `level` is that of its title, 1 to 4."""
     return tag("article", _parts(report, level), class_="report")
 
 
@@ -79,7 +79,7 @@ def _verdict(verdict: Verdict) -> Markup:
 
 
 def _facts(report: Report) -> Markup:
-    """Give the facts as a table, with the columns that any of them fills."""
+    """Return the facts as a table, with the columns that any of them fills."""
     intervals = any(interval_of(fact) for fact in report.facts)
     better = any(fact.better for fact in report.facts)
     names = ["", "value", *[interval_name(report)] * intervals, *["reads"] * better]

@@ -178,7 +178,7 @@ class Curves:
                 self.changed[name] = None
 
     def end(self, task: str) -> None:
-        """Let go of the points of a task that has succeeded; what they come to stays."""
+        """Forget the points of a task that has succeeded; what they sum up to stays."""
         self._taken.pop(task, None)
         for name in self._of.pop(task, ()):
             self._ended[name] = self._summary(name)
@@ -186,7 +186,7 @@ class Curves:
             self.shown.pop(name, None)
 
     def summary(self, name: Name) -> Summary:
-        """Give what was logged under a name."""
+        """Return what was logged under a name."""
         return self._summary(name) if name in self.numbers or name in self.shown else self._ended[name]
 
     def summaries(self) -> Iterator[Summary]:

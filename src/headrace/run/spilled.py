@@ -9,7 +9,7 @@ from headrace.run.wire import Frames, Report, decode_up
 
 
 def spilled(spool: Spool, run: str) -> Iterator[Heard]:
-    """Give what the workers of a run spilled, each worker's in the order of its writing; a torn last report is none.
+    """Yield what the workers of a run spilled, each worker's in the order of its writing; a torn last report is none.
 
     A file of the spool begins with its worker's number: `WORKER-...`.
     """

@@ -96,7 +96,7 @@ class Story(Struct, kw_only=True):
                     log.died = attempt
 
     def has_made(self, task: str, key: str | None) -> bool:
-        """Say whether an attempt of a task succeeded that was launched under this key."""
+        """Return whether an attempt of a task succeeded that was launched under this key."""
         return any(
             isinstance(event, Succeeded)
             and event.task == task

@@ -264,7 +264,7 @@ decode_news = msgspec.msgpack.Decoder(News).decode
 
 
 def frame(message: Struct) -> bytes:
-    """Give a message as it goes over the wire."""
+    """Return a message as it goes over the wire."""
     body = _encoder.encode(message)
     return struct.pack("<I", len(body)) + body
 
@@ -276,7 +276,7 @@ class Frames:
         self._buffer = bytearray()
 
     def feed(self, data: bytes | memoryview) -> Iterator[bytes]:
-        """Give each body that is whole now. `data` may be used again once the first is asked for.
+        """Yield each body that is whole now. `data` may be used again once the first is asked for.
 
         Raises:
             ValueError: the stream is not ours: a length is past all measure.

@@ -75,7 +75,7 @@ def check_endpoint(endpoint: str) -> None:
 
 
 def _port(parts: SplitResult) -> int | None:
-    """Give the port, or 0 where it is none."""
+    """Return the port, or 0 where it is none."""
     try:
         return parts.port
     except ValueError:

@@ -70,7 +70,7 @@ def generations(ref: Ref) -> set[str]:
 
 
 def blobs(ref: Ref) -> list[Ref]:
-    """Give each generation in the store that a ref needs, parts included, without recursion."""
+    """Return each generation in the store that a ref needs, parts included, without recursion."""
     return [each for each in within(ref) if each.nonce is not None]
 
 

@@ -43,7 +43,7 @@ NAMED = "__headrace_named__"
 
 
 def digest(*texts: str, size: int = 16) -> str:
-    """Give the hex digest of texts; where one ends and the next begins is part of it."""
+    """Return the hex digest of texts; where one ends and the next begins is part of it."""
     pieces = []
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")

@@ -48,7 +48,7 @@ class Pool(Noun, frozen=True):
             )
 
     def holds(self, need: Resources) -> str | None:
-        """Say why this pool can never hold an attempt that needs this, or None where it can."""
+        """Return why this pool can never hold an attempt that needs this, or None where it can."""
         nodes = need.nodes
         if nodes > self.nodes:
             return f"it has {self.nodes} node{'s' if self.nodes > 1 else ''}"
@@ -88,11 +88,11 @@ class Link(Noun, frozen=True):
     usd_per_gb: float
 
     def usd(self, size: int) -> float:
-        """Give the price of so many bytes, in US dollars."""
+        """Return the price of so many bytes, in US dollars."""
         return size / 1e9 * self.usd_per_gb
 
     def seconds(self, size: int) -> float:
-        """Give how long so many bytes take."""
+        """Return how long so many bytes take."""
         return size * 8 / self.bits_per_s
 
 

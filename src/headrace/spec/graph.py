@@ -61,7 +61,7 @@ class Node(Row, frozen=True):
 
 
 def outs(arg: Arg) -> list[Out]:
-    """Give every output that an argument needs, without recursion."""
+    """Return every output that an argument needs, without recursion."""
     if isinstance(arg, Out):
         return [arg]
     found: list[Out] = []
@@ -92,7 +92,7 @@ def constants(arg: Arg) -> Iterator[Ref]:
 
 
 def secrets(arg: Arg) -> set[str]:
-    """Give the names of all secrets that an argument refers to."""
+    """Return the names of all secrets that an argument refers to."""
     match arg:
         case Secret(name=name):
             return {name}

@@ -66,7 +66,7 @@ Intent = Advance | Register
 
 
 def unlike(kind: RegistryKind, ref: Ref, *, judges: bool = False) -> str | None:
-    """Say what an artifact is that nobody means by a model, or by a dataset; None of what may be one.
+    """Return what an artifact is that nobody means by a model, or by a dataset; None of what may be one.
 
     Of several outputs, none may be one. `judges`: an evaluation gave it, so that plain values in it are no model.
     """

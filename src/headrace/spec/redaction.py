@@ -14,7 +14,7 @@ _QUERY = re.compile(
 
 
 def masked(text: str) -> str:
-    """Give a text with the passwords in its URLs as `***`, and with the names that are tokens.
+    """Return a text with the passwords in its URLs as `***`, and with the names that are tokens.
 
     >>> masked("can't reach postgresql://ann:geheim@db/shared?sslmode=require")
     "can't reach postgresql://ann:***@db/shared?sslmode=require"

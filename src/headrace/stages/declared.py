@@ -89,7 +89,7 @@ def check_pattern(pattern: str) -> None:
 
 
 def text_of(path: Path, named: str) -> str:
-    """Give the text of a file.
+    """Return the text of a file.
 
     Raises:
         DefinitionError: it can't be read.
@@ -138,7 +138,7 @@ def from_toml(text: str, kind: type[T], named: str, *, docs: str) -> T:
 
 
 def _keyed(said: str, told: dict[str, Any], kind: Any) -> str:
-    """Give what msgspec says with the keys of tables in place of its `[...]`. What was told is used up."""
+    """Return what msgspec says with the keys of tables in place of its `[...]`. What was told is used up."""
     head, _, path = said.rpartition(" - at `$")
     inner: Any = told
     shown = ""
@@ -152,7 +152,7 @@ def _keyed(said: str, told: dict[str, Any], kind: Any) -> str:
 
 
 def _entry(error: DefinitionError, told: dict[str, Any], kind: Any) -> str:
-    """Say in which entry of a table of nouns something is wrong, if the error doesn't. What was told is used up."""
+    """Return in which entry of a table of nouns something is wrong, if the error doesn't. What was told is used up."""
     for name, table in told.items():
         if isinstance(table, dict) and all(isinstance(each, dict) for each in table.values()):
             key = _refused(table, str(error), told, kind)
@@ -162,8 +162,8 @@ def _entry(error: DefinitionError, told: dict[str, Any], kind: Any) -> str:
 
 
 def _refused(table: Any, said: str, told: dict[str, Any], kind: Any) -> str | None:
-    """Give the key of that entry of a table which, alone in it, has the whole refused in the same words; None of none,
-    and where it is refused so without any entry too."""
+    """Return the key of that entry of a table which, alone in it, has the whole refused in the same words; None of
+    none, and where it is refused so without any entry too."""
     entries: dict[str, Any] = dict(table) if isinstance(table, dict) else {}
     for key in (None, *entries):
         table.clear()
@@ -196,7 +196,7 @@ def _alternatives(info: msgspec.inspect.Type) -> list[msgspec.inspect.Type]:
 
 
 def _choices(kind: Any, name: str) -> list[str]:
-    """Give the values that fields of a name may have, where these are listed."""
+    """Return the values that fields of a name may have, where these are listed."""
     found: dict[str, None] = {}
     for info in _infos(msgspec.inspect.type_info(kind)):
         if not isinstance(info, msgspec.inspect.StructType):
@@ -223,6 +223,6 @@ def _infos(info: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
 
 
 def meant_by(word: str, words: Collection[str]) -> str:
-    """Give a hint for a word that isn't known: the one that comes near, else all that there are."""
+    """Return a hint for a word that isn't known: the one that comes near, else all that there are."""
     near = difflib.get_close_matches(word, words, 1)
     return f"did you mean `{near[0]}`?" if near else f"there are {', '.join(words)}"

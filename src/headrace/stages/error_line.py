@@ -6,7 +6,7 @@ LIMIT = 400
 
 
 def sentence(error: BaseException) -> str:
-    """Give the first line of an error's text, with those after it while it ends in a colon: there it says what.
+    """Return the first line of an error's text, with those after it while it ends in a colon: there it says what.
 
     >>> sentence(ValueError("Cannot use mean strategy with non-numeric data:\\ncould not convert 'x' to float\\nmore"))
     "Cannot use mean strategy with non-numeric data: could not convert 'x' to float"

@@ -168,7 +168,7 @@ def _preparation_in(ref: Ref) -> Ref:
 
 
 def _model_in(ref: Ref) -> Ref:
-    """Give the model of a stage's several outputs; of all else, itself."""
+    """Return the model of a stage's several outputs; of all else, itself."""
     if ref.codec != "record" or not ref.names or not ref.parts:
         return ref
     try:

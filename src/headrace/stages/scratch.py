@@ -9,5 +9,5 @@ from headrace.define.ports import current
 
 
 def scratch() -> Path:
-    """Give the attempt's own folder; for a stage that is called as a plain function, a new temporary one."""
+    """Return the attempt's own folder; for a stage that is called as a plain function, a new temporary one."""
     return Path.cwd() if current() is not None else Path(tempfile.mkdtemp(prefix="headrace-"))

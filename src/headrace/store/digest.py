@@ -13,7 +13,7 @@ PIECE_BYTES = 1 << 20
 
 
 def digest_of(descriptor: int) -> str:
-    """Give the BLAKE3 hex digest of a file that was just opened."""
+    """Return the BLAKE3 hex digest of a file that was just opened."""
     hasher = blake3()
     piece = memoryview(bytearray(PIECE_BYTES))
     while count := os.readv(descriptor, [piece]):

@@ -54,7 +54,7 @@ class Draft:
         return self._file
 
     def keep(self) -> Blob:
-        """Give the blob that this becomes: at once durable, or when the batch ends that the draft is part of."""
+        """Return the blob that this becomes: at once durable, or when the batch ends that the draft is part of."""
         if self._file is not None:
             self._file.close()
         if not self.path.exists():
@@ -70,7 +70,7 @@ class Steps(FileIO):
     """A file to which much is written step by step."""
 
     def write(self, data: Any) -> int:
-        """Write all of it; give its length in bytes."""
+        """Write all of it; return its length in bytes."""
         view = memoryview(data).cast("B")
         done = 0
         while done < len(view):

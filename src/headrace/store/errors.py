@@ -16,7 +16,7 @@ FULL_BELOW_BYTES = 1 << 20
 
 
 def trouble(error: BaseException, path: Path, place: Place = "store") -> StoreError | None:
-    """Give the store's error that stands behind `error`, met while `path` was written; None if the store is not why.
+    """Return the store's error that stands behind `error`, met while `path` was written; None if the store is not why.
 
     Libraries that write to a path report a full disk in ways of their own (a short write, a message without a number),
     so the file system itself is asked too.
@@ -46,12 +46,12 @@ def _is_full(path: Path) -> bool:
 
 
 def _is_ours(error: OSError, path: Path) -> bool:
-    """Tell whether the refusal was about the store, not about some file that the caller read meanwhile."""
+    """Return whether the refusal was about the store, not about some file that the caller read meanwhile."""
     return error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(path.parent.parent)
 
 
 def missing(digest: str, nonce: str, url: str) -> BlobMissing:
-    """Give the error of a blob that a store doesn't hold."""
+    """Return the error of a blob that a store doesn't hold."""
     return BlobMissing(
         f"the store `{url}` holds no blob `{digest[:12]}` (generation `{nonce}`)",
         hint="`headrace fsck --repair` keeps it from being reused: then run again",
@@ -60,7 +60,7 @@ def missing(digest: str, nonce: str, url: str) -> BlobMissing:
 
 
 def damaged(digest: str, nonce: str, why: str) -> BlobDamaged:
-    """Give the error of a blob whose bytes don't have its digest."""
+    """Return the error of a blob whose bytes don't have its digest."""
     return BlobDamaged(
         f"the blob `{digest[:12]}` (generation `{nonce}`) is damaged: {why}",
         hint="`headrace fsck --deep --repair` keeps it from being reused: then run again",

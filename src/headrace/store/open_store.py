@@ -34,7 +34,7 @@ def open_store(address: StoreAddress, *, local: Path | None = None, own: Mapping
 
 
 def folder_of(address: StoreAddress) -> Path:
-    """Give the folder of a store that is one."""
+    """Return the folder of a store that is one."""
     return Path(unquote(urlsplit(address.url).path) if address.url.startswith("file://") else address.url)
 
 

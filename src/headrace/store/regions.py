@@ -39,22 +39,22 @@ class Everywhere:
         return self._home.logs
 
     def path(self, digest: str, nonce: str, *, verify: bool = False) -> Path:
-        """Give the path of a file of this machine with a blob's bytes."""
+        """Return the path of a file of this machine with a blob's bytes."""
         return self._having(digest, nonce).path(digest, nonce, verify=verify)
 
     def held(self, digest: str, nonce: str) -> bytes | None:
-        """Give the bytes of a small blob that its store would rather hold in memory than lay into a file."""
+        """Return the bytes of a small blob that its store would rather hold in memory than lay into a file."""
         return self._having(digest, nonce).held(digest, nonce)
 
     def prefetch(self, generations: Iterable[tuple[str, str, int]]) -> None:
         """Do nothing: where each blob is comes out as it is asked for."""
 
     def reader(self, digest: str, nonce: str) -> BinaryIO:
-        """Give a blob as a file that can seek."""
+        """Return a blob as a file that can seek."""
         return self._having(digest, nonce).reader(digest, nonce)
 
     def size(self, digest: str, nonce: str) -> int | None:
-        """Give the size of a blob in bytes, or None if no store has it."""
+        """Return the size of a blob in bytes, or None if no store has it."""
         return next((size for store in self._stores if (size := store.size(digest, nonce)) is not None), None)
 
     def modified(self, digest: str, nonce: str) -> float | None:
@@ -62,7 +62,7 @@ class Everywhere:
         return self._having(digest, nonce).modified(digest, nonce)
 
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
-        """Give the sizes of many blobs (each digest and nonce), in their order."""
+        """Return the sizes of many blobs (each digest and nonce), in their order."""
         asked = list(generations)
         found: list[int | None] = [None] * len(asked)
         for store in self._stores:
@@ -80,11 +80,11 @@ class Everywhere:
         return self._having(digest, nonce).stamp(digest, nonce)
 
     def batch(self) -> Batch:
-        """Give a batch of home."""
+        """Return a batch of home."""
         return self._home.batch()
 
     def draft(self) -> Draft:
-        """Give a draft of home."""
+        """Return a draft of home."""
         return self._home.draft()
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
@@ -115,9 +115,9 @@ class Everywhere:
         self._home.discard(stray)
 
     def now(self) -> float:
-        """Give the time by the clock of home."""
+        """Return the time by the clock of home."""
         return self._home.now()
 
     def _having(self, digest: str, nonce: str) -> Store:
-        """Give the first store that has a blob; home, whose error then is the right one, if none has."""
+        """Return the first store that has a blob; home, whose error then is the right one, if none has."""
         return next((store for store in self._stores if store.size(digest, nonce) is not None), self._home)

@@ -15,7 +15,7 @@ NONCE_BYTES = 4
 
 
 def new_nonce() -> str:
-    """Give the nonce of a new generation."""
+    """Return the nonce of a new generation."""
     return os.urandom(NONCE_BYTES).hex()
 
 
@@ -23,7 +23,7 @@ class Batch(Protocol):
     """Gives drafts. What they keep becomes durable when the batch ends: or, after an error, is gone."""
 
     def draft(self) -> Draft:
-        """Give a draft to write to; used as a context manager, it leaves nothing behind unless it is kept."""
+        """Return a draft to write to; used as a context manager, it leaves nothing behind unless it is kept."""
         ...
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
@@ -107,11 +107,11 @@ class Store(Protocol):
         ...
 
     def batch(self) -> Batch:
-        """Give a batch: what is kept within it becomes durable when it ends without an error."""
+        """Return a batch: what is kept within it becomes durable when it ends without an error."""
         ...
 
     def draft(self) -> Draft:
-        """Give a draft to write to; what it keeps is durable at once."""
+        """Return a draft to write to; what it keeps is durable at once."""
         ...
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
@@ -119,12 +119,12 @@ class Store(Protocol):
         ...
 
     def path(self, digest: str, nonce: str, *, verify: bool = False) -> Path:
-        """Give the path of a file of this machine with a blob's bytes, to read at once: later it may be gone. With
+        """Return the path of a file of this machine with a blob's bytes, to read at once: later it may be gone. With
         `verify`, or where they came from far away, the bytes have been held against the digest."""
         ...
 
     def held(self, digest: str, nonce: str) -> bytes | None:
-        """Give the bytes of a small blob that the store would rather hold in memory than lay into a file; else None.
+        """Return the bytes of a small blob that the store would rather hold in memory than lay into a file; else None.
         They have the digest."""
         ...
 
@@ -133,11 +133,11 @@ class Store(Protocol):
         ...
 
     def reader(self, digest: str, nonce: str) -> BinaryIO:
-        """Give a blob as a file that can seek: what is far away is fetched by the ranges that are read."""
+        """Return a blob as a file that can seek: what is far away is fetched by the ranges that are read."""
         ...
 
     def size(self, digest: str, nonce: str) -> int | None:
-        """Give the size of a blob in bytes, or None if it isn't there."""
+        """Return the size of a blob in bytes, or None if it isn't there."""
         ...
 
     def modified(self, digest: str, nonce: str) -> float | None:
@@ -145,7 +145,8 @@ class Store(Protocol):
         ...
 
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
-        """Give the sizes of many blobs (each digest and nonce), in their order: asked side by side where that pays."""
+        """Return the sizes of many blobs (each digest and nonce), in their order: asked side by side where that
+        pays."""
         ...
 
     def verify(self, digest: str, nonce: str) -> None:
@@ -178,5 +179,5 @@ class Store(Protocol):
         ...
 
     def now(self) -> float:
-        """Give the time by the clock that dates what is kept here, in seconds since the epoch."""
+        """Return the time by the clock that dates what is kept here, in seconds since the epoch."""
         ...

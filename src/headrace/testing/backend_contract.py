@@ -43,7 +43,7 @@ class BackendContract:
 
     @pytest.fixture
     def ear(self, stand: Stand) -> Iterator[Ear]:
-        """Give an ear on a first backend. Whatever a test did, nothing lives once that is closed."""
+        """Return an ear on a first backend. Whatever a test did, nothing lives once that is closed."""
         ear = Ear(stand.backend())
         yield ear
         ear.backend.close(now=True)
@@ -347,16 +347,16 @@ def assert_gone(stand: Stand) -> None:
 
 
 def told(ear: Ear, worker: int) -> list[tuple[int, str]]:
-    """Give number and task of each report of a worker that was heard, or had been spilled."""
+    """Return number and task of each report of a worker that was heard, or had been spilled."""
     events = [(report.seq, decode_event(report.body)) for report in ear.reports(worker)]
     return [(seq, event.task) for seq, event in events if isinstance(event, Succeeded | Failed | Checkpointed)]
 
 
 def questions(ear: Ear) -> list[Question]:
-    """Give what was asked."""
+    """Return what was asked."""
     return [each.message for each in ear.notices if isinstance(each, Heard) and isinstance(each.message, Question)]
 
 
 def refusals(ear: Ear) -> list[Refused]:
-    """Give what was refused."""
+    """Return what was refused."""
     return [each.message for each in ear.notices if isinstance(each, Heard) and isinstance(each.message, Refused)]

@@ -34,7 +34,8 @@ class Ear:
         self.backend.tell(worker, messages)
 
     def adopt(self) -> list[Alive]:
-        """Have the backend adopt what an earlier driver left; hear its reports, and give the workers that live."""
+        """Let the backend adopt what an earlier driver left; return the workers that live, once its reports are
+        heard."""
         alive: list[Alive] = []
         for found in self.backend.adopt():
             if isinstance(found, Alive):
@@ -53,7 +54,7 @@ class Ear:
             self.notices.append(notice)
 
     def until(self, holds: Callable[[], T], why: str) -> T:
-        """Listen until something holds, and give it; fail where it doesn't come to that."""
+        """Listen until something holds, and return it; fail where it doesn't come to that."""
         for _ in range(int(PATIENCE_S / STEP_S)):
             if found := holds():
                 return found
@@ -61,12 +62,12 @@ class Ear:
         raise AssertionError(f"{why}; heard {self.notices}")
 
     def reports(self, worker: int) -> list[Report]:
-        """Give what a worker has reported."""
+        """Return what a worker has reported."""
         heard = [each for each in self.notices if isinstance(each, Heard) and each.worker == worker]
         return [each.message for each in heard if isinstance(each.message, Report)]
 
     def events(self, worker: int, kind: type[T]) -> list[T]:
-        """Give the events of a kind that a worker has reported."""
+        """Return the events of a kind that a worker has reported."""
         found: list[Event] = [decode_event(report.body) for report in self.reports(worker)]
         return [event for event in found if isinstance(event, kind)]
 
@@ -80,7 +81,7 @@ class Ear:
         return self.until(enough, f"worker {worker} owes {count} {kind.__name__}")
 
     def wait_for_death(self, worker: int) -> Died:
-        """Listen until a worker has died, and give the notice of it."""
+        """Listen until a worker has died, and return the notice of it."""
 
         def death() -> Died | None:
             found = [each for each in self.notices if isinstance(each, Died) and each.worker == worker]
@@ -91,7 +92,7 @@ class Ear:
         return found
 
     def beats(self, worker: int) -> list[Beat]:
-        """Give the beats of a worker."""
+        """Return the beats of a worker."""
         return [each for each in self.notices if isinstance(each, Beat) and each.worker == worker]
 
     def _check(self, notice: Notice) -> None:

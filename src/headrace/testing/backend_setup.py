@@ -31,27 +31,27 @@ class Stand(Protocol):
     """Makes backends of one pool for one run, and knows for each deed the order that has a worker do it."""
 
     def backend(self) -> Backend:
-        """Give a driver's hold on the run's workers; called again, that of the next driver.
+        """Return a driver's hold on the run's workers; called again, that of the next driver.
 
         An attempt that is asked to stop has a second at most.
         """
         ...
 
     def order(self, deed: Deed, task: str, **args: object) -> Do:
-        """Give the order for a deed, as the first attempt of a task."""
+        """Return the order for a deed, as the first attempt of a task."""
         ...
 
     def value(self, out: Ref) -> object:
-        """Give the value of an output."""
+        """Return the value of an output."""
         ...
 
     def living(self) -> Sequence[object]:
-        """Give what lives of the run's workers, whoever began it."""
+        """Return what lives of the run's workers, whoever began it."""
         ...
 
 
 def tracing() -> Trace:
-    """Give the order to trace the pipeline of the deeds."""
+    """Return the order to trace the pipeline of the deeds."""
     return Trace("asks", ("contract_stages.py",), ())
 
 
@@ -86,28 +86,28 @@ class WorkerStand:
         self._codecs = Codecs()
 
     def backend(self) -> Backend:
-        """Give a driver's hold on the run's workers, whose attempts have a second to stop."""
+        """Return a driver's hold on the run's workers, whose attempts have a second to stop."""
         raise NotImplementedError
 
     def living(self) -> Sequence[object]:
-        """Give what lives of the run's workers."""
+        """Return what lives of the run's workers."""
         raise NotImplementedError
 
     def order(self, deed: str, task: str, **args: object) -> Do:
-        """Give the order for a deed; bytes go inside of it, however many."""
+        """Return the order for a deed; bytes go inside of it, however many."""
         given = tuple([(name, Const(self._ref(value))) for name, value in args.items()])
         return Do(task=task, attempt=1, key=KEY, function=f"contract_stages:{deed}", args=given, code="")
 
     def value(self, out: Ref) -> object:
-        """Give the value of an output."""
+        """Return the value of an output."""
         return self._codecs.load(out, self.store, safe_only=False)
 
     def bring(self, digest: str, nonce: str, size: int) -> Move:
-        """Give the order to bring a blob from the store of another region, which lies in the folder `other`."""
+        """Return the order to bring a blob from the store of another region, which lies in the folder `other`."""
         return Move("transfer", 1, digest, nonce, size, StoreAddress(url=str(self.other)), 0.5)
 
     def log(self, name: str) -> bytes:
-        """Give the bytes of a worker's log."""
+        """Return the bytes of a worker's log."""
         return (self.local / "logs" / RUN / name).read_bytes()
 
     def _ref(self, value: object) -> Ref:

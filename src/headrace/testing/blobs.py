@@ -14,20 +14,20 @@ class MemoryBlobs:
         self.held: dict[tuple[str, str], int] = {}
 
     def add(self, ref: Ref) -> Ref:
-        """Have all blobs of an artifact be there."""
+        """Add all blobs of an artifact."""
         for each in blobs(ref):
             self.held[each.digest, each.nonce or ""] = each.size
         return ref
 
     def lose(self, ref: Ref) -> None:
-        """Have them be gone."""
+        """Remove them."""
         for each in blobs(ref):
             self.held.pop((each.digest, each.nonce or ""), None)
 
     def size(self, digest: str, nonce: str) -> int | None:
-        """Give the size of a blob in bytes, or None if it isn't there."""
+        """Return the size of a blob in bytes, or None if it isn't there."""
         return self.held.get((digest, nonce))
 
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
-        """Give the sizes of many blobs, in their order."""
+        """Return the sizes of many blobs, in their order."""
         return [self.size(*each) for each in generations]

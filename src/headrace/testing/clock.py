@@ -12,22 +12,22 @@ class FakeClock:
         self.chance = chance
 
     def now(self) -> float:
-        """Give the time (Unix seconds)."""
+        """Return the time (Unix seconds)."""
         return self._now
 
     def monotonic(self) -> float:
-        """Give seconds that never go back."""
+        """Return seconds that never go back."""
         return self._monotonic
 
     def jitter(self) -> float:
-        """Give a number from 0 to 1, always the same."""
+        """Return a number from 0 to 1, always the same."""
         return self.chance
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self._now += seconds
         self._monotonic += seconds
 
     def set_back(self, seconds: float) -> None:
-        """Have the time of day jump back, as clocks do that are corrected."""
+        """Set the time of day back, as happens to clocks that are corrected."""
         self._now -= seconds

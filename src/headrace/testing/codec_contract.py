@@ -39,7 +39,7 @@ class CodecContract:
     exact: ClassVar[bool] = True
 
     def same(self, given: Any, found: Any) -> bool:
-        """Tell whether a loaded value is the one that was saved."""
+        """Return whether a loaded value is the one that was saved."""
         return type(given) is type(found) and bool(given == found)
 
     def spoil(self, value: Any) -> None:

@@ -27,7 +27,7 @@ FOREVER_S = 3600.0
 
 @stage
 def one() -> int:
-    """Give 1."""
+    """Return 1."""
     return 1
 
 
@@ -74,7 +74,7 @@ def deaf() -> int:
 
 @stage
 def later() -> int:
-    """Give 1 after half a second."""
+    """Return 1 after half a second."""
     attempt().keep(1)
     time.sleep(0.5)
     return 1
@@ -82,13 +82,13 @@ def later() -> int:
 
 @stage
 def rank() -> list[int]:
-    """Give its rank, and among how many."""
+    """Return its rank, and among how many."""
     return [attempt().rank, attempt().nodes]
 
 
 @stage
 def hear() -> list[str]:
-    """Give the words that come down to it, up to `stop`."""
+    """Return the words that come down to it, up to `stop`."""
     words: list[str] = []
     while "stop" not in words:
         word = attempt().told()
@@ -111,7 +111,7 @@ def keep() -> object:
 
 @stage
 def size(data: bytes) -> int:
-    """Give the length of its argument."""
+    """Return the length of its argument."""
     return len(data)
 
 
@@ -152,7 +152,7 @@ def mute() -> int:
 
 @stage
 def look() -> dict[str, object]:
-    """Give what it finds: its folder, its environment, its module; and leave all of it in disorder."""
+    """Return what it finds: its folder, its environment, its module; and leave all of it in disorder."""
     here = Path.cwd()
     found: dict[str, object] = {
         "files": sorted(os.listdir()),
@@ -184,13 +184,13 @@ def draw() -> float:
 
 @stage
 def see(path: str) -> bool:
-    """Say whether it can see a file."""
+    """Return whether it can see a file."""
     return Path(path).exists()
 
 
 @stage
 def reach(port: int) -> bool:
-    """Say whether it can reach a port of this machine."""
+    """Return whether it can reach a port of this machine."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=2).close()
     except OSError:
@@ -200,7 +200,7 @@ def reach(port: int) -> bool:
 
 @stage
 def find(module: str) -> bool:
-    """Say whether it can import a module."""
+    """Return whether it can import a module."""
     try:
         importlib.import_module(module)
     except ImportError:
@@ -217,7 +217,7 @@ def fork() -> int:
 
 @stage
 def breed() -> list[str]:
-    """Leave processes behind, and give the last word by which each is known: a child, one in a session of its own
+    """Leave processes behind, and return the last word by which each is known: a child, one in a session of its own
     whose parent is gone, and two without the environment: one that prints, one that does not and stays in the
     session."""
     words = [f"{FOREVER_S + random.SystemRandom().random():.9f}" for _ in range(4)]

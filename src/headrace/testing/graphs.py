@@ -25,28 +25,28 @@ BUNDLE = Bundle(digest="0" * 64, size=0, nonce="00")
 
 
 def inline(text: str, type: str) -> Ref:
-    """Give a small artifact with this JSON text."""
+    """Return a small artifact with this JSON text."""
     data = text.encode()
     return Ref(digest=blake3(data).hexdigest(), size=len(data), codec="json", type=type, inline=data)
 
 
 def number(value: int) -> Ref:
-    """Give an artifact that is a whole number."""
+    """Return an artifact that is a whole number."""
     return inline(str(value), "builtins.int")
 
 
 def truth(value: bool) -> Ref:
-    """Give an artifact that is true or false."""
+    """Return an artifact that is true or false."""
     return inline("true" if value else "false", "builtins.bool")
 
 
 def listing(values: Sequence[Ref]) -> Ref:
-    """Give an artifact that is a list of others."""
+    """Return an artifact that is a list of others."""
     return gather(values)
 
 
 def numbers(*values: int) -> Many:
-    """Give an argument that is a list of whole numbers, to map over."""
+    """Return an argument that is a list of whole numbers, to map over."""
     return Many("list", tuple([Const(number(value)) for value in values]))
 
 
@@ -80,7 +80,7 @@ class Sketch:
         always: bool = False,
         **args: Arg,
     ) -> Out:
-        """Add a call of a stage, which is declared if it isn't; give a handle to its output."""
+        """Add a call of a stage, which is declared if it isn't; return a handle to its output."""
         declared = self.declare(name)
         count = self._calls.get(name, 0)
         self._calls[name] = count + 1
@@ -99,18 +99,18 @@ class Sketch:
         return Out(node.name)
 
     def traced(self) -> Traced:
-        """Give what has been added since the last time, as the tracer reports it."""
+        """Return what has been added since the last time, as the tracer reports it."""
         stages, nodes = self._told
         self._told = len(self.stages), len(self.nodes)
         return Traced(tuple(self.stages.values())[stages:], tuple(self.nodes[nodes:]))
 
     def events(self) -> list[Event]:
-        """Give what has been added since the last time, as the end of a trace."""
+        """Return what has been added since the last time, as the end of a trace."""
         return [self.traced(), TraceEnded()]
 
 
 def chain(length: int) -> Sketch:
-    """Give a graph in which each task takes the output of the one before."""
+    """Return a graph in which each task takes the output of the one before."""
     sketch = Sketch()
     last: Arg = Const(number(0))
     for _ in range(length):
@@ -119,7 +119,7 @@ def chain(length: int) -> Sketch:
 
 
 def fan(width: int) -> Sketch:
-    """Give a graph of one task, many that take its output and a number each, and one that takes all of theirs."""
+    """Return a graph of one task, many that take its output and a number each, and one that takes all of theirs."""
     sketch = Sketch()
     source = sketch.node("source")
     leaves = [sketch.node("leaf", x=source, i=Const(number(index))) for index in range(width)]
@@ -128,7 +128,7 @@ def fan(width: int) -> Sketch:
 
 
 def spread(width: int) -> Sketch:
-    """Give a graph of one task that is mapped over a list of numbers, and one that takes all of its outputs."""
+    """Return a graph of one task that is mapped over a list of numbers, and one that takes all of its outputs."""
     sketch = Sketch()
     leaves = sketch.node("leaf", over=["i"], i=numbers(*range(width)))
     sketch.node("sink", xs=leaves)

@@ -56,7 +56,7 @@ class MemoryLedger:
         return self.take(run)
 
     def take(self, run: str) -> MemoryRun:
-        """Hold a run; whoever held it before can't write any more."""
+        """Take a run; whoever held it before can't write any more."""
         record = self.runs.get(run)
         if record is None:
             raise NotFoundError(f"there is no run `{run}`", hint="open it first")
@@ -104,7 +104,7 @@ class MemoryRun:
         return len(self._record.bodies)
 
     def events(self) -> Iterable[bytes]:
-        """Give the stored events in order."""
+        """Return the stored events in order."""
         return tuple(self._record.bodies)
 
     def commit(self, batch: Batch) -> None:
@@ -141,11 +141,11 @@ class MemoryRun:
         record.inbox = [signal for signal in record.inbox if signal.id not in batch.absorbed]
 
     def results(self, keys: Sequence[str]) -> Mapping[str, Found]:
-        """Give the outputs that are there under some keys."""
+        """Return the outputs that are there under some keys."""
         return {key: found for key in keys if (found := self._ledger.results.get(key)) is not None}
 
     def earlier(self, task: str) -> Earlier | None:
-        """Give what the key of a task was made of in the latest run that has it and had ended when this began."""
+        """Return what the key of a task was made of in the latest run that has it and had ended when this began."""
         before = [record for name, record in self._ledger.runs.items() if name != self._record.run]
         began = math.inf if self._record.row is None else self._record.row.created
         for record in reversed(before):
@@ -156,7 +156,7 @@ class MemoryRun:
         return None
 
     def point(self, about: PointKind, name: str) -> tuple[int, bytes] | None:
-        """Give a cursor's latest version, or that of a model or dataset that a name means, and its encoded artifact;
+        """Return a cursor's latest version, or that of a model or dataset that a name means, and its encoded artifact;
         None where there is none.
 
         Raises:
@@ -165,7 +165,7 @@ class MemoryRun:
         return self.cursor(name) if about == "cursor" else self.registered(about, name)
 
     def cursor(self, name: str) -> tuple[int, bytes] | None:
-        """Give a cursor's latest version and its encoded value; None where it has none yet."""
+        """Return a cursor's latest version and its encoded value; None where it has none yet."""
         moves = self._ledger.cursors.get(name, [])
         return (len(moves), moves[-1][-1]) if moves else None
 
@@ -183,11 +183,11 @@ class MemoryRun:
         return None
 
     def inbox(self) -> Sequence[Signal]:
-        """Give the signals that no event has absorbed yet."""
+        """Return the signals that no event has absorbed yet."""
         return tuple(self._record.inbox)
 
     def grant(self, want: Want) -> Grant:
-        """Give all of the pool."""
+        """Return all of the pool."""
         self._check_epoch()
         pool = self._ledger.pool
         if want.pool != pool.name:

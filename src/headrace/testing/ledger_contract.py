@@ -39,18 +39,18 @@ TICKS = st.lists(
 
 
 def ref(text: str) -> Ref:
-    """Give an artifact of these words."""
+    """Return an artifact of these words."""
     digest = blake3(text.encode()).hexdigest()
     return Ref(digest=digest, size=len(text), codec="text", type="builtins.str", nonce="n1")
 
 
 def inline(text: str) -> Ref:
-    """Give an artifact of these words whose bytes the ledger holds."""
+    """Return an artifact of these words whose bytes the ledger holds."""
     return msgspec.structs.replace(ref(text), nonce=None, inline=text.encode())
 
 
 def task(name: str, state: str = "succeeded") -> TaskRow:
-    """Give a task's row."""
+    """Return a task's row."""
     return TaskRow(
         ordinal=0,
         name=name,
@@ -66,7 +66,7 @@ def task(name: str, state: str = "succeeded") -> TaskRow:
 
 
 def row(state: str = "running") -> RunRow:
-    """Give a run's row."""
+    """Return a run's row."""
     return RunRow(pipeline="flights", state=state, created=1.0, bundle="b" * 64)
 
 
@@ -74,7 +74,7 @@ class LedgerContract:
     """The tests. A run is what `run.ports.Ledger` says, with `run`, `epoch`, `next_seq` and `events()` beside it."""
 
     def make(self, folder: Path) -> Any:
-        """Give an empty ledger whose pool `here` has 8 cpus; `folder` is there to keep it in, if it needs one."""
+        """Return an empty ledger whose pool `here` has 8 cpus; `folder` is there to keep it in, if it needs one."""
         raise NotImplementedError
 
     def open(self, ledger: Any) -> Any:
@@ -301,16 +301,16 @@ class LedgerContract:
 
 
 def result(key: str, name: str) -> ResultRow:
-    """Give what a task made under a key."""
+    """Return what a task made under a key."""
     return ResultRow(key=key, task=name, out=ref(name))
 
 
 def want(cpu: float, pool: str = "here") -> Want:
-    """Give what a run would use."""
+    """Return what a run would use."""
     return Want(pool=pool, cpu=cpu, memory_gib=0, gpus=0, used_cpu=0, used_memory_gib=0, used_gpus=0)
 
 
 def name_of(run: Any) -> str:
-    """Give a run's id."""
+    """Return a run's id."""
     name: str = run.run
     return name

@@ -22,7 +22,7 @@ class StoreContract:
     """The tests. `make` gives an empty store; `change` damages one of its blobs behind its back."""
 
     def make(self, folder: Path) -> Any:
-        """Give an empty store; `folder` is there to keep it in, if it needs one."""
+        """Return an empty store; `folder` is there to keep it in, if it needs one."""
         raise NotImplementedError
 
     def change(self, store: Any, blob: Blob, how: Callable[[bytes], bytes]) -> None:

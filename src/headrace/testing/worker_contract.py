@@ -37,7 +37,7 @@ class WorkerContract:
 
     @pytest.fixture
     def working(self, ear: Ear) -> Ear:
-        """Give an ear on a backend with one worker."""
+        """Return an ear on a backend with one worker."""
         ear.begin(1)
         return ear
 
@@ -259,19 +259,19 @@ class WorkerContract:
 
 
 def do(stand: WorkerStand, ear: Ear, *deeds: str) -> list[Succeeded]:
-    """Have a worker do deeds one after another; give what came of them."""
+    """Let a worker do deeds one after another; return what came of them."""
     ear.tell(1, *[stand.order(deed, f"{deed}{place}") for place, deed in enumerate(deeds)])
     return ear.wait_for(1, Succeeded, len(deeds))
 
 
 def printed(stand: WorkerStand, event: Succeeded | Failed) -> bytes:
-    """Give what an attempt printed."""
+    """Return what an attempt printed."""
     assert event.log is not None
     return stand.log(event.log.log)[event.log.start : event.log.end]
 
 
 def lives(word: str) -> bool:
-    """Say whether a process lives whose last word this is."""
+    """Return whether a process lives whose last word this is."""
     for process in psutil.process_iter():
         try:
             if process.cmdline()[-1:] == [word]:

@@ -23,12 +23,12 @@ _decode = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:
-    """Give the archive of files by their path (POSIX, relative to the bundle)."""
+    """Return the archive of files by their path (POSIX, relative to the bundle)."""
     return _encode(sorted(files.items()))
 
 
 def files_of(archive: bytes) -> dict[str, bytes]:
-    """Give an archive's files by path.
+    """Return an archive's files by path.
 
     Raises:
         StoreError: it is no archive, or a path leads out of it.
@@ -44,7 +44,7 @@ def files_of(archive: bytes) -> dict[str, bytes]:
 
 
 def unpack(bundle: Bundle, store: Store, local: Path) -> Path:
-    """Give the folder of a bundle's files, below `local`; it is made once, and never changes."""
+    """Return the folder of a bundle's files, below `local`; it is made once, and never changes."""
     folder = local / "bundles" / bundle.digest
     if folder.is_dir():
         return folder

@@ -139,7 +139,7 @@ class Desk:
         self._state.clean()
 
     def load(self, ref: Ref, *, verify: bool = False, scratch: Path | None = None) -> object:
-        """Give an artifact's value."""
+        """Return an artifact's value."""
         return self._codecs.load(ref, self._store, verify=verify, safe_only=False, scratch=scratch)
 
     def save(self, value: object) -> Ref:
@@ -185,7 +185,7 @@ class Desk:
         self._channel.report(event)
 
     def log(self, order: Do) -> Log:
-        """Give what an attempt logs into."""
+        """Return what an attempt logs into."""
         channel, mask, passed = self._channel, self._capture.mask, None
         if self._passed is not None:  # a name of its own: a process that outlives its attempt isn't taken for the next
             self._attempts += 1
@@ -203,7 +203,7 @@ class Desk:
         )
 
     def told(self, order: Do) -> Word | None:
-        """Give the next word for this attempt."""
+        """Return the next word for this attempt."""
         return self._channel.word(order.task, order.attempt)
 
     def _work(self, order: Do, folder: Path, marks: _Marks) -> tuple[Ref, str | None]:
@@ -298,11 +298,11 @@ class Here:
         self.nodes = order.nodes
 
     def meet(self, said: str) -> tuple[str, ...]:
-        """Say a word to the other nodes that the attempt spans; give what each of them says, by rank."""
+        """Say a word to the other nodes that the attempt spans; return what each of them says, by rank."""
         return self._desk.meeting.meet(self._order, said)
 
     def checkpoint(self) -> object | None:
-        """Give the last checkpoint that an earlier attempt kept, or the one before if it is damaged; None of none."""
+        """Return the last checkpoint that an earlier attempt kept, or the one before if it is damaged; None of none."""
         last, earlier = self._order.checkpoint, self._order.earlier
         if last is None or earlier is None:
             return None if last is None else self._desk.load(last, verify=True)
@@ -318,11 +318,11 @@ class Here:
         self._desk.report(Checkpointed(self._order.task, self._order.attempt, ref, next(self._kept)))
 
     def told(self) -> Word | None:
-        """Give the next word from the driver, if there is one."""
+        """Return the next word from the driver, if there is one."""
         return self._desk.told(self._order)
 
     def log(self, name: str, value: object, step: int | None = None) -> None:
-        """Have the run show a number, text or figure under a name."""
+        """Log a number, text or figure under a name."""
         self._log.add(self._desk.mask(name), value, step)
 
     def saw(self, **inputs: object) -> None:
@@ -341,7 +341,7 @@ class Here:
         self.cut = self._desk.mask(why)
 
     def ref(self, parameter: str) -> Ref | None:
-        """Give the artifact of an argument; None for one that wasn't given, or isn't a single artifact."""
+        """Return the artifact of an argument; None for one that wasn't given, or isn't a single artifact."""
         given = dict(self._order.args).get(parameter)
         return given.ref if isinstance(given, Const) else None
 

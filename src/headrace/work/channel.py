@@ -69,7 +69,8 @@ class Channel:
             self._take_in()
 
     def word(self, task: str, attempt: int) -> Word | None:
-        """Give the next word to an attempt that has arrived, out of turn, or None; words to others are left to them."""
+        """Return the next word to an attempt that has arrived, out of turn, or None; words to others are left to
+        them."""
         with self._stop.shield, self._reading:
             self._take_in()
             for message in self._heard:
@@ -114,7 +115,7 @@ class Channel:
                 self.gone = True
 
     def _is_dropped(self, order: Do | Move) -> bool:
-        """Say whether an order has been taken back since it came."""
+        """Return whether an order has been taken back since it came."""
         self.look()
         attempt = order.task, order.attempt
         if attempt not in self._dropped:

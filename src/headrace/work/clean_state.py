@@ -23,7 +23,7 @@ class CleanState:
         self.clean()
 
     def enter(self, key: str) -> Path:
-        """Make the process ready for an attempt with this key; give the attempt's own folder, the current one now."""
+        """Make the process ready for an attempt with this key; return the attempt's own folder, the current one now."""
         _seed(key)
         return self._folder
 
@@ -58,7 +58,7 @@ class CleanState:
 
 
 def _encoded(environment: Any) -> dict[bytes, bytes]:
-    """Give what is behind `os.environ`: to compare that takes a microsecond, and a hundred to compare it decoded."""
+    """Return what is behind `os.environ`: to compare that takes a microsecond, and a hundred to compare it decoded."""
     inner: dict[bytes, bytes] = getattr(environment, "_data", {})
     return inner
 

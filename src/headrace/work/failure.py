@@ -10,7 +10,7 @@ from headrace.work.user_code import describe, user_traceback
 
 
 def failure_of(error: BaseException, bundle: Path) -> Failure:
-    """Say what kind of failure an exception is, in words that may have secrets in them, and what may help."""
+    """Return what kind of failure an exception is, in words that may have secrets in them, and what may help."""
     kind: FailureKind = "user"
     if isinstance(error, BlobDamaged | BlobMissing | StoreError):
         kind = "refused"
@@ -26,8 +26,8 @@ def failure_of(error: BaseException, bundle: Path) -> Failure:
 
 
 def _is_lasting(error: BaseException) -> bool:
-    """Say whether the next attempt would find the same wrong: not where the user's code, a library or the world raised
-    it, nor by a subclass, since what isn't found, or can't be built or read, may be there next time."""
+    """Return whether the next attempt would find the same wrong: not where the user's code, a library or the world
+    raised it, nor by a subclass, since what isn't found, or can't be built or read, may be there next time."""
     cause = error.__cause__
     return type(error) in (UsageError, DataError) and (cause is None or _is_lasting(cause))
 

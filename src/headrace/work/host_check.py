@@ -16,7 +16,7 @@ TRIAL = b"trial"
 
 
 def try_here(release: str, store: bytes) -> tuple[str, str | None] | None:
-    """Say what keeps workers from beginning here, and what to do about it; None where nothing does.
+    """Return what keeps workers from beginning here, and what to do about it; None where nothing does.
 
     `release` is the Headrace that it must have, `store` the encoded address of the pool's store. What is kept there for
     a moment is deleted again. It is called on machines whose Headrace may be another, and so takes and gives no type of

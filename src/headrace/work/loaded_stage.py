@@ -27,7 +27,7 @@ class LoadedStage(Struct):
 
     @classmethod
     def of(cls, stage: StageFunction[..., Any], project: Project) -> Self:
-        """Give a stage as it is loaded."""
+        """Return a stage as it is loaded."""
         return cls(
             stage=stage,
             code=fingerprint(stage.function, project).digest,
@@ -38,7 +38,8 @@ class LoadedStage(Struct):
         )
 
     def fitted(self, name: str, value: object) -> object:
-        """Give an argument in the form that the stage's annotation asks for: a table whole, or as a stream of batches.
+        """Return an argument in the form that the stage's annotation asks for: a table whole, or as a stream of
+        batches.
 
         Raises:
             UsageError: a ready-made stage takes a table, and this is none.
@@ -59,7 +60,7 @@ def _is_stream(hint: Any) -> bool:
 
 
 def _gathered(value: Any) -> Any:
-    """Give a stream of batches as the table that the stage's annotation asks for: it stays where it is mapped."""
+    """Return a stream of batches as the table that the stage's annotation asks for: it stays where it is mapped."""
     is_reader = type(value).__module__.startswith("pyarrow") and hasattr(value, "read_all")
     return value.read_all() if is_reader else value
 
@@ -75,6 +76,6 @@ def _check_table(value: Any, name: str, stage: StageFunction[..., Any]) -> None:
 
 
 def _streamed(value: Any) -> Any:
-    """Give a table as the stream of batches that the stage's annotation asks for."""
+    """Return a table as the stream of batches that the stage's annotation asks for."""
     has_reader = type(value).__module__.startswith("pyarrow") and hasattr(value, "to_reader")
     return value.to_reader() if has_reader else value

@@ -43,7 +43,7 @@ class Absent:
         ]
 
     def hint(self, text: str) -> str | None:
-        """Say what to do about an error with this text, if it comes from such a variable."""
+        """Return what to do about an error with this text, if it comes from such a variable."""
         names = [name for name in self._asked if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)]
         if not names:
             return None

@@ -19,7 +19,7 @@ def in_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file: str
 
 
 def enter_notebook(folder: Path) -> Mapping[str, str]:
-    """Make a bundle's notebook, if it has one, this process's `__main__`; give its cells' sources by file name.
+    """Make a bundle's notebook, if it has one, this process's `__main__`; return its cells' sources by file name.
 
     The pickle was made by the same user's driver from the same user's notebook, like all code of a bundle.
     """

@@ -25,7 +25,7 @@ class Meeting:
         self._folder = folder
 
     def meet(self, order: Do, said: str) -> tuple[str, ...]:
-        """Leave a word; give all nodes' words by rank, once they are there. A node that never comes ends the attempt,
+        """Leave a word; return all nodes' words by rank, once they are there. A node that never comes ends the attempt,
         so nobody waits in vain.
         """
         if order.meeting is None:

@@ -70,7 +70,7 @@ def _refusal(error: BaseException, bundle: Path) -> Refused:
 
 
 def _as_written(path: Path) -> str:
-    """Give a path as the user wrote it: one that was relative has been seen from this process's empty folder."""
+    """Return a path as the user wrote it: one that was relative has been seen from this process's empty folder."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
@@ -90,7 +90,7 @@ class Asker:
         self.answered = False
 
     def declare(self, stage: Stage, function: Any) -> Stage:
-        """Give the stage with the code that its function reaches, once a worker can find it."""
+        """Return the stage with the code that its function reaches, once a worker can find it."""
         if "<" in stage.function:
             raise ProjectError(
                 f"stage `{stage.name}` is defined inside a function or is a lambda, so no worker can import it",
@@ -125,7 +125,7 @@ class Asker:
         return self._desk.save_argument(value, self._codes)
 
     def value(self, out: Out) -> object:
-        """Report what has been traced, wait for a task's end, and give its output."""
+        """Report what has been traced, wait for a task's end, and return its output."""
         current = tracing.get()
         if current is not None:
             current.flush()

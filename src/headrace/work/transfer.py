@@ -74,7 +74,7 @@ class Mover:
             ) from None
 
     def _source(self, address: StoreAddress) -> Store:
-        """Give another region's store.
+        """Return another region's store.
 
         Raises:
             StoreError: it is a folder that this machine doesn't see.
@@ -90,7 +90,7 @@ class Mover:
         return self._sources[address]
 
     def _teller(self, order: Move) -> Callable[[int], None]:
-        """Give what tells the driver how far this transfer has come, now and then."""
+        """Return what tells the driver how far this transfer has come, now and then."""
         last = time.monotonic()
 
         def tell(done: int) -> None:
@@ -128,5 +128,5 @@ class _Counted(RawIOBase):
 
 
 def counted(file: BinaryIO, tell: Callable[[int], None]) -> BinaryIO:
-    """Give a file that reads another one, and tells with each read how many bytes that has been in all."""
+    """Return a file that reads another one, and tells with each read how many bytes that has been in all."""
     return cast(BinaryIO, _Counted(file, tell))

@@ -34,13 +34,14 @@ def enter_bundle(folder: Path, roots: Sequence[str]) -> None:
 
 
 def enter_project(folder: Path, roots: Sequence[str]) -> Project:
-    """Put the bundle's roots on the import path, and its notebook in the place of `__main__`; give what is its code."""
+    """Put the bundle's roots on the import path, and its notebook in the place of `__main__`; return what is its
+    code."""
     enter_bundle(folder, roots)
     return Project([folder / root for root in roots], extra_sources=enter_notebook(folder))
 
 
 def module_of(file: str, roots: Sequence[str]) -> str:
-    """Give the module name of a bundle's file, seen from the longest root that holds it."""
+    """Return the module name of a bundle's file, seen from the longest root that holds it."""
     holding = [root for root in roots if root == "." or file.startswith(f"{root}/")]
     root = max(holding, key=len, default=".")
     inner = file if root == "." else file[len(root) + 1 :]
@@ -123,7 +124,7 @@ def describe(error: BaseException, folder: Path) -> str:
 
 
 def _said(error: BaseException) -> str:
-    """Give an exception's words, but no more than people read, and no trouble where there are none to be had."""
+    """Return an exception's words, but no more than people read, and no trouble where there are none to be had."""
     try:
         text = str(error)
     except BaseException as problem:  # noqa: BLE001  `__str__` is user code
@@ -132,13 +133,13 @@ def _said(error: BaseException) -> str:
 
 
 def placed(error: HeadraceError, folder: Path) -> HeadraceError:
-    """Give an error of ours with the place in the user's code that it comes from, unless it tells one."""
+    """Return an error of ours with the place in the user's code that it comes from, unless it tells one."""
     message = error.message if _TELLS_PLACE.search(error.message) else f"{error.message}{place_of(error, folder)}"
     return type(error)(_readable(message, folder), hint=error.hint)
 
 
 def place_of(error: BaseException, folder: Path) -> str:
-    """Give the innermost place in the user's code that an exception went through, ` (file.py:3)`, or nothing."""
+    """Return the innermost place in the user's code that an exception went through, ` (file.py:3)`, or nothing."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename.startswith(f"{folder}/"):
             return f" ({os.path.relpath(frame.filename, folder)}:{frame.lineno})"
@@ -152,12 +153,12 @@ _TELLS_PLACE = re.compile(r"\([^()]+:\d+\)")
 
 
 def _readable(text: str, folder: Path) -> str:
-    """Give a text with paths as the user knows them, and without what no encoding has."""
+    """Return a text with paths as the user knows them, and without what no encoding has."""
     return text.replace(f"{folder}/", "").encode(errors="backslashreplace").decode()
 
 
 def user_traceback(error: BaseException, folder: Path) -> str:
-    """Give an exception's traceback without our own frames, with paths as the user knows them."""
+    """Return an exception's traceback without our own frames, with paths as the user knows them."""
     lines = traceback.TracebackException.from_exception(error)
     seen: set[int] = set()
     rest = [lines]

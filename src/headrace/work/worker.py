@@ -114,7 +114,7 @@ def _begin(line: socket.socket, hello: Hello, fork: Fork, name: str, board: Shar
 
 
 def _folder(hello: Hello) -> Path | None:
-    """Give the project's folder, if this host has it: another may have another folder under the same name."""
+    """Return the project's folder, if this host has it: another may have another folder under the same name."""
     with suppress(OSError):
         if hello.project and os.stat(hello.project).st_ino == hello.project_inode:
             return Path(hello.project)

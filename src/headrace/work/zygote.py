@@ -274,7 +274,7 @@ def _become_subreaper() -> None:
 
 
 def _volunteer_for_oom() -> None:
-    """Let the kernel, should it run out of memory, end a worker before anything else."""
+    """Ask the kernel to end a worker before anything else if it runs out of memory."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
@@ -285,7 +285,7 @@ def _signal_session(pid: int, number: int) -> None:
 
 
 def _wanted_gib() -> float:
-    """Give how much memory should be free at least, in GiB, if it isn't; 0 if it is."""
+    """Return how much memory should be free at least, in GiB, if it isn't; 0 if it is."""
     try:
         text = Path("/proc/meminfo").read_bytes()
     except OSError:
@@ -325,7 +325,7 @@ def _end_strays(workers: Container[int]) -> None:
 
 
 def _await_end(pid: int) -> None:
-    """Let a child end by itself, if it does so soon."""
+    """Wait a moment for a child to end by itself."""
     latest = time.monotonic() + WRITE_S
     with suppress(ChildProcessError):
         while os.waitpid(pid, os.WNOHANG)[0] == 0 and time.monotonic() < latest:

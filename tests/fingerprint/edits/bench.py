@@ -26,7 +26,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 
 def describe(module: Any, stages: list[str], project: Project) -> dict[str, Any]:
-    """Give what is to be known of each stage."""
+    """Return what is to be known of each stage."""
     found = {}
     for stage in stages:
         if stage.startswith("class:"):

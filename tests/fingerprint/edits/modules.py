@@ -92,7 +92,7 @@ USES_LIBRARY = """
 
 
 def renamed(old: str, new: str, files: dict[str, str]) -> dict[str, str | None]:
-    """Give the files of another version of a distribution."""
+    """Return the files of another version of a distribution."""
     found: dict[str, str | None] = {}
     for path, text in files.items():
         if f"-{old}.dist-info" in path:

@@ -38,7 +38,7 @@ class Row:
     python: tuple[int, int] = (3, 11)
 
     def versions(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Give all files before and after."""
+        """Return all files before and after."""
         before = {"pipelines.py": dedent(self.before), **{path: dedent(text) for path, text in self.files.items()}}
         after = dict(before)
         for edit in self.edits:

@@ -83,7 +83,7 @@ def answers(asked: Asked) -> Reply:
 
 
 def failures(project: Project) -> list[str]:
-    """Run all, and give what is said of each task of a source that failed, in the order of the tasks."""
+    """Run all, and return what is said of each task of a source that failed, in the order of the tasks."""
     done = project.headrace("run", "all", "--json")
     assert done.code == 1, done.err
     assert "Traceback" not in done.err + project.headrace("logs", "latest").out

@@ -83,7 +83,7 @@ def value(project: Project, run: str, task: str = "seen") -> Any:
 
 
 def states(done: Done) -> list[str]:
-    """Give the states of the tasks that read a file, by file."""
+    """Return the states of the tasks that read a file, by file."""
     return [each["state"] for each in done.json["tasks"] if each["name"].startswith("file[")]
 
 

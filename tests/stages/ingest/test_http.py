@@ -43,7 +43,7 @@ def http(web: Web, path: str = "/rows", **more: Any) -> pa.Table:
 
 
 def refused(answers: Answers, **more: Any) -> str:
-    """Read a service that can't be read; give the error with its hint."""
+    """Read a service that can't be read; return the error with its hint."""
     with serving(answers) as web, pytest.raises(SourceError) as raised:
         http(web, **more)
     assert raised.value.hint

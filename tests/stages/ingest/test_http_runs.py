@@ -88,7 +88,7 @@ def kill(project: Project, process: subprocess.Popen[str], web: Web, count: int)
 
 
 def value(project: Project, run: str) -> Any:
-    """Give what the task `ids` gave."""
+    """Return what the task `ids` gave."""
     project.headrace("get", run, "ids", "--to", "ids.json")
     return json.loads((project.root / "ids.json").read_text())
 

@@ -59,7 +59,7 @@ def source(request: pytest.FixtureRequest) -> Source:
 
 
 def refused(kind: type[HeadraceError], *args: Any, **options: Any) -> str:
-    """Give what an error and its hint say."""
+    """Return what an error and its hint say."""
     with pytest.raises(kind) as caught:
         sql(*args, **options)
     assert caught.value.hint
@@ -368,7 +368,7 @@ def _batches(opened: Session, query: str) -> list[Any]:
 def increment(
     source: Source, held: Held | None, query: str = "select * from orders", **options: Any
 ) -> tuple[Any, Held | None]:
-    """Read on as a stage would, and give what came, and what the cursor would hold then."""
+    """Read on as a stage would, and return what came, and what the cursor would hold then."""
     advanced: list[Any] = []
     asked: dict[str, Any] = {
         "mode": "increment", "watermark": "at", "key": ["id"], "overlap": 2, "parameters": {}, "version": "1",
@@ -565,7 +565,7 @@ MODES: dict[str, dict[str, Any]] = {
 
 
 def staff(source: Source, mode: str) -> Held:
-    """Make a table of staff, and give what a cursor holds of it."""
+    """Make a table of staff, and return what a cursor holds of it."""
     source.run("create table staff (id integer, name text, city text)")
     source.run("insert into staff values (?, ?, ?)", [(1, "Ann", "Ulm"), (2, "Bob", "Bonn")])
     _, held = increment(source, None, query="select * from staff", **MODES[mode])

@@ -126,7 +126,7 @@ def states(done: Done) -> dict[str, str]:
 
 
 def given(done: Done, task: str) -> list[int]:
-    """Give the ids that a task counted."""
+    """Return the ids that a task counted."""
     assert done.code == 0, done.out + done.err
     (output,) = done.task[task]["outputs"]
     found: Any = hr.load(output["digest"])
@@ -283,7 +283,7 @@ def test_a_database_that_goes_away_in_the_middle_is_told_and_nothing_is_lost(pro
 
 
 def reader(source: Source) -> int | None:
-    """Give the process of the server that reads slowly at the moment."""
+    """Return the process of the server that reads slowly at the moment."""
     found = source.run(
         "select pid from pg_stat_activity where position('pg_sleep' in query) > 0 and query like 'COPY%'"
         " and state = 'active' and datname = current_database() and pid <> pg_backend_pid()"

@@ -88,12 +88,12 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 
 def learned(project: Project, run: str) -> str:
-    """Give the digest of what was learned: it is the same for the same weights and history."""
+    """Return the digest of what was learned: it is the same for the same weights and history."""
     return str(project.headrace("show", run, "--json").task["told"]["outputs"])
 
 
 def blobs(project: Project, least: int, most: int) -> list[Path]:
-    """Give the blobs of these sizes."""
+    """Return the blobs of these sizes."""
     found = (project.home / "store" / "blobs").glob("*/*")
     return [path for path in found if least <= path.stat().st_size <= most]
 
@@ -119,7 +119,7 @@ def last(paths: list[Path]) -> Path:
 
 
 def failed(project: Project, *words: str) -> str:
-    """Run a training that fails in its 40th step; give the run."""
+    """Run a training that fails in its 40th step; return the run."""
     project.environment["TROUBLE"] = "stop"
     died = finish(project.start("run", *words), LONG_S)
     assert (died.code, died.task["torch"]["state"]) == (1, "failed"), died.out
@@ -127,7 +127,7 @@ def failed(project: Project, *words: str) -> str:
 
 
 def check_resumed(project: Project, run: str, *words: str) -> str:
-    """Have the run go on, and hold what it learned against an undisturbed one; give what it printed."""
+    """Have the run go on, and hold what it learned against an undisturbed one; return what it printed."""
     resumed = finish(project.start("resume", run, "--json"), LONG_S)
     assert resumed.code == 0, resumed.out + resumed.err
     again = finish(project.start("run", *words, "--force", "torch"), LONG_S)
@@ -206,7 +206,7 @@ def test_a_checkpoint_that_is_half_written_when_all_is_killed_is_none(project: P
 
 
 def written(path: Path) -> int:
-    """Give how much of a file is written, which has its whole length from the first; 0 if it has gone meanwhile."""
+    """Return how much of a file is written, which has its whole length from the first; 0 if it has gone meanwhile."""
     try:
         return path.stat().st_blocks * 512
     except OSError:

@@ -110,7 +110,7 @@ def headrace(project: Project, *words: str) -> Done:
 
 
 def run(project: Project, *words: str) -> tuple[str, dict[str, Any]]:
-    """Run a pipeline that succeeds; give its number and what each `told` says."""
+    """Run a pipeline that succeeds; return its number and what each `told` says."""
     done = headrace(project, "run", *words, "--json")
     assert done.code == 0, done.out + done.err
     found = {}

@@ -92,7 +92,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 
 def weights(project: Project, run: str) -> list[object]:
-    """Give the digests of what was learned: of equal tensors they are equal."""
+    """Return the digests of what was learned: of equal tensors they are equal."""
     done = project.headrace("show", run, "--json")
     [task] = [task for task in done.json["tasks"] if task["name"] == "torch"]
     assert task["state"] == "succeeded", task

@@ -111,7 +111,7 @@ class LocalBackend:
         self._listen(worker, line)
 
     def events(self, timeout_s: float) -> list[Notice]:
-        """Wait for something to happen, up to `timeout_s`; give all that has."""
+        """Wait for something to happen, up to `timeout_s`; return all that has."""
         if not self._parents and not self._notices:
             time.sleep(timeout_s)
             return []
@@ -141,7 +141,7 @@ class LocalBackend:
         return notices
 
     def adopt(self) -> Iterable[Heard]:
-        """End what an earlier driver's workers left, after a little patience, and give what they had spilled."""
+        """End what an earlier driver's workers left, after a little patience, and return what they had spilled."""
         end_leftovers(self._notes)
         return spilled(self._spool, self._hello.run)
 
@@ -195,7 +195,7 @@ class LocalBackend:
         )
 
     def _use(self, environment: str | None) -> Parent | None:
-        """Have a zygote for the workers of an environment, one that was begun or a new one; None if it is dead."""
+        """Return a zygote for the workers of an environment, one that was begun or a new one; None if it is dead."""
         spawned, self._begun = self._begun or spawn(seen(os.environ, self._hello.variables), self._prefix), None
         try:
             note_mark(self._notes, spawned)
@@ -218,7 +218,7 @@ class LocalBackend:
         return min(timeout_s, max(0.0, min(due) - time.monotonic())) if due else timeout_s
 
     def _begin(self, parent: Parent, job: Job) -> bool:
-        """Have a zygote begin a worker; say whether it was told."""
+        """Ask a zygote to begin a worker; return whether it could be asked."""
         ours, theirs = socket.socketpair()
         need = job.resources
         try:
@@ -326,7 +326,7 @@ class LocalBackend:
             self._dismiss(parent)
 
     def _dismiss(self, parent: Parent) -> None:
-        """Let go of a zygote whose workers can't begin: by the next attempt they may, in a new one."""
+        """Forget a zygote whose workers can't begin: the next attempt may do better in a new one."""
         del self._parents[parent.environment]
         self._selector.unregister(parent.control.socket)
         parent.spawned.leave()

@@ -55,7 +55,7 @@ class Channel:
             self._deaf = True
 
     def read(self) -> Iterator[bytes]:
-        """Give the bodies that have arrived, until there are no more or the other side has closed."""
+        """Yield the bodies that have arrived, until there are no more or the other side has closed."""
         while not self.closed:
             try:
                 count = self.socket.recv_into(self._read_into)

@@ -16,7 +16,7 @@ _SIGNALS = {
 
 
 def death(ended: Ended, *, babbled: bool, doomed: bool, quitting: bool, last_words: str) -> Died:
-    """Give the notice of a worker's end.
+    """Return the notice of a worker's end.
 
     `babbled`: it wrote to its line what is no message. `doomed`: it was ended from outside. `quitting`: it had been
     told to leave. `last_words` is the last that was said on stderr.
@@ -39,7 +39,7 @@ def death(ended: Ended, *, babbled: bool, doomed: bool, quitting: bool, last_wor
 
 
 def with_words(what: str, words: str) -> str:
-    """Give what happened, with the last words of whom it happened to."""
+    """Return what happened, with the last words of whom it happened to."""
     return f"{what}: {words}" if words else what
 
 

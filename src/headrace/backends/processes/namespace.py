@@ -73,12 +73,12 @@ def _devices() -> list[str]:
 
 
 def bubblewrap() -> str | None:
-    """Give the path of bubblewrap, or None where it isn't installed."""
+    """Return the path of bubblewrap, or None where it isn't installed."""
     return shutil.which("bwrap")
 
 
 def works(*, closed: bool = False) -> bool:
-    """Say whether a namespace can be had here: some systems have bubblewrap, and forbid what it does."""
+    """Return whether a namespace can be had here: some systems have bubblewrap, and forbid what it does."""
     program = bubblewrap()
     if program is None:
         return False
@@ -98,8 +98,8 @@ def works(*, closed: bool = False) -> bool:
 
 
 def circumstances() -> str:
-    """Give what `works` depends on, as far as that can be told in 0.1 ms: the program, the user, the kernel's rules and
-    the container."""
+    """Return what `works` depends on, as far as that can be told in 0.1 ms: the program, the user, the kernel's rules
+    and the container."""
     told = [f"user {os.geteuid()}", "with numbers of its own"]  # notes of before are about less
     with suppress(OSError):
         told.append(f"in {os.readlink('/proc/self/ns/mnt')}")
@@ -114,5 +114,5 @@ def circumstances() -> str:
 
 
 def _python() -> Sequence[Path]:
-    """Give the folders that the interpreter and Headrace itself are in."""
+    """Return the folders that the interpreter and Headrace itself are in."""
     return sorted({Path(sys.prefix), Path(sys.base_prefix), _PACKAGE})

@@ -30,7 +30,7 @@ class Spawned:
         self._heard = 0
 
     def last_words(self) -> str:
-        """Give the last line that it, or a worker before its first attempt, has said since this was last asked."""
+        """Return the last line that it, or a worker before its first attempt, has said since this was last asked."""
         size = os.fstat(self._errors).st_size
         start, self._heard = max(self._heard, size - _LONGEST), size
         lines = os.pread(self._errors, max(0, size - start), start).decode(errors="replace").split("\n")
@@ -88,7 +88,7 @@ def spawn(environment: Mapping[str, str], prefix: Sequence[str] = ()) -> Spawned
 
 
 def _memory() -> int:
-    """Give a file that is in memory only; where there is no such thing, one that holds nothing."""
+    """Return a file that is in memory only; where there is no such thing, one that holds nothing."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("headrace-errors")
     return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

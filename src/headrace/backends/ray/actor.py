@@ -108,7 +108,7 @@ class Actor:
     # -- what the driver calls -----------------------------------------------------------------------------------
 
     async def hear(self, epoch: int, after: int, wait_s: float) -> bytes | None:
-        """Give what was said after this number, as soon as there is something; None to one whose time is over."""
+        """Return what was said after this number, as soon as there is something; None to one whose time is over."""
         if not self._heeds(epoch):
             return None
         if await self._backlog.wait(after, wait_s) and self._attempts and self._backlog.died is None:
@@ -365,7 +365,8 @@ def _mismatch(needed: str, here: str) -> Died:
 
 
 def _local(hello: Hello) -> str:
-    """Give the folder for logs, scratch and bundles: the driver's where the node sees it, the node's own elsewhere."""
+    """Return the folder for logs, scratch and bundles: the driver's where the node sees it, the node's own
+    elsewhere."""
     if Path(hello.local).is_dir():
         return hello.local
     return str(Path(tempfile.gettempdir()) / f"headrace-{os.getuid()}")
@@ -386,7 +387,7 @@ def _make_own(folder: Path) -> None:
 
 
 def _prefix(charge: Charge, local: str) -> list[str]:
-    """Give the words of the worker's namespace: without what it must not see, as far as the node has that at all."""
+    """Return the words of the worker's namespace: without what it must not see, as far as the node has that at all."""
     if charge.namespace == "off" or not works(closed=charge.namespace == "on"):
         return []
     hidden = tuple([folder for each in charge.hidden if (folder := Path(each)).is_dir()])
@@ -413,5 +414,5 @@ def _own_folders(charge: Charge, local: str) -> tuple[Path, ...]:
 
 
 def remote() -> Any:
-    """Give the actor's class as Ray begins it."""
+    """Return the actor's class as Ray begins it."""
     return ray.remote(Actor)

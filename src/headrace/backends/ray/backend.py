@@ -102,7 +102,7 @@ class RayBackend:
             line.send(b"".join([frame(message) for message in messages]))
 
     def events(self, timeout_s: float) -> list[Notice]:
-        """Wait for something to happen, up to `timeout_s`; give all that has.
+        """Wait for something to happen, up to `timeout_s`; return all that has.
 
         Raises:
             BackendError: the cluster is gone.
@@ -125,7 +125,7 @@ class RayBackend:
         return notices
 
     def adopt(self) -> Iterator[Heard | Alive]:
-        """Take over the workers that live, with what nobody has stored of theirs; give what others had spilled."""
+        """Take over the workers that live, with what nobody has stored of theirs; return what others had spilled."""
         found = take_over(self._cluster, self._hello.run, self._epoch)
         heard: dict[int, int] = {}
         for name, (handle, taken) in found.items():
@@ -239,7 +239,7 @@ class RayBackend:
         self._bury(line, *news.died)
 
     def _taken_in(self, line: Channel, news: News) -> list[Up]:
-        """Give the messages of an answer that have not been heard before."""
+        """Return the messages of an answer that have not been heard before."""
         found = []
         for number, body in enumerate(news.bodies, news.first):
             if number > line.heard:
@@ -259,7 +259,7 @@ class RayBackend:
         self._notices.append(Died(worker, kind, why, hint))
 
     def _let_leave(self) -> None:
-        """Have actors end whose workers have."""
+        """End the actors whose workers have ended."""
         for line in self._leaving:
             line.leave()
         self._leaving.clear()
@@ -306,7 +306,7 @@ _IP = re.compile(r"\bip: (\S+)")
 
 
 def cause(error: BaseException) -> tuple[DeathKind, str]:
-    """Give the kind of a worker's end, and why in a line."""
+    """Return the kind of a worker's end, and why in a line."""
     text = str(error)
     where = f" on node {found.group(1)}" if (found := _IP.search(text)) else ""
     if isinstance(error, ActorUnavailableError):
@@ -328,14 +328,14 @@ def cause(error: BaseException) -> tuple[DeathKind, str]:
 
 
 def _last(error: BaseException) -> str:
-    """Give the last line of an error: what was raised, where it tells a traceback."""
+    """Return the last line of an error: what was raised, where it tells a traceback."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 
 def _short(detail: str) -> str:
-    """Give what Ray says without its advice."""
+    """Return what Ray says without its advice."""
     return " ".join(detail.partition("Some common causes")[0].split())[:400]
 
 
@@ -362,11 +362,11 @@ class Watch:
         return now - self._answered_at
 
     def ask(self, needs: Mapping[int, Mapping[str, float]]) -> None:
-        """Have it find out what these workers wait for, which need this much of Ray's resources each."""
+        """Ask what these workers wait for, which need this much of Ray's resources each."""
         self._asked = needs
 
     def told(self) -> dict[int, str]:
-        """Give what has been found out since the last time."""
+        """Return what has been found out since the last time."""
         told, self._told = self._told, {}
         return told
 

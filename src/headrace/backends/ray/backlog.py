@@ -51,7 +51,8 @@ class Backlog:
         self._bell.set()
 
     async def wait(self, after: int, wait_s: float) -> bool:
-        """Drop what the driver has heard up to a number, and wait until there is more; say whether that took time."""
+        """Drop what the driver has heard up to a number, and wait until there is more; return whether that took
+        time."""
         while self._said and self._said[0][0] <= after and self._said[0][1] <= self.acknowledged:
             self._said.popleft()
         late = self._beat is not None and time.monotonic() - self._beaten >= BEAT_S

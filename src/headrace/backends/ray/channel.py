@@ -70,12 +70,12 @@ class Channel:
         self._flush()
 
     def end(self, *, now: bool) -> None:
-        """Have the worker ended."""
+        """End the worker."""
         with suppress(ConnectionError):
             self.handle.end.remote(self._epoch, now)
 
     def leave(self) -> None:
-        """Have the actor end."""
+        """End the actor."""
         with suppress(ConnectionError):
             self.handle.leave.remote(self._epoch)
 
@@ -89,7 +89,8 @@ class Channel:
                 self._flush()
 
     def retry(self, error: BaseException) -> bool:
-        """Say whether a call that failed will be made again: while the actor is out of reach, but not for too long."""
+        """Return whether a call that failed will be made again: while the actor is out of reach, but not for too
+        long."""
         if not isinstance(error, ActorUnavailableError | ConnectionError):
             return False
         now = time.monotonic()

@@ -87,7 +87,7 @@ class Cluster:
         return [each["name"] for each in named if each["namespace"] == NAMESPACE and each["name"].startswith(f"{run}/")]
 
     def find(self, run: str) -> dict[str, Handle]:
-        """Give the actors of a run by name."""
+        """Return the actors of a run by name."""
         found = {}
         for name in self.names(run):
             with suppress(ValueError):  # it has ended meanwhile
@@ -126,7 +126,7 @@ class Cluster:
         return cast("T", found)
 
     def answers(self) -> bool:
-        """Say whether the cluster's head can be reached."""
+        """Return whether the cluster's head can be reached."""
         try:
             socket.create_connection(self._target, timeout=REACH_S).close()
         except OSError:
@@ -134,7 +134,7 @@ class Cluster:
         return True
 
     def lacking(self, needs: Mapping[str, float], labels: Mapping[str, str]) -> str:
-        """Say what an actor waits for that needs this much of Ray's resources, or nothing where there is enough."""
+        """Return what an actor waits for that needs this much of Ray's resources, or nothing where there is enough."""
         total = ray.cluster_resources()
         if unfit := self.unfit(needs, labels):
             return unfit
@@ -145,7 +145,7 @@ class Cluster:
         return f"it needs {_said(needs)}, and the cluster has {there} free"
 
     def unfit(self, needs: Mapping[str, float], labels: Mapping[str, str]) -> str:
-        """Say why no node would do, were all of it free, or nothing where one would."""
+        """Return why no node would do, were all of it free, or nothing where one would."""
         alive = [node for node in ray.nodes() if node["Alive"]]
         nodes = [node["Resources"] for node in alive if _has(node["Labels"], labels)]
         if not nodes:
@@ -156,18 +156,18 @@ class Cluster:
         return ""
 
     def size(self) -> tuple[int, Mapping[str, float]]:
-        """Give the number of nodes that live, and what they hold together, in Ray's words."""
+        """Return the number of nodes that live, and what they hold together, in Ray's words."""
         return sum(node["Alive"] for node in ray.nodes()), {"CPU": 0.0, **ray.cluster_resources()}
 
     def ask(
         self, question: Callable[..., object], *given: object, labels: Mapping[str, str], most: int, within_s: float
     ) -> list[Answer]:
-        """Call a function on nodes that have these labels, on so many at most, and give what each of them answers."""
+        """Call a function on nodes that have these labels, on so many at most, and return what each of them answers."""
         nodes = [node for node in ray.nodes() if node["Alive"] and _has(node["Labels"], labels)]
         return ask(nodes[:most], question, *given, within_s=within_s)
 
     def ping(self) -> float:
-        """Give the seconds that a question to the head takes."""
+        """Return the seconds that a question to the head takes."""
         start = time.perf_counter()
         ray.nodes()
         return time.perf_counter() - start
@@ -215,7 +215,7 @@ class Cluster:
 
 
 def _quieten() -> None:
-    """Have Ray print nothing: standard output is our data, and of errors we tell ourselves."""
+    """Stop Ray from printing: standard output is our data, and we report errors ourselves."""
     for name in (
         "ray",
         "ray.util.client",
@@ -263,7 +263,7 @@ def _check_same(pool: str, address: str) -> None:
 
 
 def _translated(pool: str, address: str, error: Exception) -> BackendError | ConfigError:
-    """Say in one line what Ray says in many."""
+    """Return in one line what Ray says in many."""
     text = str(error)
     if found := _VERSIONS.search(" ".join(text.split())):
         theirs, ours = found.groups()
@@ -283,7 +283,7 @@ def _translated(pool: str, address: str, error: Exception) -> BackendError | Con
 
 
 def _token_hint() -> str:
-    """Say how the cluster's token is given: the one in the user's home needs no more than to be wanted."""
+    """Return how the cluster's token is given: the one in the user's home needs no more than to be wanted."""
     if (path := home_token()) is not None and not any(name in os.environ for name in (MODE, TOKEN, PATH)):
         return (
             f"set {MODE}=token: Ray then uses `{path}`; is that another cluster's, set {PATH} to a file that holds it"
@@ -370,7 +370,8 @@ class Answer(Struct, frozen=True, kw_only=True):
 def ask(
     nodes: Sequence[Mapping[str, Any]], question: Callable[..., object], *given: object, within_s: float
 ) -> list[Answer]:
-    """Call a function on each of these nodes (as `ray.nodes()` gives them), and give what came of it in their order."""
+    """Call a function on each of these nodes (as `ray.nodes()` gives them), and return what came of it in their
+    order."""
     kind: Any = ray.remote(question)
     asked: list[tuple[str, Any]] = []
     answers: list[Answer] = []

@@ -17,12 +17,12 @@ MODE, TOKEN, PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
 
 def is_wanted() -> bool:
-    """Say whether a new cluster is to have a token of ours: the user has said nothing of tokens."""
+    """Return whether a new cluster is to have a token of ours: the user has said nothing of tokens."""
     return not any(name in os.environ for name in (MODE, TOKEN, PATH))
 
 
 def home_token() -> Path | None:
-    """Give the file where Ray itself keeps a user's token, where there is one."""
+    """Return the file where Ray itself keeps a user's token, where there is one."""
     path = Path.home() / ".ray" / "auth_token"
     return path if path.is_file() else None
 
@@ -39,7 +39,7 @@ class OwnToken:
         _look_again()
 
     def give_up(self) -> None:
-        """Have Ray use none again, and remove it; to be called once the cluster has ended."""
+        """Stop using it, and remove it; to be called once the cluster has ended."""
         for name in (MODE, PATH):
             os.environ.pop(name, None)
         _look_again()
@@ -47,6 +47,6 @@ class OwnToken:
 
 
 def _look_again() -> None:
-    """Have Ray look at the environment anew: at the mode first, since a thread that wants a token ends us without."""
+    """Make Ray read the environment again: the mode first, since a thread that wants a token ends us without."""
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()

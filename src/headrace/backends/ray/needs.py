@@ -17,7 +17,7 @@ class Needs(Struct, frozen=True, kw_only=True):
     resources: dict[str, float] = {}
 
     def options(self, job: Job) -> dict[str, Any]:
-        """Give the options of a worker's actor. A tracer takes no room: it is no attempt, and soon over."""
+        """Return the options of a worker's actor. A tracer takes no room: it is no attempt, and soon over."""
         need = job.resources
         options: dict[str, Any] = {"num_cpus": 0 if job.tracer else need.cpu}
         if need.memory_gib and not job.tracer:
@@ -36,7 +36,7 @@ class Needs(Struct, frozen=True, kw_only=True):
 
 
 def amounts(options: Mapping[str, Any]) -> dict[str, float]:
-    """Give the amounts among an actor's options, by Ray's names of what it counts."""
+    """Return the amounts among an actor's options, by Ray's names of what it counts."""
     found = {"CPU": options.get("num_cpus", 0), "GPU": options.get("num_gpus", 0), "memory": options.get("memory", 0)}
     found |= options.get("resources", {})
     if kind := options.get("accelerator_type"):

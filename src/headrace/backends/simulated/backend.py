@@ -43,7 +43,7 @@ class SimulatedBackend:
                 found.hear(message)
 
     def events(self, timeout_s: float) -> list[Notice]:
-        """Let time pass until something happens, `timeout_s` at most; give all that has."""
+        """Advance the time until something happens, by `timeout_s` at most; return all that has happened."""
         cluster = self.cluster
         now = cluster.clock.monotonic()
         cluster.run(now, stop=lambda: False)
@@ -55,7 +55,7 @@ class SimulatedBackend:
         return notices
 
     def adopt(self) -> Iterable[Heard]:
-        """End what an earlier driver's workers left, after a little patience, and give what they had spilled."""
+        """End what an earlier driver's workers left, after a little patience, and return what they had spilled."""
         cluster = self.cluster
         cluster.run(cluster.clock.monotonic() + PATIENCE_S, stop=lambda: not cluster.leftover)
         for worker in list(cluster.leftover):

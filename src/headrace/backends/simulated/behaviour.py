@@ -79,7 +79,7 @@ Moving = Callable[[Move], Behaviour]
 
 
 def lasting(seconds: float | Callable[[Do], float], out: Ref | Callable[[Do], Ref]) -> Script:
-    """Give a script by which each attempt takes so long and gives this."""
+    """Return a script by which each attempt takes so long and gives this."""
 
     def script(order: Do) -> Behaviour:
         yield Wait(seconds(order) if callable(seconds) else seconds)
@@ -89,7 +89,7 @@ def lasting(seconds: float | Callable[[Do], float], out: Ref | Callable[[Do], Re
 
 
 def moving(bits_per_s: float = 1e9, arrive: Callable[[Move], None] | None = None) -> Moving:
-    """Give the way of transfers by which bytes travel that fast; `arrive` is told of each that has come."""
+    """Return the way of transfers by which bytes travel that fast; `arrive` is told of each that has come."""
 
     def move(order: Move) -> Behaviour:
         yield Wait(order.size * 8 / bits_per_s)
@@ -101,7 +101,7 @@ def moving(bits_per_s: float = 1e9, arrive: Callable[[Move], None] | None = None
 
 
 def tracing(events: Iterable[Event]) -> Tracing:
-    """Give a tracer that reports these events, and waits for the answer where it asks."""
+    """Return a tracer that reports these events, and waits for the answer where it asks."""
     told = tuple(events)
 
     def trace(_: Trace) -> Behaviour:

@@ -16,17 +16,17 @@ class VirtualClock:
         self._chance = random.Random(seed)
 
     def now(self) -> float:
-        """Give the time (Unix seconds)."""
+        """Return the time (Unix seconds)."""
         return self._start + self._passed
 
     def monotonic(self) -> float:
-        """Give the seconds since the simulation began."""
+        """Return the seconds since the simulation began."""
         return self._passed
 
     def jitter(self) -> float:
-        """Give a number from 0 to 1."""
+        """Return a number from 0 to 1."""
         return self._chance.random()
 
     def advance(self, to: float) -> None:
-        """Let it be so many seconds since the simulation began; it never goes back."""
+        """Set the seconds since the simulation began; they never go back."""
         self._passed = max(self._passed, to)

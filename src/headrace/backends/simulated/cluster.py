@@ -52,12 +52,12 @@ class Cluster:
     # -- time ----------------------------------------------------------------------------------------------------
 
     def at(self, when: float, act: Callable[[], None]) -> None:
-        """Have something happen so many seconds after the simulation began; at once if that has passed."""
+        """Schedule something so many seconds after the simulation began; at once if that has passed."""
         self._count += 1
         heapq.heappush(self._agenda, (max(when, self.clock.monotonic()), self._count, act))
 
     def run(self, until: float, *, stop: Callable[[], bool]) -> None:
-        """Let time pass up to a moment, or until `stop` says so; what happens at one instant happens whole."""
+        """Advance the time up to a moment, or until `stop` says so; what happens at one instant happens whole."""
         while self._agenda and self._agenda[0][0] <= until:
             if stop() and self._agenda[0][0] > self.clock.monotonic():
                 return
@@ -107,7 +107,7 @@ class Cluster:
     # -- what workers want of it ---------------------------------------------------------------------------------
 
     def now(self) -> float:
-        """Give the time (Unix seconds)."""
+        """Return the time (Unix seconds)."""
         return self.clock.now()
 
     def later(self, worker: Worker, seconds: float) -> None:

@@ -214,7 +214,7 @@ class Worker:
                 return
 
     def _step(self, play: Behaviour, stop: Stopped | None) -> Step | None:
-        """Have the script go on to its next step; None if it has come to its end."""
+        """Run the script's next step; None if it has come to its end."""
         heard = self._words.popleft() if self._waits_for is not None and stop is None else None
         self._waits_for = None
         try:

@@ -37,7 +37,7 @@ def command(as_json: bool, config: Path | None) -> int:
 
 
 def _project(config: Path | None) -> project.Project | None:
-    """Give the project, or None where there is none; broken settings are an error here too."""
+    """Return the project, or None where there is none; broken settings are an error here too."""
     try:
         return project.load(overlay=config)
     except ProjectError:

@@ -38,7 +38,7 @@ def command(run_id: str, task: str | None, following: bool, config: Path | None)
 
 
 def _maker(views: Views, run: str, task: str) -> tuple[str, str]:
-    """Give the run and task to show in place of a task that was reused, and say so; others stay."""
+    """Return the run and task to show in place of a task that was reused, and say so; others stay."""
     made = maker(views, run, task)
     if made is None:
         return run, task

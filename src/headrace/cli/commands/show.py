@@ -106,7 +106,7 @@ def _stage_row(stage: StageView, reason: str) -> list[Cell]:
 
 
 def _state(states: dict[str, int]) -> str:
-    """Give the state that tells most of a stage: what goes on, what went wrong, what was done."""
+    """Return the state that tells most of a stage: what goes on, what went wrong, what was done."""
     order = ("running", "failed", "cancelled", "waiting", "succeeded", "reused", "skipped")
     return next((state for state in order if states.get(state)), "waiting")
 

@@ -144,7 +144,7 @@ def _metric_row(metric: Metric) -> list[Cell]:
 
 
 def _number_cells(found: Number | None, unit: str) -> tuple[Cell, Cell]:
-    """Give the cells of a number: its value with its interval, and how it differs from the first run's."""
+    """Return the cells of a number: its value with its interval, and how it differs from the first run's."""
     if found is None:
         return ("-", "dim"), ""
     if found.value is None:

@@ -69,7 +69,7 @@ def _say_shown(views: Views, run: str, *, every: bool) -> None:
 
 
 def _begin(text: ShownView) -> str:
-    """Give how a text begins; of a long one, which the ledger doesn't hold, the size."""
+    """Return how a text begins; of a long one, which the ledger doesn't hold, the size."""
     if text.out.inline is None:
         return bytes_text(text.out.size)
     told = " ".join(text.out.inline.decode(errors="replace").split())

@@ -18,5 +18,5 @@ def tell_lacking(lacking: Sequence[str], why: str) -> None:
 
 
 def code_of(lacking: Sequence[str]) -> int:
-    """Give the exit code of a command that had to leave these out."""
+    """Return the exit code of a command that had to leave these out."""
     return DAMAGED if lacking else 0

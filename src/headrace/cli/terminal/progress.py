@@ -14,7 +14,7 @@ from headrace.report.marks import is_live
 
 @contextmanager
 def watching(*, as_json: bool) -> Iterator[Observer]:
-    """Give an observer for the time of a run; the terminal is left as it was, however the run ends."""
+    """Return an observer for the time of a run; the terminal is left as it was, however the run ends."""
     if not is_live(sys.stderr):
         yield NoObserver() if as_json else PlainObserver()
         return

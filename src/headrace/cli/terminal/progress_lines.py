@@ -81,7 +81,7 @@ class PlainObserver:
         return why
 
     def _is_news(self, row: TaskRow) -> bool:
-        """Say whether a task has a line of its own: of one that waits, that it does though it had begun, once.
+        """Return whether a task has a line of its own: of one that waits, that it does though it had begun, once.
 
         Of a map its elements begin, and what is skipped has a line together.
         """

@@ -15,7 +15,7 @@ def _silent(_what: str, _done: int, _total: int) -> None:
 
 @contextmanager
 def progress(*, as_json: bool) -> Iterator[Progress]:
-    """Give what is told how far a command is: `(what, done, total)`. It shows a bar for each `what` on a terminal."""
+    """Return what is told how far a command is: `(what, done, total)`. It shows a bar for each `what` on a terminal."""
     if as_json or not sys.stderr.isatty():
         yield _silent
         return

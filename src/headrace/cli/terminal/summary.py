@@ -109,7 +109,7 @@ def tell_unknown(views: Views, run: str, policy: Policy) -> None:
 
 
 def _again(views: Views, view: RunView) -> str:
-    """Say how to try again what failed."""
+    """Return how to try again what failed."""
     run = view.run
     how = f"`headrace resume {run}` tries again what failed; add `--new-code` when you have mended code or a file"
     if view.why.startswith(TOO_LONG):
@@ -125,6 +125,6 @@ def _again(views: Views, view: RunView) -> str:
 
 
 def begun(view: RunView, *, as_json: bool) -> int:
-    """Show that a run goes on by itself, and give the exit code."""
+    """Show that a run goes on by itself, and return the exit code."""
     say_json(view) if as_json else say(view.run)
     return 0

@@ -23,7 +23,7 @@ Cell = str | tuple[str, Style]
 def table(
     heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, numbers: Sequence[int] = (), spare: Sequence[str] = ()
 ) -> Iterator[str]:
-    """Give the lines of a table; the columns in `numbers` are aligned to the right, and empty ones left out.
+    """Yield the lines of a table; the columns in `numbers` are aligned to the right, and empty ones left out.
 
     On a terminal that is too narrow, the columns in `spare` are left out, the first of them first, and the last column
     is wrapped. A file gets it all. A table without rows has no lines.
@@ -57,14 +57,14 @@ def table(
 
 
 def fits(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, spare: Sequence[str] = ()) -> bool:
-    """Say whether a table fits the terminal without wrapping its last column; a file has room for any."""
+    """Return whether a table fits the terminal without wrapping its last column; a file has room for any."""
     kept = _kept(heads, rows, spare)
     widths = [max(_width(_text(row[column])) for row in (heads, *rows)) for column in kept]
     return sum(widths) + len(GAP) * (len(widths) - 1) <= _columns()
 
 
 def _kept(heads: Sequence[str], rows: Sequence[Sequence[Cell]], spare: Sequence[str]) -> list[int]:
-    """Give the columns to show: those that hold something, without those that there is no room for."""
+    """Return the columns to show: those that hold something, without those that there is no room for."""
     kept = [column for column in range(len(heads)) if any(_text(row[column]) for row in rows)]
     widths = {column: max(_width(_text(row[column])) for row in (heads, *rows)) + len(GAP) for column in kept}
     for name in spare:

@@ -19,7 +19,7 @@ _CODES: dict[Style, int] = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow
 
 
 def coloured(stream: TextIO) -> bool:
-    """Say whether a stream takes colour: NO_COLOR and FORCE_COLOR say so, else whether it is a terminal."""
+    """Return whether a stream takes colour: NO_COLOR and FORCE_COLOR say so, else whether it is a terminal."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
@@ -28,14 +28,14 @@ def coloured(stream: TextIO) -> bool:
 
 
 def paint(text: str, *styles: Style, stream: TextIO) -> str:
-    """Give a text in colour where the stream takes it."""
+    """Return a text in colour where the stream takes it."""
     if not styles or not coloured(stream):
         return text
     return f"\x1b[{';'.join(str(_CODES[style]) for style in styles)}m{text}\x1b[0m"
 
 
 def bars() -> str:
-    """Give the characters that a sparkline is drawn with: blocks where stdout can show them."""
+    """Return the characters that a sparkline is drawn with: blocks where stdout can show them."""
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     return "▁▂▃▄▅▆▇█" if encoding.startswith("utf") else "_.-=+*#@"
 
@@ -83,7 +83,7 @@ def say_bytes(data: bytes) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Give a NumPy scalar, such as a report may hold, as what it is in Python."""
+    """Return a NumPy scalar, such as a report may hold, as what it is in Python."""
     if hasattr(value, "item"):
         return value.item()
     raise TypeError(f"a `{type(value).__name__}` has no form in JSON")
@@ -114,14 +114,14 @@ _BEGUN = re.compile(r"\x1b(\[[0-9;]{0,32})?\Z")
 
 
 def is_read() -> bool:
-    """Say whether somebody may still read stdout: a pipe's reader may have left."""
+    """Return whether somebody may still read stdout: a pipe's reader may have left."""
     poll = select.poll()
     poll.register(1, 0)
     return not any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def takes_more() -> bool:
-    """Say whether stdout takes what is left for it: its disk may be full."""
+    """Return whether stdout takes what is left for it: its disk may be full."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -141,6 +141,6 @@ def tell(text: str, *styles: Style, label: str = "") -> None:
 
 
 def prepare() -> None:
-    """Have both streams take any text: what their encoding lacks is written out."""
+    """Make both streams accept any text: what their encoding lacks is escaped."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # they are text files here

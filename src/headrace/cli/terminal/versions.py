@@ -20,7 +20,7 @@ STYLES: dict[bool | None, Style] = {True: "green", False: "red", None: "dim"}
 
 
 def say_registered(kind: Kind, name: str | None, as_json: bool, config: Path | None) -> int:
-    """Show the models or the datasets of a project, or all versions of the one of a name; give the exit code."""
+    """Show the models or the datasets of a project, or all versions of the one of a name; return the exit code."""
     found = project.load(overlay=config)
     with read(found) as views:
         shown = versions(found, views, kind, name)
@@ -69,7 +69,7 @@ def _say_versions(versions: Sequence[Version]) -> None:
 
 
 def version_row(version: Version) -> list[Cell]:
-    """Give the cells of a version."""
+    """Return the cells of a version."""
     made = f"{version.run} {version.task or ''}".rstrip() if version.run else version.origin or ""
     return [
         str(version.version),

@@ -122,7 +122,7 @@ def write_table(table: Any, sink: Sink) -> None:
 
 
 def read_table(source: Source) -> Any:
-    """Give a table that lies in the store's file, memory-mapped."""
+    """Return a table that lies in the store's file, memory-mapped."""
     return checked(pa.ipc.open_file(_open(source)).read_all(), source)
 
 
@@ -183,7 +183,7 @@ def _broken(error: Exception) -> CodecError:
 
 
 def read_columns(source: Source, names: Sequence[str], also: Callable[[Any], Sequence[str]] = lambda _: ()) -> Any:
-    """Give a table of these columns, and of those that `also` names of its schema: nothing else is read.
+    """Return a table of these columns, and of those that `also` names of its schema: nothing else is read.
 
     Of a file that lies here the columns are memory-mapped. From far away come the file's end, where Arrow says what
     lies where, and the ranges of these columns.
@@ -281,13 +281,13 @@ def _all_cut(pieces: Iterable[Any]) -> Iterator[Any]:
 
 
 def batch_rows(schema: Any) -> int:
-    """Give how many rows of this schema make a record batch of about `BATCH_BYTES`."""
+    """Return how many rows of this schema make a record batch of about `BATCH_BYTES`."""
     width = sum(_width(each.type) for each in schema)
     return max(1024, 1 << (BATCH_BYTES // max(width, 1)).bit_length() - 1)
 
 
 def _width(kind: Any) -> int:
-    """Give about how many bytes a value of this type takes; a guess where lengths vary."""
+    """Return about how many bytes a value of this type takes; a guess where lengths vary."""
     return max(1, int(kind.bit_width) // 8) if _is_fixed(kind) else 64
 
 

@@ -64,7 +64,7 @@ CODECS = (LightGbmCodec(),)
 
 
 def _estimator(model: Any) -> dict[str, Any]:
-    """Give the attributes of a model without its booster, and the encoder of labels as the labels in their order."""
+    """Return the attributes of a model without its booster, and the encoder of labels as the labels in their order."""
     state = {key: None if key == "_Booster" else _plain(each) for key, each in vars(model).items()}
     if isinstance(encoder := state.get("_le"), LabelEncoder):
         state["_le"] = encoder.classes_

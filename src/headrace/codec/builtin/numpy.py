@@ -50,7 +50,7 @@ CODECS = (NumpyCodec(),)
 
 
 def _is_raw(dtype: np.dtype[np.generic]) -> bool:
-    """Tell whether the memory of an array of this type is all there is to it."""
+    """Return whether the memory of an array of this type is all there is to it."""
     return not dtype.hasobject and dtype.kind != "T" and not dtype.metadata
 
 

@@ -113,7 +113,7 @@ def _index_fields(schema: Any) -> list[str]:
 
 
 def _chosen(table: Any, names: Sequence[str]) -> Any:
-    """Give a table of some columns the recipe that is theirs."""
+    """Return a table of some columns the recipe that is theirs."""
     recipe = _recipe(table)
     index = _index_fields(table.schema)
     labels = [each["field_name"] for each in json.loads(table.schema.metadata[b"pandas"])["columns"]]
@@ -160,7 +160,7 @@ def _check_labels(frame: Any) -> None:
 
 
 def _check_types(given: Any, found: Any) -> None:
-    """Hold what a frame is, but for its values, against what came back."""
+    """Compare what a frame is, apart from its values, with what came back."""
     kept = (
         given.dtypes.tolist() == found.dtypes.tolist()
         and type(given.columns) is type(found.columns)

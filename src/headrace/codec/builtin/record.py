@@ -106,7 +106,7 @@ class EnumCodec:
 
 
 def is_record(kind: type) -> bool:
-    """Tell whether a class is one of those that have named fields."""
+    """Return whether a class is one of those that have named fields."""
     return dataclasses.is_dataclass(kind) or issubclass(kind, tuple | msgspec.Struct)
 
 
@@ -119,8 +119,8 @@ def _fields(kind: Any) -> tuple[str, ...]:
 
 
 def _takes_fields(kind: Any, names: tuple[str, ...]) -> bool:
-    """Tell whether a class has the fields that were saved. Our own, such as reports, may have got more since: these go
-    last and have a default, which is None for a named tuple's."""
+    """Return whether a class has the fields that were saved. Our own, such as reports, may have got more since: these
+    go last and have a default, which is None for a named tuple's."""
     fields = _fields(kind)
     is_ours = kind.__module__.startswith("headrace.")
     return fields == names or (is_ours and bool(names) and fields[: len(names)] == names)
@@ -134,7 +134,7 @@ _OWN_STATE = (getattr(object, "__getstate__", None), getattr(dataclasses, "_data
 
 
 def _is_only_fields(value: object) -> bool:
-    """Tell whether a dataclass instance is no more than its fields, all of which are set."""
+    """Return whether a dataclass instance is no more than its fields, all of which are set."""
     kind = type(value)
     fields = _fields(kind)
     return (

@@ -86,7 +86,7 @@ CODECS = (TorchCodec(),)
 
 
 def _flatten(given: dict[str, Any]) -> tuple[dict[str, Any], Note]:
-    """Give each tensor once, contiguous and on the CPU, and the note that undoes it."""
+    """Return each tensor once, contiguous and on the CPU, and the note that undoes it."""
     tensors: dict[str, Any] = {}
     same: dict[str, str] = {}
     first: dict[tuple[Any, ...], str] = {}

@@ -49,7 +49,7 @@ def fill_class(follow: Follow, node: Node, cls: type) -> None:
 
 
 def _definitions(follow: Follow, cls: type, scope: Scope) -> list[tuple[Source, Found]]:
-    """Give where a class is defined; a name that is defined twice is told apart by the methods."""
+    """Return where a class is defined; a name that is defined twice is told apart by the methods."""
     sources = dict.fromkeys(
         source
         for function in _own_functions(cls)
@@ -73,7 +73,7 @@ def _holds_lines(found: Found, lines: set[int]) -> bool:
 
 
 def _own_functions(cls: type) -> Iterable[types.FunctionType]:
-    """Give the functions that the body of a class defines."""
+    """Yield the functions that the body of a class defines."""
     for value in list(vars(cls).values()):
         for function in functions_in(value):
             if function.__code__.co_qualname.startswith(f"{cls.__qualname__}."):
@@ -81,7 +81,7 @@ def _own_functions(cls: type) -> Iterable[types.FunctionType]:
 
 
 def scope_of(cls: type) -> Scope:
-    """Give the globals of the module that defines a class."""
+    """Return the globals of the module that defines a class."""
     for function in _own_functions(cls):
         return function.__globals__
     module = sys.modules.get(cls.__module__)
@@ -108,7 +108,7 @@ def _entries(cls: type) -> list[tuple[str, Any]]:
 
 
 def _is_made(name: str, value: object) -> bool:
-    """Say whether Python or a base class made an attribute, and not the class's own code."""
+    """Return whether Python or a base class made an attribute, and not the class's own code."""
     if is_a(value, DESCRIPTORS) or type(value).__name__ == "_tuplegetter":
         return True
     if name in ("_abc_impl", "_fields", "_field_defaults"):
@@ -117,7 +117,7 @@ def _is_made(name: str, value: object) -> bool:
 
 
 def functions_in(value: Any) -> list[types.FunctionType]:
-    """Give the plain functions of a method, property or the like."""
+    """Return the plain functions of a method, property or the like."""
     inner: list[Any] = [value]
     if is_a(value, staticmethod | classmethod):
         inner = [value.__func__]
@@ -129,7 +129,7 @@ def functions_in(value: Any) -> list[types.FunctionType]:
 
 
 def _entry(follow: Follow, node: Node, name: str, value: object, found: list[tuple[Source, Found]]) -> str:
-    """Give what stands for an attribute's value, with an edge for each function and class in it."""
+    """Return what stands for an attribute's value, with an edge for each function and class in it."""
     functions = functions_in(value)
     for index, function in enumerate(functions):
         label = f"{name} {index} " if index else f"{name} "
@@ -150,7 +150,7 @@ def _is_written(name: str, found: list[tuple[Source, Found]]) -> bool:
 
 
 def _is_inside(follow: Follow, function: types.FunctionType, found: list[tuple[Source, Found]], node: Node) -> bool:
-    """Say whether a function is defined inside of the class, whose text has it then."""
+    """Return whether a function is defined inside of the class, whose text has it then."""
     for source, each in found:
         if code_path(function.__code__, function.__globals__) != source.path:
             continue
@@ -168,7 +168,7 @@ def _is_inside(follow: Follow, function: types.FunctionType, found: list[tuple[S
 
 
 def _is_generated(follow: Follow, function: types.FunctionType) -> bool:
-    """Say whether a decorator such as `dataclass` made a method; the text of the class stands for it."""
+    """Return whether a decorator such as `dataclass` made a method; the text of the class stands for it."""
     if not function.__name__.startswith("__"):
         return False
     while is_a(inner := function.__dict__.get("__wrapped__"), types.FunctionType):

@@ -80,7 +80,7 @@ def _carried(function: types.FunctionType) -> Iterable[tuple[str, str, object]]:
 
 
 def cells_of(function: types.FunctionType) -> Scope:
-    """Give what a function closes over, by name."""
+    """Return what a function closes over, by name."""
     cells = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
         try:
@@ -103,12 +103,12 @@ def outer_edges(follow: Follow, node: Node, piece: Piece, scope: Scope, around: 
 
 
 def known(chains: Iterable[tuple[str, ...]], scope: Scope) -> list[tuple[str, ...]]:
-    """Give the chains whose first name a module binds."""
+    """Return the chains whose first name a module binds."""
     return [chain for chain in chains if chain[0] in scope]
 
 
 def read_by_others(follow: Follow, piece: Piece, scope: Scope) -> bool:
-    """Say whether a distribution's decorator or base may read the docstring: its module has `__doc__` in it."""
+    """Return whether a distribution's decorator or base may read the docstring: its module has `__doc__` in it."""
     for chain in piece.outer:
         found = resolve(chain, scope)
         if found is not None and follow.reach.reads_docs(found.value):
@@ -129,7 +129,7 @@ def _around_edges(follow: Follow, node: Node, source: Source, found: Found, scop
 
 
 def code_text(code: types.CodeType) -> str:
-    """Give a text of compiled code, for a function whose source is not to be had."""
+    """Return a text of compiled code, for a function whose source is not to be had."""
     return repr(_code_parts(code))
 
 

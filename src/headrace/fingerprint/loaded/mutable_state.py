@@ -123,7 +123,7 @@ class Changing:
         self._check_given(node, piece, scope, {name: cells[name] for name in shared}, closes_over)
 
     def _steps(self, found: Resolved, change: Change) -> bool:
-        """Say whether a change to a global makes what comes later depend on what came before."""
+        """Return whether a change to a global makes what comes later depend on what came before."""
         if change.how == "bind" or not self._is_project(found.scope.get("__name__")):
             return False
         value = _inner(found.value, change.base[len(found.used) :])
@@ -146,7 +146,7 @@ class Changing:
         return self.reach.homes.of_module(module) == "project"
 
     def _method_steps(self, value: object, rest: Chain) -> bool:
-        """Say whether a method of a project's object changes the object by what it holds."""
+        """Return whether a method of a project's object changes the object by what it holds."""
         if not rest or is_a(value, (*FIXED, type, types.ModuleType)):
             return False
         if not self._is_project(type(value).__module__) or plain_function(value) is not None:
@@ -168,7 +168,8 @@ class Changing:
                 self._say(node, given.name, how)
 
     def _changes_parameter(self, function: types.FunctionType, slot: int | str) -> bool:
-        """Say whether a function changes a parameter in place, by itself or through functions that it gives it to."""
+        """Return whether a function changes a parameter in place, by itself or through functions that it gives it
+        to."""
         rest = [(function, slot)]
         seen = set()
         while rest:
@@ -201,7 +202,7 @@ class Changing:
 
 
 def _inner(value: object, rest: Chain) -> object:
-    """Give what attributes of a class or object hold, read without running any code."""
+    """Return what attributes of a class or object hold, read without running any code."""
     for name in rest:
         kinds = value.__mro__ if is_a(value, type) else type(value).__mro__
         inside: list[Any] = [] if is_a(value, type) else [instance_dict(value)]
@@ -220,7 +221,7 @@ def _content(cell: types.CellType) -> object:
 
 
 def _is_real(change: Change) -> bool:
-    """Say whether a change of a parameter counts: a plain store further in is a memo, as in `self._x[key] = x`."""
+    """Return whether a change of a parameter counts: a plain store further in is a memo, as in `self._x[key] = x`."""
     return not (change.how == "put" and (change.attribute is not None or len(change.base) > 1))
 
 
@@ -233,7 +234,7 @@ def _parameter(function: types.FunctionType, slot: int | str) -> str | None:
 
 
 def _sharing(source: Source, found: Found) -> Iterator[types.CodeType]:
-    """Give a function's code, and that of each function beside it that may close over the same."""
+    """Yield a function's code, and that of each function beside it that may close over the same."""
     yield found.code
     around = found.around
     while around is not None and source.is_class(around):

@@ -25,13 +25,13 @@ class Owners:
         return "other" if home == "ours" else home
 
     def is_project(self, thing: object) -> bool:
-        """Say whether a function or class is the project's."""
+        """Return whether a function or class is the project's."""
         if is_a(thing, types.FunctionType):
             return self._homes.of_code(thing.__code__, thing.__globals__) == "project"
         return is_a(thing, type) and self.of_class(thing) == "project"
 
     def holds_project(self, value: object) -> bool:
-        """Say whether something is the project's function or class, or a function that closes over something."""
+        """Return whether something is the project's function or class, or a function that closes over something."""
         plain = plain_function(value) or value
         if is_a(plain, types.FunctionType):
             is_ours = self._homes.of_code(plain.__code__, plain.__globals__) == "project"
@@ -39,13 +39,13 @@ class Owners:
         return is_a(plain, type) and self.of_class(plain) == "project"
 
     def is_of_distribution(self, value: object) -> bool:
-        """Say whether a module, or something that can be called, is a distribution's."""
+        """Return whether a module, or something that can be called, is a distribution's."""
         if is_a(value, types.ModuleType):
             return self._homes.of_module(value.__name__) == "other"
         return callable(value) and self._homes.of_module(module_of(value) or "") == "other"
 
     def is_symbol(self, value: object) -> bool:
-        """Say whether something that is called goes by its name: a distribution's, which has it under that name."""
+        """Return whether something that is called goes by its name: a distribution's, which has it under that name."""
         kind = type(value)
         if self._homes.of_module(kind.__module__) == "project" or not callable(value) or kind in PLAIN:
             return False
@@ -76,7 +76,7 @@ class Owners:
 
 
 def is_at_home(value: object) -> bool:
-    """Say whether the module that a function or class names as its own has it under its name."""
+    """Return whether the module that a function or class names as its own has it under its name."""
     found: object = sys.modules.get(module_of(value) or "builtins")
     for name in qualname_of(value).split("."):
         inside = vars(found) if is_a(found, type | types.ModuleType) else {}

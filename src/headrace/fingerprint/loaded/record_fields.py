@@ -13,7 +13,7 @@ LISTED = ("_field_defaults", "__struct_fields__", "__dataclass_fields__", "__pyd
 
 
 def lists_fields(cls: Any) -> bool:
-    """Say whether a class lists its fields."""
+    """Return whether a class lists its fields."""
     return any(hasattr(cls, name) for name in LISTED)
 
 
@@ -50,7 +50,7 @@ def _known(value: object) -> object:
 
 
 def computes_defaults(definition: ast.AST) -> bool:
-    """Say whether a class's body computes a default, so that the text doesn't tell its value."""
+    """Return whether a class's body computes a default, so that the text doesn't tell its value."""
     body = definition.body if isinstance(definition, ast.ClassDef) else []
     values = [each.value for each in body if isinstance(each, ast.AnnAssign | ast.Assign)]
     return any(_is_computed(each) for value in values if value is not None for each in ast.walk(value))

@@ -275,7 +275,7 @@ class Walk:
         return self.reach.graph.node(key, title, "constant", lambda node: self._fill_named(node, at, value), value)
 
     def _is_defined(self, value: object) -> bool:
-        """Say whether a value is a function or class that its definition tells all of."""
+        """Return whether a value is a function or class that its definition tells all of."""
         plain = plain_function(value) or value
         if not is_thing(plain):
             return self.owners.is_symbol(plain)
@@ -345,7 +345,7 @@ class Walk:
 
 
 def _is_loose(value: object) -> bool:
-    """Say whether a text means something else by a name, since nothing looks for a function or module in one."""
+    """Return whether a text means something else by a name, since nothing looks for a function or module in one."""
     return is_a(value, types.FunctionType | types.ModuleType) or plain_function(value) is not None
 
 

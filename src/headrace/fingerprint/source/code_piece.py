@@ -17,7 +17,7 @@ the function that the piece is."""
 
 
 def chain_of(node: ast.AST) -> Chain | None:
-    """Give the chain that an expression is, if it is one."""
+    """Return the chain that an expression is, if it is one."""
     attributes = []
     while isinstance(node, ast.Attribute):
         attributes.append(node.attr)
@@ -29,11 +29,11 @@ class Names(Protocol):
     """What a piece's names stand for, as far as its normal form depends on it."""
 
     def ours(self, chain: Chain) -> bool:
-        """Say whether a decorator is Headrace's."""
+        """Return whether a decorator is Headrace's."""
         ...
 
     def type_checking(self, chain: Chain) -> bool:
-        """Say whether a name is `typing.TYPE_CHECKING`."""
+        """Return whether a name is `typing.TYPE_CHECKING`."""
         ...
 
 
@@ -92,7 +92,7 @@ class Piece:
     texts: dict[str, None] = field(default_factory=dict)
 
     def text(self, kinds: frozenset[Aside]) -> str:
-        """Give the normal form with those asides that act."""
+        """Return the normal form with those asides that act."""
         return "".join(
             each if isinstance(each, str) else each.text
             for each in self.segments

@@ -64,25 +64,25 @@ class Source:
         return TopLevel(self.tree)
 
     def where(self, node: ast.AST) -> str | None:
-        """Give `path:first-last` of a definition."""
+        """Return `path:first-last` of a definition."""
         if self.place is None:
             return None
         return f"{self.place.relative}:{first_line(node)}-{getattr(node, 'end_lineno', 0)}"
 
     def where_all(self, nodes: list[ast.stmt]) -> str | None:
-        """Give `path:first-last` of several statements."""
+        """Return `path:first-last` of several statements."""
         if self.place is None or not nodes:
             return None
         return f"{self.place.relative}:{first_line(nodes[0])}-{nodes[-1].end_lineno}"
 
     def code_of(self, node: ast.AST) -> CodeType | None:
-        """Give the code that a definition of this source compiled to."""
+        """Return the code that a definition of this source compiled to."""
         name = getattr(node, "name", None)
         codes = (code for found in self._codes.values() for code, _ in found)
         return next((each for each in codes if each.co_name == name and each.co_firstlineno == first_line(node)), None)
 
     def find(self, code: CodeType) -> Found | None:
-        """Give the definition of a loaded code object, or None where the source no longer compiles to it."""
+        """Return the definition of a loaded code object, or None where the source no longer compiles to it."""
         candidates = self._codes.get(code.co_qualname, ())
         same = [each for each in candidates if each[0] == code]
         if not same:
@@ -95,7 +95,7 @@ class Source:
         return None
 
     def classes(self, qualname: str) -> list[Found]:
-        """Give each definition of a class of that name (there are two where a condition chooses one)."""
+        """Return each definition of a class of that name (there are two where a condition chooses one)."""
         found: dict[int, Found] = {}
         for code, around in self._codes.get(qualname, ()):
             node = self.node(code)
@@ -104,7 +104,7 @@ class Source:
         return list(found.values())
 
     def node(self, code: CodeType) -> Definition | None:
-        """Give the syntax of a code object that this source compiled to."""
+        """Return the syntax of a code object that this source compiled to."""
         if code.co_name != "<lambda>":
             return self._definitions.get((code.co_name, code.co_firstlineno))
         spans = [span for span in code.co_positions() if span[0] is not None and span[1] is not None and span[3]]
@@ -116,22 +116,23 @@ class Source:
         return max(inside, key=lambda node: (node.lineno, node.col_offset), default=None)
 
     def is_class(self, code: CodeType) -> bool:
-        """Say whether code is the body of a class."""
+        """Return whether code is the body of a class."""
         return isinstance(self.node(code), ast.ClassDef)
 
     def evaluated_in(self, found: Found) -> CodeType | None:
-        """Give the code that evaluates a definition's decorators: the code around, but for that of type parameters."""
+        """Return the code that evaluates a definition's decorators: the code around, but for that of type
+        parameters."""
         around = found.around
         while around is not None and around.co_name.startswith("<generic parameters"):
             around = self.around(around)
         return around
 
     def around(self, code: CodeType) -> CodeType | None:
-        """Give the code around a code object of this source."""
+        """Return the code around a code object of this source."""
         return next((around for each, around in self._codes.get(code.co_qualname, ()) if each is code), None)
 
     def piece(self, nodes: Sequence[ast.AST], names: Names) -> Piece:
-        """Give the normal form of some of this source's nodes, made once."""
+        """Return the normal form of some of this source's nodes, made once."""
         key = (type(names), *map(id, nodes))
         if key not in self._pieces:
             self._pieces[key] = piece(nodes, names)
@@ -170,7 +171,7 @@ class Sources:
         self._read: dict[tuple[str, int], Source | None] = {}
 
     def of_code(self, code: CodeType, module_globals: dict[str, object]) -> Source | None:
-        """Give the source that a loaded code object came from, or None where there is none to be had."""
+        """Return the source that a loaded code object came from, or None where there is none to be had."""
         path = code_path(code, module_globals)
         place = self._roots.place(path)
         # cells of a notebook share the `from __future__` imports of the cells before them
@@ -178,23 +179,23 @@ class Sources:
         return self.at(path, flags, module_globals)
 
     def has_text(self, code: CodeType, module_globals: dict[str, object]) -> bool:
-        """Say whether there is a text where a code object came from, be it Python or not."""
+        """Return whether there is a text where a code object came from, be it Python or not."""
         return self.text(code_path(code, module_globals), module_globals) is not None
 
     def of_globals(self, module_globals: dict[str, object]) -> Source | None:
-        """Give the source of a loaded module, by its globals; None for a notebook, which has many."""
+        """Return the source of a loaded module, by its globals; None for a notebook, which has many."""
         path = module_globals.get("__file__")
         return self.at(os.path.abspath(path)) if isinstance(path, str) and path.endswith(".py") else None
 
     def at(self, path: str, flags: int = 0, module_globals: dict[str, object] | None = None) -> Source | None:
-        """Give the source at a path, or None where it can't be read or is no Python."""
+        """Return the source at a path, or None where it can't be read or is no Python."""
         key = (path, flags)
         if key not in self._read:
             self._read[key] = self._load(path, flags, module_globals)
         return self._read[key]
 
     def is_cell(self, path: str) -> bool:
-        """Say whether a name that code objects have for their file is that of a notebook cell."""
+        """Return whether a name that code objects have for their file is that of a notebook cell."""
         if path in self._roots.extra_sources:
             return True
         entry = linecache.cache.get(path)
@@ -202,7 +203,7 @@ class Sources:
         return entry is not None and len(entry) == 4 and entry[1] is None and not made
 
     def cells_that_bind(self, name: str) -> list[Source]:
-        """Give the notebook cells that bind a name, in the order that they ran."""
+        """Return the notebook cells that bind a name, in the order that they ran."""
         paths = [*self._roots.extra_sources, *(path for path in list(linecache.cache) if self.is_cell(path))]
         sources = [source for path in dict.fromkeys(paths) if (source := self.at(path)) is not None]
         return [source for source in sources if name in source.top.binders]
@@ -218,7 +219,7 @@ class Sources:
             return None
 
     def text(self, path: str, module_globals: dict[str, object] | None = None) -> str | None:
-        """Give the text of a file or cell."""
+        """Return the text of a file or cell."""
         if path in self._roots.extra_sources:
             return self._roots.extra_sources[path]
         if os.path.isfile(path):
@@ -228,7 +229,7 @@ class Sources:
 
 
 def read_python(path: str) -> str | None:
-    """Give the text of a Python file, in the encoding that it declares; None where it can't be read."""
+    """Return the text of a Python file, in the encoding that it declares; None where it can't be read."""
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -247,7 +248,7 @@ def _decoded(data: bytes) -> str:
 
 
 def code_path(code: CodeType, module_globals: dict[str, object]) -> str:
-    """Give the absolute path of the file that a code object came from, as far as it has one."""
+    """Return the absolute path of the file that a code object came from, as far as it has one."""
     path = code.co_filename
     if os.path.isabs(path) or path.startswith("<"):
         return path
@@ -258,7 +259,7 @@ def code_path(code: CodeType, module_globals: dict[str, object]) -> str:
 
 
 def bare(code: CodeType) -> tuple[object, ...]:
-    """Give what a code object does, without where it stands: equal for the same code on other lines."""
+    """Return what a code object does, without where it stands: equal for the same code on other lines."""
     return (
         code.co_code,
         code.co_exceptiontable,
@@ -285,7 +286,7 @@ def _bare_constant(value: object) -> object:
 
 
 def definitions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
-    """Give every function and class that a tree defines by a statement."""
+    """Yield every function and class that a tree defines by a statement."""
     rest: list[ast.AST] = [tree]
     while rest:
         node = rest.pop()
@@ -295,7 +296,7 @@ def definitions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDe
 
 
 def inner_statements(node: ast.AST) -> Iterator[ast.AST]:
-    """Give the statements directly inside of one, and its `except` and `case` clauses."""
+    """Yield the statements directly inside of one, and its `except` and `case` clauses."""
     for name in ("body", "orelse", "finalbody", "handlers", "cases"):
         inner = getattr(node, name, None)
         if isinstance(inner, list):
@@ -303,7 +304,7 @@ def inner_statements(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def first_line(node: ast.AST) -> int:
-    """Give the line that a definition starts on, its decorators included."""
+    """Return the line that a definition starts on, its decorators included."""
     decorators = getattr(node, "decorator_list", None)
     line: int = decorators[0].lineno if decorators else getattr(node, "lineno", 0)
     return line

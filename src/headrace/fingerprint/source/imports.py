@@ -16,7 +16,7 @@ class Imported(NamedTuple):
 
 
 def imports_of(node: ast.Import | ast.ImportFrom) -> list[Imported]:
-    """Give what an import statement binds; a name of "" binds nothing but loads a module."""
+    """Return what an import statement binds; a name of "" binds nothing but loads a module."""
     if isinstance(node, ast.ImportFrom):
         module, level = node.module or "", node.level
         return [
@@ -33,7 +33,7 @@ def imports_of(node: ast.Import | ast.ImportFrom) -> list[Imported]:
 
 
 def absolute(module: str, level: int, package: str) -> str:
-    """Give the absolute name of a module that is imported from inside of a package."""
+    """Return the absolute name of a module that is imported from inside of a package."""
     if not level:
         return module
     base = package.split(".") if package else []

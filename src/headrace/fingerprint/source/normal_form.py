@@ -49,7 +49,7 @@ def _joined(segments: list[str | Segment]) -> list[str | Segment]:
 
 @contextmanager
 def deep() -> Iterator[None]:
-    """Let functions recurse as deep as a syntax tree is."""
+    """Allow functions to recurse as deep as a syntax tree is."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, ANY_DEPTH))
     try:
@@ -59,7 +59,7 @@ def deep() -> Iterator[None]:
 
 
 def is_idle(node: ast.stmt) -> bool:
-    """Say whether a statement does nothing: `pass`, or a constant by itself, such as a docstring."""
+    """Return whether a statement does nothing: `pass`, or a constant by itself, such as a docstring."""
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
 
 

@@ -25,11 +25,11 @@ class TopLevel:
             self._add(statement)
 
     def imported(self, name: str) -> list[Imported] | None:
-        """Give the imports that bind a name, or None where anything else binds it too."""
+        """Return the imports that bind a name, or None where anything else binds it too."""
         return None if name in self._made else self.imports.get(name)
 
     def statements(self, name: str) -> list[ast.stmt]:
-        """Give the statements that bind a name, and those that use it at import: they may change what it holds.
+        """Return the statements that bind a name, and those that use it at import: they may change what it holds.
 
         A definition under `@name.register` does, whatever the name is; one under `@name` where that is no function.
         """
@@ -110,14 +110,14 @@ def executed(statement: ast.AST) -> Iterator[ast.AST]:
 
 
 def is_type_checking(test: ast.expr) -> bool:
-    """Say whether a condition is `TYPE_CHECKING`, or an attribute of that name."""
+    """Return whether a condition is `TYPE_CHECKING`, or an attribute of that name."""
     return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
         isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
     )
 
 
 def _is_main_guard(statement: ast.stmt) -> bool:
-    """Say whether a statement is `if __name__ == "__main__":`, which does not run when the module is imported."""
+    """Return whether a statement is `if __name__ == "__main__":`, which does not run when the module is imported."""
     if not isinstance(statement, ast.If) or not isinstance(statement.test, ast.Compare):
         return False
     return isinstance(statement.test.left, ast.Name) and statement.test.left.id == "__name__" and not statement.orelse

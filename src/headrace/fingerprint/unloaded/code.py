@@ -38,7 +38,7 @@ class Static:
     # Nodes
 
     def follow(self, chain: Chain, at: Target) -> tuple[str, Node | None]:
-        """Give how much of a chain leads from what its first name stands for, and the node that it leads to."""
+        """Return how much of a chain leads from what its first name stands for, and the node that it leads to."""
         used = 1
         while at.name is None and used < len(chain) and at.is_project:
             at = self.targets.inside(at, chain[used])
@@ -46,7 +46,7 @@ class Static:
         return ".".join(chain[:used]), self.node(at, chain[used:])
 
     def node(self, at: Target, rest: Chain = ()) -> Node | None:
-        """Give the node of what an import stands for; `rest` is read from it."""
+        """Return the node of what an import stands for; `rest` is read from it."""
         if not at.is_project:
             return self._elsewhere(at, rest)
         if at.path is None:
@@ -185,7 +185,7 @@ class Static:
                     )
 
     def _is_code(self, at: Target) -> bool:
-        """Say whether an import gives a module of the project, or a class or function of one."""
+        """Return whether an import gives a module of the project, or a class or function of one."""
         source = self.reach.sources.at(at.path) if at.path is not None else None
         binders = source.top.binders.get(at.name or "", []) if source is not None else []
         return source is not None and (at.name is None or any(isinstance(each, DEFINITIONS) for each in binders))
@@ -286,7 +286,7 @@ GROWS = frozenset({"append", "extend", "insert", "pop", "popleft", "appendleft",
 
 
 def imports_by_name(function: Chain, local: dict[str, list[Target]]) -> bool:
-    """Say whether a function that was imported is `importlib.import_module`, or a function like it."""
+    """Return whether a function that was imported is `importlib.import_module`, or a function like it."""
     targets = local.get(function[0], [])
     return any(each.module == "importlib" and (each.name or function[-1]) in IMPORTERS for each in targets)
 
@@ -300,7 +300,7 @@ def _kind(statements: list[ast.stmt]) -> PartKind:
 
 
 def _is_literal(statements: list[ast.stmt]) -> bool:
-    """Say whether a constant is a literal, so that what is written is its value."""
+    """Return whether a constant is a literal, so that what is written is its value."""
     if len(statements) != 1 or not isinstance(statements[0], ast.Assign | ast.AnnAssign):
         return False
     value = statements[0].value
@@ -319,7 +319,7 @@ def _is_literal(statements: list[ast.stmt]) -> bool:
 
 
 def _global_names(source: Source, statements: list[ast.stmt]) -> tuple[frozenset[str], frozenset[str]]:
-    """Give the names of the module that statements read, and those that functions in them bind."""
+    """Return the names of the module that statements read, and those that functions in them bind."""
     read: set[str] = set()
     bound: set[str] = set()
     for each in statements:

@@ -166,7 +166,7 @@ class Loading:
                 self._uses(act, source, name)
 
     def _widens(self, source: Source, call: ast.Call) -> bool:
-        """Say whether a call may import or run anything: `import_module` of a computed name, `exec`."""
+        """Return whether a call may import or run anything: `import_module` of a computed name, `exec`."""
         chain = chain_of(call.func)
         if chain is None or _literal_import(call) is not None:
             return False
@@ -231,7 +231,7 @@ def _made_from(statement: ast.ClassDef) -> Iterable[ast.expr]:
 
 
 def _is_told(statement: ast.ClassDef) -> bool:
-    """Say whether a class, or a metaclass, runs code of its own where classes are made from it."""
+    """Return whether a class, or a metaclass, runs code of its own where classes are made from it."""
     names = {each.name for each in statement.body if isinstance(each, ast.FunctionDef)}
     is_meta = any((chain_of(each) or ("",))[-1] in METACLASSES for each in statement.bases)
     return bool(names & {"__init_subclass__", "__prepare__", "__new__"}) or (is_meta and "__init__" in names)

@@ -63,7 +63,8 @@ class Targets:
         return None if at.folder is None else self._in_folder(at.folder, name, f"{at.module}.{name}")
 
     def _is_submodule(self, at: Target, source: Source, name: str) -> bool:
-        """Say whether all that binds a name in a package imports it from the package itself: `from . import name`."""
+        """Return whether all that binds a name in a package imports it from the package itself:
+        `from . import name`."""
         imported = source.top.imported(name)
         if imported is None:
             return False

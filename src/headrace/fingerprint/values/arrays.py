@@ -14,7 +14,7 @@ class Read(NamedTuple):
 
 
 def read_array(value: Any, kind: type) -> Read | None:
-    """Give the content of a value of NumPy, pandas or Arrow; None for another, or one that can't be read."""
+    """Return the content of a value of NumPy, pandas or Arrow; None for another, or one that can't be read."""
     for library, read in (("numpy", _numpy), ("pandas", _pandas), ("pyarrow", _arrow)):
         if library in sys.modules and any(each.__module__.partition(".")[0] == library for each in kind.__mro__):
             return read(value, sys.modules[library])
@@ -67,7 +67,7 @@ def _pandas(value: Any, pandas: Any) -> Read | None:
 
 
 def _column(column: Any) -> list[object]:
-    """Give a column or index as its type and an array; an extension type, element by element."""
+    """Return a column or index as its type and an array; an extension type, element by element."""
     import numpy as np  # noqa: PLC0415  pandas is loaded, and so is NumPy
 
     if isinstance(column.dtype, np.dtype):

@@ -59,7 +59,7 @@ _SHORT = _Short()
 
 
 def shown(value: object, roots: ProjectRoots) -> str:
-    """Give a value in up to 200 characters, the same in every process."""
+    """Return a value in up to 200 characters, the same in every process."""
     try:
         text = _SHORT.repr(value)
     except Exception:  # noqa: BLE001  whatever a class of the user's does to be shown

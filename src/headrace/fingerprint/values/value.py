@@ -320,7 +320,7 @@ class _Encoder:
         return True
 
     def _fields(self, value: Any, kind: type) -> list[object] | None:
-        """Give the state of an instance whose class lists its fields."""
+        """Return the state of an instance whose class lists its fields."""
         if hasattr(kind, "__struct_fields__"):
             return [getattr(value, name, None) for name in kind.__struct_fields__]
         if hasattr(kind, "_fields") and isinstance(value, tuple):
@@ -336,23 +336,23 @@ class _Encoder:
 
 
 def type_name(kind: type) -> str:
-    """Give `module.Qualname` of a class."""
+    """Return `module.Qualname` of a class."""
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def kind_name(value: object) -> str:
-    """Give the name of a value's class."""
+    """Return the name of a value's class."""
     return type(value).__name__
 
 
 def is_random(kind: type) -> bool:
-    """Say whether a class is a generator of random numbers, which each draw changes."""
+    """Return whether a class is a generator of random numbers, which each draw changes."""
     names = {type_name(each) for each in kind.__mro__}
     return bool(names & RANDOM) and "random.SystemRandom" not in names
 
 
 def base_content(value: Any) -> list[object]:
-    """Give what an instance of a subclass of a built-in type holds as that type."""
+    """Return what an instance of a subclass of a built-in type holds as that type."""
     if isinstance(value, dict):
         factory = [value.default_factory] if isinstance(value, defaultdict) else []
         return [{key: dict.__getitem__(value, key) for key in dict.__iter__(value)}, *factory]
@@ -378,7 +378,7 @@ def base_content(value: Any) -> list[object]:
 
 
 def attributes(value: Any, kind: type) -> list[object]:
-    """Give an instance's attributes, those in slots too."""
+    """Return an instance's attributes, those in slots too."""
     found: dict[str, object] = {}
     for each in reversed(kind.__mro__):
         slots = each.__dict__.get("__slots__", ())
@@ -399,7 +399,7 @@ def attributes(value: Any, kind: type) -> list[object]:
 
 
 def reduced(value: Any) -> list[object] | None:
-    """Give the state of an instance of a standard type as it would be copied, or None where it can't be."""
+    """Return the state of an instance of a standard type as it would be copied, or None where it can't be."""
     try:
         parts = value.__reduce_ex__(2)
     except Exception:  # noqa: BLE001  a type says in its own way that it can't be copied

@@ -65,7 +65,7 @@ class CardMaker:
         return self.card(made[0], self._words(*made, version.out), version)
 
     def _words(self, run: str, task: str, ref: Ref) -> str:
-        """Say how a command names an artifact in a task's output."""
+        """Return how a command names an artifact in a task's output."""
         rest = [(task, self.run(run).out(task))]
         for words, each in rest:
             if each is not None and each.digest == ref.digest:
@@ -132,14 +132,14 @@ class CardMaker:
         )
 
     def _registered_by(self, run: Material) -> str | None:
-        """Say how a command names the model that a run itself has registered, the last of several."""
+        """Return how a command names the model that a run itself has registered, the last of several."""
         found = [each for each in self._views.versions("model") if each.run == run.view.run]
         newest = max(found, key=lambda each: each.at, default=None)
         made = None if newest is None else named.maker(self._views, newest)
         return None if newest is None or made is None else self._words(*made, newest.out)
 
     def _registered(self, ref: Ref, first: VersionView | None) -> tuple[Named, ...]:
-        """Give the versions that an artifact is registered as, the one that was asked for first."""
+        """Return the versions that an artifact is registered as, the one that was asked for first."""
         kinds: tuple[named.Kind, ...] = named.KINDS
         found = [each for kind in kinds for each in self._views.versions(kind) if each.out.identity == ref.identity]
         found.sort(key=lambda each: first is None or (each.name, each.version) != (first.name, first.version))
@@ -157,7 +157,7 @@ class CardMaker:
         )
 
     def run(self, run_id: str) -> Material:
-        """Give what is known of a run."""
+        """Return what is known of a run."""
         if run_id not in self._runs:
             self._runs[run_id] = material(self._views, run_id)
         return self._runs[run_id]
@@ -248,7 +248,8 @@ class CardMaker:
         ]
 
     def _seeds(self, run: Material, task: str) -> dict[str, str]:
-        """Give the seeds that a task was given, and those among the parameters of its report: those of the library."""
+        """Return the seeds that a task was given, and those among the parameters of its report: those of the
+        library."""
         given = _arguments(run, task, self._load)
         found = {key: value for key, value in given.items() if key.endswith(SEEDS)}
         for ref in report_refs(run.out(task)):
@@ -343,7 +344,7 @@ def _sum(numbers: Iterable[float | None]) -> float | None:
 
 
 def _forgotten(tasks: Iterable[Made]) -> Iterator[str]:
-    """Say which runs are forgotten, and of which tasks nobody knows any more what they took."""
+    """Return which runs are forgotten, and of which tasks nobody knows any more what they took."""
     by: dict[str, list[str]] = {}
     for each in tasks:
         if each.is_forgotten:
@@ -353,7 +354,7 @@ def _forgotten(tasks: Iterable[Made]) -> Iterator[str]:
 
 
 def _arguments(run: Material, task: str, load: Load) -> dict[str, str]:
-    """Give the values that the pipeline gave a task, as people know them, and the defaults of what it didn't give, as
+    """Return the values that the pipeline gave a task, as people know them, and the defaults of what it didn't give, as
     far as the code's key tells them; what another task gave is no such value."""
     node, stage = run.node(task), run.stage(task)
     found: dict[str, str] = {}
@@ -379,7 +380,7 @@ def _in_order(run: Material, names: Iterable[str]) -> list[str]:
 
 
 def together(passed: Iterable[bool | None]) -> bool | None:
-    """Say whether all reports passed; None where none says."""
+    """Return whether all reports passed; None where none says."""
     told = [each for each in passed if each is not None]
     return all(told) if told else None
 
@@ -395,7 +396,7 @@ def _not_passed(checks: Iterable[Judged]) -> Iterator[str]:
 
 
 def _limits(ref: Ref, run: Material, results: Sequence[Judged]) -> Iterator[str]:
-    """Say what whoever uses the model has to know, as far as the record tells; reports say their own limits."""
+    """Return what whoever uses the model has to know, as far as the record tells; reports say their own limits."""
     if not results:
         yield "No report judges this model: nothing here says how good it is."
     elif all(each.report.passed is None for each in results):
@@ -411,7 +412,7 @@ def _limits(ref: Ref, run: Material, results: Sequence[Judged]) -> Iterator[str]
 
 
 def _held_back(run: Material, below: Iterable[str]) -> Iterator[str]:
-    """Say which tasks after the model weren't done, and why: what a gate held back, for one."""
+    """Return which tasks after the model weren't done, and why: what a gate held back, for one."""
     for row in (run.rows[name] for name in below):
         if row.state in ("skipped", "failed", "cancelled"):
             yield f"Task `{row.name}` after it was {row.state}: {row.reason}."

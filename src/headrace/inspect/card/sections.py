@@ -35,21 +35,21 @@ NOTHING = ("null", "{}", "[]")
 
 
 def html(card: Card) -> str:
-    """Give the card as one self-contained page."""
+    """Return the card as one self-contained page."""
     head, *rest = sections(card)
     bodies = [renderer.html_body(head), *(renderer.html_body(each, level=2) for each in rest)]
     return renderer.document(head.title, bodies)
 
 
 def markdown(card: Card) -> str:
-    """Give the card as Markdown; its figures stand as their captions."""
+    """Return the card as Markdown; its figures stand as their captions."""
     head, *rest = sections(card)
     parts = [renderer.markdown(head), *(renderer.markdown(each, level=2) for each in rest)]
     return "\n".join(parts)
 
 
 def sections(card: Card) -> list[Report]:
-    """Give the card as reports: the model, its results, its data with its checks, its training, its code and cost."""
+    """Return the card as reports: the model, its results, its data with its checks, its training, its code and cost."""
     return [
         _model(card),
         *_results(card),
@@ -106,7 +106,7 @@ def _limits(judged: Iterable[Judged]) -> Iterator[str]:
 
 
 def _results(card: Card) -> Iterator[Report]:
-    """Give the reports on the model; their rules and limits stand at the head of the card."""
+    """Yield the reports on the model; their rules and limits stand at the head of the card."""
     for each in card.results:
         if each.is_bare:
             continue
@@ -125,7 +125,7 @@ def _results(card: Card) -> Iterator[Report]:
 
 
 def _own(card: Card) -> Iterator[Report]:
-    """Give what the training itself reports, where other tasks have judged the model."""
+    """Yield what the training itself reports, where other tasks have judged the model."""
     for each in card.results:
         if each.task == card.training.task.task and not card.is_judged_by_training:
             title = f"What the training reports: {each.report.title}"
@@ -181,7 +181,7 @@ def _data(card: Card) -> Iterator[Report]:
 
 
 def _rows(made: Made) -> Cell:
-    """Say how many rows there are, of several tables for each."""
+    """Return how many rows there are, of several tables for each."""
     return ", ".join(f"{name} {rows:,}" for name, rows in made.tables.items()) or made.rows
 
 
@@ -278,5 +278,5 @@ def _shown(number: Number | None, text: Callable[[Number], str]) -> str:
 
 
 def _pairs(title: str, pairs: Iterable[tuple[str, Cell]]) -> Grid:
-    """Give names and values as a table, without those that are empty."""
+    """Return names and values as a table, without those that are empty."""
     return Grid(title=title, columns=("", "value"), rows=tuple((name, value) for name, value in pairs if value != ""))

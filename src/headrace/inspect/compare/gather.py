@@ -89,7 +89,7 @@ def _told_of(found: Comparison, views: Views, runs: Sequence[str]) -> Comparison
 
 
 def _paired(found: Comparison, runs: Sequence[Material], load: Load, asked: bool | None) -> Comparison:
-    """Give the differences of metrics intervals of their own, where the same rows were judged."""
+    """Return the differences of metrics intervals of their own, where the same rows were judged."""
     tasks = dict.fromkeys(metric.task for metric in found.metrics if metric.source == "report")
     pairings = {
         (task, place): pair(runs[0], run, task, load, asked=asked)
@@ -112,7 +112,7 @@ def _paired(found: Comparison, runs: Sequence[Material], load: Load, asked: bool
 
 
 def _held(number: Number | None, metric: Metric, pairing: Pairing) -> Number | None:
-    """Give a number with what pairing tells of its difference to the first run's."""
+    """Return a number with what pairing tells of its difference to the first run's."""
     if number is None or number.change is None:
         return number
     if pairing.is_apart and metric.source == "report":
@@ -156,7 +156,7 @@ def _side(run: Material) -> Side:
 
 
 def _settings(runs: Sequence[Material], store: Store) -> tuple[list[Setting], list[Setting]]:
-    """Give the parameters and the inputs that differ: values that the pipeline gave, and outputs of other tasks."""
+    """Return the parameters and the inputs that differ: values that the pipeline gave, and outputs of other tasks."""
     given = _differing(_parameters(runs, store))
     parameters = [Setting(task="", name=name, values=told_apart(values)) for name, values in given]
     inputs: list[Setting] = []
@@ -196,7 +196,7 @@ def _marked(
 
 
 def _parameters(runs: Sequence[Material], store: Store) -> list[dict[str, str]]:
-    """Give the parameters of the runs; one that wasn't given, though the same pipeline got it elsewhere, has its
+    """Return the parameters of the runs; one that wasn't given, though the same pipeline got it elsewhere, has its
     default, as the run's code says it."""
     given = [{name: str(value) for name, value in run.view.params.items()} for run in runs]
     for run, params in zip(runs, given, strict=True):
@@ -208,7 +208,7 @@ def _parameters(runs: Sequence[Material], store: Store) -> list[dict[str, str]]:
 
 
 def _defaults(run: Material, store: Store) -> Mapping[str, str]:
-    """Give the defaults of a pipeline's parameters, as the code that the run pinned has them."""
+    """Return the defaults of a pipeline's parameters, as the code that the run pinned has them."""
     files = run.files(store)
     paths = () if run.story.opened is None else run.story.opened.files
     found = (each for path in paths if path in files for each in pipelines_in(files[path], path))
@@ -216,7 +216,7 @@ def _defaults(run: Material, store: Store) -> Mapping[str, str]:
 
 
 def _arguments(run: Material, task: str) -> dict[str, tuple[str, str, bool]] | None:
-    """Give the arguments of a task by parameter: identity, short form, whether the pipeline gave it as a value."""
+    """Return the arguments of a task by parameter: identity, short form, whether the pipeline gave it as a value."""
     row, node = run.rows.get(task), run.node(task)
     if row is None or row.inputs is None:
         return None
@@ -230,7 +230,7 @@ def _arguments(run: Material, task: str) -> dict[str, tuple[str, str, bool]] | N
 
 
 def _code(runs: Sequence[Material], store: Store) -> Iterator[CodeChange]:
-    """Give the parts that differ, stage by stage, a part that several stages reach under the first of them."""
+    """Yield the parts that differ, stage by stage, a part that several stages reach under the first of them."""
     stages = _code_by_stage(runs)
     files: dict[int, Mapping[str, bytes]] = {}
     seen: set[tuple[str, str, tuple[str | None, ...]]] = set()
@@ -271,7 +271,7 @@ def _code(runs: Sequence[Material], store: Store) -> Iterator[CodeChange]:
 
 
 def _code_by_stage(runs: Sequence[Material]) -> list[dict[str, Code]]:
-    """Give the code of stages by their names, each with that of the functions that its tasks are given.
+    """Return the code of stages by their names, each with that of the functions that its tasks are given.
 
     Where a run's trace didn't keep these (an earlier Headrace wrote it), they count in no run.
     """
@@ -319,7 +319,7 @@ def _metrics(found: Sequence[Sequence[Reading]], kept: set[tuple[str, str]]) -> 
 
 
 def _number(cell: Reading | None, first: Reading | None, better: str) -> Number | None:
-    """Give a number, held against that of the first run where there is one."""
+    """Return a number, held against that of the first run where there is one."""
     if cell is None:
         return None
     number = Number(value=cell.value, low=cell.low, high=cell.high, best=cell.best, step=cell.step, why=cell.why)
@@ -338,7 +338,7 @@ def _verdict(change: float, better: str) -> Verdict:
 
 
 def _sure(cell: Reading, first: Reading) -> bool | None:
-    """Say whether two intervals exclude each other, which is stricter than that their difference's excludes zero.
+    """Return whether two intervals exclude each other, which is stricter than that their difference's excludes zero.
 
     An end that isn't known excludes nothing; None where no end is known.
     """
@@ -372,7 +372,7 @@ def _tasks(runs: Sequence[Material]) -> Iterator[Took]:
 
 
 def _notes(runs: Sequence[Material]) -> Iterator[str]:
-    """Say what the runs don't share."""
+    """Return what the runs don't share."""
     if len({run.view.pipeline for run in runs}) > 1:
         shared = set.intersection(*(set(run.rows) for run in runs))
         what = "tasks of the same name stand beside each other" if shared else "no task has the same name in all"
@@ -394,7 +394,7 @@ def _differing(tables: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, tuple
 
 
 def _shared(tables: Sequence[Mapping[Key, object]]) -> list[Key]:
-    """Give the keys that two or more have, in their order."""
+    """Return the keys that two or more have, in their order."""
     return [key for key in _union(tables) if sum(key in table for table in tables) > 1]
 
 

@@ -19,7 +19,7 @@ MARKS = {"better": "▲ better", "worse": "▼ worse", "same": "same", "": ""}
 
 
 def page(found: Comparison, project: str) -> str:
-    """Give the page as text."""
+    """Return the page as text."""
     names = [run.run for run in found.runs]
     pipelines = list(dict.fromkeys(run.pipeline for run in found.runs))
     header = tag(

@@ -80,7 +80,7 @@ def pair(first: Material, other: Material, task: str, load: Load, *, asked: bool
 
 
 def _predictions(run: Material, task: str) -> Ref | None:
-    """Give the predictions that a ready-made evaluation gave beside its report."""
+    """Return the predictions that a ready-made evaluation gave beside its report."""
     stage, ref = run.stage(task), run.out(task)
     if stage is None or not stage.function.startswith(JUDGES) or ref is None or not ref.names or not ref.parts:
         return None
@@ -94,8 +94,8 @@ def _is_told(table: Any) -> bool:
 
 
 def are_apart(mine: Any, theirs: Any) -> bool:
-    """Say whether what two runs judged (tables of predictions) can't be the same rows: no row has the same number, or
-    the targets of these differ."""
+    """Return whether what two runs judged (tables of predictions) can't be the same rows: no row has the same number,
+    or the targets of these differ."""
     import pyarrow as pa  # noqa: PLC0415  0.2 s, only where there are predictions
     import pyarrow.compute as pc  # noqa: PLC0415  likewise
 
@@ -124,13 +124,13 @@ def are_apart(mine: Any, theirs: Any) -> bool:
 
 
 def _table(run: Material, task: str) -> str | None:
-    """Give what stands for the table that a task judged."""
+    """Return what stands for the table that a task judged."""
     row = run.rows.get(task)
     return None if row is None or row.inputs is None else told(row.inputs).get("table")
 
 
 def _asked(run: Material, task: str) -> dict[str, Any]:
-    """Give what the evaluation was told that the comparison has to know too."""
+    """Return what the evaluation was told that the comparison has to know too."""
     node = run.node(task)
     args = {} if node is None else dict(node.args)
     found = {}

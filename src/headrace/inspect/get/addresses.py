@@ -41,7 +41,7 @@ def address(word: str) -> Address | None:
 
 
 def version(views: Views, word: str) -> VersionView | None:
-    """Give the version that an address names; None where the word is no address.
+    """Return the version that an address names; None where the word is no address.
 
     Raises:
         NotFoundError: there is no such name, version or alias.
@@ -67,7 +67,7 @@ def must_be_address(word: str) -> Address:
 
 
 def maker(views: Views, version: VersionView) -> tuple[str, str] | None:
-    """Give the run and the task that gave a version's artifact; None where nobody knows any more.
+    """Return the run and the task that gave a version's artifact; None where nobody knows any more.
 
     That is the run that registered it, or the one that it was registered from, and in it the first task that has it.
     """

@@ -125,7 +125,7 @@ def check_is_no_run(found: Views, word: str) -> None:
 
 
 def write_table(ref: Ref, store: Store, columns: Sequence[str] | None, to: Path | None, name: str) -> Path:
-    """Write a table, or some columns of it, to a file as its suffix says; give the path written."""
+    """Write a table, or some columns of it, to a file as its suffix says; return the path written."""
     form = form_of(to, table_file.SUFFIXES, "a table")
     if columns is None and ref.codec not in ("joined", "arrow-stream") and form == ".arrow":
         return write(ref, store, to, name)  # its own bytes, which are such a file
@@ -136,7 +136,7 @@ def write_table(ref: Ref, store: Store, columns: Sequence[str] | None, to: Path 
 
 
 def write_report(ref: Ref, store: Store, to: Path | None, name: str) -> Path:
-    """Write a report as Markdown (`.md`), JSON (`.json`, all of it), a page (`.html`), or else text; give the path
+    """Write a report as Markdown (`.md`), JSON (`.json`, all of it), a page (`.html`), or else text; return the path
     written. Text and Markdown are without its drawings."""
     report = Codecs().load(ref, store, verify=True)
     if not isinstance(report, Report):
@@ -159,7 +159,7 @@ def write_report(ref: Ref, store: Store, to: Path | None, name: str) -> Path:
 
 
 def _by_name(value: object) -> object:
-    """Give a report, or a part of one, with its fields by their names: it is stored by their places."""
+    """Return a report, or a part of one, with its fields by their names: it is stored by their places."""
     if isinstance(value, tuple):
         return [_by_name(each) for each in value]
     if isinstance(value, Row):
@@ -168,7 +168,7 @@ def _by_name(value: object) -> object:
 
 
 def find(views: Views, run: str, task: str) -> Ref:
-    """Give the artifact of a task's output; `task` may end in the name or place of a part, `split.train`, `fit.0`.
+    """Return the artifact of a task's output; `task` may end in the name or place of a part, `split.train`, `fit.0`.
 
     Raises:
         NotFoundError: there is none.
@@ -204,7 +204,7 @@ def _of_version(version: VersionView, path: str, word: str) -> Ref:
 
 
 def part_of(ref: Ref, path: str, task: str) -> Ref:
-    """Give the part of a task's output that a path names, `train` or `split.train` or `0`; all of it by none.
+    """Return the part of a task's output that a path names, `train` or `split.train` or `0`; all of it by none.
 
     Raises:
         NotFoundError: there is none.
@@ -221,7 +221,7 @@ def part_of(ref: Ref, path: str, task: str) -> Ref:
 
 
 def write(ref: Ref, store: Store, to: Path | None, name: str, inside: str = "RUN TASK.") -> Path:
-    """Write an artifact to a file (a folder goes to a folder) in its own form; give the path written.
+    """Write an artifact to a file (a folder goes to a folder) in its own form; return the path written.
 
     Without `to`, it goes to the current folder, under `name` with the suffix of its form. A model of LightGBM is the
     text that its library reads, without what a scikit-learn model of it holds beside the trees. Another value with
@@ -256,7 +256,7 @@ def _check_form(ref: Ref, to: Path | None, inside: str) -> None:
 
 
 def _alone(ref: Ref, to: Path | None, inside: str) -> str:
-    """Say how to get a part of an artifact alone: those whose form it is, if there are any."""
+    """Return how to get a part of an artifact alone: those whose form it is, if there are any."""
     named_parts = dict(zip(ref.names or (), ref.parts or (), strict=False))
     suffix = "" if to is None else to.suffix.lower()
     fit = [name for name, part in named_parts.items() if suffix and SUFFIXES.get(part.codec) == suffix]
@@ -265,7 +265,7 @@ def _alone(ref: Ref, to: Path | None, inside: str) -> str:
 
 
 def _bytes(ref: Ref, store: Store, name: str, inside: str) -> bytes:
-    """Give an artifact's own bytes, or those of a value with parts as JSON."""
+    """Return an artifact's own bytes, or those of a value with parts as JSON."""
     if ref.codec == "lightgbm":
         ref = part_of(ref, "model", name)
         if ref.codec != "text":
@@ -278,8 +278,8 @@ def _bytes(ref: Ref, store: Store, name: str, inside: str) -> bytes:
 
 
 def plain_of(ref: Ref, name: str, inside: str = "") -> object:
-    """Give a value with parts as JSON has it, without importing the classes that it was made of. `name` is that of the
-    value, and `inside` how a command begins that names a part of it.
+    """Return a value with parts as JSON has it, without importing the classes that it was made of. `name` is that of
+    the value, and `inside` how a command begins that names a part of it.
 
     Raises:
         UsageError: a part of it has a form of its own.

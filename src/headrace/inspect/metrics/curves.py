@@ -58,7 +58,7 @@ def brief(metric: MetricView) -> MetricBrief:
 
 
 def with_metrics(tasks: Iterable[TaskView], metrics: Iterable[MetricView]) -> tuple[TaskView, ...]:
-    """Give tasks with what they have logged; those that have logged nothing stay as they are."""
+    """Return tasks with what they have logged; those that have logged nothing stay as they are."""
     found: dict[str, dict[str, MetricBrief]] = {}
     for metric in metrics:
         found.setdefault(metric.task, {})[metric.name] = brief(metric)
@@ -73,12 +73,12 @@ def _tracked(task: TaskView, metrics: dict[str, MetricBrief]) -> TrackedTask:
 
 
 def lines(views: Views, run: str, task: str | None = None, name: str | None = None) -> Mapping[tuple[str, str], Line]:
-    """Give the curves of a run by task and name, with no more points than can be seen."""
+    """Return the curves of a run by task and name, with no more points than can be seen."""
     return {(each.task, each.name): line(each) for each in views.series(run, task, name)}
 
 
 def line(series: SeriesView) -> Line:
-    """Give a curve with no more points than can be seen."""
+    """Return a curve with no more points than can be seen."""
     places = kept(series.values)
     return Line(
         steps=tuple(series.steps[place] for place in places), values=tuple(series.values[place] for place in places)
@@ -90,7 +90,7 @@ Number = TypeVar("Number", int, float)
 
 
 def kept(values: Sequence[float], limit: int = MAX_POINTS) -> Sequence[int]:
-    """Give the places of at most `limit` values: of each group of neighbours the least and the greatest, so that no
+    """Return the places of at most `limit` values: of each group of neighbours the least and the greatest, so that no
     spike is lost, and the first and the last of all. What is no number is passed over where there are others.
 
     >>> kept([1.0, 2.0, 9.0, 2.0, 1.0, 0.0, 1.0, 1.0], 6)

@@ -26,8 +26,8 @@ _BETWEEN = {"difference": "lower", "ratio": "higher"}
 
 
 def direction(name: str) -> str:
-    """Give the direction that is an improvement of a number of this name: `higher`, `lower`, or nothing where its words
-    don't tell. The last word that tells decides; "score" tells only where no other word does.
+    """Return the direction that is an improvement of a number of this name: `higher`, `lower`, or nothing where its
+    words don't tell. The last word that tells decides; "score" tells only where no other word does.
 
     >>> direction("valid/log_loss"), direction("test.AUC"), direction("auc_gap"), direction("rows")
     ('lower', 'higher', 'lower', '')
@@ -57,7 +57,7 @@ def direction(name: str) -> str:
 
 
 def _between_groups(words: list[str]) -> str:
-    """Give the direction of what an evaluation measures between groups, whichever metric that is of."""
+    """Return the direction of what an evaluation measures between groups, whichever metric that is of."""
     for place, word in enumerate(words[1:], start=1):
         if word == "by" and words[place - 1] in _BETWEEN:
             return _BETWEEN[words[place - 1]]

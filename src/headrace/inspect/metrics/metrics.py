@@ -65,12 +65,12 @@ class Reading(Struct, frozen=True, kw_only=True):
         return {"lower": self.least, "higher": self.greatest}.get(self.better)
 
     def is_called(self, name: str) -> bool:
-        """Say whether it is the one that is meant by a name, `NAME` or `TASK.NAME`."""
+        """Return whether it is the one that is meant by a name, `NAME` or `TASK.NAME`."""
         return name in self.names
 
 
 def loader(store: Store) -> Load:
-    """Give what loads an artifact, only from forms that run no code; what can't be read is None."""
+    """Return what loads an artifact, only from forms that run no code; what can't be read is None."""
     codecs = Codecs()
 
     def load(ref: Ref) -> object:
@@ -83,7 +83,7 @@ def loader(store: Store) -> Load:
 
 
 def reports(ref: Ref | None, load: Load) -> Iterator[Report]:
-    """Give the reports in an artifact, those that can be read."""
+    """Yield the reports in an artifact, those that can be read."""
     for each in report_refs(ref):
         found = load(each)
         if isinstance(found, Report):
@@ -91,7 +91,7 @@ def reports(ref: Ref | None, load: Load) -> Iterator[Report]:
 
 
 def report_refs(ref: Ref | None, depth: int = _DEPTH) -> Iterator[Ref]:
-    """Give the artifacts of the reports in an artifact."""
+    """Yield the artifacts of the reports in an artifact."""
     if ref is None:
         return
     if ref.type == REPORT:
@@ -102,7 +102,7 @@ def report_refs(ref: Ref | None, depth: int = _DEPTH) -> Iterator[Ref]:
 
 
 def readings(views: Views, run: str, load: Load) -> list[Reading]:
-    """Give all numbers of a run, task by task: those of reports first, then what was logged, then other outputs."""
+    """Return all numbers of a run, task by task: those of reports first, then what was logged, then other outputs."""
     rows = views.rows(run)
     wide = maps(row.name for row in rows)
     logged: dict[str, list[Reading]] = {}
@@ -119,7 +119,7 @@ def readings(views: Views, run: str, load: Load) -> list[Reading]:
 
 
 def _once(its: Mapping[str, Reading], told: Mapping[str, Reading]) -> Iterator[Reading]:
-    """Give each number once: what a report tells too is one more name of its fact."""
+    """Yield each number once: what a report tells too is one more name of its fact."""
     also: dict[str, list[str]] = {name: [] for name in told}
     for name, each in its.items():
         fact = _fact_of(each, told)
@@ -194,7 +194,7 @@ def _of_output(row: TaskRow, load: Load) -> list[Reading]:
 
 
 def _plain(value: Any) -> float | None:
-    """Give a NumPy scalar as what it is in Python."""
+    """Return a NumPy scalar as what it is in Python."""
     found: float | None = value.item() if hasattr(value, "item") else value
     return found
 
@@ -218,7 +218,7 @@ def _with_intervals(found: Mapping[str, float]) -> dict[str, tuple[float, float 
 
 
 def _without_reports(ref: Ref) -> Ref:
-    """Give an output without its reports, whose numbers are read as facts."""
+    """Return an output without its reports, whose numbers are read as facts."""
     if not ref.parts or not ref.names:
         return ref
     kept = [(name, part) for name, part in zip(ref.names, ref.parts, strict=True) if part.type != REPORT]
@@ -226,7 +226,7 @@ def _without_reports(ref: Ref) -> Ref:
 
 
 def chosen(found: Sequence[Reading], names: Sequence[str]) -> list[Reading]:
-    """Give the readings of these names, `NAME` or `TASK.NAME`; all where none is named.
+    """Return the readings of these names, `NAME` or `TASK.NAME`; all where none is named.
 
     Raises:
         NotFoundError: none has such a name; the hint says which come near.

@@ -54,7 +54,7 @@ def picture(line: Line, title: str) -> str:
 
 
 def legend(names: Sequence[str]) -> Markup:
-    """Say which colour is whose."""
+    """Return which colour is whose."""
     return tag(
         "p",
         (

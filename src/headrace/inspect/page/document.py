@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parent
 
 
 def document(title: str, header: Markup, sections: Child, footer: Child = None) -> str:
-    """Give a whole page: no network, no file beside it, nothing that user data could act through."""
+    """Return a whole page: no network, no file beside it, nothing that user data could act through."""
     style = (FOLDER / "page.css").read_text(encoding="utf-8")
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     head = tag(
@@ -35,7 +35,7 @@ def document(title: str, header: Markup, sections: Child, footer: Child = None) 
 
 
 def section(title: str, content: Child) -> Markup:
-    """Give a part of a page under its title."""
+    """Return a part of a page under its title."""
     return tag("section", tag("h2", title), content)
 
 

@@ -94,7 +94,7 @@ def _needs(node: Node) -> Iterator[str]:
 
 
 def _parent(name: str, nodes: dict[str, Node]) -> str | None:
-    """Give the mapped task that this is an element of: the longest name before a bracket that is one."""
+    """Return the mapped task that this is an element of: the longest name before a bracket that is one."""
     end = len(name) if name not in nodes else 0
     while (end := name.rfind("[", 0, end)) > 0:
         node = nodes.get(name[:end])
@@ -108,7 +108,7 @@ def _output(output: OutputView) -> str:
 
 
 def _attempts(story: Story, stages: dict[str, str], now: float | None, omitted: list[str]) -> Iterator[AttemptFacts]:
-    """Give the attempts, placed in the time that the run was worked on; those that still run end now."""
+    """Yield the attempts, placed in the time that the run was worked on; those that still run end now."""
     ended = story.ended
     if len(ended) > MAX_ATTEMPTS:
         omitted.append(f"The timeline shows the longest {MAX_ATTEMPTS:,} of {len(ended):,} attempts.")
@@ -145,7 +145,7 @@ def _start(story: Story, event: Succeeded | Failed) -> float:
 
 
 def _seconds(story: Story, event: Succeeded | Failed, start_s: float) -> float:
-    """Give how long an attempt took; one that died with its driver, up to when that was last heard of."""
+    """Return how long an attempt took; one that died with its driver, up to when that was last heard of."""
     if isinstance(event, Succeeded):
         return event.seconds + event.load_s + event.save_s
     if event.failure.kind == "lost" and not event.seconds:
@@ -154,14 +154,14 @@ def _seconds(story: Story, event: Succeeded | Failed, start_s: float) -> float:
 
 
 def _pauses(worked: Duration) -> Iterator[tuple[float, float]]:
-    """Give when the run was resumed, in the seconds that it had been worked on, and how long it had rested."""
+    """Yield when the run was resumed, in the seconds that it had been worked on, and how long it had rested."""
     starts = [since for since, _ in worked.sessions[1:]] + [worked.since]
     for (_, end), start in zip(worked.sessions, starts, strict=True):
         yield worked.at(end), max(0.0, start - end)
 
 
 def _told(views: Views, run: str, store: Store) -> Iterator[Reading]:
-    """Give the numbers that tasks logged, and those they gave out. What only a report has is shown with the report."""
+    """Yield the numbers that tasks logged, and those they gave out. What only a report has is shown with the report."""
     logged = {(metric.task, metric.name) for metric in views.metrics(run)}
     for each in readings(views, run, loader(store)):
         if each.source != "report" or each.also or (each.task, each.name) in logged:
@@ -169,7 +169,7 @@ def _told(views: Views, run: str, store: Store) -> Iterator[Reading]:
 
 
 def _measured(found: Iterable[Reading], stages: Mapping[str, str], omitted: list[str]) -> Iterator[Measured]:
-    """Give the numbers by task."""
+    """Yield the numbers by task."""
     by_task: dict[str, list[Reading]] = {}
     for each in found:
         by_task.setdefault(each.task, []).append(each)
@@ -182,7 +182,7 @@ def _measured(found: Iterable[Reading], stages: Mapping[str, str], omitted: list
 
 
 def _values(reading: Reading) -> Iterator[tuple[str, float]]:
-    """Give a number by its name, with the ends of its interval beside it where it has one."""
+    """Yield a number by its name, with the ends of its interval beside it where it has one."""
     if reading.value is None:
         if reading.source == "logged":
             yield reading.name, math.nan
@@ -229,7 +229,7 @@ def _figures(story: Story, logged: Sequence[ShownView], store: Store, omitted: l
 
 
 def _texts(logged: Sequence[ShownView], store: Store, omitted: list[str]) -> Iterator[Text]:
-    """Give the last text of each name."""
+    """Yield the last text of each name."""
     load = loader(store)
     counts = Counter((each.task, each.name) for each in logged)
     last = {(each.task, each.name): each for each in logged}

@@ -59,7 +59,7 @@ def draw(nodes: Sequence[str], edges: Iterable[tuple[str, str]], *, waypoint_wid
 
 
 def _ranks(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, int]:
-    """Give each node its layer: one below the lowest that it needs; what needs nothing stands right above its use."""
+    """Return each node its layer: one below the lowest that it needs; what needs nothing stands right above its use."""
     below: dict[str, list[str]] = {name: [] for name in nodes}
     waits = dict.fromkeys(nodes, 0)
     for source, target in edges:
@@ -81,7 +81,7 @@ def _ranks(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, 
 
 
 def _connect(vertices: Mapping[str, _Vertex], edges: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[_Vertex]]:
-    """Join the vertices, layer by layer, and give the way of each edge."""
+    """Join the vertices, layer by layer, and return the way of each edge."""
     ways = {}
     trunks: dict[str, list[_Vertex]] = {}
     for source, target in sorted(edges, key=lambda edge: vertices[edge[1]].rank):
@@ -103,7 +103,7 @@ def _join(upper: _Vertex, lower: _Vertex) -> None:
 
 
 def _layers(vertices: Mapping[str, _Vertex], ways: Mapping[tuple[str, str], Sequence[_Vertex]]) -> list[list[_Vertex]]:
-    """Give the vertices of each layer, first in the order in which they are met from above."""
+    """Return the vertices of each layer, first in the order in which they are met from above."""
     every = {id(vertex): vertex for vertex in vertices.values()}
     every |= {id(vertex): vertex for way in ways.values() for vertex in way}
     layers: list[list[_Vertex]] = [[] for _ in range(max((each.rank for each in every.values()), default=-1) + 1)]

@@ -21,7 +21,7 @@ from headrace.report.measures import one_line, seconds_text, usd_text
 
 
 def page(run: RunFacts) -> str:
-    """Give the page as text."""
+    """Return the page as text."""
     anchors = {task.name: f"task-{number}" for number, task in enumerate(run.tasks)}
     footer = [tag("p", ticked(each)) for each in run.omitted]
     return document(f"{run.pipeline} {run.run}: {run.state}", _header(run), _sections(run, anchors), footer)

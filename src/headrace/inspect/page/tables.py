@@ -18,12 +18,12 @@ FEW = 4
 
 
 def facts(pairs: Iterable[tuple[str, Child]]) -> Markup:
-    """Give names and values as a list of definitions."""
+    """Return names and values as a list of definitions."""
     return tag("dl", (tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs), class_="facts")
 
 
 def state_badge(state: str) -> Markup:
-    """Give a state as a coloured word."""
+    """Return a state as a coloured word."""
     return tag("span", state, class_=f"state {state}")
 
 
@@ -32,7 +32,7 @@ HEADS = {"time": "run"}
 
 
 def task_table(tasks: Sequence[TaskFacts], anchors: Mapping[str, str]) -> Markup:
-    """Give all tasks in a table that can be sorted by any column; of many elements, the telling ones come first."""
+    """Return all tasks in a table that can be sorted by any column; of many elements, the telling ones come first."""
     shown = _most_telling(tasks)
     numbers = [each for each in TASK_NUMBERS if not each.is_rare or any(map(each.text, tasks))]
     names = [HEADS.get(each.head, each.head) for each in numbers]
@@ -44,7 +44,7 @@ def task_table(tasks: Sequence[TaskFacts], anchors: Mapping[str, str]) -> Markup
 
 
 def _most_telling(tasks: Sequence[TaskFacts]) -> list[TaskFacts]:
-    """Give as many tasks as fit: all that are no elements, elements that went wrong, then the rest; elements stand
+    """Return as many tasks as fit: all that are no elements, elements that went wrong, then the rest; elements stand
     below their map."""
     ranked = sorted(
         range(len(tasks)),
@@ -71,7 +71,7 @@ def _task_row(task: TaskFacts, anchors: Mapping[str, str], numbers: Sequence[Tas
 
 
 def measured_tables(measured: Sequence[Measured]) -> Markup:
-    """Give the numbers of a stage: of several tasks in a table with a row for each, of one in as few rows as tell."""
+    """Return the numbers of a stage: of several tasks in a table with a row for each, of one in as few rows as tell."""
     if len(measured) == 1:
         return tag("div", _single(measured[0].values), class_="tables")
     told = {each.task: _bracketed(each.values) for each in measured}
@@ -99,7 +99,7 @@ def _bracketed(values: Mapping[str, float]) -> dict[str, float | tuple[float, st
 
 
 def _single(values: Mapping[str, float]) -> Iterator[Markup]:
-    """Give names that end alike (`auc.low`, `auc.high`, `brier.low`, ...) as one table, and the others below each
+    """Yield names that end alike (`auc.low`, `auc.high`, `brier.low`, ...) as one table, and the others below each
     other."""
     groups: dict[str, dict[str, float]] = {}
     for name, value in values.items():
@@ -133,7 +133,7 @@ def table(
     sortable: bool = False,
     narrow: bool = False,
 ) -> Markup:
-    """Give a table; the heads in `numbers` stand to the right, as their columns do."""
+    """Return a table; the heads in `numbers` stand to the right, as their columns do."""
     head = (
         tag(
             "th",

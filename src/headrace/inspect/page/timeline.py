@@ -46,7 +46,7 @@ def timeline(
 
 
 def _lanes(attempts: Sequence[AttemptFacts]) -> list[int]:
-    """Give each attempt the first lane that is free when it starts; past the last lane they overlap."""
+    """Return each attempt the first lane that is free when it starts; past the last lane they overlap."""
     free_at: list[float] = []
     lanes = []
     for attempt in attempts:

@@ -13,7 +13,7 @@ from headrace.project.project import Project
 
 
 def write_page(project: Project, views: Views, run_id: str | None, to: Path | None) -> Path:
-    """Write a run's page, to `RUN.html` in the current folder unless told otherwise, and give the file.
+    """Write a run's page, to `RUN.html` in the current folder unless told otherwise, and return the file.
 
     Raises:
         NotFoundError: there is no such run.
@@ -26,7 +26,7 @@ def write_page(project: Project, views: Views, run_id: str | None, to: Path | No
 
 
 def write_text(to: Path, text: str, name: str) -> Path:
-    """Write a page, or other text, to a file, or under a name of its own to a folder; give the path written.
+    """Write a page, or other text, to a file, or under a name of its own to a folder; return the path written.
 
     Raises:
         UsageError: it can't be written there.

@@ -18,12 +18,12 @@ POSTGRES = ("postgresql://", "postgres://")
 
 
 def is_shared(address: Address) -> bool:
-    """Say whether a server keeps the ledger, so that drivers of several machines may use it."""
+    """Return whether a server keeps the ledger, so that drivers of several machines may use it."""
     return os.fspath(address).startswith(POSTGRES)
 
 
 def file_of(address: Address) -> Path:
-    """Give the file of a ledger that is one.
+    """Return the file of a ledger that is one.
 
     Raises:
         ConfigError: there is no such kind of ledger.
@@ -37,7 +37,7 @@ def file_of(address: Address) -> Path:
 
 
 def unknown(address: Address) -> ConfigError:
-    """Give the error that there is no such kind of ledger."""
+    """Return the error that there is no such kind of ledger."""
     return ConfigError(
         f"`[ledger] url` is `{masked(address)}`, and there is no such kind of ledger",
         hint="give postgresql://user@host/name or sqlite:///path/to/ledger.db, or leave it out",
@@ -59,7 +59,7 @@ def refuse_other(ledger: str, owner: str, project: str) -> None:
 
 
 def masked(address: Address) -> str:
-    """Give an address as it may be shown.
+    """Return an address as it may be shown.
 
     >>> masked("postgresql://ann:secret@db.example/rivers?sslmode=require")
     'postgresql://ann:***@db.example/rivers?sslmode=require'

@@ -52,7 +52,7 @@ class Database(Protocol):
         """Run a statement, within the transaction that is open or else in one of its own."""
 
     def lookups(self, text: str, rows: Sequence[Sequence[Any]], /) -> list[Any]:
-        """Run a statement for each of the rows, and give the first row that each finds, or None."""
+        """Run a statement for each of the rows, and return the first row that each finds, or None."""
 
     def executemany(self, text: str, rows: Iterable[Sequence[Any]], /) -> object:
         """Run a statement for each of the rows."""
@@ -75,25 +75,25 @@ class Database(Protocol):
         before another try, what came of the last one if it got through after all."""
 
     def snapshot(self) -> AbstractContextManager[None]:
-        """Have all that is read within be of one moment."""
+        """Read everything within as of one moment."""
 
     def begin_reading(self) -> None:
         """Say that lookups follow, of which many may be answered from one moment, until `end_reading`."""
 
     def end_reading(self) -> None:
-        """Have what is read next see what others have stored meanwhile."""
+        """End the shared transaction: what is read next sees what others have stored meanwhile."""
 
     def troubles(self) -> AbstractContextManager[None]:
         """Turn what the database raises into a `LedgerError` with a hint."""
 
     def is_there(self) -> bool:
-        """Say whether what is written is kept still: somebody may have removed the file."""
+        """Return whether what is written is kept still: somebody may have removed the file."""
 
     def now(self) -> float:
-        """Give the time by which leases are judged: the server's clock, where there is one (Unix seconds)."""
+        """Return the time by which leases are judged: the server's clock, where there is one (Unix seconds)."""
 
     def problems(self, *, deep: bool) -> list[str]:
-        """Say what is wrong with the database as such, apart from what its rows say."""
+        """Return what is wrong with the database as such, apart from what its rows say."""
 
     def hurry(self) -> None:
         """Wait for nothing from now on: the work is done, or given up."""

@@ -75,7 +75,7 @@ class FileLeases:
             ) from error
 
     def holder(self, run: str) -> Holder | None:
-        """Say who holds a run's lease, or None where nobody does."""
+        """Return who holds a run's lease, or None where nobody does."""
         try:
             descriptor = os.open(self._path(run), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -92,7 +92,7 @@ class FileLeases:
             os.close(descriptor)
 
     def held(self, runs: Iterable[str]) -> set[str]:
-        """Give those of the runs whose leases are held."""
+        """Return those of the runs whose leases are held."""
         return {run for run in runs if self.holder(run) is not None}
 
     def all(self) -> Iterator[str]:

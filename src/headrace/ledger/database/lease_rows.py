@@ -125,13 +125,13 @@ class RowLeases:
                 time.sleep(LOOK_S)
 
     def holder(self, run: str) -> Holder | None:
-        """Say who holds a lease, or None where nobody does."""
+        """Return who holds a lease, or None where nobody does."""
         with self._db.troubles():
             row = self._db.execute(self._sql.LEASE, (run,)).fetchone()
         return None if row is None else _holder(row)
 
     def held(self, runs: Iterable[str]) -> set[str]:
-        """Give those of the runs whose leases are held. Within a transaction, what goes wrong is that one's."""
+        """Return those of the runs whose leases are held. Within a transaction, what goes wrong is that one's."""
         names = list(runs)
         return {name for (name,) in self._db.execute(self._sql.HELD_LEASES, (names,))} if names else set()
 

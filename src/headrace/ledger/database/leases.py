@@ -49,10 +49,10 @@ class Leases(Protocol):
         """
 
     def holder(self, run: str) -> Holder | None:
-        """Say who holds a lease, or None where nobody does."""
+        """Return who holds a lease, or None where nobody does."""
 
     def held(self, runs: Iterable[str]) -> set[str]:
-        """Give those of the runs whose leases are held."""
+        """Return those of the runs whose leases are held."""
 
     def all(self) -> Iterator[str]:
         """Name all whose holders may still write: what is held, and what would be again if its holder woke up."""
@@ -62,7 +62,7 @@ class Leases(Protocol):
 
 
 def refusal(run: str, holder: Holder | None) -> LeaseHeld:
-    """Give the error that says who holds a run."""
+    """Return the error that says who holds a run."""
     return LeaseHeld(
         f"run `{run}` is held by {holder or 'another driver'}",
         hint="wait until it ends, or end it with `headrace cancel`",

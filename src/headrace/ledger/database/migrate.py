@@ -33,7 +33,7 @@ def migrate_file(path: Path, schema: int = SCHEMA) -> None:
 
 @contextmanager
 def begin(path: Path) -> Iterator[Connection]:
-    """Give a transaction that holds the write lock from its begin on, tables' changes included."""
+    """Return a transaction that holds the write lock from its begin on, tables' changes included."""
     engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"isolation_level": None})
 
     @event.listens_for(engine, "begin")

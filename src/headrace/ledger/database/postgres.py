@@ -63,7 +63,7 @@ class PostgresDatabase:
         return self._again(lambda: self._link.execute(text.encode(), parameters, binary=True))
 
     def lookups(self, text: str, rows: Sequence[Sequence[Any]], /) -> list[Any]:
-        """Run a statement for each of the rows, and give the first row that each finds, or None; all in one go."""
+        """Run a statement for each of the rows, and return the first row that each finds, or None; all in one go."""
         if len(rows) == 1:
             return [self.execute(text, rows[0]).fetchone()]
 
@@ -141,7 +141,7 @@ class PostgresDatabase:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Have all that is read within be of one moment. It locks nothing, so it may take its time."""
+        """Read everything within as of one moment. It locks nothing, so it may take its time."""
         self._again(lambda: self._link.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
         self._is_open = True
         try:
@@ -167,7 +167,7 @@ class PostgresDatabase:
         return True
 
     def now(self) -> float:
-        """Give the server's time (Unix seconds)."""
+        """Return the server's time (Unix seconds)."""
         found: float = self.execute(self.sql.CLOCK).fetchone()[0]  # type: ignore[index]
         return found
 
@@ -177,7 +177,7 @@ class PostgresDatabase:
         return []
 
     def another_link(self) -> Link:
-        """Give another connection to the server, as it is."""
+        """Return another connection to the server, as it is."""
         return link_to(self.url)
 
     def hurry(self) -> None:
@@ -190,7 +190,7 @@ class PostgresDatabase:
         self._link.close()
 
     def _pipeline(self) -> AbstractContextManager[psycopg.Pipeline | None]:
-        """Have statements go out without waiting for the answers, where libpq can."""
+        """Send statements without waiting for the answers, where libpq can."""
         return self._link.pipeline() if psycopg.Pipeline.is_supported() else nullcontext()
 
     def _again(self, call: Callable[[], T]) -> T:

@@ -93,7 +93,7 @@ class Link(psycopg.Connection[Any]):
 
 
 def answers(url: str) -> bool:
-    """Say whether a server lets one in, which takes some questions and answers."""
+    """Return whether a server lets one in, which takes some questions and answers."""
     try:
         psycopg.connect(url, **(options(url) | {"connect_timeout": REACH_S})).close()
     except psycopg.Error:

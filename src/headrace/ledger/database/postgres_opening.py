@@ -59,7 +59,7 @@ def connect_to_read(url: str, *, project: str = "") -> PostgresDatabase | None:
 
 
 def version(db: PostgresDatabase) -> int | None:
-    """Give the version of a ledger's tables, None where there are none.
+    """Return the version of a ledger's tables, None where there are none.
 
     Raises:
         LedgerError: the tables are another program's, or the server is not fit for a ledger.

@@ -26,7 +26,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 def options(url: str) -> dict[str, Any]:
-    """Give what a connection gets beside what its URL says.
+    """Return what a connection gets beside what its URL says.
 
     Raises:
         ConfigError: it is no URL of a PostgreSQL server; the message doesn't say which part, since that may be secret.
@@ -47,7 +47,7 @@ def options(url: str) -> dict[str, Any]:
 
 
 def is_passing(error: psycopg.Error) -> bool:
-    """Say whether an error of connecting may be over soon: it isn't about who connects, or to what."""
+    """Return whether an error of connecting may be over soon: it isn't about who connects, or to what."""
     return isinstance(error, psycopg.OperationalError) and not any(
         re.search(pattern, str(error)) for pattern, _, _ in REFUSALS
     )
@@ -63,7 +63,7 @@ def troubles(name: str, patience_s: float) -> Iterator[None]:
 
 
 def trouble(error: psycopg.Error, name: str, patience_s: float = 0.0) -> LedgerError:
-    """Say what an error of psycopg's means for the user."""
+    """Return what an error of psycopg's means for the user."""
     if error.sqlstate in STATES:
         what, hint = STATES[error.sqlstate]
         kind = LedgerUnreachable if error.sqlstate in NOT_LET else LedgerError
@@ -82,7 +82,7 @@ def trouble(error: psycopg.Error, name: str, patience_s: float = 0.0) -> LedgerE
 
 
 def _told(error: psycopg.Error) -> str:
-    """Give the error's own words, in one line."""
+    """Return the error's own words, in one line."""
     text = error.diag.message_primary or str(error)
     text = text.strip().splitlines()[0] if text.strip() else type(error).__name__
     return text.removeprefix("connection failed: ")

@@ -45,7 +45,7 @@ class SqliteDatabase:
         self._troubles = Troubles(path)
 
     def lookups(self, text: str, rows: Sequence[Sequence[Any]], /) -> list[Any]:
-        """Run a statement for each of the rows, and give the first row that each finds, or None."""
+        """Run a statement for each of the rows, and return the first row that each finds, or None."""
         return [self._db.execute(text, row).fetchone() for row in rows]
 
     def require(self, text: str, parameters: Sequence[Any] = (), /) -> None:
@@ -68,7 +68,7 @@ class SqliteDatabase:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Have all that is read within be of one moment."""
+        """Read everything within as of one moment."""
         self.end_reading()
         self._db.execute("BEGIN")
         try:
@@ -77,7 +77,7 @@ class SqliteDatabase:
             self.end_reading()
 
     def begin_reading(self) -> None:
-        """Have lookups share a transaction: each in its own would take twice the time."""
+        """Begin a transaction that lookups share: each in its own would take twice the time."""
         if not self._db.in_transaction:
             self._db.execute("BEGIN")
 
@@ -91,11 +91,11 @@ class SqliteDatabase:
         return self._troubles
 
     def is_there(self) -> bool:
-        """Say whether the file is still there: what is open of one that was removed keeps nothing."""
+        """Return whether the file is still there: what is open of one that was removed keeps nothing."""
         return self.path.exists()
 
     def now(self) -> float:
-        """Give the time of this machine."""
+        """Return the time of this machine."""
         return time.time()
 
     def problems(self, *, deep: bool) -> list[str]:
@@ -172,7 +172,7 @@ def connect_to_read(path: Path, *, project: str = "") -> SqliteDatabase:
 
 
 def nothing(path: Path = Path()) -> SqliteDatabase:
-    """Give an empty ledger in memory, in place of one that isn't there."""
+    """Return an empty ledger in memory, in place of one that isn't there."""
     db = sqlite3.connect(":memory:", isolation_level=None)
     for statement in statements("sqlite").create:
         db.execute(statement)
@@ -240,7 +240,7 @@ class Troubles:
 
 
 def trouble(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> LedgerError:
-    """Say what an error of SQLite's means for the user."""
+    """Return what an error of SQLite's means for the user."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of it is detail
     if code == sqlite3.SQLITE_ERROR:  # ours are right, unless tables have lost their names, or were given others
         return LedgerDamaged(

@@ -47,7 +47,7 @@ def migrate(address: Address) -> Migrated:
 
 @contextmanager
 def begin_shared(url: str) -> Iterator[Connection]:
-    """Give a transaction on a server that keeps others from changing tables; tables' changes are part of it."""
+    """Return a transaction on a server that keeps others from changing tables; tables' changes are part of it."""
     import psycopg  # noqa: PLC0415  (an extra)
 
     from headrace.ledger.database.postgres_opening import LOCK  # noqa: PLC0415  (it needs the extra)

@@ -107,7 +107,7 @@ class Writer:
         self._runs += name.startswith(RUNS)
 
     def blob(self, digest: str, nonce: str, size: int, file: IO[bytes]) -> bool:
-        """Write a blob; say whether its bytes had its digest. Where they hadn't, the archive is said to lack it."""
+        """Write a blob; return whether its bytes had its digest. Where they hadn't, the archive is said to lack it."""
         if self._add(f"{BLOBS}{digest}.{nonce}", size, file) != digest:
             self.lacks(digest, nonce)
             return False
@@ -137,7 +137,7 @@ class Writer:
         return self._add(name, len(data), io.BytesIO(data))
 
     def _add(self, name: str, size: int, file: IO[bytes]) -> str:
-        """Add a file of so many bytes, whatever it really has, since that was said before; give its digest."""
+        """Add a file of so many bytes, whatever it really has, since that was said before; return its digest."""
         member = tarfile.TarInfo(name)
         member.size = size
         member.mode = 0o644
@@ -187,7 +187,7 @@ class Archive:
         return [name for name in self._places if name.startswith(RUNS)]
 
     def has(self, name: str) -> bool:
-        """Say whether it has such a part."""
+        """Return whether it has such a part."""
         return name in self._places
 
     def rows(self, name: str) -> Iterator[Record]:
@@ -227,7 +227,7 @@ class Archive:
             raise self._damaged(name)
 
     def check(self) -> None:
-        """Hold each part of rows against its digest, before any of them counts.
+        """Check each part of rows against its digest, before any of them counts.
 
         Raises:
             LedgerError: one is damaged, isn't there, or is there and wasn't written.
@@ -295,7 +295,7 @@ class Archive:
         return head, end
 
     def _check_ends(self, head: Head, end: End, data: bytes) -> None:
-        """Hold the first file and the end against their digests; archives of before have none."""
+        """Check the first file and the end against their digests; earlier archives have none."""
         if SEAL not in self._places and not end.head and head.version < 2:
             return
         if SEAL not in self._places:

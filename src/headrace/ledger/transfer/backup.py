@@ -70,7 +70,7 @@ class Backups:
         self.store = store
 
     def snapshots(self) -> list[Snapshot]:
-        """Give all snapshots, the oldest first."""
+        """Return all snapshots, the oldest first."""
         found = []
         for name in self.store.spool.runs():
             if name.startswith(PREFIX):
@@ -82,7 +82,7 @@ class Backups:
         return sorted(found, key=lambda snapshot: (snapshot.made, snapshot.name))
 
     def find(self, name: str | None = None) -> Snapshot:
-        """Give a snapshot by its name or the beginning of it, or the newest.
+        """Return a snapshot by its name or the beginning of it, or the newest.
 
         Raises:
             NotFoundError: there is none, or several begin so.
@@ -155,8 +155,8 @@ class Backups:
         return BackedUp(snapshot=snapshot, copied=copied, copied_bytes=size)
 
     def keep(self, count: int, lease: Lease, *, schema: int) -> tuple[tuple[str, ...], int]:
-        """Let go all snapshots but the newest so many, then delete the blobs that none of those needs; give the names
-        of the snapshots and the number of the blobs."""
+        """Delete all but the newest snapshots, then the blobs that none of those needs; return the names of the
+        snapshots and the number of the blobs."""
         found = self.snapshots()
         kept = found[-count:] if count else []
         edge = self.store.now() - GRACE_S

@@ -197,7 +197,7 @@ class Importer:
         return fresh, known
 
     def _compare_named(self, db: Database) -> None:
-        """Hold cursors and versions against those that are here.
+        """Compare cursors and versions with those that are here.
 
         Raises:
             UsageError: one is here already, and differs.
@@ -222,7 +222,7 @@ class Importer:
                     )
 
     def _goes_on(self, db: Database, part: str, number: int) -> bool:
-        """Say whether a run that is here begins with the events that the archive has of it."""
+        """Return whether a run that is here begins with the events that the archive has of it."""
         here = scan.events(db, number)
         for table, row in self._archive.rows(part):
             if table == "events":
@@ -272,7 +272,7 @@ class Importer:
         return tuple(found)
 
     def _look_into(self, tables: Iterable[Ref], lacking: Sequence[str]) -> None:
-        """Hold the bytes of tables against what they say of themselves: readers would follow them anywhere.
+        """Check the bytes of tables against what they claim to hold: readers would follow them anywhere.
 
         Raises:
             LedgerError: one of them leads out of itself.
@@ -397,7 +397,7 @@ class Importer:
 
 
 def _places(db: Database, kind: str, name: str) -> tuple[dict[int, str], dict[str, int]]:
-    """Give the identities of a name's versions by number, and the numbers by identity."""
+    """Return the identities of a name's versions by number, and the numbers by identity."""
     rows = list(VERSIONS.read(db.execute(db.sql.VERSIONS_OF, (kind, name))))
     return {row.version: row.identity for row in rows}, {row.identity: row.version for row in rows}
 
@@ -419,7 +419,7 @@ class _Any(dict[tuple[str, str], str]):
 
 
 def _is_same(one: bytes, other: bytes) -> bool:
-    """Say whether two events are equal, but for which of equal generations the collector has kept."""
+    """Return whether two events are equal, but for which of equal generations the collector has kept."""
     return one == other or _bare(one) == _bare(other)
 
 

@@ -146,7 +146,7 @@ class Checker:
             )
 
     def _check_rows(self, db: Database, run: RunRecord, *, repair: bool) -> Iterator[Problem]:
-        """Hold all of a run's rows against its events."""
+        """Check all of a run's rows against its events."""
         try:
             _, found = compare(db, run.number, run.id)
             if not found:
@@ -188,7 +188,7 @@ class Checker:
                     yield self._from_equal(equal, (digest, nonce), wrong, repair=repair)
 
     def _equal(self, named: Inventory, digest: str, nonce: str, size: int) -> tuple[str, str] | None:
-        """Give another generation of the same bytes that is whole, and the region that has it."""
+        """Return another generation of the same bytes that is whole, and the region that has it."""
         for other in named.nonces(digest):
             for region, store in self._stores.items() if other != nonce else ():
                 found = store.size(digest, other)
@@ -209,7 +209,7 @@ class Checker:
                     each.elsewhere |= regions[run] - self._stores.keys()
 
     def _wrong(self, region: str, generation: Generation, size: int, found: int | None, *, deep: bool) -> str | None:
-        """Say what is wrong with a region's replica, or None."""
+        """Return what is wrong with a region's replica, or None."""
         if found != size:
             return f"it has {found} bytes in the store, and had {size}"
         if deep:
@@ -302,7 +302,7 @@ def _checked(
 
 
 def _sum(sizes: Iterable[int]) -> tuple[int, int]:
-    """Give how many there are, and their sum."""
+    """Return how many there are, and their sum."""
     count = total = 0
     for size in sizes:
         count, total = count + 1, total + size
@@ -330,7 +330,7 @@ _OUTCOMES = Reader(_Outcome)
 
 
 def _check_run(db: Database, run: RunRecord) -> Iterator[Problem]:
-    """Hold a run's events against their numbers and its rows against its events, in one snapshot."""
+    """Check a run's events against their numbers and its rows against its events, in one snapshot."""
     sql = db.sql
     with db.snapshot():
         count, first, last = db.execute(sql.EVENT_SPAN, (run.number,)).fetchone()
@@ -364,7 +364,7 @@ def _check_run(db: Database, run: RunRecord) -> Iterator[Problem]:
 
 
 def _endings(db: Database, run: int) -> dict[str, str]:
-    """Give the tasks that have an output by the events of the latest trace, each with its digest."""
+    """Return the tasks that have an output by the events of the latest trace, each with its digest."""
     found: dict[str, str] = {}
     for _, body in scan.events(db, run):
         event = decode_event(body)

@@ -190,7 +190,7 @@ class Collector:
     # -- making equal generations one -----------------------------------------------------------------------------
 
     def _merge(self, pass_: Pass, kept: Sequence[RunRecord]) -> bool:
-        """Have runs name one of equal generations; note those that go. Say whether there were any.
+        """Make runs name one of equal generations; note those that go. Return whether there were any.
 
         A run that has not ended goes on naming what it named: its workers were told of that, and may outlive a driver.
         """
@@ -258,7 +258,7 @@ class Collector:
         return tuple([(digest, nonce) for digest, nonce, *_ in rows if digest == run.bundle])
 
     def _has_just_left(self, *, dry_run: bool) -> bool:
-        """Say whether an earlier pass has just left something to a later one; one that did so in the future, before
+        """Return whether an earlier pass has just left something to a later one; one that did so in the future, before
         the clock was set back, counts as if it did so now."""
         row = self._db.execute(self._db.sql.CURSOR, (LEFT,)).fetchone()
         left, now = float(row[1]) if row else 0.0, self._ledger.now()
@@ -321,6 +321,6 @@ def _now(store: Store) -> float:
 
 
 def _is_past_still(db: Database, run: RunRecord) -> bool:
-    """Say whether a run is as it was when the pass began: somebody may have resumed it, or forgotten it."""
+    """Return whether a run is as it was when the pass began: somebody may have resumed it, or forgotten it."""
     row = db.execute(db.sql.RUN_BY_ID, (run.id,)).fetchone()
     return row is not None and row[3] == run.state

@@ -46,7 +46,7 @@ class Heirs:
         self._db.close()
 
     def of(self, run: int) -> list[tuple[str, int | None, str | None]]:
-        """Give the keys of the results that a run made, each with the number of the run that is to have it, and its
+        """Return the keys of the results that a run made, each with the number of the run that is to have it, and its
         task."""
         found: list[tuple[str, int | None, str | None]] = self._db.execute(
             "SELECT key, heir, task FROM made WHERE run = ?", (run,)

@@ -60,7 +60,7 @@ class Plan(Struct):
 
 
 def plan(named: Inventory, stores: Mapping[str, Blobs], driven: Container[int] = (), limit: int = MOST) -> Plan:
-    """Say which of the generations that runs name could be made one.
+    """Return which of the generations that runs name could be made one.
 
     Of equal ones that are there, one stays that a driven run names, which can't be told to name another; else that
     which most runs name. It is read and verified first. It has to be wherever the other one is, so that no region loses
@@ -123,7 +123,7 @@ def point_results(db: Database, moves: Moves) -> None:
 
 
 def moved(ref: Ref, moves: Moves) -> Ref | None:
-    """Give the ref with its generations moved, or None where none of them is."""
+    """Return the ref with its generations moved, or None where none of them is."""
     to = moves.get((ref.digest, ref.nonce or ""))
     parts = [moved(part, moves) for part in ref.parts or ()]
     if to is None and not any(parts):
@@ -133,7 +133,7 @@ def moved(ref: Ref, moves: Moves) -> Ref | None:
 
 
 def moved_event(event: Event, moves: Moves) -> Event | None:
-    """Give the event with its generations moved, or None where none of them is."""
+    """Return the event with its generations moved, or None where none of them is."""
     match event:
         case Succeeded() if event.intents:
             out, intents = moved(event.out, moves), tuple(_moved_intent(each, moves) for each in event.intents)
@@ -194,7 +194,7 @@ def _moved_arg(arg: Arg, moves: Moves) -> Arg:
 
 
 def _mentioning(moves: Moves) -> Callable[[bytes], bool]:
-    """Give a quick look whether bytes may hold a generation that moves."""
+    """Return a quick look whether bytes may hold a generation that moves."""
     if len(moves) > FEW:
         return lambda _: True
     nonces = [nonce.encode() for _, nonce in moves]

@@ -72,7 +72,7 @@ class Rebuilt(Struct, frozen=True, kw_only=True):
 
 
 def rebuild(bodies: Iterable[bytes], *, run: str = "") -> Rebuilt:
-    """Give what the events of a run come to; they are all of them, from the first on.
+    """Return what the events of a run come to; they are all of them, from the first on.
 
     Raises:
         LedgerError: an event can't be read, or has no earlier event to follow.
@@ -164,7 +164,7 @@ def _step(machine: Machine, body: bytes, what: str, offered: dict[str, ResultRow
 
 
 def _stands(task: TaskRow | None, key: str) -> bool:
-    """Say whether a task still has the output that it once offered under a key."""
+    """Return whether a task still has the output that it once offered under a key."""
     return task is not None and task.state == "succeeded" and task.key == key
 
 

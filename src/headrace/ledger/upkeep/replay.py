@@ -36,8 +36,8 @@ class Replayed(Struct, frozen=True, kw_only=True):
 
 
 def replay(ledger: Ledger, run: str, *, repair: bool = False) -> Replayed:
-    """Hold a run's rows against its events, as of one moment; `repair` writes them anew where they differ and no driver
-    lives.
+    """Check a run's rows against its events, as of one moment; `repair` writes them anew where they differ and no
+    driver lives.
 
     Raises:
         NotFoundError: there is no such run.
@@ -83,7 +83,7 @@ def _own(db: Database, number: int) -> list[Summary]:
 
 
 def _missing(db: Database, run: str, rebuilt: Rebuilt) -> list[tuple[str, Intent]]:
-    """Give what a run's tasks have asked for and isn't there."""
+    """Return what a run's tasks have asked for and isn't there."""
     found = []
     for task, intent in rebuilt.intents:
         match intent:
@@ -97,7 +97,8 @@ def _missing(db: Database, run: str, rebuilt: Rebuilt) -> list[tuple[str, Intent
 
 
 def _is_advanced(db: Database, run: str, task: str, asked: Advance) -> bool:
-    """Say whether a cursor was given its value, by whichever generation, or another task or a hand has moved it on."""
+    """Return whether a cursor was given its value, by whichever generation, or another task or a hand has moved it
+    on."""
     moves = db.execute(db.sql.CURSOR_MOVES, (asked.name, asked.version)).fetchall()
     if any(by != (run, task) for by in moves):
         return True

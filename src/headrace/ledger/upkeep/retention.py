@@ -37,8 +37,8 @@ class Past(Struct, frozen=True):
 
 
 def past(runs: Sequence[RunRecord], keep: Keep, now: float) -> list[Past]:
-    """Give the ended runs that no rule keeps, the oldest first; `runs` are all there are. Runs that were imported count
-    by the time when they began, however late they came."""
+    """Return the ended runs that no rule keeps, the oldest first; `runs` are all there are. Runs that were imported
+    count by the time when they began, however late they came."""
     if keep.is_all:
         return []
     newer: dict[str, int] = {}

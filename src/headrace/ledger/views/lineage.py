@@ -79,7 +79,7 @@ class Lineage:
         self._had = cache(self._reused)
 
     def of_task(self, run: str | None, task: str, part: Ref | None = None) -> Trail:
-        """Give the trail of a task's output, or of a part of it.
+        """Return the trail of a task's output, or of a part of it.
 
         Raises:
             NotFoundError: there is no such run or task.
@@ -105,7 +105,7 @@ class Lineage:
         return Trail(made=(_whole(steps, newest),), up=tuple(up), down=_once(down, newest))
 
     def of_artifact(self, digest: str) -> Trail:
-        """Give the trail of an artifact, by its digest or the beginning of it.
+        """Return the trail of an artifact, by its digest or the beginning of it.
 
         Raises:
             NotFoundError: no task gave it.
@@ -197,7 +197,7 @@ class _Run:
         return [*self._below.get(name, ()), *self._below.get(self.rows[name].parent or "", ())]
 
     def tried(self, names: Iterable[str]) -> list[Step]:
-        """Give the steps of those tasks that were tried or reused: others have needed nothing."""
+        """Return the steps of those tasks that were tried or reused: others have needed nothing."""
         return [self.step(name) for name in names if self.rows[name].attempts or self.rows[name].out is not None]
 
     def fed(self, name: str, digest: str) -> list[str]:
@@ -227,14 +227,14 @@ class _Run:
         return any(each.startswith(digest) for each in self._handed(out))
 
     def _handed(self, out: Out) -> tuple[str, ...]:
-        """Give the digests of what a handle names, and of all its parts."""
+        """Return the digests of what a handle names, and of all its parts."""
         ref = _ref(self.rows[out.task]) if out.task in self.rows else None
         for place in out.path:
             ref = ref.parts[place] if ref is not None and ref.parts and place < len(ref.parts) else None
         return () if ref is None else _digests(ref)
 
     def walk(self, first: Iterable[str], step: Callable[[str], list[str]]) -> Iterator[str]:
-        """Give these tasks and all that lie that way, nearest first, each once."""
+        """Yield these tasks and all that lie that way, nearest first, each once."""
         rest = [name for name in dict.fromkeys(first) if name in self.rows]
         seen = set(rest)
         for name in rest:
@@ -257,12 +257,12 @@ class _Run:
         return [name for name in rest if name not in later and self.rows[name].parent not in later]
 
     def stored(self, names: Iterable[str], digest: str) -> frozenset[str]:
-        """Give the digests, of those that begin so, of artifacts of the store in these tasks' outputs."""
+        """Return the digests, of those that begin so, of artifacts of the store in these tasks' outputs."""
         refs = [ref for name in names if (ref := _ref(self.rows[name])) is not None]
         return frozenset(each for ref in refs for each in _stored(ref) if each.startswith(digest))
 
     def result(self, name: str) -> tuple[object, ...]:
-        """Give what tells whether a task's output is the very one of another run: who made it, under which key; of a
+        """Return what tells whether a task's output is the very one of another run: who made it, under which key; of a
         map, which has no key of its own, what tells it of each element."""
         row = self.rows[name]
         if row.key is None and (elements := self._elements.get(name)):
@@ -301,7 +301,7 @@ def _digests(ref: Ref) -> tuple[str, ...]:
 
 
 def _stored(ref: Ref) -> frozenset[str]:
-    """Give the digests, of an artifact and its parts, of those that have bytes in the store."""
+    """Return the digests, of an artifact and its parts, of those that have bytes in the store."""
     return frozenset(each.digest for each in within(ref) if blobs(each))
 
 
@@ -360,7 +360,7 @@ def _plain(ref: Ref) -> str | None:
 
 
 def judged(views: Views, run: str, tasks: Iterable[str]) -> dict[str, str]:
-    """Say what each call of a stage that judges has judged, where a run has several calls of it: `fit[1].model`.
+    """Return what each call of a stage that judges has judged, where a run has several calls of it: `fit[1].model`.
 
     Calls that judge one model are told apart by the next arguments in which they differ.
     """

@@ -64,7 +64,7 @@ class Query:
 
 
 def near(name: str, names: list[str], otherwise: str) -> str:
-    """Say which of these names the user may have meant, as a hint."""
+    """Return which of these names the user may have meant, as a hint."""
     import difflib  # noqa: PLC0415  (needed for an error only, and not cheap)
 
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)

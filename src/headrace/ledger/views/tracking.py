@@ -116,7 +116,7 @@ class TrackingViews(Views):
     # -- what was logged -----------------------------------------------------------------------------------------
 
     def metrics(self, run: str | None = None, *, kind: LoggedKind | None = "number") -> list[MetricView]:
-        """Give what the tasks of a run have logged, summed up, by task and name; of all kinds with `kind=None`."""
+        """Return what the tasks of a run have logged, summed up, by task and name; of all kinds with `kind=None`."""
         line = self._query.run(run)
         return [
             MetricView(
@@ -129,7 +129,7 @@ class TrackingViews(Views):
         ]
 
     def series(self, run: str | None = None, task: str | None = None, name: str | None = None) -> list[SeriesView]:
-        """Give the curves of a run, or those of one of its tasks or under one name, by task and name."""
+        """Return the curves of a run, or those of one of its tasks or under one name, by task and name."""
         found = []
         for metric, curves in self._logged("number", run, task, name):
             curve = curves.numbers[Name(metric.source, "number", metric.name)]
@@ -139,15 +139,15 @@ class TrackingViews(Views):
         return found
 
     def texts(self, run: str | None = None, task: str | None = None, name: str | None = None) -> list[ShownView]:
-        """Give the texts that the tasks of a run have logged, by task and name, in their order."""
+        """Return the texts that the tasks of a run have logged, by task and name, in their order."""
         return self._gathered("text", run, task, name)
 
     def figures(self, run: str | None = None, task: str | None = None, name: str | None = None) -> list[ShownView]:
-        """Give the figures that the tasks of a run have logged, by task and name, in their order."""
+        """Return the figures that the tasks of a run have logged, by task and name, in their order."""
         return self._gathered("figure", run, task, name)
 
     def logged(self, run: str | None = None, *, after: int = -1) -> list[tuple[int, Logged]]:
-        """Give what the tasks of a run itself have logged, each with its number, beyond the one numbered `after`: who
+        """Return what the tasks of a run itself have logged, each with its number, beyond the one numbered `after`: who
         asks again with the last number follows a run that lives."""
         rows = self._query.all(self._sql.LOGGED_SINCE, self._query.run(run).number, after)
         return [(seq, decode_event(body)) for seq, body in rows]
@@ -165,7 +165,7 @@ class TrackingViews(Views):
         pipeline: str | None = None,
         limit: int = 1000,
     ) -> list[RankedView]:
-        """Give the runs that have logged a number under a name, the greatest first (or the least); NaN is left out.
+        """Return the runs that have logged a number under a name, the greatest first (or the least); NaN is left out.
 
         Where several tasks of a run have, the one that would come first counts.
 
@@ -228,7 +228,7 @@ class TrackingViews(Views):
     # -- what was registered -------------------------------------------------------------------------------------
 
     def versions(self, kind: RegistryKind, name: str | None = None) -> list[VersionView]:
-        """Give the versions of a model or dataset, or those of all, by name, the newest first."""
+        """Return the versions of a model or dataset, or those of all, by name, the newest first."""
         statement, *of = (self._sql.VERSIONS, kind) if name is None else (self._sql.VERSIONS_OF, kind, name)
         aliases: dict[tuple[str, int], dict[str, str | None]] = {}
         for each in self._query.read(ALIASES, self._sql.ALIASES, kind):
@@ -239,7 +239,7 @@ class TrackingViews(Views):
         ]
 
     def resolve(self, kind: RegistryKind, name: str) -> VersionView:
-        """Give the version that `NAME` (the newest), `NAME:3` or `NAME@ALIAS` names.
+        """Return the version that `NAME` (the newest), `NAME:3` or `NAME@ALIAS` names.
 
         Raises:
             UsageError: it is none of these forms.
@@ -259,7 +259,7 @@ class TrackingViews(Views):
         raise NotFoundError(f"{kind} `{of}` has no alias `{alias}`", hint=near(alias or "", aliases, "its aliases are"))
 
     def cursors(self, name: str | None = None) -> list[CursorView]:
-        """Give the cursors as they are now, or all versions of one, the newest first."""
+        """Return the cursors as they are now, or all versions of one, the newest first."""
         newest: dict[str, CursorView] = {}
         of: list[CursorView] = []
         for view in scan.cursors(self._db, _CURSOR_VIEWS):

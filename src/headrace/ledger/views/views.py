@@ -75,7 +75,7 @@ class Views:
         self._db.close()
 
     def find(self, name: str | None = None) -> RunView:
-        """Give a run, without its tasks, by its id, by the beginning of it or its last part (`3f2a`), or the
+        """Return a run, without its tasks, by its id, by the beginning of it or its last part (`3f2a`), or the
         newest (`latest`, or no name).
 
         Raises:
@@ -84,7 +84,7 @@ class Views:
         return self._view(self._query.run(name))
 
     def runs(self, *, limit: int = 1000, pipeline: str | None = None, before: int | None = None) -> RunsView:
-        """Give the newest runs, without their tasks."""
+        """Return the newest runs, without their tasks."""
         first = NO_END if before is None else before
         if pipeline is None:
             lines = self._query.read(RUN_LINES, self._sql.RUN_LINES, first, limit)
@@ -96,7 +96,7 @@ class Views:
         )
 
     def show(self, name: str | None = None) -> RunView:
-        """Give a run with all of its tasks, in their order."""
+        """Return a run with all of its tasks, in their order."""
         line = self._query.run(name)
         view = self._view(line)
         gone, now = view.why == GONE, time.time() if view.state in LIVE else None
@@ -130,15 +130,15 @@ class Views:
         return [stage_view(lines, running.get(of, ())) for of, lines in found.items()]
 
     def failures(self, name: str | None = None, *, limit: int = 20) -> list[TaskView]:
-        """Give a run's failed tasks, the earliest first."""
+        """Return a run's failed tasks, the earliest first."""
         return self._query.read(TASK_VIEWS, self._sql.FAILED_LINES, self._query.run(name).number, limit)
 
     def has(self, run: str, task: str) -> bool:
-        """Say whether a run has a task of this name."""
+        """Return whether a run has a task of this name."""
         return bool(self._query.all(self._sql.TASK_ROW, self._query.run(run).number, task))
 
     def task(self, run: str | None, task: str) -> TaskRow:
-        """Give all that the ledger's row says of a task.
+        """Return all that the ledger's row says of a task.
 
         Raises:
             NotFoundError: the run has no such task; the hint names those that come near.
@@ -151,18 +151,18 @@ class Views:
         return rows[0]
 
     def rows(self, run: str | None = None) -> list[TaskRow]:
-        """Give all that the ledger's rows say of a run's tasks, in their order."""
+        """Return all that the ledger's rows say of a run's tasks, in their order."""
         rows = self._query.read(TASK_ROWS, self._sql.TASK_ROWS, self._query.run(run).number)
         return sorted(rows, key=lambda row: row.ordinal)
 
     def runs_holding(self, digest: str) -> set[int]:
-        """Give the numbers of the runs that made or reused an artifact, by its digest or the beginning of it."""
+        """Return the numbers of the runs that made or reused an artifact, by its digest or the beginning of it."""
         span = digest, digest + "\U0010ffff"
         statements = self._sql.RUNS_BY_BLOB, self._sql.TASKS_BY_DIGEST
         return {run for statement in statements for run, _ in self._query.all(statement, *span)}
 
     def artifact(self, digest: str) -> Ref:
-        """Give an artifact that a task gave, by its digest or the beginning of it: an output, or a part of one.
+        """Return an artifact that a task gave, by its digest or the beginning of it: an output, or a part of one.
 
         Raises:
             NotFoundError: no task gave it, or several artifacts begin so.
@@ -186,12 +186,12 @@ class Views:
         return next(iter(found.values()))
 
     def run_id(self, number: int) -> str:
-        """Give the id of a run by its number."""
+        """Return the id of a run by its number."""
         found: str = self._query.all(self._sql.RUN_ID, number)[0][0]
         return found
 
     def earlier(self, run: str | None, task: str) -> Earlier | None:
-        """Give what the key of a task was made of in the pipeline's latest run that had ended when this one began."""
+        """Return what the key of a task was made of in the pipeline's latest run that had ended when this one began."""
         line = self._query.run(run)
         for before, run_id in self._query.all(
             self._sql.EARLIER_RUNS, line.pipeline, line.number, line.number, HISTORY_RUNS
@@ -206,7 +206,7 @@ class Views:
         return Story.of(self.events(run))
 
     def attempts(self, run: str | None = None, task: str | None = None) -> list[AttemptView]:
-        """Give the attempts of a run, or of one of its tasks, in the order of their launch."""
+        """Return the attempts of a run, or of one of its tasks, in the order of their launch."""
         story = self.story(run)
         found: dict[tuple[str, int], AttemptView] = {}
         for event in (*story.launched.values(), *story.ended):
@@ -234,7 +234,7 @@ class Views:
             seq = rows[-1][0] + 1
 
     def history(self, pipeline: str, *, runs: int = HISTORY_RUNS) -> list[PastView]:
-        """Give what the tasks of a pipeline took in its latest runs, newest run first."""
+        """Return what the tasks of a pipeline took in its latest runs, newest run first."""
         return sorted(self._query.read(PAST_VIEWS, self._sql.HISTORY, pipeline, runs), key=lambda past: -past.run)
 
     def _view(self, line: RunLine) -> RunView:

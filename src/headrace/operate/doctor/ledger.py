@@ -21,7 +21,7 @@ RUNS = 10_000
 
 
 def ledger_checks(project: Project) -> dict[str, Callable[[], Answer]]:
-    """Give looks at the ledger, at the locks of one that is a file, and at the clock."""
+    """Return looks at the ledger, at the locks of one that is a file, and at the clock."""
     if ledger_is_shared(project):
         return {"ledger": partial(_server, project)}
     return {"locks": partial(_locks, project), "ledger": partial(_file, project), "clock": partial(_clock, project)}

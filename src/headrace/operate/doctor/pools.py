@@ -15,7 +15,7 @@ from headrace.spec.fleet import Pool
 
 
 def pool_checks(project: Project) -> dict[str, Callable[[], Answer]]:
-    """Give a look at each pool."""
+    """Return a look at each pool."""
     return {f"pool {pool.name}": partial(_pool, project, pool) for pool in project.pools()}
 
 
@@ -43,7 +43,7 @@ def _pool(project: Project, pool: Pool) -> Answer:
 
 
 def _troubled(found: str, troubles: Sequence[Trouble]) -> Answer:
-    """Say which nodes no worker can begin on: those together that have the same trouble."""
+    """Return which nodes no worker can begin on: those together that have the same trouble."""
     nodes: dict[str, list[str]] = {}
     for trouble in troubles:
         nodes.setdefault(trouble.why, []).append(f"`{trouble.node}`")

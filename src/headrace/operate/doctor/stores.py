@@ -24,7 +24,7 @@ SLOW_BYTES_PER_S = 5e6
 
 
 def store_checks(project: Project) -> dict[str, Callable[[], Answer]]:
-    """Give a look at each region's store, and at that of the backups where the settings have one."""
+    """Return a look at each region's store, and at that of the backups where the settings have one."""
     found: dict[str, Callable[[], Answer]] = {
         "store" if region.name == HOME else f"store {region.name}": partial(_region, project, region.name)
         for region in project.regions()
@@ -66,7 +66,7 @@ def _look(store: Store, *, far: bool) -> Answer:
 
 
 def _trial(store: Store, data: bytes) -> tuple[float, float]:
-    """Keep and read some bytes, and give the seconds that each took; nothing of it stays."""
+    """Keep and read some bytes, and return the seconds that each took; nothing of it stays."""
     start = time.perf_counter()
     blob = store.put(data)
     wrote = time.perf_counter()

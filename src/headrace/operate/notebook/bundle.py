@@ -21,7 +21,7 @@ from headrace.work.notebook import CELLS, NOTEBOOK, in_file
 
 
 def notebook_files(pipeline: PipelineFunction[Any]) -> dict[str, bytes]:
-    """Give the files that stand for a notebook in a bundle.
+    """Return the files that stand for a notebook in a bundle.
 
     Raises:
         ProjectError: the pipeline reaches something that can't be sent to another process.
@@ -83,7 +83,7 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle h
 
 
 def _cells() -> dict[str, str]:
-    """Give the sources of the cells that have run, by the file name that their code has."""
+    """Return the sources of the cells that have run, by the file name that their code has."""
     return {
         name: "".join(entry[2])
         for name, entry in list(linecache.cache.items())

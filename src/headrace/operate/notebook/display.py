@@ -159,7 +159,7 @@ def cell() -> int | None:
 
 
 def is_notebook() -> bool:
-    """Say whether this process is a notebook's kernel."""
+    """Return whether this process is a notebook's kernel."""
     shell = _shell()
     return shell is not None and getattr(shell, "kernel", None) is not None
 

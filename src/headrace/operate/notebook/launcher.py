@@ -232,7 +232,7 @@ def _place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
 
 
 def _notebook_place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
-    """Give the project of the current folder, or one that is nothing but this folder, with the notebook in it."""
+    """Return the project of the current folder, or one that is nothing but this folder, with the notebook in it."""
     here = Path.cwd()
     try:
         found = projects.load()

@@ -83,7 +83,7 @@ class Abandoned:
         self._run = run
 
     def adopt(self) -> Iterable[Heard]:
-        """Give what workers have spilled."""
+        """Return what workers have spilled."""
         return spilled(self._spool, self._run)
 
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
@@ -118,7 +118,7 @@ def _ray(pool: Pool) -> ModuleType:
 
 
 def _prefix(project: Project, pool: Pool, store: Store) -> list[str]:
-    """Give the words that put workers into their namespace; none where there is to be none."""
+    """Return the words that put workers into their namespace; none where there is to be none."""
     wanted = _section(project, pool).namespace
     if wanted == "off" or not (_works(project) or wanted == "on"):
         return []
@@ -144,7 +144,7 @@ def _section(project: Project, pool: Pool) -> PoolSection:
 
 
 def _folders(project: Project, pool: Pool, store: Store) -> list[Path]:
-    """Give the folders that workers need: of their store, where it is one, and of their machine."""
+    """Return the folders that workers need: of their store, where it is one, and of their machine."""
     address = project.region(pool.region).store
     found = {store.local.resolve()}
     if not address.is_remote:
@@ -156,7 +156,7 @@ def _folders(project: Project, pool: Pool, store: Store) -> list[Path]:
 
 
 def _others(project: Project, pool: Pool, hidden: Sequence[Path]) -> list[Path]:
-    """Give the folders among what is hidden from which workers, as movers, bring what lies in other regions."""
+    """Return the folders among what is hidden from which workers, as movers, bring what lies in other regions."""
     addresses = [region.store for region in project.regions() if region.name != pool.region]
     folders = [folder_of(address).resolve() for address in addresses if not address.is_remote]
     return [path for path in folders if path.is_dir() and any(path.is_relative_to(each) for each in hidden)]

@@ -81,7 +81,7 @@ def look(section: PoolSection, pool: Pool, store: StoreAddress) -> ClusterState:
 
 
 def _troubles(section: PoolSection, cluster: Cluster, store: StoreAddress) -> tuple[Trouble, ...]:
-    """Have nodes try whether workers could begin there."""
+    """Ask nodes to try whether workers could begin there."""
     release = version("headrace")
     address = msgspec.msgpack.encode(store)
     answers = cluster.ask(try_here, release, address, labels=section.labels, most=NODES, within_s=NODES_S)
@@ -99,7 +99,7 @@ def _troubles(section: PoolSection, cluster: Cluster, store: StoreAddress) -> tu
 
 
 def _measured(section: PoolSection, pool: Pool, cluster: Cluster) -> Pool:
-    """Give a pool with what its cluster has, where the settings don't say how much of that is to be used."""
+    """Return a pool with what its cluster has, where the settings don't say how much of that is to be used."""
     nodes, held = cluster.size()
     found: dict[str, Any] = {"nodes": max(nodes, pool.nodes)}
     if section.cpu is None:

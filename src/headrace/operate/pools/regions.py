@@ -11,7 +11,7 @@ from headrace.store.store import Store
 
 
 def elsewhere(project: Project, pool: Pool) -> list[Elsewhere]:
-    """Give all regions but the pool's own: what their stores hold can be brought to it."""
+    """Return all regions but the pool's own: what their stores hold can be brought to it."""
     here = project.region(pool.region)
     return [
         Elsewhere(region.name, open_store(project, region.name), region.store, project.link(region.name, here.name))
@@ -21,7 +21,7 @@ def elsewhere(project: Project, pool: Pool) -> list[Elsewhere]:
 
 
 def bring_bundle(project: Project, bundle: Bundle, store: Store) -> None:
-    """Have a run's code be in the store of the region where the run goes on, whichever region it is in now.
+    """Bring a run's code to the store of the region where the run goes on, whichever region it is in now.
 
     Raises:
         BlobMissing: no region has it.

@@ -66,7 +66,7 @@ class LiveObserver:
                 yield Text(f"  and {len(stages) - len(shown)} more stages", "dim")
 
     def _table(self, stages: Sequence[Stage], width: int) -> Table:
-        """Give a line for each stage; where the terminal is narrow, without bars, and names are cut off first."""
+        """Return a line for each stage; where the terminal is narrow, without bars, and names are cut off first."""
         with_bars = width >= BARS_FROM
         now = time.monotonic()
         rests = [f"{each.done}/{each.total}  {printable(each.counts)}  {each.took(now)}  " for each in stages]
@@ -93,7 +93,7 @@ class LiveObserver:
 
 
 def _most_telling(stages: Sequence[Stage], room: int) -> list[Stage]:
-    """Give the stages that fit: what runs or failed before what waits, and that before what is done."""
+    """Return the stages that fit: what runs or failed before what waits, and that before what is done."""
     order = {"running": 0, "failed": 1, "cancelled": 1, "waiting": 2}
     kept = sorted(stages, key=lambda stage: order.get(stage.state, 3))[:room]
     return [stage for stage in stages if stage in kept]

@@ -12,7 +12,8 @@ from headrace.project.project import Project
 
 @contextmanager
 def logged(project: Project, observer: Observer) -> Iterator[Observer]:
-    """Give an observer that also writes the log, where the settings want one; an error that ends the run is in it too.
+    """Return an observer that also writes the log, where the settings want one; an error that ends the run is in it
+    too.
 
     Raises:
         ConfigError: the log's file can't be written.

@@ -29,7 +29,7 @@ class JsonLine(logging.Formatter):
     """A record as one JSON object: `time` (UTC), `level`, `logger`, `event`, then what the event brings."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the line."""
+        """Return the line."""
         return msgspec.json.encode(_fields(self, record)).decode()
 
 
@@ -37,7 +37,7 @@ class TextLine(logging.Formatter):
     """A record for people: `2026-11-25T16:40:00.123Z INFO run opened run=... user=...`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the line."""
+        """Return the line."""
         head = _fields(self, record)
         when, level, _, event = head.pop("time"), head.pop("level"), head.pop("logger"), head.pop("event")
         rest = " ".join(f"{name}={_word(value)}" for name, value in head.items())
@@ -68,7 +68,7 @@ class _ToStderr(_Told, logging.StreamHandler[TextIO]):
 
 
 def handler(root: Path, file: str, form: str, tell: Callable[[str], None]) -> logging.Handler:
-    """Give what writes to a file (relative to the project's folder), or to stderr for `-`; `tell` hears of lines that
+    """Return what writes to a file (relative to the project's folder), or to stderr for `-`; `tell` hears of lines that
     can't be written.
 
     The file may be moved away at any time, as `logrotate` does: the next line makes a new one.
@@ -87,7 +87,7 @@ def handler(root: Path, file: str, form: str, tell: Callable[[str], None]) -> lo
 
 @contextmanager
 def attached(writer: logging.Handler, level: str) -> Iterator[None]:
-    """Have all that Headrace logs written there, from this level on."""
+    """Write all that Headrace logs there, from this level on."""
     logger = logging.getLogger("headrace")
     logger.addHandler(writer)
     logger.setLevel(level.upper())

@@ -109,7 +109,7 @@ class StageCounts:
             self._time(self._stages[name])
 
     def is_map(self, task: str) -> bool:
-        """Say whether a task is a map, of which elements have been met."""
+        """Return whether a task is a map, of which elements have been met."""
         return task in self._maps
 
     def _leave_out(self, row: TaskRow) -> None:
@@ -137,7 +137,7 @@ class StageCounts:
 
 
 def ended_text(view: RunView, states: Mapping[str, int]) -> str:
-    """Say how a run ended: `run 3f2a succeeded in 3.2 s: 3 succeeded, 1 reused`."""
+    """Return how a run ended: `run 3f2a succeeded in 3.2 s: 3 succeeded, 1 reused`."""
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
     cost = f", {usd_text(view.usd)}" if view.usd else ""
     return f"run {view.run} {view.state} in {seconds_text(view.seconds)}{cost}" + (f": {counts}" if counts else "")

@@ -19,7 +19,7 @@ LOOK_S = 0.5
 
 @contextmanager
 def looking_out(say: Callable[[str], None], look_s: float = LOOK_S) -> Iterator[None]:
-    """Say what this process waits for, since when, and until when, for as long as this lasts."""
+    """Return what this process waits for, since when, and until when, for as long as this lasts."""
     ended = threading.Event()
     thread = threading.Thread(target=_look_out, args=(say, ended, look_s), name="headrace-lookout", daemon=True)
     thread.start()
@@ -42,7 +42,7 @@ def _look_out(say: Callable[[str], None], ended: threading.Event, look_s: float)
 
 
 def text(wait: Wait, now: float) -> str:
-    """Say what a wait is for, since when, and how much longer it may last.
+    """Return what a wait is for, since when, and how much longer it may last.
 
     >>> text(Wait("an answer of the store", 0.0, 60.0), 5.0)
     'waiting for an answer of the store, for 5.0 s so far, and for 55.0 s more at most'

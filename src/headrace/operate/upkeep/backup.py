@@ -48,7 +48,7 @@ def back_up(project: Project, url: str | None, *, keep: int | None, deep: bool, 
 
 
 def snapshots(project: Project, url: str | None) -> list[Snapshot]:
-    """Give the backups that there are, the oldest first."""
+    """Return the backups that there are, the oldest first."""
     return open_backups(project, url).snapshots()
 
 
@@ -108,7 +108,7 @@ def check_place(project: Project, backups: Backups, found: Iterable[Store]) -> N
 
 
 def _real(url: str) -> str:
-    """Give a folder's path without links in it, by which the same folder is told; a URL as it is."""
+    """Return a folder's path without links in it, by which the same folder is told; a URL as it is."""
     return url.rstrip("/") if "://" in url else os.path.realpath(url)
 
 

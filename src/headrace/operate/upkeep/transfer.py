@@ -49,7 +49,7 @@ class Exported(Struct, frozen=True, kw_only=True):
 
 
 def head(project: Project) -> Head:
-    """Say what an archive of the project's ledger is."""
+    """Return what an archive of the project's ledger is."""
     return Head(
         format=FORMAT,
         version=VERSION,
@@ -110,7 +110,7 @@ def looking(store: Store) -> Look:
 
 
 def _printed(found: Sequence[Store], run: str, span: Span) -> Iterator[bytes]:
-    """Give what an attempt printed, from its worker's own log if that is here, else from where it is kept."""
+    """Yield what an attempt printed, from its worker's own log if that is here, else from where it is kept."""
     own = (FolderLogs(store.local / "logs", own=True) for store in found)
     for logs in (*own, *(store.logs for store in found)):
         pieces = logs.read(run, span.log, span.start, span.end)
@@ -124,13 +124,13 @@ def _printed(found: Sequence[Store], run: str, span: Span) -> Iterator[bytes]:
 
 
 def _logs(store: Store) -> Logs:
-    """Give the place for what was printed elsewhere: in a folder's store, beside what its own workers write."""
+    """Return the place for what was printed elsewhere: in a folder's store, beside what its own workers write."""
     return FolderLogs(store.local / "logs", own=False) if store.url == str(store.local) else store.logs
 
 
 @contextmanager
 def _written(file: Path) -> Iterator[BinaryIO]:
-    """Give a file to write to, which gets its name once it is whole and durable; after an error, nothing is left."""
+    """Return a file to write to, which gets its name once it is whole and durable; after an error, nothing is left."""
     aside = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         _forget_torn(file)

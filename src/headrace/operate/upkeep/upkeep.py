@@ -56,7 +56,7 @@ def _check_owner(project: Project) -> None:
 def kept(
     project: Project, *, runs: int | None, per_pipeline: int | None, keep_s: float | None, everything: bool
 ) -> Keep:
-    """Give the rules of what is kept: those of the command or, where it has none, those of the settings."""
+    """Return the rules of what is kept: those of the command or, where it has none, those of the settings."""
     if everything:
         return Keep()
     if runs is None and per_pipeline is None and keep_s is None:

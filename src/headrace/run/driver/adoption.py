@@ -43,7 +43,7 @@ class Adoption:
         self._alive: dict[int, Alive] = {}
 
     def adopt(self, *, keep: bool, left: Left | None) -> None:
-        """Hear what was reported, then count in the workers that live; what none of them has is lost.
+        """Take in what was reported, then count in the workers that live; what none of them has is lost.
 
         Unless `keep`, the workers are ended instead, and so are those of `left`, another pool, in any case.
         """

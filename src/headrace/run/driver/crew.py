@@ -50,7 +50,7 @@ class Crew:
         self._held = need
 
     def take(self, task: str, attempt: int, stage: Stage) -> tuple[int, ...] | None:
-        """Give an attempt to workers: idle ones, new ones or, if it is short, one behind others; None if none can."""
+        """Return an attempt to workers: idle ones, new ones or, if it is short, one behind others; None if none can."""
         need, fresh = stage.resources, stage.isolation == "fresh"
         mean = self._mean.get(stage.function)
         count = self._counts.get(kind := (need, stage.environment))
@@ -109,7 +109,7 @@ class Crew:
             count.idle[job.worker] = worker
 
     def lost(self, number: int) -> list[tuple[str, int]]:
-        """Forget a worker that died; give the attempts that it had, oldest first."""
+        """Forget a worker that died; return the attempts that it had, oldest first."""
         worker = self.workers.pop(number, None)
         if worker is None:
             return []
@@ -139,12 +139,12 @@ class Crew:
         return [(each, other) for each, other, _ in rest]
 
     def waiting(self, number: int) -> bool:
-        """Say whether something waits behind the attempt that a worker is at."""
+        """Return whether something waits behind the attempt that a worker is at."""
         worker = self.workers.get(number)
         return worker is not None and len(worker.queue) > 1
 
     def holds(self, number: int, task: str, attempt: int) -> bool:
-        """Say whether a worker has this attempt still to end."""
+        """Return whether a worker has this attempt still to end."""
         worker = self.workers.get(number)
         return worker is not None and any(each[:2] == (task, attempt) for each in worker.queue)
 

@@ -27,7 +27,8 @@ class Advances:
         self._asked += ((task, each) for each in intents if isinstance(each, Advance))
 
     def dropped(self) -> list[str]:
-        """Say which of those that were asked for came too late, and forget them all; they have to be stored by now."""
+        """Return which of those that were asked for came too late, and forget them all; they have to be stored by
+        now."""
         if not self._asked:
             return []
         told = [
@@ -74,11 +75,11 @@ class Journal:
         self._bodies.append(encode_event(event) if body is None else body)
 
     def keep(self, refs: Iterable[Ref]) -> None:
-        """Have the run name these artifacts, so that they are kept."""
+        """Name these artifacts in the run, so that they are kept."""
         self._kept.extend(refs)
 
     def offer(self, result: ResultRow) -> None:
-        """Have later runs reuse an output."""
+        """Offer an output to later runs."""
         self._results.append(result)
 
     def absorb(self, signal: int) -> None:
@@ -95,7 +96,7 @@ class Journal:
         self._logged.append((task, self._seq + len(self._bodies) - 1))
 
     def inherit(self, task: str, key: str) -> None:
-        """Have a reused task show what was logged by the one that made its output."""
+        """Give a reused task what was logged by the one that made its output."""
         self._inherited.append((task, key))
 
     def doubt(self, doubt: Doubt) -> None:
@@ -103,7 +104,7 @@ class Journal:
         self._doubts.append(doubt)
 
     def renew(self) -> None:
-        """Have the task rows that are there go: they are of an older trace."""
+        """Delete the task rows that are there: they are of an older trace."""
         self._renewed = True
 
     def commit(self, run: RunRow | None, tasks: list[TaskRow], metrics: list[Summary]) -> None:

@@ -63,7 +63,7 @@ class Prober:
             self._foreseen[name] = each._replace(found=found.get(each.key))
 
     def foresees(self, name: str) -> bool:
-        """Say whether the next probe of a task has been looked up."""
+        """Return whether the next probe of a task has been looked up."""
         return name in self._foreseen
 
     def probe(self, name: str) -> list[Reused | Missed | Lacked | Deferred]:
@@ -85,11 +85,11 @@ class Prober:
         return [*wanted, Deferred(name, found.key, found.inputs, found.why, transfers)]
 
     def has_logged(self, reused: Reused) -> bool:
-        """Say whether the task of another run that made what is reused has logged something."""
+        """Return whether the task of another run that made what is reused has logged something."""
         return reused.key in self._logged
 
     def missing(self, ref: Ref) -> tuple[list[Lacked], tuple[str, ...]]:
-        """Say what of a value the region lacks: the transfers to begin, and the names of all that are to end."""
+        """Return what of a value the region lacks: the transfers to begin, and the names of all that are to end."""
         lacks = self._places.lacks((ref,), self._machine.tasks)
         return [lack for lack in lacks if self._machine.transfers.is_wanted(lack)], tuple([lack.task for lack in lacks])
 

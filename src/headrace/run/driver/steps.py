@@ -104,7 +104,7 @@ class Steps:
                     rest.extend(reversed(self._machine.step(closed)))
 
     def _foresee(self, name: str, rest: Sequence[Command]) -> None:
-        """Have the ledger asked once for all that is probed from here on."""
+        """Ask the ledger once for all that is probed from here on."""
         if rest and isinstance(rest[-1], Probe) and not self._prober.foresees(name):
             others = takewhile(lambda command: isinstance(command, Probe), reversed(rest))
             self._prober.foresee([name, *(command.task for command in others if isinstance(command, Probe))])
@@ -123,7 +123,7 @@ class Steps:
         return self._machine.step(event)
 
     def _answer(self, question: int, ref: Ref) -> list[Command]:
-        """Give the tracer a value, once its region has all of it."""
+        """Return the tracer a value, once its region has all of it."""
         wanted, transfers = self._prober.missing(ref)
         if not transfers:
             self._courier.post(TRACER, Reply(question, ref=ref))

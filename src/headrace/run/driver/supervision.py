@@ -84,14 +84,14 @@ class Supervision:
         return None if task is None else task.stage.timeout_s
 
     def _time_out(self, worker: int, limit: float | None, took_s: float) -> bool:
-        """End a worker's attempt that is past its limit; say whether it was."""
+        """End a worker's attempt that is past its limit; return whether it was."""
         if limit is None or took_s <= limit:
             return False
         self._courier.end(worker, "timeout", f"it ran longer than its timeout of {limit:g} s", now=True)
         return True
 
     def _recall(self, worker: int) -> None:
-        """Have what waits behind an attempt that takes longer than was thought go to other workers."""
+        """Send what waits behind an attempt that takes longer than expected to other workers."""
         for task, attempt in self._crew.recall(worker):
             if self._machine.expects(task, attempt):
                 self._courier.post(worker, Drop(task, attempt))

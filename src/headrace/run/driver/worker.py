@@ -44,7 +44,7 @@ class Worker:
             self.ahead_s += mean
 
     def remove(self, task: str, attempt: int) -> bool:
-        """Take an attempt out of the queue; say whether it was there."""
+        """Take an attempt out of the queue; return whether it was there."""
         place = next((i for i, each in enumerate(self.queue) if each[:2] == (task, attempt)), None)
         if place is None:
             return False
@@ -118,7 +118,7 @@ def total(counts: Iterable[Count]) -> Three:
 
 
 def covers(grant: Grant, amount: Three) -> bool:
-    """Say whether a grant covers that much."""
+    """Return whether a grant covers that much."""
     cpu, memory_gib, gpus = amount
     return cpu <= grant.cpu + _SLACK and memory_gib <= grant.memory_gib + _SLACK and gpus <= grant.gpus
 

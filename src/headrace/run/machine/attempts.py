@@ -71,7 +71,7 @@ class Attempts:
         self._phases.end(task, "succeeded", reason)
 
     def _seen(self, task: Task, event: Succeeded, inputs: bytes, platform: str | None) -> str:
-        """Have a task's output go by what the attempt saw of its inputs; return what to add to the reason."""
+        """Let a task's output depend on what the attempt saw of its inputs; return what to add to the reason."""
         self._outputs.kept[task.name, task.key or ""] = event.out  # this run asks for it by what it knew
         key, seen = key_seen(task.stage, inputs, event.saw, platform)
         same = key == task.key

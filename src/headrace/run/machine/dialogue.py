@@ -92,7 +92,8 @@ class Dialogue:
             return Answer(asked.question, error=f"`{task.name}`: {problem}")
 
     def wait(self, event: Awaited, transfers: Collection[Task]) -> Answer | None:
-        """Have the answer that was just given wait for transfers; give another one if one of them has failed."""
+        """Delay the answer that was just given until its transfers are done; return another one if a transfer
+        failed."""
         asked = self._answered
         if asked is None or asked.question != event.question:
             return None

@@ -24,7 +24,7 @@ def check(machine: Machine) -> None:
 
 
 def violations(machine: Machine) -> Iterator[str]:
-    """Say in words what doesn't hold between two steps."""
+    """Return in words what doesn't hold between two steps."""
     yield from _of_counts(machine)
     yield from _of_progress(machine)
     for task in machine.tasks.values():

@@ -143,7 +143,7 @@ class Machine:
         return self.phases.running()
 
     def expects(self, name: str, attempt: int) -> bool:
-        """Say whether this attempt of a task is the one that runs."""
+        """Return whether this attempt of a task is the one that runs."""
         return self.phases.current(name, attempt) is not None
 
     def probes(self) -> list[Probe]:

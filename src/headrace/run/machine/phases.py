@@ -94,7 +94,7 @@ class Phases:
             self.enqueue(task)
 
     def reuse(self, event: Reused) -> bool:
-        """End a task with an output that is there; say whether it still needed one."""
+        """End a task with an output that is there; return whether it still needed one."""
         task = self.tasks[event.task]
         if task.phase not in ("probing", "ready"):
             return False
@@ -104,21 +104,21 @@ class Phases:
         return True
 
     def enqueue(self, task: Task) -> None:
-        """Have a task launched once there is room."""
+        """Launch a task once there is room."""
         task.phase = "ready"
         task.workers = ()
         self.ready.add(task)
         self.changed[task.name] = task
 
     def queue(self, task: Task) -> None:
-        """Have a task launched again; should the run have changed its region, what it needs is looked for first."""
+        """Launch a task again; if the run has changed its region, what it needs is looked for first."""
         if task.move is None and task.region != self.region:
             self.probe_again(task)
         else:
             self.enqueue(task)
 
     def rest(self, task: Task, due: float, reason: str) -> None:
-        """Have a task wait for its next attempt until it is due (Unix seconds)."""
+        """Make a task wait for its next attempt until it is due (Unix seconds)."""
         task.phase = "resting"
         task.workers = ()
         task.due, task.reason = due, reason

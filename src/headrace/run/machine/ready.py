@@ -30,7 +30,7 @@ class Room(Protocol):
         ...
 
     def price(self, need: Resources) -> float:
-        """Give US dollars per hour of an attempt that needs this."""
+        """Return US dollars per hour of an attempt that needs this."""
         ...
 
 

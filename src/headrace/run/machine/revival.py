@@ -21,7 +21,7 @@ class Revival:
         self._outputs = outputs
 
     def revive(self) -> None:
-        """Have what came to nothing tried again, and what went on without it asked for again."""
+        """Try again what came to nothing, and ask again for what went on without it."""
         revived: set[str] = set()
         for task in list(self._phases.tasks.values()):
             if task.failures:
@@ -40,7 +40,7 @@ class Revival:
         self._graph.free_again()
 
     def reset(self, task: Task, *, moved: bool) -> None:
-        """Have a task wait again, as if it had never been tried. `moved`: what it depends on is tried again too."""
+        """Make a task wait again, as if it had never been tried. `moved`: what it depends on is tried again too."""
         self._outputs.forget_damaged(task)
         self._outputs.keep(task)
         if task.phase == "ready":

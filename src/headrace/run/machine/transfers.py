@@ -59,7 +59,8 @@ class Transfers:
         self._phases.end(task, "succeeded", task.why)
 
     def deferred(self, event: Deferred) -> None:
-        """Have a task wait for the transfers of what its region lacks; one that has failed already takes it along."""
+        """Make a task wait for the transfers of what its region lacks; one that has failed already fails the task
+        too."""
         phases = self._phases
         task = phases.tasks[event.task]
         if task.phase != "probing":
@@ -133,5 +134,5 @@ def _stage_of(lacked: Lacked) -> Stage:
 
 
 def _node_of(lacked: Lacked) -> Node:
-    """Give a transfer its place in the graph: it takes nothing that a task gives."""
+    """Return a transfer its place in the graph: it takes nothing that a task gives."""
     return Node(name=lacked.task, stage=_stage_of(lacked).function, args=())

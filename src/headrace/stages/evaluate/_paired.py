@@ -100,7 +100,7 @@ SCHEMA = pa.schema(
 
 
 def _both(first: pa.Table, second: pa.Table, target: str) -> tuple[pa.Table, pa.Table]:
-    """Give the rows that both have, in one order."""
+    """Return the rows that both have, in one order."""
     for table in (first, second):
         for name in (ROW, target, PREDICTED):
             check_column(table, name)
@@ -166,7 +166,7 @@ def _words(table: pa.Table, name: str) -> list[str]:
 
 
 def _told(metrics: Sequence[Metric], parts: Sequence[Part]) -> list[Metric]:
-    """Give the metrics that one of the parts has."""
+    """Return the metrics that one of the parts has."""
     return [each for each in metrics if any(each.name in part.point for part in parts)]
 
 

@@ -163,7 +163,7 @@ def _bounded(values: Any, what: str) -> Any:
 
 
 def _claims(judge: Judge, call: RegressionCall, rows: Cases, truth: Any) -> tuple[dict[str, Any], str]:
-    """Give what the model and those beside it predict, and in which rows the mean was taken that is the baseline."""
+    """Return what the model and those beside it predict, and in which rows the mean was taken that is the baseline."""
     check_judged(judge.model, call.scores)
     mine = _said(call.scores if call.scores is not None else judge.model, rows, call.predict)
     claims, mean_of = {MODEL: mine}, ""
@@ -223,7 +223,7 @@ def _difference(
 
 
 def _not_judged(groups: Sequence[Slice], least: int, by: str) -> str:
-    """Say which groups of a column are too small, and what would do."""
+    """Return which groups of a column are too small, and what would do."""
     few = [f"`{each.name}` ({len(each.rows):,} rows)" for each in groups if len(each.rows) < least]
     return too_small(few, by, f"{least} rows")
 

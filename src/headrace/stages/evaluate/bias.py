@@ -64,7 +64,7 @@ class Bias(NamedTuple):
     told: bool
 
     def fact(self, name: str, level: float) -> Fact:
-        """Give a difference or ratio by its name, such as `recall difference by sex`.
+        """Return a difference or ratio by its name, such as `recall difference by sex`.
 
         Without `by` it is the widest over the columns, each alone.
         """
@@ -77,7 +77,7 @@ class Bias(NamedTuple):
         return _renamed(self._widest(rate, level, ratio=ratio), name, better)
 
     def _widest(self, rate: str, level: float, *, ratio: bool) -> Fact:
-        """Give the widest over the columns, each alone.
+        """Return the widest over the columns, each alone.
 
         Its ends are the widest of theirs, which are so sure that they hold all at once (Bonferroni): a column of few
         people, whose own value is smaller, may be the one that breaks a bound.
@@ -100,7 +100,7 @@ class Bias(NamedTuple):
         return Fact(name=rate, value=value, low=low, high=high, why=absent)
 
     def names(self) -> Iterator[str]:
-        """Give the names of all facts."""
+        """Yield the names of all facts."""
         for by in self.groups:
             for rate in RATES:
                 yield f"{rate} difference by {by}"
@@ -108,7 +108,7 @@ class Bias(NamedTuple):
             yield f"{ODDS} difference by {by}"
 
     def overall(self) -> Iterator[str]:
-        """Give the names of what is the widest over the columns."""
+        """Yield the names of what is the widest over the columns."""
         for rate in RATES if self.groups else ():
             yield f"{rate} difference"
             yield f"{rate} ratio"
@@ -138,7 +138,7 @@ class Bias(NamedTuple):
         )
 
     def _not_judged(self, rates: Sequence[str], by: str) -> str:
-        """Say which groups of a column are too small for one of these rates, how small, and what would do."""
+        """Return which groups of a column are too small for one of these rates, how small, and what would do."""
         few: dict[str, str] = {}
         for rate in rates:
             large = self._large(rate, by)
@@ -148,7 +148,7 @@ class Bias(NamedTuple):
         return too_small([*few.values()], by, " and ".join(f"{self.least} {OF[rate]}" for rate in rates))
 
     def words(self, name: str) -> str:
-        """Say which two groups a difference or ratio is between, and what their rates are."""
+        """Return which two groups a difference or ratio is between, and what their rates are."""
         measured, _, by = name.partition(" by ")
         rate = measured.removesuffix(" difference").removesuffix(" ratio")
         rates = ("recall", "FPR") if rate == ODDS else (rate,)
@@ -169,7 +169,7 @@ class Bias(NamedTuple):
         return f"{WORDS[rate].format(of=self.of)}: {told(low)}, {told(high)}."
 
     def _large(self, rate: str, by: str) -> list[Group]:
-        """Give the groups of which enough rows stand below the line of a rate for it to be told."""
+        """Return the groups of which enough rows stand below the line of a rate for it to be told."""
         return [
             each
             for each in self.groups[by]
@@ -194,7 +194,7 @@ class Bias(NamedTuple):
         return float(frame.ratio(method="between_groups") if ratio else frame.difference(method="between_groups"))
 
     def table(self, level: float) -> pa.Table:
-        """Give a row for each group: its size, its rates with their intervals, and `note` where it is too small."""
+        """Return a row for each group: its size, its rates with their intervals, and `note` where it is too small."""
         rows = [self._row(by, each, level) for by, groups in self.groups.items() for each in groups]
         return pa.Table.from_pylist(rows, schema=SCHEMA)
 
@@ -256,8 +256,8 @@ def _difference(spreads: Mapping[str, Spread], level: float) -> Interval:
 
 
 def _ratio(groups: Sequence[Group], rate: str, spread: Spread, level: float) -> Interval:
-    """Give the interval of the smallest ratio of two groups' rates, by way of logarithms; a rate of none counts as half
-    a row, but for the lower end, which is then 0 as the ratio is."""
+    """Return the interval of the smallest ratio of two groups' rates, by way of logarithms; a rate of none counts as
+    half a row, but for the lower end, which is then 0 as the ratio is."""
     point, drawn, error, lows, highs = spread
     least = 0.5 / np.array([each.part.sizes[rate] for each in groups])
     kept = np.maximum(point, least)
@@ -274,7 +274,7 @@ def _renamed(fact: Fact, name: str, better: str) -> Fact:
 
 
 def too_small(groups: Sequence[str], by: str, needed: str) -> str:
-    """Say which groups of a column were not judged, and what would do; nothing if there are none."""
+    """Return which groups of a column were not judged, and what would do; nothing if there are none."""
     if not groups:
         return ""
     were = "was" if len(groups) == 1 else "were"

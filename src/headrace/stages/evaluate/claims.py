@@ -84,7 +84,7 @@ def cases(
 
 
 def with_target(table: pa.Table, target: str) -> Any:
-    """Give the places of the rows that have a target: neither null nor NaN.
+    """Return the places of the rows that have a target: neither null nor NaN.
 
     Raises:
         UsageError: there is no such column.
@@ -107,7 +107,7 @@ def _target(table: pa.Table, features: Sequence[str] | None, apart: Sequence[str
 
 
 def labels(cases: Cases) -> Any:
-    """Give the targets as an array of objects."""
+    """Return the targets as an array of objects."""
     values = column(cases.table, cases.target)
     if values.dtype.kind == "f" and (values == np.floor(values)).all() and (np.abs(values) <= EXACT).all():
         values = values.astype(np.int64)  # whole numbers beside missing ones come as floats
@@ -115,7 +115,7 @@ def labels(cases: Cases) -> Any:
 
 
 def classes_told(scores: Scores, values: Any, known: Sequence[Any] = ()) -> list[Any]:
-    """Give the classes, in the order of the model's columns where it has one.
+    """Return the classes, in the order of the model's columns where it has one.
 
     Raises:
         UsageError: the target holds a class that the model doesn't know, or they can't be told apart.
@@ -157,7 +157,7 @@ def scores_of(
     scores: str | Mapping[Any, str] | None,
     predict: Callable[..., Any] | None,
 ) -> Scores:
-    """Let a model speak, or read what it said from `scores`: a column, or one for each class."""
+    """Return a model's predictions, or read them from `scores`: a column, or one for each class."""
     if isinstance(scores, str):
         values = checked(_numbers(cases.table, scores), cases.rows)
         return Scores(values, probable=is_probable(values), of_sought=True)
@@ -220,17 +220,17 @@ def claim(name: str, scores: Scores, classes: Sequence[Any], positive: Any | Non
 
 
 def sums_to_one(chances: Any) -> bool:
-    """Tell whether n by k scores can be probabilities of k classes: those of a row sum to 1, but for rounding."""
+    """Return whether n by k scores can be probabilities of k classes: those of a row sum to 1, but for rounding."""
     return bool((np.abs(chances.sum(axis=1) - 1) <= ROUNDED * chances.shape[1]).all())
 
 
 def two_sided(score: Any, *, probable: bool) -> Any:
-    """Give n scores of one class as n by 2, its own in the second column."""
+    """Return n scores of one class as n by 2, its own in the second column."""
     return np.stack([1 - score if probable else -score, score], axis=1)
 
 
 def aligned(name: str, scores: Scores, classes: Sequence[Any]) -> Scores:
-    """Give another model's scores with a column for each of these classes; the least of one that it doesn't know.
+    """Return another model's scores with a column for each of these classes; the least of one that it doesn't know.
 
     Raises:
         UsageError: it knows a class that isn't among them.
@@ -250,5 +250,5 @@ def aligned(name: str, scores: Scores, classes: Sequence[Any]) -> Scores:
 
 
 def constant(rates: Any, rows: int, name: str) -> Claim:
-    """Give the claim of one who knows no more than how frequent each class is."""
+    """Return the claim of one who knows no more than how frequent each class is."""
     return Claim(name, np.broadcast_to(rates, (rows, len(rates))), True, np.full(rows, int(np.argmax(rates))))

@@ -101,7 +101,7 @@ class Findings:
                 self.catalogue.add(f"{shown.name} less {absent}", partial(_absent, shown.name, absent))
 
     def facts(self) -> Iterator[Fact]:
-        """Give the numbers of the model, how the main one differs from the others', and the widest gap of a slice."""
+        """Yield the numbers of the model, how the main one differs from the others', and the widest gap of a slice."""
         for metric in self.metrics:
             yield self.catalogue.fact(metric.name, self.level)
         for other in self.wholes:
@@ -134,7 +134,7 @@ class Findings:
         return bracketed(fact.value, fact.low, fact.high)
 
     def _large(self, metric: str) -> list[int]:
-        """Give the places of the slices that are large enough for a metric."""
+        """Return the places of the slices that are large enough for a metric."""
         return [
             place
             for place, part in enumerate(self.parts)
@@ -159,7 +159,7 @@ class Findings:
         return [drawn for _, drawn in every.values()]
 
     def _gaps(self, metric: Metric, places: Sequence[int]) -> tuple[Any, Any, Any]:
-        """Give how much worse each slice is than all rows: values, replicates, least standard errors."""
+        """Return how much worse each slice is than all rows: values, replicates, least standard errors."""
         sign = -1.0 if metric.better == "lower" else 1.0
         whole = self.wholes[MODEL].point[metric.name]
         point = np.array([self.parts[place].point[metric.name] for place in places])
@@ -219,7 +219,8 @@ class Findings:
         )
 
     def table(self) -> pa.Table:
-        """Give a row for each slice: the main metric, how much worse than on all rows, and whether that stands out."""
+        """Return a row for each slice: the main metric, how much worse than on all rows, and whether that stands
+        out."""
         metric = next(each for each in self.metrics if each.name == self.main)
         rows: list[dict[str, Any]] = [
             {"by": each.by, "slice": each.name, "rows": part.size, "metric": self.main, "note": self._note(part)}
@@ -308,12 +309,12 @@ def _without_sums(part: Part, metrics: Sequence[Metric]) -> Iterator[str]:
 
 
 def _absent(metric: str, other: str, _level: float) -> Fact:
-    """Give the difference to a model that there is not, as none `previous` is before the first one was registered."""
+    """Return the difference to a model that there is not, as none `previous` is before the first one was registered."""
     return Fact(name=f"{metric} less {other}", value=None, why=f"there is no {other} model to compare with")
 
 
 def _left(rows: Sequence[Mapping[str, Any]], left: int) -> str:
-    """Say why so many slices of a column are not shown."""
+    """Return why so many slices of a column are not shown."""
     unknown = sum(each["gap"] is None for each in rows)
     why = f"{unknown} too small or undefined" if unknown else ""
     rest = f"{left - unknown} that do better" if left > unknown else ""

@@ -196,7 +196,7 @@ class Judge:
             self._demand(CHOSE, chance)
 
     def _demand(self, name: str, most: int) -> None:
-        """Have it be a rule that a count is at most this, unless the gates say what it may be, or ask nothing."""
+        """Add the rule that a count is at most this, unless the gates say what it may be, or ask nothing."""
         asked = [plain(each.metric) for each in comparisons(self.rule)] if self.rule is not None else []
         if self._call.gates != "" and name not in asked:
             unseen = Comparison(metric=name, operator="<=", bound=most)
@@ -235,7 +235,7 @@ class Judge:
 
 
 def _by_heart(leak: Leak) -> str:
-    """Say what it means that rows stand in the training data too."""
+    """Return what it means that rows stand in the training data too."""
     count = len(leak.rows)
     if not count:
         return ""
@@ -252,7 +252,7 @@ def _by_heart(leak: Leak) -> str:
 
 
 def _chose(overlap: Overlap, rows: int) -> str:
-    """Say what it means that rows may have chosen how long the model learned."""
+    """Return what it means that rows may have chosen how long the model learned."""
     if not overlap.judged:
         return ""
     count = f"{overlap.judged:,}" if overlap.is_counted else f"About {overlap.judged:,}"
@@ -263,7 +263,7 @@ def _chose(overlap: Overlap, rows: int) -> str:
 
 
 def counted(name: str, count: int, better: str = "") -> Callable[[float], Fact]:
-    """Give a count, which is certain at any confidence."""
+    """Return a count, which is certain at any confidence."""
     return lambda _: Fact(name=name, value=count, low=count, high=count, better=better)
 
 
@@ -274,7 +274,7 @@ def unwrapped(given: Any) -> Any:
 
 
 def model_name(model: Any, scores: str | Mapping[Any, str] | None) -> str:
-    """Say what is judged."""
+    """Return what is judged."""
     if scores is not None:
         return f"Scores in `{scores}`" if isinstance(scores, str) else "Scores by class"
     if is_a(model, "lightgbm.basic.Booster"):

@@ -49,7 +49,7 @@ class Leak(NamedTuple):
 
 
 def leaks(table: pa.Table, train: pa.Table, key: Sequence[str] | None) -> Leak:
-    """Give the rows of a table that stand in another, by `key`, or by all columns that both have.
+    """Return the rows of a table that stand in another, by `key`, or by all columns that both have.
 
     Raises:
         UsageError: a column of the key isn't there, or the tables have no column in common.

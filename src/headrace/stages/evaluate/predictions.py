@@ -43,7 +43,7 @@ class Scores(NamedTuple):
 
 
 def features_of(model: Any, table: pa.Table) -> list[str] | None:
-    """Give the names of the columns of a table that a model takes, None where it doesn't tell."""
+    """Return the names of the columns of a table that a model takes, None where it doesn't tell."""
     if is_a(model, BOOSTER):
         written = {lightgbm_name(each): each for each in table.column_names}
         there = set(table.column_names)
@@ -57,7 +57,7 @@ def features_of(model: Any, table: pa.Table) -> list[str] | None:
 def classes_of(
     model: Any, table: pa.Table, features: Sequence[str], predict: Callable[..., Any] | None = None
 ) -> Scores:
-    """Let a classifier speak about rows.
+    """Return what a classifier predicts for rows.
 
     Raises:
         UsageError: it can't, or says something that is not a number.
@@ -84,7 +84,7 @@ def classes_of(
 
 
 def numbers_of(model: Any, table: pa.Table, features: Sequence[str], predict: Callable[..., Any] | None = None) -> Any:
-    """Let a regressor speak about rows: an array of n numbers.
+    """Return what a regressor predicts for rows: an array of n numbers.
 
     Raises:
         UsageError: it can't, or says something that is not a number.
@@ -98,7 +98,7 @@ def numbers_of(model: Any, table: pa.Table, features: Sequence[str], predict: Ca
 
 
 def frame_of(model: Any, table: pa.Table, features: Sequence[str]) -> Any:
-    """Give the rows as the model was given those that it learned from: a frame with names, an array, or a table."""
+    """Return the rows as the model was given those that it learned from: a frame with names, an array, or a table."""
     for name in features:
         check_column(table, name)
     if is_a(model, NETWORK):
@@ -180,7 +180,7 @@ def checked(values: Any, rows: int) -> Any:
 
 
 def column(table: pa.Table, name: str) -> Any:
-    """Give a column as a NumPy array.
+    """Return a column as a NumPy array.
 
     Raises:
         UsageError: there is no such column.
@@ -236,13 +236,13 @@ def _call(method: Callable[..., Any], frame: Any) -> Any:
             if times:
                 hint = f"`{times[0]}` holds times: give it as the model learned it, as numbers"
             elif gaps and "NaN" in str(error):
-                ticked = ", ".join(f"`{name}`" for name in gaps[:5])
-                hint = f"values are missing in {ticked}: {to_whole(gaps[:5])}, or the preparation does, with the model"
+                filled = f"{to_whole(gaps[:5])}, or the preparation does, with the model"
+                hint = f"values are missing in {listed(gaps, 5)}: {filled}"
         raise UsageError(f"the model can't predict these rows: {sentence(error)}", hint=hint) from error
 
 
 def is_probable(values: Any) -> bool:
-    """Tell whether all scores lie from 0 to 1."""
+    """Return whether all scores lie from 0 to 1."""
     return bool(((values >= 0) & (values <= 1)).all())
 
 

@@ -62,7 +62,7 @@ def cut(table: pa.Table, name: str) -> Cut:
 
 
 def slices(table: pa.Table, columns: Sequence[str]) -> list[Slice]:
-    """Give the slices of each column, then of each pair of columns, the largest pairs only."""
+    """Return the slices of each column, then of each pair of columns, the largest pairs only."""
     cuts = {name: cut(table, name) for name in columns}
     found = [each for name, one in cuts.items() for each in _one(name, one)]
     for (first, a), (second, b) in itertools.combinations(cuts.items(), 2):
@@ -71,12 +71,12 @@ def slices(table: pa.Table, columns: Sequence[str]) -> list[Slice]:
 
 
 def crossed(table: pa.Table, columns: Sequence[str]) -> list[Slice]:
-    """Give the groups that several columns make together."""
+    """Return the groups that several columns make together."""
     return _one(" x ".join(columns), _crossed([cut(table, name) for name in columns]))
 
 
 def groups(table: pa.Table, columns: Sequence[str]) -> dict[str, list[Slice]]:
-    """Give the groups of each column by its name, then those that all columns make together."""
+    """Return the groups of each column by its name, then those that all columns make together."""
     found = {name: crossed(table, [name]) for name in columns}
     if len(columns) > 1:
         found[" x ".join(columns)] = crossed(table, columns)
@@ -84,7 +84,7 @@ def groups(table: pa.Table, columns: Sequence[str]) -> dict[str, list[Slice]]:
 
 
 def group_key(by: str, place: int) -> str:
-    """Give the name of a group's part, which no other group has whatever columns and values are called."""
+    """Return the name of a group's part, which no other group has whatever columns and values are called."""
     return f"group {place} by {by}"
 
 

@@ -11,7 +11,7 @@ HELD = "headrace.stages.ingest.Held"
 
 
 def reached(ref: Ref, load: Callable[[Ref], object]) -> str | None:
-    """Say in words how far a source has been read; None of a value that no stage of ours has set, or that is gone.
+    """Return in words how far a source has been read; None of a value that no stage of ours has set, or that is gone.
 
     Only the small parts that tell it are loaded, not the rows.
     """

@@ -50,7 +50,7 @@ def transform(
     batch_rows: int = BATCH_ROWS,
     **tables: pa.Table,
 ) -> pa.Table:
-    """Give the table that `sql` makes of the tables given, and then each of `steps` of its record batches.
+    """Return the table that `sql` makes of the tables given, and then each of `steps` of its record batches.
 
     In the SQL the tables have the names that they are given by; the one without a name is `data`. `$name` in it is
     bound to a value of `parameters`. It sees no file, no network and no variable of Python's. It keeps to the stage's
@@ -85,7 +85,7 @@ def transform(
 def _asked(
     database: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any], batch_rows: int
 ) -> pa.RecordBatchReader:
-    """Give what a query gives, as a stream of batches."""
+    """Return what a query gives, as a stream of batches."""
     found = database.sql(sql, params=dict(parameters)) if parameters else database.sql(sql)
     names = [name.lower() for name in found.columns]
     twice = [name for name in names if names.count(name) > 1]
@@ -109,7 +109,7 @@ def _check_parameters(sql: str, parameters: Mapping[str, Any]) -> None:
 
 
 def _placed(error: duckdb.Error, sql: str, tables: Mapping[str, Any], parameters: Mapping[str, Any]) -> duckdb.Error:
-    """Give an error with its line: a relation's doesn't tell it, an explanation's does."""
+    """Return an error with its line: a relation's doesn't tell it, an explanation's does."""
     if "LINE " in str(error):
         return error
     try:
@@ -121,7 +121,7 @@ def _placed(error: duckdb.Error, sql: str, tables: Mapping[str, Any], parameters
 
 
 def through(schema: pa.Schema, batches: Iterable[pa.RecordBatch], steps: Sequence[Step]) -> pa.Table:
-    """Give the table that is made by each step of what the one before gives.
+    """Return the table that is made by each step of what the one before gives.
 
     Raises:
         DataError: a step gives what isn't a batch, or batches of several schemas.
@@ -141,7 +141,7 @@ def through(schema: pa.Schema, batches: Iterable[pa.RecordBatch], steps: Sequenc
 
 
 def _gathered(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.Table:
-    """Give batches as a table; in a run, what is large goes to the store in parts, so that memory stays flat."""
+    """Return batches as a table; in a run, what is large goes to the store in parts, so that memory stays flat."""
     tables = kept(schema, batches)
     if len(tables) == 1:
         return tables[0]

@@ -9,18 +9,18 @@ import pyarrow as pa
 
 
 def mask(values: Any) -> Any:
-    """Give NumPy's booleans as Arrow's."""
+    """Return NumPy's booleans as Arrow's."""
     packed = pa.py_buffer(np.packbits(values, bitorder="little"))
     return pa.Array.from_buffers(pa.bool_(), len(values), [None, packed])
 
 
 def places(values: Any) -> Any:
-    """Give NumPy's whole numbers as Arrow's `int64`."""
+    """Return NumPy's whole numbers as Arrow's `int64`."""
     return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values.astype(np.int64))])
 
 
 def numbers(column: Any) -> Any:
-    """Give Arrow's whole numbers, none of them null, as NumPy's `int64`."""
+    """Return Arrow's whole numbers, none of them null, as NumPy's `int64`."""
     column = whole(column)
     if not len(column):
         return np.empty(0, np.int64)
@@ -39,7 +39,7 @@ _NONE = np.empty(0)
 
 
 def truths(column: Any) -> Any:
-    """Give Arrow's booleans, none of them null, as NumPy's."""
+    """Return Arrow's booleans, none of them null, as NumPy's."""
     column = whole(column)
     if not len(column):
         return np.empty(0, bool)
@@ -48,7 +48,7 @@ def truths(column: Any) -> Any:
 
 
 def whole(column: Any) -> Any:
-    """Give a chunked column as one array, copied only if there are several chunks."""
+    """Return a chunked column as one array, copied only if there are several chunks."""
     if not isinstance(column, pa.ChunkedArray):
         return column
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

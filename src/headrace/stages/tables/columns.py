@@ -24,7 +24,7 @@ _SIGN = re.compile(r'[",:\[\]{}\0\r\n]')
 
 
 def columns(table: pa.Table, names: Sequence[str], what: str) -> list[pa.ChunkedArray]:
-    """Give columns by their names; `what` says whose wish they are, such as `a unique key`.
+    """Return columns by their names; `what` says whose wish they are, such as `a unique key`.
 
     Raises:
         DataError: there is none of that name, or there are two.
@@ -84,7 +84,7 @@ def to_codes(name: str, classes: Sequence[str]) -> str:
 
 
 def without_decimals(table: pa.Table) -> pa.Table:
-    """Give a table whose decimals, as databases give them, are 64-bit floats: what learns takes no others."""
+    """Return a table whose decimals, as databases give them, are 64-bit floats: what learns takes no others."""
     for place, field in enumerate(table.schema):
         if pa.types.is_decimal(field.type):
             table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
@@ -92,7 +92,7 @@ def without_decimals(table: pa.Table) -> pa.Table:
 
 
 def with_missing_truths(table: pa.Table) -> pa.Table:
-    """Give a table whose booleans are 64-bit floats where some are missing: of these pandas makes objects, which
+    """Return a table whose booleans are 64-bit floats where some are missing: of these pandas makes objects, which
     LightGBM would have for categories."""
     for place, field in enumerate(table.schema):
         if pa.types.is_boolean(field.type) and table.column(place).null_count:
@@ -101,7 +101,7 @@ def with_missing_truths(table: pa.Table) -> pa.Table:
 
 
 def lightgbm_name(name: str) -> str:
-    """Give a column's name as a model of LightGBM has it: without blanks, line breaks, or the signs of JSON.
+    """Return a column's name as a model of LightGBM has it: without blanks, line breaks, or the signs of JSON.
 
     >>> lightgbm_name("price [€]"), lightgbm_name("a, b")
     ('price_%5B€%5D', 'a%2C_b')
@@ -110,12 +110,12 @@ def lightgbm_name(name: str) -> str:
 
 
 def rows_at(table: pa.Table, places: Any) -> pa.Table:
-    """Give the rows of these places (NumPy's integers), as a new table of the same types."""
+    """Return the rows of these places (NumPy's integers), as a new table of the same types."""
     return _by_chosen(table, lambda each: each.take(pa.array(places, pa.int64())))
 
 
 def rows_where(table: pa.Table, mask: Any) -> pa.Table:
-    """Give the rows for which a mask (NumPy's booleans) is true, as a new table of the same types."""
+    """Return the rows for which a mask (NumPy's booleans) is true, as a new table of the same types."""
     return _by_chosen(table, lambda each: each.filter(pa.array(mask, pa.bool_())))
 
 
@@ -177,7 +177,7 @@ def _decoded(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 
 
 def listed(names: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Give names of columns that may be given as one, several or none.
+    """Return names of columns that may be given as one, several or none.
 
     >>> listed("a"), listed(["a", "b"]), listed(None)
     (('a',), ('a', 'b'), ())
@@ -186,7 +186,7 @@ def listed(names: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def free_name(name: str, table: pa.Table) -> str:
-    """Give a name that no column of a table has: the one wanted, or that with as many `_` behind it as it takes."""
+    """Return a name that no column of a table has: the one wanted, or that with as many `_` behind it as it takes."""
     while name in table.column_names:
         name = f"{name}_"
     return name

@@ -25,13 +25,13 @@ LEAST_GIB = 0.06
 
 
 def cpus() -> int:
-    """Give how many cpus this process should use: those of the stage, in a worker; one, where nobody says."""
+    """Return how many cpus this process should use: those of the stage, in a worker; one, where nobody says."""
     told = os.environ.get("OMP_NUM_THREADS", "")
     return int(told) if told.isdecimal() and int(told) > 0 else 1
 
 
 def memory_gib() -> float | None:
-    """Give the memory that the stage declares, in a worker; None where none is declared."""
+    """Return the memory that the stage declares, in a worker; None where none is declared."""
     told = os.environ.get("HEADRACE_MEMORY_GIB", "")
     try:
         return float(told) or None
@@ -134,7 +134,7 @@ def _told_apart(names: Sequence[str]) -> None:
 
 
 def reads(kind: pa.DataType) -> bool:
-    """Tell whether SQL reads columns of a type."""
+    """Return whether SQL reads columns of a type."""
     return not (pa.types.is_float16(kind) or pa.types.is_decimal256(kind))
 
 
@@ -147,7 +147,7 @@ def _readable(schema: pa.Schema) -> None:
 
 
 def quoted(name: str) -> str:
-    """Give a name as SQL has it.
+    """Return a name as SQL has it.
 
     >>> print(quoted('a "b" c'))
     "a ""b"" c"
@@ -160,7 +160,7 @@ WRITTEN = "mend it where the message points; it is DuckDB's SQL: 'text' in singl
 
 
 def told(error: duckdb.Error, what: str, tables: Collection[str] = ()) -> UsageError | DataError:
-    """Give an error of the engine as ours: what is wrong, and the line of the SQL where it is.
+    """Return an error of the engine as ours: what is wrong, and the line of the SQL where it is.
 
     `tables` are those that the SQL may name. The engine's own guess at a missing one may be a view of its catalogue.
     """

@@ -83,25 +83,25 @@ def merged(
 
 
 def _where(table: Any, keep: Any) -> Any:
-    """Give the rows that are marked; where they follow one another, as they mostly do, without a copy."""
+    """Return the rows that are marked; where they follow one another, as they mostly do, without a copy."""
     chosen = np.flatnonzero(keep)
     return table.slice(chosen[0], len(chosen)) if _may_be_a_run(chosen) else table.filter(mask(keep))
 
 
 def _at(table: Any, chosen: Any) -> Any:
-    """Give the rows at these places, in this order; where they follow one another, without a copy."""
+    """Return the rows at these places, in this order; where they follow one another, without a copy."""
     if _may_be_a_run(chosen) and (np.diff(chosen) == 1).all():
         return table.slice(chosen[0], len(chosen))
     return table.take(places(chosen))
 
 
 def _may_be_a_run(chosen: Any) -> bool:
-    """Tell whether places follow one another, if they ascend."""
+    """Return whether places follow one another, if they ascend."""
     return len(chosen) > 0 and bool(chosen[-1] - chosen[0] == len(chosen) - 1)
 
 
 def ends_of(table: Any, key: Sequence[str]) -> Ends:
-    """Give the least and the greatest value of a key's first column; None where there are none."""
+    """Return the least and the greatest value of a key's first column; None where there are none."""
     try:
         found = pc.min_max(_storage(table[key[0]]))
         return (found["min"].as_py(), found["max"].as_py()) if found["min"].is_valid else None
@@ -114,7 +114,7 @@ def _are_apart(one: Ends, other: Ends) -> bool:
 
 
 def matches(part: Any, fresh: Any, key: Sequence[str]) -> tuple[Any, Any]:
-    """Give the places of rows of two tables that have one key, side by side."""
+    """Return the places of rows of two tables that have one key, side by side."""
     nowhere = (np.empty(0, np.int64), np.empty(0, np.int64))
     if not part.num_rows or not fresh.num_rows:
         return nowhere
@@ -139,7 +139,8 @@ def matches(part: Any, fresh: Any, key: Sequence[str]) -> tuple[Any, Any]:
 
 
 def _within(theirs: Any, ours: Any) -> Any:
-    """Give the places of values that lie between the least and the greatest of others: often none, and quickly seen."""
+    """Return the places of values that lie between the least and the greatest of others: often none, and quickly
+    seen."""
     try:
         ends = pc.min_max(ours)
         inside = pc.and_(pc.greater_equal(theirs, ends["min"]), pc.less_equal(theirs, ends["max"]))
@@ -195,7 +196,7 @@ def check_keys(tables: Sequence[Any], key: Sequence[str]) -> None:
 
 
 def retyped(parts: Sequence[Any], schema: Any) -> list[Any]:
-    """Give parts in which a column that never had a value has the type that it has in a schema; all else stays."""
+    """Return parts in which a column that never had a value has the type that it has in a schema; all else stays."""
     before = table_of(parts[-1]).schema if parts else schema
     if before.equals(schema) or before.names != schema.names:
         return list(parts)
@@ -217,7 +218,7 @@ def retyped(parts: Sequence[Any], schema: Any) -> list[Any]:
 
 
 def compacted(parts: Sequence[Any], rows: int) -> list[Any]:
-    """Give parts of which few are small: many that hold less than half of `rows` become full ones, in their order."""
+    """Return parts of which few are small: many that hold less than half of `rows` become full ones, in their order."""
     small = [each for each in parts if each.num_rows * 2 < rows]
     if len(small) <= SMALL_PARTS:
         return list(parts)
@@ -247,12 +248,12 @@ def _chunks(tables: Sequence[Any], name: str) -> Iterator[Any]:
 
 
 def _plain(table: Any, name: str) -> Any:
-    """Give a column whole, of a type that can be looked up."""
+    """Return a column whole, of a type that can be looked up."""
     return whole(_storage(table[name]))
 
 
 def _storage(column: Any) -> Any:
-    """Give a column as it is stored, without what an extension type says about it."""
+    """Return a column as it is stored, without what an extension type says about it."""
     if not isinstance(column.type, pa.BaseExtensionType):
         return column
     return pa.chunked_array([each.storage for each in column.chunks], column.type.storage_type)

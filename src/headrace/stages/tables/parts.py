@@ -23,12 +23,12 @@ PIECES_AHEAD = 2
 
 
 def part_rows(schema: Any) -> int:
-    """Give how many rows of this schema make a part of about `PART_BYTES`."""
+    """Return how many rows of this schema make a part of about `PART_BYTES`."""
     return batch_rows(schema) * (PART_BYTES // BATCH_BYTES)
 
 
 def kept(schema: Any, batches: Iterable[Any], rows: int | None = None) -> list[Any]:
-    """Give the batches as tables of so many rows, by default about 64 MiB; of none, one table without rows.
+    """Return the batches as tables of so many rows, by default about 64 MiB; of none, one table without rows.
 
     Where they are cut depends on schema and rows alone, unless rows are so wide that the bytes of a part come first.
 
@@ -79,7 +79,7 @@ def _pieces(schema: Any, batches: Iterable[Any], rows: int | None) -> Iterator[t
 
 
 def _part(coming: Iterator[tuple[Any, bool]]) -> Any:
-    """Give the next part whole; None when there is none left."""
+    """Return the next part whole; None when there is none left."""
     found = []
     for piece, ends in coming:
         found.append(piece)
@@ -115,7 +115,7 @@ class Keeper:
             self._check()
 
     def add(self, piece: Any, ends: bool) -> None:
-        """Have a piece kept, once there is room for it; raise what went wrong with an earlier one."""
+        """Keep a piece, once there is room for it; raise what went wrong with an earlier one."""
         self._check()
         self._line.put((piece, ends))
 
@@ -136,7 +136,7 @@ class Keeper:
                 pass
 
     def _of_part(self, begun: list[tuple[Any, bool]]) -> Iterator[Any]:
-        """Give the pieces of one part as they come."""
+        """Yield the pieces of one part as they come."""
         item: tuple[Any, bool] | None = begun.pop()
         while item is not None:
             yield item[0]
@@ -148,7 +148,7 @@ class Keeper:
             raise CallerFailed(RuntimeError("the stream broke off"))
 
     def _next(self) -> tuple[Any, bool] | None:
-        """Give the next piece, when there is one; None when there will be none."""
+        """Return the next piece, when there is one; None when there will be none."""
         item = None if self._over else self._line.get()
         self._over = item is None
         return item

@@ -13,7 +13,7 @@ from headrace.errors import DefinitionError
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Tell whether a column's values are text, however it is laid out."""
+    """Return whether a column's values are text, however it is laid out."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
@@ -35,14 +35,14 @@ _SYNONYMS = {
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """Give the type of the values, without how they are laid out."""
+    """Return the type of the values, without how they are laid out."""
     if pa.types.is_dictionary(kind):
         return plain_type(kind.value_type)
     return pa.string() if is_text(kind) else kind
 
 
 def type_is(kind: pa.DataType, wanted: str) -> bool:
-    """Tell whether a column's type is the one that a contract names, or of the family.
+    """Return whether a column's type is the one that a contract names, or of the family.
 
     >>> type_is(pa.int32(), "integer"), type_is(pa.dictionary(pa.int8(), pa.string()), "string")
     (True, True)
@@ -55,7 +55,8 @@ def type_is(kind: pa.DataType, wanted: str) -> bool:
 
 
 def bound(value: Any, kind: pa.DataType) -> Any:
-    """Give a bound or value of a contract or rule as a scalar of the column's type; a time without zone counts as UTC.
+    """Return a bound or value of a contract or rule as a scalar of the column's type; a time without zone counts as
+    UTC.
 
     Raises:
         DefinitionError: the column can hold no such value.

@@ -179,7 +179,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _dataset(found: Examples, target: str, sizes: Any, learned: Any = None) -> Any:
-    """Give examples as LightGBM takes them, laid out as those that were learned from where there are such."""
+    """Return examples as LightGBM takes them, laid out as those that were learned from where there are such."""
     import lightgbm as lgb  # noqa: PLC0415  see above
 
     named = found.features.set_axis([lightgbm_name(each) for each in found.features], axis=1)
@@ -225,7 +225,7 @@ def _examples(
 
 
 def _grouped(table: pa.Table, group: str | None) -> tuple[pa.Table, Any]:
-    """Give a table with the rows of each group together, as LightGBM wants them, and the sizes of the groups."""
+    """Return a table with the rows of each group together, as LightGBM wants them, and the sizes of the groups."""
     if group is None:
         return table, None
     there(table, group)
@@ -257,7 +257,7 @@ def _check_measured(env: Any) -> None:
 
 
 def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the parameters, and what holds where they say nothing."""
+    """Return the parameters, and what holds where they say nothing."""
     silent = [name for name in REPRODUCIBLE if not any(each in params for each in _OTHERWISE.get(name, ()))]
     return {**{name: REPRODUCIBLE[name] for name in silent}, **params}
 
@@ -296,7 +296,7 @@ def _categories(found: Examples, names: Sequence[str]) -> Examples:
 
 
 def _is_odd(column: Any) -> bool:
-    """Tell whether values, or categories, are neither numbers nor texts."""
+    """Return whether values, or categories, are neither numbers nor texts."""
     values = column.cat.categories if str(column.dtype) == "category" else column
     return values.dtype.kind in "mM" or (
         values.dtype.kind == "O" and not all(isinstance(each, str) for each in values.dropna())
@@ -307,7 +307,7 @@ _TEXT = ("str", "string", "large_string")
 
 
 def _like(held: Examples, learned: Examples) -> Examples:
-    """Give a frame the types of that which was learned from; categories that it didn't have count as missing.
+    """Return a frame the types of that which was learned from; categories that it didn't have count as missing.
 
     Raises:
         DataError: a column has other values, which can't be of that type.
@@ -329,7 +329,7 @@ def _like(held: Examples, learned: Examples) -> Examples:
 
 
 def _labels(found: Examples, target: str) -> Any:
-    """Give the target as numbers: LightGBM takes classes as 0, 1, ..."""
+    """Return the target as numbers: LightGBM takes classes as 0, 1, ..."""
     if found.target.dtype.kind == "b":
         return found.target.astype("int8")
     if found.target.dtype.kind not in "iuf":

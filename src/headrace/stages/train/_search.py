@@ -141,7 +141,7 @@ def trial(
     pruner: Callable[..., Any] | None,
     given: dict[str, Any],
 ) -> dict[str, Any]:
-    """Try parameters that the sampler proposes after what the study holds; give the trial as plain data."""
+    """Try parameters that the sampler proposes after what the study holds; return the trial as plain data."""
     import optuna  # noqa: PLC0415  0.3 s, that the tracer need not spend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -178,14 +178,14 @@ def trial(
 
 @ready("train.search.tell", version=1, kind="train")
 def tell(study: Study, tried: list[dict[str, Any]]) -> Study:
-    """Give the study with the trials of one more round."""
+    """Return the study with the trials of one more round."""
     together = [*study.record["trials"], *tried]
     return study._replace(record={"trials": sorted(together, key=lambda each: each["number"])})
 
 
 @ready("train.search", version=1, on=("optuna", "matplotlib"), kind="train", name="search")
 def best(study: Study, objective: str) -> Found:
-    """Give the best trial of a study, and a report of the search."""
+    """Return the best trial of a study, and a report of the search."""
     done = [each for each in study.record["trials"] if each["state"] == "complete"]
     if not study.record["trials"]:
         raise DataError(f"all trials of `{objective}` failed", hint="`headrace show RUN --tasks` has what each raised")
@@ -199,7 +199,7 @@ def best(study: Study, objective: str) -> Found:
 
 
 def _valueless(trials: Sequence[Mapping[str, Any]], objective: str) -> DataError:
-    """Give the error of a search whose trials all ended without a value."""
+    """Return the error of a search whose trials all ended without a value."""
     told = sum("told" in each for each in trials)
     others = [each for each in trials if "told" not in each]
     hints = [f"they were pruned, or gave no finite number, such as {_named(others[0])}"] if others else []
@@ -240,7 +240,7 @@ class Live:
         log("trial/value", value, step)
 
     def should_prune(self) -> bool:
-        """Say whether to give up: by the pruner's rule, or since the driver says so."""
+        """Return whether to give up: by the pruner's rule, or since the driver says so."""
         if not self.told and attempt().told() in ("prune", "stop"):
             self.told = True
             attempt().shortened(f"it was told to give up, after step {max(self.curve, default=0)}")
@@ -303,7 +303,7 @@ def _number(found: Any, live: Live, number: int) -> float:
 
 
 def _refused(error: Exception, live: Live, number: int) -> UsageError:
-    """Give what an objective raised, with the trial and its parameters; its traceback is in the log."""
+    """Return what an objective raised, with the trial and its parameters; its traceback is in the log."""
     traceback.print_exception(error)
     frames = traceback.extract_tb(error.__traceback__)[1:]
     where = f" ({frames[0].filename.rpartition('/')[2]}:{frames[0].lineno})" if frames else ""
@@ -336,7 +336,7 @@ def _table(study: Study) -> pa.Table:
 
 
 def _column(values: Sequence[Any]) -> pa.Array:
-    """Give a parameter's values as a column: as text where they are of several kinds."""
+    """Return a parameter's values as a column: as text where they are of several kinds."""
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):

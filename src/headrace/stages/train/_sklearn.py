@@ -141,7 +141,7 @@ def _ticked(names: Sequence[str]) -> str:
 
 
 def _weights(model: Any, found: Examples) -> dict[str, Any]:
-    """Give the weights to the step that learns: a pipeline takes them by the name of its last step."""
+    """Return the weights to the step that learns: a pipeline takes them by the name of its last step."""
     if found.weight is None:
         return {}
     steps = getattr(model, "steps", None)

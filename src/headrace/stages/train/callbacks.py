@@ -32,7 +32,7 @@ class EachRound:
 
 
 def lightgbm() -> EachRound:
-    """Give a callback for `lightgbm.train`: it logs `TABLE/METRIC` each round, and ends the training when it is told.
+    """Return a callback for `lightgbm.train`: it logs `TABLE/METRIC` each round, and ends the training when it is told.
 
     The round that a word to stop comes at is the last one; the trees so far are the output, which nobody reuses.
     """
@@ -40,7 +40,7 @@ def lightgbm() -> EachRound:
 
 
 def optuna() -> Callable[[Any, Any], None]:
-    """Give a callback for `optuna.Study.optimize`: it logs the value of each trial, and the best one so far."""
+    """Return a callback for `optuna.Study.optimize`: it logs the value of each trial, and the best one so far."""
 
     def each_trial(study: Any, trial: Any) -> None:
         if trial.values is None:
@@ -54,7 +54,7 @@ def optuna() -> Callable[[Any, Any], None]:
 
 
 def torch(*, every: int = 1) -> Callable[..., bool]:
-    """Give what a loop of yours calls after each step, `done(step, loss=..., lr=...)`: it logs them as `train/NAME`.
+    """Return what a loop of yours calls after each step, `done(step, loss=..., lr=...)`: it logs them as `train/NAME`.
 
     It says whether the driver wants the loop to end; what the stage then gives is no other run's to reuse. Only every
     so many steps something is logged, and a tensor read.
@@ -75,7 +75,7 @@ def torch(*, every: int = 1) -> Callable[..., bool]:
 
 
 def transformers() -> Any:
-    """Give a callback for a Hugging Face `Trainer`: it logs how that gets on, and ends the training when it is told.
+    """Return a callback for a Hugging Face `Trainer`: it logs how that gets on, and ends the training when it is told.
 
     The trainer's names become ours: `eval_loss` is `valid/loss`, all others `train/NAME`; `train_loss`, the mean over
     all steps that it tells at the end, is `train/mean_loss`. `checkpoint` has it save.

@@ -73,7 +73,7 @@ class Column:
 
 
 def numbers(table: Any, names: Sequence[str]) -> dict[str, Column]:
-    """Give these columns of a table.
+    """Return these columns of a table.
 
     Raises:
         UsageError: there is no such column, or it holds no numbers.
@@ -88,7 +88,7 @@ def numbers(table: Any, names: Sequence[str]) -> dict[str, Column]:
 
 
 def _array(name: str, chunk: Any) -> Any:
-    """Give a chunk over its own memory where that can be: numbers without nulls. Nulls become NaN."""
+    """Return a chunk over its own memory where that can be: numbers without nulls. Nulls become NaN."""
     kind = chunk.type
     if pa.types.is_fixed_size_list(kind):
         if chunk.null_count:
@@ -107,7 +107,7 @@ def _array(name: str, chunk: Any) -> Any:
 
 
 def _ragged(name: str, chunk: Any) -> tuple[Any, Any]:
-    """Give the offsets and the values of a chunk of lists."""
+    """Return the offsets and the values of a chunk of lists."""
     if chunk.null_count:
         raise UsageError(f"column `{name}` holds lists that are missing", hint="drop or fill those rows first")
     offsets = chunk.offsets.to_numpy()

@@ -21,7 +21,7 @@ def training_report(
     cut: str = "",
     limits: Sequence[str] = (),
 ) -> Report:
-    """Give the report of a training by its history, an entry an epoch; the same for the same training, however fast.
+    """Return the report of a training by its history, an entry an epoch; the same for the same training, however fast.
 
     Its numbers are those of the epoch whose weights were given out, `given_epoch` from 1, under the names that they
     were logged by. `cut` says where it was told to end, if that was before its own end.

@@ -92,7 +92,7 @@ class Loader:
         self._end: int = self.rows - self.rows % batch_size if drop_last else self.rows
 
     def __len__(self) -> int:
-        """Give the batches of a whole epoch."""
+        """Return the batches of a whole epoch."""
         return (self._end + self.batch_size - 1) // self.batch_size
 
     def __iter__(self) -> Iterator[Batch]:
@@ -114,7 +114,7 @@ class Loader:
         self.position = 0
 
     def state_dict(self) -> dict[str, int]:
-        """Give where it stands: the next row that it will give is number `position` of its `epoch`."""
+        """Return where it stands: the next row that it will give is number `position` of its `epoch`."""
         return {"epoch": self.epoch, "position": self.position, "seed": self._seed, "rows": self.rows}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
@@ -159,7 +159,7 @@ class Loader:
         return found
 
     def _share(self, size: int) -> tuple[int, int]:
-        """Give this rank's part of a batch: parts differ by a row at most."""
+        """Return this rank's part of a batch: parts differ by a row at most."""
         low, high = size * self._rank // self._world, size * (self._rank + 1) // self._world
         return (0, 1) if low == high and self._never_empty else (low, high)
 
@@ -180,7 +180,7 @@ class Loader:
         return slab
 
     def _padded(self, name: str, part: Any) -> Any:
-        """Give a batch of lists as a matrix as wide as the longest; of anything else what it is."""
+        """Return a batch of lists as a matrix as wide as the longest; of anything else what it is."""
         column = self._columns[self._arrays[name][0]]
         if not column.is_ragged:
             return part
@@ -232,7 +232,7 @@ class _Ahead:
             self._put(error)
 
     def _put(self, slab: Any) -> bool:
-        """Hand a step on; say whether anybody still wants it."""
+        """Hand a step on; return whether anybody still wants it."""
         while not self._closed.is_set():
             with suppress(queue.Full):
                 self._found.put(slab, timeout=0.1)

@@ -35,7 +35,7 @@ class Order:
             self._starts = np.concatenate([[0], np.cumsum(sizes)[WINDOW_BLOCKS - 1 :: WINDOW_BLOCKS], [rows]])
 
     def at(self, start: int, stop: int) -> Any:
-        """Give the rows from one place up to another."""
+        """Return the rows from one place up to another."""
         stop = min(stop, self.rows)
         if self._kind == "whole":
             return self._all[start:stop]
@@ -51,7 +51,7 @@ class Order:
         return np.concatenate(pieces) if pieces else np.arange(0)
 
     def _mixed(self, number: int) -> Any:
-        """Give the rows of a window, mixed; the last that was asked for is kept."""
+        """Return the rows of a window, mixed; the last that was asked for is kept."""
         if self._window[0] != number:
             blocks = self._blocks[number * WINDOW_BLOCKS : (number + 1) * WINDOW_BLOCKS]
             rows = (blocks[:, None] * BLOCK_ROWS + np.arange(BLOCK_ROWS)).ravel()

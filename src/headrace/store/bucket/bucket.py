@@ -131,7 +131,7 @@ class Bucket:
             )
 
     def range(self, name: str, start: int, length: int) -> Any:
-        """Give this many bytes of an object, as a buffer.
+        """Return this many bytes of an object, as a buffer.
 
         Raises:
             Absent: it isn't there.
@@ -153,7 +153,8 @@ class Bucket:
         )
 
     def begin(self, name: str, length: int) -> tuple[Any, int]:
-        """Give the first bytes of an object, as a buffer, and the size of all of it: one request for what is small."""
+        """Return the first bytes of an object, as a buffer, and the size of all of it: one request for what is
+        small."""
         until = time.monotonic() + self._patience_s
         for left in reversed(range(TRIES)):
             try:
@@ -175,12 +176,12 @@ class Bucket:
         )
 
     def head(self, name: str) -> int | None:
-        """Give an object's size, or None."""
+        """Return an object's size, or None."""
         found = self.look(name)
         return None if found is None else found.size
 
     def look(self, name: str) -> Object | None:
-        """Give what a listing would say of an object, or None."""
+        """Return what a listing would say of an object, or None."""
         try:
             with self._waiting():
                 return _object(obstore.head(self._store, name))
@@ -311,7 +312,7 @@ def _open(address: StoreAddress, environment: Mapping[str, str], patience_s: flo
 
 
 def endpoint_of(address: StoreAddress, profile: Profile, environment: Mapping[str, str]) -> str | None:
-    """Give the URL of the S3 server, or None for Amazon's own.
+    """Return the URL of the S3 server, or None for Amazon's own.
 
     Raises:
         ConfigError: what the environment or the profile says is no URL.
@@ -324,7 +325,7 @@ def endpoint_of(address: StoreAddress, profile: Profile, environment: Mapping[st
 
 
 def region_of(address: StoreAddress, profile: Profile, environment: Mapping[str, str]) -> str:
-    """Give Amazon's name of the region that a bucket is asked for in."""
+    """Return Amazon's name of the region that a bucket is asked for in."""
     told = address.region or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
     return told or profile.region or "us-east-1"
 

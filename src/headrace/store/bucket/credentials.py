@@ -88,7 +88,7 @@ class Profile:
         return False
 
     def credential(self) -> Credential:
-        """Give the credential, read anew."""
+        """Return the credential, read anew."""
         values = self._values()
         if "aws_access_key_id" not in values:
             return self._made(values["credential_process"])
@@ -100,7 +100,7 @@ class Profile:
         )
 
     def _made(self, command: str) -> Credential:
-        """Give what the profile's command prints, in the form that Amazon's tools agreed on."""
+        """Return what the profile's command prints, in the form that Amazon's tools agreed on."""
         try:
             done = subprocess.run(
                 shlex.split(command), stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=PROCESS_S

@@ -14,7 +14,7 @@ from headrace.store.bucket.bucket import PART_BYTES, PARTS_AT_ONCE, Bucket
 
 
 def download(bucket: Bucket, name: str, path: Path | None) -> tuple[str, int]:
-    """Fetch an object, into a file if one is named; give the digest and the number of its bytes.
+    """Fetch an object, into a file if one is named; return the digest and the number of its bytes.
 
     No more than `PARTS_AT_ONCE` ranges are in memory: each is written, digested in its turn, and gone.
 

@@ -68,11 +68,11 @@ class ObjectStore:
         self.logs = ObjectLogs(self._bucket)
 
     def batch(self) -> ObjectBatch:
-        """Give a batch: what is kept within it is in the bucket when it ends without an error."""
+        """Return a batch: what is kept within it is in the bucket when it ends without an error."""
         return ObjectBatch(self._bucket, self._cache, self._memory, aside=self._aside, name=_name_of)
 
     def draft(self) -> Draft:
-        """Give a draft to write to; what it keeps is in the bucket at once."""
+        """Return a draft to write to; what it keeps is in the bucket at once."""
         return Draft(self._aside(), self._keep, "cache")
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
@@ -81,7 +81,7 @@ class ObjectStore:
             return batch.put(data)
 
     def path(self, digest: str, nonce: str, *, verify: bool = False) -> Path:
-        """Give a file with a blob's bytes, from the cache or fetched now: fetched bytes have the digest in any case,
+        """Return a file with a blob's bytes, from the cache or fetched now: fetched bytes have the digest in any case,
         those of the cache are held against it once more with `verify`."""
         name = _name(digest, nonce)
         if (found := self._cache.find(digest, verify=verify)) is not None:
@@ -94,7 +94,7 @@ class ObjectStore:
             return self._fetch(name, digest, nonce)
 
     def held(self, digest: str, nonce: str) -> bytes | None:
-        """Give the bytes of a small blob, from memory or fetched now; they have the digest. None of one too big."""
+        """Return the bytes of a small blob, from memory or fetched now; they have the digest. None of one too big."""
         name = _name(digest, nonce)
         if (data := self._memory.find(digest)) is not None:
             return data
@@ -123,7 +123,7 @@ class ObjectStore:
             self.path(digest, nonce)
 
     def reader(self, digest: str, nonce: str) -> BinaryIO:
-        """Give a blob as a file: the cache's, or one that fetches what is read, whose bytes nobody has held against
+        """Return a blob as a file: the cache's, or one that fetches what is read, whose bytes nobody has held against
         the digest."""
         name = _name(digest, nonce)
         if (found := self._cache.find(digest)) is not None:
@@ -135,7 +135,7 @@ class ObjectStore:
         return cast("BinaryIO", RangeFile(self._bucket, name, size))
 
     def size(self, digest: str, nonce: str) -> int | None:
-        """Give the size of a blob in bytes, or None if it isn't there."""
+        """Return the size of a blob in bytes, or None if it isn't there."""
         return self._bucket.head(_name(digest, nonce))
 
     def modified(self, digest: str, nonce: str) -> float | None:
@@ -144,7 +144,7 @@ class ObjectStore:
         return None if found is None else found.modified
 
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
-        """Give the sizes of many blobs, in their order, asked side by side."""
+        """Return the sizes of many blobs, in their order, asked side by side."""
         names = [_name(digest, nonce) for digest, nonce in generations]
         if len(names) < 2:
             return [self._bucket.head(name) for name in names]
@@ -202,7 +202,7 @@ class ObjectStore:
         (self._cache.tmp / stray.name).unlink(missing_ok=True)
 
     def now(self) -> float:
-        """Give the time by the server's clock, which dates an object that is made for it."""
+        """Return the time by the server's clock, which dates an object that is made for it."""
         name = f"clock/{new_nonce()}{new_nonce()}"
         self._bucket.put(name, b"")
         try:

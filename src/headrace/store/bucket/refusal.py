@@ -43,12 +43,12 @@ _IDENTITY = re.compile(r"169\.254\.169\.254|metadata\.google|/token|sts\.|[Cc]re
 
 
 def is_missing(error: BaseException) -> bool:
-    """Tell whether the object isn't there, though its bucket is (as far as the answer tells)."""
+    """Return whether the object isn't there, though its bucket is (as far as the answer tells)."""
     return isinstance(error, FileNotFoundError) and code_of(error) not in GONE
 
 
 def is_passing(error: BaseException) -> bool:
-    """Tell whether asking again may help: half an answer, or no answer, or a server in trouble, where obstore hasn't
+    """Return whether asking again may help: half an answer, or no answer, or a server in trouble, where obstore hasn't
     asked again for as long as it was told to."""
     if isinstance(error, FileNotFoundError) or _is_spent(error):
         return False
@@ -57,7 +57,7 @@ def is_passing(error: BaseException) -> bool:
 
 
 def _is_spent(error: BaseException) -> bool:
-    """Tell whether obstore itself has asked again until its time was over, by what it says of that."""
+    """Return whether obstore itself has asked again until its time was over, by what it says of that."""
     found = _ASKED_AGAIN.search(str(error))
     return found is not None and _seconds(found[1]) >= _seconds(found[2])
 
@@ -67,19 +67,19 @@ def _seconds(text: str) -> float:
 
 
 def code_of(error: BaseException) -> str:
-    """Give the code that the server named the trouble by, or nothing."""
+    """Return the code that the server named the trouble by, or nothing."""
     found = _CODE.search(str(error))
     return found[1] if found else ""
 
 
 def status_of(error: BaseException) -> int | None:
-    """Give the answer's HTTP status, or None where there was none."""
+    """Return the answer's HTTP status, or None where there was none."""
     found = _STATUS.search(str(error))
     return int(found[1]) if found else None
 
 
 def refusal(error: BaseException, *, url: str, endpoint: str, act: Act) -> StoreError:
-    """Give the store's error for what obstore raised when it was to `act`."""
+    """Return the store's error for what obstore raised when it was to `act`."""
     bucket = url.partition("://")[2].partition("/")[0]
     text, code, status = str(error), code_of(error), status_of(error)
     if code in GONE or (isinstance(error, FileNotFoundError) and act in ("list", "write")):

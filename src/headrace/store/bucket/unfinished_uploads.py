@@ -74,7 +74,7 @@ class Uploads:
         return max(_seconds(each) for each in (initiated, *told))
 
     def _ask(self, method: str, key: str, query: Mapping[str, str]) -> ET.Element | None:
-        """Give the answer without its name spaces, or None where there is none that can be used."""
+        """Return the answer without its name spaces, or None where there is none that can be used."""
         credential = self._credential()
         if credential is None:
             return None

@@ -79,7 +79,7 @@ class ObjectBatch:
             self._clear(done=done)
 
     def draft(self) -> Draft:
-        """Give a draft to write to; used as a context manager, it leaves nothing behind unless it is kept."""
+        """Return a draft to write to; used as a context manager, it leaves nothing behind unless it is kept."""
         return Draft(self._aside(), self.keep, "cache")
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:

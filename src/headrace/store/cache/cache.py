@@ -57,7 +57,7 @@ class Cache:
         self._added = limit_bytes  # so that the first file that comes in has all counted
 
     def aside(self) -> Path:
-        """Give a path for a file that doesn't belong yet."""
+        """Return a path for a file that doesn't belong yet."""
         if not self._made:
             for each in (self.tmp, self.folder / "locks"):
                 each.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ class Cache:
         return self.tmp / os.urandom(8).hex()
 
     def find(self, digest: str, *, verify: bool = False) -> Path | None:
-        """Give the file with these bytes, and count it as used; one found damaged is removed."""
+        """Return the file with these bytes, and count it as used; one found damaged is removed."""
         path = self._place(digest)
         try:
             os.utime(path)
@@ -144,7 +144,7 @@ class Cache:
         return None
 
     def _checked(self, path: str, place: str, digest: str) -> Path | None:
-        """Give a file that has its digest, at its place; remove another."""
+        """Return a file that has its digest, at its place; remove another."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:

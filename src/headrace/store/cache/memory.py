@@ -22,7 +22,7 @@ class Memory:
         self._lock = Lock()
 
     def find(self, digest: str) -> bytes | None:
-        """Give the bytes with this digest, and count them as used."""
+        """Return the bytes with this digest, and count them as used."""
         with self._lock:
             data = self._held.get(digest)
             if data is not None:
@@ -30,7 +30,7 @@ class Memory:
         return data
 
     def keep(self, data: bytes, digest: str) -> None:
-        """Hold bytes that have this digest."""
+        """Keep bytes that have this digest."""
         with self._lock:
             if digest not in self._held:
                 self._held[digest] = data

@@ -20,7 +20,7 @@ class DigestFolders:
         self._known: set[str] = set()  # folders whose own entry is known to be durable
 
     def place(self, digest: str, nonce: str) -> Path:
-        """Give the path of a blob; raise `StoreError` for what names none."""
+        """Return the path of a blob; raise `StoreError` for what names none."""
         if not is_named(digest, nonce):
             raise StoreError(f"`{digest}.{nonce}` names no blob")
         return self.path / digest[:2] / f"{digest}.{nonce}"
@@ -40,7 +40,7 @@ class DigestFolders:
         sync_all(folders)
 
     def size(self, path: Path, *, patience_s: float = 0.0) -> int | None:
-        """Give the size of a blob's file, or None if it isn't there; on a shared file system, at a second look."""
+        """Return the size of a blob's file, or None if it isn't there; on a shared file system, at a second look."""
         found = size_of(path)
         if found is None and is_shared(self.path) and appears(path, patience_s=patience_s):
             return size_of(path)
@@ -83,5 +83,5 @@ def scan(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
 
 
 def is_named(digest: str, nonce: str) -> bool:
-    """Tell whether these name a generation."""
+    """Return whether these name a generation."""
     return len(digest) == 64 and digest.isalnum() and bool(nonce) and nonce.isalnum()

@@ -46,13 +46,13 @@ class FolderStore:
         self._made = False
 
     def batch(self) -> Batch:
-        """Give a batch: what is kept within it becomes durable when it ends without an error."""
+        """Return a batch: what is kept within it becomes durable when it ends without an error."""
         if not self._made:
             self._make()
         return Batch(self._tmp, self._folders)
 
     def draft(self) -> Draft:
-        """Give a draft to write to; what it keeps is durable at once."""
+        """Return a draft to write to; what it keeps is durable at once."""
         if not self._made:
             self._make()
         return Draft(self._tmp / os.urandom(8).hex(), self._keep)
@@ -63,7 +63,7 @@ class FolderStore:
             return batch.put(data)
 
     def path(self, digest: str, nonce: str, *, verify: bool = False) -> Path:
-        """Give the path of a blob's file, to read; with `verify`, once its bytes were held against its digest."""
+        """Return the path of a blob's file, to read; with `verify`, once its bytes were held against its digest."""
         path = self._folders.place(digest, nonce)
         if self._folders.size(path, patience_s=LAG_S) is None:
             raise missing(digest, nonce, self.url)
@@ -72,17 +72,17 @@ class FolderStore:
         return path
 
     def held(self, digest: str, nonce: str) -> None:
-        """Hold nothing in memory: blobs are here."""
+        """Return nothing from memory: blobs are here."""
 
     def prefetch(self, generations: Iterable[tuple[str, str, int]]) -> None:
         """Do nothing: blobs are here."""
 
     def reader(self, digest: str, nonce: str) -> BinaryIO:
-        """Give a blob's file, open to read."""
+        """Return a blob's file, open to read."""
         return self.path(digest, nonce).open("rb")
 
     def size(self, digest: str, nonce: str) -> int | None:
-        """Give the size of a blob in bytes, or None if it isn't there."""
+        """Return the size of a blob in bytes, or None if it isn't there."""
         return self._folders.size(self._folders.place(digest, nonce))
 
     def modified(self, digest: str, nonce: str) -> float | None:
@@ -95,7 +95,7 @@ class FolderStore:
             raise
 
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
-        """Give the sizes of many blobs, in their order."""
+        """Return the sizes of many blobs, in their order."""
         return [self.size(digest, nonce) for digest, nonce in generations]
 
     def verify(self, digest: str, nonce: str) -> None:
@@ -157,7 +157,7 @@ class FolderStore:
         remove(self._tmp / stray.name)
 
     def now(self) -> float:
-        """Give the time by the file system's clock."""
+        """Return the time by the file system's clock."""
         with self.draft() as draft:
             return os.fstat(draft.file.fileno()).st_mtime
 

@@ -16,7 +16,7 @@ PIECE_BYTES = 8 << 20
 
 
 def unreadable(path: Path, error: OSError) -> StoreError:
-    """Give the error of a log that may not, or can't, be read."""
+    """Return the error of a log that may not, or can't, be read."""
     return StoreError(
         f"`{path}` can't be read: {error.strerror}",
         hint="it belongs to who ran the worker: ask them for the right to read it",

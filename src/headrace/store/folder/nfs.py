@@ -55,7 +55,7 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 
 def is_gone(error: OSError) -> bool:
-    """Tell whether a file isn't there, or not any more."""
+    """Return whether a file isn't there, or not any more."""
     return error.errno in GONE
 
 
@@ -69,7 +69,7 @@ def remove(path: Path) -> None:
 
 
 def refresh(folder: Path) -> None:
-    """Have this machine's client forget what it remembers of a folder, by a change, where one may be made."""
+    """Make this machine's client forget what it remembers of a folder, by a change, where one may be made."""
     with suppress(OSError):
         path = folder / f".look-{os.urandom(4).hex()}"
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -77,7 +77,7 @@ def refresh(folder: Path) -> None:
 
 
 def appears(path: Path, *, patience_s: float = LAG_S, wait: Callable[[float], None] = time.sleep) -> bool:
-    """Tell whether a file of a shared file system that looked missing is there after all, at a later look."""
+    """Return whether a file of a shared file system that looked missing is there after all, at a later look."""
     rest = patience_s
     while True:
         for folder in (path.parent.parent, path.parent):
@@ -91,7 +91,7 @@ def appears(path: Path, *, patience_s: float = LAG_S, wait: Callable[[float], No
 
 
 def is_shared(folder: Path, mounts: Path = MOUNTS) -> bool:
-    """Tell whether a folder lies on a file system that other machines may change."""
+    """Return whether a folder lies on a file system that other machines may change."""
     try:
         lines = mounts.read_text().splitlines()
     except OSError:
@@ -106,7 +106,7 @@ def is_shared(folder: Path, mounts: Path = MOUNTS) -> bool:
 
 
 def size_of(path: Path) -> int | None:
-    """Give a file's size, or None if it isn't there."""
+    """Return a file's size, or None if it isn't there."""
     try:
         return os.stat(path).st_size
     except OSError as error:

@@ -81,7 +81,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def plain(name: str) -> str:
-    """Give a name that is one step of a path; raise `StoreError` for another."""
+    """Return a name that is one step of a path; raise `StoreError` for another."""
     if not name or name in {".", ".."} or "/" in name or "\0" in name:
         raise StoreError(f"`{name}` is not a name for a file of the spool")
     return name

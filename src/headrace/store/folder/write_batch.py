@@ -51,7 +51,7 @@ class Batch:
             self._clear()
 
     def draft(self) -> Draft:
-        """Give a draft to write to; used as a context manager, it leaves nothing behind unless it is kept."""
+        """Return a draft to write to; used as a context manager, it leaves nothing behind unless it is kept."""
         return Draft(self._tmp / os.urandom(8).hex(), self.keep)
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:

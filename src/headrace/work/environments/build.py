@@ -72,12 +72,12 @@ def _build(pins: Pins, ours: Iterable[Distribution], place: Path, uv: str | None
 
 
 def is_whole(place: Path) -> bool:
-    """Say whether an environment is there: it is renamed in only when whole."""
+    """Return whether an environment is there: it is renamed in only when whole."""
     return python_of(place).exists()
 
 
 def python_of(place: Path) -> Path:
-    """Give an environment's interpreter."""
+    """Return an environment's interpreter."""
     return place / "bin" / "python"
 
 
@@ -172,7 +172,7 @@ def _hint(output: str) -> str:
 
 
 def _settle(aside: Path, place: Path) -> None:
-    """Have the programs of an environment name it by the path that it is going to have."""
+    """Make the programs of an environment name it by the path that it is going to have."""
     old, new = os.fsencode(aside), os.fsencode(place)
     for path in [*(aside / "bin").iterdir(), aside / "pyvenv.cfg"]:
         if path.is_symlink() or not path.is_file():

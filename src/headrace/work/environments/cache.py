@@ -16,7 +16,7 @@ _PRESENT = "present"
 
 
 def cache_folder() -> Path:
-    """Give the folder of this machine's caches: `~/.cache/headrace`, unless HEADRACE_CACHE names another."""
+    """Return the folder of this machine's caches: `~/.cache/headrace`, unless HEADRACE_CACHE names another."""
     told = os.environ.get(CACHE)
     if told:
         return Path(told).expanduser()
@@ -24,7 +24,7 @@ def cache_folder() -> Path:
 
 
 def environments_folder(cache: Path) -> Path:
-    """Give the folder that holds the environments which were built."""
+    """Return the folder that holds the environments which were built."""
     return cache / "environments"
 
 
@@ -42,7 +42,7 @@ class Memo:
         self._file = environments_folder(cache) / ".chosen" / blake3(key.encode()).hexdigest()
 
     def get(self) -> Choice | None:
-        """Give what was chosen, or None where that isn't known or is gone."""
+        """Return what was chosen, or None where that isn't known or is gone."""
         try:
             told = self._file.read_text()
         except OSError:
@@ -64,7 +64,7 @@ class Memo:
 
 
 def _installed() -> list[str]:
-    """Give what changes when something is installed or removed: when the folders of packages were last written to."""
+    """Return what changes when something is installed or removed: when the folders of packages were last written to."""
     found = []
     for folder in sys.path:
         if folder.endswith("-packages"):

@@ -24,7 +24,7 @@ _SHOWN = 3
 def environment_python(
     bundle: Path, group: str | None, policy: Policy, cache: Path, *, tell: Callable[[str], None] = lambda _: None
 ) -> Path | None:
-    """Give the interpreter of a group's environment (None: the project's), or None where the present one serves.
+    """Return the interpreter of a group's environment (None: the project's), or None where the present one serves.
 
     `bundle` is the folder of the unpacked bundle. What has to be built is built in `cache`, once for all processes of
     this machine; `tell` is told before that begins, since it may take minutes.
@@ -77,7 +77,7 @@ def _choose(pins: Pins, group: str | None, policy: Policy, cache: Path, tell: Ca
 
 
 def _lacking(pins: Pins) -> list[Pin]:
-    """Give what a lock has, and the present environment hasn't, or not in that version."""
+    """Return what a lock has, and the present environment hasn't, or not in that version."""
     here = present()
     return [pin for pin in pins.pins if pin.name != NAME and not _fits(pin, here.get(pin.name))]
 

@@ -53,7 +53,7 @@ _decode = msgspec.msgpack.Decoder(Waiting | Chosen | Unfit).decode
 
 
 def receive_hello(control: socket.socket, words: Sequence[str]) -> tuple[Hello, bool] | None:
-    """Give the greeting, which comes before all else, and whether the interpreter is chosen; None if nobody is there.
+    """Return the greeting, which comes before all else, and whether the interpreter is chosen; None if nobody is there.
 
     Not a byte more is taken from the line: what follows may be for the process that this one becomes.
     """
@@ -94,17 +94,18 @@ def enter(
 
 
 def origin() -> str:
-    """Give the interpreter that this process had before it became another: there Headrace is installed, and builds."""
+    """Return the interpreter that this process had before it became another: there Headrace is installed, and
+    builds."""
     return next((word.removeprefix(ORIGIN) for word in sys.argv if word.startswith(ORIGIN)), sys.executable)
 
 
 def on(python: Path, code: Path | str, module: str, words: Sequence[str]) -> list[str]:
-    """Give a command that calls `main` of one of Headrace's modules on an interpreter that was built."""
+    """Return a command that calls `main` of one of Headrace's modules on an interpreter that was built."""
     return [str(python), "-P", "-c", BOOT, str(code), module, *words]
 
 
 def environment_of(python: Path) -> dict[str, str]:
-    """Give the environment variables for a process on an interpreter: its programs are found first."""
+    """Return the environment variables for a process on an interpreter: its programs are found first."""
     programs = str(python.parent)
     return {
         **os.environ,
@@ -127,7 +128,7 @@ def _chosen(python: Path | None, cache: Path) -> Chosen:
 
 
 def _found_out(hello: Hello, control: socket.socket, tell: Callable[[Waiting], None]) -> Chosen | Unfit:
-    """Have a child find out, and build what has to be built. Once the driver goes, both end."""
+    """Find out in a child, and build what has to be built. When the driver ends, both end."""
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:

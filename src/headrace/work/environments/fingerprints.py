@@ -51,7 +51,7 @@ class Envoys:
         self._lines: dict[str, socket.socket] = {}
 
     def code(self, stage: Stage) -> Code:
-        """Give the code that a stage's function reaches, as its environment has it.
+        """Return the code that a stage's function reaches, as its environment has it.
 
         Raises:
             EnvironmentFailed: there is no such environment, or it can't be built.

@@ -10,7 +10,7 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 
 
 def code_folder(cache: Path) -> Path:
-    """Give a folder that holds nothing but the code of this very Headrace, to put on an import path."""
+    """Return a folder that holds nothing but the code of this very Headrace, to put on an import path."""
     folder = cache / "code" / str(_PACKAGE).strip("/").replace("/", "-")
     place = folder / NAME
     if not place.is_symlink():

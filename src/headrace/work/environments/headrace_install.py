@@ -25,7 +25,7 @@ from headrace.work.environments.headrace_code import NAME
 
 
 def present() -> dict[str, str]:
-    """Give the version of each distribution that is installed here, by its name as indexes compare it."""
+    """Return the version of each distribution that is installed here, by its name as indexes compare it."""
     found: dict[str, str] = {}
     for each in importlib.metadata.distributions():
         if "Name" in each.metadata:  # not so where a half-removed one was left
@@ -34,7 +34,7 @@ def present() -> dict[str, str]:
 
 
 def needed(locked: Mapping[str, str | None]) -> dict[str, Distribution]:
-    """Give what Headrace needs beside what a lock has, by name, as it is installed here.
+    """Return what Headrace needs beside what a lock has, by name, as it is installed here.
 
     Raises:
         EnvironmentFailed: the lock has one of them in a version that won't do, or one isn't installed properly here.
@@ -83,7 +83,7 @@ def link(distribution: Distribution, folder: Path) -> None:
 
 
 def packages_folder(environment: Path) -> Path:
-    """Give the folder in which an environment's packages lie."""
+    """Return the folder in which an environment's packages lie."""
     return Path(sysconfig.get_path("purelib", "venv", {"base": str(environment), "platbase": str(environment)}))
 
 

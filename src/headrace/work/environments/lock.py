@@ -19,23 +19,23 @@ Read = Callable[[str], bytes | None]
 
 
 def find_lock(read: Read, group: str | None) -> str | None:
-    """Give the path of the lock that an environment is made from, or None where the project has none."""
+    """Return the path of the lock that an environment is made from, or None where the project has none."""
     own = () if group is None else tuple(name.format(group) for name in _OWN)
     return next((name for name in (*own, *LOCKS) if read(name) is not None), None)
 
 
 def is_own(file: str, group: str | None) -> bool:
-    """Say whether a lock is all of a group's environment."""
+    """Return whether a lock is all of a group's environment."""
     return group is not None and file in [name.format(group) for name in _OWN]
 
 
 def own_locks(group: str) -> tuple[str, ...]:
-    """Give the paths that the lock of a group may have."""
+    """Return the paths that the lock of a group may have."""
     return tuple(name.format(group) for name in _OWN)
 
 
 def lock_texts(read: Read, file: str) -> dict[str, str]:
-    """Give the text of a lock and of what it includes, by path; what isn't there is left out."""
+    """Return the text of a lock and of what it includes, by path; what isn't there is left out."""
     found: dict[str, str] = {}
     rest = [file]
     while rest:
@@ -50,7 +50,7 @@ def lock_texts(read: Read, file: str) -> dict[str, str]:
 
 
 def lock_digest(texts: Mapping[str, str]) -> str:
-    """Give the digest of a lock and of what it includes."""
+    """Return the digest of a lock and of what it includes."""
     hasher = blake3()
     for name, text in sorted(texts.items()):
         hasher.update(f"{name}\0{len(text)}\0{text}".encode())
@@ -58,7 +58,7 @@ def lock_digest(texts: Mapping[str, str]) -> str:
 
 
 def _beside(name: str, other: str) -> str:
-    """Give the path of a file that another names, seen from that other's folder."""
+    """Return the path of a file that another names, seen from that other's folder."""
     parts: list[str] = []
     for part in (*PurePosixPath(name).parent.parts, *PurePosixPath(other).parts):
         if part == ".." and parts:

@@ -85,7 +85,7 @@ def read_pins(texts: Mapping[str, str], file: str, group: str | None) -> Pins:
 
 
 def missing_group(file: str, group: str, known: tuple[str, ...]) -> EnvironmentFailed:
-    """Give the error of a group that a lock doesn't have."""
+    """Return the error of a group that a lock doesn't have."""
     told = f"it has {', '.join(f'`{each}`' for each in known)}; " if known else ""
     return EnvironmentFailed(
         f"`{file}` has no group or extra `{group}`", hint=f"{told}a group may have a lock of its own, {_listed(group)}"
@@ -149,7 +149,7 @@ def _from_pylock(file: str, text: str, group: str | None) -> Pins:
 
 
 def _pylock_line(file: str, name: str, package: Mapping[str, Any]) -> str:
-    """Give a package as a line of requirements. The installer chooses among its files, each known by its hash."""
+    """Return a package as a line of requirements. The installer chooses among its files, each known by its hash."""
     files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())]
     hashes = sorted({f"--hash={kind}:{value}" for each in files for kind, value in each["hashes"].items()})
     if files and "version" in package:
@@ -194,7 +194,7 @@ def _from_requirements(file: str, texts: Mapping[str, str]) -> Pins:
 
 
 def _lines(texts: Mapping[str, str]) -> Iterator[tuple[str, int, str]]:
-    """Give each requirement or option of files of requirements, with where it begins, on one line without comment."""
+    """Yield each requirement or option of files of requirements, with where it begins, on one line without comment."""
     for name, text in texts.items():
         start = 0
         parts: list[str] = []

@@ -16,7 +16,7 @@ _HERE = (".", "")
 
 
 def root(lock: Table) -> Table:
-    """Give the package that is the project itself.
+    """Return the package that is the project itself.
 
     Raises:
         EnvironmentFailed: there is none.
@@ -31,12 +31,13 @@ def root(lock: Table) -> Table:
 
 
 def groups(package: Table) -> tuple[str, ...]:
-    """Give the groups of dependencies that a project has, and its extras."""
+    """Return the groups of dependencies that a project has, and its extras."""
     return (*package.get("dev-dependencies", ()), *package.get("optional-dependencies", ()))
 
 
 def walk(lock: Table, start: Table, group: str | None) -> Iterator[Table]:
-    """Give every package that the project needs here, each once. Where a group and an extra share a name, the group."""
+    """Yield every package that the project needs here, each once. Where a group and an extra share a name, the
+    group."""
     environment: dict[str, str] = {**default_environment(), "extra": _mark(start, group)}  # type: ignore[dict-item]
     by_name: dict[str, list[Table]] = {}
     for package in lock["package"]:
@@ -63,7 +64,7 @@ def walk(lock: Table, start: Table, group: str | None) -> Iterator[Table]:
 
 
 def line(package: Table) -> tuple[str | None, str | None]:
-    """Give a package as a line of requirements, and the index that it comes from; no line for code of the project.
+    """Return a package as a line of requirements, and the index that it comes from; no line for code of the project.
 
     Raises:
         EnvironmentFailed: it comes from a file that only the machine has on which the lock was made.
@@ -87,7 +88,7 @@ def line(package: Table) -> tuple[str | None, str | None]:
 
 
 def _mark(start: Table, group: str | None) -> str:
-    """Give what stands for a group in the markers of dependencies that exclude each other."""
+    """Return what stands for a group in the markers of dependencies that exclude each other."""
     if group is None:
         return ""
     kind = "group" if group in start.get("dev-dependencies", ()) else "extra"
@@ -96,7 +97,7 @@ def _mark(start: Table, group: str | None) -> str:
 
 
 def _find(packages: list[Table], wanted: Table) -> Table:
-    """Give the package that a dependency means; where there are several of a name, it tells version or source."""
+    """Return the package that a dependency means; where there are several of a name, it tells version or source."""
     for package in packages:
         if all(package.get(key) == wanted[key] for key in ("version", "source") if key in wanted):
             return package

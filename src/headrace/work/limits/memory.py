@@ -21,7 +21,7 @@ class Scale:
         self._careful = (-CAREFUL_EVERY_S, 0.0)
 
     def weigh_gib(self, limit_gib: float, now: float) -> float:
-        """Give the memory that it takes now; `now` is any clock's time in seconds."""
+        """Return the memory that it takes now; `now` is any clock's time in seconds."""
         family = _family(self._pid)
         size = sum(map(_own_gib, family))
         if size <= limit_gib or len(family) == 1:
@@ -34,7 +34,7 @@ class Scale:
 
 
 def _family(pid: int) -> list[int]:
-    """Give a process and all that it, or one that it has begun, has begun and that still has it for a parent."""
+    """Return a process and all that it, or one that it has begun, has begun and that still has it for a parent."""
     found = [pid]
     for each in found:
         try:
@@ -47,7 +47,7 @@ def _family(pid: int) -> list[int]:
 
 
 def _own_gib(pid: int) -> float:
-    """Give what is resident, less what is a file's or was made to be shared."""
+    """Return what is resident, less what is a file's or was made to be shared."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
             fields = file.read().split()
@@ -57,7 +57,7 @@ def _own_gib(pid: int) -> float:
 
 
 def _proportional_gib(pid: int) -> float:
-    """Give what is resident and no file's, each page divided by the number of processes that have it."""
+    """Return what is resident and no file's, each page divided by the number of processes that have it."""
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             for line in file:

@@ -35,14 +35,14 @@ class Meter:
         self._before = _taken()
 
     def read(self) -> Use:
-        """Give what was taken until now."""
+        """Return what was taken until now."""
         cpu_s, read, written = (now - then for now, then in zip(_taken(), self._before, strict=True))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _PER_GIB
         return Use(cpu_s, peak, int(read) * _BLOCK_BYTES, int(written) * _BLOCK_BYTES)
 
 
 def _taken() -> tuple[float, int, int]:
-    """Give seconds of cpu, and blocks read and written, since this process began."""
+    """Return seconds of cpu, and blocks read and written, since this process began."""
     own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return (
         own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime,

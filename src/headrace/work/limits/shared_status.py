@@ -34,7 +34,7 @@ class SharedStatus:
         _FORM.pack_into(self._page, 0, self._done, 0.0)
 
     def read(self) -> tuple[int, float]:
-        """Give how many attempts are finished, and since when the worker is at the next."""
+        """Return how many attempts are finished, and since when the worker is at the next."""
         done, since = _FORM.unpack_from(self._page)
         return done, since
 
@@ -46,7 +46,8 @@ class SharedStatus:
         _REFUSAL.pack_into(self._page, _FORM.size, len(body))
 
     def refusal(self) -> tuple[str, str | None] | None:
-        """Give why the worker could not begin, with a hint; None of one that did, or that ended before it could say."""
+        """Return why the worker could not begin, with a hint; None of one that did, or that ended before it could
+        say."""
         (size,) = _REFUSAL.unpack_from(self._page, _FORM.size)
         start = _FORM.size + _REFUSAL.size
         return _decode(self._page[start : start + size]) if size else None
@@ -56,6 +57,6 @@ class SharedStatus:
         _WRITER.pack_into(self._page, _WRITER_AT, pid)
 
     def writer(self) -> int:
-        """Give the number of that process; 0 of none."""
+        """Return the number of that process; 0 of none."""
         (pid,) = _WRITER.unpack_from(self._page, _WRITER_AT)
         return int(pid)

@@ -52,7 +52,7 @@ class Capture:
         self._start = os.fstat(self._file).st_size
 
     def end(self) -> Span | None:
-        """Give what has been written since `begin`, or None if that is nothing."""
+        """Return what has been written since `begin`, or None if that is nothing."""
         for stream in filter(None, self._streams):
             with suppress(ValueError, OSError):  # the user's code closed it: what it held is gone
                 stream.flush()
@@ -81,7 +81,7 @@ class Capture:
             self._pipe.learn(self.hidden.forms)
 
     def mask(self, text: str) -> str:
-        """Give a text with the secrets in it masked."""
+        """Return a text with the secrets in it masked."""
         return self.hidden.text(text)
 
     @property

@@ -110,7 +110,7 @@ class Log:
             self._passed.unlink(missing_ok=True)
 
     def _check(self, name: str) -> bool:
-        """Say whether values under a name count here."""
+        """Return whether values under a name count here."""
         check_name(name)
         found = self._counts[name] = counts(name, self._rank)
         return found
@@ -187,7 +187,7 @@ def _columns(points: list[_Point], at: float) -> tuple[Points, ...]:
 
 
 def _bytes(column: array[Any]) -> bytes:
-    """Give a column as little-endian numbers."""
+    """Return a column as little-endian numbers."""
     if sys.byteorder == "big":
         column.byteswap()
     return column.tobytes()

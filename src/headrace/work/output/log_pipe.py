@@ -59,7 +59,7 @@ class LogPipe:
             raise _trouble("it doesn't answer")
 
     def settle(self) -> bool:
-        """Wait until all that has been written to the pipe is in the log; say whether it is."""
+        """Wait until all that has been written to the pipe is in the log; return whether it is."""
         return self._ask((), SETTLE_S)
 
     def leave(self) -> None:

@@ -77,7 +77,7 @@ class Sieve:
         self._pattern = any_bytes_of(secrets)
 
     def sift(self, piece: bytes) -> bytes:
-        """Give what is now known to be no secret, masked; the rest, shorter than the longest secret, is held back."""
+        """Return what is now known to be no secret, masked; the rest, shorter than the longest secret, is held back."""
         data = self._held + piece
         sifted, at, end = [], 0, self._doubt(data, 0)
         for found in self._pattern.finditer(data):
@@ -91,13 +91,13 @@ class Sieve:
         return b"".join((*sifted, data[at:end]))
 
     def rest(self) -> bytes:
-        """Give what was held back, now that nothing is to come: half a secret and more is masked too."""
+        """Return what was held back, now that nothing is to come: half a secret and more is masked too."""
         held, self._held = self._held, b""
         is_cut = any(secret.startswith(held) and 2 * len(held) >= len(secret) for secret in self._secrets)
         return STARS if held and is_cut else self._pattern.sub(STARS, held)
 
     def _doubt(self, data: bytes, start: int) -> int:
-        """Give the first place, from a place on, from which on all of the rest may be the beginning of a secret."""
+        """Return the first place, from a place on, from which on all of the rest may be the beginning of a secret."""
         first = max(start, len(data) - self._longest + 1)
         last = range(max(first, len(data) - _HEAD_BYTES + 1), len(data))
         places: set[int] = {*last, *(found.start() for found in self._heads.finditer(data, first))}
@@ -132,7 +132,7 @@ class _Writer:
         _write(self._sieve.rest())
 
     def _obey(self) -> bool:
-        """Take orders; say whether there may be more."""
+        """Take orders; return whether there may be more."""
         try:
             data = os.read(_LINE, _READ_BYTES)
         except OSError:
@@ -149,7 +149,7 @@ class _Writer:
         return bool(data)
 
     def _pass(self, most: int) -> bool:
-        """Pass on what is in the pipe, and no more than that; say whether there may be more."""
+        """Pass on what is in the pipe, and no more than that; return whether there may be more."""
         while most > 0:
             try:
                 piece = os.read(self._pipe, min(most, _READ_BYTES))

@@ -32,7 +32,7 @@ class Mask:
         self._bytes_pattern = re.compile(b"(?!)")
 
     def add(self, secret: str) -> bool:
-        """Hide this too from now on; say whether that is anything new."""
+        """Hide this too from now on; return whether that is anything new."""
         made = set(_forms(secret))
         known = {*self.forms, *made}
         if len(known) == len(self.forms):
@@ -46,7 +46,7 @@ class Mask:
         return True
 
     def text(self, text: str) -> str:
-        """Give a text with the secrets in it masked."""
+        """Return a text with the secrets in it masked."""
         return text if self._pattern is None else self._pattern.sub(STARS.decode(), text)
 
     def value(self, value: object) -> object:

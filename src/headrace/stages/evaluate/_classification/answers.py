@@ -154,7 +154,7 @@ def _check_numbered(values: Any, target: str) -> None:
 
 
 def _positive(classes: Sequence[Any], asked: Any, values: Any) -> Any | None:
-    """Give the class to look for; None where there are more than two, and none is given.
+    """Return the class to look for; None where there are more than two, and none is given.
 
     Of two it is the last in their order, whatever order their scores were named in.
     """
@@ -178,7 +178,7 @@ def _other(classes: Sequence[Any], positive: Any) -> Any:
 
 
 def _numbers(values: Any, classes: Sequence[Any], positive: Any | None) -> Any:
-    """Give the class number of each row; 1 is the positive class where there is one."""
+    """Return the class number of each row; 1 is the positive class where there is one."""
     if positive is not None:
         return np.array([each == positive for each in values], dtype=bool).astype(np.int64)
     place = {each: number for number, each in enumerate(classes)}
@@ -231,7 +231,8 @@ def _rates(
     positive: Any | None,
     truth: Any,
 ) -> tuple[Any, str]:
-    """Give how frequent each class is, and in which rows that was counted: those judged, if no others have a target."""
+    """Return how frequent each class is, and in which rows that was counted: those judged, if no others have a
+    target."""
     counted, of = truth, "the rows judged"
     for rows, name in ((valid, "the validation rows"), (train, "the training rows")):
         if rows is not None and cases.target in rows.column_names:

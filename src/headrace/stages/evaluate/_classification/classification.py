@@ -147,13 +147,13 @@ def _measured(judge: Judge, answers: Answers) -> tuple[Findings, Bias]:
 
 
 def _people(answers: Answers, sensitive: Sequence[str]) -> dict[str, list[Slice]]:
-    """Give the groups of people, where there are decisions to compare them by."""
+    """Return the groups of people, where there are decisions to compare them by."""
     comparable = answers.is_binary and answers.mine.decided is not None
     return groups_of(answers.cases.table, sensitive) if comparable else {}
 
 
 def _default(answers: Answers) -> str:
-    """Give the gate that holds where none is told: surely better than the baseline."""
+    """Return the gate that holds where none is told: surely better than the baseline."""
     if answers.mine.chances is not None and answers.mine.probable:
         return "log loss < baseline with 95% confidence"
     return (
@@ -266,7 +266,7 @@ def _decided(answers: Answers, decided: Any, kind: pa.DataType) -> pa.Array:
 
 
 def _predictions(judge: Judge, answers: Answers) -> pa.Table:
-    """Give a row for each row judged, in the order in which they were given."""
+    """Return a row for each row judged, in the order in which they were given."""
     cases, mine, said = answers.cases, answers.mine, dict[str, Any]()
     if mine.chances is not None:
         names = ["score"] if answers.is_binary else [f"score of {each}" for each in answers.names]

@@ -63,7 +63,7 @@ def read(asked: str | float | None) -> float | Rule:
 
 
 def _unquoted(asked: object) -> str:
-    """Say how a number is written that was given as a text."""
+    """Return how a number is written that was given as a text."""
     try:
         return f"write `threshold={float(str(asked)):g}`, without quotes; else " if isinstance(asked, str) else ""
     except ValueError:

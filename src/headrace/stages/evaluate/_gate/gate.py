@@ -63,7 +63,7 @@ def _check_rule(given: Mapping[str, object]) -> None:
 
 @ready("evaluate.gate", version=3, kind="evaluate", name="gate", check=_check_rule)
 def gate(report: Report, rule: str) -> bool:
-    """Say whether a rule holds of a report, for `when=`.
+    """Return whether a rule holds of a report, for `when=`.
 
     Args:
         report: what an evaluation found.
@@ -84,7 +84,7 @@ def gate(report: Report, rule: str) -> bool:
 
 
 def told(verdicts: Iterable[Verdict]) -> list[str]:
-    """Give verdicts in lines of a log."""
+    """Return verdicts in lines of a log."""
     return [f"{HOLDS[each.holds]}: {each.rule}: {each.why}" for each in verdicts]
 
 
@@ -109,7 +109,7 @@ def judge(rule: Rule, catalogue: Catalogue) -> Judgement:
 
 
 def _has_choice(rule: Rule) -> bool:
-    """Tell whether a rule may hold though one of its comparisons doesn't."""
+    """Return whether a rule may hold though one of its comparisons doesn't."""
     return isinstance(rule, Either) or (isinstance(rule, Every) and any(map(_has_choice, rule.rules)))
 
 
@@ -215,8 +215,8 @@ def _partly(comparison: Comparison, fact: Fact, called: str, behind: str, *, sur
 
 
 def _rows_needed(fact: Fact, comparison: Comparison) -> str:
-    """Say how many times as many rows might tell: an interval narrows with the root of their number (not where a number
-    on the wrong side of the bound keeps it from holding)."""
+    """Return how many times as many rows might tell: an interval narrows with the root of their number (not where a
+    number on the wrong side of the bound keeps it from holding)."""
     assert fact.value is not None
     room = abs(fact.value - comparison.bound)
     end = fact.low if comparison.operator in (">", ">=") else fact.high

@@ -56,7 +56,7 @@ Rule = Comparison | Every | Either
 
 
 def comparisons(rule: Rule) -> Iterator[Comparison]:
-    """Give the comparisons of a rule, in order."""
+    """Yield the comparisons of a rule, in order."""
     if isinstance(rule, Comparison):
         yield rule
     else:
@@ -132,7 +132,7 @@ class _Reader:
         return self.tokens[self.place - 1]
 
     def either(self) -> Rule:
-        """Read what stands between parentheses, or all; then give what has no confidence that which follows it."""
+        """Read what stands between parentheses, or all; then return what has no confidence that which follows it."""
         parts: list[list[Rule]] = [[self.one()]]
         told: float | None = self.confidence()
         since = 0 if told is None else self._spread(parts, 0, told)
@@ -147,7 +147,7 @@ class _Reader:
         return rules[0] if len(rules) == 1 else Either(rules=tuple(rules))
 
     def _spread(self, parts: list[list[Rule]], since: int, level: float) -> int:
-        """Give a confidence to the rules from the place `since` on; give the place behind the last."""
+        """Return a confidence to the rules from the place `since` on; return the place behind the last."""
         count = 0
         for every in parts:
             for place, rule in enumerate(every):
@@ -213,7 +213,7 @@ class _Reader:
 
 
 def _sure(rule: Rule, level: float) -> Rule:
-    """Give the comparisons that have no confidence this one."""
+    """Return the comparisons that have no confidence this one."""
     if isinstance(rule, Comparison):
         if rule.confidence is not None:
             return rule

@@ -214,7 +214,7 @@ class BinaryPart:
         return found
 
     def why(self, name: str) -> str:
-        """Say why a metric is undefined."""
+        """Return why a metric is undefined."""
         rows, positive = self.totals[0], self.totals[1]
         if not rows:
             return "there are no rows"
@@ -245,7 +245,7 @@ def _square(truth: Any, chance: Any) -> Any:
 
 
 def _loss(truth: Any, chance: Any) -> Any:
-    """Give each row's log loss in nats, probabilities kept off 0 and 1 by the smallest step, as scikit-learn does."""
+    """Return each row's log loss in nats, probabilities kept off 0 and 1 by the smallest step, as scikit-learn does."""
     least = np.finfo(np.float64).eps
     kept = np.clip(chance, least, 1 - least)
     return -(truth * np.log(kept) + (1 - truth) * np.log1p(-kept))

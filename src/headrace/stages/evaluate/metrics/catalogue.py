@@ -89,15 +89,15 @@ class Catalogue:
         return self._entries[self.name(name)].fact(level)
 
     def sure(self, level: float) -> float:
-        """Give the confidence that the interval has where this one is asked for: as much, or more."""
+        """Return the confidence that the interval has where this one is asked for: as much, or more."""
         return max(level, self._least)
 
     def words(self, name: str) -> str:
-        """Give the sentence that says what lies behind a number."""
+        """Return the sentence that says what lies behind a number."""
         return self._entries[self.name(name)].words()
 
     def name(self, asked: str) -> str:
-        """Give the name that is meant.
+        """Return the name that is meant.
 
         Raises:
             UsageError: there is no such number, or there are several; it says which may be meant.
@@ -119,7 +119,7 @@ class Catalogue:
 
 
 def unmeasured(asked: str, names: Sequence[str]) -> UsageError:
-    """Give the error of a gate that asks for what is not among these names."""
+    """Return the error of a gate that asks for what is not among these names."""
     own = {plain(name): name for name in names}
     near = difflib.get_close_matches(plain(asked), own, 1, cutoff=0.5)
     first = listed((name for name in names if " less " not in name), 20)
@@ -130,7 +130,8 @@ def unmeasured(asked: str, names: Sequence[str]) -> UsageError:
 
 
 def catalogue_of(report: Report) -> Catalogue:
-    """Give what a report holds. Its intervals have one confidence; for a lower one they are wider than they need be."""
+    """Return what a report holds. Its intervals have one confidence; for a lower one they are wider than they need
+    be."""
     found = Catalogue(report.confidence, report.confidence)
     for fact in report.facts:
         found.add(fact.name, partial(_as_it_is, fact))
@@ -142,7 +143,7 @@ def _as_it_is(fact: Fact, _level: float) -> Fact:
 
 
 def plain(name: str) -> str:
-    """Give a name as all its spellings have it."""
+    """Return a name as all its spellings have it."""
     words = re.sub(r"[-_\s]+", " ", name.replace("×", "x")).strip().lower()  # noqa: RUF001  as people write it
     for alias, meant in ALIASES.items():
         if words == alias or words.startswith(f"{alias} "):

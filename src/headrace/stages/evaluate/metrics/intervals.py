@@ -166,7 +166,7 @@ def one_more(ratio: Ratio, level: float, groups: Any = None) -> Interval:
 
 
 def _gathered(above: Any, below: Any, moved: Any) -> tuple[Any, Any, Any]:
-    """Take rows in the middle together, by how far they move the number; give their means, and how many each is."""
+    """Take rows in the middle together, by how far they move the number; return their means, and how many each is."""
     if len(moved) <= MANY:
         return above, below, np.ones(len(moved))
     if not (above * (1 - above)).any() and not (1 - below).any():
@@ -272,7 +272,7 @@ class Middle(NamedTuple):
 
 
 def percentile(replicates: Any, level: float) -> Interval:
-    """Give the percentile interval (Efron & Tibshirani 1993, chapter 13): the middle `level` of the replicates.
+    """Return the percentile interval (Efron & Tibshirani 1993, chapter 13): the middle `level` of the replicates.
 
     >>> percentile(np.arange(101.0), 0.5)
     Interval(low=25.0, high=75.0, why='')
@@ -286,7 +286,7 @@ def percentile(replicates: Any, level: float) -> Interval:
 
 
 def of_distance(value: float, replicates: Any, noise: Any, level: float) -> Interval:
-    """Give the interval of a sum of distances, such as ECE, that chance alone puts above 0, and resampling once more.
+    """Return the interval of a sum of distances, such as ECE, that chance alone puts above 0, and resampling once more.
 
     `noise` are replicates of what chance adds where there is no distance. Where that explains the value, the lower end
     is 0; else it is that of the basic bootstrap, which takes the bias off (Davison & Hinkley 1997, chapter 5). The
@@ -338,7 +338,7 @@ def widest(values: Any, replicates: Any, errors: Any, highest: Any, level: float
 
 
 def widest_pair(blocks: Sequence[Spread], level: float) -> tuple[float, Interval]:
-    """Give the widest difference between two things of a block, with an interval that allows for all pairs.
+    """Return the widest difference between two things of a block, with an interval that allows for all pairs.
 
     The lower end is that of `widest` of all pairs, but holds the differences of one thing to the others at a time: of
     300 groups there are 45,000 pairs, and a thousand resamples of each. The upper end needs no correction for many: it
@@ -366,13 +366,13 @@ def widest_pair(blocks: Sequence[Spread], level: float) -> tuple[float, Interval
 
 
 def share_error(share: Any, of: Any) -> Any:
-    """Give the least standard error of shares of few: that of two more of each kind (Agresti & Coull 1998)."""
+    """Return the least standard error of shares of few: that of two more of each kind (Agresti & Coull 1998)."""
     drawn = (share * of + 2) / (of + 4)
     return np.sqrt(drawn * (1 - drawn) / (of + 4))
 
 
 def standing_out(values: Any, spread: Any, level: float) -> list[bool]:
-    """Say which of k differences stand out from zero though k were looked at (Holm 1979, normal deviates)."""
+    """Return which of k differences stand out from zero though k were looked at (Holm 1979, normal deviates)."""
     chances = [
         2 * (1 - NormalDist().cdf(abs(float(value) / float(error)))) if error > 0 and np.isfinite(value) else 1.0
         for value, error in zip(values, spread, strict=True)

@@ -73,7 +73,7 @@ class ManyPart:
         self.point: Mapping[str, float] = {name: value for name, value in point.items() if np.isfinite(value)}
 
     def _compare(self, truth: Any, chances: Any, decided: Any) -> None:
-        """Hold probabilities against what came."""
+        """Compare probabilities with what came."""
         each = np.arange(self.size)
         given = np.clip(chances[each, truth], np.finfo(np.float64).eps, 1)
         squares = ((chances - np.eye(self.classes)[truth]) ** 2).sum(axis=1)
@@ -158,7 +158,7 @@ class ManyPart:
         return table.diagonal().copy(), table.sum(axis=1), table.sum(axis=0)
 
     def why(self, name: str) -> str:
-        """Say why a metric is undefined."""
+        """Return why a metric is undefined."""
         if not self.size:
             return "there are no rows"
         if name in (*_PROBABLE, "AUC") and self.chances is None:

@@ -93,7 +93,7 @@ class NumericPart:
         return (self.errors[np.minimum(low, last)] + self.errors[np.minimum(high, last)]) / 2
 
     def why(self, name: str) -> str:
-        """Say why a metric is undefined."""
+        """Return why a metric is undefined."""
         if not self.size:
             return "there are no rows"
         if name == "R2":

@@ -61,7 +61,7 @@ class Part(Protocol):
         ...
 
     def why(self, name: str) -> str:
-        """Say why a metric is undefined."""
+        """Return why a metric is undefined."""
         ...
 
 

@@ -42,7 +42,7 @@ class Resamples:
 
     @property
     def how(self) -> str:
-        """Say how they were drawn, in words."""
+        """Return how they were drawn, in words."""
         if self.groups is not None:
             return f"{self.count:,} bootstrap resamples of {self.units:,} groups"
         if self.rows <= FEW:
@@ -50,7 +50,7 @@ class Resamples:
         return f"{self.count:,} Poisson bootstrap resamples of {self.rows:,} rows"
 
     def limits(self, by: str | None) -> Iterator[str]:
-        """Say what intervals from these don't cover; `by` is the column that made the groups."""
+        """Return what intervals from these don't cover; `by` is the column that made the groups."""
         yield (
             f"Intervals allow for one more {'row' if by is None else 'group'}, as bad, or as good, as one may be. Those"
             f" of ECE and of a difference of medians are percentile intervals of {self.how} (seed {self.seed}); the"
@@ -89,7 +89,7 @@ def _poisson(random: np.random.Generator, some: int, rows: int) -> Counts:
 
 
 def _table() -> Counts:
-    """Give 65,536 counts, as many of each as Poisson(1) has."""
+    """Return 65,536 counts, as many of each as Poisson(1) has."""
     chances = [math.exp(-1) / math.factorial(count) for count in range(10)]
     ends = np.round(np.cumsum(chances) * 65536).astype(int)
     ends[-1] = 65536

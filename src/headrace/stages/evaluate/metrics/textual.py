@@ -50,7 +50,7 @@ class TextPart:
         return Ratio(self.point[name] + moved - moved.mean(), np.ones(self.size))
 
     def replicates(self, counts: Any, only: Collection[str] = ()) -> Mapping[str, Any]:  # noqa: ARG002  all cost the same
-        """Give each metric for each resample."""
+        """Return each metric for each resample."""
         return self._of(counts.astype(np.float64) @ self.counts)
 
     def _of(self, sums: Any) -> dict[str, Any]:
@@ -65,12 +65,12 @@ class TextPart:
         }
 
     def why(self, name: str) -> str:
-        """Say why a metric is undefined."""
+        """Return why a metric is undefined."""
         return "there are no rows" if not self.size else f"the texts are too short for {name}"
 
 
 def _bleu(counts: Any) -> Any:
-    """Give BLEU from 0 to 100: zeros are smoothed by halving, order by order (`exp` in sacreBLEU).
+    """Return BLEU from 0 to 100: zeros are smoothed by halving, order by order (`exp` in sacreBLEU).
 
     Where no text has as many words as the longest order counts, there is no share of them that is right: it is
     undefined (sacreBLEU says 0 of that, which a perfect text would not deserve).
@@ -86,7 +86,7 @@ def _bleu(counts: Any) -> Any:
 
 
 def _chrf(counts: Any) -> Any:
-    """Give chrF from 0 to 100."""
+    """Return chrF from 0 to 100."""
     mine, theirs, both = np.moveaxis(counts, -1, 0)
     used = (mine > 0) & (theirs > 0)
     orders = used.sum(axis=1)

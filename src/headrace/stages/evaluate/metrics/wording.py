@@ -58,7 +58,7 @@ def wording(text: str, references: Sequence[str]) -> Wording:
 
 
 def normal(text: str) -> str:
-    """Give a text as exact match compares it."""
+    """Return a text as exact match compares it."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
@@ -74,7 +74,7 @@ def _words(text: str) -> list[str]:
 
 
 def _subsequence(mine: Sequence[str], theirs: Sequence[str]) -> float:
-    """Give the F1 of the longest common subsequence, found by bits of whole numbers (Crochemore et al. 2001)."""
+    """Return the F1 of the longest common subsequence, found by bits of whole numbers (Crochemore et al. 2001)."""
     if not mine or not theirs:
         return float(not mine and not theirs)
     places: dict[str, int] = {}
@@ -129,7 +129,7 @@ def _chrf(text: str, reference: str) -> tuple[float, ...]:
 
 
 def chrf_of(counts: Sequence[float]) -> float:
-    """Give the chrF of counts, from 0 to 100."""
+    """Return the chrF of counts, from 0 to 100."""
     precision, recall, orders = 0.0, 0.0, 0
     for order in range(CHARACTERS):
         mine, theirs, both = counts[3 * order : 3 * order + 3]

@@ -69,7 +69,7 @@ def check(
     fail: bool = True,
     **tables: pa.Table,
 ) -> Checked:
-    """Hold a table against its contract: a `Contract`, or a TOML file of one (`hr.File("contract.toml")`).
+    """Check a table against its contract: a `Contract`, or a TOML file of one (`hr.File("contract.toml")`).
 
     `now` (Unix seconds, such as `hr.now()`) is the time for rules on freshness, `tables` are those that references
     name. `history` are the numbers of rows of earlier versions, or a cursor (`hr.cursor("flights/rows")`) that keeps
@@ -136,7 +136,7 @@ def findings_of(
     history: Sequence[int],
     tables: dict[str, pa.Table],
 ) -> list[Finding]:
-    """Give what each rule of a contract found, in the contract's order. Columns are looked at side by side."""
+    """Return what each rule of a contract found, in the contract's order. Columns are looked at side by side."""
     found: list[Finding] = [*_presence(table, contract)]
     there = set(table.column_names)
     present = [name for name in contract.columns if name in there]
@@ -243,7 +243,7 @@ def _volume(count: int, rows: Rows, contract: Contract, history: Sequence[int]) 
 
 
 def _of_whole(told: Action | None, contract: Contract) -> Action:
-    """Give the action of a rule that is not about rows: there is nothing to quarantine, so it stops."""
+    """Return the action of a rule that is not about rows: there is nothing to quarantine, so it stops."""
     action = told or contract.otherwise
     return "stop" if action == "quarantine" else action
 
@@ -289,7 +289,7 @@ def _stop(contract: Contract, stopping: Sequence[Finding], broken: int) -> None:
 
 
 def _help(stopping: Sequence[Finding]) -> str:
-    """Say what helps against rules that stop: rows can be put aside, but nothing else can."""
+    """Return what helps against rules that stop: rows can be put aside, but nothing else can."""
     if all(each.rule == MOST for each in stopping):
         return "mend the source or these rules; a higher `most_quarantined` puts more rows aside and goes on"
     ways = []

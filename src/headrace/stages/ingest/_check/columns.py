@@ -24,7 +24,7 @@ Rows = np.ndarray[Any, Any]
 
 
 def check_column(name: str, column: Column, values: pa.ChunkedArray, otherwise: Action) -> list[Finding]:
-    """Give what each rule of a column found; `unique` is looked at elsewhere."""
+    """Return what each rule of a column found; `unique` is looked at elsewhere."""
     kind = values.type
     found: list[Finding] = []
     if column.type is not None:
@@ -89,7 +89,7 @@ def _numbers(
 
 
 def _nothing(values: pa.ChunkedArray, column: Column) -> tuple[pa.ChunkedArray, pa.DataType]:
-    """Give a column of nulls without a type as one of the type that its rules are about: it breaks none of them."""
+    """Return a column of nulls without a type as one of the type that its rules are about: it breaks none of them."""
     told = [each for each in (column.min, column.max, *column.allowed) if each is not None]
     textual = column.pattern is not None or column.min_length is not None or column.max_length is not None
     kind = pa.scalar(told[0]).type if told else pa.string() if textual else pa.float64()
@@ -143,7 +143,7 @@ def _length(column: Column) -> str:
 
 
 def viewed(kind: pa.DataType) -> bool:
-    """Tell whether NumPy sees values of this type as they lie: numbers, dates, times."""
+    """Return whether NumPy sees values of this type as they lie: numbers, dates, times."""
     return bool(
         pa.types.is_integer(kind)
         or pa.types.is_floating(kind)
@@ -152,7 +152,7 @@ def viewed(kind: pa.DataType) -> bool:
 
 
 def view(chunk: pa.Array) -> Rows:
-    """Give a chunk's values as they lie, those under nulls too: times as the whole numbers that they are kept as."""
+    """Return a chunk's values as they lie, those under nulls too: times as the whole numbers that they are kept as."""
     kind = chunk.type
     if len(chunk) == 0:
         return np.empty(0, dtype=np.int64)
@@ -161,7 +161,7 @@ def view(chunk: pa.Array) -> Rows:
 
 
 def valid(chunk: pa.Array, start: int, stop: int) -> Rows | None:
-    """Give which values of a piece are there; None where all are."""
+    """Return which values of a piece are there; None where all are."""
     if chunk.null_count == 0:
         return None
     piece = chunk.slice(start, stop - start)
@@ -172,7 +172,7 @@ def valid(chunk: pa.Array, start: int, stop: int) -> Rows | None:
 
 
 def null_rows(values: pa.ChunkedArray) -> Rows:
-    """Give the places of the nulls."""
+    """Return the places of the nulls."""
     found, start = [], 0
     for chunk in values.chunks:
         if chunk.null_count:
@@ -182,7 +182,7 @@ def null_rows(values: pa.ChunkedArray) -> Rows:
 
 
 def number_rows(values: pa.ChunkedArray, low: Any, high: Any, *, nan: bool) -> tuple[Rows, Rows]:
-    """Give the places of the NaNs (if `nan` asks for them), and of the values outside of [low, high]; nulls aside."""
+    """Return the places of the NaNs (if `nan` asks for them), and of the values outside of [low, high]; nulls aside."""
     strange: list[Rows] = []
     outside: list[Rows] = []
     start = 0
@@ -224,7 +224,7 @@ def _joined(found: list[Rows]) -> Rows:
 
 
 def _raw(value: Any, kind: pa.DataType) -> Any:
-    """Give a bound as NumPy sees the column: a number, or a time as the whole number that it is kept as."""
+    """Return a bound as NumPy sees the column: a number, or a time as the whole number that it is kept as."""
     if value is None:
         return None
     if pa.types.is_temporal(kind):
@@ -277,7 +277,7 @@ def _misshapen(values: pa.ChunkedArray, column: Column) -> Rows:
 
 
 def _broken_rows(values: pa.ChunkedArray, broken: Callable[[pa.Array], pa.Array]) -> Rows:
-    """Give the places where `broken` (of a block of plain values) is true.
+    """Return the places where `broken` (of a block of plain values) is true.
 
     Text is looked at once a distinct value, where a block repeats its values: a comparison of texts costs more than to
     tell which of them a row has.

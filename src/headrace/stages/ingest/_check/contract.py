@@ -78,7 +78,7 @@ class Column(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unknown
                 raise DefinitionError(f"min={self.min!r} is above max={self.max!r}", hint="swap them")
 
     def action(self, rule: str, default: Action) -> Action:
-        """Give what happens to what breaks a rule."""
+        """Return what happens to what breaks a rule."""
         told = self.actions.get(rule)
         if told is None:
             told = "stop" if rule in WHOLE else (self.otherwise or default)
@@ -200,7 +200,7 @@ class Contract(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unkno
 
     @classmethod
     def from_toml(cls, text: str, *, named: str = "the contract") -> Self:
-        """Give the contract that a TOML text tells.
+        """Return the contract that a TOML text tells.
 
         Raises:
             DefinitionError: it isn't TOML, or not a contract.
@@ -209,7 +209,7 @@ class Contract(Noun, metaclass=Declared, frozen=True, kw_only=True, forbid_unkno
 
     @classmethod
     def read(cls, path: str | Path, *, called: str | None = None) -> Self:
-        """Give the contract of a TOML file; `called` is what errors call it, if not by its path.
+        """Return the contract of a TOML file; `called` is what errors call it, if not by its path.
 
         Raises:
             DefinitionError: it can't be read, isn't TOML, or not a contract.

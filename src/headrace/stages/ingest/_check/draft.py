@@ -44,7 +44,7 @@ most_quarantined = 0.05   # if more than this share of the rows would be, the co
 
 
 def draft(table: pa.Table, called: str = "contract") -> str:
-    """Give a contract that the table keeps, as TOML with comments.
+    """Return a contract that the table keeps, as TOML with comments.
 
     Raises:
         DataError: two of its columns have one name.
@@ -87,7 +87,7 @@ def _column(values: pa.ChunkedArray) -> Iterator[str]:
 
 
 def _few(values: pa.ChunkedArray, kind: pa.DataType) -> Sequence[Any] | None:
-    """Give all values, sorted, of a column that has few: codes and categories."""
+    """Return all values, sorted, of a column that has few: codes and categories."""
     if not (is_text(kind) or pa.types.is_int8(kind) or pa.types.is_boolean(kind)):
         return None
     if pa.types.is_string_view(values.type):
@@ -123,7 +123,7 @@ def _text(values: pa.ChunkedArray) -> Iterator[str]:
 
 
 def _range(values: pa.ChunkedArray, kind: pa.DataType, *, grows: bool) -> Iterator[str]:
-    """Give the bounds; what `grows`, as times and numbers that identify rows do, has none above."""
+    """Yield the bounds; what `grows`, as times and numbers that identify rows do, has none above."""
     if pa.types.is_floating(kind):
         values = values.cast(pa.float64())
         if pc.any(pc.is_inf(values)).as_py():
@@ -154,7 +154,7 @@ def _range(values: pa.ChunkedArray, kind: pa.DataType, *, grows: bool) -> Iterat
 
 
 def _is_full(values: pa.ChunkedArray, low: Any, high: Any) -> bool:
-    """Tell whether all whole numbers of a small range were seen, its ends no more rarely than most, as of months and
+    """Return whether all whole numbers of a small range were seen, its ends no more rarely than most, as of months and
     minutes: it is no accident then. A count, whose greatest values are rare, goes on."""
     span = high - low + 1
     if span > FULL or span * 10 > len(values) or distinct(values) != span:
@@ -164,7 +164,7 @@ def _is_full(values: pa.ChunkedArray, low: Any, high: Any) -> bool:
 
 
 def _widened(low: Any, high: Any, *, whole: bool) -> tuple[Any, Any]:
-    """Give a range somewhat wider than what was seen; what was never negative stays so, a share stays a share."""
+    """Return a range somewhat wider than what was seen; what was never negative stays so, a share stays a share."""
     if whole:
         low, high = math.floor(low), math.ceil(high)
         slack = max(1, math.ceil((high - low) * SLACK))
@@ -215,7 +215,7 @@ def _whole(table: pa.Table) -> Iterator[str]:
 
 
 def _ordered(table: pa.Table, times: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Give the pairs of columns of times of which one is never after the other, and mostly before it."""
+    """Yield the pairs of columns of times of which one is never after the other, and mostly before it."""
     if not len(table):
         return
     for one, other in combinations([name for name in times if name.isidentifier()], 2):
@@ -235,7 +235,7 @@ def _key(name: str) -> str:
 
 
 def toml(value: Any) -> str:
-    """Give a value as TOML has it.
+    """Return a value as TOML has it.
 
     >>> toml("a\\n"), toml(3.0), toml(float("inf")), toml(True)
     ('"a\\\\n"', '3.0', 'inf', 'true')

@@ -39,7 +39,7 @@ class Finding:
 def of_rows(
     rule: str, action: Action, rows: np.ndarray[Any, Any], total: int, columns: tuple[str, ...], wanted: str
 ) -> Finding:
-    """Give the finding of a rule about single rows; `wanted` says what is wanted of each."""
+    """Return the finding of a rule about single rows; `wanted` says what is wanted of each."""
     count = len(rows)
     if count:
         why = f"{count:,} of {total:,} rows ({share(count, total)}) {'is' if count == 1 else 'are'} not {wanted}"
@@ -49,7 +49,7 @@ def of_rows(
 
 
 def share(count: int, total: int) -> str:
-    """Give a share as people read it.
+    """Return a share as people read it.
 
     >>> share(1, 3), share(1, 1_000_000)
     ('33.3%', '0.0001%')
@@ -59,14 +59,14 @@ def share(count: int, total: int) -> str:
 
 
 def shown(value: object) -> str:
-    """Give a value in a line, cut where it is long."""
+    """Return a value in a line, cut where it is long."""
     text = value if isinstance(value, str) else str(value)
     text = text.encode("unicode_escape").decode() if not text.isprintable() else text
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}... ({len(text):,} characters)"
 
 
 def value_of(scalar: pa.Scalar) -> Any:
-    """Give a value as Python has it; one that Python can't have, such as a time in the year 10000, as a text."""
+    """Return a value as Python has it; one that Python can't have, such as a time in the year 10000, as a text."""
     try:
         return scalar.as_py()
     except (OverflowError, ValueError):
@@ -74,5 +74,5 @@ def value_of(scalar: pa.Scalar) -> Any:
 
 
 def cell(value: object) -> str:
-    """Give a value as a cell of a report."""
+    """Return a value as a cell of a report."""
     return "null" if value is None else shown(value)

@@ -13,7 +13,8 @@ KEPT = 50
 
 
 def earlier(history: Cursor) -> Sequence[int]:
-    """Give the numbers of rows of earlier versions, the oldest first; the table that is looked at isn't one of them."""
+    """Return the numbers of rows of earlier versions, the oldest first; the table that is looked at isn't one of
+    them."""
     return [rows for digest, rows in _kept(history) if digest != _digest()]
 
 

@@ -23,7 +23,7 @@ DENSE = 8
 
 
 def repeated_rows(columns: Sequence[pa.ChunkedArray]) -> Rows:
-    """Give the places of the rows whose values of these columns, taken together, stand in an earlier row too.
+    """Return the places of the rows whose values of these columns, taken together, stand in an earlier row too.
 
     A row with a null among them repeats nothing. NaN is a value, equal to itself.
     """
@@ -47,7 +47,8 @@ def repeated_rows(columns: Sequence[pa.ChunkedArray]) -> Rows:
 
 
 def strange_rows(columns: Sequence[pa.ChunkedArray], others: Sequence[pa.ChunkedArray]) -> Rows:
-    """Give the places of the rows whose values of `columns` stand in no row of `others`; a null among them is skipped.
+    """Return the places of the rows whose values of `columns` stand in no row of `others`; a null among them is
+    skipped.
 
     Raises:
         DataError: they are of types that don't compare.
@@ -75,7 +76,7 @@ def _places(database: duckdb.DuckDBPyConnection, sql: str) -> Rows:
 
 
 def _all_differ(values: pa.ChunkedArray) -> bool:
-    """Tell whether a column surely repeats nothing, in the ways that are quick; False where it takes more to tell."""
+    """Return whether a column surely repeats nothing, in the ways that are quick; False where it takes more to tell."""
     if not viewed(values.type) or pa.types.is_floating(values.type) or values.null_count:
         return False
     parts = [view(chunk) for chunk in values.chunks if len(chunk)]
@@ -95,7 +96,7 @@ def _all_differ(values: pa.ChunkedArray) -> bool:
 
 
 def _ascends(parts: Iterable[Rows]) -> bool:
-    """Tell whether each value is above the one before; most columns that aren't show it in the first block."""
+    """Return whether each value is above the one before; most columns that aren't show it in the first block."""
     last: Any = None
     for block in _blocks(parts):
         if (last is not None and block[0] <= last) or not (block[1:] > block[:-1]).all():
@@ -111,5 +112,5 @@ def _blocks(parts: Iterable[Rows], overlap: int = 0) -> Iterable[Rows]:
 
 
 def distinct(values: pa.ChunkedArray) -> int:
-    """Give how many different values a column has, nulls aside."""
+    """Return how many different values a column has, nulls aside."""
     return int(pc.count_distinct(values, mode="only_valid").as_py())

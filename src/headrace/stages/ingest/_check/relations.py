@@ -31,7 +31,7 @@ def check_conditions(relations: Sequence[Relation]) -> None:
 
 
 def check_relations(table: pa.Table, relations: Sequence[Relation], otherwise: Action) -> list[Finding]:
-    """Give what each relation found in a table."""
+    """Return what each relation found in a table."""
     found: dict[int, Finding] = {}
     rest: list[int] = []
     for place, relation in enumerate(relations):
@@ -56,7 +56,7 @@ def _want(relation: Relation) -> str:
 
 
 def _surely_holds(table: pa.Table, condition: str) -> bool:
-    """Tell whether a comparison of two columns of numbers holds in all rows; False where it takes more to tell."""
+    """Return whether a comparison of two columns of numbers holds in all rows; False where it takes more to tell."""
     match = _SIMPLE.fullmatch(condition)
     if match is None or not {match[1], match[3]} <= set(table.column_names):
         return False
@@ -94,7 +94,7 @@ def _rows(database: duckdb.DuckDBPyConnection, condition: str) -> Rows:
 
 
 def _named(database: duckdb.DuckDBPyConnection, condition: str) -> tuple[str, ...]:
-    """Give the columns that a condition names."""
+    """Return the columns that a condition names."""
     columns = database.sql("select * from t limit 0").columns
     words = set(re.findall(r"\w+", condition.lower()))
     return tuple(name for name in columns if name.lower() in words)

@@ -12,7 +12,7 @@ from headrace.stages.tables.columns import rows_at
 
 
 def report_of(name: str, table: pa.Table, findings: Sequence[Finding], quarantined: int, passed: bool) -> Report:
-    """Give the report. Rules that are broken come first, then those that couldn't be checked, each kind in the
+    """Return the report. Rules that are broken come first, then those that couldn't be checked, each kind in the
     contract's order."""
     broken = [each for each in findings if each.breaks]
     findings = [

@@ -12,7 +12,7 @@ MOST_RUNS = 12
 
 
 def pattern_of(texts: Sequence[str]) -> str | None:
-    """Give a pattern that all of the texts match, or None where they share no shape worth telling.
+    """Return a pattern that all of the texts match, or None where they share no shape worth telling.
 
     A shape is a sequence of runs: of digits, of capitals, of small letters, and of other characters as they are. All
     texts must have the same runs; how long each may be is what was seen. What is the same in all is taken as it is, but

@@ -31,7 +31,7 @@ _NESTED = re.compile(
 
 
 def hint_of_type(name: str) -> str | None:
-    """Give a hint where a name is of no type that a column can have, else None.
+    """Return a hint where a name is of no type that a column can have, else None.
 
     >>> hint_of_type("double"), hint_of_type("list<item: int64>"), hint_of_type("duoble")
     (None, None, 'did you mean `double`?')

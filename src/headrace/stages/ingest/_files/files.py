@@ -82,7 +82,7 @@ def files(
     region: str | None = None,
     **options: Any,
 ) -> pa.Table:
-    """Read files, and give their rows as one table, in the order of their paths.
+    """Read files, and return their rows as one table, in the order of their paths.
 
     In a pipeline `files_version` lists them, each new or changed one is a task `file`, and `files` puts their rows
     together: those of files that didn't change are neither read nor written again.
@@ -159,7 +159,7 @@ def files_version(look: Look, *, needed: bool) -> Listing:
 
 @ready("ingest.files.new", version=1, kind="ingest")
 def files_new(paths: list[str], stamps: list[str], known: Cursor) -> Listing:
-    """Give those files that the cursor doesn't know, or knows by another stamp."""
+    """Return those files that the cursor doesn't know, or knows by another stamp."""
     seen = {} if known.value is None else known.value["files"]
     fresh = [(path, stamp) for path, stamp in zip(paths, stamps, strict=True) if seen.get(path) != stamp]
     return Listing([path for path, _ in fresh], [stamp for _, stamp in fresh])
@@ -281,6 +281,6 @@ def _with_file(schema: pa.Schema, column: str | None) -> pa.Schema:
 
 
 def _whole(rows: Sequence[pa.Table], schema: pa.Schema | None) -> Any:
-    """Give the tables as one that is kept in parts; outside of a run, as one."""
+    """Return the tables as one that is kept in parts; outside of a run, as one."""
     whole = Joined(rows or [schema.empty_table() if schema is not None else pa.table({})])
     return whole.table if current() is None else whole

@@ -61,7 +61,7 @@ class Source(NamedTuple):
 
     @staticmethod
     def of_bytes(name: str, data: bytes) -> Source:
-        """Give a source of bytes that are here."""
+        """Return a source of bytes that are here."""
         return Source(name, lambda: io.BytesIO(data))
 
 
@@ -82,7 +82,7 @@ def format_of(name: str) -> str:
 
 
 def schema_of(told: pa.Schema | Pairs | None) -> pa.Schema | None:
-    """Give the schema that a user's words say.
+    """Return the schema that a user's words say.
 
     Raises:
         DefinitionError: they say none.
@@ -124,7 +124,7 @@ def read_table(
     line_bytes: int = LINE_BYTES,
     options: Mapping[str, Any] = {},
 ) -> pa.Table:
-    """Give a file as a table. An empty one has no rows, and the columns of `schema`, if that is given.
+    """Return a file as a table. An empty one has no rows, and the columns of `schema`, if that is given.
 
     Raises:
         SourceError: it isn't of that format, or a column has values of several types.
@@ -160,7 +160,7 @@ def read_table(
 
 
 def unify(tables: Sequence[tuple[str, pa.Table]], *, schema: pa.Schema | None, promote: str) -> list[pa.Table]:
-    """Give tables of one schema: the given one, or the one that all agree on. One that has it already is given back
+    """Return tables of one schema: the given one, or the one that all agree on. One that has it already is given back
     as it is.
 
     `promote` is as pyarrow's `concat_tables` has it: `"none"`: all schemas are the same; `"default"`: a column may be
@@ -262,7 +262,7 @@ def _csv(file: BinaryIO, schema: pa.Schema | None, options: Mapping[str, Any]) -
 
 
 def _csv_options(options: Mapping[str, Any]) -> list[Any]:
-    """Give pyarrow's options: to read, to parse, to convert."""
+    """Return pyarrow's options: to read, to parse, to convert."""
     found = [each(**{name: value for name, value in options.items() if hasattr(each, name)}) for each in _OPTIONS]
     for each in found:
         each.validate()

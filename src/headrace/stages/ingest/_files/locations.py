@@ -59,11 +59,11 @@ class Place(Protocol):
     """A folder, or a bucket."""
 
     def files(self) -> list[Found]:
-        """Give the files of the pattern, by path."""
+        """Return the files of the pattern, by path."""
         ...
 
     def stamp(self, path: str) -> str:
-        """Give the stamp that a file has now."""
+        """Return the stamp that a file has now."""
         ...
 
     def open(self, path: str) -> BinaryIO:
@@ -122,7 +122,7 @@ class Local:
             raise _gone(path, error) from error
 
     def paths(self) -> list[str]:
-        """Give the paths of the files of the pattern."""
+        """Return the paths of the files of the pattern."""
         return sorted(
             path
             for path in glob.glob(self._pattern, root_dir=self._base, recursive=True)
@@ -130,7 +130,7 @@ class Local:
         )
 
     def real(self, path: str) -> Path:
-        """Give where a file lies on this machine."""
+        """Return where a file lies on this machine."""
         self._judge(path)
         return self._base / path
 
@@ -243,7 +243,7 @@ class _Told:
 
 
 def cursor_name_of(kind: str, pattern: str, told: str, *, once: bool) -> str:
-    """Give a name for the cursor of what is read: one that people know again, and no other's.
+    """Return a name for the cursor of what is read: one that people know again, and no other's.
 
     Where things are given `once` only, each pipeline has a cursor of its own: what one takes isn't lost to another.
     """
@@ -266,7 +266,7 @@ def stamp_of(found: os.stat_result) -> str:
 
 
 def _parents(name: str) -> Iterator[str]:
-    """Give the folders that an object lies in.
+    """Return the folders that an object lies in.
 
     >>> list(_parents("a/b/c.csv"))
     ['a', 'a/b']
@@ -275,7 +275,7 @@ def _parents(name: str) -> Iterator[str]:
 
 
 def _is_mark(name: str, folders: Set[str]) -> bool:
-    """Tell whether an empty object is what consoles make for a folder, and no empty file."""
+    """Return whether an empty object is what consoles make for a folder, and no empty file."""
     return name.endswith("/") or name in folders or "." not in os.path.basename(name)
 
 
@@ -287,7 +287,7 @@ def _gone(path: str, error: OSError | None) -> SourceError:
 
 
 def _fixed(pattern: str) -> str:
-    """Give the folder that all of a pattern's files lie in.
+    """Return the folder that all of a pattern's files lie in.
 
     >>> _fixed("data/2026/*/x.csv"), _fixed("*.csv"), _fixed("/a/b.csv")
     ('data/2026', '', '/a')
@@ -297,7 +297,7 @@ def _fixed(pattern: str) -> str:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """Give a pattern of paths as a regular expression: `*` stays inside a folder, `**` goes through any.
+    """Return a pattern of paths as a regular expression: `*` stays inside a folder, `**` goes through any.
 
     >>> [bool(_pattern("a/**/*.csv").fullmatch(each)) for each in ("a/b.csv", "a/b/c/d.csv", "a/b.tsv", "x/a/b.csv")]
     [True, True, False, False]

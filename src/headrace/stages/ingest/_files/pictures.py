@@ -8,7 +8,7 @@ from headrace.errors import SourceError
 
 
 def picture(data: bytes, name: str) -> tuple[str, int, int]:
-    """Give format, width and height (pixels) of a PNG, JPEG, GIF or WebP.
+    """Return format, width and height (pixels) of a PNG, JPEG, GIF or WebP.
 
     Raises:
         SourceError: it is none of these, or is cut off.

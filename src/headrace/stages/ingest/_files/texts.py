@@ -31,7 +31,7 @@ def check_encoding(name: str | None) -> None:
 
 
 def line_bytes_of(line_mib: float) -> int:
-    """Give the longest line that is taken, in bytes.
+    """Return the longest line that is taken, in bytes.
 
     Raises:
         DefinitionError: it is no size.
@@ -98,7 +98,7 @@ def _decoded(file: BinaryIO, name: str, encoding: str | None, line_bytes: int) -
 
 
 def _longest(piece: bytes, line: int, limit: int, name: str) -> int:
-    """Give how long the line is that a piece ends in, when it began in one of `line` bytes."""
+    """Return how long the line is that a piece ends in, when it began in one of `line` bytes."""
     if limit >= CHUNK_BYTES * 4 or len(piece) <= limit:
         # any longer line covers whole pieces
         first = piece.find(b"\n")

@@ -25,7 +25,7 @@ _GIVEN_OUT = ipaddress.ip_network("2000::/3")
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Give the addresses of a host, by this machine's resolver."""
+    """Return the addresses of a host, by this machine's resolver."""
     return list(dict.fromkeys(str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
 
 
@@ -109,7 +109,7 @@ class Guard(httpx.BaseTransport):
             each.close()
 
     def _judged(self, request: httpx.Request) -> list[str]:
-        """Give the addresses to connect to; none where that is the proxy's business."""
+        """Return the addresses to connect to; none where that is the proxy's business."""
         host = request.url.host
         port = request.url.port or (443 if request.url.scheme == "https" else 80)
         literal = _literal(host)
@@ -139,7 +139,7 @@ def _literal(host: str) -> str | None:
 
 
 def _to(request: httpx.Request, address: str) -> httpx.Request:
-    """Give the request with an address in the place of its host's name."""
+    """Return the request with an address in the place of its host's name."""
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),

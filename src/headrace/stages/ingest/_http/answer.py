@@ -65,7 +65,7 @@ def refuse_status(answer: Answer, *, secret: bool) -> None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Give for how many seconds the server asks to be left alone: told in seconds, or as a date by its own clock.
+    """Return for how many seconds the server asks to be left alone: told in seconds, or as a date by its own clock.
 
     >>> retry_after({"retry-after": "7"})
     7.0

@@ -79,7 +79,7 @@ def open_body(answer: Answer, form: str, rows: str | None) -> Body:
 
 
 def table_of(pages: list[bytes], form: str, schema: pa.Schema | None, url: str) -> pa.Table:
-    """Give all pages as one table; types are found over all of them.
+    """Return all pages as one table; types are found over all of them.
 
     Raises:
         SourceError: a column changes its type from one row or page to another.
@@ -94,7 +94,7 @@ def table_of(pages: list[bytes], form: str, schema: pa.Schema | None, url: str) 
 
 
 def _text(answer: Answer, told: str) -> bytes:
-    """Give a body as UTF-8, without a mark at its beginning; `told` is what the content's type says beside it."""
+    """Return a body as UTF-8, without a mark at its beginning; `told` is what the content's type says beside it."""
     found = _CHARSET.search(told)
     name = found[1] if found else "utf-8"
     data = answer.body.removeprefix(b"\xef\xbb\xbf")

@@ -71,8 +71,8 @@ class Caller:
         headers: Mapping[str, str] | None = None,
         once: bool = False,
     ) -> Answer:
-        """Ask, and give the first answer that is no passing trouble; its status may be any other. Without `body`, only
-        the head of the answer is read. `once` means that it is not asked again.
+        """Ask, and return the first answer that is no passing trouble; its status may be any other. Without `body`,
+        only the head of the answer is read. `once` means that it is not asked again.
 
         Raises:
             SourceError: no such answer came, or one that can't be taken.

@@ -64,7 +64,7 @@ def http(
     verify: bool | str = True,
     proxy: str | None = None,
 ) -> pa.Table:
-    """Read a web service, and give its rows as a table.
+    """Read a web service, and return its rows as a table.
 
     In a pipeline these are two tasks: `http_version` asks for the version of what is there, `http` reads it, unless
     that version has been read before.
@@ -247,14 +247,15 @@ def _caller(url: str, headers: Mapping[str, str], auth: Any, manner: Mapping[str
 
 
 def _told(params: Any, headers: Any, auth: Any) -> tuple[dict[str, Any], dict[str, str], Any]:
-    """Give what is sent along, with the values of secrets, and as it can be sent."""
+    """Return what is sent along, with the values of secrets, and as it can be sent."""
     params, headers, auth = _revealed(params), _revealed(headers), _revealed(auth)
     telling(params, headers, auth)
     return {name: sent(value) for name, value in params.items()}, headers, auth
 
 
 def _revealed(value: Any) -> Any:
-    """Give what a secret stands for, where a stage is called outside of a pipeline; a worker has its value already."""
+    """Return what a secret stands for, where a stage is called outside of a pipeline; a worker has its value
+    already."""
     if isinstance(value, Secret):
         found = os.environ.get(value.name)
         if found is None:
@@ -266,7 +267,7 @@ def _revealed(value: Any) -> Any:
 
 
 def _words(value: Any) -> tuple[str, ...]:
-    """Give all text in a value."""
+    """Return all text in a value."""
     if isinstance(value, str):
         return (value,)
     items = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()

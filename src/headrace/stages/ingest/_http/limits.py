@@ -45,7 +45,7 @@ def manners(
     verify: bool | str,
     proxy: str | None,
 ) -> Manners:
-    """Give the manners that a user's words say.
+    """Return the manners that a user's words say.
 
     Raises:
         DefinitionError: something of them makes no sense.
@@ -80,7 +80,7 @@ def _check(retries: Any, limit_mib: Any, verify: Any, proxy: Any) -> None:
 
 
 def rate_of(text: str | float | None) -> float | None:
-    """Give requests a second.
+    """Return requests a second.
 
     >>> rate_of("10/s"), rate_of("30/m"), rate_of(None)
     (10.0, 0.5, None)

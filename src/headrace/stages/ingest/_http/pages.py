@@ -57,7 +57,7 @@ class Request(Noun, frozen=True):
 
 
 def first(url: str, params: Mapping[str, Any], pages: Pages | None) -> Request:
-    """Give the request for the first page."""
+    """Return the request for the first page."""
     if pages is None or pages.by in ("next", "cursor"):
         return Request(url=url, params=dict(params))
     start = pages.first if pages.by == "page" else 0
@@ -67,7 +67,7 @@ def first(url: str, params: Mapping[str, Any], pages: Pages | None) -> Request:
 def following(
     pages: Pages | None, request: Request, answer: Answer, body: object, *, rows: int, rows_so_far: int
 ) -> Request | None:
-    """Give the request for the page after one with so many rows, or None if it was the last.
+    """Return the request for the page after one with so many rows, or None if it was the last.
 
     Raises:
         SourceError: the answer tells of a next page that can't be asked for.
@@ -103,7 +103,7 @@ def following(
 
 
 def told(body: object, pages: Pages) -> object:
-    """Give what a body tells of the next page."""
+    """Return what a body tells of the next page."""
     for path in (pages.at,) if pages.at else PLACES[pages.by]:
         found = find(body, path)
         if found is not None:
@@ -112,13 +112,13 @@ def told(body: object, pages: Pages) -> object:
 
 
 def has_no_place(body: object, pages: Pages) -> bool:
-    """Tell whether a body lacks even the place where it would tell of a next page."""
+    """Return whether a body lacks even the place where it would tell of a next page."""
     paths = (pages.at,) if pages.at else PLACES.get(pages.by, ())
     return bool(paths) and all(find(body, path, _ABSENT) is _ABSENT for path in paths)
 
 
 def find(body: object, path: str, otherwise: Any = None) -> Any:
-    """Give what stands at a path in a body, or else; a part of the path that is a number is a place in a list.
+    """Return what stands at a path in a body, or else; a part of the path that is a number is a place in a list.
 
     >>> find({"data": [{"id": 7}]}, "data.0.id")
     7

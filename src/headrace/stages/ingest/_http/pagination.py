@@ -104,7 +104,7 @@ class Walk:
         self._kept_at = clock()
 
     def pages(self) -> list[Page]:
-        """Read what isn't there yet, and give all pages.
+        """Read what isn't there yet, and return all pages.
 
         Raises:
             Changed: a page that was read is not as it was.
@@ -181,7 +181,7 @@ class Walk:
             warn(f"page 1 of `{shown(self._wanted.url)}` has no `{where}`, so it was taken for the only one")
 
     def _total(self, body: Body, number: int) -> int | None:
-        """Give how many rows a page says that there are in all."""
+        """Return how many rows a page says that there are in all."""
         pages = self._wanted.pages
         if pages is None or not pages.total:
             return None
@@ -297,12 +297,12 @@ class Walk:
 
 
 def validator(answer: Answer) -> str:
-    """Give the words by which the server knows the version of what it answered; none where it tells none."""
+    """Return the words by which the server knows the version of what it answered; none where it tells none."""
     return _validator(answer.headers.get("etag", ""), answer.headers.get("last-modified", ""))
 
 
 def version_of(answer: Answer) -> str:
-    """Give the server's own words for the version of what it answered, or the digest of that."""
+    """Return the server's own words for the version of what it answered, or the digest of that."""
     return validator(answer) or f"digest {blake3(answer.body).hexdigest()}"
 
 

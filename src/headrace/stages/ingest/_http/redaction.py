@@ -31,13 +31,13 @@ class Veil:
         ]
 
     def hide(self, data: bytes) -> bytes:
-        """Give JSON without the words."""
+        """Return JSON without the words."""
         for form, mark in self._marks:
             data = data.replace(form, mark)
         return data
 
     def show(self, data: bytes) -> bytes:
-        """Give JSON as it was."""
+        """Return JSON as it was."""
         for form, mark in self._marks:
             data = data.replace(mark, form)
         return data

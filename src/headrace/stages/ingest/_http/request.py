@@ -53,7 +53,7 @@ def check_words(params: Any, headers: Any, auth: Any) -> None:
 
 
 def sent(value: Any) -> Any:
-    """Give a parameter's value as httpx takes it: times as ISO 8601 has them, other numbers than Python's as text."""
+    """Return a parameter's value as httpx takes it: times as ISO 8601 has them, other numbers than Python's as text."""
     if isinstance(value, list | tuple):
         return [sent(each) for each in value]
     if isinstance(value, dt.date | dt.time):
@@ -84,7 +84,7 @@ def _check_parameter(name: str, value: Any) -> None:
 
 
 def _is_truth(value: Any) -> bool:
-    """Tell whether it is NumPy's own true or false, without NumPy: most workers don't have it loaded."""
+    """Return whether it is NumPy's own true or false, without NumPy: most workers don't have it loaded."""
     kind = type(value)
     return kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_")
 

@@ -10,13 +10,13 @@ from headrace.errors import DefinitionError
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
-    """Give what of a URL says whom one talks to: scheme, host and port."""
+    """Return what of a URL says whom one talks to: scheme, host and port."""
     parts = httpx.URL(url)
     return parts.scheme, parts.host, parts.port
 
 
 def shown(url: str) -> str:
-    """Give a URL for people: without its query, which may hold a key, and without a password."""
+    """Return a URL for people: without its query, which may hold a key, and without a password."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -25,7 +25,7 @@ def shown(url: str) -> str:
 
 
 def checked(url: str) -> str:
-    """Give the URL if it is one that can be asked.
+    """Return the URL if it is one that can be asked.
 
     Raises:
         DefinitionError: it is not.

@@ -27,7 +27,7 @@ class Event(NamedTuple):
 
 
 def lines(read: _Read, *, offset: int, line: int, limit: int, final: bool) -> Iterator[Event]:
-    """Give the lines that follow, `line` being the number of the first and `offset` its place.
+    """Yield the lines that follow, `line` being the number of the first and `offset` its place.
 
     A last line without an end is given only if the log is `final`: else someone is writing it. No more than a chunk
     and a line of the limit is held, however long a line is.
@@ -62,7 +62,7 @@ def _event(line: int, data: bytes, end: int, dropped: int, limit: int) -> Event:
 
 
 def batches(events: Iterable[Event]) -> Iterator[list[Event]]:
-    """Give lines by the thousand, or by some MiB: what is done with many at once takes less time for each."""
+    """Yield lines by the thousand, or by some MiB: what is done with many at once takes less time for each."""
     held: list[Event] = []
     size = 0
     for each in events:

@@ -76,7 +76,7 @@ def logs(
     line_column: str | None = None,
     links: bool = False,
 ) -> Logs:
-    r"""Read a folder of logs, and give their lines as rows: all that were ever there, each once.
+    r"""Read a folder of logs, and return their lines as rows: all that were ever there, each once.
 
     Logs may be renamed, copied and truncated, or packed (`.gz`, `.bz2`, `.xz`, `.zst`) between two runs and while they
     are read: a cursor knows each by its content, and how far it has been read. A last line that isn't ended waits.
@@ -169,7 +169,7 @@ def _known_columns(parameter: str, named: Iterable[str], columns: Sequence[str])
 
 @ready("ingest.logs.version", version=1, kind="ingest", cache=False)
 def logs_version(look: Look) -> str:
-    """Say which logs there are, and how long each is."""
+    """Return which logs there are, and how long each is."""
     return _version((each.path, each.stamp) for each in Local(look).files())
 
 
@@ -232,7 +232,7 @@ class _Reading:
         self.version = ""
 
     def all(self, place: Local, before: Sequence[Known], excluded: Mapping[str, str]) -> list[Known]:
-        """Read all logs; give how far each is known then."""
+        """Read all logs; return how far each is known then."""
         self._grid = [(path, 0, 0, f"can't be unpacked yet: {why}") for path, why in excluded.items()]
         opened: list[Log] = []
         try:
@@ -301,7 +301,7 @@ class _Reading:
                 self._refuse(event, path, misfit)
 
     def _read(self, event: Event) -> tuple[Event, str, str]:
-        """Give a line with its text, or with the reason why it has none."""
+        """Return a line with its text, or with the reason why it has none."""
         if event.long:
             limit = self._how.line_bytes / 2**20
             return event, "", f"it is {event.long:,} bytes long, over the limit of {limit:,.3g} MiB"
@@ -322,7 +322,7 @@ class _Reading:
         self.quarantine.add({"file": path, "line": event.line, "text": text, "why": why})
 
     def report(self, pattern: str, rows: int, quarantine: pa.Table) -> Report:
-        """Say what was read."""
+        """Return what was read."""
         reasons = quarantine["why"].value_counts().to_pylist() if quarantine.num_rows else []
         examples = quarantine.slice(0, 5).to_pylist()
         grids = [

@@ -39,7 +39,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def parser_of(form: str | None, pattern: str | None, times: Mapping[str, str]) -> ParseAll:
-    """Give what takes lines apart: for each it gives a row, or the reason why it can't.
+    """Return what takes lines apart: for each it gives a row, or the reason why it can't.
 
     Raises:
         DefinitionError: there is no such format, or the pattern is none.
@@ -72,7 +72,7 @@ def _each(parse: Parse, times: Mapping[str, str]) -> ParseAll:
 
 
 def _told(row: dict[str, Any], times: Mapping[str, str]) -> dict[str, Any] | str:
-    """Give a row with times where they are told to be, or the reason why they are none."""
+    """Return a row with times where they are told to be, or the reason why they are none."""
     for name, form in times.items():
         if row.get(name) is not None:
             try:
@@ -99,7 +99,7 @@ def check_times(times: Mapping[str, str]) -> None:
 
 
 def columns_of(form: str | None, pattern: str | None) -> tuple[str, ...] | None:
-    """Give the columns that lines have by how they are read, or None where each line names its own.
+    """Return the columns that lines have by how they are read, or None where each line names its own.
 
     >>> columns_of(None, r"(?P<level>\\w+) (?P<text>.*)"), columns_of("json", None)
     (('level', 'text'), None)
@@ -110,7 +110,7 @@ def columns_of(form: str | None, pattern: str | None) -> tuple[str, ...] | None:
 
 
 def fields_of(form: str | None, pattern: str | None, times: Mapping[str, str]) -> list[pa.Field]:
-    """Give the columns that lines have by how they are read, with their types as far as these are known by that.
+    """Return the columns that lines have by how they are read, with their types as far as these are known by that.
 
     >>> fields_of(None, None, {}), fields_of("json", None, {})
     ([pyarrow.Field<line: string>], [])
@@ -189,7 +189,7 @@ _FORMATS: dict[str, Parse] = {"json": _json, "logfmt": _logfmt, "combined": _com
 
 
 def type_of(values: list[Any]) -> pa.DataType:
-    """Give the type of a column of these values: what they all are, or text where they are of several kinds.
+    """Return the type of a column of these values: what they all are, or text where they are of several kinds.
 
     >>> type_of([1, None, 2.5]), type_of([1, "x"]), type_of([{"a": 1}])
     (DataType(double), DataType(string), DataType(string))
@@ -211,7 +211,7 @@ def type_of(values: list[Any]) -> pa.DataType:
 
 
 def fitted(value: Any, kind: pa.DataType) -> Any:
-    """Give a value as one of a column of this type; raise `ValueError` where it isn't."""
+    """Return a value as one of a column of this type; raise `ValueError` where it isn't."""
     if value is None or pa.types.is_null(kind):
         return None
     if pa.types.is_string(kind):

@@ -51,7 +51,7 @@ class Linear:
             raise DefinitionError(f"`{name}` has two groups `{twice[0]}`", hint="give each a name of its own")
 
     def rows(self, texts: list[str]) -> list[dict[str, str | None] | None]:
-        """Give the named groups of each text that matches as a whole, None of those that don't.
+        """Return the named groups of each text that matches as a whole, None of those that don't.
 
         A group that took no part in it is None.
         """
@@ -71,7 +71,7 @@ class Linear:
 
 
 def _without_nameless(pattern: str, name: str) -> str:
-    """Give a pattern whose groups without a name take nothing.
+    """Return a pattern whose groups without a name take nothing.
 
     Raises:
         DefinitionError: it is no text, or has `{,n}`, which RE2 takes as it stands.

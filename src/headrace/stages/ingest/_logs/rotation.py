@@ -72,7 +72,7 @@ class Known(Row, frozen=True):
 
 
 def group_of(path: str) -> str:
-    """Give the name that a log has before it is rotated: only logs of one group can be the same one.
+    """Return the name that a log has before it is rotated: only logs of one group can be the same one.
 
     >>> [group_of(each) for each in ("a/app.log", "a/app.log.2.gz", "a/app.log-20260131", "a/app-2026-01-31.log")]
     ['a/app.log', 'a/app.log', 'a/app.log', 'a/app.log']
@@ -120,7 +120,7 @@ class Log:
         self._stream = _OPENERS[os.path.splitext(self.path)[1]](self._raw) if self.packed else self._raw
 
     def read(self, count: int) -> bytes:
-        """Give the next bytes, as many as that if there are."""
+        """Return the next bytes, as many as that if there are."""
         if not self.packed:
             count = min(count, max(0, self._size - self.at))
         try:
@@ -134,7 +134,7 @@ class Log:
         return bytes(found)
 
     def go(self, offset: int) -> bool:
-        """Go to an offset; tell whether there are so many bytes."""
+        """Go to an offset; return whether there are so many bytes."""
         if not self.packed:
             self._raw.seek(offset)
             self.at = offset
@@ -147,14 +147,14 @@ class Log:
         return self.at == offset
 
     def is_as_it_was(self) -> bool:
-        """Tell whether what was read still stands there: it wasn't truncated, and written anew, meanwhile."""
+        """Return whether what was read still stands there: it wasn't truncated, and written anew, meanwhile."""
         if self.packed:
             return True
         same = os.pread(self._raw.fileno(), len(self.head), 0) == self.head
         return same and os.fstat(self._raw.fileno()).st_size >= self.at
 
     def continues(self, known: Known) -> bool:
-        """Tell whether it is the log that is known, and go to where that was read up to."""
+        """Return whether it is the log that is known, and go to where that was read up to."""
         if known.group != self.group or _digest(self.head[: known.head_bytes]) != known.head:
             return False
         if len(self.head) < known.head_bytes or not self.go(known.offset - known.tail_bytes):
@@ -162,7 +162,7 @@ class Log:
         return _digest(self.read(known.tail_bytes)) == known.tail and self.at == known.offset
 
     def begins(self, other: Log) -> bool:
-        """Tell whether another log begins with all that this one holds."""
+        """Return whether another log begins with all that this one holds."""
         if not other.head.startswith(self.head):
             return False
         self.rewind()
@@ -173,7 +173,7 @@ class Log:
         return True
 
     def known(self, offset: int, line: int) -> Known:
-        """Say how far it has been read."""
+        """Return how far it has been read."""
         tail_bytes = min(TAIL_BYTES, offset)
         tail = self._recent
         if self.at != offset or len(tail) != tail_bytes:

@@ -37,7 +37,7 @@ class LogTable:
         self.count = 0
 
     def add(self, row: dict[str, Any]) -> str | None:
-        """Add a row; give the reason if a value doesn't fit its column."""
+        """Add a row; return the reason if a value doesn't fit its column."""
         fit: dict[str, Any] = {}
         for name, value in row.items():
             kind = self._kinds.get(name)
@@ -62,7 +62,7 @@ class LogTable:
         return None
 
     def table(self) -> pa.Table:
-        """Give all rows."""
+        """Return all rows."""
         if self._held or not self._tables:
             self._flush()
         schema = _widest(self._tables)
@@ -84,7 +84,7 @@ class LogTable:
 
 
 def extended(parts: Sequence[pa.Table], new: pa.Table) -> list[pa.Table]:
-    """Give the parts with a new one behind them, all of one schema.
+    """Return the parts with a new one behind them, all of one schema.
 
     A part that is less than twice as long as what follows is put together with that, so that there are never more
     parts than the logarithm of the rows, and a row is written again no oftener; a part that stays is the same object.
@@ -113,7 +113,7 @@ def _widest(tables: Sequence[pa.Table]) -> pa.Schema:
 
 
 def _is_exact(column: pa.ChunkedArray) -> bool:
-    """Tell whether numbers are the same ones as floats."""
+    """Return whether numbers are the same ones as floats."""
     if column.type != pa.int64():
         return True
     ends = pc.min_max(column).as_py()

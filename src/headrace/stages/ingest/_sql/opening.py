@@ -22,7 +22,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def shown_of(url: str) -> str:
-    """Give a URL as it may be shown: without passwords and secrets."""
+    """Return a URL as it may be shown: without passwords and secrets."""
     return masked(_SECRET.sub("***", url))
 
 
@@ -69,7 +69,7 @@ def _module(dialect: str) -> Any:
 
 
 def _path(url: str, shown: str, project: Path | None) -> Path:
-    """Give the file of `sqlite:///relative.db` or `sqlite:////absolute.db`, which is there."""
+    """Return the file of `sqlite:///relative.db` or `sqlite:////absolute.db`, which is there."""
     _, slashes, rest = url.partition(":///")
     path = Path(urllib.parse.unquote(rest.partition("?")[0]))
     if not slashes or not path.name:
@@ -89,7 +89,7 @@ def _path(url: str, shown: str, project: Path | None) -> Path:
 
 
 def secrets_of(url: Any) -> dict[str, Any]:
-    """Give the secrets that a URL refers to: as references in a pipeline, outside of one by their values.
+    """Return the secrets that a URL refers to: as references in a pipeline, outside of one by their values.
 
     Raises:
         DefinitionError: the URL has a password in it.
@@ -109,7 +109,7 @@ def secrets_of(url: Any) -> dict[str, Any]:
 
 
 def revealed(value: Any) -> Any:
-    """Give a secret's value, where a stage is called as a plain function; all else as it is."""
+    """Return a secret's value, where a stage is called as a plain function; all else as it is."""
     if not isinstance(value, Secret):
         return value
     try:

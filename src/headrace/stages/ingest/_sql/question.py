@@ -29,7 +29,7 @@ class Question(Noun, frozen=True):
 def question_of(
     statement: Statement, mode: str, watermark: str | None, key: list[str], parameters: Mapping[str, Any]
 ) -> Question:
-    """Give a question's parts."""
+    """Return a question's parts."""
     query = statement.written(lambda name: f":{name}")
     return Question(query=query, mode=mode, watermark=watermark, key=key, parameters=sorted(parameters))
 
@@ -37,13 +37,13 @@ def question_of(
 def digest_of(
     statement: Statement, mode: str, watermark: str | None, key: list[str], parameters: Mapping[str, Any]
 ) -> str:
-    """Give what tells a question from all others, its parameters' values among it."""
+    """Return what tells a question from all others, its parameters' values among it."""
     told = (statement.texts, statement.places, mode, watermark, key, sorted(parameters.items()))
     return blake3(repr(told).encode()).hexdigest()[:16]
 
 
 def differences(held: Question, asked: Question) -> Iterator[str]:
-    """Say in what a question differs from the one whose rows are held; of equal parts, a parameter's value does.
+    """Return in what a question differs from the one whose rows are held; of equal parts, a parameter's value does.
 
     >>> from msgspec.structs import replace
     >>> one = Question(query="select 1", mode="increment", watermark="at", key=["id"], parameters=["m"])
@@ -72,7 +72,7 @@ def _text(value: str | list[str] | None) -> str:
 
 
 def _short(before: str, now: str) -> tuple[str, str]:
-    """Give two queries, cut so that it shows where they first differ."""
+    """Return two queries, cut so that it shows where they first differ."""
     texts = [" ".join(text.split()) for text in (before, now)]
     if texts[0] == texts[1]:
         return f"`{texts[0][:_SHORT]}`", "the same with other spaces"

@@ -17,7 +17,7 @@ _FROM, _NONE = "headrace_from", "headrace_none"
 
 
 def version_of(session: Session, statement: Statement, values: Mapping[str, Any], probe: str | None) -> str | None:
-    """Give the version of what a query reads: the database's own, or what `probe` says.
+    """Return the version of what a query reads: the database's own, or what `probe` says.
 
     That is an expression over the query's rows (`max(updated_at)`; `count` is `count(*)`), or a query of its own.
     """
@@ -59,7 +59,8 @@ def behind(session: Session, statement: Statement, values: Mapping[str, Any], wa
 def parts_of(
     session: Session, statement: Statement, values: Mapping[str, Any], *, rows: int | None, like: Any = None
 ) -> list[Any]:
-    """Give a query's rows as tables, which lie in the store if they are several; one without rows where there are none.
+    """Return a query's rows as tables, which lie in the store if they are several; one without rows where there are
+    none.
 
     `like` is the schema that they should have, for a database that leaves that open.
 

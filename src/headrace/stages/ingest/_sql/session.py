@@ -31,7 +31,7 @@ _DRIVER = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 def dialect_of(url: str, driver: str | None) -> Dialect:
-    """Tell which way of SQL the database at an address speaks, as far as it matters here."""
+    """Return which way of SQL the database at an address speaks, as far as it matters here."""
     return SCHEMES.get(driver or url.partition(":")[0], "other")
 
 
@@ -69,7 +69,7 @@ class Session:
     def rows(
         self, statement: Statement, values: Mapping[str, Any], *, rows: int | None = None, like: Any = None
     ) -> Iterator[tuple[Any, Any]]:
-        """Give the schema of a query's result, and an iterator of its record batches, of about `rows` where told.
+        """Return the schema of a query's result, and an iterator of its record batches, of about `rows` where told.
 
         `like` is the schema that is wanted where the database leaves it open (SQLite).
 
@@ -86,39 +86,39 @@ class Session:
             yield schema, self._batches(reader, convert)
 
     def one(self, statement: Statement, values: Mapping[str, Any] | None = None) -> list[Any]:
-        """Give the values of a query's rows, one after the other."""
+        """Return the values of a query's rows, one after the other."""
         with self.rows(statement, values or {}) as (_, batches):
             return [value for batch in batches for row in batch.to_pylist() for value in row.values()]
 
     def columns(self, statement: Statement, values: Mapping[str, Any], expected: list[str]) -> list[str]:
-        """Give the names of a query's columns, without its rows; most likely those that are `expected`."""
+        """Return the names of a query's columns, without its rows; most likely those that are `expected`."""
         del expected
         with self.rows(statement.inside("select * from (", ") as headrace_rows where 1 = 0"), values) as (schema, _):
             return list(schema.names)
 
     def bound(self, statement: Statement, values: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
-        """Give the query as the driver wants it, and what to bind to it."""
+        """Return the query as the driver wants it, and what to bind to it."""
         given = {name: self.value(name, values[name]) for name in statement.names}
         return statement.written(lambda _: "?"), [given[name] for name in statement.places]
 
     def value(self, name: str, value: Any) -> Any:
-        """Give a parameter's value as the driver takes it."""
+        """Return a parameter's value as the driver takes it."""
         if value is None or isinstance(value, bool | int | float | Decimal | str | bytes | dt.date):
             return value
         raise unbindable(name, value)
 
     def options(self, rows: int | None) -> dict[str, str]:
-        """Give the driver's own options of a statement that should give so many rows at a time."""
+        """Return the driver's own options of a statement that should give so many rows at a time."""
         del rows
         return {}
 
     def types(self, statement: Statement, values: Mapping[str, Any], like: Any) -> Any:
-        """Give the schema that fits all of a query's rows, where the database leaves it open; where these leave it open
-        too, as `like` has it."""
+        """Return the schema that fits all of a query's rows, where the database leaves it open; where these leave it
+        open too, as `like` has it."""
         raise NotImplementedError
 
     def converted(self, schema: Any) -> tuple[Any, Any]:
-        """Give the schema that is to come of the driver's, and what makes its batches so (None: they are)."""
+        """Return the schema that is to come of the driver's, and what makes its batches so (None: they are)."""
         return schema, None
 
     def _batches(self, reader: Any, convert: Any) -> Iterator[Any]:
@@ -137,7 +137,7 @@ class Session:
 
     @contextmanager
     def _asked(self, text: str, args: Sequence[Any], options: Mapping[str, str]) -> Iterator[Any]:
-        """Execute a statement, and give a reader of what it gives, which is closed before the statement.
+        """Execute a statement, and return a reader of what it gives, which is closed before the statement.
 
         A driver doesn't see that what it reads from is gone: a reader that outlives its statement reads freed memory.
         """
@@ -165,7 +165,7 @@ def _close(statement: Any) -> None:
 
 
 def _column(value: Any) -> Any:
-    """Give a column of one value; `pa.array` would import pandas for it, which takes longer than most queries."""
+    """Return a column of one value; `pa.array` would import pandas for it, which takes longer than most queries."""
     match value:
         case None:
             return pa.nulls(1, pa.int64())
@@ -185,7 +185,7 @@ def _column(value: Any) -> Any:
 
 
 def is_driver(name: object) -> bool:
-    """Tell whether something may be a driver's name: it becomes that of a module, and no path.
+    """Return whether something may be a driver's name: it becomes that of a module, and no path.
 
     >>> is_driver("flight-sql"), is_driver("../../evil"), is_driver("os.path"), is_driver(3)
     (True, False, False, False)
@@ -194,7 +194,7 @@ def is_driver(name: object) -> bool:
 
 
 def quoted(name: str) -> str:
-    """Give a column's name as SQL wants it."""
+    """Return a column's name as SQL wants it."""
     return '"' + name.replace('"', '""') + '"'
 
 

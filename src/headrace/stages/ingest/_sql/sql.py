@@ -165,7 +165,7 @@ def _cursor_name(url: Any, query: str, mode: str, watermark: str | None, key: li
 
 
 def _whole(value: Any) -> Any:
-    """Give what a stage called as a plain function has given, as a table; a handle as it is."""
+    """Return what a stage called as a plain function has given, as a table; a handle as it is."""
     return value.table if isinstance(value, Joined) else value
 
 

@@ -73,7 +73,7 @@ class SqliteSession(Session):
         return self._seen
 
     def bound(self, statement: Statement, values: Mapping[str, Any]) -> tuple[str, Sequence[Any]]:
-        """Give the query with numbered parameters."""
+        """Return the query with numbered parameters."""
         odd = _OTHER_FILES.match(statement.texts[0])
         if odd is not None:
             raise SourceError(f"`{odd[1]}` opens another file", hint="a query reads the database of its URL alone")
@@ -81,7 +81,7 @@ class SqliteSession(Session):
         return statement.written(places.__getitem__), [self.value(name, values[name]) for name in statement.names]
 
     def value(self, name: str, value: Any) -> Any:
-        """Give a value as SQLite keeps it: dates and times are text there."""
+        """Return a value as SQLite keeps it: dates and times are text there."""
         match value:
             case None | float() | str() | bytes():
                 return value
@@ -97,14 +97,14 @@ class SqliteSession(Session):
                 raise unbindable(name, value)
 
     def options(self, rows: int | None) -> dict[str, str]:
-        """Give the size of the driver's batches."""
+        """Return the size of the driver's batches."""
         return {StatementOptions.BATCH_ROWS.value: str(min(rows or BATCH_ROWS, BATCH_ROWS))}
 
     @contextmanager
     def rows(
         self, statement: Statement, values: Mapping[str, Any], *, rows: int | None = None, like: Any = None
     ) -> Iterator[tuple[Any, Any]]:
-        """Give the schema of a query's result, and its record batches.
+        """Return the schema of a query's result, and its record batches.
 
         The driver takes the types of the first batch for those of all. With `like`, a row of these types goes before;
         SQLite lays the two together by position, so they are the query's columns, in its order.
@@ -118,7 +118,7 @@ class SqliteSession(Session):
             yield schema, _after_first(batches)
 
     def columns(self, statement: Statement, values: Mapping[str, Any], expected: list[str]) -> list[str]:
-        """Give the names of a query's columns; inside another query, SQLite calls some otherwise (`name:1`)."""
+        """Return the names of a query's columns; inside another query, SQLite calls some otherwise (`name:1`)."""
         found = super().columns(statement, values, expected)
         if sorted(found) == sorted(expected):
             return found
@@ -126,7 +126,7 @@ class SqliteSession(Session):
             return list(schema.names)
 
     def types(self, statement: Statement, values: Mapping[str, Any], like: Any) -> Any:
-        """Give the schema that fits all of a query's rows, by a look at each value's kind.
+        """Return the schema that fits all of a query's rows, by a look at each value's kind.
 
         Raises:
             SourceError: a column has values of kinds that don't go together, which are named.
@@ -147,7 +147,7 @@ def _after_first(batches: Iterator[Any]) -> Iterator[Any]:
 
 
 def _type_of(name: str, kinds: str, before: Any) -> Any:
-    """Give the type for values of these kinds; that of `before`, if they can have it."""
+    """Return the type for values of these kinds; that of `before`, if they can have it."""
     match sorted(set(kinds.split(",")) - {"null", ""}):
         case []:
             return before or pa.int64()
@@ -187,7 +187,8 @@ def state_of(path: Path) -> str | None:
 
 
 def prototype(schema: Any) -> str:
-    """Give a query of one row whose values are of these types: put before another, it tells the driver what will come.
+    """Return a query of one row whose values are of these types: put before another, it tells the driver what will
+    come.
 
     Raises:
         SourceError: SQLite has no values of a type.

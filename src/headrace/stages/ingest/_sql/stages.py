@@ -72,7 +72,7 @@ def sql_version(
     probe: str | None = None,
     driver: str | None = None,
 ) -> str:
-    """Give the version of what a query reads."""
+    """Return the version of what a query reads."""
     statement = _statement(url, query, driver, parameters)
     with session(url, secrets, driver, attempt().project) as opened:
         found = version_of(opened, statement, parameters, probe)
@@ -91,7 +91,7 @@ def read(
     driver: str | None = None,
     batch_rows: int | None = None,
 ) -> pa.Table:
-    """Give a query's rows."""
+    """Return a query's rows."""
     statement = _statement(url, query, driver, parameters)
     with session(url, secrets, driver, attempt().project) as opened:
         attempt().saw(version=version_of(opened, statement, parameters, probe) or version)
@@ -116,7 +116,7 @@ def read_on(
     driver: str | None = None,
     batch_rows: int | None = None,
 ) -> Grown:
-    """Give a query's rows so far: those held, and what came since."""
+    """Return a query's rows so far: those held, and what came since."""
     statement = _statement(url, query, driver, parameters)
     question = statement, mode, watermark, key, parameters
     held = _held(cursor, digest_of(*question), question_of(*question))
@@ -171,19 +171,19 @@ def _fresh(
 
 
 def _schema_of(held: Held) -> Any:
-    """Give the schema of the rows that are held; None of none."""
+    """Return the schema of the rows that are held; None of none."""
     return table_of(held.parts[-1]).schema if held.parts else None
 
 
 def _holding(held: Held, parts: list[Any], key: list[str]) -> Held:
-    """Give a cursor's value with these parts instead of its own; of those that stay, the ends are known."""
+    """Return a cursor's value with these parts instead of its own; of those that stay, the ends are known."""
     known = {id(part): ends for part, ends in zip(held.parts, held.ends, strict=True)}
     ends = [known[id(each)] if id(each) in known else ends_of(each, key) for each in parts]
     return replace(held, parts=[each if isinstance(each, Later) else Later.of(each) for each in parts], ends=ends)
 
 
 def _grown(schema: Any, parts: list[Any], result: Merged, report: Report) -> Grown:
-    """Give all rows and those that changed; where there are none, a table without rows."""
+    """Return all rows and those that changed; where there are none, a table without rows."""
     none = [pa.Table.from_batches([], schema)]
     return Grown(_joined(parts or none), _joined(result.new or none), _joined(result.gone or none), report)
 
@@ -193,7 +193,7 @@ def _state(url: str, probe: str | None, version: str) -> str:
 
 
 def _held_on(held: Held, url: str, query: str, *, complete: bool) -> Grown:
-    """Give the rows that are held, of a source whose version is still the one that they were read from."""
+    """Return the rows that are held, of a source whose version is still the one that they were read from."""
     nothing = Merged(kept=held.parts, new=[], gone=[], replaced=0, unchanged=0)
     report = _report(url, query, [], held.parts, nothing, complete=complete)
     unread = "The source's version is still the one that these rows were read from, so it was not read again."
@@ -207,7 +207,7 @@ def _statement(url: str, query: str, driver: str | None, parameters: Mapping[str
 
 
 def _held(cursor: Cursor, digest: str, asked: Question) -> Held:
-    """Give what a cursor holds.
+    """Return what a cursor holds.
 
     Raises:
         SourceError: that are the rows of another question.
@@ -272,5 +272,5 @@ def _rows(tables: Sequence[Any]) -> int:
 
 
 def _joined(parts: list[Any]) -> Any:
-    """Give tables as one value; one alone is itself, so that it is the same artifact as any equal table."""
+    """Return tables as one value; one alone is itself, so that it is the same artifact as any equal table."""
     return table_of(parts[0]) if len(parts) == 1 else Joined(parts)

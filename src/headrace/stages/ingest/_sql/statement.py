@@ -29,14 +29,14 @@ class Statement(Row, frozen=True):
         return tuple(dict.fromkeys(self.places))
 
     def written(self, place: Callable[[str], str]) -> str:
-        """Give the query with `place(name)` where each parameter stands."""
+        """Return the query with `place(name)` where each parameter stands."""
         pieces = [self.texts[0]]
         for name, text in zip(self.places, self.texts[1:], strict=True):
             pieces += [place(name), text]
         return "".join(pieces)
 
     def inside(self, before: str, after: str) -> Statement:
-        """Give a query around this one: `select count(*) from (` ... `) as q`. It may end with a comment."""
+        """Return a query around this one: `select count(*) from (` ... `) as q`. It may end with a comment."""
         texts = list(self.texts)
         texts[0] = before + texts[0]
         texts[-1] += "\n" + after
@@ -103,7 +103,7 @@ class _Scan:
         return Statement(texts=(*texts, piece), places=tuple(places))
 
     def _token(self) -> str:
-        """Give what is to be left alone: a quote, a comment, or plain text up to the next sign that may mean more."""
+        """Return what is to be left alone: a quote, a comment, or plain text up to the next sign that may mean more."""
         start, sign = self._at, self._text[self._at]
         two = self._text[start : start + 2]
         if sign in _QUOTES:

@@ -52,7 +52,7 @@ def telling(shown: str) -> Iterator[None]:
 
 
 def words(text: str) -> str:
-    """Give what a driver says without what stands around it: states, and the query once more.
+    """Return what a driver says without what stands around it: states, and the query once more.
 
     >>> words("NOT_FOUND: Failed to prepare query: ERROR:  relation \\"x\\" does not exist\\nLINE 1: ...")
     'relation "x" does not exist'
@@ -63,5 +63,5 @@ def words(text: str) -> str:
 
 
 def hint_for(text: str) -> str:
-    """Give what to do about it."""
+    """Return what to do about it."""
     return next((hint for pattern, hint in _HINTS if re.search(pattern, text)), "see what the database says")

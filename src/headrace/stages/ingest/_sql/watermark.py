@@ -28,7 +28,7 @@ _TEXT = re.compile(r"(\d{4}-\d\d-\d\d)(?:([T ])(\d\d:\d\d(?::\d\d)?))?")
 
 
 def highest(column: Any, reached: Any, name: str) -> Any:
-    """Give the highest value of a watermark's column (chunked), or what was reached before if that is higher.
+    """Return the highest value of a watermark's column (chunked), or what was reached before if that is higher.
 
     Raises:
         DataError: rows have no watermark, or its type has no order.
@@ -107,7 +107,7 @@ def _is_ordered(kind: Any) -> bool:
 
 
 def begin(reached: Any, overlap: str | float | None, name: str) -> Any:
-    """Give the lowest watermark that the next read asks for: what was reached, less the overlap.
+    """Return the lowest watermark that the next read asks for: what was reached, less the overlap.
 
     >>> begin(dt.date(2026, 1, 10), "3d", "day")
     datetime.date(2026, 1, 7)

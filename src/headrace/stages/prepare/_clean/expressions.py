@@ -35,7 +35,7 @@ KEEPS_TYPE = (Trim, Normalise, Nulls, Replace, Fill, Clip)
 
 
 def fits(rule: OnColumns, kind: pa.DataType) -> bool:
-    """Tell whether a rule can be for a column of this type."""
+    """Return whether a rule can be for a column of this type."""
     plain = plain_type(kind)
     number = bool(pa.types.is_integer(plain) or pa.types.is_floating(plain) or pa.types.is_decimal(plain))
     span = pa.types.is_interval(plain) or pa.types.is_duration(plain)
@@ -53,7 +53,7 @@ def fits(rule: OnColumns, kind: pa.DataType) -> bool:
 
 
 def can_hold(rule: OnColumns, kind: pa.DataType) -> bool:
-    """Tell whether a column of this type can have what a rule puts there: of all columns, it is for those."""
+    """Return whether a column of this type can have what a rule puts there: of all columns, it is for those."""
     told = (rule.value,) if isinstance(rule, Fill) else (rule.min, rule.max) if isinstance(rule, Clip) else ()
     try:
         for value in told:
@@ -65,7 +65,7 @@ def can_hold(rule: OnColumns, kind: pa.DataType) -> bool:
 
 
 def expression(rule: OnColumns, kind: pa.DataType) -> str:
-    """Give what a rule makes of the value `c` of a table `t`, as SQL. Where it fails, that is null.
+    """Return what a rule makes of the value `c` of a table `t`, as SQL. Where it fails, that is null.
 
     Raises:
         DefinitionError: the rule says what a column of this type can't be.
@@ -104,7 +104,7 @@ def expression(rule: OnColumns, kind: pa.DataType) -> str:
 
 
 def literal(value: Any) -> str:
-    """Give a value as SQL has it.
+    """Return a value as SQL has it.
 
     >>> literal("it's"), literal(None), literal(3)
     ("'it''s'", 'null', '3')
@@ -127,7 +127,7 @@ def literal(value: Any) -> str:
 
 
 def _typed(value: Any, kind: pa.DataType) -> str:
-    """Give a value of a rule as the column has it."""
+    """Return a value of a rule as the column has it."""
     return literal(bound(value, kind).as_py())
 
 
@@ -171,7 +171,7 @@ def _fill(rule: Fill, kind: pa.DataType) -> str:
 
 
 def _exact(kind: pa.DataType) -> str:
-    """Give the type of whole numbers or decimals as SQL has it."""
+    """Return the type of whole numbers or decimals as SQL has it."""
     if pa.types.is_decimal(kind):
         return f"decimal({kind.precision}, {kind.scale})"
     return "ubigint" if pa.types.is_unsigned_integer(kind) else "bigint"
@@ -196,7 +196,7 @@ def _map(values: dict[Any, Any], kind: pa.DataType, *, keep: bool, strict: bool)
 
 
 def _is(value: Any, kind: pa.DataType) -> str:
-    """Tell whether `c` is a value: one of the column's type, or a text, by which TOML has all keys."""
+    """Return whether `c` is a value: one of the column's type, or a text, by which TOML has all keys."""
     if value is None:
         return "c is null"
     if isinstance(value, str) or is_text(kind):
@@ -217,7 +217,7 @@ def _number(text: str, decimal: str, thousands: str) -> str:
 
 
 def _in_one_way(number: str, bare: str, decimal: str, thousands: str) -> str:
-    """Give a number, unless it has a point where that is neither sign: `1.234` is no 1.234 where one writes `1,5`."""
+    """Return a number, unless it has a point where that is neither sign: `1.234` is no 1.234 where one writes `1,5`."""
     return number if "." in (decimal, thousands) else f"case when not contains({bare}, '.') then {number} end"
 
 

@@ -302,7 +302,7 @@ class _File(Noun, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def rules_from_toml(text: str, named: str = "the rules") -> tuple[AnyRule, ...]:
-    """Give the rules of a TOML text.
+    """Return the rules of a TOML text.
 
     Raises:
         DefinitionError: it isn't TOML, or has something else in it.
@@ -311,7 +311,7 @@ def rules_from_toml(text: str, named: str = "the rules") -> tuple[AnyRule, ...]:
 
 
 def read_rules(path: Path) -> tuple[AnyRule, ...]:
-    """Give the rules of a TOML file.
+    """Return the rules of a TOML file.
 
     Raises:
         DefinitionError: it can't be read, isn't TOML, or has something else in it.
@@ -321,7 +321,7 @@ def read_rules(path: Path) -> tuple[AnyRule, ...]:
 
 
 def told(rule: Rule) -> str:
-    """Give a rule's name, as TOML has it."""
+    """Return a rule's name, as TOML has it."""
     return str(msgspec.inspect.type_info(type(rule)).tag)  # type: ignore[attr-defined]
 
 

@@ -82,7 +82,7 @@ def to_label(
     form: Literal["csv", "jsonl"] = "csv",
     seed: int = 0,
 ) -> File:
-    """Give a file of `n` rows for people to label: `id`, the `columns` to look at, and a `label` to fill in.
+    """Return a file of `n` rows for people to label: `id`, the `columns` to look at, and a `label` to fill in.
 
     `columns` are by default all that hold text, but those called `id`, `label` or `annotator`. `key` names a column
     that tells rows apart; without it, a row is named by what its columns hold, and equal rows are one. `strategy` says
@@ -125,7 +125,7 @@ def labels(
     rule: Rule = "majority",
     adjudicator: str = "",
 ) -> Judged:
-    """Take the files that people filled in, and give their table the labels.
+    """Take the files that people filled in, and return their table the labels.
 
     `columns` and `key` are those that `to_label` was given. `classes` are the labels allowed (by default all that were
     given; whole numbers where all of them are). By `rule` the label that most people gave counts, if it is one

@@ -66,7 +66,7 @@ def id_of(values: Sequence[Any]) -> str:
 
 
 def is_own(name: str) -> bool:
-    """Tell whether a column is one of the sheet's own, however people write its name."""
+    """Return whether a column is one of the sheet's own, however people write its name."""
     return name.strip().lower() in (ID, LABEL, ANNOTATOR)
 
 
@@ -93,7 +93,7 @@ def _cell(value: Any) -> str:
 
 
 def _bare(cell: str) -> str:
-    """Give an id without the apostrophe that `_cell` put before it."""
+    """Return an id without the apostrophe that `_cell` put before it."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
 
 
@@ -145,7 +145,7 @@ def _read(path: Path, annotator: str) -> Sheet:
 
 
 def decode(data: bytes) -> tuple[str, int]:
-    """Give a file's text, and how many of its lines weren't UTF-8 and were read as Windows-1252.
+    """Return a file's text, and how many of its lines weren't UTF-8 and were read as Windows-1252.
 
     Spreadsheets save in UTF-8 with a mark, in UTF-16 or in Windows-1252; files pasted together hold several.
 
@@ -204,7 +204,7 @@ def _header(text: str, name: str) -> tuple[str, list[str]]:
 
 @contextmanager
 def _long_fields() -> Iterator[None]:
-    """Let cells be longer than 128 KiB."""
+    """Allow cells longer than 128 KiB."""
     before = csv.field_size_limit(LONGEST_FIELD)
     try:
         yield

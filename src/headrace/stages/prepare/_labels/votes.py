@@ -78,7 +78,8 @@ def no_functions() -> DefinitionError:
 
 
 def named(functions: Sequence[LabellingFunction]) -> tuple[str, ...]:
-    """Give each function the name that reports use: its own, what a partial holds, a number where two are the same."""
+    """Return each function the name that reports use: its own, what a partial holds, a number where two are the
+    same."""
     plain = [_name(each) for each in functions]
     many = {name for name, count in Counter(plain).items() if count > 1}
     seen: Counter[str] = Counter()
@@ -171,12 +172,12 @@ def _plain(vote: Any) -> Any:
 
 
 def _is_label(vote: Any) -> bool:
-    """Tell whether it is a text, a truth, or a whole number that Arrow has."""
+    """Return whether it is a text, a truth, or a whole number that Arrow has."""
     return type(vote) in (str, bool) or (type(vote) is int and -(2**63) <= vote < 2**63)
 
 
 def checked(classes: Sequence[Any]) -> tuple[Label, ...]:
-    """Give classes that a user named.
+    """Return classes that a user named.
 
     Raises:
         DefinitionError: they are of several kinds, or one is named twice.

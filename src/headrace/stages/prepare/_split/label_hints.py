@@ -24,7 +24,7 @@ Numbers = np.ndarray[Any, Any]
 
 
 def label_hints(table: pa.Table, target: str, left_out: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Give the columns from which the target can be read off, and how, in a sentence. It is a hint, not a proof.
+    """Yield the columns from which the target can be read off, and how, in a sentence. It is a hint, not a proof.
 
     At most 50,000 rows are looked at, evenly spread.
     """
@@ -45,7 +45,7 @@ def label_hints(table: pa.Table, target: str, left_out: tuple[str, ...]) -> Iter
 
 
 def missing_targets(column: pa.ChunkedArray) -> int:
-    """Give how many rows have no target: null, or NaN."""
+    """Return how many rows have no target: null, or NaN."""
     return len(column) - int(pc.sum(_told(column)).as_py() or 0)
 
 
@@ -81,7 +81,7 @@ def _guess(labels: Numbers) -> float:
 
 
 def _purity(values: Numbers, labels: Numbers) -> float:
-    """Give the share of rows whose label is the usual one of their value."""
+    """Return the share of rows whose label is the usual one of their value."""
     places, labelled = (np.unique(each, return_inverse=True)[1].astype(np.int64) for each in (values, labels))
     pairs, counts = np.unique(places * (int(labelled.max()) + 1) + labelled, return_counts=True)
     best = np.zeros(int(places.max()) + 1, np.int64)
@@ -90,7 +90,7 @@ def _purity(values: Numbers, labels: Numbers) -> float:
 
 
 def _area(scores: Numbers, target: Numbers) -> float:
-    """Give the AUC of scores for a target of two values, whichever way they point (Mann and Whitney's statistic)."""
+    """Return the AUC of scores for a target of two values, whichever way they point (Mann and Whitney's statistic)."""
     _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[place]
     positive = target == target.max()

@@ -97,7 +97,7 @@ def _crossing(digests: Numbers, parts: Numbers, places: Numbers, different: floa
 def of_digests(
     kind: str, digests: Numbers, parts: Numbers, what: str, there: Numbers | None = None, *, anyway: bool = False
 ) -> Leak:
-    """Give the leaks among rows of one digest. With `anyway`, they aren't judged if rows repeat anyway."""
+    """Return the leaks among rows of one digest. With `anyway`, they aren't judged if rows repeat anyway."""
     found = crossing(digests, parts, there)
     judged = not anyway or found.different >= DISTINCT
     why = "" if judged else f"only {found.different:.0%} of all rows are different at all, so such rows tell nothing"
@@ -107,7 +107,7 @@ def of_digests(
 
 
 def joined(found: Sequence[Numbers]) -> Numbers:
-    """Give several lists of rows as one."""
+    """Return several lists of rows as one."""
     return np.concatenate(found) if found else NONE
 
 
@@ -123,7 +123,7 @@ def digests(table: pa.Table, names: Sequence[str], *, near: bool = False) -> Num
 
 
 def digests_each(table: pa.Table, names: Sequence[str]) -> dict[str, Numbers]:
-    """Give a digest a row of each of these columns."""
+    """Return a digest a row of each of these columns."""
     digest: list[Numbers] = []
     for given in _in_strips(table, names):
         parts = ", ".join(f"hash({name}) as {name}" for name in given.column_names)
@@ -134,14 +134,14 @@ def digests_each(table: pa.Table, names: Sequence[str]) -> dict[str, Numbers]:
 
 
 def _in_strips(table: pa.Table, names: Sequence[str]) -> Iterator[pa.Table]:
-    """Give these columns some at a time, under names that the engine takes and tells apart."""
+    """Yield these columns some at a time, under names that the engine takes and tells apart."""
     for start in range(0, len(names), STRIP):
         some = names[start : start + STRIP]
         yield pa.table([table.column(name) for name in some], [f"c{place}" for place in range(len(some))])
 
 
 def complete(table: pa.Table, names: Sequence[str]) -> Numbers:
-    """Tell which rows have no null among these columns."""
+    """Return which rows have no null among these columns."""
     there = np.ones(len(table), dtype=bool)
     for name in names:
         column = table.column(name)
@@ -157,7 +157,7 @@ def _near(name: str, kind: pa.DataType) -> str:
 
 
 def duplicates(table: pa.Table, parts: Numbers, left_out: Sequence[str], target: str | None) -> list[Leak]:
-    """Give the rows that stand in an earlier part too: exactly, and nearly. `left_out` (the key) makes no difference,
+    """Return the rows that stand in an earlier part too: exactly, and nearly. `left_out` (the key) makes no difference,
     and the target none to what is near."""
     names = [name for name in table.column_names if name not in left_out]
     if not names or not len(table):

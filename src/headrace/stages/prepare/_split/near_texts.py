@@ -29,7 +29,7 @@ Numbers = np.ndarray[Any, Any]
 
 
 def near_texts(texts: pa.ChunkedArray, parts: Numbers, similar: float = SIMILAR) -> tuple[Numbers, Numbers]:
-    """Give the rows of later parts whose text is nearly that of a row of an earlier part, and that row.
+    """Return the rows of later parts whose text is nearly that of a row of an earlier part, and that row.
 
     Similarity is the share of shingles that two texts have in common among those of either (Jaccard).
     """
@@ -52,7 +52,7 @@ def near_texts(texts: pa.ChunkedArray, parts: Numbers, similar: float = SIMILAR)
 
 
 def _bands(shingles: Numbers, starts: Numbers) -> Numbers:
-    """Give a digest a band and text. Some texts at a time, so that their shingles stay in the cpu's cache."""
+    """Return a digest a band and text. Some texts at a time, so that their shingles stay in the cpu's cache."""
     draw = np.random.default_rng(0)
     factors = draw.integers(1, 2**63, size=(BANDS, ROWS), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     bands = np.zeros((BANDS, len(starts)), np.uint64)
@@ -74,7 +74,7 @@ def _bands(shingles: Numbers, starts: Numbers) -> Numbers:
 
 
 def _shingles(texts: pa.ChunkedArray) -> tuple[Numbers, Numbers, Numbers]:
-    """Give the shingles of all texts as numbers, where each text's begin, and the texts' rows. A text of fewer words
+    """Return the shingles of all texts as numbers, where each text's begin, and the texts' rows. A text of fewer words
     than a shingle has one; one without a word is left out."""
     plain = pc.utf8_lower(pc.replace_substring_regex(texts.cast(pa.large_string()), r"[^\pL\pN]+", " "))
     words = pc.list_slice(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(plain), max_splits=WORDS), 0, WORDS)
@@ -99,7 +99,7 @@ def _shingles(texts: pa.ChunkedArray) -> tuple[Numbers, Numbers, Numbers]:
 
 
 def _is_blank(words: pa.Array, lengths: Numbers) -> Numbers:
-    """Tell which texts have no word at all: splitting them gives one that is empty."""
+    """Return which texts have no word at all: splitting them gives one that is empty."""
     flat = pc.list_flatten(words)
     blank = pc.equal(pc.utf8_length(flat), 0).to_numpy(zero_copy_only=False)
     found = np.zeros(len(lengths), dtype=bool)

@@ -27,7 +27,7 @@ Numbers = np.ndarray[Any, Any]
 
 
 def drawn(table: pa.Table, names: Sequence[str], seed: int) -> Numbers:
-    """Give each row a number from 0 up to 1 that its values of these columns alone decide.
+    """Return each row a number from 0 up to 1 that its values of these columns alone decide.
 
     It is the MD5 of the seed and of the values as text, each with its length (of that the last eight bytes, the least
     first, as a share of 2^64). So it depends neither on other rows nor on their order, nor on the machine.
@@ -58,13 +58,13 @@ def _each(values: Sequence[pa.ChunkedArray], told: str) -> str:
 
 
 def by_share(numbers: Numbers, shares: Sequence[float]) -> Numbers:
-    """Give each row's part: what is drawn below the first share is in the first part, and so on."""
+    """Return each row's part: what is drawn below the first share is in the first part, and so on."""
     ends = np.cumsum(shares)[:-1]
     return np.searchsorted(ends, numbers, side="right").astype(np.int8)
 
 
 def by_stratum(numbers: Numbers, strata: Numbers, shares: Sequence[float]) -> Numbers:
-    """Give each row's part, so that each stratum is parted by the shares as closely as whole rows allow.
+    """Return each row's part, so that each stratum is parted by the shares as closely as whole rows allow.
 
     Rows of a stratum go by the order of what they drew; equal rows draw the same, and stay together.
     """
@@ -82,7 +82,7 @@ def by_stratum(numbers: Numbers, strata: Numbers, shares: Sequence[float]) -> Nu
 
 
 def instants(column: pa.ChunkedArray, name: str) -> Numbers:
-    """Give times as whole numbers that compare: microseconds of timestamps and dates, numbers as they are.
+    """Return times as whole numbers that compare: microseconds of timestamps and dates, numbers as they are.
 
     Raises:
         DataError: they are no times, or one is missing.
@@ -110,7 +110,7 @@ def instants(column: pa.ChunkedArray, name: str) -> Numbers:
 
 
 def instant(value: object, kind: pa.DataType) -> Any:
-    """Give a boundary as `instants` gives the times of a column of this type; without a zone it counts as UTC.
+    """Return a boundary as `instants` gives the times of a column of this type; without a zone it counts as UTC.
 
     Raises:
         UsageError: it is no time of such a column.
@@ -131,7 +131,7 @@ def instant(value: object, kind: pa.DataType) -> Any:
 
 
 def by_time(times: Numbers, shares: Sequence[float], until: Sequence[Any], gap: Any) -> tuple[Numbers, list[Any]]:
-    """Give each row's part, and the times at which the later parts begin.
+    """Return each row's part, and the times at which the later parts begin.
 
     Without `until`, the boundaries are the times that part the rows by the shares; rows of one time stay together.
     Rows of the last `gap` before a boundary are left out: what is to be predicted for them isn't known by then.
@@ -149,7 +149,7 @@ def by_time(times: Numbers, shares: Sequence[float], until: Sequence[Any], gap: 
 
 
 def gap_of(gap: str | float | None, kind: pa.DataType) -> Any:
-    """Give a gap in the unit of `instants`."""
+    """Return a gap in the unit of `instants`."""
     if not isinstance(gap, str | None) and not gap >= 0:
         raise UsageError(f"gap={gap!r} would leave nothing out", hint='give a number from 0, or a time such as "7d"')
     if gap is None:

@@ -77,7 +77,7 @@ def report_of(
 
 
 def stays_put(by: str, offered: str) -> Verdict:
-    """Say whether rows stay in their parts when others are added."""
+    """Return whether rows stay in their parts when others are added."""
     holds, why = {
         "time": (True, "the boundaries are told by `until`"),
         "stratum": (None, "a row's part follows from its place in its stratum: rows that are added may move it"),
@@ -122,7 +122,7 @@ def _counted(column: pa.ChunkedArray, parts: Numbers) -> list[tuple[Any, Numbers
 
 
 def leak_table(leaks: Sequence[Leak], parts: Numbers) -> pa.Table:
-    """Give all leaks, one a row, those that aren't judged too."""
+    """Return all leaks, one a row, those that aren't judged too."""
     names = np.array([*PARTS, "left out"])
     rows = np.concatenate([each.rows for each in leaks] or [np.empty(0, np.int64)]).astype(np.int64)
     others = np.concatenate([each.others for each in leaks] or [np.empty(0, np.int64)]).astype(np.int64)
@@ -182,7 +182,7 @@ def _target(table: pa.Table, target: str, hints: Sequence[tuple[str, str]]) -> I
 
 
 def _is_one_value(column: pa.ChunkedArray) -> bool:
-    """Tell whether all values that there are are the same."""
+    """Return whether all values that there are are the same."""
     plain = column.cast(plain_type(column.type))
     if pa.types.is_nested(plain.type):
         return False

@@ -223,7 +223,7 @@ def _leaks(table: pa.Table, parts: Numbers, roles: Roles) -> list[Leak]:
 
 
 def _overlap(times: Numbers, parts: Numbers, name: str) -> Leak:
-    """Give the rows of later parts that are no later than the last row of an earlier one, and that row."""
+    """Return the rows of later parts that are no later than the last row of an earlier one, and that row."""
     rows, others = [], []
     for later in range(1, len(PARTS)):
         before = np.flatnonzero(parts < later)

@@ -16,7 +16,7 @@ GGUF = ".gguf"
 
 
 def installed(name: str) -> Path:
-    """Give the path that a name stands for: one that exists, or a folder in an installed package (`package/folder`).
+    """Return the path that a name stands for: one that exists, or a folder in an installed package (`package/folder`).
 
     The package is not imported.
 
@@ -38,7 +38,7 @@ def installed(name: str) -> Path:
 
 @contextmanager
 def offline() -> Iterator[Any]:
-    """Give the library `transformers`, quiet, and kept from looking for anything on a network."""
+    """Return the library `transformers`, quiet, and kept from looking for anything on a network."""
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
     import transformers  # noqa: PLC0415  3 s, and it reads the environment when it is imported
 
@@ -52,7 +52,7 @@ def offline() -> Iterator[Any]:
 
 
 def gguf_tokenizer(path: Path) -> Any:
-    """Give the tokenizer that a GGUF file holds, as the library `tokenizers` has it."""
+    """Return the tokenizer that a GGUF file holds, as the library `tokenizers` has it."""
     with offline() as transformers:
         try:
             found = transformers.AutoTokenizer.from_pretrained(

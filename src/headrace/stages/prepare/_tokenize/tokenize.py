@@ -150,7 +150,7 @@ class Reader:
         self.unknown = _unknown(tokenizer)
 
     def id_of(self, token: str) -> int:
-        """Give a token's number."""
+        """Return a token's number."""
         found = self._tokenizer.token_to_id(token)
         if found is None:
             raise DefinitionError(
@@ -159,7 +159,7 @@ class Reader:
         return int(found)
 
     def read(self, texts: list[str], most: int | None) -> list[tuple[np.ndarray[Any, np.dtype[np.int32]], bool]]:
-        """Give each text's tokens, `most` of them, and whether there were more."""
+        """Return each text's tokens, `most` of them, and whether there were more."""
         room = None if most is None else most - self.overhead
         short = [text for text in texts if len(text) <= PIECE]
         encoded = iter(self._tokenizer.encode_batch_fast(short, add_special_tokens=False))

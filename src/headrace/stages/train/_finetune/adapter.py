@@ -109,7 +109,7 @@ def read_notes(adapter: Folder) -> Notes:
 
 
 def load_adapter(base: Folder | File, adapter: Folder, notes: Notes) -> Any:
-    """Give a model with its adapter, ready to be asked.
+    """Return a model with its adapter, ready to be asked.
 
     Raises:
         UsageError: the adapter was made for another model.

@@ -19,7 +19,7 @@ from headrace.stages.train._torch.learner import pick_device
 
 
 def predicted(base: Folder | File, adapter: Folder, table: pa.Table, batch_size: int, into: str) -> pa.Table:
-    """Give the table with the class of each text and the probabilities of all."""
+    """Return the table with the class of each text and the probabilities of all."""
     notes = _notes_for("classify", adapter)
     classes = notes.classes or []
     device = pick_device("auto")
@@ -47,7 +47,7 @@ def completed(
     max_new_tokens: int,
     into: str,
 ) -> pa.Table:
-    """Give the table with what the model lets follow each text."""
+    """Return the table with what the model lets follow each text."""
     if adapter is None:
         notes = Notes(task="continue", text=text, target="", classes=None, length=1 << 20, end=end)
         model = language_model(base)

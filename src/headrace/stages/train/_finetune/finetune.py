@@ -47,7 +47,7 @@ def finetune(call: FinetuneCall) -> Finetuned:
 
 
 def found_base(model: Any, gguf_file: str | None) -> Any:
-    """Give the model as a value; a handle, which is an output of the pipeline's, as it is."""
+    """Return the model as a value; a handle, which is an output of the pipeline's, as it is."""
     return model if isinstance(model, Handle) else base_model(model, gguf_file)
 
 

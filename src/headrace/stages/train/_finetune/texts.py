@@ -131,7 +131,7 @@ def continue_objective(module: Any, batch: dict[str, Any]) -> tuple[Any, dict[st
 
 
 def learned_tokens(batch: dict[str, Any]) -> float:
-    """Give how many tokens of a batch are predicted: none of a row's first."""
+    """Return how many tokens of a batch are predicted: none of a row's first."""
     return float((batch[LEARNED][:, 1:] == 1).sum())
 
 

@@ -53,7 +53,7 @@ class Training:
 
     @memory_errors()
     def train(self) -> tuple[Folder, pa.Table, Report]:
-        """Train; give the adapter, its history and the report."""
+        """Train; return the adapter, its history and the report."""
         seed_all(self._options.seed)
         classes = len(self._notes.classes or ())
         module = tuned(self._base, self._notes.task, classes, dict(self._options.peft or {}))

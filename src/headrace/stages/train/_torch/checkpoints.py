@@ -34,7 +34,7 @@ class Keeper:
         self.kept = 0
 
     def reserve(self, state: Callable[[], Any]) -> None:
-        """Have a thread take the memory for a copy of the state: new pages cost five times what the copy does."""
+        """Take the memory for a copy of the state in a thread: new pages cost five times what the copy does."""
         if self._reserving is None:
             self._reserving = self._thread.submit(self._packer.reserve, state())
 
@@ -88,7 +88,7 @@ class Packer:
         self._memory: dict[str, Any] = {}
 
     def pack(self, state: Any) -> dict[str, Any]:
-        """Give `{"tensors": ..., "rest": ...}`; tensors that are one stay one."""
+        """Return `{"tensors": ..., "rest": ...}`; tensors that are one stay one."""
         tensors: dict[str, Any] = {}
         names: dict[int, str] = {}
         rest = _replace(state, tensors, names, "")
@@ -111,7 +111,7 @@ class Packer:
 
 
 def unpack(packed: dict[str, Any]) -> Any:
-    """Give the state that was packed."""
+    """Return the state that was packed."""
     return _restore(packed["rest"], packed["tensors"])
 
 

@@ -50,7 +50,7 @@ class Gang:
         self._cut_off = ""
 
     def train(self) -> Any:
-        """Have all ranks train; give what rank 0 learned, on its node.
+        """Train on all ranks; return what rank 0 learned, on its node.
 
         Raises:
             RankFailed: what a rank raised, or that one died.
@@ -102,7 +102,7 @@ class Gang:
                     raise _of_rank(rank, error)
 
     def _save(self, path: str) -> None:
-        """Have a checkpoint written to the store; while an earlier one is, it is left to the next."""
+        """Write a checkpoint to the store; while an earlier one is written, it is left to the next."""
         if self._saving is None:
             # mapped: the name is given to the next checkpoint before this one has been read
             packed = torch.load(path, weights_only=False, mmap=True)
@@ -151,7 +151,7 @@ class Gang:
 
     @contextmanager
     def _listening(self) -> Iterator[tuple[str, bytes]]:
-        """Listen for ranks; give the address and the key that they need. When it is left, they end."""
+        """Listen for ranks; return the address and the key that they need. When it is left, they end."""
         # a socket's path may have 100 characters, and the attempt's folder has more
         with tempfile.TemporaryDirectory(prefix="hr-", ignore_cleanup_errors=True) as folder:
             address, key = os.path.join(folder, "line"), secrets.token_bytes(32)
@@ -184,7 +184,7 @@ _LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 
 
 def _of_rank(rank: int, error: BaseException) -> BaseException:
-    """Give the error that a rank raised, with its number where it is none of the user's own input."""
+    """Return the error that a rank raised, with its number where it is none of the user's own input."""
     if isinstance(error, HeadraceError | MemoryError):
         return error
     return RankFailed(f"rank {rank} raised {type(error).__name__}: {error}", hint="`headrace logs` has the traceback")
@@ -205,7 +205,7 @@ def _end(agent: subprocess.Popen[bytes]) -> None:
 
 
 def _own_address() -> str:
-    """Give the address of this machine that others reach it by: that of the way out."""
+    """Return the address of this machine that others reach it by: that of the way out."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
         try:
             out.connect(("10.255.255.255", 1))  # sends nothing

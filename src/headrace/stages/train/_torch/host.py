@@ -23,15 +23,15 @@ class Host(Protocol):
         ...
 
     def told(self) -> Word | None:
-        """Give the next word from the driver, if there is one."""
+        """Return the next word from the driver, if there is one."""
         ...
 
     def checkpoint(self) -> dict[str, Any] | None:
-        """Give the last checkpoint that was kept, or None."""
+        """Return the last checkpoint that was kept, or None."""
         ...
 
     def save(self, checkpoint: dict[str, Any]) -> Any:
-        """Make a checkpoint durable, and give what `keep` takes."""
+        """Make a checkpoint durable, and return what `keep` takes."""
         ...
 
     def keep(self, saved: Any) -> None:
@@ -56,7 +56,7 @@ class AttemptHost:
         return self._attempt.told()
 
     def checkpoint(self) -> dict[str, Any] | None:
-        """Give the last checkpoint; one that is damaged is none, since to train anew gives the same weights."""
+        """Return the last checkpoint; one that is damaged is none, since to train anew gives the same weights."""
         try:
             found = self._attempt.checkpoint()
         except (BlobDamaged, BlobMissing) as error:

@@ -72,7 +72,8 @@ class Learner:
         return min(1.0, max(1, self._steps) / max(1, self.options.warmup_steps))
 
     def step(self, batch: dict[str, Any], weight: float = 1.0) -> float:
-        """Learn from a batch; give its mean loss. One that is not finite is learned from only where the options say so.
+        """Learn from a batch; return its mean loss. One that is not finite is learned from only where the options say
+        so.
 
         `weight` is what this rank's rows count among those of all.
 
@@ -101,7 +102,7 @@ class Learner:
         return value
 
     def _take_step(self) -> None:
-        """Have the optimiser make its step; in a warm-up at a lower rate, of which schedulers need not know."""
+        """Make the optimiser's step; in a warm-up at a lower rate, of which schedulers need not know."""
         self._steps += 1
         groups = self.optimizer.param_groups if self._warmth < 1 else []
         rates = [group["lr"] for group in groups]
@@ -113,7 +114,7 @@ class Learner:
             group["lr"] = rate
 
     def end_epoch(self, loss: float) -> None:
-        """Have the scheduler make its step, where it makes one an epoch; one that watches the loss is given it."""
+        """Make the scheduler's step, where it makes one an epoch; one that watches the loss is given it."""
         if self.scheduler is None or self.options.scheduler_every != "epoch":
             return
         if self._watches_loss:
@@ -122,22 +123,23 @@ class Learner:
             self.scheduler.step()
 
     def judge(self, batch: dict[str, Any]) -> dict[str, float]:
-        """Give the loss of a batch, as `loss`, and what else the objective measures; nothing is learned."""
+        """Return the loss of a batch, as `loss`, and what else the objective measures; nothing is learned."""
         self.module.eval()
         with torch.no_grad(), self._precision():
             loss, measures = self._objective(self.module, self.on_device(batch))
         return {"loss": float(loss.item()), **measures}
 
     def on_device(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Give a batch as tensors on the device, in memory of their own: how it is aligned may show in the last bit."""
+        """Return a batch as tensors on the device, in memory of their own: how it is aligned may show in the last
+        bit."""
         return {name: _own(torch.from_numpy(np.asarray(each)), self.device) for name, each in batch.items()}
 
     def weights(self) -> dict[str, Any]:
-        """Give a copy of the module's state, on the CPU."""
+        """Return a copy of the module's state, on the CPU."""
         return {name: each.detach().cpu().clone() for name, each in self.module.state_dict().items()}
 
     def state(self) -> dict[str, Any]:
-        """Give all that the next step depends on, but for the data and what chance brings."""
+        """Return all that the next step depends on, but for the data and what chance brings."""
         return {
             "model": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -167,7 +169,7 @@ class Learner:
             raise UsageError("the loss depends on no parameter of the model", hint="is it computed under `no_grad`?")
 
     def _all_agree(self, here: bool) -> bool:
-        """Say whether all ranks find so, since all must go the same way."""
+        """Return whether all ranks find so, since all must go the same way."""
         if self._world == 1:
             return here
         found = torch.tensor(float(here), device=self.device)
@@ -192,7 +194,7 @@ def _made(what: str, maker: Callable[[Any], Any], of: Any) -> Any:
 
 
 def pick_device(name: str) -> Any:
-    """Give the device of a name; `auto` is a GPU where this process may use one.
+    """Return the device of a name; `auto` is a GPU where this process may use one.
 
     Raises:
         UsageError: there is no such device.

@@ -135,7 +135,7 @@ class Fitting:
         self._heed(self._word())
 
     def _word(self) -> Word | None:
-        """Give what is to be done now, the same on all ranks."""
+        """Return what is to be done now, the same on all ranks."""
         if self._world > 1 and self._step % TOGETHER_EVERY and not self._is_due_by_step():
             return None
         word = self._own_word() if self._rank == 0 else None
@@ -200,7 +200,7 @@ class Fitting:
             self._host.log("train/epoch_loss", entry["train_loss"], self._step)
 
     def _judged(self) -> dict[str, float]:
-        """Give the means over all of `valid`."""
+        """Return the means over all of `valid`."""
         if self._valid is None:
             return {}
         self._valid.epoch = self._valid.position = 0
@@ -219,7 +219,7 @@ class Fitting:
         return {name: value / whole if whole else math.nan for name, value in sums.items()}
 
     def _together(self, *values: float) -> tuple[Any, ...]:
-        """Give the sums over all ranks."""
+        """Return the sums over all ranks."""
         if self._world == 1:
             return values
         found = torch.tensor(values, dtype=torch.float64, device=self._learner.device)
@@ -234,7 +234,7 @@ class Fitting:
         return patience is not None and len(self._history) - max(self._best[1], 0) >= patience
 
     def _cut(self) -> str:
-        """Say where it was told to end, if it would have gone on."""
+        """Return where it was told to end, if it would have gone on."""
         if self._ending is None:
             return ""
         is_whole = self._loader.position in (0, self._loader.rows)
@@ -245,7 +245,7 @@ class Fitting:
         return f"it was told to {self._ending}, and {where}"
 
     def _state(self) -> dict[str, Any]:
-        """Give all that the rest of the training depends on; on all ranks at once, since each has random states."""
+        """Return all that the rest of the training depends on; on all ranks at once, since each has random states."""
         own = {"random": random_state(), "sums": [self._sum, self._count]}
         everyone: list[Any] = [own]
         if self._world > 1:
@@ -339,14 +339,14 @@ class Gpu:
             threading.Thread(target=self._watch, name="headrace-gpu", daemon=True).start()
 
     def now(self) -> dict[str, float]:
-        """Give what was seen last."""
+        """Return what was seen last."""
         if self._device.type != "cuda":
             return {}
         found = {"memory_gib": torch.cuda.memory_allocated(self._device) / 2**30}
         return {**found, "busy_percent": self._seen[-1]} if self._seen else found
 
     def mean(self) -> dict[str, float]:
-        """Give the mean utilisation, and the most memory."""
+        """Return the mean utilisation, and the most memory."""
         if self._device.type != "cuda":
             return {}
         found = {"peak_memory_gib": torch.cuda.max_memory_allocated(self._device) / 2**30}
@@ -365,12 +365,12 @@ class Gpu:
 
 
 def part(size: int, rank: int, world: int) -> int:
-    """Give how many rows of a batch are a rank's."""
+    """Return how many rows of a batch are a rank's."""
     return size * (rank + 1) // world - size * rank // world
 
 
 def _told(error: Exception, batch: dict[str, Any], *, first: bool) -> Exception | None:
-    """Say what went wrong in the user's model, with what it was given; None where the error says it best itself."""
+    """Return what went wrong in the user's model, with what it was given; None where the error says it best itself."""
     if not first or is_short_of_memory(error) or "CUDA error" in str(error):  # the device's fault, not the model's
         return None
     given = ", ".join(f"{_shown(name)} {each.dtype}{list(each.shape)}" for name, each in batch.items())
@@ -382,7 +382,7 @@ def _told(error: Exception, batch: dict[str, Any], *, first: bool) -> Exception 
 
 
 def _missing_in(batch: dict[str, Any]) -> str | None:
-    """Say which input of a batch no loss can be finite with."""
+    """Return which input of a batch no loss can be finite with."""
     for name, each in batch.items():
         if isinstance(each, np.ndarray) and each.dtype.kind == "f" and not np.isfinite(each).all():
             return f"{_shown(name)} has values that are missing or not finite: drop or fill them in a `prepare` stage"
@@ -394,7 +394,7 @@ def _shown(name: str) -> str:
 
 
 def _trace(error: Exception) -> str:
-    """Give the traceback of an error from where it left our own code."""
+    """Return the traceback of an error from where it left our own code."""
     trace = error.__traceback__
     while trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("headrace."):
         trace = trace.tb_next

@@ -50,7 +50,7 @@ class Made(Noun, frozen=True):
 
 
 def made_by(model: Any, *, inputs: int | None, outputs: int) -> Made:
-    """Say how a model is made; it is told the numbers of inputs and outputs if it has parameters of these names."""
+    """Return how a model is made; it is told the numbers of inputs and outputs if it has parameters of these names."""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     while isinstance(model, functools.partial):

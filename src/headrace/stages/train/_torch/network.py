@@ -30,7 +30,7 @@ class Network(Noun, frozen=True):
     chosen_on: str = ""
 
     def module(self) -> Any:
-        """Give the module with its weights, ready to be asked (`eval`).
+        """Return the module with its weights, ready to be asked (`eval`).
 
         Raises:
             UsageError: the code that makes it can't be imported, or makes another module now.
@@ -46,14 +46,14 @@ class Network(Noun, frozen=True):
         return module.eval()
 
     def predict(self, table: Any) -> Any:
-        """Give the likeliest class of each row, or the value, as a NumPy array."""
+        """Return the likeliest class of each row, or the value, as a NumPy array."""
         if self.lesson.classes is None:
             return self._answers(table)
         classes = np.asarray(self.lesson.classes)
         return classes[self.predict_proba(table).argmax(1)]
 
     def predict_proba(self, table: Any) -> Any:
-        """Give the probability of each class for each row, `[rows, classes]`, in the order of `classes`.
+        """Return the probability of each class for each row, `[rows, classes]`, in the order of `classes`.
 
         Raises:
             UsageError: the network predicts a number.

@@ -12,7 +12,7 @@ from headrace.errors import UsageError
 
 
 def loss_of(loss: Any) -> Callable[[Any, Any], Any]:
-    """Give the loss as a function of prediction and target: one of PyTorch's by name, a class of its, or a function.
+    """Return the loss as a function of prediction and target: one of PyTorch's by name, a class of its, or a function.
 
     Raises:
         UsageError: PyTorch has none of that name.
@@ -27,19 +27,19 @@ def loss_of(loss: Any) -> Callable[[Any, Any], Any]:
 
 
 def loss_name(loss: Any) -> str:
-    """Give what the loss is called."""
+    """Return what the loss is called."""
     inner = loss.func if isinstance(loss, functools.partial) else loss
     return inner if isinstance(inner, str) else str(getattr(inner, "__name__", type(inner).__name__))
 
 
 def optimizer_of(optimizer: Any, lr: float | None) -> Callable[[Any], Any]:
-    """Give what makes the optimiser of parameters: one of `torch.optim` by name, a class, or a partial of one."""
+    """Return what makes the optimiser of parameters: one of `torch.optim` by name, a class, or a partial of one."""
     made: Any = _named(optimizer, torch.optim, "optimizer", "AdamW")
     return functools.partial(made, lr=lr) if lr is not None else made
 
 
 def scheduler_of(scheduler: Any) -> Callable[[Any], Any] | None:
-    """Give what makes the scheduler of an optimiser: a partial of a class of `torch.optim.lr_scheduler`."""
+    """Return what makes the scheduler of an optimiser: a partial of a class of `torch.optim.lr_scheduler`."""
     return None if scheduler is None else _named(scheduler, torch.optim.lr_scheduler, "scheduler", "ExponentialLR")
 
 

@@ -17,7 +17,7 @@ def seed_all(seed: int) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """Give the state of all of them, as plain values and tensors."""
+    """Return the state of all of them, as plain values and tensors."""
     version, numbers, gauss = random.getstate()
     kind, keys, place, has_gauss, cached = np.random.get_state(legacy=True)
     return {

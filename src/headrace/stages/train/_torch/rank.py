@@ -42,7 +42,7 @@ class RankHost:
         return None if self._words.empty() else self._words.get()
 
     def checkpoint(self) -> dict[str, Any] | None:
-        """Give the last checkpoint to all ranks: the first node has it."""
+        """Return the last checkpoint to all ranks: the first node has it."""
         found: list[Any] = [None]
         if self._rank == 0 and self._path.exists():
             found = [torch.load(self._path, weights_only=False)]
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def _store(rank: int, world: int) -> Any:
-    """Give the store in which ranks find each other, with names of their own for each time that they are begun.
+    """Return the store in which ranks find each other, with names of their own for each time that they are begun.
 
     torchrun keeps one store over all of them: without this, those of the second time look for those of the first.
     """
@@ -106,7 +106,7 @@ def _store(rank: int, world: int) -> Any:
 
 
 def _is_anothers(error: BaseException | None) -> bool:
-    """Tell whether another rank's end is behind an error: torchrun begins all of them again then."""
+    """Return whether another rank's end is behind an error: torchrun begins all of them again then."""
     while error is not None:
         if isinstance(error, torch.distributed.DistError) or _CUT_OFF.search(str(error)):
             return True

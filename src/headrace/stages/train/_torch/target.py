@@ -55,7 +55,7 @@ class Lesson(Noun, frozen=True):
         return len(self.classes or ()) if self.answer == "classes" else 1
 
     def prepared(self, table: Any, what: str) -> Any:
-        """Give the table with the target as the loss wants it: classes by number, all else as float32.
+        """Return the table with the target as the loss wants it: classes by number, all else as float32.
 
         Raises:
             UsageError: it is empty, lacks a column, or its target can't be learned.
@@ -69,7 +69,7 @@ class Lesson(Noun, frozen=True):
         return self.given(table, what).append_column(TARGET, numbered)
 
     def given(self, table: Any, what: str) -> Any:
-        """Give the columns that the model is given, categories by their codes in the training table.
+        """Return the columns that the model is given, categories by their codes in the training table.
 
         Raises:
             UsageError: it lacks a column, or has a category that the training table never has.
@@ -82,11 +82,11 @@ class Lesson(Noun, frozen=True):
         return found
 
     def arrays(self) -> dict[str, str | list[str]]:
-        """Give what the loader is to give."""
+        """Return what the loader is to give."""
         return {**self.columns, TARGET: TARGET}
 
     def objective(self, loss: Callable[[Any, Any], Any]) -> Callable[[Any, dict[str, Any]], tuple[Any, dict[str, Any]]]:
-        """Give the loss of a batch, and of classes their accuracy, as a function of model and batch."""
+        """Return the loss of a batch, and of classes their accuracy, as a function of model and batch."""
 
         def of(module: Any, batch: dict[str, Any]) -> tuple[Any, dict[str, float]]:
             target = batch[TARGET]
@@ -100,7 +100,7 @@ class Lesson(Noun, frozen=True):
         return of
 
     def answered(self, module: Any, batch: dict[str, Any]) -> Any:
-        """Give what the model says to a batch: of one score a row, a vector."""
+        """Return what the model says to a batch: of one score a row, a vector."""
         given = {name: batch[name] for name in self.columns}
         found = module(given[INPUT]) if list(given) == [INPUT] else module(**given)
         if self.answer != "classes" and getattr(found, "ndim", 0) == 2 and found.shape[1] == 1:
@@ -109,7 +109,7 @@ class Lesson(Noun, frozen=True):
 
 
 def _places(column: Any, values: Sequence[Any], name: str, what: str) -> Any:
-    """Give for each row the place of its value among these; none where it has none.
+    """Return for each row the place of its value among these; none where it has none.
 
     Raises:
         UsageError: it has a value that isn't among them.
@@ -132,7 +132,7 @@ def _places(column: Any, values: Sequence[Any], name: str, what: str) -> Any:
 
 
 def _decoded(column: Any) -> Any:
-    """Give a column's values as they are, of a type that they can be looked up by."""
+    """Return a column's values as they are, of a type that they can be looked up by."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column

@@ -33,7 +33,7 @@ class Trained(NamedTuple):
 
 @takes(TorchCall)
 def torch(call: TorchCall) -> Trained:
-    """Train a network on a table; give its weights, its history by epoch and a report.
+    """Train a network on a table; return its weights, its history by epoch and a report.
 
     A training that is killed goes on from its last checkpoint; on a CPU it then ends with the same weights, to the bit,
     as one that nobody disturbed.

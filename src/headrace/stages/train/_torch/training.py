@@ -52,7 +52,7 @@ class Training:
         self._chosen_on = sketch(valid, self._lesson.shown) if chose else None
 
     def train(self, procs: int) -> Any:
-        """Train, by so many processes on each of the attempt's nodes; give the network, its history and the report.
+        """Train, by so many processes on each of the attempt's nodes; return the network, its history and the report.
 
         On all nodes but the first it is None: what that one gives counts.
         """
@@ -83,7 +83,7 @@ class Training:
 
     @classmethod
     def unpacked(cls, folder: Path) -> Training:
-        """Give what was packed."""
+        """Return what was packed."""
         training = cls.__new__(cls)
         vars(training).update(cloudpickle.loads((folder / TRAINING).read_bytes()))
         for name in ("table", "valid"):
@@ -133,7 +133,7 @@ NO_VALID = "Without `valid`, the loss says nothing of rows that it has not seen.
 
 
 def history_table(history: list[dict[str, float]]) -> pa.Table:
-    """Give a training's history as a table, a row an epoch."""
+    """Return a training's history as a table, a row an epoch."""
     names = list(history[0]) if history else ["epoch", "step", "train_loss", "lr"]
     whole = {"epoch", "step"}
     return pa.table(

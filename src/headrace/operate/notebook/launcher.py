@@ -28,6 +28,7 @@ from headrace.project import project as projects
 from headrace.project.project import Project
 from headrace.project.state import reading_store, views
 from headrace.report.marks import is_live
+from headrace.report.measures import count_text
 from headrace.spec.plan import Plan
 from headrace.spec.policy import Policy
 from headrace.work.notebook import NOTEBOOK
@@ -104,7 +105,7 @@ class Run:
         return iter(self.tasks)
 
     def __repr__(self) -> str:
-        return f"<run {self.id}: {self.state}, {len(self.tasks)} tasks>"
+        return f"<run {self.id}: {self.state}, {count_text(len(self.tasks), 'task')}>"
 
     def __str__(self) -> str:
         return display.run_text(self.view)

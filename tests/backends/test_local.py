@@ -218,7 +218,7 @@ def test_where_no_more_files_may_be_open_that_is_said(stand: LocalStand, ear: Ea
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 10, limits[1]))
     try:
-        with pytest.raises(BackendError, match="can't begin a worker: Too many open files"):
+        with pytest.raises(BackendError, match="can't start a worker: Too many open files"):
             ear.backend.start([Job(worker=worker, resources=Resources()) for worker in range(2, 40)])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -21,7 +21,7 @@ def flow(text: str = "") -> None:
 
 SETTINGS = {
     "a bracket left open": ("[project\n", "headrace.toml:1: not valid TOML", "key = value"),
-    "lists without an end": ("a = " + "[" * 5000, "headrace.toml` has lists or tables too deep", "no setting"),
+    "lists without an end": ("a = " + "[" * 5000, "headrace.toml` has lists or tables nested too deep", "no setting"),
     "a section twice": ("[run]\n[run]\n", "headrace.toml:2: not valid TOML", "key = value"),
     "an unknown key": ("[project]\npipeline = []\n", "headrace.toml:2: unknown key `pipeline`", "`pipelines`?"),
     "an unknown section": ("[projct]\n", "headrace.toml:1: unknown section `projct`", "`project`?"),

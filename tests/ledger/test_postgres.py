@@ -633,5 +633,5 @@ def test_a_cursor_is_moved_by_hand_once_though_the_answer_was_lost(
     monkeypatch.setattr(db, "close", lambda: None)
     monkeypatch.setattr(ledger, "connect", lambda: db)
     cursors.advance(ledger, Advance("watermark", 0, blob("monday", None, inline=b"monday")), by="ann")
-    with pytest.raises(UsageError, match="was moved on from version 0 meanwhile"):
+    with pytest.raises(UsageError, match="has moved on from version 0 in the meantime"):
         cursors.advance(ledger, Advance("watermark", 0, blob("other", None, inline=b"other")), by="ann")

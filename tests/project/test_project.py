@@ -134,8 +134,18 @@ BROKEN = {
     "an unknown section": ("\n[projct]\nname = 'x'\n", {}, "headrace.toml:2: unknown section `projct`", "`project`"),
     "a key above its section": ("pipelines = []\n", {}, "headrace.toml:1: unknown key `pipelines`", "`[project]`"),
     "a key nested too deep": ("[project.a.b]\nname = 'x'\n", {}, "headrace.toml:1: unknown key `a`", "`name`"),
-    "a value in place of a section": ("project = 3\n", {}, "headrace.toml:1: `project` stands where", "`[project]`"),
-    "a pool without a name": ("[pool]\ncpu = 3\n", {}, "headrace.toml:2: `pool.cpu` stands where", "`[pool.NAME]`"),
+    "a value in place of a section": (
+        "project = 3\n",
+        {},
+        "headrace.toml:1: `project` is in the place",
+        "`[project]`",
+    ),
+    "a pool without a name": (
+        "[pool]\ncpu = 3\n",
+        {},
+        "headrace.toml:2: `pool.cpu` is in the place",
+        "`[pool.NAME]`",
+    ),
     "an unknown key of a pool": ("[pool.big]\ncpus = 3\n", {}, "headrace.toml:2: unknown key `cpus`", "`cpu`"),
     "a wrong type": ("[project]\nname = 3\n", {}, "headrace.toml:2: `project.name` is 3", "give a string"),
     "a wrong type in a list": ("[project]\npipelines = [1]\n", {}, "`project.pipelines` is [1]", "list of strings"),
@@ -172,7 +182,12 @@ BROKEN = {
         "HEADRACE__PROJECT__NAMES: unknown key `names`",
         "`name`",
     ),
-    "a variable without a key": ("", {"HEADRACE__PROJECT": "x"}, "HEADRACE__PROJECT: `project` stands", "`[project]`"),
+    "a variable without a key": (
+        "",
+        {"HEADRACE__PROJECT": "x"},
+        "HEADRACE__PROJECT: `project` is in",
+        "`[project]`",
+    ),
 }
 
 

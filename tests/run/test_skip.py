@@ -41,7 +41,6 @@ def outcome(fate: Fate, how: How, *, always: bool) -> tuple[str, str]:
                 found.fail(task, "user")
             elif task.name == "flag":
                 found.crew.finished(task.workers[0], "flag", task.attempt, "flag", None)
-                found.usd += task.usd_per_hour / 3600
                 found.absorb(Succeeded("flag", task.attempt, truth(False), 0.0, 1.0))
             else:
                 found.succeed(task)
@@ -97,7 +96,6 @@ def test_a_condition_decides(given: bool, phase: str, why: str) -> None:
     found.launch()
     flagged = found.machine.tasks["flag"]
     found.crew.finished(flagged.workers[0], "flag", 1, "flag", None)
-    found.usd += flagged.usd_per_hour / 3600
     found.absorb(Succeeded("flag", 1, truth(given), 0.0, 1.0))
     found.finish()
     task = found.machine.tasks["task"]

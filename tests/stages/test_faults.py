@@ -117,7 +117,7 @@ FAULTS = {
         "lightgbm": "1 of 60 targets in `y` are infinite",
         "regression": "the target `y` has values as large as inf, whose squares no number can hold",
         "torch": "`y` is missing or not finite in 1 of 60 rows",
-        "classification": "one score a row is given, and there are 3 classes",
+        "classification": "one score per row is given, but there are 3 classes",
     },
 }
 """What each stage says, where it fails; those that aren't named here succeed."""

@@ -76,7 +76,7 @@ class MemoryLedger:
         """
         moves = self.cursors.setdefault(wanted.name, [])
         if len(moves) != wanted.version:
-            raise UsageError(f"cursor `{wanted.name}` was moved on from version {wanted.version} meanwhile")
+            raise UsageError(f"cursor `{wanted.name}` has moved on from version {wanted.version} in the meantime")
         moves.append((None, None, _encode_ref(wanted.value)))
 
 

@@ -232,7 +232,7 @@ class LedgerContract:
         self.advance(ledger, by_hand[2])
         run.commit(Batch(first=2, bodies=[b"s"], intents=[("fit", Advance("orders", 1, ref("two again")))]))
         assert [value(1), value(2), value(3)] == [by_hand[0].value, ref("two"), by_hand[2].value]
-        with pytest.raises(UsageError, match="was moved on from version 2 meanwhile"):
+        with pytest.raises(UsageError, match="has moved on from version 2 in the meantime"):
             self.advance(ledger, by_hand[2])
         assert run.set_here("orders", 4) is None
 

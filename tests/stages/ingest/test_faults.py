@@ -41,7 +41,7 @@ FAULTS = {
     "around": "an endless redirect: from",
     "big": "over the limit of 1 MiB",
     "bomb": "over the limit of 1 MiB",
-    "moving": "changed while it was read, 3 times over",
+    "moving": "was read 3 times over, and each time",
     "circle": "leads back to page",
     "types": "column `x` changed from number to string",
     "none": "answered 404 Not Found",

@@ -672,7 +672,7 @@ def test_a_key_that_several_rows_of_one_page_have_is_none_and_no_change(paginate
     rows = [{"id": 1, "energy": "A"}, {"id": 2, "energy": "C"}, {"id": 3, "energy": "C"}]
     text = refused(lambda _: told({"data": rows}), paginate=paginate, rows="data", key="energy")
     assert "several rows on page 1 of" in text
-    assert '`energy` "C", so that doesn\'t tell rows apart' in text
+    assert '`energy` "C", so the key doesn\'t identify rows' in text
     assert "changed" not in text
 
 
@@ -684,7 +684,7 @@ def test_a_place_of_the_next_page_that_is_not_there_is_no_change(by: Any, at: st
     answer = {"data": [{"id": 1}], "meta": {"count": 5, "after": "1"}}
     text = refused(lambda _: told(answer), paginate=ingest.Pages(by=by, at=at, total="meta.count"), rows="data")
     assert f"has no `{place}" in text
-    assert "it tells of 5 rows and gave 1" in text
+    assert "it reports 5 rows and gave 1" in text
     assert "correct `at`" in text
     assert "changed" not in text
 

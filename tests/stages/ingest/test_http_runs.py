@@ -236,6 +236,6 @@ def test_a_private_address_is_refused_by_the_command(project: Project) -> None:
         done = project.headrace("run", "closed")
         assert done.code == 1
         assert "a request to a private address was refused: 127.0.0.1" in done.err
-        assert "hint: if it is meant, say `allow_private=True`" in done.err
+        assert "hint: if you want it, set `allow_private=True`" in done.err
         assert "Traceback" not in done.err + project.headrace("logs").out
         assert web.asked == []

@@ -137,7 +137,7 @@ def test_a_text_that_is_not_utf8_is_named_and_never_kept(sqlite: Source) -> None
     sqlite.run("insert into t values (?, ?)", [(each, f"name {each}") for each in range(20_000)])
     sqlite.run("update t set name = cast(x'61ff' as text) where id = 15000")
     told = "column `name` holds a text that isn't UTF-8: b'a\\xff'"
-    assert f"{told}, where `id` is 15000 | mend it" in refused(SourceError, sqlite.url, "select * from t")
+    assert f"{told}, where `id` is 15000 | correct it" in refused(SourceError, sqlite.url, "select * from t")
     assert told in refused(SourceError, sqlite.url, "select name, id from t")
     assert "isn't UTF-8" in refused(SourceError, sqlite.url, "select 1", version="select name from t where id = 15000")
     found = sql(sqlite.url, "select id, cast(name as blob) as name from t where id = 15000")
@@ -707,7 +707,7 @@ def test_that_a_parameter_has_another_value_is_said_without_the_value(sqlite: So
     _, held = increment(sqlite, None, query=query, parameters={"least": 1234})
     assert held is None
     _, held = increment(sqlite, None, query=query, parameters={"least": 1})
-    with pytest.raises(SourceError, match="another question: the value of `least` is another one"):
+    with pytest.raises(SourceError, match="another query: the value of `least` is another one"):
         increment(sqlite, held, query=query, parameters={"least": 2})
     assert held is not None
     assert "1" not in repr(held.asked)

@@ -52,17 +52,3 @@ def test_what_is_imported_by_name_lies_below_and_closes_no_cycle() -> None:
         if above or (sure and graph.chain_exists(importer=imported, imported=importer)):
             wrong.append(f"{importer} names {imported}")
     assert not wrong
-
-
-def test_a_message_that_lists_some_names_says_how_many_more_there_are() -> None:
-    """`errors.listed` does; whoever cuts a list in a message by hand forgets it."""
-    cut = re.compile(r""", "\.join\([^\n]*\[:(?:\d+|[A-Z_]+)\]""")
-    for room in ("app", "cli", "record", "run", "plan", "work", "define"):
-        for file in (ROOT / "src" / "headrace" / room).rglob("*.py"):
-            lines = file.read_text(encoding="utf-8").splitlines()
-            for number, line in enumerate(lines):
-                near = "".join(lines[max(0, number - 2) : number + 2])
-                told = (
-                    "more" in near or "LOCKS" in line
-                )  # some of our own names for a file, which are no list of theirs
-                assert not cut.search(line) or told, f"{file}:{number + 1}: {line.strip()}"

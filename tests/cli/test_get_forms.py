@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from pyarrow import csv, feather, parquet
 
 from headrace.app import getting, project
+from headrace.app.drafting import draft_from_file
 from headrace.app.project import Project
 from headrace.errors import UsageError
 from tests.cli.conftest import Shell
@@ -154,11 +156,10 @@ def _day(text: str | None) -> dt.date | None:
 @pytest.mark.parametrize("task", TABLES)
 def test_a_table_is_written_in_the_form_that_the_suffix_says(ran: Project, tmp_path: Path, task: str) -> None:
     for suffix in (".csv", ".CSV", ".parquet", ".json", ".jsonl", ".ndjson", ".arrow", ".feather"):
-        if (task, suffix) == ("stream", ".arrow"):
-            continue  # its own form, which is a stream
         path = getting.get(ran, "latest", task, tmp_path / f"x{suffix}")
         assert [(row["day"], row["n"]) for row in rows_of(path)] == [(dt.date(2026, 1, 2), 1), (None, 2)]
         assert rows_of(path)[0]["word"] == "a,b"
+        assert re.findall(r"\[columns\.(\w+)\]", draft_from_file(path)) == ["day", "n", "word"], "it can be read again"
     some = getting.get(ran, "latest", "arrow", tmp_path / "some.csv", columns=["n"])
     assert some.read_text() == '"n"\n1\n2\n'
 

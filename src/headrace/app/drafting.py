@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from headrace.app.getting import find
@@ -43,12 +44,19 @@ def draft_from_file(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"`{path}` isn't a table that can be read", hint=f"give a file of {', '.join(SUFFIXES)}")
-    form = "jsonl" if suffix == ".json" else format_of(path.name)
+    form = "jsonl" if suffix == ".json" and not _is_list(path) else format_of(path.name)
     try:
         table = read_table(Source(str(path), lambda: path.open("rb")), form)
     except SourceError as error:
         raise UsageError(error.message, hint="give a file that is whole, of its suffix") from error
     return draft(table, path.stem)
+
+
+def _is_list(path: Path) -> bool:
+    """Whether JSON is one list, as `headrace get --to rows.json` writes it, rather than a row a line."""
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
+    return False
 
 
 def _no_table(ref: Ref, what: str) -> UsageError:

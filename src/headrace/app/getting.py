@@ -127,8 +127,8 @@ def check_is_no_run(found: Views, word: str) -> None:
 def write_table(ref: Ref, store: Store, columns: Sequence[str] | None, to: Path | None, name: str) -> Path:
     """Write a table, or some columns of it, to a file as its suffix says; give the path written."""
     form = form_of(to, table_file.SUFFIXES, "a table")
-    if columns is None and ref.codec != "joined" and form == ".arrow":
-        return write(ref, store, to, name)  # its own bytes
+    if columns is None and ref.codec not in ("joined", "arrow-stream") and form == ".arrow":
+        return write(ref, store, to, name)  # its own bytes, which are such a file
     table = table_file.as_table(Codecs().load(ref, store, columns=columns), f"`{name}`", with_index=True)
     with written(to, f"{name}.arrow") as (path, aside):
         table_file.write(table, aside, form)

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from headrace.codec.later import Later, table_of
-from headrace.errors import CodecError
+from headrace.errors import CodecError, listed
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, init=False)
@@ -56,12 +56,8 @@ class Joined:
 def _difference(one: Any, other: Any) -> str:
     """Say where two schemas differ."""
     if one.names != other.names:
-        return f"one has the columns {_listed(one.names)}, another {_listed(other.names)}"
+        return f"one has the columns {listed(one.names)}, another {listed(other.names)}"
     for left, right in zip(one, other, strict=True):
         if left.type != right.type:
             return f"column `{left.name}` is `{left.type}` in one, `{right.type}` in another"
     return "one says that a column holds no nulls, another that it may"
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(f"`{each}`" for each in names[:20]) + (", ..." if len(names) > 20 else "")

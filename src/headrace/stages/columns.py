@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace import errors
 from headrace.errors import DataError
 
 TWICE = "`table.rename_columns([...])` in a stage before gives each a name of its own; in SQL, `as` does"
@@ -36,8 +37,7 @@ def columns(table: pa.Table, names: Sequence[str], what: str) -> list[pa.Chunked
         if counts[name]:
             raise DataError(f"the table has two columns `{name}`", hint=TWICE)
         near = difflib.get_close_matches(name, there, 1)
-        known = ", ".join(f"`{each}`" for each in there[:20]) + (", ..." if len(there) > 20 else "")
-        hint = f"did you mean `{near[0]}`?" if near else f"it has {known or 'no columns'}"
+        hint = f"did you mean `{near[0]}`?" if near else f"it has {errors.listed(there) or 'no columns'}"
         raise DataError(f"{what} names a column `{name}`, which the table doesn't have", hint=hint)
     return [table.column(name) for name in names]
 

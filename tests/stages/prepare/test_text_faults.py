@@ -94,7 +94,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         ("abstain", 1, "all 1 labelling functions abstained on all 2 rows"),
         ("raises", 1, "labelling function `broken` failed on row 0: ZeroDivisionError"),
         ("anonymous", 2, "no other process can import this function"),
-        ("tokenizer", 1, "has no `tokenizer.json`; it has weights.bin"),
+        ("tokenizer", 1, "has no `tokenizer.json`; it has `weights.bin`"),
         ("package", 2, "there is no folder `no_such_package/model`, and no installed package has it"),
         ("unknown", 1, "no label in `ann.csv` can be used; line 2 of `ann.csv`: no row of the table has this id"),
         pytest.param("model", 1, "`y` is 1 in every row, so there is nothing to tell apart", marks=pytest.mark.heavy),

@@ -138,7 +138,7 @@ def test_a_learned_tokenizer_is_read_by_transformers(learned: hr.Folder) -> None
         ({"pack": True, "end": "</s>"}, DefinitionError, "no token `</s>`"),
         ({"pack": True, "length": 5000}, UsageError, "too few for a block of 5000"),
         ({"tokenizer": "no_such_package/model"}, NotFoundError, "no folder `no_such_package/model`"),
-        ({"tokenizer": "json"}, SourceError, "folder `json` has no `tokenizer.json`; it has __init__.py"),
+        ({"tokenizer": "json"}, SourceError, "folder `json` has no `tokenizer.json`; it has `__init__.py`"),
         ({"tokenizer": "empty"}, SourceError, "folder `empty` has no `tokenizer.json`; it has nothing"),
         ({"tokenizer": "broken.json"}, SourceError, "`broken.json` isn't a tokenizer"),
     ],

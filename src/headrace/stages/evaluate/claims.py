@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from headrace.errors import UsageError
+from headrace.errors import UsageError, listed
 from headrace.stages.columns import rows_at
 from headrace.stages.evaluate.predicting import (
     Scores,
@@ -102,7 +102,7 @@ def _target(table: pa.Table, features: Sequence[str] | None, apart: Sequence[str
         return str(usual[0])
     if len(rest) == 1:
         return str(rest[0])
-    names = ", ".join(f"`{each}`" for each in (rest or table.column_names)[:20])
+    names = listed(rest or table.column_names)
     raise UsageError("which column is the target isn't told", hint=f"give `target=`; it may be one of {names}")
 
 
@@ -239,10 +239,9 @@ def aligned(name: str, scores: Scores, classes: Sequence[Any]) -> Scores:
         return scores
     strange = [each for each in scores.classes if each not in classes]
     if strange:
-        names = ", ".join(f"`{each}`" for each in classes[:20])
         raise UsageError(
             f"`{name}` knows a class `{strange[0]}`, which the model that is judged doesn't",
-            hint=f"compare models of the same classes: that one knows {names}",
+            hint=f"compare models of the same classes: that one knows {listed(classes)}",
         )
     own = scores.values if scores.values.ndim == 2 else two_sided(scores.values, probable=scores.probable)
     values = np.full((len(own), len(classes)), 0.0 if scores.probable else own.min(initial=0.0) - 1)

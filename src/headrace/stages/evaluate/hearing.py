@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.codec.classes import is_a
-from headrace.errors import UsageError
+from headrace.errors import UsageError, listed
 from headrace.stages.columns import rows_at, to_codes
 from headrace.stages.evaluate.binary import BinaryPart
 from headrace.stages.evaluate.claims import (
@@ -179,8 +179,8 @@ def _positive(classes: Sequence[Any], asked: Any, values: Any) -> Any | None:
     if asked is not None:
         matching = [each for each in classes if each == asked or str(each) == str(asked)]
         if not matching:
-            names = ", ".join(f"`{each}`" for each in classes[:20])
-            raise UsageError(f"`positive={asked!r}` is no class of the target", hint=f"they are {names}")
+            hint = f"they are {listed(classes)}"
+            raise UsageError(f"`positive={asked!r}` is no class of the target", hint=hint)
         return matching[0]
     if len(classes) == 1:
         raise UsageError(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from headrace.errors import UsageError
+from headrace.errors import UsageError, listed
 from headrace.spec.report import Fact, Report
 
 ALIASES = {
@@ -122,7 +122,7 @@ def unmeasured(asked: str, names: Sequence[str]) -> UsageError:
     """Give the error of a gate that asks for what is not among these names."""
     own = {plain(name): name for name in names}
     near = difflib.get_close_matches(plain(asked), own, 1, cutoff=0.5)
-    first = ", ".join(f"`{each}`" for each in [each for each in names if " less " not in each][:20])
+    first = listed(each for each in names if " less " not in each)
     return UsageError(
         f"the gate asks for `{asked}`, which this evaluation doesn't measure",
         hint=f"did you mean `{own[near[0]]}`?" if near else f"it measures {first}",

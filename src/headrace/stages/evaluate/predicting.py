@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.codec.classes import is_a
-from headrace.errors import UsageError
+from headrace.errors import UsageError, listed
 from headrace.stages.columns import TWICE, lightgbm_name, to_numbers, with_missing_truths, without_decimals
 from headrace.stages.sentence import sentence
 
@@ -194,7 +194,7 @@ def check_column(table: pa.Table, name: str) -> None:
     if there > 1:
         raise UsageError(f"the table has two columns `{name}`", hint=TWICE)
     near = difflib.get_close_matches(name, table.column_names, 1)
-    names = ", ".join(f"`{each}`" for each in table.column_names[:20])
+    names = listed(table.column_names)
     raise UsageError(
         f"the table has no column `{name}`", hint=f"did you mean `{near[0]}`?" if near else f"it has {names}"
     )

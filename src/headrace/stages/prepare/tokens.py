@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from headrace.codec.file import File, Folder
 from headrace.define.handle import Handle
 from headrace.define.ready import ready
-from headrace.errors import DefinitionError, SourceError, UsageError
+from headrace.errors import DefinitionError, SourceError, UsageError, listed
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.column_types import is_text, plain_type
 from headrace.stages.columns import described
@@ -106,7 +106,7 @@ def tokenizer_file(tokenizer: Folder | File | str | os.PathLike[str]) -> File:
     if path.is_dir():
         if not (path / NAME).is_file():
             there = sorted(each.name for each in path.iterdir())
-            told = ", ".join(there[:8]) + (", ..." if len(there) > 8 else "") or "nothing"
+            told = listed(there, 8) or "nothing"
             raise SourceError(
                 f"folder `{path.name}` has no `{NAME}`; it has {told}",
                 hint="older tokenizers are converted by AutoTokenizer.from_pretrained(...).save_pretrained(folder)",

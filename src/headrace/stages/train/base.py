@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.codec.file import File, Folder
-from headrace.errors import NotFoundError, UsageError
+from headrace.errors import NotFoundError, UsageError, listed
 from headrace.stages.prepare.pretrained import GGUF, installed, offline
 from headrace.stages.sentence import sentence
 
@@ -65,7 +65,7 @@ def _loaded(kind: Any, base: Folder | File, **more: Any) -> Any:
 def _check(path: Path) -> None:
     """Refuse a folder that is no model, or whose weights only pickle can read."""
     there = sorted(each.name for each in path.iterdir()) if path.is_dir() else []
-    told = ", ".join(there[:8]) + (", ..." if len(there) > 8 else "") or "nothing"
+    told = listed(there, 8) or "nothing"
     if "config.json" not in there:
         ggufs = [name for name in there if name.endswith(GGUF)]
         raise UsageError(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from headrace.errors import UsageError
+from headrace.errors import UsageError, listed
 
 _HINT = "make it a number first, in a `prepare` stage"
 
@@ -80,9 +80,8 @@ def numbers(table: Any, names: Sequence[str]) -> dict[str, Column]:
     """
     for name in names:
         if name not in table.schema.names:
-            known = ", ".join(f"`{each}`" for each in table.schema.names[:20])
-            more = ", ..." if len(table.schema.names) > 20 else ""
-            raise UsageError(f"the table has no column `{name}`", hint=f"its columns are {known}{more}")
+            known = listed(table.schema.names)
+            raise UsageError(f"the table has no column `{name}`", hint=f"its columns are {known}")
         if table.schema.names.count(name) > 1:
             raise UsageError(f"the table has two columns `{name}`", hint="give one another name first")
     return {name: Column(name, table.column(name)) for name in names}

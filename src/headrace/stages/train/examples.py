@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace import errors
 from headrace.errors import DataError
 from headrace.stages.columns import distinct, listed, without_decimals
 
@@ -93,7 +94,7 @@ def there(table: pa.Table, *names: str) -> None:
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, table.column_names, 1)
-            columns = ", ".join(f"`{each}`" for each in table.column_names[:20])
+            columns = errors.listed(table.column_names)
             raise DataError(
                 f"the table has no column `{name}`", hint=f"did you mean `{near[0]}`?" if near else f"it has {columns}"
             )

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import field
 
+from headrace import errors
 from headrace.errors import UsageError
 from headrace.spec.noun import Noun
 from headrace.stages.columns import listed
@@ -221,7 +222,7 @@ def _columns(
 
 def _target(table: Any, target: str, what: str) -> Any:
     if target not in table.schema.names:
-        known = ", ".join(f"`{each}`" for each in table.schema.names[:20])
+        known = errors.listed(table.schema.names)
         raise UsageError(f"{what} has no column `{target}`", hint=f"its columns are {known}")
     if not table.num_rows:
         raise UsageError(f"{what} is empty", hint="look at what the stage before it gave: `headrace show RUN`")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 
 from headrace.codec.file import File, Folder
-from headrace.errors import UsageError
+from headrace.errors import UsageError, listed
 from headrace.stages.prepare.tokens import IDS, Reader, read_tokenizer
 from headrace.stages.train.lesson import TARGET, Lesson
 from headrace.stages.train.tuned import Notes
@@ -106,7 +106,7 @@ def texts(table: pa.Table, name: str, what: str) -> Iterator[list[str]]:
         UsageError: there is no such column, or it holds no texts.
     """
     if name not in table.column_names:
-        known = ", ".join(f"`{each}`" for each in table.column_names[:20])
+        known = listed(table.column_names)
         raise UsageError(f"{what} has no column `{name}`", hint=f"its columns are {known}; `text=` names the texts")
     kind = table.schema.field(name).type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):

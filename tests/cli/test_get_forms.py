@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,29 @@ def test_a_form_that_it_can_not_have_is_refused(ran: Project, tmp_path: Path, ta
         getting.get(ran, "latest", task, tmp_path / f"x{suffix}")
     assert caught.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json", ".arrow"])
+def test_why_it_can_not_be_written_is_said(ran: Project, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "nowhere" / f"x{suffix}"
+    with pytest.raises(UsageError, match=rf"can't write `{path}`: .*No such file or directory") as caught:
+        getting.get(ran, "latest", "polar", path, columns=["n"])
+    assert "/.x" not in caught.value.message, "the name that it had until it was whole"
+
+
+def test_what_is_got_into_a_pipe_comes_out_of_it(ran: Project) -> None:
+    for task, columns in (("arrow", None), ("polar", ["n"]), ("numbers", None), ("judged", None)):
+        reading, writing = os.pipe()
+        getting.get(ran, "latest", task, Path(f"/dev/fd/{writing}"), columns=columns)
+        os.close(writing)
+        with open(reading, "rb") as pipe:
+            data = pipe.read()
+        if task == "numbers":
+            assert json.loads(data) == {"auc": 0.5}
+        elif task == "judged":
+            assert data.startswith(b"judged: ")
+        else:
+            assert pa.ipc.open_file(pa.BufferReader(data)).read_all()["n"].to_pylist() == [1, 2]
 
 
 def test_what_the_form_of_a_file_is_only_its_maker_knows_where_that_is_text(ran: Project, tmp_path: Path) -> None:

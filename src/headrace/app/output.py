@@ -6,6 +6,7 @@ import filecmp
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,18 +29,21 @@ def written(to: Path | None, name: str) -> Iterator[tuple[Path, Path]]:
     """
     is_told = to is not None and not to.is_dir()
     path = to if to is not None and is_told else (to or Path()) / plain_name(name)
-    target = path.resolve() if is_told else path  # of a link that was named, what it leads to is written
-    is_device = is_told and target.exists() and not target.is_file()
-    aside = target if is_device else target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")
+    is_device = is_told and path.exists() and not path.is_file()  # a pipe such as `/dev/stdout` has no other name
+    target = path.resolve() if is_told and not is_device else path  # of a link that was named, what it leads to
+    beside = Path(tempfile.gettempdir()) if is_device else target.parent
+    aside = beside / f".{target.name[:100]}.{secrets.token_hex(4)}"
     try:
         yield path, aside
-        if not is_device:
+        if is_device:
+            _pour(aside, path)
+        else:
             _settle(aside, target, over=is_told)
     except OSError as error:
-        raise UsageError(f"can't write `{path}`: {error.strerror}", hint="give another path by `--to`") from error
+        why = str(error.strerror or error).replace(str(aside), str(path))  # Arrow's errors name the file in it
+        raise UsageError(f"can't write `{path}`: {why}", hint="give another path by `--to`") from error
     finally:
-        if not is_device:
-            shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
+        shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
 
 
 def form_of(to: Path | None, forms: Sequence[str], what: str, hint: str = "") -> str:
@@ -65,6 +69,12 @@ def plain_name(name: str) -> str:
     """
     last = "".join(each for each in name.rstrip("/").rpartition("/")[2] if each.isprintable())
     return last.lstrip(".") or "artifact"
+
+
+def _pour(aside: Path, path: Path) -> None:
+    """Write what was written to a device, which may be a pipe: libraries look for places in what they write to."""
+    with aside.open("rb") as file, path.open("wb") as device:
+        shutil.copyfileobj(file, device)
 
 
 def _settle(aside: Path, path: Path, *, over: bool) -> None:

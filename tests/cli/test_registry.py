@@ -129,9 +129,16 @@ def test_a_model_that_any_report_after_it_says_no_to_is_refused(project: Shell) 
     """
     project.write("pipelines.py", PIPELINES + textwrap.dedent(more))
     assert project("run", "judged").code == 0
-    refused = project("register", "latest", "fit.model", "--model", "m", "--alias", "production")
-    assert refused.code == 4
-    assert "not passed: fair" in refused.err
+    assert project("register", "latest", "fit.model", "--model", "known").code == 0
+    for words in (
+        ("register", "latest", "fit.model", "--model", "m", "--alias", "production"),
+        ("register", "model:known", "--model", "m", "--alias", "production"),
+        ("alias", "model:known", "production"),
+    ):
+        refused = project(*words)
+        assert (refused.code, "not passed: fair" in refused.err) == (4, True), words
+    assert project("gc", "--keep-runs", "0").code == 0
+    assert project("alias", "model:known", "production").code == 4, "the run that it is from is kept"
 
 
 def test_an_alias_is_not_pointed_where_the_report_can_not_be_read(project: Shell) -> None:

@@ -184,7 +184,7 @@ def point(project: Project, word: str, alias: str, *, remove: bool = False, forc
 
     Raises:
         NotFoundError: there is no such version, or no such alias to take away.
-        RefusedError: its report says no.
+        RefusedError: a report on it says no.
         UsageError: it is no address.
     """
     address = named.must_be_address(word)
@@ -195,8 +195,8 @@ def point(project: Project, word: str, alias: str, *, remove: bool = False, forc
             raise NotFoundError(
                 f"{version.kind} `{version.name}:{version.version}` has no alias `{alias}`", hint=f"it has {others}"
             )
+        judged = [] if remove else _judging(views, version)
     called = f"{version.kind} `{version.name}:{version.version}`"
-    judged = [] if remove or version.report is None else [version.report]
     load = loader(reading_store(project))
     why = _allowed(called, [alias], judged, load, forced)
     kept = tuple(each for each in version.aliases if each != alias)
@@ -280,7 +280,8 @@ def _wanted(views: Views, words: tuple[str, str | None], kind: named.Kind) -> Wa
     version = named.version(views, word)
     if version is not None:
         part = part_of(version.out, task or "", word)
-        return Wanted(part, version.report, f"{version.kind}:{version.name}:{version.version}", version.preparation)
+        origin = f"{version.kind}:{version.name}:{version.version}"
+        return Wanted(part, version.report, origin, version.preparation, _judging(views, version))
     if task is None and not _is_run(views, word):
         ref = views.artifact(word)
         if kind == "model" and ref.codec == "record" and "model" in (ref.names or ()):
@@ -298,12 +299,23 @@ def _wanted(views: Views, words: tuple[str, str | None], kind: named.Kind) -> Wa
     origin = f"{run.view.run} {called}"
     if kind == "dataset":
         return Wanted(ref, next(found, None), origin)
-    judges = [name for name in run.walk([chosen.task], run.needing) if run.rows[name].kind == "evaluate"]
-    judged = [each for name in judges for each in report_refs(run.out(name))]
     before = [each for name in run.walk([chosen.task], run.needed) for each in _preparations(run.out(name))]
     different = {each.identity: each for each in before}
     preparation = next(iter(different.values())) if len(different) == 1 else None
-    return Wanted(ref, next(found, None), origin, preparation, judged)
+    return Wanted(ref, next(found, None), origin, preparation, _judging_task(run, chosen.task))
+
+
+def _judging_task(run: Material, task: str) -> list[Ref]:
+    """Return the reports of all that judged what a task gave, in its run."""
+    judges = [name for name in run.walk([task], run.needing) if run.rows[name].kind == "evaluate"]
+    return [each for name in judges for each in report_refs(run.out(name))]
+
+
+def _judging(views: Views, version: VersionView) -> list[Ref]:
+    """Return the reports on a version: the one that it has, and those of all that judged a model in its run."""
+    made = named.maker(views, version) if version.kind == "model" else None
+    own = [] if version.report is None else [version.report]
+    return own if made is None else [*own, *_judging_task(material(views, made[0]), made[1])]
 
 
 def _exactly(run: Material, task: str, kind: named.Kind) -> tuple[Ref, str]:

@@ -22,11 +22,10 @@ from headrace.errors import NotFoundError, UsageError
 from headrace.spec.artifact import Ref
 from headrace.spec.fleet import HOME
 from headrace.spec.graph import Const, Secret
-from headrace.spec.intent import unlike
+from headrace.spec.intent import TABLES, unlike
 from headrace.spec.report import Report
 from headrace.spec.stage import Stage
 
-TABLES = frozenset({"arrow", "arrow-stream", "joined", "pandas", "polars"})
 COUNTED_BYTES = 1 << 28
 COUNTED_AFAR_BYTES = 1 << 24
 SEEDS = ("seed", "random_state")

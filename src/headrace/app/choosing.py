@@ -8,11 +8,11 @@ from msgspec import Struct
 
 from headrace.app.getting import part_of
 from headrace.app.reading import maps
-from headrace.app.readings import REPORT
 from headrace.app.run_material import Material
 from headrace.errors import NotFoundError
 from headrace.record.views import near
 from headrace.spec.artifact import Ref
+from headrace.spec.intent import REPORT
 
 MODELS = frozenset({"skops", "lightgbm", "safetensors", "pickle", "folder"})
 """The codecs that models are saved by."""

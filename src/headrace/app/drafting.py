@@ -8,10 +8,11 @@ from pathlib import Path
 from headrace.app.getting import find
 from headrace.app.project import Project
 from headrace.app.state import reading_store, views
-from headrace.app.table_file import CODECS, SUFFIXES, as_table
+from headrace.app.table_file import SUFFIXES, as_table
 from headrace.codec.codecs import Codecs
 from headrace.errors import SourceError, UsageError
 from headrace.spec.artifact import Ref
+from headrace.spec.intent import TABLES
 
 
 def draft_from_task(project: Project, run: str, task: str) -> str:
@@ -27,7 +28,7 @@ def draft_from_task(project: Project, run: str, task: str) -> str:
     with views(project) as found:
         ref = find(found, run, task)
     what = f"the output of `{task}`"
-    if ref.codec not in CODECS and ref.codec != "pickle":
+    if ref.codec not in TABLES and ref.codec != "pickle":
         raise _no_table(ref, what)
     return draft(as_table(Codecs().load(ref, reading_store(project)), what, with_index=False), task)
 
@@ -62,7 +63,7 @@ def _is_list(path: Path) -> bool:
 def _no_table(ref: Ref, what: str) -> UsageError:
     """Say that an artifact is no table, without reading it, and which of its parts are."""
     pairs = zip(ref.names or (), ref.parts or (), strict=False)
-    tables = ", ".join(f"`TASK.{name}`" for name, part in pairs if part.codec in CODECS)
+    tables = ", ".join(f"`TASK.{name}`" for name, part in pairs if part.codec in TABLES)
     hint = f"name a part of it that is one: {tables}" if tables else "name a task, or a part of its output, that is one"
     kind = ref.type.partition("@")[0].rpartition(".")[2]
     return UsageError(f"{what} is a `{kind}`, not a table", hint=hint)

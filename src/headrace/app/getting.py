@@ -12,7 +12,6 @@ from headrace.app import named, table_file
 from headrace.app.output import form_of, written
 from headrace.app.project import Project
 from headrace.app.reading import VersionView, Views, in_words
-from headrace.app.readings import REPORT
 from headrace.app.state import reading_store, views
 from headrace.app.table_file import is_table
 from headrace.codec.codecs import Codecs
@@ -20,6 +19,7 @@ from headrace.codec.file import File, Folder
 from headrace.errors import CodecError, NotFoundError, UsageError, listed
 from headrace.record.views import FEW
 from headrace.spec.artifact import Ref
+from headrace.spec.intent import REPORT
 from headrace.spec.noun import Row
 from headrace.spec.report import Report
 from headrace.stages import report as as_report

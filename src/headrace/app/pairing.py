@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from headrace.app.readings import REPORT, Load
+from headrace.app.readings import Load
 from headrace.app.run_material import Material
 from headrace.errors import HeadraceError
 from headrace.plan.keys import told
 from headrace.spec.artifact import Ref
 from headrace.spec.graph import Const
+from headrace.spec.intent import REPORT
 
 JUDGES = "headrace.stages.evaluate."
 PREDICTIONS, ROW = "predictions", "row"

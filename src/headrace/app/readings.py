@@ -20,10 +20,10 @@ from headrace.codec.codecs import Codecs
 from headrace.errors import HeadraceError, NotFoundError, listed
 from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref
+from headrace.spec.intent import REPORT
 from headrace.spec.report import Report
 from headrace.store.store import Store
 
-REPORT = "headrace.spec.report.Report"
 _DEPTH = 4
 _ORDER = ("report", "logged", "output")
 _MAX_NUMBERS = 500

@@ -10,12 +10,11 @@ import msgspec
 
 from headrace.errors import UsageError
 from headrace.spec.artifact import Ref
+from headrace.spec.intent import TABLES
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CODECS = ("arrow", "arrow-stream", "joined", "pandas", "polars")
-"""Codecs of tables."""
 SUFFIXES = (".arrow", ".feather", ".parquet", ".csv", ".json", ".jsonl", ".ndjson")
 """Of the files that tables are written to, and read from."""
 NO_TABLES = ("pyarrow.lib.Schema", "pyarrow.lib.Array", "pyarrow.lib.ChunkedArray")
@@ -24,7 +23,7 @@ NO_TABLES = ("pyarrow.lib.Schema", "pyarrow.lib.Array", "pyarrow.lib.ChunkedArra
 def is_table(ref: Ref) -> bool:
     """Whether an artifact is a table, which its own codec has written."""
     kind = ref.type.partition("@")[0]
-    return ref.codec in CODECS and kind not in NO_TABLES and not kind.endswith((".Series", "Array"))
+    return ref.codec in TABLES and kind not in NO_TABLES and not kind.endswith((".Series", "Array"))
 
 
 def as_table(value: Any, what: str, *, with_index: bool) -> pa.Table:

@@ -19,6 +19,7 @@ from headrace.record.archive import CURSORS, LOGS, NAMED, REGISTRY, RESULTS, RUN
 from headrace.record.tables import SCHEMA, metadata
 from headrace.run.events import RunState, TaskState, decode_event
 from headrace.run.projection import kept_by
+from headrace.spec import intent
 from headrace.spec.artifact import Ref
 
 OF_RUNS = ("runs", "events", "tasks", "metrics", "logged", "blobs", "inbox")
@@ -249,7 +250,7 @@ class Arrival:
                     raise _Wrong("there is a row that is no log of a run in it")
 
 
-OF_TABLES = frozenset({"arrow", "arrow-stream", "pandas", "polars"})
+OF_TABLES = intent.TABLES - {"joined"}  # which has no bytes of its own
 """Codecs of tables, whose bytes a reader would follow anywhere."""
 
 

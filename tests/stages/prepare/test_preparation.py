@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -168,6 +170,8 @@ OTHERS = [
     pa.array([date(2024, 1, 1), None]),
     pa.array([1_700_000_000_123_456, 1_700_000_000_123_456, None], pa.timestamp("us")),
     pa.array([1_700_000_000_123, 1_700_000_000_123, None], pa.timestamp("ms", "Europe/Paris")),
+    pa.array([1_700_000_000_123_456_000, 1_700_000_000_123_456_000, None], pa.timestamp("ns")),
+    pa.array([1_700_000_000_123_456_000, 1_700_000_000_123_456_000, None], pa.timestamp("ns", "Europe/Paris")),
     pa.array([3_600_000_001, 3_600_000_001, None], pa.time64("us")),
     pa.array(["a", "a", None]).dictionary_encode(),
 ]
@@ -196,6 +200,30 @@ def kept(preparation: prepare.Preparation, folder: Path) -> prepare.Preparation:
     found = codecs.load(codecs.save(preparation, store), store, safe_only=True)
     assert isinstance(found, prepare.Preparation)
     return found
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        prepare.Clip(columns="pay", max=np.float32(2.5)),
+        prepare.Clip(columns="age", max=LEARNED["age"].to_pandas().quantile(0.75)),
+        prepare.Fill(columns="age", value=np.int64(3)),
+        prepare.Fill(columns="sex", value=np.str_("f")),
+        prepare.Nulls(columns="age", values=[np.int16(10)]),
+        prepare.Map(columns="sex", values={np.str_("m"): np.str_("male")}),
+        prepare.Fill(columns="seen", value=pd.Timestamp("2024-02-01 10:11:12")),
+        prepare.Clip(columns="seen", max=pd.Timestamp("2024-02-01", tz="Europe/Paris")),
+        prepare.Fill(columns="seen", value=np.datetime64("2024-02-01T10:11:12", "ns")),
+    ],
+    ids=lambda rule: f"{type(rule).__name__} {rule.columns}",
+)
+def test_a_rule_with_values_of_other_libraries_is_plain_in_the_preparation(rule: Any, tmp_path: Path) -> None:
+    seen = pa.array([pd.Timestamp("2024-03-01"), *[None] * 7], pa.timestamp("ns"))
+    table = LEARNED.append_column("seen", seen)
+    made = prepare.clean(table, [rule])
+    again = kept(made.preparation, tmp_path)
+    assert again == made.preparation
+    assert again.apply(table).table[rule.columns].to_pylist()[4:] == made.table[rule.columns].to_pylist()[4:]
 
 
 def test_a_preparation_is_a_json_text_that_runs_no_code(tmp_path: Path) -> None:

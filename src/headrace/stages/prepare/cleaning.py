@@ -84,7 +84,7 @@ def _check(given: Mapping[str, Any]) -> None:
                 made(pa.chunked_array([["a"]]), rule, name, ", ".join(rule.names), database)
 
 
-@ready("prepare.clean", version=8, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check)
+@ready("prepare.clean", version=9, on=("duckdb", "numpy", "pyarrow"), kind="prepare", check=_check)
 def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
     """Clean a table by rules, one after the other: a list of them, or a TOML file (`hr.File("rules.toml")`).
 

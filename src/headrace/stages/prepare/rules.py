@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
@@ -325,6 +326,20 @@ def told(rule: Rule) -> str:
 
 
 def settled(rule: R) -> R:
-    """Return a rule with tuples where lists were given, as it is when it has been saved and loaded."""
-    lists = {name: value for name in rule.__struct_fields__ if isinstance(value := getattr(rule, name), list)}
-    return msgspec.structs.replace(rule, **{name: tuple(value) for name, value in lists.items()}) if lists else rule
+    """Return a rule as it is when it has been saved and loaded: with tuples where lists were given, and Python's own
+    numbers, texts and times where NumPy's and pandas' were."""
+    given = {name: getattr(rule, name) for name in rule.__struct_fields__}
+    return msgspec.structs.replace(rule, **{name: _plain(value) for name, value in given.items()})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    if isinstance(value, dict):
+        return {_plain(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, datetime) and type(value) is not datetime and value == value:
+        return datetime.fromisoformat(value.isoformat())
+    if type(value).__module__ == "numpy" and hasattr(value, "item"):
+        is_time = value.dtype.kind in "mM"  # of nanoseconds, `item` gives a number
+        return (value.astype(f"{value.dtype.kind}8[us]") if is_time else value).item()
+    return value

@@ -59,12 +59,12 @@ def longest() -> Wait | None:
 
 
 def hurry() -> None:
-    """Have no wait for a peer that says nothing go on: the user wants to leave."""
+    """End each wait for a peer that says nothing: the user wants to leave."""
     _hurried.set()
 
 
 def take_time() -> None:
-    """Have waits last as long as they are meant to."""
+    """Let waits last as long as they are meant to."""
     _hurried.clear()
 
 

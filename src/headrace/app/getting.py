@@ -77,7 +77,7 @@ def get(project: Project, run: str, task: str | None, to: Path | None, columns: 
 
 
 def artifact(found: Views, word: str, task: str | None) -> tuple[Ref, str, str]:
-    """Give the artifact that is meant, what its file is called, and how a command begins that names a part of it.
+    """Return the artifact that is meant, what its file is called, and how a command begins that names a part of it.
 
     Raises:
         NotFoundError: there is none.

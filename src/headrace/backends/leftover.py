@@ -71,7 +71,7 @@ def end_orphans(folder: Path) -> None:
 
 
 def process_began(pid: int) -> str:
-    """Give when a process began, in ticks since boot: with its number, that names it for good. Empty if it is gone."""
+    """Return when a process began, in ticks since boot: its number and that name it for good. Empty if it is gone."""
     fields = _stat(pid)
     return "" if not fields or fields[0] == "Z" else fields[19]
 
@@ -100,7 +100,7 @@ def _living(folder: Path, of: int | None) -> list[Path]:
 
 
 def _read(note: Path) -> list[str]:
-    """Give when a process began, and a number: of the one that began it, or in the note of a mark its own."""
+    """Return when a process began, and a number: of the one that began it, or in the note of a mark its own."""
     try:
         return note.read_text().split(" ")
     except OSError:
@@ -183,7 +183,7 @@ def _shows(pid: int, logs: str, scratch: str, workers: Collection[int]) -> bool:
 
 
 def _stat(pid: int) -> list[str]:
-    """Give the fields of a process from its state on; none if it is gone."""
+    """Return the fields of a process from its state on; none if it is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

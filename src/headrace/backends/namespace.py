@@ -39,7 +39,7 @@ class Namespace(Struct, frozen=True, kw_only=True):
     closed: bool = False
 
     def command(self) -> list[str]:
-        """Give the words to put before a command, so that it runs inside, as the process with the number 1: with its
+        """Return the words to put before a command, so that it runs inside, as the process with the number 1: with its
         end, all that was begun inside ends."""
         words = [bubblewrap() or "bwrap", *(_devices() if self.closed else ("--dev-bind", "/", "/"))]
         words += ["--unshare-pid", "--as-pid-1", "--proc", "/proc", "--cap-drop", "ALL"]
@@ -62,8 +62,8 @@ class Namespace(Struct, frozen=True, kw_only=True):
 
 
 def _devices() -> list[str]:
-    """Give the words by which all is seen, but devices only those that a program needs, and the kernel's settings to be
-    read only."""
+    """Return the words by which all is seen, of devices only those that a program needs, and the kernel's settings can
+    only be read."""
     words = ["--bind", "/", "/", "--dev", "/dev", "--ro-bind-try", "/sys", "/sys"]
     with suppress(OSError):
         for name in sorted(os.listdir("/dev")):

@@ -28,7 +28,7 @@ def pipelines(_context: click.Context, _parameter: click.Parameter, incomplete: 
 
 
 def parameters(words: Sequence[str]) -> list[str]:
-    """Give the parameters of the pipeline that was named, as options; those of an option's name aren't given so."""
+    """Return the parameters of the pipeline that was named, as options; those of an option's name aren't given so."""
     names = [name for each in named_pipelines(words) for name in each.parameters if name not in OURS]
     return [f"--{name.replace('_', '-')}" for name in names]
 

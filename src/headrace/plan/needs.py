@@ -37,7 +37,7 @@ def check_policy(policy: Policy, nodes: Sequence[Node], stages: Mapping[str, Sta
 
 
 def names_needed(node: Node) -> list[str]:
-    """Give the names of the tasks that a node waits for, each once."""
+    """Return the names of the tasks that a node waits for, each once."""
     found: dict[str, None] = {}
     for _, arg in node.args:
         for out in outs(arg):
@@ -50,13 +50,13 @@ def names_needed(node: Node) -> list[str]:
 
 
 def needed_by(only: Iterable[str], nodes: Sequence[Node], stages: Mapping[str, Stage]) -> set[str]:
-    """Give the tasks that are asked for by stage or task, with all that they need."""
+    """Return the tasks that are asked for by stage or task, with all that they need."""
     asked = set(only)
     return with_needs([node.name for node in nodes if stages[node.stage].name in asked or node.name in asked], nodes)
 
 
 def with_needs(names: Iterable[str], nodes: Sequence[Node]) -> set[str]:
-    """Give these tasks, with all that they need."""
+    """Return these tasks, with all that they need."""
     needs = {node.name: names_needed(node) for node in nodes}
     found = set(names)
     rest = list(found)

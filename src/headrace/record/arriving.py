@@ -281,7 +281,7 @@ class _Row:
 
 
 def _values_of(column: Column[Any]) -> Callable[[Any], bool]:
-    """Tell which values a column takes, in each kind of ledger."""
+    """Return what tells which values a column takes, in each kind of ledger."""
     kind = column.type
     if isinstance(kind, Integer):
         bits = 63 if isinstance(kind, BigInteger) else 31

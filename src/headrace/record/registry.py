@@ -49,7 +49,7 @@ def register(ledger: Ledger, wanted: Register, *, by: str, origin: str | None = 
 def point(
     ledger: Ledger, kind: RegistryKind, name: str, alias: str, version: int, *, by: str, why: str | None = None
 ) -> None:
-    """Have an alias point at a version, whatever it pointed at before; `why` is kept with it.
+    """Point an alias at a version, whatever it pointed at before; `why` is kept with it.
 
     Raises:
         UsageError: the alias can't be one.

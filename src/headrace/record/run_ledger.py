@@ -181,8 +181,8 @@ class RunLedger:
         return None if row is None else (row[1] == self.run, row[0])
 
     def registered(self, kind: RegistryKind, name: str) -> tuple[int, bytes] | None:
-        """Give the version of a model or dataset that `NAME`, `NAME:3` or `NAME@ALIAS` names, and its encoded artifact,
-        with what prepares rows for it; None where there is none.
+        """Return the version of a model or dataset that `NAME`, `NAME:3` or `NAME@ALIAS` names, and its encoded
+        artifact, with what prepares rows for it; None where there is none.
 
         Raises:
             UsageError: the name is none of these.

@@ -83,7 +83,7 @@ class Courier:
             self._backend.close([worker], now=now)
 
     def _whispers(self, worker: int, messages: Sequence[Down]) -> Iterator[Whisper]:
-        """Give the secrets that a worker needs for what it is told, each once: it alone is told them."""
+        """Return the secrets that a worker needs for what it is told, each once: it alone is told them."""
         for message in messages:
             if isinstance(message, Do):
                 known = self._whispered.setdefault(worker, set())

@@ -123,7 +123,7 @@ class Task(Struct, eq=False):
         self.inputs, self.code = inputs, self.stage.code.digest
 
     def keep(self, kept: Checkpointed) -> None:
-        """Have the next attempt start from a checkpoint."""
+        """Let the next attempt start from a checkpoint."""
         if not self.knows(kept):
             self.checkpoint, self.earlier, self.kept = kept.out, self.checkpoint, (kept.attempt, kept.number)
 

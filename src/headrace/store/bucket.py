@@ -262,7 +262,7 @@ def _with_own(kind: Any, options: Mapping[str, str], environment: Mapping[str, s
 
 
 def _takes(kind: Any, names: list[str]) -> bool:
-    """Tell whether obstore knows all of these options, and no two of them as one."""
+    """Return whether obstore knows all of these options, and no two of them as one."""
     try:
         kind("any", config=dict.fromkeys(names, ""))
     except UnknownConfigurationKeyError:

@@ -76,7 +76,7 @@ class Everywhere:
         self._having(digest, nonce).verify(digest, nonce)
 
     def stamp(self, digest: str, nonce: str) -> tuple[int, ...] | None:
-        """Give what changes whenever somebody writes to a blob's file, if that can be told."""
+        """Return what changes whenever somebody writes to a blob's file, if that can be told."""
         return self._having(digest, nonce).stamp(digest, nonce)
 
     def batch(self) -> Batch:

@@ -116,8 +116,8 @@ class FolderStore:
             raise damaged(digest, nonce, f"its bytes have the digest `{found[:12]}`")
 
     def stamp(self, digest: str, nonce: str) -> tuple[int, ...] | None:
-        """Give what changes whenever somebody writes to a blob's file; None if it was written to just now: by the next
-        moment it may be again, and the clock of the file system not have moved on."""
+        """Return what changes whenever somebody writes to a blob's file; None if it was written to just now: by the
+        next moment it may be again, and the clock of the file system not have moved on."""
         try:
             found = os.stat(self._shelves.place(digest, nonce))
         except OSError:

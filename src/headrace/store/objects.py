@@ -161,7 +161,7 @@ class ObjectStore:
             raise damaged(digest, nonce, f"its bytes have the digest `{found[:12]}`")
 
     def stamp(self, digest: str, nonce: str) -> None:
-        """Tell nothing: a file of the cache is touched by each that reads it."""
+        """Return nothing: a file of the cache is touched by each that reads it."""
 
     def delete(self, digest: str, nonce: str) -> None:
         """Delete a blob; one that is gone already is no error."""

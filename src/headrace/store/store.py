@@ -153,7 +153,7 @@ class Store(Protocol):
         ...
 
     def stamp(self, digest: str, nonce: str) -> tuple[int, ...] | None:
-        """Give what changes whenever somebody writes to a blob's file, or None where nothing tells so for sure."""
+        """Return what changes whenever somebody writes to a blob's file, or None where nothing tells so for sure."""
         ...
 
     def delete(self, digest: str, nonce: str) -> None:

@@ -172,7 +172,7 @@ def look() -> dict[str, object]:
 
 @stage
 def surroundings() -> dict[str, str]:
-    """Give the variables of its environment."""
+    """Return the variables of its environment."""
     return dict(os.environ)
 
 

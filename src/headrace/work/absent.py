@@ -81,7 +81,7 @@ class _Watched(dict[bytes, bytes]):
 
 
 def _asker() -> tuple[str, int]:
-    """Give the file and the line that asked, past what lies between."""
+    """Return the file and the line that asked, past what lies between."""
     frame = sys._getframe(2)
     while frame.f_back is not None and (frame.f_code.co_filename in _BETWEEN or frame.f_code.co_filename == __file__):
         frame = frame.f_back

@@ -132,7 +132,7 @@ class Desk:
         )
 
     def mask(self, text: str) -> str:
-        """Give a text without the secrets that stages were given here."""
+        """Return a text without the secrets that stages were given here."""
         return self._capture.mask(text)
 
     def learn(self, name: str, value: str) -> None:
@@ -168,7 +168,7 @@ class Desk:
         return ref
 
     def _remark(self) -> None:
-        """Have the driver tell what the user should know of an attempt; each once."""
+        """Send the driver what the user should know of an attempt; each once."""
         for text in (*self._remarks, *self.absent.remarks()):
             self._link.send(Remark(text))
         self._remarks.clear()
@@ -308,7 +308,7 @@ class Desk:
         )
 
     def _masked(self, failure: Failure) -> Failure:
-        """Give a failure without secrets, and with a hint where a variable that stages don't see is its cause."""
+        """Return a failure without secrets, and with a hint where a variable that stages don't see is its cause."""
         told = f"{failure.message}\n{failure.traceback or ''}"
         hint = (self.absent.hint(told) if failure.kind == "user" else None) or failure.hint
         mask = self._capture.mask

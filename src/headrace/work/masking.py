@@ -50,7 +50,7 @@ class Mask:
         return text if self._pattern is None else self._pattern.sub(STARS.decode(), text)
 
     def value(self, value: object) -> object:
-        """Give a value without the secrets in its texts, be they inside of plain containers and dataclasses; the very
+        """Return a value without the secrets in its texts, be they inside of plain containers and dataclasses; the very
         value where it has none."""
         if self._value_pattern is None:
             return value
@@ -100,7 +100,7 @@ def _is_same(one: object, other: object) -> bool:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Give the texts that a secret may be found as: its own, and those by `repr`, as JSON, in a URL, in HTML and in a
+    """Return the texts that a secret may be found as: its own, and those by `repr`, as JSON, in a URL, in HTML and in a
     shell's words, and encoded. Of one with several lines, such as a key, each is one.
 
     >>> sorted(set(_forms("it's/ü")))[:4]
@@ -141,7 +141,7 @@ def _quoted(secret: str) -> Iterator[str]:
 
 
 def _encoded(secret: bytes) -> Iterator[str]:
-    """Give a secret in hex, Base32 and Base64; of these what stays the same whatever stands around it, too."""
+    """Return a secret in hex, Base32 and Base64; of these what stays the same whatever stands around it, too."""
     import base64  # noqa: PLC0415  2 ms in the parent of all workers, few of which are given a secret
 
     yield secret.hex()

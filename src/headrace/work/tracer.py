@@ -150,7 +150,7 @@ class Asker:
         return self._desk.load(ref, verify=True)
 
     def _keep_late(self, record: Late, late: Mapping[str, Ref | None]) -> Ref:
-        """Give a record's artifact without a look at its late values, which may be large, or in another region.
+        """Return a record's artifact without a look at its late values, which may be large, or in another region.
 
         Those after the first are left out where there is none: keys stay what they were before a class had them.
         """

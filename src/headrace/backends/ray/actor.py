@@ -260,7 +260,7 @@ class Actor:
             self._listen(self._line)
 
     def _own_secrets(self, args: Iterable[tuple[str, Arg]]) -> Iterator[Whisper]:
-        """Give the secrets that the driver doesn't have, and this node does."""
+        """Return the secrets that the driver doesn't have, and this node does."""
         for name in {name for _, arg in args for name in secrets(arg)} - self._secrets:
             if (value := os.environ.get(name)) is not None:
                 self._secrets.add(name)
@@ -440,7 +440,7 @@ def _prefix(charge: Charge, local: str) -> list[str]:
 
 
 def _own_folders(charge: Charge, local: str) -> tuple[Path, ...]:
-    """Give the folders that workers only read: the code, which is brought here for that, and notes of what is to be
+    """Return the folders that workers only read: the code, which is brought here for that, and notes of what is to be
     ended. Where it can't be brought, no worker can begin either, which says why."""
     folders = Path(local, "bundles"), Path(local, "workers")
     with suppress(OSError, subprocess.SubprocessError):

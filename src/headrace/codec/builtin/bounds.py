@@ -94,7 +94,7 @@ def _is_sound_predictor(tree: Any) -> bool:
 
 
 def _is_tree(parents: Any, left: Any, right: Any, count: int) -> bool:
-    """Tell whether nodes are a tree: children stand after their parents, and each has one."""
+    """Return whether nodes are a tree: children stand after their parents, and each has one."""
     children = np.concatenate([left, right]).astype(np.int64)
     return bool(
         count > 0
@@ -243,7 +243,7 @@ def _is_sound_machine(model: Any) -> bool:
 
 
 def _is_kernel(function: Any) -> bool:
-    """Tell whether a function gives a row for each of its first table's, and a column for each of its second's."""
+    """Return whether a function gives a row for each of its first table's, and a column for each of its second's."""
     if isinstance(function, partial):
         return not function.args and _is_kernel(function.func)
     return str(function.__name__).endswith("_kernel") and function.__module__ == "sklearn.metrics.pairwise"
@@ -274,7 +274,7 @@ def _is_sound_encoder(model: Any) -> bool:
 
 
 def _is_ordered(values: Any) -> bool:
-    """Tell whether categories can be searched by halves; texts and objects are looked up."""
+    """Return whether categories can be searched by halves; texts and objects are looked up."""
     if values.dtype.kind in "OUS":
         return bool(values.ndim == 1)
     rest = values[:-1] if values.dtype.kind in "fc" and len(values) and np.isnan(values[-1]) else values

@@ -65,7 +65,7 @@ def _is_sound(text: str) -> bool:
 
 
 def _has_parameters(text: str) -> bool:
-    """Tell whether each line of the parameters is one that LightGBM knows: it follows other names unchecked."""
+    """Return whether each line of the parameters is one that LightGBM knows: it follows other names unchecked."""
     _, is_there, rest = text.partition("\nparameters:\n")
     told, is_whole, _ = rest.partition("\nend of parameters\n")
     lines = [PARAMETER.fullmatch(line) for line in told.split("\n") if line]
@@ -153,7 +153,7 @@ def _has_coefficients(tree: Mapping[str, str], features: int) -> bool:
 
 
 def _has(tree: Mapping[str, str], name: str, count: int) -> bool:
-    """Tell whether a list has so many numbers."""
+    """Return whether a list has so many numbers."""
     return len(np.array(tree[name].split(), dtype=float)) == count
 
 

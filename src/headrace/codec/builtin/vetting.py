@@ -159,8 +159,8 @@ def _check_shared(node: Node, first: dict[int, Node]) -> None:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Tell whether two nodes are of the same sorts and names all through. What lies in files may differ, and so may the
-    numbers inside: each of those is held against its own first."""
+    """Return whether two nodes are of the same sorts and names all through. What lies in files may differ, and so may
+    the numbers inside: each of those is held against its own first."""
     pairs = [(one, other)]
     while pairs:
         one, other = pairs.pop()
@@ -190,7 +190,7 @@ def _is_array(_: Node, name: str) -> bool:
 
 
 def _is_number(name: str) -> bool:
-    """Tell whether this is a type of NumPy's numbers and texts."""
+    """Return whether this is a type of NumPy's numbers and texts."""
     module, _, inner = name.rpartition(".")
     found = getattr(np, inner, None)
     return module == "numpy" and isinstance(found, type) and issubclass(found, np.generic)
@@ -206,7 +206,7 @@ def _is_held(node: Node, name: str) -> bool:
 
 
 def _is_booster(node: Node) -> bool:
-    """Tell whether a model of LightGBM is a plain text in a plain dictionary, and look at that: LightGBM reads it as
+    """Return whether a model of LightGBM is a plain text in a plain dictionary, and look at that: LightGBM reads it as
     soon as the object is made."""
     from headrace.codec.builtin.lightgbm_text import check_text  # noqa: PLC0415  an optional library's
 
@@ -257,7 +257,7 @@ def _defined(name: str) -> object:
 
 
 def _has_plain_keys(node: Node, name: str) -> bool:
-    """Tell whether a dictionary's keys are made by types that do no more than read a number or a text."""
+    """Return whether a dictionary's keys are made by types that do no more than read a number or a text."""
     types = node.get("key_types")
     kinds = types.get("content") if isinstance(types, dict) and types.get("__loader__") == "ListNode" else None
     return (
@@ -288,7 +288,7 @@ def _is_partial(node: Node, name: str) -> bool:
 
 
 def _is_generator(node: Node, name: str) -> bool:
-    """Tell whether a generator's bits come from one of NumPy's: that is named by a text, and called."""
+    """Return whether a generator's bits come from one of NumPy's: that is named by a text, and called."""
     try:
         bits = node["content"]["bit_generator"]["content"]["bit_generator"]
         is_text = bits["__loader__"] == "JsonNode"

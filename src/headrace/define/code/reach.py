@@ -69,8 +69,8 @@ class Reach:
         node.never.append(reason)
 
     def text(self, piece: Piece, *, signature: bool = False, docs: bool = False, name: bool = True) -> str:
-        """Give a piece's normal form with what acts; note what it reads of others. Without its `name`: that of a stage
-        that is declared under another."""
+        """Return a piece's normal form with what acts; note what it reads of others. Without its `name`: that of a
+        stage that is declared under another."""
         if not piece.words.isdisjoint(READS_DOC):
             self.read.add("doc")
         if not piece.words.isdisjoint(READS_ANNOTATIONS):

@@ -102,7 +102,7 @@ def _target(table: pa.Table, features: Sequence[str] | None, apart: Sequence[str
         return str(usual[0])
     if len(rest) == 1:
         return str(rest[0])
-    names = listed(rest or table.column_names)
+    names = listed(rest or table.column_names, 20)
     raise UsageError("which column is the target isn't told", hint=f"give `target=`; it may be one of {names}")
 
 
@@ -241,7 +241,7 @@ def aligned(name: str, scores: Scores, classes: Sequence[Any]) -> Scores:
     if strange:
         raise UsageError(
             f"`{name}` knows a class `{strange[0]}`, which the model that is judged doesn't",
-            hint=f"compare models of the same classes: that one knows {listed(classes)}",
+            hint=f"compare models of the same classes: that one knows {listed(classes, 20)}",
         )
     own = scores.values if scores.values.ndim == 2 else two_sided(scores.values, probable=scores.probable)
     values = np.full((len(own), len(classes)), 0.0 if scores.probable else own.min(initial=0.0) - 1)

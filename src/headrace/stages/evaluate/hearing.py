@@ -179,7 +179,7 @@ def _positive(classes: Sequence[Any], asked: Any, values: Any) -> Any | None:
     if asked is not None:
         matching = [each for each in classes if each == asked or str(each) == str(asked)]
         if not matching:
-            hint = f"they are {listed(classes)}"
+            hint = f"they are {listed(classes, 20)}"
             raise UsageError(f"`positive={asked!r}` is no class of the target", hint=hint)
         return matching[0]
     if len(classes) == 1:

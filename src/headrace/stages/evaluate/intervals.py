@@ -69,7 +69,7 @@ class Ratio(NamedTuple):
         return math.sqrt(max(0.0, found)) if self.squared else found
 
     def less(self, other: Ratio | Middle) -> Ratio | None:
-        """Give the difference to another's number on the same rows.
+        """Return the difference to another's number on the same rows.
 
         Where both have the same sums below the line, the difference is a ratio too. Else both are taken by how far each
         row moves them (the infinitesimal jackknife: Jaeckel 1972).
@@ -90,11 +90,11 @@ class Ratio(NamedTuple):
         return Ratio(above, mine.below, lowest, highest, power=power)
 
     def interval(self, level: float, groups: Any = None) -> Interval:
-        """Give its interval."""
+        """Return its interval."""
         return one_more(self, level, groups)
 
     def linear(self) -> Ratio:
-        """Give it as the mean of what each row makes of it."""
+        """Return it as the mean of what each row makes of it."""
         value, unit = self.value, float(np.mean(self.below))
         ratio = value**2 if self.squared else value
         slope = (1 / (2 * value) if value else 0.0) if self.squared else 1.0
@@ -127,7 +127,7 @@ def two_sided(placed: Any, positive: Any, ends: tuple[float, float] | None = Non
 
 
 def one_more(ratio: Ratio, level: float, groups: Any = None) -> Interval:
-    """Give the interval of a ratio that allows for one more row, or one more group of rows that depend on each other.
+    """Return the interval of a ratio that allows for one more row, or one more group of rows that depend on each other.
 
     `groups` holds a whole number from 0 for each row. A group more is as far out as the farthest group, and farther as
     `FARTHER` says, but no farther than if each of its rows were the worst; and it has one row at least that is.
@@ -184,7 +184,7 @@ def _gathered(above: Any, below: Any, moved: Any) -> tuple[Any, Any, Any]:
 
 
 def _end(above: Any, below: Any, times: Any, value: float, chance: float) -> float:
-    """Give the lower end: the greatest number of which so little would be seen by no more than this chance.
+    """Return the lower end: the greatest number of which so little would be seen by no more than this chance.
 
     The normal deviate of that chance rises with the number, nearly on a line: secants within a bracket find it.
     """
@@ -218,7 +218,7 @@ def _end(above: Any, below: Any, times: Any, value: float, chance: float) -> flo
 
 
 def _deviate(moves: Any, times: Any) -> float:
-    """Give the normal deviate of the chance that the sum of moves, each drawn as an exponential says, is 0 or less."""
+    """Return the normal deviate of the chance that the sum of moves, each drawn from an exponential, is 0 or less."""
     least, most = float(moves.min()), float(moves.max())
     if least >= 0 or most <= 0:
         return -math.inf if least >= 0 else math.inf
@@ -251,7 +251,7 @@ class Middle(NamedTuple):
     values: Any
 
     def interval(self, level: float, groups: Any = None) -> Interval:
-        """Give those values of which it isn't ruled out that half of all lie below, and half above.
+        """Return those values of which it isn't ruled out that half of all lie below, and half above.
 
         They are order statistics (Thompson 1936), of groups by way of the interval of a share (Woodruff 1952).
         """
@@ -268,7 +268,7 @@ class Middle(NamedTuple):
         return Interval(float(ordered[low]), float(ordered[high]))
 
     def less(self, other: Ratio | Middle) -> None:
-        """Give nothing: the difference of two medians is the ratio of no sums."""
+        """Return nothing: the difference of two medians is the ratio of no sums."""
 
 
 def percentile(replicates: Any, level: float) -> Interval:

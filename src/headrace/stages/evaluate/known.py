@@ -122,7 +122,7 @@ def unmeasured(asked: str, names: Sequence[str]) -> UsageError:
     """Give the error of a gate that asks for what is not among these names."""
     own = {plain(name): name for name in names}
     near = difflib.get_close_matches(plain(asked), own, 1, cutoff=0.5)
-    first = listed(each for each in names if " less " not in each)
+    first = listed((name for name in names if " less " not in name), 20)
     return UsageError(
         f"the gate asks for `{asked}`, which this evaluation doesn't measure",
         hint=f"did you mean `{own[near[0]]}`?" if near else f"it measures {first}",

@@ -52,7 +52,7 @@ class Part(Protocol):
     def sizes(self) -> Mapping[str, float]: ...
 
     def sums(self, name: str) -> Ratio | Middle | None:
-        """Give a metric that is defined by what each row adds to it; None where that isn't known."""
+        """Return a metric that is defined by what each row adds to it; None where that isn't known."""
         ...
 
     def replicates(self, counts: Any, only: Collection[str] = ()) -> Mapping[str, Any]:

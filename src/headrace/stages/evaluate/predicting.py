@@ -194,7 +194,7 @@ def check_column(table: pa.Table, name: str) -> None:
     if there > 1:
         raise UsageError(f"the table has two columns `{name}`", hint=TWICE)
     near = difflib.get_close_matches(name, table.column_names, 1)
-    names = listed(table.column_names)
+    names = listed(table.column_names, 20)
     raise UsageError(
         f"the table has no column `{name}`", hint=f"did you mean `{near[0]}`?" if near else f"it has {names}"
     )

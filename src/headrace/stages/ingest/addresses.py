@@ -30,7 +30,7 @@ def resolve(host: str, port: int) -> list[str]:
 
 
 def is_public(text: str) -> bool:
-    """Tell whether an address is one of the open Internet: not private, loopback, link-local, multicast or reserved,
+    """Return whether an address is one of the open Internet: not private, loopback, link-local, multicast or reserved,
     and no cloud's metadata.
 
     An IPv6 address that carries an IPv4 one is judged by that too.
@@ -48,7 +48,7 @@ def is_public(text: str) -> bool:
 
 
 def _is_metadata(text: str) -> bool:
-    """Tell whether a cloud answers at an address, or at the IPv4 one that it carries."""
+    """Return whether a cloud answers at an address, or at the IPv4 one that it carries."""
     address = ipaddress.ip_address(text.partition("%")[0])
     return str(_carried(address) or address) in METADATA
 

@@ -132,7 +132,7 @@ def _outcome(before: pa.ChunkedArray, after: pa.ChunkedArray, *, maps: bool) -> 
 
 
 def _differs(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Any:
-    """Tell which values are others now; of a new type, those that read otherwise. What is null on a side is neither."""
+    """Return which values are others now; of a new type, those that read otherwise. A null on either side is none."""
     if pa.types.is_null(before.type):
         return np.zeros(len(before), dtype=bool)
     if pa.types.is_dictionary(before.type):

@@ -112,7 +112,7 @@ def joined(found: Sequence[Numbers]) -> Numbers:
 
 
 def digests(table: pa.Table, names: Sequence[str], *, near: bool = False) -> Numbers:
-    """Give a digest a row of its values of these columns. With `near`, of texts the letters and digits alone count."""
+    """Return a digest for each row, of these columns. With `near`, of texts the letters and digits alone count."""
     digest: Numbers = np.zeros(len(table), np.uint64)
     for given in _in_strips(table, names):
         parts = [_near(field.name, field.type) if near else field.name for field in given.schema]
@@ -171,7 +171,7 @@ def duplicates(table: pa.Table, parts: Numbers, left_out: Sequence[str], target:
 
 
 def _nearly(table: pa.Table, features: Sequence[str], parts: Numbers, known: Numbers, but: str) -> Leak:
-    """Give the rows that are near to rows of earlier parts, in all features."""
+    """Return the rows that are near to rows of earlier parts, in all features."""
     what = f"texts by their letters{but}"
     measured = [name for name in features if _is_measured(table.column(name))]
     exact = digests(table, [name for name in features if name not in measured], near=True)
@@ -200,7 +200,7 @@ def _nearly(table: pa.Table, features: Sequence[str], parts: Numbers, known: Num
 
 
 def _is_measured(column: pa.ChunkedArray) -> bool:
-    """Tell whether a column's numbers are amounts, which may be near, and not codes."""
+    """Return whether a column's numbers are amounts, which may be near, and not codes."""
     if pa.types.is_integer(column.type):
         some = column.slice(0, 10_000)
         return len(some.unique()) > FEW or len(column.unique()) > FEW

@@ -338,7 +338,7 @@ def _extrapolated(counts: tuple[float, float], doubt: float, columns: _Apart, li
 
 
 def is_more(there: float, chance: float, sure: float = SURE) -> bool:
-    """Tell whether there are more pairs than chance gives, surely and by far."""
+    """Return whether there are more pairs than chance gives, surely and by far."""
     if there < max(1.0, TIMES * chance):
         return False
     if chance > MANY_BY_CHANCE:

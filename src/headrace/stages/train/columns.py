@@ -80,7 +80,7 @@ def numbers(table: Any, names: Sequence[str]) -> dict[str, Column]:
     """
     for name in names:
         if name not in table.schema.names:
-            known = listed(table.schema.names)
+            known = listed(table.schema.names, 20)
             raise UsageError(f"the table has no column `{name}`", hint=f"its columns are {known}")
         if table.schema.names.count(name) > 1:
             raise UsageError(f"the table has two columns `{name}`", hint="give one another name first")

@@ -94,7 +94,7 @@ def there(table: pa.Table, *names: str) -> None:
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, table.column_names, 1)
-            columns = errors.listed(table.column_names)
+            columns = errors.listed(table.column_names, 20)
             raise DataError(
                 f"the table has no column `{name}`", hint=f"did you mean `{near[0]}`?" if near else f"it has {columns}"
             )

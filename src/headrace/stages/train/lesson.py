@@ -222,7 +222,7 @@ def _columns(
 
 def _target(table: Any, target: str, what: str) -> Any:
     if target not in table.schema.names:
-        known = errors.listed(table.schema.names)
+        known = errors.listed(table.schema.names, 20)
         raise UsageError(f"{what} has no column `{target}`", hint=f"its columns are {known}")
     if not table.num_rows:
         raise UsageError(f"{what} is empty", hint="look at what the stage before it gave: `headrace show RUN`")

@@ -106,7 +106,7 @@ def texts(table: pa.Table, name: str, what: str) -> Iterator[list[str]]:
         UsageError: there is no such column, or it holds no texts.
     """
     if name not in table.column_names:
-        known = listed(table.column_names)
+        known = listed(table.column_names, 20)
         raise UsageError(f"{what} has no column `{name}`", hint=f"its columns are {known}; `text=` names the texts")
     kind = table.schema.field(name).type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):

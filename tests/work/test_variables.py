@@ -119,3 +119,15 @@ def test_the_variables_that_the_page_names_are_seen() -> None:
     assert len(names) > 15
     assert seen({name.replace("*", "X"): "" for name in names}).keys() == {name.replace("*", "X") for name in names}
     assert not seen({"LD": "", "PATHS": "", "HF_TOKEN": "", "AWS_ACCESS_KEY_ID": ""})
+
+
+def test_a_key_is_seen_only_if_it_is_named_whatever_it_is_called() -> None:
+    keys = dict.fromkeys(
+        ("NVIDIA_API_KEY", "LD_SDK_KEY", "POLARS_CLOUD_CLIENT_SECRET", "PYTHON_REGISTRY_TOKEN"), "geheim"
+    )
+    assert not seen({**keys})
+    assert seen({**keys, "NVIDIA_VISIBLE_DEVICES": "0"}, ["LD_SDK_KEY", "POLARS_*"]).keys() == {
+        "LD_SDK_KEY",
+        "POLARS_CLOUD_CLIENT_SECRET",
+        "NVIDIA_VISIBLE_DEVICES",
+    }

@@ -29,7 +29,10 @@ SEEN = (
     *("HF_DATASETS_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "NLTK_DATA", "SCIKIT_LEARN_DATA"),
     *("MPLBACKEND", "MPLCONFIGDIR", "JAVA_HOME", "SPARK_HOME", "R_HOME", "PROJ_DATA", "GDAL_DATA", "HEADRACE_CACHE"),
 )
-"""What every stage sees. None of these holds a key; a proxy's URL may have a password, which those who call it need."""
+"""What every stage sees. A proxy's URL may have a password, which those who call it need."""
+
+KEYS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_CREDENTIALS")
+"""How names end of what is a key and no setting, though it begins as one of the above, such as `NVIDIA_API_KEY`."""
 
 OWN = (
     *("AWS_*", "GOOGLE_*", "AZURE_*", "MSI_*", "IDENTITY_*"),  # of stores
@@ -40,7 +43,8 @@ OWN = (
 
 def seen(environment: Mapping[str, str], more: Sequence[str] = ()) -> dict[str, str]:
     """Return what a run's processes see of an environment, with `more` names than the usual ones."""
-    return _named(environment, (*SEEN, *more))
+    hidden = {*withheld(environment, more)}
+    return {name: value for name, value in environment.items() if name not in hidden}
 
 
 def own(environment: Mapping[str, str]) -> dict[str, str]:
@@ -55,8 +59,8 @@ def told(environment: Mapping[str, str], more: Sequence[str]) -> dict[str, str]:
 
 def withheld(environment: Iterable[str], more: Sequence[str] = ()) -> tuple[str, ...]:
     """Name what stages don't see of an environment."""
-    matches = _matcher((*SEEN, *more))
-    return tuple([name for name in environment if not matches(name)])
+    usual, named = _matcher(SEEN), _matcher(more)
+    return tuple([name for name in environment if not named(name) and (name.endswith(KEYS) or not usual(name))])
 
 
 def _named(environment: Mapping[str, str], patterns: Sequence[str]) -> dict[str, str]:

@@ -39,8 +39,9 @@ def command(
 
     The time of all is a range, for the same machine under the same load. The least: only what surely runs, each task
     as quick as in any of the last ten runs. The most: all that may run, each as slow as in any of them. Both count what
-    the last five runs took beside their tasks (to trace, to start workers, to import). Room is left for chance: two
-    fifths below, a fifth above. While a task has never run, no range is printed.
+    the last five runs took beside their tasks (to trace, to start workers, to import); the least does so by those runs
+    alone in which nothing else ran, and counts nothing where there are none. Room is left for chance: two fifths below,
+    a fifth above. While a task has never run, no range is printed.
     """
     target, parameters = split("plan", words, param)
     found = project.load(target=target, overlay=config)

@@ -468,6 +468,17 @@ def test_columns_that_tell_the_target_are_hinted_at() -> None:
     assert made.report.passed
 
 
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64()])
+def test_a_table_with_numbers_that_no_float_holds_is_parted(kind: pa.DataType) -> None:
+    """Such as the ids that services give out; those that tell the target are hinted at all the same."""
+    ids = DRAW.integers(2**60, 2**62, COUNT)
+    table = PEOPLE.append_column("post", pa.array(ids, kind))
+    assert sum(sizes(prepare.split(table, key="id", target="ill"))) == COUNT
+    telling = PEOPLE.append_column("post", pa.array(np.where(PEOPLE["ill"].to_numpy() == 1, ids, ids + 2**62), kind))
+    made = prepare.split(telling, key="id", target="ill")
+    assert [row[0] for row in next(each for each in made.report.grids if "tell" in each.title).rows] == ["post"]
+
+
 def test_one_class_and_missing_targets_are_said() -> None:
     one = prepare.split(pa.table({"id": range(50), "y": [1] * 50}), key="id", target="y")
     assert verdicts(one)["the target has two values"] is False

@@ -92,6 +92,14 @@ def test_columns_are_stacked_padded_and_kept_apart() -> None:
     assert batch["kind"].tolist() == [0, 1, 0]
 
 
+def test_large_whole_numbers_beside_a_missing_one_are_rounded_as_without_it() -> None:
+    large = 16_777_217  # the first that 32 bits of a float don't hold
+    whole, missing = pa.table({"n": [large, large]}), pa.table({"n": [large, None]})
+    (alone,), (beside,) = (list(Loader(table, batch_size=2, shuffle=False)) for table in (whole, missing))
+    assert np.float32(alone["n"][0]) == beside["n"][0]
+    assert np.isnan(beside["n"][1])
+
+
 def test_an_iteration_that_is_left_ends_its_thread() -> None:
     loader = Loader(chunked(100_000, []), batch_size=10)
     for _ in loader:

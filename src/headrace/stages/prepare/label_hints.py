@@ -103,5 +103,7 @@ def _numbers(column: pa.ChunkedArray) -> Numbers | None:
     kind = plain_type(column.type)
     if is_text(kind) or not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         return None
-    found: Numbers = column.cast(pa.int8() if pa.types.is_boolean(kind) else kind).cast(pa.float64()).to_numpy()
+    found: Numbers = (
+        column.cast(pa.int8() if pa.types.is_boolean(kind) else kind).cast(pa.float64(), safe=False).to_numpy()
+    )
     return found

@@ -102,7 +102,7 @@ def _array(name: str, chunk: Any) -> Any:
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise UsageError(f"column `{name}` is `{kind}`, which no network takes", hint=_HINT)
     if chunk.null_count and not pa.types.is_floating(chunk.type):
-        chunk = chunk.cast(pa.float32())
+        chunk = chunk.cast(pa.float32(), safe=False)  # as they are rounded that stand in a chunk without nulls
     return chunk.to_numpy(zero_copy_only=False)
 
 

@@ -153,6 +153,37 @@ def test_an_alias_is_not_pointed_where_the_report_can_not_be_read(project: Shell
     assert project("alias", "model:delays", "production", "--force", "--why", "I know it").code == 0
 
 
+BYTES = """
+import headrace as hr
+from headrace.spec.report import Report, Verdict
+
+
+@hr.stage(kind="train")
+def fit() -> bytes:
+    return bytes(20_000)
+
+
+@hr.stage(kind="evaluate")
+def judge(model: bytes) -> Report:
+    return Report(title="Judged", passed=False, verdicts=(Verdict(rule="fair", holds=False, why="it isn't"),))
+
+
+@hr.pipeline
+def flow() -> None:
+    judge(fit())
+"""
+
+
+def test_a_model_that_is_named_by_its_digest_is_refused_for_what_judged_it_too(project: Shell) -> None:
+    project.write("pipelines.py", BYTES)
+    tasks = project("run", "flow", "--json").json["tasks"]
+    digest = tasks[0]["outputs"][0]["digest"]
+    refused = project("register", digest, "--model", "m", "--alias", "production")
+    assert (refused.code, "not passed: fair" in refused.err) == (4, True)
+    assert project("register", digest, "--model", "m").code == 0
+    assert project("alias", "model:m", "production").code == 4
+
+
 PREPARED = """
 import pyarrow as pa
 

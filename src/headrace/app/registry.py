@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -20,6 +21,7 @@ from headrace.app.run_material import Material, material
 from headrace.app.state import open_ledger, reading_store, user
 from headrace.errors import LedgerError, NotFoundError, RefusedError, StoreError, UsageError
 from headrace.record import registry
+from headrace.record.lineage import Lineage
 from headrace.spec.artifact import Ref
 from headrace.spec.intent import PREPARATION, Register, unlike
 from headrace.spec.report import Report
@@ -286,7 +288,7 @@ def _wanted(views: Views, words: tuple[str, str | None], kind: named.Kind) -> Wa
         ref = views.artifact(word)
         if kind == "model" and ref.codec == "record" and "model" in (ref.names or ()):
             ref = part_of(ref, "model", word)
-        return Wanted(ref, None, f"artifact {ref.digest[:12]}")
+        return Wanted(ref, None, f"artifact {ref.digest[:12]}", judged=_judging_artifact(views, ref, kind))
     run = material(views, word)
     if task is None and kind == "dataset":
         names = ", ".join(f"`{row.name}`" for row in run.rows.values() if row.out)
@@ -311,11 +313,23 @@ def _judging_task(run: Material, task: str) -> list[Ref]:
     return [each for name in judges for each in report_refs(run.out(name))]
 
 
+def _judging_artifact(views: Views, ref: Ref, kind: named.Kind) -> list[Ref]:
+    """Return the reports of all that judged an artifact, in the runs that gave it; of a small one that stands in the
+    ledger's rows nobody knows these."""
+    if kind == "model":
+        with suppress(NotFoundError):
+            made = Lineage(views).of_artifact(ref.digest).made
+            return [each for step in made for each in _judging_task(material(views, step.run), step.task)]
+    return []
+
+
 def _judging(views: Views, version: VersionView) -> list[Ref]:
     """Return the reports on a version: the one that it has, and those of all that judged a model in its run."""
     made = named.maker(views, version) if version.kind == "model" else None
     own = [] if version.report is None else [version.report]
-    return own if made is None else [*own, *_judging_task(material(views, made[0]), made[1])]
+    if made is None:
+        return [*own, *_judging_artifact(views, version.out, version.kind)]
+    return [*own, *_judging_task(material(views, made[0]), made[1])]
 
 
 def _exactly(run: Material, task: str, kind: named.Kind) -> tuple[Ref, str]:

@@ -48,11 +48,12 @@ from headrace.run.machine.commands import Answer, Awaited, Command, Finish, Miss
 from headrace.run.machine.dialogue import Dialogue
 from headrace.run.machine.elements import Elements
 from headrace.run.machine.graph import Graph
-from headrace.run.machine.inputs import resolve, why_skip
+from headrace.run.machine.inputs import resolve
 from headrace.run.machine.outputs import Outputs
 from headrace.run.machine.phases import Phases
 from headrace.run.machine.ready import Room
 from headrace.run.machine.revival import Revival
+from headrace.run.machine.skip import why_skip
 from headrace.run.machine.task import Inputs, Task
 from headrace.run.machine.transfers import Transfers
 from headrace.spec.bundle import Bundle

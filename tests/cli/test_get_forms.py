@@ -236,3 +236,29 @@ def test_commands_that_write_pages_write_no_other_form(there: Shell) -> None:
         done = there(*words, "--to", "x.pdf")
         assert (done.code, "can't be written as `.pdf`" in done.err) == (2, True), (words, done.err)
     assert not (there.folder / "x.pdf").exists()
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("get", "latest", "arrow", "--to", path) for path in (LONG, "headrace.toml/x.csv")),
+        *(("show", "--html", "--to", path) for path in (LONG, "headrace.toml/x.html")),
+        *(("contract", "draft", "latest", "arrow", "--to", path) for path in (LONG, "headrace.toml/x.toml")),
+        *(("ledger", "export", path) for path in (LONG, "headrace.toml/x")),
+        ("init", LONG),
+        ("backup", LONG),
+        ("restore", LONG),
+        ("run", f"{LONG}.py:x"),
+    ],
+    ids=lambda words: " ".join(words).replace(LONG, "LONG"),
+)
+def test_a_path_that_no_file_can_have_is_one_error(there: Shell, words: tuple[str, ...]) -> None:
+    done = there(*words)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: ")
+    assert "internal" not in done.err
+    assert "hint: " in done.err
+    assert not (there.folder / ".headrace" / "faults").exists()

@@ -203,3 +203,20 @@ def test_a_plan_after_a_run_that_failed_on_its_data_foresees_what_the_mended_dat
     assert (states["check"], states["report"]) == ("reused", "reused")
     assert planned(project)["file"] == ("reuse_if_unchanged", "reused if `files_version` gives what it gave before")
     assert ran(project)["file"] == "reused"
+
+
+def test_a_contract_that_keeps_counts_in_a_cursor_has_read_no_rows_by_it(project: Shell) -> None:
+    counted = SHEETS.replace(
+        'ingest.files("in/*.csv")',
+        'ingest.check(ingest.files("in/*.csv"), CONTRACT, history=hr.cursor("flow/rows")).table',
+    )
+    contract = (
+        'CONTRACT = ingest.Contract(name="c", columns={"x": ingest.Column(type="number")})\n\n\n@hr.stage\ndef check('
+    )
+    project.write("pipelines.py", counted.replace("@hr.stage\ndef check(", contract, 1))
+    (project.folder / "in").mkdir()
+    project.write("in/a.csv", "x\n1\n-2000\n")
+    failed = project("run", "flow")
+    assert failed.code == 1, failed.err
+    assert "It keeps what `files_version` found" in failed.err
+    assert "flow/rows" not in failed.err

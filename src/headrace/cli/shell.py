@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -41,6 +42,9 @@ def run(arguments: Sequence[str]) -> int:
             return error_output.show_internal(error, as_json=as_json)
         raise
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # of a path or a name that was given: ours are short
+            what = f"`{error.filename}` is too long for the name of a file"
+            return error_output.show_words("UsageError", what, "give a shorter one", 2, as_json=as_json)
         if not isinstance(error, terminal.Unwritten) and terminal.takes_more():
             return error_output.show_internal(error, as_json=as_json)
         raise

@@ -108,20 +108,29 @@ def tell_unknown(views: Views, run: str, policy: Policy) -> None:
             tell(f"`--force {name}`: `--only` left this stage out", label="warning:")
 
 
+CONTRACT = "headrace.stages.ingest.contract.check:check"
+"""The function of `ingest.check`, as graphs name it."""
+
+
 def _again(views: Views, view: RunView) -> str:
     """Return how to try again what failed."""
     run = view.run
     how = f"`headrace resume {run}` tries again what failed; add `--new-code` when you have mended code or a file"
     if view.why.startswith(TOO_LONG):
         how = f"`headrace resume {run} --timeout TIME` goes on for a longer time"
-    moved = [each.name for each in views.cursors() if each.run == run]
-    if not moved:
-        kept = sources_kept(views, run)
-        if not kept:
-            return how
+    if moved := _rows_read_by(views, run):
+        how = f"{how}. A new run doesn't get the rows that this one has read by cursor {listed(moved, 3)}"
+    elif kept := sources_kept(views, run):
         asks = "asks it" if len(kept) == 1 else "asks them"
-        return f"{how}. It keeps what {listed(kept, 3)} found: a new run {asks} again, after you have mended data"
-    return f"{how}. A new run doesn't get the rows that this one has read by cursor {listed(moved, 3)}"
+        how = f"{how}. It keeps what {listed(kept, 3)} found: a new run {asks} again, after you have mended data"
+    return how
+
+
+def _rows_read_by(views: Views, run: str) -> list[str]:
+    """Name the cursors by which a run has read rows. A contract's cursor keeps counts only."""
+    nodes = views.story(run).nodes
+    moved = [each for each in views.cursors() if each.run == run]
+    return [each.name for each in moved if each.task not in nodes or nodes[each.task].stage != CONTRACT]
 
 
 def begun(view: RunView, *, as_json: bool) -> int:

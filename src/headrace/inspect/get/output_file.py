@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from headrace.errors import UsageError
@@ -27,6 +27,7 @@ def written(to: Path | None, name: str) -> Iterator[tuple[Path, Path]]:
     Raises:
         UsageError: it can't be written, or something else is there under the artifact's own name.
     """
+    _check_path(to)
     is_told = to is not None and not to.is_dir()
     path = to if to is not None and is_told else (to or Path()) / plain_name(name)
     is_device = is_told and path.exists() and not path.is_file()  # a pipe such as `/dev/stdout` has no other name
@@ -43,15 +44,28 @@ def written(to: Path | None, name: str) -> Iterator[tuple[Path, Path]]:
         why = str(error.strerror or error).replace(str(aside), str(path))  # Arrow's errors name the file in it
         raise UsageError(f"can't write `{path}`: {why}", hint="give another path by `--to`") from error
     finally:
-        shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing could be written, there is nothing to remove
+            shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
+
+
+def _check_path(to: Path | None) -> None:
+    """Refuse a path that no file can have: one that leads through a file, or a name that is too long."""
+    try:
+        if to is not None:
+            to.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"can't write `{to}`: {error.strerror}", hint="give another path by `--to`") from error
 
 
 def form_of(to: Path | None, forms: Sequence[str], what: str, hint: str = "") -> str:
     """Return the suffix that says in which form a file is written: that of `to`, or the first of `forms` by none.
 
     Raises:
-        UsageError: `to` has a suffix, and this can't be written in its form.
+        UsageError: `to` has a suffix, and this can't be written in its form; or no file can have this path.
     """
+    _check_path(to)
     suffix = "" if to is None or to.is_dir() else to.suffix.lower()
     if not suffix or suffix[1:].isdigit():  # `model-1.2` has none
         return forms[0]

@@ -127,7 +127,7 @@ class LiveNames:
         self._homes = homes
 
     def ours(self, chain: Chain) -> bool:
-        """Return whether a chain stands for something of Headrace's."""
+        """Return whether a chain of names (`hr.log`) stands for a part of Headrace itself."""
         found = resolve(chain, self._scope)
         if found is None:
             return False

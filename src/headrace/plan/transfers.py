@@ -29,7 +29,7 @@ class Transfers:
         self._seen: set[tuple[str, str | None]] = set()
 
     def need(self, refs: Iterable[Ref]) -> None:
-        """Note that a task needs these artifacts."""
+        """Record that a task needs these artifacts."""
         for ref in refs:
             for each in blobs(ref):
                 if (each.digest, each.nonce) not in self._seen:

@@ -10,7 +10,7 @@ from headrace.work.user_code import describe, user_traceback
 
 
 def failure_of(error: BaseException, bundle: Path) -> Failure:
-    """Return what kind of failure an exception is, in words that may have secrets in them, and what may help."""
+    """Return an exception as a `Failure`: kind, message and hint. Secrets in the texts are not masked yet."""
     kind: FailureKind = "user"
     if isinstance(error, BlobDamaged | BlobMissing | StoreError):
         kind = "refused"

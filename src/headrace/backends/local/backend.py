@@ -298,7 +298,7 @@ class LocalBackend:
             self._notices += [Delayed(worker, why) for worker in parent.workers]
 
     def _lose(self, parent: Parent, why: str = "the process that begins workers has died") -> None:
-        """A zygote is dead, or as good as that, and so will be its workers."""
+        """Give up a zygote that is dead or can't be used any more: its workers are lost."""
         if self._parents.get(parent.environment) is not parent:
             return
         del self._parents[parent.environment]

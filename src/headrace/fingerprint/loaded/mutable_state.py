@@ -123,7 +123,7 @@ class Changing:
         self._check_given(node, piece, scope, {name: cells[name] for name in shared}, closes_over)
 
     def _steps(self, found: Resolved, change: Change) -> bool:
-        """Return whether a change to a global makes what comes later depend on what came before."""
+        """Return whether a change to a global can make a later output depend on what ran before it."""
         if change.how == "bind" or not self._is_project(found.scope.get("__name__")):
             return False
         value = _inner(found.value, change.base[len(found.used) :])

@@ -144,7 +144,7 @@ class Cache:
         return None
 
     def _checked(self, path: str, place: str, digest: str) -> Path | None:
-        """Return a file that has its digest, at its place; remove another."""
+        """Return a file at its place if it has its digest; delete it and return None if it hasn't."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:

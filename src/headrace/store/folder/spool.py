@@ -54,7 +54,7 @@ class Spool:
             yield name, data
 
     def runs(self) -> list[str]:
-        """Name the runs that have spilled."""
+        """Return the names of the runs that have files in the spool."""
         return _names(self._root)
 
     def forget(self, run: str) -> None:

@@ -232,7 +232,7 @@ class _Reading:
         self.version = ""
 
     def all(self, place: Local, before: Sequence[Known], excluded: Mapping[str, str]) -> list[Known]:
-        """Read all logs; return how far each is known then."""
+        """Read what is new in all logs; return how far each has been read now."""
         self._grid = [(path, 0, 0, f"can't be unpacked yet: {why}") for path, why in excluded.items()]
         opened: list[Log] = []
         try:

@@ -33,6 +33,7 @@ def big(n: int) -> bytes:
 
 @hr.stage
 def waits(folder: str, data: bytes) -> int:
+    print("waits here")
     Path(folder, "begun").touch()
     while not Path(folder, "end").exists():
         time.sleep(0.01)
@@ -105,6 +106,47 @@ def test_a_project_moves_without_loss_and_its_results_are_reused(project: Projec
     assert {task["state"] for task in again.json["tasks"]} == {"reused"}
 
 
+DEADLY = """\
+import os
+import time
+import headrace as hr
+
+@hr.stage
+def fine() -> int:
+    print("fine is here")
+    return 1
+
+@hr.stage(retries=1)
+def boom(n: int) -> int:
+    print("last words")
+    os._exit(7)
+
+@hr.stage(timeout="1s")
+def late() -> int:
+    print("still waiting")
+    time.sleep(60)
+    return 1
+
+@hr.pipeline
+def flow() -> None:
+    print("wired")
+    boom(fine())
+    late()
+"""
+
+
+def test_what_attempts_printed_that_died_or_had_no_time_left_moves_too(project: Project, other: Project) -> None:
+    project.write("pipelines.py", DEADLY)
+    assert project.headrace("run", "flow").code == 1
+    export(project)
+    bring(other)
+    printed = {task: project.headrace("logs", "latest", task).out for task in ("fine", "boom", "late")}
+    assert printed["boom"].count("last words\n") == 2
+    assert "still waiting\n" in printed["late"]
+    assert {task: other.headrace("logs", "latest", task).out for task in printed} == printed
+    assert other.headrace("logs", "latest").out == project.headrace("logs", "latest").out
+
+
 def test_it_can_be_repeated_and_goes_back(project: Project, other: Project) -> None:
     project.headrace("run", "flow")
     export(project)
@@ -142,9 +184,11 @@ def test_a_run_that_lives_while_it_is_exported_is_resumed_elsewhere(
     assert finish(process).code == 0
     bring(other)
     assert other.headrace("show", "latest", "--json").json["state"] == "waiting"
+    assert other.headrace("logs", "latest", "waits").out == "waits here\n", "which it had printed by then"
     done = other.headrace("resume", "latest", "--json")
     assert done.code == 0, done
     assert {name: task["attempts"] for name, task in done.task.items()} == {"small": 1, "big": 1, "waits": 2}
+    assert other.headrace("logs", "latest", "waits").out == 2 * "waits here\n"
     assert bring(other)["known"] == 1, "it has gone on here, so it is no other"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.cli.test_ledger import PIPELINES, bring, export, rows
+from tests.cli.test_ledger import DEADLY, PIPELINES, bring, export, rows
 from tests.projects import Project, finish, lent
 from tests.servers.postgres import Postgres
 from tests.servers.s3 import S3
@@ -97,6 +97,23 @@ def test_what_a_laptop_made_is_reused_on_servers_and_comes_back(
     for table in TABLES:
         assert rows(tmp_path / "back", table) == there(url, table), table
     assert home.headrace("fsck", "--deep").code == 0
+
+
+def test_what_attempts_printed_that_died_is_shown_there_and_back(
+    project: Project, shared: tuple[str, str], tmp_path: Path
+) -> None:
+    project.write("pipelines.py", DEADLY)
+    assert project.headrace("run", "flow").code == 1
+    printed = project.headrace("logs", "latest").out
+    assert printed.count("last words\n") == 2
+    export(project)
+    (project.home / "store").rename(project.root / "away")
+    assert project.headrace(*shared, "ledger", "import", "laptop.headrace").code == 0
+    assert project.headrace("logs", "latest", *shared).out == printed
+    export(project, "back.headrace", *shared)
+    home = Project(project.root, project.environment | {"HEADRACE_HOME": str(tmp_path / "back")}, project.mark)
+    assert bring(home, "back.headrace")["runs"] == 1
+    assert home.headrace("logs", "latest").out == printed
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.heavy)])

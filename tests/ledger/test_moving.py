@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tarfile
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,13 +16,16 @@ from headrace.ledger.inventory import Inventory
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.transfer.archive import FORMAT, VERSION, Archive, Head, Writer
 from headrace.ledger.transfer.archive_check import columns
+from headrace.ledger.transfer.printed_logs import bring_printed, write_printed
 from headrace.ledger.transfer.transfer import Imported, Importer, Progress, write_rows
 from headrace.ledger.upkeep.merge import point_results
 from headrace.spec.intent import Advance, Register
 from headrace.store.folder.folder import FolderStore
+from headrace.store.folder.logs import FolderLogs
 from tests.ledger.samples import after, blob, edit, first, open_ledger, rows
 
 VALUE = blob("value")
+HEAD = Head(format=FORMAT, version=VERSION, schema=SCHEMA, headrace="1", made=0.0, project="p", columns=columns())
 
 
 @pytest.fixture
@@ -37,9 +39,6 @@ def exported(folder: Path, change: str = "") -> Path:
     """Write the archive of a ledger with one run, which has moved a cursor and registered a model. A statement may
     change that before."""
     file = folder / "laptop.headrace"
-    head = Head(
-        format=FORMAT, version=VERSION, schema=SCHEMA, headrace="1", made=time.time(), project="p", columns=columns()
-    )
     with open_ledger(folder / "laptop") as ledger, file.open("wb") as out, Inventory() as named:
         with ledger.open_run("flights") as run:
             run.commit(first([], kept=[VALUE]))
@@ -47,7 +46,7 @@ def exported(folder: Path, change: str = "") -> Path:
             run.commit(after(run, intents=[("fit", each) for each in asked]))
         if change:
             edit(ledger, change)
-        writer = Writer(out, head)
+        writer = Writer(out, HEAD)
         with closing(ledger.connect()) as db:
             write_rows(db, writer, named, lambda *_: None)
         writer.end()
@@ -58,6 +57,38 @@ def bring(file: Path, ledger: Ledger, progress: Progress = lambda *_: None) -> I
     store = FolderStore(file.parent / "store")
     with Archive(file, schema=SCHEMA) as archive, alone(ledger, "a test") as lease:
         return Importer(ledger, archive, store, lease, progress).bring(None)
+
+
+def test_a_run_that_begins_before_what_was_printed_is_written_is_not_in_the_archive(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    file = tmp_path / "laptop.headrace"
+    with open_ledger(tmp_path / "laptop") as laptop, file.open("wb") as out, Inventory() as named:
+        with laptop.open_run("flights") as run:
+            run.commit(first([]))
+        writer = Writer(out, HEAD)
+        with closing(laptop.connect()) as db:
+            written = write_rows(db, writer, named, lambda *_: None)
+            with laptop.open_run("flights") as run:
+                run.commit(first([]))
+            write_printed(db, writer, written, lambda *_: iter([b"x"]), lambda _: {"0-7": 1})
+        writer.end()
+    assert bring(file, ledger).runs == 1
+
+
+def test_beside_the_logs_of_workers_comes_only_what_has_no_gap_before_it(tmp_path: Path) -> None:
+    pieces = [("1-7", 0, b"ab"), ("1-7", 0, b"c"), ("1-7", 3, b"de"), ("1-7", 9, b"far"), ("2-8", 4, b"late")]
+    with (tmp_path / "archive").open("wb") as out:
+        writer = Writer(out, HEAD)
+        writer.rows("logs/0000000001.rows", [("log", ["run", *piece]) for piece in pieces])
+        writer.end()
+    kept, beside = (FolderLogs(tmp_path / name, own=False) for name in ("kept", "beside"))
+    with Archive(tmp_path / "archive", schema=SCHEMA) as archive:
+        bring_printed(archive, "runs/0000000001.rows", (kept, beside))
+    assert [b"".join(kept.read("run", "1-7", *span)) for span in ((0, 3), (3, 5), (9, 12))] == [b"abc", b"de", b"far"]
+    assert b"".join(kept.read("run", "2-8", 4, 8)) == b"late"
+    assert [path.name for path in (tmp_path / "beside" / "run").iterdir()] == ["1-7"]
+    assert (tmp_path / "beside" / "run" / "1-7").read_bytes() == b"abcde"
 
 
 def test_a_cursor_whose_value_has_moved_to_an_equal_generation_is_no_difference(ledger: Ledger, tmp_path: Path) -> None:

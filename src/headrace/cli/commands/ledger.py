@@ -29,7 +29,8 @@ def export_command(file: Path, no_blobs: bool, as_json: bool, config: Path | Non
     of models and datasets into FILE.
 
     Runs may go on meanwhile: the file holds what was stored at one moment, and a run that lived then can be resumed
-    where it is imported. The exit code is 5 if artifacts were lacking: the file holds all else.
+    where it is imported. What an attempt printed that died or still runs is in it if its worker ran on this machine.
+    The exit code is 5 if artifacts were lacking: the file holds all else.
     """
     from headrace.operate.upkeep.transfer import export_ledger  # noqa: PLC0415  SQLAlchemy's tables, for these two only
 

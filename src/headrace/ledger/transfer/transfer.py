@@ -29,7 +29,7 @@ from headrace.ledger.database.reader import PLAIN
 from headrace.ledger.generations import STANDING, standing
 from headrace.ledger.inventory import Inventory, Naming
 from headrace.ledger.ledger import Ledger
-from headrace.ledger.records import ALIASES, VERSIONS, results, runs
+from headrace.ledger.records import ALIASES, VERSIONS, RunRecord, results, runs
 from headrace.ledger.transfer.archive import (
     CURSORS,
     NAMED,
@@ -78,13 +78,14 @@ class Imported(Struct, frozen=True, kw_only=True):
     lacking: tuple[str, ...]
 
 
-def write_rows(db: Database, writer: Writer, named: Inventory, progress: Progress) -> None:
-    """Write all that a ledger holds, as of one moment; `named` takes in which blobs belong to it."""
+def write_rows(db: Database, writer: Writer, named: Inventory, progress: Progress) -> list[RunRecord]:
+    """Write all that a ledger holds, as of one moment, and return its runs; `named` takes in which blobs belong to
+    it."""
     with db.troubles(), db.snapshot():
-        numbers = [run.number for run in runs(db)]
-        for done, run in enumerate(numbers):
-            writer.rows(f"{RUNS}{run:010}.rows", _records(db, run, named))
-            progress("runs", done + 1, len(numbers))
+        written = runs(db)
+        for done, run in enumerate(written):
+            writer.rows(f"{RUNS}{run.number:010}.rows", _records(db, run.number, named))
+            progress("runs", done + 1, len(written))
         writer.rows(RESULTS, (("results", list(row)) for row in scan.results(db, PLAIN)))
         good = (result for result in results(db) if result.unusable is None)
         named.add(naming for result in good for naming in _of_ref(result.run, result.out))
@@ -92,6 +93,7 @@ def write_rows(db: Database, writer: Writer, named: Inventory, progress: Progres
         writer.rows(REGISTRY, _registered(db))
         named.add(naming for out in standing(db) for naming in _of_ref(STANDING, out))
         writer.rows(NAMED, (("named", list(each)) for each in named))
+        return written
 
 
 def _records(db: Database, run: int, named: Inventory) -> Iterator[Record]:
@@ -128,7 +130,7 @@ class Importer:
         store: Store,
         lease: Lease,
         progress: Progress = lambda *_: None,
-        logs: Logs | None = None,
+        logs: Sequence[Logs] = (),
         look: Look = lambda _: None,
     ) -> None:
         self._ledger = ledger
@@ -136,7 +138,7 @@ class Importer:
         self._store = store
         self._lease = lease
         self._progress = progress
-        self._logs = logs or store.logs
+        self._logs = logs or (store.logs,)
         self._look = look
         self._numbers: dict[int, int] = {}
         self._written: Imported | None = None

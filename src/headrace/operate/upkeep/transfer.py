@@ -21,7 +21,7 @@ from headrace.ledger.database.upgrade import Migrated, migrate
 from headrace.ledger.exclusive import alone
 from headrace.ledger.inventory import Inventory
 from headrace.ledger.transfer.archive import FORMAT, VERSION, Archive, Head, Writer
-from headrace.ledger.transfer.archive_check import columns
+from headrace.ledger.transfer.archive_check import LOG, columns
 from headrace.ledger.transfer.blob_sources import have
 from headrace.ledger.transfer.printed_logs import write_printed
 from headrace.ledger.transfer.transfer import Imported, Importer, Look, Progress, write_rows
@@ -74,8 +74,8 @@ def export_ledger(project: Project, file: Path, *, blobs: bool, progress: Progre
         writer = Writer(out, head(project))
         with Inventory() as named:
             with closing(ledger.connect()) as db:
-                write_rows(db, writer, named, progress)
-                write_printed(db, writer, partial(_printed, list(stores(project).values())))
+                written, found = write_rows(db, writer, named, progress), list(stores(project).values())
+                write_printed(db, writer, written, partial(_printed, found), partial(_sizes, found))
             if blobs:
                 done, expected = 0, named.bytes()
                 for blob in have(stores(project), named, writer.lacks):
@@ -123,9 +123,22 @@ def _printed(found: Sequence[Store], run: str, span: Span) -> Iterator[bytes]:
             continue
 
 
-def _logs(store: Store) -> Logs:
-    """Return the place for what was printed elsewhere: in a folder's store, beside what its own workers write."""
-    return FolderLogs(store.local / "logs", own=False) if store.url == str(store.local) else store.logs
+def _sizes(found: Sequence[Store], run: str) -> dict[str, int]:
+    """Return the sizes of those logs of a run's workers that are on this machine."""
+    sizes: dict[str, int] = {}
+    for store in found:
+        with suppress(OSError):  # there is none, or its run is forgotten meanwhile
+            for path in (store.local / "logs" / run).iterdir():
+                if LOG.fullmatch(path.name):
+                    sizes.setdefault(path.name, path.stat().st_size)
+    return sizes
+
+
+def _logs(store: Store) -> tuple[Logs, ...]:
+    """Return the places for what was printed elsewhere: where all machines read it, and beside what workers of this
+    machine write, where that of attempts is sought that didn't tell how they ended."""
+    beside = FolderLogs(store.local / "logs", own=False)
+    return (beside,) if store.url == str(store.local) else (store.logs, beside)
 
 
 @contextmanager

@@ -52,6 +52,47 @@ def test_a_plan_knows_results_of_any_earlier_run_behind_a_stage_that_always_runs
     assert ran(project, "--x", "1") == {"rows": "succeeded", "scaled": "reused", "total": "reused"}
 
 
+CHOSEN = """
+import headrace as hr
+
+
+@hr.stage(cache=False)
+def rows(which: int) -> int:
+    return which
+
+
+@hr.stage
+def checked(rows: int) -> int:
+    if rows > 1:
+        raise ValueError("more than 1")
+    return rows
+
+
+@hr.stage
+def tell(rows: int) -> int:
+    return rows
+
+
+@hr.pipeline
+def flow(which: int = 1) -> None:
+    tell(checked(rows(which)))
+"""
+
+
+def test_a_plan_says_run_only_of_what_no_earlier_run_can_spare(project: Shell) -> None:
+    project.write("pipelines.py", CHOSEN)
+    ran(project)
+    for which in ("2", "3", "4", "5", "6"):
+        assert project("run", "flow", "--which", which).code == 1
+    plan = planned(project)
+    assert plan["checked"] == ("reuse_if_unchanged", "depends on what `rows` gives: runs for what the latest runs gave")
+    assert plan["tell"] == ("reuse_if_unchanged", "depends on what `checked` gives: the latest runs don't tell")
+    project.write("pipelines.py", CHOSEN.replace("rows > 1", "rows > 2"))
+    assert planned(project)["checked"] == ("run", "code changed: `pipelines.checked`")
+    project.write("pipelines.py", CHOSEN)
+    assert ran(project) == {"rows": "succeeded", "checked": "reused", "tell": "reused"}
+
+
 def test_a_plan_knows_results_under_another_name_of_the_task(project: Shell) -> None:
     project.write("pipelines.py", PIPELINES)
     ran(project)
@@ -220,3 +261,19 @@ def test_a_contract_that_keeps_counts_in_a_cursor_has_read_no_rows_by_it(project
     assert failed.code == 1, failed.err
     assert "It keeps what `files_version` found" in failed.err
     assert "flow/rows" not in failed.err
+
+
+def test_a_plan_of_a_pattern_of_before_does_not_say_run_however_many_runs_had_another(project: Shell) -> None:
+    project.write(
+        "pipelines.py", SHEETS.replace("flow()", 'flow(glob: str = "a")').replace('"in/*.csv"', 'f"in/{glob}*.csv"')
+    )
+    (project.folder / "in").mkdir()
+    for name in "ab":
+        project.write(f"in/{name}.csv", "x\n1\n")
+    for glob in "abbbbb":
+        ran(project, "--glob", glob)
+    plan = planned(project, "--glob", "a")
+    states = ran(project, "--glob", "a")
+    for name in ("files", "file", "check", "report"):
+        assert (plan[name][0], states[name]) == ("reuse_if_unchanged", "reused"), plan[name]
+    assert planned(project, "--glob", "")["files"] == ("run", "`pattern` changed")

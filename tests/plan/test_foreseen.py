@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headrace.plan.keys import key_of
@@ -40,12 +40,13 @@ class Lived:
         self._there: dict[str, tuple[Ref, str]] = {}
         self._gave: dict[str, dict[str, Ref]] = {}
         self._before: dict[str, Before] = {}
+        self._made: list[tuple[str, bytes]] = []
 
     def live(self, source: Ref, k: int, *, is_kept: bool = True) -> Mapping[str, str]:
         """Run the flow with what its source gives, and return the state of each task that wasn't skipped."""
         run = f"run-{len(self._gave)}"
         outs, states = {"rows": source}, {"rows": "succeeded"}
-        there, before = dict(self._there), dict(self._before)
+        there, before, made_of = dict(self._there), dict(self._before), list(self._made)
 
         def task(name: str, stage: str, inputs: tuple[tuple[str, Arg], ...]) -> Ref | None:
             key, told = key_of(sketch.stages[stage], inputs, None)
@@ -54,6 +55,7 @@ class Lived:
             if key not in there and stage == "total" and source is BAD:
                 states[name] = "failed"
                 return None
+            made_of.append((name, told))
             return there.setdefault(key, (inline(f'"{key}"', "builtins.str"), run))[0]
 
         sketch = flow(k)
@@ -71,7 +73,7 @@ class Lived:
                 break
             outs[node.name] = out
         if is_kept:
-            self._there, self._before, self._gave[run] = there, before, outs
+            self._there, self._before, self._made, self._gave[run] = there, before, made_of, outs
         return states
 
     def results(self, keys: Sequence[str]) -> Mapping[str, tuple[Ref, str]]:
@@ -86,6 +88,9 @@ class Lived:
     def output(self, task: str, run: str) -> Ref | None:
         return self._gave[run].get(task)
 
+    def made_of(self, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
+        return [inputs for name, inputs in self._made if name.startswith(f"{task}[" if is_map else task)]
+
     def took(self, task: str, stage: str) -> Took | None:
         return Took(1.0, 1.0, 1.0)
 
@@ -93,7 +98,9 @@ class Lived:
         return 2
 
 
-@given(st.lists(st.tuples(st.sampled_from(SOURCES), st.integers(1, 2)), min_size=1, max_size=5), st.integers(1, 2))
+@example([(SOURCES[0], 1), *[(SOURCES[1], 2)] * 5], 1)
+@example([(SOURCES[0], 1), *[(BAD, 1)] * 5], 1)
+@given(st.lists(st.tuples(st.sampled_from(SOURCES), st.integers(1, 2)), min_size=1, max_size=9), st.integers(1, 2))
 def test_a_task_is_planned_to_be_reused_where_a_source_may_give_what_it_gave_in_any_earlier_run(
     past: list[tuple[Ref, int]], k: int
 ) -> None:

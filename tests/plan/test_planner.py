@@ -34,6 +34,9 @@ class Taught:
     def output(self, task: str, run: str) -> Ref | None:
         return None
 
+    def made_of(self, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
+        return ()
+
     def took(self, task: str, stage: str) -> Took | None:
         return Took(1.0, 1.0, 1.0)
 
@@ -141,6 +144,33 @@ class Remembered(Taught):
 
     def output(self, task: str, run: str) -> Ref | None:
         return truth(self._gave)
+
+
+class Old(Remembered):
+    """As `Remembered`, and each task made an output in some run before the latest."""
+
+    def made_of(self, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
+        return None if is_map else (key_of(stage(task), (("x", Const(number(1))),), None)[1],)
+
+
+@pytest.mark.parametrize(
+    ("known", "decision", "usd"),
+    [
+        (1, "reuse_if_unchanged", (1.0, 5.0)),
+        (2, "run", (2.0, 5.0)),
+    ],
+)
+def test_the_least_that_a_run_takes_leaves_out_what_an_old_run_may_have_made(
+    known: int, decision: str, usd: tuple[float, float]
+) -> None:
+    sketch = Sketch()
+    sketch.declare("source", cache="never")
+    source = sketch.node("source")
+    sketch.node("single", x=Const(number(known)), y=source)
+    sketch.node("each", over=["x"], x=source)
+    found = planner(sketch, Old(True)).plan("flow", sketch.nodes)
+    assert [task.decision for task in found.tasks] == ["run", decision, "reuse_if_unchanged"]
+    assert found.expected_usd == usd
 
 
 def gated() -> Sketch:

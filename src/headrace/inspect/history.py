@@ -113,11 +113,13 @@ class LedgerHistory:
         past: Sequence[PastView],
         runs: Sequence[str],
         rows: Callable[[str], Sequence[TaskRow]],
+        made_of: Callable[[str, str, bool], Sequence[bytes] | None],
     ) -> None:
         self._ledger = ledger
         self._places = places
         self._runs = runs
         self._read = rows
+        self._made_of = made_of
         self._outs: dict[str, Mapping[str, bytes | None]] = {}
         self._by_task: dict[str, list[float]] = {}
         self._by_stage: dict[str, list[float]] = {}
@@ -147,6 +149,10 @@ class LedgerHistory:
         """Return what a task gave in one of the latest runs; None where it gave nothing."""
         out = self._outs_of(run).get(task)
         return None if out is None else _decode_ref(out)
+
+    def made_of(self, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
+        """Return what the keys of a task's outputs were made of in any run with this code; None where they are many."""
+        return self._made_of(task, code, is_map)
 
     def _outs_of(self, run: str) -> Mapping[str, bytes | None]:
         if run not in self._outs:

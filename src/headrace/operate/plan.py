@@ -190,7 +190,14 @@ def _plan(
     code = PastCode(past)
     rows = cache(past.rows)
     latest = past.runs(limit=LATEST, pipeline=pipeline).runs
-    history = LedgerHistory(lease, places, past.history(pipeline), [run.run for run in latest], rows)
+    history = LedgerHistory(
+        lease,
+        places,
+        past.history(pipeline),
+        [run.run for run in latest],
+        rows,
+        lambda task, code, is_map: past.made_of(pipeline, task, code, is_map=is_map),
+    )
     planner = Planner(
         stages=graph.stages,
         policy=policy,

@@ -1,7 +1,8 @@
 """The planner: from the graph, what past runs taught, the policy and the pool to a decision about each task. Pure.
 
 What has no output yet has none either in the plan. So what depends on it is decided by what is known: a result may be
-there for what the tasks before gave in one of the latest runs, and is reused should they give that again.
+there for what the tasks before gave in one of the latest runs, and is reused should they give that again. They may give
+what they gave in any run before those, too: a task surely runs only where no run had its code and its known inputs.
 """
 
 from __future__ import annotations
@@ -47,6 +48,13 @@ class History(Protocol):
 
     def output(self, task: str, run: str) -> Ref | None:
         """Return what a task gave in one of the latest runs; None where it gave nothing."""
+        ...
+
+    def made_of(self, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
+        """Return what the keys of a task's outputs were made of in any run with this code; None where they are many.
+
+        Of a map: of its elements.
+        """
         ...
 
     def took(self, task: str, stage: str) -> Took | None:
@@ -270,11 +278,13 @@ class Planner:
         why = barred(stage, self._policy, always=node.always)
         if why is None:
             expected, is_lost = self._foreseen(node, stage)
-            if not expected and names is None:
-                why = f"its list comes from {waits}"
-            elif not expected:
-                why = self._why_surely(node, stage, names or [])
+            if not expected and not self._may_be_there(node, stage):
+                why = f"its list comes from {waits}" if names is None else self._why_surely(node, stage, names)
                 why = why or ("no output of it is there to be reused" if is_lost else None)
+            elif not expected:
+                decision = "reuse_if_unchanged"
+                why = f"depends on what {waits} {'give' if len(unknown) > 1 else 'gives'}: "
+                why += "runs for what the latest runs gave" if is_lost else "the latest runs don't tell"
         if why is None:
             give = "give what they" if len(unknown) > 1 else "gives what it"
             decision, why = "reuse_if_unchanged", f"reused if {waits} {give} gave before"
@@ -316,6 +326,16 @@ class Planner:
         ref = self._ref_in(run, name)
         assert ref is not None
         return ref
+
+    def _may_be_there(self, node: Node, stage: Stage) -> bool:
+        """Whether a run made an output of this task with the same code and the same of those inputs that are known."""
+        made_of = self._history.made_of(node.name, stage.code.digest, is_map=bool(node.over))
+        known = {
+            name: identity(value(arg, self._output))
+            for name, arg in node.args
+            if name not in node.over and all(self._fates[out.task].out is not None for out in outs(arg))
+        }
+        return made_of is None or any(known.items() <= told(inputs).items() for inputs in made_of)
 
     def _why_surely(self, node: Node, stage: Stage, names: Sequence[str]) -> str | None:
         """Return why a task has to run whatever comes of the inputs that aren't known yet, or None where it needn't."""

@@ -36,7 +36,9 @@ def command(
     back by a `when=`, why, where, and how long it would take and what it would cost, if past runs tell.
 
     It looks for results as the run will. A source is asked again in each run; behind it, `plan` looks for results
-    of its outputs in the last five runs.
+    of its outputs in the last five runs. If it finds none, it says `run` only of a task that no earlier run of the
+    pipeline made with the same code and the same inputs, as far as they are known before the run; else it says
+    `reuse if unchanged`, as what the source gives decides.
 
     The total time is a range, for the same machine under the same load. The lower end counts only tasks that surely
     run, each as quick as in the quickest of the last ten runs. The upper end counts all tasks that may run, each as

@@ -731,6 +731,14 @@ FROM tasks
 WHERE run IN (SELECT number FROM runs WHERE pipeline = :pipeline ORDER BY number DESC LIMIT :limit)
 GROUP BY run, coalesce(parent, name), stage
 
+--- made_of
+-- What the keys of a task's outputs were made of in all runs of a pipeline, where its code was this one. The elements of
+-- a map stand between two names.
+SELECT inputs FROM tasks
+WHERE run IN (SELECT number FROM runs WHERE pipeline = :pipeline) AND name >= :first AND name <= :last
+    AND code = :code AND inputs IS NOT NULL AND out IS NOT NULL
+LIMIT :limit
+
 -- ==== What the collector, the checker and an export read and write =================================================
 
 --- all_runs

@@ -10,7 +10,7 @@ A run whose driver died is shown as waiting for another. Each look is of its own
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, Self
@@ -47,6 +47,9 @@ from headrace.run.story import Story
 from headrace.spec.artifact import Ref, within
 
 HISTORY_RUNS = 10
+
+MADE = 1000
+"""So many earlier outputs of a task are gone through for whether one may be there again."""
 LOOKED_THROUGH = 1000
 """So many of the latest runs are gone through for an artifact that no index knows."""
 
@@ -236,6 +239,15 @@ class Views:
     def history(self, pipeline: str, *, runs: int = HISTORY_RUNS) -> list[PastView]:
         """Return what the tasks of a pipeline took in its latest runs, newest run first."""
         return sorted(self._query.read(PAST_VIEWS, self._sql.HISTORY, pipeline, runs), key=lambda past: -past.run)
+
+    def made_of(self, pipeline: str, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
+        """Return what the keys of a task's outputs were made of in any run, where its code was this one.
+
+        Of a map: of its elements. None where they are too many to go through.
+        """
+        first, last = (f"{task}[", f"{task}\\") if is_map else (task, task)
+        found = self._query.all(self._sql.MADE_OF, pipeline, first, last, code, MADE + 1)
+        return None if len(found) > MADE else [inputs for (inputs,) in found]
 
     def _view(self, line: RunLine) -> RunView:
         gone = line.state in LIVE and self._db.leases.holder(line.id) is None

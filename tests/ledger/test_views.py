@@ -294,6 +294,25 @@ def test_an_unknown_task_names_those_that_come_near(ledger: Ledger, views: Views
     assert caught.value.hint == "did you mean `features`?"
 
 
+def test_what_a_task_made_its_outputs_of_is_found_in_all_runs_of_the_pipeline_with_the_same_code(
+    ledger: Ledger, views: Views
+) -> None:
+    out = blob("out")
+    for inputs, pipeline in ((b"1", "flow"), (b"2", "flow"), (b"3", "other")):
+        made = {"key": "k", "code": "c", "inputs": inputs, "out": out}
+        tasks = (
+            task_row("fit", **made),
+            task_row("fits", **made),
+            task_row("fit[a]", **made | {"inputs": inputs + b"a"}),
+            task_row("fit[b]", "failed", **made | {"out": None}),
+            task_row("fit[c]", **made | {"code": "d"}),
+        )
+        ended(ledger, pipeline=pipeline, tasks=tasks)
+    assert sorted(views.made_of("flow", "fit", "c", is_map=False) or ()) == [b"1", b"2"]
+    assert sorted(views.made_of("flow", "fit", "c", is_map=True) or ()) == [b"1a", b"2a"]
+    assert views.made_of("flow", "fit", "e", is_map=False) == []
+
+
 def test_the_ingredients_of_an_earlier_run_are_found_for_any_run(ledger: Ledger, views: Views) -> None:
     before = ended(ledger, tasks=[task_row(key="k1")], created=1.0, ended=2.0)
     ended(ledger, tasks=[task_row(key="beside")], created=3.0, ended=9.0)

@@ -1,4 +1,4 @@
-"""Cursors, moved by hand: a version more, as a task that advances one gives it."""
+"""Moves a cursor outside of runs, for a user: adds a version, as a task does that advances the cursor."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 def advance(ledger: Ledger, wanted: Advance, *, by: str) -> None:
-    """Give a cursor its next value outside of runs, if its latest version is still the one that is told.
+    """Add the next version of a cursor outside of runs, if `wanted.version` is still its latest version.
 
-    A run that has read that version and would advance it later comes too late, and says so.
+    A run that has read that version and tries to advance it later fails with an error.
 
     Raises:
-        UsageError: another has given it one meanwhile.
-        NotFoundError: a collector has taken the last name of the value away, and may be deleting it.
+        UsageError: the cursor has a newer version by now.
+        NotFoundError: the garbage collector no longer keeps the value, and may be deleting it.
         LedgerError: the ledger can't be written.
     """
     name, version, value = wanted.name, wanted.version, _encode_ref(wanted.value)
 
     def work(db: Database) -> None:
-        lock(db)  # so that a collector which takes the last other name of the value waits for this one
+        lock(db)  # so that a collector that would remove the last reference to the value waits
         latest, _ = db.execute(db.sql.CURSOR, (name,)).fetchone() or (0, b"")
         if latest != version:
             raise _moved(name, version)
         if not generations.kept(db, [wanted.value])[0]:
             raise given_up(name, wanted.value)
         db.execute(db.sql.MOVE_CURSOR, (name, version + 1, value, None, None, ledger.now(), by))
-        if not _is_stored(db):  # another was quicker, between the look and this
+        if not _is_stored(db):  # another process was quicker, after the check above
             raise _moved(name, version)
 
     def _is_stored(db: Database) -> bool:
@@ -49,7 +49,7 @@ def advance(ledger: Ledger, wanted: Advance, *, by: str) -> None:
 
 
 def given_up(name: str, value: Ref) -> NotFoundError:
-    """Return the error for a value that the collector has taken the last name away from."""
+    """Return the error for a cursor's value that the garbage collector no longer keeps."""
     return NotFoundError(
         f"the value of cursor `{name}`, {value.digest[:12]}, is no longer kept: `headrace gc` deleted it",
         hint=f"name a version that has one (`headrace cursors {name}` lists them), or give the value itself",

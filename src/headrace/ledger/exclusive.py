@@ -1,4 +1,4 @@
-"""What only one process may do at a time: delete blobs that no row names, or rely on none being deleted meanwhile."""
+"""Work that only one process may do at a time: deleting blobs that no row names, or relying on none being deleted."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ T = TypeVar("T")
 BEAT_ROWS = 1000
 
 COLLECTOR = "the-collector"
-"""The lease that stands for it, among those of runs."""
+"""The name of the lease for this work; the other leases are named after runs."""
 
 
 def beating(lease: Lease, rows: Iterable[T]) -> Iterator[T]:
-    """Go over rows, and renew a lease now and then."""
+    """Yield the rows, and renew the lease every `BEAT_ROWS` rows."""
     for place, row in enumerate(rows):
         if place % BEAT_ROWS == 0:
             lease.renew()
@@ -29,10 +29,12 @@ def beating(lease: Lease, rows: Iterable[T]) -> Iterator[T]:
 
 @contextmanager
 def alone(ledger: Ledger, deed: str) -> Iterator[Lease]:
-    """Be the only one for a while; `deed` says to others what this one is at. The lease wants to be renewed.
+    """Return a context that holds the collector's lease, which only one process can hold.
+
+    `deed` names this process's work, for the messages that other processes show. The caller must renew the lease.
 
     Raises:
-        LedgerError: another is at it; the message says who.
+        LedgerError: another process holds the lease; the message names it.
     """
     with closing(ledger.connect()) as db:
         try:

@@ -1,4 +1,4 @@
-"""Which generations of the store the ledger's rows name, and by which runs."""
+"""Which generations in the store the ledger's rows name, and which run names each."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from headrace.run.wire import Frames, Report, decode_up
 from headrace.spec.artifact import Ref, blobs, within
 
 SPILL = -1
-"""Stands for the run's number where a report that no driver has heard yet names a generation."""
+"""Replaces the run's number for a generation named by a worker's report that no driver has read yet."""
 
 STANDING = -2
-"""Stands for the run's number where a cursor or a registered version names a generation."""
+"""Replaces the run's number for a generation named by a cursor or a registered version."""
 
 SEEN = 100_000
-"""Of a run's generations, so many are remembered while its outputs are gone over; more may be named twice."""
+"""How many of a run's generations are remembered, to leave out duplicates. Beyond that, some are yielded twice."""
 
 RESTORE = "restore it from a backup: `headrace restore`"
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 _REUSED = msgspec.msgpack.encode(Reused.__struct_config__.tag)
-"""How the events of reuse begin, after the byte that says how long an event is: most others aren't decoded."""
+"""The first bytes of a `Reused` event, after its length byte. They show which events need decoding: only a few."""
 
 
 def of_run(db: Database, run: int) -> Iterator[Naming]:
-    """Go over what a run names: its own list, and what of its tasks' outputs is not on it, which should be nothing."""
+    """Yield the generations that a run names: its own list, then those of its tasks' outputs that the list lacks
+    (normally none)."""
     seen: set[Generation] = set()
     for digest, nonce, size, _ in scan.blobs(db, run):
         if len(seen) < SEEN:
@@ -46,10 +47,10 @@ def of_run(db: Database, run: int) -> Iterator[Naming]:
 
 
 def decoded(out: bytes) -> Ref:
-    """Decode an output.
+    """Return the reference that the bytes of an output encode.
 
     Raises:
-        LedgerDamaged: it can't be read.
+        LedgerDamaged: the bytes can't be decoded.
     """
     try:
         return _decode_ref(out)
@@ -58,12 +59,13 @@ def decoded(out: bytes) -> Ref:
 
 
 def of_output(run: int, out: bytes) -> Iterator[Naming]:
-    """Go over the generations that an encoded output needs."""
+    """Yield the generations that an encoded output needs, each with the run's number."""
     return ((each.digest, each.nonce or "", run, each.size) for each in blobs(decoded(out)))
 
 
 def needed(db: Database, runs: Sequence[RunRecord]) -> Iterator[Naming]:
-    """Go over all that has to stay while these runs stay: what they name, and what reuse of their results needs."""
+    """Yield all generations to keep while these runs are kept: those that the runs name, those of their reusable
+    results, and those of cursors and registered versions."""
     for run in runs:
         yield from of_run(db, run.number)
     numbers = {run.number for run in runs}
@@ -75,8 +77,9 @@ def needed(db: Database, runs: Sequence[RunRecord]) -> Iterator[Naming]:
 
 
 def standing(db: Database) -> Iterator[bytes]:
-    """Go over the encoded artifacts that are named outside of runs: the cursors' values, and what is registered."""
-    yield from {cursor.name: cursor.value for cursor in records.cursors(db)}.values()  # of each, the newest comes last
+    """Yield the encoded artifacts that are named outside of runs: the cursors' newest values, and the registered
+    versions."""
+    yield from {cursor.name: cursor.value for cursor in records.cursors(db)}.values()  # the newest of each comes last
     with db.troubles():
         versions = records.versions(db)
     for version in versions:
@@ -84,7 +87,7 @@ def standing(db: Database) -> Iterator[bytes]:
 
 
 def is_named(db: Database, blob: Ref) -> bool:
-    """Return whether anything names a blob, so that no collector takes it that looks from now on."""
+    """Return whether any row names a blob. If so, a garbage collector that starts now keeps the blob."""
     nonce = blob.nonce or ""
     runs = db.execute(db.sql.RUNS_BY_BLOB, (blob.digest, f"{blob.digest}!")).fetchall()  # no digest has a `!`
     if any(db.execute(db.sql.BLOB, (run, blob.digest, nonce)).fetchall() for run, _ in runs):
@@ -93,7 +96,7 @@ def is_named(db: Database, blob: Ref) -> bool:
 
 
 def kept(db: Database, refs: Iterable[Ref]) -> list[bool]:
-    """Say of artifacts whether all of their blobs are named, each blob looked up once."""
+    """Return for each artifact whether rows name all of its blobs. Each blob is looked up once."""
     known: dict[Generation, bool] = {}
     found = []
     for ref in refs:
@@ -106,8 +109,11 @@ def kept(db: Database, refs: Iterable[Ref]) -> list[bool]:
 
 
 def pinned(db: Database) -> frozenset[str]:
-    """Return the ids of the runs that have set a cursor's newest value, of those that versions were registered in or
-    from, and of those that made what is registered, where such a run reused it."""
+    """Return the ids of the runs to keep because cursors or registered versions rely on them.
+
+    These are the runs that set a cursor's newest value, the runs that versions were registered in or from, and the runs
+    that made a registered artifact which such a run reused.
+    """
     numbers = {run.id: run.number for run in records.runs(db)}
     newest = {cursor.name: cursor.run for cursor in records.cursors(db)}
     by = {run for run in newest.values() if run is not None}
@@ -121,7 +127,7 @@ def pinned(db: Database) -> frozenset[str]:
 
 
 def _keys(db: Database, run: int, digests: Set[str]) -> set[str]:
-    """Return the keys of a run's tasks whose outputs are, or hold, what has one of these digests."""
+    """Return the keys of a run's tasks whose output is, or contains, an artifact with one of these digests."""
     return {
         key
         for _, key, out in scan.outs(db, run)
@@ -130,8 +136,8 @@ def _keys(db: Database, run: int, digests: Set[str]) -> set[str]:
 
 
 def _makers(db: Database, wanted: dict[int, set[str]], numbers: Mapping[str, int]) -> Iterator[str]:
-    """Go over the runs whose results under these keys were reused by these runs, and by those in their turn: a run may
-    have got the result of one that was forgotten."""
+    """Yield the runs whose results under the wanted keys these runs reused, and the runs that those reused from in
+    turn. The chain is needed because a run may have reused the result of a run that was since forgotten."""
     seen = set()
     while wanted:
         number, keys = wanted.popitem()
@@ -145,7 +151,8 @@ def _makers(db: Database, wanted: dict[int, set[str]], numbers: Mapping[str, int
 
 
 def spilled(runs: Iterable[RunRecord], spools: Iterable[Spills]) -> Iterator[Naming]:
-    """Go over what workers have reported while no driver listened: a driver to come will store it."""
+    """Yield the generations that workers have reported while no driver listened. A later driver will store the
+    reports."""
     living = [run.id for run in runs if not run.has_ended]
     for spool in spools:
         for run in living:
@@ -155,7 +162,8 @@ def spilled(runs: Iterable[RunRecord], spools: Iterable[Spills]) -> Iterator[Nam
 
 
 def unnamed_bundles(named: Inventory, runs: Iterable[RunRecord]) -> Container[str]:
-    """Return the digests of bundles that runs name by digest alone: each generation of those is needed."""
+    """Return the digests of bundles that runs name by digest only, without a nonce: every generation of these is
+    needed."""
     return {run.bundle for run in runs if not named.holds(run.bundle, run.number)}
 
 

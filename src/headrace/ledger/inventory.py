@@ -1,10 +1,10 @@
-"""Generations of the store by the million, on the disk and sorted, so that memory doesn't grow with their number.
+"""A sorted set of millions of store generations. It is kept on disk, so that memory doesn't grow with their number.
 
     named = Inventory()
-    named.add(rows)                  # as they come, in any order
-    ("d2c1…", "9f3a…") in named      # from now on it is sorted
+    named.add(rows)                  # in any order
+    ("d2c1…", "9f3a…") in named      # the first look-up sorts it
 
-It is a private database of this process's own, which goes with it; as long as there are few, all of it stays in memory.
+It is a temporary database, private to this process, and is deleted when the process ends. A small one stays in memory.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ PAGE = 1000
 
 
 def scratch() -> sqlite3.Connection:
-    """Return a database of one's own, in memory as long as it is small, else in a file that goes with it."""
+    """Return a private temporary database. It stays in memory while it is small; otherwise it is a file that is deleted
+    at the end."""
     db = sqlite3.connect("", isolation_level=None, cached_statements=32)
     for text in (f"PRAGMA cache_size=-{CACHE_KIB}", "PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF"):
         db.execute(text)
@@ -38,7 +39,7 @@ def scratch() -> sqlite3.Connection:
 
 @contextmanager
 def room() -> Iterator[None]:
-    """Return what to do where a database of one's own has no room to grow."""
+    """Return a context that turns "no space left" in a temporary database into a `LedgerError` with a hint."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -49,7 +50,7 @@ def room() -> Iterator[None]:
 
 
 class Equal(Struct, frozen=True):
-    """Generations of the same bytes: each nonce with the numbers of the runs that name it."""
+    """Generations with the same bytes: their digest, and for each nonce the numbers of the runs that name it."""
 
     digest: str
     runs: dict[str, list[int]]
@@ -71,14 +72,14 @@ class Inventory:
         self.close()
 
     def close(self) -> None:
-        """Give back its room."""
+        """Free its memory and temporary file."""
         self._db.close()
 
     def add(self, rows: Iterable[Naming]) -> None:
-        """Take in what runs name; what is there already stays as it is.
+        """Add generations that runs name. Those that are already there stay as they are.
 
         Raises:
-            LedgerError: there is no room for it where temporary files go.
+            LedgerError: there is no space left for temporary files.
         """
         with room():
             if not self._is_open:
@@ -88,7 +89,7 @@ class Inventory:
             self._db.executemany("INSERT INTO fresh VALUES (?, ?, ?, ?)", rows)
 
     def clear(self) -> None:
-        """Forget all of it."""
+        """Remove all generations."""
         self._sort()
         self._db.execute("DELETE FROM named")
 
@@ -99,11 +100,11 @@ class Inventory:
         return self._number("SELECT count(*) FROM (SELECT DISTINCT digest, nonce FROM named)")
 
     def __iter__(self) -> Iterator[tuple[str, str, int]]:
-        """Go over the generations, sorted, each once, with its size."""
+        """Yield each generation once, in order: digest, nonce, and size in bytes."""
         return self._all("SELECT digest, nonce, max(size) FROM named GROUP BY digest, nonce")
 
     def bytes(self) -> int:
-        """Add up the sizes."""
+        """Return the sum of the sizes of all generations."""
         return self._number("SELECT sum(size) FROM (SELECT max(size) AS size FROM named GROUP BY digest, nonce)")
 
     def runs(self, digest: str, nonce: str) -> list[int]:
@@ -111,15 +112,15 @@ class Inventory:
         return [run for (run,) in self._all("SELECT run FROM named WHERE digest = ? AND nonce = ?", (digest, nonce))]
 
     def nonces(self, digest: str) -> list[str]:
-        """Return the nonces of the generations of these bytes."""
+        """Return the nonces of the generations with this digest."""
         return [nonce for (nonce,) in self._all("SELECT DISTINCT nonce FROM named WHERE digest = ?", (digest,))]
 
     def holds(self, digest: str, run: int) -> bool:
-        """Return whether a run names any generation of these bytes."""
+        """Return whether a run names any generation with this digest."""
         return self._one("SELECT 1 FROM named WHERE digest = ? AND run = ?", (digest, run)) is not None
 
     def equal(self) -> Iterator[Equal]:
-        """Go over the digests that are there in more than one generation."""
+        """Yield the digests that have more than one generation."""
         several = "SELECT digest FROM named GROUP BY digest HAVING min(nonce) < max(nonce)"
         for (digest,) in self._all(several):
             found: dict[str, list[int]] = {}
@@ -128,7 +129,7 @@ class Inventory:
             yield Equal(digest, found)
 
     def pages(self) -> Iterator[list[tuple[str, str, int]]]:
-        """Go over the generations, sorted, some at a time."""
+        """Yield the generations in order, in lists of at most `PAGE`."""
         page: list[tuple[str, str, int]] = []
         for each in self:
             page.append(each)
@@ -150,7 +151,8 @@ class Inventory:
         return self._db.execute(text, parameters)
 
     def _sort(self) -> None:
-        """Bring what was added in among the rest; sorted first, since a tree that grows at random places is slow."""
+        """Merge the added rows into the sorted table. They are sorted first, since inserting at random places in a tree
+        is slow."""
         if self._is_open:
             with room():
                 self._db.execute(

@@ -1,10 +1,10 @@
-"""The ledger: what is stored of all runs, written by their drivers.
+"""The ledger: the stored record of all runs, which their drivers write.
 
     with Ledger("sqlite:///state/ledger.db") as ledger:
         run = ledger.open_run("flights")       # or ledger.take(run_id)
         run.commit(batch)
 
-A new run is in the ledger from its first commit on. One transaction a commit, which ends on the disk.
+A new run is in the ledger after its first commit. Each commit is one transaction, and returns when it is on disk.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from headrace.spec.fleet import Pool
 class Ledger:
     """A project's ledger, at a file's path or a URL.
 
-    It has to be that of `project`, if one is named. Its runs share the capacity of `pools` by the rule `share`, which
-    is `place.share.grant`.
+    If `project` is given, the ledger must belong to that project. The ledger's runs share the capacity of `pools` by
+    the rule `share`, which is `place.share.grant`. `clock` replaces the clock, in Unix seconds.
     """
 
     def __init__(
@@ -56,29 +56,31 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Close its connection; runs that were opened here have connections of their own."""
+        """Close the ledger's connection. Runs that were opened from it have their own connections, which stay open."""
         self._db.close()
 
     @property
     def name(self) -> str:
-        """Return where it is, for people."""
+        """The ledger's address to show to people, without a password."""
         return self._db.name
 
     @property
     def leases(self) -> Leases:
-        """The leases of its runs."""
+        """The leases of the ledger's runs."""
         return self._db.leases
 
     def now(self) -> float:
-        """Return the time (Unix seconds): the server's, where one keeps the ledger, unless a clock was given."""
+        """Return the time in Unix seconds: from `clock` if one was given, else from the ledger's server, else from this
+        machine."""
         return self._db.now() if self._told is None else self._told()
 
     def connect(self) -> Database:
-        """Return a connection of one's own to its database."""
+        """Return a new connection to the ledger's database, for the caller alone."""
         return connect(self.address)
 
     def open_run(self, pipeline: str, *, holder: str = "") -> RunLedger:
-        """Return a new run its id and its lease. It has no row before its first commit, which has to carry one."""
+        """Return the ledger of a new run, with a new id and a held lease. The run has no row until its first commit,
+        which must carry one."""
         while True:
             run_id = new_id(pipeline, self._clock())
             db = self.connect()
@@ -97,11 +99,11 @@ class Ledger:
             db.close()
 
     def take(self, run_id: str, holder: str = "") -> RunLedger:
-        """Take the lease of a run that is there, and fence out whoever drove it before.
+        """Take the lease of an existing run and return its ledger. An earlier driver of the run can't write any more.
 
         Raises:
             NotFoundError: there is no such run.
-            LeaseHeld: another driver holds it; the message says who.
+            LeaseHeld: another driver holds the lease; the message names it.
         """
         self._known(run_id)
         db = self.connect()
@@ -121,7 +123,8 @@ class Ledger:
             raise
 
     def _taken(self, db: Database, run_id: str, held: Lease, holder: str) -> tuple[int, str, int, int]:
-        """Count one more driver of a run; return its number, its pipeline, the count, and its next event's number."""
+        """Raise the run's epoch by one; return the run's number, its pipeline, the new epoch, and its next event's
+        number."""
         held.check()
         found = db.execute(db.sql.RUN_BY_ID, (run_id,)).fetchone()
         if found is None:
@@ -132,26 +135,26 @@ class Ledger:
         return number, pipeline, epoch + 1, seq
 
     def holder(self, run_id: str) -> Holder | None:
-        """Return which driver holds a run, or None where none lives."""
+        """Return the driver that holds a run, or None if no driver is alive."""
         with self._db.troubles():
             return self.leases.holder(run_id)
 
     def has(self, run_id: str) -> bool:
-        """Return whether there is such a run. One whose driver was killed before its first commit isn't there."""
+        """Return whether a run exists. A run whose driver was killed before its first commit doesn't exist."""
         return self._run(run_id) is not None
 
     def is_begun(self) -> bool:
-        """Return whether there is any run."""
+        """Return whether the ledger has any run."""
         with self._db.troubles():
             return self._db.execute(self._db.sql.NEWEST_RUN).fetchone() is not None
 
     def is_over(self, run_id: str) -> bool:
-        """Return whether a run has ended; so has one that isn't there."""
+        """Return whether a run has ended. This is True for a run that doesn't exist."""
         found = self._run(run_id)
         return found is None or found[3] not in LIVE
 
     def signal(self, run_id: str, kind: str, *, by: str, body: str = "") -> None:
-        """Put a signal into a run's inbox; its driver absorbs it as an event.
+        """Put a signal into a run's inbox. The run's driver will turn it into an event.
 
         Raises:
             NotFoundError: there is no such run.
@@ -199,7 +202,7 @@ class Ledger:
 
 
 def new_id(pipeline: str, now: float) -> str:
-    """Make up an id of a run: the day, the pipeline's name, and four hex digits of chance.
+    """Return a new id for a run: the day (UTC), the pipeline's name, and four random hex digits.
 
     >>> new_id("pipelines.py:Flights", 1795600000.0)
     '20261125-flights-...'

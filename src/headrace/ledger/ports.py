@@ -1,4 +1,5 @@
-"""What the record needs of others: a store's housekeeping, and the rule by which runs share a pool."""
+"""The ports through which the ledger uses other packages: a region's store, workers' spilled reports, and the sharing
+rule."""
 
 from __future__ import annotations
 
@@ -9,19 +10,20 @@ from headrace.spec.claim import Amount, Claim
 
 
 class Blobs(Protocol):
-    """One region's store, where equal generations are made one."""
+    """One region's store, as the code that merges generations with equal bytes needs it."""
 
     def size(self, digest: str, nonce: str) -> int | None: ...
     def verify(self, digest: str, nonce: str) -> None: ...
 
 
 class Spills(Protocol):
-    """What the workers of a run spilled while no driver listened."""
+    """The reports that a run's workers saved while no driver listened."""
 
     def spills(self, run: str) -> Iterator[tuple[str, bytes]]: ...
 
 
 class Share(Protocol):
-    """Says what the run of claim number `asks` may use; claims are ordered by arrival (`place.share.grant`)."""
+    """The rule that says what one run may use of a pool: the run whose claim has index `asks`. Claims are ordered by
+    arrival (`place.share.grant`)."""
 
     def __call__(self, capacity: Amount, claims: Sequence[Claim], asks: int) -> Amount: ...

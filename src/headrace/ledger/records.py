@@ -1,6 +1,6 @@
-"""The rows of a ledger as structs: a field for each column that somebody reads, by its name.
+"""The rows of a ledger as structs, with a field for each column that is read, under the column's name.
 
-`run.ports` has the rows that a driver writes, `ledger.views.rows` what people look at.
+`run.ports` has the rows that a driver writes. `ledger.views.rows` has the rows that are shown to people.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from headrace.spec.intent import RegistryKind
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
-    """A run, as far as keeping its blobs goes."""
+    """A run's row: the columns that decide how long the run's blobs are kept."""
 
     number: int
     id: str
@@ -32,12 +32,13 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 
     @property
     def has_ended(self) -> bool:
-        """Whether it came to an end; such a run may still be resumed."""
+        """Whether the run has ended. An ended run may still be resumed."""
         return self.state not in LIVE
 
 
 class ResultRecord(Struct, frozen=True, kw_only=True, gc=False):
-    """An output that may be reused, unless it is `unusable`; `out` is encoded."""
+    """An output that may be reused under its key. If `unusable` is not None, it says why the output may not be reused.
+    `out` is encoded."""
 
     key: str
     run: int
@@ -48,7 +49,8 @@ class ResultRecord(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class CursorRecord(Struct, frozen=True, kw_only=True):
-    """A version of a cursor, with what has set it (`run` is an id); its value is encoded."""
+    """A version of a cursor, and what set it: a task of a run (`run` is an id), or a user (`by`). `value` is
+    encoded."""
 
     name: str
     version: int
@@ -60,7 +62,8 @@ class CursorRecord(Struct, frozen=True, kw_only=True):
 
 
 class VersionRecord(Struct, frozen=True, kw_only=True):
-    """A version of a model or dataset; `run` is an id, the artifacts are encoded."""
+    """A version of a model or dataset. `run` is the run's id; `out`, `report` and `preparation` are encoded
+    artifacts."""
 
     kind: RegistryKind
     name: str
@@ -78,12 +81,12 @@ class VersionRecord(Struct, frozen=True, kw_only=True):
 
     @property
     def artifacts(self) -> list[bytes]:
-        """All that it keeps in the store."""
+        """The encoded artifacts of this version that the store must keep."""
         return [each for each in (self.out, self.report, self.preparation) if each is not None]
 
 
 class AliasRecord(Struct, frozen=True, kw_only=True):
-    """A name of a version."""
+    """A name that points at one version of a model or dataset."""
 
     kind: str
     name: str
@@ -95,14 +98,16 @@ class AliasRecord(Struct, frozen=True, kw_only=True):
 
 
 class MetricRecord(Summary, frozen=True, kw_only=True):
-    """What a task has logged under a name; `source` and `source_task` say of which run and task a reused one's is."""
+    """The summary of what a task has logged under a name. If the task was reused, `source` and `source_task` are the
+    run and task that logged the values."""
 
     source: str | None
     source_task: str | None
 
 
 class GrantRecord(Struct, frozen=True, kw_only=True):
-    """What a run wants of a pool, uses of it, needs least, and may use; `served` counts the pool's decisions."""
+    """A run's claim on a pool: what it wants, uses, needs at least, and is granted. `arrived` and `served` are numbers
+    of the pool's decisions: the one at which the run arrived, and the last one that gave it more."""
 
     run: str
     arrived: int
@@ -122,7 +127,7 @@ class GrantRecord(Struct, frozen=True, kw_only=True):
 
     @property
     def claim(self) -> Claim:
-        """The same, as the rule of sharing takes it."""
+        """The row as a `Claim`, for the sharing rule."""
         return Claim(
             want=Amount(cpu=self.want_cpu, memory_gib=self.want_memory_gib, gpus=self.want_gpus),
             used=Amount(cpu=self.used_cpu, memory_gib=self.used_memory_gib, gpus=self.used_gpus),
@@ -154,17 +159,17 @@ def runs(db: Database) -> list[RunRecord]:
 
 
 def tasks(db: Database, run: int) -> Iterator[TaskRow]:
-    """Go over the rows of a run's tasks."""
+    """Yield the rows of a run's tasks."""
     return scan.tasks(db, run, TASK_ROWS)
 
 
 def results(db: Database) -> Iterator[ResultRecord]:
-    """Go over all results."""
+    """Yield all results."""
     return scan.results(db, RESULTS)
 
 
 def cursors(db: Database) -> Iterator[CursorRecord]:
-    """Go over all versions of the cursors; Headrace's own notes are not among them."""
+    """Yield all versions of all cursors. Cursors that Headrace keeps for itself are left out."""
     return scan.cursors(db, CURSORS)
 
 

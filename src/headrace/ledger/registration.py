@@ -1,6 +1,6 @@
-"""Writing versions and aliases down, within a transaction of whoever registers.
+"""Writes versions and aliases of models and datasets, within the caller's transaction.
 
-Numbers are given in that transaction, one after another, so none is left out and none is given twice.
+Version numbers are assigned within that transaction, so no number is skipped or assigned twice.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 def lock(db: Database) -> None:
-    """Make others who register, or move a cursor by hand, wait until this transaction has ended, where several may
-    write at once."""
+    """Lock the registry until this transaction ends: others who register, or move a cursor outside of runs, wait. Only
+    needed on a server, where several processes may write at once."""
     db.execute(db.sql.LOCK_REGISTRY)
 
 
@@ -30,9 +30,10 @@ def put(
     origin: str | None = None,
     why: str | None = None,
 ) -> None:
-    """Register a version within a transaction that holds the lock, unless it is there; point its aliases at it.
+    """Register a version, if it isn't registered yet, and point its aliases at it. The caller's transaction must hold
+    the lock.
 
-    One that is there gets the preparation, if it has none yet.
+    A registered version that has no preparation yet gets the wanted one.
     """
     kind, name, identity = wanted.kind, wanted.name, wanted.out.identity
     out, *others = (each and _encode_ref(each) for each in (wanted.out, wanted.report, wanted.preparation))

@@ -1,6 +1,6 @@
-"""The registry: models and datasets by name, each with numbered versions, and aliases that point at one.
+"""The registry: models and datasets by name, each with numbered versions, and aliases that point at a version.
 
-A version is an artifact, and an artifact that is registered again under its name keeps the number that it has.
+A version is an artifact. An artifact that is registered again under the same name keeps its version number.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from headrace.spec.intent import Register, RegistryKind, check_alias, check_name
 
 
 def register(ledger: Ledger, wanted: Register, *, by: str, origin: str | None = None, why: str | None = None) -> int:
-    """Register an artifact outside of runs; return its version, which is the one that it has if it is registered
-    already.
+    """Register an artifact outside of runs and return its version. If it is already registered, its version stays the
+    same.
 
-    The artifact has to be in the store by now: from here on it stays there. `origin` says where it came from, `why`
-    why the aliases point at it though its report says no.
+    The artifact must already be in the store, and is kept there from now on. `origin` says where it came from. `why`
+    says why the aliases point at it although its report advises against it.
 
     Raises:
-        NotFoundError: a collector has taken its last name away meanwhile, and may be deleting it.
-        UsageError: the name, or one of the aliases, can't be one.
+        NotFoundError: the garbage collector no longer keeps the artifact, and may be deleting it.
+        UsageError: the name or an alias is invalid.
         LedgerError: the ledger can't be written.
     """
     check_name(wanted.kind, wanted.name)
@@ -51,10 +51,10 @@ def register(ledger: Ledger, wanted: Register, *, by: str, origin: str | None = 
 def point(
     ledger: Ledger, kind: RegistryKind, name: str, alias: str, version: int, *, by: str, why: str | None = None
 ) -> None:
-    """Point an alias at a version, whatever it pointed at before; `why` is kept with it.
+    """Point an alias at a version, and away from its previous version if it has one. `why` is stored with the alias.
 
     Raises:
-        UsageError: the alias can't be one.
+        UsageError: the alias is invalid.
         NotFoundError: there is no such version.
     """
     check_alias(alias)
@@ -69,7 +69,7 @@ def point(
 
 
 def unpoint(ledger: Ledger, kind: RegistryKind, name: str, alias: str) -> None:
-    """Remove an alias; the version that it pointed at stays. Where there is none, nothing is done."""
+    """Remove an alias. The version that it points at stays. If there is no such alias, nothing is done."""
     with closing(ledger.connect()) as db, db.troubles():
         db.execute(db.sql.FORGET_ALIAS, (kind, name, alias))
 

@@ -1,6 +1,6 @@
-"""One run's ledger, as the driver that holds its lease sees it.
+"""One run's ledger, for the driver that holds the run's lease.
 
-A new run is in the ledger from its first commit on. One transaction a commit, which ends on the disk.
+A new run is in the ledger after its first commit. Each commit is one transaction, and returns when it is on disk.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from headrace.spec.fleet import Pool
 from headrace.spec.intent import Advance, Intent, PointKind, Register, RegistryKind, wanted, with_preparation
 
 EARLIER_RUNS = 5
-"""How many earlier runs are searched for the same task: the latest may have ended before it came to it."""
+"""How many earlier runs are searched for the same task: the latest run may have ended before it reached that task."""
 
 CHUNK = 1000
 
@@ -34,7 +34,7 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 class _Head(Struct, frozen=True, array_like=True):
-    """The first fields of an encoded `Ref`: all that a task's row needs of it."""
+    """The first fields of an encoded `Ref`: all that a task's row needs."""
 
     digest: str
     size: int
@@ -44,9 +44,9 @@ _decode_head = msgspec.msgpack.Decoder(_Head).decode
 
 
 class RunLedger:
-    """One run's ledger, as the driver that holds its lease sees it; implements `run.ports.Ledger`.
+    """One run's ledger, for the driver that holds the run's lease; it implements `run.ports.Ledger`.
 
-    `run` is the run's id, `epoch` counts its drivers, `next_seq` is the number that the next event gets.
+    `run` is the run's id. `epoch` counts the run's drivers. `next_seq` is the number of the next event.
     """
 
     def __init__(
@@ -85,11 +85,11 @@ class RunLedger:
         self.close()
 
     def close(self) -> None:
-        """Give back the run's grants and its lease."""
+        """Give up the run's grants, release its lease, and close the connection."""
         db = self._db
         db.hurry()
         try:
-            with suppress(LedgerError, Unmet), db.troubles():  # with the lease gone, nobody counts them
+            with suppress(LedgerError, Unmet), db.troubles():  # grants don't count once the lease is released
                 sharing.leave(db, self._check_held, self.run)
         finally:
             try:
@@ -98,11 +98,11 @@ class RunLedger:
                 db.close()
 
     def commit(self, batch: Batch) -> None:
-        """Store all of a tick, or nothing.
+        """Store all changes of one tick together, or none.
 
         Raises:
             LeaseLost: another driver took the run.
-            LedgerError: it can't be written; nothing was stored.
+            LedgerError: the ledger can't be written; nothing was stored.
         """
         if batch.bodies and batch.first != self.next_seq:
             raise LedgerError(
@@ -120,7 +120,7 @@ class RunLedger:
         self.next_seq += len(batch.bodies)
 
     def events(self) -> Iterator[bytes]:
-        """Go over the events of the run, in order, as they were stored."""
+        """Yield the run's encoded events, in order."""
         db = self._db
         seq = 0
         while True:
@@ -134,11 +134,11 @@ class RunLedger:
             seq = found[-1][0] + 1
 
     def result(self, key: str) -> Found | None:
-        """Return the output that the ledger holds under a key, or None."""
+        """Return the stored output under a key, or None if there is none."""
         return self.results((key,)).get(key)
 
     def results(self, keys: Sequence[str]) -> Mapping[str, Found]:
-        """Return the outputs that the ledger holds under some keys, in one round trip."""
+        """Return the stored outputs under some keys, in one round trip. Keys without an output are left out."""
         db = self._db
         with db.troubles():
             db.begin_reading()
@@ -146,23 +146,25 @@ class RunLedger:
         return {key: _found(row) for key, row in zip(keys, rows, strict=True) if row is not None}
 
     def earlier(self, task: str) -> Earlier | None:
-        """Return what the key of a task was made of in the latest run of the pipeline that has it and had ended before
-        this one began, or None."""
+        """Return how a task's key was made in an earlier run, or None.
+
+        The earlier run is the pipeline's latest one that has the task and had ended before this run began.
+        """
         while (found := self._earlier.get(task)) is None and self._read_earlier():
             pass
         return found
 
     def point(self, about: PointKind, name: str) -> tuple[int, bytes] | None:
-        """Return a cursor's latest version, or that of a model or dataset that a name means, and its encoded artifact;
-        None where there is none.
+        """Return the version that a name means, with its encoded artifact, or None if there is none. For a cursor this
+        is the latest version; for a model or dataset it is the version that the name selects.
 
         Raises:
-            UsageError: the name names no version.
+            UsageError: the name of a model or dataset is malformed.
         """
         return self.cursor(name) if about == "cursor" else self.registered(about, name)
 
     def cursor(self, name: str) -> tuple[int, bytes] | None:
-        """Return a cursor's latest version and its encoded value; None where it has none yet."""
+        """Return a cursor's latest version and its encoded value, or None if the cursor has no version yet."""
         db = self._db
         with db.troubles():
             db.end_reading()
@@ -170,7 +172,8 @@ class RunLedger:
         return found
 
     def set_here(self, name: str, version: int) -> tuple[bool, bytes] | None:
-        """Say of a version of a cursor whether this run has set it, and its encoded value; None where there is none."""
+        """Return whether this run has set a version of a cursor, and the version's encoded value. Return None if the
+        version doesn't exist."""
         db = self._db
         with db.troubles():
             db.end_reading()
@@ -178,11 +181,12 @@ class RunLedger:
         return None if row is None else (row[1] == self.run, row[0])
 
     def registered(self, kind: RegistryKind, name: str) -> tuple[int, bytes] | None:
-        """Return the version of a model or dataset that `NAME`, `NAME:3` or `NAME@ALIAS` names, and its encoded
-        artifact, with what prepares rows for it; None where there is none.
+        """Return the version of a model or dataset that `NAME`, `NAME:3` or `NAME@ALIAS` selects, with its encoded
+        artifact. The artifact includes the preparation of rows for it, if there is one. Return None if there is no such
+        version.
 
         Raises:
-            UsageError: the name is none of these.
+            UsageError: the name has none of these forms.
         """
         of, version, alias = wanted(kind, name)
         db = self._db
@@ -201,7 +205,7 @@ class RunLedger:
         """Return the signals that no event has absorbed yet, oldest first.
 
         Raises:
-            LedgerError: it can't be read, or somebody has removed its file.
+            LedgerError: the ledger can't be read, or its file was removed.
         """
         if self._number is None:
             return ()
@@ -214,14 +218,15 @@ class RunLedger:
         return [Signal(id=id, kind=kind, by=by, body=body) for id, kind, by, body in rows]
 
     def share(self, pool: Pool) -> None:
-        """Take a pool to be as its backend has found it: a cluster may be of another size than the settings knew."""
+        """Replace a pool's description by what its backend found: a cluster may differ in size from the settings."""
         self._pools = {**self._pools, pool.name: pool}
 
     def grant(self, want: Want) -> Grant:
-        """Return what the run wants of a pool and uses of it; return what it may use from now on.
+        """Record what the run wants and uses of a pool; return what the run may use from now on.
 
         Raises:
-            LedgerError: the ledger was told of no such pool, or of no rule.
+            LedgerError: the ledger was opened without this pool, or without a sharing rule.
+            LeaseLost: another driver took the run.
         """
         pool = self._pools.get(want.pool)
         if pool is None or self._share is None:
@@ -235,7 +240,7 @@ class RunLedger:
             raise _lost(self.run) from None
 
     def _check_held(self) -> None:
-        """Ask within a transaction whether the run is still this driver's; raise `Unmet` where it isn't."""
+        """Check within a transaction that this driver still holds the run; raise `Unmet` if it doesn't."""
         self._lease.check()
         if self._number is not None:
             self._db.require(self._db.sql.HELD, (self._number, self.epoch))
@@ -247,7 +252,7 @@ class RunLedger:
             raise _lost(self.run) from None
 
     def _check_is_there(self) -> None:
-        """Refuse to go on where somebody has removed the file: what is open of it would keep nothing."""
+        """Raise if the ledger's file was removed: writes to a removed file that is still open would be lost."""
         if not self._db.is_there():
             raise LedgerError(
                 f"the ledger `{self._db.name}` was removed while run `{self.run}` went on",
@@ -255,14 +260,15 @@ class RunLedger:
             )
 
     def _store(self, batch: Batch) -> int:
-        """Store a tick within a transaction; return the run's number."""
+        """Store one tick within a transaction; return the run's number."""
         self._lease.check()
         number = self._write_run(batch.run)
         self._write(number, batch)
         return number
 
     def _stored(self, batch: Batch) -> int | None:
-        """Return the run's number if a tick got through though nobody heard of it; without events, it is not known."""
+        """Return the run's number if a tick was committed although its answer was lost. Return None if it wasn't, or if
+        the tick has no events to tell by."""
         db = self._db
         found = db.execute(db.sql.RUN_BY_ID, (self.run,)).fetchone()
         if found is None or not batch.bodies or found[1] != self.epoch:
@@ -272,7 +278,7 @@ class RunLedger:
         return number if seq == batch.first + len(batch.bodies) else None
 
     def _write_run(self, row: RunRow | None) -> int:
-        """Check the epoch, and write the run's row where it has changed; return the run's number."""
+        """Check the epoch, and write the run's row if it has changed; return the run's number."""
         db = self._db
         if self._number is None:
             if row is None:
@@ -303,10 +309,10 @@ class RunLedger:
         if batch.results or batch.kept:
             now = self._clock()
             if batch.results:
-                # Runs may give results under the same keys at once: each locks them in the same order.
+                # Several runs may store results under the same keys at once. The same order prevents deadlocks.
                 made = sorted((row.key, number, row.task, now, None, _encode_ref(row.out)) for row in batch.results)
                 db.executemany(sql.PUT_RESULT, made)
-            # A driver keeps what it gives out too, so most are named twice.
+            # A result is usually in `kept` too, so the dict removes duplicates.
             named = {(ref.digest, ref.nonce): ref.size for each in batch.kept for ref in blobs(each)}
             named.update(((ref.digest, ref.nonce), ref.size) for row in batch.results for ref in blobs(row.out))
             if named:
@@ -329,14 +335,15 @@ class RunLedger:
             db.executemany(sql.ABSORB, [(number, id) for id in batch.absorbed])
 
     def _apply(self, intents: Sequence[tuple[str, Intent]]) -> None:
-        """Change Headrace's own state as tasks have asked for. Runs may do so at once: each in the same order."""
+        """Apply the changes of Headrace's own state that tasks have asked for. The intents are sorted, so that runs
+        which write at once don't deadlock."""
         db, now = self._db, self._clock()
         registered = False
         for task, intent in sorted(intents, key=lambda each: (type(each[1]).__name__, each[1].name)):
             match intent:
                 case Advance(name=name, version=version, value=value):
                     moves = db.execute(db.sql.CURSOR_MOVES, (name, version)).fetchall()
-                    if all(by == (self.run, task) for by in moves):  # what the task itself has set it sets anew
+                    if all(by == (self.run, task) for by in moves):  # this task may overwrite only its own versions
                         row = name, version + len(moves) + 1, _encode_ref(value), self.run, task, now, None
                         db.execute(db.sql.MOVE_CURSOR, row)
                 case Register():
@@ -346,7 +353,7 @@ class RunLedger:
                     registration.put(db, intent, run=self.run, task=task, by=self._holder, at=now)
 
     def _read_earlier(self) -> bool:
-        """Read the next of the earlier runs whose tasks are not known yet; return whether there was one."""
+        """Read the tasks of the next earlier run that is not read yet; return whether there was one."""
         if self._earlier_runs == []:
             return False
         db, sql = self._db, self._db.sql
@@ -377,7 +384,7 @@ def _found(row: tuple[Any, ...]) -> Found:
 
 
 def _task(run: int, row: TaskRow) -> dict[str, object]:
-    """Return the row of a task by the names of its columns."""
+    """Return a task's row as a dict, by column name."""
     head = None if row.out is None else _decode_head(row.out)
     return asdict(row) | {
         "run": run,

@@ -1,8 +1,8 @@
-"""How the runs of this ledger share a pool: their claims are rows, and a rule (`place.share`) decides.
+"""How the runs of a ledger share a pool: each run's claim is a row, and a rule (`place.share`) decides.
 
-The lock of the pool's row is the pool's lease: each decision is one transaction, which begins with that row, and the
-pool's epoch counts them. A claim counts while its run's lease is held, whatever the clock says. Claims mean
-nothing after a crash of the machine, so these transactions don't wait for the disk.
+Each decision is one transaction, which first locks the pool's row. The pool's epoch counts the decisions. A claim
+counts while its run's lease is held, whatever the clock says. Claims mean nothing after the machine crashes, so these
+transactions don't wait for the disk.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from headrace.spec.claim import Amount, Claim
 from headrace.spec.fleet import Pool
 
 TERM_S = 10.0
-"""How long a grant is good for."""
+"""How long a grant is valid, in seconds."""
 
 
 Check = Callable[[], None]
-"""Asks, within the transaction, whether the run is still that of the driver that asks; raises `Unmet`."""
+"""Checks, within the transaction, that this driver still holds the run; raises `Unmet` if it doesn't."""
 
 
 def grant(db: Database, check: Check, pool: Pool, share: Share, want: Want, *, run: str, now: float) -> Grant:
-    """Store what a run wants and uses, and decide what it may use.
+    """Store what a run wants and uses of a pool; return what the run may use now.
 
     Raises:
-        Unmet: its lease is another's by now, and so are its claims.
+        Unmet: another driver holds the run's lease by now, so the claims are that driver's.
     """
     return db.atomically(lambda: _decide(db, check, pool, share, want, run, now), durable=False)
 
 
 def leave(db: Database, check: Check, run: str) -> None:
-    """Forget a run's claims.
+    """Delete a run's claims.
 
     Raises:
-        Unmet: its lease is another's by now, and so are its claims.
+        Unmet: another driver holds the run's lease by now, so the claims are that driver's.
     """
 
     def forget() -> None:

@@ -1,6 +1,6 @@
 """The address of a ledger: a file's path, or a URL (`sqlite:///path`, `postgresql://user@host/name`).
 
-A password in a URL is for the server alone. Whatever is shown, noted or raised has it masked.
+A password in a URL is for the server only. It is masked in every text that is shown, recorded or raised.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def is_shared(address: Address) -> bool:
 
 
 def file_of(address: Address) -> Path:
-    """Return the file of a ledger that is one.
+    """Return the absolute path of the SQLite file that an address names.
 
     Raises:
-        ConfigError: there is no such kind of ledger.
+        ConfigError: the address is a URL, but not one that begins with `sqlite:///`.
     """
     text = os.fspath(address)
     if text.startswith(SQLITE):
@@ -37,7 +37,7 @@ def file_of(address: Address) -> Path:
 
 
 def unknown(address: Address) -> ConfigError:
-    """Return the error that there is no such kind of ledger."""
+    """Return the error for an address whose kind of ledger doesn't exist."""
     return ConfigError(
         f"`[ledger] url` is `{masked(address)}`, and there is no such kind of ledger",
         hint="give postgresql://user@host/name or sqlite:///path/to/ledger.db, or leave it out",
@@ -45,10 +45,11 @@ def unknown(address: Address) -> ConfigError:
 
 
 def refuse_other(ledger: str, owner: str, project: str) -> None:
-    """Keep two projects apart: they would share names of runs and pipelines, and of models.
+    """Raise if a ledger belongs to another project: two projects in one ledger would mix their runs, pipelines and
+    models.
 
     Raises:
-        ConfigError: the ledger is another project's.
+        ConfigError: the ledger's owner is not this project.
     """
     if owner != project:
         raise ConfigError(
@@ -59,7 +60,7 @@ def refuse_other(ledger: str, owner: str, project: str) -> None:
 
 
 def masked(address: Address) -> str:
-    """Return an address as it may be shown.
+    """Return an address with its password replaced by `***`.
 
     >>> masked("postgresql://ann:secret@db.example/rivers?sslmode=require")
     'postgresql://ann:***@db.example/rivers?sslmode=require'
@@ -76,7 +77,7 @@ def masked(address: Address) -> str:
     scheme, mark, rest = text.partition("://")
     if not mark:
         scheme, rest = "", text
-    user, at, place = rest.rpartition("@")  # once more, since here it is known to be an address from end to end
+    user, at, place = rest.rpartition("@")  # masked again: here the whole text is known to be one address
     if at:
         name, colon, _ = user.partition(":")
         user = f"{name}:***" if colon else name

@@ -1,9 +1,9 @@
-"""What the record needs of a database. Everything about the ledger but the tables' upkeep is written over this.
+"""The port to a ledger's database: all ledger code is written over it, except what creates and migrates tables.
 
     with db.troubles(), db.transaction():
         db.execute(db.sql.FORGET_RUN, (number,))
 
-Who has one transaction at a time to a connection: neither are threads, nor forks.
+A connection runs one transaction at a time. Don't share it between threads or with forked processes.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from headrace.ledger.database.statements import Statements
 T = TypeVar("T")
 
 NO_END = (1 << 31) - 1
-"""A number that is above all of those that rows have; as a limit, none."""
+"""A number greater than the number of any row. As a limit, it means no limit."""
 
 
 class Unmet(Exception):
-    """A row that a transaction relies on isn't there any more."""
+    """A row that a transaction relies on no longer exists."""
 
 
 class Rows(Protocol):
-    """What a statement gives; `description` has a tuple for each column, which begins with its name."""
+    """The rows that a statement returned. `description` has one tuple for each column, and the tuple begins with its
+    name."""
 
     @property
     def description(self) -> Any: ...
@@ -38,7 +39,7 @@ class Rows(Protocol):
 class Database(Protocol):
     """A connection to a ledger's database.
 
-    `name` says to people which one it is (no password in it), `sql` are the statements in its dialect.
+    `name` is the database's name to show to people, without a password. `sql` holds the statements in its dialect.
     """
 
     @property
@@ -49,54 +50,61 @@ class Database(Protocol):
     def leases(self) -> Leases: ...
 
     def execute(self, text: str, parameters: Sequence[Any] = (), /) -> Rows:
-        """Run a statement, within the transaction that is open or else in one of its own."""
+        """Run a statement, in the open transaction if there is one, otherwise in a transaction of its own."""
 
     def lookups(self, text: str, rows: Sequence[Sequence[Any]], /) -> list[Any]:
-        """Run a statement for each of the rows, and return the first row that each finds, or None."""
+        """Run a query once for each row of parameters; return the first row of each result, or None where it is empty.
+        """
 
     def executemany(self, text: str, rows: Iterable[Sequence[Any]], /) -> object:
-        """Run a statement for each of the rows."""
+        """Run a statement once for each row of parameters."""
 
     def require(self, text: str, parameters: Sequence[Any] = (), /) -> None:
-        """Run a statement that has to find or change a row.
+        """Run a statement that must find or change a row.
 
         Raises:
-            Unmet: it didn't; at the latest when the transaction ends, which stores nothing then.
+            Unmet: the statement found or changed no row. This is raised at the latest when the transaction ends, and
+                the transaction then stores nothing.
         """
 
     def transaction(self, *, durable: bool = True) -> AbstractContextManager[None]:
-        """Do all of it or nothing, without others in between. If it is not `durable`, it may be lost with the machine's
-        power."""
+        """Return a context in which all statements take effect together or not at all, isolated from other
+        transactions. If `durable` is False, a power failure of the machine may undo the transaction."""
 
     def atomically(
         self, work: Callable[[], T], *, durable: bool = True, done: Callable[[], T | None] | None = None
     ) -> T:
-        """Do `work` in a transaction, again where others were in its way or the connection broke. `done` says then,
-        before another try, what came of the last one if it got through after all."""
+        """Run `work` in a transaction and return its value; try again after a conflict or a broken connection.
+
+        After a broken connection the transaction may have been committed. So `done` is called before the next try, and
+        returns the transaction's value if it was committed, or None if it wasn't.
+        """
 
     def snapshot(self) -> AbstractContextManager[None]:
-        """Read everything within as of one moment."""
+        """Return a context in which all reads see the database at one moment."""
 
     def begin_reading(self) -> None:
-        """Say that lookups follow, of which many may be answered from one moment, until `end_reading`."""
+        """Begin a series of lookups that may share one snapshot. `end_reading` ends the series."""
 
     def end_reading(self) -> None:
-        """End the shared transaction: what is read next sees what others have stored meanwhile."""
+        """End the shared snapshot: later reads see what others have stored since."""
 
     def troubles(self) -> AbstractContextManager[None]:
-        """Turn what the database raises into a `LedgerError` with a hint."""
+        """Return a context that turns the database's exceptions into a `LedgerError` with a hint."""
 
     def is_there(self) -> bool:
-        """Return whether what is written is kept still: somebody may have removed the file."""
+        """Return whether the database still exists: False if its file was removed while the connection was open."""
 
     def now(self) -> float:
-        """Return the time by which leases are judged: the server's clock, where there is one (Unix seconds)."""
+        """Return the time by which leases are judged, in Unix seconds: the server's clock, or this machine's without a
+        server."""
 
     def problems(self, *, deep: bool) -> list[str]:
-        """Return what is wrong with the database as such, apart from what its rows say."""
+        """Return a description of each fault in the database itself, such as a damaged page. The contents of rows are
+        not judged."""
 
     def hurry(self) -> None:
-        """Wait for nothing from now on: the work is done, or given up."""
+        """Stop waiting for a slow or broken connection from now on: the work is done, or was given up."""
 
     def close(self) -> None:
         """Close the connection."""

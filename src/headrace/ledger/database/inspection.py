@@ -1,4 +1,4 @@
-"""What there is to say of a ledger on a server: which one, how far away, and how its clock goes."""
+"""A check of a ledger's server: its version, its response time, and its clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from headrace.ledger.database.opening import connect
 
 TURNS = 7
 TRIAL = "headrace.doctor"
-"""The cursor that is set to see whether writing is allowed."""
+"""The cursor that `inspect` sets, to check that the ledger can be written."""
 
 ABOUT = """
 SELECT current_setting('server_version'), pg_database_size(current_database()),
@@ -21,7 +21,7 @@ extract(epoch FROM clock_timestamp())::double precision
 
 
 class Inspected(Struct, frozen=True, kw_only=True):
-    """A server as a ledger found it. `offset_s` is how far its clock is ahead of ours."""
+    """Measurements of a ledger's server. `offset_s` is how many seconds its clock is ahead of ours."""
 
     version: str
     bytes: int
@@ -31,11 +31,11 @@ class Inspected(Struct, frozen=True, kw_only=True):
 
 
 def inspect(address: Address, *, project: str = "") -> Inspected:
-    """Open a ledger on a server, write to it and read from it.
+    """Return a server's version, size, response times and clock offset. To measure them, a test cursor is written.
 
     Raises:
-        ConfigError: it is another project's.
-        LedgerError: it can't be reached, read or written.
+        ConfigError: the ledger belongs to another project.
+        LedgerError: the ledger can't be reached, read or written.
     """
     with closing(connect(address, project=project)) as db, db.troubles():
         trips = []

@@ -1,8 +1,8 @@
 """The lease of a run on one machine: a lock on a file, which the kernel frees when the driver's process ends.
 
-No clock is asked, so one that jumps frees nobody's lease. The lock keeps two drivers apart; what makes it safe is the
-run's epoch, which every write checks. A process that is forked from the driver after this, and executes nothing else,
-shares the lock until it ends too.
+Clocks play no part, so a clock that jumps ends nobody's lease. The lock keeps two drivers from one run. Should the lock
+fail, the run's epoch protects the run: every write checks the epoch. A process that is forked from the driver after the
+lock was taken, and doesn't call `exec`, holds the lock too until that process ends.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ from headrace.errors import LeaseHeld, LedgerError
 from headrace.ledger.database.leases import Holder, refusal
 
 PATIENCE_S = 0.1
-"""How long a driver tries for a lock: somebody who only looks whether it is held holds it for some microseconds."""
+"""How long a driver tries to take a lock: a process that only checks the lock also holds it, for microseconds."""
 
 
 class FileLease:
-    """The held lock of one run. Made by `acquire`."""
+    """The lock that this process holds on one run's file. `FileLeases.acquire` makes it."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path
         self._descriptor = descriptor
 
     def renew(self) -> None:
-        """The kernel knows that this process lives."""
+        """Do nothing: the kernel knows that this process is alive."""
 
     def check(self) -> None:
-        """The kernel gives it to nobody else."""
+        """Do nothing: while this process lives, the kernel gives the lock to no other process."""
 
     def release(self) -> None:
-        """Free the lock and remove its file; a lease that is released already stays so."""
+        """Free the lock and remove its file. A second call does nothing."""
         if self._descriptor < 0:
             return
         with contextlib.suppress(OSError):
             if _is_at(self._descriptor, self._path):
-                self._path.unlink()  # still locked: whoever has opened it sees that it is another file now
+                self._path.unlink()  # still locked: a process that has it open will see that the path is gone
         os.close(self._descriptor)
         self._descriptor = -1
 
 
 class FileLeases:
-    """The leases of a ledger, as locked files in a folder."""
+    """The leases of a ledger, kept as locked files in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def acquire(self, run: str, name: str = "", *, is_patient: bool = True) -> FileLease:
-        """Take a run's lease for this process."""
+        """Take a run's lease for this process, and return it."""
         path = self._path(run)
         try:
             while True:
@@ -67,7 +67,7 @@ class FileLeases:
                 if _is_at(descriptor, path):
                     _write(descriptor, Holder(os.getpid(), os.uname().nodename, time.time(), name))
                     return FileLease(path, descriptor)
-                os.close(descriptor)  # its holder has removed it meanwhile
+                os.close(descriptor)  # the previous holder has removed this file meanwhile
         except OSError as error:
             raise LedgerError(
                 f"the lock `{path}` can't be taken: {error.strerror}",
@@ -75,13 +75,13 @@ class FileLeases:
             ) from error
 
     def holder(self, run: str) -> Holder | None:
-        """Return who holds a run's lease, or None where nobody does."""
+        """Return the holder of a run's lease, or None if nobody holds it."""
         try:
             descriptor = os.open(self._path(run), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         except OSError:
-            return Holder(0, "", 0.0)  # it can't be told, so nobody may take it for free
+            return Holder(0, "", 0.0)  # unknown, so the lease must not count as free
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -92,15 +92,15 @@ class FileLeases:
             os.close(descriptor)
 
     def held(self, runs: Iterable[str]) -> set[str]:
-        """Return those of the runs whose leases are held."""
+        """Return which of the given runs have a held lease."""
         return {run for run in runs if self.holder(run) is not None}
 
     def all(self) -> Iterator[str]:
-        """Name all that is held."""
+        """Yield the names of all held leases."""
         return (name for name in self._names() if self.holder(name) is not None)
 
     def tidy(self) -> None:
-        """Delete the files of holders that died."""
+        """Delete the lock files of holders that have ended."""
         for name in self._names():
             with contextlib.suppress(LeaseHeld):
                 self.acquire(name, is_patient=False).release()
@@ -142,7 +142,8 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _write(descriptor: int, holder: Holder) -> None:
-    """Say who holds it. On a full disk it is held unsaid: `headrace gc`, which makes room, has to hold one too."""
+    """Write the holder into its lock file. On a full disk the lock stays held without a name: `headrace gc`, which
+    frees space, needs a lock too."""
     os.ftruncate(descriptor, 0)
     try:
         os.pwrite(descriptor, msgspec.json.encode(holder), 0)
@@ -155,4 +156,4 @@ def _read(descriptor: int) -> Holder | None:
     try:
         return msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Holder)
     except (OSError, msgspec.DecodeError):
-        return None  # it is being written
+        return None  # another process is writing the file

@@ -1,8 +1,9 @@
-"""Leases as rows of a server, which judges them by its clock: each is good for `TERM_S`, and renewed well before.
+"""Leases as rows on a server. The server's clock judges them: a lease lasts `TERM_S` and is renewed well before that.
 
-Whoever holds one renews it with what it does anyway; while it does something else for long, a thread does it, on a
-connection of its own. A process that is stopped renews nothing. Its lease may be taken then, and with that everything
-that it writes afterwards fails: each holder has a token of its own, which each of its transactions asks for.
+The holder renews its lease with its ordinary writes. While the holder is busy with something else for long, a thread
+renews the lease over a connection of its own. A process that is stopped renews nothing, so another process may take its
+lease. Then all later writes of the stopped process fail: each holder has its own token, and each of its transactions
+checks that token.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ from headrace.ledger.database.statements import Statements
 
 TERM_S = 10.0
 RENEW_S = 1.0
-"""How often a lease is renewed at most; its holder may be told from a dead one about as fast."""
+"""The shortest time between two renewals. A waiting driver needs about as long to see that the holder is alive."""
 LOOK_S = 0.1
 JOIN_S = 1.0
-"""How long a thread that renews a lease may take to end: one that waits for the server ends without anybody."""
+"""How long `release` waits for the renewing thread to end. If that thread waits for the server, it ends later alone."""
 FORGOTTEN_S = 45.0
-"""A lease that ran out so long ago is forgotten, and its holder fenced out, should it be stopped and not dead."""
+"""A lease that expired this long ago is deleted. A holder that was only stopped, not dead, can't write after that."""
 
 
 class Sessions(Protocol):
-    """What leases need of the server: a session that runs statements, again where it broke, and another beside it."""
+    """A server session as leases need it: it runs statements, again if the connection broke, and opens further
+    connections."""
 
     @property
     def sql(self) -> Statements: ...
@@ -43,7 +45,7 @@ class Sessions(Protocol):
 
 
 class RowLease:
-    """A held lease. Made by `acquire`."""
+    """A held lease. `RowLeases.acquire` makes it."""
 
     def __init__(self, db: Sessions, name: str, token: int) -> None:
         self._db = db
@@ -56,22 +58,22 @@ class RowLease:
         self._keeper.start()
 
     def renew(self) -> None:
-        """Say that its holder lives, unless that was said just now."""
+        """Extend the lease, unless it was extended within the last `RENEW_S`."""
         if time.monotonic() - self._renewed >= RENEW_S:
             if self._db.execute(self._sql.RENEW_LEASE, self._mine).fetchone() is None:
                 raise Unmet
             self._renewed = time.monotonic()
 
     def check(self) -> None:
-        """Ask for it within a transaction, and keep others from taking it until that has ended."""
+        """Check within a transaction that the lease is still held, and lock its row until the transaction ends."""
         self._db.require(self._sql.CHECK_LEASE, self._mine)
         self._renewed = time.monotonic()
 
     def release(self) -> None:
-        """Give it back; one that is released already, or was lost, stays so."""
+        """Give the lease back. If it was already released or lost, this does nothing."""
         if not self._ended.is_set():
             self._ended.set()
-            with suppress(psycopg.Error):  # it runs out by itself
+            with suppress(psycopg.Error):  # the lease expires by itself
                 self._db.execute(self._sql.DROP_LEASE, self._mine[1:])
             self._keeper.join(JOIN_S)
 
@@ -80,7 +82,7 @@ class RowLease:
         return TERM_S, self._name, self._token
 
     def _keep(self) -> None:
-        """Renew it while its holder is busy with something else."""
+        """Renew the lease while its holder is busy with something else."""
         link = None
         while not self._ended.wait(TERM_S / 4):
             if time.monotonic() - self._renewed < TERM_S / 4:
@@ -88,7 +90,7 @@ class RowLease:
             try:
                 link = link or self._db.another_link()
                 if link.execute(self._sql.RENEW_LEASE.encode(), self._mine).fetchone() is None:
-                    break  # lost: its holder is told by the next thing that it does
+                    break  # lost: the holder's next statement fails
                 self._renewed = time.monotonic()
             except psycopg.Error:
                 if link is not None:
@@ -99,20 +101,21 @@ class RowLease:
 
 
 class RowLeases:
-    """The leases of a ledger, as rows of its server (`ledger.database.leases.Leases`)."""
+    """The leases of a ledger, kept as rows on its server (`ledger.database.leases.Leases`)."""
 
     def __init__(self, db: Sessions) -> None:
         self._db = db
         self._sql = db.sql
 
     def acquire(self, run: str, name: str = "", *, is_patient: bool = True) -> RowLease:
-        """Take a lease. A holder that renews it meanwhile lives; one that doesn't loses it within its term."""
+        """Take a lease and return it. If a holder exists, wait for one term: it is alive if it renews the lease, else
+        it loses it."""
         token = secrets.randbits(62)
         asks = run, token, os.getpid(), os.uname().nodename, name, TERM_S
         seen = None
         with self._db.troubles():
             while True:
-                # Looked at before it is asked for: who asks waits for whoever has it locked.
+                # Read before the attempt to take it: that attempt would wait for a transaction that has the row locked.
                 row = self._db.execute(self._sql.LEASE, (run,)).fetchone()
                 if row is None:
                     self._db.execute(self._sql.END_STUCK_OF, (0.0, run))
@@ -125,23 +128,25 @@ class RowLeases:
                 time.sleep(LOOK_S)
 
     def holder(self, run: str) -> Holder | None:
-        """Return who holds a lease, or None where nobody does."""
+        """Return the holder of a lease, or None if nobody holds it."""
         with self._db.troubles():
             row = self._db.execute(self._sql.LEASE, (run,)).fetchone()
         return None if row is None else _holder(row)
 
     def held(self, runs: Iterable[str]) -> set[str]:
-        """Return those of the runs whose leases are held. Within a transaction, what goes wrong is that one's."""
+        """Return which of the given runs have a held lease. Within a transaction, errors are left to that transaction.
+        """
         names = list(runs)
         return {name for (name,) in self._db.execute(self._sql.HELD_LEASES, (names,))} if names else set()
 
     def all(self) -> Iterator[str]:
-        """Name all that is held, or has run out: as long as nobody takes or forgets it, its holder may go on."""
+        """Return the names of all leases, expired ones included: until another process takes or deletes it, its holder
+        may go on."""
         with self._db.troubles():
             return iter([name for (name,) in self._db.execute(self._sql.ALL_LEASES)])
 
     def tidy(self) -> None:
-        """Forget what ran out `FORGOTTEN_S` ago or more."""
+        """Delete leases that expired `FORGOTTEN_S` ago or more."""
         with self._db.troubles():
             self._db.execute(self._sql.END_STUCK, (FORGOTTEN_S,))
             self._db.execute(self._sql.FORGET_LEASES, (FORGOTTEN_S,))

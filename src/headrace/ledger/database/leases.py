@@ -1,4 +1,4 @@
-"""Leases: who drives a run, and who collects. At most one holds each."""
+"""Leases: the right to drive a run, or to collect garbage. At most one process holds each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from headrace.errors import LeaseHeld
 
 
 class Holder(Struct, frozen=True):
-    """Who holds a lease, for people: its process, on which host, since when (Unix seconds), and in whose words."""
+    """The holder of a lease, for people: its process id, its host, since when (Unix seconds), and the name that it
+    gave."""
 
     pid: int
     host: str
@@ -27,9 +28,9 @@ class Holder(Struct, frozen=True):
 class Lease(Protocol):
     """A held lease.
 
-    `renew` says that its holder lives; it is called often, and does something now and then. `check` raises `Unmet`
-    unless the lease is still held, and so it stays until the transaction that it is called within has ended. `release`
-    gives it back; what is released already, or was lost, stays so.
+    `renew` says that the holder is alive; it may be called often, and writes only now and then. `check` raises `Unmet`
+    if the lease is no longer held; otherwise the lease stays held until the current transaction has ended. `release`
+    gives the lease back; if it was already released or lost, that does nothing.
     """
 
     def renew(self) -> None: ...
@@ -41,28 +42,30 @@ class Leases(Protocol):
     """The leases of a ledger. A run's lease may be held before the run has a row."""
 
     def acquire(self, run: str, name: str = "", *, is_patient: bool = True) -> Lease:
-        """Take a lease for this process, at once or after waiting for as long as it takes to tell a holder that lives.
+        """Take a lease for this process and return it, if needed after waiting to see whether its present holder is
+        alive.
 
         Raises:
-            LeaseHeld: another holds it; the message says who.
-            LedgerError: it can't be taken.
+            LeaseHeld: another process holds the lease; the message names it.
+            LedgerError: the lease can't be taken.
         """
 
     def holder(self, run: str) -> Holder | None:
-        """Return who holds a lease, or None where nobody does."""
+        """Return the holder of a lease, or None if nobody holds it."""
 
     def held(self, runs: Iterable[str]) -> set[str]:
-        """Return those of the runs whose leases are held."""
+        """Return which of the given runs have a held lease."""
 
     def all(self) -> Iterator[str]:
-        """Name all whose holders may still write: what is held, and what would be again if its holder woke up."""
+        """Yield the names of all leases whose holder may still write: held leases, and those a stopped holder could
+        renew."""
 
     def tidy(self) -> None:
-        """Forget what holders that died have left; one that only seemed to be dead can't write any more."""
+        """Delete the leases of holders that have ended. A holder that was only stopped can't write after that."""
 
 
 def refusal(run: str, holder: Holder | None) -> LeaseHeld:
-    """Return the error that says who holds a run."""
+    """Return the error that says which process holds a run."""
     return LeaseHeld(
         f"run `{run}` is held by {holder or 'another driver'}",
         hint="wait until it ends, or end it with `headrace cancel`",

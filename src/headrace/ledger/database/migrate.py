@@ -1,8 +1,9 @@
-"""Bringing an older ledger to this version's tables, by Alembic.
+"""Brings an older ledger to this version's tables, with Alembic.
 
-The migrations lie in `migrations/versions`, one a change of the tables; the revision of each is its number, which
-SQLite keeps as `user_version` too. A new ledger is made whole, and is at the last revision at once. A migration is one
-transaction: whatever happens meanwhile, the ledger is of the one version or of the other.
+The migrations are in `migrations/versions`, one for each change of the tables. The revision of a migration is its
+number; SQLite also keeps that number as `user_version`. A new ledger is created with all tables at once, and is at the
+last revision. A migration is one transaction, so a crash leaves the ledger at the old or at the new version, never
+between.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ SCRIPTS = Path(__file__).with_name("migrations")
 
 
 def migrate_file(path: Path, schema: int = SCHEMA) -> None:
-    """Bring the ledger at `path` to a version; of two processes that try, the second finds it done."""
+    """Bring the ledger at `path` to the version `schema`. If two processes try at once, the second has nothing to do.
+    """
     with begin(path) as connection:
         upgrade(connection, revision(schema))
         connection.execute(text(f"PRAGMA user_version={schema}"))
@@ -33,7 +35,7 @@ def migrate_file(path: Path, schema: int = SCHEMA) -> None:
 
 @contextmanager
 def begin(path: Path) -> Iterator[Connection]:
-    """Return a transaction that holds the write lock from its begin on, tables' changes included."""
+    """Return a transaction that holds the write lock from its start; changes of tables are part of it too."""
     engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"isolation_level": None})
 
     @event.listens_for(engine, "begin")

@@ -1,4 +1,4 @@
-"""Opening a ledger's database by its address."""
+"""Opens a ledger's database by its address."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from headrace.ledger.database.database import Database
 
 
 def connect(address: Address, *, project: str = "") -> Database:
-    """Open a ledger, making it where needed, or migrating it where nobody else can have it open with other code.
+    """Return a connection to a ledger, and create the ledger if it is missing.
 
-    `project` is the name of the project whose ledger it has to be; one that is nobody's yet becomes its.
+    An older ledger is migrated, unless others may have it open with older code. `project` is the name of the project
+    that must own the ledger. A ledger without an owner becomes this project's.
 
     Raises:
-        ConfigError: there is no such kind of ledger, or it is another project's.
-        LedgerVersionError: a newer Headrace wrote it, or an older one that others may use still.
-        LedgerError: it can't be read or made, or isn't a ledger.
+        ConfigError: there is no such kind of ledger, or the ledger belongs to another project.
+        LedgerVersionError: a newer Headrace wrote the ledger, or an older one wrote it and others may still use it.
+        LedgerError: the ledger can't be read or created, or the database holds something else.
     """
     if is_shared(address):
         check_driver()
@@ -27,7 +28,7 @@ def connect(address: Address, *, project: str = "") -> Database:
 
 
 def connect_to_read(address: Address, *, project: str = "") -> Database:
-    """Open a ledger to look at it. One that isn't there yet is empty, and stays unmade."""
+    """Return a connection that only reads a ledger. A missing ledger is shown as empty, and isn't created."""
     if is_shared(address):
         check_driver()
         from headrace.ledger.database import postgres_opening  # noqa: PLC0415  (see `check_driver`)
@@ -38,12 +39,12 @@ def connect_to_read(address: Address, *, project: str = "") -> Database:
 
 
 def check_driver() -> None:
-    """Check that what talks to PostgreSQL is installed.
+    """Check that `psycopg`, the client for PostgreSQL, is installed.
 
     Raises:
-        ConfigError: it isn't.
+        ConfigError: `psycopg` can't be imported.
     """
-    # 0.1 s, and an extra: it is loaded for those who have such a ledger.
+    # Imported here because it takes 0.1 s and is an optional dependency.
     try:
         import psycopg  # noqa: F401, PLC0415
     except ImportError as error:

@@ -1,8 +1,8 @@
-"""The ledger on a PostgreSQL server, which drivers of several machines share.
+"""The ledger on a PostgreSQL server, which drivers on several machines share.
 
-A statement outside of a transaction that meets a broken connection runs again on a new one, and so does the work of
-`atomically`: a server that is started again within `PATIENCE_S` is not noticed but for the time that it takes. All of
-a transaction goes to the server in one round trip as far as nothing in it is read back (libpq's pipeline mode).
+If the connection breaks outside of a transaction, the statement runs again on a new connection. The work of
+`atomically` does the same. So a server that restarts within `PATIENCE_S` costs only time. The statements of a
+transaction go to the server in one round trip, as long as no result is read in between (libpq's pipeline mode).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from headrace.ledger.database.statements import statements
 
 T = TypeVar("T")
 
-logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what is raised anyway, and handled
+logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of errors that are also raised, and handled
 
 PATIENCE_S = 60.0
-"""How long a server that can't be reached is waited for, by those who were connected to it."""
+"""How long a process that was connected waits for a server that can't be reached, in seconds."""
 
 TRIES = 30
-"""How often a transaction that others were in the way of is tried."""
+"""How many times a transaction that conflicts with others is tried."""
 
 
 class PostgresDatabase:
@@ -52,18 +52,19 @@ class PostgresDatabase:
             self._link = link_to(url)
 
     def execute(self, text: str, parameters: Sequence[Any] = (), /) -> psycopg.Cursor[Any]:
-        """Run a statement, within the transaction that is open or else in one of its own."""
+        """Run a statement, in the open transaction if there is one, otherwise in a transaction of its own."""
         if self._is_open:
             cursor = self._link.execute(text.encode(), parameters, binary=True)
             if self._pipe is not None and text.lstrip().startswith("SELECT"):
-                # Its answer is waited for. Without this the server takes the session for active, however long nothing
-                # follows: one that is stopped here would keep its locks for ever.
+                # The caller waits for the answer. Without `sync` the server takes the session for active, not idle:
+                # a process that is stopped here would keep its locks for ever.
                 self._pipe.sync()
             return cursor
         return self._again(lambda: self._link.execute(text.encode(), parameters, binary=True))
 
     def lookups(self, text: str, rows: Sequence[Sequence[Any]], /) -> list[Any]:
-        """Run a statement for each of the rows, and return the first row that each finds, or None; all in one go."""
+        """Run a query once for each row of parameters, all in one round trip; return the first row of each result, or
+        None."""
         if len(rows) == 1:
             return [self.execute(text, rows[0]).fetchone()]
 
@@ -75,7 +76,7 @@ class PostgresDatabase:
         return call() if self._is_open else self._again(call)
 
     def executemany(self, text: str, rows: Iterable[Sequence[Any]], /) -> None:
-        """Run a statement for each of the rows."""
+        """Run a statement once for each row of parameters."""
         if not self._is_open:
             self.atomically(lambda: self.executemany(text, rows))
         else:
@@ -83,7 +84,8 @@ class PostgresDatabase:
                 cursor.executemany(text.encode(), rows)
 
     def require(self, text: str, parameters: Sequence[Any] = (), /) -> None:
-        """Run a statement that has to find or change a row, and is written so that it fails else."""
+        """Run a statement that must find or change a row. The statement is written so that it divides by zero
+        otherwise."""
         try:
             self.execute(text, parameters)
         except errors.DivisionByZero:
@@ -91,7 +93,8 @@ class PostgresDatabase:
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
-        """Do all of it or nothing. It is sent as far as it goes without an answer."""
+        """Return a context in which all statements take effect together or not at all. They are sent without waiting
+        for answers, as far as possible."""
         link = self._link
         self._is_open = True
         try:
@@ -114,7 +117,7 @@ class PostgresDatabase:
     def atomically(
         self, work: Callable[[], T], *, durable: bool = True, done: Callable[[], T | None] | None = None
     ) -> T:
-        """Do `work` in a transaction, again where others were in its way or the connection broke."""
+        """Run `work` in a transaction and return its value; try again after a conflict or a broken connection."""
         tries, was_lost = 0, False
         while True:
             try:
@@ -126,7 +129,7 @@ class PostgresDatabase:
                     raise
                 time.sleep(random.uniform(0, 0.005 * tries))
             except psycopg.Error as error:
-                # The one whose end nobody heard of may get through after the look, and before the next try.
+                # A transaction whose outcome is unknown may be committed after `done` looked and before the next try.
                 is_there_now = was_lost and isinstance(error, errors.UniqueViolation)
                 if not is_there_now:
                     self._mend(error)
@@ -141,7 +144,7 @@ class PostgresDatabase:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Read everything within as of one moment. It locks nothing, so it may take its time."""
+        """Return a context in which all reads see the database at one moment. It locks nothing, so it may last long."""
         self._again(lambda: self._link.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
         self._is_open = True
         try:
@@ -153,17 +156,17 @@ class PostgresDatabase:
                 self._link.execute(b"ROLLBACK")
 
     def begin_reading(self) -> None:
-        """Each lookup is answered from what is stored by then."""
+        """Do nothing: here each lookup sees what is stored when it runs."""
 
     def end_reading(self) -> None:
-        """Each lookup is answered from what is stored by then."""
+        """Do nothing: here each lookup sees what is stored when it runs."""
 
     def troubles(self) -> AbstractContextManager[None]:
-        """Turn what the server or the way to it raises into an error of ours with a hint."""
+        """Return a context that turns exceptions of the server or the connection into our errors, with a hint."""
         return troubles(self.name, self._patience_s)
 
     def is_there(self) -> bool:
-        """A table that was dropped is told by the next statement."""
+        """Return True: if a table was dropped, the next statement raises."""
         return True
 
     def now(self) -> float:
@@ -172,16 +175,16 @@ class PostgresDatabase:
         return found
 
     def problems(self, *, deep: bool) -> list[str]:
-        """The server looks after its files itself."""
+        """Return no problems: the server checks its own files."""
         del deep
         return []
 
     def another_link(self) -> Link:
-        """Return another connection to the server, as it is."""
+        """Return a new, separate connection to the server."""
         return link_to(self.url)
 
     def hurry(self) -> None:
-        """Wait for nothing any more: the work is done, or given up."""
+        """Stop waiting for a slow or broken connection from now on: the work is done, or was given up."""
         self._patience_s = 0.0
         self._link.hurries = True
 
@@ -190,7 +193,7 @@ class PostgresDatabase:
         self._link.close()
 
     def _pipeline(self) -> AbstractContextManager[psycopg.Pipeline | None]:
-        """Send statements without waiting for the answers, where libpq can."""
+        """Return a context in which statements are sent without waiting for answers, if libpq supports it."""
         return self._link.pipeline() if psycopg.Pipeline.is_supported() else nullcontext()
 
     def _again(self, call: Callable[[], T]) -> T:
@@ -201,7 +204,7 @@ class PostgresDatabase:
                 self._mend(error)
 
     def _mend(self, error: psycopg.Error) -> None:
-        """Connect anew where the connection broke; any other error is raised on."""
+        """Connect again if the connection broke; raise any other error."""
         if not (self._link.closed or self._link.broken) or self._patience_s <= 0:
             raise error
         end, pause = time.monotonic() + self._patience_s, 0.05

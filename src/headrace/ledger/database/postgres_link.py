@@ -1,8 +1,8 @@
-"""One session with a PostgreSQL server, which waits for no answer without end.
+"""One session with a PostgreSQL server, in which every wait has an end.
 
-A statement may take long, and a server that is stopped, or lies behind a line that holds everything, says nothing
-either. So whoever waits for `LOOK_S` looks whether the server answers at all, on a connection of its own, and then so
-often again. A session of which no answer can be expected any more is closed, as if its connection had broken.
+A statement may take long, and then the server says nothing. A server that is stopped or unreachable says nothing
+either. So after each `LOOK_S` of waiting, a second connection checks whether the server answers at all. If no answer
+can be expected any more, the session is closed, as if its connection had broken.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ from headrace.ledger.database.postgres_troubles import options
 T = TypeVar("T")
 
 LOOK_S = 20.0
-"""After this time without an answer it is looked whether the server gives any."""
+"""After this many seconds without an answer, a second connection checks whether the server is alive."""
 
 REACH_S = 10
-"""How long a look may take, in whole seconds."""
+"""How long that check may take, in whole seconds."""
 
 ANSWER_S = 1800.0
-"""How long an answer may take from a server that lives: one session of it may hang alone."""
+"""How long to wait for an answer from a server that is alive: a single session of it may hang."""
 
 HURRY_S = 2.0
-"""How long an answer is waited for by who leaves."""
+"""How long a process that is about to exit waits for an answer."""
 
 SETTINGS = """
 SELECT set_config('idle_in_transaction_session_timeout', '10s', false), set_config('lock_timeout', '30s', false),
 set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE
 current_setting('synchronous_commit') END, false)
 """
-"""A driver that is stopped in the midst of a transaction must not hold its rows for ever; nor wait so long itself.
-What was committed is on the server's disk."""
+"""Limits for each session: a driver that is stopped within a transaction must not lock its rows for ever, and must not
+wait for ever for the locks of others. A commit returns only when it is on the server's disk."""
 
 
 class Link(psycopg.Connection[Any]):
-    """A session whose waits have an end."""
+    """A connection to the server in which every wait has an end."""
 
     url = ""
     hurries = False
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **more: Any) -> T:
-        """Wait for the server, but not without end.
+        """Wait for the server's answer and return it, but give up after a limit.
 
         Raises:
-            psycopg.errors.ConnectionTimeout: it doesn't answer; this session is closed.
+            psycopg.errors.ConnectionTimeout: the server doesn't answer; this session is closed.
         """
         try:
             return super().wait(self._bounded(gen), *args, **more)
@@ -61,7 +61,8 @@ class Link(psycopg.Connection[Any]):
             raise
 
     def _bounded(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        """Pass on what psycopg waits for, and look at the time whenever nothing has come for a tenth of a second."""
+        """Pass on what psycopg waits for, and check the time limits whenever nothing has come for a tenth of a second.
+        """
         began, wait, looked = 0.0, None, 0.0
         try:
             state = next(gen)
@@ -81,7 +82,8 @@ class Link(psycopg.Connection[Any]):
             waits.end(wait)
 
     def _look(self, now: float, began: float, looked: float) -> float:
-        """Return when the server was last known to live; raise where it doesn't, or one may wait no longer."""
+        """Return when the server was last known to be alive; raise if it doesn't answer, or if the time to wait is
+        over."""
         waited_s = now - began
         if (self.hurries or waits.is_hurried()) and waited_s > HURRY_S:
             raise psycopg.errors.ConnectionTimeout(f"no answer within {waited_s:.0f} s")
@@ -93,7 +95,7 @@ class Link(psycopg.Connection[Any]):
 
 
 def answers(url: str) -> bool:
-    """Return whether a server lets one in, which takes some questions and answers."""
+    """Return whether a server accepts a new connection, which takes several messages in both directions."""
     try:
         psycopg.connect(url, **(options(url) | {"connect_timeout": REACH_S})).close()
     except psycopg.Error:
@@ -102,7 +104,7 @@ def answers(url: str) -> bool:
 
 
 def link_to(url: str) -> Link:
-    """Connect, with what we need of a session."""
+    """Return a new connection to the server, with the settings and type adapters that we need."""
     with waits.waiting(f"the ledger `{masked(url)}`", float(REACH_S)):
         link = Link.connect(url, autocommit=True, prepare_threshold=0, **options(url))
     link.url = url
@@ -115,7 +117,7 @@ def link_to(url: str) -> Link:
 
 
 class _Text(StrDumperUnknown):
-    """Text, in which PostgreSQL takes no zero characters; one shows as what can't be shown."""
+    """Converts text for PostgreSQL, which allows no NUL characters: each becomes U+FFFD, the replacement character."""
 
     def dump(self, obj: str) -> bytes:
         return super().dump(obj.replace("\0", "\ufffd") if "\0" in obj else obj)  # type: ignore[return-value]

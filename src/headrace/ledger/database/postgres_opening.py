@@ -1,4 +1,4 @@
-"""Opening a ledger on PostgreSQL: its tables made, held against their version and against whose they are."""
+"""Opens a ledger on PostgreSQL: creates its tables, and checks their version and the project that owns them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from headrace.ledger.database.schema import SCHEMA
 
 OLDEST = 120000
 LOCK = 0x48524C47
-"""The advisory lock of those who make or change tables."""
+"""The number of the advisory lock that a process holds while it creates or changes tables."""
 
 LOOK = """
 SELECT coalesce(bool_or(tablename = 'alembic_version'), false), coalesce(bool_or(tablename = 'runs'), false),
 current_setting('server_version_num')::integer, current_setting('server_encoding')
 FROM pg_catalog.pg_tables WHERE schemaname = ANY(current_schemas(false))
 """
-"""Not by `to_regclass`: it may remember that a table wasn't there before another session made it."""
+"""`to_regclass` won't do: it may remember that a table was missing before another session created it."""
 
 
 def connect(url: str, *, project: str = "") -> PostgresDatabase:
-    """Open a ledger, and make its tables where there are none.
+    """Return a connection to a ledger, and create its tables if there are none.
 
     Raises:
-        ConfigError: it is another project's.
-        LedgerVersionError: a newer Headrace wrote it, or an older one that others may use still.
-        LedgerError: it can't be reached or made, or isn't a ledger.
+        ConfigError: the ledger belongs to another project.
+        LedgerVersionError: a newer Headrace wrote the ledger, or an older one wrote it and others may still use it.
+        LedgerError: the ledger can't be reached or created, or the database holds something else.
     """
     with ExitStack() as exits:
         db = exits.enter_context(closing(PostgresDatabase(url)))
@@ -44,7 +44,7 @@ def connect(url: str, *, project: str = "") -> PostgresDatabase:
 
 
 def connect_to_read(url: str, *, project: str = "") -> PostgresDatabase | None:
-    """Open a ledger to look at it, or give None where there are no tables of one."""
+    """Return a connection that only reads a ledger, or None if the database has no tables of a ledger."""
     with ExitStack() as exits:
         db = exits.enter_context(closing(PostgresDatabase(url)))
         with db.troubles():
@@ -59,10 +59,10 @@ def connect_to_read(url: str, *, project: str = "") -> PostgresDatabase | None:
 
 
 def version(db: PostgresDatabase) -> int | None:
-    """Return the version of a ledger's tables, None where there are none.
+    """Return the version of a ledger's tables, or None if there are none.
 
     Raises:
-        LedgerError: the tables are another program's, or the server is not fit for a ledger.
+        LedgerError: the tables belong to another program, or the server doesn't meet a ledger's needs.
     """
     ((has_version, has_runs, server, encoding),) = db.execute(LOOK).fetchall()
     if server < OLDEST:
@@ -87,10 +87,10 @@ def version(db: PostgresDatabase) -> int | None:
 
 
 def check_project(db: PostgresDatabase, project: str) -> None:
-    """Note whose the ledger is, or refuse another project.
+    """Record this project as the ledger's owner if the ledger has none; refuse any other owner.
 
     Raises:
-        ConfigError: it is another's.
+        ConfigError: the ledger belongs to another project.
     """
     about = dict(db.execute(db.sql.ABOUT).fetchall())
     if "project" not in about:
@@ -113,7 +113,7 @@ def _check(db: PostgresDatabase, found: int) -> None:
 
 
 def _create(db: PostgresDatabase) -> None:
-    """Make the tables, once, whoever comes first."""
+    """Create the tables. If several processes try at once, only the first one creates them."""
     db.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
     if version(db) is None:
         for statement in db.sql.create:

@@ -1,4 +1,4 @@
-"""What goes wrong with a server or on the way to it, in words, with what to do about it."""
+"""Errors of a PostgreSQL server, or of the connection to it, as messages with a hint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from headrace.errors import ConfigError, LedgerError, LedgerUnreachable
 from headrace.ledger.database.address import POSTGRES, masked
 
-# A server that is gone, or a network that was cut, is noticed within some 15 s instead of libpq's two hours.
+# With these, a server that is gone or a network that is cut is noticed within some 15 s instead of libpq's two hours.
 DEFAULTS: dict[str, Any] = {
     "application_name": "headrace",
     "client_encoding": "utf8",
@@ -26,10 +26,11 @@ DEFAULTS: dict[str, Any] = {
 
 
 def options(url: str) -> dict[str, Any]:
-    """Return what a connection gets beside what its URL says.
+    """Return the connection options that Headrace adds to those in the URL.
 
     Raises:
-        ConfigError: it is no URL of a PostgreSQL server; the message doesn't say which part, since that may be secret.
+        ConfigError: the text is no URL of a PostgreSQL server. The message doesn't quote the wrong part, which may be
+            secret.
     """
     try:
         given = conninfo_to_dict(url)
@@ -47,7 +48,8 @@ def options(url: str) -> dict[str, Any]:
 
 
 def is_passing(error: psycopg.Error) -> bool:
-    """Return whether an error of connecting may be over soon: it isn't about who connects, or to what."""
+    """Return whether a failed connection may succeed soon. It won't if the server refuses the user, database or
+    settings."""
     return isinstance(error, psycopg.OperationalError) and not any(
         re.search(pattern, str(error)) for pattern, _, _ in REFUSALS
     )
@@ -55,7 +57,7 @@ def is_passing(error: psycopg.Error) -> bool:
 
 @contextmanager
 def troubles(name: str, patience_s: float) -> Iterator[None]:
-    """Turn what psycopg raises into an error of ours with a hint."""
+    """Return a context that turns psycopg's exceptions into our errors, with a hint."""
     try:
         yield
     except psycopg.Error as error:
@@ -63,7 +65,7 @@ def troubles(name: str, patience_s: float) -> Iterator[None]:
 
 
 def trouble(error: psycopg.Error, name: str, patience_s: float = 0.0) -> LedgerError:
-    """Return what an error of psycopg's means for the user."""
+    """Return our error for a psycopg exception, with a message and a hint for the user."""
     if error.sqlstate in STATES:
         what, hint = STATES[error.sqlstate]
         kind = LedgerUnreachable if error.sqlstate in NOT_LET else LedgerError
@@ -82,7 +84,7 @@ def trouble(error: psycopg.Error, name: str, patience_s: float = 0.0) -> LedgerE
 
 
 def _told(error: psycopg.Error) -> str:
-    """Return the error's own words, in one line."""
+    """Return the exception's own message, in one line."""
     text = error.diag.message_primary or str(error)
     text = text.strip().splitlines()[0] if text.strip() else type(error).__name__
     return text.removeprefix("connection failed: ")
@@ -125,10 +127,10 @@ REFUSALS = (
         "check `sslmode` and `sslrootcert` in the URL against what the server offers",
     ),
 )
-"""What a server answers to one who connects: a pattern of its words (libpq gives no code), ours, and a hint."""
+"""Refusals to connect: a pattern of the server's message (libpq gives no code), our message, and a hint."""
 
 NOT_LET = ("25006", "42501")
-"""Those of the states below that say what we may not do."""
+"""The codes below that mean that a permission is missing."""
 
 STATES = {
     "23505": ("already holds what was to be added: another process was first", "try again"),
@@ -158,4 +160,4 @@ STATES = {
     "XX001": ("is damaged: {told}", "restore it from a backup"),
     "XX002": ("has a damaged index: {told}", "have the server's administrator REINDEX it"),
 }
-"""By the code of an error: what it means, and what to do."""
+"""For each SQLSTATE error code: our message, and a hint."""

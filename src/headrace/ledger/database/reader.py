@@ -1,4 +1,4 @@
-"""Rows as structs: each column goes to the field of its name, whatever place it has in the statement.
+"""Turns rows into structs: each column becomes the field of the same name, whatever the order of the columns.
 
 TASK_ROWS = Reader(TaskRow, log=(span, "log", "log_start", "log_end"))
 rows = list(TASK_ROWS.read(db.execute(db.sql.TASK_ROWS, (run,))))
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 class Reader(Generic[T]):
-    """Makes structs of a kind out of rows.
+    """Makes structs of one type from rows.
 
-    A field that isn't a column is `made`, by a function of the columns that are named after it. Columns that the struct
-    has no field for are left alone; a field that has neither a column nor a default is an error.
+    A field that is not a column is given in `made`: a function, and the names of the columns that it takes. Columns
+    without a field of their name are ignored. A field with neither a column nor a default is an error.
     """
 
     def __init__(self, kind: type[T], **made: tuple[Any, ...]) -> None:
@@ -28,34 +28,35 @@ class Reader(Generic[T]):
         self._makers: dict[tuple[tuple[str, ...], tuple[str, ...]], Callable[[Any], Any]] = {}
 
     def read(self, rows: Rows) -> Iterator[T]:
-        """Go over rows as structs."""
+        """Yield each row as a struct."""
         return self._read(rows, ())
 
     def beside(self, rows: Rows, *columns: str) -> Iterator[tuple[Any, ...]]:
-        """Go over rows as structs, each followed by the row's values of some columns."""
+        """Yield each row as a tuple: the struct, then the row's values of the named columns."""
         return self._read(rows, columns)
 
     def needs(self) -> set[str]:
-        """Name the columns that it makes structs of."""
+        """Return the names of the columns that the structs are made from."""
         fields: tuple[str, ...] = self._kind.__struct_fields__  # type: ignore[attr-defined]
         return {*fields} - {*self._made} | {name for _, *sources in self._made.values() for name in sources}
 
     def _read(self, rows: Rows, beside: tuple[str, ...]) -> Iterator[Any]:
         rest = iter(rows)
-        first = next(rest, None)  # before it comes, a server that was asked for several things says nothing of columns
+        first = next(rest, None)  # read first: in pipeline mode the columns aren't known before the first row
         if first is None:
             return iter(())
         return map(self.maker(columns(rows), beside), chain((first,), rest))
 
     def maker(self, names: tuple[str, ...], beside: tuple[str, ...] = ()) -> Callable[[Any], Any]:
-        """Return what makes a struct of a row that has these columns."""
+        """Return a function that makes a struct from a row with these columns."""
         make = self._makers.get((names, beside))
         if make is None:
             make = self._makers[names, beside] = self._compiled(names, beside)
         return make
 
     def _compiled(self, names: tuple[str, ...], beside: tuple[str, ...]) -> Callable[[Any], Any]:
-        """Write the call down, as `namedtuple` does: to name the fields for each row anew takes half as long again."""
+        """Compile the function with `eval`, as `namedtuple` does: looking up the fields for each row takes 1.5 times as
+        long."""
         places = {name: f"row[{place}]" for place, name in enumerate(names)}
         fields: tuple[str, ...] = self._kind.__struct_fields__  # type: ignore[attr-defined]
         values = {field: places[field] for field in fields if field in places}
@@ -71,13 +72,13 @@ class Reader(Generic[T]):
 
 
 class Plain(Reader[tuple[Any, ...]]):
-    """Leaves rows as they are, for who passes them on."""
+    """A reader that returns rows unchanged, as tuples."""
 
     def __init__(self) -> None:
         super().__init__(tuple)
 
     def maker(self, names: tuple[str, ...], beside: tuple[str, ...] = ()) -> Callable[[Any], Any]:
-        """Return what leaves a row alone."""
+        """Return `tuple`, which leaves a row as it is."""
         del names, beside
         return tuple
 
@@ -86,5 +87,5 @@ PLAIN = Plain()
 
 
 def columns(rows: Rows) -> tuple[str, ...]:
-    """Name the columns of rows."""
+    """Return the names of the rows' columns."""
     return tuple([column[0] for column in rows.description])

@@ -1,6 +1,6 @@
-"""Going over a ledger's rows some at a time, each table in the order of its key, so that memory doesn't grow with them.
+"""Reads large tables in pages, in the order of their keys, so that memory doesn't grow with the number of rows.
 
-Within `db.snapshot()` it is all of one moment.
+Within `db.snapshot()`, all pages are of the same moment.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ Row = tuple[Any, ...]
 
 
 def run_row(db: Database, number: int) -> Row:
-    """Return all columns of a run's own row."""
+    """Return all columns of a run's row in the ledger."""
     found: Row = db.execute(db.sql.RUN_ROW, (number,)).fetchone()
     return found
 
 
 def events(db: Database, run: int) -> Iterator[tuple[int, bytes]]:
-    """Go over a run's events: each number with its bytes."""
+    """Yield a run's events: the number and the encoded body of each."""
     seq = 0
     while rows := db.execute(db.sql.EVENTS_FROM, (run, seq, PAGE)).fetchall():
         yield from rows
@@ -33,27 +33,28 @@ def events(db: Database, run: int) -> Iterator[tuple[int, bytes]]:
 
 
 def tasks(db: Database, run: int, reader: Reader[T]) -> Iterator[T]:
-    """Go over all columns of the rows of a run's tasks."""
+    """Yield the rows of a run's tasks, with all columns, as the reader makes them."""
     return _pages(db, reader, db.sql.TASKS_FROM, (run,), name="")
 
 
 def outs(db: Database, run: int) -> Iterator[tuple[str, str | None, bytes]]:
-    """Go over the outputs of a run's tasks: name, key, encoded output."""
+    """Yield the outputs of a run's tasks: the task's name, its key, and the encoded output."""
     return _pages(db, PLAIN, db.sql.OUTS_FROM, (run,), name="")
 
 
 def blobs(db: Database, run: int) -> Iterator[tuple[str, str, int, float]]:
-    """Go over the generations that a run names: digest, nonce, size in bytes, since when."""
+    """Yield the generations that a run names: digest, nonce, size in bytes, and since when (Unix seconds)."""
     return _pages(db, PLAIN, db.sql.BLOBS_FROM, (run,), digest="", nonce="")
 
 
 def results(db: Database, reader: Reader[T]) -> Iterator[T]:
-    """Go over all columns of the results."""
+    """Yield the rows of all results, with all columns, as the reader makes them."""
     return _pages(db, reader, db.sql.RESULTS_FROM, (), key="")
 
 
 def cursors(db: Database, reader: Reader[T]) -> Iterator[T]:
-    """Go over all columns of the cursors, each of their versions; Headrace's own notes are not among them."""
+    """Yield the rows of all versions of all cursors. Cursors that Headrace keeps for itself (`headrace.*`) are left
+    out."""
     return _pages(db, reader, db.sql.CURSORS_FROM, (), name="", version=-1, but=_is_own)
 
 
@@ -69,10 +70,10 @@ def _pages(
     but: Callable[..., bool] | None = None,
     **after: object,
 ) -> Iterator[T]:
-    """Go over rows, the key of each (`after`) beyond that of the one before; leave out those whose key is one of
-    `but`."""
+    """Yield rows page by page, in the order of the key columns in `after`. Rows for whose key `but` returns True are
+    left out."""
     while True:
-        with db.troubles():  # here, so that nobody who takes the rows in takes its troubles for their own
+        with db.troubles():  # around the query only, so that errors of the caller pass unchanged
             found = db.execute(text, (*fixed, *after.values(), PAGE))
             rows = found.fetchall()
         if not rows:

@@ -1,9 +1,9 @@
-"""The versions of the tables, one a migration (`migrations/versions`), and what each has brought."""
+"""The versions of the tables, one for each migration (`migrations/versions`), and which columns each version added."""
 
 from __future__ import annotations
 
 SCHEMA = 6
-"""The version of `ledger.sql`. SQLite keeps it as `user_version`, where it is read without SQLAlchemy."""
+"""The version of `ledger.sql`. SQLite also keeps it as `user_version`, so it can be read without SQLAlchemy."""
 
 SINCE: dict[int, dict[str, tuple[str, ...]]] = {
     3: {"cursors": ("run", "task", "at"), "metrics": (), "logged": (), "versions": (), "aliases": ()},
@@ -11,10 +11,10 @@ SINCE: dict[int, dict[str, tuple[str, ...]]] = {
     5: {"versions": ("preparation",), "aliases": ("why",)},
     6: {"tasks": ("queued_s",)},
 }
-"""The columns that a table has got with a version of the tables; where none is named, the table itself came with it.
-An archive of before lacks them."""
+"""For each version, the columns that it added to each table; an empty tuple means that it added the whole table.
+Archives of earlier versions lack these columns."""
 
 
 def revision(schema: int = SCHEMA) -> str:
-    """Return the name that Alembic knows a version by."""
+    """Return Alembic's name for a version of the tables."""
     return f"{schema:04d}"

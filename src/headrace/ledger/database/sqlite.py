@@ -1,7 +1,7 @@
-"""The ledger in a file of SQLite's: opened, made, held against its version, and its troubles put into words.
+"""The ledger in an SQLite file: opens and creates it, checks its version, and turns SQLite's errors into ours.
 
-SQLAlchemy and Alembic cost 0.2 s and more to import, so an empty ledger is made by the statements of `ledger.sql`, and
-only an older one, which has to be migrated, loads them.
+SQLAlchemy and Alembic take 0.2 s and more to import. So an empty ledger is created with the statements of `ledger.sql`,
+and the two are imported only to migrate an older ledger.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ from headrace.ledger.database.statements import statements
 T = TypeVar("T")
 
 TIMEOUT_S = 10.0
-"""How long a write waits for another process's transaction. Ours take milliseconds, but for an import: all of its rows
-are one, 200,000 of them in 0.4 s of a processor (`docs/upkeep.md`)."""
+"""How long a write waits for another process's transaction. Ours take milliseconds, except an import, which is one
+transaction: 200,000 rows take 0.4 s of processor time (`docs/upkeep.md`)."""
 
 APPLICATION = 0x48524C47  # "HRLG" in the file's header
 
 
 class SqliteDatabase:
-    """A connection to a ledger's file (`ledger.database.database.Database`). Its locks lie beside the file."""
+    """A connection to a ledger's file (`ledger.database.database.Database`). Its lease files are in a folder beside the
+    file."""
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self.path = path
@@ -45,30 +46,33 @@ class SqliteDatabase:
         self._troubles = Troubles(path)
 
     def lookups(self, text: str, rows: Sequence[Sequence[Any]], /) -> list[Any]:
-        """Run a statement for each of the rows, and return the first row that each finds, or None."""
+        """Run a query once for each row of parameters; return the first row of each result, or None where it is
+        empty."""
         return [self._db.execute(text, row).fetchone() for row in rows]
 
     def require(self, text: str, parameters: Sequence[Any] = (), /) -> None:
-        """Run a statement that has to find or change a row."""
+        """Run a statement that must find or change a row; raise `Unmet` if it doesn't."""
         found = self._db.execute(text, parameters)
         if found.rowcount < 1 and found.fetchone() is None:
             raise Unmet
 
     def transaction(self, *, durable: bool = True) -> _Transaction:
-        """Do all of it or nothing. SQLite lets one transaction write at a time."""
+        """Return a context in which all statements take effect together or not at all. SQLite lets one transaction
+        write at a time."""
         return _Transaction(self._db, durable=durable)
 
     def atomically(
         self, work: Callable[[], T], *, durable: bool = True, done: Callable[[], T | None] | None = None
     ) -> T:
-        """Do `work` in a transaction; a file is there or it isn't, so it is tried once."""
+        """Run `work` in a transaction and return its value. It is run only once: the connection to a file doesn't
+        break."""
         del done
         with _Transaction(self._db, durable=durable):
             return work()
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Read everything within as of one moment."""
+        """Return a context in which all reads see the database at one moment."""
         self.end_reading()
         self._db.execute("BEGIN")
         try:
@@ -77,7 +81,7 @@ class SqliteDatabase:
             self.end_reading()
 
     def begin_reading(self) -> None:
-        """Begin a transaction that lookups share: each in its own would take twice the time."""
+        """Begin a transaction that lookups share. With a transaction for each, lookups would take twice as long."""
         if not self._db.in_transaction:
             self._db.execute("BEGIN")
 
@@ -87,19 +91,19 @@ class SqliteDatabase:
             self._db.execute("COMMIT")
 
     def troubles(self) -> AbstractContextManager[None]:
-        """Turn what SQLite raises into an error of ours with a hint."""
+        """Return a context that turns SQLite's exceptions into our errors, with a hint."""
         return self._troubles
 
     def is_there(self) -> bool:
-        """Return whether the file is still there: what is open of one that was removed keeps nothing."""
+        """Return whether the file still exists. A removed file that is still open would keep no data."""
         return self.path.exists()
 
     def now(self) -> float:
-        """Return the time of this machine."""
+        """Return this machine's time, in Unix seconds."""
         return time.time()
 
     def problems(self, *, deep: bool) -> list[str]:
-        """Ask SQLite whether its file is whole."""
+        """Return the faults that SQLite's integrity check finds in the file, and the tables that can't be read."""
         try:
             rows = self._db.execute("PRAGMA integrity_check" if deep else "PRAGMA quick_check").fetchall()
         except sqlite3.DatabaseError as error:
@@ -108,7 +112,7 @@ class SqliteDatabase:
         return [*texts, *unreadable(self.path)] if texts else []
 
     def hurry(self) -> None:
-        """A file isn't waited for."""
+        """Do nothing: access to a file has no wait to cut short."""
 
     def close(self) -> None:
         """Close the file."""
@@ -116,7 +120,7 @@ class SqliteDatabase:
 
 
 class _Transaction:
-    """All of it, or nothing."""
+    """A context for one transaction: it commits at the end, or rolls back on an exception."""
 
     def __init__(self, db: sqlite3.Connection, *, durable: bool) -> None:
         self._db = db
@@ -125,7 +129,7 @@ class _Transaction:
     def __enter__(self) -> None:
         db = self._db
         if db.in_transaction:
-            db.execute("COMMIT")  # lookups shared it
+            db.execute("COMMIT")  # the transaction that lookups shared
         if not self._durable:
             db.execute("PRAGMA synchronous=NORMAL")
         db.execute("BEGIN IMMEDIATE")
@@ -145,34 +149,35 @@ class _Transaction:
 
 
 def connect(path: Path, *, project: str = "") -> SqliteDatabase:
-    """Open the ledger at `path`, making or migrating it where needed.
+    """Return a connection to the ledger at `path`. A missing ledger is created, an older one is migrated.
 
     Raises:
-        LedgerVersionError: a newer Headrace wrote it.
-        LedgerError: it can't be read or made, or isn't a ledger.
+        LedgerVersionError: a newer Headrace wrote the ledger.
+        LedgerError: the ledger can't be read or created, or the file is something else.
     """
     with Troubles(path):
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))  # SQLite gives its own files the rights of this
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))  # SQLite gives its extra files the same mode
         return _checked(_open(path), path, project)
 
 
 def connect_to_read(path: Path, *, project: str = "") -> SqliteDatabase:
-    """Open the ledger at `path` to look at it, even where it can't be written to and nobody does."""
+    """Return a connection to read the ledger at `path`, even if this user can't write the file and no process writes
+    it."""
     if (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)) or path.with_name(f"{path.name}-wal").exists():
         found = connect(path, project=project)
-        # Most is read once, and fresh memory for each page takes longer than reading it.
+        # A small cache: most pages are read once, and getting fresh memory for a page takes longer than reading it.
         found.execute("PRAGMA cache_size=-2048")
         return found
     with Troubles(path):
-        # SQLite wants to make its log beside the file, unless it is told that nothing will change.
+        # SQLite would create its log beside the file. With `immutable` it takes the file as unchanging, and doesn't.
         db = sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True, isolation_level=None, check_same_thread=False)
         return _checked(db, path, project)
 
 
 def nothing(path: Path = Path()) -> SqliteDatabase:
-    """Return an empty ledger in memory, in place of one that isn't there."""
+    """Return an empty ledger in memory, to stand for one that doesn't exist."""
     db = sqlite3.connect(":memory:", isolation_level=None)
     for statement in statements("sqlite").create:
         db.execute(statement)
@@ -191,7 +196,7 @@ def _checked(db: sqlite3.Connection, path: Path, project: str) -> SqliteDatabase
 
 
 def unreadable(path: Path) -> list[str]:
-    """Say of a damaged ledger which tables can't be read to their end."""
+    """Return, for a damaged ledger, which tables can't be read to their end, and why."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
@@ -210,16 +215,16 @@ def _why_unreadable(db: sqlite3.Connection, table: str) -> str | None:
 
 
 def _said(error: Exception) -> str:
-    return str(error).partition(" with text")[0]  # what follows are the bytes
+    return str(error).partition(" with text")[0]  # the bytes themselves follow
 
 
 _UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
-"""What the bytes of a damaged file raise; the latter where what SQLite says of them has some of them in it."""
+"""The exceptions that a damaged file causes. `UnicodeDecodeError` comes when SQLite's message quotes damaged bytes."""
 
 
 class Troubles:
-    """Turns what SQLite raises into an error of ours with a hint. One serves any number of times: it is on the way of
-    each look-up."""
+    """A context that turns SQLite's exceptions into our errors, with a hint. It is used for every lookup, so one object
+    may be entered many times."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -240,9 +245,9 @@ class Troubles:
 
 
 def trouble(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> LedgerError:
-    """Return what an error of SQLite's means for the user."""
+    """Return our error for an SQLite exception, with a message and a hint for the user."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest of it is detail
-    if code == sqlite3.SQLITE_ERROR:  # ours are right, unless tables have lost their names, or were given others
+    if code == sqlite3.SQLITE_ERROR:  # our statements are right, so a table is missing or has other columns
         return LedgerDamaged(
             f"the ledger `{path}` isn't in the expected form: {_said(error)}",
             hint="`headrace fsck` says whether it is damaged; if another release has changed it, use that",
@@ -257,7 +262,7 @@ def trouble(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> LedgerErro
 
 
 _NO_TEXT = "decode"
-"""In what Python itself says, without a code, of bytes that were written as text and are none any more."""
+"""A word of Python's message, which has no error code, about stored text that can't be decoded any more."""
 
 _TROUBLES = {
     sqlite3.SQLITE_BUSY: (
@@ -291,7 +296,7 @@ _TROUBLES = {
 def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
-        # FULL: what was committed survives the loss of power. The cache takes the tasks of a large run (in KiB).
+        # FULL: committed data survives a power failure. The cache (16 MiB, given in KiB) holds a large run's tasks.
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA cache_size=-16384")
     except BaseException:
@@ -316,24 +321,24 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
             f"the ledger `{path}` was written by a newer Headrace (its version is {version}, ours {SCHEMA})",
             hint="upgrade Headrace here: pip install --upgrade headrace",
         )
-    # 0.3 s, and hardly ever needed.
+    # Imported here because it takes 0.3 s and is rarely needed.
     from headrace.ledger.database.migrate import migrate_file  # noqa: PLC0415
 
     migrate_file(path)
 
 
 def _check_project(db: sqlite3.Connection, path: Path, project: str) -> None:
-    """Note whose the ledger is, or refuse another project."""
+    """Record this project as the ledger's owner if the ledger has none; refuse any other owner."""
     sql = statements("sqlite")
     about = dict(db.execute(sql.ABOUT))
     if "project" not in about:
-        with suppress(sqlite3.OperationalError):  # one that can only be read stays nobody's
+        with suppress(sqlite3.OperationalError):  # a read-only ledger stays without an owner
             db.execute(sql.PUT_ABOUT, ("project", project))
     refuse_other(str(path), about.get("project", project), project)
 
 
 def _create(db: sqlite3.Connection, path: Path) -> None:
-    """Make the tables of an empty ledger, once, whoever comes first."""
+    """Create the tables of an empty ledger. If several processes try at once, only the first one creates them."""
     _use_wal(db)
     db.execute("BEGIN IMMEDIATE")
     try:
@@ -352,7 +357,8 @@ def _create(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _use_wal(db: sqlite3.Connection) -> None:
-    """Switch to a write-ahead log; SQLite doesn't wait for others here, so this does."""
+    """Switch to a write-ahead log. SQLite doesn't wait for other processes in this statement, so it is repeated
+    here."""
     end = time.monotonic() + TIMEOUT_S
     while True:
         try:

@@ -1,12 +1,12 @@
-"""The statements of `ledger.sql`, as SQLite or PostgreSQL takes them.
+"""The statements of `ledger.sql`, in the dialect of SQLite or PostgreSQL.
 
     sql = statements("sqlite")
     db.execute(sql.RUN_BY_ID, (run,))
 
-The file is read once, when the first ledger is opened, and a statement is put together when it is first asked for:
-SQLAlchemy, which would check them, takes longer to import than a small pipeline to run. So nothing here knows which
-names there are; `tests/ledger/test_statements.py` finds a name that is asked for and isn't there, and one that nobody
-asks for, and has each database prepare each statement.
+The file is read once, when the first ledger is opened. A statement is put together when it is first used. SQLAlchemy
+could check the statements, but takes longer to import than a small pipeline takes to run. So the names are not checked
+here: `tests/ledger/test_statements.py` finds names that are missing or unused, and has each database prepare each
+statement.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ MARKS: dict[Dialect, str] = {"sqlite": "?", "postgresql": "%s"}
 
 WORDS: dict[Dialect, dict[str, str]] = {
     "sqlite": {"text": "TEXT", "bytes": "BLOB", "by_key": "WITHOUT ROWID"},
-    # PostgreSQL has to be told to order text by its bytes; looking up what begins with something relies on it.
+    # The collation "C" orders text by its bytes. Searches for the beginning of a text rely on that order.
     "postgresql": {"text": 'TEXT COLLATE "C"', "bytes": "BYTEA", "by_key": ""},
 }
-"""What the words in braces stand for."""
+"""The text that replaces each word in braces in `ledger.sql`."""
 
 _PARAMETER = re.compile(r":(\w+)")
 
 
 class Statements:
-    """The text of each statement, under its name in capitals."""
+    """The statements of one dialect, as attributes: the text of each under its name in capitals."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -46,7 +46,7 @@ class Statements:
         for part in FILE.read_text(encoding="utf-8").split("\n--- ")[1:]:
             head, _, text = part.partition("\n")
             name, _, of = head.partition(" ")
-            if of in ("", f"({dialect})"):  # a dialect's own comes after the common one
+            if of in ("", f"({dialect})"):  # the dialect's own statement comes after the common one, and replaces it
                 self._written[name.upper()] = text
 
     def __getattr__(self, name: str) -> str:
@@ -63,7 +63,7 @@ class Statements:
         return tuple(_PARAMETER.findall(self._plain(name)))
 
     def values(self, name: str, given: Mapping[str, object]) -> tuple[object, ...]:
-        """Return what a statement takes, in the order of its parameters, out of what is given by their names."""
+        """Return a statement's parameter values in the order of its parameters, picked by name from `given`."""
         order = self._orders.get(name)
         if order is None:
             order = self._orders[name] = itemgetter(*self.parameters(name))
@@ -72,11 +72,11 @@ class Statements:
 
     @property
     def create(self) -> list[str]:
-        """What makes the tables of an empty ledger, in this order."""
+        """The statements that create the tables of an empty ledger, in the order to run them."""
         return [getattr(self, name) for name in self._written if name.startswith("CREATE_")]
 
     def _plain(self, name: str) -> str:
-        """Return a statement in one line, without its remarks, with the dialect's own words."""
+        """Return a statement in one line, without comments, with the dialect's own words."""
         if name not in self._written:
             raise AttributeError(f"`{FILE.name}` has no statement `{name.lower()}` for {self._dialect}")
         lines = [line for line in self._written[name].splitlines() if not line.startswith("--")]
@@ -88,5 +88,5 @@ class Statements:
 
 @cache
 def statements(dialect: Dialect) -> Statements:
-    """Return a dialect's statements, read once."""
+    """Return a dialect's statements. They are read once."""
     return Statements(dialect)

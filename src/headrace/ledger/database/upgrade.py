@@ -1,7 +1,7 @@
-"""Bringing a ledger, wherever it is, to this version's tables.
+"""Migrates a ledger, in a file or on a server, to this version's tables.
 
-A ledger in a file has one machine's drivers, all of this Headrace: it is migrated when it is opened. One on a server
-may have others that are older, so somebody has to say when: by `headrace ledger migrate`.
+All drivers of a ledger in a file are on one machine and use this Headrace, so the ledger is migrated when it is opened.
+A ledger on a server may have drivers with an older Headrace, so a person says when: with `headrace ledger migrate`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from headrace.ledger.database.sqlite import Troubles
 
 
 class Migrated(Struct, frozen=True, kw_only=True):
-    """What came of bringing a ledger up to date: from which version to which; the same if there was nothing to do."""
+    """The result of a migration: the table versions `before` and `after`, which are equal if there was nothing to
+    do."""
 
     ledger: str
     before: int
@@ -33,24 +34,24 @@ class Migrated(Struct, frozen=True, kw_only=True):
 
 
 def migrate(address: Address) -> Migrated:
-    """Bring a ledger to this version's tables; say what was done.
+    """Migrate a ledger to this version's tables; return the versions before and after.
 
     Raises:
         NotFoundError: there is no ledger yet.
-        LedgerVersionError: a newer Headrace wrote it.
-        LedgerError: it can't be read or written, or isn't a ledger.
+        LedgerVersionError: a newer Headrace wrote the ledger.
+        LedgerError: the ledger can't be read or written, or the database holds something else.
     """
     before = _migrate_shared(str(address)) if is_shared(address) else _file_version(file_of(address))
-    connect(address).close()  # a file is migrated by being opened; and whatever is wrong with a ledger is said here
+    connect(address).close()  # migrates a file, and raises if the ledger can't be used
     return Migrated(ledger=masked(address), before=before, after=SCHEMA)
 
 
 @contextmanager
 def begin_shared(url: str) -> Iterator[Connection]:
-    """Return a transaction on a server that keeps others from changing tables; tables' changes are part of it."""
-    import psycopg  # noqa: PLC0415  (an extra)
+    """Return a transaction on a server that locks out others who change tables; changes of tables are part of it."""
+    import psycopg  # noqa: PLC0415  (an optional dependency)
 
-    from headrace.ledger.database.postgres_opening import LOCK  # noqa: PLC0415  (it needs the extra)
+    from headrace.ledger.database.postgres_opening import LOCK  # noqa: PLC0415  (it imports psycopg)
 
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool)
     try:
@@ -71,7 +72,7 @@ def _file_version(path: Path) -> int:
 
 def _migrate_shared(url: str) -> int:
     check_driver()
-    # An extra, and what needs it.
+    # psycopg is an optional dependency, and these modules import it.
     import psycopg  # noqa: PLC0415
 
     from headrace.ledger.database.postgres import PostgresDatabase  # noqa: PLC0415

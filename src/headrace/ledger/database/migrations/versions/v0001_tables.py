@@ -13,7 +13,7 @@ TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Make them."""
+    """Create the first tables."""
     op.create_table(
         "runs",
         sa.Column("number", sa.Integer, sa.Identity(), nullable=False),

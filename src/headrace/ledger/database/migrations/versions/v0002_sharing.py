@@ -1,4 +1,4 @@
-"""What a ledger that is shared needs: whose it is, and leases by the server's clock."""
+"""Tables for a shared ledger: the project that owns it, and leases judged by the server's clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Make the tables, and what finds artifacts among many runs."""
+    """Create the tables, and indexes that find artifacts among many runs."""
     op.create_table(
         "about",
         sa.Column("name", TEXT, nullable=False),

@@ -1,4 +1,4 @@
-"""What tasks log, versions of models and datasets, and who has set a cursor."""
+"""Tables for logged metrics, for versions of models and datasets, and columns that say which task set a cursor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Make the tables; cursors that are there were set by nobody that is known."""
+    """Create the tables, and add the cursors' columns. They are NULL for existing cursors, whose task isn't known."""
     for name, kind in (("run", TEXT), ("task", TEXT), ("at", sa.Float)):
         op.add_column("cursors", sa.Column(name, kind))
     op.create_table(

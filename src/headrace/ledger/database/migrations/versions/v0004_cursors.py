@@ -1,4 +1,4 @@
-"""Who has moved a cursor by hand."""
+"""A column for the user who moved a cursor outside of runs."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Add the column; all that is there was set by tasks."""
+    """Add the column. It is NULL for existing versions of cursors, all of which tasks have set."""
     op.add_column("cursors", sa.Column("by", TEXT))

@@ -1,4 +1,5 @@
-"""What prepares rows for a registered model, and why an alias was pointed at a version whose report says no."""
+"""Columns for a registered model's preparation, and for why an alias points at a version whose report advises against
+it."""
 
 from __future__ import annotations
 
@@ -13,6 +14,6 @@ TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Add the columns; no version has a preparation yet."""
+    """Add the columns. They are NULL in existing rows."""
     op.add_column("versions", sa.Column("preparation", sa.LargeBinary))
     op.add_column("aliases", sa.Column("why", TEXT))

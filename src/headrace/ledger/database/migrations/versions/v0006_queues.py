@@ -1,4 +1,4 @@
-"""How long the pool had no room for a task."""
+"""A column for how long a task waited because its pool had no room."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Add the column; of tasks that are there, it isn't known."""
+    """Add the column. It is NULL for existing tasks, whose waiting time isn't known."""
     op.add_column("tasks", sa.Column("queued_s", sa.Float))

@@ -1,2 +1,2 @@
-"""A ledger carried elsewhere: archives, imports, backups, another database. Begin with `transfer`. What comes from
-outside is looked at in full before the first row is written."""
+"""Moves a ledger elsewhere: archives, imports, backups, another database. Begin with `transfer`. All data from outside
+is checked before the first row is written."""

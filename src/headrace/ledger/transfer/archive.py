@@ -1,19 +1,20 @@
-"""The file that a ledger travels in: a tar, so that what is in it can be seen and taken out by other means too.
+"""An archive of a ledger: one tar file, so that other tools too can list and extract its contents.
 
-    headrace-ledger.json   what it is: its version, that of the tables, and their columns
-    runs/NUMBER.rows       a run's rows, compressed: its own, its events, tasks, blobs and signals
-    named.rows             which blobs belong to it, sorted: digest, nonce, size
-    results.rows           what may be reused, in no run's file since it may be many runs'
+    headrace-ledger.json   the head: the archive's version, the tables' version, and the tables' columns
+    runs/NUMBER.rows       a run's rows, compressed: the run's row, its events, tasks, blobs and signals
+    named.rows             the blobs that belong to the ledger, sorted: digest, nonce, size
+    results.rows           outputs that may be reused; not in a run's file, since many runs may share one
     cursors.rows
-    registry.rows          versions of models and datasets, and aliases; none in archives of older tables
-    logs/NUMBER.rows       what the run's attempts printed
-    blobs/DIGEST.NONCE     the artifacts, as they are
-    end.json               the digest of the first file and of each part above, and which blobs could not be had
+    registry.rows          versions of models and datasets, and aliases; missing in archives of older tables
+    logs/NUMBER.rows       the printed output of the run's attempts
+    blobs/DIGEST.NONCE     the bytes of the artifacts
+    end.json               the digest of the head and of each part of rows, and the blobs that are missing
     end.digest             the digest of `end.json`
 
-Rows are records of a table's name and its values; each record is preceded by its length. A file without its end is
-refused: whoever wrote it was killed. Archives of version 1 have no digest of the first file and of `end.json`; what
-matters of these says the rows' form, against which both are held (`ledger.transfer.archive_check`).
+Each row is a record of its table's name and its values; the record's length stands before it. An archive without
+`end.json` is refused: the process that wrote it was killed. Archives of version 1 have no digests of the head and of
+`end.json`. Their important contents are checked in another way: they must agree with the form of the rows
+(`ledger.transfer.archive_check`).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ HEAD_BYTES = 1 << 20
 IN_MEMORY_BYTES = 16 << 20
 PIECE_BYTES = 1 << 20
 RECORD_BYTES = 256 << 20
-"""No row of ours is larger: an archive of a few MB could tell of one that fills the memory."""
+"""The largest row to accept. Our rows are smaller, and a forged archive of a few MB could otherwise fill the memory."""
 
 Record = tuple[str, list[Any]]
 """A table's name, and the values of one of its rows."""
@@ -51,7 +52,8 @@ _decode = msgspec.msgpack.Decoder(Record).decode
 
 
 class Head(Struct, frozen=True, kw_only=True):
-    """What an archive is. `columns` are those of each table, in the order of the values."""
+    """The head of an archive: its format, versions, time and project. `columns` lists each table's columns, in the
+    order of a row's values."""
 
     format: str
     version: int
@@ -63,8 +65,8 @@ class Head(Struct, frozen=True, kw_only=True):
 
 
 class End(Struct, frozen=True, kw_only=True):
-    """What an archive holds: each part of rows with its digest, how much of what, and which blobs it lacks. `head` is
-    the digest of the first file."""
+    """The contents of an archive: the digest of each part of rows, the numbers of runs, blobs and bytes, and the blobs
+    that it lacks. `head` is the digest of the first file."""
 
     parts: dict[str, str]
     runs: int
@@ -75,7 +77,7 @@ class End(Struct, frozen=True, kw_only=True):
 
 
 class ArchivedBlob(Struct, frozen=True):
-    """A blob in an archive; `file` gives its bytes until the next one is asked for."""
+    """A blob in an archive. Its `file` can be read until the next blob is asked for."""
 
     digest: str
     nonce: str
@@ -84,7 +86,7 @@ class ArchivedBlob(Struct, frozen=True):
 
 
 class Writer:
-    """Writes an archive, part by part; `end` completes it."""
+    """Writes an archive, part by part. `end` completes it."""
 
     def __init__(self, file: BinaryIO, head: Head) -> None:
         self._file = file
@@ -94,7 +96,7 @@ class Writer:
         self._head = self._add_bytes(HEAD, msgspec.json.encode(head))
 
     def rows(self, name: str, records: Iterable[Record]) -> None:
-        """Write a part of rows."""
+        """Write a part with these rows."""
         with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as file:
             squeeze = zlib.compressobj(1)
             for record in records:
@@ -107,7 +109,8 @@ class Writer:
         self._runs += name.startswith(RUNS)
 
     def blob(self, digest: str, nonce: str, size: int, file: IO[bytes]) -> bool:
-        """Write a blob; return whether its bytes had its digest. Where they hadn't, the archive is said to lack it."""
+        """Write a blob; return whether its bytes match its digest. If they don't, the archive lists the blob as
+        lacking."""
         if self._add(f"{BLOBS}{digest}.{nonce}", size, file) != digest:
             self.lacks(digest, nonce)
             return False
@@ -116,11 +119,11 @@ class Writer:
         return True
 
     def lacks(self, digest: str, nonce: str) -> None:
-        """Note that a blob can't be had."""
+        """Record that the archive lacks a blob."""
         self._lacking.append(f"{digest}.{nonce}")
 
     def end(self) -> End:
-        """Complete the archive."""
+        """Complete the archive; return its summary."""
         end = End(
             parts=self._parts,
             runs=self._runs,
@@ -137,7 +140,8 @@ class Writer:
         return self._add(name, len(data), io.BytesIO(data))
 
     def _add(self, name: str, size: int, file: IO[bytes]) -> str:
-        """Add a file of so many bytes, whatever it really has, since that was said before; return its digest."""
+        """Add a file of exactly `size` bytes and return its digest. The size is already written, so a shorter file is
+        filled with zeros."""
         member = tarfile.TarInfo(name)
         member.size = size
         member.mode = 0o644
@@ -153,12 +157,12 @@ class Writer:
 
 
 class Archive:
-    """Reads an archive. Each part is held against its digest as it is read.
+    """Reads an archive. Each part is checked against its digest while it is read.
 
     Raises:
-        UsageError: the file isn't there, is no archive, or is not whole.
-        LedgerVersionError: a newer Headrace wrote it.
-        LedgerError: a part of it is damaged; of a part of rows that is told as it is read.
+        UsageError: the file doesn't exist, is no archive, or is incomplete.
+        LedgerVersionError: a newer Headrace wrote the archive.
+        LedgerError: a part of the archive is damaged. For a part of rows, this is raised while the part is read.
     """
 
     def __init__(self, path: Path, *, schema: int) -> None:
@@ -183,18 +187,18 @@ class Archive:
         self._file.close()
 
     def runs(self) -> list[str]:
-        """Name the parts of runs, the oldest first."""
+        """Return the names of the parts that hold runs, the oldest run first."""
         return [name for name in self._places if name.startswith(RUNS)]
 
     def has(self, name: str) -> bool:
-        """Return whether it has such a part."""
+        """Return whether the archive has a part of this name."""
         return name in self._places
 
     def rows(self, name: str) -> Iterator[Record]:
-        """Go over the records of a part.
+        """Yield the records of a part.
 
         Raises:
-            LedgerError: it is damaged.
+            LedgerError: the part is damaged.
         """
         if name == REGISTRY and name not in self._places:
             return
@@ -219,7 +223,7 @@ class Archive:
                         yield _decode(rest[end:past])
                         start = past
                     del rest[:start]
-                self._file.seek(place)  # whoever took a record may have read another part
+                self._file.seek(place)  # the caller may have read another part in between
         except (zlib.error, msgspec.MsgspecError, RecursionError) as error:
             raise self._damaged(name) from error
         is_cut = bool(rest) or (whole > 0 and not unsqueeze.eof) or bool(unsqueeze.unused_data)
@@ -227,10 +231,10 @@ class Archive:
             raise self._damaged(name)
 
     def check(self) -> None:
-        """Check each part of rows against its digest, before any of them counts.
+        """Check each part of rows against its digest, before any of them is used.
 
         Raises:
-            LedgerError: one is damaged, isn't there, or is there and wasn't written.
+            LedgerError: a part is damaged or missing, or is in the archive although the writer didn't list it.
         """
         for name in self._places.keys() - self.end.parts.keys() - {END, SEAL}:
             raise self._damaged(name)
@@ -247,7 +251,7 @@ class Archive:
                 raise self._damaged(name)
 
     def blobs(self) -> Iterator[ArchivedBlob]:
-        """Go over the blobs that it holds whole."""
+        """Yield the blobs that the archive holds complete."""
         lacking = set(self.end.lacking)
         self._file.seek(0)
         for member in _members(self._file):
@@ -257,15 +261,15 @@ class Archive:
                 yield ArchivedBlob(digest, nonce, member.size, io.BufferedReader(file, PIECE_BYTES))
 
     def named(self) -> Iterator[tuple[str, str, int]]:
-        """Go over the blobs that belong to it, whether it holds them or not: digest, nonce, size."""
+        """Yield the blobs that belong to the archived ledger, in the archive or not: digest, nonce, size in bytes."""
         return ((digest, nonce, size) for _, (digest, nonce, size) in self.rows(NAMED))
 
     def missing(self, wanted: Container[tuple[str, str]]) -> Iterator[ArchivedBlob]:
-        """Go over those of the blobs that are wanted."""
+        """Yield those blobs of the archive that are wanted."""
         return (blob for blob in self.blobs() if (blob.digest, blob.nonce) in wanted)
 
     def _look(self, schema: int) -> tuple[Head, End]:
-        """Find what is where, and that all is there."""
+        """Find the place of each part, and check that the archive is complete; return its head and its end."""
         self._places: dict[str, tuple[int, int]] = {}
         head: Head | None = None
         try:
@@ -279,7 +283,7 @@ class Archive:
         except tarfile.TarError as error:
             if head is None:
                 raise self._foreign() from error
-            if isinstance(error, tarfile.HeaderError):  # its sum is wrong
+            if isinstance(error, tarfile.HeaderError):  # the header's checksum is wrong
                 raise self.changed() from error
             raise self._torn() from error
         if head is None:
@@ -295,7 +299,7 @@ class Archive:
         return head, end
 
     def _check_ends(self, head: Head, end: End, data: bytes) -> None:
-        """Check the first file and the end against their digests; earlier archives have none."""
+        """Check the first file and `end.json` against their digests. Archives of version 1 have no such digests."""
         if SEAL not in self._places and not end.head and head.version < 2:
             return
         if SEAL not in self._places:
@@ -339,7 +343,7 @@ class Archive:
         )
 
     def changed(self, what: str = "bytes of it aren't what was written") -> LedgerError:
-        """Return the error that says what of it can't have been written so."""
+        """Return the error for an archive with contents that no Headrace can have written; `what` describes them."""
         return LedgerError(
             f"the archive `{self.path}` is damaged, or forged: {what}",
             hint="copy it again, or export it again; nothing was imported",
@@ -353,7 +357,7 @@ class Archive:
 
 
 class _Part(io.RawIOBase):
-    """A stretch of a file, as a file of its own."""
+    """A section of a file, as a file object."""
 
     def __init__(self, file: BinaryIO, place: int, size: int) -> None:
         self._file = file
@@ -376,11 +380,11 @@ def _read(file: IO[bytes], size: int) -> bytes:
     try:
         return file.read(size)
     except (OSError, StoreError):
-        return b""  # what its digest will tell
+        return b""  # the digest will then differ
 
 
 def _members(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
-    """Go over what a tar holds, without keeping it: `tarfile` would remember each."""
+    """Yield the headers of a tar's files one by one. `tarfile` would keep all of them in memory."""
     place = 0
     end = file.seek(0, io.SEEK_END)
     while True:
@@ -393,6 +397,6 @@ def _members(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
         member = tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape")
         member.offset_data = place + tarfile.BLOCKSIZE
         place = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-        if place > end or member.size < 0:  # else one that is forged might lead back, and never come to its end
+        if place > end or member.size < 0:  # a forged header could point back, and loop for ever
             raise tarfile.ReadError("it has no end")
         yield member

@@ -1,8 +1,8 @@
-"""What comes in an archive, looked at in full before the first row of it is written.
+"""Checks the contents of an archive in full, before the first row of it is written.
 
-An archive's digests say that its bytes are those that were written, not who wrote them. So each row is held against the
-columns of its table, each artifact that it names against the form of such names (they become files), each event is
-decoded, and what can be in one ledger once only is in the archive once. What gets through here can be inserted.
+An archive's digests show that its bytes are as they were written, but not who wrote them. So each row is checked
+against its table's columns. The names of artifacts must have the right form, since they become file names. Each event
+is decoded. A key that is unique in a ledger must be unique in the archive. An archive that passes can be inserted.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from headrace.spec import intent
 from headrace.spec.artifact import Ref
 
 OF_RUNS = ("runs", "events", "tasks", "metrics", "logged", "blobs", "inbox")
-"""The tables of a run's part, in their order."""
+"""The tables in a part that holds a run, in their order."""
 
 TABLES = (*OF_RUNS, "results", "cursors", "versions", "aliases")
 
 ID = re.compile(r"[A-Za-z0-9_-]+")
-"""What a run's id may be, and the nonce of a blob: they name folders and files too."""
+"""The form of a run's id, and of a blob's nonce: both become names of folders and files."""
 
 LOG = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -45,7 +45,7 @@ FORMS: dict[tuple[str, str], Callable[[Any], object]] = {
     ("versions", "kind"): lambda kind: kind in ("model", "dataset"),
     ("aliases", "kind"): lambda kind: kind in ("model", "dataset"),
 }
-"""What a value has to be beyond its column's type."""
+"""Checks of a value beyond its column's type."""
 
 ENCODED = (
     ("tasks", "out"),
@@ -66,13 +66,13 @@ ONCE = {
     "versions": ("kind", "name", "version"),
     "aliases": ("kind", "name", "alias"),
 }
-"""What tells the rows of a table apart; those of `events` come in the order of theirs."""
+"""The columns that identify a row of each table. `events` isn't listed: its rows are in the order of their numbers."""
 
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 def columns(schema: int = SCHEMA) -> dict[str, list[str]]:
-    """Return the columns of the tables that travel, as a version of the tables has them."""
+    """Return the columns of the archived tables, as a version of the tables has them."""
     later = [item for version, tables in SINCE.items() if version > schema for item in tables.items()]
     gone = {name for name, lacking in later if not lacking}
     lacking = {(name, column) for name, those in later for column in those}
@@ -84,7 +84,8 @@ def columns(schema: int = SCHEMA) -> dict[str, list[str]]:
 
 
 class Shape:
-    """Brings rows of an older table into the order of ours; a column that they lack is empty."""
+    """Puts the values of an older table's rows into the order of our columns. A column that the older table lacks
+    becomes None."""
 
     def __init__(self, theirs: Sequence[str], ours: Sequence[str]) -> None:
         places = [theirs.index(name) if name in theirs else -1 for name in ours]
@@ -95,7 +96,7 @@ class Shape:
 
 
 def shapes(archive: Archive) -> dict[str, Shape]:
-    """Return how the rows of each table are read.
+    """Return, for each table, how to convert the archive's rows to our columns.
 
     Raises:
         LedgerError: the archive's columns aren't those of its version of the tables.
@@ -109,7 +110,7 @@ def shapes(archive: Archive) -> dict[str, Shape]:
 
 
 class Arrival:
-    """One look at an archive; `tables` are the artifacts in it that are tables."""
+    """A check of one archive. Afterwards `tables` holds the archive's artifacts that are tables."""
 
     def __init__(self, archive: Archive, beat: Callable[[], None] = lambda: None) -> None:
         self._archive = archive
@@ -121,10 +122,10 @@ class Arrival:
         self.tables: dict[tuple[str, str | None], Ref] = {}
 
     def look(self) -> None:
-        """Look at all rows.
+        """Check all rows of the archive.
 
         Raises:
-            LedgerError: one of them can't be what a ledger has written.
+            LedgerError: a row can't have been written by a ledger.
         """
         for name in self._archive.end.parts:
             self._beat()
@@ -153,7 +154,7 @@ class Arrival:
             raise _Wrong("there is a part of no known kind")
 
     def _run(self, records: Iterator[Record]) -> None:
-        """Look at a run's part: its own row, and then the rows of its tables, one table after the other."""
+        """Check a run's part: the run's row first, then the rows of each table, one table after another."""
         number, before, last = -1, -1, -1
         seen: set[tuple[str, Any]] = set()
         for table, row in records:
@@ -209,7 +210,7 @@ class Arrival:
             raise _Wrong(f"{what} holds no artifact: {error}") from error
 
     def _ref(self, ref: Ref) -> None:
-        """Look at an artifact and its parts."""
+        """Check an artifact and its parts."""
         rest = [ref]
         while rest:
             each = rest.pop()
@@ -245,16 +246,16 @@ class Arrival:
                     raise _Wrong("there is a row that is no log of a run in it")
 
 
-OF_TABLES = intent.TABLES - {"joined"}  # which has no bytes of its own
-"""Codecs of tables, whose bytes a reader would follow anywhere."""
+OF_TABLES = intent.TABLES - {"joined"}  # a joined table has no bytes of its own
+"""Codecs of tables. Their bytes hold offsets, which a reader follows without checking."""
 
 
 class _Wrong(Exception):
-    """What is wrong with a row."""
+    """A fault in a row; its message describes the fault."""
 
 
 class _Row:
-    """Checks the rows of a table."""
+    """Checks the rows of one table."""
 
     def __init__(self, table: str) -> None:
         self._table = table
@@ -264,10 +265,10 @@ class _Row:
         ]
 
     def check(self, row: list[Any]) -> dict[str, Any]:
-        """Return a row's values by the names of their columns."""
+        """Return a row's values by column name; raise `_Wrong` if a value doesn't fit its column."""
         for (name, is_one, nullable, form), value in zip(self._columns, row, strict=True):
             if value is None:
-                good = nullable or (self._table, name) == ("inbox", "id")  # which the database gives out
+                good = nullable or (self._table, name) == ("inbox", "id")  # the database assigns it
             else:
                 good = is_one(value) and (form is None or bool(form(value)))
             if not good:
@@ -276,7 +277,7 @@ class _Row:
 
 
 class _Column(NamedTuple):
-    """A column of a table as SQLite has it; `is_filled`: each row has a value of it."""
+    """A column of a table in SQLite: its name, its type, and whether it may not be NULL (`is_filled`)."""
 
     name: str
     type: str
@@ -285,7 +286,7 @@ class _Column(NamedTuple):
 
 @cache
 def _columns() -> dict[str, list[_Column]]:
-    """Return the columns of the tables that travel."""
+    """Return the columns of each archived table."""
     with closing(nothing()) as db:
         rows = {table: db.execute(f"PRAGMA table_info({table})").fetchall() for table in TABLES}
     return {table: [_Column(name, kind, bool(filled)) for _, name, kind, filled, *_ in rows[table]] for table in TABLES}
@@ -298,4 +299,4 @@ _VALUES: dict[str, Callable[[Any], bool]] = {
     "BLOB": lambda value: type(value) is bytes,
     "TEXT": lambda value: type(value) is str and "\0" not in value,
 }
-"""Which values a column of a type takes, in each kind of ledger."""
+"""For each type of column, a check for values that SQLite and PostgreSQL both accept."""

@@ -1,13 +1,13 @@
-"""Backups of a project's record: snapshots of its ledger in a store of their own, with the blobs that they name.
+"""Backups of a project's ledger: snapshots in a separate store, with the blobs that the ledger names.
 
     backups = Backups(store)
     backups.add(ledger, stores, head, lease)
     backups.keep(7)
     with backups.archive(backups.find(), schema=SCHEMA) as archive: ...
 
-A snapshot is an archive without blobs, kept as a blob itself. What says that it is there is a note in the spool,
-written once all that it needs is durable; so a backup that is killed leaves those before it as they were, and what it
-had copied already is found by the next one. Blobs that are there already are not copied again.
+A snapshot is an archive without blobs, and is stored as a blob itself. A note in the store's spool makes it count, and
+is written last, when everything that the snapshot needs is durable. So a backup that is killed leaves earlier snapshots
+intact, and the next backup finds the blobs that were already copied. Blobs that the store has are not copied again.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ NOTE = "snapshot"
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """A backup as it was at one moment: `digest` and `nonce` name its archive, `bytes` are those of its blobs.
+    """A backup of one moment. `digest` and `nonce` name its archive; `bytes` is the total size of its blobs.
 
-    `lacking` blobs were in no store then, or damaged.
+    The blobs in `lacking` were damaged or in no store at that moment.
     """
 
     name: str
@@ -54,7 +54,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
 
 class BackedUp(Struct, frozen=True, kw_only=True):
-    """What a backup did: the snapshot that it made, how much it copied, and which older snapshots it let go."""
+    """The result of a backup: the new snapshot, the number and bytes of copied blobs, and the older snapshots and blobs
+    that were deleted."""
 
     snapshot: Snapshot
     copied: int
@@ -64,7 +65,7 @@ class BackedUp(Struct, frozen=True, kw_only=True):
 
 
 class Backups:
-    """The backups in a store, which is for them alone."""
+    """The backups in a store. The store must be used for backups only."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -78,14 +79,14 @@ class Backups:
                 try:
                     found.append(msgspec.json.decode(data, type=Snapshot))
                 except msgspec.MsgspecError:
-                    continue  # whoever wrote it was killed
+                    continue  # the process that wrote it was killed
         return sorted(found, key=lambda snapshot: (snapshot.made, snapshot.name))
 
     def find(self, name: str | None = None) -> Snapshot:
-        """Return a snapshot by its name or the beginning of it, or the newest.
+        """Return the snapshot whose name begins with `name`, or the newest snapshot if `name` is None.
 
         Raises:
-            NotFoundError: there is none, or several begin so.
+            NotFoundError: there is no such snapshot, or several names begin so.
         """
         found = self.snapshots()
         if not found:
@@ -100,10 +101,10 @@ class Backups:
         return named[0]
 
     def archive(self, snapshot: Snapshot, *, schema: int) -> Archive:
-        """Open a snapshot's archive, whose bytes were held against their digest.
+        """Return a snapshot's archive, opened after a check of its bytes against its digest.
 
         Raises:
-            LedgerError: it is gone or damaged.
+            LedgerError: the archive is missing or damaged.
         """
         try:
             self.store.verify(snapshot.digest, snapshot.nonce)
@@ -115,7 +116,7 @@ class Backups:
         return Archive(self.store.path(snapshot.digest, snapshot.nonce), schema=schema)
 
     def blobs(self, missing: Inventory) -> Iterator[ArchivedBlob]:
-        """Go over those of the blobs that the backups have."""
+        """Yield those of the missing blobs that the backups have."""
         return have({"backup": self.store}, missing, lambda *_: None)
 
     def add(
@@ -128,8 +129,8 @@ class Backups:
         deep: bool = False,
         progress: Progress = lambda *_: None,
     ) -> BackedUp:
-        """Make a snapshot, while runs go on; `deep` reads what was copied earlier too, and copies again what is
-        damaged."""
+        """Make a snapshot, also while runs go on. With `deep`, blobs that were copied earlier are read too, and damaged
+        ones are copied again."""
         with Inventory() as named, Inventory() as missing, self.store.draft() as draft:
             writer = Writer(draft.file, head)
             with closing(ledger.connect()) as db:
@@ -155,8 +156,8 @@ class Backups:
         return BackedUp(snapshot=snapshot, copied=copied, copied_bytes=size)
 
     def keep(self, count: int, lease: Lease, *, schema: int) -> tuple[tuple[str, ...], int]:
-        """Delete all but the newest snapshots, then the blobs that none of those needs; return the names of the
-        snapshots and the number of the blobs."""
+        """Keep the newest `count` snapshots and delete the others, then delete the blobs that no kept snapshot needs.
+        Return the names of the deleted snapshots and the number of deleted blobs."""
         found = self.snapshots()
         kept = found[-count:] if count else []
         edge = self.store.now() - GRACE_S
@@ -182,7 +183,8 @@ class Backups:
         return tuple(each.name for each in past), deleted
 
     def _names(self, snapshot: Snapshot, into: Inventory, *, schema: int, is_kept: bool) -> None:
-        """Gather what a snapshot needs. One that is to go may be damaged; of one that stays, all has to be known."""
+        """Add the blobs that a snapshot needs to an inventory. A damaged snapshot raises if it is to be kept, and is
+        skipped if not."""
         try:
             with self.archive(snapshot, schema=schema) as archive:
                 into.add((digest, nonce, 0, size) for digest, nonce, size in archive.named())
@@ -211,7 +213,7 @@ class Backups:
                     try:
                         batch.replicate(blob.digest, blob.nonce, blob.file)  # type: ignore[arg-type]
                         count, size = count + 1, size + blob.size
-                    except (BlobDamaged, BlobMissing):  # of where it comes from
+                    except (BlobDamaged, BlobMissing):  # in the store that it is copied from
                         writer.lacks(blob.digest, blob.nonce)
                     progress("blobs", total + size, expected)
                     if count - before >= BATCH_BLOBS or size >= BATCH_BYTES:

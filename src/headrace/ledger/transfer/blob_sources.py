@@ -1,4 +1,4 @@
-"""Blobs from wherever they are: the stores of several regions, looked at together."""
+"""Reads blobs from the stores of several regions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from headrace.store.store import Store
 
 
 def have(stores: Mapping[str, Store], wanted: Inventory, lacks: Callable[[str, str], object]) -> Iterator[ArchivedBlob]:
-    """Go over the blobs that some store has, each from the first that has it with its size; say which none has."""
+    """Yield the wanted blobs, each from the first store that has it with the right size; call `lacks` for those that no
+    store has."""
     for page in wanted.pages():
         places: dict[tuple[str, str], Store] = {}
         for store in stores.values():

@@ -1,6 +1,6 @@
-"""What attempts printed, in an archive: beside the rows of a run, for whoever wants to read it where it is imported.
+"""The printed output of attempts, in an archive: kept beside a run's rows, for reading where the archive is imported.
 
-It is no part of the run: where some of it can't be had, the rest is there.
+It is not part of the run's record: if some output is missing, the rest is still archived.
 """
 
 from __future__ import annotations
@@ -19,21 +19,24 @@ from headrace.run.events import Failed, Span, Succeeded, decode_event
 from headrace.store.store import Logs
 
 Read = Callable[[str, Span], Iterator[bytes]]
-"""Gives what an attempt of a run printed."""
+"""Yields the output that an attempt of a run printed: called with the run's id and the place in its logs."""
 
 Sizes = Callable[[str], Mapping[str, int]]
-"""Gives the sizes of those logs of a run's workers that are on this machine."""
+"""Returns the sizes in bytes of a run's worker logs that are on this machine, by name."""
 
 
 def write_printed(db: Database, writer: Writer, written: Iterable[RunRecord], read: Read, sizes: Sizes) -> None:
-    """Write what the attempts of these runs have printed, each run's in a part of its own."""
+    """Write the printed output of these runs' attempts, in one part for each run."""
     for run in written:
         writer.rows(f"{LOGS}{run.number:010}.rows", _records(db, run, read, sizes))
 
 
 def _records(db: Database, run: RunRecord, read: Read, sizes: Sizes) -> Iterator[Record]:
-    """Go over what is in the logs of a run's workers, log by log, each from its beginning on: the output of attempts
-    that told where theirs is, and what else is there, of attempts that died or still run."""
+    """Yield the contents of a run's worker logs, log by log, each in order from its beginning.
+
+    This includes the output of attempts that reported its place, and the rest of each log, from attempts that died or
+    still run.
+    """
     here = sizes(run.id)
     told: dict[str, set[tuple[int, int]]] = {log: set() for log in here}
     for _, body in scan.events(db, run.number):
@@ -50,7 +53,7 @@ def _records(db: Database, run: RunRecord, read: Read, sizes: Sizes) -> Iterator
 
 
 def _whole(spans: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:
-    """Go over these parts of a log of this size, and over what is before, between and behind them."""
+    """Yield the given spans of a log, and the gaps before, between and after them, up to the log's size."""
     at = 0
     for start, end in spans:
         if at < start <= size:
@@ -62,8 +65,8 @@ def _whole(spans: Iterable[tuple[int, int]], size: int) -> Iterator[tuple[int, i
 
 
 def bring_printed(archive: Archive, part: str, places: Sequence[Logs]) -> None:
-    """Keep what the attempts of a run printed; `part` is that of its rows. In the first of the places is all of it.
-    The others have of each log what came from its beginning on, without a gap."""
+    """Store the printed output of one run, whose rows are in `part`. The first of the places gets all of it. The others
+    get each log only up to its first gap."""
     name = f"{LOGS}{part.removeprefix(RUNS)}"
     if not archive.has(name):
         return

@@ -1,12 +1,12 @@
-"""A ledger moved into another: all runs as they are, what may be reused, the cursors, and the blobs before them.
+"""Copies a ledger into another: first the blobs, then all runs, reusable results, cursors, versions and aliases.
 
     with Archive(path, schema=SCHEMA) as archive:
         Importer(ledger, archive, store, lease).bring(archive.missing)
 
-All rows come in one transaction, after all of them were looked at: an import is whole or nothing. What is there already
-and equal is passed over, so that it can be repeated. What is there and differs is refused before anything is written. A
-run is its events: one that has gone on since, in the ledger that it comes to, begins with those that the archive has,
-and stays as it is there.
+All rows are checked, then written in one transaction, so an import is complete or has no effect. Rows that are already
+there are skipped if they are equal, so an import can be repeated. If they differ, the import is refused before anything
+is written. Runs are compared by their events: a run that has gone on in the receiving ledger begins with the archive's
+events, counts as equal, and stays as it is.
 """
 
 from __future__ import annotations
@@ -54,19 +54,20 @@ CHUNK = 1000
 BATCH_BLOBS, BATCH_BYTES = 500, 256 << 20
 SHOWN = 3
 Progress = Callable[[str, int, int], None]
-"""Is told what is being done, how far it is, and how far it will be: in runs or in bytes."""
+"""Called with the current step (`runs` or `blobs`), the amount done, and the total, in runs or in bytes."""
 
 Look = Callable[[Ref], None]
-"""Looks into the bytes of a table that has come, which readers would follow anywhere."""
+"""Checks the bytes of an imported table, whose offsets readers would follow without checking."""
 
 Source = Callable[[Inventory], Iterable[ArchivedBlob]]
-"""Gives what it has of the blobs that are missing."""
+"""Returns those of the missing blobs that it has."""
 
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Imported(Struct, frozen=True, kw_only=True):
-    """What came over: `runs` are new here, `known` were here already; `lacking` blobs were in neither place."""
+    """The result of an import. `runs` counts new runs, `known` counts runs that were already here. `lacking` names
+    blobs that are neither here nor in the source."""
 
     runs: int
     known: int
@@ -79,8 +80,8 @@ class Imported(Struct, frozen=True, kw_only=True):
 
 
 def write_rows(db: Database, writer: Writer, named: Inventory, progress: Progress) -> list[RunRecord]:
-    """Write all that a ledger holds, as of one moment, and return its runs; `named` takes in which blobs belong to
-    it."""
+    """Write all rows of a ledger, as of one moment, and return its runs. The blobs that belong to the ledger are added
+    to `named`."""
     with db.troubles(), db.snapshot():
         written = runs(db)
         for done, run in enumerate(written):
@@ -121,7 +122,7 @@ def _of_ref(run: int, out: bytes) -> list[Naming]:
 
 
 class Importer:
-    """Brings what an archive holds into a ledger and its store, under a lease that keeps the collector away."""
+    """Copies an archive into a ledger and its store. The lease keeps the garbage collector away meanwhile."""
 
     def __init__(
         self,
@@ -145,10 +146,10 @@ class Importer:
         self._shape = shapes(archive)
 
     def bring(self, source: Source | None) -> Imported:
-        """Bring blobs, then rows. Without a `source`, rows alone come.
+        """Import blobs, then rows. Without a `source`, only rows are imported.
 
         Raises:
-            UsageError: something is there already and differs; nothing was written.
+            UsageError: a row is already here and differs; nothing was written.
             LedgerError: the archive is damaged, or forged; no row was written.
         """
         with closing(self._ledger.connect()) as db, db.troubles():
@@ -168,13 +169,13 @@ class Importer:
             rows = db.atomically(lambda: self._write(db, fresh), done=lambda: self._there(db, fresh))
             return replace(rows, known=known, blobs=brought, bytes=size, lacking=lacking)
 
-    # -- what is there already ------------------------------------------------------------------------------------
+    # -- rows that are already here -------------------------------------------------------------------------------
 
     def _compare(self, db: Database) -> tuple[list[str], int]:
-        """Name the parts of runs that are new here, and count the others.
+        """Return the parts of runs that are new here, and the number of runs that are already here.
 
         Raises:
-            UsageError: a run, a cursor or a version is here already, and differs.
+            UsageError: a run, a cursor or a version is already here, and differs.
         """
         fresh, known, differing = [], 0, []
         for part in self._archive.runs():
@@ -199,10 +200,10 @@ class Importer:
         return fresh, known
 
     def _compare_named(self, db: Database) -> None:
-        """Compare cursors and versions with those that are here.
+        """Compare the archive's cursors and versions with those that are already here.
 
         Raises:
-            UsageError: one is here already, and differs.
+            UsageError: a cursor or a version is already here, and differs.
         """
         for _, row in self._archive.rows(CURSORS):
             name, version, value, *_ = self._shape["cursors"].values(row)
@@ -224,7 +225,7 @@ class Importer:
                     )
 
     def _goes_on(self, db: Database, part: str, number: int) -> bool:
-        """Return whether a run that is here begins with the events that the archive has of it."""
+        """Return whether a run's events here begin with the events that the archive has of the run."""
         here = scan.events(db, number)
         for table, row in self._archive.rows(part):
             if table == "events":
@@ -274,10 +275,11 @@ class Importer:
         return tuple(found)
 
     def _look_into(self, tables: Iterable[Ref], lacking: Sequence[str]) -> None:
-        """Check the bytes of tables against what they claim to hold: readers would follow them anywhere.
+        """Check the bytes of tables: their offsets must stay within the table, since readers follow them without
+        checking.
 
         Raises:
-            LedgerError: one of them leads out of itself.
+            LedgerError: an offset leads out of its table.
         """
         for ref in tables:
             self._lease.renew()
@@ -313,7 +315,8 @@ class Importer:
         return self._written
 
     def _there(self, db: Database, fresh: Sequence[str]) -> Imported | None:
-        """Return what was written, if it got through though nobody heard of it."""
+        """Return what was written if the transaction was committed although its answer was lost; return None if it
+        wasn't."""
         if not fresh:
             return None
         _, run_id, *_ = self._shape["runs"].values(next(self._archive.rows(fresh[0]))[1])
@@ -344,7 +347,8 @@ class Importer:
         return number, here
 
     def _bring_results(self, db: Database, numbers: Mapping[int, int]) -> int:
-        """Bring what may be reused; where something stands under a key already, it stays if it is good."""
+        """Import results that may be reused; return their number. A usable result that is already here under the same
+        key is kept."""
         count = 0
         for chunk in _chunks(self._shape["results"].values(row) for _, row in self._archive.rows(RESULTS)):
             self._lease.renew()
@@ -372,10 +376,10 @@ class Importer:
         return count
 
     def _bring_registry(self, db: Database) -> int:
-        """Bring versions, and those aliases that there are none of here.
+        """Import versions, and the aliases that don't exist here; return the number of versions.
 
         Raises:
-            UsageError: a run that lives has taken the number of one since it was looked at.
+            UsageError: a live run has taken a version's number since the check.
         """
         count = 0
         here = {(row.kind, row.name, row.alias) for row in ALIASES.read(db.execute(db.sql.ALL_ALIASES))}
@@ -405,7 +409,7 @@ def _places(db: Database, kind: str, name: str) -> tuple[dict[int, str], dict[st
 
 
 def absent(store: Store, wanted: Iterable[tuple[str, str, int]], missing: Inventory, lease: Lease) -> None:
-    """Gather which of some blobs a store lacks, or has with another size."""
+    """Add to `missing` each wanted blob that the store lacks, or has with another size."""
     for page in _chunks(wanted):
         lease.renew()
         sizes = store.sizes((digest, nonce) for digest, nonce, _ in page)
@@ -414,19 +418,20 @@ def absent(store: Store, wanted: Iterable[tuple[str, str, int]], missing: Invent
 
 
 class _Any(dict[tuple[str, str], str]):
-    """Has every generation be the same one."""
+    """A dict that returns the same nonce for every generation, so that generations compare equal."""
 
     def get(self, _key: Any, _default: Any = None) -> str:
         return "any"
 
 
 def _is_same(one: bytes, other: bytes) -> bool:
-    """Return whether two events are equal, but for which of equal generations the collector has kept."""
+    """Return whether two events are equal. Generations of the same bytes count as equal: the collector may have kept
+    another one here."""
     return one == other or _bare(one) == _bare(other)
 
 
 def _is_same_value(one: bytes, other: bytes) -> bool:
-    """Say the same of two encoded artifacts."""
+    """Return whether two encoded artifacts are equal. Generations of the same bytes count as equal."""
     return one == other or moved(_decode_ref(one), _Any()) == moved(_decode_ref(other), _Any())
 
 

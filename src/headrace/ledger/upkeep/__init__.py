@@ -1,2 +1,2 @@
-"""What keeps ledger and stores in order: collecting, checking, replaying, rebuilding. Begin with `gc`. All of it works
+"""Keeps ledger and stores in order: garbage collection, checks, replays, rebuilding. Begin with `gc`. All of it runs
 beside drivers, under leases."""

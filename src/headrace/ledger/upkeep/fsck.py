@@ -1,13 +1,13 @@
-"""The checker: whether ledger and stores hold what they should, as findings with a reason.
+"""The checker: finds faults in the ledger and the stores, each with its reason, and repairs those that it can.
 
     found = Checker(ledger, stores).check(repair=True)
     [problem.what for problem in found.problems]
 
-Repair brings a blob that is damaged in one region from a replica of it in another, and one that no region has whole
-from a generation of the same bytes, such as its task made when it ran again. Where there is none, it keeps the results
-that need the blob from being reused, so that what made them runs again; what a run itself holds of them stays as it is:
-nobody can give it back. What may lie in a region that isn't described here is told, and left alone. Rows that are not
-as their run's events have them are written anew.
+Repair copies a blob that is damaged in one region from another region. A blob that no region has whole is copied from
+another generation with the same bytes, for example one that the task made when it ran again. If there is none, the
+results that need the blob are marked as not reusable, so that their tasks run again. The rows of the runs that name the
+blob stay as they are, since nobody can restore it. A blob that may be in a region without a description here is
+reported and left alone. Rows that differ from their run's events are written again.
 """
 
 from __future__ import annotations
@@ -40,18 +40,19 @@ GOOD = frozenset(("succeeded", "reused"))
 SHOWN = 3
 EXPORT = f"{names.RESTORE}; or try to save what it has: `headrace ledger export FILE`"
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
-"""What bytes raise that are no encoded value any more."""
+"""The exceptions raised when damaged bytes are decoded."""
 MISSING = "it is missing from the store"
 _AGAIN = "run the task that made it again, and repair it from that by `headrace fsck --repair`"
 _CURSOR = (
     "`headrace restore --merge` brings it from a backup, if there is one; else set the cursor back: `headrace rewind {}"
     " --to-version N`, or to nothing without that"
 )
-"""What reads a cursor can't be run again to make its value: it would have to read that."""
+"""A lost cursor value can't be made again by running its task: the task would have to read that value first."""
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """Something is not as it should be. `about` is `ledger`, `run`, `blob` or `result`; `mended` says what was done."""
+    """A fault that the checker found. `about` is `ledger`, `run`, `blob` or `result`; `mended` says how it was
+    repaired, or is None."""
 
     about: str
     subject: str
@@ -61,8 +62,11 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 class Bad(Struct):
-    """A generation that no store has whole, why, and in which regions it may lie that aren't described here. `is_lone`
-    unless all that the ledger names is missing, so that it is rather the store that is the wrong one."""
+    """A generation that no store has whole: why, and the regions without a description here that may hold it
+    (`elsewhere`).
+
+    `is_lone` is False if all generations that the ledger names are missing: then the store is probably the wrong one.
+    """
 
     why: str
     is_missing: bool
@@ -71,12 +75,13 @@ class Bad(Struct):
 
     @property
     def what(self) -> str:
-        """What is wrong with it."""
+        """The message about this generation for a problem."""
         return f"{self.why}; it may be in {self._regions}, not described here" if self.elsewhere else self.why
 
     @property
     def hint(self) -> str | None:
-        """What to do, where it may lie elsewhere."""
+        """What the user should do if the store is the wrong one, or another region may hold the generation; otherwise
+        None."""
         if not self.is_lone:
             return "nothing that the ledger names is there: check `[store] url`; nothing was marked"
         sections = " and ".join(f"`[region.{name}]`" for name in sorted(self.elsewhere))
@@ -89,7 +94,8 @@ class Bad(Struct):
 
 
 class Checked(Struct, frozen=True, kw_only=True):
-    """What was looked at, and what is wrong. Drafts and orphans are no fault: the collector deletes them."""
+    """The result of a check: the problems, and what was checked. Drafts and orphans are no faults: the garbage
+    collector deletes them."""
 
     problems: tuple[Problem, ...]
     runs: int
@@ -103,25 +109,25 @@ class Checked(Struct, frozen=True, kw_only=True):
 
 
 class Checker:
-    """Checks a ledger and the stores of all regions. Drivers may go on meanwhile; the collector may not."""
+    """Checks a ledger and the stores of all regions. Drivers may go on meanwhile, but the garbage collector may not."""
 
     def __init__(self, ledger: Ledger, stores: Mapping[str, Store]) -> None:
         self._ledger = ledger
         self._stores = stores
 
     def check(self, *, deep: bool = False, repair: bool = False, now: float) -> Checked:
-        """Check what the ledger says of itself, and that each blob it names is there with its size; `deep` reads them
-        all and holds their bytes against their digests, and each run's rows against its events.
+        """Check that the ledger is consistent, and that each blob it names is stored with its size. With `deep`, also
+        check all blobs against their digests, and each run's rows against its events.
 
         Raises:
-            LedgerError: the collector is at work.
+            LedgerError: the garbage collector is at work.
         """
         with alone(self._ledger, "headrace fsck") as lease, closing(self._ledger.connect()) as db, db.troubles():
             return self._check(db, lease, deep=deep, repair=repair, now=now)
 
     def _check(self, db: Database, lease: Lease, *, deep: bool, repair: bool, now: float) -> Checked:
         problems = list(_integrity(db, deep=deep))
-        if problems:  # its pages can't be trusted, so neither can what they name
+        if problems:  # a damaged file's pages can't be trusted, so the rest isn't checked
             return _checked(problems, is_deep=deep)
         with Inventory() as named:
             with db.snapshot():
@@ -146,7 +152,7 @@ class Checker:
             )
 
     def _check_rows(self, db: Database, run: RunRecord, *, repair: bool) -> Iterator[Problem]:
-        """Check all of a run's rows against its events."""
+        """Yield a problem if a run's rows differ from its events, and with `repair` write the rows again."""
         try:
             _, found = compare(db, run.number, run.id)
             if not found:
@@ -169,7 +175,8 @@ class Checker:
     def _check_blobs(
         self, lease: Lease, named: Inventory, bad: dict[Generation, Bad], *, deep: bool, repair: bool
     ) -> Iterator[Problem]:
-        """Look for each generation in all stores; those that none has whole, nor equal ones, go into `bad`."""
+        """Look for each generation in all stores, and yield a problem for each that can be repaired. A generation is
+        added to `bad` if no store has it, or another with the same bytes, whole."""
         for page in beating(lease, named.pages()):
             found = {name: store.sizes(each[:2] for each in page) for name, store in self._stores.items()}
             for place, (digest, nonce, size) in enumerate(page):
@@ -188,7 +195,7 @@ class Checker:
                     yield self._from_equal(equal, (digest, nonce), wrong, repair=repair)
 
     def _equal(self, named: Inventory, digest: str, nonce: str, size: int) -> tuple[str, str] | None:
-        """Return another generation of the same bytes that is whole, and the region that has it."""
+        """Return another generation of the same bytes that is whole, and the region that has it, or None."""
         for other in named.nonces(digest):
             for region, store in self._stores.items() if other != nonce else ():
                 found = store.size(digest, other)
@@ -197,7 +204,8 @@ class Checker:
         return None
 
     def _look_elsewhere(self, db: Database, named: Inventory, bad: dict[Generation, Bad]) -> None:
-        """Note of what is missing whether it may lie in another store, or in regions that aren't described here."""
+        """Record for each missing generation which regions without a description here may hold it, and whether all are
+        missing."""
         regions: dict[int, set[str]] = {}
         is_all = len(bad) == len(named) > 1 and all(each.is_missing for each in bad.values())
         for (digest, nonce), each in bad.items():
@@ -220,7 +228,8 @@ class Checker:
         return None
 
     def _replica(self, region: str, other: str, digest: str, nonce: str, why: str, *, repair: bool) -> Problem:
-        """Tell of a replica that is damaged while another is whole; bring it from there."""
+        """Return the problem of a damaged replica whose blob another region has whole; with `repair`, copy the blob
+        from there."""
         mended = None
         if repair:
             try:
@@ -239,7 +248,8 @@ class Checker:
     def _from_equal(
         self, equal: tuple[str, str], generation: Generation, wrong: Mapping[str, str], *, repair: bool
     ) -> Problem:
-        """Tell of a blob that no region has whole while an equal one is; make it from that, where it was."""
+        """Return the problem of a blob that no region has whole, but whose bytes another generation has; with `repair`,
+        copy those bytes to where the blob was."""
         (digest, nonce), (other, region) = generation, equal
         why, mended = next(iter(wrong.values()), MISSING), None
         if repair:
@@ -258,7 +268,8 @@ class Checker:
         )
 
     def _copy(self, source: tuple[str, str], digest: str, nonce: str, regions: Iterable[str]) -> None:
-        """Write a generation into regions, from one of the same bytes: its region and its nonce."""
+        """Write a generation into regions, from a generation of the same bytes. `source` is that generation's region
+        and nonce."""
         whole, other = source
         for region in regions:
             with self._stores[region].batch() as batch, self._stores[whole].reader(digest, other) as file:
@@ -272,7 +283,7 @@ class Checker:
 
 
 def damaged(file: Path, error: LedgerDamaged, *, is_deep: bool) -> Checked:
-    """Say of a ledger's file that is damaged which of its tables can't be read, and what to do."""
+    """Return the result of a check of a damaged ledger file: which tables can't be read, and what to do."""
     found = unreadable(file)
     problems = [_damage(f"is damaged: {text}", names.RESTORE) for text in found] or [_damage(error.message, EXPORT)]
     return _checked(problems, is_deep=is_deep)
@@ -302,7 +313,7 @@ def _checked(
 
 
 def _sum(sizes: Iterable[int]) -> tuple[int, int]:
-    """Return how many there are, and their sum."""
+    """Return the number of sizes, and their sum."""
     count = total = 0
     for size in sizes:
         count, total = count + 1, total + size
@@ -319,7 +330,7 @@ def _damage(what: str, hint: str) -> Problem:
 
 
 class _Outcome(Struct, frozen=True, kw_only=True):
-    """What the row of a task says came of it."""
+    """The outcome of a task according to its row."""
 
     name: str
     state: str
@@ -364,7 +375,8 @@ def _check_run(db: Database, run: RunRecord) -> Iterator[Problem]:
 
 
 def _endings(db: Database, run: int) -> dict[str, str]:
-    """Return the tasks that have an output by the events of the latest trace, each with its digest."""
+    """Return the tasks that have an output according to the events since the latest trace, each with the output's
+    digest."""
     found: dict[str, str] = {}
     for _, body in scan.events(db, run):
         event = decode_event(body)
@@ -376,9 +388,9 @@ def _endings(db: Database, run: int) -> dict[str, str]:
 
 
 def _regions(db: Database, run: int) -> set[str]:
-    """Name the regions that a run's attempts were started in, as far as its events can be read."""
+    """Return the regions in which a run's attempts were started, as far as its events can be read."""
     found = set()
-    with suppress(*UNREADABLE):  # which is a problem of its own
+    with suppress(*UNREADABLE):  # unreadable events are reported elsewhere
         for _, body in scan.events(db, run):
             event = decode_event(body)
             if isinstance(event, Taken) and event.region:
@@ -406,7 +418,7 @@ def _blobs(
 
 
 def _cursors(db: Database, bad: Mapping[Generation, Bad]) -> dict[Generation, list[str]]:
-    """Name the cursors whose latest value needs one of these."""
+    """Return, for each bad generation, the names of the cursors whose latest value needs it."""
     latest = {cursor.name: cursor.value for cursor in records.cursors(db)} if bad else {}
     found: dict[Generation, list[str]] = {}
     for name, value in latest.items():
@@ -417,7 +429,7 @@ def _cursors(db: Database, bad: Mapping[Generation, Bad]) -> dict[Generation, li
 
 
 def _versions(db: Database, bad: Mapping[Generation, Bad]) -> dict[Generation, list[str]]:
-    """Name the versions of models and datasets that need one of these."""
+    """Return, for each bad generation, the versions of models and datasets that need it."""
     found: dict[Generation, list[str]] = {}
     for version in records.versions(db):
         for each in version.artifacts:

@@ -1,4 +1,4 @@
-"""The garbage of a pass of the collector: how it decides about each blob, and what it says of them in the end."""
+"""The decisions of one pass of the garbage collector about each blob, and their summary."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from headrace.ledger.upkeep.retention import Past
 from headrace.store.blob import Found
 
 LISTED = 1000
-"""Of what goes, so many blobs are named one by one; `reasons` sum up all of them."""
+"""How many deleted blobs are listed one by one; `reasons` sums up all of them."""
 
 
 class Garbage(Struct, frozen=True, kw_only=True):
-    """A blob that goes, from which region's store, and why."""
+    """A blob to delete, its region, and why it is deleted."""
 
     digest: str
     nonce: str
@@ -27,7 +27,7 @@ class Garbage(Struct, frozen=True, kw_only=True):
 
 
 class Reason(Struct, frozen=True, kw_only=True):
-    """How many blobs go for one kind of reason, and their bytes."""
+    """A reason for deleting blobs, with the number of blobs and their bytes."""
 
     reason: str
     blobs: int
@@ -35,9 +35,10 @@ class Reason(Struct, frozen=True, kw_only=True):
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """A run that has not ended, and so holds back what may be its own: all that is younger than it.
+    """A run that has not ended, so all unnamed blobs younger than the run are kept: they may belong to it.
 
-    It began `ahead_s` in the future by a store's clock, where its driver's is so far ahead: nothing unnamed goes then.
+    `ahead_s` is how far the run's start lies in the future by a store's clock, in seconds. If it is not 0, no unnamed
+    blob is deleted.
     """
 
     run: str
@@ -47,10 +48,11 @@ class Held(Struct, frozen=True, kw_only=True):
 
 
 class Collected(Struct, frozen=True, kw_only=True):
-    """What a pass deleted, or would: `bytes` in `count` blobs and `drafts`; `later_bytes` go at the next pass.
+    """The result of a pass: what it deleted, or with `dry_run` would delete.
 
-    `runs` were forgotten, `why` each; `blobs` are the first of those that went. `held` runs are why some is kept that
-    no row names: `young_bytes` of it.
+    `bytes` is the size of `count` blobs and `drafts` unfinished writes. `later_bytes` will be deleted by the next pass.
+    `young_bytes` are unnamed but too young to delete. `runs` were forgotten, each for the reason in `why`. `blobs`
+    lists the first of the deleted blobs. `held` are the runs for which unnamed blobs are kept.
     """
 
     runs: tuple[str, ...]
@@ -67,8 +69,10 @@ class Collected(Struct, frozen=True, kw_only=True):
 
 
 class Out(Struct, frozen=True, kw_only=True):
-    """A run of which something is out, its bundles, and for how long its driver has had it, where only that is known:
-    by one clock, whichever that is."""
+    """A run with an attempt in progress, and the generations of its bundle.
+
+    `age_s` is how long its driver has held the run, in seconds; it is None if the start is known as a time in `held`.
+    """
 
     held: Held
     bundles: tuple[Generation, ...] = ()
@@ -76,9 +80,10 @@ class Out(Struct, frozen=True, kw_only=True):
 
 
 class Pass(Struct, kw_only=True):
-    """What a pass goes by, and what it has found to delete so far. `lost` is what only runs that went have named.
+    """The state of a pass: what it decides by, and what it has found to delete so far.
 
-    `spilled` is what workers have reported and no driver has heard yet. `edge` is that of the store that is gone over.
+    `lost` holds the generations that forgotten runs named. `spilled` holds those in workers' reports that no driver has
+    read yet. `edge` is for the store that is being listed: an unnamed blob that is newer is kept.
     """
 
     dry_run: bool
@@ -103,7 +108,7 @@ class Pass(Struct, kw_only=True):
     young: int = 0
 
     def takes(self, blob: Found, region: str) -> bool:
-        """Decide about a blob, and note it."""
+        """Return whether to delete a blob, and record the decision."""
         generation = blob.digest, blob.nonce
         if self._is_needed(generation):
             return False
@@ -140,7 +145,7 @@ class Pass(Struct, kw_only=True):
         self.bytes += blob.size
 
     def result(self) -> Collected:
-        """Return what was deleted, or would be."""
+        """Return what was deleted, or would be deleted."""
         return Collected(
             runs=tuple(each.run.id for each in self.forgotten),
             why={each.run.id: each.why for each in self.forgotten},

@@ -1,22 +1,24 @@
-"""The collector: it deletes what no run needs any more.
+"""The garbage collector: deletes blobs that no run needs any more.
 
     with Collector(ledger, stores) as collector:
         collector.collect(Keep(runs=20), now=time.time(), dry_run=True).bytes
 
-What no row names goes, once it is older than a grace time and than every run of which an attempt is out: what a worker
-has kept but not reported yet has no row. With a rule for keeping runs, those past it are forgotten first: only ended
-ones, under their leases. Equal generations that runs name apart are made one.
+A blob that no row names is deleted when it is older than a grace time, and older than every run with an attempt in
+progress. The second condition is needed because an output that a worker has stored but not yet reported has no row. If
+there is a rule for keeping runs, the runs that it doesn't keep are forgotten first. Only ended runs are forgotten, each
+under its lease. Equal generations that several runs name are merged into one.
 
-How old a blob is, each store's own clock says, which dates its blobs: those of drivers and of the collector may be a
-day apart. A run is as old as its bundle is there, since nothing of it is older. A run whose bundle a store lacks counts
-from when its attempt began by its driver's clock, and nothing that is unnamed goes while that lies in the future.
+A blob's age is measured by the clock of its store, since the clocks of drivers and of the collector may be a day apart.
+A run's age is the age of its bundle in that store, since nothing of the run is older. If the store lacks the bundle,
+the age counts from the start of the run's attempt by its driver's clock. While that start lies in the future, no
+unnamed blob is deleted.
 
-A driver may have looked up a result just before its row goes, and name its blobs just after, within one tick. So what
-has lost its last name in this pass stays until a later one, unless no driver lives: one that begins later finds no such
-row.
+A driver may look up a result just before its row is deleted, and name the result's blobs just after, within one tick.
+So a blob that loses its last name in this pass is kept until a later pass. If no driver is alive, the blob is deleted
+at once: a driver that starts later finds no such row.
 
-What is named, and what has lost its names, is gathered and sorted on the disk (`Inventory`), and the stores' listings
-are only gone over, so memory doesn't grow with either.
+Names of blobs are collected and sorted on disk (`Inventory`), and the stores' listings are read as streams, so memory
+doesn't grow with either.
 """
 
 from __future__ import annotations
@@ -47,21 +49,21 @@ from headrace.store.store import Store
 
 GRACE_S = 3600.0
 CLOCKS_S = 600.0
-"""How far apart the clocks of the machines may be that date a store's blobs, or note when attempts begin."""
+"""How far apart, in seconds, the clocks may be that set the times of blobs and of attempts."""
 
 TICK_S = 120.0
-"""No driver's tick takes as long as this. One that is stopped in it loses its lease before, where a server keeps leases
-(`Leases.tidy`); where files do, it may come to name what is gone, as if somebody had removed that."""
+"""No driver's tick takes this many seconds. A driver that is stopped within a tick loses its lease earlier if a server
+keeps the leases (`Leases.tidy`). If files keep them, the driver may later name blobs that were deleted meanwhile."""
 
 LEFT = "headrace.collector"
-"""The cursor that says when a pass last left something to a later one."""
+"""The cursor that holds the time when a pass last left blobs to a later pass."""
 
 DELETED = 1000
-"""So many blobs are deleted at a time."""
+"""How many blobs are deleted in one call."""
 
 
 class Collector:
-    """Collects a ledger's garbage in the stores of all regions; only one works at a time."""
+    """Collects a ledger's garbage in the stores of all regions. Only one collector can work at a time."""
 
     def __init__(self, ledger: Ledger, stores: Mapping[str, Store]) -> None:
         self._ledger = ledger
@@ -82,7 +84,7 @@ class Collector:
     def collect(
         self, keep: Keep | None = None, *, grace_s: float | None = None, now: float, dry_run: bool = False
     ) -> Collected:
-        """Forget the runs that no rule keeps at a time `now`, where there is one; then delete what no run names. A dry
+        """Forget the runs that `keep` doesn't keep at the time `now`, then delete the blobs that no run names. A dry
         run changes nothing."""
         with self._db.troubles(), Inventory() as needed, Inventory() as lost, Inventory() as spilled:
             pass_ = Pass(dry_run=dry_run, needed=needed, lost=lost, spilled=spilled)
@@ -96,20 +98,20 @@ class Collector:
                 self._sweep(pass_, region, store, clocks[region])
             if not dry_run:
                 self._forget_spills(pass_.runs)
-                if pass_.later and not pass_.waits:  # noted at the end: the rows may have gone long after the beginning
+                if pass_.later and not pass_.waits:  # recorded at the end, after the last row was deleted
                     self._db.execute(self._db.sql.PUT_CURSOR, (LEFT, 1, str(self._ledger.now()).encode()))
             return pass_.result()
 
     def _look(self, pass_: Pass, keep: Keep, now: float) -> None:
-        """Forget runs and make equal generations one; then read what is still named. The order matters: whoever has
-        seen a row before it went is a driver that lives after."""
+        """Forget runs and merge equal generations; then read which generations are still named. The order matters: a
+        driver that saw a row before its deletion is then still among the drivers that are listed."""
         with self._db.snapshot():
             before = records.runs(self._db)
             keep = replace(keep, pinned=keep.pinned | generations.pinned(self._db))
         pass_.forgotten = self._forget_past(pass_, before, past(before, keep, now))
         gone = {each.run.number for each in pass_.forgotten}
         drivers = set(self._drivers())
-        # What is under way is read before the rows: on its way from a worker into a row it must not be overlooked.
+        # Reports in progress are read before the rows: a report may become a row meanwhile, and must not be missed.
         pass_.out = self._out([run for run in before if run.number not in gone], drivers)
         pass_.spilled.add(generations.spilled(before, (store.spool for store in self._stores.values())))
         self._settle()
@@ -117,7 +119,7 @@ class Collector:
             pass_.runs = records.runs(self._db)
             kept = [run for run in pass_.runs if run.number not in gone]
             pass_.needed.add(beating(self._lease, generations.needed(self._db, kept)))
-        if self._merge(pass_, kept) and not pass_.dry_run:  # what was read names what stays no more
+        if self._merge(pass_, kept) and not pass_.dry_run:  # the names that were read are out of date
             drivers |= set(self._drivers())
             pass_.needed.clear()
             self._settle()
@@ -130,15 +132,16 @@ class Collector:
         pass_.waits = pass_.lives and self._has_just_left(dry_run=pass_.dry_run)
 
     def _settle(self) -> None:
-        """Wait for whoever registers, or moves a cursor by hand, at this moment: they saw a name of an artifact before
-        it went, so what is read from here on has to have theirs. Who comes later sees that it is gone, and is refused.
-        """
+        """Wait for transactions that register a version or move a cursor outside of runs. They may have seen an
+        artifact before its last name was deleted, so the rows that are read next must include theirs. Later
+        transactions see that the artifact is gone, and are refused."""
         self._db.atomically(partial(lock, self._db))
 
     # -- forgetting runs ------------------------------------------------------------------------------------------
 
     def _forget_past(self, pass_: Pass, runs: Sequence[RunRecord], found: Sequence[Past]) -> list[Past]:
-        """Forget runs, but for those that a driver has; note what has lost a name by it."""
+        """Forget runs, except those that a driver holds; record the generations that lose a name. Return the forgotten
+        runs."""
         if not found:
             return []
         if pass_.dry_run:
@@ -150,7 +153,8 @@ class Collector:
             return [each for each in found if self._forget(pass_, each.run, heirs)]
 
     def _forget(self, pass_: Pass, run: RunRecord, heirs: Heirs) -> bool:
-        """Delete the rows of a run, unless a driver has it; a result that a kept run uses becomes that one's."""
+        """Delete a run's rows, unless a driver holds the run; return whether it did. A result that a kept run uses
+        becomes that run's result."""
         self._lease.renew()
         try:
             held = self._leases.acquire(run.id, COLLECTOR, is_patient=False)
@@ -159,7 +163,7 @@ class Collector:
         try:
             return self._db.atomically(partial(self._forget_rows, held, pass_, run, heirs))
         except Unmet:
-            return False  # this collector was stopped, and another has the run
+            return False  # this collector was stopped, and another process holds the run
         finally:
             held.release()
 
@@ -187,12 +191,13 @@ class Collector:
             db.execute(statement, (run.number,))
         return True
 
-    # -- making equal generations one -----------------------------------------------------------------------------
+    # -- merging equal generations --------------------------------------------------------------------------------
 
     def _merge(self, pass_: Pass, kept: Sequence[RunRecord]) -> bool:
-        """Make runs name one of equal generations; note those that go. Return whether there were any.
+        """Make runs name one of several equal generations, and record the others for deletion. Return whether there
+        were any.
 
-        A run that has not ended goes on naming what it named: its workers were told of that, and may outlive a driver.
+        A run that has not ended keeps its names: its workers know them, and may outlive its driver.
         """
         driven = set(self._drivers())
         numbers = {run.number for run in kept if run.id in driven or not run.has_ended}
@@ -211,14 +216,14 @@ class Collector:
         return bool(plan.moves)
 
     def _point(self, run: RunRecord, moves: Mapping[Generation, str]) -> None:
-        """Rewrite the rows of a run under its lease; one that a driver has goes on naming what it named."""
+        """Rewrite a run's rows under its lease. If a driver holds the run, its rows stay as they are."""
         self._lease.renew()
         try:
             held = self._leases.acquire(run.id, COLLECTOR, is_patient=False)
         except LeaseHeld:
             return
         try:
-            with suppress(Unmet):  # this collector was stopped, and another has the run
+            with suppress(Unmet):  # this collector was stopped, and another process holds the run
                 self._db.atomically(partial(self._point_rows, held, run, moves))
         finally:
             held.release()
@@ -227,14 +232,14 @@ class Collector:
         held.check()
         merge.point_run(self._db, run.number, moves)
 
-    # -- who lives ------------------------------------------------------------------------------------------------
+    # -- live drivers and attempts --------------------------------------------------------------------------------
 
     def _drivers(self) -> Iterator[str]:
-        """Name the runs that a driver has, those without a row yet included."""
+        """Yield the ids of the runs that a driver holds, including those without a row yet."""
         return (run for run in self._leases.all() if run != COLLECTOR)
 
     def _out(self, runs: Iterable[RunRecord], drivers: Set[str]) -> tuple[Out, ...]:
-        """Return the runs whose attempts are out, and those whose drivers have put something and have no row yet."""
+        """Return the runs with attempts in progress, and the runs that have a driver but no row yet."""
         found = []
         known = set()
         for run in runs:
@@ -245,7 +250,7 @@ class Collector:
                     held = Held(run=run.id, since=since or run.created, is_driven=run.id in drivers)
                     found.append(Out(held=held, bundles=self._bundles(run)))
         now = self._db.now()
-        for name in sorted(drivers - known):  # a bundle is there before its run, which may be traced for long
+        for name in sorted(drivers - known):  # the bundle is stored before the run's row: tracing may take long
             holder = self._leases.holder(name)
             if holder is not None and holder.since:
                 held = Held(run=name, since=holder.since, is_driven=True)
@@ -258,18 +263,19 @@ class Collector:
         return tuple([(digest, nonce) for digest, nonce, *_ in rows if digest == run.bundle])
 
     def _has_just_left(self, *, dry_run: bool) -> bool:
-        """Return whether an earlier pass has just left something to a later one; one that did so in the future, before
-        the clock was set back, counts as if it did so now."""
+        """Return whether an earlier pass left blobs to a later one within the last `TICK_S`. A time in the future, from
+        before the clock was set back, counts as now."""
         row = self._db.execute(self._db.sql.CURSOR, (LEFT,)).fetchone()
         left, now = float(row[1]) if row else 0.0, self._ledger.now()
         if left > now and not dry_run:
             self._db.execute(self._db.sql.PUT_CURSOR, (LEFT, 1, str(now).encode()))
         return left > now - TICK_S
 
-    # -- how old --------------------------------------------------------------------------------------------------
+    # -- age ------------------------------------------------------------------------------------------------------
 
     def _edge(self, pass_: Pass, store: Store, now: float, grace_s: float) -> float:
-        """Return the time by a store's clock before which what nobody names is nobody's; `now` is by that clock too."""
+        """Return the time, by a store's clock, before which an unnamed blob belongs to nobody. `now` is by that clock
+        too."""
         edges = [now - grace_s]
         for out in pass_.out:
             ahead_s = 0.0 if out.age_s is not None else out.held.since - now
@@ -296,7 +302,7 @@ class Collector:
                     store.discard(stray)
 
     def _forget_spills(self, runs: Iterable[RunRecord]) -> None:
-        """Delete what the workers of ended runs spilled: no driver will read it."""
+        """Delete the spilled reports of ended runs: no driver will read them."""
         ended = {run.id: run.has_ended for run in runs}
         for store in self._stores.values():
             for run_id in store.spool.runs():
@@ -305,7 +311,7 @@ class Collector:
 
 
 def _since(out: Out, store: Store, now: float) -> float:
-    """Return since when a store may hold something of a run, by the store's clock as far as that can be told."""
+    """Return the earliest time when a store may have received data of a run, by the store's clock if possible."""
     if out.age_s is not None:
         return now - out.age_s
     dates = [store.modified(digest, nonce) for digest, nonce in out.bundles]
@@ -313,7 +319,8 @@ def _since(out: Out, store: Store, now: float) -> float:
 
 
 def _now(store: Store) -> float:
-    """Return the time by a store's clock. A store that is full can't tell: then it is as late as its newest blob."""
+    """Return the time by a store's clock. A full store can't tell it, so the time of the store's newest blob is
+    returned."""
     try:
         return store.now()
     except StoreError:
@@ -321,6 +328,7 @@ def _now(store: Store) -> float:
 
 
 def _is_past_still(db: Database, run: RunRecord) -> bool:
-    """Return whether a run is as it was when the pass began: somebody may have resumed it, or forgotten it."""
+    """Return whether a run's state is unchanged since the pass began: it may have been resumed or forgotten
+    meanwhile."""
     row = db.execute(db.sql.RUN_BY_ID, (run.id,)).fetchone()
     return row is not None and row[3] == run.state

@@ -1,4 +1,4 @@
-"""Who gets the results of runs that are forgotten: a task with the same key, of a run that is kept."""
+"""Finds the new owner of each result of a forgotten run: a task with the same key, in a run that is kept."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from headrace.ledger.inventory import room, scratch
 
 
 class Heirs:
-    """For each result of the runs that are past, the newest kept run that used it with the task that did, or none.
+    """For each result of the forgotten runs, the newest kept run that used it, and the task that did.
 
-    Kept in a private database on the disk, as an inventory is.
+    They are kept in a private temporary database on disk, as in `Inventory`.
     """
 
     def __init__(self, db: Database, lease: Lease, past: Container[int], kept: Iterable[int]) -> None:
@@ -33,7 +33,7 @@ class Heirs:
         self._db.execute("BEGIN")
         made = ((each.key, each.run) for each in beating(lease, records.results(db)) if each.run in past)
         self._db.executemany("INSERT INTO made (key, run) VALUES (?, ?)", made)
-        for run in beating(lease, sorted(kept)):  # so that the newest has the last word
+        for run in beating(lease, sorted(kept)):  # the newest run comes last, and replaces earlier ones
             keys = ((run, task, key) for task, key, _ in scan.outs(db, run) if key is not None)
             self._db.executemany("UPDATE made SET heir = ?, task = ? WHERE key = ?", keys)
         self._db.execute("COMMIT")
@@ -46,8 +46,8 @@ class Heirs:
         self._db.close()
 
     def of(self, run: int) -> list[tuple[str, int | None, str | None]]:
-        """Return the keys of the results that a run made, each with the number of the run that is to have it, and its
-        task."""
+        """Return the keys of a run's results, each with the number of the run that inherits it and the task there, or
+        None for both."""
         found: list[tuple[str, int | None, str | None]] = self._db.execute(
             "SELECT key, heir, task FROM made WHERE run = ?", (run,)
         ).fetchall()

@@ -1,7 +1,7 @@
-"""Making equal generations one: the rows of the runs that name the others are pointed at the one that stays.
+"""Merges equal generations: rows that name a duplicate are changed to name the generation that stays.
 
-A put never trusts what is in the store, so equal outputs of two attempts lie there twice. An event that is rewritten
-here says the same of the same bytes: only where they lie is new.
+The store never reuses existing bytes on a write, so equal outputs of two attempts are stored twice. An event that is
+rewritten here keeps its meaning and its bytes' digests: only the nonce of the generation changes.
 """
 
 from __future__ import annotations
@@ -43,28 +43,29 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 Moves = Mapping[Generation, str]
-"""Which generation becomes which, by the nonce of the equal one that stays."""
+"""For each generation that is replaced, the nonce of the equal generation that stays."""
 
 MOST = 20_000
-"""So many are made one at a time; what has more waits for the next pass."""
+"""The largest number of generations to replace in one pass; the rest wait for the next pass."""
 
 FEW = 8
-"""Up to so many moves, bytes that mention none of them aren't decoded."""
+"""Up to this many moves, encoded rows are searched for the nonces first, and decoded only if they contain one."""
 
 
 class Plan(Struct):
-    """Which generations could be made one: all of them, and of each run, by its number, those that it names."""
+    """The generations to replace: all of them (`moves`), and by a run's number those that the run names (`by_run`)."""
 
     moves: dict[Generation, str] = {}
     by_run: dict[int, dict[Generation, str]] = {}
 
 
 def plan(named: Inventory, stores: Mapping[str, Blobs], driven: Container[int] = (), limit: int = MOST) -> Plan:
-    """Return which of the generations that runs name could be made one.
+    """Return which of the generations that runs name can be replaced by an equal one.
 
-    Of equal ones that are there, one stays that a driven run names, which can't be told to name another; else that
-    which most runs name. It is read and verified first. It has to be wherever the other one is, so that no region loses
-    its replica. Past the limit, the rest is for another pass.
+    One of several equal generations stays. A generation that a driven run names is preferred, since that run's rows
+    can't be changed; otherwise the one that most runs name. It is read and verified first. It must be in every region
+    where the replaced one is, so that no region loses its replica. Generations beyond `limit` are left for another
+    pass.
     """
     found = Plan()
     for equal in named.equal():
@@ -91,7 +92,7 @@ def _places(stores: Mapping[str, Blobs], digest: str, nonce: str) -> set[str]:
 
 
 def point_run(db: Database, run: int, moves: Moves) -> None:
-    """Rewrite a run's rows and events, within the caller's transaction."""
+    """Rewrite a run's rows and events so that they name the generations that stay, within the caller's transaction."""
     mentions, sql = _mentioning(moves), db.sql
     for name, _, out in scan.outs(db, run):
         if mentions(out) and (to := moved(_decode_ref(out), moves)) is not None:
@@ -106,11 +107,11 @@ def point_run(db: Database, run: int, moves: Moves) -> None:
 
 
 def point_results(db: Database, moves: Moves) -> None:
-    """Rewrite results, cursors and versions, which belong to no run alone, within the caller's transaction."""
+    """Rewrite results, cursors and versions, which belong to no single run, within the caller's transaction."""
     mentions, sql = _mentioning(moves), db.sql
     for result in records.results(db):
         if mentions(result.out) and (to := moved(_decode_ref(result.out), moves)) is not None:
-            # nothing happens where a driver has given it anew meanwhile
+            # this changes nothing if a driver has replaced the result meanwhile
             db.execute(sql.POINT_RESULT, (_encode_ref(to), result.key, result.out))
     for cursor in records.cursors(db):
         if mentions(cursor.value) and (to := moved(_decode_ref(cursor.value), moves)) is not None:
@@ -123,7 +124,7 @@ def point_results(db: Database, moves: Moves) -> None:
 
 
 def moved(ref: Ref, moves: Moves) -> Ref | None:
-    """Return the ref with its generations moved, or None where none of them is."""
+    """Return a reference with its generations replaced, or None if none of them is to be replaced."""
     to = moves.get((ref.digest, ref.nonce or ""))
     parts = [moved(part, moves) for part in ref.parts or ()]
     if to is None and not any(parts):
@@ -133,7 +134,7 @@ def moved(ref: Ref, moves: Moves) -> Ref | None:
 
 
 def moved_event(event: Event, moves: Moves) -> Event | None:
-    """Return the event with its generations moved, or None where none of them is."""
+    """Return an event with its generations replaced, or None if none of them is to be replaced."""
     match event:
         case Succeeded() if event.intents:
             out, intents = moved(event.out, moves), tuple(_moved_intent(each, moves) for each in event.intents)
@@ -194,7 +195,7 @@ def _moved_arg(arg: Arg, moves: Moves) -> Arg:
 
 
 def _mentioning(moves: Moves) -> Callable[[bytes], bool]:
-    """Return a quick look whether bytes may hold a generation that moves."""
+    """Return a quick test for whether bytes may contain a generation that is to be replaced."""
     if len(moves) > FEW:
         return lambda _: True
     nonces = [nonce.encode() for _, nonce in moves]

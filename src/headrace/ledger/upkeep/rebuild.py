@@ -1,11 +1,11 @@
-"""A run rebuilt from its events alone, and held against the rows that the ledger has of it.
+"""Rebuilds a run from its events, and compares the result with the run's rows in the ledger.
 
     rebuilt = rebuild(bodies)
     for difference in differences(rebuilt, stored):
         print(difference.subject, difference.field)
 
-What a row says and no event does is not compared: the key of a task that waits or was cancelled before it was launched
-comes from a look-up that found nothing, which isn't stored.
+Values that no event records are not compared. An example is the key of a task that waits, or was cancelled before its
+launch: it comes from a look-up that found nothing, and such a look-up isn't stored.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from headrace.spec.artifact import Ref, blobs
 from headrace.spec.intent import Intent
 
 TOLD = 60
-"""Values are shown up to so many characters."""
+"""The most characters of a value to show."""
 
 OUTCOMES = frozenset(("running", "succeeded", "reused", "failed"))
-"""States that a task has by an event of its own; in others, its key may come from a look-up."""
+"""The states that an event records. In any other state, a task's key may come from a look-up."""
 
 LOOKED_UP = frozenset(("key", "code", "inputs"))
 
@@ -36,7 +36,7 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Difference(Struct, frozen=True, kw_only=True):
-    """Where the ledger's rows say other than the events.
+    """A value that differs between a run's rows (`stored`) and its events (`rebuilt`).
 
     `about` is `run`, `task`, `blob`, `result`, `metric`, `logged`, `cursor`, `model` or `dataset`.
     """
@@ -49,9 +49,11 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 class Rows(Struct, frozen=True, kw_only=True):
-    """The rows of one run: its own, those of its tasks, the generations that it names with their sizes, the results
-    under the keys of its tasks (as far as anybody asked for them), what its tasks have logged, summed up, and which
-    events of which task hold that."""
+    """The rows of one run: the run's row, its tasks, and the sizes of the generations that it names (`kept`).
+
+    `results` are those under its tasks' keys, as far as they were asked for. `metrics` are the summaries of what its
+    tasks logged, and `logged` holds the task and event number of each event with logged values.
+    """
 
     run: RunRow
     tasks: Mapping[str, TaskRow]
@@ -62,7 +64,7 @@ class Rows(Struct, frozen=True, kw_only=True):
 
 
 class Rebuilt(Struct, frozen=True, kw_only=True):
-    """What the events of a run come to; `intents` are what its tasks have asked for."""
+    """A run rebuilt from its events. `intents` are the changes of Headrace's own state that its tasks asked for."""
 
     rows: Rows
     artifacts: Sequence[Ref]
@@ -72,10 +74,10 @@ class Rebuilt(Struct, frozen=True, kw_only=True):
 
 
 def rebuild(bodies: Iterable[bytes], *, run: str = "") -> Rebuilt:
-    """Return what the events of a run come to; they are all of them, from the first on.
+    """Return a run rebuilt from all of its events, from the first on.
 
     Raises:
-        LedgerError: an event can't be read, or has no earlier event to follow.
+        LedgerError: an event can't be read, or refers to an earlier event that is missing.
     """
     machine = Machine()
     artifacts: dict[tuple[str, str], Ref] = {}
@@ -111,8 +113,8 @@ def rebuild(bodies: Iterable[bytes], *, run: str = "") -> Rebuilt:
 
 
 def differences(rebuilt: Rebuilt, stored: Rows) -> Iterator[Difference]:
-    """Say one by one where the stored rows differ from those that the events come to."""
-    but = () if rebuilt.has_ended else ("seconds",)  # as it was when the row was written
+    """Yield each difference between the stored rows and the rebuilt ones."""
+    but = () if rebuilt.has_ended else ("seconds",)  # the row has the value of an earlier moment
     yield from _fields("run", "", stored.run, rebuilt.rows.run, but)
     for name, row in rebuilt.rows.tasks.items():
         found = stored.tasks.get(name)
@@ -164,12 +166,12 @@ def _step(machine: Machine, body: bytes, what: str, offered: dict[str, ResultRow
 
 
 def _stands(task: TaskRow | None, key: str) -> bool:
-    """Return whether a task still has the output that it once offered under a key."""
+    """Return whether a task still has the output that it once stored under a key."""
     return task is not None and task.state == "succeeded" and task.key == key
 
 
 def _looked_up(row: TaskRow) -> Sequence[str]:
-    """Name the fields of a task's row that no event need say."""
+    """Return the fields of a task's row that events needn't record."""
     if row.state in OUTCOMES:
         return ()
     return [*LOOKED_UP, *(["reason"] if row.state == "waiting" else [])]

@@ -1,4 +1,4 @@
-"""Replaying a run: its events against its rows, and, where they differ, the rows written anew."""
+"""Compares a run's rows with its events, and writes the rows again if they differ."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Replayed(Struct, frozen=True, kw_only=True):
-    """What a replay found; `mended` says what was done about it, or why nothing was."""
+    """The result of a replay. `mended` says what was repaired, or why nothing was; it is None if no repair was
+    tried."""
 
     run: str
     events: int
@@ -36,12 +37,12 @@ class Replayed(Struct, frozen=True, kw_only=True):
 
 
 def replay(ledger: Ledger, run: str, *, repair: bool = False) -> Replayed:
-    """Check a run's rows against its events, as of one moment; `repair` writes them anew where they differ and no
-    driver lives.
+    """Compare a run's rows with its events, as of one moment. With `repair`, rows that differ are written again, unless
+    the run has a live driver.
 
     Raises:
         NotFoundError: there is no such run.
-        LedgerError: its events can't be read.
+        LedgerError: the run's events can't be read.
     """
     with closing(ledger.connect()) as db, db.troubles():
         found = db.execute(db.sql.RUN_BY_ID, (run,)).fetchone()
@@ -55,7 +56,7 @@ def replay(ledger: Ledger, run: str, *, repair: bool = False) -> Replayed:
 
 
 def compare(db: Database, number: int, run: str) -> tuple[Rebuilt, list[Difference]]:
-    """Rebuild a run and say where its rows differ, all of it as of one moment."""
+    """Return a run rebuilt from its events, and the differences from its rows, all as of one moment."""
     with db.snapshot():
         rebuilt = rebuild((body for _, body in scan.events(db, number)), run=run)
         found = list(differences(rebuilt, _stored(db, number, rebuilt.rows.results)))
@@ -63,7 +64,7 @@ def compare(db: Database, number: int, run: str) -> tuple[Rebuilt, list[Differen
 
 
 def _stored(db: Database, number: int, keys: Iterable[str]) -> Rows:
-    """Read the rows of a run, and the results that stand under these keys."""
+    """Return a run's rows, and the results under these keys."""
     found = (row for key in keys for row in RESULTS.read(db.execute(db.sql.RESULT_ROW, (key,))))
     results = {row.key: ResultRow(key=row.key, task=row.task, out=_decode_ref(row.out)) for row in found}
     return Rows(
@@ -77,13 +78,13 @@ def _stored(db: Database, number: int, keys: Iterable[str]) -> Rows:
 
 
 def _own(db: Database, number: int) -> list[Summary]:
-    """Return what a run's own tasks have logged: what reused ones have is not theirs."""
+    """Return what a run's own tasks have logged, without what reused tasks logged in their original run."""
     rows = SUMMARIES.beside(db.execute(db.sql.METRICS, (number,)), "source_task")
     return [summary for summary, source in rows if source is None]
 
 
 def _missing(db: Database, run: str, rebuilt: Rebuilt) -> list[tuple[str, Intent]]:
-    """Return what a run's tasks have asked for and isn't there."""
+    """Return the changes that a run's tasks asked for but that aren't in the ledger, each with its task."""
     found = []
     for task, intent in rebuilt.intents:
         match intent:
@@ -97,8 +98,8 @@ def _missing(db: Database, run: str, rebuilt: Rebuilt) -> list[tuple[str, Intent
 
 
 def _is_advanced(db: Database, run: str, task: str, asked: Advance) -> bool:
-    """Return whether a cursor was given its value, by whichever generation, or another task or a hand has moved it
-    on."""
+    """Return whether a cursor has got the value that the task asked for, or another task or a user has moved the cursor
+    on. The value may be any generation of the same bytes."""
     moves = db.execute(db.sql.CURSOR_MOVES, (asked.name, asked.version)).fetchall()
     if any(by != (run, task) for by in moves):
         return True
@@ -117,7 +118,7 @@ def _unapplied(intent: Intent) -> Difference:
 
 
 def _mend(ledger: Ledger, run: str) -> str:
-    """Write a run's rows as its events have them, under its lease."""
+    """Write a run's rows again from its events, under its lease; return what was done."""
     try:
         lease = ledger.take(run, BY)
     except LeaseHeld as error:

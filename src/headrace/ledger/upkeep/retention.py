@@ -1,4 +1,5 @@
-"""Which runs are kept, and why the others may be forgotten. Pure: time comes in as a value."""
+"""Decides which runs to keep, and why the others may be forgotten. The time is an argument, so the decision is a pure
+function."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ DAY_S = 86400.0
 
 
 class Keep(Struct, frozen=True, kw_only=True):
-    """The rules: a run stays that any of them keeps, and without any all stay.
+    """The rules for keeping runs. A run is kept if any rule keeps it; without rules, all runs are kept.
 
-    `runs`: the newest so many; `per_pipeline`: the newest so many of each pipeline; `seconds`: those that ended no
-    longer ago. `pinned` runs stay in any case, as those do that have not ended.
+    `runs` keeps that many of the newest runs, and `per_pipeline` that many of each pipeline. `seconds` keeps runs that
+    ended at most so long ago. None means no such rule. Runs in `pinned`, and runs that have not ended, are always kept.
     """
 
     runs: int | None = None
@@ -25,7 +26,7 @@ class Keep(Struct, frozen=True, kw_only=True):
 
     @property
     def is_all(self) -> bool:
-        """Whether nothing is ever forgotten."""
+        """Whether all runs are kept."""
         return self.runs is None and self.per_pipeline is None and self.seconds is None
 
 
@@ -37,8 +38,8 @@ class Past(Struct, frozen=True):
 
 
 def past(runs: Sequence[RunRecord], keep: Keep, now: float) -> list[Past]:
-    """Return the ended runs that no rule keeps, the oldest first; `runs` are all there are. Runs that were imported
-    count by the time when they began, however late they came."""
+    """Return the ended runs that no rule keeps, the oldest first, out of all runs. Imported runs are ordered by when
+    they began, not by when they were imported."""
     if keep.is_all:
         return []
     newer: dict[str, int] = {}
@@ -71,7 +72,7 @@ def _why(keep: Keep, run: RunRecord, age_s: float) -> str:
 
 
 def _newer(count: int, of: str = "") -> str:
-    """Say that so many newer runs are kept.
+    """Return the text that says how many newer runs are kept.
 
     >>> _newer(0), _newer(1), _newer(20, " of `flights`")
     ('no run is kept', '1 newer run is kept', '20 newer runs of `flights` are kept')
@@ -82,7 +83,7 @@ def _newer(count: int, of: str = "") -> str:
 
 
 def _ago(age_s: float) -> str:
-    """Say a time that has passed, in the greatest unit that it has more than two of.
+    """Return an age as text, in the greatest unit of which it has at least two.
 
     >>> _ago(40), _ago(600), _ago(8 * 3600), _ago(55.1 * DAY_S)
     ('40 seconds', '10 minutes', '8.0 hours', '55.1 days')

@@ -53,8 +53,8 @@ class Database(Protocol):
         """Run a statement, in the open transaction if there is one, otherwise in a transaction of its own."""
 
     def lookups(self, text: str, rows: Sequence[Sequence[Any]], /) -> list[Any]:
-        """Run a query once for each row of parameters; return the first row of each result, or None where it is empty.
-        """
+        """Run a query once for each row of parameters; return the first row of each result, or None where it is
+        empty."""
 
     def executemany(self, text: str, rows: Iterable[Sequence[Any]], /) -> object:
         """Run a statement once for each row of parameters."""

@@ -134,8 +134,8 @@ class RowLeases:
         return None if row is None else _holder(row)
 
     def held(self, runs: Iterable[str]) -> set[str]:
-        """Return which of the given runs have a held lease. Within a transaction, errors are left to that transaction.
-        """
+        """Return which of the given runs have a held lease. Within a transaction, errors are left to the
+        transaction."""
         names = list(runs)
         return {name for (name,) in self._db.execute(self._sql.HELD_LEASES, (names,))} if names else set()
 

@@ -26,8 +26,7 @@ SCRIPTS = Path(__file__).with_name("migrations")
 
 
 def migrate_file(path: Path, schema: int = SCHEMA) -> None:
-    """Bring the ledger at `path` to the version `schema`. If two processes try at once, the second has nothing to do.
-    """
+    """Bring the ledger at `path` to the version `schema`. If two processes try at once, the second does nothing."""
     with begin(path) as connection:
         upgrade(connection, revision(schema))
         connection.execute(text(f"PRAGMA user_version={schema}"))

@@ -61,8 +61,7 @@ class Link(psycopg.Connection[Any]):
             raise
 
     def _bounded(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        """Pass on what psycopg waits for, and check the time limits whenever nothing has come for a tenth of a second.
-        """
+        """Pass on what psycopg waits for, and check the time limits whenever nothing has come for 0.1 s."""
         began, wait, looked = 0.0, None, 0.0
         try:
             state = next(gen)

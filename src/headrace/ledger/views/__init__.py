@@ -1,2 +1,2 @@
-"""What people and programs look at: runs, tasks, attempts, lineage, what was logged. Begin with `views`. Nothing here
-writes."""
+"""The read side of the ledger: runs, tasks, attempts, lineage, logged values, registered versions. Begin with `views`.
+Nothing here writes."""

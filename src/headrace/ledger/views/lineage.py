@@ -1,13 +1,13 @@
-"""Where an artifact comes from and what came of it, over runs.
+"""Finds where an artifact comes from and what was made from it, across runs.
 
     lineage = Lineage(Views(address))
     trail = lineage.of_task("latest", "fit")
     [step.task for step in trail.up]
 
-Within a run the traced graph says which task needs which, and nothing else: that two tasks gave equal values joins
-nothing. Another run is joined where it reused the result, or where a task of it gave or was given the same artifact of
-the store. Values that are small enough for the ledger's row are equal by chance (`True`, 0, an empty list), so they
-join runs only by reuse.
+Within a run, only the traced graph says which task needs which; equal outputs of two tasks don't connect them. Another
+run is connected if it reused the result, or if one of its tasks produced or received the same stored artifact. Values
+that are small enough for the ledger's row (`True`, 0, an empty list) may be equal by chance, so they connect runs only
+by reuse.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from headrace.spec.artifact import Ref, blobs, part_names, within
 from headrace.spec.graph import Arg, Const, Node, Out, Secret, constants, outs
 
 RUNS = 30
-"""How many of the newest runs that hold an artifact are looked into."""
+"""How many of the newest runs that hold an artifact are searched."""
 
 TEXT_LIMIT = 80
 
@@ -36,7 +36,8 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Need(Struct, frozen=True, kw_only=True):
-    """What a parameter got: outputs of tasks of the same run, or a value that the pipeline gave it (`text`)."""
+    """The source of a parameter's value: outputs of tasks in the same run (`tasks`), or a value that the pipeline
+    passed (`text`)."""
 
     param: str
     tasks: tuple[str, ...] = ()
@@ -45,8 +46,10 @@ class Need(Struct, frozen=True, kw_only=True):
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """One task of one run on the way. `origin` is the run that made its output, where that is reused; `again` are the
-    other runs that reused it, newest first: a result stands in a trail once."""
+    """A task of a run in a trail. If its output was reused, `origin` is the run that made the output.
+
+    A result appears in a trail once; `again` lists the other runs that reused it, newest first.
+    """
 
     run: str
     task: str
@@ -61,9 +64,12 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class Trail(Struct, frozen=True, kw_only=True):
-    """`made`: the tasks that gave it, newest run first; `up`: all that those needed, and what that needed in its turn,
-    nearest first; `down`: all that needed it, in every run, and what needed that. What was skipped is told of the run
-    that was asked for."""
+    """The lineage of an artifact, as the tasks that made it, the tasks before them, and the tasks after them.
+
+    `made` are the tasks that produced the artifact, newest run first. `up` are the tasks that these needed, directly or
+    through others, nearest first. `down` are the tasks that needed the artifact, in every run, directly or through
+    others. Skipped tasks are listed only for the requested run.
+    """
 
     made: tuple[Step, ...]
     up: tuple[Step, ...]
@@ -71,7 +77,8 @@ class Trail(Struct, frozen=True, kw_only=True):
 
 
 class Lineage:
-    """Walks the artifacts of a ledger. Runs are read once each, so make a new one to see what is new."""
+    """Follows the artifacts of a ledger from task to task. Each run is read once, so create a new object to see new
+    data."""
 
     def __init__(self, views: Views) -> None:
         self._views = views
@@ -79,7 +86,7 @@ class Lineage:
         self._had = cache(self._reused)
 
     def of_task(self, run: str | None, task: str, part: Ref | None = None) -> Trail:
-        """Return the trail of a task's output, or of a part of it.
+        """Return the trail of a task's output, or of a part of that output.
 
         Raises:
             NotFoundError: there is no such run or task.
@@ -105,10 +112,10 @@ class Lineage:
         return Trail(made=(_whole(steps, newest),), up=tuple(up), down=_once(down, newest))
 
     def of_artifact(self, digest: str) -> Trail:
-        """Return the trail of an artifact, by its digest or the beginning of it.
+        """Return the trail of an artifact, given its digest or the beginning of the digest.
 
         Raises:
-            NotFoundError: no task gave it.
+            NotFoundError: no task produced the artifact.
         """
         runs = self._holding((digest,))
         found = {run: run.giving(digest) for run in runs}
@@ -150,8 +157,8 @@ class Lineage:
         return _Run(run, {row.name: row for row in rows}, story.nodes, origins)
 
     def _maker(self, run: str, key: str) -> str:
-        """Return the run that made a result which this one reused. It may have had it from one that is forgotten, and
-        that from another."""
+        """Return the run that made a result which this run reused. The search follows a chain of reuse, since the
+        result may have been reused from a run that reused it too."""
         seen = set()
         while run not in seen:
             seen.add(run)
@@ -159,12 +166,12 @@ class Lineage:
         return run
 
     def _reused(self, run: str) -> dict[str, str]:
-        """Return from which run one had each result that it reused, by key; nothing of a run that is forgotten."""
+        """Return, by key, the run from which each reused result came. Empty for a run that was forgotten."""
         try:
             reused = self._views.story(run).reused
         except NotFoundError:
             return {}
-        return {event.key: event.run or run for event in reversed(reused)}  # of equal tasks, the first may be another's
+        return {event.key: event.run or run for event in reversed(reused)}  # for equal tasks, the first counts
 
 
 class _Run:
@@ -188,20 +195,22 @@ class _Run:
         self.digests = cache(lambda name: () if (ref := _ref(rows[name])) is None else _digests(ref))
 
     def above(self, name: str) -> list[str]:
-        """Name the tasks whose outputs a task needs."""
+        """Return the names of the tasks whose outputs a task needs."""
         node = self._node(name)
         return [] if node is None else _needed(node)
 
     def below(self, name: str) -> list[str]:
-        """Name the tasks that need a task's output; an element's goes on as part of its mapped task's."""
+        """Return the names of the tasks that need a task's output. For an element of a map, these include the tasks
+        that need the whole map."""
         return [*self._below.get(name, ()), *self._below.get(self.rows[name].parent or "", ())]
 
     def tried(self, names: Iterable[str]) -> list[Step]:
-        """Return the steps of those tasks that were tried or reused: others have needed nothing."""
+        """Return the steps of those tasks that were tried or reused. Other tasks have used no input."""
         return [self.step(name) for name in names if self.rows[name].attempts or self.rows[name].out is not None]
 
     def fed(self, name: str, digest: str) -> list[str]:
-        """Name the tasks that need what a task's output holds of an artifact, by the beginning of its digest."""
+        """Return the names of the tasks that need an artifact within a task's output, given the beginning of the
+        artifact's digest."""
         givers = {name, self.rows[name].parent}
         return [
             each
@@ -212,8 +221,8 @@ class _Run:
         ]
 
     def taking(self, stored: frozenset[str]) -> list[str]:
-        """Name the tasks that need one of these artifacts of the store, whoever gave it: another task, or the pipeline
-        (a cursor's value, a version of a model)."""
+        """Return the names of the tasks that received one of these stored artifacts, from another task or from the
+        pipeline (a cursor's value, a version of a model)."""
         if not stored:
             return []
         return [
@@ -227,14 +236,14 @@ class _Run:
         return any(each.startswith(digest) for each in self._handed(out))
 
     def _handed(self, out: Out) -> tuple[str, ...]:
-        """Return the digests of what a handle names, and of all its parts."""
+        """Return the digests of the artifact that a handle names, and of its parts."""
         ref = _ref(self.rows[out.task]) if out.task in self.rows else None
         for place in out.path:
             ref = ref.parts[place] if ref is not None and ref.parts and place < len(ref.parts) else None
         return () if ref is None else _digests(ref)
 
     def walk(self, first: Iterable[str], step: Callable[[str], list[str]]) -> Iterator[str]:
-        """Yield these tasks and all that lie that way, nearest first, each once."""
+        """Yield these tasks and all tasks that `step` reaches from them, nearest first, each once."""
         rest = [name for name in dict.fromkeys(first) if name in self.rows]
         seen = set(rest)
         for name in rest:
@@ -245,25 +254,28 @@ class _Run:
                     rest.append(each)
 
     def giving(self, digest: str) -> list[str]:
-        """Name the tasks that gave an artifact, as their output or part of it; elements before their mapped task."""
+        """Return the names of the tasks whose output is or contains an artifact. A mapped task is left out if one of
+        its elements is named."""
         found = [name for name in self.rows if any(each.startswith(digest) for each in self.digests(name))]
         parents = {self.rows[name].parent for name in found}
         return [name for name in found if name not in parents]
 
     def first(self, names: Iterable[str]) -> list[str]:
-        """Of tasks that gave one artifact, name those that didn't merely pass it on."""
+        """Return, of tasks that produced the same artifact, the names of those that didn't get it from another of
+        them."""
         rest = list(names)
         later = set(self.walk([each for name in rest for each in self.below(name)], self.below))
         return [name for name in rest if name not in later and self.rows[name].parent not in later]
 
     def stored(self, names: Iterable[str], digest: str) -> frozenset[str]:
-        """Return the digests, of those that begin so, of artifacts of the store in these tasks' outputs."""
+        """Return the digests of stored artifacts in these tasks' outputs that begin with `digest`."""
         refs = [ref for name in names if (ref := _ref(self.rows[name])) is not None]
         return frozenset(each for ref in refs for each in _stored(ref) if each.startswith(digest))
 
     def result(self, name: str) -> tuple[object, ...]:
-        """Return what tells whether a task's output is the very one of another run: who made it, under which key; of a
-        map, which has no key of its own, what tells it of each element."""
+        """Return a value that is equal for two tasks of different runs only if their output is the same result. It is
+        made of the run that made the output and the key. For a map, which has no key, it is made of the values of its
+        elements."""
         row = self.rows[name]
         if row.key is None and (elements := self._elements.get(name)):
             return tuple(self.result(each) for each in elements)
@@ -301,12 +313,13 @@ def _digests(ref: Ref) -> tuple[str, ...]:
 
 
 def _stored(ref: Ref) -> frozenset[str]:
-    """Return the digests, of an artifact and its parts, of those that have bytes in the store."""
+    """Return the digests of those artifacts, among this one and its parts, that have bytes in the store."""
     return frozenset(each.digest for each in within(ref) if blobs(each))
 
 
 def _once(steps: Iterable[Step], newest: Sequence[str]) -> tuple[Step, ...]:
-    """Return each result once, as the run that made it has it, with those that reused it, in the order of `newest`."""
+    """Return each result once: the step of the run that made it, with the runs that reused it in the order of
+    `newest`."""
     found: dict[tuple[str, str, tuple[str, ...]], list[Step]] = {}
     for step in steps:
         place = step.origin or step.run, step.task, tuple(each.digest for each in step.outputs)
@@ -315,8 +328,8 @@ def _once(steps: Iterable[Step], newest: Sequence[str]) -> tuple[Step, ...]:
 
 
 def _whole(same: Sequence[Step], newest: Sequence[str]) -> Step:
-    """Return the one step for all that have a result: that of the run that made it, or else the first; of tasks of
-    other names, it has the runs only."""
+    """Return one step for several that have the same result: that of the run that made it, otherwise the first. Steps
+    whose task has another name only add their runs to `again`."""
     first = next((step for step in same if step.origin is None and step.task == same[0].task), same[0])
     reused = {step.run for step in same if step.origin not in (None, step.run)} - {first.run}
     return replace(first, again=tuple(run for run in newest if run in reused))
@@ -334,13 +347,13 @@ def _need(param: str, arg: Arg) -> Need:
 
 
 def _text(ref: Ref) -> str:
-    """Write a small value as people know it; of another, say what it is."""
+    """Return a small value as readable text; for any other value, return its type and size."""
     text = _value(ref)
     return f"{ref.type}, {ref.size} bytes" if text is None else text
 
 
 def _value(ref: Ref) -> str | None:
-    """Write a value that the ledger's row holds as people know it; None of another."""
+    """Return a value that is stored in the ledger's row as readable text, or None for any other value."""
     text = _plain(ref)
     return text if text is None or len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"
 
@@ -360,12 +373,13 @@ def _plain(ref: Ref) -> str | None:
 
 
 def judged(views: Views, run: str, tasks: Iterable[str]) -> dict[str, str]:
-    """Return what each call of a stage that judges has judged, where a run has several calls of it: `fit[1].model`.
+    """Return, for each call of an evaluation stage with several calls in a run, what it evaluated, such as
+    `fit[1].model`.
 
-    Calls that judge one model are told apart by the next arguments in which they differ.
+    If calls evaluate the same model, the text also has the next arguments in which the calls differ.
     """
     bases = dict.fromkeys(_CALL.sub("", each) for each in tasks)
-    twice = [  # an element of a map is no call
+    twice = [  # elements of a map are not separate calls
         each
         for each in bases
         if not each.endswith("]") and views.has(run, f"{each}[1]") and views.task(run, f"{each}[1]").kind == "evaluate"
@@ -398,10 +412,10 @@ def _told(views: Views, run: str, param: str, arg: Arg) -> str:
 
 
 def _part(views: Views, run: str, out: Out) -> str:
-    """Name what a handle names, `fit.model`, as far as the record tells."""
+    """Return the name of what a handle refers to, such as `fit.model`, as far as the ledger records it."""
     ref = _ref(views.task(run, out.task)) if out.path and views.has(run, out.task) else None
     return ".".join([out.task, *part_names(ref, out.path)])
 
 
 _CALL = re.compile(r"\[\d+\]$")
-"""What a stage's second and later calls have behind its name."""
+"""The number that follows the stage's name in the names of its second and later calls."""

@@ -1,4 +1,4 @@
-"""Queries of a ledger: rows by a statement, and a run by whatever names it."""
+"""Queries of a ledger: rows by a statement, and a run by its id or a part of it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from headrace.ledger.views.rows import RUN_LINES, RunLine
 T = TypeVar("T")
 
 FEW = 5
-"""So many names stand in a hint."""
+"""The most names in a hint."""
 _ALL = 1 << 31
 
 
 class Query:
-    """Asks a ledger that is open for reading."""
+    """Runs queries on a ledger that is open for reading."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self._sql = db.sql
 
     def read(self, reader: Reader[T], statement: str, *parameters: object) -> list[T]:
-        """Return the rows of a statement as what the reader makes of each."""
+        """Return the rows of a statement, each as the reader makes it."""
         with self._db.troubles():
             return list(reader.read(self._db.execute(statement, parameters)))
 
@@ -34,10 +34,11 @@ class Query:
             return self._db.execute(statement, parameters).fetchall()
 
     def run(self, name: str | None) -> RunLine:
-        """Return the run of this id, or that its beginning or its last part means, or the newest.
+        """Return a run by its id, the beginning of its id, or the last part of its id; or the newest run for None, `""`
+        or `latest`.
 
         Raises:
-            NotFoundError: there is none, or several begin or end so; the message names those that come near.
+            NotFoundError: no run matches, or several do; the message lists similar ids.
         """
         if name in (None, "", "latest"):
             lines = self.read(RUN_LINES, self._sql.NEWEST_RUN)
@@ -64,7 +65,7 @@ class Query:
 
 
 def near(name: str, names: list[str], otherwise: str) -> str:
-    """Return which of these names the user may have meant, as a hint."""
+    """Return a hint that lists the names most similar to `name`, or else some of all names."""
     import difflib  # noqa: PLC0415  (needed for an error only, and not cheap)
 
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)

@@ -1,6 +1,6 @@
-"""What is shown of runs, tasks and attempts, and how it is made from rows and events.
+"""The views of runs, tasks and attempts that are shown to users, and how they are made from rows and events.
 
-The structs' JSON is that of docs/design.md, section 7.
+Encoded as JSON, these structs are the output of commands with `--json`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PARTS_SHOWN = 64
 
 
 class _Head(Struct, frozen=True, array_like=True, gc=False):
-    """The first fields of an encoded `Ref`: all that is shown of most."""
+    """The first fields of an encoded `Ref`: all that most views show of it."""
 
     digest: str
     size: int
@@ -36,8 +36,8 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class OutputView(Struct, frozen=True, kw_only=True, gc=False):
-    """An artifact that a task gave. One of several outputs has a `name`: its field's, or its place in a tuple. Of a
-    small one, a trail has the value as `text`."""
+    """An artifact that a task produced. `name` is set if the task has several outputs: a field's name, or an index in a
+    tuple. `text` is set in a trail if the value is small."""
 
     name: str | UnsetType = UNSET
     digest: str
@@ -47,13 +47,13 @@ class OutputView(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class TaskView(TaskLine, frozen=True, kw_only=True):
-    """A task; `seconds` are those of the user's code, or of one that runs those since it was started."""
+    """A task. `seconds` is the time in the user's code; for a running task, the time since its start."""
 
     outputs: tuple[OutputView, ...]
 
 
 class RunView(Struct, frozen=True, kw_only=True):
-    """A run; `tasks` is left out where runs are only listed. `why` says why it ended as it did, or who has to act."""
+    """A run. `tasks` is unset in lists of runs. `why` is the reason for its end, or what the user must do."""
 
     run: str
     pipeline: str
@@ -67,14 +67,14 @@ class RunView(Struct, frozen=True, kw_only=True):
 
 
 class RunsView(Struct, frozen=True, kw_only=True):
-    """Runs, newest first. `more`: pass it as `before` to get those after them; None at the end."""
+    """Runs, newest first. Pass `more` as `before` to get the runs after these; it is None at the end."""
 
     runs: tuple[RunView, ...]
     more: int | None = None
 
 
 class StageView(Struct, frozen=True, kw_only=True):
-    """The tasks of one stage of a run, taken together: how many are in which state, and what they took."""
+    """The tasks of one stage of a run, summed up: how many are in each state, and their time, cost and bytes."""
 
     stage: str
     kind: str
@@ -88,7 +88,7 @@ class StageView(Struct, frozen=True, kw_only=True):
 
 
 class StageLine(Struct, frozen=True, kw_only=True):
-    """The tasks of a stage that are in one state; `first` is the place of the first of them in the run."""
+    """The tasks of one stage that are in one state. `first` is the index in the run of the first of them."""
 
     stage: str
     kind: str
@@ -103,7 +103,8 @@ class StageLine(Struct, frozen=True, kw_only=True):
 
 
 class AttemptView(Struct, frozen=True, kw_only=True):
-    """One try of a task: where, why there, how it ended (`running` `succeeded` `failed`), where its output lies."""
+    """One attempt of a task: its pool and why that pool, its state (`running` `succeeded` `failed`), and the place of
+    its printed output (`log`)."""
 
     task: str
     attempt: int
@@ -117,9 +118,11 @@ class AttemptView(Struct, frozen=True, kw_only=True):
 
 
 class PastView(Struct, frozen=True, kw_only=True):
-    """What a task took in one of the latest runs; the elements of a map are counted under their task.
+    """The time and size of a task in one of the latest runs. The elements of a map are counted together, under their
+    task.
 
-    `seconds`, `moving_s` (load and save) and `bytes` are means over those that ran, None where none did.
+    `seconds` and `moving_s` (load and save) are means over the elements that ran, and `bytes` over all that have a key.
+    They are None if there are none.
     """
 
     run: int
@@ -134,7 +137,7 @@ class PastView(Struct, frozen=True, kw_only=True):
 
 
 class RunLine(RunRow, frozen=True, kw_only=True):
-    """A run as the ledger has it: its row with the names that it has there, and who drove it last."""
+    """A run's row in the ledger, with the run's number, its id, and its last driver (`holder`)."""
 
     number: int
     id: str
@@ -142,8 +145,8 @@ class RunLine(RunRow, frozen=True, kw_only=True):
 
 
 def outputs(out: bytes | None, text: Callable[[Ref], str | None] | None = None) -> tuple[OutputView, ...]:
-    """Read an output: the parts of a tuple or record, which are a stage's several outputs; of all else, the one. `text`
-    writes those that it can."""
+    """Return the outputs of a task: the parts if the output is a tuple or record, otherwise the output itself. `text`
+    returns a value's text, or None."""
     if out is None:
         return ()
     head = _decode_head(out)
@@ -173,18 +176,19 @@ TASK_VIEWS = Reader(TaskView, outputs=(outputs, "out"))
 RUN_LINES = Reader(RunLine)
 STAGE_LINES = Reader(StageLine)
 PAST_VIEWS = Reader(PastView)
-"""How rows become structs."""
+"""The readers that make structs from rows."""
 
 
 def now_of(task: TaskView, started: float, *, gone: bool, now: float | None) -> TaskView:
-    """Return a running task as it is now: the ledger has it as it was when its state changed."""
+    """Return a running task as it is at the time `now`: its row has the values of the last change of its state."""
     if gone:
         return replace(task, state="waiting", reason=GONE)
     return replace(task, seconds=max(0.0, now - started)) if started and now is not None else task
 
 
 def stage_view(lines: Sequence[StageLine], running: Sequence[float]) -> StageView:
-    """Sum up a stage: what is stored of its tasks, by state, and how long those that run have run."""
+    """Return the summary of a stage from its tasks by state; `running` are the seconds that each running task has run
+    so far."""
     return StageView(
         stage=lines[0].stage,
         kind=lines[0].kind,

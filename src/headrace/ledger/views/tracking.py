@@ -1,11 +1,11 @@
-"""What tasks have logged, and the versions of models and datasets, as people look at them.
+"""Views of what tasks have logged, and of versions of models, datasets and cursors.
 
     with TrackingViews(address) as views:
         views.metrics("latest")
         views.series("latest", "fit", "train/loss")
         views.resolve("model", "delays@production").out
 
-What a reused task has logged is what the task that made its output has, in another run.
+For a reused task, the logged values are those of the task that made its output, in another run.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class MetricView(Summary, frozen=True, kw_only=True, gc=False):
-    """What a task has logged under a name, summed up.
+    """The summary of what a task has logged under a name.
 
-    `run` and `source` say where the values are: in another run, and maybe under another task's name, where the task was
-    reused.
+    `run` and `source` are the run and the task that logged the values. If the task was reused, they differ from the
+    task itself.
     """
 
     run: str
@@ -46,7 +46,8 @@ class MetricView(Summary, frozen=True, kw_only=True, gc=False):
 
 
 class SeriesView(Struct, frozen=True, kw_only=True):
-    """A curve: `steps`, `values` (NaN and infinities too) and when each was logged (Unix seconds), in their order."""
+    """A curve: its `steps`, its `values` (including NaN and infinities), and when each value was logged (`at`, Unix
+    seconds), in order."""
 
     task: str
     name: str
@@ -56,7 +57,7 @@ class SeriesView(Struct, frozen=True, kw_only=True):
 
 
 class ShownView(Struct, frozen=True, kw_only=True):
-    """A text or a figure that was logged: its artifact, whose codec is `text` or `svg`; small ones hold their bytes."""
+    """A logged text or figure. `out` is its artifact, with codec `text` or `svg`; a small artifact holds its bytes."""
 
     task: str
     name: str
@@ -74,10 +75,12 @@ class RankedView(Struct, frozen=True, kw_only=True):
 
 
 class VersionView(Struct, frozen=True, kw_only=True):
-    """A version of a model or dataset: its artifact, its report's, who registered it when and why, and its aliases.
+    """A version of a model or dataset: its artifact, its report, its aliases, and who registered it, when, and with
+    which note.
 
-    `run` and `task` have registered it, unless `by` did so from the command line: `origin` says where it came from.
-    `preparation` is what prepares rows for it. `forced` says why an alias points at it though its report says no.
+    A task (`run` and `task`) registered it, or a user on the command line (`by`): then `origin` says where it came
+    from. `preparation` is the preparation of rows for a model. `forced` holds, for an alias that points at it although
+    its report advises against it, the reason.
     """
 
     kind: RegistryKind
@@ -97,8 +100,11 @@ class VersionView(Struct, frozen=True, kw_only=True):
 
 
 class CursorView(Struct, frozen=True, kw_only=True):
-    """A version of a cursor: its value's artifact, and which run's task set it when, as far as that is known; `by` is
-    who did, where that was by hand. `kept` says whether the collector leaves the value where it is."""
+    """A version of a cursor: its value's artifact, and the run, task and time that set it, or None where these aren't
+    known.
+
+    `by` is the user who set it outside of runs, or None. `kept` is False if the garbage collector may delete the value.
+    """
 
     name: str
     version: int
@@ -111,12 +117,13 @@ class CursorView(Struct, frozen=True, kw_only=True):
 
 
 class TrackingViews(Views):
-    """Reads what was logged and registered; all that `Views` reads too."""
+    """Reads logged values and registered versions, as well as all that `Views` reads."""
 
     # -- what was logged -----------------------------------------------------------------------------------------
 
     def metrics(self, run: str | None = None, *, kind: LoggedKind | None = "number") -> list[MetricView]:
-        """Return what the tasks of a run have logged, summed up, by task and name; of all kinds with `kind=None`."""
+        """Return the summaries of what a run's tasks have logged, by task and name: numbers only, or all kinds with
+        `kind=None`."""
         line = self._query.run(run)
         return [
             MetricView(
@@ -129,7 +136,7 @@ class TrackingViews(Views):
         ]
 
     def series(self, run: str | None = None, task: str | None = None, name: str | None = None) -> list[SeriesView]:
-        """Return the curves of a run, or those of one of its tasks or under one name, by task and name."""
+        """Return the curves of a run, by task and name; `task` and `name` restrict them to one task or name."""
         found = []
         for metric, curves in self._logged("number", run, task, name):
             curve = curves.numbers[Name(metric.source, "number", metric.name)]
@@ -139,21 +146,21 @@ class TrackingViews(Views):
         return found
 
     def texts(self, run: str | None = None, task: str | None = None, name: str | None = None) -> list[ShownView]:
-        """Return the texts that the tasks of a run have logged, by task and name, in their order."""
+        """Return the texts that a run's tasks have logged, by task and name, and in the order of logging."""
         return self._gathered("text", run, task, name)
 
     def figures(self, run: str | None = None, task: str | None = None, name: str | None = None) -> list[ShownView]:
-        """Return the figures that the tasks of a run have logged, by task and name, in their order."""
+        """Return the figures that a run's tasks have logged, by task and name, and in the order of logging."""
         return self._gathered("figure", run, task, name)
 
     def logged(self, run: str | None = None, *, after: int = -1) -> list[tuple[int, Logged]]:
-        """Return what the tasks of a run itself have logged, each with its number, beyond the one numbered `after`: who
-        asks again with the last number follows a run that lives."""
+        """Return the run's events with logged values after the event numbered `after`, each with its number. To follow
+        a live run, call this again with the last number."""
         rows = self._query.all(self._sql.LOGGED_SINCE, self._query.run(run).number, after)
         return [(seq, decode_event(body)) for seq, body in rows]
 
     def metric_names(self) -> dict[str, int]:
-        """Name the numbers that runs have logged, each with how many runs have."""
+        """Return the names of all logged numbers, and how many runs logged each."""
         return dict(self._query.all(self._sql.METRIC_NAMES))
 
     def ranked(
@@ -165,12 +172,11 @@ class TrackingViews(Views):
         pipeline: str | None = None,
         limit: int = 1000,
     ) -> list[RankedView]:
-        """Return the runs that have logged a number under a name, the greatest first (or the least); NaN is left out.
-
-        Where several tasks of a run have, the one that would come first counts.
+        """Return the runs that logged a number under this name, sorted by it: greatest first, or least first. NaN is
+        left out. If several tasks of a run logged it, the one that sorts first counts.
 
         Raises:
-            NotFoundError: no run has; the hint names those that come near.
+            NotFoundError: no run has logged the name; the hint lists similar names.
         """
         rows = self._query.all(self._sql.METRICS_BY_NAME, name)
         if not rows:
@@ -205,7 +211,7 @@ class TrackingViews(Views):
     def _logged(
         self, kind: LoggedKind, run: str | None, task: str | None, name: str | None
     ) -> Iterator[tuple[MetricView, Curves]]:
-        """Go over what was logged, each with all that the same task has, read from its events."""
+        """Yield each metric, with all curves of the task that logged it, read from its events."""
         read: dict[tuple[str, str], Curves] = {}
         for metric in self.metrics(run, kind=kind):
             if task not in (None, metric.task) or name not in (None, metric.name):
@@ -214,7 +220,7 @@ class TrackingViews(Views):
             if where not in read:
                 read[where] = self._curves(*where)
             if Name(metric.source, kind, metric.name) in {**read[where].numbers, **read[where].shown}:
-                yield metric, read[where]  # else the run that made it is forgotten
+                yield metric, read[where]  # otherwise the run that logged it was forgotten
 
     def _curves(self, run: str, task: str) -> Curves:
         curves = Curves()
@@ -228,7 +234,7 @@ class TrackingViews(Views):
     # -- what was registered -------------------------------------------------------------------------------------
 
     def versions(self, kind: RegistryKind, name: str | None = None) -> list[VersionView]:
-        """Return the versions of a model or dataset, or those of all, by name, the newest first."""
+        """Return the versions of one model or dataset, or of all of them by name; the newest first."""
         statement, *of = (self._sql.VERSIONS, kind) if name is None else (self._sql.VERSIONS_OF, kind, name)
         aliases: dict[tuple[str, int], dict[str, str | None]] = {}
         for each in self._query.read(ALIASES, self._sql.ALIASES, kind):
@@ -239,11 +245,11 @@ class TrackingViews(Views):
         ]
 
     def resolve(self, kind: RegistryKind, name: str) -> VersionView:
-        """Return the version that `NAME` (the newest), `NAME:3` or `NAME@ALIAS` names.
+        """Return the version that `NAME` (the newest), `NAME:3` or `NAME@ALIAS` selects.
 
         Raises:
-            UsageError: it is none of these forms.
-            NotFoundError: there is none; the hint names those that come near.
+            UsageError: the name has none of these forms.
+            NotFoundError: there is no such version; the hint lists similar names.
         """
         of, version, alias = wanted(kind, name)
         found = self.versions(kind, of)
@@ -259,7 +265,7 @@ class TrackingViews(Views):
         raise NotFoundError(f"{kind} `{of}` has no alias `{alias}`", hint=near(alias or "", aliases, "its aliases are"))
 
     def cursors(self, name: str | None = None) -> list[CursorView]:
-        """Return the cursors as they are now, or all versions of one, the newest first."""
+        """Return the latest version of each cursor, or all versions of one cursor, the newest first."""
         newest: dict[str, CursorView] = {}
         of: list[CursorView] = []
         for view in scan.cursors(self._db, _CURSOR_VIEWS):
@@ -267,7 +273,7 @@ class TrackingViews(Views):
                 newest[view.name] = view
                 of.append(view)
         if name is None:
-            return list(newest.values())  # which the collector keeps
+            return list(newest.values())  # the garbage collector keeps all of these
         with self._db.troubles():
             kept = names.kept(self._db, (each.value for each in of))
         return [msgspec.structs.replace(each, kept=its) for each, its in zip(of, kept, strict=True)][::-1]

@@ -1,10 +1,11 @@
-"""What people and programs look at: runs, tasks, attempts, and what past runs teach the planner.
+"""Views of runs, tasks and attempts, for users and programs, and the history that the planner uses.
 
     views = Views(address)
     views.show("latest").state
     views.runs(limit=20)
 
-A run whose driver died is shown as waiting for another. Each look is of its own moment: runs go on between two.
+A run whose driver died is shown as waiting for another driver. Each call sees the ledger at its own moment, so runs may
+go on between two calls.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ from headrace.spec.artifact import Ref, within
 HISTORY_RUNS = 10
 
 MADE = 1000
-"""So many earlier outputs of a task are gone through for whether one may be there again."""
+"""The most earlier outputs of a task that are searched for one to reuse."""
 LOOKED_THROUGH = 1000
-"""So many of the latest runs are gone through for an artifact that no index knows."""
+"""How many of the latest runs are searched for an artifact that no index knows."""
 
 
 _TAKEN = msgspec.msgpack.encode(Taken.__struct_config__.tag)
@@ -60,7 +61,7 @@ _decode_params = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Views:
-    """Reads a ledger. One that isn't there yet is empty, and stays unmade."""
+    """Reads a ledger. A missing ledger is shown as empty, and isn't created."""
 
     def __init__(self, address: Address, *, project: str = "") -> None:
         self._db = connect_to_read(address, project=project)
@@ -74,20 +75,21 @@ class Views:
         self.close()
 
     def close(self) -> None:
-        """Close its connection."""
+        """Close the connection to the ledger."""
         self._db.close()
 
     def find(self, name: str | None = None) -> RunView:
-        """Return a run, without its tasks, by its id, by the beginning of it or its last part (`3f2a`), or the
-        newest (`latest`, or no name).
+        """Return a run without its tasks, by its id, by the beginning or the last part of its id (`3f2a`), or the
+        newest run (`latest` or None).
 
         Raises:
-            NotFoundError: there is none, or several begin or end so; the message names those that come near.
+            NotFoundError: no run matches, or several do; the message lists similar ids.
         """
         return self._view(self._query.run(name))
 
     def runs(self, *, limit: int = 1000, pipeline: str | None = None, before: int | None = None) -> RunsView:
-        """Return the newest runs, without their tasks."""
+        """Return the newest runs, without their tasks: those older than run number `before`, if given, and of one
+        pipeline, if given."""
         first = NO_END if before is None else before
         if pipeline is None:
             lines = self._query.read(RUN_LINES, self._sql.RUN_LINES, first, limit)
@@ -104,7 +106,7 @@ class Views:
         view = self._view(line)
         gone, now = view.why == GONE, time.time() if view.state in LIVE else None
         with self._db.troubles():
-            # Row by row, so that no more than one of them is in memory beside what it becomes.
+            # Converted row by row, so that only one row at a time is in memory beside the views.
             rows = self._db.execute(self._sql.TASK_LINES, (line.number,))
             found = sorted(TASK_VIEWS.beside(rows, "ordinal", "started"), key=itemgetter(1))
         tasks = [
@@ -113,12 +115,13 @@ class Views:
         return msgspec.structs.replace(view, tasks=tuple(tasks))
 
     def states(self, name: str | None = None) -> dict[str, int]:
-        """Count a run's tasks by state, in the order in which these occur first. A map counts by its elements."""
+        """Return how many of a run's tasks are in each state, in the order of first occurrence. A map counts as its
+        elements."""
         number = self._query.run(name).number
         return dict(self._query.all(self._sql.TASK_STATES, number, number))
 
     def stages(self, name: str | None = None) -> list[StageView]:
-        """Sum up a run's tasks by stage, in the order in which the stages came."""
+        """Return a summary of a run's tasks for each stage, in the order of the stages' first tasks."""
         run = self._query.run(name)
         found: dict[tuple[str, str], list[StageLine]] = {}
         for line in sorted(
@@ -141,10 +144,10 @@ class Views:
         return bool(self._query.all(self._sql.TASK_ROW, self._query.run(run).number, task))
 
     def task(self, run: str | None, task: str) -> TaskRow:
-        """Return all that the ledger's row says of a task.
+        """Return the full row of a task.
 
         Raises:
-            NotFoundError: the run has no such task; the hint names those that come near.
+            NotFoundError: the run has no such task; the hint lists similar names.
         """
         line = self._query.run(run)
         rows = self._query.read(TASK_ROWS, self._sql.TASK_ROW, line.number, task)
@@ -154,24 +157,25 @@ class Views:
         return rows[0]
 
     def rows(self, run: str | None = None) -> list[TaskRow]:
-        """Return all that the ledger's rows say of a run's tasks, in their order."""
+        """Return the full rows of a run's tasks, in their order."""
         rows = self._query.read(TASK_ROWS, self._sql.TASK_ROWS, self._query.run(run).number)
         return sorted(rows, key=lambda row: row.ordinal)
 
     def runs_holding(self, digest: str) -> set[int]:
-        """Return the numbers of the runs that made or reused an artifact, by its digest or the beginning of it."""
+        """Return the numbers of the runs that made or reused an artifact, given its digest or the beginning of its
+        digest."""
         span = digest, digest + "\U0010ffff"
         statements = self._sql.RUNS_BY_BLOB, self._sql.TASKS_BY_DIGEST
         return {run for statement in statements for run, _ in self._query.all(statement, *span)}
 
     def artifact(self, digest: str) -> Ref:
-        """Return an artifact that a task gave, by its digest or the beginning of it: an output, or a part of one.
+        """Return a task's output, or a part of one, given its digest or the beginning of its digest.
 
         Raises:
-            NotFoundError: no task gave it, or several artifacts begin so.
+            NotFoundError: no task produced such an artifact, or several digests begin so.
         """
         found: dict[str, Ref] = {}
-        # what is made of parts, or stands in the ledger's row, has no blob that would name its runs
+        # an artifact that is made of parts, or is stored in the ledger's row, has no blob, so no index finds its runs
         latest = (line.number for line in self._query.read(RUN_LINES, self._sql.RUN_LINES, NO_END, LOOKED_THROUGH))
         for number in chain(sorted(self.runs_holding(digest), reverse=True), latest):
             for _, out in self._query.all(self._sql.TASK_OUTS, number):
@@ -194,7 +198,8 @@ class Views:
         return found
 
     def earlier(self, run: str | None, task: str) -> Earlier | None:
-        """Return what the key of a task was made of in the pipeline's latest run that had ended when this one began."""
+        """Return how a task's key was made in an earlier run, or None. The earlier run is the pipeline's latest one
+        that has the task's key and had ended when this run began."""
         line = self._query.run(run)
         for before, run_id in self._query.all(
             self._sql.EARLIER_RUNS, line.pipeline, line.number, line.number, HISTORY_RUNS
@@ -205,7 +210,7 @@ class Views:
         return None
 
     def story(self, run: str | None = None) -> Story:
-        """Return what a run's events tell."""
+        """Return a summary of a run, built from its events."""
         return Story.of(self.events(run))
 
     def attempts(self, run: str | None = None, task: str | None = None) -> list[AttemptView]:
@@ -219,31 +224,32 @@ class Views:
         return list(found.values())
 
     def events(self, run: str | None = None) -> Iterator[Event]:
-        """Go over what happened in a run."""
+        """Yield a run's events, in order."""
         for body in self.bodies(run):
             yield decode_event(body)
 
     def events_until_taken(self, run: str | None = None) -> Iterator[Event]:
-        """Go over what happened in a run until its latest driver took it, included; what followed isn't decoded."""
-        # An event is an array of fewer than 16 parts, so one byte stands before its tag.
+        """Yield a run's events up to the one in which its latest driver took it. Later events aren't decoded."""
+        # An event is encoded as an array of fewer than 16 items, so its tag is after one byte.
         last = self._query.all(self._sql.LAST_OF_KIND, self._query.run(run).number, len(_TAKEN), _TAKEN)[0][0]
         return islice(self.events(run), max(0, last) + 1)
 
     def bodies(self, run: str | None = None) -> Iterator[bytes]:
-        """Go over a run's events as they are stored."""
+        """Yield a run's events, encoded as they are stored."""
         number, seq = self._query.run(run).number, 0
         while rows := self._query.all(self._sql.EVENTS_FROM, number, seq, 1000):
             yield from (body for _, body in rows)
             seq = rows[-1][0] + 1
 
     def history(self, pipeline: str, *, runs: int = HISTORY_RUNS) -> list[PastView]:
-        """Return what the tasks of a pipeline took in its latest runs, newest run first."""
+        """Return the times and sizes of a pipeline's tasks in its latest runs, newest run first."""
         return sorted(self._query.read(PAST_VIEWS, self._sql.HISTORY, pipeline, runs), key=lambda past: -past.run)
 
     def made_of(self, pipeline: str, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
-        """Return what the keys of a task's outputs were made of in any run, where its code was this one.
+        """Return the encoded inputs to the keys of a task's outputs, from all runs of the pipeline in which its code
+        was `code`.
 
-        Of a map: of its elements. None where they are too many to go through.
+        For a map, these are the inputs of its elements. Return None if there are more than `MADE`.
         """
         first, last = (f"{task}[", f"{task}\\") if is_map else (task, task)
         found = self._query.all(self._sql.MADE_OF, pipeline, first, last, code, MADE + 1)

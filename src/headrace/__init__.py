@@ -1,13 +1,14 @@
 """Headrace: the whole life of a model as one typed pipeline.
 
-The facade is lazy: a worker that imports user code loads neither ledger nor command line.
+Each public name is imported when it is first used. So a worker that imports user code loads neither the ledger nor the
+command line.
 """
 
 from __future__ import annotations
 
 import sys
 
-# Type checkers take it for true. Importing it from `typing` would hold up the start of the workers' parent by 8 ms.
+# Type checkers treat it as true. Importing it from `typing` would delay the start of the zygote by 8 ms.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -61,18 +62,19 @@ PLACES = {
 KEPT = {
     "Version": "headrace.define.version",
 }
-"""Classes that artifacts name, and nobody makes but Headrace: their names here stay too, wherever they lie."""
-__all__ = sorted(PLACES)  # noqa: PLE0605  a list it is, and there is one table of the names
+"""Classes that stored artifacts name and that only Headrace creates. Their names in `headrace` stay valid when the
+classes move to another module."""
+__all__ = sorted(PLACES)  # noqa: PLE0605  it is a list, and `PLACES` is the only table of the names
 
 
 def __getattr__(name: str) -> Any:
     place = PLACES.get(name) or KEPT.get(name)
     if place is None:
         raise AttributeError(f"module `headrace` has no attribute `{name}`{_meant(name)}")
-    import importlib  # noqa: PLC0415  2 ms, on the way of every command, during which ^C would be answered by Python
+    import importlib  # noqa: PLC0415  it takes 2 ms of each command's start, in which Python would handle ^C itself
 
     module = importlib.import_module(place)
-    if name == "pipeline":  # its `run` and `plan` want the application, which no layer below may know
+    if name == "pipeline":  # its `run` and `plan` need the layer `operate`, which the layer `define` may not import
         module.launching.launcher = lambda: importlib.import_module("headrace.operate.notebook.launcher").Launcher()
     found = getattr(module, name)
     globals()[name] = found
@@ -80,10 +82,13 @@ def __getattr__(name: str) -> Any:
 
 
 def _meant(name: str) -> str:
-    """Return which name may be meant; nobody means one that begins with `_`, which Python and its tools look for."""
+    """Return the end of an error message that suggests the public name most like an unknown `name`, or "".
+
+    A name that begins with `_` gets no suggestion: Python and its tools look for such names, users don't.
+    """
     if name.startswith("_"):
         return ""
-    import difflib  # noqa: PLC0415  needed for an error only, and not cheap
+    import difflib  # noqa: PLC0415  needed for an error only, and slow to import
 
     lower = {each.lower(): each for each in __all__}
     near = difflib.get_close_matches(name.lower(), lower, n=1)

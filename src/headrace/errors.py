@@ -1,36 +1,36 @@
 """Every error that Headrace raises on purpose.
 
-    HeadraceError                 exit 5   Headrace's own fault, where nothing below fits
-    ├── UsageError                exit 2   the command, the project or the code can't be run as it stands
+    HeadraceError                 exit 5   a fault of Headrace itself, when no class below fits
+    ├── UsageError                exit 2   the command, the project or the code has a mistake
     │   ├── ProjectError                   no project, no such pipeline, a file that can't be imported
     │   ├── ConfigError                    `headrace.toml`: broken, unknown key, wrong type
-    │   ├── DefinitionError                a stage or pipeline declared wrongly
+    │   ├── DefinitionError                a stage or pipeline is declared wrongly
     │   ├── TraceError                     the pipeline's body wires stages wrongly
-    │   │   └── EdgeTypeError              a stage's output doesn't fit the parameter it is given to
-    │   ├── EnvironmentFailed              an environment can't be made from the lock, or not on that machine
-    │   ├── CodecError                     a value that no codec takes, or that can't be read back
+    │   │   └── EdgeTypeError              a stage's output doesn't fit the parameter that it is passed to
+    │   ├── EnvironmentFailed              an environment can't be built from the lock, or not on that machine
+    │   ├── CodecError                     no codec can save a value, or a value can't be read back
     │   └── NotFoundError                  no such run, task, artifact
-    ├── RefusedError              exit 4   a policy, budget or pool says no before anything ran
+    ├── RefusedError              exit 4   a policy, budget or pool refuses before anything ran
     │   └── PlacementError                 no pool can ever hold the task
-    ├── DataError                 exit 1   the data aren't what a stage needs, or what a contract wants
+    ├── DataError                 exit 1   the data aren't what a stage or a contract requires
     ├── TaskFailed                exit 1   `.value()` of a task that failed
-    ├── SourceError               exit 1   a source can't be read, or holds what wasn't expected
-    ├── RunFailed                 exit 1   a run ended in failure; carries the run
-    ├── RunCancelled              exit 3   a run was cancelled; carries the run
+    ├── SourceError               exit 1   a source can't be read, or its content is unexpected
+    ├── RunFailed                 exit 1   a run failed; has the run as an attribute
+    ├── RunCancelled              exit 3   a run was cancelled; has the run as an attribute
     ├── StoreError                exit 5   a store can't be read or written
-    │   ├── StoreUnreachable      exit 2   its server is away, or doesn't let us in; 5 once a run has begun
-    │   ├── BlobMissing
-    │   └── BlobDamaged
+    │   ├── StoreUnreachable      exit 2   its server can't be reached, or refuses access; 5 once a run has begun
+    │   ├── BlobMissing                    the store has no such blob
+    │   └── BlobDamaged                    the bytes don't match the digest
     ├── LedgerError               exit 5   the ledger can't be read or written
-    │   ├── LedgerUnreachable     exit 2   its server is away, or doesn't let us in; 5 once a run has begun
-    │   ├── LedgerDamaged                  its file isn't what was written
-    │   ├── LedgerVersionError    exit 2   another Headrace wrote it
+    │   ├── LedgerUnreachable     exit 2   its server can't be reached, or refuses access; 5 once a run has begun
+    │   ├── LedgerDamaged                  its file was damaged after it was written
+    │   ├── LedgerVersionError    exit 2   another version of Headrace wrote it
     │   ├── LeaseHeld             exit 2   another driver holds the run
-    │   └── LeaseLost                      this driver was fenced out
+    │   └── LeaseLost                      another driver has taken over the run
     └── BackendError              exit 5   a pool broke
-        └── PoolUnreachable       exit 2   its cluster is away, or doesn't let us in; 5 once a run has begun
+        └── PoolUnreachable       exit 2   its cluster can't be reached, or refuses access; 5 once a run has begun
 
-Each carries `message` (what is wrong, names in backticks) and `hint` (what to do about it).
+Each error has a `message` (what is wrong, names in backticks) and a `hint` (what to do about it), which may be None.
 """
 
 from __future__ import annotations
@@ -42,25 +42,31 @@ _HERE = __file__.removesuffix("errors.py")
 
 
 class HeadraceError(Exception):
-    """The base of all errors of Headrace: a message, and a hint where there is one."""
+    """The base of all errors of Headrace: a message, and a hint or None."""
 
     exit_code: int = 5
-    """Of one that is raised while a run goes on, the session says so: 2 is only for what comes before."""
+    """The exit code of the command that fails with this error.
+
+    A subclass may have the code 2, which is only for errors before a run begins. The session sets the code of an
+    unreachable server's error to 5 when a run has begun.
+    """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         if hint is not None:
-            self.add_note(f"hint: {hint}")  # for those who meet it as a traceback
+            self.add_note(f"hint: {hint}")  # a traceback shows notes
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, self.hint)
 
     def _render_traceback_(self) -> list[str]:
-        """Return what a notebook shows of it: the user's own lines, the message and the hint, and no line of ours; all
-        lines of a fault of ours."""
-        import traceback  # noqa: PLC0415  2 ms, which every command would pay
+        """Return the lines that a notebook shows for this error: the traceback, the message and the hint.
+
+        The traceback shows the user's code only. If the exit code is 5, a fault of Headrace itself, it shows all lines.
+        """
+        import traceback  # noqa: PLC0415  it would add 2 ms to the start of every command
 
         lines: list[traceback.FrameSummary] = traceback.extract_tb(self.__traceback__)
         if self.exit_code != HeadraceError.exit_code:
@@ -74,13 +80,13 @@ def _rebuild(kind: type[HeadraceError], message: str, hint: str | None) -> Headr
 
 
 class UsageError(HeadraceError):
-    """The command, the project or the code can't be run as it stands."""
+    """The command, the project or the code has a mistake, so nothing was run."""
 
     exit_code = 2
 
 
 class ProjectError(UsageError):
-    """There is no project here, no such pipeline, or a file of it can't be imported."""
+    """There is no project here, the project has no such pipeline, or one of its files can't be imported."""
 
 
 class ConfigError(UsageError):
@@ -96,15 +102,15 @@ class TraceError(UsageError):
 
 
 class EdgeTypeError(TraceError):
-    """An output does not fit the parameter that it is given to."""
+    """The type of a stage's output doesn't fit the parameter that the output is passed to."""
 
 
 class EnvironmentFailed(UsageError):
-    """An environment can't be made from the project's lock, or not on the machine that should have it."""
+    """An environment can't be built from the project's lock, or not on the machine that needs it."""
 
 
 class CodecError(UsageError):
-    """No codec takes this value, or a value can't be read back."""
+    """No codec can save this value, or a saved value can't be read back."""
 
 
 class NotFoundError(UsageError):
@@ -112,35 +118,35 @@ class NotFoundError(UsageError):
 
 
 class RefusedError(HeadraceError):
-    """A policy, a budget or a pool said no before anything ran."""
+    """A policy, a budget or a pool refused the run or the task before anything ran."""
 
     exit_code = 4
 
 
 class PlacementError(RefusedError):
-    """No pool can ever hold this task."""
+    """No pool has the resources that this task needs, even when the pool is free."""
 
 
 class DataError(HeadraceError):
-    """The data aren't what a stage needs them to be, or what a contract says."""
+    """The data aren't what a stage needs, or they break a contract."""
 
     exit_code = 1
 
 
 class TaskFailed(HeadraceError):
-    """The task whose value was asked for has failed, or was skipped."""
+    """The task whose value was asked for has failed or was skipped."""
 
     exit_code = 1
 
 
 class SourceError(HeadraceError):
-    """A source (a database, a web service, a file, a log) can't be read, or holds what wasn't expected of it."""
+    """A source (a database, a web service, a file, a log) can't be read, or its content is unexpected."""
 
     exit_code = 1
 
 
 class RunFailed(HeadraceError):
-    """The run ended with a failed task; `run` is the run."""
+    """The run ended with a failed task; the attribute `run` is the run."""
 
     exit_code = 1
 
@@ -150,7 +156,7 @@ class RunFailed(HeadraceError):
 
 
 class RunCancelled(HeadraceError):
-    """The run was cancelled; `run` is the run."""
+    """The run was cancelled; the attribute `run` is the run."""
 
     exit_code = 3
 
@@ -160,7 +166,11 @@ class RunCancelled(HeadraceError):
 
 
 class StoreError(HeadraceError):
-    """A store can't be read or written. `generation` names the blob that it is about (`DIGEST.NONCE`), if one is."""
+    """A store can't be read or written.
+
+    `generation` names the blob that the error is about, as `DIGEST.NONCE`. It is empty if the error is not about one
+    blob.
+    """
 
     def __init__(self, message: str, *, hint: str | None = None, generation: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -168,7 +178,7 @@ class StoreError(HeadraceError):
 
 
 class StoreUnreachable(StoreError):
-    """The store's server can't be reached, or doesn't let us in: wrong address, bucket, region, credentials, rights."""
+    """The store's server can't be reached or refuses access: wrong address, bucket, region, credentials or rights."""
 
     exit_code = 2
 
@@ -178,7 +188,7 @@ class BlobMissing(StoreError):
 
 
 class BlobDamaged(StoreError):
-    """The bytes of a blob don't have the digest that names them."""
+    """The bytes of a blob don't have the digest that is its name."""
 
 
 class LedgerError(HeadraceError):
@@ -186,13 +196,13 @@ class LedgerError(HeadraceError):
 
 
 class LedgerUnreachable(LedgerError):
-    """The ledger's server can't be reached, or doesn't let us in: wrong address, database, password, rights."""
+    """The ledger's server can't be reached or refuses access: wrong address, database, password or rights."""
 
     exit_code = 2
 
 
 class LedgerDamaged(LedgerError):
-    """The bytes of the ledger's file aren't what was written: a disk, or a copy that was cut short."""
+    """The bytes of the ledger's file aren't those that were written: the disk failed, or a copy was cut short."""
 
 
 class LedgerVersionError(LedgerError):
@@ -208,7 +218,7 @@ class LeaseHeld(LedgerError):
 
 
 class LeaseLost(LedgerError):
-    """Another driver took the lease; nothing that this one does counts any more."""
+    """Another driver took the lease of the run, so this driver can record nothing more."""
 
 
 class BackendError(HeadraceError):
@@ -216,13 +226,13 @@ class BackendError(HeadraceError):
 
 
 class PoolUnreachable(BackendError):
-    """The pool's cluster can't be reached, or doesn't let us in: wrong address, or no token."""
+    """The pool's cluster can't be reached or refuses access: wrong address, or no token."""
 
     exit_code = 2
 
 
 def listed(names: Iterable[object], most: int = 10) -> str:
-    """Return names in backticks, and how many more there are, where all of them are too many for a message.
+    """Return names in backticks, joined by commas: at most `most` of them, then how many more there are.
 
     >>> listed(["fit", "judge", "page"]), listed("abcde", 2)
     ('`fit`, `judge`, `page`', '`a`, `b` and 3 more')

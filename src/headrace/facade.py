@@ -1,6 +1,6 @@
-"""The faces of the packages of stages: what they offer is imported when it is first asked for.
+"""Lazy imports for the packages of ready-made stages: each public name is imported when it is first used.
 
-A pipeline that takes `ingest.sql` alone should load neither the libraries of the other sources nor those of training.
+So a pipeline that uses only `ingest.sql` loads neither the libraries of the other sources nor those of training.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from headrace.errors import UsageError
 
 
 def lazily(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a `__getattr__` for a package, which finds each name of `places` in the module that stands there.
+    """Return a `__getattr__` for a package that imports each public name from its module when it is first used.
 
-    It raises `UsageError` where a library that the stage stands on isn't installed.
+    `places` maps each public name to the module that defines it. The `__getattr__` raises `UsageError` if a library
+    that the module imports isn't installed.
     """
     extra = package.rpartition(".")[2]
 

@@ -1,10 +1,11 @@
-"""What this process waits for at this moment: an answer of a peer, such as a server, a store or a worker.
+"""The waits of this process at this moment: for the answer of a server, a store or a worker.
 
     with waiting("an answer of the ledger", within_s=60.0):
         ...
 
-A wait has an end, which its owner sees to. Here it is noted, so that somebody who looks on can say what takes so long,
-and told who is in a hurry: after a second ^C nobody waits for a peer that says nothing.
+This module only records waits; the code that waits ends each wait in time. The record serves two purposes. A progress
+display can show what takes so long. And after a second ^C, `is_hurried` is true, and the code that waits for a silent
+peer gives up.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from msgspec import Struct
 
 
 class Wait(Struct, frozen=True):
-    """A wait for `what`, since when, and until when at most (both by `time.monotonic`)."""
+    """A wait: what it is for, when it began, and when it ends at the latest (both times by `time.monotonic`)."""
 
     what: str
     since: float
@@ -30,7 +31,7 @@ _hurried = threading.Event()
 
 
 def begin(what: str, within_s: float) -> Wait:
-    """Note a wait, until `end`."""
+    """Record a wait that may last `within_s` seconds, and return it; `end` removes it from the record."""
     now = time.monotonic()
     wait = Wait(what, now, now + within_s)
     _now[id(wait)] = wait
@@ -38,14 +39,14 @@ def begin(what: str, within_s: float) -> Wait:
 
 
 def end(wait: Wait | None) -> None:
-    """Note that a wait is over; None was none."""
+    """Remove a wait from the record; do nothing for None."""
     if wait is not None:
         _now.pop(id(wait), None)
 
 
 @contextmanager
 def waiting(what: str, within_s: float) -> Iterator[None]:
-    """Note a wait for as long as this lasts."""
+    """Record a wait for as long as the `with` block lasts; the wait may last `within_s` seconds."""
     wait = begin(what, within_s)
     try:
         yield
@@ -54,20 +55,20 @@ def waiting(what: str, within_s: float) -> Iterator[None]:
 
 
 def longest() -> Wait | None:
-    """Return the wait that has lasted longest, of all that this process's threads are at."""
+    """Return the wait that began first among those of all threads of this process, or None if there is no wait."""
     return min(list(_now.values()), key=lambda wait: wait.since, default=None)
 
 
 def hurry() -> None:
-    """End each wait for a peer that says nothing: the user wants to leave."""
+    """Make `is_hurried` return true: the user wants to leave, so waits for silent peers should end now."""
     _hurried.set()
 
 
 def take_time() -> None:
-    """Make waits last as long as they are meant to."""
+    """Make `is_hurried` return false again, so that waits may last their full time."""
     _hurried.clear()
 
 
 def is_hurried() -> bool:
-    """Return whether the user wants to leave."""
+    """Return whether the user wants to leave, so that waits for silent peers should end now."""
     return _hurried.is_set()

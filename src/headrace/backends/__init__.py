@@ -1,2 +1,2 @@
-"""Pools that attempts run on, each an implementation of `run.ports.Backend`. Begin with `local.backend`. A backend
-starts what the driver asks for, and decides nothing."""
+"""The backends: the pools that attempts run on. Each one implements `run.ports.Backend`. Begin with `local.backend`. A
+backend starts the workers that the driver asks for, and makes no decisions."""

@@ -1,1 +1,1 @@
-"""Where work goes: how runs share a pool. Begin with `share`. All of it is pure."""
+"""How runs share a pool. Begin with `share`. All functions are pure: they do no I/O and read no clock."""

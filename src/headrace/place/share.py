@@ -1,18 +1,20 @@
 """How runs share a pool.
 
-A run asks with what it wants of the pool, what it uses and what its next attempt needs at least; it gets what it may
-use until it asks again. The rule:
+A run claims resources: how much of the pool it wants, how much it uses, and how much its next attempt needs. It gets a
+grant: the amount that it may use until it asks again. The rules:
 
-1. What is in use stays. What others were granted is theirs until they ask again, so that the sum of all grants never
-   passes the capacity.
-2. The rest goes out in steps of one attempt, each to the run that is neediest: whose dominant share (the largest of
-   its shares of cpus, memory and gpus) is least; among equals, the one that got more longest ago; then the oldest.
-   This is dominant resource fairness (Ghodsi et al., 2011), max-min where one resource is scarce.
-3. If the neediest run has nothing in use and its attempt doesn't fit into what is free now, what is free of its needs
-   is held back for it, and nobody behind it gets that; unless a run that was before it got something this time. So an
-   attempt larger than its run's share gets its turn once the attempts of others end, and since it then has had the
-   most recent turn, the others fill the pool before its next one.
-4. A run that is alone gets all of the pool at once.
+1. A run keeps the resources that it uses. It also keeps its whole grant until it asks again. So the sum of all grants
+   never exceeds the capacity of the pool.
+2. The free resources are handed out in steps of one attempt. Each step goes to the neediest run: the one with the
+   smallest dominant share (the largest of its shares of cpus, memory and gpus). Among equal runs, the one whose grant
+   last grew longest ago comes first, then the oldest run. This is dominant resource fairness (Ghodsi et al., 2011). If
+   only one resource is scarce, it is max-min fairness.
+3. If the neediest run uses nothing and its attempt doesn't fit into the free resources, the free resources that it
+   needs are reserved for it, and no later run gets them. There is one exception: nothing is reserved if a run that came
+   before it in the order got something this time. So an attempt that is larger than its run's share starts once the
+   attempts of others have ended. After that, its run is the last that got something, so the other runs fill the pool
+   before its next attempt.
+4. A run that is alone gets the whole pool at once.
 """
 
 from __future__ import annotations
@@ -24,12 +26,17 @@ from collections.abc import Sequence
 from headrace.spec.claim import Amount, Claim
 
 SLACK = 1e-9
+"""Two amounts that differ by no more than this count as equal: it absorbs rounding errors."""
 STEPS = 256
-"""A run's want is handed out in at most some such number of steps, so that large pools cost no more than small ones."""
+"""The resources that a run wants are handed out in about this many steps at most, so that the computation for a large
+pool takes no longer than for a small one."""
 
 
 def grant(capacity: Amount, claims: Sequence[Claim], asks: int) -> Amount:
-    """Return what the run of claim `asks`, which asks now, may use; claims are ordered by arrival."""
+    """Return the amount that the run that asks now may use.
+
+    `claims` are ordered by arrival, oldest first. `asks` is the position of the claim of the run that asks.
+    """
     claim = claims[asks]
     others = [_three(each.held) for i, each in enumerate(claims) if i != asks]
     total = _three(capacity)
@@ -43,13 +50,16 @@ def grant(capacity: Amount, claims: Sequence[Claim], asks: int) -> Amount:
 
 
 def shares(capacity: Amount, claims: Sequence[Claim]) -> list[Amount]:
-    """Return what each run should have in the end, if nothing changed but that attempts beyond it ended."""
+    """Return each run's fair share of the pool, in the order of the claims.
+
+    A run may use more than its fair share until its attempts end.
+    """
     total = _three(capacity)
     has = [_three(claim.used) for claim in claims]
     free = [max(0.0, total[r] - sum(each[r] for each in has)) for r in range(3)]
     queue = [(_dominant(has[i], total), claim.served, i) for i, claim in enumerate(claims)]
     places = {i: place for place, (_, _, i) in enumerate(sorted(queue))}
-    got = len(claims)  # the first place of those that got something
+    got = len(claims)  # the earliest position in the order of those runs that got something
     heapq.heapify(queue)
     units = [_unit(claim) for claim in claims]
     while queue:
@@ -59,21 +69,25 @@ def shares(capacity: Amount, claims: Sequence[Claim]) -> list[Amount]:
             continue
         step = _step(units[i], rest, free, total)
         if any(step[r] > total[r] - has[i][r] + SLACK for r in range(3)):
-            continue  # it never fits beside what the run has itself
+            continue  # it can never fit beside what the run itself uses
         if any(has[i]) and all(step[r] < units[i][r] - SLACK for r in range(3) if units[i][r] > SLACK):
-            continue  # less than an attempt is of no use to it
+            continue  # less than one attempt needs is of no use to the run
         if all(step[r] <= free[r] + SLACK for r in range(3)):
             has[i] = [have + more for have, more in zip(has[i], step, strict=True)]
             heapq.heappush(queue, (_dominant(has[i], total), served, i))
             got = min(got, places[i])
         elif any(has[i]) or got < places[i]:
             continue
-        free = [max(0.0, free[r] - step[r]) for r in range(3)]  # given, or held back
+        free = [max(0.0, free[r] - step[r]) for r in range(3)]  # handed out, or reserved
     return [_amount(each) for each in has]
 
 
 def _step(unit: Sequence[float], rest: Sequence[float], free: Sequence[float], total: Sequence[float]) -> list[float]:
-    """Return as many attempts at once as keep the number of steps small, but no more than fit; at least something."""
+    """Return the resources to hand out in one step: those of as many attempts as keep the number of steps small.
+
+    The step is no larger than what fits into `free`, but covers one attempt at least. `unit` is what one attempt needs,
+    `rest` what the run still wants, `total` the capacity of the pool. Each list holds cpus, GiB of memory and gpus.
+    """
     if not any(unit[r] > SLACK and rest[r] > SLACK for r in range(3)):
         return list(rest)
     most = max((min(rest[r], total[r]) / unit[r] for r in range(3) if unit[r] > SLACK), default=1.0)
@@ -83,7 +97,10 @@ def _step(unit: Sequence[float], rest: Sequence[float], free: Sequence[float], t
 
 
 def _unit(claim: Claim) -> list[float]:
-    """What the run's next attempt needs."""
+    """Return the cpus, GiB of memory and gpus that the run's next attempt needs.
+
+    If the claim doesn't say, return one cpu's worth of what the run still wants.
+    """
     least = _three(claim.least)
     if any(least):
         return least

@@ -1,2 +1,2 @@
-"""The nouns that all layers share: frozen values, checked where they are made. Begin with `graph` and `stage`. Nothing
-here touches clock, file, socket or environment."""
+"""The data types that all layers share: frozen values, checked when they are created. Begin with `graph` and `stage`.
+No code here uses a clock, a file, a socket or environment variables."""

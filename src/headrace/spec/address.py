@@ -1,4 +1,4 @@
-"""The address of a store: all that a machine needs to reach it, but for what proves its right to."""
+"""The address of a store: all that a machine needs to reach the store, except credentials."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from headrace.errors import ConfigError
 from headrace.spec.noun import Row
 
 SCHEMES = ("s3", "gs", "az")
-"""Kinds of object stores, as URLs begin: Amazon's protocol, Google's, Azure's."""
+"""The URL schemes of object stores: Amazon's protocol, Google's, Azure's."""
 
 SECRETS = ("access_key", "account_key", "secret", "token", "password", "credential", "sas", "signature")
-"""An option with one of these in its name is refused: an address is written down, sent and shown."""
+"""An option with one of these words in its name is refused, because an address is stored, sent and shown."""
 
 
 class StoreAddress(Row, frozen=True):
-    """Where a store is.
+    """The address of a store: a folder, or a bucket of an object store.
 
-    `url` is a folder's path or `file://` and one, or `s3://bucket/prefix`, `gs://bucket/prefix`,
-    `az://container/prefix`. `endpoint` is the server's URL where it isn't the cloud's own, `region` the cloud's name of
-    the bucket's region, `options` what else the cloud's client is told (by name, such as
-    `virtual_hosted_style_request`). `cache_gib` bounds what a machine keeps of an object store's blobs beside it.
+    `url` is the path of a folder, a `file://` URL, `s3://bucket/prefix`, `gs://bucket/prefix` or
+    `az://container/prefix`. `endpoint` is the URL of the server (None: the cloud's own). `region` is the cloud's name
+    for the bucket's region (None: the client's default). `options` are further options of the cloud's client, as pairs
+    of name and value, such as `virtual_hosted_style_request`. `cache_gib` is the maximal size in GiB of the cache of an
+    object store's blobs on each machine.
     """
 
     url: str
@@ -51,15 +52,15 @@ class StoreAddress(Row, frozen=True):
 
     @property
     def is_remote(self) -> bool:
-        """Whether it is an object store, not a folder."""
+        """Whether the store is an object store, not a folder."""
         return self.url.partition("://")[0] in SCHEMES
 
 
 def check_endpoint(endpoint: str) -> None:
-    """See that the address of a store's server is one that a client can use, and holds nothing that is to be hidden.
+    """Check that a store's endpoint is a valid URL of a server and holds no credentials.
 
     Raises:
-        ConfigError: it isn't.
+        ConfigError: the endpoint isn't valid, or holds credentials.
     """
     parts = urlsplit(endpoint)
     if "@" in parts.netloc:
@@ -75,7 +76,7 @@ def check_endpoint(endpoint: str) -> None:
 
 
 def _port(parts: SplitResult) -> int | None:
-    """Return the port, or 0 where it is none."""
+    """Return the port of a URL: None if the URL has no port, 0 if the port isn't valid."""
     try:
         return parts.port
     except ValueError:

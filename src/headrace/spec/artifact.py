@@ -12,18 +12,19 @@ from headrace.spec.noun import Row
 _encode = msgspec.json.Encoder().encode
 
 INLINE_LIMIT_BYTES = 4096
-"""A value whose bytes are no more than this lives in the ledger's row instead of the store."""
+"""A value of at most this many bytes is kept in the ledger's row instead of the store."""
 
 
 class Ref(Row, frozen=True):
-    """Names an artifact and says how to read it.
+    """A reference to an artifact: its name, and how to read it.
 
-    `digest` is the BLAKE3 hex digest of the bytes; of a value with parts, of the digests of its parts. `codec` names
-    the codec that reads them. `type` is the class as the artifact records it, `module.Qualname`, followed by `@` and
-    twelve hex digits of its code where the class is the project's own. `inline` holds the bytes of a small value;
-    otherwise `nonce` names the generation in the store (None: a value with parts only). `content` is the digest of
-    the value itself, from a codec whose bytes differ between equal values. `parts` are the elements' own artifacts,
-    and `names` their names where they have some (fields, or keys of a dictionary).
+    `digest` is the BLAKE3 hex digest of the bytes; for a value with parts, it is the digest of the parts' digests.
+    `size` is the number of bytes. `codec` names the codec that reads them. `type` is the class of the value,
+    `module.Qualname`; for a class of the project, `@` and twelve hex digits of the digest of its code follow. `inline`
+    holds the bytes of a small value. For a larger value, `nonce` names the generation in the store. Both are None for a
+    value that consists of parts only. `content` is the digest of the value itself; only codecs whose bytes differ
+    between equal values give it. `parts` are the artifacts of the elements. `names` are the names of the parts, if they
+    have names (fields of a record, or keys of a dictionary).
     """
 
     digest: str
@@ -38,14 +39,14 @@ class Ref(Row, frozen=True):
 
     @property
     def identity(self) -> str:
-        """What stands for the value in a key: its content, its codec and its class."""
+        """The text that identifies the value in a key: codec, class, and content digest (or digest of the bytes)."""
         return f"{self.codec}:{self.type}:{self.content or self.digest}"
 
 
 def part_names(ref: Ref | None, path: Sequence[int]) -> list[str]:
-    """Return the names of the parts along a path of positions, the position itself where a part has none.
+    """Return the name of each part along a path of positions within parts.
 
-    It ends where the artifact does: of one that isn't there, nothing is known.
+    A part without a name is named by its position. The list ends early if the artifact has no part at a position.
     """
     names: list[str] = []
     for place in path:
@@ -57,7 +58,7 @@ def part_names(ref: Ref | None, path: Sequence[int]) -> list[str]:
 
 
 def within(ref: Ref) -> list[Ref]:
-    """Return an artifact and all its parts, without recursion."""
+    """Return an artifact and all its parts at any depth. Deep nesting is safe: there is no recursion."""
     rest = [ref]
     for each in rest:
         rest.extend(each.parts or ())
@@ -65,22 +66,22 @@ def within(ref: Ref) -> list[Ref]:
 
 
 def generations(ref: Ref) -> set[str]:
-    """Name each generation in the store that a ref needs, `DIGEST.NONCE`."""
+    """Return the name of each generation in the store that an artifact needs, as `DIGEST.NONCE`, parts included."""
     return {f"{each.digest}.{each.nonce}" for each in blobs(ref)}
 
 
 def blobs(ref: Ref) -> list[Ref]:
-    """Return each generation in the store that a ref needs, parts included, without recursion."""
+    """Return the references, of an artifact and its parts at any depth, whose bytes are in the store."""
     return [each for each in within(ref) if each.nonce is not None]
 
 
 def gather(
     parts: Sequence[Ref], *, codec: str = "parts", type: str = "builtins.list", names: tuple[str, ...] | None = None
 ) -> Ref:
-    """Name the value that is made of these artifacts, without a look at the values themselves.
+    """Return the reference of a value that consists of the given parts, without reading the parts' bytes.
 
-    Its digest covers the codecs and classes of the parts too: `[1]` and `["1"]` have the same bytes inside. If a part
-    has a content digest, so has the whole.
+    The digest covers the codecs and classes of the parts too, because `[1]` and `["1"]` have parts with the same bytes.
+    If a part has a content digest, so has the whole value.
     """
     told = [f"{each.codec}:{each.type}:{each.digest}" for each in parts]
     content = None

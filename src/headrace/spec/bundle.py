@@ -8,14 +8,15 @@ _CODE = (".py", ".pyi", ".ipynb", ".sql")
 _SETTINGS = (".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".txt", ".md")
 _PAGES = (".jinja", ".j2", ".tmpl", ".template", ".html", ".css", ".js")
 SUFFIXES = frozenset((*_CODE, *_SETTINGS, *_PAGES))
-"""Files of other kinds are data, and in no bundle."""
+"""The suffixes of the files that a bundle holds. Files of other kinds are data, and are left out."""
 
 
 class Bundle(Row, frozen=True):
-    """`digest` and `nonce` name the archive in the store, `size` is its bytes.
+    """The archive of a run's code in the store.
 
-    `roots` are its folders that go on the import path. `lock` is the digest of the environment's lock file, where
-    there is one, and `platform` the tag that the lock declares.
+    `digest` and `nonce` name the archive in the store, `size` is its number of bytes. `roots` are the folders of the
+    archive that go on the import path. `lock` is the digest of the environment's lock file, or None if there is none.
+    `platform` is the platform tag that the lock declares, or None.
     """
 
     digest: str

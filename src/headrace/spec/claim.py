@@ -1,4 +1,4 @@
-"""A claim: what a live run wants of a pool, uses of it and was granted."""
+"""A claim: how much of a pool a live run wants, uses and was granted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from headrace.spec.noun import Noun
 
 
 class Amount(Noun, frozen=True):
-    """Some of a pool."""
+    """An amount of a pool's resources: cpus, GiB of memory and gpus."""
 
     cpu: float = 0.0
     memory_gib: float = 0.0
@@ -16,9 +16,9 @@ class Amount(Noun, frozen=True):
 class Claim(Noun, frozen=True):
     """A live run's claim on a pool.
 
-    `want` is all that it would use, what it uses now (`used`) included. `least` is what its next attempt needs (zero:
-    not known, taken as one cpu's worth of what is wanted). `held` is what it was granted last. `served` is larger the
-    later the run last got more.
+    `want` is all that the run would use, including `used`, which it uses now. `least` is what its next attempt needs;
+    zero means not known, and one cpu's worth of the amount wanted is assumed. `held` is the last grant. `served` orders
+    the runs by when their grants last grew: the later, the larger.
     """
 
     want: Amount

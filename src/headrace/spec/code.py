@@ -1,4 +1,4 @@
-"""The code part of a key: what a stage's function reaches, each with a digest."""
+"""The code part of a key: each function, class, constant or library that a stage's function reaches, with a digest."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ PartKind = Literal["function", "class", "constant", "module", "distribution", "b
 
 
 class Part(Row, frozen=True):
-    """One thing that a stage's function reaches.
+    """One function, class, constant, module, library or file that a stage's function reaches.
 
-    `name` is dotted (`pipelines.clean`, `numpy`). `where` is `path:first-last` within the bundle, where it has source.
-    `text` is a short form for people: a constant's value, a distribution's version.
+    `name` is dotted (`pipelines.clean`, `numpy`). `where` gives the lines of the source within the bundle as
+    `path:first-last`, or is None if there is no source. `text` is a short form for people, such as the value of a
+    constant or the version of a distribution.
     """
 
     name: str
@@ -26,10 +27,10 @@ class Part(Row, frozen=True):
 
 
 class Code(Row, frozen=True):
-    """All that a stage's function reaches, as one digest and as parts to explain it by.
+    """All code that a stage's function reaches: one digest, and the parts that explain the digest.
 
-    `notes` say in words where the digest is coarser than the function (a computed name widened it). `uncached` is the
-    reason why outputs of this code may not be reused at all, or None.
+    `notes` say where the digest covers more than the function reaches, for example because a name is computed when the
+    code runs. `uncached` is the reason why outputs of this code may not be reused at all, or None if they may.
     """
 
     digest: str
@@ -39,11 +40,12 @@ class Code(Row, frozen=True):
 
 
 NAMED = "__headrace_named__"
-"""The attribute of a function that `@stage(name=...)` gave a name, so that its own may change."""
+"""The attribute that marks a function whose stage has a name of its own, by `@stage(name=...)`: the function itself may
+then be renamed without changing keys."""
 
 
 def digest(*texts: str, size: int = 16) -> str:
-    """Return the hex digest of texts; where one ends and the next begins is part of it."""
+    """Return the hex digest of texts, of `size` bytes. The length of each text is part of the digest."""
     pieces = []
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""Why an attempt failed, told apart by kind, since each kind has its own retry rule."""
+"""Why an attempt failed. Each kind of failure has its own retry rule."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ from typing import Literal
 from headrace.spec.noun import Row
 
 FailureKind = Literal["user", "timeout", "memory", "crash", "lost", "refused", "cancelled"]
-"""`user`: the stage raised. `timeout`: it ran past its limit. `memory`: it took more than its share. `crash`: its
-process died. `lost`: the worker or node went away through no fault of the task, or it waited behind one that died.
-`refused`: an input or output could not be read or kept. `cancelled`: it was told to stop."""
+"""The kinds of failures.
+
+- `user`: the stage's function raised an exception.
+- `timeout`: the attempt ran longer than its limit.
+- `memory`: the attempt used more memory than its share.
+- `crash`: the attempt's process died.
+- `lost`: the worker or node went away through no fault of the task, or the attempt waited behind another that died.
+- `refused`: an input could not be read, or an output could not be saved.
+- `cancelled`: the attempt was told to stop.
+"""
 
 
 class Failure(Row, frozen=True):
-    """What went wrong with one attempt, for people: message, traceback (the user's frames), and what to do.
+    """The reason why one attempt failed, for people.
 
-    `damaged` names the generations in the store (`DIGEST.NONCE`) that could not be read, if that is what went wrong.
-    What is `lasting` is wrong with the arguments or the data, and so with each attempt that is given the same.
+    `traceback` holds the user's frames only. `hint` says what to do. `damaged` names the generations in the store
+    (`DIGEST.NONCE`) that could not be read, if that was the reason. `lasting` is true if the cause is in the arguments
+    or the data, so that each attempt with the same arguments would fail.
     """
 
     kind: FailureKind

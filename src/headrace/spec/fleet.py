@@ -1,4 +1,4 @@
-"""The fleet: pools of like machines, in regions, joined by links."""
+"""The fleet: pools of similar machines, in regions, connected by links."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from headrace.spec.noun import Noun
 from headrace.spec.stage import Resources
 
 HOME = "local"
-"""The region of what names none."""
+"""The region of a pool or store that names no region."""
 
 
 class Pool(Noun, frozen=True):
-    """Like machines of one provider in one region behind one backend.
+    """Similar machines of one provider, in one region, behind one backend.
 
-    `cpu`, `memory_gib` and `gpus` are what all its machines hold together; `usd_per_hour` is what all of it costs.
+    `cpu`, `memory_gib` and `gpus` are the totals of all machines. `usd_per_hour` is the price of the whole pool.
+    `gpu_kind` is None if the kind of the gpus has no name. `nodes` is the number of machines. `spot` is true if the
+    provider may take the machines away.
     """
 
     name: str
@@ -48,7 +50,7 @@ class Pool(Noun, frozen=True):
             )
 
     def holds(self, need: Resources) -> str | None:
-        """Return why this pool can never hold an attempt that needs this, or None where it can."""
+        """Return why this pool can never hold an attempt with these needs, or None if it can."""
         nodes = need.nodes
         if nodes > self.nodes:
             return f"it has {self.nodes} node{'s' if self.nodes > 1 else ''}"
@@ -63,7 +65,7 @@ class Pool(Noun, frozen=True):
         return None
 
     def share(self, need: Resources) -> float:
-        """The share of the pool that an attempt takes: the largest of its shares of cpus, memory and gpus."""
+        """Return the share of the pool that an attempt uses (0 to 1): the largest of its cpu, memory and gpu shares."""
         nodes = need.nodes
         shares = [need.cpu * nodes / self.cpu, need.memory_gib * nodes / self.memory_gib]
         if self.gpus:
@@ -72,7 +74,7 @@ class Pool(Noun, frozen=True):
 
 
 class Region(Noun, frozen=True):
-    """A place with a store."""
+    """A place with a store. `jurisdiction` names the law that applies to its data, such as `EU`: it has no effect."""
 
     name: str
     store: StoreAddress
@@ -80,7 +82,8 @@ class Region(Noun, frozen=True):
 
 
 class Link(Noun, frozen=True):
-    """What carries bytes between two regions: bits per second, and US dollars for a GB (10**9 bytes)."""
+    """A network link from one region to another: its speed in bits per second, and its price in US dollars per GB
+    (10**9 bytes)."""
 
     source: str
     target: str
@@ -88,11 +91,11 @@ class Link(Noun, frozen=True):
     usd_per_gb: float
 
     def usd(self, size: int) -> float:
-        """Return the price of so many bytes, in US dollars."""
+        """Return the price of sending `size` bytes, in US dollars."""
         return size / 1e9 * self.usd_per_gb
 
     def seconds(self, size: int) -> float:
-        """Return how long so many bytes take."""
+        """Return how many seconds it takes to send `size` bytes."""
         return size * 8 / self.bits_per_s
 
 

@@ -1,4 +1,4 @@
-"""The graph that a pipeline traces to: nodes, and where their arguments come from."""
+"""The graph of a traced pipeline: nodes, and where their arguments come from."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from headrace.spec.noun import Row
 
 
 class Const(Struct, frozen=True, array_like=True, gc=False, tag="c"):
-    """An argument given as a value; its bytes are inline, or in the store."""
+    """An argument that is a plain value. Its bytes are in the reference, or in the store."""
 
     ref: Ref
 
 
 class Out(Struct, frozen=True, array_like=True, gc=False, tag="o"):
-    """An argument that another task gives: its output, or the part at `path` (positions within parts)."""
+    """An argument that is the output of another task, or the part of that output at `path` (positions within parts)."""
 
     task: str
     path: tuple[int, ...] = ()
 
 
 class Many(Struct, frozen=True, array_like=True, gc=False, tag="m"):
-    """A list, tuple or dictionary with handles somewhere inside; `names` are the dictionary's keys."""
+    """An argument that is a list, tuple or dictionary with outputs of other tasks inside, at any depth.
+
+    `names` are the keys of a dictionary; they are empty for a list or tuple.
+    """
 
     shape: Literal["list", "tuple", "dict"]
     items: tuple[Const | Out | Many | Secret, ...]
@@ -33,7 +36,7 @@ class Many(Struct, frozen=True, array_like=True, gc=False, tag="m"):
 
 
 class Secret(Struct, frozen=True, array_like=True, gc=False, tag="s"):
-    """A reference to a secret, resolved in the worker that needs it and nowhere else."""
+    """An argument that names a secret. Only the worker that needs the secret gets its value."""
 
     name: str
 
@@ -42,11 +45,12 @@ Arg = Const | Out | Many | Secret
 
 
 class Node(Row, frozen=True):
-    """One call of a stage in a pipeline: one task, or a mapped task whose width is that of its lists.
+    """One call of a stage in a pipeline: one task, or one mapped task whose width is the length of its lists.
 
-    `stage` is the stage's `function`. `args` pair each parameter with its argument; those named in `over` are lists to
-    map over. `when` must be true for the task to run; tasks in `after` must have ended first. `line` is where the
-    user's code made the call, `pipelines.py:31`.
+    `stage` is the `function` of the stage. `args` are pairs of a parameter's name and its argument. `over` names the
+    parameters whose arguments are lists to map over. `when` is an output that must be true for the task to run. `after`
+    names the tasks that must have ended before. `allow_failures` is how many elements of a mapped task may fail.
+    `line` is the line of the user's code that made the call, such as `pipelines.py:31`.
     """
 
     name: str
@@ -61,7 +65,7 @@ class Node(Row, frozen=True):
 
 
 def outs(arg: Arg) -> list[Out]:
-    """Return every output that an argument needs, without recursion."""
+    """Return all outputs of other tasks that an argument contains. Deep nesting is safe: there is no recursion."""
     if isinstance(arg, Out):
         return [arg]
     found: list[Out] = []
@@ -80,7 +84,7 @@ def outs(arg: Arg) -> list[Out]:
 
 
 def constants(arg: Arg) -> Iterator[Ref]:
-    """Go over the artifacts that stand in an argument."""
+    """Yield the artifact of each plain value in an argument."""
     match arg:
         case Const(ref=ref):
             yield ref
@@ -92,7 +96,7 @@ def constants(arg: Arg) -> Iterator[Ref]:
 
 
 def secrets(arg: Arg) -> set[str]:
-    """Return the names of all secrets that an argument refers to."""
+    """Return the names of all secrets that an argument contains."""
     match arg:
         case Secret(name=name):
             return {name}

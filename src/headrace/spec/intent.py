@@ -1,4 +1,4 @@
-"""Intents: changes of Headrace's own state that a task asks for, applied as its success is stored."""
+"""Intents: changes of Headrace's own state that a task asks for. They are applied when the task's success is stored."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ PAPERS = {
     **dict.fromkeys(("png", "svg", "jpg", "jpeg"), "a figure"),
     **dict.fromkeys(("csv", "tsv", "parquet", "arrow", "feather", "xlsx"), "a table"),
 }
-"""What a file is that nobody means by a model, by the end of its name."""
+"""The suffixes of files that are no model, with what such a file is called in a message."""
 MEASURED = frozenset({"file", "json", "parts", "text"})
-"""Codecs of what an evaluation measures; a model that it has chosen is saved by another."""
+"""Codecs of the results of an evaluation. A model that an evaluation returns is saved by another codec."""
 PointKind = Literal["cursor", "model", "dataset"]
-"""What a pipeline's body may ask for by name."""
+"""The kinds of values that a pipeline's body may ask for by name."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}")
 _NAMED = re.compile(r"(?P<name>[^:@]+)(?::(?P<version>[0-9]{1,9})|@(?P<alias>[^:@]+))?")
@@ -36,10 +36,10 @@ _ALIAS = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 
 
 class Advance(Struct, frozen=True, array_like=True, gc=False, tag="advance"):
-    """Give a cursor its next value, if its latest version is still `version`; else it is left as it is.
+    """A change of a cursor: set its next value, if its latest version is still `version`; otherwise change nothing.
 
-    The value that is set so is version `version + 1`. A task that is run again in its run may have set that before:
-    then it is the version after, unless another task has set one since.
+    The new value is version `version + 1`. If the same task ran before in the same run and set that version, the new
+    value is the version after it, unless another task has set a version since.
     """
 
     name: str
@@ -48,9 +48,10 @@ class Advance(Struct, frozen=True, array_like=True, gc=False, tag="advance"):
 
 
 class Register(Struct, frozen=True, array_like=True, gc=False, tag="register"):
-    """Make an artifact the next version of a model or dataset, unless it is one already; point the `aliases` at it.
+    """A change of the registry: make `out` the next version of a model or dataset, and point the `aliases` at it.
 
-    `report` is the artifact that says how good it is, `preparation` the one of what prepares rows for it.
+    If the artifact is a version of that model or dataset already, no version is added. `report` is the artifact of the
+    report that says how good the model is. `preparation` is the artifact that prepares rows for the model.
     """
 
     kind: RegistryKind
@@ -66,9 +67,10 @@ Intent = Advance | Register
 
 
 def unlike(kind: RegistryKind, ref: Ref, *, judges: bool = False) -> str | None:
-    """Return what an artifact is that nobody means by a model, or by a dataset; None of what may be one.
+    """Return what an artifact is, such as "a report", if it is clearly no model (or no dataset); None if it may be one.
 
-    Of several outputs, none may be one. `judges`: an evaluation gave it, so that plain values in it are no model.
+    An artifact of several outputs is refused if none of them may be one. `judges` is true if an evaluation made the
+    artifact: then plain values in it are measurements, not a model.
     """
     if ref.type == REPORT:
         return "a report"
@@ -97,12 +99,12 @@ def unlike(kind: RegistryKind, ref: Ref, *, judges: bool = False) -> str | None:
 
 
 def with_preparation(out: Ref, preparation: Ref | None) -> Ref:
-    """Name the artifact of a version, with that of what prepares rows for it if there is one."""
+    """Return the artifact of a version: `out` alone, or `out` together with its preparation if there is one."""
     return out if preparation is None else gather((out, preparation), codec=PREPARED, type=PREPARED)
 
 
 def without_preparation(ref: Ref) -> tuple[Ref, Ref | None]:
-    """Return the two again."""
+    """Return the output and the preparation that `with_preparation` put together; None if there is no preparation."""
     if ref.codec != PREPARED or ref.parts is None:
         return ref, None
     out, preparation = ref.parts
@@ -110,27 +112,27 @@ def without_preparation(ref: Ref) -> tuple[Ref, Ref | None]:
 
 
 def check_name(kind: RegistryKind, name: str) -> None:
-    """Refuse a name that no model or dataset can have.
+    """Check that `name` is a valid name of a model or dataset.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the name isn't valid.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(f"a {kind} can't be called `{name}`", hint="use letters, digits and `_ . / -`")
 
 
 def check_alias(alias: str) -> None:
-    """Refuse an alias that could be taken for a number or can't be written after a name.
+    """Check that `alias` is a valid alias: it can't be read as a number, and can be written after a name and `@`.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the alias isn't valid.
     """
     if not _ALIAS.fullmatch(alias):
         raise UsageError(f"an alias can't be called `{alias}`", hint="use letters, digits and `_ . -`, a letter first")
 
 
 class Wanted(NamedTuple):
-    """Which version of a model or dataset is meant: the newest where neither a number nor an alias is told."""
+    """The version of a model or dataset that a text names: the newest if both `version` and `alias` are None."""
 
     name: str
     version: int | None
@@ -138,10 +140,10 @@ class Wanted(NamedTuple):
 
 
 def wanted(kind: RegistryKind, text: str) -> Wanted:
-    """Read what names a version: `NAME` (the newest), `NAME:3` or `NAME@ALIAS`.
+    """Return the version that a text names: `NAME` (the newest version), `NAME:3` or `NAME@ALIAS`.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: the text has none of these forms.
     """
     found = _NAMED.fullmatch(text)
     if found is None:

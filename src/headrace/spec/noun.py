@@ -1,4 +1,4 @@
-"""The base of all nouns: frozen, made by keyword, checked where they are made."""
+"""The base classes of the data types: frozen, created with keyword arguments, checked when they are created."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from msgspec import Struct
 
 
 class Noun(Struct, frozen=True, kw_only=True):
-    """A frozen value with named fields; a new one comes from `msgspec.structs.replace`."""
+    """A frozen value with named fields. `msgspec.structs.replace` makes a changed copy."""
 
 
 class Document(Noun, frozen=True, kw_only=True):
-    """A noun that is kept as one JSON text, for years and for other programs: reading it runs nobody's code.
+    """A value that is kept as one JSON text, for years and for other programs. Reading it runs no user code.
 
-    `form` counts the forms that the class has had; one that reads `FORM` reads those before it too.
+    `form` is the number of the JSON format that the text was written in. `FORM` is the newest format of the class; the
+    class reads that format and all earlier ones.
     """
 
     FORM: ClassVar[int] = 1
@@ -22,7 +23,8 @@ class Document(Noun, frozen=True, kw_only=True):
 
 
 class Row(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """A noun that is stored and sent by position: short, fast; new fields go last and have a default.
+    """A value that is stored and sent as a list of its fields, without their names, which is short and fast.
 
-    Frozen values hold nothing that leads back to them, so the garbage collector need not look at them.
+    So a new field must come last and have a default. Frozen values can't contain reference cycles, so the garbage
+    collector doesn't track them (`gc=False`).
     """

@@ -1,4 +1,4 @@
-"""A plan: for each task, reuse, or run there, with expected time, cost and why."""
+"""A plan: for each task, whether it is reused or run, with expected time, expected cost and the reason."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Literal
 from headrace.spec.noun import Noun
 
 Decision = Literal["reuse", "reuse_if_unchanged", "run", "skip", "skip_if_unchanged"]
-"""The conditional ones come true where the tasks before give what they gave in an earlier run."""
+"""A decision that ends with `_if_unchanged` holds if the tasks before have the same outputs as in an earlier run."""
 
 
 class PlannedTask(Noun, frozen=True):
-    """What is to be done about one task, and the reason to show the user.
+    """The planned decision about one task, and the reason to show the user.
 
-    `expected_s` and `expected_usd` are None where nothing is known; `expected_usd` is a range where it depends on a
-    cut-off or a gate. `width` is 1, or the number of elements of a mapped task (None: not known before it runs).
-    `bytes` is what a transfer brings. `notes` say where the key covers more than what the task's function reaches.
+    `expected_s` (seconds) and `expected_usd` (US dollars) are None if they aren't known. `expected_usd` is a range
+    (low, high) if the cost depends on a cut-off or a gate. `width` is 1, or the number of elements of a mapped task; it
+    is None if that number isn't known before the run. `needs` names the tasks whose outputs it needs. `bytes` is the
+    size of a transfer, None for other tasks. `notes` say where the key covers more code than the task's function
+    reaches.
     """
 
     name: str
@@ -36,10 +38,10 @@ class PlannedTask(Noun, frozen=True):
 class Plan(Noun, frozen=True):
     """All planned tasks in the order in which they were traced.
 
-    `expected_s` is a range in seconds (None where a task never ran), `expected_usd` one in US dollars: low where
-    everything that may be cut off, held back or reused is, high where nothing is. `bound_usd` is a floor under the cost
-    of any plan, `gap` how far `expected_usd` may be above it. `partial`: the pipeline asked for a value, so the rest is
-    not known yet.
+    `expected_s` is a range (low, high) in seconds, or None if a task never ran before. `expected_usd` is a range in US
+    dollars. The low end assumes that each task that may be cut off, held back or reused is; the high end assumes that
+    none is. `bound_usd` is a lower bound for the cost of any plan. `gap` is how far `expected_usd` may be above that
+    bound. `partial` is true if the pipeline's body asked for a value, so that the tasks after it aren't known yet.
     """
 
     pipeline: str

@@ -1,23 +1,26 @@
-"""What the user wants of a run, apart from its result."""
+"""The options that a user sets for a run."""
 
 from __future__ import annotations
 
 from headrace.spec.noun import Row
 
 NOT_ASKED = "not asked for (`--only`)"
-"""Why a task is skipped that `only` leaves out: what shows a run's progress or a plan leaves it out too."""
+"""The reason of a task that is skipped because of `only`. Plans and progress displays don't show such a task."""
 
 TOO_LONG = "the run took longer than"
-"""How it begins why a run was ended that had no time left."""
+"""The beginning of the reason of a run that was ended because it took longer than `timeout_s`."""
 
 OURS = frozenset({"config", "detach", "force", "help", "json", "only", "param", "pool", "timeout"})
-"""Options of the commands that take a pipeline: a parameter of such a name is given by `--param NAME=VALUE`."""
+"""The options of the commands that take a pipeline. If a pipeline's parameter has one of these names, users pass it as
+`--param NAME=VALUE`."""
 
 
 class Policy(Row, frozen=True):
-    """`only`: stages to run, with what they need. `force`: stages to run though their output could be reused.
+    """The options of one run.
 
-    `timeout_s` ends the run when it has taken that long. `pool` names the one to use; None: the project's own choice.
+    `only` names the stages to run; the stages that they need are run too. `force` names the stages to run even if their
+    output could be reused. `timeout_s` is the longest time in seconds that the run may take (None: no limit). `pool`
+    names the pool to use (None: the project's own choice).
     """
 
     only: tuple[str, ...] = ()

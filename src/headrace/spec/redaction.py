@@ -1,4 +1,4 @@
-"""Addresses as they may be shown: whatever is printed, logged, stored or sent on goes through here."""
+"""Texts without passwords. Addresses that are printed, logged, stored or sent on pass through `masked` first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _QUERY = re.compile(
 
 
 def masked(text: str) -> str:
-    """Return a text with the passwords in its URLs as `***`, and with the names that are tokens.
+    """Return a text in which `***` replaces each password in a URL, and each user name that is a token.
 
     >>> masked("can't reach postgresql://ann:geheim@db/shared?sslmode=require")
     "can't reach postgresql://ann:***@db/shared?sslmode=require"
@@ -30,9 +30,12 @@ def masked(text: str) -> str:
 
 
 def _without_password(url: str) -> str:
-    """Return what stands behind `://` without its password. One that should have been percent-encoded may hold more of
-    the signs that end it, so all up to the last `@` before the path goes; or before the URL's end, where a `/` comes
-    first and what stands before that is no port."""
+    """Return the part of a URL after `://`, with `***` in place of the password.
+
+    A password that isn't percent-encoded, though it should be, may contain `@` or `/`. So everything up to the last `@`
+    before the path is removed. If a `/` comes before the `@`, and no port number before the `/`, the `/` belongs to
+    the password; then everything up to the last `@` of the whole URL is removed.
+    """
     for part in (_AUTHORITY, _URL):
         found = part.match(url)
         assert found is not None

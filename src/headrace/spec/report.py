@@ -1,6 +1,6 @@
-"""A report: what a stage found, as data that a page, a terminal or a model card can show.
+"""A report: the findings of a stage, as data that a page, a terminal or a model card can show.
 
-Every stage that reports gives one of these, so there is one way to draw a report and one to read it.
+All stages that report use this class, so there is one way to show a report and one way to read it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ Cell = str | int | float | bool | None
 
 
 class Fact(Row, frozen=True):
-    """A number with a name. `low` and `high` are the ends of its interval, `why` says why there is no number.
+    """A number with a name.
 
-    `better` is the direction that is an improvement. `unit` follows the number (`s`, `rows`, `%`).
+    `low` and `high` are the ends of its interval; both are None without one. `unit` is shown after the number (`s`,
+    `rows`, `%`). `better` says which direction is an improvement: `higher`, `lower`, or empty. `why` is the reason why
+    there is no number; it is required if `value` is None.
     """
 
     name: str
@@ -33,7 +35,7 @@ class Fact(Row, frozen=True):
 
 
 class Verdict(Row, frozen=True):
-    """A rule, whether it holds (None: the data don't tell), and why, in a sentence."""
+    """A rule, whether it holds, and the reason in one sentence. `holds` is None if the data don't decide it."""
 
     rule: str
     holds: bool | None
@@ -41,7 +43,7 @@ class Verdict(Row, frozen=True):
 
 
 class Grid(Row, frozen=True):
-    """A small table for people: rows of cells under columns; `note` stands below."""
+    """A small table for people: rows of cells under columns. `note` is shown below the table."""
 
     title: str
     columns: tuple[str, ...]
@@ -58,7 +60,7 @@ class Grid(Row, frozen=True):
 
 
 class Drawing(Row, frozen=True):
-    """A figure as SVG text, with what it shows in words, for those who don't see it."""
+    """A figure as SVG text. `caption` says in words what the figure shows, for readers who can't see it."""
 
     title: str
     svg: str
@@ -69,10 +71,11 @@ class Drawing(Row, frozen=True):
 
 
 class Report(Row, frozen=True):
-    """What a stage found.
+    """The findings of a stage.
 
-    `about` says what is judged and on what, in a sentence. `passed` is whether all that had to hold does (None: nothing
-    had to). `limits` are sentences on what the numbers can't tell. `confidence` is that of the facts' intervals.
+    `about` says in one sentence what was judged, and on which data. `passed` is true if all required rules hold, and
+    None if there are no such rules. `limits` are sentences about what the numbers can't show. `confidence` is the
+    confidence level of the facts' intervals.
     """
 
     title: str
@@ -86,7 +89,7 @@ class Report(Row, frozen=True):
     confidence: float = 0.95
 
     def __str__(self) -> str:
-        """What it comes to: its verdicts, and its numbers. `headrace get RUN TASK` writes all of it."""
+        """Return a summary: the title, the verdicts and the facts. `headrace get RUN TASK` writes the whole report."""
         said = {True: "passed", False: "not passed", None: ""}[self.passed]
         holds = {True: "holds", False: "fails", None: "undecided"}
         lines = [f"{self.title}: {said}" if said else self.title]

@@ -1,4 +1,4 @@
-"""A stage: a typed Python function with a declaration."""
+"""A stage: a typed Python function with a declaration of its kind, resources, retries, timeout and cache."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ KINDS: tuple[Kind, ...] = ("ingest", "prepare", "train", "evaluate", "deploy", "
 
 
 class Resources(Row, frozen=True):
-    """What one attempt needs: cpus (a fraction will do), memory in GiB (0: not declared), accelerators, nodes.
+    """The resources that one attempt needs.
 
-    `gpu` is a count, `"1"`, or a kind and a count, `"A100:1"`.
+    `cpu` is the number of cpus, which may be a fraction. `memory_gib` is the memory in GiB (0: not declared). `gpu` is
+    a count of accelerators, `"1"`, or a kind and a count, `"A100:1"` (None: no accelerator). `nodes` is the number of
+    nodes.
     """
 
     cpu: float = 1.0
@@ -40,7 +42,7 @@ class Resources(Row, frozen=True):
 
     @property
     def gpus(self) -> int:
-        """The number of accelerators asked for; -1 where `gpu` can't be read."""
+        """The number of accelerators that `gpu` asks for; -1 if `gpu` isn't valid."""
         if self.gpu is None:
             return 0
         count = self.gpu.rpartition(":")[2] if _is_text(self.gpu) else ""
@@ -48,7 +50,7 @@ class Resources(Row, frozen=True):
 
     @property
     def gpu_kind(self) -> str | None:
-        """The kind of accelerator asked for, `A100`, or None for any."""
+        """The kind of accelerator that `gpu` asks for, such as `A100`, or None for any kind."""
         return (self.gpu.rpartition(":")[0] or None) if self.gpu else None
 
     def __str__(self) -> str:
@@ -100,27 +102,30 @@ MOVED = {
     "headrace.stages.train.searching": "headrace.stages.train._search",
     "headrace.stages.train.tuning": "headrace.stages.train._finetune.finetune",
 }
-"""Where the functions of ready-made stages lie now, by the module that runs name them by: graphs that are stored go on
-being read, resumed and explained by those names."""
+"""The modules that define the functions of ready-made stages now, by the module name that graphs use for them.
+
+Stored graphs keep the old names, so a run whose stages have moved since can still be read, resumed and explained.
+"""
 _NAMED = {now: named for named, now in MOVED.items()}
 
 
 def function_name(module: str, qualname: str) -> str:
-    """Return the name of a stage's function in graphs and orders: `module:qualname`."""
+    """Return the name that graphs and orders use for a stage's function: `module:qualname`."""
     return f"{_NAMED.get(module, module)}:{qualname}"
 
 
 def function_place(name: str) -> tuple[str, str]:
-    """Return the module in which a function lies, and its qualified name there, by its name in a graph."""
+    """Return the module that defines a stage's function and the function's qualified name, from its name in a graph."""
     module, _, qualname = name.partition("#")[0].partition(":")
     return MOVED.get(module, module), qualname
 
 
 class Stage(Row, frozen=True):
-    """A stage's declaration, and the code that its function reaches.
+    """The declaration of a stage, and the code that its function reaches.
 
-    `function` is `module:qualname` within the bundle. `defaults` names the parameters that have one. `timeout_s` and
-    `backoff_s` are seconds.
+    `function` is `module:qualname` within the bundle. `retries` is how often a failed task is tried again. `backoff_s`
+    is the pause before the first retry in seconds; it doubles with each further retry. `timeout_s` is the longest time
+    of an attempt in seconds (None: no limit). `defaults` names the parameters that have a default.
     """
 
     name: str

@@ -1,1 +1,2 @@
-"""A pool that is this machine. Begin with `backend`. What other backends need of processes stands in `processes`."""
+"""A pool that is this machine. Begin with `backend`. Code about processes that other backends need too is in
+`processes`."""

@@ -45,14 +45,16 @@ AHEAD_S = 0.010
 GRACE_S = 5.0
 TRIES = 3
 AWAKE_S = 0.0001
-"""So long the driver looks for news before it sleeps: a short task has ended by then, and to be woken takes as long."""
+"""How long the driver polls for news before it sleeps, in seconds. A short task ends within this time, and waking up
+would take as long."""
 
 
 class LocalBackend:
-    """Workers of one run on this machine, forked by zygotes that watch them: one for each environment.
+    """The workers of one run on this machine. A zygote for each environment forks the workers and watches them.
 
-    `spool` is that of the region's store, `prefix` are the words of a namespace, `grace_s` is how long an attempt may
-    take to stop.
+    `spool` is the spool of the region's store. `prefix` are the arguments that start a namespace (empty: no namespace).
+    `spawned` is a zygote that was started before, to be used first (None: there is none). `grace_s` is how long an
+    attempt may take to stop, in seconds.
     """
 
     def __init__(
@@ -80,15 +82,15 @@ class LocalBackend:
         self._parents: dict[str | None, Parent] = {}
         self._parent_of: dict[int, Parent] = {}
         self._listened_at = time.monotonic()
-        self._begun = spawned  # it is told of its run late: `adopt` would take it for one that was left
+        self._begun = spawned  # its run isn't noted yet: `adopt` would take it for a zygote of an earlier driver
 
     # -- the port ------------------------------------------------------------------------------------------------
 
     def start(self, jobs: Sequence[Job]) -> None:
-        """Begin workers; the zygote of an environment with the first, and again where it has died.
+        """Start workers. Also start the zygote of an environment with its first worker, and again if it has died.
 
         Raises:
-            BackendError: this machine gives no more processes or open files, or zygotes die at once.
+            BackendError: this machine allows no more processes or open files, or zygotes die at once.
         """
         for job in jobs:
             try:
@@ -101,7 +103,7 @@ class LocalBackend:
                 ) from error
 
     def tell(self, worker: int, messages: Sequence[Down]) -> None:
-        """Send messages to a worker; to one that is gone they mean nothing."""
+        """Send messages to a worker; do nothing if the worker has ended."""
         line = self._lines.get(worker)
         if line is None:
             return
@@ -111,7 +113,7 @@ class LocalBackend:
         self._listen(worker, line)
 
     def events(self, timeout_s: float) -> list[Notice]:
-        """Wait for something to happen, up to `timeout_s`; return all that has."""
+        """Return what has happened to workers since the last call; if nothing has, wait up to `timeout_s` for it."""
         if not self._parents and not self._notices:
             time.sleep(timeout_s)
             return []
@@ -141,12 +143,15 @@ class LocalBackend:
         return notices
 
     def adopt(self) -> Iterable[Heard]:
-        """End what an earlier driver's workers left, after a little patience, and return what they had spilled."""
+        """End an earlier driver's processes, after a short wait, and return the reports that they spilled."""
         end_leftovers(self._notes)
         return spilled(self._spool, self._hello.run)
 
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
-        """End some workers, or everything. Unless `now`, an attempt is asked to stop first, and given a little time."""
+        """End the given workers, or (None) all workers and the zygotes.
+
+        If `now` is false, an attempt is asked to stop first, and is killed after `grace_s`.
+        """
         for worker in list(self._lines if workers is None else workers):
             if worker in self._lines:
                 self._signal(worker, signal.SIGKILL if now else signal.SIGTERM)
@@ -162,7 +167,7 @@ class LocalBackend:
             self._spool.forget(self._hello.run)
 
     def abandon(self) -> None:
-        """Let go of everything without a word, as a driver does that is killed."""
+        """Close all sockets without ending workers, as if the driver had been killed."""
         for line in self._lines.values():
             line.socket.close()
         self._lines.clear()
@@ -179,7 +184,7 @@ class LocalBackend:
 
     @property
     def _notes(self) -> Path:
-        """Where the run's processes are noted."""
+        """The folder with the notes about the run's processes."""
         return Path(self._hello.local) / "workers" / self._hello.run
 
     def _start(self, job: Job) -> None:
@@ -195,11 +200,14 @@ class LocalBackend:
         )
 
     def _use(self, environment: str | None) -> Parent | None:
-        """Return a zygote for the workers of an environment, one that was begun or a new one; None if it is dead."""
+        """Return a zygote for the workers of an environment, or None if it died at once.
+
+        The zygote that was started before is used first. After that, a new one is started.
+        """
         spawned, self._begun = self._begun or spawn(seen(os.environ, self._hello.variables), self._prefix), None
         try:
             note_mark(self._notes, spawned)
-        except OSError:  # without a note of it, nobody would find what it leaves behind
+        except OSError:  # without its note, a later driver couldn't find its processes
             spawned.discard()
             raise
         hello = replace(self._hello, group=environment, own=own(os.environ))
@@ -213,12 +221,12 @@ class LocalBackend:
         return parent
 
     def _patience(self, timeout_s: float) -> float:
-        """How long to wait for something to happen: no longer than a zygote may take to come up."""
+        """Return how long to wait for events: `timeout_s`, or less if a zygote must have started before that."""
         due = [parent.ready_by for parent in self._parents.values() if parent.ready_by is not None]
         return min(timeout_s, max(0.0, min(due) - time.monotonic())) if due else timeout_s
 
     def _begin(self, parent: Parent, job: Job) -> bool:
-        """Ask a zygote to begin a worker; return whether it could be asked."""
+        """Ask a zygote to start a worker. Return false if the zygote can't be asked."""
         ours, theirs = socket.socketpair()
         need = job.resources
         try:
@@ -239,11 +247,11 @@ class LocalBackend:
 
     def _signal(self, worker: int, number: int) -> None:
         if worker in self._lines:
-            with suppress(OSError):  # that the zygote is dead is heard from its own line
+            with suppress(OSError):  # the death of a zygote is noticed on its own channel
                 self._parent_of[worker].order(Kill(worker, number), self._hear_parent)
 
     def _listen(self, worker: int, line: Channel) -> None:
-        """Ask to be told when more can be sent, exactly while something is left."""
+        """Wait for a worker's socket to take more data exactly while there are data left to send."""
         if line.closed:
             return
         mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if line.waits else 0)
@@ -251,7 +259,10 @@ class LocalBackend:
             self._selector.modify(line.socket, mask, worker)
 
     def _ready(self, timeout_s: float) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait for something to read or to write: for a moment without sleeping, while others may have the cpu."""
+        """Return the sockets that are ready to be read or written, after at most `timeout_s`.
+
+        For the first `AWAKE_S`, poll without sleeping, and let other processes use the cpu between two polls.
+        """
         until = time.monotonic() + min(AWAKE_S, timeout_s)
         while time.monotonic() < until:
             if found := self._selector.select(0):
@@ -262,10 +273,13 @@ class LocalBackend:
     def _hear(self, worker: int, line: Channel) -> None:
         self._take(worker, line)
         if line.closed:
-            self._selector.unregister(line.socket)  # its end proves nothing: the zygote tells of its death
+            self._selector.unregister(line.socket)  # the worker may be alive still: the zygote reports its death
 
     def _take(self, worker: int, line: Channel) -> None:
-        """Note what has arrived from a worker; one whose code has written what is no message is ended."""
+        """Add the messages that have arrived from a worker to the notices.
+
+        Kill the worker if its code has written something to the channel that is no message.
+        """
         try:
             for body in line.read():
                 self._notices.append(Heard(worker, decode_up(body)))
@@ -292,13 +306,13 @@ class LocalBackend:
             self._lose(parent)
 
     def _delay(self, parent: Parent, why: str) -> None:
-        """Say of a zygote's workers that they wait, for what, or that they do no longer."""
+        """Add a notice for each worker of a zygote that it waits, and for what. An empty `why` ends the wait."""
         if parent.waits != why:
             parent.waits = why
             self._notices += [Delayed(worker, why) for worker in parent.workers]
 
     def _lose(self, parent: Parent, why: str = "the process that begins workers has died") -> None:
-        """Give up a zygote that is dead or can't be used any more: its workers are lost."""
+        """Kill a zygote that is dead or can't be used any more, and report its workers as lost."""
         if self._parents.get(parent.environment) is not parent:
             return
         del self._parents[parent.environment]
@@ -310,7 +324,7 @@ class LocalBackend:
         end_leftovers(self._notes, patience_s=0.0, of=(parent.pid, parent.spawned.mark))
 
     def _ended(self, ended: Ended, parent: Parent) -> None:
-        """A worker is dead: hear the last of what it sent, then say so."""
+        """Handle the end of a worker: take its last messages, then add the notice that it has died."""
         if ended.worker not in self._lines:
             return
         worker = ended.worker
@@ -326,7 +340,7 @@ class LocalBackend:
             self._dismiss(parent)
 
     def _dismiss(self, parent: Parent) -> None:
-        """Forget a zygote whose workers can't begin: the next attempt may do better in a new one."""
+        """End a zygote whose workers can't start: the next attempt uses a new zygote, which may have better luck."""
         del self._parents[parent.environment]
         self._selector.unregister(parent.control.socket)
         parent.spawned.leave()
@@ -357,7 +371,10 @@ class LocalBackend:
                 self._doomed[worker] = now + self._grace_s
 
     def _leave(self) -> None:
-        """Wait for the workers to leave, end those that don't, and reap the zygotes; one that waits has none yet."""
+        """Wait for all workers to end, kill those that don't, and end the zygotes.
+
+        A zygote that still waits, for example for its environment, has no running workers yet.
+        """
         for parent in self._parents.values():
             for worker in list(parent.workers) if parent.waits else ():
                 self._forget(worker, Died(worker, "cancelled", "it had not begun"))

@@ -1,4 +1,4 @@
-"""A zygote as the local backend holds it: the process that begins the workers of one environment."""
+"""A zygote as the local backend sees it: the process that starts the workers of one environment."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from headrace.backends.processes.spawn import Spawned
 from headrace.run.wire import Fork, Kill, frame
 
 START_S = 60.0
-"""How long a zygote may take to come up. Where it doesn't, its namespace may have been killed half made."""
+"""How long a zygote may take to start, in seconds. A zygote may fail to start because its namespace was killed while it
+was being set up."""
 SILENT_S = 30.0
-"""How long a zygote that has come up may say nothing: it says something each second."""
+"""How long a running zygote may be silent, in seconds, before it is given up. It sends a message each second."""
 QUIET_S = 3.0
-"""How long it may say nothing that was told to end a worker, and had the time for it."""
+"""How long a zygote may be silent, in seconds, after it was told to end a worker and its grace time has passed."""
 LOOK_S = 1.0
-"""How much of the time between two looks counts at most: a driver that was stopped meanwhile, as by ^Z, was so with it,
-and one that was busy elsewhere has heard nobody."""
+"""The most seconds between two calls of `events` that count as silence of a zygote. If more time passed, the driver was
+stopped, as by ^Z (and the zygote with it), or was busy and could not read messages."""
 
 
 class Parent:
-    """A zygote. `ready_by` is when it must have come up, unless it has; while it `waits`, that takes what it takes.
+    """A zygote and its workers.
 
-    `pid` is its number once it has come up; what was spawned may be a namespace's process, whose child it is.
-    `silent_s` is for how long it has said nothing since then: one that is stopped, or hangs, doesn't.
+    `ready_by` is the time (by `time.monotonic`) by which the zygote must have started. It is None if it has started, or
+    waits for its environment. `waits` says what it waits for, or is empty. `pid` is its process id once it has started,
+    0 before; it may differ from that of the spawned process, which may be the namespace's process. `silent_s` is how
+    long the zygote has sent nothing since it started: a zygote that is stopped or hangs sends nothing.
     """
 
     def __init__(self, spawned: Spawned, environment: str | None) -> None:
@@ -40,15 +43,17 @@ class Parent:
         self.silent_s = 0.0
 
     def listened(self, past_s: float) -> None:
-        """Count the time in which it could have been heard."""
+        """Add `past_s` seconds, in which messages could have been read, to the time that the zygote has been silent."""
         if self.pid:
             self.silent_s += min(past_s, LOOK_S)
 
     def order(self, order: Fork | Kill, hear: Callable[[Parent], None], beside: socket.socket | None = None) -> None:
-        """Tell it something. While it can't take more, hear what it says: it may be waiting for that.
+        """Send an order to the zygote, with the socket `beside` if it isn't None.
+
+        While the zygote can't take the order, call `hear` to read its messages: it may be waiting for that.
 
         Raises:
-            OSError: it is dead.
+            OSError: the zygote is dead, or has read nothing for `SILENT_S` seconds.
         """
         data = frame(order)
         while not self.control.closed:

@@ -1,2 +1,2 @@
-"""What backends share that begin workers as processes: the zygote, its line, its namespace, what it leaves. Begin with
-`spawn`. No backend knows another."""
+"""Code shared by the backends that start workers as processes: the zygote, its channel, its namespace, and the cleanup
+of processes that it left. Begin with `spawn`. Backends share code only through this package."""

@@ -1,4 +1,4 @@
-"""The driver's end of a channel to a worker: what can't be sent at once is kept, so that neither waits on the other."""
+"""The driver's end of a channel to a worker. Data that can't be sent at once are kept, so neither side blocks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _READ_BYTES = 1 << 16
 
 
 class Channel:
-    """A socket that never blocks. That nothing can be sent any more doesn't mean that there is nothing left to read."""
+    """A socket that never blocks. After sending has failed, messages that have arrived can still be read."""
 
     def __init__(self, line: socket.socket) -> None:
         self.socket = line
         self._frames = Frames()
-        self._read_into = memoryview(bytearray(_READ_BYTES))  # one for all: to make and free one each time costs 30 us
+        self._read_into = memoryview(bytearray(_READ_BYTES))  # used for all reads: a new buffer for each costs 30 us
         self._unsent = bytearray()
         self._deaf = False
         self.closed = False
@@ -24,11 +24,11 @@ class Channel:
 
     @property
     def waits(self) -> bool:
-        """Whether something is left to be sent."""
+        """Whether there are data left to send."""
         return bool(self._unsent) and not self._deaf
 
     def send(self, data: bytes) -> None:
-        """Send what can be sent now, and keep the rest."""
+        """Send as much of `data` as the socket takes now, and keep the rest for `push`. Never block."""
         if self._deaf:
             return
         if self._unsent:
@@ -45,7 +45,7 @@ class Channel:
         self._unsent += data[sent:]
 
     def push(self) -> None:
-        """Send more of what is left."""
+        """Send as much of the kept data as the socket takes now."""
         try:
             sent = self.socket.send(self._unsent)
             del self._unsent[:sent]
@@ -55,7 +55,7 @@ class Channel:
             self._deaf = True
 
     def read(self) -> Iterator[bytes]:
-        """Yield the bodies that have arrived, until there are no more or the other side has closed."""
+        """Yield the bodies of the messages that have arrived. Set `closed` if the other side has closed the socket."""
         while not self.closed:
             try:
                 count = self.socket.recv_into(self._read_into)

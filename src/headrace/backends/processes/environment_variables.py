@@ -1,8 +1,8 @@
-"""Which variables of a machine's environment the processes of a run see there. Light, like `spawn`: it is on the way of
-a cold start.
+"""The environment variables that the processes of a run see.
 
-A stage sees what programs need to find their way, and what `[run] variables` names; so a key that lies in the
-driver's environment isn't every stage's. A name that ends with `*` stands for all that begin so.
+A stage sees the variables that programs commonly need, and those that `[run] variables` names. So a secret key in the
+driver's environment isn't visible to every stage. A pattern that ends with `*` matches all names with that beginning.
+This module imports little, because every start of Headrace loads it.
 """
 
 from __future__ import annotations
@@ -24,41 +24,46 @@ SEEN = (
     *("LD_*", "DYLD_*", "CUDA_*", "NVIDIA_*", "NCCL_*", "GLOO_*", "HIP_*", "HSA_*", "ROCR_*", "XLA_*", "MALLOC_*"),
     *("OMP_*", "GOMP_*", "KMP_*", "MKL_*", "OPENBLAS_*", "BLIS_*", "VECLIB_*", "NUMEXPR_*", "NUMBA_*", "POLARS_*"),
     *("RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM", "LOKY_MAX_CPU_COUNT", "JOBLIB_TEMP_FOLDER"),
-    # where libraries keep what they have fetched
+    # where libraries keep downloaded files
     *("TORCH_HOME", "TORCH_EXTENSIONS_DIR", "PYTORCH_*", "TRITON_CACHE_DIR", "HF_HOME", "HF_HUB_CACHE"),
     *("HF_DATASETS_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "NLTK_DATA", "SCIKIT_LEARN_DATA"),
     *("MPLBACKEND", "MPLCONFIGDIR", "JAVA_HOME", "SPARK_HOME", "R_HOME", "PROJ_DATA", "GDAL_DATA", "HEADRACE_CACHE"),
 )
-"""What every stage sees. A proxy's URL may have a password, which those who call it need."""
+"""The variables that every stage sees. The URL of a proxy may contain a password, which programs need to use it."""
 
 KEYS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_CREDENTIALS")
-"""How names end of what is a key and no setting, though it begins as one of the above, such as `NVIDIA_API_KEY`."""
+"""The endings of names of secrets. Stages don't see such a variable, even if a pattern above matches its name, as with
+`NVIDIA_API_KEY`."""
 
 OWN = (
-    *("AWS_*", "GOOGLE_*", "AZURE_*", "MSI_*", "IDENTITY_*"),  # of stores
-    *("UV_*", "PIP_*", "NETRC", "SSH_AUTH_SOCK", "GIT_*"),  # of what builds environments
+    *("AWS_*", "GOOGLE_*", "AZURE_*", "MSI_*", "IDENTITY_*"),  # for stores
+    *("UV_*", "PIP_*", "NETRC", "SSH_AUTH_SOCK", "GIT_*"),  # for building environments
 )
-"""What Headrace itself needs beside workers. It is handed on to its own code there, and is in no environment."""
+"""The variables that Headrace's own code needs on a worker's machine. The code gets them in a message; they are not in
+the worker's environment."""
 
 
 def seen(environment: Mapping[str, str], more: Sequence[str] = ()) -> dict[str, str]:
-    """Return what a run's processes see of an environment, with `more` names than the usual ones."""
+    """Return the variables of an environment that a run's processes see: the usual ones and those that `more` names."""
     hidden = {*withheld(environment, more)}
     return {name: value for name, value in environment.items() if name not in hidden}
 
 
 def own(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what Headrace's own code needs of an environment where workers are."""
+    """Return the variables of an environment that Headrace's own code needs on a worker's machine."""
     return _named(environment, OWN)
 
 
 def told(environment: Mapping[str, str], more: Sequence[str]) -> dict[str, str]:
-    """Return what the user has named, as the driver's machine has it: it is the same on every machine of the run."""
+    """Return the variables that the user has named in `more`, with their values on the driver's machine.
+
+    All machines of a run use these values.
+    """
     return _named(environment, more)
 
 
 def withheld(environment: Iterable[str], more: Sequence[str] = ()) -> tuple[str, ...]:
-    """Name what stages don't see of an environment."""
+    """Return the names of the variables of an environment that stages don't see; those that `more` names are seen."""
     usual, named = _matcher(SEEN), _matcher(more)
     return tuple([name for name in environment if not named(name) and (name.endswith(KEYS) or not usual(name))])
 

@@ -1,4 +1,4 @@
-"""What the end of a worker's process tells of its cause."""
+"""Why a worker's process ended."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SIGNALS = {
 
 
 def death(ended: Ended, *, babbled: bool, doomed: bool, quitting: bool, last_words: str) -> Died:
-    """Return the notice of a worker's end.
+    """Return the notice that a worker has ended, with the cause.
 
-    `babbled`: it wrote to its line what is no message. `doomed`: it was ended from outside. `quitting`: it had been
-    told to leave. `last_words` is the last that was said on stderr.
+    `babbled` is true if the worker wrote something to its channel that is no message. `doomed` is true if the backend
+    ended it. `quitting` is true if it had been told to leave. `last_words` is the last line that it printed on stderr.
     """
     worker = ended.worker
     if ended.unfit:
@@ -34,12 +34,12 @@ def death(ended: Ended, *, babbled: bool, doomed: bool, quitting: bool, last_wor
         return Died(worker, "cancelled", "it left as it was told to")
     if ended.status == -signal.SIGTERM:
         return Died(worker, "lost", "a signal from outside of the run told it to end (SIGTERM)")
-    # Python, when an exception ends it, says which and gives 1.
+    # When an exception ends Python, it prints the exception and exits with code 1.
     return Died(worker, "crash", with_words(_cause(ended.status), last_words if ended.status == 1 else ""))
 
 
 def with_words(what: str, words: str) -> str:
-    """Return what happened, with the last words of whom it happened to."""
+    """Return what happened to a process, followed by the last line that the process printed, if there is one."""
     return f"{what}: {words}" if words else what
 
 

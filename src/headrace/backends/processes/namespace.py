@@ -1,4 +1,4 @@
-"""The namespace that workers may live in: a view of the file system that lacks what is none of their business."""
+"""The Linux namespace that workers may run in: they see only the part of the file system that they need."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ _RULES = (
 )
 _PACKAGE = Path(__file__).resolve().parents[2]
 _RIGHTS = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID")
-"""What root keeps in a namespace that merely hides: files of others are root's to read and write, as ever."""
+"""The capabilities that root keeps in a namespace that isn't `closed`: root can read and write other users' files, as
+usual."""
 _ACCELERATORS = ("nvidia", "dri", "kfd", "dxg", "accel", "vfio", "infiniband", "gdrdrv")
 
 
 class Namespace(Struct, frozen=True, kw_only=True):
-    """What workers don't see: each folder of `hidden` is empty for them, but for the folders of `shown` inside it, and
-    those of `readable`, which they can't change.
+    """A namespace that hides folders, and if wanted the network, from workers.
 
-    They have numbers of their own, and see no processes but their own. Without `network`, they reach no address but
-    their own. `closed` to root too: a worker of root's has no more rights than another user's, and of the devices it
-    sees accelerators only.
+    Each folder of `hidden` looks empty, except for folders of `shown` and `readable` inside it. Workers can't write to
+    folders of `readable`. They have process ids of their own, and see only their own processes. If `network` is false,
+    they reach no network address except their own. If `closed` is true, a worker of root has no more rights than one
+    of another user, and it sees only the devices that programs commonly need, and accelerators.
     """
 
     hidden: tuple[Path, ...] = ()
@@ -39,11 +40,13 @@ class Namespace(Struct, frozen=True, kw_only=True):
     closed: bool = False
 
     def command(self) -> list[str]:
-        """Return the words to put before a command, so that it runs inside, as the process with the number 1: with its
-        end, all that was begun inside ends."""
+        """Return the arguments to put before a command, so that the command runs inside the namespace.
+
+        The command gets process id 1 there. So when it ends, all processes inside the namespace end.
+        """
         words = [bubblewrap() or "bwrap", *(_devices() if self.closed else ("--dev-bind", "/", "/"))]
         words += ["--unshare-pid", "--as-pid-1", "--proc", "/proc", "--cap-drop", "ALL"]
-        if self.closed:  # root's by its number, with or without rights
+        if self.closed:  # its files belong to root, who may write them even without capabilities
             words += ["--ro-bind-try", "/proc/sys", "/proc/sys"]
         if not self.closed and os.geteuid() == 0:
             words += [word for right in _RIGHTS for word in ("--cap-add", right)]
@@ -62,8 +65,10 @@ class Namespace(Struct, frozen=True, kw_only=True):
 
 
 def _devices() -> list[str]:
-    """Return the words by which all is seen, of devices only those that a program needs, and the kernel's settings can
-    only be read."""
+    """Return the arguments by which the whole file system is seen, but only the devices that programs need.
+
+    The kernel's settings in `/sys` can be read, but not changed.
+    """
     words = ["--bind", "/", "/", "--dev", "/dev", "--ro-bind-try", "/sys", "/sys"]
     with suppress(OSError):
         for name in sorted(os.listdir("/dev")):
@@ -73,12 +78,12 @@ def _devices() -> list[str]:
 
 
 def bubblewrap() -> str | None:
-    """Return the path of bubblewrap, or None where it isn't installed."""
+    """Return the path of the program bubblewrap (`bwrap`), or None if it isn't installed."""
     return shutil.which("bwrap")
 
 
 def works(*, closed: bool = False) -> bool:
-    """Return whether a namespace can be had here: some systems have bubblewrap, and forbid what it does."""
+    """Return whether this machine can make a namespace. Some systems have bubblewrap, but forbid what it does."""
     program = bubblewrap()
     if program is None:
         return False
@@ -91,16 +96,18 @@ def works(*, closed: bool = False) -> bool:
             file_actions=[(os.POSIX_SPAWN_DUP2, quiet, 1), (os.POSIX_SPAWN_DUP2, quiet, 2)],
         )
         return os.waitpid(pid, 0)[1] == 0
-    except OSError:  # what is there under its name is no program that can be run
+    except OSError:  # the file `bwrap` isn't a program that can be run
         return False
     finally:
         os.close(quiet)
 
 
 def circumstances() -> str:
-    """Return what `works` depends on, as far as that can be told in 0.1 ms: the program, the user, the kernel's rules
-    and the container."""
-    told = [f"user {os.geteuid()}", "with numbers of its own"]  # notes of before are about less
+    """Return a text that changes when the result of `works` may change: a cached result is valid for the same text.
+
+    The text names bubblewrap's file, the user, the kernel's rules and the container: what can be read in 0.1 ms.
+    """
+    told = [f"user {os.geteuid()}", "with numbers of its own"]  # so that cached results of older versions don't count
     with suppress(OSError):
         told.append(f"in {os.readlink('/proc/self/ns/mnt')}")
     with suppress(OSError):
@@ -114,5 +121,5 @@ def circumstances() -> str:
 
 
 def _python() -> Sequence[Path]:
-    """Return the folders that the interpreter and Headrace itself are in."""
+    """Return the folders that contain the Python interpreter and Headrace itself."""
     return sorted({Path(sys.prefix), Path(sys.base_prefix), _PACKAGE})

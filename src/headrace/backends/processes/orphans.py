@@ -1,8 +1,13 @@
-"""What an earlier driver of a run left on this machine: processes that still live.
+"""Finds and ends the processes that an earlier driver of a run left on this machine.
 
-They are known by three things, none of which another process has by chance: the number of a worker with the time at
-which that began; the mark of the zygote that they come from, which all that a stage begins inherits; and, where a stage
-began something without its environment, the worker's log that it writes to, or the worker's session and folder.
+There are three ways to find them, and none of them matches another process by chance:
+
+- a worker's process id together with the time at which the process began;
+- the mark of the zygote that they come from: an environment variable that all processes started by a stage inherit;
+- if a stage started a process without that variable: the worker's log that the process writes to, or the worker's
+  session together with the worker's folder.
+
+A note is a file about one process. Notes are in one folder for each run.
 """
 
 from __future__ import annotations
@@ -18,28 +23,30 @@ from headrace.backends.processes.spawn import MARK, Spawned
 
 PATIENCE_S = 2.0
 PARENT = "parent-"
-"""How the note of a zygote begins; a worker's is its number."""
+"""The beginning of the file name of a zygote's note. A worker's note is named by its process id only."""
 MARKED = "mark-"
-"""How the note of a zygote's mark begins, which whoever begins it leaves: it is the one note of a namespace, in which
-processes have other numbers."""
+"""The beginning of the file name of the note of a zygote's mark, which the process that starts the zygote writes.
+
+Inside a namespace, processes have other process ids. So for a zygote in a namespace this is the only note.
+"""
 _POLL_S = 0.02
 _WORKER = b"headrace.work"
 _WRITES = os.O_WRONLY | os.O_RDWR
 
 
 def note_mark(folder: Path, spawned: Spawned) -> None:
-    """Leave word of a zygote where a later driver of the run looks for what this one left behind."""
+    """Write the note of a zygote's mark into a folder, so that a later driver of the run can find its processes."""
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / f".{spawned.mark}"
     aside.write_text(f"{process_began(spawned.pid)} {spawned.pid}")
-    aside.replace(folder / f"{MARKED}{spawned.mark}")  # others of the run, beside this one, read no half of it
+    aside.replace(folder / f"{MARKED}{spawned.mark}")  # so that no other process of the run reads an unfinished note
 
 
 def end_leftovers(folder: Path, patience_s: float = PATIENCE_S, *, of: tuple[int, str] | None = None) -> None:
-    """Wait a little for the processes noted in a folder to end, then kill those that haven't, with all they began.
+    """Wait `patience_s` for the processes noted in a folder to end, then kill the rest and all that they started.
 
-    Workers go first: the process that began them ends with the last of them, and takes along what they leave behind.
-    `of` is the number and the mark of the one whose workers are meant, where not all are.
+    Workers are killed first: their zygote ends after its last worker, and ends the processes that workers left. `of` is
+    the process id and the mark of the one zygote whose processes are meant (None: those of all zygotes).
     """
     number, marks = (None, _marks(folder)) if of is None else (of[0], {of[1]})
     if not marks and not _notes(folder, number):
@@ -60,18 +67,21 @@ def end_leftovers(folder: Path, patience_s: float = PATIENCE_S, *, of: tuple[int
 
 
 def end_orphans(folder: Path) -> None:
-    """Kill what is left of zygotes that are dead, beside others of the run that live."""
+    """Kill the processes that dead zygotes left. Zygotes of the same run that are alive keep their processes."""
     for mark in _marks(folder):
         note = folder / f"{MARKED}{mark}"
         _, *numbers = _read(note)
-        if numbers and not _lives(note):  # without them, another has just cleared it away
+        if numbers and not _lives(note):  # an empty note means that another process has just removed it
             workers = _notes(folder, int(numbers[0]))
             _end_strays(folder, {mark}, {_pid(each) for each in workers})
             note.unlink(missing_ok=True)
 
 
 def process_began(pid: int) -> str:
-    """Return when a process began, in ticks since boot: its number and that name it for good. Empty if it is gone."""
+    """Return when a process began, in clock ticks since boot, or "" if it has ended.
+
+    A process id may be used again. Together with this time, it identifies a process uniquely.
+    """
     fields = _stat(pid)
     return "" if not fields or fields[0] == "Z" else fields[19]
 
@@ -100,7 +110,10 @@ def _living(folder: Path, of: int | None) -> list[Path]:
 
 
 def _read(note: Path) -> list[str]:
-    """Return when a process began, and a number: of the one that began it, or in the note of a mark its own."""
+    """Return the fields of a note: when the process began, and a process id.
+
+    In a worker's or zygote's note, it is the id of the parent process. In the note of a mark, it is the zygote's own.
+    """
     try:
         return note.read_text().split(" ")
     except OSError:
@@ -108,7 +121,7 @@ def _read(note: Path) -> list[str]:
 
 
 def _lives(note: Path) -> bool:
-    """Whether the very process that a note is about lives: its number may have been given to another since."""
+    """Return whether the process that a note is about is alive: not another process with the same process id."""
     began, *numbers = _read(note)
     if not began:
         return False
@@ -123,8 +136,10 @@ def _pid(note: Path) -> int:
 
 
 def _end_strays(folder: Path, marks: Collection[str], workers: Collection[int]) -> None:
-    """Kill what carries a mark, or has lost it and still shows that one of these workers began it, whoever its parent
-    is by now; what that begins meanwhile, too."""
+    """Kill all processes that have one of the marks, or that one of these workers started without its mark.
+
+    The parent of such a process may have changed meanwhile. Processes that it starts during the killing are killed too.
+    """
     local = folder.resolve().parent.parent
     logs, scratch = f"{local}/logs/{folder.name}/", f"{local}/scratch/{folder.name}/"
 
@@ -153,7 +168,7 @@ def _marked(marks: Collection[str]) -> list[int]:
 def _has_mark(pid: int, marks: Collection[str]) -> bool:
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:  # it is gone, or another user's
+    except OSError:  # it has ended, or belongs to another user
         return False
     head = f"{MARK}=".encode()
     return any(each.startswith(head) and each[len(head) :].decode() in marks for each in environment.split(b"\0"))
@@ -167,7 +182,10 @@ def _is_worker(pid: int) -> bool:
 
 
 def _shows(pid: int, logs: str, scratch: str, workers: Collection[int]) -> bool:
-    """Whether a process is in the session and the folder of one of these workers, or writes to the log of one."""
+    """Return whether one of these workers started a process.
+
+    That is so if the process is in the worker's session and folder, or if it writes to the worker's log.
+    """
     fields = _stat(pid)
     if not workers or not fields or fields[0] == "Z":
         return False
@@ -183,7 +201,7 @@ def _shows(pid: int, logs: str, scratch: str, workers: Collection[int]) -> bool:
 
 
 def _stat(pid: int) -> list[str]:
-    """Return the fields of a process from its state on; none if it is gone."""
+    """Return the fields of `/proc/PID/stat` from the process's state on, or an empty list if the process has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -197,7 +215,7 @@ def _wait_for(lives: Callable[[], bool], patience_s: float) -> None:
 
 
 def _kill_tree(pid: int) -> None:
-    """Kill a process with all that it began, whatever sessions that is in."""
+    """Kill a process and all processes that it started, in all sessions."""
     doomed = [pid]
     for each in doomed:
         doomed += _children(each)
@@ -207,7 +225,7 @@ def _kill_tree(pid: int) -> None:
 
 
 def _kill(pid: int, is_ours: Callable[[int], bool]) -> None:
-    """Kill the very process that is ours: its number may have been given to another since that was seen."""
+    """Kill a process if `is_ours` is still true for it: its process id may belong to another process by now."""
     with suppress(OSError):
         handle = os.pidfd_open(pid)
         try:

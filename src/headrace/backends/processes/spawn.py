@@ -1,4 +1,4 @@
-"""Begins the zygote. Kept apart and light, so that it can be begun before the driver imports the rest."""
+"""Starts the zygote. This module imports little, so that the zygote can start before the driver imports the rest."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ import time
 from collections.abc import Mapping, Sequence
 
 MARK = "HEADRACE_MARK"
-"""The variable by which what workers leave behind is found: no two zygotes have the same value, and all that their
-workers begin inherits it."""
+"""The environment variable that marks a zygote's processes. Each zygote has a value of its own, and all processes that
+its workers start inherit the value. So processes that outlive their worker can be found."""
 _LONGEST = 4096
 
 LEAVE_S = 10.0
-"""So long one that was told to leave may take."""
+"""How long a zygote may take to leave, in seconds."""
 
 
 class Spawned:
-    """A zygote that has been begun: its process, the socket that it listens on, its mark, and what it says on
-    stderr."""
+    """A zygote that has been started: its process id, our end of the socket to it, its mark, and its stderr."""
 
     def __init__(self, pid: int, control: socket.socket, errors: int, mark: str) -> None:
         self.pid = pid
@@ -30,30 +29,36 @@ class Spawned:
         self._heard = 0
 
     def last_words(self) -> str:
-        """Return the last line that it, or a worker before its first attempt, has said since this was last asked."""
+        """Return the last line on the zygote's stderr since the last call of this method, or "" if there is none.
+
+        A worker also writes there until its first attempt begins.
+        """
         size = os.fstat(self._errors).st_size
         start, self._heard = max(self._heard, size - _LONGEST), size
         lines = os.pread(self._errors, max(0, size - start), start).decode(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def let_go(self) -> None:
-        """Say no more to it, whatever becomes of it; again, and nothing happens."""
+        """Close the socket to the zygote, without waiting for its end. A second call does nothing."""
         if self._errors < 0:
-            return  # it is let go of already: its descriptor may be somebody else's by now
+            return  # it is closed already, and its file descriptor may have another use by now
         self.control.close()
         os.close(self._errors)
         self._errors = -1
 
     def leave(self, within_s: float = LEAVE_S) -> None:
-        """Say no more to it, and wait until it has ended by itself, or end it; again, and nothing happens."""
+        """Close the socket to the zygote and wait until it has ended; kill it after `within_s` seconds.
+
+        A second call does nothing.
+        """
         if self._errors < 0:
             return
         self.let_go()
         latest, pause_s = time.monotonic() + within_s, 0.0005
-        try:  # without `contextlib`, whose import takes longer than all of this
+        try:  # not `suppress`: importing `contextlib` takes longer than this whole method
             while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
                 if time.monotonic() > latest:
-                    os.kill(self.pid, signal.SIGKILL)  # it is stopped, or hangs
+                    os.kill(self.pid, signal.SIGKILL)  # the process is stopped, or hangs
                     os.waitpid(self.pid, 0)
                     return
                 time.sleep(pause_s)
@@ -62,23 +67,25 @@ class Spawned:
             return
 
     def discard(self) -> None:
-        """End it at once."""
+        """Kill the zygote at once."""
         os.kill(self.pid, signal.SIGKILL)
         self.leave()
 
 
 def spawn(environment: Mapping[str, str], prefix: Sequence[str] = ()) -> Spawned:
-    """Begin a zygote; `environment` is all that it and its workers see, `prefix` are the words of a namespace.
+    """Start a zygote and return it.
 
-    `-P` keeps the current folder off its import path: the project's modules come from the bundle only.
+    `environment` holds all environment variables that the zygote and its workers see. `prefix` are the arguments that
+    start a namespace (empty: no namespace). Python's option `-P` keeps the current folder off the import path, because
+    the project's modules come from the bundle only.
     """
-    # It may outlive this process by the length of an attempt, and must not hold on to its terminal or pipes.
+    # The zygote may outlive this process by the length of an attempt, so it must not keep its terminal or pipes open.
     null, errors = os.open(os.devnull, os.O_RDWR), _memory()
     actions = [(os.POSIX_SPAWN_DUP2, one, other) for one, other in ((null, 0), (null, 1), (errors, 2))]
     ours, theirs = socket.socketpair()
     theirs.set_inheritable(True)
     words = [*prefix, sys.executable, "-P", "-m", "headrace.work", str(theirs.fileno())]
-    # ^C reaches all processes of a terminal: it waits until the zygote has said that it doesn't heed it.
+    # ^C reaches all processes of a terminal. It is blocked until the zygote has set its handlers, which ignore it.
     mask = [signal.SIGINT, signal.SIGTERM]
     mark = os.urandom(16).hex()
     pid = os.posix_spawn(words[0], words, {**environment, MARK: mark}, file_actions=actions, setsigmask=mask)
@@ -88,7 +95,7 @@ def spawn(environment: Mapping[str, str], prefix: Sequence[str] = ()) -> Spawned
 
 
 def _memory() -> int:
-    """Return a file that is in memory only; where there is no such thing, one that holds nothing."""
+    """Return the descriptor of a file that is in memory only, or of `/dev/null` if the system has no such files."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("headrace-errors")
     return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

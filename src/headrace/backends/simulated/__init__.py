@@ -1,2 +1,2 @@
-"""A pool made of virtual time, for tests and benchmarks. Begin with `backend`, then `behaviour`. Nothing here waits for
-a real clock."""
+"""A simulated pool with virtual time, for tests and benchmarks. Begin with `backend`, then `behaviour`. No code here
+waits for a real clock."""

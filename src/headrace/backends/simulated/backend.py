@@ -1,6 +1,6 @@
-"""The simulated backend: a pool that is made of virtual time. Implements `run.ports.Backend`.
+"""The simulated backend: a pool with virtual time. Implements `run.ports.Backend`.
 
-Nothing sleeps: `events` lets virtual time pass until something happens. The clock of the driver must be the cluster's.
+No code sleeps: `events` advances the virtual time until something happens. The driver must use the cluster's clock.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ PATIENCE_S = 2.0
 
 
 class SimulatedBackend:
-    """A driver's hold on a simulated cluster. The next driver of the same run gets one of its own, on the same cluster.
+    """The connection of one driver to a simulated cluster.
 
-    What happens within `grain_s` of the first thing to happen is told together, as a busy driver would hear it.
+    The next driver of the same run gets a connection of its own to the same cluster. `events` returns all events within
+    `grain_s` seconds of the first one together, as a busy driver would see them.
     """
 
     def __init__(self, pool: Pool, cluster: Cluster, *, grain_s: float = 0.0) -> None:
@@ -31,19 +32,19 @@ class SimulatedBackend:
         self._grain_s = grain_s
 
     def start(self, jobs: Sequence[Job]) -> None:
-        """Begin workers."""
+        """Start workers."""
         for job in jobs:
             self.cluster.begin(job)
 
     def tell(self, worker: int, messages: Sequence[Down]) -> None:
-        """Send messages to a worker; to one that is gone they mean nothing."""
+        """Send messages to a worker; do nothing if the worker has ended."""
         found = self.cluster.workers.get(worker)
         if found is not None:
             for message in messages:
                 found.hear(message)
 
     def events(self, timeout_s: float) -> list[Notice]:
-        """Advance the time until something happens, by `timeout_s` at most; return all that has happened."""
+        """Advance the time until something happens to workers, by `timeout_s` at most, and return all that happened."""
         cluster = self.cluster
         now = cluster.clock.monotonic()
         cluster.run(now, stop=lambda: False)
@@ -55,7 +56,7 @@ class SimulatedBackend:
         return notices
 
     def adopt(self) -> Iterable[Heard]:
-        """End what an earlier driver's workers left, after a little patience, and return what they had spilled."""
+        """End an earlier driver's workers, after a short wait, and return the reports that they spilled."""
         cluster = self.cluster
         cluster.run(cluster.clock.monotonic() + PATIENCE_S, stop=lambda: not cluster.leftover)
         for worker in list(cluster.leftover):
@@ -63,7 +64,8 @@ class SimulatedBackend:
         return sorted(cluster.spool, key=lambda heard: heard.worker)
 
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
-        """End some workers, or everything. Unless `now`, an attempt is asked to stop first, and given a little time."""
+        """End the given workers, or (None) all. If `now` is false, an attempt is asked to stop first, and is killed
+        after `GRACE_S`."""
         cluster = self.cluster
         numbers = list(cluster.workers) if workers is None else workers
         for number in numbers:
@@ -80,7 +82,7 @@ class SimulatedBackend:
                 cluster.spool.clear()
 
     def abandon(self) -> None:
-        """Let go of everything without a word, as a driver does that is killed."""
+        """Drop the connection without ending workers, as if the driver had been killed."""
         self.cluster.orphan()
 
 

@@ -1,4 +1,4 @@
-"""What an attempt does in a simulation, written as a generator: each `yield` takes virtual time, or talks.
+"""What an attempt does in a simulation, written as a generator: each `yield` takes virtual time, or sends a message.
 
     def fit(order: Do) -> Behaviour:
         yield Wait(1800)
@@ -6,8 +6,9 @@
         yield Wait(1800)
         return number(2)                 # the output
 
-An exception is the stage's own error, `Death` ends the worker's process. A graceful stop raises `Stopped` at the
-`yield` that the attempt is at, so `finally` blocks run, and whoever catches it goes on.
+An exception that the generator raises is an error of the stage; `Death` ends the worker's process. A graceful stop
+raises `Stopped` at the attempt's current `yield`. So `finally` blocks run, and a generator that catches `Stopped` goes
+on.
 """
 
 from __future__ import annotations
@@ -23,45 +24,48 @@ from headrace.spec.artifact import Ref
 
 
 class Wait(Struct, frozen=True):
-    """Take so many seconds."""
+    """A step that takes `seconds` of virtual time."""
 
     seconds: float
 
 
 class Listen(Struct, frozen=True):
-    """Wait for a word from the driver, which is what the `yield` gives."""
+    """A step that waits for a message from the driver. The `yield` returns the message."""
 
 
 class Keep(Struct, frozen=True):
-    """Keep a checkpoint."""
+    """A step that saves a checkpoint."""
 
     ref: Ref
 
 
 class Say(Struct, frozen=True):
-    """Report an event; a tracer's way to tell of the graph."""
+    """A step that reports an event. A tracer reports the graph with it."""
 
     event: Event
 
 
 class Ask(Struct, frozen=True):
-    """Ask the driver, and wait for its answer, which is what the `yield` gives; a tracer's, too."""
+    """A step that asks the driver a question and waits for the answer. The `yield` returns the answer.
+
+    A tracer may use it too.
+    """
 
     question: Asked | Question
 
 
 class Decline(Struct, frozen=True):
-    """Refuse to trace; a tracer's, too."""
+    """A step by which a tracer refuses to trace the pipeline."""
 
     refused: Refused
 
 
 class Stopped(BaseException):
-    """The attempt is told to end."""
+    """The attempt has been told to stop."""
 
 
 class Death(BaseException):
-    """The worker's process ends, for a reason of this kind."""
+    """The end of the worker's process: a script raises it. `kind` is the kind of failure, `why` the reason."""
 
     def __init__(self, kind: Literal["crash", "memory", "lost"], why: str = "it died") -> None:
         super().__init__(why)
@@ -72,14 +76,18 @@ class Death(BaseException):
 Step = Wait | Listen | Keep | Say | Ask | Decline
 Behaviour = Generator[Step, Word | Answer | None, Ref | None]
 Script = Callable[[Do], Behaviour]
-"""What each attempt does, by its order; a gang's workers get one each."""
+"""A function from an attempt's order to the behaviour of the attempt. Each worker of a gang gets an order."""
 Tracing = Callable[[Trace], Behaviour]
+"""A function from a tracer's order to the behaviour of the tracer."""
 Moving = Callable[[Move], Behaviour]
-"""What each transfer does, by its order; it gives nothing back."""
+"""A function from a transfer's order to the behaviour of the transfer, which returns None."""
 
 
 def lasting(seconds: float | Callable[[Do], float], out: Ref | Callable[[Do], Ref]) -> Script:
-    """Return a script by which each attempt takes so long and gives this."""
+    """Return a script by which each attempt takes `seconds` of virtual time and returns `out`.
+
+    Both may be functions of the attempt's order.
+    """
 
     def script(order: Do) -> Behaviour:
         yield Wait(seconds(order) if callable(seconds) else seconds)
@@ -89,7 +97,10 @@ def lasting(seconds: float | Callable[[Do], float], out: Ref | Callable[[Do], Re
 
 
 def moving(bits_per_s: float = 1e9, arrive: Callable[[Move], None] | None = None) -> Moving:
-    """Return the way of transfers by which bytes travel that fast; `arrive` is told of each that has come."""
+    """Return a behaviour of transfers that takes the time of sending the bytes at `bits_per_s`.
+
+    `arrive` is called with the order of each transfer when its bytes have arrived (None: no call).
+    """
 
     def move(order: Move) -> Behaviour:
         yield Wait(order.size * 8 / bits_per_s)
@@ -101,7 +112,7 @@ def moving(bits_per_s: float = 1e9, arrive: Callable[[Move], None] | None = None
 
 
 def tracing(events: Iterable[Event]) -> Tracing:
-    """Return a tracer that reports these events, and waits for the answer where it asks."""
+    """Return a tracer that reports the given events. After each question (`Asked`), it waits for the answer."""
     told = tuple(events)
 
     def trace(_: Trace) -> Behaviour:

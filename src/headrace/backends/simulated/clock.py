@@ -1,4 +1,4 @@
-"""Virtual time: it passes only when a simulation says so, and at once."""
+"""Virtual time: it passes only when a simulation advances it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ START = 1_795_600_000.0
 
 
 class VirtualClock:
-    """The time of a simulation, for driver and workers alike (`run.ports.Clock`). Chance repeats for the same seed."""
+    """The clock of a simulation, for the driver and the workers (implements `run.ports.Clock`).
+
+    The same seed gives the same random numbers.
+    """
 
     def __init__(self, start: float = START, seed: int = 0) -> None:
         self._start = start
@@ -24,9 +27,9 @@ class VirtualClock:
         return self._passed
 
     def jitter(self) -> float:
-        """Return a number from 0 to 1."""
+        """Return a random number from 0 to 1."""
         return self._chance.random()
 
     def advance(self, to: float) -> None:
-        """Set the seconds since the simulation began; they never go back."""
+        """Set the time to `to` seconds since the simulation began; do nothing if that time has passed."""
         self._passed = max(self._passed, to)

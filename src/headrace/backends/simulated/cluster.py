@@ -1,4 +1,4 @@
-"""The machines of a simulation: workers on nodes, an agenda, and what workers spilled. They outlive any driver."""
+"""The machines of a simulation: workers on nodes, scheduled events, and spilled reports. They outlive a driver."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ BEAT_S = 0.2
 
 
 class Cluster:
-    """Where simulated workers live (`simulated.worker.Place`).
+    """A cluster of simulated workers (implements `simulated.worker.Place`).
 
-    `script` says what attempts do, `tracer` what the tracer does, `mover` what transfers do. `start_s` is how long a
-    worker takes to begin; None: it can't. Workers beat only where it matters, when an attempt begins and once it is
-    past its timeout; `beats` has them all beat five times a second. Workers are dealt to nodes one after another; the
-    tracer lives on none of them.
+    `script` is the behaviour of attempts, `tracer` that of the tracer, `mover` that of transfers. `start_s` is how long
+    a worker takes to start, in seconds, or a function that returns it; if the function returns None, the worker can't
+    start. Workers are placed on the nodes in turn; the tracer is on no node. If `beats` is true, all workers send a
+    heartbeat five times a second. Otherwise they send one when an attempt with a timeout begins, and then only
+    after that timeout has passed.
     """
 
     def __init__(
@@ -52,12 +53,15 @@ class Cluster:
     # -- time ----------------------------------------------------------------------------------------------------
 
     def at(self, when: float, act: Callable[[], None]) -> None:
-        """Schedule something so many seconds after the simulation began; at once if that has passed."""
+        """Schedule a call of `act` at `when` seconds after the simulation began, or now if that time has passed."""
         self._count += 1
         heapq.heappush(self._agenda, (max(when, self.clock.monotonic()), self._count, act))
 
     def run(self, until: float, *, stop: Callable[[], bool]) -> None:
-        """Advance the time up to a moment, or until `stop` says so; what happens at one instant happens whole."""
+        """Run the scheduled calls and advance the time, up to `until` or until `stop()` is true.
+
+        All calls that are scheduled for one instant are run before `stop` ends the loop.
+        """
         while self._agenda and self._agenda[0][0] <= until:
             if stop() and self._agenda[0][0] > self.clock.monotonic():
                 return
@@ -70,7 +74,7 @@ class Cluster:
     # -- workers -------------------------------------------------------------------------------------------------
 
     def begin(self, job: Job) -> None:
-        """Begin a worker."""
+        """Start a worker."""
         worker = Worker(self, job, -1 if job.tracer else self._dealt % self.nodes)
         self._dealt += not job.tracer
         self.workers[job.worker] = worker
@@ -81,7 +85,7 @@ class Cluster:
             self.later(worker, pause)
 
     def orphan(self) -> None:
-        """The driver is gone: workers end what they have been told, and spill."""
+        """Simulate that the driver is gone: workers finish their orders, spill their reports and leave."""
         self.leftover.update(self.workers.values())
         self.workers.clear()
         self.notices.clear()
@@ -89,29 +93,29 @@ class Cluster:
             worker.unheard()
 
     def lose_worker(self, number: int, why: str = "its machine went away") -> None:
-        """Lose a worker through no fault of its task."""
+        """End a worker with the kind `lost`: through no fault of its task."""
         worker = self.workers.get(number)
         if worker is not None:
             worker.die(Died(number, "lost", why))
 
     def lose_node(self, node: int) -> None:
-        """Lose all workers of a node."""
+        """End all workers of a node with the kind `lost`."""
         for worker in [worker for worker in self.workers.values() if worker.node == node]:
             self.lose_worker(worker.number, f"node {node} went away")
 
     @property
     def living(self) -> int:
-        """How many workers live, those that no driver knows of included."""
+        """The number of living workers, including those whose driver is gone."""
         return len(self.workers) + len(self.leftover)
 
-    # -- what workers want of it ---------------------------------------------------------------------------------
+    # -- what workers call -----------------------------------------------------------------------------------------
 
     def now(self) -> float:
         """Return the time (Unix seconds)."""
         return self.clock.now()
 
     def later(self, worker: Worker, seconds: float) -> None:
-        """Wake a worker after so many seconds, unless it has gone on meanwhile."""
+        """Schedule a call of `worker.wake` in `seconds`. It is dropped if the worker has acted in the meantime."""
         turn = worker.turn
 
         def wake() -> None:
@@ -121,12 +125,12 @@ class Cluster:
         self.at(self.clock.monotonic() + seconds, wake)
 
     def say(self, worker: Worker, message: Up) -> None:
-        """Carry what a worker says, if somebody listens."""
+        """Deliver a worker's message to the driver, if the worker's driver is there."""
         if self.workers.get(worker.number) is worker:
             self.notices.append(Heard(worker.number, message))
 
     def begun(self, worker: Worker) -> None:
-        """An attempt has begun: beat, and come back when it should have ended."""
+        """Schedule the heartbeats of a worker whose attempt has just begun."""
         order = worker.order
         assert order is not None
         if self.beats:
@@ -135,7 +139,7 @@ class Cluster:
             self._beat(worker, worker.done, order.timeout_s + BEAT_S)
 
     def gone(self, worker: Worker, died: Died) -> None:
-        """A worker has ended: its driver hears of it, or finds what it spilled."""
+        """Handle the end of a worker: notify its driver, or keep its spilled reports for the next driver."""
         if self.workers.get(worker.number) is worker:
             del self.workers[worker.number]
             self.notices.append(died)

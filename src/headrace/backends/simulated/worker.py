@@ -1,4 +1,4 @@
-"""A worker of a simulation: its queue, the attempt that it is at, and what it has said that nobody has acknowledged."""
+"""A simulated worker: its queue, its current attempt, and its reports that no driver has acknowledged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from headrace.spec.failure import Failure
 
 
 class Place(Protocol):
-    """Where a worker lives, as the worker sees it."""
+    """The cluster that a worker runs on, as the worker uses it."""
 
     script: Script
     tracer: Tracing
@@ -43,7 +43,10 @@ class Place(Protocol):
 
 
 class Worker:
-    """Acts when it is told something, and when the time comes that it waits for (`turn` tells old times from new)."""
+    """A simulated worker. It acts when it gets a message, and when the time that it waits for has come.
+
+    `turn` counts its actions, so that a scheduled wake-up of an earlier action can be recognized and dropped.
+    """
 
     __slots__ = (
         "_early",
@@ -82,24 +85,24 @@ class Worker:
         self._kept = count(1)
         self._queue: deque[Do | Move | Trace | Quit] = deque()
         self._words: deque[Word | Answer] = deque()
-        self._early: list[Tell] = []  # words for an attempt that is yet to begin
+        self._early: list[Tell] = []  # messages for an attempt that hasn't begun
         self._waits_for: type[Listen | Ask] | None = None
         self._seq = 0
 
     @property
     def number(self) -> int:
-        """The number that the driver gave it."""
+        """The number of the worker, which the driver has chosen."""
         return self.job.worker
 
     @property
     def spilled(self) -> list[Heard]:
-        """What it has said and nobody has acknowledged."""
+        """The worker's reports that no driver has acknowledged."""
         return [Heard(self.number, report) for report in self.unacknowledged]
 
-    # -- what is done to it --------------------------------------------------------------------------------------
+    # -- what the cluster and the backend call -----------------------------------------------------------------------
 
     def hear(self, message: Down) -> None:
-        """Take a message."""
+        """Take a message from the driver."""
         match message:
             case Ack(seq=seq):
                 while self.unacknowledged and self.unacknowledged[0].seq <= seq:
@@ -117,43 +120,43 @@ class Worker:
                     if (order.task, order.attempt) == (task, attempt):
                         self._queue.remove(order)
             case Whisper():
-                pass  # nothing is played that asks for a secret
+                pass  # no script asks for a secret
             case _:
                 self._queue.append(message)
                 self.go_on()
 
     def wake(self) -> None:
-        """Go on: the worker has started, or the time has come that its attempt waited for."""
+        """Continue: the worker has started, or the time that its attempt waited for has come."""
         self.ready = True
         self._act(None)
         self.go_on()
 
     def stop(self) -> None:
-        """End gracefully: the attempt is told to stop, and then the worker leaves."""
+        """Stop gracefully: tell the attempt to stop, then leave."""
         self.stopping = True
         self._queue.clear()
         self._act(Stopped("it was told to stop"))
         self.go_on()
 
     def unheard(self) -> None:
-        """Nobody listens any more: do what has been told, and leave."""
+        """Finish the orders in the queue and leave, because the driver is gone."""
         self._queue.append(Quit())
         if self._waits_for is Ask:
             self.die(Died(self.number, "cancelled", "nobody answers"))
         self.go_on()
 
     def die(self, died: Died) -> None:
-        """End at once."""
+        """End at once, and report `died` to the cluster."""
         if self.alive:
             self.alive = False
             self.turn += 1
             self._play = None
             self._place.gone(self, died)
 
-    # -- what it does --------------------------------------------------------------------------------------------
+    # -- what the worker does ------------------------------------------------------------------------------------
 
     def go_on(self) -> None:
-        """Take one thing after another from the queue, while nothing takes time."""
+        """Start one order after another from the queue, until an order takes time or the queue is empty."""
         while self.alive and self.ready and self._play is None and self._queue:
             match self._queue.popleft():
                 case Do() as order:
@@ -184,8 +187,8 @@ class Worker:
             self.go_on()
 
     def _act(self, stop: Stopped | None) -> None:
-        """Run what it is at up to the next thing that takes time."""
-        self.turn += 1  # what it waited for until now counts no more
+        """Run the behaviour up to its next step that takes time or waits. Raise `stop` in it, if that isn't None."""
+        self.turn += 1  # wake-ups that were scheduled before are dropped
         while self._play is not None:
             step = self._step(self._play, stop)
             stop = None
@@ -214,7 +217,7 @@ class Worker:
                 return
 
     def _step(self, play: Behaviour, stop: Stopped | None) -> Step | None:
-        """Run the script's next step; None if it has come to its end."""
+        """Return the next step of the behaviour, or None if the behaviour has ended."""
         heard = self._words.popleft() if self._waits_for is not None and stop is None else None
         self._waits_for = None
         try:

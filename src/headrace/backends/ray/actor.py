@@ -1,10 +1,13 @@
-"""The actor: on a node of the cluster, it holds a worker's resources, begins the worker and carries its messages.
+"""The actor: it reserves a worker's resources on a node of the cluster, starts the worker and carries its messages.
 
-It lives in Ray's own Python there, and does nothing but that: the worker is a process of ours, forked by a zygote as on
-any machine, and what it makes goes to the region's store. An actor outlives its driver. It keeps what was not
-acknowledged for the next one, which takes it over with a higher epoch; drivers of a lower one are not heeded any more.
-One that nobody has heard for a while lets its worker go once that has nothing to do: the worker spills what nobody has
-acknowledged to the store, and leaves.
+The actor runs in Ray's own Python process. The worker is a separate process of Headrace, forked by a zygote as on any
+machine, and the worker's outputs go to the region's store.
+
+An actor outlives its driver. It keeps all reports that no driver has acknowledged for the next driver. The next driver
+takes the actor over with a higher epoch; from then on, the actor ignores drivers with a lower epoch.
+
+If no driver calls an actor for a while, it lets its worker leave as soon as the worker is idle. The worker then spills
+its unacknowledged reports to the store.
 """
 
 from __future__ import annotations
@@ -65,11 +68,11 @@ LOOK_S = 1.0
 LINGER_S = 0.005
 START_S = 60.0
 LEAVE_S = 60.0
-"""How long a worker that nobody listens to may take to spill and leave."""
+"""How long a worker without a driver may take to spill its reports and leave, in seconds."""
 
 
 class Actor:
-    """One worker and its zygote, as Ray calls it: its methods run in turns on one event loop."""
+    """The Ray actor of one worker and its zygote. Its methods run on one event loop, so only one runs at a time."""
 
     def __init__(self, needed: str, charge: bytes) -> None:
         self._loop = asyncio.get_running_loop()
@@ -108,15 +111,21 @@ class Actor:
     # -- what the driver calls -----------------------------------------------------------------------------------
 
     async def hear(self, epoch: int, after: int, wait_s: float) -> bytes | None:
-        """Return what was said after this number, as soon as there is something; None to one whose time is over."""
+        """Return the worker's messages after the number `after`, as soon as there is one, or after `wait_s` seconds.
+
+        Return None if a newer driver has taken over the actor.
+        """
         if not self._heeds(epoch):
             return None
         if await self._backlog.wait(after, wait_s) and self._attempts and self._backlog.died is None:
-            await asyncio.sleep(LINGER_S)  # the worker has more to do, and will have more to say
+            await asyncio.sleep(LINGER_S)  # the worker has more attempts, so more messages will come soon
         return encode(self._backlog.news(after)) if self._heeds(epoch) else None
 
     async def tell(self, epoch: int, number: int, data: bytes) -> bool | None:
-        """Pass messages on to the worker: each number once, and in order, however often and when they come."""
+        """Pass messages on to the worker, in the order of their numbers; ignore a number that was passed on before.
+
+        Return None if a newer driver has taken over the actor.
+        """
         if not self._heeds(epoch):
             return None
         if number > self._told:
@@ -127,19 +136,22 @@ class Actor:
         return True
 
     async def take(self, epoch: int) -> bytes | None:
-        """Be a new driver's from now on: give it all that it must know; None if a newer one has come before."""
+        """Switch to a new driver: return the state of the actor, or None if a driver with a higher epoch has it."""
         if epoch < self._epoch:
             return None
         self._epoch = epoch
         self._heard_at = time.monotonic()
-        self._early.clear()  # of the driver before: its numbers are the new one's from here on
+        self._early.clear()  # messages of the driver before: the new driver uses their numbers for its own messages
         self._backlog.wake()
         leaving = self._leaving or self._doomed or self._quitting or self._backlog.died is not None
         job, attempts = self._charge.job, tuple(self._attempts)
         return encode(Taken(job, attempts, self._done, self._told, leaving, self._backlog.news(0)))
 
     async def end(self, epoch: int, now: bool) -> bool | None:
-        """End the worker."""
+        """End the worker: kill it if `now`, otherwise ask it to stop and kill it after the grace time.
+
+        Return None if a newer driver has taken over the actor.
+        """
         if not self._heeds(epoch):
             return None
         self._doomed = True
@@ -149,7 +161,7 @@ class Actor:
         return True
 
     async def leave(self, epoch: int) -> None:
-        """End the worker if it lives, and then this."""
+        """End the worker if it is alive, and then this actor; do nothing if a newer driver has taken over the actor."""
         if self._heeds(epoch):
             self._doomed = True
             self._signal(signal.SIGKILL)
@@ -166,7 +178,7 @@ class Actor:
     # -- the worker ----------------------------------------------------------------------------------------------
 
     def _begin(self, charge: Charge) -> None:
-        """Begin a zygote, and have it begin the worker."""
+        """Start a zygote, and order it to start the worker."""
         names = charge.hello.variables
         hello = replace(
             charge.hello,
@@ -178,10 +190,10 @@ class Actor:
         )
         os.environ["HEADRACE_RUN"] = hello.run
         if os.environ.get("PYTHONBREAKPOINT", "").startswith("ray."):
-            del os.environ["PYTHONBREAKPOINT"]  # Ray's: it isn't there in ours
+            del os.environ["PYTHONBREAKPOINT"]  # set by Ray, which the worker's Python may not have
         if hello.local != charge.hello.local:
             _make_own(Path(hello.local))
-        end_orphans(self._notes)  # what was begun for the run on this machine, and has outlived its actor
+        end_orphans(self._notes)  # processes of the run on this machine that have outlived their actor
         self._zygote = spawn(seen(os.environ, (*names, "HEADRACE_RUN")), _prefix(charge, hello.local))
         note_mark(self._notes, self._zygote)
         self._zygote.control.sendall(frame(hello))
@@ -218,14 +230,14 @@ class Actor:
             self._listen(self._line)
 
     def _own_secrets(self, args: Iterable[tuple[str, Arg]]) -> Iterator[Whisper]:
-        """Return the secrets that the driver doesn't have, and this node does."""
+        """Yield the secrets among the arguments that the driver doesn't have but this node's environment has."""
         for name in {name for _, arg in args for name in secrets(arg)} - self._secrets:
             if (value := os.environ.get(name)) is not None:
                 self._secrets.add(name)
                 yield Whisper(name, value)
 
     def _listen(self, line: Channel) -> None:
-        """Push what can't be sent at once as soon as it can be."""
+        """Call `_push` as soon as a socket with unsent data can take more."""
         if line.waits and not line.closed:
             self._loop.add_writer(line.socket, self._push, line)
         else:
@@ -251,7 +263,7 @@ class Actor:
             line.closed = self._babbling = True
             self._signal(signal.SIGKILL)
         if line.closed:
-            self._drop_line()  # its end proves nothing: the zygote tells of its death
+            self._drop_line()  # the worker may be alive still: the zygote reports its death
 
     def _note(self, report: Report) -> None:
         event = decode_event(report.body)
@@ -282,7 +294,7 @@ class Actor:
             self._lose_zygote("the process that begins it has died")
 
     def _ended(self, ended: Ended) -> None:
-        """The worker is dead: hear the last of what it sent, then say so."""
+        """Handle the end of the worker: read its last messages, then tell the driver."""
         if self._line is not None:
             self._hear_worker()
         words = self._zygote.last_words() if self._zygote is not None and ended.status == 1 else ""
@@ -311,7 +323,7 @@ class Actor:
 
     def _signal(self, number: int) -> None:
         if self._control is not None and self._backlog.died is None:
-            with suppress(OSError):  # that the zygote is dead is heard from its own line
+            with suppress(OSError):  # the death of the zygote is noticed on its own channel
                 self._control.send(frame(Kill(self._charge.job.worker, number)))
                 self._listen(self._control)
 
@@ -324,13 +336,13 @@ class Actor:
 
     @property
     def _notes(self) -> Path:
-        """Where the processes of the run are noted on this machine."""
+        """The folder of this machine with the notes about the run's processes."""
         return Path(_local(self._charge.hello)) / "workers" / self._charge.hello.run
 
     # -- its own end ---------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Let go of a worker that nobody wants to hear of, once it has nothing to do."""
+        """Make the worker leave once it is idle, if no driver has called for `patience_s`. This runs each `LOOK_S`."""
         self._loop.call_later(LOOK_S, self._look)
         if time.monotonic() - self._heard_at < self._charge.patience_s:
             return
@@ -339,11 +351,11 @@ class Actor:
             os._exit(0)
         if not self._attempts and not self._leaving:
             self._leaving = True
-            self._drop_line()  # it spills what nobody has acknowledged, and leaves
+            self._drop_line()  # the worker then spills its unacknowledged reports, and leaves
             self._loop.call_later(LEAVE_S, self._signal, signal.SIGKILL)
 
     def _bury(self) -> None:
-        """Wait for the zygote to end, and clear away what worker and zygote left on the node's disk."""
+        """Wait for the zygote to end, and delete the notes that it and the worker left on the node's disk."""
         if self._zygote is None:
             return
         if self._control is not None:
@@ -365,18 +377,21 @@ def _mismatch(needed: str, here: str) -> Died:
 
 
 def _local(hello: Hello) -> str:
-    """Return the folder for logs, scratch and bundles: the driver's where the node sees it, the node's own
-    elsewhere."""
+    """Return the folder for logs, scratch files and bundles on this node.
+
+    It is the driver's folder if the node can see that folder, and otherwise a temporary folder of this node.
+    """
     if Path(hello.local).is_dir():
         return hello.local
     return str(Path(tempfile.gettempdir()) / f"headrace-{os.getuid()}")
 
 
 def _make_own(folder: Path) -> None:
-    """Make a folder where everybody may make one, and see that nobody else can change what is in it: code is.
+    """Make a folder in a place that all users can write to, such as `/tmp`, and check that only this user can write to
+    the folder: it will hold code.
 
     Raises:
-        PermissionError: it is another user's, or open to others.
+        PermissionError: the folder belongs to another user, or others may write to it.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     state = folder.lstat()
@@ -387,7 +402,10 @@ def _make_own(folder: Path) -> None:
 
 
 def _prefix(charge: Charge, local: str) -> list[str]:
-    """Return the words of the worker's namespace: without what it must not see, as far as the node has that at all."""
+    """Return the arguments that start the worker's namespace, or an empty list if the worker runs without one.
+
+    The namespace hides those folders of `charge.hidden` that exist on this node.
+    """
     if charge.namespace == "off" or not works(closed=charge.namespace == "on"):
         return []
     hidden = tuple([folder for each in charge.hidden if (folder := Path(each)).is_dir()])
@@ -399,14 +417,17 @@ def _prefix(charge: Charge, local: str) -> list[str]:
 
 
 def _own_folders(charge: Charge, local: str) -> tuple[Path, ...]:
-    """Return the folders that workers only read: the code, which is brought here for that, and notes of what is to be
-    ended. Where it can't be brought, no worker can begin either, which says why."""
+    """Return the folders that workers may read but not write: the bundle's code, and the notes about processes.
+
+    Fetch the bundle first if it isn't here. If that fails, return no folders: then the worker can't start either, and
+    reports the reason.
+    """
     folders = Path(local, "bundles"), Path(local, "workers")
     with suppress(OSError, subprocess.SubprocessError):
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
         if not (folders[0] / charge.hello.bundle.digest).is_dir():
-            words = [sys.executable, "-P", "-m", "headrace.work.archive"]  # what holds workers holds no store
+            words = [sys.executable, "-P", "-m", "headrace.work.archive"]  # the actor's process itself opens no store
             told = frame(replace(charge.hello, local=local))[4:]
             subprocess.run(words, input=told, check=True, timeout=START_S, capture_output=True)
         return folders
@@ -414,5 +435,5 @@ def _own_folders(charge: Charge, local: str) -> tuple[Path, ...]:
 
 
 def remote() -> Any:
-    """Return the actor's class as Ray begins it."""
+    """Return the class `Actor` as a class of Ray, which can start it on the cluster."""
     return ray.remote(Actor)

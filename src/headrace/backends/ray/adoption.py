@@ -1,4 +1,4 @@
-"""What earlier drivers of a run left on the cluster: actors, which a new driver takes over, or ends."""
+"""Takes over, or ends, the actors that earlier drivers of a run left on the cluster."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from headrace.backends.ray.cluster import Cluster
 from headrace.backends.ray.messages import Handle, Taken, decode_taken
 
 TAKE_S = 10.0
-"""How long an actor may take to say what it has; one that has not begun yet says nothing."""
+"""How long an actor may take to answer a call of `take`, in seconds. An actor that hasn't started doesn't answer."""
 GONE_S = 10.0
 LEAVE_S = 3.0
-"""How long a worker that is leaving already may take."""
+"""How long an actor whose worker is leaving may take to end, in seconds."""
 _POLL_S = 0.02
 
 
 def take_over(cluster: Cluster, run: str, epoch: int) -> dict[str, tuple[Handle, Taken]]:
-    """Take over the actors of a run that have a worker which lives, and end the others."""
+    """Take over the actors of a run that answer, and return each by name, with its handle and its state.
+
+    Actors that don't answer, whose worker is leaving, or that run a tracer are ended. An actor that a newer driver has
+    is left alone.
+    """
     handles = cluster.find(run)
     asked = {name: handle.take.remote(epoch) for name, handle in handles.items()}
     taken: dict[str, tuple[Handle, Taken]] = {}
@@ -37,10 +41,10 @@ def take_over(cluster: Cluster, run: str, epoch: int) -> dict[str, tuple[Handle,
             ending[name] = handles[name]
             continue
         if found is None:
-            continue  # a newer driver has it
+            continue  # a newer driver has the actor
         try:
             state = decode_taken(found)
-        except MsgspecError:  # it is of another version
+        except MsgspecError:  # the actor runs another version of Headrace
             ending[name] = handles[name]
             continue
         taken[name] = handles[name], state
@@ -52,12 +56,12 @@ def take_over(cluster: Cluster, run: str, epoch: int) -> dict[str, tuple[Handle,
 
 
 def end_all(cluster: Cluster, run: str) -> None:
-    """End whatever actors there still are of a run, and wait until they are gone."""
+    """End all remaining actors of a run, and wait until they are gone."""
     _end(cluster, run, cluster.find(run), patience_s=0.0)
 
 
 def _end(cluster: Cluster, run: str, ending: Mapping[str, Handle], patience_s: float = LEAVE_S) -> None:
-    """Wait a little for actors to leave; then end them."""
+    """Wait up to `patience_s` for actors to leave, then kill the rest and wait until they are gone."""
     due = time.monotonic() + patience_s
     while ending and not ending.keys().isdisjoint(cluster.names(run)) and time.monotonic() < due:
         time.sleep(_POLL_S)

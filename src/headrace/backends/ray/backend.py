@@ -1,4 +1,4 @@
-"""The Ray backend: a pool that is a Ray cluster, an actor for each worker. Implements `run.ports.Backend`."""
+"""The Ray backend: a pool that is a Ray cluster, with one actor for each worker. Implements `run.ports.Backend`."""
 
 from __future__ import annotations
 
@@ -28,24 +28,26 @@ from headrace.run.wire import Down, Hello, Report, Up, decode_up, frame
 from headrace.spec.fleet import Pool
 
 AHEAD_S = 0.050
-"""A call to an actor and its answer take some ms, and more where all cpus are busy."""
+"""How many seconds of work a worker should have queued. A call to an actor takes some ms, or more if all cpus are
+busy."""
 GRACE_S = 5.0
 PATIENCE_S = 60.0
 CLOSE_S = 10.0
 REPEAT_S = 30.0
 SLOW_S = 3.0
-"""How long a worker may take to begin before it is said what it waits for."""
+"""How long a worker may take to start, in seconds, before the user is told what it waits for."""
 HEADLESS_S = 20.0
-"""How long the cluster's head may be out of reach. Ray itself ends this process after 60 s of that."""
+"""How long the cluster's head may be unreachable, in seconds. After 60 s, Ray itself would end this process."""
 
 
 class RayBackend:
-    """Workers of one run on a cluster.
+    """The workers of one run on a Ray cluster.
 
-    `epoch` is that of the run's lease: actors heed the driver with the highest. `hidden` are folders that no worker may
-    see, but for those `shown` inside of them. `needs` is what nodes must have besides. `grace_s` is how long an attempt
-    may take to stop, `patience_s` how long an idle worker waits for a driver, `headless_s` how long the cluster's head
-    may be out of reach. `release` is the Headrace that nodes must have: this one.
+    `epoch` is the epoch of the run's lease: actors obey only the driver with the highest epoch. `hidden` are folders
+    that no worker may see, except for the folders of `shown` inside them. `needs` are the labels and custom resources
+    that nodes must have. `grace_s` is how long an attempt may take to stop, `patience_s` how long an idle worker waits
+    for a driver, and `headless_s` how long the cluster's head may be unreachable, all in seconds. `release` is the
+    version of Headrace that nodes must have (None: the version of this process).
     """
 
     def __init__(
@@ -88,13 +90,13 @@ class RayBackend:
     # -- the port ------------------------------------------------------------------------------------------------
 
     def start(self, jobs: Sequence[Job]) -> None:
-        """Begin an actor for each worker. What is told to one that is not there yet waits for it."""
+        """Start an actor for each worker. Messages to a worker whose actor hasn't started are kept for it."""
         self._unbegun += jobs
         self._begin()
         self._begin_watch()
 
     def tell(self, worker: int, messages: Sequence[Down]) -> None:
-        """Send messages to a worker; to one that is gone they mean nothing."""
+        """Send messages to a worker; do nothing if the worker has ended."""
         line = self._lines.get(worker)
         if line is None and any(job.worker == worker for job in self._unbegun):
             self._early.setdefault(worker, []).extend(messages)
@@ -102,12 +104,12 @@ class RayBackend:
             line.send(b"".join([frame(message) for message in messages]))
 
     def events(self, timeout_s: float) -> list[Notice]:
-        """Wait for something to happen, up to `timeout_s`; return all that has.
+        """Return what has happened to workers since the last call; if nothing has, wait up to `timeout_s` for it.
 
         Raises:
-            BackendError: the cluster is gone.
+            BackendError: the cluster's head can't be reached.
         """
-        self._let_leave()  # what they had to say has been stored by now
+        self._let_leave()  # their last messages have been stored by now
         wait_s = 0.0 if self._notices else timeout_s
         try:
             answer = self._answers.get(timeout=wait_s) if wait_s > 0 else self._answers.get_nowait()
@@ -125,7 +127,11 @@ class RayBackend:
         return notices
 
     def adopt(self) -> Iterator[Heard | Alive]:
-        """Take over the workers that live, with what nobody has stored of theirs; return what others had spilled."""
+        """Take over the workers that an earlier driver left alive.
+
+        Yield their reports that no driver has stored, and each worker that is alive, after its reports. Then yield the
+        reports that other workers spilled.
+        """
         found = take_over(self._cluster, self._hello.run, self._epoch)
         heard: dict[int, int] = {}
         for name, (handle, taken) in found.items():
@@ -146,9 +152,12 @@ class RayBackend:
                 yield spill
 
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None:
-        """End some workers, or everything. Unless `now`, an attempt is asked to stop first, and given a little time."""
+        """End the given workers, or (None) all workers and the connection to the cluster.
+
+        If `now` is false, an attempt is asked to stop first, and is killed after `grace_s`.
+        """
         if self._headless:
-            return self.abandon()  # nobody can be told
+            return self.abandon()  # no actor can be reached
         for job in [job for job in self._unbegun if workers is None or job.worker in workers]:
             self._unbegun.remove(job)
             self._notices.append(Died(job.worker, "cancelled", "it was stopped before it had begun"))
@@ -163,7 +172,7 @@ class RayBackend:
         if workers is not None:
             return None
         due = time.monotonic() + self._grace_s + CLOSE_S
-        with suppress(BackendError):  # the head went away meanwhile: what ran there ends by itself
+        with suppress(BackendError):  # the head went away meanwhile: the actors end by themselves
             while self._lines and time.monotonic() < due:
                 self.events(0.05)
         if self._cluster.answers():
@@ -174,7 +183,7 @@ class RayBackend:
         return self.abandon()
 
     def abandon(self) -> None:
-        """Let go of everything without a word, as a driver does that is killed."""
+        """Leave the cluster without ending workers, as if the driver had been killed."""
         self._lines.clear()
         if self._watch is not None:
             self._watch.stop()
@@ -183,7 +192,10 @@ class RayBackend:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Begin what waits to be begun, unless the head is out of reach: Ray would wait, and then end this process."""
+        """Start the actors of all workers that wait for one, unless the cluster's head can't be reached.
+
+        If the head can't be reached, Ray would block, and then end this process.
+        """
         if not self._unbegun or not self._cluster.answers():
             return
         for job in self._unbegun:
@@ -207,17 +219,17 @@ class RayBackend:
         self._unbegun.clear()
 
     def _answered(self, answer: Answered) -> None:
-        """Take in what an actor has answered, and ask it for more."""
+        """Handle an actor's answer to a call, and ask the actor for more messages."""
         line, error = answer.line, answer.error
         worker = line.job.worker
         if self._lines.get(worker) is not line:
-            return  # its end has been told
+            return  # the end of this worker has been reported
         line.answered(answer)
         if error is not None:
             if not line.retry(error):
                 self._bury(line, *cause(error))
         elif answer.given is None:
-            del self._lines[worker]  # it is another driver's: this one learns so from the ledger
+            del self._lines[worker]  # a newer driver has the actor; this driver will learn so from the ledger
         elif answer.number == HEARING:
             assert isinstance(answer.given, bytes)
             self._heard(line, decode_heard(answer.given))
@@ -239,7 +251,7 @@ class RayBackend:
         self._bury(line, *news.died)
 
     def _taken_in(self, line: Channel, news: News) -> list[Up]:
-        """Return the messages of an answer that have not been heard before."""
+        """Return those messages of an answer that are new."""
         found = []
         for number, body in enumerate(news.bodies, news.first):
             if number > line.heard:
@@ -250,7 +262,7 @@ class RayBackend:
         return found
 
     def _bury(self, line: Channel, kind: DeathKind, why: str, hint: str | None = None) -> None:
-        """Tell of a worker's end; what it could not say to us it may have spilled."""
+        """Add the notice that a worker has ended. If it was lost, first add the reports that it may have spilled."""
         worker = line.job.worker
         del self._lines[worker]
         if kind == "lost" and line.up:
@@ -270,7 +282,11 @@ class RayBackend:
             weakref.finalize(self, self._watch.stop)  # a driver that forgets its backend leaves no thread behind
 
     def _look(self) -> None:
-        """Say which workers wait, and for what; and give up where the cluster is gone."""
+        """Add notices about workers that wait to start, and for what.
+
+        Raises:
+            BackendError: the cluster's head has not answered for `headless_s`.
+        """
         watch = self._watch
         if watch is None:
             return
@@ -291,7 +307,7 @@ class RayBackend:
             line = waiting.get(worker)
             if line is None or not why or why == line.delayed:
                 continue
-            if not line.delayed or now - line.delayed_at > REPEAT_S:  # each is an event, and what is free changes often
+            if not line.delayed or now - line.delayed_at > REPEAT_S:  # the reason changes often, and each is an event
                 line.delayed, line.delayed_at = why, now
                 self._notices.append(Delayed(worker, why))
 
@@ -306,7 +322,7 @@ _IP = re.compile(r"\bip: (\S+)")
 
 
 def cause(error: BaseException) -> tuple[DeathKind, str]:
-    """Return the kind of a worker's end, and why in a line."""
+    """Return the kind of failure and the reason, in one line, for an error of Ray that ended a worker."""
     text = str(error)
     where = f" on node {found.group(1)}" if (found := _IP.search(text)) else ""
     if isinstance(error, ActorUnavailableError):
@@ -328,14 +344,14 @@ def cause(error: BaseException) -> tuple[DeathKind, str]:
 
 
 def _last(error: BaseException) -> str:
-    """Return the last line of an error: what was raised, where it tells a traceback."""
+    """Return the last line of an error's text. If the text is a traceback, that line is the exception."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 
 def _short(detail: str) -> str:
-    """Return what Ray says without its advice."""
+    """Return Ray's message without the advice that follows it, 400 characters at most."""
     return " ".join(detail.partition("Some common causes")[0].split())[:400]
 
 
@@ -343,7 +359,10 @@ EVERY_S = 1.0
 
 
 class Watch:
-    """A thread of its own, since such questions take as long as the network likes."""
+    """A background thread that asks the cluster each second whether it answers and what workers wait for.
+
+    It is a thread of its own because such questions may take long.
+    """
 
     def __init__(self, cluster: Cluster, labels: Mapping[str, str]) -> None:
         self._cluster = cluster
@@ -357,28 +376,34 @@ class Watch:
 
     @property
     def unheard_s(self) -> float:
-        """How long the head has not answered. One that is stopped takes connections still, and answers nothing."""
+        """How long the cluster's head has not answered, in seconds.
+
+        A head that is stopped still accepts connections, but doesn't answer.
+        """
         now = self._looked_at if self._since is None else time.monotonic()
         return now - self._answered_at
 
     def ask(self, needs: Mapping[int, Mapping[str, float]]) -> None:
-        """Ask what these workers wait for, which need this much of Ray's resources each."""
+        """Set the questions of the thread: what each of these workers waits for.
+
+        `needs` maps a worker's number to the amounts of Ray's resources that it needs.
+        """
         self._asked = needs
 
     def told(self) -> dict[int, str]:
-        """Return what has been found out since the last time."""
+        """Return the answers since the last call: for each worker, what it waits for, or "" if there is enough."""
         told, self._told = self._told, {}
         return told
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop the thread."""
         self._stopped.set()
 
     def _run(self) -> None:
         while not self._stopped.wait(EVERY_S):
             self._since = time.monotonic()
             if self._cluster.answers():
-                with suppress(Exception):  # whatever Ray raises as the cluster goes: the next look tells that it has
+                with suppress(Exception):  # Ray may raise anything if the cluster goes away: the next round notices
                     self._cluster.ping()
                     self._answered_at = time.monotonic()
                     asked = self._asked

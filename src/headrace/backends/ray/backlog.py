@@ -1,4 +1,4 @@
-"""The backlog of a worker on Ray: what was said by it or of it, and that its driver has not heard or not stored yet."""
+"""The backlog of a worker on Ray: messages that its driver has not received, or not stored, yet."""
 
 from __future__ import annotations
 
@@ -11,48 +11,55 @@ from headrace.backends.ray.messages import Heard
 from headrace.run.ports import Died
 
 BEAT_S = 0.5
-"""How often a beat is worth an answer of its own."""
+"""The least time in seconds between two answers that carry nothing but a heartbeat."""
 
 
 class Backlog:
-    """Numbers what is said, and keeps a report until it is `acknowledged`: else the next driver has to hear it.
+    """The numbered messages of a worker that its driver hasn't received yet, or that the driver hasn't acknowledged.
 
-    `died` is how the worker ended, once it has.
+    Reports are kept until the driver acknowledges them, because the next driver may need them. `acknowledged` is the
+    number of the last acknowledged report. `died` says how the worker ended, or is None while it is alive.
     """
 
     def __init__(self) -> None:
         self.died: Died | None = None
         self.acknowledged = 0
         self._bell = asyncio.Event()
-        self._said: deque[tuple[int, int, bytes]] = deque()  # number, that of the report (0: it is none), body
+        self._said: deque[tuple[int, int, bytes]] = deque()  # number, number of the report (0: not a report), body
         self._numbers = 0
         self._beat: tuple[int, float, float] | None = None
         self._beaten = 0.0
 
     def say(self, body: bytes, seq: int = 0) -> None:
-        """Add what the worker has said; `seq` is the number of a report."""
+        """Add the body of a worker's message; `seq` is its number if it is a report, and 0 otherwise."""
         self._numbers += 1
         self._said.append((self._numbers, seq, body))
         self._bell.set()
 
     def beat(self, done: int, since: float, memory_gib: float) -> None:
-        """Keep the last beat, which is told along with other news, or now and then by itself."""
+        """Keep the worker's last heartbeat. It is sent with the next messages, or alone after `BEAT_S`.
+
+        `done` counts the attempts that have ended, `since` is when the current one began (Unix seconds), and
+        `memory_gib` is the memory in use.
+        """
         self._beat = done, since, memory_gib
         if time.monotonic() - self._beaten >= BEAT_S:
             self._bell.set()
 
     def die(self, died: Died) -> None:
-        """Say that the worker is dead."""
+        """Record that the worker has died."""
         self.died = died
         self._bell.set()
 
     def wake(self) -> None:
-        """Have whoever waits for news look for himself."""
+        """Wake all calls of `wait`, so that they return."""
         self._bell.set()
 
     async def wait(self, after: int, wait_s: float) -> bool:
-        """Drop what the driver has heard up to a number, and wait until there is more; return whether that took
-        time."""
+        """Drop the messages up to number `after`, which the driver has, and wait up to `wait_s` for further messages.
+
+        A report is dropped only if it is acknowledged. Return whether this had to wait.
+        """
         while self._said and self._said[0][0] <= after and self._said[0][1] <= self.acknowledged:
             self._said.popleft()
         late = self._beat is not None and time.monotonic() - self._beaten >= BEAT_S
@@ -64,13 +71,13 @@ class Backlog:
         return True
 
     async def death(self) -> None:
-        """Wait for the worker's end."""
+        """Wait until the worker has died."""
         while self.died is None:
             self._bell.clear()
             await self._bell.wait()
 
     def news(self, after: int) -> Heard:
-        """Return what was said after a number, and the last beat, once."""
+        """Return the messages after number `after`, the last heartbeat if it wasn't returned before, and the death."""
         said = [(number, body) for number, _, body in self._said if number > after]
         beat, self._beat = self._beat, None
         self._beaten = time.monotonic() if beat is not None else self._beaten

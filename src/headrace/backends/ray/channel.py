@@ -1,4 +1,4 @@
-"""The driver's end of a channel to an actor: calls that never block, whose answers come to one queue."""
+"""The driver's end of a channel to an actor. Calls never block, and their answers go into one queue."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from headrace.run.ports import Job
 HEARING = 0
 WAIT_S = 10.0
 AT_ONCE = 4
-"""Calls with messages down that may be under way: what comes meanwhile goes together in the next."""
+"""How many calls that carry messages may be unanswered. Further messages wait, and go together in the next call."""
 RETRY_S = 0.5
 LOST_S = 60.0
-"""How long an actor may be out of reach before its worker is given up."""
+"""How long an actor may be unreachable, in seconds, before its worker is reported as lost."""
 
 
 class Answered(Struct, frozen=True):
-    """What came of a call to a line's actor: that of the messages of this number, or 0: of listening.
+    """The result of a call to the actor of the channel `line`.
 
-    `given` is None where the actor heeds another driver.
+    `number` is the number of the messages that the call carried, or 0 (`HEARING`) for a call that asked for messages.
+    `given` is the actor's answer; it is None if the actor has another driver, or if the call failed with `error`.
     """
 
     line: Channel
@@ -35,7 +36,12 @@ class Answered(Struct, frozen=True):
 
 
 class Channel:
-    """Calls one actor. Messages down are numbered, and said again where it isn't known whether they came."""
+    """The channel to one actor. Messages are numbered, and sent again if it isn't known whether they arrived.
+
+    `up` is true once the actor has started. `heard` is the number of the last message from the worker, and `seq` the
+    number of its last report. `delayed` says what the worker waits for to start (empty: nothing is known), and
+    `delayed_at` when that was reported. `told` is the number of the last messages that an earlier driver sent.
+    """
 
     def __init__(
         self, job: Job, name: str, handle: Handle, epoch: int, answers: SimpleQueue[Answered | None], *, told: int = 0
@@ -59,18 +65,18 @@ class Channel:
         self._again_at: float | None = None
 
     def hear(self) -> None:
-        """Ask for what there is to hear after what has been heard; the first time, whether it is there at all."""
+        """Ask the actor for new messages. The first call returns at once: it shows that the actor has started."""
         wait_s = WAIT_S if self.up else 0.0
         self._listens = True
         self._call(HEARING, lambda: self.handle.hear.remote(self._epoch, self.heard, wait_s))
 
     def send(self, data: bytes) -> None:
-        """Send messages, now or together with the next."""
+        """Send messages: now, or with a later call if too many calls are unanswered."""
         self._unsent.append(data)
         self._flush()
 
     def end(self, *, now: bool) -> None:
-        """End the worker."""
+        """End the worker: kill it if `now`, otherwise ask it to stop first."""
         with suppress(ConnectionError):
             self.handle.end.remote(self._epoch, now)
 
@@ -80,7 +86,7 @@ class Channel:
             self.handle.leave.remote(self._epoch)
 
     def answered(self, answer: Answered) -> None:
-        """Take note that a call has come to something."""
+        """Record that a call has been answered or has failed, and send the messages that wait."""
         if answer.number == HEARING:
             self._listens = False
         if answer.error is None:
@@ -89,8 +95,10 @@ class Channel:
                 self._flush()
 
     def retry(self, error: BaseException) -> bool:
-        """Return whether a call that failed will be made again: while the actor is out of reach, but not for too
-        long."""
+        """Return whether a failed call will be repeated, and schedule that.
+
+        It is repeated if the actor can't be reached, until that has lasted `LOST_S`.
+        """
         if not isinstance(error, ActorUnavailableError | ConnectionError):
             return False
         now = time.monotonic()
@@ -99,7 +107,7 @@ class Channel:
         return now - self._out_of_reach_since < LOST_S
 
     def go_on(self) -> None:
-        """Make calls again that are due."""
+        """Repeat the failed calls, if the time for that has come."""
         if self._again_at is not None and time.monotonic() >= self._again_at:
             self._again_at = None
             for number, data in self._under_way.items():
@@ -122,7 +130,7 @@ class Channel:
     def _call(self, number: int, begin: Callable[[], Handle]) -> None:
         try:
             future = begin().future()
-        except ConnectionError as error:  # of Ray's client, whose server is gone
+        except ConnectionError as error:  # Ray's client has lost its server
             self._answers.put(Answered(self, number, None, error))
             return
 

@@ -1,4 +1,4 @@
-"""A connection to a Ray cluster: one that is there, or one of our own on this machine that ends with us."""
+"""A connection to a Ray cluster: an existing cluster, or one started on this machine that ends with this process."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from typing import Any, TypeVar, cast
 
 import ray
 from msgspec import Struct
-from ray._private import worker  # Ray has no public switch for what it prints of others' deaths
-from ray._private.authentication import authentication_token_setup as tokens  # as `ray.init` does first
-from ray._raylet import GcsClient  # type: ignore[attr-defined]  # nor a way to look at one without joining it
+from ray._private import worker  # Ray has no public switch for its printed notices about dead workers and nodes
+from ray._private.authentication import authentication_token_setup as tokens  # `ray.init` calls it first too
+from ray._raylet import GcsClient  # type: ignore[attr-defined]  # Ray has no public way to ask a cluster before joining
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from headrace.backends.ray.cluster_token import MODE, PATH, TOKEN, OwnToken, home_token, is_wanted
@@ -34,19 +34,21 @@ CLIENT = "ray://"
 _VERSIONS = re.compile(
     r"The cluster was started with: (Ray: \S+ Python: \S+).* was started with: (Ray: \S+ Python: \S+)"
 )
-_SLOW = "Starting Ray client server failed"  # on a busy head it takes longer than Ray waits for it
+_SLOW = "Starting Ray client server failed"  # on a busy head, the start may take longer than Ray waits
 TRIES = 3
 REACH_S = 5.0
 HEAD_S = 30.0
-"""How long the head may take to answer what it is asked."""
+"""How long the head may take to answer a call, in seconds."""
 OBJECTS_BYTES = 100_000_000
-"""What Ray's own object store gets in a cluster of ours: nothing of any size goes there."""
+"""The size of Ray's own object store in a cluster that we start. We put nothing large there."""
 
 
 class Cluster:
-    """Begins and finds actors, and says what is free. `pool` names it in errors.
+    """A Ray cluster: starts and finds actors, and reports which resources are free.
 
-    Without an address it is our own, and as large as is said. One that is not there yet is waited for, for `reach_s`.
+    `pool` is the name of the pool for error messages. `address` is the address of an existing cluster; the connection
+    is tried for `reach_s` seconds. If `address` is None, a cluster is started on this machine, with `cpu` cpus,
+    `memory_gib` GiB of memory (None: as much as the machine has) and `gpus` gpus.
     """
 
     def __init__(
@@ -71,45 +73,47 @@ class Cluster:
         if self._ours:
             _quieten()
             self._connect(cpu, memory_gib, gpus)
-            _quieten()  # connecting has set levels anew
+            _quieten()  # again, because connecting has reset the log levels
         elif address and not address.startswith(CLIENT):
             _check_same(pool, address)
         self._target = _target(pool, address or str(ray.get_runtime_context().gcs_address))
 
     def begin(self, kind: Handle, name: str, options: Mapping[str, Any], *given: object) -> Handle:
-        """Begin an actor that outlives this process; it may take long."""
+        """Start an actor that outlives this process, and return its handle. The actor itself may take long to start."""
         wanted = kind.options(name=name, namespace=NAMESPACE, lifetime="detached", max_restarts=0, **options)
         return self._in_time(lambda: wanted.remote(*given))
 
     def names(self, run: str) -> list[str]:
-        """Name the actors of a run: those that live, or wait to."""
+        """Return the names of a run's actors: those that are alive, and those that wait to start."""
         named = self._in_time(lambda: ray.util.list_named_actors(all_namespaces=True))
         return [each["name"] for each in named if each["namespace"] == NAMESPACE and each["name"].startswith(f"{run}/")]
 
     def find(self, run: str) -> dict[str, Handle]:
-        """Return the actors of a run by name."""
+        """Return the handles of a run's actors by name."""
         found = {}
         for name in self.names(run):
-            with suppress(ValueError):  # it has ended meanwhile
+            with suppress(ValueError):  # the actor has ended meanwhile
                 found[name] = self._in_time(partial(ray.get_actor, name, namespace=NAMESPACE))
         return found
 
     def kill(self, handle: Handle) -> None:
-        """End an actor, whatever it does, or take it back before it begins."""
+        """Kill an actor, or cancel it if it hasn't started."""
         self._in_time(lambda: ray.kill(handle, no_restart=True))
 
     def _in_time(self, call: Callable[[], T]) -> T:
-        """Return what a call to the head gives, in a thread of its own: Ray waits without end for one that is stopped.
+        """Return the result of a call to the cluster's head, made in a thread of its own.
+
+        A thread is needed because Ray would wait forever for a head that is stopped.
 
         Raises:
-            BackendError: it gave nothing in time.
+            BackendError: there was no answer within `HEAD_S`.
         """
         given: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
 
         def ask_it() -> None:
             try:
                 given.put((call(), None))
-            except BaseException as error:  # noqa: BLE001  it is raised where it belongs
+            except BaseException as error:  # noqa: BLE001  it is raised again in the caller's thread
                 given.put((None, error))
 
         Thread(target=ask_it, name="headrace-ray-call", daemon=True).start()
@@ -134,7 +138,10 @@ class Cluster:
         return True
 
     def lacking(self, needs: Mapping[str, float], labels: Mapping[str, str]) -> str:
-        """Return what an actor waits for that needs this much of Ray's resources, or nothing where there is enough."""
+        """Return why an actor with these needs must wait: what it needs and what is free. Return "" if there is enough.
+
+        `needs` maps names of Ray's resources to amounts; `labels` are the labels that its node must have.
+        """
         total = ray.cluster_resources()
         if unfit := self.unfit(needs, labels):
             return unfit
@@ -145,7 +152,7 @@ class Cluster:
         return f"it needs {_said(needs)}, and the cluster has {there} free"
 
     def unfit(self, needs: Mapping[str, float], labels: Mapping[str, str]) -> str:
-        """Return why no node would do, were all of it free, or nothing where one would."""
+        """Return why no node could ever hold an actor with these needs and labels, or "" if a node could."""
         alive = [node for node in ray.nodes() if node["Alive"]]
         nodes = [node["Resources"] for node in alive if _has(node["Labels"], labels)]
         if not nodes:
@@ -156,24 +163,28 @@ class Cluster:
         return ""
 
     def size(self) -> tuple[int, Mapping[str, float]]:
-        """Return the number of nodes that live, and what they hold together, in Ray's words."""
+        """Return the number of living nodes, and the sum of their resources by Ray's names of them."""
         return sum(node["Alive"] for node in ray.nodes()), {"CPU": 0.0, **ray.cluster_resources()}
 
     def ask(
         self, question: Callable[..., object], *given: object, labels: Mapping[str, str], most: int, within_s: float
     ) -> list[Answer]:
-        """Call a function on nodes that have these labels, on so many at most, and return what each of them answers."""
+        """Call `question` on up to `most` nodes that have these labels, and return the answer of each within
+        `within_s` seconds."""
         nodes = [node for node in ray.nodes() if node["Alive"] and _has(node["Labels"], labels)]
         return ask(nodes[:most], question, *given, within_s=within_s)
 
     def ping(self) -> float:
-        """Return the seconds that a question to the head takes."""
+        """Return how many seconds the cluster's head takes to answer a question."""
         start = time.perf_counter()
         ray.nodes()
         return time.perf_counter() - start
 
     def leave(self) -> None:
-        """Let go of the cluster; our own ends, with all that runs there. Another's connection stays as it is."""
+        """Disconnect from the cluster. A cluster that we started ends, with all that runs there.
+
+        A connection that the user's program had made before stays open.
+        """
         if self._ours:
             self._ours = False
             ray.shutdown()
@@ -215,7 +226,7 @@ class Cluster:
 
 
 def _quieten() -> None:
-    """Stop Ray from printing: standard output is our data, and we report errors ourselves."""
+    """Stop Ray from printing, because standard output is for our data and we report errors ourselves."""
     for name in (
         "ray",
         "ray.util.client",
@@ -233,10 +244,13 @@ def _say_nothing(*_: object, **_more: object) -> None:
 
 
 def _check(pool: str, address: str) -> None:
-    """Look before Ray does: where it is let in nowhere, or on none of the cluster's nodes, it ends this process.
+    """Check that this process may connect to the cluster, and that this machine is one of its nodes.
+
+    Without this check, Ray would end this process if one of the two isn't so.
 
     Raises:
-        BackendError: the cluster can't be used from here.
+        BackendError: the cluster can't be used from this machine.
+        ConfigError: the cluster has another version of Ray or Python.
     """
     try:
         tokens.ensure_token_if_auth_enabled(create_token_if_missing=False)
@@ -252,7 +266,13 @@ def _check(pool: str, address: str) -> None:
 
 
 def _check_same(pool: str, address: str) -> None:
-    """Refuse a cluster that isn't the one that the program has connected to by itself: Ray knows one at a time."""
+    """Check that the cluster at `address` is the one that the user's program has connected to.
+
+    Ray can be connected to only one cluster at a time.
+
+    Raises:
+        ConfigError: the program is connected to another cluster.
+    """
     with _hushed():
         theirs = {node.hex() for node in GcsClient(address=address).get_all_node_info()}
     if theirs.isdisjoint(node["NodeID"] for node in ray.nodes()):
@@ -263,7 +283,7 @@ def _check_same(pool: str, address: str) -> None:
 
 
 def _translated(pool: str, address: str, error: Exception) -> BackendError | ConfigError:
-    """Return in one line what Ray says in many."""
+    """Return our error for an error that Ray raised when it connected, with a message of one line."""
     text = str(error)
     if found := _VERSIONS.search(" ".join(text.split())):
         theirs, ours = found.groups()
@@ -283,10 +303,11 @@ def _translated(pool: str, address: str, error: Exception) -> BackendError | Con
 
 
 def _token_hint() -> str:
-    """Return how the cluster's token is given: the one in the user's home needs no more than to be wanted."""
+    """Return a hint that says how to set the cluster's token. A token in the user's home only has to be enabled."""
     if (path := home_token()) is not None and not any(name in os.environ for name in (MODE, TOKEN, PATH)):
         return (
-            f"set {MODE}=token: Ray then uses `{path}`; is that another cluster's, set {PATH} to a file that holds it"
+            f"set {MODE}=token: Ray then uses `{path}`; "
+            f"if that holds another cluster's token, set {PATH} to a file that holds the right one"
         )
     return f"set {MODE}=token, and {PATH} to a file that holds the cluster's token"
 
@@ -297,7 +318,7 @@ def _versions(told: str) -> str:
 
 @contextmanager
 def _hushed() -> Iterator[None]:
-    """Keep what Ray's own libraries print on standard error, past Python's, from being seen."""
+    """Hide what Ray's C++ libraries print directly on standard error, for as long as the `with` block lasts."""
     sys.stderr.flush()
     kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
@@ -336,7 +357,8 @@ def _reaches(target: tuple[str, int], within_s: float) -> bool:
 
 
 def _has(there: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    """Whether a node has these labels; what Ray reads as more than a plain value is Ray's to judge."""
+    """Return whether a node has the wanted labels. A label that is an expression of Ray, such as `!x` or `in(...)`, is
+    not checked here: Ray does that."""
     return all(not value[:1].isalnum() or "(" in value or there.get(name) == value for name, value in wanted.items())
 
 
@@ -359,7 +381,7 @@ _OTHER = "No module named 'headrace."
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What a node gave, or else why it gave nothing; `late`: it had not by then."""
+    """The answer of one node: `given`, or the reason `why` there is none. `late` is true if the time was over."""
 
     node: str
     given: Any = None
@@ -370,8 +392,10 @@ class Answer(Struct, frozen=True, kw_only=True):
 def ask(
     nodes: Sequence[Mapping[str, Any]], question: Callable[..., object], *given: object, within_s: float
 ) -> list[Answer]:
-    """Call a function on each of these nodes (as `ray.nodes()` gives them), and return what came of it in their
-    order."""
+    """Call `question` on each of the nodes (as `ray.nodes()` returns them), and return their answers in the same order.
+
+    A node that hasn't answered within `within_s` seconds gets an answer with `late` set.
+    """
     kind: Any = ray.remote(question)
     asked: list[tuple[str, Any]] = []
     answers: list[Answer] = []
@@ -391,7 +415,7 @@ def ask(
             continue
         try:
             answers.append(Answer(node=name, given=ray.get(call)))
-        except Exception as error:  # noqa: BLE001  whatever it met there, or Ray on the way
+        except Exception as error:  # noqa: BLE001  the function may raise anything on the node, and so may Ray
             answers.append(Answer(node=name, why=_why(str(error))))
     return answers
 

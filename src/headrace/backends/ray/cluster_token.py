@@ -1,6 +1,7 @@
-"""The token of a cluster of our own, in a file of its own for as long as that is there.
+"""The token of a Ray cluster that Headrace starts. It is in a temporary file for as long as the cluster exists.
 
-Ray would make one in the user's home and leave it there, and a cluster that the user starts later would want it.
+Without it, Ray would make a token in the user's home and leave it there. A cluster that the user starts later would
+then require that token.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ MODE, TOKEN, PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
 
 def is_wanted() -> bool:
-    """Return whether a new cluster is to have a token of ours: the user has said nothing of tokens."""
+    """Return whether a new cluster gets a token from us: if no environment variable of the user is about tokens."""
     return not any(name in os.environ for name in (MODE, TOKEN, PATH))
 
 
 def home_token() -> Path | None:
-    """Return the file where Ray itself keeps a user's token, where there is one."""
+    """Return the file in the user's home in which Ray keeps a token, or None if there is no such file."""
     path = Path.home() / ".ray" / "auth_token"
     return path if path.is_file() else None
 
 
 class OwnToken:
-    """A token that Ray, in this process and those that it begins, uses until it is given up."""
+    """A token that Ray uses, in this process and its child processes, until `give_up` is called."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="headrace-ray-"))
@@ -39,7 +40,7 @@ class OwnToken:
         _look_again()
 
     def give_up(self) -> None:
-        """Stop using it, and remove it; to be called once the cluster has ended."""
+        """Stop using the token and delete its file. Call this after the cluster has ended."""
         for name in (MODE, PATH):
             os.environ.pop(name, None)
         _look_again()
@@ -47,6 +48,9 @@ class OwnToken:
 
 
 def _look_again() -> None:
-    """Make Ray read the environment again: the mode first, since a thread that wants a token ends us without."""
+    """Make Ray read the environment variables again.
+
+    The mode is read first: if it asked for a token while there is none, a thread of Ray would end this process.
+    """
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()

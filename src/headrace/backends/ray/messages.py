@@ -1,4 +1,4 @@
-"""What an actor is charged with, and what it answers: all that passes between driver and actor by Ray's calls."""
+"""The messages that driver and actor exchange by Ray's calls: the actor's order, and its answers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from headrace.run.wire import Hello
 
 DeathKind = Literal["crash", "memory", "lost", "timeout", "cancelled", "refused"]
 NAMESPACE = "headrace"
-"""Ray's namespace that all actors are named in, whatever the project."""
+"""Ray's namespace for the names of all actors, of all projects."""
 
 
 class Charge(Struct, frozen=True, kw_only=True):
-    """The worker that an actor begins, and how.
+    """The order of an actor: which worker to start, and how.
 
-    `hidden` are folders that workers must not see, where the node has them, but for `shown`; `namespace` is that of the
-    pool's settings. `grace_s` is how long an attempt may take to stop, `patience_s` how long the actor goes without a
-    driver before it ends a worker that has nothing to do.
+    `hidden` are folders that workers must not see, except for the folders of `shown` inside them. `namespace` is the
+    pool's setting of that name. `grace_s` is how long an attempt may take to stop, and `patience_s` how long the actor
+    waits for a driver before it ends an idle worker, both in seconds.
     """
 
     job: Job
@@ -34,9 +34,11 @@ class Charge(Struct, frozen=True, kw_only=True):
 
 
 class Heard(Struct, frozen=True):
-    """What an actor has to say: bodies of messages, the first of which has this number, and how its worker is.
+    """An actor's answer to a call for messages: the messages, and the state of its worker.
 
-    `beat` is attempts done, since when at the next, GiB; `died` is kind, cause and hint, once all else has been said.
+    `first` is the number of the first message in `bodies`. `beat` is the last heartbeat: the number of ended attempts,
+    when the current attempt began, and the memory in GiB (None: no new heartbeat). `died` is the kind, cause and hint
+    of the worker's death (None: it is alive).
     """
 
     first: int
@@ -46,10 +48,11 @@ class Heard(Struct, frozen=True):
 
 
 class Taken(Struct, frozen=True):
-    """An actor as its new driver finds it.
+    """The state of an actor, for a new driver that takes it over.
 
-    `attempts` are those that its worker has been told and not ended, `done` counts those that it has, `told` the
-    messages down. `heard` has what nobody has acknowledged.
+    `attempts` are the attempts (task and number) that its worker was ordered to do and has not ended. `done` counts the
+    ended attempts, and `told` the calls that carried messages to the worker. `leaving` is true if the worker is about
+    to end. `heard` holds the messages that no driver has acknowledged.
     """
 
     job: Job
@@ -65,4 +68,4 @@ decode_charge = msgspec.msgpack.Decoder(Charge).decode
 decode_heard = msgspec.msgpack.Decoder(Heard).decode
 decode_taken = msgspec.msgpack.Decoder(Taken).decode
 Handle = Any
-"""An actor's handle: Ray gives it no type that says more."""
+"""The handle of an actor. Ray has no more precise type for it."""

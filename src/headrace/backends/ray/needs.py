@@ -1,4 +1,4 @@
-"""What a worker needs, in Ray's words."""
+"""The resources that a worker needs, as options of its Ray actor."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from headrace.run.ports import Job
 
 
 class Needs(Struct, frozen=True, kw_only=True):
-    """What each worker of a pool needs besides its stage's resources: nodes with these labels, and custom resources."""
+    """The needs of each worker of a pool besides its stage's resources: labels of its node, and custom resources."""
 
     labels: dict[str, str] = {}
     resources: dict[str, float] = {}
 
     def options(self, job: Job) -> dict[str, Any]:
-        """Return the options of a worker's actor. A tracer takes no room: it is no attempt, and soon over."""
+        """Return the options of a worker's actor. A tracer reserves no resources, because it ends soon."""
         need = job.resources
         options: dict[str, Any] = {"num_cpus": 0 if job.tracer else need.cpu}
         if need.memory_gib and not job.tracer:
@@ -36,7 +36,7 @@ class Needs(Struct, frozen=True, kw_only=True):
 
 
 def amounts(options: Mapping[str, Any]) -> dict[str, float]:
-    """Return the amounts among an actor's options, by Ray's names of what it counts."""
+    """Return the amounts of resources among an actor's options, by Ray's names of the resources."""
     found = {"CPU": options.get("num_cpus", 0), "GPU": options.get("num_gpus", 0), "memory": options.get("memory", 0)}
     found |= options.get("resources", {})
     if kind := options.get("accelerator_type"):

@@ -1,2 +1,2 @@
-"""Blobs by digest and generation, in a folder or a bucket. Begin with `store`, the port, then `folder.folder`. Bytes
-are kept here, not values."""
+"""Stores: they keep blobs by digest and generation, in a folder or in a bucket. Begin with `store`, the interface, then
+`folder.folder`. A store keeps bytes; it knows nothing of the values that they encode."""

@@ -1,4 +1,4 @@
-"""A blob: one generation of some bytes in a store."""
+"""A blob: one stored copy (generation) of some bytes in a store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from headrace.spec.noun import Row
 
 
 class Blob(Row, frozen=True):
-    """Some bytes that a store keeps: their BLAKE3 hex digest, how many, and the nonce of this generation."""
+    """A blob in a store: the BLAKE3 hex digest of its bytes, their number, and the nonce of this generation."""
 
     digest: str
     size: int
@@ -14,7 +14,7 @@ class Blob(Row, frozen=True):
 
 
 class Found(Row, frozen=True):
-    """A blob as a listing of the store gives it; `modified` is in seconds since the epoch, by the store's clock."""
+    """A blob in a listing of a store. `modified` is when it was written, in Unix seconds by the store's clock."""
 
     digest: str
     nonce: str
@@ -23,7 +23,10 @@ class Found(Row, frozen=True):
 
 
 class Stray(Row, frozen=True):
-    """A file that was being written aside and never kept; its writer is at work, or died."""
+    """An unfinished file of a store: its writer is still at work, or has died.
+
+    `modified` is when it was last written, in Unix seconds.
+    """
 
     name: str
     size: int

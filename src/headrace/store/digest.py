@@ -1,6 +1,6 @@
-"""The digest of a file, read in pieces.
+"""Computes the digest of a file, which is read in pieces.
 
-Never by a memory map: its pages would count as the process's own (2.3 times the file's size as PSS).
+A memory map isn't used: its pages would count as memory of the process (2.3 times the file's size as PSS).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ PIECE_BYTES = 1 << 20
 
 
 def digest_of(descriptor: int) -> str:
-    """Return the BLAKE3 hex digest of a file that was just opened."""
+    """Return the BLAKE3 hex digest of an open file, from its current position to its end."""
     hasher = blake3()
     piece = memoryview(bytearray(PIECE_BYTES))
     while count := os.readv(descriptor, [piece]):

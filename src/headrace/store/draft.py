@@ -1,4 +1,4 @@
-"""A draft: bytes written aside, which become a blob when they are kept and leave nothing behind when they are not."""
+"""A draft: a temporary file that becomes a blob when `keep` is called, and is deleted otherwise."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from headrace.store.blob import Blob
 from headrace.store.errors import Place, trouble
 
 STEP_BYTES = 1 << 20
-"""So much is written at once. For more, Linux takes memory in blocks of 2 MiB, which a virtual machine may have given
-back to its host: to get those again took ten times as long as the write itself (256 MB: 0.53 s, not 0.055)."""
+"""The most bytes of one call of `write`. For larger writes, Linux allocates memory in blocks of 2 MiB. A virtual
+machine may have returned such blocks to its host, and getting them back took ten times as long as the write itself
+(256 MB: 0.53 s instead of 0.055 s)."""
 
 
 class Draft:
-    """Write to `file`, or let a library write to `path`; then `keep()` makes it a blob."""
+    """A file that becomes a blob. Write to `file`, or let a library write to `path`, and then call `keep()`."""
 
     def __init__(self, path: Path, keep: Callable[[Path], Blob], place: Place = "store") -> None:
         self.path = path
@@ -36,8 +37,8 @@ class Draft:
     ) -> None:
         cause = None
         if error is not None and not isinstance(error, StoreError):
-            cause = trouble(error, self.path, self._place)  # asked while the draft still takes its room
-        with suppress(OSError):  # what can't be flushed or removed is a stray
+            cause = trouble(error, self.path, self._place)  # before the draft is deleted, which would free disk space
+        with suppress(OSError):  # a file that can't be flushed or deleted stays as a stray
             if self._file is not None:
                 self._file.close()
         if not self._kept:
@@ -54,7 +55,7 @@ class Draft:
         return self._file
 
     def keep(self) -> Blob:
-        """Return the blob that this becomes: at once durable, or when the batch ends that the draft is part of."""
+        """Make the draft a blob and return it. A draft of a batch is durable when the batch ends, others at once."""
         if self._file is not None:
             self._file.close()
         if not self.path.exists():
@@ -67,10 +68,10 @@ class Draft:
 
 
 class Steps(FileIO):
-    """A file to which much is written step by step."""
+    """A file that writes large data in steps of `STEP_BYTES`."""
 
     def write(self, data: Any) -> int:
-        """Write all of it; return its length in bytes."""
+        """Write all of `data` and return its length in bytes."""
         view = memoryview(data).cast("B")
         done = 0
         while done < len(view):

@@ -1,4 +1,4 @@
-"""What a store may meet, in the user's words: refusals of the operating system, blobs that are gone or damaged."""
+"""The errors of a store as a user sees them: errors of the operating system, and blobs that are missing or damaged."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FULL_BELOW_BYTES = 1 << 20
 
 
 def trouble(error: BaseException, path: Path, place: Place = "store") -> StoreError | None:
-    """Return the store's error that stands behind `error`, met while `path` was written; None if the store is not why.
+    """Return our error if `error`, raised while `path` was written, means that the store is full or can't be written.
 
-    Libraries that write to a path report a full disk in ways of their own (a short write, a message without a number),
-    so the file system itself is asked too.
+    Return None if the error has another cause. Libraries report a full disk in different ways (a short write, or a
+    message without an error number), so the free space of the file system is checked too.
     """
     code = error.errno if isinstance(error, OSError) else None
     if code in FULL or (not isinstance(error, StoreError) and code is None and _is_full(path)):
@@ -46,12 +46,12 @@ def _is_full(path: Path) -> bool:
 
 
 def _is_ours(error: OSError, path: Path) -> bool:
-    """Return whether the refusal was about the store, not about some file that the caller read meanwhile."""
+    """Return whether the error is about a file of the store, not about another file that the caller was reading."""
     return error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(path.parent.parent)
 
 
 def missing(digest: str, nonce: str, url: str) -> BlobMissing:
-    """Return the error of a blob that a store doesn't hold."""
+    """Return the error for a blob that a store doesn't have."""
     return BlobMissing(
         f"the store `{url}` holds no blob `{digest[:12]}` (generation `{nonce}`)",
         hint="`headrace fsck --repair` keeps it from being reused: then run again",
@@ -60,7 +60,7 @@ def missing(digest: str, nonce: str, url: str) -> BlobMissing:
 
 
 def damaged(digest: str, nonce: str, why: str) -> BlobDamaged:
-    """Return the error of a blob whose bytes don't have its digest."""
+    """Return the error for a blob whose bytes don't have its digest. `why` says how that was found."""
     return BlobDamaged(
         f"the blob `{digest[:12]}` (generation `{nonce}`) is damaged: {why}",
         hint="`headrace fsck --deep --repair` keeps it from being reused: then run again",

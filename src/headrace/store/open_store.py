@@ -14,11 +14,13 @@ from headrace.store.store import Store
 
 
 def open_store(address: StoreAddress, *, local: Path | None = None, own: Mapping[str, str] | None = None) -> Store:
-    """Open a store. `local` is the folder of this machine that goes with it; a folder has itself when not told. `own`
-    are variables that count beside those of the environment: credentials.
+    """Return the store at an address.
+
+    `local` is the store's folder on this machine, for caches and logs; a folder store uses its own folder if it is
+    None. `own` are variables, such as credentials, that are used in addition to the environment.
 
     Raises:
-        ConfigError: the URL is of a kind that there is no code for, or an object store has no `local`.
+        ConfigError: the kind of the URL isn't supported, or `local` is None for an object store.
     """
     scheme = address.url.partition("://")[0]
     if scheme in (address.url, "file"):
@@ -34,28 +36,30 @@ def open_store(address: StoreAddress, *, local: Path | None = None, own: Mapping
 
 
 def folder_of(address: StoreAddress) -> Path:
-    """Return the folder of a store that is one."""
+    """Return the folder of a folder store's address."""
     return Path(unquote(urlsplit(address.url).path) if address.url.startswith("file://") else address.url)
 
 
 def prepare(address: StoreAddress) -> None:
-    """Import what opening will need, for children that fork later: no thread begins by it."""
+    """Import the modules that opening this store needs, so that forked processes have them. This starts no thread."""
     if address.is_remote:
-        import headrace.store.bucket.object_store  # noqa: F401, PLC0415  100 ms that the way to a folder does without
+        import headrace.store.bucket.object_store  # noqa: F401, PLC0415  100 ms that a folder store doesn't need
 
 
 def _objects(address: StoreAddress, local: Path, environment: Mapping[str, str]) -> Store:
-    from headrace.store.bucket.object_store import ObjectStore  # noqa: PLC0415  100 ms that the way to a folder does without
+    from headrace.store.bucket.object_store import ObjectStore  # noqa: PLC0415  100 ms that a folder store doesn't need
 
     return ObjectStore(address, local=local, environment=environment)
 
 
 def open_seen(address: StoreAddress, local: Path, own: Mapping[str, str] | None = None) -> Store:
-    """Open the store of this machine's workers, which has the run's code by now; `own` are credentials.
+    """Return the store at an address for a worker. The store must exist, because it holds the code of the run.
+
+    `own` are variables, such as credentials, that are used in addition to the environment.
 
     Raises:
-        StoreUnreachable: it is a folder, and isn't here.
-        HeadraceError: it can't be opened.
+        StoreUnreachable: the store is a folder that this machine doesn't see.
+        HeadraceError: the store can't be opened.
     """
     if not address.is_remote and not folder_of(address).is_dir():
         raise StoreUnreachable(

@@ -1,4 +1,4 @@
-"""The stores of all regions as one: what is read comes from whichever of them has it, what is written goes home."""
+"""The stores of all regions as one store. Reads use the first store that has the blob; writes go to the home store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from headrace.store.store import Batch, Logs, Spool, Store
 
 
 class Everywhere:
-    """Several stores (`store.Store`), the first of which is home. Replicas have one name, so any of them will do."""
+    """Several stores used as one (implements `store.Store`). The first of them is the home store.
+
+    Replicas of a blob have the same name in all stores, so each of them can be read.
+    """
 
     def __init__(self, stores: Sequence[Store]) -> None:
         self._stores = stores
@@ -20,37 +23,37 @@ class Everywhere:
 
     @property
     def url(self) -> str:
-        """Where home is."""
+        """The URL of the home store."""
         return self._home.url
 
     @property
     def local(self) -> Path:
-        """The folder of this machine that goes with home."""
+        """The home store's folder on this machine."""
         return self._home.local
 
     @property
     def spool(self) -> Spool:
-        """The spool at home."""
+        """The spool of the home store."""
         return self._home.spool
 
     @property
     def logs(self) -> Logs:
-        """The logs at home."""
+        """The logs of the home store."""
         return self._home.logs
 
     def path(self, digest: str, nonce: str, *, verify: bool = False) -> Path:
-        """Return the path of a file of this machine with a blob's bytes."""
+        """Return the path of a file on this machine with a blob's bytes. With `verify`, the bytes have been checked."""
         return self._having(digest, nonce).path(digest, nonce, verify=verify)
 
     def held(self, digest: str, nonce: str) -> bytes | None:
-        """Return the bytes of a small blob that its store would rather hold in memory than lay into a file."""
+        """Return the bytes of a small blob if its store keeps small blobs in memory, or None."""
         return self._having(digest, nonce).held(digest, nonce)
 
     def prefetch(self, generations: Iterable[tuple[str, str, int]]) -> None:
-        """Do nothing: where each blob is comes out as it is asked for."""
+        """Do nothing: the store that has a blob is only known when the blob is read."""
 
     def reader(self, digest: str, nonce: str) -> BinaryIO:
-        """Return a blob as a file that can seek."""
+        """Return a blob as an open file that can seek."""
         return self._having(digest, nonce).reader(digest, nonce)
 
     def size(self, digest: str, nonce: str) -> int | None:
@@ -58,11 +61,11 @@ class Everywhere:
         return next((size for store in self._stores if (size := store.size(digest, nonce)) is not None), None)
 
     def modified(self, digest: str, nonce: str) -> float | None:
-        """Return when a blob was put, by the clock of the store that has it."""
+        """Return when a blob was written, in Unix seconds by the clock of the store that has it, or None."""
         return self._having(digest, nonce).modified(digest, nonce)
 
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
-        """Return the sizes of many blobs (each digest and nonce), in their order."""
+        """Return the sizes of many blobs (each digest and nonce) in the given order; None for one that no store has."""
         asked = list(generations)
         found: list[int | None] = [None] * len(asked)
         for store in self._stores:
@@ -72,52 +75,52 @@ class Everywhere:
         return found
 
     def verify(self, digest: str, nonce: str) -> None:
-        """Read a blob whole, and hold its bytes against its digest."""
+        """Read a whole blob and compare its bytes with its digest; raise `BlobMissing` or `BlobDamaged`."""
         self._having(digest, nonce).verify(digest, nonce)
 
     def stamp(self, digest: str, nonce: str) -> tuple[int, ...] | None:
-        """Return what changes whenever somebody writes to a blob's file, if that can be told."""
+        """Return a stamp that changes with each write to a blob's file, or None if there is no reliable stamp."""
         return self._having(digest, nonce).stamp(digest, nonce)
 
     def batch(self) -> Batch:
-        """Return a batch of home."""
+        """Return a batch of the home store."""
         return self._home.batch()
 
     def draft(self) -> Draft:
-        """Return a draft of home."""
+        """Return a draft of the home store."""
         return self._home.draft()
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
-        """Keep these bytes at home."""
+        """Store these bytes in the home store and return their blob."""
         return self._home.put(data)
 
     def delete(self, digest: str, nonce: str) -> None:
-        """Delete a blob everywhere."""
+        """Delete a blob in all stores."""
         for store in self._stores:
             store.delete(digest, nonce)
 
     def delete_all(self, generations: Sequence[tuple[str, str]]) -> None:
-        """Delete blobs everywhere."""
+        """Delete blobs in all stores."""
         for store in self._stores:
             store.delete_all(generations)
 
     def blobs(self) -> Iterator[Found]:
-        """Go over all replicas of all blobs."""
+        """Yield all replicas of all blobs: a blob that several stores have comes once for each of them."""
         for store in self._stores:
             yield from store.blobs()
 
     def strays(self, now: float | None = None) -> Iterator[Stray]:
-        """Go over what is being written at home."""
+        """Return an iterator over the unfinished files of the home store."""
         return self._home.strays(now)
 
     def discard(self, stray: Stray) -> None:
-        """Delete a stray of home."""
+        """Delete an unfinished file of the home store."""
         self._home.discard(stray)
 
     def now(self) -> float:
-        """Return the time by the clock of home."""
+        """Return the time in Unix seconds by the clock of the home store."""
         return self._home.now()
 
     def _having(self, digest: str, nonce: str) -> Store:
-        """Return the first store that has a blob; home, whose error then is the right one, if none has."""
+        """Return the first store that has a blob, or else the home store, which then raises the error."""
         return next((store for store in self._stores if store.size(digest, nonce) is not None), self._home)

@@ -1,4 +1,4 @@
-"""A store as everyone outside of this package sees it: blobs of one region, by digest and nonce."""
+"""The interface of a store, which keeps the blobs of one region by digest and nonce."""
 
 from __future__ import annotations
 
@@ -15,25 +15,29 @@ NONCE_BYTES = 4
 
 
 def new_nonce() -> str:
-    """Return the nonce of a new generation."""
+    """Return a random nonce for a new generation."""
     return os.urandom(NONCE_BYTES).hex()
 
 
 class Batch(Protocol):
-    """Gives drafts. What they keep becomes durable when the batch ends: or, after an error, is gone."""
+    """A batch of blobs. When it ends, all its blobs are durable; if it ends with an error, none of them is kept."""
 
     def draft(self) -> Draft:
-        """Return a draft to write to; used as a context manager, it leaves nothing behind unless it is kept."""
+        """Return a draft, a file to write to. As a context manager, it deletes its file unless `keep` was called."""
         ...
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
-        """Keep these bytes."""
+        """Add these bytes to the batch and return their blob."""
         ...
 
     def replicate(self, digest: str, nonce: str, source: BinaryIO) -> Blob:
-        """Keep a blob of another store under the digest and the nonce that it has there, from a file that gives its
-        bytes. A blob of that name that is there already is replaced. Raises `BlobDamaged` where the bytes that arrive
-        don't have the digest: nothing of it is kept then, and the batch may go on."""
+        """Add a copy of another store's blob, with the same digest and nonce. `source` is a file with its bytes.
+
+        A blob of this store with the same digest and nonce is replaced.
+
+        Raises:
+            BlobDamaged: the bytes have another digest. Then nothing is kept of them, and the batch can go on.
+        """
         ...
 
     def __enter__(self) -> Self: ...
@@ -43,141 +47,152 @@ class Batch(Protocol):
 
 
 class Spool(Protocol):
-    """What the workers of a run spill while no driver listens, outside of all digests."""
+    """The reports that the workers of a run write to the store (spill) while they have no driver."""
 
     def spill(self, run: str, name: str, data: bytes) -> None:
-        """Add to what this name spilled; on return it is durable."""
+        """Append bytes to the spill `name` of a run. On return they are durable."""
         ...
 
     def spills(self, run: str) -> Iterator[tuple[str, bytes]]:
-        """Go over what was spilled, by name: each name with its bytes in their order."""
+        """Yield the spills of a run in the order of their names: each name with all its bytes."""
         ...
 
     def runs(self) -> list[str]:
-        """Name the runs that have spilled."""
+        """Return the ids of the runs that have spills."""
         ...
 
     def forget(self, run: str) -> None:
-        """Delete all that a run has spilled."""
+        """Delete all spills of a run."""
         ...
 
 
 class Logs(Protocol):
-    """What the attempts of runs printed: bytes `start` to `end` of the log of this name, which a worker wrote."""
+    """The logs of workers: the printed output of each attempt is the bytes `start` to `end` of its worker's log."""
 
     def keep(self, run: str, name: str, start: int, data: Iterable[bytes]) -> None:
-        """Keep what an attempt printed, from its place in the log on."""
+        """Store the output of an attempt, which begins at position `start` of the log `name`."""
         ...
 
     def read(self, run: str, name: str, start: int, end: int) -> Iterator[bytes]:
-        """Go over what an attempt printed; over nothing, where it wasn't kept."""
+        """Yield the output of an attempt in pieces, or nothing if it wasn't stored."""
         ...
 
     def forget(self, run: str) -> None:
-        """Delete all that a run has printed."""
+        """Delete all logs of a run."""
         ...
 
 
 class Store(Protocol):
-    """Keeps immutable bytes.
+    """A store of immutable blobs.
 
-    A put never trusts what is there already: each writes a generation of its own, named by the BLAKE3 digest of its
-    bytes and a nonce. What is asked for and isn't there raises `BlobMissing`, what doesn't have its digest
-    `BlobDamaged`, and a store that can't be read or written `StoreError`.
+    Each put writes a generation of its own, named by the BLAKE3 digest of the bytes and a nonce. It never reuses a blob
+    that the store has. A method raises `BlobMissing` for a blob that the store doesn't have, `BlobDamaged` for bytes
+    that don't have their digest, and `StoreError` if the store can't be read or written.
     """
 
     @property
     def url(self) -> str:
-        """Where it is, without any secret."""
+        """The URL or path of the store, without secrets."""
         ...
 
     @property
     def local(self) -> Path:
-        """A folder of this machine for what lies beside blobs: logs, scratch, bundles, notes of workers, caches."""
+        """The store's folder on this machine for other files: logs, scratch, bundles, notes about workers, caches."""
         ...
 
     @property
     def spool(self) -> Spool:
-        """What workers spill."""
+        """The spilled reports of workers."""
         ...
 
     @property
     def logs(self) -> Logs:
-        """What attempts printed."""
+        """The printed output of attempts."""
         ...
 
     def batch(self) -> Batch:
-        """Return a batch: what is kept within it becomes durable when it ends without an error."""
+        """Return a batch. Its blobs are durable when the batch has ended without an error."""
         ...
 
     def draft(self) -> Draft:
-        """Return a draft to write to; what it keeps is durable at once."""
+        """Return a draft, a file to write to. When its `keep` returns, the blob is durable."""
         ...
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
-        """Keep these bytes; what is returned is durable."""
+        """Store these bytes and return their blob, which is durable then."""
         ...
 
     def path(self, digest: str, nonce: str, *, verify: bool = False) -> Path:
-        """Return the path of a file of this machine with a blob's bytes, to read at once: later it may be gone. With
-        `verify`, or where they came from far away, the bytes have been held against the digest."""
+        """Return the path of a file on this machine with a blob's bytes. Read it at once: it may be deleted later.
+
+        The bytes have been compared with the digest if `verify` is true, or if they were fetched from a server.
+        """
         ...
 
     def held(self, digest: str, nonce: str) -> bytes | None:
-        """Return the bytes of a small blob that the store would rather hold in memory than lay into a file; else None.
-        They have the digest."""
+        """Return the bytes of a small blob if this store keeps small blobs in memory, or None.
+
+        The bytes have been compared with the digest.
+        """
         ...
 
     def prefetch(self, generations: Iterable[tuple[str, str, int]]) -> None:
-        """Say that many blobs (each digest, nonce and size) will be asked for: what is far away comes side by side."""
+        """Fetch blobs (each digest, nonce and size) in parallel, because they will be read soon.
+
+        A store whose blobs are on this machine does nothing.
+        """
         ...
 
     def reader(self, digest: str, nonce: str) -> BinaryIO:
-        """Return a blob as a file that can seek: what is far away is fetched by the ranges that are read."""
+        """Return a blob as an open file that can seek. From a server, only the ranges that are read are fetched."""
         ...
 
     def size(self, digest: str, nonce: str) -> int | None:
-        """Return the size of a blob in bytes, or None if it isn't there."""
+        """Return the size of a blob in bytes, or None if the store doesn't have it."""
         ...
 
     def modified(self, digest: str, nonce: str) -> float | None:
-        """Return when a blob was put, by the clock of `now`, or None if it isn't there."""
+        """Return when a blob was written, in Unix seconds by the same clock as `now`, or None if it doesn't exist."""
         ...
 
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
-        """Return the sizes of many blobs (each digest and nonce), in their order: asked side by side where that
-        pays."""
+        """Return the sizes of many blobs (each digest and nonce) in the given order. A missing blob has the size None.
+
+        A store on a server makes parallel requests.
+        """
         ...
 
     def verify(self, digest: str, nonce: str) -> None:
-        """Read a blob whole, from where it is kept, and hold its bytes against its digest."""
+        """Read a whole blob from the store itself, not from a cache, and compare its bytes with its digest."""
         ...
 
     def stamp(self, digest: str, nonce: str) -> tuple[int, ...] | None:
-        """Return what changes whenever somebody writes to a blob's file, or None where nothing tells so for sure."""
+        """Return a stamp that changes with each write to a blob's file, or None if there is no reliable stamp."""
         ...
 
     def delete(self, digest: str, nonce: str) -> None:
-        """Delete a blob; one that is gone already is no error."""
+        """Delete a blob. It is no error if the store doesn't have it."""
         ...
 
     def delete_all(self, generations: Sequence[tuple[str, str]]) -> None:
-        """Delete some thousand blobs at most (each digest and nonce), all in one go where that pays."""
+        """Delete blobs (each digest and nonce), a few thousand at most, with few requests if the store allows that."""
         ...
 
     def blobs(self) -> Iterator[Found]:
-        """Go over all blobs, in no order; what isn't named like a blob is passed over."""
+        """Return an iterator over all blobs, in no particular order. Files not named like a blob are ignored."""
         ...
 
     def strays(self, now: float | None = None) -> Iterator[Stray]:
-        """Go over what is being written and neither kept nor thrown away yet; dated by the clock of `now`, where it is
-        told what that says."""
+        """Return an iterator over the unfinished files: files that are being written, or whose writer has died.
+
+        If `now` is given, the time that the method `now` returned, the times of the files are by the same clock.
+        """
         ...
 
     def discard(self, stray: Stray) -> None:
-        """Delete a stray whose writer is gone."""
+        """Delete an unfinished file. Its writer must be gone."""
         ...
 
     def now(self) -> float:
-        """Return the time by the clock that dates what is kept here, in seconds since the epoch."""
+        """Return the time in Unix seconds, by the clock that gives blobs their times."""
         ...

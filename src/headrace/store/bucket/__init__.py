@@ -1,2 +1,2 @@
-"""A store in a bucket on a server. Begin with `object_store`, then `bucket`, its requests. Refusals come out in the
-user's words."""
+"""A store in a bucket on a server. Begin with `object_store`, then `bucket`, which makes the requests. Errors of the
+server are turned into messages that a user understands."""

@@ -1,4 +1,4 @@
-"""A bucket: objects by name on a server, with what a store needs of obstore, and its refusals in the user's words."""
+"""A bucket: named objects on a server. It makes the requests through the library obstore, and translates its errors."""
 
 from __future__ import annotations
 
@@ -24,33 +24,36 @@ from headrace.store.bucket.refusal import GONE, Act, code_of, is_missing, is_pas
 from headrace.waits import waiting
 
 PATIENCE_S = 60.0
-"""So long a server that gives no answer, or is in trouble, is asked again: it may be starting anew."""
+"""How long requests to a server that doesn't answer, or answers with an error, are repeated, in seconds. The server may
+be restarting."""
 
 PART_BYTES = 8 << 20
-"""Bytes of one request of many that move something big."""
+"""The size of one part, when a large object is sent or fetched in parts."""
 
 PARTS_AT_ONCE = 8
-"""Their product is what a transfer holds in memory."""
+"""How many parts are sent or fetched at once. So a transfer holds `PARTS_AT_ONCE * PART_BYTES` bytes in memory."""
 
 PARTS_LIMIT = 9_000
-"""Amazon takes 10,000 parts."""
+"""The most parts of an upload. Amazon allows 10,000."""
 
 TRIES = 6
-"""A body that broke off is asked for so many times; requests that got no answer obstore repeats by itself."""
+"""How often a body is requested that arrived incomplete. Requests without an answer are repeated by obstore itself."""
 
 TROUBLES = (BaseError, OSError)
-"""What obstore raises: its own errors, and Python's for what isn't there."""
+"""The exceptions that obstore raises: its own, and `FileNotFoundError` and similar ones of Python."""
 
 READ_S, REQUEST_S, CONNECT_S = 60, 600, 5
 
 
 class Absent(Exception):
-    """There is no object of this name."""
+    """The bucket has no object of this name."""
 
 
 class Object(Struct, frozen=True):
-    """An object as a listing gives it; `modified` is in seconds since the epoch, by the server's clock, and `tag` what
-    the server names these bytes by, if it does."""
+    """An object in a listing of a bucket.
+
+    `modified` is in Unix seconds by the server's clock. `tag` is the server's identifier of the bytes (ETag), or empty.
+    """
 
     name: str
     size: int
@@ -59,9 +62,9 @@ class Object(Struct, frozen=True):
 
 
 class Bucket:
-    """The part of a bucket that lies below an address's prefix."""
+    """The objects of a bucket whose names begin with the prefix of an address."""
 
-    _used_in: ClassVar[int | None] = None  # obstore's threads belong to the process, not to a client
+    _used_in: ClassVar[int | None] = None  # process id; obstore's threads belong to the process, not to a client
 
     def __init__(
         self, address: StoreAddress, *, environment: Mapping[str, str] = os.environ, patience_s: float = PATIENCE_S
@@ -81,8 +84,12 @@ class Bucket:
 
     @property
     def _store(self) -> Any:
-        """The client, in the process that first used one: its threads don't come along through a fork, and whoever
-        asked without them would wait for ever."""
+        """The client of obstore.
+
+        Raises:
+            StoreError: this process was forked from one that had used a client. Threads don't survive a fork, so a
+                request without obstore's threads would wait forever.
+        """
         if Bucket._used_in not in (None, os.getpid()):
             raise StoreError(
                 f"the store `{self.url}` was asked in a process that forked from one that had used a store",
@@ -92,14 +99,14 @@ class Bucket:
         return self._client
 
     def put(self, name: str, data: bytes, *, replace: bool = False) -> None:
-        """Make an object of these bytes: under a name that no one else gives, or in the place of what is there."""
+        """Write an object with these bytes. The name must be new, unless `replace` is true."""
         mode: Literal["create", "overwrite"] = "overwrite" if replace else "create"
         try:
             with self._waiting():
                 tag = obstore.put(self._store, name, data, mode=mode, use_multipart=False)["e_tag"]
         except AlreadyExistsError:
-            # No name is given twice, so this is what became of our own request, whose answer was lost. Some servers
-            # keep what had arrived of one that broke off.
+            # All names are unique, so the object is from our own request, whose answer was lost. Some servers keep an
+            # incomplete object of a request that was cut off.
             if self.head(name) != len(data) or bytes(self.range(name, 0, len(data))) != data:
                 self.put(name, data, replace=True)
             return
@@ -112,10 +119,13 @@ class Bucket:
                 f"the store `{self.url}` doesn't hold the bytes that it was sent",
                 hint="check the server and the network; then run again",
             )
-        self._tags_are_digests = False  # some encryption: the signature covers the bytes that arrive
+        self._tags_are_digests = False  # as with some encryption; the request's signature has covered the bytes
 
     def put_file(self, name: str, path: Path, size: int) -> None:
-        """Make an object of a big file's bytes, in parts side by side: all of it is there then, or nothing."""
+        """Write an object with the bytes of a large file, in parts sent in parallel.
+
+        The object appears only when all parts have arrived.
+        """
         part = max(PART_BYTES, -(-size // PARTS_LIMIT))
         try:
             with self._waiting():
@@ -131,10 +141,10 @@ class Bucket:
             )
 
     def range(self, name: str, start: int, length: int) -> Any:
-        """Return this many bytes of an object, as a buffer.
+        """Return `length` bytes of an object from position `start`, as a buffer.
 
         Raises:
-            Absent: it isn't there.
+            Absent: there is no such object.
         """
         until = time.monotonic() + self._patience_s
         for left in reversed(range(TRIES)):
@@ -153,8 +163,10 @@ class Bucket:
         )
 
     def begin(self, name: str, length: int) -> tuple[Any, int]:
-        """Return the first bytes of an object, as a buffer, and the size of all of it: one request for what is
-        small."""
+        """Return the first `length` bytes of an object, as a buffer, and the size of the whole object.
+
+        A small object needs only this one request.
+        """
         until = time.monotonic() + self._patience_s
         for left in reversed(range(TRIES)):
             try:
@@ -166,7 +178,7 @@ class Bucket:
                 if left and is_passing(error) and time.monotonic() < until:
                     continue
                 if self.head(name) == 0:
-                    return b"", 0  # no range can be asked of nothing
+                    return b"", 0  # servers refuse a range of an empty object
                 raise self._absent(error) from error
             if len(data) == min(length, size):
                 return data, size
@@ -176,12 +188,12 @@ class Bucket:
         )
 
     def head(self, name: str) -> int | None:
-        """Return an object's size, or None."""
+        """Return the size of an object in bytes, or None if there is no such object."""
         found = self.look(name)
         return None if found is None else found.size
 
     def look(self, name: str) -> Object | None:
-        """Return what a listing would say of an object, or None."""
+        """Return the size, time and tag of an object, or None if there is no such object."""
         try:
             with self._waiting():
                 return _object(obstore.head(self._store, name))
@@ -191,7 +203,7 @@ class Bucket:
             raise self._refusal(error, "read") from error
 
     def objects(self, prefix: str) -> Iterator[Object]:
-        """Go over the objects below a folder, by name."""
+        """Yield the objects whose names begin with `prefix`, in the order of their names."""
         last: str | None = None
         left, until = TRIES, time.monotonic() + self._patience_s
         while True:
@@ -207,7 +219,7 @@ class Bucket:
                     raise self._refusal(error, "list") from error
 
     def delete(self, *names: str) -> None:
-        """Delete objects; one that is gone already is no error."""
+        """Delete objects. It is no error if one of them doesn't exist."""
         until = time.monotonic() + self._patience_s
         for left in reversed(range(TRIES)):
             try:
@@ -222,7 +234,7 @@ class Bucket:
             return
 
     def _waiting(self) -> AbstractContextManager[None]:
-        """Note that an answer is waited for: obstore ends that where nothing has come for `READ_S`."""
+        """Record a wait for an answer of the server. Obstore ends a request if no bytes arrive for `READ_S`."""
         return waiting(f"an answer of the store `{self.url}`", self._patience_s + READ_S)
 
     def _absent(self, error: Exception) -> Exception:
@@ -232,7 +244,7 @@ class Bucket:
         if self._keys is not None and self._keys.trouble is not None:
             return self._keys.trouble
         if isinstance(error, PermissionDeniedError) and act == "write" and (gone := self._is_gone()) is not None:
-            error = gone  # some servers deny what would be an object of a bucket that isn't there
+            error = gone  # some servers deny access if the bucket doesn't exist
         return refusal(error, url=self.url, endpoint=self.endpoint, act=act)
 
     def _is_gone(self) -> BaseError | None:
@@ -249,12 +261,15 @@ def _object(meta: Any) -> Object:
 
 
 _OWN = {S3Store: ("AWS_",), GCSStore: ("GOOGLE_", "SERVICE_ACCOUNT"), AzureStore: ("AZURE_", "IDENTITY_", "MSI_")}
-"""How the variables begin that obstore takes as options, their names in small letters."""
+"""The beginnings of the environment variables that obstore takes as options, by the kind of store."""
 
 
 def _with_own(kind: Any, options: Mapping[str, str], environment: Mapping[str, str]) -> Any:
-    """Return obstore's options, and those that the environment says beside them. obstore reads the process's own
-    environment by itself; this one may hold more, which no stage of the process is to find there."""
+    """Return obstore's options, with those added that only `environment` has.
+
+    Obstore reads the environment of the process by itself. `environment` may hold more variables, such as credentials,
+    which are kept out of the process's environment so that no stage finds them.
+    """
     found = dict(options)
     for name in environment:
         if name.startswith(_OWN[kind]) and name not in os.environ and _takes(kind, [*found, name.lower()]):
@@ -263,7 +278,7 @@ def _with_own(kind: Any, options: Mapping[str, str], environment: Mapping[str, s
 
 
 def _takes(kind: Any, names: list[str]) -> bool:
-    """Return whether obstore knows all of these options, and no two of them as one."""
+    """Return whether obstore knows all of these options, and no two of them are names of the same option."""
     try:
         kind("any", config=dict.fromkeys(names, ""))
     except UnknownConfigurationKeyError:
@@ -297,7 +312,7 @@ def _open(address: StoreAddress, environment: Mapping[str, str], patience_s: flo
         config = _with_own(kind, config, environment)
         return kind(parts.netloc, prefix=prefix, client_options=client, retry_config=retry, config=config), None
     if endpoint is not None:
-        config["aws_endpoint_url_s3"] = endpoint  # the environment's would come before `endpoint`
+        config["aws_endpoint_url_s3"] = endpoint  # because the environment's variable would override `endpoint`
     config["region"] = region_of(address, profile, environment)
     keys = Keys(profile) if profile.has_credentials() else None
     store = S3Store(
@@ -312,10 +327,10 @@ def _open(address: StoreAddress, environment: Mapping[str, str], patience_s: flo
 
 
 def endpoint_of(address: StoreAddress, profile: Profile, environment: Mapping[str, str]) -> str | None:
-    """Return the URL of the S3 server, or None for Amazon's own.
+    """Return the URL of the S3 server, or None for Amazon's own server.
 
     Raises:
-        ConfigError: what the environment or the profile says is no URL.
+        ConfigError: the endpoint in the environment or the profile is no valid URL.
     """
     told = (environment.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"))
     found = address.endpoint or next(filter(None, told), None) or profile.endpoint
@@ -325,13 +340,19 @@ def endpoint_of(address: StoreAddress, profile: Profile, environment: Mapping[st
 
 
 def region_of(address: StoreAddress, profile: Profile, environment: Mapping[str, str]) -> str:
-    """Return Amazon's name of the region that a bucket is asked for in."""
+    """Return the region in which the bucket is, by Amazon's name: from the address, the environment or the profile.
+
+    If none of them names a region, return `us-east-1`.
+    """
     told = address.region or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
     return told or profile.region or "us-east-1"
 
 
 class Keys:
-    """Gives obstore a profile's credentials, and keeps the error where there are none."""
+    """Passes the credentials of a profile to obstore.
+
+    `trouble` is the error of the last call if the profile gave no credentials, or None.
+    """
 
     def __init__(self, profile: Profile) -> None:
         self.trouble: StoreError | None = None

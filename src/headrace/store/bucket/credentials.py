@@ -1,7 +1,8 @@
-"""Amazon's credentials from the files that its tools share; from everywhere else obstore takes them by itself.
+"""Reads Amazon credentials from the shared files `~/.aws/credentials` and `~/.aws/config`.
 
-In Amazon's order: the environment, a web identity, the shared files, the container, the instance. Obstore knows all but
-the files, so they are read here where nothing in the environment comes before them.
+Amazon's tools look for credentials in this order: the environment, a web identity, the shared files, the container, the
+instance. Obstore itself knows all of these except the shared files. So the files are read here, if the environment has
+no credentials that come first.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ BEFORE = (
     "AWS_SKIP_SIGNATURE",
 )
 AGAIN = timedelta(minutes=5)
-"""Files are read again after this, so that what another program renews there is used."""
+"""How long credentials from the files are used before the files are read again. Another program may renew them."""
 
 PROCESS_S = 60.0
 
 
 class Credential(Struct, frozen=True):
-    """A key, as long as it holds. Shown, it keeps its secrets."""
+    """An access key with its secret, valid until `until`. Its `repr` doesn't show the secret."""
 
     key: str
     secret: str
@@ -45,7 +46,7 @@ class Credential(Struct, frozen=True):
 
 
 class Profile:
-    """A profile of `~/.aws/credentials` and `~/.aws/config`, or of the files that the environment names instead."""
+    """A profile in `~/.aws/credentials` and `~/.aws/config`, or in the files that the environment names instead."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
@@ -54,19 +55,20 @@ class Profile:
 
     @property
     def region(self) -> str | None:
-        """The region that the profile names."""
+        """The region that the profile names, or None."""
         return self._values().get("region")
 
     @property
     def endpoint(self) -> str | None:
-        """The server that the profile names."""
+        """The URL of the server that the profile names, or None."""
         return self._values().get("endpoint_url")
 
     def has_credentials(self) -> bool:
-        """Whether the profile, not the environment or the machine, says who asks.
+        """Return whether the profile has credentials and the environment has none that come first.
 
         Raises:
-            StoreUnreachable: the profile that the environment names isn't there, or leaves it to what isn't supported.
+            StoreUnreachable: the environment names a profile that doesn't exist, or the profile gets its credentials in
+                a way that isn't supported, such as a role.
         """
         if any(self._environment.get(each) for each in BEFORE):
             return False
@@ -88,7 +90,7 @@ class Profile:
         return False
 
     def credential(self) -> Credential:
-        """Return the credential, read anew."""
+        """Return the credential of the profile, read from the files now."""
         values = self._values()
         if "aws_access_key_id" not in values:
             return self._made(values["credential_process"])
@@ -100,7 +102,7 @@ class Profile:
         )
 
     def _made(self, command: str) -> Credential:
-        """Return what the profile's command prints, in the form that Amazon's tools agreed on."""
+        """Run the profile's `credential_process` and return the credential that it prints, as Amazon's JSON."""
         try:
             done = subprocess.run(
                 shlex.split(command), stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=PROCESS_S
@@ -117,7 +119,7 @@ class Profile:
             raise StoreUnreachable(
                 f"the `credential_process` of profile `{self.name}` gave no credentials: {type(error).__name__}",
                 hint="run it by hand; it prints JSON with AccessKeyId and SecretAccessKey",
-            ) from None  # the cause may hold what the command printed
+            ) from None  # the cause may contain the command's output, with the secret
 
     def _values(self) -> dict[str, str]:
         home = Path(self._environment.get("HOME") or os.path.expanduser("~")) / ".aws"
@@ -137,5 +139,5 @@ def _section(path: Path, name: str) -> dict[str, str]:
         raise StoreUnreachable(
             f"Amazon's shared file `{path}` can't be read: {type(error).__name__}",
             hint="correct it: sections in brackets, then `name = value`",
-        ) from None  # the cause quotes the line
+        ) from None  # the cause quotes the line, which may hold a secret
     return dict(parser[name]) if parser.has_section(name) else {}

@@ -1,4 +1,4 @@
-"""Downloads: a blob's bytes fetched by ranges side by side, and held against its digest as they arrive."""
+"""Downloads: the ranges of an object are fetched in parallel, and its digest is computed as they arrive."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from headrace.store.bucket.bucket import PART_BYTES, PARTS_AT_ONCE, Bucket
 
 
 def download(bucket: Bucket, name: str, path: Path | None) -> tuple[str, int]:
-    """Fetch an object, into a file if one is named; return the digest and the number of its bytes.
+    """Fetch an object and return the digest and the number of its bytes. Write it to `path`, unless that is None.
 
-    No more than `PARTS_AT_ONCE` ranges are in memory: each is written, digested in its turn, and gone.
+    At most `PARTS_AT_ONCE` ranges are in memory at any time.
 
     Raises:
-        Absent: it isn't there.
+        Absent: there is no such object.
     """
     first, size = bucket.begin(name, PART_BYTES)
     hasher = blake3(first)

@@ -1,4 +1,4 @@
-"""What attempts printed, in an object store: outside of all digests."""
+"""The logs of an object store: the printed output of attempts. Logs have no digests."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ from headrace.store.folder.spool import plain
 
 
 class ObjectLogs:
-    """Logs as objects `logs/RUN/NAME/START`, each a piece of what one attempt printed."""
+    """Logs as objects `logs/RUN/NAME/START`. Each object is a piece of the output of one attempt.
+
+    `START` is the position of the piece in the worker's log, in bytes.
+    """
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
     def keep(self, run: str, name: str, start: int, data: Iterable[bytes]) -> None:
-        """Put what was printed; pieces are as `data` gives them, all but the last of `PIECE_BYTES`."""
+        """Write an attempt's output, one object for each piece in `data`.
+
+        `start` is the position of the first piece in the log `name`. All pieces but the last have `PIECE_BYTES` bytes.
+        """
         for piece in data:
             self._bucket.put(_name(run, name, start), piece, replace=True)
             start += len(piece)
 
     def read(self, run: str, name: str, start: int, end: int) -> Iterator[bytes]:
-        """Go over what an attempt printed."""
+        """Yield the bytes from `start` to `end` of a log, in pieces. Stop at a piece that wasn't kept."""
         while start < end:
             length = min(PIECE_BYTES, end - start)
             try:
@@ -32,7 +38,7 @@ class ObjectLogs:
             start += length
 
     def forget(self, run: str) -> None:
-        """Delete all that a run has printed."""
+        """Delete all logs of a run."""
         names = [each.name for each in self._bucket.objects(f"logs/{plain(run)}/")]
         if names:
             self._bucket.delete(*names)

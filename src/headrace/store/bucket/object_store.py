@@ -1,12 +1,12 @@
-"""A store in a bucket: of Amazon's protocol, or of Google's or Azure's by the same code (which nobody has tried yet).
+"""A store in a bucket, by Amazon's protocol, or by Google's or Azure's with the same code (not tested yet).
 
-    blobs/ab/abcdef….NONCE        the blobs; each put is a generation of its own
-    spool/RUN/NAME/NUMBER         what workers spill while no driver listens
-    logs/RUN/NAME/START           what attempts printed
+    blobs/ab/abcdef….NONCE        the blobs; each put writes a generation of its own
+    spool/RUN/NAME/NUMBER         reports that workers spill while they have no driver
+    logs/RUN/NAME/START           the output of attempts
 
-Nothing is trusted on its way. What is sent is signed with its digest, which the server checks (SHA-256); of a blob sent
-whole, the tag that comes back must be its MD5, or it is read back; one sent in parts must have its size. What is
-fetched is held against its BLAKE3 digest before anyone sees it.
+All transfers are checked. Each request is signed with the SHA-256 digest of its bytes, which the server checks. If a
+blob was sent in one request, the server's tag must be the MD5 digest of the bytes; otherwise the blob is read back. If
+it was sent in parts, its size must be right. Fetched bytes are compared with their BLAKE3 digest before they are used.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from headrace.store.store import new_nonce
 
 GIB = 1 << 30
 UPLOAD = "upload"
-"""What the names of strays begin with that are uploads in parts."""
+"""The beginning of the name of a stray that is an upload in parts."""
 
 
 class ObjectStore:
-    """Blobs by digest and nonce in a bucket, with copies of the last used ones in `local`.
+    """A store of blobs in a bucket, with a cache of the recently used blobs in the folder `local`.
 
-    Opening it asks nothing of the server. It is not for use on both sides of a fork.
+    Opening the store makes no request. It can't be used in both the parent and the child of a fork.
     """
 
     def __init__(
@@ -68,21 +68,23 @@ class ObjectStore:
         self.logs = ObjectLogs(self._bucket)
 
     def batch(self) -> ObjectBatch:
-        """Return a batch: what is kept within it is in the bucket when it ends without an error."""
+        """Return a batch. Its blobs are in the bucket when the batch has ended without an error."""
         return ObjectBatch(self._bucket, self._cache, self._memory, aside=self._aside, name=_name_of)
 
     def draft(self) -> Draft:
-        """Return a draft to write to; what it keeps is in the bucket at once."""
+        """Return a draft, a file to write to. When its `keep` returns, the blob is in the bucket."""
         return Draft(self._aside(), self._keep, "cache")
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
-        """Keep these bytes; what is returned is in the bucket."""
+        """Store these bytes and return their blob, which is in the bucket then."""
         with self.batch() as batch:
             return batch.put(data)
 
     def path(self, digest: str, nonce: str, *, verify: bool = False) -> Path:
-        """Return a file with a blob's bytes, from the cache or fetched now: fetched bytes have the digest in any case,
-        those of the cache are held against it once more with `verify`."""
+        """Return the path of a file with a blob's bytes, from the cache or fetched now.
+
+        Fetched bytes are always compared with the digest. Bytes from the cache are compared again if `verify` is true.
+        """
         name = _name(digest, nonce)
         if (found := self._cache.find(digest, verify=verify)) is not None:
             return found
@@ -94,7 +96,10 @@ class ObjectStore:
             return self._fetch(name, digest, nonce)
 
     def held(self, digest: str, nonce: str) -> bytes | None:
-        """Return the bytes of a small blob, from memory or fetched now; they have the digest. None of one too big."""
+        """Return the bytes of a small blob, from memory or fetched now, or None if the blob is too big.
+
+        The bytes have been compared with the digest.
+        """
         name = _name(digest, nonce)
         if (data := self._memory.find(digest)) is not None:
             return data
@@ -111,7 +116,7 @@ class ObjectStore:
         return data
 
     def prefetch(self, generations: Iterable[tuple[str, str, int]]) -> None:
-        """Bring blobs into memory or the cache, side by side."""
+        """Fetch blobs (each digest, nonce and size) into memory or the cache, in parallel."""
         rest = list(dict.fromkeys(generations))
         if len(rest) > 1:
             with ThreadPoolExecutor(min(AT_ONCE, len(rest)), "headrace-prefetch") as pool:
@@ -123,8 +128,10 @@ class ObjectStore:
             self.path(digest, nonce)
 
     def reader(self, digest: str, nonce: str) -> BinaryIO:
-        """Return a blob as a file: the cache's, or one that fetches what is read, whose bytes nobody has held against
-        the digest."""
+        """Return a blob as an open file: from the cache, or a file that fetches the ranges that are read.
+
+        Bytes of the second kind are not compared with the digest.
+        """
         name = _name(digest, nonce)
         if (found := self._cache.find(digest)) is not None:
             with suppress(FileNotFoundError):
@@ -135,16 +142,16 @@ class ObjectStore:
         return cast("BinaryIO", RangeFile(self._bucket, name, size))
 
     def size(self, digest: str, nonce: str) -> int | None:
-        """Return the size of a blob in bytes, or None if it isn't there."""
+        """Return the size of a blob in bytes, or None if the store doesn't have it."""
         return self._bucket.head(_name(digest, nonce))
 
     def modified(self, digest: str, nonce: str) -> float | None:
-        """Return when a blob was put, by the server's clock, or None if it isn't there."""
+        """Return when a blob was written, in Unix seconds by the server's clock, or None if it doesn't exist."""
         found = self._bucket.look(_name(digest, nonce))
         return None if found is None else found.modified
 
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
-        """Return the sizes of many blobs, in their order, asked side by side."""
+        """Return the sizes of many blobs in the given order, by parallel requests. A missing blob has the size None."""
         names = [_name(digest, nonce) for digest, nonce in generations]
         if len(names) < 2:
             return [self._bucket.head(name) for name in names]
@@ -152,7 +159,12 @@ class ObjectStore:
             return list(pool.map(self._bucket.head, names))
 
     def verify(self, digest: str, nonce: str) -> None:
-        """Fetch a blob from the bucket and hold its bytes against its digest."""
+        """Fetch a blob from the bucket and compare its bytes with its digest.
+
+        Raises:
+            BlobMissing: the bucket doesn't have the blob.
+            BlobDamaged: the bytes have another digest.
+        """
         try:
             found, _ = download(self._bucket, _name(digest, nonce), None)
         except Absent as error:
@@ -161,19 +173,19 @@ class ObjectStore:
             raise damaged(digest, nonce, f"its bytes have the digest `{found[:12]}`")
 
     def stamp(self, digest: str, nonce: str) -> None:
-        """Return nothing: a file of the cache is touched by each that reads it."""
+        """Return None: each reader of a file in the cache changes its times, so they say nothing about writes."""
 
     def delete(self, digest: str, nonce: str) -> None:
-        """Delete a blob; one that is gone already is no error."""
+        """Delete a blob. It is no error if the store doesn't have it."""
         self._bucket.delete(_name(digest, nonce))
 
     def delete_all(self, generations: Sequence[tuple[str, str]]) -> None:
-        """Delete blobs in one request for each thousand."""
+        """Delete blobs, with one request for each thousand of them."""
         if generations:
             self._bucket.delete(*(_name(*generation) for generation in generations))
 
     def blobs(self) -> Iterator[Found]:
-        """Go over all blobs, in no order; what isn't named like a blob is passed over."""
+        """Yield all blobs of the store, in no particular order. Objects that aren't named like a blob are ignored."""
         for each in self._bucket.objects("blobs/"):
             _, _, rest = each.name.partition("blobs/")
             prefix, _, name = rest.partition("/")
@@ -182,8 +194,10 @@ class ObjectStore:
                 yield Found(digest=digest, nonce=nonce, size=each.size, modified=each.modified)
 
     def strays(self, now: float | None = None) -> Iterator[Stray]:
-        """Go over what is neither kept nor thrown away yet: uploads in parts, and the drafts of this machine, whose
-        clock may be another than the server's."""
+        """Yield the unfinished uploads in parts, and the unfinished drafts on this machine.
+
+        If `now` (the server's time) is given, the times of drafts are converted to the server's clock.
+        """
         ahead_s = 0.0 if now is None else time.time() - now
         for entry in scan(self._cache.tmp):
             with suppress(FileNotFoundError):
@@ -193,7 +207,7 @@ class ObjectStore:
             yield Stray(name=f"{UPLOAD} {each.id} {each.key}", size=0, modified=each.modified)
 
     def discard(self, stray: Stray) -> None:
-        """Delete a draft, or end an upload, whose writer is gone."""
+        """Delete a draft, or end an upload in parts. Its writer must be gone."""
         kind, _, rest = stray.name.partition(" ")
         if kind == UPLOAD and self._uploads is not None:
             number, _, key = rest.partition(" ")
@@ -202,7 +216,7 @@ class ObjectStore:
         (self._cache.tmp / stray.name).unlink(missing_ok=True)
 
     def now(self) -> float:
-        """Return the time by the server's clock, which dates an object that is made for it."""
+        """Return the time in Unix seconds by the server's clock. To learn it, write an object and read its date."""
         name = f"clock/{new_nonce()}{new_nonce()}"
         self._bucket.put(name, b"")
         try:

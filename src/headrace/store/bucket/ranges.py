@@ -1,4 +1,4 @@
-"""A blob far away as a file that can seek: what is read is fetched, and little more."""
+"""A blob in a bucket as a file that can seek. Only the ranges that are read, and little more, are fetched."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 from headrace.store.bucket.bucket import PART_BYTES, PARTS_AT_ONCE, Bucket
 
 AHEAD_BYTES = 1 << 16
-"""A short read fetches this much, since the next one is often right behind; twice as much each time that it was."""
+"""The least number of bytes that a read fetches, because the next read often follows directly. It doubles with each
+read that did."""
 
 AT_MOST_BYTES = PART_BYTES * PARTS_AT_ONCE
 
 
 class RangeFile(io.RawIOBase):
-    """A file of known size, read by ranges."""
+    """A read-only file of known size that fetches ranges of an object. `fetched` counts the fetched bytes."""
 
     def __init__(self, bucket: Bucket, name: str, size: int) -> None:
         super().__init__()
@@ -61,14 +62,14 @@ class RangeFile(io.RawIOBase):
             follows = self._at == self._start + len(self._window) and self._at > 0
             self._ahead = min(2 * self._ahead, AT_MOST_BYTES) if follows else AHEAD_BYTES
             wanted = min(max(length, self._ahead), self.size)
-            self._start = min(self._at, self.size - wanted)  # near the end, what lies before it is likely next
+            self._start = min(self._at, self.size - wanted)  # at a file's end, the bytes before are often read next
             self._window = self._fetch(self._start, wanted)
             self.fetched += wanted
             begin = self._at - self._start
         return self._window[begin : begin + length]
 
     def _fetch(self, start: int, length: int) -> memoryview:
-        """Fetch a range; one that is big in parts side by side."""
+        """Return a range of the object; a large one is fetched in parallel parts."""
         if length <= PART_BYTES:
             return memoryview(self._bucket.range(self._name, start, length))
         whole = memoryview(bytearray(length))

@@ -1,6 +1,6 @@
-"""What the refusals of an object store mean, in one place and in the user's words.
+"""Turns the errors of an object store into errors that a user understands.
 
-Obstore's own texts hold requests, addresses and what the server answered, so they are read here and never shown.
+The texts of obstore's errors contain requests, addresses and answers of the server, so they are never shown.
 """
 
 from __future__ import annotations
@@ -43,13 +43,16 @@ _IDENTITY = re.compile(r"169\.254\.169\.254|metadata\.google|/token|sts\.|[Cc]re
 
 
 def is_missing(error: BaseException) -> bool:
-    """Return whether the object isn't there, though its bucket is (as far as the answer tells)."""
+    """Return whether the error says that the object doesn't exist. False if it says that the whole bucket doesn't."""
     return isinstance(error, FileNotFoundError) and code_of(error) not in GONE
 
 
 def is_passing(error: BaseException) -> bool:
-    """Return whether asking again may help: half an answer, or no answer, or a server in trouble, where obstore hasn't
-    asked again for as long as it was told to."""
+    """Return whether repeating the request may help.
+
+    That is so for an incomplete answer, no answer, or an error of the server, unless obstore has already repeated the
+    request until its time limit.
+    """
     if isinstance(error, FileNotFoundError) or _is_spent(error):
         return False
     status = status_of(error)
@@ -57,7 +60,7 @@ def is_passing(error: BaseException) -> bool:
 
 
 def _is_spent(error: BaseException) -> bool:
-    """Return whether obstore itself has asked again until its time was over, by what it says of that."""
+    """Return whether the error's text says that obstore has repeated the request until its time limit."""
     found = _ASKED_AGAIN.search(str(error))
     return found is not None and _seconds(found[1]) >= _seconds(found[2])
 
@@ -67,19 +70,19 @@ def _seconds(text: str) -> float:
 
 
 def code_of(error: BaseException) -> str:
-    """Return the code that the server named the trouble by, or nothing."""
+    """Return the server's code for the error, such as `NoSuchBucket`, or "" if the answer has none."""
     found = _CODE.search(str(error))
     return found[1] if found else ""
 
 
 def status_of(error: BaseException) -> int | None:
-    """Return the answer's HTTP status, or None where there was none."""
+    """Return the HTTP status of the server's answer, or None if there was no answer."""
     found = _STATUS.search(str(error))
     return int(found[1]) if found else None
 
 
 def refusal(error: BaseException, *, url: str, endpoint: str, act: Act) -> StoreError:
-    """Return the store's error for what obstore raised when it was to `act`."""
+    """Return our error for an error that obstore raised in a request to read, write, list or delete (`act`)."""
     bucket = url.partition("://")[2].partition("/")[0]
     text, code, status = str(error), code_of(error), status_of(error)
     if code in GONE or (isinstance(error, FileNotFoundError) and act in ("list", "write")):

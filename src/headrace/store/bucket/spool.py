@@ -1,4 +1,4 @@
-"""The spool of an object store: each spill an object of its own, numbered, since nothing can be appended there."""
+"""The spool of an object store. Each spill is a numbered object, because nothing can be appended to an object."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from headrace.store.bucket.bucket import Absent, Bucket
 from headrace.store.folder.spool import plain
 
 DIGITS = 8
-"""Numbers are written so wide that their order is that of the names."""
+"""The digits of an object's number in its name. With leading zeros, the names sort in the order of the numbers."""
 
 
 class ObjectSpool:
-    """Objects `spool/RUN/NAME/NUMBER`: whole, or not there. A name has one writer."""
+    """Spilled reports as objects `spool/RUN/NAME/NUMBER`. Each object is complete. A name has only one writer."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
         self._next: dict[tuple[str, str], int] = {}
 
     def spill(self, run: str, name: str, data: bytes) -> None:
-        """Add to what this name spilled."""
+        """Add bytes to the spill of this name. On return they are in the bucket."""
         key = plain(run), plain(name)
         folder = f"spool/{run}/{name}"
         if key not in self._next:
@@ -29,7 +29,7 @@ class ObjectSpool:
         self._next[key] += 1
 
     def spills(self, run: str) -> Iterator[tuple[str, bytes]]:
-        """Go over what was spilled for a run, by name: each name with its bytes, in their order."""
+        """Yield each name of a run's spills with its bytes, in the order of the names."""
         names: dict[str, list[str]] = {}
         for each in self._bucket.objects(f"spool/{plain(run)}/"):
             names.setdefault(each.name.split("/")[-2], []).append(each.name)
@@ -37,11 +37,11 @@ class ObjectSpool:
             yield name, b"".join(self._read(each) for each in sorted(names[name]))
 
     def runs(self) -> list[str]:
-        """Name the runs that have spilled."""
+        """Return the ids of the runs that have spills, sorted."""
         return sorted({each.name.split("/")[-3] for each in self._bucket.objects("spool/")})
 
     def forget(self, run: str) -> None:
-        """Delete all that a run has spilled."""
+        """Delete all spills of a run."""
         names = [each.name for each in self._bucket.objects(f"spool/{plain(run)}/")]
         if names:
             self._bucket.delete(*names)
@@ -52,4 +52,4 @@ class ObjectSpool:
             rest = self._bucket.range(name, len(data), size - len(data)) if size > len(data) else b""
             return bytes(data) + bytes(rest)
         except Absent:
-            return b""  # forgotten meanwhile
+            return b""  # deleted meanwhile

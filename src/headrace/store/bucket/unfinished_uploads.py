@@ -1,8 +1,8 @@
-"""Uploads in parts that nobody will finish: their parts stay in the bucket, unseen and paid for, until they are ended.
+"""Finds and ends unfinished uploads in parts. Their parts stay in the bucket, invisible but paid for, until then.
 
-Obstore has no call for them, so this speaks S3 itself, signed as Amazon describes ("Signature Version 4"). Where the
-credentials are such that only obstore can get them (an instance's role, a web identity), a rule of the bucket must do:
-`AbortIncompleteMultipartUpload`.
+Obstore has no call for this, so this module makes the S3 requests itself, signed as Amazon describes ("Signature
+Version 4"). That doesn't work with credentials that only obstore can get (an instance's role, a web identity). For
+those, set the bucket's lifecycle rule `AbortIncompleteMultipartUpload`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NOTHING = hashlib.sha256(b"").hexdigest()
 
 
 class Upload(Struct, frozen=True):
-    """An upload that has begun: when its last part came, in seconds since the epoch by the server's clock."""
+    """An unfinished upload: its object's name, its id, and when its last part arrived (Unix seconds)."""
 
     key: str
     id: str
@@ -36,14 +36,14 @@ class Upload(Struct, frozen=True):
 
 
 class Uploads:
-    """The uploads in parts below an address's prefix."""
+    """The unfinished uploads of blobs below an address's prefix."""
 
     def __init__(self, address: StoreAddress, environment: Mapping[str, str] = os.environ) -> None:
         profile = Profile(environment)
         region = region_of(address, profile, environment)
         parts = urlsplit(address.url)
         endpoint = endpoint_of(address, profile, environment) or f"https://s3.{region}.amazonaws.com"
-        self._prefix = f"{parts.path.strip('/')}/blobs/".lstrip("/")  # what else is in the bucket is none of ours
+        self._prefix = f"{parts.path.strip('/')}/blobs/".lstrip("/")  # other uploads in the bucket aren't ours
         self._server = urlsplit(endpoint)
         hosted = dict(address.options).get("virtual_hosted_style_request", "").lower() == "true"
         self._bucket = "" if hosted else f"/{parts.netloc}"
@@ -51,7 +51,7 @@ class Uploads:
         self._environment = environment
 
     def begun(self) -> Iterator[Upload]:
-        """Go over them; over none where they may not be listed."""
+        """Yield the unfinished uploads, or nothing if the credentials don't allow to list them."""
         marker: dict[str, str] = {}
         while (answer := self._ask("GET", "", {"uploads": "", "prefix": self._prefix, **marker})) is not None:
             for each in answer.iter("Upload"):
@@ -65,7 +65,7 @@ class Uploads:
             }
 
     def end(self, key: str, number: str) -> None:
-        """End one, and delete its parts; one that has ended is no error."""
+        """End the upload with id `number` of object `key`, and delete its parts. It is no error if it has ended."""
         self._ask("DELETE", key, {"uploadId": number})
 
     def _last(self, key: str, number: str, initiated: str) -> float:
@@ -74,7 +74,7 @@ class Uploads:
         return max(_seconds(each) for each in (initiated, *told))
 
     def _ask(self, method: str, key: str, query: Mapping[str, str]) -> ET.Element | None:
-        """Return the answer without its name spaces, or None where there is none that can be used."""
+        """Make a request and return its XML answer without XML namespaces, or None if there is no usable answer."""
         credential = self._credential()
         if credential is None:
             return None
@@ -131,7 +131,7 @@ def _plain(body: bytes) -> ET.Element | None:
 
 
 def _seconds(told: str) -> float:
-    """Read a time; one that can't be read is later than any, so that nobody takes what goes on for old."""
+    """Return a time in Unix seconds, or infinity if the text is no time: such an upload must not count as old."""
     try:
         return dt.datetime.fromisoformat(told).timestamp()
     except ValueError:

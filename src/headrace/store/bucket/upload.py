@@ -1,4 +1,4 @@
-"""Uploads: a batch of blobs that travel side by side."""
+"""Uploads: a batch of blobs that are sent in parallel."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from headrace.store.errors import damaged, trouble
 from headrace.store.store import new_nonce
 
 AT_ONCE = 16
-"""So many small blobs travel at once: a server's answer takes milliseconds, of which the sender needs few."""
+"""How many small blobs are sent at once. Most of the time of a request is spent waiting for the server's answer."""
 
 HELD = 1 << 10
-"""Of so many small blobs the bytes wait in memory until the batch ends; others wait in files."""
+"""The most small blobs whose bytes wait in memory until the batch ends. The bytes of further blobs wait in files."""
 
 BIG_BYTES = 2 * PART_BYTES
-"""From this size on a blob travels in parts, as soon as it is kept; smaller ones travel together at the end."""
+"""A blob of at least this size is sent in parts as soon as it is kept. Smaller blobs are sent when the batch ends."""
 
 
 def upload(bucket: Bucket, name: str, path: Path, size: int, *, replace: bool) -> None:
-    """Make an object of a file."""
+    """Write an object with the bytes of a file, in one request or (from `BIG_BYTES` on) in parts."""
     if size < BIG_BYTES:
         bucket.put(name, path.read_bytes(), replace=replace)
     else:
@@ -42,8 +42,11 @@ def upload(bucket: Bucket, name: str, path: Path, size: int, *, replace: bool) -
 
 
 class ObjectBatch:
-    """Gives drafts. What they keep is in the bucket when the batch ends, and in this machine's cache; after an error it
-    is in neither."""
+    """A batch of blobs for an object store.
+
+    When the batch ends, its blobs are in the bucket and in this machine's cache. If it ends with an error, they are in
+    neither.
+    """
 
     def __init__(
         self, bucket: Bucket, cache: Cache, memory: Memory, aside: Callable[[], Path], name: Callable[[Blob], str]
@@ -79,11 +82,11 @@ class ObjectBatch:
             self._clear(done=done)
 
     def draft(self) -> Draft:
-        """Return a draft to write to; used as a context manager, it leaves nothing behind unless it is kept."""
+        """Return a draft, a file to write to. As a context manager, it deletes its file unless `keep` was called."""
         return Draft(self._aside(), self.keep, "cache")
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
-        """Keep these bytes; a few of them stay in memory until the batch ends."""
+        """Add these bytes to the batch and return their blob. Small ones wait in memory until the batch ends."""
         if len(data) <= SMALL_BYTES and len(self._held) < HELD:
             data = bytes(data)
             blob = Blob(digest=blake3(data).hexdigest(), size=len(data), nonce=new_nonce())
@@ -94,17 +97,17 @@ class ObjectBatch:
             return draft.keep()
 
     def replicate(self, digest: str, nonce: str, source: BinaryIO) -> Blob:
-        """Keep a blob of another store under the names that it has there, from a file that gives its bytes.
+        """Add a copy of another store's blob, with the same digest and nonce. `source` is a file with its bytes.
 
         Raises:
-            BlobDamaged: they don't have that digest; nothing of it is kept, and the batch may go on.
+            BlobDamaged: the bytes have another digest. Then nothing is kept of them, and the batch can go on.
         """
         with Draft(self._aside(), lambda path: self._replica(path, digest, nonce), "cache") as draft:
             shutil.copyfileobj(source, draft.file, PART_BYTES)
             return draft.keep()
 
     def keep(self, path: Path) -> Blob:
-        """Keep a file that lies aside."""
+        """Add a finished draft's file to the batch and return its blob."""
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             size = os.fstat(descriptor).st_size
@@ -125,7 +128,7 @@ class ObjectBatch:
         return blob
 
     def _take(self, path: Path, blob: Blob) -> None:
-        self._name(blob)  # refuses what is no name, while nothing is kept yet
+        self._name(blob)  # raises an error for an invalid name, before anything is kept
         self._kept.append((path, blob))
         if blob.size < BIG_BYTES:
             self._small.append((path, blob))
@@ -148,7 +151,7 @@ class ObjectBatch:
         for path, blob in self._kept:
             try:
                 self._cache.take_in(path, blob.digest)
-            except OSError:  # they are where they belong: a copy less
+            except OSError:  # the blob is in the bucket, only its copy in the cache is missing
                 path.unlink(missing_ok=True)
 
     def _start(self, blob: Blob, act: Callable[..., None], *given: Any) -> None:
@@ -164,7 +167,7 @@ class ObjectBatch:
         self._memory.keep(data, blob.digest)
 
     def _clear(self, *, done: bool) -> None:
-        """Remove what was kept and did not get in, here and in the bucket."""
+        """Delete the files of blobs that were not stored. After an error, also delete the blobs that were sent."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
         if done:
@@ -178,5 +181,5 @@ class ObjectBatch:
             if not sent.cancelled() and sent.exception() is None and blob not in self._replicas
         ]
         if arrived:
-            with suppress(StoreError):  # what can't be deleted now no row will name: the collector finds it
+            with suppress(StoreError):  # no row will name these blobs, so the collector deletes them later
                 self._bucket.delete(*arrived)

@@ -1,12 +1,12 @@
-"""A cache: verified copies of an object store's blobs on this machine, as many as fit.
+"""A cache: verified copies of an object store's blobs on this machine, up to a size limit.
 
-    cache/BOOT/ab/abcdef…    the bytes of blobs by their digest, read-only, since this boot of the machine
-    cache/tmp/               what is being downloaded, and drafts that become blobs
-    cache/locks/ab           held while one process downloads, so that others don't download the same
+    cache/BOOT/ab/abcdef…    the bytes of blobs by their digest, read-only, written since this boot of the machine
+    cache/tmp/               unfinished downloads, and drafts that become blobs
+    cache/locks/ab           held while one process downloads, so that others don't download the same blob
 
-Nothing here is ever waited for to reach the disk: what an earlier boot of the machine left is held against its digest
-before it is used again. Any number of processes share it: files come in whole by a rename, and one that is evicted
-while it is read stays until its last reader closes it.
+Files are never synced to the disk. So a file from an earlier boot of the machine is compared with its digest before it
+is used again. Any number of processes can share the cache: a rename brings in complete files, and a file that is
+evicted while it is read stays until its last reader closes it.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from headrace.store.digest import digest_of
 from headrace.store.folder.digest_folders import scan
 
 SPARED_S = 60.0
-"""What was used within this time is not evicted: whoever asked for its path may not have opened it yet."""
+"""A file that was used within this time, in seconds, isn't evicted: its reader may not have opened it yet."""
 
 STALE_S = 86_400.0
-"""Half-written files older than this are nobody's."""
+"""An unfinished file that is older than this, in seconds, has no writer any more and is deleted."""
 
 LOOK_SHARE = 64
-"""The files are counted again whenever this process has added this fraction of the bound."""
+"""The size of the cache is computed again whenever this process has added 1/64 of the limit."""
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Kept(Struct, frozen=True):
-    """A file of the cache: when it was last used, and its size."""
+    """A file of the cache: when it was last used (Unix seconds), its size in bytes, and its path."""
 
     used: float
     size: int
@@ -45,7 +45,7 @@ class Kept(Struct, frozen=True):
 
 
 class Cache:
-    """Files by digest, the least recently used of which go when all together pass the bound."""
+    """The cached files by digest. When their total size exceeds the limit, the least recently used ones are deleted."""
 
     def __init__(self, folder: Path, limit_bytes: int, *, clock: Callable[[], float] = time.time) -> None:
         self.folder = folder
@@ -54,10 +54,10 @@ class Cache:
         self._clock = clock
         self._boot = _boot()
         self._made = False
-        self._added = limit_bytes  # so that the first file that comes in has all counted
+        self._added = limit_bytes  # so that the first file that is added has all files counted
 
     def aside(self) -> Path:
-        """Return a path for a file that doesn't belong yet."""
+        """Return a new path in the cache's folder for temporary files."""
         if not self._made:
             for each in (self.tmp, self.folder / "locks"):
                 each.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,10 @@ class Cache:
         return self.tmp / os.urandom(8).hex()
 
     def find(self, digest: str, *, verify: bool = False) -> Path | None:
-        """Return the file with these bytes, and count it as used; one found damaged is removed."""
+        """Return the path of the file with this digest and mark it as used, or None if the cache doesn't have it.
+
+        With `verify`, its bytes are compared with the digest first, and a damaged file is deleted.
+        """
         path = self._place(digest)
         try:
             os.utime(path)
@@ -74,7 +77,7 @@ class Cache:
         return Path(path) if self._boot and not verify else self._checked(path, path, digest)
 
     def take_in(self, aside: Path, digest: str) -> Path:
-        """Bring in a file whose bytes have this digest; make room for it."""
+        """Move a file whose bytes have this digest into the cache, evict others if needed, and return its new path."""
         size = os.stat(aside).st_size
         path = self._place(digest)
         os.chmod(aside, 0o444)
@@ -90,7 +93,10 @@ class Cache:
 
     @contextmanager
     def alone(self, digest: str) -> Iterator[None]:
-        """Wait while another process, or thread, downloads the same; a disk without locks doesn't wait."""
+        """Hold the lock of a digest, so that no other process or thread downloads the same blob at the same time.
+
+        On a disk without file locks, go on without the lock.
+        """
         self.aside()
         lock = os.open(f"{self.folder}/locks/{digest[:2]}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -101,8 +107,10 @@ class Cache:
             os.close(lock)
 
     def evict(self, *, down_to: int | None = None) -> None:
-        """Remove what was used least recently until the rest is within the bound, or another, and what nobody will
-        finish."""
+        """Delete the least recently used files until at most `down_to` bytes are left (None: the limit of the cache).
+
+        Also delete unfinished files that have no writer any more.
+        """
         limit = self.limit_bytes if down_to is None else down_to
         self._added = 0
         now = self._clock()
@@ -131,12 +139,15 @@ class Cache:
 
     @cached_property
     def _earlier(self) -> list[str]:
-        """The folders of earlier boots: no more of them come while this process lives."""
+        """The folders of earlier boots of the machine. Their list can't grow while this process lives."""
         known = ("tmp", "locks", self._boot or "unknown")
         return [entry.path for entry in scan(self.folder) if entry.name not in known]
 
     def _adopt(self, digest: str, place: str) -> Path | None:
-        """Look for a file of an earlier boot, which the machine's loss of power may have damaged."""
+        """Return a file of an earlier boot if its bytes still have the digest, moved to its place, or None.
+
+        A loss of power may have damaged the file.
+        """
         for boot in self._earlier:
             path = f"{boot}/{digest[:2]}/{digest}"
             if os.path.exists(path):
@@ -144,7 +155,7 @@ class Cache:
         return None
 
     def _checked(self, path: str, place: str, digest: str) -> Path | None:
-        """Return a file at its place if it has its digest; delete it and return None if it hasn't."""
+        """Return a file, moved to `place`, if its bytes have the digest; otherwise delete it and return None."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -171,7 +182,7 @@ class Cache:
 
 
 def _boot() -> str | None:
-    """Name this boot of the machine, or None where it has no name."""
+    """Return an id of the current boot of the machine, or None if the system gives none."""
     try:
         return BOOT.read_text().strip().replace("-", "")[:16] or None
     except OSError:

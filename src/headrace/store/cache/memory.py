@@ -1,4 +1,4 @@
-"""What an object store holds in memory: small blobs, of which a file each would cost more than to fetch them again."""
+"""The small blobs that an object store keeps in memory. A file for each would cost more than fetching it again."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import OrderedDict
 from threading import Lock
 
 SMALL_BYTES = 1 << 16
-"""Blobs up to this size are held in memory; a bigger one is a file of the cache."""
+"""Blobs up to this size are kept in memory. Larger blobs are files of the cache."""
 
 LIMIT_BYTES = 1 << 25
-"""The bound on all of them together, in each process."""
+"""The limit for all small blobs together, in each process."""
 
 
 class Memory:
-    """Bytes by digest, the least recently used of which go when all together pass the bound."""
+    """Bytes by digest. When their total size exceeds the limit, the least recently used ones are dropped."""
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
         self._limit = limit_bytes
@@ -22,7 +22,7 @@ class Memory:
         self._lock = Lock()
 
     def find(self, digest: str) -> bytes | None:
-        """Return the bytes with this digest, and count them as used."""
+        """Return the bytes with this digest and mark them as used, or None if they aren't in memory."""
         with self._lock:
             data = self._held.get(digest)
             if data is not None:
@@ -30,7 +30,7 @@ class Memory:
         return data
 
     def keep(self, data: bytes, digest: str) -> None:
-        """Keep bytes that have this digest."""
+        """Keep bytes in memory; `digest` must be their digest."""
         with self._lock:
             if digest not in self._held:
                 self._held[digest] = data

@@ -1,2 +1,2 @@
-"""A store in a folder, of one machine or on a file system that many share. Begin with `folder`. How files become
-durable stands in `fsync`."""
+"""A store in a folder, on one machine or on a shared file system. Begin with `folder`. The module `fsync` makes files
+durable."""

@@ -1,4 +1,4 @@
-"""Where a folder store keeps its blobs: 256 folders, by the first two digits of the digest."""
+"""The folders of a folder store's blobs: 256 folders, named by the first two hex digits of the digest."""
 
 from __future__ import annotations
 
@@ -13,41 +13,44 @@ from headrace.store.folder.nfs import appears, is_gone, is_shared, size_of
 
 
 class DigestFolders:
-    """Where each blob lies, and how synced files get there."""
+    """The folders of a store's blobs: gives the path of each blob, and moves synced files into the folders."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._known: set[str] = set()  # folders whose own entry is known to be durable
+        self._known: set[str] = set()  # folders whose own directory entry is known to be durable
 
     def place(self, digest: str, nonce: str) -> Path:
-        """Return the path of a blob; raise `StoreError` for what names none."""
+        """Return the path of a blob's file; raise `StoreError` if the digest or the nonce isn't valid."""
         if not is_named(digest, nonce):
             raise StoreError(f"`{digest}.{nonce}` names no blob")
         return self.path / digest[:2] / f"{digest}.{nonce}"
 
     def take_in(self, files: Iterable[tuple[Path, Blob]]) -> None:
-        """Rename synced files in, and wait until their names have reached the disk."""
+        """Move synced files to the paths of their blobs, and wait until their names have reached the disk."""
         folders: set[Path] = set()
         for path, blob in files:
             self._make(blob.digest[:2])
             place = self.place(blob.digest, blob.nonce)
             try:
                 os.rename(path, place)
-            except FileNotFoundError:  # a server may have done it, and been asked again when its answer was lost
+            except FileNotFoundError:  # the client may have repeated a rename whose answer was lost
                 if size_of(place) != blob.size:
                     raise
             folders.add(place.parent)
         sync_all(folders)
 
     def size(self, path: Path, *, patience_s: float = 0.0) -> int | None:
-        """Return the size of a blob's file, or None if it isn't there; on a shared file system, at a second look."""
+        """Return the size of a blob's file, or None if there is no such file.
+
+        On a shared file system, a file that seems missing is looked for again, for `patience_s` seconds.
+        """
         found = size_of(path)
         if found is None and is_shared(self.path) and appears(path, patience_s=patience_s):
             return size_of(path)
         return found
 
     def blobs(self) -> Iterator[Found]:
-        """Go over all blobs, folder by folder; what isn't named like a blob is passed over."""
+        """Yield all blobs, folder by folder. Files that aren't named like a blob are ignored."""
         for folder in scan(self.path):
             for entry in scan(folder):
                 digest, dot, nonce = entry.name.partition(".")
@@ -62,7 +65,10 @@ class DigestFolders:
                 yield Found(digest=digest, nonce=nonce, size=state.st_size, modified=state.st_mtime)
 
     def _make(self, folder: str) -> None:
-        """Make a folder. That another process made it says nothing about whether it would survive a loss of power."""
+        """Make a folder and wait until its name has reached the disk.
+
+        Even a folder that exists may not have reached the disk yet, if another process has just made it.
+        """
         if folder in self._known:
             return
         (self.path / folder).mkdir(exist_ok=True)
@@ -72,7 +78,7 @@ class DigestFolders:
 
 
 def scan(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
-    """List a folder; one that isn't there is empty."""
+    """Return the entries of a folder, or an empty list if the folder doesn't exist."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)
@@ -83,5 +89,5 @@ def scan(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
 
 
 def is_named(digest: str, nonce: str) -> bool:
-    """Return whether these name a generation."""
+    """Return whether a digest and a nonce are valid as the name of a generation."""
     return len(digest) == 64 and digest.isalnum() and bool(nonce) and nonce.isalnum()

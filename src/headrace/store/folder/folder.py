@@ -1,11 +1,11 @@
-"""A store in a folder: of one machine, or of a file system that many share.
+"""A store in a folder, on one machine or on a shared file system.
 
-    blobs/ab/abcdef….NONCE   the blobs, read-only; each put is a generation of its own, under a nonce of its own
-    tmp/                     drafts, aside but on the same file system, so that a rename brings them in
-    spool/RUN/NAME           what workers spill while no driver listens
-    logs/RUN/NAME            what attempts printed
+    blobs/ab/abcdef….NONCE   the blobs, read-only; each put writes a generation of its own, with a new nonce
+    tmp/                     drafts, on the same file system, so that a rename can move them to `blobs/`
+    spool/RUN/NAME           reports that workers spill while they have no driver
+    logs/RUN/NAME            the output of attempts
 
-A put never trusts what it sees in `blobs/`: an equal blob may be half gone, or damaged, or about to be deleted.
+A put never reuses a blob that is in `blobs/`: an equal blob may be incomplete, damaged, or about to be deleted.
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ from headrace.store.folder.spool import Spool
 from headrace.store.folder.write_batch import Batch
 
 SETTLED_NS = 50_000_000
-"""So long after a write the clock of a file system has moved on for sure."""
+"""How long after a write, in nanoseconds, a second write certainly gets a later time in the file system."""
 
 
 class FolderStore:
-    """Blobs by digest and nonce in a folder, which is made at the first write and is its own `local` when not told."""
+    """A store of blobs in a folder, by digest and nonce. The folder is made at the first write.
+
+    `local` is a folder of this machine for logs, scratch files and the like (None: the store's folder).
+    """
 
     def __init__(self, path: str | os.PathLike[str], *, local: Path | None = None) -> None:
         self.root = Path(path).absolute()
@@ -46,24 +49,29 @@ class FolderStore:
         self._made = False
 
     def batch(self) -> Batch:
-        """Return a batch: what is kept within it becomes durable when it ends without an error."""
+        """Return a batch. Its blobs are durable when the batch has ended without an error."""
         if not self._made:
             self._make()
         return Batch(self._tmp, self._folders)
 
     def draft(self) -> Draft:
-        """Return a draft to write to; what it keeps is durable at once."""
+        """Return a draft, a file to write to. When its `keep` returns, the blob is durable."""
         if not self._made:
             self._make()
         return Draft(self._tmp / os.urandom(8).hex(), self._keep)
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
-        """Keep these bytes; what is returned has reached the disk."""
+        """Store these bytes and return their blob, which has reached the disk then."""
         with self.batch() as batch:
             return batch.put(data)
 
     def path(self, digest: str, nonce: str, *, verify: bool = False) -> Path:
-        """Return the path of a blob's file, to read; with `verify`, once its bytes were held against its digest."""
+        """Return the path of a blob's file, for reading. With `verify`, compare its bytes with its digest first.
+
+        Raises:
+            BlobMissing: the store doesn't have the blob.
+            BlobDamaged: the bytes have another digest (with `verify`).
+        """
         path = self._folders.place(digest, nonce)
         if self._folders.size(path, patience_s=LAG_S) is None:
             raise missing(digest, nonce, self.url)
@@ -72,21 +80,21 @@ class FolderStore:
         return path
 
     def held(self, digest: str, nonce: str) -> None:
-        """Return nothing from memory: blobs are here."""
+        """Return None: a folder store keeps no blobs in memory, because their files are on this machine."""
 
     def prefetch(self, generations: Iterable[tuple[str, str, int]]) -> None:
-        """Do nothing: blobs are here."""
+        """Do nothing: the files of a folder store need no fetching."""
 
     def reader(self, digest: str, nonce: str) -> BinaryIO:
-        """Return a blob's file, open to read."""
+        """Return a blob's file, open for reading."""
         return self.path(digest, nonce).open("rb")
 
     def size(self, digest: str, nonce: str) -> int | None:
-        """Return the size of a blob in bytes, or None if it isn't there."""
+        """Return the size of a blob in bytes, or None if the store doesn't have it."""
         return self._folders.size(self._folders.place(digest, nonce))
 
     def modified(self, digest: str, nonce: str) -> float | None:
-        """Return when a blob was put, by the file system's clock, or None if it isn't there."""
+        """Return when a blob was written, in Unix seconds by the file system's clock, or None if it doesn't exist."""
         try:
             return self._folders.place(digest, nonce).stat().st_mtime
         except OSError as error:
@@ -95,11 +103,16 @@ class FolderStore:
             raise
 
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
-        """Return the sizes of many blobs, in their order."""
+        """Return the sizes of many blobs in the given order. A missing blob has the size None."""
         return [self.size(digest, nonce) for digest, nonce in generations]
 
     def verify(self, digest: str, nonce: str) -> None:
-        """Read a blob whole and hold its bytes against its digest."""
+        """Read a whole blob and compare its bytes with its digest.
+
+        Raises:
+            BlobMissing: the store doesn't have the blob.
+            BlobDamaged: the bytes have another digest, or can't be read.
+        """
         try:
             descriptor = os.open(self.path(digest, nonce), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
@@ -116,8 +129,10 @@ class FolderStore:
             raise damaged(digest, nonce, f"its bytes have the digest `{found[:12]}`")
 
     def stamp(self, digest: str, nonce: str) -> tuple[int, ...] | None:
-        """Return what changes whenever somebody writes to a blob's file; None if it was written to just now: by the
-        next moment it may be again, and the clock of the file system not have moved on."""
+        """Return a stamp that changes with each write to a blob's file, or None if there is no reliable stamp.
+
+        That is so if the file doesn't exist, or was written a moment ago: a second write could get the same time.
+        """
         try:
             found = os.stat(self._folders.place(digest, nonce))
         except OSError:
@@ -126,20 +141,20 @@ class FolderStore:
         return (found.st_ino, found.st_size, found.st_ctime_ns) if settled else None
 
     def delete(self, digest: str, nonce: str) -> None:
-        """Delete a blob; one that is gone already is no error."""
+        """Delete a blob. It is no error if the store doesn't have it."""
         remove(self._folders.place(digest, nonce))
 
     def delete_all(self, generations: Sequence[tuple[str, str]]) -> None:
-        """Delete blobs, one after the other."""
+        """Delete blobs, one after another."""
         for generation in generations:
             self.delete(*generation)
 
     def blobs(self) -> Iterator[Found]:
-        """Go over all blobs, in no order; what isn't named like a blob is passed over."""
+        """Return an iterator over all blobs, in no particular order. Files not named like a blob are ignored."""
         return self._folders.blobs()
 
     def strays(self, now: float | None = None) -> Iterator[Stray]:
-        """Go over the drafts that are neither kept nor thrown away yet; the file system dates them as it does blobs."""
+        """Yield the unfinished drafts. `now` isn't needed: drafts and blobs have times by the same clock."""
         del now
         for entry in scan(self._tmp):
             if entry.name.startswith(SILLY):
@@ -153,11 +168,11 @@ class FolderStore:
             yield Stray(name=entry.name, size=state.st_size, modified=state.st_mtime)
 
     def discard(self, stray: Stray) -> None:
-        """Delete a draft whose writer is gone."""
+        """Delete a draft. Its writer must be gone."""
         remove(self._tmp / stray.name)
 
     def now(self) -> float:
-        """Return the time by the file system's clock."""
+        """Return the time in Unix seconds by the file system's clock."""
         with self.draft() as draft:
             return os.fstat(draft.file.fileno()).st_mtime
 

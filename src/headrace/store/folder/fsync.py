@@ -1,4 +1,4 @@
-"""Waiting until files and folders have reached the disk, one by one or side by side."""
+"""Waits until files and folders have reached the disk, one by one or in parallel."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from threading import Thread
 from headrace.store.folder.nfs import UNSYNCED
 
 THREADS = 8
-"""So many syncs overlap. A disk that is asked for many at once writes them in a few rounds: 300 small files took 2.7 s
-one after the other and 0.2 s like this."""
+"""How many syncs run in parallel. A disk writes the files of parallel syncs together: 300 small files took 2.7 s one
+after another, and 0.2 s in parallel."""
 
 FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
-"""On macOS `fsync` leaves the bytes in the disk's own cache; this does not."""
+"""The command of `fcntl` that syncs a file on macOS, where `fsync` leaves the bytes in the disk's own cache. None on
+other systems."""
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's names, as they are now, have reached the disk."""
+    """Wait until the current bytes of a file, or the current names in a folder, have reached the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         sync_open(descriptor)
@@ -32,7 +33,7 @@ def sync(path: Path) -> None:
 
 
 def sync_open(descriptor: int) -> None:
-    """Do the same for what is open."""
+    """Wait until the current bytes of an open file have reached the disk."""
     if FULL_SYNC is None:
         os.fsync(descriptor)
     else:
@@ -40,7 +41,7 @@ def sync_open(descriptor: int) -> None:
 
 
 def sync_all(paths: Iterable[Path]) -> None:
-    """Sync many, side by side; raise the first error when all have ended."""
+    """Sync many files or folders in parallel. Raise the first error after all threads have ended."""
     rest = list(paths)
     if len(rest) == 1:
         sync(rest[0])
@@ -53,7 +54,7 @@ def sync_all(paths: Iterable[Path]) -> None:
 
 
 class Syncing(Thread):
-    """Syncs what is left on a list, which threads may share, until it is empty."""
+    """A thread that syncs the paths of a list until the list is empty. Several threads may share one list."""
 
     def __init__(self, rest: list[Path]) -> None:
         super().__init__(name="headrace-sync")
@@ -70,7 +71,7 @@ class Syncing(Thread):
                 self._error = error
 
     def finish(self) -> None:
-        """Wait for the end; raise the error that there was."""
+        """Wait for the end of the thread, and raise its error if it had one."""
         self.join()
         if self._error is not None:
             raise self._error

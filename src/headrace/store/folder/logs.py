@@ -1,4 +1,4 @@
-"""What attempts printed, in a folder that others than their machine may see: outside of all digests."""
+"""The logs of a folder store: the printed output of attempts, in a folder that other machines may see too."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from headrace.store.errors import trouble
 from headrace.store.folder.spool import plain
 
 PIECE_BYTES = 8 << 20
-"""What an attempt printed is kept in pieces of this size, from where it begins in its worker's log."""
+"""The size of the pieces in which the output of an attempt is copied, from its start in the worker's log."""
 
 
 def unreadable(path: Path, error: OSError) -> StoreError:
-    """Return the error of a log that may not, or can't, be read."""
+    """Return the error for a log that can't be read."""
     return StoreError(
         f"`{path}` can't be read: {error.strerror}",
         hint="it belongs to who ran the worker: ask them for the right to read it",
@@ -24,14 +24,20 @@ def unreadable(path: Path, error: OSError) -> StoreError:
 
 
 class FolderLogs:
-    """Logs in a folder, `RUN/NAME`. Workers that see it write there themselves; what others printed is copied."""
+    """Logs as files `RUN/NAME` in a folder.
+
+    If `own` is true, workers write their logs into this folder themselves. Otherwise `keep` copies the output there.
+    """
 
     def __init__(self, path: Path, *, own: bool) -> None:
         self._root = path
         self._own = own
 
     def keep(self, run: str, name: str, start: int, data: Iterable[bytes]) -> None:
-        """Copy what was printed to its place, unless the worker's own log is the one here."""
+        """Copy an attempt's output to the log `name`, from position `start` on.
+
+        Do nothing if workers write their logs into this folder themselves.
+        """
         if self._own:
             return
         path = self._root / plain(run) / plain(name)
@@ -47,7 +53,7 @@ class FolderLogs:
             raise trouble(error, path) or StoreError(f"can't write `{path}`: {error.strerror}") from error
 
     def read(self, run: str, name: str, start: int, end: int) -> Iterator[bytes]:
-        """Go over what an attempt printed."""
+        """Yield the bytes from `start` to `end` of a log, in pieces, or nothing if there is no such log."""
         path = self._root / plain(run) / plain(name)
         try:
             with path.open("rb", buffering=0) as file:
@@ -61,5 +67,5 @@ class FolderLogs:
             raise unreadable(path, error) from error
 
     def forget(self, run: str) -> None:
-        """Delete all that a run has printed."""
+        """Delete all logs of a run."""
         shutil.rmtree(self._root / plain(run), ignore_errors=True)

@@ -1,18 +1,20 @@
-"""What a file system that many machines share does differently, and what is done about it.
+"""The differences of a shared file system, and how a folder store handles them.
 
-Written for NFS as Linux's client speaks it, from its manual (nfs(5), "Data and metadata coherence"); nothing here costs
-anything on a disk of one's own, where no look misses.
+Written for the NFS client of Linux, from its manual (nfs(5), "Data and metadata coherence"). On a local disk, all of
+this costs nothing, because no existing file ever seems missing there.
 
-- A client remembers for up to a minute (`acdirmax`) what a folder holds, and what it doesn't. So a file that another
-  machine made may look missing: whoever misses one looks again, at a folder that it has just changed (`refresh`), since
-  its own change is what a client can't overlook; what is needed is looked for during `LAG_S`.
-- A file that another machine removed may answer `ESTALE` instead of being missing: the same here.
-- A rename whose answer was lost is sent again, and then finds nothing: names are given once, so what lies at its place
-  is what was to come there.
-- Folders can't be synced everywhere (`EINVAL`, `ENOTSUP`): such servers make names durable before they answer.
-- What is open here and removed by another process of this machine stays as `.nfs…` until it is closed.
+- A client caches for up to a minute (`acdirmax`) which files a folder has. So a file that another machine made may seem
+  missing. Therefore a missing file is looked for again, for up to `LAG_S`, after a change of the folder (`refresh`):
+  after a change of its own, a client reads the folder again.
+- A file that another machine deleted may raise `ESTALE`. That is treated like a missing file.
+- A client repeats a rename whose answer was lost, and the second rename fails because the file is gone. Names are
+  unique, so a file at the target is the right one.
+- Some servers can't sync folders (`EINVAL`, `ENOTSUP`). They make names durable before they answer.
+- A file that is open in one process and deleted by another process of the same machine stays as `.nfs…` until it is
+  closed.
 
-Nothing relies on locks, nor on appending from two machines: a file of the spool or of the logs has one writer.
+The store relies neither on locks nor on appending from two machines: each file of the spool or the logs has only one
+writer.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from pathlib import Path
 
 LAG_S = 5.0
 LOOK_S = 0.25
-"""So often it is looked again."""
+"""The pause in seconds between two looks for a file that seems missing."""
 
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 UNSYNCED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
@@ -55,12 +57,12 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 
 def is_gone(error: OSError) -> bool:
-    """Return whether a file isn't there, or not any more."""
+    """Return whether an error means that a file doesn't exist, or was deleted."""
     return error.errno in GONE
 
 
 def remove(path: Path) -> None:
-    """Delete a file; one that is gone already is no error."""
+    """Delete a file. It is no error if it doesn't exist."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -69,7 +71,10 @@ def remove(path: Path) -> None:
 
 
 def refresh(folder: Path) -> None:
-    """Make this machine's client forget what it remembers of a folder, by a change, where one may be made."""
+    """Make this machine's NFS client drop its cached list of a folder, by making and deleting a file in the folder.
+
+    Do nothing if this process may not write to the folder.
+    """
     with suppress(OSError):
         path = folder / f".look-{os.urandom(4).hex()}"
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -77,7 +82,7 @@ def refresh(folder: Path) -> None:
 
 
 def appears(path: Path, *, patience_s: float = LAG_S, wait: Callable[[float], None] = time.sleep) -> bool:
-    """Return whether a file of a shared file system that looked missing is there after all, at a later look."""
+    """Return whether a file of a shared file system that seemed missing appears within `patience_s` seconds."""
     rest = patience_s
     while True:
         for folder in (path.parent.parent, path.parent):
@@ -91,7 +96,7 @@ def appears(path: Path, *, patience_s: float = LAG_S, wait: Callable[[float], No
 
 
 def is_shared(folder: Path, mounts: Path = MOUNTS) -> bool:
-    """Return whether a folder lies on a file system that other machines may change."""
+    """Return whether a folder is on a file system that other machines may change, by the list of mounts."""
     try:
         lines = mounts.read_text().splitlines()
     except OSError:
@@ -106,7 +111,7 @@ def is_shared(folder: Path, mounts: Path = MOUNTS) -> bool:
 
 
 def size_of(path: Path) -> int | None:
-    """Return a file's size, or None if it isn't there."""
+    """Return the size of a file in bytes, or None if it doesn't exist."""
     try:
         return os.stat(path).st_size
     except OSError as error:

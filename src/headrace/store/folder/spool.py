@@ -1,4 +1,4 @@
-"""The spool: what the workers of a run append while no driver listens, outside of all digests."""
+"""The spool of a folder store: files to which the workers of a run append reports while they have no driver."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from headrace.store.folder.nfs import is_gone, is_shared, refresh
 
 
 class Spool:
-    """Files that only grow, one folder a run. Where one record ends is the writer's to say: the last may be torn."""
+    """Append-only files, with one folder for each run. The last record of a file may be incomplete after a crash.
+
+    The spool knows nothing of records: their format is up to the writer.
+    """
 
     def __init__(self, path: Path) -> None:
         self._root = path
 
     def spill(self, run: str, name: str, data: bytes) -> None:
-        """Append to a file of the run's; what was appended has reached the disk."""
+        """Append bytes to the file `name` of a run. On return they have reached the disk."""
         path = self._path(run, name)
         try:
             try:
@@ -39,26 +42,26 @@ class Spool:
             raise trouble(error, path) or StoreError(f"can't append to `{path}`: {error.strerror}") from error
 
     def spills(self, run: str) -> Iterator[tuple[str, bytes]]:
-        """Go over the files of a run, by name: each name with its bytes."""
+        """Yield each file of a run, in the order of the names: its name and its bytes."""
         folder = self._folder(run)
         if is_shared(self._root):
             for each in (self._root, folder):
-                refresh(each)  # a name that another machine made just now must not be overlooked
+                refresh(each)  # so that a file is seen that another machine has just made
         for name in _names(folder):
             try:
                 data = (folder / name).read_bytes()
             except OSError as error:
                 if is_gone(error):
-                    continue  # forgotten meanwhile
+                    continue  # deleted meanwhile
                 raise
             yield name, data
 
     def runs(self) -> list[str]:
-        """Return the names of the runs that have files in the spool."""
+        """Return the ids of the runs that have files in the spool, sorted."""
         return _names(self._root)
 
     def forget(self, run: str) -> None:
-        """Delete all that a run has spilled."""
+        """Delete all files of a run."""
         shutil.rmtree(self._folder(run), ignore_errors=True)
 
     def _create(self, path: Path) -> int:
@@ -76,12 +79,12 @@ class Spool:
 
 
 def _names(folder: Path) -> list[str]:
-    """List a folder by name, without what another machine's look makes there for a moment (`shared.refresh`)."""
+    """Return the sorted names in a folder, without hidden files, which `nfs.refresh` makes there for a moment."""
     return sorted(entry.name for entry in scan(folder) if not entry.name.startswith("."))
 
 
 def plain(name: str) -> str:
-    """Return a name that is one step of a path; raise `StoreError` for another."""
+    """Return `name` if it is valid as the name of one file or folder; raise `StoreError` otherwise."""
     if not name or name in {".", ".."} or "/" in name or "\0" in name:
         raise StoreError(f"`{name}` is not a name for a file of the spool")
     return name

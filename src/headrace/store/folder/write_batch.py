@@ -1,4 +1,4 @@
-"""A batch: blobs that become durable together, so that the disk is waited for once and not for each."""
+"""A batch of blobs that become durable together, so that the store waits for the disk only once."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from headrace.store.folder.fsync import THREADS, Syncing, sync_all
 from headrace.store.store import new_nonce
 
 SYNC_ASIDE_BYTES = 1 << 20
-"""From this size on, a file is synced at once, while its digest is computed; smaller ones together at the end."""
+"""A file of at least this size is synced at once, while its digest is computed. Smaller files are synced when the batch
+ends."""
 
 COPY_BYTES = 1 << 20
 
 
 class Batch:
-    """Gives drafts. What they keep stays aside until the batch ends: then it is durable, or, after an error, gone."""
+    """A batch of blobs for a folder store. When it ends, they are durable; if it ends with an error, none is kept."""
 
     def __init__(self, tmp: Path, folders: DigestFolders) -> None:
         self._tmp = tmp
@@ -51,27 +52,27 @@ class Batch:
             self._clear()
 
     def draft(self) -> Draft:
-        """Return a draft to write to; used as a context manager, it leaves nothing behind unless it is kept."""
+        """Return a draft, a file to write to. As a context manager, it deletes its file unless `keep` was called."""
         return Draft(self._tmp / os.urandom(8).hex(), self.keep)
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
-        """Keep these bytes."""
+        """Add these bytes to the batch and return their blob."""
         with self.draft() as draft:
             draft.file.write(data)
             return draft.keep()
 
     def replicate(self, digest: str, nonce: str, source: BinaryIO) -> Blob:
-        """Keep a blob of another store under the names that it has there, from a file that gives its bytes.
+        """Add a copy of another store's blob, with the same digest and nonce. `source` is a file with its bytes.
 
         Raises:
-            BlobDamaged: they don't have that digest; nothing of it is kept, and the batch may go on.
+            BlobDamaged: the bytes have another digest. Then nothing is kept of them, and the batch can go on.
         """
         with Draft(self._tmp / os.urandom(8).hex(), lambda path: self._take(path, digest, nonce)) as draft:
             shutil.copyfileobj(source, draft.file, COPY_BYTES)
             return draft.keep()
 
     def keep(self, path: Path) -> Blob:
-        """Keep a file that lies aside on this file system."""
+        """Add a finished draft's file to the batch and return its blob. The file must be on the same file system."""
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fchmod(descriptor, 0o444)
@@ -97,7 +98,7 @@ class Batch:
                 hint="try again; `headrace fsck --deep` says whether they are damaged at their source",
                 generation=f"{digest}.{nonce}",
             )
-        self._folders.place(digest, nonce)  # refuses what names no blob
+        self._folders.place(digest, nonce)  # raises an error if the digest or the nonce isn't valid
         self._small.append(path)
         self._kept.append((path, blob))
         return blob
@@ -116,7 +117,7 @@ class Batch:
         self._folders.take_in(self._kept)
 
     def _clear(self) -> None:
-        """Remove what was kept and did not get in."""
+        """Delete the files of blobs that were not stored."""
         for each in self._syncing:
             each.join()
         for path, _ in self._kept:

@@ -1,2 +1,2 @@
-"""The contracts of our seams, as tests that third parties can run, and the fakes that keep them. Begin with
-`backend_contract`. The program never imports this."""
+"""Test suites for implementations of Headrace's interfaces (backend, codec, ledger, store), which third parties can run
+too, and fakes that pass these suites. Begin with `backend_contract`. The program itself never imports this package."""

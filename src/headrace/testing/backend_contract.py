@@ -1,15 +1,15 @@
-"""What every backend must do, as tests that a third party can run on one of its own.
+"""A test suite for backends. A third party can run it on a backend of its own.
 
     class TestMine(BackendContract):
         @pytest.fixture
         def stand(self, tmp_path: Path) -> Stand:
             return MyStand(tmp_path)
 
-A `Stand` makes backends of one pool for one run, and knows for each *deed* the order that has a worker do it. The
-suite drives the backend as a driver does: it starts workers, tells them, and hears what happens. It waits for
-conditions, never for a time.
+A `Stand` makes backends of one pool for one run. It also makes the order for each *deed*, a thing that the suite wants
+a worker to do. The suite uses the backend as a driver does: it starts workers, sends them messages, and reads the
+notices about them. It waits for conditions, never for a fixed time.
 
-`WorkerContract` has the rest: what holds where workers are processes.
+`WorkerContract` has more tests, for backends whose workers are processes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GONE_S = 15.0
 
 
 class BackendContract:
-    """The suite; a subclass gives the fixture `stand`."""
+    """The test suite for backends. A subclass must define the fixture `stand`."""
 
     @pytest.fixture
     def stand(self) -> Any:
@@ -43,7 +43,7 @@ class BackendContract:
 
     @pytest.fixture
     def ear(self, stand: Stand) -> Iterator[Ear]:
-        """Return an ear on a first backend. Whatever a test did, nothing lives once that is closed."""
+        """Yield an `Ear` on a first backend. After each test, close the backend and check that no worker is alive."""
         ear = Ear(stand.backend())
         yield ear
         ear.backend.close(now=True)
@@ -135,7 +135,7 @@ class BackendContract:
         ear.begin(1)
         ear.tell(1, stand.order("later", "first"), stand.order("leave", "bad"))
         ear.wait_for(1, Checkpointed)
-        for each in range(100):  # for as long as it lives, and longer, without a look at what it says
+        for each in range(100):  # past the worker's death, without reading its messages
             ear.tell(1, stand.order("size", f"more{each}", data=b"x" * 50_000))
         ear.wait_for_death(1)
         assert [event.task for event in ear.events(1, Succeeded)] == ["first"]
@@ -263,7 +263,7 @@ class BackendContract:
         if alive:
             second.backend.abandon()
         else:
-            second.backend.close(now=True)  # it was fenced out, say, before it had stored that
+            second.backend.close(now=True)  # as if another driver had taken the run before the report was stored
         third = Ear(stand.backend())
         third.adopt()
         assert told(third, 1) == [(1, "heard")]
@@ -337,7 +337,8 @@ class BackendContract:
 
 
 def assert_gone(stand: Stand) -> None:
-    """Check that nothing lives; what ends may be there for a moment after its end was told."""
+    """Check that no worker process is alive, within `GONE_S`: a process may exist for a moment after its end is
+    reported."""
     due = time.monotonic() + GONE_S
     while time.monotonic() < due:
         if not stand.living():
@@ -347,16 +348,16 @@ def assert_gone(stand: Stand) -> None:
 
 
 def told(ear: Ear, worker: int) -> list[tuple[int, str]]:
-    """Return number and task of each report of a worker that was heard, or had been spilled."""
+    """Return the number and the task of each report of a worker that the ear has received, spilled reports included."""
     events = [(report.seq, decode_event(report.body)) for report in ear.reports(worker)]
     return [(seq, event.task) for seq, event in events if isinstance(event, Succeeded | Failed | Checkpointed)]
 
 
 def questions(ear: Ear) -> list[Question]:
-    """Return what was asked."""
+    """Return the questions that workers have asked."""
     return [each.message for each in ear.notices if isinstance(each, Heard) and isinstance(each.message, Question)]
 
 
 def refusals(ear: Ear) -> list[Refused]:
-    """Return what was refused."""
+    """Return the refusals that tracers have sent."""
     return [each.message for each in ear.notices if isinstance(each, Heard) and isinstance(each.message, Refused)]

@@ -1,4 +1,4 @@
-"""Hears a backend as a driver does, and holds it to what is promised of every notice."""
+"""Reads the notices of a backend as a driver does, and checks the rules that hold for all notices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ T = TypeVar("T")
 
 
 class Ear:
-    """Keeps what it has heard. Of each worker: reports are numbered without gaps, and after its death comes nothing."""
+    """Uses a backend and keeps its notices.
+
+    It checks two rules for each worker: reports are numbered without gaps, and no notice comes after the worker's
+    death.
+    """
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -26,35 +30,34 @@ class Ear:
         self._seqs: dict[int, int] = {}
 
     def begin(self, *workers: int, needs: Resources = CPU) -> None:
-        """Start workers that need little."""
+        """Start workers with these numbers. Each one gets the resources `needs`."""
         self.backend.start([Job(worker=worker, resources=needs) for worker in workers])
 
     def tell(self, worker: int, *messages: Down) -> None:
-        """Tell a worker something."""
+        """Send messages to a worker."""
         self.backend.tell(worker, messages)
 
     def adopt(self) -> list[Alive]:
-        """Let the backend adopt what an earlier driver left; return the workers that live, once its reports are
-        heard."""
+        """Adopt the workers of an earlier driver: keep their reports, and return the workers that are alive."""
         alive: list[Alive] = []
         for found in self.backend.adopt():
             if isinstance(found, Alive):
                 alive.append(found)
                 continue
             if isinstance(found.message, Report):
-                self._seqs.setdefault(found.worker, found.message.seq - 1)  # what came before is stored
+                self._seqs.setdefault(found.worker, found.message.seq - 1)  # earlier reports have been stored
             self._check(found)
             self.notices.append(found)
         return alive
 
     def listen(self, timeout_s: float = STEP_S) -> None:
-        """Hear what there is to hear."""
+        """Read the backend's notices, check them and keep them. Wait up to `timeout_s` if there is none."""
         for notice in self.backend.events(timeout_s):
             self._check(notice)
             self.notices.append(notice)
 
     def until(self, holds: Callable[[], T], why: str) -> T:
-        """Listen until something holds, and return it; fail where it doesn't come to that."""
+        """Listen until `holds` returns a true value, and return that value. After `PATIENCE_S`, fail with `why`."""
         for _ in range(int(PATIENCE_S / STEP_S)):
             if found := holds():
                 return found
@@ -62,7 +65,7 @@ class Ear:
         raise AssertionError(f"{why}; heard {self.notices}")
 
     def reports(self, worker: int) -> list[Report]:
-        """Return what a worker has reported."""
+        """Return the reports of a worker."""
         heard = [each for each in self.notices if isinstance(each, Heard) and each.worker == worker]
         return [each.message for each in heard if isinstance(each.message, Report)]
 
@@ -72,7 +75,7 @@ class Ear:
         return [event for event in found if isinstance(event, kind)]
 
     def wait_for(self, worker: int, kind: type[T], count: int = 1) -> list[T]:
-        """Listen until a worker has reported so many events of a kind, and give them."""
+        """Listen until a worker has reported `count` events of a kind, and return them."""
 
         def enough() -> list[T]:
             found = self.events(worker, kind)
@@ -81,7 +84,7 @@ class Ear:
         return self.until(enough, f"worker {worker} owes {count} {kind.__name__}")
 
     def wait_for_death(self, worker: int) -> Died:
-        """Listen until a worker has died, and return the notice of it."""
+        """Listen until a worker has died, and return the notice of its death."""
 
         def death() -> Died | None:
             found = [each for each in self.notices if isinstance(each, Died) and each.worker == worker]
@@ -92,7 +95,7 @@ class Ear:
         return found
 
     def beats(self, worker: int) -> list[Beat]:
-        """Return the beats of a worker."""
+        """Return the heartbeats of a worker."""
         return [each for each in self.notices if isinstance(each, Beat) and each.worker == worker]
 
     def _check(self, notice: Notice) -> None:

@@ -1,4 +1,4 @@
-"""Where a backend stands for its contract."""
+"""The setup of a backend for its test suite."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ KEY = "00" * 32
 LIMIT_GIB = 0.4
 
 Deed = Literal["one", "fail", "leave", "eat", "wait", "deaf", "later", "rank", "hear", "keep", "size"]
-"""Names of `headrace.testing.contract_stages`, where it says what each does."""
+"""The names of the stages in `headrace.testing.contract_stages`. Their docstrings say what each does."""
 
 
 class Stand(Protocol):
-    """Makes backends of one pool for one run, and knows for each deed the order that has a worker do it."""
+    """The setup that a test suite gets: it makes backends of one pool for one run, and orders for workers."""
 
     def backend(self) -> Backend:
-        """Return a driver's hold on the run's workers; called again, that of the next driver.
+        """Return a new backend for the run. A second call returns the backend of the next driver of the same run.
 
-        An attempt that is asked to stop has a second at most.
+        An attempt that is asked to stop must be killed after a second at most.
         """
         ...
 
     def order(self, deed: Deed, task: str, **args: object) -> Do:
-        """Return the order for a deed, as the first attempt of a task."""
+        """Return the order to run the stage `deed` with these arguments, as the first attempt of a task."""
         ...
 
     def value(self, out: Ref) -> object:
@@ -46,22 +46,25 @@ class Stand(Protocol):
         ...
 
     def living(self) -> Sequence[object]:
-        """Return what lives of the run's workers, whoever began it."""
+        """Return the processes or actors of the run that are alive, from all drivers."""
         ...
 
 
 def tracing() -> Trace:
-    """Return the order to trace the pipeline of the deeds."""
+    """Return the order to trace the pipeline `asks` of `contract_stages`."""
     return Trace("asks", ("contract_stages.py",), ())
 
 
 class WorkerStand:
-    """The half of a stand that backends with real workers share: a project, with a store that holds the deeds.
+    """A base class for stands of backends with real workers. It makes a project, and a store that holds the stages.
 
-    A subclass adds `backend`, which begins workers as `self.hello` says in a pool like `self.pool`, and `living`.
-    Workers may see the folder of the store, and `local`, where their logs, scratch and notes lie. `hides` says that
-    they see neither ledger nor project, `isolated` that they reach no address. Store and local lie in `beside` where
-    it is given, and in the project's state else; so does `other`, the store of another region, which workers may read.
+    A subclass adds the methods `backend`, which starts workers with the message `self.hello` in a pool like
+    `self.pool`, and `living`. `hides` is true if workers see neither the ledger nor the project. `isolated` is true if
+    they reach no network address.
+
+    Workers may see the folder of the store and the folder `local`, which holds their logs, scratch files and notes.
+    They may also read the folder `other`, the store of another region. All three folders are in `beside`, or in the
+    project's state folder if `beside` is None.
     """
 
     hides: bool = False
@@ -86,15 +89,15 @@ class WorkerStand:
         self._codecs = Codecs()
 
     def backend(self) -> Backend:
-        """Return a driver's hold on the run's workers, whose attempts have a second to stop."""
+        """Return a new backend for the run. An attempt that is asked to stop must be killed after a second at most."""
         raise NotImplementedError
 
     def living(self) -> Sequence[object]:
-        """Return what lives of the run's workers."""
+        """Return the processes or actors of the run that are alive, from all drivers."""
         raise NotImplementedError
 
     def order(self, deed: str, task: str, **args: object) -> Do:
-        """Return the order for a deed; bytes go inside of it, however many."""
+        """Return the order to run the stage `deed`. `bytes` arguments are inside the order, even large ones."""
         given = tuple([(name, Const(self._ref(value))) for name, value in args.items()])
         return Do(task=task, attempt=1, key=KEY, function=f"contract_stages:{deed}", args=given, code="")
 
@@ -103,7 +106,7 @@ class WorkerStand:
         return self._codecs.load(out, self.store, safe_only=False)
 
     def bring(self, digest: str, nonce: str, size: int) -> Move:
-        """Return the order to bring a blob from the store of another region, which lies in the folder `other`."""
+        """Return the order to copy a blob from the store of another region, which is the folder `other`."""
         return Move("transfer", 1, digest, nonce, size, StoreAddress(url=str(self.other)), 0.5)
 
     def log(self, name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The store as a driver sees it, in memory, for tests."""
+"""A fake of the store as a driver uses it, in memory, for tests."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from headrace.spec.artifact import Ref, blobs
 
 
 class MemoryBlobs:
-    """Knows the sizes of blobs (`run.ports.Blobs`). What was never added is not there."""
+    """The sizes of blobs (implements `run.ports.Blobs`). A blob that was never added doesn't exist."""
 
     def __init__(self) -> None:
         self.held: dict[tuple[str, str], int] = {}
 
     def add(self, ref: Ref) -> Ref:
-        """Add all blobs of an artifact."""
+        """Add all blobs of an artifact, and return the artifact."""
         for each in blobs(ref):
             self.held[each.digest, each.nonce or ""] = each.size
         return ref
 
     def lose(self, ref: Ref) -> None:
-        """Remove them."""
+        """Remove all blobs of an artifact."""
         for each in blobs(ref):
             self.held.pop((each.digest, each.nonce or ""), None)
 
     def size(self, digest: str, nonce: str) -> int | None:
-        """Return the size of a blob in bytes, or None if it isn't there."""
+        """Return the size of a blob in bytes, or None if it doesn't exist."""
         return self.held.get((digest, nonce))
 
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]:
-        """Return the sizes of many blobs, in their order."""
+        """Return the sizes of many blobs in the given order. A missing blob has the size None."""
         return [self.size(*each) for each in generations]

@@ -1,10 +1,10 @@
-"""A clock that stands still, for tests."""
+"""A fake clock for tests: its time changes only when a test advances it."""
 
 from __future__ import annotations
 
 
 class FakeClock:
-    """Time that passes when it is told to (`run.ports.Clock`). `chance` is what `jitter` gives."""
+    """A clock whose time passes only by `advance` (implements `run.ports.Clock`). `jitter` returns `chance`."""
 
     def __init__(self, now: float = 1_795_600_000.0, chance: float = 0.5) -> None:
         self._now = now
@@ -16,18 +16,18 @@ class FakeClock:
         return self._now
 
     def monotonic(self) -> float:
-        """Return seconds that never go back."""
+        """Return the seconds since the clock was made. They never go back."""
         return self._monotonic
 
     def jitter(self) -> float:
-        """Return a number from 0 to 1, always the same."""
+        """Return the number `chance`, from 0 to 1."""
         return self.chance
 
     def advance(self, seconds: float) -> None:
-        """Advance the time."""
+        """Advance the time by `seconds`."""
         self._now += seconds
         self._monotonic += seconds
 
     def set_back(self, seconds: float) -> None:
-        """Set the time of day back, as happens to clocks that are corrected."""
+        """Set the time of `now` back, as happens when a clock is corrected. `monotonic` stays the same."""
         self._now -= seconds

@@ -1,4 +1,4 @@
-"""What every codec must do, as tests: inherit from `CodecContract` in a test module, and give it values.
+"""A test suite for codecs. To use it, inherit from `CodecContract` in a test module and set `codec` and `values`.
 
 class TestGeometries(CodecContract):
     codec = GeometryCodec()
@@ -27,10 +27,11 @@ from headrace.store.folder.folder import FolderStore
 
 
 class CodecContract:
-    """The tests. Set `codec` and `values`; the rest has defaults.
+    """The test suite for codecs. A subclass must set `codec`, and the `values` that the tests save and load.
 
-    `library` is what `takes` must not import. `exact` is false where bytes differ between equal values and there is no
-    content digest. `same` compares where `==` doesn't, and `spoil` tries to change a loaded value in place.
+    `library` is the name of a library that the codec's `takes` must not import (None: there is no such library). Set
+    `exact` to false if equal values may have different bytes and the codec gives no content digest. Override `same` if
+    `==` can't compare the values, and `spoil` to try to change a loaded value in place.
     """
 
     codec: ClassVar[Codec]
@@ -39,14 +40,14 @@ class CodecContract:
     exact: ClassVar[bool] = True
 
     def same(self, given: Any, found: Any) -> bool:
-        """Return whether a loaded value is the one that was saved."""
+        """Return whether the loaded value `found` equals the saved value `given`."""
         return type(given) is type(found) and bool(given == found)
 
     def spoil(self, value: Any) -> None:
-        """Try to change a loaded value in place; it is as well if that fails."""
+        """Try to change a loaded value in place. It may raise an exception; the default does nothing."""
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
-        """Run each test that takes a value on each of the values."""
+        """Make pytest run each test with the parameter `value` once for each of `values`."""
         if "value" in metafunc.fixturenames:
             metafunc.parametrize("value", self.values, ids=lambda each: type(each).__name__)
 
@@ -141,7 +142,7 @@ def _leaves(ref: Ref) -> list[Ref]:
 
 
 def _overwrite(folder: Path, ref: Ref, change: Any) -> None:
-    """Put a damaged file in place of a blob's; files that are mapped into memory stay as they were."""
+    """Replace the file of a blob by a new file with changed bytes. Memory maps of the old file don't change."""
     path = FolderStore(folder / "store").path(ref.digest, ref.nonce or "")
     data = path.read_bytes()
     path.unlink()

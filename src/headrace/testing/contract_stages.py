@@ -1,6 +1,6 @@
-"""What workers do for the contract of backends: stages by the names of its deeds; a stand gives them this file.
+"""The stages that workers run in the test suite for backends. A stand packs this file into the bundle of its run.
 
-A deed that lasts keeps a checkpoint first, so that whoever waits for it hears that it has begun.
+A stage that lasts for some time saves a checkpoint first, so that a test can see that the stage has begun.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ def one() -> int:
 
 @stage
 def fail(length: int = 1) -> int:
-    """Raise an error with a message of so many letters."""
+    """Raise an error with a message of `length` letters."""
     raise ValueError("x" * length)
 
 
 @stage
 def leave() -> int:
-    """End its own process."""
+    """End the worker's process, with exit code 3."""
     os._exit(3)
 
 
 @stage
 def eat() -> int:
-    """Take more and more memory."""
+    """Use more and more memory, without end."""
     held = []
     while True:
         held.append(bytearray(b"x" * 20_000_000))
@@ -54,7 +54,7 @@ def eat() -> int:
 
 @stage
 def wait() -> int:
-    """Wait until it is stopped; then keep a second checkpoint."""
+    """Save a checkpoint, wait until the attempt is stopped, then save a second checkpoint."""
     try:
         attempt().keep(1)
         time.sleep(FOREVER_S)
@@ -65,7 +65,7 @@ def wait() -> int:
 
 @stage
 def deaf() -> int:
-    """Wait, and heed nothing but force."""
+    """Save a checkpoint, then wait for an hour and ignore SIGTERM, so that only a kill ends it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     attempt().keep(1)
     time.sleep(FOREVER_S)
@@ -74,7 +74,7 @@ def deaf() -> int:
 
 @stage
 def later() -> int:
-    """Return 1 after half a second."""
+    """Save a checkpoint, and return 1 after half a second."""
     attempt().keep(1)
     time.sleep(0.5)
     return 1
@@ -82,13 +82,13 @@ def later() -> int:
 
 @stage
 def rank() -> list[int]:
-    """Return its rank, and among how many."""
+    """Return the attempt's rank and its number of nodes."""
     return [attempt().rank, attempt().nodes]
 
 
 @stage
 def hear() -> list[str]:
-    """Return the words that come down to it, up to `stop`."""
+    """Return the messages that the attempt gets, up to and including `stop`."""
     words: list[str] = []
     while "stop" not in words:
         word = attempt().told()
@@ -101,7 +101,7 @@ def hear() -> list[str]:
 
 @stage
 def keep() -> object:
-    """Keep the checkpoint 7 and end its process; with a checkpoint, give that."""
+    """Return the value of the attempt's checkpoint. If there is none, save the checkpoint 7 and end the process."""
     kept = attempt().checkpoint()
     if kept is None:
         attempt().keep(7)
@@ -111,39 +111,39 @@ def keep() -> object:
 
 @stage
 def size(data: bytes) -> int:
-    """Return the length of its argument."""
+    """Return the length of `data`."""
     return len(data)
 
 
 @pipeline
 def asks() -> None:
-    """Ask for the time and for a value, and go on by it."""
+    """Ask for the time and for the value of a task, and call a second task if that value is 1."""
     now()
     first = one()
     if value(first) == 1:
         one()
 
 
-# -- what only processes do ------------------------------------------------------------------------------------------
+# -- for workers that are processes ----------------------------------------------------------------------------------
 
 
 @stage
 def crash() -> int:
-    """Read where nothing is."""
+    """Crash the process with a segmentation fault: read the memory at address 0."""
     ctypes.string_at(0)
     return 0
 
 
 @stage
 def say(lines: int, text: str) -> int:
-    """Print some lines."""
+    """Print `text` on `lines` lines, and return their number."""
     sys.stdout.write(f"{text}\n" * lines)
     return lines
 
 
 @stage
 def mute() -> int:
-    """Close its output."""
+    """Close the process's stdout and stderr, and return 1."""
     sys.stdout.close()
     os.close(1)
     os.close(2)
@@ -152,7 +152,10 @@ def mute() -> int:
 
 @stage
 def look() -> dict[str, object]:
-    """Return what it finds: its folder, its environment, its module; and leave all of it in disorder."""
+    """Return the state that the attempt finds: the files in its folder, environment variables, import path and module.
+
+    Then change the folder, the environment, the import path and the current folder, and leave them changed.
+    """
     here = Path.cwd()
     found: dict[str, object] = {
         "files": sorted(os.listdir()),
@@ -172,25 +175,25 @@ def look() -> dict[str, object]:
 
 @stage
 def surroundings() -> dict[str, str]:
-    """Return the variables of its environment."""
+    """Return the environment variables of the process."""
     return dict(os.environ)
 
 
 @stage
 def draw() -> float:
-    """Draw a number."""
+    """Return a random number from 0 to 1."""
     return random.random()
 
 
 @stage
 def see(path: str) -> bool:
-    """Return whether it can see a file."""
+    """Return whether the process can see a file."""
     return Path(path).exists()
 
 
 @stage
 def reach(port: int) -> bool:
-    """Return whether it can reach a port of this machine."""
+    """Return whether the process can connect to a port of this machine."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=2).close()
     except OSError:
@@ -200,7 +203,7 @@ def reach(port: int) -> bool:
 
 @stage
 def find(module: str) -> bool:
-    """Return whether it can import a module."""
+    """Return whether the process can import a module."""
     try:
         importlib.import_module(module)
     except ImportError:
@@ -217,9 +220,12 @@ def fork() -> int:
 
 @stage
 def breed() -> list[str]:
-    """Leave processes behind, and return the last word by which each is known: a child, one in a session of its own
-    whose parent is gone, and two without the environment: one that prints, one that does not and stays in the
-    session."""
+    """Start four processes that go on running, and return the last argument of each, by which a test can find it.
+
+    The first is a child process. The second is in a session of its own, and its parent has ended. The other two have no
+    environment variables: the third is in another session but writes to the worker's log, the fourth writes nothing but
+    stays in the worker's session.
+    """
     words = [f"{FOREVER_S + random.SystemRandom().random():.9f}" for _ in range(4)]
     child, daemon, bare, quiet = words
     subprocess.Popen(["sleep", child])

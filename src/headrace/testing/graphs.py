@@ -1,4 +1,4 @@
-"""Graphs and values for tests and benchmarks that have no user code: stages that exist by name only.
+"""Graphs and values for tests and benchmarks without user code. Their stages are only names.
 
 sketch = Sketch()
 raw = sketch.node("load")
@@ -21,27 +21,27 @@ from headrace.spec.graph import Arg, Const, Many, Node, Out
 from headrace.spec.stage import Stage
 
 BUNDLE = Bundle(digest="0" * 64, size=0, nonce="00")
-"""A bundle that holds nothing."""
+"""A bundle without files."""
 
 
 def inline(text: str, type: str) -> Ref:
-    """Return a small artifact with this JSON text."""
+    """Return the reference of a small artifact whose bytes are this JSON text; `type` is the class of the value."""
     data = text.encode()
     return Ref(digest=blake3(data).hexdigest(), size=len(data), codec="json", type=type, inline=data)
 
 
 def number(value: int) -> Ref:
-    """Return an artifact that is a whole number."""
+    """Return the reference of an artifact that is a whole number."""
     return inline(str(value), "builtins.int")
 
 
 def truth(value: bool) -> Ref:
-    """Return an artifact that is true or false."""
+    """Return the reference of an artifact that is true or false."""
     return inline("true" if value else "false", "builtins.bool")
 
 
 def listing(values: Sequence[Ref]) -> Ref:
-    """Return an artifact that is a list of others."""
+    """Return the reference of an artifact that is a list of other artifacts."""
     return gather(values)
 
 
@@ -51,13 +51,13 @@ def numbers(*values: int) -> Many:
 
 
 def stage(name: str, module: str = "sketch", **declared: Any) -> Stage:
-    """Declare a stage of this name; its code is its name."""
+    """Return a stage with this name. Its code's digest depends on the name only; `declared` are fields of `Stage`."""
     code = Code(digest=blake3(f"{module}:{name}".encode()).hexdigest())
     return Stage(name=name, function=f"{module}:{name}", code=code, **declared)
 
 
 class Sketch:
-    """Wires stages by name, as a trace would."""
+    """A graph that is built call by call, like the trace of a pipeline, from stages that are only names."""
 
     def __init__(self) -> None:
         self.stages: dict[str, Stage] = {}
@@ -66,7 +66,7 @@ class Sketch:
         self._told = (0, 0)
 
     def declare(self, name: str, **declared: Any) -> Stage:
-        """Declare a stage, with whatever `Stage` takes."""
+        """Return the stage of this name; if it isn't declared yet, declare it with these fields of `Stage`."""
         return self.stages.setdefault(name, stage(name, **declared))
 
     def node(
@@ -80,7 +80,7 @@ class Sketch:
         always: bool = False,
         **args: Arg,
     ) -> Out:
-        """Add a call of a stage, which is declared if it isn't; return a handle to its output."""
+        """Add a call of the stage `name`, and return its output. A stage that isn't declared yet is declared."""
         declared = self.declare(name)
         count = self._calls.get(name, 0)
         self._calls[name] = count + 1
@@ -99,18 +99,18 @@ class Sketch:
         return Out(node.name)
 
     def traced(self) -> Traced:
-        """Return what has been added since the last time, as the tracer reports it."""
+        """Return the event with the stages and nodes added since the last call, as a tracer reports them."""
         stages, nodes = self._told
         self._told = len(self.stages), len(self.nodes)
         return Traced(tuple(self.stages.values())[stages:], tuple(self.nodes[nodes:]))
 
     def events(self) -> list[Event]:
-        """Return what has been added since the last time, as the end of a trace."""
+        """Return the events that end a trace: the additions since the last call of `traced`, and the end itself."""
         return [self.traced(), TraceEnded()]
 
 
 def chain(length: int) -> Sketch:
-    """Return a graph in which each task takes the output of the one before."""
+    """Return a graph of `length` tasks, in which each task takes the output of the task before."""
     sketch = Sketch()
     last: Arg = Const(number(0))
     for _ in range(length):
@@ -119,7 +119,10 @@ def chain(length: int) -> Sketch:
 
 
 def fan(width: int) -> Sketch:
-    """Return a graph of one task, many that take its output and a number each, and one that takes all of theirs."""
+    """Return a graph of a first task, `width` tasks that take its output, and a last task that takes all their outputs.
+
+    Each task in the middle also takes a number.
+    """
     sketch = Sketch()
     source = sketch.node("source")
     leaves = [sketch.node("leaf", x=source, i=Const(number(index))) for index in range(width)]
@@ -128,7 +131,7 @@ def fan(width: int) -> Sketch:
 
 
 def spread(width: int) -> Sketch:
-    """Return a graph of one task that is mapped over a list of numbers, and one that takes all of its outputs."""
+    """Return a graph of one task mapped over a list of `width` numbers, and a task that takes all its outputs."""
     sketch = Sketch()
     leaves = sketch.node("leaf", over=["i"], i=numbers(*range(width)))
     sketch.node("sink", xs=leaves)

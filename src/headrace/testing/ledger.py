@@ -1,10 +1,10 @@
-"""A ledger in memory, for tests: it does what the real one does, and forgets everything with the process.
+"""A ledger in memory, for tests. It behaves like the real ledger, but its data are lost when the process ends.
 
 ledger = MemoryLedger(pool)
 run = ledger.open("flights")
 Driver(ledger=run, ...)
 
-run = ledger.take("flights")     # another driver: the one before is fenced out
+run = ledger.take("flights")     # another driver: the driver before can't write any more
 for body in run.events(): ...
 """
 
@@ -25,7 +25,7 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 class Record:
-    """All that is stored of one run. `kept` are the generations in the store that it names."""
+    """All stored data of one run. `kept` are the generations in the store (digest and nonce) that the run names."""
 
     def __init__(self, run: str) -> None:
         self.run = run
@@ -38,25 +38,25 @@ class Record:
 
 
 class MemoryLedger:
-    """A project's ledger. Its runs may use all of the pool, each as if it were alone."""
+    """The ledger of a project. Each run may use the whole pool, as if it were alone."""
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.runs: dict[str, Record] = {}
         self.results: dict[str, Found] = {}
         self.cursors: dict[str, list[tuple[str | None, str | None, bytes]]] = {}
-        """Of each version: the run and the task that have set it, None where it was set by hand, and the value."""
+        """For each cursor, its versions: the run and the task that set it (None if no run did), and the value."""
         self._signals = 0
 
     def open(self, run: str) -> MemoryRun:
-        """Begin a run and hold it."""
+        """Create a run, take its lease, and return it."""
         if run in self.runs:
             raise LedgerError(f"there is a run `{run}` already", hint="give it another name")
         self.runs[run] = Record(run)
         return self.take(run)
 
     def take(self, run: str) -> MemoryRun:
-        """Take a run; whoever held it before can't write any more."""
+        """Take the lease of a run, and return the run. The driver that had the lease before can't write any more."""
         record = self.runs.get(run)
         if record is None:
             raise NotFoundError(f"there is no run `{run}`", hint="open it first")
@@ -69,10 +69,10 @@ class MemoryLedger:
         self.runs[run].inbox.append(Signal(id=self._signals, kind=kind, by=by, body=body))  # type: ignore[arg-type]
 
     def advance(self, wanted: Advance) -> None:
-        """Give a cursor its next value outside of runs, if its latest version is still the one that is told.
+        """Set the next value of a cursor, outside of runs, if its latest version is still `wanted.version`.
 
         Raises:
-            UsageError: it is another one.
+            UsageError: the cursor has another latest version.
         """
         moves = self.cursors.setdefault(wanted.name, [])
         if len(moves) != wanted.version:
@@ -81,7 +81,7 @@ class MemoryLedger:
 
 
 class MemoryRun:
-    """One run's ledger, as the driver that holds it sees it (`run.ports.Ledger`)."""
+    """The ledger of one run, for the driver that has its lease (implements `run.ports.Ledger`)."""
 
     def __init__(self, ledger: MemoryLedger, record: Record) -> None:
         self._ledger = ledger
@@ -90,29 +90,29 @@ class MemoryRun:
 
     @property
     def run(self) -> str:
-        """The run's id."""
+        """The id of the run."""
         return self._record.run
 
     @property
     def record(self) -> Record:
-        """What is stored of the run."""
+        """All stored data of the run."""
         return self._record
 
     @property
     def next_seq(self) -> int:
-        """The number that the next event gets."""
+        """The number of the next event."""
         return len(self._record.bodies)
 
     def events(self) -> Iterable[bytes]:
-        """Return the stored events in order."""
+        """Return the bodies of the stored events, in order."""
         return tuple(self._record.bodies)
 
     def commit(self, batch: Batch) -> None:
-        """Store all of a tick, or nothing.
+        """Store a whole batch, or nothing of it.
 
         Raises:
-            LeaseLost: another has taken the run.
-            LedgerError: the events don't follow on those that are there.
+            LeaseLost: another driver has taken the run.
+            LedgerError: the first event's number isn't the next one, or the first batch has no row of the run.
         """
         self._check_epoch()
         record = self._record
@@ -141,11 +141,14 @@ class MemoryRun:
         record.inbox = [signal for signal in record.inbox if signal.id not in batch.absorbed]
 
     def results(self, keys: Sequence[str]) -> Mapping[str, Found]:
-        """Return the outputs that are there under some keys."""
+        """Return the stored outputs by key. Keys without an output are left out."""
         return {key: found for key in keys if (found := self._ledger.results.get(key)) is not None}
 
     def earlier(self, task: str) -> Earlier | None:
-        """Return what the key of a task was made of in the latest run that has it and had ended when this began."""
+        """Return how the key of a task was computed in the latest earlier run, or None if there is no such run.
+
+        An earlier run is one that ended before this run began, and that has the task.
+        """
         before = [record for name, record in self._ledger.runs.items() if name != self._record.run]
         began = math.inf if self._record.row is None else self._record.row.created
         for record in reversed(before):
@@ -156,21 +159,25 @@ class MemoryRun:
         return None
 
     def point(self, about: PointKind, name: str) -> tuple[int, bytes] | None:
-        """Return a cursor's latest version, or that of a model or dataset that a name means, and its encoded artifact;
-        None where there is none.
+        """Return the number and the encoded artifact of a version, or None if there is no such version.
+
+        For a cursor, it is the latest version; for a model or dataset, the version that `name` means.
 
         Raises:
-            UsageError: the name names no version.
+            UsageError: `name` is no valid name of a version.
         """
         return self.cursor(name) if about == "cursor" else self.registered(about, name)
 
     def cursor(self, name: str) -> tuple[int, bytes] | None:
-        """Return a cursor's latest version and its encoded value; None where it has none yet."""
+        """Return a cursor's latest version and the encoded value, or None if the cursor has no version."""
         moves = self._ledger.cursors.get(name, [])
         return (len(moves), moves[-1][-1]) if moves else None
 
     def set_here(self, name: str, version: int) -> tuple[bool, bytes] | None:
-        """Say of a version of a cursor whether this run has set it, and its encoded value; None where there is none."""
+        """Return whether this run has set a version of a cursor, and the version's encoded value.
+
+        Return None if there is no such version.
+        """
         moves = self._ledger.cursors.get(name, [])
         if not 0 < version <= len(moves):
             return None
@@ -178,16 +185,16 @@ class MemoryRun:
         return run == self._record.run, value
 
     def registered(self, kind: RegistryKind, name: str) -> tuple[int, bytes] | None:
-        """Nothing is registered here."""
+        """Return None: no models or datasets are registered in this ledger. Only check that `name` is valid."""
         wanted(kind, name)
         return None
 
     def inbox(self) -> Sequence[Signal]:
-        """Return the signals that no event has absorbed yet."""
+        """Return the signals that no commit has absorbed yet."""
         return tuple(self._record.inbox)
 
     def grant(self, want: Want) -> Grant:
-        """Return all of the pool."""
+        """Return a grant of the whole pool, which never expires."""
         self._check_epoch()
         pool = self._ledger.pool
         if want.pool != pool.name:

@@ -1,5 +1,5 @@
-"""What every ledger must do for a driver, as tests: inherit from `LedgerContract` in a test module, and say how to make
-one, how to open a run in it and how to take one. Needs pytest and Hypothesis."""
+"""A test suite for ledgers. To use it, inherit from `LedgerContract` in a test module and define the methods that make
+a ledger, open a run and take a run. It needs pytest and Hypothesis."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ TICKS = st.lists(
 
 
 def ref(text: str) -> Ref:
-    """Return an artifact of these words."""
+    """Return the reference of an artifact with this text, whose bytes are in the store."""
     digest = blake3(text.encode()).hexdigest()
     return Ref(digest=digest, size=len(text), codec="text", type="builtins.str", nonce="n1")
 
 
 def inline(text: str) -> Ref:
-    """Return an artifact of these words whose bytes the ledger holds."""
+    """Return the reference of an artifact with this text, whose bytes are in the reference."""
     return msgspec.structs.replace(ref(text), nonce=None, inline=text.encode())
 
 
 def task(name: str, state: str = "succeeded") -> TaskRow:
-    """Return a task's row."""
+    """Return the row of a task in a given state."""
     return TaskRow(
         ordinal=0,
         name=name,
@@ -66,31 +66,34 @@ def task(name: str, state: str = "succeeded") -> TaskRow:
 
 
 def row(state: str = "running") -> RunRow:
-    """Return a run's row."""
+    """Return the row of a run in a given state."""
     return RunRow(pipeline="flights", state=state, created=1.0, bundle="b" * 64)
 
 
 class LedgerContract:
-    """The tests. A run is what `run.ports.Ledger` says, with `run`, `epoch`, `next_seq` and `events()` beside it."""
+    """The test suite for ledgers.
+
+    A run is an object that implements `run.ports.Ledger` and also has `run`, `epoch`, `next_seq` and `events()`.
+    """
 
     def make(self, folder: Path) -> Any:
-        """Return an empty ledger whose pool `here` has 8 cpus; `folder` is there to keep it in, if it needs one."""
+        """Return an empty ledger with a pool `here` of 8 cpus. It may keep its files in `folder`."""
         raise NotImplementedError
 
     def open(self, ledger: Any) -> Any:
-        """Begin a run of the pipeline `flights`."""
+        """Create a run of the pipeline `flights`, take its lease, and return it."""
         raise NotImplementedError
 
     def take(self, ledger: Any, run: Any) -> Any:
-        """Take a run from the driver that has it, which knows nothing of that."""
+        """Take the lease of a run from the driver that has it, without telling that driver, and return the run."""
         raise NotImplementedError
 
     def advance(self, ledger: Any, wanted: Advance) -> None:
-        """Give a cursor its next value by hand."""
+        """Set the next value of a cursor, outside of runs."""
         raise NotImplementedError
 
     def close(self, held: Any) -> None:
-        """Let go of a ledger or a run."""
+        """Close a ledger or a run."""
         held.close()
 
     @pytest.fixture
@@ -301,16 +304,16 @@ class LedgerContract:
 
 
 def result(key: str, name: str) -> ResultRow:
-    """Return what a task made under a key."""
+    """Return the row of a task's output under a key."""
     return ResultRow(key=key, task=name, out=ref(name))
 
 
 def want(cpu: float, pool: str = "here") -> Want:
-    """Return what a run would use."""
+    """Return a run's request for `cpu` cpus of a pool."""
     return Want(pool=pool, cpu=cpu, memory_gib=0, gpus=0, used_cpu=0, used_memory_gib=0, used_gpus=0)
 
 
 def name_of(run: Any) -> str:
-    """Return a run's id."""
+    """Return the id of a run."""
     name: str = run.run
     return name

@@ -1,4 +1,4 @@
-"""What every store must do, as tests: inherit from `StoreContract` in a test module, and say how to make one."""
+"""A test suite for stores. To use it, inherit from `StoreContract` in a test module and define `make` and `change`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ABSENT = "0" * 64
 
 
 class StoreContract:
-    """The tests. `make` gives an empty store; `change` damages one of its blobs behind its back."""
+    """The test suite for stores. A subclass must define `make` and `change`."""
 
     def make(self, folder: Path) -> Any:
-        """Return an empty store; `folder` is there to keep it in, if it needs one."""
+        """Return an empty store. It may keep its files in `folder`."""
         raise NotImplementedError
 
     def change(self, store: Any, blob: Blob, how: Callable[[bytes], bytes]) -> None:
-        """Damage a blob."""
+        """Damage a blob: replace its stored bytes by the result of `how`, without using the store's methods."""
         raise NotImplementedError
 
     @pytest.fixture

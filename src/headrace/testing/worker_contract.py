@@ -1,4 +1,4 @@
-"""What every backend must do whose workers are processes, as tests beside those of `BackendContract`.
+"""A test suite for backends whose workers are processes, to be used together with `BackendContract`.
 
 class TestMine(BackendContract, WorkerContract):
     @pytest.fixture
@@ -33,11 +33,14 @@ from headrace.testing.backend_setup import WorkerStand
 
 
 class WorkerContract:
-    """The suite; a subclass gives the fixture `stand`, and `BackendContract` the fixture `ear`."""
+    """The test suite for workers that are processes.
+
+    A subclass must define the fixture `stand`. `BackendContract` has the fixture `ear`.
+    """
 
     @pytest.fixture
     def working(self, ear: Ear) -> Ear:
-        """Return an ear on a backend with one worker."""
+        """Return an `Ear` on a backend with one worker, whose number is 1."""
         ear.begin(1)
         return ear
 
@@ -259,19 +262,19 @@ class WorkerContract:
 
 
 def do(stand: WorkerStand, ear: Ear, *deeds: str) -> list[Succeeded]:
-    """Let a worker do deeds one after another; return what came of them."""
+    """Make worker 1 run these stages one after another, and return the events of their success."""
     ear.tell(1, *[stand.order(deed, f"{deed}{place}") for place, deed in enumerate(deeds)])
     return ear.wait_for(1, Succeeded, len(deeds))
 
 
 def printed(stand: WorkerStand, event: Succeeded | Failed) -> bytes:
-    """Return what an attempt printed."""
+    """Return the bytes that an attempt printed, by the event of its end."""
     assert event.log is not None
     return stand.log(event.log.log)[event.log.start : event.log.end]
 
 
 def lives(word: str) -> bool:
-    """Return whether a process lives whose last word this is."""
+    """Return whether a process is alive whose last command-line argument is `word`."""
     for process in psutil.process_iter():
         try:
             if process.cmdline()[-1:] == [word]:

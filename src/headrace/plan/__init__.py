@@ -1,2 +1,2 @@
-"""What a run will do, and why: keys, reuse, the planner. Begin with `planner`, then `keys`. All of it is pure: history
-comes in as values."""
+"""Computes what a run will do, and why: keys, reuse, and the planner. Begin with `planner`, then `keys`. All functions
+are pure: facts about earlier runs are passed in as values."""

@@ -1,4 +1,4 @@
-"""The key of a task: the digest of all that determines its output."""
+"""Computes the key of a task: the digest of everything that determines the task's output."""
 
 from __future__ import annotations
 
@@ -16,17 +16,21 @@ _decode = msgspec.msgpack.Decoder(tuple[tuple[str, str], ...]).decode
 
 
 def key_of(stage: Stage, inputs: Inputs, platform: str | None) -> tuple[str, bytes]:
-    """Return the key, and the identities of the inputs that it was made of (encoded, to compare with another's).
+    """Return the key of a task, and the encoded identities of its inputs, which `differing` can compare.
 
-    The stage's code stands in it with its environment (`spec.code`); the platform that the bundle's lock declares
-    does too, unless the stage is portable. Arguments count by name, so their order doesn't matter.
+    The key covers the stage's code with its environment (`spec.code`), the inputs, and the platform that the bundle's
+    lock declares. The platform is left out if the stage is portable. The order of the arguments doesn't matter.
     """
     told = _encode(sorted((name, identity(arg)) for name, arg in inputs))
     return _key(stage, told, platform), told
 
 
 def key_seen(stage: Stage, inputs: bytes, saw: Iterable[tuple[str, str]], platform: str | None) -> tuple[str, bytes]:
-    """Return the key, and what it was made of, with the identities of some inputs replaced by those that were seen."""
+    """Return the key of a task and the encoded identities of its inputs, after some identities have been replaced.
+
+    `inputs` are the encoded identities before. `saw` are pairs of a parameter and the identity that the attempt really
+    read, such as the version of a source.
+    """
     told = _encode(sorted({**dict(_decode(inputs)), **dict(saw)}.items()))
     return _key(stage, told, platform), told
 
@@ -37,10 +41,10 @@ def _key(stage: Stage, told: bytes, platform: str | None) -> str:
 
 
 def identity(arg: Arg) -> str:
-    """Return what stands for an argument in a key.
+    """Return the text that identifies an argument in a key.
 
     Raises:
-        ValueError: a handle in it has not come to an artifact yet.
+        ValueError: the argument contains the output of a task that has no output yet.
     """
     match arg:
         case Const(ref=ref):
@@ -57,11 +61,11 @@ def identity(arg: Arg) -> str:
 
 
 def differing(before: bytes, after: bytes) -> list[str]:
-    """Name the parameters whose identities differ between two keys of the same task."""
+    """Return the parameters whose identities differ, between the encoded inputs of two keys of the same task."""
     then = told(before)
     return [name for name, each in told(after).items() if then.get(name) != each]
 
 
 def told(inputs: bytes) -> dict[str, str]:
-    """Read the identities of inputs, by parameter."""
+    """Return the identities of encoded inputs, by parameter."""
     return dict(_decode(inputs))

@@ -1,4 +1,4 @@
-"""What a policy asks of a graph, and what that needs."""
+"""Finds the tasks that a policy asks for, and the tasks that those need."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from headrace.spec.stage import Stage
 
 
 def check_policy(policy: Policy, nodes: Sequence[Node], stages: Mapping[str, Stage]) -> None:
-    """See that what a policy names is there: `only` may name single tasks, `force` names stages.
+    """Check that the pipeline has the stages and tasks that a policy names.
+
+    `only` may name stages and single tasks; `force` may name stages.
 
     Raises:
-        UsageError: it names a stage or task that the pipeline doesn't have, or forces a stage that it doesn't ask for.
+        UsageError: the pipeline has no such stage or task, or `force` names a stage that `only` leaves out.
     """
     called = dict.fromkeys(stage.name for stage in stages.values())
     either = called | dict.fromkeys(node.name for node in nodes)
@@ -37,7 +39,7 @@ def check_policy(policy: Policy, nodes: Sequence[Node], stages: Mapping[str, Sta
 
 
 def names_needed(node: Node) -> list[str]:
-    """Return the names of the tasks that a node waits for, each once."""
+    """Return the names of the tasks that a node waits for, without duplicates."""
     found: dict[str, None] = {}
     for _, arg in node.args:
         for out in outs(arg):
@@ -50,13 +52,13 @@ def names_needed(node: Node) -> list[str]:
 
 
 def needed_by(only: Iterable[str], nodes: Sequence[Node], stages: Mapping[str, Stage]) -> set[str]:
-    """Return the tasks that are asked for by stage or task, with all that they need."""
+    """Return the names of the tasks that `only` names, by stage or by task, and of all tasks that they need."""
     asked = set(only)
     return with_needs([node.name for node in nodes if stages[node.stage].name in asked or node.name in asked], nodes)
 
 
 def with_needs(names: Iterable[str], nodes: Sequence[Node]) -> set[str]:
-    """Return these tasks, with all that they need."""
+    """Return the given names of tasks, and the names of all tasks that they need, directly or indirectly."""
     needs = {node.name: names_needed(node) for node in nodes}
     found = set(names)
     rest = list(found)

@@ -1,8 +1,9 @@
-"""The planner: from the graph, what past runs taught, the policy and the pool to a decision about each task. Pure.
+"""The planner: makes a decision about each task from the graph, earlier runs, the policy and the pool. Pure.
 
-What has no output yet has none either in the plan. So what depends on it is decided by what is known: a result may be
-there for what the tasks before gave in one of the latest runs, and is reused should they give that again. They may give
-what they gave in any run before those, too: a task surely runs only where no run had its code and its known inputs.
+A task that has to run has no output yet, so the inputs of the tasks after it aren't known. For such a later task, the
+planner assumes that the tasks before it have the same outputs as in one of the latest runs. If there is a result for
+those inputs, it will be reused if the assumption holds. The outputs may also be those of a still earlier run. So the
+plan says that a task surely runs only if no run had the same code and the same known inputs.
 """
 
 from __future__ import annotations
@@ -32,45 +33,46 @@ SKIPS: Set[Decision] = {"skip", "skip_if_unchanged"}
 
 
 class History(Protocol):
-    """What past runs taught, as one snapshot."""
+    """The facts about earlier runs that the planner needs, all from the same moment."""
 
     def results(self, keys: Sequence[str]) -> Mapping[str, tuple[Ref, str]]:
-        """Return the outputs that are there under some of these keys, each with the run that made it."""
+        """Return the stored outputs by key, each with the run that made it. Keys without an output are left out."""
         ...
 
     def runs(self) -> Sequence[str]:
-        """Return the latest runs, newest first."""
+        """Return the ids of the latest runs, newest first."""
         ...
 
     def before(self, task: str) -> Before | None:
-        """Return what the key of a task was made of in the latest earlier run."""
+        """Return how the key of a task was computed in the latest earlier run, or None if no run had the task."""
         ...
 
     def output(self, task: str, run: str) -> Ref | None:
-        """Return what a task gave in one of the latest runs; None where it gave nothing."""
+        """Return the output of a task in one of the latest runs, or None if it had no output there."""
         ...
 
     def made_of(self, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
-        """Return what the keys of a task's outputs were made of in any run with this code; None where they are many.
+        """Return the encoded inputs of a task's outputs in all runs with this code, or None if there are too many.
 
-        Of a map: of its elements.
+        If `is_map`, return those of the elements of the mapped task.
         """
         ...
 
     def took(self, task: str, stage: str) -> Took | None:
-        """Return how long an attempt of a task took, its load and save included; None where none ever ran."""
+        """Return how long an attempt of a task took, with loading and saving, or None if it never ran."""
         ...
 
     def width(self, task: str) -> int | None:
-        """Return how many elements a mapped task had."""
+        """Return how many elements a mapped task had in an earlier run, or None if it isn't known."""
         ...
 
 
 class _Fate(Struct):
-    """What the plan expects of a task, with its output where that is known.
+    """What the plan expects of a task.
 
-    `expected`: by an earlier run, newest first, the output if all comes out as it did there, and the run that made it.
-    `open`: it may be held back yet.
+    `out` is its output, or None if it isn't known. `expected` maps earlier runs, newest first, to the output that the
+    task will have if the tasks before have the same outputs as in that run, with the run that made the output. `open`
+    is true if the task may still be skipped.
     """
 
     decision: Decision
@@ -80,9 +82,12 @@ class _Fate(Struct):
 
 
 class Planner:
-    """Plans one graph, node by node in the order in which they were traced, which is one that works.
+    """Plans one graph, node by node in the order of the trace. In that order, each task comes after those it needs.
 
-    `beside` is what earlier runs took beside their tasks: to start workers, to import.
+    `platform` is the tag that the bundle's lock declares, or None. `changed_code` returns which parts of a stage's code
+    differ from an earlier run, and `changed_given` those of functions passed as arguments. `source` finds the link for
+    a blob that must be transferred (None: there is only one region). `beside` is the time that earlier runs needed
+    besides their tasks, to start workers and to import.
     """
 
     def __init__(
@@ -113,7 +118,7 @@ class Planner:
         self._there: dict[str, tuple[Ref, str] | None] = {}
 
     def plan(self, pipeline: str, nodes: Sequence[Node], *, partial: bool = False) -> Plan:
-        """Plan all nodes. `partial`: the trace waits for a value, so more is to come."""
+        """Return the plan of all nodes. `partial` is true if the trace waits for a value, so that nodes are missing."""
         wanted = needed_by(self._policy.only, nodes, self._stages) if self._policy.only else None
         for node in nodes:
             self._node(node, wanted)
@@ -146,7 +151,11 @@ class Planner:
             self._settle(node, stage, "run", f"it will fail: {problem}")
 
     def _why_skip(self, node: Node, stage: Stage, wanted: set[str] | None) -> tuple[Decision, str] | None:
-        """Return why a task is skipped for sure, or else why it is where what comes before comes out as it did."""
+        """Return the decision and the reason if a task is skipped, or None if it isn't.
+
+        A decision `skip` is certain. `skip_if_unchanged` holds if the tasks before have the same outputs as in an
+        earlier run.
+        """
         if wanted is not None and node.name not in wanted:
             return "skip", NOT_ASKED
         likely = None
@@ -178,7 +187,7 @@ class Planner:
                     yield "skip_if_unchanged", why
 
     def _must_have(self, node: Node, stage: Stage) -> Iterator[str]:
-        """Go over the tasks without which this one is skipped."""
+        """Yield the names of the tasks that must not be skipped: if one of them is skipped, so is this task."""
         for name, arg in node.args:
             if name not in stage.defaults or name in node.over:
                 yield from (out.task for out in outs(arg))
@@ -188,13 +197,13 @@ class Planner:
             yield node.when.task
 
     def _is_open(self, node: Node, stage: Stage) -> bool:
-        """Whether it isn't known yet that a task isn't skipped."""
+        """Return whether a task may still be skipped, depending on outputs that aren't known yet."""
         gate = None if node.when is None else self._fates[node.when.task]
         asks = gate is not None and gate.out is None
         return asks or any(self._fates[name].open for name in self._must_have(node, stage))
 
     def _is_known(self, arg: Arg) -> bool:
-        """Whether each output in an argument is known, or is left out since its task is skipped."""
+        """Return whether each output in an argument is known, or belongs to a skipped task and is left out."""
         return all(
             self._fates[out.task].out is not None or self._fates[out.task].decision == "skip" for out in outs(arg)
         )
@@ -222,7 +231,7 @@ class Planner:
     def _rows(
         self, node: Node, args: Sequence[tuple[str, Arg]], output: Callable[[str], Ref]
     ) -> list[tuple[str, Inputs]]:
-        """Return the inputs of each element of a mapped task, by name; a single task is the only one of its own.
+        """Return the name and the inputs of each element of a mapped task, or of the single task itself.
 
         Raises:
             Unmappable: an output has no such part, or can't be mapped over.
@@ -238,7 +247,7 @@ class Planner:
         return rows
 
     def _look_up(self, keys: Sequence[str]) -> Sequence[tuple[Ref, str] | None]:
-        """Return the output under each key, with the run that made it; each key is asked for once."""
+        """Return the output of each key, with the run that made it, or None. Results are kept for later calls."""
         unknown = [key for key in dict.fromkeys(keys) if key not in self._there]
         found = self._history.results(unknown) if unknown else {}
         self._there.update((key, found.get(key)) for key in unknown)
@@ -264,7 +273,7 @@ class Planner:
         return () if before is None else self._changed_given(before.run, node, change)
 
     def _unknown(self, node: Node, stage: Stage) -> None:
-        """An input is to be made yet: the task runs, unless the input comes out as it was."""
+        """Plan a task with an input that isn't known yet: it runs, unless that input turns out to be unchanged."""
         names = self._elements(node)
         width = len(names) if names is not None else self._history.width(node.name)
         unknown = [
@@ -294,9 +303,9 @@ class Planner:
         self._settle(node, stage, decision, why, width=width, runs=width or 1, expected=expected)
 
     def _foreseen(self, node: Node, stage: Stage) -> tuple[Mapping[str, tuple[Ref, str]], bool]:
-        """Look up the output that is there if what comes before gives what it gave in an earlier run, by that run.
+        """Return, by earlier run, the stored output that fits if the tasks before have the outputs of that run.
 
-        The second is true where such an output was looked for under some key, and none was there.
+        Also return whether outputs were looked for but none was found.
         """
         found: dict[str, tuple[Ref, str]] = {}
         is_lost = False
@@ -307,7 +316,7 @@ class Planner:
                 continue
             try:
                 rows = self._rows(node, args, partial(self._expected, run))
-            except Unmappable:  # what it gave before has no such part
+            except Unmappable:  # the output in the earlier run has no such part
                 continue
             there = self._look_up([key_of(stage, inputs, self._platform)[0] for _, inputs in rows])
             results = [each for each in there if each is not None]
@@ -318,7 +327,7 @@ class Planner:
         return found, is_lost and not found
 
     def _ref_in(self, run: str, name: str) -> Ref | None:
-        """Return what a task gives: for sure, or else if all comes out as in this earlier run."""
+        """Return a task's output: the known one, or else the one expected if all is as in this earlier run."""
         fate = self._fates[name]
         return fate.out or fate.expected.get(run, (None, ""))[0]
 
@@ -328,7 +337,7 @@ class Planner:
         return ref
 
     def _may_be_there(self, node: Node, stage: Stage) -> bool:
-        """Whether a run made an output of this task with the same code and the same of those inputs that are known."""
+        """Return whether an earlier run made an output of this task with the same code and the same known inputs."""
         made_of = self._history.made_of(node.name, stage.code.digest, is_map=bool(node.over))
         known = {
             name: identity(value(arg, self._output))
@@ -338,7 +347,7 @@ class Planner:
         return made_of is None or any(known.items() <= told(inputs).items() for inputs in made_of)
 
     def _why_surely(self, node: Node, stage: Stage, names: Sequence[str]) -> str | None:
-        """Return why a task has to run whatever comes of the inputs that aren't known yet, or None where it needn't."""
+        """Return why a task must run whatever its unknown inputs will be, or None if that isn't certain."""
         before = self._history.before(names[0] if names else node.name)
         if before is None:
             return "no earlier result"
@@ -348,8 +357,10 @@ class Planner:
         return self._differs(node, before)
 
     def _elements(self, node: Node) -> list[str] | None:
-        """Return the names of a task's elements, or its own if it is not mapped; None where its lists are to be
-        made."""
+        """Return the names of a mapped task's elements, or the task's own name if it isn't mapped.
+
+        Return None if the lists to map over aren't known yet.
+        """
         if not node.over:
             return [node.name]
         args = dict(node.args)
@@ -358,7 +369,7 @@ class Planner:
         return labels(node.name, columns(node.name, args, node.over, self._output))
 
     def _differs(self, node: Node, before: Before) -> str | None:
-        """Return which input that is known already differs from the earlier run's."""
+        """Return which of the known inputs differs from the earlier run, in words, or None if none differs."""
         then = told(before.inputs)
         for name, arg in node.args:
             if name not in then:
@@ -381,7 +392,7 @@ class Planner:
         runs: int = 1,
         expected: Mapping[str, tuple[Ref, str]] = {},
     ) -> None:
-        """Note a decision, with the time and money that it is expected to take."""
+        """Record the decision about a task, with its expected time and cost."""
         works = decision in WORKS
         needs = tuple(names_needed(node))
         is_open = decision == "skip_if_unchanged" or (works and self._is_open(node, stage))
@@ -419,7 +430,10 @@ class Planner:
         )
 
     def _as_before(self, task: str, expected: Mapping[str, tuple[Ref, str]]) -> Iterator[tuple[str, tuple[Ref, str]]]:
-        """Go over what a task gives if all comes out as in an earlier run: what is there for it, else what it gave."""
+        """Yield, for each earlier run, the output that a task will have if all is as in that run.
+
+        It is the stored output for the expected inputs, or else the output that the task had in that run.
+        """
         for run in self._history.runs():
             found = expected.get(run)
             if found is None and (ref := self._history.output(task, run)) is not None:
@@ -434,7 +448,7 @@ class Planner:
 
 
 def _says_no(ref: Ref, path: tuple[int, ...]) -> bool:
-    """Whether what a gate gave before is false; it may have had no such part."""
+    """Return whether the part of a gate's earlier output at `path` is false. If there is no such part, return false."""
     try:
         return truth(follow(ref, path)) is False
     except Unmappable:

@@ -1,4 +1,4 @@
-"""From handles to artifacts: what arguments come to, once the tasks before have an output."""
+"""Replaces the outputs of tasks in arguments by artifacts, once those tasks have an output."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ _LABEL_LIMIT = 32
 _PLAIN = re.compile(r"-?[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _NAMING = re.compile(r"-?[\w./][\w./+-]*")
 LABELS = 2
-"""How elements are named by now. A run keeps to what it began with: its events tell of them by name."""
+"""The current scheme of naming the elements of mapped tasks. A run keeps the scheme that it began with, because its
+events name elements."""
 _TRUTHS = {
     b"true": True,
     b"false": False,
-    b'{"$":["numpy.bool",true]}': True,  # what comparing NumPy's numbers gives, in exact JSON
+    b'{"$":["numpy.bool",true]}': True,  # the result of comparing NumPy numbers, in exact JSON
     b'{"$":["numpy.bool",false]}': False,
 }
 
 
 class Unmappable(ValueError):
-    """What `.map()` was given can't be mapped over; the message says why."""
+    """The argument of `.map()` can't be mapped over, or an output has no such part. The message says why."""
 
 
 def follow(ref: Ref, path: tuple[int, ...]) -> Ref:
     """Return the part of an artifact at a path of positions.
 
     Raises:
-        Unmappable: it has no such part.
+        Unmappable: the artifact has no such part.
     """
     for position in path:
         parts = ref.parts or ()
@@ -41,12 +42,15 @@ def follow(ref: Ref, path: tuple[int, ...]) -> Ref:
 
 
 def truth(ref: Ref) -> bool | None:
-    """Return whether a boolean artifact is true; None where it isn't a boolean."""
+    """Return the value of a boolean artifact, or None if the artifact isn't a boolean."""
     return _TRUTHS.get(ref.inline or b"") if ref.codec == "json" else None
 
 
 def value(arg: Arg, output: Callable[[str], Ref]) -> Arg:
-    """Replace the handles in an argument. Nesting is as deep as the user wrote it, so recursion is safe here."""
+    """Return an argument in which all outputs of tasks are replaced by artifacts. `output` returns a task's output.
+
+    Recursion is safe here, because the nesting is only as deep as the user wrote it.
+    """
     match arg:
         case Out(task=name, path=path):
             return Const(follow(output(name), path))
@@ -57,10 +61,10 @@ def value(arg: Arg, output: Callable[[str], Ref]) -> Arg:
 
 
 def elements(name: str, arg: Arg) -> Sequence[Arg]:
-    """Return what a list that is mapped over consists of.
+    """Return the elements of a list that a task maps over.
 
     Raises:
-        Unmappable: it is no list.
+        Unmappable: the argument is no list.
     """
     match arg:
         case Many(shape="list" | "tuple", items=items):
@@ -76,10 +80,10 @@ def elements(name: str, arg: Arg) -> Sequence[Arg]:
 def columns(
     task: str, args: Mapping[str, Arg], over: Sequence[str], output: Callable[[str], Ref]
 ) -> dict[str, Sequence[Arg]]:
-    """Return the lists that a mapped task is spread over, by parameter.
+    """Return the lists that a task maps over, by parameter.
 
     Raises:
-        Unmappable: one is no list, or their lengths differ.
+        Unmappable: an argument is no list, or the lists differ in length.
     """
     found = {name: elements(name, value(args[name], output)) for name in over}
     lengths = {name: len(column) for name, column in found.items()}
@@ -90,10 +94,12 @@ def columns(
 
 
 def labels(name: str, columns: Mapping[str, Sequence[Arg]], how: int = LABELS) -> list[str]:
-    """Name the elements of a mapped task: by their values, of as many lists as it takes to tell them apart, from the
-    first on; an element whose values are too long for a name, or those of another too, by its number.
+    """Return the names of a mapped task's elements, such as `fit[depth=4]` or `fit[#0]`.
 
-    `how` 1 is how they were named before: all by number where one had no name.
+    An element is named by its values in the first list. If the names aren't unique then, the next lists are added, one
+    by one. An element is named by its number if its values are too long for a name, or equal those of another element.
+
+    `how` is the naming scheme. In the older scheme 1, all elements are named by number if one of them has no name.
     """
     if how == 1:
         return _all_alike(name, columns)
@@ -116,7 +122,10 @@ def _texts(words: Mapping[str, Sequence[str | None]]) -> list[str | None]:
 
 
 def _word(arg: Arg) -> str | None:
-    """Return a value as it stands in a name: a number, a truth, a text or path without blanks, a file's name."""
+    """Return a value as text for an element's name, or None if it is too long or of another kind.
+
+    The value may be a number, a boolean, a text or path without blanks, or a file, which is shown by its name.
+    """
     if not isinstance(arg, Const):
         return None
     if arg.ref.codec == "file":

@@ -1,4 +1,4 @@
-"""Whether a task's output may be reused, and in words why, or why not."""
+"""Decides whether the output of an earlier run may be reused, and gives the reason in words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headrace.spec.stage import Stage
 
 
 class Before(Struct, frozen=True):
-    """What the key of the same task was made of in an earlier run."""
+    """The key of the same task in an earlier run, with the digest of its code and its encoded inputs."""
 
     run: str
     key: str
@@ -24,9 +24,9 @@ class Before(Struct, frozen=True):
 
 
 def barred(stage: Stage, policy: Policy, *, always: bool) -> str | None:
-    """Return why an output of an earlier run may not be used for this stage, or None where it may.
+    """Return why an output of an earlier run may not be used for this stage, or None if it may.
 
-    A call that is to run whatever happens (`always`) is there for what it does.
+    A call with `always=True` is never reused, because it is made for its side effects.
     """
     if stage.name in policy.force:
         return "forced (`--force`)"
@@ -42,12 +42,12 @@ def barred(stage: Stage, policy: Policy, *, always: bool) -> str | None:
 
 
 def within_run(stage: Stage) -> bool:
-    """Return whether two tasks of one run may share an output under one key."""
+    """Return whether two tasks of the same run with the same key may share one output."""
     return stage.cache != "never" and stage.code.uncached is None
 
 
 class Change(NamedTuple):
-    """An input whose identity was another in an earlier run."""
+    """An input that has changed: the parameter, and the identity of its argument in an earlier run and now."""
 
     param: str
     before: str
@@ -55,11 +55,12 @@ class Change(NamedTuple):
 
 
 ChangedGiven = Callable[[str, Node, Change], Sequence[str]]
-"""Names what differs from an earlier run in the code of functions that a node's task is given as an argument."""
+"""A function that takes an earlier run, a node and a changed input, and returns the parts of code that have changed in
+that input. It is about functions and classes that are passed to a stage as arguments."""
 
 
 def told_change(param: str, parts: Sequence[str]) -> str:
-    """Say that an input changed; with the parts of its code that did, where it is or holds code."""
+    """Return the words that an input has changed. If it is or contains code, name the `parts` that have changed."""
     return f"`{param}` changed: {listed(parts, 3)}" if parts else f"`{param}` changed"
 
 
@@ -71,9 +72,10 @@ def why_run(
     changed_code: Sequence[str] | None,
     changed_given: Callable[[Change], Sequence[str]] = lambda _: (),
 ) -> str:
-    """Return why no output is there: what differs from the same task in an earlier run.
+    """Return why there is no output to reuse: the differences from the same task in an earlier run, in words.
 
-    `changed_code` names the parts of the code that differ, where that is known; `changed_given` those of an argument.
+    `before` is the task in the earlier run (None: there is none). `changed_code` names the parts of the stage's code
+    that have changed (None or empty: not known). `changed_given` returns those of a changed argument.
     """
     if before is None:
         return "no earlier result"

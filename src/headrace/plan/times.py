@@ -1,8 +1,10 @@
-"""How long a run takes, as a range, from what the latest runs took. Pure.
+"""Estimates how long a run takes, as a range, from the times of the latest runs. Pure.
 
-The least: only what surely runs, each task as quick as it ever was. The most: all that may run, each as slow as it ever
-was. A run takes time beside its tasks too (to trace, to start workers, to import), the more the more tasks run. So the
-least counts only what earlier runs took beside that ran none but tasks that surely run now.
+The lower end assumes that only the tasks that surely run do so, each as fast as it ever was. The upper end assumes that
+all tasks that may run do so, each as slow as it ever was.
+
+A run also needs time besides its tasks: to trace, to start workers, to import. That time grows with the number of
+tasks. So for the lower end, only those earlier runs count in which no task ran besides those that surely run now.
 """
 
 from __future__ import annotations
@@ -11,12 +13,12 @@ from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
 ROOM = (0.4, 0.2)
-"""So large a part of the time is left as room at both ends, since no two runs take the same time. It is more at the
-lower one: what earlier runs had to read from disk is in memory by now."""
+"""The shares by which the range is widened at its lower and upper end, because no two runs take the same time. The
+lower share is larger, because files that earlier runs read from disk may be in memory now."""
 
 
 class Took(NamedTuple):
-    """What a task took, load and save included: the last time, the least and the most, in seconds."""
+    """The time of a task in seconds, with loading and saving: its last time, its shortest and its longest."""
 
     last: float
     least: float
@@ -24,14 +26,17 @@ class Took(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """What an earlier run took beside its tasks, and which of them ran in it."""
+    """The seconds that an earlier run needed besides its tasks, and the names of the tasks that ran in it."""
 
     ran: Set[str]
     seconds: float
 
 
 class Times:
-    """Sums up the times of the tasks of a graph, which are added in an order that works."""
+    """Computes the time of a run from the times of its tasks. Each task must be added after the tasks that it needs.
+
+    `cpu` is the number of cpus of the pool.
+    """
 
     def __init__(self, cpu: float, beside: Sequence[Beside]) -> None:
         self._cpu = max(cpu, 1e-9)
@@ -45,7 +50,11 @@ class Times:
     def add(
         self, task: str, needs: Iterable[str], took: Took | None, *, rounds: int = 1, cpu: float = 0.0, is_sure: bool
     ) -> None:
-        """Add a task that runs, `rounds` times one after another; `cpu` is what all of it together keeps busy."""
+        """Add a task that runs `rounds` times, one after another.
+
+        `took` is the time of one attempt (None: not known). `cpu` is the number of cpus of all its attempts together.
+        `is_sure` is false if it may turn out that the task doesn't run.
+        """
         self._may.add(task)
         self._sure |= {task} if is_sure else set()
         self._known = self._known and took is not None
@@ -57,19 +66,20 @@ class Times:
         self._busy[1] += most * cpu
 
     def leave(self, task: str, needs: Iterable[str]) -> None:
-        """Add a task that doesn't run."""
+        """Add a task that doesn't run, so that the tasks after it can be added."""
         self._ends[task] = self._after(needs)
 
     def all(self, brought: Sequence[float]) -> tuple[float, float] | None:
-        """Return what the run takes, at least and at most; None where a task never ran.
+        """Return the shortest and the longest expected time of the run in seconds, or None if a task never ran before.
 
-        `brought` are the times of transfers, which come before what needs them: at once, or one by one.
+        `brought` are the times of the transfers. The lower end assumes that they run in parallel, the upper end that
+        they run one after another.
         """
         if not self._known:
             return None
         ends = self._after(self._ends)
         low, high = (max(end, busy / self._cpu) for end, busy in zip(ends, self._busy, strict=True))
-        if self._cpu > 1:  # tasks wait for a core, and others then for those: Graham's bound
+        if self._cpu > 1:  # tasks may wait for a free cpu, and other tasks for them: Graham's bound
             high = max(high, self._busy[1] / self._cpu + ends[1] * (1 - 1 / self._cpu))
         few = [each.seconds for each in self._beside if each.ran <= self._sure]
         low += max(brought, default=0.0) + min(few, default=0.0)
@@ -77,7 +87,7 @@ class Times:
         return low * (1 - ROOM[0]), high * (1 + ROOM[1])
 
     def _alike(self) -> Sequence[Beside]:
-        """Return those earlier runs that are most like one in which all runs that may run."""
+        """Return the earlier runs that are most like a run in which all tasks run that may run."""
         same = [each for each in self._beside if each.ran == self._may]
         more = [each for each in self._beside if each.ran >= self._may]
         return same or more or self._beside

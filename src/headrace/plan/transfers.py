@@ -1,4 +1,4 @@
-"""Which blobs a plan expects to be brought from one region to another, as the tasks that a run makes of them."""
+"""Finds the blobs that a run must copy from one region to another, and plans a transfer task for each."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from headrace.spec.plan import PlannedTask
 STAGE = "transfer"
 
 Source = Callable[[Ref], Link | None]
-"""Gives the link over which a blob would be brought, or None where it needn't or can't be."""
+"""A function from a blob to the link over which it would be copied, or None if it needn't or can't be copied."""
 
 
 def transfer_name(digest: str, source: str, target: str, nonce: str = "") -> str:
-    """Name a transfer: `transfer[ab12cd34 eu->us]`, with the nonce of its blob where the digest alone won't do."""
+    """Return the name of a transfer task, `transfer[ab12cd34 eu->us]`. The blob's nonce is added if it is given."""
     return f"{STAGE}[{digest[:8]}{'.' if nonce else ''}{nonce} {source}->{target}]"
 
 
 class Transfers:
-    """Gathers what the tasks of a plan need from other regions, each blob once."""
+    """Collects the transfers that the tasks of a plan need, one for each blob."""
 
     def __init__(self, pool: Pool, source: Source) -> None:
         self._pool = pool
@@ -29,7 +29,7 @@ class Transfers:
         self._seen: set[tuple[str, str | None]] = set()
 
     def need(self, refs: Iterable[Ref]) -> None:
-        """Record that a task needs these artifacts."""
+        """Add transfers for the blobs of these artifacts, which a task needs, if they are in other regions."""
         for ref in refs:
             for each in blobs(ref):
                 if (each.digest, each.nonce) not in self._seen:
@@ -38,7 +38,7 @@ class Transfers:
                         self._add(each, link)
 
     def tasks(self) -> tuple[PlannedTask, ...]:
-        """Return the transfers, in the order in which they were found to be needed."""
+        """Return the planned transfers, in the order in which they were added."""
         return tuple(self._found.values())
 
     def _add(self, ref: Ref, link: Link) -> None:
@@ -59,7 +59,7 @@ class Transfers:
 
 
 def _size(size: int) -> str:
-    """Say a number of bytes in the units that links are priced by.
+    """Return a number of bytes as text, in decimal units: the prices of links are per GB (10**9 bytes).
 
     >>> _size(812), _size(22_458), _size(24_002_648), _size(3_000_000_000)
     ('812 B', '22.5 kB', '24.0 MB', '3.0 GB')

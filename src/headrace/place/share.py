@@ -33,9 +33,9 @@ pool takes no longer than for a small one."""
 
 
 def grant(capacity: Amount, claims: Sequence[Claim], asks: int) -> Amount:
-    """Return the amount that the run that asks now may use.
+    """Return the amount of the pool that one run may use: the run whose claim is at position `asks` in `claims`.
 
-    `claims` are ordered by arrival, oldest first. `asks` is the position of the claim of the run that asks.
+    `capacity` is the whole pool. `claims` are ordered by arrival, oldest first.
     """
     claim = claims[asks]
     others = [_three(each.held) for i, each in enumerate(claims) if i != asks]

@@ -303,9 +303,9 @@ class Planner:
         self._settle(node, stage, decision, why, width=width, runs=width or 1, expected=expected)
 
     def _foreseen(self, node: Node, stage: Stage) -> tuple[Mapping[str, tuple[Ref, str]], bool]:
-        """Return, by earlier run, the stored output that fits if the tasks before have the outputs of that run.
+        """Return, by earlier run, the stored output for the inputs that the task would have if all is as in that run.
 
-        Also return whether outputs were looked for but none was found.
+        The second value is true if such outputs were looked for, but none is stored.
         """
         found: dict[str, tuple[Ref, str]] = {}
         is_lost = False
@@ -327,7 +327,7 @@ class Planner:
         return found, is_lost and not found
 
     def _ref_in(self, run: str, name: str) -> Ref | None:
-        """Return a task's output: the known one, or else the one expected if all is as in this earlier run."""
+        """Return a task's output if it is known, or else the output expected if all is as in the earlier run `run`."""
         fate = self._fates[name]
         return fate.out or fate.expected.get(run, (None, ""))[0]
 

@@ -71,7 +71,7 @@ def generations(ref: Ref) -> set[str]:
 
 
 def blobs(ref: Ref) -> list[Ref]:
-    """Return the references, of an artifact and its parts at any depth, whose bytes are in the store."""
+    """Return those references, among an artifact and its parts at any depth, whose bytes are in the store."""
     return [each for each in within(ref) if each.nonce is not None]
 
 

@@ -74,7 +74,10 @@ class Pool(Noun, frozen=True):
 
 
 class Region(Noun, frozen=True):
-    """A place with a store. `jurisdiction` names the law that applies to its data, such as `EU`: it has no effect."""
+    """A place with a store.
+
+    `jurisdiction` names the law that applies to the region's data, such as `EU`. It is recorded, but has no effect yet.
+    """
 
     name: str
     store: StoreAddress

@@ -32,9 +32,10 @@ def masked(text: str) -> str:
 def _without_password(url: str) -> str:
     """Return the part of a URL after `://`, with `***` in place of the password.
 
-    A password that isn't percent-encoded, though it should be, may contain `@` or `/`. So everything up to the last `@`
-    before the path is removed. If a `/` comes before the `@`, and no port number before the `/`, the `/` belongs to
-    the password; then everything up to the last `@` of the whole URL is removed.
+    A password that isn't percent-encoded, though it should be, may contain `@` or `/`. So everything between the first
+    `:` and the last `@` before the path counts as the password. If there is no `@` before the first `/`, the password
+    may contain that `/`: then everything up to the last `@` of the URL counts, unless a port number stands before the
+    `/`.
     """
     for part in (_AUTHORITY, _URL):
         found = part.match(url)

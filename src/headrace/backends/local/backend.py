@@ -251,7 +251,7 @@ class LocalBackend:
                 self._parent_of[worker].order(Kill(worker, number), self._hear_parent)
 
     def _listen(self, worker: int, line: Channel) -> None:
-        """Wait for a worker's socket to take more data exactly while there are data left to send."""
+        """Watch a worker's socket for reading, and also for writing while there are data left to send."""
         if line.closed:
             return
         mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if line.waits else 0)
@@ -306,7 +306,7 @@ class LocalBackend:
             self._lose(parent)
 
     def _delay(self, parent: Parent, why: str) -> None:
-        """Add a notice for each worker of a zygote that it waits, and for what. An empty `why` ends the wait."""
+        """Add a notice for each worker of a zygote that says what the worker waits for (empty: it no longer waits)."""
         if parent.waits != why:
             parent.waits = why
             self._notices += [Delayed(worker, why) for worker in parent.workers]
@@ -340,7 +340,7 @@ class LocalBackend:
             self._dismiss(parent)
 
     def _dismiss(self, parent: Parent) -> None:
-        """End a zygote whose workers can't start: the next attempt uses a new zygote, which may have better luck."""
+        """End a zygote whose workers can't start. The next worker gets a new zygote, with which it may succeed."""
         del self._parents[parent.environment]
         self._selector.unregister(parent.control.socket)
         parent.spawned.leave()

@@ -26,10 +26,11 @@ stopped, as by ^Z (and the zygote with it), or was busy and could not read messa
 class Parent:
     """A zygote and its workers.
 
-    `ready_by` is the time (by `time.monotonic`) by which the zygote must have started. It is None if it has started, or
-    waits for its environment. `waits` says what it waits for, or is empty. `pid` is its process id once it has started,
-    0 before; it may differ from that of the spawned process, which may be the namespace's process. `silent_s` is how
-    long the zygote has sent nothing since it started: a zygote that is stopped or hangs sends nothing.
+    `ready_by` is the time (by `time.monotonic`) by which the zygote must have started. It is None once the zygote has
+    started, and while the zygote waits for its environment. `waits` says what the zygote waits for, or is empty. `pid`
+    is the process id of the zygote, or 0 before it has started. The spawned process may be another one: the process of
+    a namespace, whose child the zygote is. `silent_s` is for how many seconds the zygote has sent nothing since it
+    started. A zygote that is stopped or hangs sends nothing.
     """
 
     def __init__(self, spawned: Spawned, environment: str | None) -> None:

@@ -63,7 +63,7 @@ def told(environment: Mapping[str, str], more: Sequence[str]) -> dict[str, str]:
 
 
 def withheld(environment: Iterable[str], more: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the names of the variables of an environment that stages don't see; those that `more` names are seen."""
+    """Return the names of the environment variables that stages don't see; those in `more` are seen."""
     usual, named = _matcher(SEEN), _matcher(more)
     return tuple([name for name in environment if not named(name) and (name.endswith(KEYS) or not usual(name))])
 

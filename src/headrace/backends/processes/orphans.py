@@ -136,9 +136,9 @@ def _pid(note: Path) -> int:
 
 
 def _end_strays(folder: Path, marks: Collection[str], workers: Collection[int]) -> None:
-    """Kill all processes that have one of the marks, or that one of these workers started without its mark.
+    """Kill all processes with one of the marks, and all processes without a mark that one of these workers started.
 
-    The parent of such a process may have changed meanwhile. Processes that it starts during the killing are killed too.
+    It doesn't matter whether their parents have ended. Processes that they start during the killing are killed too.
     """
     local = folder.resolve().parent.parent
     logs, scratch = f"{local}/logs/{folder.name}/", f"{local}/scratch/{folder.name}/"

@@ -1,6 +1,7 @@
-"""What the tasks of a run have logged, as curves: by task and name, with what they come to.
+"""What the tasks of a run have logged, as curves by task and name, with a summary of each curve.
 
-Pure. The machine keeps them while a task lives, for the rows that sum them up; readers make them of stored events.
+Pure. The machine keeps curves while a task is alive, to write the summaries to the ledger. Readers make curves from
+stored events.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ LoggedKind = Literal["number", "text", "figure"]
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """What was logged under a name by a task: a row of the ledger's `metrics`.
+    """The summary of what a task logged under one name: a row of the ledger's table `metrics`.
 
-    `least` and `greatest` pass over NaN; a number that is NaN stands as None. Of texts and figures there is only how
-    many, at which steps, and when the last one came (Unix seconds).
+    `least` and `greatest` ignore NaN, and are None if there is no other number. `last` is None if it is NaN. For texts
+    and figures these three are None. `at` is when the last one was logged (Unix seconds).
     """
 
     task: str
@@ -40,7 +41,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 
 class Curve:
-    """The points of one name, in the order in which they were logged: `steps`, `values` and `at` (Unix seconds)."""
+    """The points under one name, in the order in which they were logged: `steps`, `values` and `at` (Unix seconds)."""
 
     def __init__(self) -> None:
         self.steps = array("q")
@@ -51,7 +52,8 @@ class Curve:
         self._greatest = -math.inf
 
     def extend(self, attempt: int, since: float, points: Points) -> None:
-        """Add points. A later attempt's replace those of the attempts before from its first step on."""
+        """Add points. If they are from a later attempt, they replace the earlier attempts' points from their first step
+        on."""
         steps = _column(array("q"), points.steps)
         values, after = _column(array("d"), points.values), _column(array("f"), points.after)
         if not steps:
@@ -65,7 +67,7 @@ class Curve:
         self._measure(values)
 
     def summary(self, task: str, name: str) -> Summary:
-        """Sum the curve up."""
+        """Return the curve's summary."""
         nothing = self._least > self._greatest
         last = self.values[-1]
         return Summary(
@@ -82,7 +84,7 @@ class Curve:
         )
 
     def _cut(self, step: int) -> None:
-        """Drop the points from a step on."""
+        """Drop the points from this step on."""
         kept = [place for place, each in enumerate(self.steps) if each < step]
         self.steps = array("q", [self.steps[place] for place in kept])
         self.values = array("d", [self.values[place] for place in kept])
@@ -92,7 +94,7 @@ class Curve:
 
     def _measure(self, values: array[float]) -> None:
         least, greatest = min(values, default=math.nan), max(values, default=math.nan)
-        if math.isnan(least):  # NaN is passed over, but where it stands first
+        if math.isnan(least):  # `min` ignores NaN, except when the first value is NaN
             numbers = [each for each in values if not math.isnan(each)]
             least, greatest = min(numbers, default=math.inf), max(numbers, default=-math.inf)
         self._least, self._greatest = min(self._least, least), max(self._greatest, greatest)
@@ -106,14 +108,14 @@ class Gathered:
         self._attempt = 0
 
     def append(self, attempt: int, item: Shown) -> None:
-        """Add one. A later attempt's replace those of the attempts before from its first step on."""
+        """Add an item. If it is from a later attempt, it replaces the earlier attempts' items from its step on."""
         if attempt != self._attempt:
             self.items = [each for each in self.items if each.step < item.step]
         self._attempt = attempt
         self.items.append(item)
 
     def summary(self, task: str, kind: LoggedKind, name: str) -> Summary:
-        """Sum them up."""
+        """Return the summary of the items."""
         first, last = self.items[0], self.items[-1]
         return Summary(
             task=task,
@@ -130,7 +132,7 @@ class Gathered:
 
 
 class Name(NamedTuple):
-    """What values were logged under: the task, their kind and their name."""
+    """What values are logged under: the task, their kind and their name."""
 
     task: str
     kind: LoggedKind
@@ -138,7 +140,7 @@ class Name(NamedTuple):
 
 
 class Curves:
-    """All that was logged in a run. `changed` are the names whose summary isn't stored yet."""
+    """All that was logged in a run. `changed` are the names whose summary is not stored yet."""
 
     def __init__(self) -> None:
         self.numbers: dict[Name, Curve] = {}
@@ -149,12 +151,14 @@ class Curves:
         self._taken: dict[str, set[int]] = {}
 
     def knows(self, event: Logged) -> bool:
-        """Whether this very event was taken in before. One that a driver has stored, and not acknowledged before it was
-        killed, is reported to the next driver again."""
+        """Return whether this very event was added before.
+
+        An event that a driver stored, but did not acknowledge before it was killed, is reported again to the next
+        driver."""
         return hash(event) in self._taken.get(event.task, ())
 
     def add(self, event: Logged) -> None:
-        """Take in what an attempt has logged, unless it is known."""
+        """Add what an attempt logged, unless this event was added before."""
         if self.knows(event):
             return
         self._taken.setdefault(event.task, set()).add(hash(event))
@@ -178,7 +182,7 @@ class Curves:
                 self.changed[name] = None
 
     def end(self, task: str) -> None:
-        """Forget the points of a task that has succeeded; what they sum up to stays."""
+        """Forget the points of a task that has succeeded, and keep their summaries."""
         self._taken.pop(task, None)
         for name in self._of.pop(task, ()):
             self._ended[name] = self._summary(name)
@@ -186,11 +190,11 @@ class Curves:
             self.shown.pop(name, None)
 
     def summary(self, name: Name) -> Summary:
-        """Return what was logged under a name."""
+        """Return the summary of what was logged under a name."""
         return self._summary(name) if name in self.numbers or name in self.shown else self._ended[name]
 
     def summaries(self) -> Iterator[Summary]:
-        """Go over all that was logged."""
+        """Yield the summary of everything that was logged."""
         for name in {**self._ended, **self.numbers, **self.shown}:
             yield self.summary(name)
 
@@ -204,7 +208,7 @@ class Curves:
 
 
 def _column(found: array[T], data: bytes) -> array[T]:
-    """Read a column of little-endian numbers."""
+    """Add little-endian numbers to a column and return the column."""
     found.frombytes(data)
     if sys.byteorder == "big":
         found.byteswap()

@@ -1,4 +1,4 @@
-"""How long a run was worked on: while a driver held it, without the time between one driver and the next."""
+"""How long drivers worked on a run, without the time between one driver and the next."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from headrace.run.events import Cancelled, Closed, Failed, Launched, Logged, Mov
 
 
 class Duration:
-    """Hears the events of a run and says how long it was worked on by then. Times are Unix seconds.
+    """Computes from a run's events how long drivers worked on it. Times are Unix seconds.
 
-    A driver that died told nobody when: it counts up to the last moment that the events tell of. What an attempt that
-    outlived it worked until the next one counts too.
+    A driver that died recorded no end: its time counts up to the last moment that its events mention. If an attempt
+    outlived its driver, the attempt's time until the next driver counts too.
     """
 
     def __init__(self) -> None:
         self.sessions: list[tuple[float, float]] = []
-        """When earlier drivers held it, from when to when."""
+        """The start and end of each earlier driver's time (Unix seconds)."""
         self.since = self._heard = 0.0
         self._is_taken = False
 
     def hear(self, event: object) -> None:
-        """Take in when an event happened."""
+        """Take note of the time of an event."""
         if self.sessions and isinstance(event, Succeeded | Moved | Failed) and event.started:
             self._fill(event.started, event.started + event.seconds)
         if isinstance(event, Taken):
@@ -35,20 +35,21 @@ class Duration:
             self.since = self.since or at
 
     def _fill(self, started: float, ended: float) -> None:
-        """Count the time between drivers in which an attempt was at work."""
+        """Count the part of an attempt's time that lies between two drivers."""
         until = [since for since, _ in self.sessions[1:]] + [self.since]
         for place, ((since, to), taken) in enumerate(zip(self.sessions, until, strict=True)):
             if started < taken:
                 self.sessions[place] = since, max(to, min(ended, taken))
 
     def seconds(self, until: float | None = None) -> float:
-        """Return the seconds up to a moment; if none is told, up to the last one that the events tell of."""
+        """Return the seconds worked up to a moment (Unix seconds), or up to the last moment in the events if it is
+        None."""
         end = self._heard if until is None else until
         return sum(max(0.0, to - since) for since, to in self.sessions) + max(0.0, end - self.since)
 
     def at(self, moment: float) -> float:
-        """Return how long the run had been worked on at a moment; between two drivers, what it was at the end of the
-        first."""
+        """Return how many seconds the run had been worked on at a moment (Unix seconds). A moment between two drivers
+        counts as the end of the first one."""
         total = 0.0
         for since, to in self.sessions:
             if moment < to:

@@ -1,7 +1,7 @@
-"""The events of a run: what happened, in the order in which it counts.
+"""The events of a run: what happened, in the order that counts.
 
-A run is its events: the machine absorbs them one by one, the ledger stores each before it has an effect, and rows are
-only a view of them. Events are stored by position, so a new field goes last and has a default.
+A run is its events. The machine takes them in one by one, the ledger stores each one before it has an effect, and rows
+are only a view of them. Events are stored by position, so a new field goes last and has a default.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TaskState = Literal["waiting", "running", "succeeded", "reused", "failed", "skip
 
 
 class Span(Struct, frozen=True, array_like=True):
-    """What an attempt printed: bytes `start` to `end` of the log that its worker writes."""
+    """What an attempt printed: the bytes from `start` to `end` of its worker's log."""
 
     log: str
     start: int
@@ -42,10 +42,10 @@ class Use(Struct, frozen=True, array_like=True):
 
 
 class Opened(Struct, frozen=True, array_like=True, gc=False, tag="opened"):
-    """A run began: of the pipeline of this name, which one of these files of the bundle defines.
+    """A run of the named pipeline began. One of `files`, which are in the bundle, defines the pipeline.
 
-    `params` are the pipeline's parameters as the user wrote them; the tracer converts them. `labels` is how elements of
-    maps are named (`plan.resolve`).
+    `params` are the pipeline's parameters as the user wrote them; the tracer converts them. `labels` is the version of
+    the rules for naming elements of maps (`plan.resolve`).
     """
 
     pipeline: str
@@ -60,9 +60,10 @@ class Opened(Struct, frozen=True, array_like=True, gc=False, tag="opened"):
 
 
 class Taken(Struct, frozen=True, array_like=True, gc=False, tag="taken"):
-    """A driver took the run's lease. `again`: what had failed, been skipped or cancelled is tried again.
+    """A driver took the run's lease. If `again` is True, tasks that had failed or been skipped or cancelled are tried
+    again.
 
-    From now on attempts start in `pool`, which stands in `region`; empty where that wasn't told.
+    From now on attempts start in the pool `pool`, which is in the region `region`. Both are empty if unknown.
     """
 
     epoch: int
@@ -74,9 +75,10 @@ class Taken(Struct, frozen=True, array_like=True, gc=False, tag="taken"):
 
 
 class Renewed(Struct, frozen=True, array_like=True, gc=False, tag="renewed"):
-    """The run goes on with other code: the graph is traced afresh, in a new generation.
+    """The run goes on with other code: its graph is traced again from the start.
 
-    `counted`: what tasks took before counts on under their names, as it didn't in runs of before.
+    If `counted` is True, the time and cost of tasks so far stay counted under the tasks' names. It is False in runs
+    that an older Headrace recorded.
     """
 
     bundle: Bundle
@@ -85,10 +87,10 @@ class Renewed(Struct, frozen=True, array_like=True, gc=False, tag="renewed"):
 
 
 class Traced(Struct, frozen=True, array_like=True, gc=False, tag="traced"):
-    """The tracer met these calls; `stages` are those not declared before.
+    """The tracer met these calls of stages. `stages` are the stages not yet declared in this trace.
 
-    `codes` are the code of functions and classes that stand in the nodes' arguments, whose refs have its digest as
-    their `content`: what reads them explains by them, and no key is made of them.
+    `codes` hold the code of functions and classes that are arguments of the nodes. The reference of such an argument
+    has the digest of that code as its `content`. `codes` serve explanations only: no key is made of them.
     """
 
     stages: tuple[Stage, ...]
@@ -97,33 +99,34 @@ class Traced(Struct, frozen=True, array_like=True, gc=False, tag="traced"):
 
 
 class TraceEnded(Struct, frozen=True, array_like=True, gc=False, tag="trace_ended"):
-    """The pipeline's body has returned: the graph is whole."""
+    """The pipeline's body has returned: the graph is complete."""
 
 
 class TraceFailed(Struct, frozen=True, array_like=True, gc=False, tag="trace_failed"):
-    """The pipeline's body raised after its first good trace."""
+    """The pipeline's body raised an exception after its first good trace."""
 
     failure: Failure
 
 
 class Asked(Struct, frozen=True, array_like=True, gc=False, tag="asked"):
-    """The pipeline's body waits for a value: question `question` of this generation."""
+    """The pipeline's body waits for a value. `question` is the number of this question in this trace."""
 
     question: int
     out: Out
 
 
 class Noted(Struct, frozen=True, array_like=True, gc=False, tag="noted"):
-    """`hr.now()` was answered with this time (Unix seconds); a trace of the same run gets the same answer."""
+    """`hr.now()` was answered with this time (Unix seconds). Another trace of the same run gets the same answer."""
 
     question: int
     now: float
 
 
 class Pointed(Struct, frozen=True, array_like=True, gc=False, tag="pointed"):
-    """`hr.cursor()` was answered with this version of the cursor, and its value (None: it has none yet).
+    """`hr.cursor()` was answered with this version of the cursor and its value, or None if it has no value yet.
 
-    A trace of the same run gets the same answer. Versions of models and datasets are asked for likewise.
+    Another trace of the same run gets the same answer. `about` says whether it was a cursor or the version of a model
+    or dataset.
     """
 
     question: int
@@ -134,9 +137,9 @@ class Pointed(Struct, frozen=True, array_like=True, gc=False, tag="pointed"):
 
 
 class Reused(Struct, frozen=True, array_like=True, gc=False, tag="reused"):
-    """A task's output was there already, under the same key, made by `run` (empty: by this one).
+    """A task was given an output that already existed under its key, made by `run` (empty: this run).
 
-    `inputs` are the identities that the key was made of, encoded.
+    `inputs` are the encoded identities that the key was made of.
     """
 
     task: str
@@ -148,10 +151,11 @@ class Reused(Struct, frozen=True, array_like=True, gc=False, tag="reused"):
 
 
 class Launched(Struct, frozen=True, array_like=True, gc=False, tag="launched"):
-    """An attempt is about to be sent to its workers (more than one when it spans nodes).
+    """An attempt is about to be sent to its workers (more than one if it spans nodes).
 
-    It carries the key, and the identities that the key was made of: replay doesn't ask how another version makes them.
-    `queued_s` is how long the pool had no room for it: from when this driver first looked for room.
+    `key` and `inputs`, the identities that the key was made of, are stored so that a replay does not depend on how
+    another version makes them. `queued_s` is how many seconds the pool had no room for the attempt, since this driver
+    first looked for room.
     """
 
     task: str
@@ -167,7 +171,8 @@ class Launched(Struct, frozen=True, array_like=True, gc=False, tag="launched"):
 
 
 class Awaits(Struct, frozen=True, array_like=True, gc=False, tag="awaits"):
-    """An attempt that was launched waits for its worker, which can't begin yet: `why` says for what. Empty: it has."""
+    """A launched attempt waits for its worker, which can't begin yet for the reason in `why`. An empty `why` means that
+    the worker has begun."""
 
     task: str
     attempt: int
@@ -175,9 +180,11 @@ class Awaits(Struct, frozen=True, array_like=True, gc=False, tag="awaits"):
 
 
 class Lacked(Struct, frozen=True, array_like=True, gc=False, tag="lacked"):
-    """A blob isn't in the store of the region where a task is to run: the transfer of this name is to bring it.
+    """A blob is missing in the store of the region where a task is to run. The transfer named `task` is to copy it
+    there.
 
-    `usd` is what the link between the regions asks for it; `cpu` what the pool gives an attempt to bring it.
+    `usd` is the price of the copy on the link between the regions. `cpu` is how many cores the pool gives to an attempt
+    of the transfer.
     """
 
     task: str
@@ -189,7 +196,7 @@ class Lacked(Struct, frozen=True, array_like=True, gc=False, tag="lacked"):
 
 
 class Deferred(Struct, frozen=True, array_like=True, gc=False, tag="deferred"):
-    """A task has to run, and waits until these transfers have brought what its region lacks of its inputs."""
+    """A task has to run, and waits until these transfers have copied its missing inputs to its region."""
 
     task: str
     key: str
@@ -199,7 +206,8 @@ class Deferred(Struct, frozen=True, array_like=True, gc=False, tag="deferred"):
 
 
 class Moved(Struct, frozen=True, array_like=True, gc=False, tag="moved"):
-    """An attempt of a transfer has brought its blob, so many bytes, verified; `usd` is what the link asks for them."""
+    """An attempt of a transfer has copied and verified its blob of `size` bytes. `usd` is the price of the copy on the
+    link."""
 
     task: str
     attempt: int
@@ -210,17 +218,18 @@ class Moved(Struct, frozen=True, array_like=True, gc=False, tag="moved"):
 
 
 class Recalled(Struct, frozen=True, array_like=True, gc=False, tag="recalled"):
-    """An attempt that had not begun is taken back: it waited behind one that takes long."""
+    """An attempt that had not begun was taken back, because the attempt before it on its worker takes long."""
 
     task: str
     attempt: int
 
 
 class Succeeded(Struct, frozen=True, array_like=True, gc=False, tag="succeeded"):
-    """An attempt gave its output. `seconds` are those of the user's code; `unreusable` says why nobody may reuse it.
+    """An attempt saved its task's output. `seconds` is the time of the user's code.
 
-    `saw` are the identities of inputs that turned out to be others than those of the key: what may be reused is stored
-    under the key with these. `intents` are applied in the transaction that stores this.
+    `unreusable` says why no other run may reuse the output, or is None. `saw` are identities of inputs that turned out
+    to differ from those in the key: the output is stored for reuse under the key with these. `intents` are applied in
+    the transaction that stores this event.
     """
 
     task: str
@@ -238,7 +247,8 @@ class Succeeded(Struct, frozen=True, array_like=True, gc=False, tag="succeeded")
 
 
 class Failed(Struct, frozen=True, array_like=True, gc=False, tag="failed"):
-    """An attempt failed. `jitter`, drawn from 0 to 1 by whoever writes this, spreads the retries."""
+    """An attempt failed. `jitter` is a random number from 0 to 1, drawn by the writer of this event, that spreads
+    retries."""
 
     task: str
     attempt: int
@@ -252,9 +262,10 @@ class Failed(Struct, frozen=True, array_like=True, gc=False, tag="failed"):
 
 
 class Checkpointed(Struct, frozen=True, array_like=True, gc=False, tag="checkpointed"):
-    """An attempt kept a checkpoint; the next attempt starts from it.
+    """An attempt saved a checkpoint, from which the next attempt starts.
 
-    `number` counts those of an attempt, from 1, so that one that is reported again is known; a worker of before said 0.
+    `number` counts the checkpoints of an attempt from 1, so that one reported twice is recognised. It is 0 in events
+    from workers of older versions.
     """
 
     task: str
@@ -266,8 +277,8 @@ class Checkpointed(Struct, frozen=True, array_like=True, gc=False, tag="checkpoi
 class Points(Struct, frozen=True, array_like=True, gc=False):
     """Points of one curve, in the order in which they were logged, as columns of little-endian numbers.
 
-    `steps` are 64-bit integers, `values` 64-bit floats (NaN and infinities too), `after` the seconds from the event's
-    `at` on, as 32-bit floats.
+    `steps` are 64-bit integers. `values` are 64-bit floats, NaN and infinities included. `after` are seconds since the
+    event's `at`, as 32-bit floats.
     """
 
     name: str
@@ -277,7 +288,7 @@ class Points(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Shown(Struct, frozen=True, array_like=True, gc=False):
-    """A text or a figure that was logged (Unix seconds)."""
+    """A text or a figure that was logged. `at` is the time (Unix seconds)."""
 
     name: str
     step: int
@@ -286,7 +297,8 @@ class Shown(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Logged(Struct, frozen=True, array_like=True, gc=False, tag="logged"):
-    """What an attempt has logged (`hr.log`) since its last such event. `at`: since when (Unix seconds)."""
+    """What an attempt logged with `hr.log` since its previous event of this type. `at` is when that time began (Unix
+    seconds)."""
 
     task: str
     attempt: int
@@ -297,13 +309,13 @@ class Logged(Struct, frozen=True, array_like=True, gc=False, tag="logged"):
 
 
 class Woke(Struct, frozen=True, array_like=True, gc=False, tag="woke"):
-    """This much time has come (Unix seconds): retries that were due go on."""
+    """The time `at` (Unix seconds) has come: retries that were due by then go on."""
 
     at: float
 
 
 class Cancelled(Struct, frozen=True, array_like=True, gc=False, tag="cancelled"):
-    """Somebody wants the run to end. `now`: don't wait for attempts to stop by themselves."""
+    """Somebody asked the run to end. If `now` is True, attempts are not given time to stop by themselves."""
 
     by: str
     why: str
@@ -312,7 +324,7 @@ class Cancelled(Struct, frozen=True, array_like=True, gc=False, tag="cancelled")
 
 
 class Told(Struct, frozen=True, array_like=True, gc=False, tag="told"):
-    """Somebody wants an attempt to end early, with what it has by then; whether it does is its stage's own affair."""
+    """Somebody asked an attempt to end early, with what it has by then. The attempt's stage decides whether it does."""
 
     task: str
     attempt: int

@@ -1,4 +1,4 @@
-"""What the drive loop needs of the world, as the loop wants it."""
+"""The interfaces and rows through which the driver uses the ledger, the store, the pools and the clock."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from headrace.spec.stage import Resources
 
 
 class TaskLine(Struct, frozen=True, kw_only=True, gc=False):
-    """What is shown of a task: the ledger's row and every view of a task begin with this.
+    """What is shown of a task. The ledger's row and all views of a task begin with these fields.
 
-    `seconds` are those of the user's code, `load_s` and `save_s` what its inputs and its output took. `queued_s` is how
-    long the pool had no room for it, all of its attempts together: None if it was never launched, or by a Headrace that
-    didn't tell.
+    `seconds` is the time of the user's code; `load_s` and `save_s` are the times to load the inputs and to save the
+    output. `queued_s` is how long the pool had no room for the task, summed over its attempts. It is None if the task
+    was never launched, or was launched by an older Headrace that did not record it.
     """
 
     name: str
@@ -39,11 +39,11 @@ class TaskLine(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class TaskRow(TaskLine, frozen=True, kw_only=True):
-    """The projection of one task, written anew whenever its state changes.
+    """The ledger's row of one task, written again whenever the task's state changes.
 
-    `ordinal` is its place in the run. `out` and `inputs` are encoded: a `Ref`, and the parts of the key as
-    `((parameter, identity), ...)`, by which a later run says what differs. `parent` is the mapped task that it is an
-    element of.
+    `ordinal` is its place in the run. `out` is an encoded `Ref`. `inputs` are the encoded parts of the key,
+    `((parameter, identity), ...)`: a later run compares them to say what differs. `parent` is the mapped task that this
+    task is an element of, or None.
     """
 
     ordinal: int
@@ -65,7 +65,8 @@ class ResultRow(Struct, frozen=True, kw_only=True):
 
 
 class Doubt(Struct, frozen=True, kw_only=True):
-    """An output that no run may reuse any more, as long as it is this generation that stands under its key."""
+    """An output that no run may reuse any more. This concerns only the given generation: another generation under the
+    same key may still be reused."""
 
     key: str
     generation: str
@@ -77,7 +78,7 @@ LIVE = frozenset(("queued", "running", "waiting"))
 
 
 class RunRow(Struct, frozen=True, kw_only=True):
-    """The projection of the run itself."""
+    """The ledger's row of a run."""
 
     pipeline: str
     state: str
@@ -91,13 +92,16 @@ class RunRow(Struct, frozen=True, kw_only=True):
 
 
 class Batch(Struct, kw_only=True):
-    """All that one tick stores, in one transaction. `first` is the number of the first of `bodies`.
+    """All that one tick of the driver stores, in one transaction.
 
-    `kept` are the artifacts whose generations in the store this run names from now on. `absorbed` are the signals
-    that became events. `doubts` are outputs that turned out to be damaged. `renewed`: the run's task rows are of an
-    older trace, and go before the new ones come. `intents` come with the tasks that asked for them.
-    `metrics` are what tasks have logged by now, `logged` which events, by number, hold that of which task; `inherited`
-    are reused tasks with their keys, whose makers have logged something.
+    `first` is the number of the first event in `bodies`. `kept` are the artifacts whose generations in the store this
+    run names from now on. `absorbed` are the signals that became events. `doubts` are outputs that turned out to be
+    damaged. If `renewed` is True, the run's task rows are from an older trace, and are deleted before the new ones are
+    written. `intents` are pairs of a task and an intent that the task asked for.
+
+    `metrics` are summaries of what tasks have logged so far. `logged` are pairs of a task and the number of an event
+    with what that task logged. `inherited` are pairs of a reused task and its key, for outputs whose maker logged
+    something.
     """
 
     first: int
@@ -116,7 +120,7 @@ class Batch(Struct, kw_only=True):
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """A result that the ledger holds under a key. `has_logged`: the task that made it has logged something."""
+    """A result that the ledger holds under a key. `has_logged` is True if the task that made it logged something."""
 
     out: Ref
     run: str
@@ -134,7 +138,7 @@ class Earlier(Struct, frozen=True, kw_only=True):
 
 
 class Signal(Struct, frozen=True, kw_only=True):
-    """A word from outside: who wants what of this run. `stop` names a task in its `body`."""
+    """A request to a run from outside, with who made it. For a `stop`, `body` holds the name of a task."""
 
     id: int
     kind: Literal["cancel", "stop", "approve"]
@@ -143,7 +147,7 @@ class Signal(Struct, frozen=True, kw_only=True):
 
 
 class Grant(Struct, frozen=True, kw_only=True):
-    """What a run may use of a pool until `expires` (the ledger's clock, Unix seconds)."""
+    """How much of a pool a run may use until `expires` (Unix seconds on the ledger's clock)."""
 
     pool: str
     cpu: float
@@ -153,9 +157,9 @@ class Grant(Struct, frozen=True, kw_only=True):
 
 
 class Want(Struct, frozen=True, kw_only=True):
-    """What a run would use of a pool if it could (what it uses included), and what it uses now.
+    """How much of a pool a run could use, including what it uses now, and how much it uses now.
 
-    `least_...` is what the attempt that it would start next needs; zero where that isn't told.
+    The fields `least_...` are what the attempt that would start next needs; zero if that is unknown.
     """
 
     pool: str
@@ -171,11 +175,11 @@ class Want(Struct, frozen=True, kw_only=True):
 
 
 class Ledger(Protocol):
-    """A run's ledger, as the driver that holds its lease sees it. Every write checks the epoch.
+    """A run's ledger, as seen by the driver that holds the run's lease. Every write checks the lease's epoch.
 
     Raises:
         LeaseLost: another driver took the run.
-        LedgerError: it can't be read or written.
+        LedgerError: the ledger can't be read or written.
     """
 
     def commit(self, batch: Batch) -> None: ...
@@ -188,14 +192,18 @@ class Ledger(Protocol):
 
 
 class Blobs(Protocol):
-    """The store, as the driver sees it: whether what a ref needs is there. Of many, it may ask side by side."""
+    """The store, as seen by the driver: it returns the size in bytes of a generation, or None if it is not there.
+
+    `sizes` may ask for many generations at the same time."""
 
     def size(self, digest: str, nonce: str) -> int | None: ...
     def sizes(self, generations: Iterable[tuple[str, str]]) -> list[int | None]: ...
 
 
 class Spool(Protocol):
-    """Where the workers of a region spill what no driver acknowledged: each file's name, and its bytes."""
+    """Where the workers of a region write the reports that no driver acknowledged.
+
+    `spills` yields each file's name and its bytes. `forget` deletes the files of a run."""
 
     def spills(self, run: str) -> Iterable[tuple[str, bytes]]: ...
     def forget(self, run: str) -> None: ...
@@ -206,9 +214,9 @@ TRACER = 0
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """A worker to start. `tracer`: it traces the pipeline and runs no attempts.
+    """A worker to start. If `tracer` is True, it traces the pipeline and runs no attempts.
 
-    `environment` is the group of the lock that it must have; a worker is for one environment only (`Hello.group`).
+    `environment` is the group of the lock that the worker needs. A worker serves one environment only (`Hello.group`).
     """
 
     worker: int
@@ -218,14 +226,15 @@ class Job(Struct, frozen=True, kw_only=True):
 
 
 class Heard(Struct, frozen=True):
-    """A worker said something."""
+    """A message that a worker sent."""
 
     worker: int
     message: Up
 
 
 class Died(Struct, frozen=True):
-    """A worker's process is gone, and everything it had sent was heard before. `kind` as in `FailureKind`."""
+    """A worker's process has ended, and everything that it sent was received before. `kind` is a kind of
+    `FailureKind`."""
 
     worker: int
     kind: Literal["crash", "memory", "lost", "timeout", "cancelled", "refused"]
@@ -234,7 +243,10 @@ class Died(Struct, frozen=True):
 
 
 class Beat(Struct, frozen=True):
-    """A worker lives: the attempt it is at (Do number, -1 for none), since when, its memory and cpu time."""
+    """A sign that a worker is alive.
+
+    `at` is the number of the `Do` message of its present attempt, or -1 if it runs none. `since` is when that attempt
+    began (Unix seconds). `pss_gib` is the worker's memory and `cpu_s` its cpu time."""
 
     worker: int
     at: int
@@ -244,16 +256,18 @@ class Beat(Struct, frozen=True):
 
 
 class Delayed(Struct, frozen=True):
-    """A worker that was to begin waits, for what `why` says: for room, most often. Empty: it has begun."""
+    """A worker that was to start has to wait. `why` gives the reason, most often a lack of room. An empty `why` means
+    that the worker has started."""
 
     worker: int
     why: str
 
 
 class Alive(Struct, frozen=True):
-    """A worker that an earlier driver began lives, and goes on for this one.
+    """A worker that an earlier driver started is alive, and works for this driver now.
 
-    `attempts` are those that it was told and has not reported the end of, oldest first; `done` counts those it has.
+    `attempts` are pairs (task, attempt) that it was given and has not finished, oldest first. `done` is how many it has
+    finished.
     """
 
     job: Job
@@ -265,16 +279,20 @@ Notice = Heard | Died | Beat | Delayed
 
 
 class Backend(Protocol):
-    """A pool's machines. Everything is told by number: workers are numbered by the driver, never twice in a run.
+    """The machines of a pool. The driver numbers the workers, and uses a number only once in a run.
 
-    `start` begins a worker (it may take long; a worker that can't be begun is `Died`). `tell` sends messages down, in
-    order. `events` waits up to `timeout_s` for something to happen and gives all that has. `adopt` gives what an
-    earlier driver of the run left: the reports that nobody has stored, each worker's in order, and after its reports
-    each worker that lives on; what else lives of the run is ended.
-    `close` ends some workers, or all, with what they began; unless `now`, an attempt is asked to stop first and given a
-    little time. Once all are closed nothing lives any more. `abandon` lets go of everything without a word, as a driver
-    does that is killed: what runs ends by itself, and is adopted by the next driver. `ahead_s` is how much work a
-    worker should have before it, so that it never waits for a message.
+    - `ahead_s`: how many seconds of work a worker should have queued, so that it never waits for a message.
+    - `start`: begins workers. This may take long. A worker that can't be started is reported as `Died`.
+    - `tell`: sends messages to a worker, in order.
+    - `events`: waits up to `timeout_s` seconds for something to happen, and returns all that has happened.
+    - `adopt`: returns what an earlier driver of the run left: reports that nobody has stored, in the order of each
+      worker,
+      and after its reports each worker that is still alive. It ends everything else of the run that is still alive.
+    - `close`: ends some workers, or all if `workers` is None, with all processes that they started. Unless `now` is
+      True,
+      attempts are first asked to stop and get a little time. Once all workers are closed, nothing of the run is alive.
+    - `abandon`: drops everything without a message, as when a driver is killed. What runs ends by itself, and the next
+      driver adopts it.
     """
 
     pool: Pool
@@ -289,14 +307,15 @@ class Backend(Protocol):
 
 
 class Left(Protocol):
-    """What there is of a pool that a run has left for another one: the part of a backend that ends it."""
+    """What a run left behind in a pool that it no longer uses. It has only the methods of `Backend` that end
+    workers."""
 
     def adopt(self) -> Iterable[Heard | Alive]: ...
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None: ...
 
 
 class Clock(Protocol):
-    """The time, and chance: the two things that the machine must be told."""
+    """The time and the random numbers that the driver gives to the machine."""
 
     def now(self) -> float: ...
     def monotonic(self) -> float: ...

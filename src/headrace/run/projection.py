@@ -1,6 +1,7 @@
-"""What follows from a run's events for its rows: the driver writes it down, `headrace replay` holds rows against it.
+"""The rows of a run, computed from its events. The driver stores these rows; `headrace replay` compares them with the
+stored ones.
 
-Pure: the same events give the same rows, whoever asks.
+Pure: the same events always give the same rows.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from headrace.spec.intent import Advance, Intent, Register
 
 
 def run_row(machine: Machine, now: float) -> RunRow:
-    """Return the row of a run that was opened; `now` says how long one that lives has taken (Unix seconds).
+    """Return the row of a run that was opened. `now` (Unix seconds) counts as the end of a run that has not ended.
 
-    What lies between two of its drivers is not counted: a run that was resumed the next day didn't take a night.
+    The time between two of its drivers is not counted: a run that was resumed the next day did not take all night.
     """
     opened, closed, bundle = machine.opened, machine.closed, machine.bundle
     assert opened is not None
@@ -41,7 +42,7 @@ def run_row(machine: Machine, now: float) -> RunRow:
 
 
 def kept_by(event: Event) -> list[Ref]:
-    """Return the artifacts whose generations in the store a run names from an event on."""
+    """Return the artifacts that an event names. From then on the ledger keeps their generations in the store."""
     match event:
         case Succeeded(out=out, intents=()) | Reused(out=out) | Checkpointed(out=out):
             return [out]
@@ -60,7 +61,7 @@ def kept_by(event: Event) -> list[Ref]:
 
 
 def result_of(machine: Machine, event: Succeeded) -> ResultRow | None:
-    """Return the output that later runs may reuse once this event is stored, or None where they may not."""
+    """Return the output that later runs may reuse once this event is stored, or None if they may not reuse it."""
     task = machine.tasks[event.task]
     if task.key and event.unreusable is None and task.stage.cache == "always" and within_run(task.stage):
         key = task.key
@@ -80,5 +81,5 @@ def refs_of(intent: Intent) -> list[Ref]:
 
 
 def archive(bundle: Bundle) -> Ref:
-    """Name a bundle's archive as an artifact, so that its generation is kept while a run names it."""
+    """Return a bundle's archive as an artifact, so that its generation is kept while a run names it."""
     return Ref(digest=bundle.digest, size=bundle.size, codec="bundle", type="bundle", nonce=bundle.nonce)

@@ -1,4 +1,4 @@
-"""What workers spilled while no driver listened, read back into the reports that it consists of."""
+"""The reports that workers wrote to the spool while no driver listened, read back."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from headrace.run.wire import Frames, Report, decode_up
 
 
 def spilled(spool: Spool, run: str) -> Iterator[Heard]:
-    """Yield what the workers of a run spilled, each worker's in the order of its writing; a torn last report is none.
+    """Yield the reports that the workers of a run spilled, in the order in which each worker wrote them. A last report
+    that is incomplete is left out.
 
-    A file of the spool begins with its worker's number: `WORKER-...`.
+    The name of a file in the spool begins with the number of its worker: `WORKER-...`.
     """
     for name, data in spool.spills(run):
         worker = name.partition("-")[0]

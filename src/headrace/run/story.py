@@ -1,6 +1,6 @@
-"""The story of a run: what its events tell, folded once. Pages, logs, cards, lineage and views read it.
+"""The story of a run: what its events say, gathered in one pass. Pages, logs, cards, lineage and views read it.
 
-A task's row in the ledger says how it stands; the story says what was traced, tried and reused on the way.
+A task's row in the ledger holds the task's present state. The story also has what was traced, tried and reused.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from headrace.spec.stage import Stage
 
 
 class Written(Struct):
-    """Who wrote a worker's log: `spans` are the attempts that told where their output ends (byte, task, attempt),
-    `turn` those that write next, `died` the one in which the worker died."""
+    """Which attempts wrote which part of one worker's log.
+
+    `spans` are attempts that reported where their output ends: (end in bytes, task, attempt). `turn` are the attempts
+    that write next. `died` is the attempt during which the worker died, or None."""
 
     spans: list[tuple[int, str, int]] = []
     turn: list[tuple[str, int]] = []
@@ -29,8 +31,11 @@ class Written(Struct):
 
 
 class Story(Struct, kw_only=True):
-    """What the events of a run tell. `stages` (by `function`), `nodes` (by task) and `codes` (by digest: code that
-    stands in arguments) are those of the latest trace; `outs` what tasks gave or reused; `written` is by worker."""
+    """What the events of a run say.
+
+    `stages` (by `function`), `nodes` (by task) and `codes` (by digest) are those of the latest trace. `codes` holds the
+    code of functions and classes that are arguments. `outs` are the outputs that tasks made or reused. `written` is by
+    worker."""
 
     opened: Opened | None = None
     bundle: Bundle | None = None
@@ -46,14 +51,14 @@ class Story(Struct, kw_only=True):
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Self:
-        """Return the story that these events tell, from a run's first on."""
+        """Return the story of these events, which begin with the first event of the run."""
         story = cls()
         for event in events:
             story.hear(event)
         return story
 
     def hear(self, event: Event) -> None:
-        """Take in what an event tells."""
+        """Add one event to the story."""
         self.worked.hear(event)
         match event:
             case Opened():
@@ -82,8 +87,10 @@ class Story(Struct, kw_only=True):
                 pass
 
     def _end(self, event: Succeeded | Failed) -> None:
-        """Note what of its worker's log an attempt has written; of those that were lost, what waited behind the first
-        has printed nothing."""
+        """Note which part of its worker's log an attempt wrote.
+
+        An attempt that failed without a span counts as the one during which the worker died. A lost attempt counts only
+        if it was the first in turn: attempts that waited behind it have printed nothing."""
         self.ended.append(event)
         attempt = event.task, event.attempt
         for log in self.written.values():
@@ -96,7 +103,7 @@ class Story(Struct, kw_only=True):
                     log.died = attempt
 
     def has_made(self, task: str, key: str | None) -> bool:
-        """Return whether an attempt of a task succeeded that was launched under this key."""
+        """Return whether an attempt of a task was launched under this key and succeeded."""
         return any(
             isinstance(event, Succeeded)
             and event.task == task
@@ -107,11 +114,11 @@ class Story(Struct, kw_only=True):
 
     @property
     def origins(self) -> dict[str, str]:
-        """The runs that made what tasks reused, by task; empty for this run."""
+        """For each reused task, the run that made its output; an empty string means this run."""
         return {event.task: event.run for event in self.reused}
 
     def uses(self, task: str | None = None) -> Iterator[Use]:
-        """Go over what each attempt used, of a task or of all."""
+        """Yield what each attempt used, of one task or of all tasks if `task` is None."""
         for event in self.ended:
             if event.use is not None and task in (None, event.task):
                 yield event.use

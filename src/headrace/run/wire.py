@@ -1,8 +1,8 @@
-"""What driver and workers say to each other: frames of a length and a msgpack body.
+"""The messages between the driver and workers: frames, each a length and a msgpack body.
 
-Down, a worker is told what to do; up, it reports events under consecutive numbers, as bytes that the driver stores as
-they came. The driver acknowledges a number once everything up to it is stored; until then the worker keeps it, and
-spills it to the store when no driver listens any more.
+The driver tells a worker what to do. The worker reports events under consecutive numbers, as the bytes that the driver
+stores unchanged. The driver acknowledges a number once it has stored everything up to it. Until then the worker keeps
+the report, and writes it to the store if no driver listens any more.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ MAX_FRAME_BYTES = 1 << 30
 
 
 class Do(Struct, frozen=True, array_like=True, tag="do"):
-    """Run this attempt: call `function` with `args`, all of whose refs are known now.
+    """Run an attempt: call `function` with `args`, whose references are all known.
 
-    `verify` names the digests to check before first use. `code` is the digest that the key was made with. `rank` is
-    this worker's place among the `nodes` that the attempt spans. `earlier` is the checkpoint before the last,
-    should that be damaged.
+    `verify` are the digests of blobs to check before they are first used. `code` is the digest of the code that the key
+    was made with. `rank` is this worker's place among the `nodes` workers of the attempt. `checkpoint` is the
+    checkpoint to start from, and `earlier` the one before it, for the case that `checkpoint` is damaged.
     """
 
     task: str
@@ -46,9 +46,9 @@ class Do(Struct, frozen=True, array_like=True, tag="do"):
 
 
 class Move(Struct, frozen=True, array_like=True, tag="move"):
-    """Bring a blob from another region's store to the worker's own, under the same digest and nonce.
+    """Copy a blob from another region's store to the worker's own store, with the same digest and nonce.
 
-    `usd` is what the link asks for it, to be told back.
+    `usd` is the price of the copy on the link; the worker repeats it in its report.
     """
 
     task: str
@@ -61,7 +61,7 @@ class Move(Struct, frozen=True, array_like=True, tag="move"):
 
 
 class Ack(Struct, frozen=True, array_like=True, tag="ack"):
-    """All reports up to this number are stored."""
+    """All reports up to the number `seq` are stored."""
 
     seq: int
 
@@ -70,7 +70,7 @@ Word = Literal["stop", "prune", "checkpoint"]
 
 
 class Tell(Struct, frozen=True, array_like=True, tag="tell"):
-    """A word to the attempt that runs: stop early, prune, or keep a checkpoint now."""
+    """A request to the attempt that runs: stop early, prune, or keep a checkpoint now."""
 
     task: str
     attempt: int
@@ -78,14 +78,15 @@ class Tell(Struct, frozen=True, array_like=True, tag="tell"):
 
 
 class Drop(Struct, frozen=True, array_like=True, tag="drop"):
-    """Don't begin this attempt, which waits behind another: somebody else runs it."""
+    """Do not begin this attempt, which waits behind another one: another worker runs it."""
 
     task: str
     attempt: int
 
 
 class Trace(Struct, frozen=True, array_like=True, tag="trace"):
-    """Trace the pipeline of this name, which one of these files of the bundle defines, with these raw parameters."""
+    """Trace the pipeline of this name with these unconverted parameters. One of `files`, which are in the bundle,
+    defines the pipeline."""
 
     pipeline: str
     files: tuple[str, ...]
@@ -93,7 +94,9 @@ class Trace(Struct, frozen=True, array_like=True, tag="trace"):
 
 
 class Answer(Struct, frozen=True, array_like=True, tag="answer"):
-    """The answer to the tracer's question: a value's ref, a time, a cursor's version and value, or why none."""
+    """The answer to a question of the tracer: a value's reference, a time, or a cursor's version and value.
+
+    `error` says why there is no answer, and is None if there is one."""
 
     question: int
     ref: Ref | None = None
@@ -104,11 +107,11 @@ class Answer(Struct, frozen=True, array_like=True, tag="answer"):
 
 
 class Quit(Struct, frozen=True, array_like=True, tag="quit"):
-    """Leave when the present attempt has ended."""
+    """Exit when the present attempt has ended."""
 
 
 class Whisper(Struct, frozen=True, array_like=True, tag="whisper"):
-    """The value of a secret that an attempt may ask for by name. It is written down nowhere."""
+    """The value of a secret that an attempt may ask for by name. It is never written to a file or log."""
 
     name: str
     value: str
@@ -128,8 +131,10 @@ class Report(Struct, frozen=True, array_like=True, tag="report"):
 
 
 class Question(Struct, frozen=True, array_like=True, tag="question"):
-    """The tracer wants to know the time (`now`), the artifact of a file of the project, or a cursor or the version of a
-    model or dataset, which `path` names then."""
+    """A question of the tracer.
+
+    It asks for the time (`now`), for a file or folder of the project as an artifact, for a cursor, or for the version
+    of a model or dataset. `path` is the path or the name; it is empty for `now`."""
 
     question: int
     about: Literal["now", "file", "folder", "cursor", "model", "dataset"]
@@ -137,7 +142,7 @@ class Question(Struct, frozen=True, array_like=True, tag="question"):
 
 
 class Refused(Struct, frozen=True, array_like=True, tag="refused"):
-    """The tracer can't trace, or can't even begin: an error before the first good trace."""
+    """The tracer failed before its first good trace, or could not start at all."""
 
     error: str
     message: str
@@ -146,7 +151,7 @@ class Refused(Struct, frozen=True, array_like=True, tag="refused"):
 
 
 class Progress(Struct, frozen=True, array_like=True, tag="progress"):
-    """A transfer under way has brought so many bytes."""
+    """A transfer that is under way has copied `done` bytes so far."""
 
     task: str
     attempt: int
@@ -154,13 +159,15 @@ class Progress(Struct, frozen=True, array_like=True, tag="progress"):
 
 
 class Waiting(Struct, frozen=True, array_like=True, tag="waiting"):
-    """Something takes long before what was asked for can begin: an environment is being built. Empty: no longer."""
+    """Something takes long before the requested work can begin, such as the build of an environment.
+
+    `why` says what it is. An empty `why` means that the wait is over."""
 
     why: str
 
 
 class Remark(Struct, frozen=True, array_like=True, tag="remark"):
-    """Something that the user should know of a stage or pipeline, and that is no event."""
+    """A remark about a stage or pipeline to show to the user. It is not stored as an event."""
 
     text: str
 
@@ -169,21 +176,23 @@ Up = Report | Question | Refused | Progress | Waiting | Remark
 
 
 class Hello(Struct, frozen=True, array_like=True, tag="hello"):
-    """What the workers of a run need to know, told once to the process that begins them.
+    """What the workers of a run need to know, sent once to the process that starts them.
 
-    `store` is the address of their region's store, `local` the folder of their machine that logs, scratch, unpacked
-    bundles and notes of processes lie in. `memory_gib` is what the pool holds: a worker whose task declares no limit
-    ends there. `bound`: workers are ended when whoever began that process is gone; others may finish their attempt.
-    `group` is the group of the lock that they are for, and `environment` whether that may be the present interpreter's,
-    must be, or is built from the lock always.
+    `store` is the address of their region's store. `local` is the folder on their machine for logs, scratch files,
+    unpacked bundles and notes about processes. `memory_gib` is the memory of the pool: a worker whose task declares no
+    limit is ended when it uses more. If `bound` is True, workers are ended when the process that started the zygote is
+    gone; otherwise they may finish their attempt. `group` is the group of the lock that the workers are for.
+    `environment` says whether they may use the present interpreter's environment, must use it, or always use one that
+    is built from the lock.
 
-    `project` is the project's folder on the driver's host, empty where workers are not to see it, and `project_inode`
-    the number by which a worker tells whether what it finds there is the same folder.
+    `project` is the path of the project's folder on the driver's host, empty if workers are not to see it. By
+    `project_inode`, its inode number, a worker checks that the folder at this path is the same folder.
 
-    `guarded`: what stages are given is held against its digest in each attempt anew, since other stages' code may have
-    changed it. `variables` are names of environment variables that stages see beside the usual ones, and `told` are
-    their values where the driver is. `withheld` names those that are set there and that no stage sees. `own` are values
-    for Headrace's own code alone, such as what stores are opened with: they are in no environment.
+    If `guarded` is True, each attempt checks the bytes of its inputs against their digests again, since the code of
+    other stages may have changed them. `variables` are names of environment variables that stages see in addition to
+    the usual ones, and `told` are their values on the driver's host. `withheld` are names of variables that are set
+    there and that no stage sees. `own` are values for Headrace's own code only, such as credentials for stores; they
+    are in no environment.
     """
 
     run: str
@@ -207,7 +216,7 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
 
 
 class Fork(Struct, frozen=True, array_like=True, tag="fork"):
-    """Begin a worker; the socket that it speaks over comes beside this message."""
+    """Start a worker. The socket for its messages comes along with this message."""
 
     worker: int
     tracer: bool
@@ -224,16 +233,18 @@ class Kill(Struct, frozen=True, array_like=True, tag="kill"):
 
 
 class Ready(Struct, frozen=True, array_like=True, tag="ready"):
-    """The zygote is there, and has read whose it is; `pid` is its number, which a namespace's own process hasn't."""
+    """The zygote has started and has read its `Hello`. `pid` is the zygote's own process id; a process that creates a
+    namespace around it has another one."""
 
     pid: int = 0
 
 
 class Ended(Struct, frozen=True, array_like=True, tag="ended"):
-    """A worker's process has ended, and what it had begun with it. `status` is its exit code, or minus a signal.
+    """A worker's process has ended, together with the processes that it had started. `status` is its exit code, or the
+    negative number of the signal that ended it.
 
-    `unfit` says why it never began: its environment, its store or its code can't be had here, about which `hint` says
-    what to do.
+    `unfit` says why the worker never began: its environment, store or code is not available here. `hint` says what to
+    do about it.
     """
 
     worker: int
@@ -244,7 +255,8 @@ class Ended(Struct, frozen=True, array_like=True, tag="ended"):
 
 
 class Pulse(Struct, frozen=True, array_like=True, tag="pulse"):
-    """A worker lives: it has finished `done` attempts and is at the next since `since` (Unix seconds)."""
+    """A sign that a worker is alive: it has finished `done` attempts, and has worked on the next one since `since`
+    (Unix seconds)."""
 
     worker: int
     done: int
@@ -264,22 +276,22 @@ decode_news = msgspec.msgpack.Decoder(News).decode
 
 
 def frame(message: Struct) -> bytes:
-    """Return a message as it goes over the wire."""
+    """Return a message as the bytes to send: its length, then its body."""
     body = _encoder.encode(message)
     return struct.pack("<I", len(body)) + body
 
 
 class Frames:
-    """Cuts a stream of bytes into the bodies of frames, however the bytes arrive."""
+    """Splits a stream of bytes into the bodies of frames, in whatever pieces the bytes arrive."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes | memoryview) -> Iterator[bytes]:
-        """Yield each body that is whole now. `data` may be used again once the first is asked for.
+        """Yield each body that is complete. The caller may overwrite `data` once the first body has been requested.
 
         Raises:
-            ValueError: the stream is not ours: a length is past all measure.
+            ValueError: a frame's length is above the limit, so the stream is not ours.
         """
         self._buffer += data
         start = 0

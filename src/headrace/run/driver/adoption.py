@@ -1,4 +1,4 @@
-"""Adoption: a driver takes over what an earlier one left, reports that nobody has stored and workers that live."""
+"""Adoption: a driver takes over what an earlier one left, reports that nobody has stored and workers that are alive."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from headrace.run.wire import Report
 from headrace.spec.failure import Failure
 
 SHOWN = 5
-"""So many tasks are named in a note."""
+"""How many tasks a note names."""
 
 
 class Adoption:
-    """Takes over once, before all else. `_alive` are the workers that go on."""
+    """Takes over what an earlier driver left, once, before the first tick. `_alive` are the workers that go on."""
 
     def __init__(
         self,
@@ -43,9 +43,10 @@ class Adoption:
         self._alive: dict[int, Alive] = {}
 
     def adopt(self, *, keep: bool, left: Left | None) -> None:
-        """Take in what was reported, then count in the workers that live; what none of them has is lost.
+        """Store the reports that were left, then add the living workers to the crew. Attempts that no living worker has
+        are lost.
 
-        Unless `keep`, the workers are ended instead, and so are those of `left`, another pool, in any case.
+        If `keep` is False, the workers are ended instead. The workers of `left`, another pool, are ended in any case.
         """
         if left is not None:
             self._hear(left, keep=False)
@@ -80,12 +81,13 @@ class Adoption:
         return known is not None and known.stage.isolation == "fresh"
 
     def _is_held(self, task: str, attempt: int, workers: tuple[int, ...]) -> bool:
-        """Whether each worker of an attempt lives and has it."""
+        """Return whether each worker of an attempt is alive and has the attempt."""
         alive = self._alive
         return all(worker in alive and (task, attempt) in alive[worker].attempts for worker in workers)
 
     def _is_over(self, task: str, attempt: int) -> bool:
-        """Whether an attempt has come to nothing, so that what its workers still do is for nobody."""
+        """Return whether an attempt no longer counts and its task has no output, so that its workers work for
+        nothing."""
         known = self._machine.tasks.get(task)
         return not self._machine.expects(task, attempt) and not (known is not None and known.good)
 

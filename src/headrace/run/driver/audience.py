@@ -1,4 +1,4 @@
-"""The audience: whoever looks on while a run is driven, and is told what was stored."""
+"""The audience: the callbacks through which a driver's caller sees what was stored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Rows = Callable[[Sequence[TaskRow]], None]
 
 
 class Stored(Struct, frozen=True, gc=False):
-    """What a tick has stored: rows of tasks, and whether the run has been opened or closed."""
+    """What a tick has stored: rows of tasks, and whether the run was opened or closed."""
 
     rows: list[TaskRow]
     opened: bool
@@ -21,7 +21,8 @@ class Stored(Struct, frozen=True, gc=False):
 
 
 class Audience:
-    """Passes on what it is told. `before` are tasks that an earlier driver has stored, and nobody here has seen."""
+    """Calls the caller's callbacks. `before` are tasks that an earlier driver stored and that the callbacks have not
+    got yet."""
 
     def __init__(
         self,
@@ -39,16 +40,16 @@ class Audience:
         self._remarks: set[str] = set()
 
     def remark(self, text: str) -> None:
-        """Note what a process remarks, once for all that say the same."""
+        """Pass on a remark of a process, once for all remarks with the same text."""
         if text not in self._remarks:
             self._remarks.add(text)
             self.note(text)
 
     def tell(self, stored: Stored, tasks: Mapping[str, Task]) -> None:
-        """Say what was stored; `tasks` are those of the run now."""
+        """Pass on what was stored. `tasks` are the run's tasks now."""
         if stored.opened:
             self._opened()
-        if self._before:  # they need not be seen before the first launch
+        if self._before:  # nobody needs these before the first launch
             fresh = {row.name for row in stored.rows}
             rest = [task for name, task in self._before.items() if name not in fresh and tasks.get(name) is task]
             self.show([*(task.row() for task in rest), *stored.rows])

@@ -1,4 +1,4 @@
-"""The courier: all that a tick has to send to workers, held back until what it follows from is stored."""
+"""The courier: all messages of a tick to workers, held back until the events that they follow from are stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ACK_EVERY = 64
 
 
 class Verdict(Struct, frozen=True):
-    """Why a worker is being ended, and at which attempt it was then."""
+    """Why a worker is being ended, and which attempt it was running then."""
 
     kind: FailureKind
     why: str
@@ -24,7 +24,7 @@ class Verdict(Struct, frozen=True):
 
 
 class Courier:
-    """Posts messages, acknowledges reports, and ends workers, of which it remembers why."""
+    """Sends messages, acknowledges reports, and ends workers. It remembers why each of them was ended."""
 
     def __init__(self, backend: Backend, crew: Crew, secret: Callable[[str], str | None]) -> None:
         self._backend = backend
@@ -44,39 +44,40 @@ class Courier:
         return not self._outbox and not self._doomed
 
     def post(self, worker: int, message: Down) -> None:
-        """Send a message with the others of this tick."""
+        """Add a message to those that this tick sends."""
         self._outbox.setdefault(worker, []).append(message)
 
     def heard(self, worker: int, seq: int) -> None:
-        """Acknowledge a worker's reports up to this number, once they are stored."""
+        """Note that a worker's reports up to this number are to be acknowledged once they are stored."""
         self._heard[worker] = seq
         self._loud.add(worker)
 
     def end(self, worker: int, kind: FailureKind, why: str, *, now: bool) -> None:
-        """End a worker for the sake of the attempt that it is at; the first reason stays. It gets no other attempt."""
+        """End a worker because of the attempt that it runs. It gets no other attempt. If it is ended twice, the first
+        reason stays."""
         self._verdicts.setdefault(worker, Verdict(kind, why, self._crew.present(worker)))
         self._doomed[worker] = now or self._doomed.get(worker, False)
         self._crew.retire(worker)
 
     def end_gang(self, workers: Sequence[int], failed: int, task: str, attempt: int) -> None:
-        """End the other workers of an attempt that are still at it, now that it has failed on one."""
+        """End the other workers of an attempt that still run it, after it failed on one of them."""
         for other in workers:
             if other != failed and self._crew.holds(other, task, attempt):
                 self.end(other, "lost", f"another node of `{task}` failed", now=True)
 
     def ends(self, worker: int) -> bool:
-        """Whether a worker is being ended already."""
+        """Return whether a worker is being ended already."""
         return worker in self._verdicts
 
     def bury(self, worker: int) -> Verdict | None:
-        """Forget a worker that died; say why it was ended, or None if it died by itself."""
+        """Forget a worker that died. Return why it was ended, or None if it died by itself."""
         for known in (self._heard, self._acknowledged, self._doomed, self._outbox, self._whispered):
             known.pop(worker, None)
         self._loud.discard(worker)
         return self._verdicts.pop(worker, None)
 
     def dispatch(self) -> None:
-        """Send everything: workers that are hired begin, those that are dismissed quit."""
+        """Send everything: start workers that were hired, send the messages, and let dismissed workers quit."""
         jobs, leaving = self._crew.drain()
         if jobs:
             self._backend.start(jobs)
@@ -91,7 +92,7 @@ class Courier:
             self._backend.close([worker], now=now)
 
     def _whispers(self, worker: int, messages: Sequence[Down]) -> Iterator[Whisper]:
-        """Yield the secrets that a worker needs for what it is told, each once: it alone is told them."""
+        """Yield the secrets that these messages to a worker need and that were not sent to this worker before."""
         for message in messages:
             if isinstance(message, Do):
                 known = self._whispered.setdefault(worker, set())
@@ -101,7 +102,8 @@ class Courier:
                         yield Whisper(name, value)
 
     def _acknowledge(self) -> None:
-        """Acknowledge together with what else goes to a worker; by itself only once many reports wait for it."""
+        """Add acknowledgements to messages that are sent anyway. Send one by itself only if many reports wait for
+        it."""
         for worker in [*self._loud, *self._outbox]:
             heard = self._heard.get(worker, 0)
             waiting = heard - self._acknowledged.get(worker, 0)

@@ -1,9 +1,10 @@
-"""The crew: a run's workers in one pool, what each holds and how far ahead its queue reaches.
+"""The crew: a run's workers in one pool, with the attempts of each and the time that its queue will take.
 
-Short attempts are queued behind another on the same worker, so that no worker waits for the driver; they share its
-grant. How many is measured: some ms of work ahead, more where messages take longer; one attempt while nothing is known.
+Short attempts are queued behind another one on the same worker, so that no worker waits for the driver. Attempts on one
+worker share its part of the grant. How many are queued follows from measured times: some milliseconds of work, or more
+if messages take longer. A stage that has not been measured gets one attempt per worker.
 
-Every question is answered from counts kept by need, so that a crew of thousands costs no more than one of four.
+Every question is answered from counts kept by need, so a crew of thousands costs no more than a crew of four.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _NOTHING = Resources(cpu=1e-9)
 
 
 class Crew:
-    """Reserves workers for attempts within the run's grant; starts and dismisses them. Implements `machine.Room`."""
+    """Assigns attempts to workers within the run's grant; starts and dismisses workers. Implements `Room` of the
+    machine."""
 
     def __init__(self, pool: Pool, first: int = 1, ahead_s: float = AHEAD_S) -> None:
         self._pool = pool
@@ -42,15 +44,18 @@ class Crew:
         return self._pool.name
 
     def price(self, need: Resources) -> float:
-        """Return US dollars per hour of an attempt: its share of the pool, at the pool's price."""
+        """Return the price of an attempt in US dollars per hour: its share of the pool times the pool's price."""
         return self._pool.usd_per_hour * self._pool.share(need)
 
     def hold(self, need: Resources | None) -> None:
-        """Leave room for an attempt that needs this, whatever else asks; None: for none in particular."""
+        """Reserve room for an attempt with this need; None ends the reservation."""
         self._held = need
 
     def take(self, task: str, attempt: int, stage: Stage) -> tuple[int, ...] | None:
-        """Return an attempt to workers: idle ones, new ones or, if it is short, one behind others; None if none can."""
+        """Assign an attempt to workers and return their numbers, or None if there is no room.
+
+        Idle workers are used first, then new ones. If the grant covers no more, a short attempt may be queued behind
+        others."""
         need, fresh = stage.resources, stage.isolation == "fresh"
         mean = self._mean.get(stage.function)
         count = self._counts.get(kind := (need, stage.environment))
@@ -74,14 +79,15 @@ class Crew:
     # -- what the driver tells it --------------------------------------------------------------------------------
 
     def finished(self, number: int, task: str, attempt: int, stage: str, seconds: float | None) -> None:
-        """Note that an attempt has ended on a worker, and how long all of it took there, if it succeeded."""
+        """Note that an attempt has ended on a worker. `seconds` is how long it took there in all, or None if it
+        failed."""
         if seconds is not None:
             mean = self._mean.get(stage)
             self._mean[stage] = seconds if mean is None else mean + (seconds - mean) / 8
         worker = self.workers.get(number)
         if worker is None:
             return
-        worker.done += 1  # one that was taken back too late, too: the worker counts it
+        worker.done += 1  # also for an attempt that was taken back too late: the worker counts it
         if not worker.remove(task, attempt):
             return
         count = worker.count
@@ -94,7 +100,7 @@ class Crew:
             self._dismiss(worker)
 
     def adopt(self, job: Job, attempts: Sequence[tuple[str, int]], *, done: int, fresh: bool) -> None:
-        """Count in a worker that an earlier driver began, with the attempts that it has still to end, oldest first."""
+        """Add a worker that an earlier driver started, with the attempts that it has not finished, oldest first."""
         kind = job.resources, job.environment
         count = self._counts.setdefault(kind, Count(*kind))
         worker = self.workers[job.worker] = Worker(job.worker, count, fresh=fresh)
@@ -128,7 +134,8 @@ class Crew:
                 self._dismiss(worker)
 
     def recall(self, number: int) -> list[tuple[str, int]]:
-        """Take back what waits behind the attempt that a worker is at, which takes long; nothing more is put there."""
+        """Take back and return the attempts that wait behind a worker's present one, which takes long. No more are
+        queued there."""
         worker = self.workers.get(number)
         if worker is None or len(worker.queue) < 2:
             return []
@@ -139,32 +146,33 @@ class Crew:
         return [(each, other) for each, other, _ in rest]
 
     def waiting(self, number: int) -> bool:
-        """Return whether something waits behind the attempt that a worker is at."""
+        """Return whether an attempt waits behind the one that a worker runs."""
         worker = self.workers.get(number)
         return worker is not None and len(worker.queue) > 1
 
     def holds(self, number: int, task: str, attempt: int) -> bool:
-        """Return whether a worker has this attempt still to end."""
+        """Return whether a worker has this attempt and has not finished it."""
         worker = self.workers.get(number)
         return worker is not None and any(each[:2] == (task, attempt) for each in worker.queue)
 
     def queued(self, number: int) -> list[tuple[str, int]]:
-        """Return the attempts that a worker has still to end, oldest first."""
+        """Return the attempts that a worker has not finished, oldest first."""
         worker = self.workers.get(number)
         return [] if worker is None else [(task, attempt) for task, attempt, _ in worker.queue]
 
     def present(self, number: int) -> tuple[str, int] | None:
-        """Return the attempt that a worker is at, as far as has been heard."""
+        """Return the attempt that a worker runs, as far as its reports say, or None."""
         worker = self.workers.get(number)
         return worker.queue[0][:2] if worker is not None and worker.queue else None
 
     def used(self) -> tuple[float, float, int]:
-        """Return the cpus, GiB and gpus that workers with something to do hold."""
+        """Return the cpus, GiB of memory and gpus held by workers that have something to do."""
         cpu, memory, gpus = busy(self._counts.values())
         return cpu, memory, int(gpus)
 
     def want(self, wanted: Sequence[tuple[Resources, int]]) -> Want:
-        """Return what to ask the pool for: what is used, and what is `wanted` beside it, a need and how many of it."""
+        """Return what to ask the pool for: what is used now, plus what is `wanted`: pairs of a need and how many tasks
+        have it."""
         cpu, memory, gpus = self.used()
         want_cpu, want_memory, want_gpus = cpu, memory, gpus
         least = wanted[0][0] if wanted else _NOTHING
@@ -186,7 +194,7 @@ class Crew:
         )
 
     def drain(self) -> tuple[list[Job], list[int]]:
-        """Return, once, the workers to start and those to dismiss."""
+        """Return the workers to start and the numbers of those to dismiss, each once."""
         jobs, leaving = self.jobs, self.leaving
         self.jobs, self.leaving = [], []
         return jobs, leaving
@@ -198,7 +206,8 @@ class Crew:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _choose(self, count: Count, *, fresh: bool) -> list[Worker]:
-        """Return the workers of an attempt: idle ones, then new ones in the place of others' idle ones."""
+        """Return the workers of an attempt: idle ones first, then new ones, for which idle workers of other needs are
+        dismissed."""
         need = count.need
         if need.nodes == 1 and count.idle and not fresh:
             return [count.idle.popitem()[1]]
@@ -218,13 +227,14 @@ class Crew:
         return chosen
 
     def _behind(self, count: Count, mean: float | None) -> Worker | None:
-        """Find the worker with the least to do, if what it has to do is known to be short, as this attempt is."""
+        """Return the worker whose queue takes least time, or None if that time, or this attempt's, is long or
+        unknown."""
         if mean is None or mean > self._ahead_s or self._is_held_from(count):
             return None
         return count.least_ahead(self._ahead_s, self.workers)
 
     def _make_room(self, more: Three) -> None:
-        """Dismiss idle workers until the grant covers all that are left, and this much more."""
+        """Dismiss idle workers until the grant covers the remaining ones plus this amount."""
         amount = total(self._counts.values())
         for count in self._counts.values():
             one = count.times(1)
@@ -240,7 +250,8 @@ class Crew:
         self.leaving.append(worker.number)
 
     def _fits(self, count: Count) -> bool:
-        """Whether an attempt fits within the grant beside those that run, and beside the one that room is held for."""
+        """Return whether the grant covers an attempt in addition to those that run and to the one that room is reserved
+        for."""
         held = self._held
         amount = plus(busy(self._counts.values()), count.times(count.need.nodes))
         if not covers(self.grant, amount):

@@ -1,7 +1,8 @@
-"""The drive loop: the one process that holds a run's lease hears, steps the machine, stores, then acts.
+"""The drive loop: the one process that holds a run's lease receives what happened, steps the machine, stores, then
+acts.
 
-One tick: hear what happened; absorb it, answering probes from the ledger; propose launches; store all of it in one
-transaction; and only then send. What was stored happened; what was not stored had no effect.
+One tick: receive what happened; step the machine with it, answering probes from the ledger; propose launches; store all
+of it in one transaction; and only then send. What was stored happened; what was not stored had no effect.
 """
 
 from __future__ import annotations
@@ -49,23 +50,27 @@ BEAT_S = 0.2
 
 
 def _ignore(_: object) -> None:
-    """Nobody looks on."""
+    """The default callback: does nothing."""
 
 
 def _unknown(_run: str, _stage: Stage) -> Sequence[str]:
-    """Nobody knows what the code was."""
+    """The default for `changed_code`: returns no changes."""
     return ()
 
 
 class Driver:
-    """Drives one run to its end. `machine` may have absorbed earlier events already: then this is a resumed run.
+    """Drives one run to its end. If `machine` has taken in events already, the run is a resumed one.
 
-    Every `beat_s` seconds it looks into the inbox and asks for its grant anew. `store` is that of the region that the
-    backend's pool stands in, `elsewhere` are the other regions: what is needed of them is brought by transfers. `far`:
-    the store takes a while to answer, and is asked for much at once. `secret` gives the value of a secret, which goes
-    to the workers that need it and nowhere else. `timeout_s` goes before the limit of the run's policy. A run is opened
-    once its trace has begun well, or after `opens_s` seconds for whoever waits no longer: then what is wrong with the
-    pipeline fails the run. `run` is what its hints call the run.
+    - `beat_s`: the seconds between two looks into the inbox, each with a new request for the grant.
+    - `store`: the store of the region that the backend's pool is in.
+    - `elsewhere`: the other regions; transfers copy what is needed from them.
+    - `far`: True if the store takes a while to answer, so that it is asked about many blobs at once.
+    - `files`: makes an artifact of a file or folder of the project.
+    - `secret`: returns the value of a secret. It is sent only to the workers that need it.
+    - `timeout_s`: the run's time limit, used instead of the limit in the run's policy if not None.
+    - `opens_s`: a run is opened once its first trace is good, or after this many seconds. After that, an error in the
+      pipeline fails the run instead of raising.
+    - `run`: the name by which hints refer to the run.
     """
 
     def __init__(
@@ -155,10 +160,11 @@ class Driver:
         return self._journal.is_open
 
     def adopt(self, *, keep: bool = True, left: Left | None = None) -> None:
-        """Take over what an earlier driver left, before all else: reports that nobody has stored, workers that live.
+        """Take over what an earlier driver left, before anything else: reports that nobody has stored, and living
+        workers.
 
-        What no living worker has is lost. Unless `keep`, as where the code is to change, the workers are ended too, and
-        so are those of `left`, the pool that the run was in before it goes on in this one.
+        Attempts that no living worker has are lost. If `keep` is False, as when the code is about to change, the
+        workers are ended too. The workers of `left`, the pool that the run was in before, are ended in any case.
         """
         Adoption(
             machine=self._machine,
@@ -172,7 +178,8 @@ class Driver:
         ).adopt(keep=keep, left=left)
 
     def open(self, first: Iterable[Event]) -> None:
-        """Absorb the first events of this lease: `Opened` and `Taken` of a new run, `Taken` of one that was adopted."""
+        """Take in the first events of this lease: `Opened` and `Taken` for a new run, `Taken` for one that is
+        resumed."""
         for event in first:
             self._steps.absorb(event)
         if self._journal.is_open:
@@ -180,13 +187,13 @@ class Driver:
         self._steps.obey([*self._machine.probes()])
 
     def trace(self) -> None:
-        """Start the tracer: unless all is traced already, the graph comes from it."""
+        """Start the tracer, which sends the graph, unless the whole graph is known already."""
         self._tracer.begin()
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
     def drive(self) -> Closed:
-        """Tick until the run has ended and return how it did.
+        """Run ticks until the run has ended, and return the event that closed it.
 
         Raises:
             UsageError: the pipeline can't be traced; no run was opened.
@@ -197,38 +204,41 @@ class Driver:
                 self.tick(self._patience())
         except LeaseLost:
             self._backend.close([*self._crew.workers, TRACER], now=True)
-            self._backend.abandon()  # what else there is of the run is another driver's now
+            self._backend.abandon()  # everything else of the run belongs to another driver now
             raise
         except BaseException:
             if self._journal.is_open:
-                self._backend.abandon()  # what runs may end, and is found by the next driver: this one has no say now
+                self._backend.abandon()  # what runs may end, and the next driver finds it: this one can't decide now
             else:
                 self._backend.close(now=True)
             raise
         try:
             self._backend.close()
-        except HeadraceError as error:  # how the run ended is stored, and stays so
+        except HeadraceError as error:  # the run's end is stored, and this does not change it
             self._audience.note(f"the run has ended, and what it leaves could not be put away: {error.message}")
         return self._machine.closed
 
     def tick(self, timeout_s: float) -> None:
-        """Hear, step, propose, store once, send."""
+        """Run one tick: receive, step the machine, propose launches, store once, send."""
         self._hear(self._backend.events(timeout_s))
         self._look()
         self._launch()
         stored = self._commit()
         self._courier.dispatch()
-        if stored is not None:  # told after the workers, who need not wait for whoever looks on
+        if stored is not None:  # after the messages: workers need not wait for the callbacks
             self._audience.tell(stored, self._machine.tasks)
             for dropped in self._journal.dropped():
                 self._audience.note(dropped)
 
     def interrupt(self) -> None:
-        """Note that the user wants to stop: once gracefully, twice now. Safe to call from a signal handler."""
+        """Note that the user wants to stop: after the first call attempts may stop by themselves, after the second they
+        are ended.
+
+        Safe to call from a signal handler."""
         self._inbox.interrupt()
 
     def _hear(self, notices: Sequence[Notice]) -> None:
-        """Pass on what happened to whoever it concerns."""
+        """Pass each notice on to the part of the driver that handles it."""
         for notice in notices:
             match notice:
                 case Heard(worker=worker, message=Report(seq=seq, body=body)):
@@ -252,7 +262,8 @@ class Driver:
                     self._reports.waits(worker, why)
 
     def _look(self) -> None:
-        """At each tick look at the time; several times a second at late attempts, the inbox and the grant."""
+        """At each tick, check interrupts and due times. Every `beat_s` seconds, check late attempts, the inbox and the
+        grant."""
         now = self._clock.monotonic()
         self._inbox.heed()
         due = self._machine.next_due
@@ -266,7 +277,7 @@ class Driver:
             self._ask_grant()
 
     def _launch(self) -> None:
-        """Launch what there is room for."""
+        """Launch the tasks that there is room for."""
         machine = self._machine
         if not machine.may_launch or not machine.ready:
             return
@@ -278,7 +289,9 @@ class Driver:
                 self._courier.post(worker, order)
 
     def _commit(self) -> Stored | None:
-        """Store all of this tick, once the run is open: its first good trace opens it, or the end of our patience."""
+        """Store what this tick gathered, and return it; None if nothing was stored.
+
+        The first commit opens the run. It waits for the first good trace, or until `opens_s` seconds have passed."""
         machine, journal = self._machine, self._journal
         first = not journal.is_open
         traced = machine.may_launch or machine.trace_ended
@@ -299,7 +312,7 @@ class Driver:
     # -- what the loop needs -------------------------------------------------------------------------------------
 
     def _stored_before(self) -> dict[str, Task]:
-        """Take the tasks of a run that is gone on with as they stand: the ledger has their rows, with their events."""
+        """Return the tasks of a resumed run whose rows the ledger has already, and mark them as unchanged."""
         if not self._journal.is_open:
             return {}
         tasks = dict(self._machine.changed)
@@ -312,7 +325,7 @@ class Driver:
         self._crew.shrink()
 
     def _patience(self) -> float:
-        """Return how many seconds there is nothing to do but listen."""
+        """Return for how many seconds the driver may wait for events."""
         if not self._courier.is_empty or (self._journal.is_open and not self._journal.is_empty):
             return 0.0
         pauses = [self._beat_s]

@@ -1,4 +1,4 @@
-"""The inbox: what comes to a run from outside, signals in the ledger, interrupts and the end of its time."""
+"""The inbox: what comes to a run from outside, which are signals in the ledger, interrupts and the end of its time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from headrace.spec.policy import TOO_LONG
 
 
 class Inbox:
-    """Makes events of what comes in. The run may take `timeout_s`, which goes before the limit of its policy."""
+    """Turns signals, interrupts and the end of the run's time into events.
+
+    `timeout_s` is the run's time limit, used instead of the limit in its policy if not None."""
 
     def __init__(
         self,
@@ -43,12 +45,16 @@ class Inbox:
 
     @property
     def ends_at(self) -> float | None:
-        """When this driver's time is over, by the clock that never goes back; that of those before it doesn't count."""
+        """When this driver's time is over, on the monotonic clock, or None. The time of earlier drivers does not
+        count."""
         limit = self._limit_s
         return None if limit is None else self._began + limit
 
     def interrupt(self) -> None:
-        """Note that the user wants to stop: once gracefully, twice now. Safe to call from a signal handler."""
+        """Note that the user wants to stop: after the first call attempts may stop by themselves, after the second they
+        are ended.
+
+        Safe to call from a signal handler."""
         self._interrupts += 1
 
     def heed(self) -> None:
@@ -64,12 +70,12 @@ class Inbox:
             self._cancel("policy", f"{TOO_LONG} {limit:g} s", now=True)
 
     def discard(self) -> None:
-        """Take out the signals that were meant for the driver before."""
+        """Remove the signals that were meant for an earlier driver."""
         for signal in self._ledger.inbox():
             self._journal.absorb(signal.id)
 
     def read(self) -> None:
-        """Do what the signals say that have come in; a run that isn't open yet has none."""
+        """Do what the new signals ask for. A run that is not open yet has no signals."""
         if not self._journal.is_open:
             return
         for signal in self._ledger.inbox():
@@ -81,7 +87,7 @@ class Inbox:
                     self._stop(signal.by, signal.body)
 
     def _stop(self, by: str, name: str) -> None:
-        """Tell the attempt of a task, or those of a map's elements, to end early; one that runs no more has ended."""
+        """Ask the running attempts of a task, or of a mapped task's elements, to end early."""
         for task in self._machine.running():
             if name in (task.name, task.parent and task.parent.name):
                 self._steps.absorb(Told(task.name, task.attempt, by, self._clock.now()))

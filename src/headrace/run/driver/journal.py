@@ -16,19 +16,20 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 class Advances:
-    """The advances that a tick has stored; the ledger applies one only where no other task was quicker."""
+    """The cursor advances that a tick has stored. The ledger drops an advance if another task moved the cursor
+    first."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._asked: list[tuple[str, Advance]] = []
 
     def ask(self, task: str, intents: Iterable[Intent]) -> None:
-        """Take note of the cursors that a task asks to advance."""
+        """Note the cursors that a task asks to advance."""
         self._asked += ((task, each) for each in intents if isinstance(each, Advance))
 
     def dropped(self) -> list[str]:
-        """Return which of those that were asked for came too late, and forget them all; they have to be stored by
-        now."""
+        """Return a note for each advance that came too late, and forget all advances. Call this after they were
+        stored."""
         if not self._asked:
             return []
         told = [
@@ -46,7 +47,7 @@ class Advances:
         return "another task of this run" if is_own else "another run, or by hand,"
 
     def _is_kept(self, advance: Advance) -> bool:
-        """Whether a version after the one that a task has read is what it has set; an equal value of another isn't."""
+        """Return whether a version after the one that the task read was set by this run to the same value."""
         value, version = _encode_ref(advance.value), advance.version + 1
         while (found := self._ledger.set_here(advance.name, version)) is not None:
             if found == (True, value):
@@ -56,7 +57,8 @@ class Advances:
 
 
 class Journal:
-    """Numbers events and commits them with what they change; a run is open once its first events are stored."""
+    """Numbers events and commits them with all that changes with them. A run is open once its first events are
+    stored."""
 
     def __init__(self, ledger: Ledger, next_seq: int) -> None:
         self._ledger = ledger
@@ -71,48 +73,49 @@ class Journal:
         return not self._bodies and not self._absorbed
 
     def note(self, event: Event, body: bytes | None = None) -> None:
-        """Take an event down; `body` are its bytes, where it came in bytes."""
+        """Add an event. `body` are its encoded bytes if it came as bytes, otherwise None."""
         self._bodies.append(encode_event(event) if body is None else body)
 
     def keep(self, refs: Iterable[Ref]) -> None:
-        """Name these artifacts in the run, so that they are kept."""
+        """Name these artifacts in the run, so that the store keeps them."""
         self._kept.extend(refs)
 
     def offer(self, result: ResultRow) -> None:
-        """Offer an output to later runs."""
+        """Add an output that later runs may reuse."""
         self._results.append(result)
 
     def absorb(self, signal: int) -> None:
-        """Take a signal out of the inbox, in the same transaction as the event that it became."""
+        """Add a signal to be removed from the inbox in the same transaction in which the event that it became is
+        stored."""
         self._absorbed.append(signal)
 
     def intend(self, task: str, intents: Sequence[Intent]) -> None:
-        """Apply what a task asked for, in the same transaction as its success."""
+        """Add the intents of a task, which are applied in the same transaction as its success."""
         self._intents.extend((task, intent) for intent in intents)
         self._advances.ask(task, intents)
 
     def log(self, task: str) -> None:
-        """Note that the event that was taken down last holds what a task has logged."""
+        """Note that the last added event holds what a task has logged."""
         self._logged.append((task, self._seq + len(self._bodies) - 1))
 
     def inherit(self, task: str, key: str) -> None:
-        """Give a reused task what was logged by the one that made its output."""
+        """Note that a reused task gets a copy of what was logged by the task that made its output."""
         self._inherited.append((task, key))
 
     def doubt(self, doubt: Doubt) -> None:
-        """Keep an output from being reused."""
+        """Add an output that no run may reuse any more."""
         self._doubts.append(doubt)
 
     def renew(self) -> None:
-        """Delete the task rows that are there: they are of an older trace."""
+        """Note that the stored task rows are to be deleted, since they are from an older trace."""
         self._renewed = True
 
     def commit(self, run: RunRow | None, tasks: list[TaskRow], metrics: list[Summary]) -> None:
-        """Store it all, or nothing.
+        """Store everything gathered in one transaction.
 
         Raises:
             LeaseLost: another driver took the run.
-            LedgerError: it can't be written.
+            LedgerError: the ledger can't be written.
         """
         self._ledger.commit(
             Batch(
@@ -136,7 +139,7 @@ class Journal:
         self._clear()
 
     def dropped(self) -> list[str]:
-        """Say, once, which cursors that were to be advanced had been moved on by others before they were stored."""
+        """Return, once, a note for each cursor advance that was dropped because another task moved the cursor first."""
         return self._advances.dropped()
 
     def _clear(self) -> None:

@@ -12,17 +12,17 @@ from headrace.spec.graph import Arg, constants
 
 
 class Orders:
-    """Writes orders from what the machine knows of a task, and `places` of where its inputs lie."""
+    """Makes orders from what the machine knows about a task and what `places` knows about where its inputs are."""
 
     def __init__(self, machine: Machine, places: Places) -> None:
         self._machine = machine
         self._places = places
 
     def of(self, launch: Launched) -> list[tuple[int, Do | Move]]:
-        """Return each worker of an attempt with what to tell it.
+        """Return the workers of an attempt, each with the message that begins the attempt there.
 
         Raises:
-            ConfigError: a blob is to come from a region that is no longer described.
+            ConfigError: a blob is to come from a region that is no longer in the settings.
         """
         task = self._machine.tasks[launch.task]
         if task.move is not None:
@@ -52,7 +52,7 @@ class Orders:
         ]
 
     def _move(self, launch: Launched, lacked: Lacked) -> Move:
-        """Write the order that has a worker bring a blob from another region."""
+        """Return the order for a worker to copy a blob from another region."""
         source = self._places.address(lacked.source)
         if source is None:
             raise ConfigError(
@@ -63,6 +63,6 @@ class Orders:
         return Move(launch.task, launch.attempt, ref.digest, ref.nonce or "", ref.size, source, lacked.usd)
 
     def _to_verify(self, inputs: tuple[tuple[str, Arg], ...]) -> tuple[str, ...]:
-        """Name the digests that are checked when they are read: other runs made them."""
+        """Return the digests of inputs that other runs made, which are checked when they are read."""
         found = {ref.digest for _, arg in inputs for each in constants(arg) for ref in blobs(each)}
         return tuple(found & self._machine.outputs.foreign)

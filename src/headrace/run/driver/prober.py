@@ -1,4 +1,4 @@
-"""The prober: whether a task's output is there already, by its key, and if not, why it has to run."""
+"""The prober: finds out by a task's key whether its output exists already, and if not, why the task has to run."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from headrace.spec.graph import constants
 from headrace.spec.stage import Stage
 
 ChangedCode = Callable[[str, Stage], Sequence[str]]
-"""Names the parts of a stage's code that differ from what they were in an earlier run."""
+"""Returns the names of the parts of a stage's code that differ from those in an earlier run."""
 
 
 class _Key(NamedTuple):
-    """A task's key, what it is made of, and what the ledger holds under it, if that has been asked."""
+    """A task's key, the encoded inputs that it is made of, and the result that the ledger holds under it, if it was
+    asked."""
 
     key: str
     told: bytes
@@ -50,11 +51,12 @@ class Prober:
         self._logged: set[str] = set()
 
     def forget(self) -> None:
-        """The stages are declared anew."""
+        """Forget why stages may not be reused, since the stages are declared again."""
         self._barred.clear()
 
     def foresee(self, names: Sequence[str]) -> None:
-        """Look up at once what tasks that are probed next may reuse: ledger and store may be far away."""
+        """Look up together what the tasks that are probed next may reuse, since the ledger and the store may be far
+        away."""
         keys = {name: self._key(name) for name in names}
         asked = {each.key for name, each in keys.items() if self._bar(self._machine.tasks[name]) is None}
         found = self._ledger.results(list(asked))
@@ -67,7 +69,7 @@ class Prober:
         return name in self._foreseen
 
     def probe(self, name: str) -> list[Reused | Missed | Lacked | Deferred]:
-        """Decide about one task whose inputs are known: give what the machine is to absorb, in this order."""
+        """Return what the machine is to take in, in this order, about a task whose inputs are known."""
         found = self._find(name)
         if isinstance(found, Reused):
             return [found]
@@ -85,11 +87,12 @@ class Prober:
         return [*wanted, Deferred(name, found.key, found.inputs, found.why, transfers)]
 
     def has_logged(self, reused: Reused) -> bool:
-        """Return whether the task of another run that made what is reused has logged something."""
+        """Return whether a reused output was made by a task of another run that logged something."""
         return reused.key in self._logged
 
     def missing(self, ref: Ref) -> tuple[list[Lacked], tuple[str, ...]]:
-        """Return what of a value the region lacks: the transfers to begin, and the names of all that are to end."""
+        """Return which blobs of a value the region lacks: the transfers to start, and the names of all that have to end
+        first."""
         lacks = self._places.lacks((ref,), self._machine.tasks)
         return [lack for lack in lacks if self._machine.transfers.is_wanted(lack)], tuple([lack.task for lack in lacks])
 

@@ -1,4 +1,4 @@
-"""Other regions as a driver sees them: what they hold of that which the run's own region lacks."""
+"""The other regions as a driver sees them: which blobs they hold that the run's own region lacks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from headrace.spec.artifact import Ref, blobs
 from headrace.spec.fleet import Link, Pool
 
 LONG_S = 60.0
-"""An attempt that took so long may have stored things long ago."""
+"""An attempt that took at least this long may have stored blobs so long ago that they were deleted since."""
 
 
 class Elsewhere(Struct, frozen=True):
-    """Another region: its store, as the driver sees it and as a worker opens it, and the link from there."""
+    """Another region: its store, as the driver sees it and as a worker opens it, and the link from it to this
+    region."""
 
     region: str
     blobs: Blobs
@@ -29,9 +30,11 @@ class Elsewhere(Struct, frozen=True):
 
 
 class Places:
-    """Finds blobs: in the region that a run's pool stands in, else elsewhere. With one region nothing is asked.
+    """Finds blobs, first in the region of the run's pool, then in other regions. With one region, others are never
+    asked.
 
-    `far`: the store here takes a while to answer, and is asked for many blobs at once where that can be.
+    If `far` is True, the store of this region takes a while to answer, and is asked about many blobs at once if
+    possible.
     """
 
     def __init__(self, pool: Pool, here: Blobs, elsewhere: Sequence[Elsewhere], *, far: bool = False) -> None:
@@ -43,15 +46,15 @@ class Places:
 
     @property
     def several(self) -> bool:
-        """Whether there is more than the one region."""
+        """Whether there are other regions."""
         return bool(self._elsewhere)
 
     def address(self, region: str) -> StoreAddress | None:
-        """Return the address of another region's store."""
+        """Return the address of another region's store, or None if the region is unknown."""
         return next((each.address for each in self._elsewhere if each.region == region), None)
 
     def look(self, outs: Iterable[Ref]) -> None:
-        """Ask after the blobs of many outputs together, if the store is far: each is known then when its turn comes."""
+        """Ask the store about the blobs of many outputs at once if it is far, so that later calls need not ask."""
         if not self._far:
             return
         wanted = {generation(each): each for out in outs for each in blobs(out)}
@@ -60,17 +63,17 @@ class Places:
         self._known.update(generation(each) for each, size in zip(rest, sizes, strict=True) if size == each.size)
 
     def holds(self, out: Ref) -> bool:
-        """Whether each blob of an output is somewhere, whole."""
+        """Return whether each blob of an output is complete in some region."""
         return all(
             generation(each) in self._known or self._size_here(each) or self._holder(each) is not None
             for each in blobs(out)
         )
 
     def lost(self, outs: Iterable[Ref], took_s: float) -> Ref | None:
-        """Return a blob of what an attempt that took so long has just given that the store here has no more, or None.
+        """Return a blob of an attempt's outputs that no store has any more, or None. The attempt took `took_s` seconds.
 
-        Only an old one can be lost to the collector, and only for an attempt that took long does a far store's answer
-        cost nothing. One that can't be asked has lost nothing that is known of.
+        Only an old blob can have been deleted by the collector. Therefore a far store is asked only after a long
+        attempt, for which the wait is negligible. If the store can't be asked, the blobs count as not lost.
         """
         if self._far and took_s < LONG_S:
             return None
@@ -83,14 +86,14 @@ class Places:
         return next((each for each in missed if self._holder(each) is None), None)
 
     def link(self, ref: Ref) -> Link | None:
-        """Return the link over which a blob would be brought here, or None where it needn't or can't be."""
+        """Return the link over which a blob would be copied here, or None if it is here already or no region has it."""
         holder = None if self._is_here(ref) else self._holder(ref)
         return None if holder is None else holder.link
 
     def lacks(self, refs: Iterable[Ref], tasks: Mapping[str, Task]) -> list[Lacked]:
-        """Return the blobs of artifacts that this region lacks and another has, each once.
+        """Return the blobs of artifacts that this region lacks and another region has, each once.
 
-        What no region has is left out: the attempt that reads it says what that means.
+        Blobs that no region has are left out: the attempt that reads such a blob reports the error.
         """
         if not self._elsewhere:
             return []

@@ -1,4 +1,4 @@
-"""Reports of workers: what they say of their attempts, of which only what is of the attempt that runs counts."""
+"""Reports of workers about their attempts. Only a report about the attempt of a task that runs now counts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from headrace.spec.failure import Failure
 
 
 class Reports:
-    """Hears what workers report, keeps the crew's counts true, and absorbs what counts."""
+    """Handles the reports of workers, updates the crew's counts, and steps the machine with the reports that count."""
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class Reports:
         self._audience = audience
 
     def heard(self, worker: int, body: bytes) -> None:
-        """Take in a report of a worker or of the tracer.
+        """Handle a report of a worker or of the tracer.
 
         Raises:
-            BackendError: it is none that a worker makes.
-            TraceError, PlacementError: the tracer's is refused.
+            BackendError: a worker may not send such a report.
+            TraceError, PlacementError: what the tracer traced is refused.
         """
         event = decode_event(body)
         match event:
@@ -76,7 +76,7 @@ class Reports:
             case Failed(task=task, attempt=attempt, failure=failure):
                 self._crew.finished(worker, task, attempt, "", None)
                 if failure.kind == "cancelled":
-                    self._crew.retire(worker)  # whoever told it so, it leaves now
+                    self._crew.retire(worker)  # it exits now, whoever cancelled it
                 if self._counts(worker, event):
                     self._courier.end_gang(self._machine.tasks[task].workers, worker, task, attempt)
                     self._steps.fail(event)
@@ -91,7 +91,7 @@ class Reports:
                 raise BackendError(f"worker {worker} reported `{type(event).__name__}`, which a worker may not report")
 
     def inherited(self, worker: int, body: bytes) -> None:
-        """Take in what a worker had reported that the driver before has not stored."""
+        """Handle a report of a worker that the earlier driver did not store."""
         event = decode_event(body)
         if isinstance(event, Failed) and self._counts(worker, event):
             self._steps.fail(event)
@@ -103,7 +103,7 @@ class Reports:
             self._steps.absorb(event, body)
 
     def progress(self, progress: Progress) -> None:
-        """Show how far a transfer has come; that is not stored."""
+        """Show how many bytes a transfer has copied. This is not stored."""
         if self._machine.expects(progress.task, progress.attempt):
             task = self._machine.tasks[progress.task]
             size = 0 if task.move is None else task.move.ref.size
@@ -111,7 +111,7 @@ class Reports:
             self._audience.show([replace(task.row(), reason=reason)])
 
     def waits(self, worker: int, why: str) -> None:
-        """Note what a worker waits for; of the tracer there is no task yet to say it of."""
+        """Note what a worker waits for. For the tracer, show it as a note, since it has no task."""
         if worker == TRACER and why:
             self._audience.note(why)
         for task, attempt in self._crew.queued(worker):
@@ -123,12 +123,13 @@ class Reports:
         return "" if known is None else known.stage.function
 
     def _logged(self, event: Logged, body: bytes) -> None:
-        """Take what an attempt that runs has logged; each of the workers that it spans may."""
+        """Take in what a running attempt has logged. Each worker of an attempt that spans nodes may log."""
         if self._machine.expects(event.task, event.attempt) and not self._machine.curves.knows(event):
             self._steps.absorb(event, body)
 
     def _succeeded(self, event: Succeeded, body: bytes) -> None:
-        """Take a success, if the store has all that it names: a blob that somebody took meanwhile is a lost attempt."""
+        """Take in a success if the store has all blobs that it names. If a blob was deleted meanwhile, the attempt is
+        lost."""
         now = self._clock.now()
         took_s = max(event.seconds + event.load_s + event.save_s, now - self._machine.tasks[event.task].started)
         if (lost := self._places.lost(kept_by(event), took_s)) is None:
@@ -143,8 +144,10 @@ class Reports:
         )
 
     def _counts(self, worker: int, event: Succeeded | Moved | Failed | Checkpointed) -> bool:
-        """Whether a report counts: it is of the attempt that runs, if it is good, of the first of its workers, and no
-        checkpoint that was reported to the driver before."""
+        """Return whether a report counts.
+
+        It must be about the attempt that runs. A success must come from the first worker of the attempt, a failure from
+        any. A checkpoint must not have been reported before."""
         if not self._machine.expects(event.task, event.attempt):
             return False
         task = self._machine.tasks[event.task]

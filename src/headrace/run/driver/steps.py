@@ -1,4 +1,5 @@
-"""Steps of the machine: each event is noted for the journal, absorbed, and what follows from it is done."""
+"""Steps of the machine: each event is added to the journal, passed to the machine, and the resulting commands are
+done."""
 
 from __future__ import annotations
 
@@ -34,9 +35,10 @@ from headrace.spec.failure import Failure
 
 
 class Steps:
-    """Steps a machine with events that are stored by the end of the tick, and does what it says.
+    """Steps the machine with events that are stored by the end of the tick, and carries out its commands.
 
-    Nothing reaches a worker or the ledger here: the courier holds messages back, and the journal what is to be stored.
+    Nothing is sent to a worker or the ledger here: the courier holds messages back, and the journal holds what is to be
+    stored.
     """
 
     def __init__(self, *, machine: Machine, journal: Journal, courier: Courier, prober: Prober, clock: Clock) -> None:
@@ -47,7 +49,8 @@ class Steps:
         self._clock = clock
 
     def absorb(self, event: Event, body: bytes | None = None) -> None:
-        """Step the machine with an event that is stored by the end of this tick; `body` are the bytes it came in."""
+        """Step the machine with an event, which is stored by the end of this tick. `body` are the bytes that it came
+        in, if any."""
         self._journal.note(event, body)
         self._journal.keep(kept_by(event))
         match event:
@@ -61,7 +64,7 @@ class Steps:
             case Failed(failure=Failure(damaged=damaged, message=why)) if damaged:
                 self._doubt(damaged, why)
             case TraceEnded() | TraceFailed():
-                self._courier.post(TRACER, Quit())  # what it has imported may be large
+                self._courier.post(TRACER, Quit())  # the modules that it imported may take much memory
             case Renewed():
                 self._journal.renew()
                 self._prober.forget()
@@ -70,10 +73,10 @@ class Steps:
         self.obey(self._machine.step(event))
 
     def fail(self, event: Failed) -> None:
-        """Absorb a failure as it is for this run.
+        """Step the machine with a failure, with the time set by this driver's clock, since retries are timed by that
+        clock.
 
-        By its clock, by which the task may be tried again: a worker's may be another. And if the run wasn't cancelled,
-        somebody else has told the worker to end.
+        If the attempt was cancelled and the run was not, somebody else ended the worker, so the failure counts as lost.
         """
         failure = event.failure
         if failure.kind == "cancelled" and self._machine.cancelled is None:
@@ -81,7 +84,7 @@ class Steps:
         self.absorb(replace(event, failure=failure, at=self._clock.now()))
 
     def obey(self, commands: list[Command]) -> None:
-        """Do what the machine says, and what follows from that, without recursion."""
+        """Carry out the machine's commands, and the commands that follow from them, without recursion."""
         rest = commands
         rest.reverse()
         while rest:
@@ -104,17 +107,17 @@ class Steps:
                     rest.extend(reversed(self._machine.step(closed)))
 
     def _foresee(self, name: str, rest: Sequence[Command]) -> None:
-        """Ask the ledger once for all that is probed from here on."""
+        """Ask the ledger once about all tasks that are probed next."""
         if rest and isinstance(rest[-1], Probe) and not self._prober.foresees(name):
             others = takewhile(lambda command: isinstance(command, Probe), reversed(rest))
             self._prober.foresee([name, *(command.task for command in others if isinstance(command, Probe))])
 
     def _probe(self, name: str) -> list[Command]:
-        """Find out whether a task's output is there, and tell the machine; a miss is not stored."""
+        """Find out whether a task's output exists, and step the machine with the answer. A miss is not stored."""
         return [command for event in self._prober.probe(name) for command in self._take(event)]
 
     def _take(self, event: Reused | Missed | Lacked | Deferred) -> list[Command]:
-        """Step the machine with what was found out, and store it if it is to be stored."""
+        """Step the machine with an answer, and add it to the journal unless it is a miss."""
         if not isinstance(event, Missed):
             self._journal.note(event)
             self._journal.keep(kept_by(event))
@@ -123,7 +126,7 @@ class Steps:
         return self._machine.step(event)
 
     def _answer(self, question: int, ref: Ref) -> list[Command]:
-        """Return the tracer a value, once its region has all of it."""
+        """Send the tracer a value, once its region has all of the value's blobs."""
         wanted, transfers = self._prober.missing(ref)
         if not transfers:
             self._courier.post(TRACER, Reply(question, ref=ref))
@@ -132,7 +135,7 @@ class Steps:
         return [*commands, *self._machine.step(Awaited(question, transfers))]
 
     def _doubt(self, damaged: Sequence[str], why: str) -> None:
-        """Keep what has turned out to be damaged from being reused, so that the next run makes it anew."""
+        """Prevent damaged outputs from being reused, so that the next run makes them again."""
         for task in self._machine.tasks.values():
             if task.key and task.good and task.out is not None:
                 for generation in generations(task.out).intersection(damaged):

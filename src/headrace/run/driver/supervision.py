@@ -1,4 +1,4 @@
-"""Supervision of workers: one that dies, or is at its attempt for too long, or keeps others waiting."""
+"""Supervision of workers that die, run an attempt for too long, or keep other attempts waiting."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from headrace.run.wire import Drop
 from headrace.spec.failure import Failure, FailureKind
 
 RECALL_S = 0.5
-"""How long an attempt may keep others waiting that were queued behind it because it was thought to be short."""
+"""How many seconds an attempt may keep others waiting that were queued behind it because it was expected to be
+short."""
 
 
 class Supervision:
-    """Watches how long each worker is at its attempt, and says what becomes of the attempts of one that dies.
+    """Watches how long each worker has run its attempt, and decides what follows for the attempts of one that dies.
 
-    `_since` is, by worker, how many attempts it had ended when it was first heard of at its present one, and when that
-    was, by the clock that never goes back. `run` is what hints call the run.
+    `_since` holds for each worker how many attempts it had finished when its present attempt was first seen, and when
+    that was (seconds of the monotonic clock). `run` is the name by which hints refer to the run.
     """
 
     def __init__(self, *, machine: Machine, steps: Steps, crew: Crew, courier: Courier, clock: Clock, run: str) -> None:
@@ -34,7 +35,7 @@ class Supervision:
         self._since: dict[int, tuple[int, float]] = {}
 
     def died(self, notice: Died) -> None:
-        """Blame the attempt that a dead worker was at, or whoever ended it; those that waited behind it are lost."""
+        """Handle the death of a worker: the attempt that it ran fails, and those that waited behind it are lost."""
         queue = self._crew.lost(notice.worker)
         self._since.pop(notice.worker, None)
         verdict = self._courier.bury(notice.worker)
@@ -55,7 +56,7 @@ class Supervision:
             self._steps.fail(Failed(task, attempt, failure, now, started=started, seconds=took_s, jitter=jitter))
 
     def beat(self, beat: Beat) -> None:
-        """Look how long a worker is at its attempt already."""
+        """Check how long a worker has run its attempt."""
         present = self._crew.present(beat.worker)
         if present is None or self._courier.ends(beat.worker) or beat.at != self._crew.workers[beat.worker].done:
             return
@@ -70,7 +71,8 @@ class Supervision:
             self._recall(beat.worker)
 
     def look(self) -> None:
-        """Time out attempts of which nothing is heard any more: who would tell of them may be stopped itself."""
+        """End attempts past their timeout even if no beats arrive: the process that sends the beats may be stopped
+        itself."""
         now = self._clock.monotonic()
         for worker, (at, since) in list(self._since.items()):
             present = self._crew.present(worker)
@@ -84,21 +86,22 @@ class Supervision:
         return None if task is None else task.stage.timeout_s
 
     def _time_out(self, worker: int, limit: float | None, took_s: float) -> bool:
-        """End a worker's attempt that is past its limit; return whether it was."""
+        """End a worker's attempt if it is past its limit; return whether it was."""
         if limit is None or took_s <= limit:
             return False
         self._courier.end(worker, "timeout", f"it ran longer than its timeout of {limit:g} s", now=True)
         return True
 
     def _recall(self, worker: int) -> None:
-        """Send what waits behind an attempt that takes longer than expected to other workers."""
+        """Queue the attempts again that wait behind one that takes longer than expected, so that other workers run
+        them."""
         for task, attempt in self._crew.recall(worker):
             if self._machine.expects(task, attempt):
                 self._courier.post(worker, Drop(task, attempt))
                 self._steps.absorb(Recalled(task, attempt))
 
     def _hint(self, kind: FailureKind, task: str) -> str | None:
-        """Return what helps against a failure of this kind."""
+        """Return a hint for failures of this kind, or None."""
         words = shlex.join([self._run, task])
         return {
             "memory": "raise `memory_gib` in its resources, or let it work on less at a time",

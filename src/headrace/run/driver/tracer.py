@@ -1,7 +1,7 @@
-"""The dialogue with the tracer: what it traces is compared and absorbed, and what it asks is answered.
+"""The dialogue with the tracer: what it traces is compared and stored, and its questions are answered.
 
-It is a process of the backend's, like a worker. One that dies is started again, and traces the same graph: what
-it was told before is in the events.
+The tracer is a process of the backend, like a worker. If it dies, it is started again and traces the same graph: the
+earlier answers to its questions are in the events.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from headrace.spec.stage import Resources
 TRIES = 3
 
 Files = Callable[[str, str], Ref]
-"""Keeps a file or folder of the project as an artifact: `(about, path)` to its ref."""
+"""Makes an artifact of a file or folder of the project: from (`about`, `path`) to its reference."""
 _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Tracer:
-    """One tracer after the other, of which each begins anew.
+    """Runs one tracer after another; each one traces from the start.
 
-    `late`: the run was opened before anything was traced, so what is wrong with the pipeline fails the run.
+    If `late` is True, the run was opened before anything was traced, so an error in the pipeline fails the run.
     """
 
     def __init__(
@@ -73,11 +73,12 @@ class Tracer:
         self._backend.tell(TRACER, [Trace(opened.pipeline, opened.files, opened.params)])
 
     def heard(self, event: Event, body: bytes) -> None:
-        """Take in what was traced. Where a task fits nowhere, a run that is open (it asked for a value) is refused.
+        """Handle an event of the tracer. If a task fits in no pool, an open run (its body waited for a value) is
+        refused.
 
         Raises:
-            TraceError: it differs from what was traced before.
-            PlacementError: a task fits nowhere, and the run isn't open.
+            TraceError: the trace differs from an earlier one.
+            PlacementError: a task fits in no pool, and the run is not open.
         """
         try:
             self._heard(event, body)
@@ -89,17 +90,17 @@ class Tracer:
             self.refused(error)
 
     def refused(self, error: HeadraceError) -> None:
-        """The pipeline can't be traced.
+        """Handle an error of the tracer: raise it, or fail the run if it was opened before anything was traced.
 
         Raises:
-            HeadraceError: that error, unless the run was opened before anything was traced.
+            HeadraceError: the error itself.
         """
         if not self.late:
             raise error
         self._fail(error)
 
     def asked(self, question: Question) -> None:
-        """Answer the tracer, as it has been told before where it has asked before."""
+        """Answer a question of the tracer. A question that was asked before gets the same answer again."""
         number = question.question
         if question.about == "now":
             now = self._machine.dialogue.notes.get(number)
@@ -123,12 +124,12 @@ class Tracer:
             self._courier.post(TRACER, Answer(number, error=f"can't read `{question.path}`: {error.strerror or error}"))
 
     def died(self, notice: Died) -> None:
-        """Start the tracer again, but not for ever.
+        """Start the tracer again after it died, at most `TRIES` - 1 times.
 
         Raises:
-            UsageError, BackendError: it dies each time, and the run isn't open.
+            UsageError, BackendError: it died each time, and the run is not open.
         """
-        self._courier.bury(TRACER)  # the next one has its number, and is told nothing that was meant for this one
+        self._courier.bury(TRACER)  # the next tracer has the same number, and must not get this one's messages
         if self._machine.trace_ended or self._machine.closed is not None:
             return
         self._deaths += 1
@@ -148,7 +149,7 @@ class Tracer:
 
     def _heard(self, event: Event, body: bytes) -> None:
         if self._machine.trace_ended:
-            return  # the run was cancelled meanwhile: should it be resumed, it is traced again
+            return  # the run was cancelled meanwhile; if it is resumed, it is traced again
         match event:
             case Traced(stages=stages, nodes=nodes, codes=codes):
                 known = len(self._machine.nodes)
@@ -172,7 +173,8 @@ class Tracer:
                 self._steps.absorb(event, body)
 
     def _point(self, number: int, about: PointKind, name: str) -> Answer:
-        """Answer what a cursor's value is, or a version: as the run has been told before, or else as it is now."""
+        """Return the answer about a cursor, model or dataset: the run's earlier answer if there is one, otherwise the
+        present state."""
         told = self._machine.dialogue.told(number, about, name)
         if told is None:
             try:
@@ -192,7 +194,7 @@ class Tracer:
 
 
 def check_places(pool: Pool, traced: Traced) -> None:
-    """Refuse a stage that the pool can never hold, before anything runs."""
+    """Raise PlacementError if the pool can never hold one of the traced stages, before anything runs."""
     for stage in traced.stages:
         why = pool.holds(stage.resources)
         if why is not None:
@@ -203,7 +205,8 @@ def check_places(pool: Pool, traced: Traced) -> None:
 
 
 def refusal(refused: Refused) -> HeadraceError:
-    """Return the tracer's error, as the class that it had there where that is one of ours."""
+    """Return the tracer's error, as the error class that it had there if that is one of Headrace's, otherwise as
+    UsageError."""
     kind = getattr(errors, refused.error, UsageError)
     known = isinstance(kind, type) and issubclass(kind, HeadraceError)
     return (kind if known else UsageError)(refused.message, hint=refused.hint)

@@ -1,4 +1,4 @@
-"""A crew's workers, counted by kind: what each has to do, and what those of a kind hold of the pool together."""
+"""The workers of a crew, counted by kind: the queue of each worker, and what all workers of a kind hold of the pool."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ Three = tuple[float, float, float]
 
 
 class Worker:
-    """One worker process: whom it is like, and the attempts that it has been told to run, oldest first.
+    """One worker process: its kind, and its queue of attempts, oldest first.
 
-    `ahead_s` is how long these will take, as far as that is known; `unknown` counts those of which it isn't. `done`
-    counts the attempts that have ended. One that is `fresh` is given no other attempt, and leaves after those it has.
+    `ahead_s` is how long the queued attempts will take, as far as that is known. `unknown` is how many of them have an
+    unknown time. `done` is how many attempts have ended. If `fresh` is True, the worker gets no more attempts, and
+    leaves after those in its queue.
     """
 
     __slots__ = ("ahead_s", "count", "done", "fresh", "gang", "number", "queue", "unknown")
@@ -36,7 +37,7 @@ class Worker:
         self.unknown = 0
 
     def add(self, task: str, attempt: int, mean: float | None) -> None:
-        """Queue an attempt, which takes some such time if that is known."""
+        """Queue an attempt. `mean` is the seconds that it is expected to take, or None if unknown."""
         self.queue.append((task, attempt, mean))
         if mean is None:
             self.unknown += 1
@@ -58,7 +59,9 @@ class Worker:
 
 
 class Count:
-    """How many workers of an environment hold what `need` says of one node, how many are busy, and which are idle."""
+    """The workers with the same need and environment: how many there are, how many are busy, and which are idle.
+
+    `need` is what one worker of them holds of the pool."""
 
     __slots__ = ("all", "busy", "cpu", "environment", "gpus", "idle", "memory_gib", "need", "short")
 
@@ -69,14 +72,14 @@ class Count:
         self.all = 0
         self.busy = 0
         self.idle: dict[int, Worker] = {}
-        self.short: list[tuple[float, int]] = []  # a heap of (ahead_s, number), each true until it has changed
+        self.short: list[tuple[float, int]] = []  # a heap of (ahead_s, number); an entry may be out of date
 
     def times(self, workers: int) -> Three:
-        """Return what so many workers hold."""
+        """Return what this many workers hold."""
         return self.cpu * workers, self.memory_gib * workers, self.gpus * workers
 
     def note_ahead(self, worker: Worker, workers: Mapping[int, Worker]) -> None:
-        """Take note of how much a worker has to do now, if that is known; `workers` are those that live."""
+        """Note how long a worker's queue takes now, if that is known. `workers` are the living workers."""
         if worker.unknown or worker.gang or worker.fresh:
             return
         if len(self.short) > 8 * self.all + 64:
@@ -87,7 +90,7 @@ class Count:
         heapq.heappush(self.short, (worker.ahead_s, worker.number))
 
     def least_ahead(self, most_s: float, workers: Mapping[int, Worker]) -> Worker | None:
-        """Return the worker with the least to do, if what it has to do is known and takes `most_s` at the most."""
+        """Return the worker whose queue takes least time, or None if that time is unknown or above `most_s` seconds."""
         while self.short:
             ahead_s, number = self.short[0]
             worker = workers.get(number)
@@ -99,7 +102,7 @@ class Count:
 
 
 def busy(counts: Iterable[Count]) -> Three:
-    """Return what workers with something to do hold."""
+    """Return what the workers that have something to do hold in all."""
     cpu = memory_gib = gpus = 0.0
     for count in counts:
         if count.busy:
@@ -118,18 +121,19 @@ def total(counts: Iterable[Count]) -> Three:
 
 
 def covers(grant: Grant, amount: Three) -> bool:
-    """Return whether a grant covers that much."""
+    """Return whether a grant covers this amount."""
     cpu, memory_gib, gpus = amount
     return cpu <= grant.cpu + _SLACK and memory_gib <= grant.memory_gib + _SLACK and gpus <= grant.gpus
 
 
 def plus(one: Three, other: Three, sign: int = 1) -> Three:
-    """Add two amounts, or subtract the other."""
+    """Return the sum of two amounts, or their difference if `sign` is -1."""
     return one[0] + sign * other[0], one[1] + sign * other[1], one[2] + sign * other[2]
 
 
 def shared(held: Resources, need: Resources) -> Three:
-    """Return what is held of those things that the other needs too: nobody waits for what he doesn't use."""
+    """Return the part of `held` that competes with `need`: amounts of those resources that both use. Others count as
+    zero."""
     nodes = held.nodes
     return (
         held.cpu * nodes if need.cpu else 0.0,

@@ -1,2 +1,3 @@
-"""The machine that says what follows from a run's events. Begin with `machine`, which says which event is whose; then
-`task` and `phases`, through which every task moves. No clock, file, socket or chance ever enters."""
+"""The state machine that computes what follows from a run's events. Begin with `machine`, which passes each event to
+its part; then read `task` and `phases`, through which every task moves. No clock, file, socket or random number
+enters."""

@@ -1,4 +1,4 @@
-"""The attempts of a run's tasks: what follows from what is heard of them."""
+"""The attempts of a run's tasks, and what follows from the events about them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headrace.run.machine.task import Task
 
 
 class Attempts:
-    """Absorbs what becomes of attempts. Of each task one counts at most, the one that was launched last."""
+    """Handles the events of attempts. At most one attempt of a task counts: the one that was launched last."""
 
     def __init__(self, phases: Phases, outputs: Outputs, dialogue: Dialogue, curves: Curves) -> None:
         self._phases = phases
@@ -23,7 +23,7 @@ class Attempts:
         self.last_worker = 0
 
     def launched(self, event: Launched) -> None:
-        """An attempt has been given to workers."""
+        """Handle the launch of an attempt: its task runs now."""
         phases = self._phases
         task = phases.tasks[event.task]
         for worker in event.workers:
@@ -35,13 +35,13 @@ class Attempts:
         task.launch(event, phases.region)
 
     def heard(self, event: Awaits | Checkpointed | Logged | Recalled) -> None:
-        """Something was heard of an attempt that goes on, or that another worker is to begin."""
+        """Handle an event that does not end its attempt."""
         task = self._phases.current(event.task, event.attempt)
         if task is None:
             return
         match event:
             case Logged():
-                self._curves.add(event)  # for those who look on; nothing follows from it
+                self._curves.add(event)  # for readers only: nothing follows from it
             case Checkpointed():
                 task.keep(event)
             case Awaits(why=why):
@@ -51,7 +51,7 @@ class Attempts:
                 self._phases.queue(task)
 
     def succeeded(self, event: Succeeded, platform: str | None) -> None:
-        """An attempt has given its task's output, on this platform."""
+        """Handle the success of an attempt, which ran on this platform."""
         task = self._phases.current(event.task, event.attempt)
         if task is None:
             return
@@ -71,8 +71,8 @@ class Attempts:
         self._phases.end(task, "succeeded", reason)
 
     def _seen(self, task: Task, event: Succeeded, inputs: bytes, platform: str | None) -> str:
-        """Let a task's output depend on what the attempt saw of its inputs; return what to add to the reason."""
-        self._outputs.kept[task.name, task.key or ""] = event.out  # this run asks for it by what it knew
+        """Make the task's key from the inputs that the attempt read; return what to add to the reason."""
+        self._outputs.kept[task.name, task.key or ""] = event.out  # this run looks it up by the key of the launch
         key, seen = key_seen(task.stage, inputs, event.saw, platform)
         same = key == task.key
         task.key, task.inputs = key, seen
@@ -82,7 +82,7 @@ class Attempts:
         return f"; {names} had changed by the time it was read, so it is reused by what it read"
 
     def failed(self, event: Failed) -> None:
-        """An attempt has failed: try again, now or after a pause, or give the task up."""
+        """Handle the failure of an attempt: try again, at once or after a pause, or end the task as failed."""
         phases = self._phases
         task = phases.current(event.task, event.attempt)
         if task is None:
@@ -97,7 +97,7 @@ class Attempts:
             return
         verdict = retry(task.stage, kind, task.failures, event.jitter)
         self._outputs.damaged.update(event.failure.damaged)
-        if event.failure.damaged or event.failure.lasting:  # it won't mend by itself
+        if event.failure.damaged or event.failure.lasting:  # another attempt would fail too
             verdict = Retry(again=False, pause_s=0.0, why=kind)
         why = f"{verdict.why}: {event.failure.message}"
         if not verdict.again:

@@ -1,4 +1,4 @@
-"""What the machine wants done, and what it is told of that which needn't be stored."""
+"""The commands that the machine gives to the driver, and the two messages to the machine that are not stored."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from headrace.spec.artifact import Ref
 
 
 class Probe(Struct, frozen=True, gc=False):
-    """Find out whether this task's output is there already; answer with `Reused`, `Missed` or `Deferred`.
+    """Find out whether this task's output already exists; answer with `Reused`, `Missed` or `Deferred`.
 
-    Of each blob that the task needs and its region lacks, `Lacked` comes first, where it `is_wanted`.
+    For each blob that the task needs and its region lacks, send `Lacked` first if `Transfers.is_wanted` is true for it.
     """
 
     task: str
 
 
 class Answer(Struct, frozen=True):
-    """Tell the tracer the value it asked for, or why there is none. A value that its region lacks is `Awaited`."""
+    """Send the tracer the value it asked for, or the reason why there is none.
+
+    If the value is missing in the tracer's region, the driver sends `Awaited` to the machine instead."""
 
     question: int
     ref: Ref | None = None
@@ -26,7 +28,7 @@ class Answer(Struct, frozen=True):
 
 
 class Stop(Struct, frozen=True):
-    """End this attempt on these workers."""
+    """End this attempt on these workers. If `now` is False, it is asked to stop first."""
 
     task: str
     attempt: int
@@ -35,7 +37,7 @@ class Stop(Struct, frozen=True):
 
 
 class Finish(Struct, frozen=True):
-    """All is done: close the run in this state."""
+    """Everything is done: close the run in this state."""
 
     state: RunState
     why: str
@@ -45,7 +47,7 @@ Command = Probe | Answer | Stop | Finish
 
 
 class Missed(Struct, frozen=True, gc=False):
-    """No output is there under this key, so the task has to run. Not stored: `Launched` implies it."""
+    """No output exists under this key, so the task has to run. This is not stored, because `Launched` implies it."""
 
     task: str
     key: str
@@ -54,7 +56,8 @@ class Missed(Struct, frozen=True, gc=False):
 
 
 class Awaited(Struct, frozen=True, gc=False):
-    """What the tracer asks for is in another region: its answer waits for these transfers. Not stored."""
+    """A value that the tracer asked for is in another region, so the answer waits for these transfers. This is not
+    stored."""
 
     question: int
     transfers: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The dialogue with the tracer: what the pipeline's body has asked for, and what it was told."""
+"""The dialogue with the tracer: the questions of the pipeline's body, and the answers that it got."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from headrace.spec.intent import Advance, Intent, PointKind
 
 
 class Dialogue:
-    """What a run's body was told, so that it is told the same when it is traced again; and the value that it waits for.
+    """The answers that a run's body got, so that another trace gets the same, and the value that the body waits for
+    now.
 
-    `notes` are the times (Unix seconds) and `pointed` the cursors and versions that this trace was told, by the number
-    of the question. `_before` are the answers to earlier traces about the cursors in `_advanced`, which tasks of this
-    run have advanced: by the cursor's name, in the order in which they were asked for.
+    `notes` are the times (Unix seconds), and `pointed` the cursors and versions, that were answers to this trace, by
+    the number of the question. `_advanced` are the names of cursors that tasks of this run have advanced. `_before` are
+    the answers to earlier traces about these cursors, by name, in the order of the questions.
 
-    One value at most is asked for at a time: `question` until it is answered, `_answered` from then on, in case that
-    the answer has to wait for transfers, those in `awaited`.
+    The body waits for at most one value at a time. `question` is the open question. Once it is answered, it moves to
+    `_answered`, because the answer may still have to wait for the transfers in `awaited`.
     """
 
     def __init__(self) -> None:
@@ -39,10 +40,10 @@ class Dialogue:
         return None if self.question is None else self.question.out.task
 
     def told(self, question: int, about: PointKind, name: str) -> Pointed | None:
-        """Return what the body was told when it asked this before, by this trace, or None.
+        """Return the earlier answer of this trace to the same question, or None.
 
-        Of a cursor that a task of this run has advanced, an earlier trace counts too: new code goes on with the rows
-        that were read, and not from behind them.
+        For a cursor that a task of this run has advanced, answers to an earlier trace count too: the new code processes
+        the same rows again, and does not start behind them.
         """
         if (found := self.pointed.get(question)) is not None:
             return found
@@ -51,7 +52,7 @@ class Dialogue:
         return replace(before[asked], question=question) if asked < len(before) else None
 
     def hear(self, event: Asked | Noted | Pointed) -> None:
-        """Absorb what the body has asked, or was told."""
+        """Handle a question of the body, or an answer to it."""
         match event:
             case Asked():
                 self.question = event
@@ -65,12 +66,13 @@ class Dialogue:
         self._advanced.update(each.name for each in intents if isinstance(each, Advance))
 
     def forget_question(self) -> None:
-        """The tracer starts anew, and will ask anew."""
+        """Forget the open question: the tracer starts again, and will ask again."""
         self.question = self._answered = None
         self.awaited.clear()
 
     def renew(self) -> None:
-        """Other code is traced: of what was told, only the cursors that this run has advanced count on."""
+        """Forget the answers, since other code is traced. Only answers about cursors that this run has advanced
+        stay."""
         for name in self._advanced:
             asked = self._asked_of(name)
             self._before[name] = [*asked, *self._before.get(name, ())[len(asked) :]]
@@ -79,7 +81,7 @@ class Dialogue:
         self.forget_question()
 
     def answer(self, tasks: Mapping[str, Task]) -> Answer | None:
-        """Answer the open question, once its task has ended and no transfer is awaited."""
+        """Return the answer to the open question once its task has ended and no transfer is awaited, otherwise None."""
         asked = self.question
         if asked is None or self.awaited or not (task := tasks[asked.out.task]).ended:
             return None
@@ -92,7 +94,7 @@ class Dialogue:
             return Answer(asked.question, error=f"`{task.name}`: {problem}")
 
     def wait(self, event: Awaited, transfers: Collection[Task]) -> Answer | None:
-        """Delay the answer that was just given until its transfers are done; return another one if a transfer
+        """Delay the last answer until its transfers are done. Return an error as the new answer if one of them
         failed."""
         asked = self._answered
         if asked is None or asked.question != event.question:
@@ -105,19 +107,19 @@ class Dialogue:
         return None
 
     def arrived(self, transfer: Task) -> Answer | None:
-        """A transfer has ended: say so to the tracer where it is awaited and brought nothing."""
+        """Handle the end of a transfer. Return an error for the tracer if an answer waited for it and it failed."""
         if self.question is None or transfer.name not in self.awaited:
             return None
         self.awaited.remove(transfer.name)
         return None if transfer.good else self._leave_unanswered(self.question, transfer)
 
     def _leave_unanswered(self, asked: Asked, transfer: Task) -> Answer:
-        """Tell the tracer that what it asked for can't be brought to where it is."""
+        """Return the answer that the value can't be copied to this region, and close the question."""
         self.question = None
         self.awaited.clear()
         error = f"the value of `{asked.out.task}` can't be brought here: `{transfer.name}`: {transfer.reason}"
         return Answer(asked.question, error=error)
 
     def _asked_of(self, name: str) -> list[Pointed]:
-        """Return this trace's answers about a cursor, in the order in which they were asked for."""
+        """Return this trace's answers about a cursor, in the order of the questions."""
         return [each for each in self.pointed.values() if each.about == "cursor" and each.name == name]

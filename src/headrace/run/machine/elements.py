@@ -10,19 +10,19 @@ from headrace.spec.artifact import gather
 
 
 class Elements:
-    """Makes the elements of mapped tasks, and ends each such task with the last of them."""
+    """Makes the elements of mapped tasks, and ends a mapped task when its last element has ended."""
 
     def __init__(self, phases: Phases, revival: Revival) -> None:
         self._phases = phases
         self._revival = revival
 
     def spread(self, task: Task, labels: int) -> None:
-        """Make the elements, now that the lists are known; those that the task already has stay as they are.
+        """Make the elements of a mapped task, now that its lists are known. Elements that it already has stay.
 
-        `labels` is the way in which this run names elements.
+        `labels` is the version of the rules by which this run names elements.
 
         Raises:
-            Unmappable: it has no lists of one length.
+            Unmappable: the task has no lists of one length.
         """
         phases = self._phases
         task.spread = spread(task, phases.tasks)
@@ -33,7 +33,7 @@ class Elements:
         for index, name in enumerate(names):
             element = known.pop(name, None)
             if element is None and (element := phases.tasks.get(name)) is not None:
-                self._revival.reset(element, moved=True)  # an earlier list had it, and a later one hadn't
+                self._revival.reset(element, moved=True)  # an earlier list had this element, and a later one did not
             if element is None:
                 element = phases.add(name, task.node, task.stage, task, index)
             task.elements.append(element)
@@ -48,14 +48,14 @@ class Elements:
             self._gather(task)
 
     def ended(self, element: Task, parent: Task) -> None:
-        """An element has ended: with the last one, so does the mapped task."""
+        """Handle the end of an element: a mapped task ends with its last element."""
         if parent.phase == "spread" and element.index >= 0:
             parent.waits -= 1
             if parent.waits == 0:
                 self._gather(parent)
 
     def _gather(self, task: Task) -> None:
-        """All elements have ended: the output lists those that gave one."""
+        """End a mapped task whose elements have all ended. Its output is the list of the elements' outputs."""
         elements = task.elements or []
         bad = [element for element in elements if not element.good]
         task.spread = None

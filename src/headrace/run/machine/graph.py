@@ -1,4 +1,4 @@
-"""The graph of a run as it is traced: what waits for what, and which tasks wait for nothing."""
+"""The graph of a run as it is traced: which tasks wait for which, and which tasks wait for none."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from headrace.spec.stage import Stage
 class Graph:
     """The stages and nodes that were traced.
 
-    `whole`: the body has returned; `failure`: it raised. `begun`: the trace has been good so far, having ended or come
-    to a value that it asked for, so tasks may begin. `free` are the tasks that wait for no other, but for the trace;
-    `freed` are those that may go on.
+    `whole` is True once the pipeline's body has returned. `failure` is set if it raised. `begun` is True once tasks may
+    begin: the trace has been good so far, and has ended or waits for a value that it asked for. `free` are tasks that
+    wait for no other task, but for the trace. `freed` are tasks that may go on.
     """
 
     def __init__(self, phases: Phases) -> None:
@@ -46,7 +46,7 @@ class Graph:
         return self.whole or self.failure is not None or self._phases.cancelled is not None
 
     def unseen(self, stages: tuple[Stage, ...], nodes: tuple[Node, ...], seen: int) -> Traced | None:
-        """Compare a trace with the nodes that were known in its place, and return what is new.
+        """Compare a trace with the nodes known from its place on, and return what is new, or None.
 
         Raises:
             TraceError: the trace differs; the message names the node.
@@ -65,7 +65,7 @@ class Graph:
         return Traced(new_stages, new_nodes) if new_nodes or new_stages else None
 
     def add(self, event: Traced) -> None:
-        """Add the tasks that were traced."""
+        """Add the traced stages and tasks."""
         phases, tasks = self._phases, self._phases.tasks
         for stage in event.stages:
             self.stages[stage.function] = stage
@@ -87,7 +87,10 @@ class Graph:
                 self.free[task.name] = task
 
     def begin(self, only: Sequence[str], asked_for: str | None) -> None:
-        """The trace is good so far: let go what waits for nothing. What `only` leaves out is known at its end."""
+        """Free the tasks that wait for nothing, since the trace has been good so far.
+
+        If `only` is not empty, tasks that it does not need stay until the trace has ended, since only then are they
+        known."""
         self.begun = True
         if only:
             wanted = needed_by(only, self.nodes, self.stages)
@@ -103,14 +106,14 @@ class Graph:
         self.free = keep
 
     def let_go(self, task: Task) -> None:
-        """A task waits for no other any more."""
+        """Free a task that waits for no other task any more."""
         if self.begun and (self._wanted is None or self.ended or task.name in self._wanted):
             self.freed.append(task)
         else:
             self.free[task.name] = task
 
     def pass_on(self, task: Task) -> None:
-        """A task has ended: tell those that wait for it."""
+        """Handle a task that has ended: free the tasks that waited only for it."""
         for dependent in self._dependents.get(task.name, ()):
             if dependent.phase == "blocked":
                 dependent.waits -= 1
@@ -118,17 +121,17 @@ class Graph:
                     self.let_go(dependent)
 
     def leaves_out(self, task: Task) -> bool:
-        """Whether the run is asked for other tasks only."""
+        """Return whether a task is left out because the run is to make other tasks only."""
         return self._wanted is not None and task.name not in self._wanted
 
     def fail(self, failure: Failure) -> None:
-        """The body raised: what runs may end, and nothing else begins."""
+        """Handle an exception of the body: attempts that run may end, and nothing else begins."""
         self.failure = failure
         self._phases.end_waiting("the pipeline's body raised")
         self.free.clear()
 
     def free_again(self) -> None:
-        """Look anew at what waits for what: tasks wait again for others that had ended."""
+        """Compute again which tasks wait for which: tasks wait again for others that had ended."""
         self.free.clear()
         tasks = self._phases.tasks
         for task in tasks.values():
@@ -138,7 +141,7 @@ class Graph:
                     self.let_go(task)
 
     def renew(self) -> None:
-        """Forget the graph: other code is to be traced."""
+        """Forget the graph, since other code is to be traced."""
         for part in (self.stages, self.codes, self.nodes, self._dependents, self.free):
             part.clear()
         self.whole = self.begun = False
@@ -146,7 +149,8 @@ class Graph:
 
 
 def _is_same(before: Node, after: Node) -> bool:
-    """Whether two nodes are the same call: values count by what they are, not by the generation that holds them."""
+    """Return whether two nodes are the same call. Values are compared by content, not by their generation in the
+    store."""
     return before == after or _bare(before) == _bare(after)
 
 

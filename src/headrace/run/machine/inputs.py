@@ -1,4 +1,4 @@
-"""A task's inputs: what its handles came to, and the lists that it is spread over."""
+"""A task's inputs: the artifacts that replace its handles, and the lists that it is spread over."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from headrace.spec.graph import Arg, Const, Many, Out
 
 
 def resolve(task: Task, tasks: Mapping[str, Task]) -> Inputs:
-    """Return a task's arguments with each handle replaced by its artifact; one whose task was skipped is dropped.
+    """Return a task's arguments with each handle replaced by its artifact. Arguments from skipped tasks are left out.
 
     Raises:
-        Unmappable: an output lacks a part that is asked of it, or is no list where it should be one.
+        Unmappable: an output lacks a requested part, or is not a list where a list is needed.
     """
     if task.parent is None:
         return tuple(_whole(task, tasks).items())
@@ -24,10 +24,10 @@ def resolve(task: Task, tasks: Mapping[str, Task]) -> Inputs:
 
 
 def spread(task: Task, tasks: Mapping[str, Task]) -> Spread:
-    """Return what the elements of a mapped task are made of; all that they share is resolved once.
+    """Return the arguments of a mapped task's elements. Arguments that all elements share are resolved once.
 
     Raises:
-        Unmappable: what it is spread over are not lists of one length.
+        Unmappable: the arguments to spread over are not lists of one length.
     """
     lists = columns(task.name, dict(task.node.args), task.node.over, _outputs(tasks))
     return Spread([name for name, _ in task.node.args], lists, _whole(task, tasks, without=task.node.over))
@@ -42,7 +42,9 @@ def _whole(task: Task, tasks: Mapping[str, Task], without: Sequence[str] = ()) -
 
 
 def _known(arg: Arg, tasks: Mapping[str, Task]) -> Arg | None:
-    """Replace the handles in an argument; None if one has no output. It nests as deep as the user wrote it."""
+    """Return an argument with its handles replaced by artifacts, or None if one of them has no output.
+
+    Recursive: it nests as deep as the argument does."""
     if isinstance(arg, Out):
         source = tasks[arg.task]
         ref = source.out

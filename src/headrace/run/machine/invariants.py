@@ -1,6 +1,6 @@
-"""What holds of a machine after each step, whatever has happened: checked by tests, and by whoever doubts.
+"""The conditions that hold for a machine after each step. Tests check them; the program itself does not.
 
-`check` looks at all of a run, so it costs what the run is large; the program itself doesn't call it.
+`check` looks at all tasks of a run, so its cost grows with the run.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _BEGUN = _MOVING | {"fetching"}
 
 
 def check(machine: Machine) -> None:
-    """Raise `AssertionError` with all that doesn't hold, if anything doesn't."""
+    """Raise `AssertionError` with a list of all conditions that do not hold, if there are any."""
     wrong = list(violations(machine))
     if wrong:
         raise AssertionError("; ".join(wrong))
 
 
 def violations(machine: Machine) -> Iterator[str]:
-    """Return in words what doesn't hold between two steps."""
+    """Yield in words each condition that does not hold between two steps."""
     yield from _of_counts(machine)
     yield from _of_progress(machine)
     for task in machine.tasks.values():
@@ -46,7 +46,8 @@ def _of_counts(machine: Machine) -> Iterator[str]:
 
 
 def _of_progress(machine: Machine) -> Iterator[str]:
-    """A run whose graph is whole, and that lives, has something that moves; one that is closed has nothing."""
+    """Yield violations of progress. A run that is not closed and has a complete graph has a task that moves, and a
+    closed run has none."""
     moving = any(task.phase in _MOVING for task in machine.tasks.values())
     if machine.closed is not None and machine.phases.living:
         yield f"it is closed, and {machine.phases.living} tasks live"
@@ -85,7 +86,8 @@ def _of_task(machine: Machine, task: Task) -> Iterator[str]:
 
 
 def _of_transfers(machine: Machine, task: Task) -> Iterator[str]:
-    """What runs or is about to has its inputs in the run's region; what waits for transfers waits for living ones."""
+    """Yield violations about regions. A task that is ready or runs has its inputs in the run's region, and a task that
+    waits for transfers waits for ones that have not ended."""
     if task.move is None and task.phase in ("ready", "running") and task.region != machine.phases.region:
         yield f"is {task.phase}, and its inputs were last seen in `{task.region}`"
     if (task.phase == "fetching") != bool(task.fetches):

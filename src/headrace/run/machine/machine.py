@@ -1,11 +1,12 @@
-"""The machine: it absorbs a run's events and says what follows from them. Pure: no clock, file, socket or chance.
+"""The machine: it takes in a run's events and returns what follows from them. Pure: no clock, file, socket or chance.
 
 Invariants (`headrace.run.machine.invariants` checks them):
-- a task ends once, and never changes again, save that a new lease may try again what came to nothing, with all that
-  had gone on without it;
-- a task is launched only while all that it waits for has ended, and never while another attempt of it runs;
-- a task is launched only once its inputs are known to be in its region, and no blob is brought there twice at once;
-- replaying the stored events gives the same state, whatever version of the machine wrote them.
+- a task ends once and then never changes, except that a driver with a new lease may try again the tasks that failed or
+  were cancelled, and with them the tasks that depend on them;
+- a task is launched only after all that it waits for has ended, and never while another attempt of it runs;
+- a task is launched only once its inputs are known to be in its region, and no two transfers copy one blob there at
+  once;
+- a replay of the stored events gives the same state, whatever version of the machine wrote them.
 """
 
 from __future__ import annotations
@@ -63,15 +64,16 @@ from headrace.spec.policy import NOT_ASKED, Policy
 from headrace.spec.stage import Resources, Stage
 
 _BAD = ("failed", "cancelled")
-"""A task that was cancelled though its run was not has given nothing, and nobody wanted that."""
+"""The phases of a task that make the run fail. A task that was cancelled while its run was not counts as failed."""
 
 
 class Machine:
-    """One run's state. `step` absorbs an event; `launches` proposes attempts; `changed` holds tasks to project anew.
+    """The state of one run. `step` takes in an event; `launches` proposes attempts; `changed` are tasks whose rows are
+    to be written again.
 
-    `phases` has the tasks, and `graph` how they hang together; `outputs` is what they have given, `transfers` what is
-    on its way to them, `curves` what they have logged. `dialogue` is what the pipeline's body was told, `duration` how
-    long drivers have held the run.
+    `phases` holds the tasks, and `graph` their dependencies. `outputs` are what tasks made, `transfers` copy blobs to
+    where they are needed, and `curves` are what tasks logged. `dialogue` has the answers to the pipeline's body, and
+    `duration` how long drivers have held the run.
     """
 
     def __init__(self) -> None:
@@ -106,7 +108,7 @@ class Machine:
 
     @property
     def cancelled(self) -> Cancelled | None:
-        """How the run was cancelled, or None."""
+        """The event that cancelled the run, or None."""
         return self.phases.cancelled
 
     @property
@@ -116,7 +118,10 @@ class Machine:
 
     @property
     def may_launch(self) -> bool:
-        """Whether the trace has been good so far: it has ended, or has come to a value that it asked for."""
+        """Whether attempts may start.
+
+        The trace must have been good so far: it has ended, or waits for a value that it asked for. The run must be
+        neither cancelled nor closed."""
         return self.graph.begun and self.phases.cancelled is None and self.closed is None
 
     @property
@@ -126,12 +131,12 @@ class Machine:
 
     @property
     def ready(self) -> int:
-        """How many tasks could be launched now if there were room."""
+        """The number of tasks that could be launched now if there were room."""
         return len(self.phases.ready)
 
     @property
     def wanted(self) -> list[tuple[Resources, int]]:
-        """What the tasks that are ready need, and how many of each there are; the oldest first."""
+        """What the ready tasks need, and how many tasks need it, with the oldest task's need first."""
         return self.phases.ready.wanted()
 
     @property
@@ -140,7 +145,7 @@ class Machine:
         return self._attempts.last_worker
 
     def running(self) -> list[Task]:
-        """Return the tasks that an attempt is out for."""
+        """Return the tasks of which an attempt runs."""
         return self.phases.running()
 
     def expects(self, name: str, attempt: int) -> bool:
@@ -148,25 +153,27 @@ class Machine:
         return self.phases.current(name, attempt) is not None
 
     def probes(self) -> list[Probe]:
-        """Return the probes that are open: what a driver asks first after it has replayed the events."""
+        """Return the probes without an answer. A driver handles these first after it has replayed the events."""
         return [Probe(task.name) for task in self.tasks.values() if task.phase == "probing"]
 
     def inputs(self, name: str) -> Inputs:
-        """Return a task's arguments, each handle replaced by the artifact it came to; dropped where it has none."""
+        """Return a task's arguments with each handle replaced by its artifact. Arguments from skipped tasks are left
+        out."""
         task = self.tasks[name]
         return resolve(task, self.tasks) if task.args is None else task.args
 
     def launches(self, room: Room, at: float) -> list[Launched]:
-        """Propose an attempt for each ready task that there is room for; each is to be absorbed before the next call.
+        """Return a proposed attempt for each ready task that there is room for. Pass each one to `step` before the next
+        call.
 
-        None where nothing may start: before the first good trace, and once the run is cancelled.
+        The list is empty while nothing may start: before the first good trace, and once the run is cancelled or closed.
         """
         return self.phases.ready.propose(room, at) if self.may_launch else []
 
     # -- events --------------------------------------------------------------------------------------------------
 
     def step(self, event: Event | Missed | Awaited) -> list[Command]:
-        """Absorb one event; return what follows from it."""
+        """Take in one event; return the commands that follow from it."""
         commands = self.phases.commands = []
         self.duration.hear(event)
         match event:
@@ -209,7 +216,7 @@ class Machine:
                 self.phases.cancel(event)
                 self.graph.free.clear()
             case Told():
-                pass  # what follows is up to the attempt, which says so
+                pass  # the attempt decides, and reports what it did
             case TraceFailed(failure=failure):
                 self.graph.fail(failure)
             case Taken():
@@ -224,9 +231,9 @@ class Machine:
         return commands
 
     def unseen(self, stages: tuple[Stage, ...], nodes: tuple[Node, ...], seen: int) -> Traced | None:
-        """Compare a trace with what is known of this generation, and return what is new.
+        """Compare a trace with what is known of the run's graph, and return what is new, or None.
 
-        `seen` is how many nodes of this trace came before.
+        `seen` is how many nodes of this trace were compared before.
 
         Raises:
             TraceError: the trace differs; the message names the node.
@@ -237,22 +244,24 @@ class Machine:
         self.graph.begin(self.policy.only, self.dialogue.asked_for)
 
     def _taken(self, event: Taken) -> None:
-        """A new driver: its tracer, if it needs one, asks anew; what had come to nothing may be tried again.
+        """Handle a new driver: its tracer, if it needs one, asks its questions again, and failed tasks may be tried
+        again.
 
-        What runs has been adopted before: an attempt of an earlier driver either counts or is lost.
+        Attempts of an earlier driver were adopted before: each either counts or is lost.
         """
         self.dialogue.forget_question()
         if event.region != self.phases.region:
             self.transfers.relocate(event.region)
         self.pool = event.pool
-        self.phases.wake(math.inf)  # how long they still should rest was said by the clock of another driver
+        self.phases.wake(math.inf)  # the end of their pause was computed with another driver's clock
         if event.again:
             self.closed = self.phases.cancelled = self.graph.failure = None
             self.graph.begun = self.graph.whole
             self._revival.revive()
 
     def _renew(self, event: Renewed) -> None:
-        """Forget the graph, keep what succeeded: a task of the same name and key never runs again."""
+        """Forget the graph, and keep the outputs of tasks that succeeded: a task of the same name and key never runs
+        again."""
         self.bundle, self.closed = event.bundle, None
         for task in self.tasks.values():
             self.outputs.keep(task)
@@ -264,7 +273,7 @@ class Machine:
     # -- what follows --------------------------------------------------------------------------------------------
 
     def _propagate(self) -> None:
-        """Work off what has ended or become free, one at a time: a chain may be as long as memory allows."""
+        """Handle all tasks that have ended or become free, one at a time: a chain may be as long as memory allows."""
         phases, graph = self.phases, self.graph
         while phases.ended or graph.freed:
             if phases.ended:
@@ -276,7 +285,7 @@ class Machine:
             phases.commands.append(_outcome(self.tasks.values(), phases.cancelled, graph.failure))
 
     def _pass_on(self, task: Task) -> None:
-        """A task has ended: tell those that wait for it."""
+        """Handle a task that has ended: update the tasks that wait for it."""
         if task.move is not None:
             self.transfers.ended(task)
             self._say(self.dialogue.arrived(task))
@@ -286,7 +295,7 @@ class Machine:
             self.graph.pass_on(task)
 
     def _release(self, task: Task) -> None:
-        """All that a task waited for has ended: skip it, spread it, or ask for its output."""
+        """Handle a task whose dependencies have all ended: skip it, spread it, or ask whether its output exists."""
         if self.graph.leaves_out(task):
             self.phases.end(task, "skipped", NOT_ASKED)
             return
@@ -310,7 +319,7 @@ class Machine:
             self.phases.end(task, "failed", str(problem))
 
     def _say(self, answer: Answer | None) -> None:
-        """Answer the tracer, if there is something to say to it."""
+        """Add an answer for the tracer to the commands, if there is one."""
         if answer is not None:
             self.phases.commands.append(answer)
 

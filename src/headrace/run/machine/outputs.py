@@ -1,4 +1,4 @@
-"""What the tasks of a run have given, for whatever asks for it again."""
+"""The outputs of a run's tasks, kept for later use in the same run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from headrace.spec.artifact import Ref, blobs, generations
 
 
 class Outputs:
-    """Outputs that a run holds, beside those in its tasks.
+    """The outputs that a run holds, in addition to those in its tasks.
 
-    `kept` are outputs by name and key of tasks that have succeeded in this run, but may be asked for anew; `made` are
-    all its outputs by key. `foreign` are the digests of what other runs made, to be checked at first read; `damaged`
-    are the generations in the store that turned out to be so.
+    `kept` are outputs of tasks that succeeded in this run, by name and key; the same tasks may need them again. `made`
+    are all outputs of the run by key. `foreign` are the digests of blobs that other runs made, to be checked when first
+    read. `damaged` are the generations in the store that turned out to be damaged.
     """
 
     def __init__(self) -> None:
@@ -21,22 +21,22 @@ class Outputs:
         self.damaged: set[str] = set()
 
     def reused(self, key: str, out: Ref, *, of_other_run: bool) -> None:
-        """Note what a task was given instead of running."""
+        """Note the output that a task was given instead of running."""
         if of_other_run:
             self.foreign.update(ref.digest for ref in blobs(out))
         self.made.setdefault(key, out)
 
     def is_damaged(self, task: Task) -> bool:
-        """Whether a task's output can't be read, as some attempt has found."""
+        """Return whether some attempt found that a task's output can't be read."""
         return bool(self.damaged) and task.out is not None and not self.damaged.isdisjoint(generations(task.out))
 
     def keep(self, task: Task) -> None:
-        """Keep what a task has given, if it can be read: under the same name and key it never runs again."""
+        """Keep a task's output if it can be read, so that a task of the same name and key never runs again."""
         if task.good and task.key and task.out is not None and not self.is_damaged(task):
             self.kept[task.name, task.key] = task.out
 
     def forget_damaged(self, task: Task) -> None:
-        """Give nobody what a task has given, if it can't be read."""
+        """Remove a task's output if it can't be read, so that no task is given it."""
         if task.key and self.is_damaged(task):
             self.made.pop(task.key, None)
             for at in [at for at, out in self.kept.items() if at[0] == task.name and out == task.out]:

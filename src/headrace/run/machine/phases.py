@@ -14,11 +14,13 @@ from headrace.spec.stage import Stage
 
 
 class Phases:
-    """The tasks of a run. Whoever moves a task to another phase does it here, so that queues and counts agree.
+    """The tasks of a run, by phase. Every move of a task to another phase is made here, so that queues and counts
+    agree.
 
-    `changed` are the tasks whose rows are to be written anew. `ready` wait for room, `due` for a moment, and the end of
-    those in `ended` is still to be passed on; `living` counts the tasks that have not ended. `commands` gathers what
-    follows from a step. `region` is where the run is; nothing begins once it is `cancelled`.
+    `changed` are the tasks whose rows are to be written again. `ready` are the tasks that wait for room. `due` are the
+    tasks that wait for a time: (Unix seconds, ordinal, name). `ended` are tasks whose end has not been passed on yet.
+    `living` is the number of tasks that have not ended. `commands` are what follows from the present step. `region` is
+    where the run is. Nothing begins once `cancelled` is set.
     """
 
     def __init__(self) -> None:
@@ -36,24 +38,28 @@ class Phases:
         self._ordinal = 0
 
     def current(self, name: str, attempt: int) -> Task | None:
-        """Return the task if this attempt of it is the one that runs; a late word of an older one doesn't count."""
+        """Return the task if this attempt of it is the one that runs, otherwise None. Late reports of older attempts do
+        not count."""
         task = self.tasks.get(name)
         return task if task is not None and task.phase == "running" and task.attempt == attempt else None
 
     def running(self) -> list[Task]:
-        """Return the tasks that an attempt is out for."""
+        """Return the tasks of which an attempt runs."""
         return [task for task in self.tasks.values() if task.phase == "running"]
 
     @property
     def usd_before(self) -> float:
-        """What tasks cost before the run had new code that are in its graph no more, or not yet."""
+        """What tasks cost before the run got new code, if they are not in its new graph, or not yet."""
         return sum(spent.usd for spent in self._spent.values())
 
     # -- moves ---------------------------------------------------------------------------------------------------
 
     def add(self, name: str, node: Node, stage: Stage, parent: Task | None = None, index: int = -1) -> Task:
-        """Add a task, which is blocked. Attempts under its name, and what they took, are counted on from before the run
-        had new code; a mapped task has what its elements have."""
+        """Add a task, which is blocked at first, and return it.
+
+        If the run got new code, the numbers of its attempts go on from those of the earlier task with the same name,
+        and it begins with what that task took. A mapped task takes over no times or costs, since it sums up its
+        elements."""
         task = Task(self._ordinal, name, node, stage, parent, index, attempt=self._tried.get(name, 0))
         if name in self._spent and (parent is not None or not node.over):
             task.go_on_from(self._spent.pop(name))
@@ -64,7 +70,7 @@ class Phases:
         return task
 
     def move(self, task: Task, phase: Phase) -> None:
-        """Move a task to a phase for which nothing else is to be done here: out of the queue, if it was ready."""
+        """Move a task to a phase that needs no more than this here. A ready task is taken out of the queue."""
         if task.phase == "ready":
             self.ready.remove(task)
         self.living += task.ended - (phase in ENDED)
@@ -72,12 +78,12 @@ class Phases:
         self.changed[task.name] = task
 
     def probe(self, task: Task) -> None:
-        """Ask whether a task's output is there already."""
+        """Ask the driver whether a task's output already exists."""
         task.phase = "probing"
         self.commands.append(Probe(task.name))
 
     def probe_again(self, task: Task) -> None:
-        """Ask anew for a task that was to be launched: the run has changed its region."""
+        """Ask the driver again about a task that was to be launched, since the run has changed its region."""
         if task.phase == "ready":
             self.ready.remove(task)
         task.workers, task.fetches = (), None
@@ -85,7 +91,7 @@ class Phases:
         self.probe(task)
 
     def miss(self, event: Missed) -> None:
-        """A task has to run: no output is there."""
+        """Queue a task that has to run, because its output does not exist."""
         task = self.tasks[event.task]
         if task.phase == "probing":
             task.missed = task.key, task.code, task.inputs
@@ -94,7 +100,7 @@ class Phases:
             self.enqueue(task)
 
     def reuse(self, event: Reused) -> bool:
-        """End a task with an output that is there; return whether it still needed one."""
+        """End a task with an output that already exists; return whether the task still needed one."""
         task = self.tasks[event.task]
         if task.phase not in ("probing", "ready"):
             return False
@@ -104,21 +110,22 @@ class Phases:
         return True
 
     def enqueue(self, task: Task) -> None:
-        """Launch a task once there is room."""
+        """Queue a task to be launched once there is room."""
         task.phase = "ready"
         task.workers = ()
         self.ready.add(task)
         self.changed[task.name] = task
 
     def queue(self, task: Task) -> None:
-        """Launch a task again; if the run has changed its region, what it needs is looked for first."""
+        """Queue a task to be launched again. If the run has changed its region, the task's inputs are looked for
+        first."""
         if task.move is None and task.region != self.region:
             self.probe_again(task)
         else:
             self.enqueue(task)
 
     def rest(self, task: Task, due: float, reason: str) -> None:
-        """Make a task wait for its next attempt until it is due (Unix seconds)."""
+        """Make a task wait until its next attempt is due (Unix seconds)."""
         task.phase = "resting"
         task.workers = ()
         task.due, task.reason = due, reason
@@ -126,7 +133,7 @@ class Phases:
         self.changed[task.name] = task
 
     def wake(self, at: float) -> None:
-        """Queue what has rested until now."""
+        """Queue the tasks whose retry is due by this time (Unix seconds)."""
         while self.due and self.due[0][0] <= at:
             due, _, name = heapq.heappop(self.due)
             task = self.tasks[name]
@@ -134,7 +141,7 @@ class Phases:
                 self.queue(task)
 
     def end(self, task: Task, phase: Phase, reason: str) -> None:
-        """Settle a task's fate."""
+        """End a task in this phase, for this reason."""
         if task.phase == "ready":
             self.ready.remove(task)
             if phase != "reused":
@@ -145,25 +152,26 @@ class Phases:
         self.changed[task.name] = task
         self.ended.append(task)
         for element in task.elements or ():
-            if element.phase == "blocked":  # it was to be tried again, and now is not
+            if element.phase == "blocked":  # it waited to be tried again
                 self.end(element, phase, reason)
 
     def end_waiting(self, why: str) -> None:
-        """End what doesn't run; a mapped task ends with the last of its elements."""
+        """End all tasks that do not run. A mapped task ends with the last of its elements."""
         for task in self.tasks.values():
             if task.phase in ("blocked", "probing", "fetching", "ready", "resting"):
                 self.end(task, "cancelled", why)
         self.due.clear()
 
     def cancel(self, event: Cancelled) -> None:
-        """Stop what runs, and end all else."""
+        """Stop the attempts that run, and end all other tasks."""
         self.cancelled = event
         self.commands.extend(Stop(task.name, task.attempt, task.workers, event.now) for task in self.running())
         self.end_waiting(event.why)
 
     def renew(self, *, counted: bool) -> None:
-        """Forget all tasks but how often each was tried, since what an attempt printed and logged goes by its number,
-        and, if it is `counted`, what that took."""
+        """Forget all tasks, but keep how often each was tried: its output and its metrics are stored by attempt number.
+
+        If `counted` is True, keep what the attempts took, too."""
         self._tried.update((task.name, task.attempt) for task in self.tasks.values() if task.attempt)
         if counted:
             tried = (task for task in self.tasks.values() if task.attempt and task.elements is None)

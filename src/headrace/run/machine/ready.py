@@ -1,4 +1,4 @@
-"""The tasks that wait for nothing but room, by what they need."""
+"""The tasks that wait only for room, queued by what they need."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from headrace.run.machine.task import Task
 from headrace.spec.stage import Resources, Stage
 
 PATIENCE = 64
-"""How many younger attempts may start past a task that there is no room for, before room is held for it."""
+"""How many younger attempts may start before a task that there is no room for, until room is reserved for it."""
 
 
 class Room(Protocol):
@@ -22,20 +22,20 @@ class Room(Protocol):
         ...
 
     def take(self, task: str, attempt: int, stage: Stage) -> tuple[int, ...] | None:
-        """Return an attempt to workers, or say None where there is no room for it."""
+        """Assign an attempt to workers and return their numbers, or None if there is no room for it."""
         ...
 
     def hold(self, need: Resources | None) -> None:
-        """From now on leave room for an attempt that needs this, whatever else asks; None: for none in particular."""
+        """From now on reserve room for an attempt with this need; None ends the reservation."""
         ...
 
     def price(self, need: Resources) -> float:
-        """Return US dollars per hour of an attempt that needs this."""
+        """Return the price of an attempt with this need, in US dollars per hour."""
         ...
 
 
 class Ready:
-    """A queue for each need, in the order of arrival; any task can be taken out at once."""
+    """A queue of tasks for each need, in the order of arrival. Any task can be taken out at once."""
 
     def __init__(self) -> None:
         self._queues: dict[Resources, OrderedDict[str, Task]] = {}
@@ -60,7 +60,7 @@ class Ready:
         self._new.add(task.name)
 
     def remove(self, task: Task) -> None:
-        """Take a task out."""
+        """Take a task out of its queue."""
         queue = self._queues[task.stage.resources]
         queue.pop(task.name, None)
         self._new.discard(task.name)
@@ -69,14 +69,15 @@ class Ready:
             del self._queues[task.stage.resources]
 
     def wanted(self) -> list[tuple[Resources, int]]:
-        """Return what tasks need and how many need it, the oldest task's need first."""
+        """Return what the queued tasks need and how many tasks need it, with the oldest task's need first."""
         return [(next(iter(queue.values())).stage.resources, len(queue)) for queue in self._by_age()]
 
     def propose(self, room: Room, at: float) -> list[Launched]:
-        """Propose an attempt for each task that there is room for, oldest first among those of like needs.
+        """Return a proposed attempt for each task that there is room for, oldest first among tasks of equal needs.
 
-        A task for which there is none is passed by younger ones of other needs; when it has been so often enough, room
-        is held for it, so that many small tasks can't starve a big one. The tasks stay until they are taken out.
+        Younger tasks with other needs may start before a task that there is no room for. After `PATIENCE` such starts,
+        room is reserved for that task, so that many small tasks can't starve a big one. Tasks stay in their queues
+        until they are taken out.
         """
         self._since |= dict.fromkeys(self._new, at)
         self._new.clear()
@@ -102,7 +103,8 @@ class Ready:
         return found
 
     def _wait_for(self, task: Task, room: Room) -> None:
-        """Note which task is the oldest that there is no room for, and hold room for it when its patience is over."""
+        """Note that this is the oldest task without room, and reserve room for it once `PATIENCE` attempts have passed
+        it."""
         if self._waiting != task.name:
             self._waiting, self._passed = task.name, 0
         if self._passed >= PATIENCE:

@@ -1,4 +1,4 @@
-"""When a failed attempt is followed by another: each kind of failure has its own rule."""
+"""The rules for trying again after a failed attempt, one for each kind of failure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ LONGEST_PAUSE_S = 300.0
 
 
 class Rule(Struct, frozen=True):
-    """How a kind of failure is retried.
+    """How attempts are tried again after one kind of failure.
 
-    `free` failures don't count against the stage's own `retries`; where `counted` is false, they are all there is.
-    `pauses`: the next attempt waits, twice as long each time.
+    If `counted` is True, these failures count against the stage's own `retries`; otherwise `free` is how many retries
+    there are. If `pauses` is True, the next attempt waits, twice as long each time.
     """
 
     free: int
@@ -23,12 +23,12 @@ class Rule(Struct, frozen=True):
 
 
 RULES: dict[FailureKind, Rule] = {
-    "user": Rule(0, True, True),  # the same input may well raise again: give the world time to change
-    "timeout": Rule(0, True, False),  # it has waited long enough
-    "memory": Rule(0, True, True),  # others may leave the machine meanwhile
+    "user": Rule(0, True, True),  # the same input is likely to raise again soon: wait for a change outside
+    "timeout": Rule(0, True, False),  # the attempt has waited long enough
+    "memory": Rule(0, True, True),  # other processes may leave the machine meanwhile
     "crash": Rule(0, True, False),  # a segfault is as likely now as later
     "lost": Rule(5, False, False),  # not the task's fault
-    "refused": Rule(2, False, True),  # a store or a disk that may come back
+    "refused": Rule(2, False, True),  # a store or a disk may come back
     "cancelled": Rule(0, False, False),
 }
 
@@ -42,10 +42,10 @@ class Retry(Struct, frozen=True):
 
 
 def retry(stage: Stage, kind: FailureKind, failures: dict[FailureKind, int], jitter: float) -> Retry:
-    """Decide about the next attempt, after `failures` (by kind, this one included).
+    """Return whether to try again after a failure of this kind. `failures` are counted by kind, this one included.
 
-    The pause is `backoff` x 2^(n-1) for the n-th failure of the kind, spread by half of itself (`jitter` from 0 to 1)
-    so that a herd of retries doesn't come back as a herd.
+    The pause is `backoff` x 2^(n-1) for the n-th failure of the kind. It is made longer by up to half of itself
+    (`jitter` from 0 to 1), so that many retries do not come at once.
     """
     rule = RULES[kind]
     count = failures[kind]

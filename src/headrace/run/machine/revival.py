@@ -1,4 +1,5 @@
-"""The revival of tasks that came to nothing: a new lease may try them again, with all that had gone on without them."""
+"""The revival of tasks that failed or were cancelled: a driver with a new lease may try them again, and with them the
+tasks that depend on them."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from headrace.spec.graph import outs
 
 
 class Revival:
-    """Has tasks wait again, as if they had never been tried; what they have given is kept for whoever asks for it."""
+    """Resets tasks to blocked, as if they had never been tried. Outputs that they made are kept for later use in the
+    run."""
 
     def __init__(self, phases: Phases, graph: Graph, outputs: Outputs) -> None:
         self._phases = phases
@@ -21,11 +23,11 @@ class Revival:
         self._outputs = outputs
 
     def revive(self) -> None:
-        """Try again what came to nothing, and ask again for what went on without it."""
+        """Reset the tasks that failed or were cancelled, and the tasks that went on without their outputs."""
         revived: set[str] = set()
         for task in list(self._phases.tasks.values()):
             if task.failures:
-                task.failures.pop("lost", None)  # that drivers die goes to no task's account
+                task.failures.pop("lost", None)  # the death of a driver counts against no task
             if task.move is not None and task.phase in ("failed", "cancelled"):
                 task.reason = "it is tried again where a task needs it"
                 self._phases.move(task, "skipped")
@@ -40,7 +42,8 @@ class Revival:
         self._graph.free_again()
 
     def reset(self, task: Task, *, moved: bool) -> None:
-        """Make a task wait again, as if it had never been tried. `moved`: what it depends on is tried again too."""
+        """Reset a task to blocked, as if it had never been tried. `moved` is True if a task that it depends on is tried
+        again too."""
         self._outputs.forget_damaged(task)
         self._outputs.keep(task)
         if task.phase == "ready":
@@ -55,7 +58,7 @@ class Revival:
                 self.reset(element, moved=moved)
 
     def _revive_elements(self, task: Task) -> None:
-        """Try those elements again that have failed while others of the same mapped task still live."""
+        """Try failed elements of a mapped task again while other elements of it have not ended."""
         for element in task.elements or ():
             if element.ended and not element.good:
                 self.reset(element, moved=False)
@@ -64,7 +67,7 @@ class Revival:
 
 
 def _is_moved(task: Task, revived: Collection[str]) -> bool:
-    """Whether a task that has begun or ended may come out otherwise, now that these others are tried again."""
+    """Return whether a task's result may change, now that the `revived` tasks are tried again."""
     if not revived:
         return False
     if not task.good:

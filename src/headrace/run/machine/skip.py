@@ -1,4 +1,4 @@
-"""Why a task is skipped: a `when=` that said no, or a task before it that failed or was skipped."""
+"""Why a task is skipped: its `when=` was false, or a task before it failed or was skipped."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from headrace.spec.graph import outs
 
 
 class Skip(Struct, frozen=True):
-    """Why a task is not to run. `by_when`: a `when=` said no, its own or one of a task that it depends on."""
+    """Why a task is not to run. `by_when` is True if its own `when=`, or that of a task it depends on, was false."""
 
     why: str
     by_when: bool = False
 
 
 def why_skip(task: Task, tasks: Mapping[str, Task]) -> Skip | None:
-    """Return why a task is not to run, now that all that it waited for has ended; None where it is to run.
+    """Return why a task is not to run, or None if it is to run. All tasks that it waited for have ended.
 
-    It needs the outputs that it takes, unless the parameter has a default and what would give it was skipped by a
-    `when=`; `always` goes on without those that failed too, where there is a default.
+    A task needs each output that it takes. One may be missing if its parameter has a default and the task that would
+    make it was skipped by a `when=`. With `always`, an output of a failed task may be missing too if there is a
+    default.
 
     Raises:
         Unmappable: the output that `when=` names has no such part.

@@ -1,4 +1,4 @@
-"""A task as the machine holds it while its run lives."""
+"""The state of a task while its run is alive."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Phase = Literal[
 GOOD: frozenset[Phase] = frozenset(("succeeded", "reused"))
 ENDED: frozenset[Phase] = frozenset(("succeeded", "reused", "failed", "skipped", "cancelled"))
 Inputs = tuple[tuple[str, Arg], ...]
-"""A task's arguments with every handle replaced by the artifact that it came to."""
+"""A task's arguments with each handle replaced by the artifact of its task."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _SHOWN: dict[Phase, TaskState] = {
@@ -53,7 +53,8 @@ _SHOWN: dict[Phase, TaskState] = {
 
 
 class Spread:
-    """The lists that a mapped task is spread over, and what all its elements share, resolved once for all of them."""
+    """The lists that a mapped task is spread over, and the arguments that its elements share, resolved once for all of
+    them."""
 
     __slots__ = ("_lists", "_names", "_shared")
 
@@ -63,7 +64,7 @@ class Spread:
         self._shared = shared
 
     def labels(self, task: str, how: int) -> list[str]:
-        """Name the elements, in the way that the run began with."""
+        """Return the names of the elements. `how` is the version of the naming rules that the run began with."""
         return labels(task, self._lists, how)
 
     def row(self, index: int) -> tuple[tuple[str, Arg], ...]:
@@ -73,7 +74,7 @@ class Spread:
 
 
 class Spent(Struct, frozen=True):
-    """What the attempts of a task took, and where and when the last one was."""
+    """What the attempts of a task took so far, and where and when the last one ran."""
 
     started: float
     seconds: float
@@ -85,18 +86,28 @@ class Spent(Struct, frozen=True):
 
 
 class Task(Struct, eq=False):
-    """One task's state. Only the machine changes it.
+    """The state of one task. Only the machine changes it.
 
-    `ordinal` is its place in the run. An element of a mapped task has a `parent` and an `index`; a mapped task has
-    `elements`, and counts in `waits` those that live, as a task that is blocked counts the tasks it waits for.
-    `args` are its resolved arguments from when they are known until it has ended, `spread` what its elements are made
-    of, while they live. `why` is the reason why it runs at all, `reason` that of the present phase; `awaits` is what
-    keeps its worker from beginning. `failures` counts failed attempts by kind. `by_when`: it was skipped because its
-    own or an earlier `when=` said no. `checkpoint` is the last that was kept, `earlier` the one before it; `kept` is
-    the attempt that kept the last, and its number among those of that attempt.
-    `region` is where its inputs are known to be, `fetches` name the transfers that are to bring those that weren't. A
-    transfer has `move`, which says of what. `missed` is what it was identified by (key, code, inputs) before it was
-    missed last, which no event tells, until it is launched.
+    - `ordinal`: its place in the run.
+    - `parent`, `index`: for an element of a mapped task, that task and the place in it.
+    - `elements`: for a mapped task, its elements.
+    - `waits`: for a mapped task, how many of its elements have not ended; for a blocked task, how many of the tasks
+      that it
+      waits for have not ended.
+    - `args`: its resolved arguments, from when they are known until it ends.
+    - `spread`: what its elements are made of, while they are alive.
+    - `why`: the reason why it runs at all; `reason` is the reason for its present phase.
+    - `awaits`: what keeps its worker from beginning.
+    - `failures`: the number of failed attempts by kind.
+    - `by_when`: True if it was skipped because its own or an earlier `when=` was false.
+    - `checkpoint`, `earlier`: the last checkpoint that was kept, and the one before it.
+    - `kept`: the attempt that kept the last checkpoint, and the number of that checkpoint within the attempt.
+    - `region`: where its inputs are known to be.
+    - `fetches`: the names of transfers that copy missing inputs to that region.
+    - `move`: for a transfer, which blob it copies; None for other tasks.
+    - `missed`: its key, code and inputs from before it was last missed. A miss is not an event, so they are kept until
+      the
+      task is launched.
     """
 
     ordinal: int
@@ -142,36 +153,39 @@ class Task(Struct, eq=False):
 
     @property
     def ended(self) -> bool:
-        """Whether its fate is settled."""
+        """Whether the task has ended."""
         return self.phase in ENDED
 
     @property
     def good(self) -> bool:
-        """Whether it has an output."""
+        """Whether the task has an output."""
         return self.phase in GOOD
 
     def identify(self, key: str, inputs: bytes) -> None:
-        """Note its key; a checkpoint made under another is of no use any more."""
+        """Set the task's key. Checkpoints that were made under another key are forgotten."""
         if key != self.key:
             self.key, self.checkpoint, self.earlier = key, None, None
         self.inputs, self.code = inputs, self.stage.code.digest
 
     def keep(self, kept: Checkpointed) -> None:
-        """Let the next attempt start from a checkpoint."""
+        """Note a checkpoint, so that the next attempt starts from it."""
         if not self.knows(kept):
             self.checkpoint, self.earlier, self.kept = kept.out, self.checkpoint, (kept.attempt, kept.number)
 
     def knows(self, kept: Checkpointed) -> bool:
-        """Whether a checkpoint was noted before: one that was stored, and not acknowledged, is reported again."""
+        """Return whether this checkpoint was noted before. A checkpoint that was stored but not acknowledged is
+        reported again."""
         return kept.number > 0 and (kept.attempt, kept.number) <= self.kept
 
     def forget_miss(self) -> None:
-        """Be as it was before, if it was missed and never launched: events don't tell of its key."""
+        """Restore the key, code and inputs from before the last miss, if the task was missed and never launched.
+
+        No event records the key of a miss, so a replay would not have it."""
         if self.missed is not None:
             (self.key, self.code, self.inputs), self.missed = self.missed, None
 
     def launch(self, launched: Launched, region: str) -> None:
-        """Take note of an attempt that was given to workers of a pool in a region."""
+        """Note an attempt that was given to workers of a pool in this region."""
         self.attempt, self.missed = launched.attempt, None
         self.identify(launched.key, launched.inputs)
         self.workers, self.pool, self.awaits, self.region = launched.workers, launched.pool, "", region
@@ -181,7 +195,7 @@ class Task(Struct, eq=False):
             self.queued_s = (self.queued_s or 0.0) + launched.queued_s
 
     def sum_up(self, elements: Sequence[Task]) -> None:
-        """Take what its elements took as what it took itself."""
+        """Set the times and the cost of a mapped task to the sums over its elements."""
         self.seconds = sum(element.seconds for element in elements)
         self.load_s = sum(element.load_s for element in elements)
         self.save_s = sum(element.save_s for element in elements)
@@ -189,7 +203,7 @@ class Task(Struct, eq=False):
         self.queued_s = _sum([element.queued_s for element in elements])
 
     def spend(self, seconds: float, load_s: float = 0.0, save_s: float = 0.0) -> None:
-        """Add an attempt's time, and its price, to what the task took."""
+        """Add the time and the price of an attempt to those of the task."""
         self.seconds += seconds
         self.load_s += load_s
         self.save_s += save_s
@@ -197,16 +211,16 @@ class Task(Struct, eq=False):
 
     @property
     def spent(self) -> Spent:
-        """What its attempts have taken so far."""
+        """What the task's attempts have taken so far."""
         return Spent(self.started, self.seconds, self.load_s, self.save_s, self.usd, self.pool, self.log)
 
     def go_on_from(self, spent: Spent) -> None:
-        """Have what a former task of its name took count as its own."""
+        """Count what an earlier task of the same name took as this task's own."""
         self.started, self.seconds, self.load_s, self.save_s = spent.started, spent.seconds, spent.load_s, spent.save_s
         self.usd, self.pool, self.log = spent.usd, spent.pool, spent.log
 
     def row(self) -> TaskRow:
-        """Return the projection of the task as it is now."""
+        """Return the ledger's row of the task in its present state."""
         awaits = self.awaits if self.phase == "running" else ""
         return TaskRow(
             ordinal=self.ordinal,
@@ -233,6 +247,6 @@ class Task(Struct, eq=False):
 
 
 def _sum(numbers: Sequence[float | None]) -> float | None:
-    """Add up what is known."""
+    """Return the sum of the numbers that are known, or None if none is."""
     known = [number for number in numbers if number is not None]
     return sum(known) if known else None

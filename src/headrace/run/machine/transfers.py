@@ -1,4 +1,4 @@
-"""Transfers: the tasks that bring blobs from one region's store to another's, and the tasks that wait for them."""
+"""Transfers: the tasks that copy blobs from one region's store to another's, and the tasks that wait for them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from headrace.spec.graph import Node
 from headrace.spec.stage import Resources, Stage
 
 TRIES = 3
-"""How often a transfer is tried again that crashed or ran out of memory; its other failures have the rules of all."""
+"""How often a transfer is tried again after a crash or a lack of memory. Other failures follow the usual rules."""
 
 
 class Transfers:
-    """Begins transfers, and has tasks wait for them: `waiting` are those, by the name of the transfer."""
+    """Starts transfers and lets tasks wait for them. `waiting` holds the waiting tasks by the name of the transfer."""
 
     def __init__(self, phases: Phases) -> None:
         self._phases = phases
         self.waiting: dict[str, list[Task]] = {}
 
     def is_wanted(self, lack: Lacked) -> bool:
-        """Whether a blob's transfer is to begin: it neither lives, nor has it failed since the lease was taken."""
+        """Return whether a blob's transfer is to begin. It is not if the transfer is under way, or failed under this
+        lease."""
         transfer = self._phases.tasks.get(lack.task)
         return transfer is None or transfer.phase in ("succeeded", "skipped")
 
     def lacked(self, event: Lacked) -> None:
-        """Begin a transfer, or begin it again: its blob was lost since, or an earlier lease had given it up."""
+        """Start a transfer, or start it again after its blob was lost or after an earlier lease gave it up."""
         phases = self._phases
         task = phases.tasks.get(event.task)
         if task is None:
@@ -49,7 +50,7 @@ class Transfers:
             phases.queue(task)
 
     def moved(self, event: Moved) -> None:
-        """A transfer has succeeded."""
+        """Handle the success of a transfer."""
         task = self._phases.current(event.task, event.attempt)
         if task is None or task.move is None:
             return
@@ -59,8 +60,8 @@ class Transfers:
         self._phases.end(task, "succeeded", task.why)
 
     def deferred(self, event: Deferred) -> None:
-        """Make a task wait for the transfers of what its region lacks; one that has failed already fails the task
-        too."""
+        """Make a task wait for the transfers of the inputs that its region lacks. If one of them has failed, the task
+        fails too."""
         phases = self._phases
         task = phases.tasks[event.task]
         if task.phase != "probing":
@@ -83,11 +84,11 @@ class Transfers:
             self.waiting.setdefault(name, []).append(task)
 
     def ended(self, transfer: Task) -> None:
-        """A transfer has ended: the tasks that wait for no other go on."""
+        """Handle the end of a transfer: tasks that wait for no other transfer go on."""
         name = transfer.name
         for task in self.waiting.pop(name, ()):
             if task.phase != "fetching" or task.fetches is None or name not in task.fetches:
-                continue  # it was ended, or is tried anew
+                continue  # it has ended, or is tried again
             task.fetches.remove(name)
             if not transfer.good:
                 self._strand(task, transfer)
@@ -96,7 +97,7 @@ class Transfers:
                 self._phases.enqueue(task)
 
     def relocate(self, region: str) -> None:
-        """The run goes on in another region: look anew for what is needed there, and forget what was on its way."""
+        """Move the run to another region: ask again where inputs are, and end transfers to the old region."""
         phases = self._phases
         phases.region = region
         self.waiting.clear()
@@ -107,14 +108,15 @@ class Transfers:
                 phases.probe_again(task)
 
     def _strand(self, task: Task, transfer: Task) -> None:
-        """End a task one of whose inputs can't be brought."""
+        """End a task because one of its inputs can't be copied."""
         task.failure = transfer.failure
         phase: Phase = "failed" if transfer.failure is not None else "cancelled"
         self._phases.end(task, phase, f"`{transfer.name}` {transfer.phase}: {transfer.reason}")
 
 
 def name_of(ref: Ref, source: str, target: str, tasks: Mapping[str, Task]) -> str:
-    """Name the transfer of a blob: `transfer[ab12cd34 eu->us]`, longer where another generation has that name."""
+    """Return the name of a blob's transfer: `transfer[ab12cd34 eu->us]`, or a longer one if another generation has that
+    name."""
     short = transfer_name(ref.digest, source, target)
     known = tasks.get(short)
     if known is None or known.move is None or generation(known.move.ref) == generation(ref):
@@ -123,16 +125,16 @@ def name_of(ref: Ref, source: str, target: str, tasks: Mapping[str, Task]) -> st
 
 
 def generation(ref: Ref) -> str:
-    """Name a blob's generation, `DIGEST.NONCE`."""
+    """Return the name of a blob's generation, `DIGEST.NONCE`."""
     return f"{ref.digest}.{ref.nonce}"
 
 
 def _stage_of(lacked: Lacked) -> Stage:
-    """Declare the stage that a transfer is one of: transfers of like sizes take like times."""
+    """Return the stage of a transfer. Transfers of similar size share a stage, since they take a similar time."""
     size = lacked.ref.size.bit_length()
     return Stage(name=STAGE, function=f"{STAGE}:{size}", resources=Resources(cpu=lacked.cpu), retries=TRIES)
 
 
 def _node_of(lacked: Lacked) -> Node:
-    """Return a transfer its place in the graph: it takes nothing that a task gives."""
+    """Return the node of a transfer, which depends on no task."""
     return Node(name=lacked.task, stage=_stage_of(lacked).function, args=())

@@ -1,2 +1,2 @@
-"""The read side: what a project's record says of its runs, as plain values. Begin with `views`. Nothing here changes
-anything, and nothing of `operate` enters."""
+"""The read side: what a project's record says about its runs, as plain values. Begin with `views`. Nothing here changes
+the record, and nothing from `operate` is imported."""

@@ -1,4 +1,4 @@
-"""The code of functions and classes that stand in a task's arguments, as the run's trace kept it."""
+"""The code of functions and classes that are arguments of a task, as the run's trace recorded it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from headrace.spec.graph import Node, constants
 
 
 def code_given(node: Node, param: str, codes: Mapping[str, Code], identity: str = "") -> Code | None:
-    """Return what the functions in an argument reach, taken together; None where it holds none, or nothing was kept.
+    """Return the code that the functions in an argument reach, joined; None if there are none, or their code is
+    unknown.
 
-    Of a list that is mapped over, the element of this `identity` counts alone if it is a function itself.
+    If the argument is a list that is mapped over, and its element with this `identity` is a function itself, only that
+    element counts.
     """
     if not codes:
-        return None  # most runs: the argument may be a list of many thousands, and each element asks
+        return None  # true for most runs, and cheap: the argument may be a list of many thousands
     if param in node.over and (alone := codes.get(identity.rpartition(":")[2])) is not None:
         return alone
     return code_in(constants(dict(node.args)[param]), codes) if param in dict(node.args) else None
 
 
 def code_in(refs: Iterable[Ref], codes: Mapping[str, Code]) -> Code | None:
-    """Return what the functions in some values reach, taken together; None where there are none, or one is unknown."""
+    """Return the code that the functions in some values reach, joined; None if there are none, or one's code is
+    unknown."""
     found: list[Code] = []
     rest = list(refs)
     while rest:
@@ -38,7 +41,7 @@ def code_in(refs: Iterable[Ref], codes: Mapping[str, Code]) -> Code | None:
 
 
 def together(codes: Iterable[Code]) -> Code:
-    """Return several functions' code as one, each part once."""
+    """Return the code of several functions as one, with each part once."""
     parts: dict[tuple[str, str], Part] = {}
     digests = []
     for code in codes:

@@ -1,4 +1,4 @@
-"""Explains a task of a run: what was decided, why, and what differs from the same task in the run before."""
+"""Explains a task of a run: what was decided, why, and what differs from the same task in an earlier run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ _KINDS = {"distribution": "package", "environment": "python"}
 
 
 class Difference(Struct, frozen=True, kw_only=True):
-    """One thing that differs: what it is, its value before and after in short, and the lines of code that changed."""
+    """One difference: its kind and name, a short form of the value before and after, and the lines of code that
+    changed.
+
+    `before` is None if the thing was not there before, or has no short form; `after` likewise."""
 
     kind: Literal["input", "function", "class", "constant", "module", "file", "bundle", "package", "python", "platform"]
     name: str
@@ -50,12 +53,13 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """A task's decision and its reason; the differences are those to run `against`. `notes` say what is coarse.
+    """The decision about a task, its reason, and the differences to the same task in the run `against`.
 
-    `elements` are the tasks of a map, which have reasons and differences of their own: those that ran, else all.
+    `notes` say where the key covers more code than the task uses. `elements` are the tasks of a map, which have reasons
+    and differences of their own: those that ran, or all if none ran.
 
-    Of a task that was skipped since a `when=` said no, `gate` is the task whose value that was, and `rules` are those
-    of its report that don't hold.
+    If the task was skipped because a `when=` was false, `gate` is the task that gave the false value, and `rules` are
+    the rules of its report that do not hold.
     """
 
     run: str
@@ -72,8 +76,9 @@ class Explanation(Struct, frozen=True, kw_only=True):
 
 
 def explain(project: Project, run: str, task: str) -> Explanation:
-    """Return what was decided about a task of a run, why, and what differs from the last run that had ended before; of
-    a task that was reused, from the run that gave its output.
+    """Return what was decided about a task of a run, why, and what differs from an earlier run.
+
+    The earlier run is the last one that had ended before; for a reused task, it is the run that made the output.
 
     Raises:
         NotFoundError: there is no such run or task.
@@ -122,19 +127,21 @@ def _explain(views: Views, store: Store, run: str, task: str) -> Explanation:
 
 
 def _stage(story: Story, name: str) -> Stage | None:
-    """Return the stage that a task of a run was; its declaration may have had another name in the code."""
+    """Return the stage that a task of a run was an instance of, or None. Its function may have had another name
+    then."""
     node = story.nodes.get(name)
     return None if node is None else story.stages.get(node.stage)
 
 
 def _platform(views: Views, run: str, stage: Stage) -> str | None:
-    """Return the platform in a task's key; None where the stage is portable."""
+    """Return the platform in a task's key, or None if the stage is portable."""
     bundle = None if stage.portable else _bundle(views, run)
     return None if bundle is None else bundle.platform
 
 
 def _reason(views: Views, run: str, row: TaskRow) -> str:
-    """Return why a task came to what it did; of a map where some elements were reused, how many came to what."""
+    """Return why a task ended as it did. For a map with some reused elements, add how many elements are in which
+    state."""
     states = Counter(each.state for each in views.rows(run) if each.parent == row.name)
     if not states["reused"] or len(states) == 1:
         return row.reason
@@ -148,7 +155,10 @@ def _elements(views: Views, run: str, name: str) -> tuple[str, ...]:
 
 
 def _earlier(views: Views, run: str, row: TaskRow) -> Earlier | None:
-    """Return what a task is held against: where it was reused, the run that its reason names; else the run before."""
+    """Return the earlier task to compare a task with, or None.
+
+    For a reused task, it is the task in the run that made the output, otherwise the same task in the last run
+    before."""
     if row.key is None:
         return None
     if row.state == "reused" and (origin := views.story(run).origins.get(row.name)):
@@ -157,7 +167,8 @@ def _earlier(views: Views, run: str, row: TaskRow) -> Earlier | None:
 
 
 class _CodeDifferences:
-    """What differs between the code of two runs, with the lines; a part that several things reach is told once."""
+    """Finds what differs between the code of two runs, with the lines. A part that several things reach is returned
+    once."""
 
     def __init__(self, views: Views, store: Store, run: str, before: str) -> None:
         self._new = cache(lambda: _sources(views, store, run))
@@ -165,7 +176,7 @@ class _CodeDifferences:
         self._told: set[tuple[str, str]] = set()
 
     def between(self, then: Code, now: Code) -> Iterator[Difference]:
-        """Yield what differs between what two functions reach."""
+        """Yield the differences between the code that a function reached then and reaches now."""
         if then.digest == now.digest:
             return
         for part, was in differing(then, now):
@@ -183,7 +194,8 @@ class _CodeDifferences:
     def given(
         self, then: tuple[Story, bytes | None], now: tuple[Story, bytes | None], node: str, param: str
     ) -> Iterator[Difference]:
-        """Yield what differs between the functions in an argument of a task: in each run's trace, and its inputs."""
+        """Yield the differences between the functions in an argument of a task. `then` and `now` are a run's story and
+        the task's encoded inputs."""
         codes = [_given_code(graph, inputs, node, param) for graph, inputs in (then, now)]
         if codes[0] is not None and codes[1] is not None:
             yield from self.between(codes[0], codes[1])
@@ -195,7 +207,7 @@ def _given_code(story: Story, inputs: bytes | None, name: str, param: str) -> Co
 
 
 def _sources(views: Views, store: Store, run: str) -> Mapping[str, bytes]:
-    """Return the source files of a run's bundle; none where it is gone."""
+    """Return the source files of a run's bundle, or none if the bundle is gone."""
     return sources(store, _bundle(views, run))
 
 
@@ -220,7 +232,8 @@ def _inputs(views: Views, load: Load, run: str, row: TaskRow, earlier: Earlier) 
 
 
 class _Given(NamedTuple):
-    """An input in short, and the lines of one that people can read; `is_whole`: the short form is all of it."""
+    """The short form of an input, and its lines if it is readable text. `is_whole` is True if the short form is all of
+    it."""
 
     brief: str
     lines: Sequence[str] = ()
@@ -228,14 +241,14 @@ class _Given(NamedTuple):
 
 
 def _changed(before: _Given | None, after: _Given | None) -> Sequence[str]:
-    """Return the lines that differ, where a value is too long to be shown whole."""
+    """Return the lines that differ, if a value is too long to be shown whole."""
     if before is None or after is None or (before.is_whole and after.is_whole):
         return ()
     return changed_lines(before.lines, after.lines) if before.lines and after.lines else ()
 
 
 def _given(views: Views, load: Load, run: str, task: str, param: str, identity: str | None) -> _Given | None:
-    """Return an input of a task: its value where it can be shown, else its digest; and what made it."""
+    """Return an input of a task: its value if it can be shown, otherwise its digest, with the task that made it."""
     if identity is None:
         return None
     row = views.task(run, task)
@@ -255,7 +268,7 @@ def _given(views: Views, load: Load, run: str, task: str, param: str, identity: 
 
 
 def _at(ref: Ref | None, path: tuple[int, ...]) -> Ref | None:
-    """Return the part at a path; None where there is none, or no artifact."""
+    """Return the part at a path, or None if there is no such part or no artifact."""
     try:
         return None if ref is None else follow(ref, path)
     except Unmappable:
@@ -263,7 +276,7 @@ def _at(ref: Ref | None, path: tuple[int, ...]) -> Ref | None:
 
 
 def _value(ref: Ref, load: Load, brief: str) -> _Given:
-    """Return a plain value as text: in short too where it is short, else `brief` for that."""
+    """Return a plain value as text. The short form is the value itself if that is short, otherwise `brief`."""
     if ref.codec == "file":
         return _Given(brief, _file_lines(ref, load))
     text = value_text(ref, load)
@@ -278,7 +291,7 @@ def _value(ref: Ref, load: Load, brief: str) -> _Given:
 
 
 def _file_lines(ref: Ref, load: Load) -> Sequence[str]:
-    """Return the lines of a file that is a text and not large: a contract, a list of words."""
+    """Return the lines of a file if it is text and not large, such as a contract or a list of words."""
     data = load(ref.parts[0]) if ref.parts and ref.size <= READ_BYTES else None
     try:
         return data.decode().splitlines() if isinstance(data, bytes) else ()

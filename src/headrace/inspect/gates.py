@@ -1,4 +1,4 @@
-"""What a task of `evaluate.gate` was asked, and why it said so; what it held back, and the rules that don't hold."""
+"""The gates of a run (`evaluate.gate`): the rules that they checked, the tasks that they held back, and why."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ GATE = function_name("headrace.stages.evaluate._gate.gate", "gate")
 
 
 def asked(node: Node | None, out: Callable[[str], Ref | None], load: Load) -> Report | None:
-    """Return the rules that a gate was asked as a report of verdicts; None of a task that is no gate, or isn't known.
+    """Return the rules that a gate checked, as a report with their verdicts, or None if the task is no gate or is
+    unknown.
 
-    `out` gives the output of a task, None where it has none.
+    `out` returns the output of a task, or None if it has none.
     """
     if node is None or node.stage.partition("#")[0] != GATE:
         return None
@@ -57,7 +58,8 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Rule(Struct, frozen=True, kw_only=True):
-    """A rule in a report of `task` that doesn't hold (`holds` None: the data don't tell), and why."""
+    """A rule in a report of `task` that does not hold, and why. `holds` is None if the data are not enough to decide
+    it."""
 
     task: str
     rule: str
@@ -66,14 +68,14 @@ class Rule(Struct, frozen=True, kw_only=True):
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """A gate that said no: the task whose value is false, and the tasks that were skipped for it."""
+    """A gate whose value is false, and the tasks that were skipped because of it."""
 
     gate: str
     tasks: tuple[str, ...]
 
 
 def refusals(views: Views, run: str) -> list[Refusal]:
-    """Return the gates of a run that said no, in the order of the graph."""
+    """Return the gates of a run whose value is false, in the order of the graph."""
     found: dict[str, list[str]] = {}
     for node in views.story(run).nodes.values():
         if node.when is not None and _said_no(views, run, node):
@@ -82,7 +84,7 @@ def refusals(views: Views, run: str) -> list[Refusal]:
 
 
 def refusal(views: Views, run: str, task: str) -> Refusal | None:
-    """Return the gate that a skipped task was skipped for, its own or that of a task before it; None where none was."""
+    """Return the gate because of which a task was skipped, its own or that of a task before it, or None."""
     nodes = views.story(run).nodes
     rest, seen = [task], {task}
     for name in rest:
@@ -98,8 +100,10 @@ def refusal(views: Views, run: str, task: str) -> Refusal | None:
 
 
 def rules(views: Views, run: str, gate: str, load: Load) -> list[Rule]:
-    """Return the rules that don't hold: those that a gate was asked, or of its reports; where it has none, of the
-    reports of the tasks that it got."""
+    """Return the rules of a gate that do not hold.
+
+    They are the rules that the gate checked, or else those in its own reports. If it has none, they are those in the
+    reports of the tasks whose outputs it takes."""
     node = views.story(run).nodes.get(gate)
     report = asked(node, lambda task: _out(views, run, task), load)
     if report is not None:
@@ -126,7 +130,7 @@ def _out(views: Views, run: str, task: str) -> Ref | None:
 
 
 def _said_no(views: Views, run: str, node: Node) -> bool:
-    """Return whether a task was skipped since the value that its `when=` names is false."""
+    """Return whether a task was skipped because the value that its `when=` names is false."""
     row = _row(views, run, node.name)
     source = None if node.when is None else _row(views, run, node.when.task)
     if row is None or row.state != "skipped" or source is None or source.out is None or node.when is None:

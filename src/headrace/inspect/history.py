@@ -1,4 +1,4 @@
-"""What the ledger knows of the past, for plans, reasons and explanations."""
+"""What the ledger knows about past runs, for plans, reasons and explanations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHOWN_FIRST = ("function", "class", "constant", "module", "file", "bundle", "di
 
 
 class PastCode:
-    """The code of earlier runs' stages, read once a run."""
+    """The code of the stages of earlier runs. Each run is read once."""
 
     def __init__(self, views: Views) -> None:
         self._views = views
@@ -34,11 +34,11 @@ class PastCode:
         self._changed: dict[tuple[str, str], Sequence[str]] = {}
 
     def stage(self, run: str, function: str) -> Stage | None:
-        """Return a stage as an earlier run had it; None where it had none, or is forgotten by now."""
+        """Return a stage as an earlier run had it, or None if the run had no such stage or is forgotten."""
         return self._story(run).stages.get(function)
 
     def changed(self, run: str, stage: Stage) -> Sequence[str]:
-        """Name the parts of a stage's code that differ from what they were in an earlier run."""
+        """Return the names of the parts of a stage's code that differ from those in an earlier run."""
         known = self._changed.get((run, stage.function))
         if known is None:
             before = self.stage(run, stage.function)
@@ -47,7 +47,7 @@ class PastCode:
         return known
 
     def changed_given(self, run: str, node: Node, codes: Mapping[str, Code], change: Change) -> Sequence[str]:
-        """Name the parts that differ in the code of functions that a task is given; none where it is given none."""
+        """Return the names of the parts that differ in the code of functions that are arguments of a task."""
         now = code_given(node, change.param, codes, change.after)
         if now is None:
             return ()
@@ -60,16 +60,16 @@ class PastCode:
         if run not in self._stories:
             try:
                 self._stories[run] = self._views.story(run)
-            except NotFoundError:  # the collector was here
+            except NotFoundError:  # the garbage collector deleted the run
                 self._stories[run] = Story()
         return self._stories[run]
 
 
 def differing(before: Code, after: Code) -> list[tuple[Part, Part | None]]:
-    """Pair each part of the code that differs with what it was before: code first, then packages and Python.
+    """Return each part of the code that differs, paired with what it was before: code first, then packages and Python.
 
-    A part that is gone stands with itself as what it was, and without a text. All of the project's Python is told by
-    the files that differ, where both runs know them.
+    For a part that is gone, the first of the pair has no text, and the second is the old part. If both runs know the
+    project's files, the files that differ stand for the whole bundle.
     """
     old = {(part.kind, part.name): part for part in before.parts}
     new = {(part.kind, part.name): part for part in after.parts}
@@ -90,7 +90,8 @@ def differing(before: Code, after: Code) -> list[tuple[Part, Part | None]]:
 
 
 def sources_kept(views: Views, run: str) -> list[str]:
-    """Name the sources behind tasks that failed which a resumed run doesn't ask again, since they succeeded."""
+    """Return the names of sources that a resumed run will not read again, since they succeeded, though tasks after them
+    failed."""
     story = views.story(run)
     nodes = list(story.nodes.values())
     states = {row.name: row.state for row in views.rows(run)}
@@ -103,8 +104,10 @@ def sources_kept(views: Views, run: str) -> list[str]:
 
 
 class LedgerHistory:
-    """What past runs taught the planner (`plan.planner.History`). `rows` reads all tasks of a run, each run once: a
-    ledger may be far away, so that one read a task would take longer than the tasks. `runs` are the latest."""
+    """What past runs tell the planner (`plan.planner.History`).
+
+    `rows` returns all tasks of a run, and is called once for each run: the ledger may be far away, and one read for
+    each task would take longer than the tasks. `runs` are the latest runs."""
 
     def __init__(
         self,
@@ -132,7 +135,7 @@ class LedgerHistory:
                 self._by_stage.setdefault(view.stage, []).append(seconds)
 
     def results(self, keys: Sequence[str]) -> Mapping[str, tuple[Ref, str]]:
-        """Return the outputs that are there under some of these keys, each with the run that made it."""
+        """Return the outputs that exist under these keys, each with the run that made it."""
         found = self._ledger.results(keys)
         return {key: (each.out, each.run) for key, each in found.items() if self._places.holds(each.out)}
 
@@ -141,32 +144,34 @@ class LedgerHistory:
         return self._runs
 
     def before(self, task: str) -> Before | None:
-        """Return what the key of a task was made of in the latest earlier run."""
+        """Return what the key of a task was made of in the latest earlier run, or None."""
         earlier = self._ledger.earlier(task)
         return None if earlier is None else Before(earlier.run, earlier.key, earlier.code, earlier.inputs)
 
     def output(self, task: str, run: str) -> Ref | None:
-        """Return what a task gave in one of the latest runs; None where it gave nothing."""
+        """Return the output of a task in one of the latest runs, or None if it has none."""
         out = self._outs_of(run).get(task)
         return None if out is None else _decode_ref(out)
 
     def made_of(self, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
-        """Return what the keys of a task's outputs were made of in any run with this code; None where they are many."""
+        """Return what the keys of a task's outputs were made of, in any run with this code; None if there are too
+        many."""
         return self._made_of(task, code, is_map)
 
     def _outs_of(self, run: str) -> Mapping[str, bytes | None]:
         if run not in self._outs:
             try:
                 self._outs[run] = {row.name: row.out for row in self._read(run)}
-            except NotFoundError:  # the collector was here
+            except NotFoundError:  # the garbage collector deleted the run
                 self._outs[run] = {}
         return self._outs[run]
 
     def took(self, task: str, stage: str) -> Took | None:
-        """Return how long an attempt took, load and save included; of other tasks of the stage if it never ran."""
+        """Return how long an attempt of a task took, with load and save. If it never ran, other tasks of its stage
+        count."""
         seconds = self._by_task.get(task) or self._by_stage.get(stage)
         return Took(seconds[0], min(seconds), max(seconds)) if seconds else None
 
     def width(self, task: str) -> int | None:
-        """Return how many elements a mapped task had."""
+        """Return how many elements a mapped task had, or None if unknown."""
         return self._widths.get(task) or None

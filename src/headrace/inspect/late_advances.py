@@ -1,4 +1,4 @@
-"""Advances of cursors that came too late in a run: another had moved the cursor on meanwhile."""
+"""Advances of cursors that a run made too late: another task had moved the cursor meanwhile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _ADVANCE = msgspec.msgpack.encode(Advance.__struct_config__.tag)
 
 
 class Overtaken(Struct, frozen=True, kw_only=True):
-    """A task whose advance of a cursor was dropped: `by` is who had moved it on from `version`, a run or a person."""
+    """A task whose advance of a cursor was dropped. `by` is the run or person that had moved the cursor from
+    `version`."""
 
     task: str
     cursor: str
@@ -29,10 +30,10 @@ class Overtaken(Struct, frozen=True, kw_only=True):
 
 
 def overtaken(views: Views, run: str) -> list[Overtaken]:
-    """Return the advances that were dropped, as what the tasks asked for and what the cursors' versions are tell
-    them."""
+    """Return the advances of a run that were dropped, found by comparing what tasks asked for with the cursors'
+    versions."""
     if not views.cursors():
-        return []  # so that the events of a large run aren't gone over for nothing
+        return []  # so that the events of a large run are not read for nothing
     asked = {
         (event.task, each.name): each
         for event in (decode_event(body) for body in views.bodies(run) if _ADVANCE in body)
@@ -51,7 +52,8 @@ def overtaken(views: Views, run: str) -> list[Overtaken]:
 
 
 def _has_set(version: CursorView, run: str, task: str, advance: Advance) -> bool:
-    """Whether a version is what a task has set, as far as is known: who set those of old ledgers isn't."""
+    """Return whether a version was set by this task. Old ledgers do not record who set a version: then the answer is
+    True."""
     if version.run is None and version.by is None:
         return True
     return (version.run, version.task, version.value.digest) == (run, task, advance.value.digest)

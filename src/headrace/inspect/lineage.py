@@ -1,4 +1,4 @@
-"""Where artifacts come from, and what came of them, for commands."""
+"""Where artifacts come from and what was made of them, for commands."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Need", "OutputView", "Step", "Trail", "trail"]
 
 
 def trail(project: Project, run_or_digest: str, task: str | None) -> Trail:
-    """Return the trail of a task's output, or of a part of it (`split.train`); without a task, that of the artifact
-    with this digest, or address.
+    """Return the trail of a task's output, or of a part of it (`split.train`). Without a task, return the trail of the
+    artifact with this digest or address.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there is no such run, task or artifact.
     """
     with read(project) as views:
         lineage = Lineage(views)

@@ -1,8 +1,8 @@
-"""What the tasks of a run printed: read from the files that its workers write, while they write them.
+"""What the tasks of a run printed, read from the files of its workers while the workers write them.
 
-A worker's file is named `WORKER-PID` and holds the output of its attempts one after another. Of an attempt that told
-how it ended, the ledger knows which bytes. What comes after the last of them is that of the attempt that runs, or of
-the one that the worker died in.
+A worker's file is named `WORKER-PID` and holds the output of its attempts one after another. For an attempt that
+reported its end, the ledger knows which bytes are its output. The bytes after the last of these belong to the attempt
+that runs, or to the one during which the worker died.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class Piece(Struct, frozen=True):
 
 
 class Told(Struct, frozen=True):
-    """What an attempt has logged by `hr.log` since the last look: the last point of each curve, as name, step and
-    value, and texts as name, step and text."""
+    """What an attempt logged with `hr.log` since the last look.
+
+    `points` holds the last point of each curve as (name, step, value). `texts` holds texts as (name, step, text)."""
 
     task: str
     attempt: int
@@ -51,7 +52,7 @@ class Told(Struct, frozen=True):
 
 
 def logs(project: Project, views: Views, run: str, task: str | None = None) -> Iterator[Piece]:
-    """Yield what a run has printed so far, of all tasks or one, attempt by attempt in the order of their launch.
+    """Yield what a run has printed so far, for all tasks or for one, attempt by attempt in the order of their launch.
 
     Raises:
         NotFoundError: there is no such run, or it has no such task.
@@ -70,8 +71,10 @@ def logs(project: Project, views: Views, run: str, task: str | None = None) -> I
 
 
 def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
-    """Return run and task that made the output which a task reused, and so printed what there is; None where it ran
-    itself, if only before its run had new code. The task is empty where nobody knows any more.
+    """Return the run and the task that made the output which a task reused, or None if the task ran itself.
+
+    A task that ran itself before its run got new code counts as having run. The name of the task is empty if the run
+    that made the output is forgotten.
 
     Raises:
         NotFoundError: there is no such run, or it has no such task.
@@ -97,14 +100,14 @@ def maker(views: Views, run: str, task: str) -> tuple[str, str] | None:
 
 
 def _ran(row: TaskRow, story: Story) -> bool:
-    """Return whether a task has what it gave by an attempt of its own, also one before the run had new code."""
+    """Return whether an attempt of this task made its output, perhaps before the run got new code."""
     return row.state == "succeeded" or (row.state == "reused" and story.has_made(row.name, row.key))
 
 
 def follow(
     project: Project, views: Views, run: str, task: str | None = None, *, wait: Callable[[float], None] = time.sleep
 ) -> Iterator[Piece | Told]:
-    """Yield what a run prints and logs while it does, until it has ended.
+    """Yield what a run prints and logs as it happens, until the run has ended.
 
     Raises:
         NotFoundError: there is no such run.
@@ -131,7 +134,7 @@ def follow(
 
 
 def _last(news: Sequence[Logged]) -> Iterator[Logged]:
-    """Put what each attempt has logged together: of each curve only the last points are told."""
+    """Yield one event for each attempt that has logged, with only the last points of each curve."""
     by_attempt: dict[tuple[str, int], list[Logged]] = {}
     for event in news:
         by_attempt.setdefault((event.task, event.attempt), []).append(event)
@@ -151,18 +154,19 @@ def _told(event: Logged) -> Told:
 
 
 def _text(ref: Ref) -> str:
-    """Return a text that was logged; of one that isn't in its event, how long it is."""
+    """Return a text that was logged, or its size in bytes if it is not in its event."""
     return f"({ref.size:,} bytes)" if ref.inline is None else ref.inline.decode(errors="replace")
 
 
 def _folders(stores: Sequence[Store], run: str) -> list[Path]:
-    """Return the folders that a run's workers may have written to, one for each region that it may have been in."""
+    """Return the folders that a run's workers may have written to, one for each region that the run may have been
+    in."""
     return [store.local / "logs" / run for store in stores]
 
 
 def _bytes(stores: Sequence[Store], run: str, attempt: AttemptView) -> Iterator[Piece]:
-    """Yield what an attempt printed, from its worker's own log if that is here, else from the store where it is
-    kept."""
+    """Yield what an attempt printed, from its worker's log file if that is on this machine, otherwise from the
+    store."""
     assert attempt.log is not None
     name, start, end = attempt.log.log, attempt.log.start, attempt.log.end
     here = [store for store in stores if (store.local / "logs" / run / name).exists()]
@@ -180,13 +184,14 @@ def _bytes(stores: Sequence[Store], run: str, attempt: AttemptView) -> Iterator[
 def _grown(
     folders: Sequence[Path], written: Mapping[str, Written], read: dict[str, int], task: str | None
 ) -> Iterator[Piece]:
-    """Go over what has been added to the workers' logs since the last look; `read` is how far each was read."""
+    """Yield what was added to the workers' log files since the last look. `read` holds how many bytes of each were
+    read."""
     for path in sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir()):
         worker = path.name.partition("-")[0]
         try:
             stream = path.open("rb")
         except FileNotFoundError:
-            continue  # its run is forgotten meanwhile
+            continue  # its run was forgotten meanwhile
         except OSError as error:
             raise unreadable(path, error) from error
         with stream:
@@ -199,7 +204,7 @@ def _grown(
 
 
 def _divide(log: Written, at: int, data: bytes, worker: str) -> Iterator[Piece]:
-    """Tell apart whose bytes these are, which stand at `at` in their worker's log."""
+    """Yield the bytes that start at `at` in a worker's log, divided by the attempts that wrote them."""
     while data:
         end, task, attempt = next((span for span in log.spans if span[0] > at), (None, "", 0))
         if end is None:

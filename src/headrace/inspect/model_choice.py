@@ -1,4 +1,4 @@
-"""Which model of a run is meant, and which task made it."""
+"""Which of a run's artifacts is its model, and which task made it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from headrace.spec.artifact import Ref
 from headrace.spec.intent import REPORT
 
 MODELS = frozenset({"skops", "lightgbm", "safetensors", "pickle", "folder"})
-"""The codecs that models are saved by."""
+"""The codecs that models are saved with."""
 MAKERS = frozenset({"prepare", "train", "stage"})
-"""The kinds of stages that may give a model, or choose one: not those that deploy it, nor those that bring data."""
+"""The kinds of stages that may make a model, or choose one. Stages that deploy a model or bring data are of other
+kinds."""
 
 
 class Chosen(Struct, frozen=True, kw_only=True):
@@ -29,15 +30,15 @@ class Chosen(Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> str:
-        """How a command names it: `TASK` or `TASK.PART`."""
+        """The name of the model in a command: `TASK` or `TASK.PART`."""
         return f"{self.task}.{self.path}" if self.path else self.task
 
 
 def choose(run: Material, words: str | None) -> Chosen:
-    """Find the model of a run: the task, or part of its output, that is named; else the last model that a task gave.
+    """Return the model of a run: the named task's output or part of it, or else the last model that a task made.
 
     Raises:
-        NotFoundError: there is no such task or part, or no task gave a model.
+        NotFoundError: there is no such task or part, or no task made a model.
     """
     if words is not None:
         return _named(run, words)
@@ -45,11 +46,11 @@ def choose(run: Material, words: str | None) -> Chosen:
     names = [row.name for row in run.rows.values() if row.out and row.name not in wide and row.kind in MAKERS]
     found = {name: model for name in names if (model := next(_models(run.out(name)), None)) is not None}
     forms = {(model.codec, model.type) for name, (_, model) in found.items() if run.rows[name].kind == "train"}
-    if forms:  # what another stage gave may be anything that is saved as models are, unless it is like one of these
+    if forms:  # other stages may give values with the same codecs: only those of the same type as a trained one count
         found = {name: each for name, each in found.items() if (each[1].codec, each[1].type) in forms}
     for name in reversed(found):
         later = run.walk([name], run.needing)
-        if not any(each in found for each in later):  # of candidates, it is the one that was chosen
+        if not any(each in found for each in later):  # among several candidates, this is the chosen one
             path, ref = found[name]
             return Chosen(task=name, path=path, ref=ref)
     for name in reversed(names):
@@ -80,7 +81,7 @@ def _named(run: Material, words: str) -> Chosen:
 
 
 def _models(ref: Ref | None, path: str = "", depth: int = 2) -> Iterator[tuple[str, Ref]]:
-    """Go over what is saved as a model in an output, each with its path within."""
+    """Yield what is saved as a model in an output, each with its path in the output."""
     if ref is None:
         return
     if ref.codec in MODELS or path.rpartition(".")[2] == "model":
@@ -91,8 +92,10 @@ def _models(ref: Ref | None, path: str = "", depth: int = 2) -> Iterator[tuple[s
 
 
 def trained(run: Material, chosen: Chosen) -> str:
-    """Return the task that made the model: the first that gave this very artifact, which others may have passed on, or
-    the report that stands beside it, where passing it on has written it anew."""
+    """Return the task that made a model.
+
+    It is the first training task that gave this very artifact, which later tasks may have passed on. If a later task
+    wrote the model anew, it is the first one that gave the same report as the one beside the model."""
     candidates = (row for row in run.rows.values() if row.kind == "train" and row.name != chosen.task)
     rows = sorted(candidates, key=lambda row: row.ordinal)
     wanted = {chosen.ref.identity}, {part.identity for part in _beside(run.out(chosen.task))}

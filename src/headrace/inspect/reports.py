@@ -1,4 +1,4 @@
-"""What tasks have told beside their outputs, each with the task that told it: reports and curves."""
+"""Reports and curves, each with the task that made it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from headrace.spec.report import Report
 
 
 class Judged(Struct, frozen=True, kw_only=True):
-    """A report, and the task that gave it; `of` says which model that judged, where the run judged several."""
+    """A report, and the task that made it. `of` names the model that it judges if the run judged several, otherwise
+    empty."""
 
     task: str
     report: Report
@@ -17,7 +18,7 @@ class Judged(Struct, frozen=True, kw_only=True):
 
     @property
     def is_bare(self) -> bool:
-        """Whether there is nothing in it but rules."""
+        """Whether the report holds nothing but rules."""
         return not (self.report.facts or self.report.grids or self.report.drawings)
 
 

@@ -1,4 +1,4 @@
-"""A run as one object: what `--json` prints of it, the same for `headrace run`, `resume` and `show`."""
+"""A run as one object: what `headrace run`, `resume` and `show` print with `--json`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """A gate that said no: the tasks that were skipped for it, and the rules that don't hold, with their numbers."""
+    """A gate whose value is false, the tasks that were skipped because of it, and its rules that do not hold."""
 
     gate: str
     tasks: tuple[str, ...]
@@ -24,14 +24,14 @@ class Held(Struct, frozen=True, kw_only=True):
 
 
 class RunObject(RunView, frozen=True, kw_only=True):
-    """A run with what its tasks warn of and logged, and with the gates that said no."""
+    """A run, with the warnings and metrics of its tasks and with the gates whose value is false."""
 
     warnings: tuple[Warned, ...] = ()
     gates: tuple[Held, ...] = ()
 
 
 def run_object(project: Project, views: Views, name: str | None) -> RunObject:
-    """Return a run with all that is told of it, up to now if it still goes.
+    """Return a run as one object. If it has not ended, its seconds count up to now.
 
     Raises:
         NotFoundError: there is no such run.

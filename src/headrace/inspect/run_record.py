@@ -1,4 +1,4 @@
-"""What the record says of one run, read once: for comparisons and cards."""
+"""What the record says about one run, read once, for comparisons and cards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _decode_ref = msgspec.msgpack.Decoder(Ref).decode
 
 
 class Material(Struct, kw_only=True):
-    """A run: its view, its rows in their order, and its story."""
+    """A run: its view, its tasks' rows in order, and its story. `below` caches which tasks take the output of which."""
 
     view: RunView
     rows: dict[str, TaskRow]
@@ -29,17 +29,18 @@ class Material(Struct, kw_only=True):
     below: dict[str, list[str]] = {}
 
     def node(self, task: str) -> Node | None:
-        """Return the node of a task; that of its map where it is an element."""
+        """Return the node of a task, or that of its map if it is an element; None if unknown."""
         row = self.rows.get(task)
         return self.story.nodes.get(task) or (self.story.nodes.get(row.parent) if row and row.parent else None)
 
     def needed(self, task: str) -> list[str]:
-        """Name the tasks whose outputs a task gets."""
+        """Return the names of the tasks whose outputs a task takes."""
         node = self.node(task)
         return [] if node is None else list(dict.fromkeys(out.task for _, arg in node.args for out in outs(arg)))
 
     def needing(self, task: str) -> list[str]:
-        """Name the tasks that get a task's output; an element's goes on as part of its map's."""
+        """Return the names of the tasks that take a task's output. For an element, tasks that take its map's output
+        count too."""
         if not self.below:
             for each in self.story.nodes:
                 for need in self.needed(each):
@@ -48,7 +49,7 @@ class Material(Struct, kw_only=True):
         return [*self.below.get(task, ()), *(self.below.get(parent, ()) if parent else ())]
 
     def walk(self, starts: Sequence[str], step: Callable[[str], list[str]]) -> list[str]:
-        """Return all tasks that lie that way, nearest first, each once, without the starts."""
+        """Return all tasks reached by repeated `step`, nearest first, each once, without the starts."""
         rest, seen = list(starts), set(starts)
         for name in rest:
             for each in step(name):
@@ -58,12 +59,13 @@ class Material(Struct, kw_only=True):
         return rest[len(starts) :]
 
     def stage(self, task: str) -> Stage | None:
-        """Return the stage of a task, as the run traced it."""
+        """Return the stage of a task, as the run traced it, or None if unknown."""
         node = self.node(task)
         return None if node is None else self.story.stages.get(node.stage)
 
     def element(self, task: str, param: str, ref: Ref) -> Ref:
-        """Return what a task got of a constant: of a list that is mapped over, its own element."""
+        """Return the value that a task got for a constant argument: if the argument is mapped over, the task's own
+        element."""
         row, node = self.rows.get(task), self.node(task)
         if row is None or node is None or row.inputs is None or row.parent is None or param not in node.over:
             return ref
@@ -71,22 +73,22 @@ class Material(Struct, kw_only=True):
         return next((part for part in ref.parts or () if part.identity == identity), ref)
 
     def out(self, task: str) -> Ref | None:
-        """Return a task's output."""
+        """Return a task's output, or None if it has none."""
         row = self.rows.get(task)
         return _decode_ref(row.out) if row is not None and row.out is not None else None
 
     @property
     def cpu_s(self) -> float:
-        """The seconds of processors that all attempts used."""
+        """The seconds of cpu time that all attempts used."""
         return sum(use.cpu_s for use in self.story.uses())
 
     def files(self, store: Store) -> Mapping[str, bytes]:
-        """Return the source files that the run pinned; none where they are gone."""
+        """Return the source files that the run recorded, or none if they are gone."""
         return sources(store, self.story.bundle)
 
 
 def material(views: Views, run: str | None) -> Material:
-    """Read a run.
+    """Return the record of a run.
 
     Raises:
         NotFoundError: there is no such run.

@@ -1,4 +1,4 @@
-"""The lines of a stage's code, as a run's bundle has them, and what changed between two of them."""
+"""The lines of a stage's code in a run's bundle, and what changed between two versions of them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ DIFF_LINES = 40
 
 
 def sources(store: Store, bundle: Bundle | None) -> Mapping[str, bytes]:
-    """Return the source files of a bundle; none where it is gone."""
+    """Return the source files of a bundle, or none if the bundle is gone."""
     if bundle is None or store.size(bundle.digest, bundle.nonce) is None:
         return {}
     return files_of(store.path(bundle.digest, bundle.nonce).read_bytes())
 
 
 def lines_of(files: Mapping[str, bytes], part: Part | None) -> list[str]:
-    """Return the lines of a part, as its place in the bundle tells."""
+    """Return the lines of a part of the code, or none if its place in the bundle is unknown."""
     if part is None or part.where is None:
         return []
     path, _, span = part.where.rpartition(":")
@@ -32,7 +32,7 @@ def lines_of(files: Mapping[str, bytes], part: Part | None) -> list[str]:
 
 
 def changed_lines(before: Sequence[str], after: Sequence[str]) -> list[str]:
-    """Return what changed, as a unified diff without its head, cut off where it is long."""
+    """Return what changed as a unified diff without its head, cut off after 40 lines."""
     lines = list(difflib.unified_diff(before, after, lineterm="", n=1))[2:]
     if len(lines) > DIFF_LINES:
         lines = [*lines[:DIFF_LINES], f"... {len(lines) - DIFF_LINES} more lines"]

@@ -1,4 +1,6 @@
-"""What of an artifact a page shows: the numbers in dictionaries and records, and figures. No user code is imported."""
+"""What a page shows of an artifact: its figures, and the numbers in its dictionaries and records.
+
+No user code is imported."""
 
 from __future__ import annotations
 
@@ -13,19 +15,19 @@ SPOKEN_FOR = (
     "headrace.stages.train.Network",
     "headrace.stages.train._torch.network.Network",
 )
-"""Parts whose numbers are no results: a report is shown whole, a network tells how it was made."""
+"""Types whose numbers are not results: a report is shown whole, and a network holds settings."""
 Load = Callable[[Ref], object]
 
 
 def numbers(ref: Ref, load: Load) -> dict[str, float]:
-    """Return the numbers of a dictionary or record by their names, those of inner ones as `outer.inner`."""
+    """Return the numbers in a dictionary or record by name. Numbers in an inner one are named `outer.inner`."""
     if ref.codec not in ("json", "record", "parts"):
         return {}
     return {name: number for name, number in _numbers(ref, load, "", DEPTH) if name}
 
 
 def figures(ref: Ref, load: Load, path: str = "", depth: int = DEPTH) -> Iterator[tuple[str, str]]:
-    """Yield the figures in an artifact as SVG, each with its path within."""
+    """Yield the figures in an artifact as SVG, each with its path in the artifact."""
     if ref.codec == "svg":
         picture = load(ref)
         if picture is not None:

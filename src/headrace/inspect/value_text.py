@@ -1,4 +1,4 @@
-"""Plain values as people know them, and several so short that it shows where they differ."""
+"""Plain values as short text, and several texts shortened so that their differences show."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ READ_BYTES = 1 << 16
 _PLAIN = ("json", "text", "record", "parts")
 SHORT = 60
 BEFORE = 12
-"""How many characters stand before the first that differs."""
+"""How many characters to show before the first one that differs."""
 
 
 def value_text(ref: Ref, load: Load | None = None) -> str | None:
-    """Write a plain value as people know it: text as it is, all else as JSON; None of another, and of a large one.
+    """Return a plain value as text: a text as it is, other values as JSON. Return None for a large or any other value.
 
-    With `load` values that the ledger doesn't hold are read too, and records with what tells their kinds apart.
+    With `load`, values that are not in the ledger are read from the store too, and a record's JSON names the kinds of
+    its parts.
     """
     if ref.size > (SMALL_BYTES if load is None else READ_BYTES):
         return None
@@ -39,13 +40,14 @@ def value_text(ref: Ref, load: Load | None = None) -> str | None:
 
 
 def holds_code(ref: Ref) -> bool:
-    """Return whether a value is a function, a class or a partial, or has one somewhere inside."""
+    """Return whether a value is a function, a class or a partial, or holds one."""
     return ref.codec == "code" or any(holds_code(part) for part in ref.parts or ())
 
 
 def _text_with_code(ref: Ref) -> str:
-    """Write functions as `module.name@` with twelve digits of what stands for their code, and what holds them as
-    Python does."""
+    """Return a value that holds functions as text. A function is `module.name@` and twelve digits of its code's digest.
+
+    Lists, dictionaries and partials are written as in Python."""
     if ref.codec == "code" and ref.parts is None:
         name = msgspec.json.decode(ref.inline or b'""', type=str).replace(":", ".")
         return f"{name}@{(ref.content or ref.digest)[:12]}"
@@ -62,7 +64,7 @@ def _text_with_code(ref: Ref) -> str:
 
 
 def _pairs(ref: Ref) -> list[tuple[str, str]]:
-    """Return what a list or a dictionary holds, as names and texts."""
+    """Return the items of a list or a dictionary as pairs of name and text. Items of a list have an empty name."""
     if ref.parts is not None:
         names = ref.names or [""] * len(ref.parts)
         return [(name, _text_with_code(part)) for name, part in zip(names, ref.parts, strict=True)]
@@ -72,12 +74,13 @@ def _pairs(ref: Ref) -> list[tuple[str, str]]:
 
 
 def cut(text: str, limit: int = SHORT) -> str:
-    """Return the beginning of a long text."""
+    """Return a text, cut off with an ellipsis if it is longer than `limit` characters."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def told_apart(texts: Sequence[str | None], limit: int = SHORT) -> tuple[str | None, ...]:
-    """Return texts in short: from a little before where they differ, if their beginnings would be all the same.
+    """Return texts cut to `limit` characters. If their beginnings are all equal, cut from a little before the
+    difference.
 
     >>> told_apart(["select a from x limit 1", "select a from x limit 2", None], limit=16)
     ('…rom x limit 1', '…rom x limit 2', None)

@@ -1,4 +1,4 @@
-"""The read side of a project: what its ledger says of runs, for commands and pages."""
+"""The read side of a project: what its ledger says about runs, for commands and pages."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ __all__ = [
 
 
 class TaskNumber(NamedTuple):
-    """A number that tables show of each task; its text is empty where there is nothing to tell.
+    """A number that tables show for each task. `text` returns an empty text if there is nothing to show.
 
-    `is_rare`: a page has the column only if a task has something in it. `is_minor`: a narrow terminal leaves it out
-    first.
+    If `is_rare` is True, a page has the column only if some task has a text in it. If `is_minor` is True, the column is
+    the first to be left out on a narrow terminal.
     """
 
     head: str
@@ -76,13 +76,13 @@ TASK_NUMBERS = (
     TaskNumber("save", lambda task: task.save_s, lambda task: _seconds(task.save_s), is_minor=True),
     TaskNumber("cost", lambda task: task.usd, lambda task: usd_text(task.usd) if task.usd else "", is_rare=True),
 )
-"""Their columns, in `headrace show --tasks` and on a run's page."""
+"""The columns with numbers of tasks, in `headrace show --tasks` and on a run's page."""
 
 _ELEMENT = re.compile(r"\[(?:#\d|[^\W\d]\w*=)")
 
 
 def maps(names: Iterable[str]) -> set[str]:
-    """Return which of these tasks are maps whose elements are among them, such as `fit` beside `fit[depth=4]`.
+    """Return which of these tasks are maps with elements among them, such as `fit` beside `fit[depth=4]`.
 
     >>> maps(["fit", "fit[1]", "score", "score[#0]", "score[#1]"])
     {'score'}
@@ -94,7 +94,7 @@ def maps(names: Iterable[str]) -> set[str]:
 
 
 def in_words(state: str) -> str:
-    """Return a task's state as a sentence has it after its name.
+    """Return a task's state as a verb that follows the task's name in a sentence.
 
     >>> in_words("failed"), in_words("running")
     ('has failed', 'is running')
@@ -103,7 +103,7 @@ def in_words(state: str) -> str:
 
 
 def took_s(views: Views, run: RunView, now: float) -> float:
-    """Return how long a run was worked on, up to `now` (Unix seconds) if a driver holds it."""
+    """Return how many seconds a run was worked on, up to `now` (Unix seconds) if a driver holds it."""
     if run.state not in LIVE:
         return run.seconds
     worked = Duration()
@@ -114,16 +114,16 @@ def took_s(views: Views, run: RunView, now: float) -> float:
 
 
 def up_to_now(views: Views, run: RunView) -> RunView:
-    """Return a run with the seconds that it was worked on up to now; the ledger's are those of its latest event."""
+    """Return a run with the seconds that it was worked on up to now. The ledger has the seconds at its latest event."""
     return replace(run, seconds=took_s(views, run, time.time()))
 
 
 def stages_of(tasks: Sequence[TaskView]) -> list[StageView]:
-    """Sum up tasks by stage, in the order in which the stages came; a map counts by its elements."""
+    """Return the sums of tasks by stage, in the order in which the stages appear. A map counts by its elements."""
     mapped = maps(task.name for task in tasks)
     stages: dict[tuple[str, str], list[TaskView]] = {}
     for task in tasks:
-        members = stages.setdefault((task.stage, task.kind), [])  # a map has its place by itself, not by its elements
+        members = stages.setdefault((task.stage, task.kind), [])  # the map sets the stage's place, not its elements
         if task.name not in mapped:
             members.append(task)
     return [

@@ -1,4 +1,4 @@
-"""What the tasks of a run warn of, though they succeeded."""
+"""The warnings of a run's tasks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from headrace.report.measures import bytes_text
 
 
 class Warned(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A task, and what it warned of; `of` says which model it judged, where the run judged several."""
+    """A task and a warning of it. `of` names the model that the task judged if the run judged several, otherwise
+    empty."""
 
     task: str
     text: str
@@ -20,13 +21,14 @@ class Warned(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def who(self) -> str:
-        """The task, and what it judged."""
+        """The task's name, with the model that it judged."""
         return f"`{self.task}`{f' (of {self.of})' if self.of else ''}"
 
 
 def warnings(views: Views, run: str) -> list[Warned]:
-    """Return what the tasks of a run warn of, those that were reused too, each once; of a warning that is too long for
-    the ledger, which command gives it."""
+    """Return the warnings of a run's tasks, also of reused ones, each once.
+
+    For a warning that is too long for the ledger, the text is the command that prints it."""
     found = {(each.task, each.out.digest): each for each in views.texts(run, name=WARNING)}
     subjects = judged(views, run, [each.task for each in found.values()])
     return [Warned(task=each.task, text=_told(run, each), of=subjects.get(each.task, "")) for each in found.values()]

@@ -1,2 +1,2 @@
-"""The numbers that tasks gave or logged: gathered, ranked, as curves. Begin with `metrics`. How a number is shown is
-`report`'s."""
+"""The numbers that tasks returned or logged: gathered, ranked, and as curves. Begin with `metrics`. The package
+`report` decides how a number is shown."""

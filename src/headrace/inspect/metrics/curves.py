@@ -1,4 +1,4 @@
-"""What the tasks of a run have logged by `hr.log`: numbers summed up, and their curves."""
+"""What the tasks of a run have logged with `hr.log`: summaries of numbers, and their curves."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ class Line(Struct, frozen=True, kw_only=True):
 
     @property
     def is_curve(self) -> bool:
-        """Whether there is something to draw: two numbers or more."""
+        """Whether there is a line to draw: two finite numbers or more."""
         return sum(map(math.isfinite, self.values)) > 1
 
 
 class MetricBrief(Struct, frozen=True, kw_only=True):
-    """A number that a task has logged, summed up: `best` is the least or the greatest, where its name tells which way
-    is better (`better`)."""
+    """The summary of a number that a task has logged.
+
+    `better` is the direction of improvement that its name implies: `lower`, `higher` or empty. `best` is the least or
+    the greatest value accordingly, or None if the direction is unknown."""
 
     last: float | None
     best: float | None
@@ -38,13 +40,13 @@ class MetricBrief(Struct, frozen=True, kw_only=True):
 
 
 class TrackedTask(TaskView, frozen=True, kw_only=True):
-    """A task with what it has logged, by name."""
+    """A task with the summaries of what it has logged, by name."""
 
     metrics: dict[str, MetricBrief]
 
 
 def brief(metric: MetricView) -> MetricBrief:
-    """Sum a metric up, with the best of its values."""
+    """Return the summary of a metric, with the best of its values."""
     better = direction(metric.name)
     return MetricBrief(
         last=metric.last,
@@ -58,7 +60,8 @@ def brief(metric: MetricView) -> MetricBrief:
 
 
 def with_metrics(tasks: Iterable[TaskView], metrics: Iterable[MetricView]) -> tuple[TaskView, ...]:
-    """Return tasks with what they have logged; those that have logged nothing stay as they are."""
+    """Return tasks with the summaries of what they have logged. Tasks that have logged nothing are returned
+    unchanged."""
     found: dict[str, dict[str, MetricBrief]] = {}
     for metric in metrics:
         found.setdefault(metric.task, {})[metric.name] = brief(metric)
@@ -73,12 +76,12 @@ def _tracked(task: TaskView, metrics: dict[str, MetricBrief]) -> TrackedTask:
 
 
 def lines(views: Views, run: str, task: str | None = None, name: str | None = None) -> Mapping[tuple[str, str], Line]:
-    """Return the curves of a run by task and name, with no more points than can be seen."""
+    """Return the curves of a run by task and name, each reduced to at most `MAX_POINTS` points."""
     return {(each.task, each.name): line(each) for each in views.series(run, task, name)}
 
 
 def line(series: SeriesView) -> Line:
-    """Return a curve with no more points than can be seen."""
+    """Return a curve reduced to at most `MAX_POINTS` points."""
     places = kept(series.values)
     return Line(
         steps=tuple(series.steps[place] for place in places), values=tuple(series.values[place] for place in places)
@@ -90,8 +93,10 @@ Number = TypeVar("Number", int, float)
 
 
 def kept(values: Sequence[float], limit: int = MAX_POINTS) -> Sequence[int]:
-    """Return the places of at most `limit` values: of each group of neighbours the least and the greatest, so that no
-    spike is lost, and the first and the last of all. What is no number is passed over where there are others.
+    """Return the indexes of at most `limit` values to draw.
+
+    They are the first and the last value, and the least and the greatest of each group of neighbours, so that no spike
+    is lost. NaN is left out of a group that has numbers.
 
     >>> kept([1.0, 2.0, 9.0, 2.0, 1.0, 0.0, 1.0, 1.0], 6)
     [0, 2, 4, 5, 7]

@@ -1,4 +1,4 @@
-"""Which way is better: what a report says of its numbers, else what the words of a number's name say."""
+"""Which direction of a number is better: as its report says, or else as the words in its name say."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ _HIGHER = frozenset(
     """)
 )
 _NEGATIVE = frozenset(("neg", "negative"))
-"""What turns a direction: scikit-learn calls the negative of a loss `neg_log_loss`. `negative` may be a class."""
+"""Words that reverse a direction: scikit-learn calls the negative of a loss `neg_log_loss`. `negative` may also be the
+name of a class."""
 
 _SIGNED = {("mean", "error"), ("mean", "errors"), ("bias", "error")}
 _BETWEEN = {"difference": "lower", "ratio": "higher"}
 
 
 def direction(name: str) -> str:
-    """Return the direction that is an improvement of a number of this name: `higher`, `lower`, or nothing where its
-    words don't tell. The last word that tells decides; "score" tells only where no other word does.
+    """Return the direction in which a number of this name improves: `higher`, `lower`, or an empty text if unknown.
+
+    The last word that implies a direction decides. The word "score" counts only if no other word implies one.
 
     >>> direction("valid/log_loss"), direction("test.AUC"), direction("auc_gap"), direction("rows")
     ('lower', 'higher', 'lower', '')
@@ -36,7 +38,7 @@ def direction(name: str) -> str:
     >>> direction("valid/neg_log_loss"), direction("d2_absolute_error_score"), direction("negative log likelihood")
     ('higher', 'higher', 'lower')
 
-    A signed mean of errors is best at 0, which is neither.
+    A signed mean of errors is best at 0, which is neither direction.
 
     >>> direction("test/mean error"), direction("bias"), direction("mean absolute error")
     ('', '', 'lower')
@@ -57,7 +59,7 @@ def direction(name: str) -> str:
 
 
 def _between_groups(words: list[str]) -> str:
-    """Return the direction of what an evaluation measures between groups, whichever metric that is of."""
+    """Return the direction of a difference, ratio or gap between groups, or an empty text if the words name none."""
     for place, word in enumerate(words[1:], start=1):
         if word == "by" and words[place - 1] in _BETWEEN:
             return _BETWEEN[words[place - 1]]

@@ -1,4 +1,4 @@
-"""The numbers that a run's tasks gave: in reports, by `hr.log`, and in dictionaries and records."""
+"""The numbers of a run's tasks: from reports, from `hr.log`, and from dictionaries and records."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ Load = Callable[[Ref], object]
 class Reading(Struct, frozen=True, kw_only=True):
     """A number of a task. `low` and `high` are the ends of its interval; `better` is the direction of improvement.
 
-    Of a number that was logged, `value` is the last one, at `step`; `least` and `greatest` are of all. `why` says why
-    there is no value. `also` are other names that it was given under: `test/AUC` of what a report has as `AUC`.
+    For a number that was logged, `value` is the last one, at `step`, and `least` and `greatest` are over all. `why`
+    says why there is no value. `also` are other names of the same number: `test/AUC` for a number that a report calls
+    `AUC`.
     """
 
     task: str
@@ -56,21 +57,23 @@ class Reading(Struct, frozen=True, kw_only=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What it may be called, its own name first: `NAME` and `TASK.NAME`, and its other names likewise."""
+        """The names that it may be called by, its own first: `NAME` and `TASK.NAME`, then the same for its other
+        names."""
         return tuple(word for name in (self.name, *self.also) for word in (name, f"{self.task}.{name}"))
 
     @property
     def best(self) -> float | None:
-        """The best of what was logged, where it is known which way is better."""
+        """The best of the logged values, or None if it is unknown which direction is better."""
         return {"lower": self.least, "higher": self.greatest}.get(self.better)
 
     def is_called(self, name: str) -> bool:
-        """Return whether it is the one that is meant by a name, `NAME` or `TASK.NAME`."""
+        """Return whether the number has this name, `NAME` or `TASK.NAME`."""
         return name in self.names
 
 
 def loader(store: Store) -> Load:
-    """Return what loads an artifact, only from forms that run no code; what can't be read is None."""
+    """Return a function that loads an artifact, or returns None if it can't be read. It loads only formats that run no
+    code."""
     codecs = Codecs()
 
     def load(ref: Ref) -> object:
@@ -83,7 +86,7 @@ def loader(store: Store) -> Load:
 
 
 def reports(ref: Ref | None, load: Load) -> Iterator[Report]:
-    """Yield the reports in an artifact, those that can be read."""
+    """Yield the reports in an artifact that can be read."""
     for each in report_refs(ref):
         found = load(each)
         if isinstance(found, Report):
@@ -91,7 +94,7 @@ def reports(ref: Ref | None, load: Load) -> Iterator[Report]:
 
 
 def report_refs(ref: Ref | None, depth: int = _DEPTH) -> Iterator[Ref]:
-    """Yield the artifacts of the reports in an artifact."""
+    """Yield the references of the reports in an artifact."""
     if ref is None:
         return
     if ref.type == REPORT:
@@ -102,7 +105,8 @@ def report_refs(ref: Ref | None, depth: int = _DEPTH) -> Iterator[Ref]:
 
 
 def readings(views: Views, run: str, load: Load) -> list[Reading]:
-    """Return all numbers of a run, task by task: those of reports first, then what was logged, then other outputs."""
+    """Return all numbers of a run, task by task: those in reports first, then logged ones, then those in other
+    outputs."""
     rows = views.rows(run)
     wide = maps(row.name for row in rows)
     logged: dict[str, list[Reading]] = {}
@@ -119,7 +123,7 @@ def readings(views: Views, run: str, load: Load) -> list[Reading]:
 
 
 def _once(its: Mapping[str, Reading], told: Mapping[str, Reading]) -> Iterator[Reading]:
-    """Yield each number once: what a report tells too is one more name of its fact."""
+    """Yield each number once. If a report has the same number, its name becomes another name of the report's number."""
     also: dict[str, list[str]] = {name: [] for name in told}
     for name, each in its.items():
         fact = _fact_of(each, told)
@@ -132,7 +136,8 @@ def _once(its: Mapping[str, Reading], told: Mapping[str, Reading]) -> Iterator[R
 
 
 def _fact_of(reading: Reading, told: Mapping[str, Reading]) -> str | None:
-    """Name the number of a report that this one is, `AUC` beside `metrics.AUC` or `test/AUC`; None where none is."""
+    """Return the name of the number in a report that equals this one, or None: `AUC` for `metrics.AUC` or
+    `test/AUC`."""
     if reading.name in told:
         return reading.name
     last = re.split(r"[./]", reading.name)[-1]
@@ -158,7 +163,7 @@ def _of_log(metric: MetricView) -> Reading:
 
 
 def names_of(project: Project, runs: Iterable[str]) -> list[str]:
-    """Name the metrics of some runs."""
+    """Return the names of the metrics of some runs."""
     load = loader(reading_store(project))
     with read(project) as views:
         found = [each for run in runs for each in readings(views, views.find(run).run, load)]
@@ -194,13 +199,16 @@ def _of_output(row: TaskRow, load: Load) -> list[Reading]:
 
 
 def _plain(value: Any) -> float | None:
-    """Return a NumPy scalar as what it is in Python."""
+    """Return a NumPy scalar as a Python number, and any other value unchanged."""
     found: float | None = value.item() if hasattr(value, "item") else value
     return found
 
 
 def _with_intervals(found: Mapping[str, float]) -> dict[str, tuple[float, float | None, float | None]]:
-    """Take `auc.value`, `auc.low` and `auc.high` as one number with its interval; others have none."""
+    """Return the numbers with intervals: `auc.value`, `auc.low` and `auc.high` become one number `auc` with its
+    interval.
+
+    Other numbers have no interval."""
     ends = ("value", "low", "high")
     stems = {
         name.rpartition(".")[0]
@@ -218,7 +226,7 @@ def _with_intervals(found: Mapping[str, float]) -> dict[str, tuple[float, float 
 
 
 def _without_reports(ref: Ref) -> Ref:
-    """Return an output without its reports, whose numbers are read as facts."""
+    """Return an output without its reports, whose numbers are read separately."""
     if not ref.parts or not ref.names:
         return ref
     kept = [(name, part) for name, part in zip(ref.names, ref.parts, strict=True) if part.type != REPORT]
@@ -226,10 +234,10 @@ def _without_reports(ref: Ref) -> Ref:
 
 
 def chosen(found: Sequence[Reading], names: Sequence[str]) -> list[Reading]:
-    """Return the readings of these names, `NAME` or `TASK.NAME`; all where none is named.
+    """Return the readings with these names, `NAME` or `TASK.NAME`, or all if no name is given.
 
     Raises:
-        NotFoundError: none has such a name; the hint says which come near.
+        NotFoundError: no reading has such a name; the hint lists similar ones.
     """
     known = list(dict.fromkeys(word for each in found for word in each.names))
     for name in names:

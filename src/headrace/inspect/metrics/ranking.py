@@ -1,4 +1,4 @@
-"""Runs in the order of a metric."""
+"""Runs sorted by a metric."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from headrace.project.project import Project
 from headrace.project.state import reading_store
 
 SEARCHED = 500
-"""The metrics of so many of the newest runs are read."""
+"""How many of the newest runs are searched for the metric."""
 
 
 class Ranked(Struct, frozen=True, kw_only=True):
-    """A run with its metric: of several tasks that have it, the best where it is known which way is better, else the
-    last."""
+    """A run with its metric, or None if it has none. If several tasks have the metric, the best counts, or the last if
+    it is unknown which direction is better."""
 
     run: RunView
     reading: Reading | None
 
 
 class Ranking(Struct, frozen=True, kw_only=True):
-    """Runs by a metric, those without it at the end. `more`: there are older ones that weren't looked into."""
+    """Runs sorted by a metric, with those that lack it at the end. `more` is True if older runs were not searched."""
 
     metric: str
     runs: tuple[Ranked, ...]
@@ -33,10 +33,11 @@ class Ranking(Struct, frozen=True, kw_only=True):
 
 
 def ranking(project: Project, views: Views, word: str, pipeline: str | None) -> Ranking:
-    """Rank the newest runs by a metric, `NAME` or `TASK.NAME`, the least first; by `-NAME` the greatest first.
+    """Return the newest runs sorted by a metric, `NAME` or `TASK.NAME`, least first. With `-NAME`, the greatest is
+    first.
 
     Raises:
-        NotFoundError: none of them has such a metric.
+        NotFoundError: none of the runs has such a metric.
     """
     name, descending = word.removeprefix("-"), word.startswith("-")
     found = views.runs(limit=SEARCHED, pipeline=pipeline)
